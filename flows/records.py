@@ -1,0 +1,181 @@
+"""What the gateway hands over: frozen records of Prefect's facts, and the errors it raises."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+type JSON = dict[str, JSON] | list[JSON] | str | int | float | bool | None
+
+TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """How an environment lets us in: nothing, `user:password`, or a Cloud API key."""
+
+    kind: Literal["none", "basic", "key"] = "none"
+    secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRecord:
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    name: str
+    last_heartbeat: datetime | None
+    is_online: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPoolRecord:
+    id: UUID
+    name: str
+    type: str
+    is_paused: bool
+    concurrency_limit: int | None
+    status: str
+    workers: tuple[WorkerRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRecord:
+    id: UUID
+    description: str
+    is_active: bool
+
+
+# Values a person typed (parameters, job variables) stay out of every repr: Prefect keeps secret
+# parameters in clear text, and a repr ends in logs and tracebacks.
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRecord:
+    id: UUID
+    flow_id: UUID
+    flow_name: str
+    name: str
+    description: str
+    tags: tuple[str, ...]
+    parameter_schema: dict[str, JSON] = field(repr=False)
+    parameter_defaults: dict[str, JSON] = field(repr=False)
+    enforces_schema: bool
+    schedules: tuple[ScheduleRecord, ...]
+    is_paused: bool
+    work_pool_name: str
+    work_queue_name: str
+    status: str
+    concurrency_limit: int | None
+    version: str
+    entrypoint: str
+    job_variables: dict[str, JSON] = field(repr=False)
+    created_at: datetime | None
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StateRecord:
+    """One state of a flow run. `type` is Prefect's word in capitals; one we do not know yet is passed on as it is."""
+
+    id: UUID
+    type: str
+    name: str
+    message: str
+    timestamp: datetime
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.type in TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRunRecord:
+    id: UUID
+    name: str
+    flow_id: UUID
+    deployment_id: UUID | None
+    deployment_version: str
+    parameters: dict[str, JSON] = field(repr=False)
+    tags: tuple[str, ...]
+    state: StateRecord | None
+    idempotency_key: str | None
+    parent_task_run_id: UUID | None
+    run_count: int
+    expected_start_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    total_run_seconds: float
+    work_pool_name: str
+    work_queue_name: str
+    infrastructure_pid: str
+    created_at: datetime | None
+    updated_at: datetime | None
+    auto_scheduled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRunRecord:
+    """One task run. `task_key` is the stable name of the task; `cached` says that no work was done."""
+
+    id: UUID
+    flow_run_id: UUID | None
+    name: str
+    task_key: str
+    state_type: str
+    state_name: str
+    message: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    run_count: int
+    total_run_seconds: float
+    cached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    id: UUID
+    flow_run_id: UUID | None
+    task_run_id: UUID | None
+    level: int
+    message: str
+    timestamp: datetime
+    logger: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """A nudge to read one flow run again; nothing of it is a fact."""
+
+    flow_run_id: UUID
+    kind: str
+
+
+class PrefectError(Exception):
+    """A talk with Prefect that failed. `str()` is a sentence for the reader: no body, no secret."""
+
+
+class Unreachable(PrefectError):
+    """Nothing was sent: it is safe to send again."""
+
+
+class Uncertain(PrefectError):
+    """It may have been sent and the answer is unknown: ask again with the same idempotency key."""
+
+
+class Unauthorized(PrefectError):
+    """The credential was refused."""
+
+
+class NotFound(PrefectError):
+    """Prefect does not have, or no longer has, what was asked for."""
+
+
+class Rejected(PrefectError):
+    """Prefect refused what was asked; the sentence carries its reason."""
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
