@@ -1,0 +1,1 @@
+"""Who is looking: nothing of its own yet."""

@@ -1,0 +1,208 @@
+"""One settings file for demo, tests and production; everything that differs comes from the environment."""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
+from django.utils.csp import CSP
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def env(name: str, default: str = "") -> str:
+    """The value of a setting, or the content of the file that NAME_FILE points to."""
+    path = os.environ.get(f"{name}_FILE")
+    if path:
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise ImproperlyConfigured(f"{name}_FILE: {path} cannot be read: {error.strerror}.") from error
+    return os.environ.get(name, default)
+
+
+def env_list(name: str, default: str = "") -> list[str]:
+    return [item.strip() for item in env(name, default).split(",") if item.strip()]
+
+
+def env_flag(name: str, *, default: bool) -> bool:
+    return env(name, str(default)).lower() in {"1", "true", "yes", "on"}
+
+
+MODE = env("PORTAL_MODE", "production")
+if MODE not in {"production", "demo", "test"}:
+    raise ImproperlyConfigured(f"PORTAL_MODE is {MODE!r}; it may be production, demo or test.")
+PRODUCTION = MODE == "production"
+
+# Known to everybody who can read this file, so only good for trying things out.
+INSECURE_SECRET_KEY = "insecure-" + "portal" * 9
+INSECURE_FIELD_KEY = "cG9ydGFsLWluc2VjdXJlLWZpZWxkLWtleS0wMDAwMDA="
+
+
+def secret(name: str, insecure: str, how: str) -> str:
+    value = env(name) or ("" if PRODUCTION else insecure)
+    if not value or (PRODUCTION and insecure in value):
+        raise ImproperlyConfigured(f"{name} is not set. Set it, or {name}_FILE, to {how}.")
+    return value
+
+
+SECRET_KEY = secret("PORTAL_SECRET_KEY", INSECURE_SECRET_KEY, "at least 50 random characters")
+FIELD_KEYS = secret("PORTAL_FIELD_KEYS", INSECURE_FIELD_KEY, "one or more Fernet keys, newest first").split(",")
+DEBUG = False
+ALLOWED_HOSTS = env_list("PORTAL_ALLOWED_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1],testserver")
+CSRF_TRUSTED_ORIGINS = env_list("PORTAL_TRUSTED_ORIGINS")
+PUBLIC_URL = env("PORTAL_PUBLIC_URL")
+
+
+def database(url: str) -> dict[str, Any]:
+    """Django's settings for one postgresql:// address; the host may be a socket folder given as ?host=."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgresql", "postgres"}:
+        raise ImproperlyConfigured("DATABASE_URL must begin with postgresql://; the portal needs Postgres.")
+    query = dict(parse_qsl(parts.query))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")) or "portal",
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": env("PORTAL_DATABASE_PASSWORD") or unquote(parts.password or ""),
+        "HOST": query.pop("host", parts.hostname or ""),
+        "PORT": query.pop("port", str(parts.port or "")),
+        # A pool stalls qcluster, a kept connection leaks under ASGI: each kind of process says what it is.
+        "CONN_MAX_AGE": 0 if PROCESS == "web" else 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {**query, **({"pool": {"min_size": 2, "max_size": 16}} if PROCESS == "web" else {})},
+    }
+
+
+PROCESS = env("PORTAL_PROCESS", "command")
+DATABASES = {"default": database(env("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/portal"))}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "unfold.apps.BasicAppConfig",
+    "unfold.contrib.filters",
+    "portal.apps.PortalAdminConfig",
+    "portal.apps.PortalConfig",
+    "runs",
+    "flows",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django.contrib.humanize",
+    "django_native_jsonform",
+    "django_q",
+    "django_tables2",
+    "pgtrigger",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+]
+ROOT_URLCONF = "portal.urls"
+ASGI_APPLICATION = "portal.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.csp",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "flows.access.GrantBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = reverse_lazy("admin:login")
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_NAME = "portal_session"
+CSRF_COOKIE_NAME = "portal_csrf"
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = env("PORTAL_TIME_ZONE", "UTC")
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = not PRODUCTION
+
+HTTPS = env_flag("PORTAL_HTTPS", default=PRODUCTION)
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^health/"]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+BEHIND_PROXY = env_flag("PORTAL_BEHIND_PROXY", default=False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
+    ("HTTP_X_FORWARDED_PROTO", "https") if env_flag("PORTAL_BEHIND_PROXY", default=False) else None
+)
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CSP = {
+    "default-src": [CSP.SELF],
+    # The theme's Alpine needs unsafe-eval; inline and foreign scripts stay forbidden.
+    "script-src": [CSP.SELF, CSP.NONCE, CSP.UNSAFE_EVAL],
+    "style-src": [CSP.SELF, CSP.UNSAFE_INLINE],
+    "img-src": [CSP.SELF, "data:"],
+    "connect-src": [CSP.SELF],
+    "frame-ancestors": [CSP.NONE],
+    "base-uri": [CSP.SELF],
+    "form-action": [CSP.SELF],
+    "object-src": [CSP.NONE],
+}
+# A flow run accepts 512 kB of parameters; a larger form is answered with a sentence, not cut off unread.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
+
+Q_CLUSTER = {
+    "name": "portal",
+    "orm": "default",
+    "broker_class": "runs.broker.NotifyBroker",
+    "workers": 2,
+    "queue_limit": 1,  # a larger one starts the retry clock of tasks nobody works on yet
+    "bulk": 1,
+    "timeout": 60,
+    "retry": 150,
+    "max_attempts": 3,
+    "ack_failures": True,
+    "catch_up": False,
+    "save_limit": 250,
+    "poll": 0.2,
+    "guard_cycle": 1,
+    "label": "Background tasks",
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": env("PORTAL_LOG_LEVEL", "INFO")},
+    # httpx logs every address it calls; the addresses of a Prefect server are its operator's business.
+    "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
+}

@@ -1,0 +1,59 @@
+"""Who acts: a person, a token, a schedule, a chain, a webhook or the portal itself, as one type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from django.contrib.auth.models import User
+
+
+class Kind(StrEnum):
+    PERSON = "person"
+    TOKEN = "token"  # noqa: S105  (a kind of actor)
+    SCHEDULE = "schedule"
+    CHAIN = "chain"
+    WEBHOOK = "webhook"
+    SYSTEM = "system"
+
+
+class Channel(StrEnum):
+    ADMIN = "admin"
+    API = "api"
+    WEBHOOK = "webhook"
+    SCHEDULE = "schedule"
+    CHAIN = "chain"
+    COMMAND = "command"
+    SYNC = "sync"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Everybody but the system acts with the grants of a user: its own, or its owner's."""
+
+    kind: Kind
+    id: str
+    name: str
+    channel: Channel
+    holder: User | None = field(default=None, repr=False)
+    address: str = ""
+    user_agent: str = ""
+    token_id: str = ""
+
+    @classmethod
+    def person(cls, user: User, *, channel: Channel, address: str = "", user_agent: str = "") -> Actor:
+        return cls(Kind.PERSON, str(user.pk), user.get_username(), channel, user, address, user_agent[:400])
+
+    @classmethod
+    def system(cls, name: str = "portal") -> Actor:
+        return cls(Kind.SYSTEM, "", name, Channel.SYNC)
+
+    @property
+    def user(self) -> User:
+        """The user whose grants count; the system has none and must not be asked."""
+        if self.holder is None:
+            raise TypeError(f"{self.name} is the system: it holds no grants and takes no decisions.")
+        return self.holder
+
+    def is_same_person_as(self, user_id: int | None) -> bool:
+        return self.holder is not None and self.holder.pk == user_id

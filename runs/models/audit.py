@@ -1,0 +1,64 @@
+"""The audit trail's table."""
+
+from __future__ import annotations
+
+import pgtrigger
+from django.db import models
+
+
+class AuditEntry(models.Model):
+    """One act, done or refused, chained to the one before. `runs.audit` is the only code that writes it.
+
+    It holds no foreign keys: history outlives its subjects. A trigger refuses every change; in production the
+    portal's database role cannot change it either.
+    """
+
+    class Outcome(models.TextChoices):
+        DONE = "done", "done"
+        REFUSED = "refused", "refused"
+        FAILED = "failed", "failed"
+
+    sequence = models.BigIntegerField(primary_key=True)
+    at = models.DateTimeField("time", db_index=True)
+    actor_kind = models.CharField(max_length=20)
+    actor_id = models.CharField(max_length=100, blank=True)
+    actor_name = models.CharField("actor", max_length=200)
+    channel = models.CharField(max_length=20)
+    token_id = models.CharField(max_length=100, blank=True)
+    address = models.CharField(max_length=100, blank=True)
+    user_agent = models.CharField(max_length=400, blank=True)
+    verb = models.CharField(max_length=60, db_index=True)
+    subject_kind = models.CharField(max_length=40)
+    subject_id = models.CharField(max_length=100, blank=True)
+    subject_name = models.CharField("subject", max_length=700, blank=True)
+    environment = models.CharField(max_length=40, blank=True)
+    reason = models.TextField(blank=True)
+    before = models.JSONField(default=dict)
+    after = models.JSONField(default=dict)
+    outcome = models.CharField(max_length=10, choices=Outcome)
+    message = models.TextField(blank=True)
+    previous_digest = models.CharField(max_length=64)
+    digest = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["-sequence"]
+        verbose_name = "audit entry"
+        verbose_name_plural = "audit trail"
+        default_permissions = ["view"]
+        indexes = [
+            models.Index(fields=["subject_kind", "subject_id", "-sequence"], name="audit_subject"),
+            models.Index(fields=["actor_name", "-sequence"], name="audit_actor"),
+        ]
+        triggers = [
+            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+            pgtrigger.Trigger(
+                name="no_truncate",
+                operation=pgtrigger.Truncate,
+                level=pgtrigger.Statement,
+                when=pgtrigger.Before,
+                func="RAISE EXCEPTION 'The audit trail is append-only.';",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.sequence} {self.actor_name} {self.verb} {self.subject_name}"

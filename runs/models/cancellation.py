@@ -1,0 +1,48 @@
+"""Wishes to stop a run."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+
+from runs.models.run import Run
+
+
+class Cancellation(models.Model):
+    """A wish to cancel a run, and what became of it.
+
+    `runs.lifecycle` makes and settles it, `runs.dispatch` notes that it was sent.
+    """
+
+    class State(models.TextChoices):
+        WANTED = "wanted", "Queued"
+        SENT = "sent", "Cancelling"
+        CONFIRMED = "confirmed", "Cancelled"
+        OVERTAKEN = "overtaken", "Ended before it was cancelled"
+        FAILED = "failed", "Could not be sent"
+
+    OPEN = (State.WANTED, State.SENT)
+
+    run = models.ForeignKey(Run, models.PROTECT, related_name="cancellations")
+    state = models.CharField(max_length=10, choices=State, default=State.WANTED)
+    reason = models.CharField(max_length=1000, blank=True)
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="cancellations")
+    asked_by_name = models.CharField(max_length=200)
+    asked_at = models.DateTimeField(db_default=Now())
+    sent_at = models.DateTimeField(null=True)
+    settled_at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    message = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-asked_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["run"], condition=models.Q(state__in=["wanted", "sent"]), name="one_open_cancellation_a_run"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"Cancel {self.run} ({self.get_state_display()})"

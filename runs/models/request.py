@@ -1,0 +1,106 @@
+"""What people and programs ask for."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Now
+
+from flows.models import Deployment, Environment
+
+
+class State(models.TextChoices):
+    """Where a request is; `runs.lifecycle` holds the legal moves."""
+
+    WAITING = "waiting", "Waiting for approval"
+    APPROVED = "approved", "Queued"
+    LAUNCHING = "launching", "Launching"
+    LAUNCHED = "launched", "Launched"
+    COMPLETED = "completed", "Completed"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+    REJECTED = "rejected", "Rejected"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+    EXPIRED = "expired", "Expired"
+    REFUSED = "refused", "Refused at launch"
+
+
+class RunRequest(models.Model):
+    """A frozen wish for one flow run; nobody edits it.
+
+    `runs.lifecycle` moves it, `runs.dispatch` notes its attempts.
+    """
+
+    State = State
+
+    environment = models.ForeignKey(Environment, models.PROTECT, related_name="run_requests")
+    deployment = models.ForeignKey(Deployment, models.PROTECT, related_name="run_requests")
+    run = models.OneToOneField("runs.Run", models.PROTECT, null=True, related_name="run_request")
+    flow_run_id = models.UUIDField(null=True, unique=True, help_text="What Prefect answered; the mirror follows.")
+
+    # Frozen when it was asked for.
+    submission_key = models.UUIDField(default=uuid.uuid4, unique=True, help_text="Makes a double click one request.")
+    environment_name = models.CharField("environment", max_length=40)
+    flow_name = models.CharField(max_length=300)
+    deployment_name = models.CharField("deployment", max_length=601)
+    deployment_prefect_id = models.UUIDField()
+    deployment_version = models.CharField(max_length=300, blank=True)
+    schema_fingerprint = models.CharField(max_length=64)
+    parameters = models.JSONField(default=dict, help_text="Resolved, without the secret ones.")
+    sealed_parameters = models.BinaryField(default=b"", help_text="The secret ones: JSON pointer -> value, encrypted.")
+    digest = models.CharField(max_length=64, help_text="SHA-256 over everything frozen here; an approval names it.")
+    scheduled_for = models.DateTimeField(null=True, blank=True)
+    tags = ArrayField(models.CharField(max_length=300), default=list, blank=True)
+    run_name = models.CharField(max_length=200, blank=True)
+    reason = models.CharField(max_length=1000, blank=True)
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="run_requests")
+    asked_by_name = models.CharField("asked by", max_length=200)
+    channel = models.CharField(max_length=20)
+    asked_at = models.DateTimeField(db_default=Now())
+    needs_approval = models.BooleanField(default=False)
+
+    # Where it is.
+    state = models.CharField(max_length=10, choices=State)
+    message = models.TextField(blank=True, help_text="One sentence on why it is where it is.")
+    changed_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    launched_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-asked_at"]
+        indexes = [
+            models.Index(fields=["state", "next_attempt_at"]),
+            models.Index(fields=["-asked_at"]),
+            models.Index(fields=["deployment", "-asked_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"Request {self.pk} for {self.deployment_name} in {self.environment_name}"
+
+    @property
+    def idempotency_key(self) -> str:
+        """Prefect keeps keys per flow, so the deployment belongs into it."""
+        return f"portal-{self.submission_key}-{self.deployment_prefect_id}"
+
+
+class Approval(models.Model):
+    """One answer to a waiting request. `runs.lifecycle` is the only code that writes it."""
+
+    run_request = models.ForeignKey(RunRequest, models.PROTECT, related_name="approvals")
+    approved = models.BooleanField()
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="approvals")
+    by_name = models.CharField(max_length=200)
+    at = models.DateTimeField(db_default=Now())
+    digest = models.CharField(max_length=64)
+    reason = models.CharField(max_length=1000, blank=True)
+
+    class Meta:
+        ordering = ["at"]
+
+    def __str__(self) -> str:
+        return f"{'approved' if self.approved else 'rejected'} by {self.by_name}"

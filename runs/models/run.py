@@ -1,0 +1,146 @@
+"""Flow runs as Prefect last showed them."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from flows.models import Deployment, Environment
+
+# Prefect state type -> label and colour; everything that shows a state asks here.
+STATES: dict[str, tuple[str, str]] = {
+    "SCHEDULED": ("Scheduled", "amber"),
+    "PENDING": ("Pending", "amber"),
+    "RUNNING": ("Running", "blue"),
+    "COMPLETED": ("Completed", "green"),
+    "FAILED": ("Failed", "red"),
+    "CRASHED": ("Crashed", "red"),
+    "CANCELLING": ("Cancelling", "amber"),
+    "CANCELLED": ("Cancelled", "grey"),
+    "PAUSED": ("Paused", "amber"),
+}
+TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+ACTIVE = frozenset(STATES) - TERMINAL
+
+
+class Run(models.Model):
+    """A flow run and its last known state. `runs.mirror` is the only code that writes it and its rows."""
+
+    environment = models.ForeignKey(Environment, models.PROTECT, related_name="runs")
+    deployment = models.ForeignKey(Deployment, models.PROTECT, null=True, related_name="runs")
+    prefect_id = models.UUIDField()
+    name = models.CharField(max_length=300)
+    flow_name = models.CharField(max_length=300, blank=True)
+    deployment_name = models.CharField("deployment", max_length=601, blank=True)
+    deployment_version = models.CharField(max_length=300, blank=True)
+    parameters = models.JSONField(default=dict, help_text="Secrets masked.")
+    tags = ArrayField(models.CharField(max_length=300), default=list)
+    state_id = models.UUIDField(null=True)
+    state_type = models.CharField("state", max_length=20, choices=[(key, label) for key, (label, _) in STATES.items()])
+    state_name = models.CharField(max_length=100, blank=True)
+    state_message = models.TextField(blank=True)
+    state_at = models.DateTimeField(null=True)
+    run_count = models.IntegerField(default=0)
+    expected_start_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    run_seconds = models.FloatField("duration", default=0)
+    work_pool_name = models.CharField(max_length=300, blank=True)
+    work_queue_name = models.CharField(max_length=300, blank=True)
+    infrastructure_pid = models.CharField(max_length=300, blank=True)
+    is_auto_scheduled = models.BooleanField(default=False)
+    is_ours = models.BooleanField("asked for here", default=False, help_text="False: started outside the portal.")
+    created_upstream_at = models.DateTimeField(null=True)
+    seen_at = models.DateTimeField(help_text="When the mirror last read it.")
+    detailed_at = models.DateTimeField(null=True, help_text="When states, task runs and logs were last read.")
+    gone_at = models.DateTimeField("gone since", null=True, help_text="When Prefect no longer had it.")
+
+    class Meta:
+        ordering = ["-created_upstream_at"]
+        constraints = [models.UniqueConstraint(fields=["environment", "prefect_id"], name="one_run_an_id")]
+        indexes = [
+            models.Index(fields=["-created_upstream_at"]),
+            models.Index(fields=["deployment", "-created_upstream_at"]),
+            models.Index(fields=["environment", "state_type"]),
+            models.Index(fields=["-ended_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.state_type in TERMINAL
+
+    @property
+    def state_label(self) -> str:
+        """Prefect's own name of the state where it says more than the type, such as AwaitingRetry."""
+        return self.state_name or STATES.get(self.state_type, (self.state_type.title(), "grey"))[0]
+
+    @property
+    def state_colour(self) -> str:
+        return STATES.get(self.state_type, ("", "grey"))[1]
+
+    @property
+    def prefect_url(self) -> str:
+        return f"{self.environment.prefect_ui}/runs/flow-run/{self.prefect_id}"
+
+
+class StateChange(models.Model):
+    """One state a run was in."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="state_changes")
+    prefect_id = models.UUIDField()
+    type = models.CharField(max_length=20)
+    name = models.CharField(max_length=100)
+    message = models.TextField(blank=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["at"]
+        constraints = [models.UniqueConstraint(fields=["run", "prefect_id"], name="one_state_change_an_id")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TaskRun(models.Model):
+    """One task of a run."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="task_runs")
+    prefect_id = models.UUIDField()
+    name = models.CharField(max_length=300)
+    state_type = models.CharField(max_length=20)
+    state_name = models.CharField(max_length=100)
+    message = models.TextField(blank=True)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    run_count = models.IntegerField(default=0)
+    run_seconds = models.FloatField(default=0)
+    is_cached = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = [models.F("started_at").asc(nulls_last=True), "name"]
+        constraints = [models.UniqueConstraint(fields=["run", "prefect_id"], name="one_task_run_an_id")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LogLine(models.Model):
+    """One line a run wrote."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="log_lines")
+    prefect_id = models.UUIDField()
+    at = models.DateTimeField()
+    level = models.SmallIntegerField(help_text="As Python's logging: 20 info, 30 warning, 40 error.")
+    message = models.TextField()
+    task_run_id = models.UUIDField(null=True)
+
+    class Meta:
+        ordering = ["at", "pk"]
+        constraints = [models.UniqueConstraint(fields=["run", "prefect_id"], name="one_log_line_an_id")]
+        indexes = [models.Index(fields=["run", "at"])]
+
+    def __str__(self) -> str:
+        return self.message[:80]
