@@ -1,0 +1,126 @@
+"""Lists of Prefect's, page by page, so that no row is missed while they change under our eyes."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+from uuid import UUID
+
+from flows.gateway import reading
+from flows.gateway.reading import Raw
+from flows.gateway.wire import Wire
+from flows.records import JSON
+
+PAGE = 200
+# Pages overlap, because a row deleted meanwhile moves all later ones up by one.
+STEP = PAGE - 10
+
+
+class Identified(Protocol):
+    @property
+    def id(self) -> UUID: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ByTime[T: Identified]:
+    """A list sorted by a time: where to ask, how to sort and bound it, and how to read a row and its time."""
+
+    kind: str
+    sort: str
+    field: str
+    side: str
+    read: Callable[[Raw], T]
+    moment: Callable[[T], datetime | None]
+
+
+ACTIVE = ByTime(
+    "flow_runs",
+    "START_TIME_ASC",
+    "start_time",  # Prefect means by it the expected start of what has not begun
+    "after_",
+    reading.flow_run,
+    lambda run: run.started_at or run.expected_start_at,
+)
+ENDED = ByTime("flow_runs", "END_TIME_DESC", "end_time", "before_", reading.flow_run, lambda run: run.ended_at)
+EXPECTED = ByTime(
+    "flow_runs",
+    "EXPECTED_START_TIME_ASC",
+    "expected_start_time",
+    "after_",
+    reading.flow_run,
+    lambda run: run.expected_start_at,
+)
+LINES = ByTime("logs", "TIMESTAMP_ASC", "timestamp", "after_", reading.log, lambda line: line.timestamp)
+
+
+class Pages:
+    """Reads lists over one wire."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def rows(self, path: str, body: JSON, *, act: str) -> list[Raw]:
+        return self.listed(self._wire.read("POST", path, body, act=act))
+
+    def listed(self, answer: JSON) -> list[Raw]:
+        if not isinstance(answer, list):
+            raise self._wire.not_prefect(200)
+        return [raw for raw in answer if isinstance(raw, dict)]
+
+    def record[**P, T](self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except reading.Unreadable:
+            raise self._wire.not_prefect(200) from None
+
+    def by_offset(self, path: str, body: Mapping[str, JSON], *, act: str) -> Iterator[list[Raw]]:
+        """Every page, each row once, for lists whose sorting tells any two rows apart."""
+        seen: set[str] = set()
+        offset = 0
+        while True:
+            page = self.rows(path, {**body, "limit": PAGE, "offset": offset}, act=act)
+            fresh = [raw for raw in page if str(raw.get("id")) not in seen]
+            seen.update(str(raw.get("id")) for raw in fresh)
+            yield fresh
+            if len(page) < PAGE:
+                return
+            offset += STEP
+
+    def by_time[T: Identified](self, by: ByTime[T], where: Mapping[str, JSON], *, act: str) -> Iterator[T]:
+        """Every row, going on from the time of the last one instead of an offset.
+
+        Prefect sorts equal times as it likes (all schedules fire at midnight), and rows move while we read: an
+        offset would skip some. The bounds are inclusive, so that a page begins with what shared the last time.
+        """
+        cursor: datetime | None = None
+        offset = 0
+        before: set[UUID] = set()
+        while True:
+            criteria = dict(where)
+            if cursor is not None:
+                held = criteria.get(by.field)
+                criteria[by.field] = (held if isinstance(held, dict) else {}) | {by.side: utc(cursor)}
+            body: dict[str, JSON] = {by.kind: criteria, "sort": by.sort, "limit": PAGE, "offset": offset}
+            page = [self.record(by.read, raw) for raw in self.rows(f"/{by.kind}/filter", body, act=act)]
+            yield from (row for row in page if row.id not in before)
+            if len(page) < PAGE:
+                return
+            before = {row.id for row in page}
+            last = by.moment(page[-1])
+            if last is None or last == cursor:
+                offset += PAGE
+            else:
+                cursor, offset = last, 0
+
+
+def chunks(ids: Iterable[UUID]) -> Iterator[list[JSON]]:
+    """As many ids as one call takes, each once."""
+    every: list[JSON] = [str(each) for each in dict.fromkeys(ids)]
+    for start in range(0, len(every), PAGE):
+        yield every[start : start + PAGE]
+
+
+def utc(moment: datetime) -> str:
+    if moment.tzinfo is None:
+        raise ValueError("A time without its zone cannot be sent to Prefect.")
+    return moment.astimezone(UTC).isoformat()

@@ -1,0 +1,61 @@
+"""What must not be sent to Prefect: values it takes badly, with no word about why."""
+
+import math
+from collections.abc import Callable, Iterator
+
+from flows.records import JSON, Rejected
+
+# Answered 500 from about 250 levels on; a create that is answered 5xx counts as uncertain and would be sent for ever.
+DEEPEST = 200
+
+# The first row that holds of a value in the body refuses it.
+REFUSED: tuple[tuple[Callable[[JSON], bool], str], ...] = (
+    # Postgres cannot store these two, and Prefect answers 503, as if it were busy.
+    (lambda value: isinstance(value, str) and "\x00" in value, "a text holds the character NUL"),
+    (lambda value: isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value), "a text is cut off"),
+    # Prefect takes the run, and from then on answers 500 to every list that the run is in.
+    (
+        lambda value: isinstance(value, int) and not -(2**63) <= value < 2**64,
+        "a whole number is too large (it has 64 bits)",
+    ),
+    (
+        lambda value: isinstance(value, float) and not math.isfinite(value),
+        "a number is infinite or not a number, which JSON cannot say",
+    ),
+)
+
+
+def check(body: JSON, *, where: str, act: str) -> None:
+    """Raise Rejected, without repeating the value, if Prefect could not deal with this body."""
+    for depth, value in leaves(body):
+        for is_so, words in REFUSED:
+            if is_so(value):
+                raise Rejected(f"{where} was not asked to {act}: {words}. Correct the parameters.")
+        if depth > DEEPEST:
+            raise Rejected(f"{where} was not asked to {act}: the parameters are nested too deeply.")
+
+
+def leaves(body: JSON) -> Iterator[tuple[int, JSON]]:
+    """Every key and every plain value with its depth, without recursion."""
+    waiting: list[tuple[int, JSON]] = [(0, body)]
+    while waiting:
+        depth, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend((depth + 1, key) for key in value)
+            waiting.extend((depth + 1, each) for each in value.values())
+        elif isinstance(value, list):
+            waiting.extend((depth + 1, each) for each in value)
+        else:
+            yield depth, value
+        # An empty branch has no leaf, and still nests.
+        if depth > DEEPEST and isinstance(value, dict | list):
+            yield depth, None
+
+
+def unsaid(parameters: JSON) -> frozenset[str]:
+    """The values that a refusal may not repeat. Shorter ones are left out: they occur in any sentence."""
+    return frozenset(
+        str(value)
+        for _, value in leaves(parameters)
+        if isinstance(value, str | int | float) and not isinstance(value, bool) and len(str(value)) >= 4
+    )
