@@ -212,7 +212,7 @@ class Grant(models.Model):
     """A person's or a group's permission or prohibition; never edited: revoked and made anew.
 
     Empty selectors match everything, except that an allowing grant must name a protected environment.
-    `flows.granting` is the only code that writes it.
+    `runs.granting` is the only code that writes it.
     """
 
     class Effect(models.TextChoices):

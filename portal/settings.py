@@ -204,3 +204,8 @@ LOGGING = {
     # httpx logs every address it calls; the addresses of a Prefect server are its operator's business.
     "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
 }
+
+# Dotted name of the function that opens an environment's gateway; only tests name another one.
+GATEWAY = "flows.gateway.for_environment"
+# How far back the first reading of an environment goes.
+HISTORY_DAYS = int(env("PORTAL_HISTORY_DAYS", "30"))

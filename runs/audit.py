@@ -12,6 +12,7 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, models, transaction
+from flows.parameters import Invalid
 
 from flows.access import Forbidden, Refused
 from flows.models import Deployment
@@ -38,6 +39,8 @@ class Act:
     environment: str = ""
     before: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] = field(default_factory=dict)
+    is_repeat: bool = False  # the same act came twice, and the first one left the entry
+    refusal: str = ""  # the act was to note a refusal
 
 
 @contextmanager
@@ -50,8 +53,11 @@ def act(verb: str, subject: models.Model | None, *, by: Actor, reason: str = "",
     try:
         with transaction.atomic():
             yield this
-            record(this, AuditEntry.Outcome.DONE)
-    except Refused as refusal:
+            if this.refusal:
+                record(this, AuditEntry.Outcome.REFUSED, this.refusal)
+            elif not this.is_repeat:
+                record(this, AuditEntry.Outcome.DONE)
+    except (Refused, Invalid) as refusal:
         # The verb's own transaction is rolled back; that it was tried must stay.
         record(this, AuditEntry.Outcome.REFUSED, str(refusal), refusal)
         raise
@@ -60,7 +66,7 @@ def act(verb: str, subject: models.Model | None, *, by: Actor, reason: str = "",
         raise
 
 
-def record(this: Act, outcome: AuditEntry.Outcome, message: str = "", refusal: Refused | None = None) -> AuditEntry:
+def record(this: Act, outcome: AuditEntry.Outcome, message: str = "", refusal: Exception | None = None) -> AuditEntry:
     """Append one entry. The only code that writes `AuditEntry`."""
     after = dict(this.after)
     if isinstance(refusal, Forbidden):

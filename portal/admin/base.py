@@ -1,0 +1,108 @@
+"""What every admin page shares: who is looking, what they may see, and how a refusal is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.db.models import Model, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from unfold.admin import ModelAdmin
+
+from flows.access import Holding, Refused
+from flows.models import Verb
+from runs.actors import Actor, Channel
+
+
+def holding(request: HttpRequest) -> Holding:
+    """The reader's grants, read once a page; acts read them afresh."""
+    found: Holding | None = getattr(request, "_holding", None)
+    if found is None:
+        found = Holding.of(request.user)
+        request._holding = found  # type: ignore[attr-defined]  # lives as long as the request
+    return found
+
+
+def actor(request: HttpRequest, channel: Channel = Channel.ADMIN) -> Actor:
+    """The signed-in person, as verbs want to know them."""
+    if not request.user.is_authenticated:
+        raise TypeError("Nobody is signed in: the view lacks its guard.")
+    return Actor.person(
+        request.user,
+        channel=channel,
+        address=request.META.get("REMOTE_ADDR", ""),
+        user_agent=request.META.get("HTTP_USER_AGENT", ""),
+    )
+
+
+def attempt(request: HttpRequest, subject: object, act: Callable[[], object], done: str) -> bool:
+    """Do one act and say how it went; for actions on several rows and for buttons."""
+    try:
+        act()
+    except Refused as refusal:
+        messages.warning(request, f"{subject}: {refusal}")
+        return False
+    messages.success(request, f"{subject}: {done}")
+    return True
+
+
+class RestrictedAdmin(ModelAdmin):
+    """A read-only admin whose every row goes through the reader's grants.
+
+    `deployment_lookup` and `base_lookup` say how to reach the deployment and the environment from the model.
+    """
+
+    deployment_lookup = ""
+    base_lookup = ""
+    compressed_fields = True
+    list_filter_submit = False
+    list_per_page = 50
+    show_full_result_count = False
+
+    def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
+        return holding(request).q(verb, deployment=self.deployment_lookup, base=self.base_lookup)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        queryset: QuerySet[Any] = super().get_queryset(request)
+        return queryset.filter(self.visible(request))
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return bool(request.user.is_active and holding(request).may_any(Verb.SEE))
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_trigger_permission(self, request: HttpRequest) -> bool:
+        return holding(request).may_any(Verb.TRIGGER)
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return holding(request).may_any(Verb.CANCEL)
+
+    def has_approve_permission(self, request: HttpRequest) -> bool:
+        return holding(request).may_any(Verb.APPROVE)
+
+    def has_manage_permission(self, request: HttpRequest) -> bool:
+        return holding(request).may_any(Verb.MANAGE)
+
+    def visible_or_404(self, request: HttpRequest, pk: Any) -> Any:
+        """The row, or 404 when it is not there or may not be seen: the two must not be told apart."""
+        try:
+            found = self.get_queryset(request).filter(pk=pk).first()
+        except (ValueError, TypeError) as error:
+            raise Http404 from error
+        if found is None:
+            raise Http404
+        return found
+
+    def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
+        raise Http404

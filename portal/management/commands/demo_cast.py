@@ -1,0 +1,96 @@
+"""Makes the demo's environments and people; `manage.py demo` calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from flows.models import Environment, Grant
+from runs import granting
+from runs.actors import Actor
+
+# name -> (groups, superuser, what the account is for)
+CAST: dict[str, tuple[list[str], bool, str]] = {
+    "vera": (["Viewer"], False, "viewer: sees dev, starts nothing"),
+    "otto": (["Operator"], False, "operator: runs and cancels in dev, asks for runs in prod"),
+    "anna": (["Approver"], False, "approver: answers what waits in prod"),
+    "ada": ([], True, "administrator: environments, people, grants; no runs without a grant"),
+    "axel": (["Auditor"], False, "auditor: sees everything, changes nothing, reads the audit trail"),
+}
+# prod is protected: these grants name it. (person or group, verbs, flow or "" for every flow)
+PROD: list[tuple[str, list[str], str]] = [
+    ("Operator", ["see", "cancel"], ""),
+    ("Operator", ["trigger"], "long-haul"),
+    ("Operator", ["trigger"], "crm-data-acquisition"),
+    ("Approver", ["see", "approve"], ""),
+    ("Release manager", ["see", "trigger", "cancel", "approve", "schedule", "manage"], ""),
+    ("Auditor", ["see"], ""),
+]
+COLOURS = {"dev": Environment.Colour.GREEN, "prod": Environment.Colour.RED}
+PASSWORD = "portal-demo"  # noqa: S105  (printed at the start of every demo, which listens on loopback only)
+
+
+class Command(BaseCommand):
+    help = "Make the demo's environments, people and grants. Prints the accounts as JSON."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--environment", action="append", default=[], metavar="NAME=API_URL")
+
+    @transaction.atomic
+    def handle(self, *args: Any, **options: Any) -> None:
+        by = Actor.system("demo")
+        for position, pair in enumerate(options["environment"]):
+            name, _, url = pair.partition("=")
+            if not url:
+                raise CommandError(f"--environment wants NAME=API_URL, not {pair!r}.")
+            self.environment(name, url, position)
+        for name, (groups, is_superuser, _) in CAST.items():
+            person, is_new = User.objects.get_or_create(
+                username=name, defaults={"is_staff": True, "is_superuser": is_superuser}
+            )
+            if is_new:
+                person.set_password(PASSWORD)
+                person.save()
+                person.groups.set(Group.objects.filter(name__in=groups))
+        self.grants(by)
+        accounts = [{"name": name, "password": PASSWORD, "may": row[2]} for name, row in CAST.items()]
+        self.stdout.write(json.dumps(accounts))
+
+    def environment(self, name: str, url: str, position: int) -> None:
+        protected = name == "prod"
+        environment, _ = Environment.objects.get_or_create(
+            slug=name,
+            defaults={
+                "description": "Where customers are served" if protected else "Where things are tried",
+                "is_protected": protected,
+                "needs_approval": protected,
+                "needs_reason": protected,
+                "colour": COLOURS.get(name, Environment.Colour.BLUE),
+                "position": position,
+            },
+        )
+        # The servers may get other ports at every start.
+        environment.api_url = url
+        auth = os.environ.get(f"PORTAL_DEMO_AUTH_{name.upper()}", "")
+        environment.credential_kind = Environment.CredentialKind.BASIC if auth else Environment.CredentialKind.NONE
+        environment.credential = auth
+        environment.save()
+
+    def grants(self, by: Actor) -> None:
+        prod = Environment.objects.filter(slug="prod").first()
+        if prod is None or Grant.objects.filter(environment=prod).exists():
+            return
+        for group, verbs, flow in PROD:
+            granting.grant(
+                by=by,
+                group=Group.objects.get(name=group),
+                verbs=verbs,
+                environment=prod,
+                flow_name=flow,
+                reason="The demo's production rules",
+            )

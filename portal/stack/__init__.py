@@ -1,0 +1,1 @@
+"""Start, await, watch and stop everything the portal runs on, on one machine."""

@@ -1,0 +1,189 @@
+"""Launch, stop, switch: the only code that asks Prefect to act."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from flows import catalogue, connect, health, vault
+from flows import parameters as schemas
+from flows.access import Refused, demand
+from flows.models import Deployment, Verb
+from flows.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain
+from runs import audit, lifecycle, mirror
+from runs.actors import Actor
+from runs.models import Cancellation, RunRequest, Switch
+from runs.models.request import State
+from runs.nudges import nudge
+
+# Longer than the gateway waits for an answer: a claim that old belongs to a process that died.
+LEASE = timedelta(seconds=30)
+SHORTEST, LONGEST = timedelta(seconds=2), timedelta(minutes=1)
+
+
+def backoff(attempts: int) -> timedelta:
+    """2 s, 4 s, 8 s … up to a minute: when to try again after that many attempts."""
+    return min(SHORTEST * 2 ** min(max(attempts - 1, 0), 10), LONGEST)
+
+
+def launch(run_request: RunRequest) -> None:
+    """Make the flow run of an approved request, exactly once.
+
+    The same idempotency key is sent however often this is called; a claim keeps two workers from sending at once.
+    """
+    if not claim(run_request):
+        return
+    values = schemas.join(run_request.parameters, secrets_of(run_request))
+    try:
+        record = connect.to(run_request.environment).create_flow_run(
+            run_request.deployment_prefect_id,
+            parameters=values,
+            idempotency_key=run_request.idempotency_key,
+            name=run_request.run_name or None,
+            tags=[*run_request.tags, f"portal-request:{run_request.pk}"],
+            scheduled_for=run_request.scheduled_for,
+        )
+    except (NotFound, Rejected) as error:
+        lifecycle.refuse(run_request, str(error))
+    except Uncertain as error:
+        wait(run_request, error, to=State.LAUNCHING)
+    except PrefectError as error:
+        health.note_error(run_request.environment, error)
+        wait(run_request, error, to=State.APPROVED)
+    else:
+        difference = differs(run_request, record, values)
+        if difference:
+            lifecycle.refuse(run_request, difference)
+        else:
+            lifecycle.launched(run_request, record.id)
+
+
+def claim(run_request: RunRequest) -> bool:
+    """Ask every gate again under a row lock and take the lease; False when there is nothing to do."""
+    now = timezone.now()
+    with transaction.atomic():
+        due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
+        taken = (
+            RunRequest.objects.select_for_update(of=["self"])
+            .filter(due, pk=run_request.pk, state__in=[State.APPROVED, State.LAUNCHING])
+            .first()
+        )
+        if taken is None:
+            return False
+        if taken.state == State.APPROVED:
+            try:
+                ask_gates(taken)
+            except Refused as refusal:
+                lifecycle.refuse(run_request, str(refusal))
+                return False
+        lifecycle.move(
+            run_request, to=State.LAUNCHING, message="", attempts=F("attempts") + 1, next_attempt_at=now + LEASE
+        )
+    return True
+
+
+def ask_gates(run_request: RunRequest) -> None:
+    """Everything that had to be true when it was asked for must still be true; else `Refused`."""
+    deployment = Deployment.objects.select_related("environment").get(pk=run_request.deployment_id)
+    if run_request.asked_by:
+        demand(run_request.asked_by, Verb.TRIGGER, deployment, run_request.parameters)
+    lifecycle.must_be_askable(deployment, reason=run_request.reason, scheduled_for=None)
+    if deployment.schema_fingerprint != run_request.schema_fingerprint:
+        raise Refused(f"The parameters of {deployment} changed after this was asked for. Ask for it again.")
+    if run_request.needs_approval:
+        if deployment.version != run_request.deployment_version:
+            raise Refused(f"{deployment} was deployed anew after this was approved. Ask for it again.")
+        if run_request.expires_at and run_request.expires_at <= timezone.now():
+            raise Refused("The approval is too old by now. Ask for it again.")
+
+
+def secrets_of(run_request: RunRequest) -> dict[str, Any]:
+    sealed = run_request.sealed_parameters
+    values: dict[str, Any] = json.loads(vault.unseal(sealed)) if sealed else {}
+    return values
+
+
+def differs(run_request: RunRequest, record: FlowRunRecord, values: dict[str, Any]) -> str:
+    """Why what Prefect answered is not what was asked for, or an empty string.
+
+    A key that was used before gives the earlier run back, whatever was asked this time.
+    """
+    if record.deployment_id != run_request.deployment_prefect_id:
+        return "Prefect answered with a run of another deployment for this request's key. Ask for it again."
+    if any(record.parameters.get(name) != value for name, value in values.items()):
+        return (
+            "Prefect answered with a run that has other parameters than this request. Look at it before asking again."
+        )
+    return ""
+
+
+def wait(run_request: RunRequest, error: PrefectError, *, to: State) -> None:
+    at = timezone.now() + backoff(run_request.attempts)
+    lifecycle.put_back(run_request, f"{error} It will be sent again by itself.", to=to, at=at)
+
+
+def stop(cancellation: Cancellation) -> None:
+    """Send CANCELLING for a run, then read what it is now; the mirror settles what follows."""
+    if not take(Cancellation.objects.filter(pk=cancellation.pk, state=Cancellation.State.WANTED)):
+        return
+    cancellation.refresh_from_db()
+    run = cancellation.run
+    try:
+        connect.to(run.environment).cancel(run.prefect_id)
+    except (NotFound, Rejected) as error:
+        fail_cancellation(cancellation, str(error))
+        return
+    except PrefectError as error:
+        note(
+            cancellation,
+            f"{error} It will be sent again by itself.",
+            at=timezone.now() + backoff(cancellation.attempts),
+        )
+        return
+    Cancellation.objects.filter(pk=cancellation.pk, state=Cancellation.State.WANTED).update(
+        state=Cancellation.State.SENT, sent_at=timezone.now(), message="", next_attempt_at=None
+    )
+    mirror.refresh(run.environment, [run.prefect_id])
+
+
+def fail_cancellation(cancellation: Cancellation, why: str) -> None:
+    with audit.act("run.cancel_failed", cancellation.run, by=Actor.system()) as act:
+        act.refusal = why
+        Cancellation.objects.filter(pk=cancellation.pk).update(
+            state=Cancellation.State.FAILED, message=why, settled_at=timezone.now()
+        )
+    nudge("run", [cancellation.run_id])
+
+
+def switch(wish: Switch) -> None:
+    """Pause or resume a deployment, then read what it is now."""
+    if not take(Switch.objects.filter(pk=wish.pk, state=Switch.State.WANTED)):
+        return
+    wish.refresh_from_db()
+    deployment = wish.deployment
+    try:
+        connect.to(deployment.environment).set_paused(deployment.prefect_id, wish.pause)
+        catalogue.refresh(deployment)
+    except (NotFound, Rejected) as error:
+        Switch.objects.filter(pk=wish.pk).update(state=Switch.State.FAILED, message=str(error))
+        return
+    except PrefectError as error:
+        note(wish, f"{error} It will be sent again by itself.", at=timezone.now() + backoff(wish.attempts))
+        return
+    Switch.objects.filter(pk=wish.pk).update(state=Switch.State.DONE, message="", next_attempt_at=None)
+
+
+def take(rows: Any) -> bool:
+    """Take the lease on one due row; False when another worker holds it or it is done."""
+    now = timezone.now()
+    due = rows.filter(Q(next_attempt_at=None) | Q(next_attempt_at__lte=now))
+    return bool(due.update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE))
+
+
+def note(row: Cancellation | Switch, message: str, *, at: datetime) -> None:
+    type(row)._default_manager.filter(pk=row.pk).update(message=message, next_attempt_at=at)

@@ -1,0 +1,154 @@
+"""Listens to Prefect's event streams and turns events into "refresh these ids", nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+from django.db import close_old_connections
+from django.utils import timezone
+
+from flows import connect, health
+from flows.models import Environment, Health
+from flows.records import PrefectError
+from flows.vault import Sealed
+from runs import mirror, queue
+from runs.models import Run
+
+log = logging.getLogger(__name__)
+
+DEBOUNCE_SECONDS = 0.15
+TAIL_SECONDS = 1.5
+SWEEP_SECONDS = 15.0
+CHECK_SECONDS = 5.0
+ROSTER_SECONDS = 10.0
+TAILED_RUNS = 50
+
+
+async def follow(*, stop: asyncio.Event) -> None:
+    """Follow every active environment until `stop`; environments come and go without a restart."""
+    followers: dict[int, tuple[str, asyncio.Task[None]]] = {}
+    while not stop.is_set():
+        active = {environment.pk: environment for environment in await in_thread(roster)}
+        for pk, (door, task) in list(followers.items()):
+            if task.done() or pk not in active or door != door_of(active[pk]):
+                task.cancel()
+                del followers[pk]
+        for pk, environment in active.items():
+            if pk not in followers:
+                followers[pk] = (door_of(environment), asyncio.create_task(Follower(environment).run()))
+        try:
+            await asyncio.wait_for(stop.wait(), ROSTER_SECONDS)
+        except TimeoutError:
+            continue
+    for _, task in followers.values():
+        task.cancel()
+    await asyncio.gather(*(task for _, task in followers.values()), return_exceptions=True)
+
+
+def roster() -> list[Environment]:
+    return list(Environment.objects.filter(is_active=True))
+
+
+def door_of(environment: Environment) -> str:
+    """Changes when the environment has to be followed anew."""
+    return f"{environment.api_url} {environment.credential_kind} {bytes(environment.sealed_credential).hex()}"
+
+
+async def in_thread[T](work: Callable[..., T], *args: object) -> T:
+    def fresh() -> T:
+        close_old_connections()
+        return work(*args)
+
+    return await asyncio.to_thread(fresh)
+
+
+class Follower:
+    """Follows one environment: events as hints, a sweep as the floor."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.hints: set[UUID] = set()
+        self.hinted = asyncio.Event()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.listen())
+            group.create_task(self.flush())
+            group.create_task(self.every(TAIL_SECONDS, tail))
+            group.create_task(self.every(SWEEP_SECONDS, sweep))
+            group.create_task(self.every(CHECK_SECONDS, revive))
+
+    async def listen(self) -> None:
+        """Collect ids from the stream; when it breaks, try again, sweeping for what was missed."""
+        pause = 1.0
+        while True:
+            started = time.monotonic()
+            try:
+                async for event in connect.to(self.environment).events():
+                    self.hints.add(event.flow_run_id)
+                    self.hinted.set()
+            except (PrefectError, Sealed) as error:
+                log.warning("%s: the event stream broke: %s", self.environment, error)
+            pause = 1.0 if time.monotonic() - started > 30 else min(pause * 2, 15.0)
+            await asyncio.sleep(pause)
+            await self.safely(sweep)
+
+    async def flush(self) -> None:
+        while True:
+            await self.hinted.wait()
+            await asyncio.sleep(DEBOUNCE_SECONDS)
+            self.hinted.clear()
+            hints, self.hints = self.hints, set()
+            if hints and not await self.safely(refresh, hints):
+                self.hints |= hints
+                await asyncio.sleep(1)
+                self.hinted.set()
+
+    async def every(self, seconds: float, work: Callable[[Environment], None]) -> None:
+        while True:
+            await self.safely(work)
+            await asyncio.sleep(seconds)
+
+    async def safely(self, work: Callable[..., None], *args: object) -> bool:
+        try:
+            await in_thread(work, self.environment, *args)
+        except (PrefectError, Sealed) as error:
+            log.info("%s: %s", self.environment, error)
+            return False
+        except Exception:
+            log.exception("%s: the follower could not %s", self.environment, work.__name__)
+            return False
+        return True
+
+
+def refresh(environment: Environment, hints: set[UUID]) -> None:
+    mirror.refresh(environment, hints)
+    health.note_followed(environment, timezone.now())
+
+
+def sweep(environment: Environment) -> None:
+    mirror.sweep(environment)
+
+
+def tail(environment: Environment) -> None:
+    """New log lines have no events: ask for those of the runs that are running."""
+    running = Run.objects.filter(environment=environment, state_type__in=["RUNNING", "CANCELLING"], gone_at=None)
+    runs = list(running.order_by("-started_at")[:TAILED_RUNS])
+    if runs and is_up(environment):
+        mirror.tail(environment, runs)
+
+
+def is_up(environment: Environment) -> bool:
+    return health.of(environment).state == Health.State.UP
+
+
+def revive(environment: Environment) -> None:
+    """Notice at once that a server is back, and send what waited for it."""
+    before = health.of(environment).state
+    if before != Health.State.UP and health.check(environment).state == Health.State.UP:
+        queue.later("runs.tasks.sync", environment.pk)
+        queue.later("runs.tasks.catch_up")

@@ -1,0 +1,23 @@
+"""Runs the event follower: one process for all environments."""
+
+import asyncio
+import signal
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from runs.follow import follow
+
+
+class Command(BaseCommand):
+    help = "Follow the event streams of every environment, and sweep for what they miss."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        asyncio.run(self.until_told())
+
+    async def until_told(self) -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        self.stdout.write("Following.")
+        await follow(stop=stop)

@@ -1,0 +1,85 @@
+"""What qcluster calls: each loads one row and calls one verb."""
+
+from __future__ import annotations
+
+import logging
+
+from django.db.models import Q
+from django.utils import timezone
+
+from flows import catalogue, health
+from flows.access import Refused
+from flows.models import Environment
+from flows.records import PrefectError
+from flows.vault import Sealed
+from runs import dispatch, lifecycle, mirror, queue
+from runs.models import Cancellation, Run, RunRequest, Switch
+from runs.models.request import State
+
+log = logging.getLogger(__name__)
+
+
+def launch(pk: int) -> None:
+    dispatch.launch(RunRequest.objects.get(pk=pk))
+
+
+def stop(pk: int) -> None:
+    dispatch.stop(Cancellation.objects.get(pk=pk))
+
+
+def switch(pk: int) -> None:
+    dispatch.switch(Switch.objects.get(pk=pk))
+
+
+def follow_up(pk: int) -> None:
+    """Read the run a request was launched as, without waiting for an event."""
+    run_request = RunRequest.objects.select_related("environment").get(pk=pk)
+    if run_request.flow_run_id:
+        mirror.refresh(run_request.environment, [run_request.flow_run_id])
+
+
+def refresh(pk: int) -> None:
+    run = Run.objects.select_related("environment").get(pk=pk)
+    mirror.refresh(run.environment, [run.prefect_id])
+
+
+def check(pk: int) -> None:
+    health.check(Environment.objects.get(pk=pk))
+
+
+def sync(pk: int) -> None:
+    """Health, catalogue and runs of one environment."""
+    environment = Environment.objects.get(pk=pk)
+    try:
+        if health.check(environment).state == "up":
+            catalogue.sync(environment)
+            mirror.sweep(environment)
+    except (PrefectError, Sealed) as error:
+        log.warning("%s: %s", environment, error)  # the health row says it to the people
+
+
+def sync_all() -> None:
+    for pk in Environment.objects.filter(is_active=True).values_list("pk", flat=True):
+        queue.later("runs.tasks.sync", pk)
+
+
+def catch_up() -> None:
+    """Queue again whatever is due: retries, claims of workers that died, tasks that were lost."""
+    now = timezone.now()
+    due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
+    table = {
+        "runs.tasks.launch": RunRequest.objects.filter(state__in=[State.APPROVED, State.LAUNCHING]),
+        "runs.tasks.stop": Cancellation.objects.filter(state=Cancellation.State.WANTED),
+        "runs.tasks.switch": Switch.objects.filter(state=Switch.State.WANTED),
+    }
+    for task, rows in table.items():
+        for pk in rows.filter(due).values_list("pk", flat=True):
+            queue.later(task, pk)
+
+
+def expire() -> None:
+    for run_request in RunRequest.objects.filter(state=State.WAITING, expires_at__lte=timezone.now()):
+        try:
+            lifecycle.expire(run_request)
+        except Refused as refusal:
+            log.info("%s", refusal)
