@@ -90,8 +90,14 @@ def _said(error: Exception, api_url: str) -> PrefectError:
         return Unreachable(f"Prefect at {api_url} closed the event stream. Connect again.")
     if isinstance(error, InvalidStatus):
         status = error.response.status_code
-        if status in (401, 403):
+        if status == 401:
             return Unauthorized(_refusal(api_url))
+        if status == 403:  # what Prefect's web server says to any socket at an address it does not know
+            return Rejected(
+                f"{api_url} refused the event stream; check that the address ends in /api and that the"
+                " credential may read events.",
+                status=status,
+            )
         if status < 500:
             return Rejected(f"{api_url} {reasons.NOT_PREFECT}.", status=status)
         return Unreachable(f"Prefect at {api_url} has no event stream now: it answered with an error ({status}).")
