@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--prefix", default="", help="put this before the name of every deployment")
     found.add_argument(
         "--working-directory",
-        default=str(HOME) if HOME == Path.cwd() else "",
+        default=str(HOME) if Path.cwd() == HOME else "",
         help="folder in which the runs work, on the worker's machine; by default the current one when it is the one "
         "that holds the pipelines, else none. An empty text means none: then the worker needs CRM_LAKE.",
     )
@@ -109,7 +109,7 @@ def publish(names: Sequence[str], wishes: Wishes) -> None:
 
 
 def describe(pipeline: Pipeline, wishes: Wishes) -> dict[str, Any]:
-    """All that publishing decides of a deployment. What operations decide (pause, schedules, defaults, limits) is not here."""
+    """What publishing decides of a deployment; pause, schedules, defaults and limits are left to operations."""
     flow: Flow[..., Any] = getattr(importlib.import_module(pipeline.module), pipeline.function)
     step = {"prefect.deployments.steps.set_working_directory": {"directory": wishes.working_directory}}
     return {
@@ -169,9 +169,8 @@ def _ensure_pool(client: SyncPrefectClient, name: str) -> str:
 def _require_server(client: SyncPrefectClient) -> None:
     trouble = client.api_healthcheck()
     if trouble is not None and not isinstance(trouble, PrefectHTTPStatusError):
-        raise Refused(
-            f"No Prefect server answers at {_address()} ({type(trouble).__name__}): start it, or correct PREFECT_API_URL."
-        )
+        kind = type(trouble).__name__
+        raise Refused(f"No Prefect server answers at {_address()} ({kind}): start it, or correct PREFECT_API_URL.")
     try:
         client.api_version()
     except PrefectHTTPStatusError as error:

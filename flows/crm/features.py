@@ -1,0 +1,159 @@
+"""What was known of a deal on the day it was engaged, as columns to learn from.
+
+A deal's outcome, value and closing day are no features, and neither is anything that happened on or after the day of
+engagement: histories count only what was closed before it. So the features of a deal are the same in every later month.
+Deals that are still prospects have no such day and no row.
+"""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from flows.crm.shape import Columns, Kind, Tables, typed
+from flows.crm.snapshot import CLOSED
+
+HOME = "United States"
+UNKNOWN = "unknown"
+# A win rate starts at 1 in 2 and moves with evidence: ten closed deals weigh as much as this prior.
+PRIOR_WINS, PRIOR_DEALS = 5, 10
+
+KEYS: dict[str, Kind] = {"opportunity_id": "text", "engage_date": "date"}
+FEATURES: dict[str, Kind] = {
+    "product": "text",
+    "series": "text",
+    "sales_price": "number",
+    "sector": "text",
+    "revenue": "number",
+    "employees": "whole",
+    "account_age_years": "whole",
+    "is_domestic": "flag",
+    "is_subsidiary": "flag",
+    "sales_agent": "text",
+    "manager": "text",
+    "regional_office": "text",
+    "engage_month": "whole",
+    "engage_weekday": "whole",
+    "house_win_rate": "number",
+    "agent_closed_deals": "whole",
+    "agent_win_rate": "number",
+    "agent_open_deals": "whole",
+    "account_closed_deals": "whole",
+    "account_win_rate": "number",
+    "product_win_rate": "number",
+}
+LABEL: dict[str, Kind] = {"won": "flag"}  # empty while the deal is open
+COLUMNS: Columns = {**KEYS, **FEATURES, **LABEL}
+
+Progress = Callable[[str, float], None]
+
+
+def build(tables: Tables, report: Progress = lambda step, share: None) -> pd.DataFrame:
+    """One row per engaged deal, from cleaned tables; `report` hears each group of columns, and the share done."""
+    deals = tables["sales_pipeline"].dropna(subset=["engage_date"]).reset_index(drop=True)
+    parts = [deals[[*KEYS, "product", "sales_agent"]]]
+    for done, (name, group) in enumerate(GROUPS.items(), start=1):
+        parts.append(group(deals, tables))
+        report(name, done / len(GROUPS))
+    won = (deals["deal_stage"] == "Won").astype("boolean").where(deals["deal_stage"].isin(CLOSED))
+    return typed(COLUMNS, pd.concat([*parts, won.rename("won")], axis="columns"))
+
+
+def _product(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    return _look_up(deals["product"], tables["products"].set_index("product")[["series", "sales_price"]])
+
+
+def _account(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    found = _look_up(deals["account"], tables["accounts"].set_index("account"))
+    known = deals["account"].notna()
+    return pd.DataFrame(
+        {
+            "sector": found["sector"].where(found["sector"].notna(), UNKNOWN),
+            "revenue": found["revenue"],
+            "employees": found["employees"],
+            "account_age_years": deals["engage_date"].dt.year - found["year_established"],
+            "is_domestic": (found["office_location"] == HOME).astype("boolean").where(known),
+            "is_subsidiary": found["subsidiary_of"].notna().astype("boolean").where(known),
+        }
+    )
+
+
+def _team(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    return _look_up(deals["sales_agent"], tables["sales_teams"].set_index("sales_agent"))
+
+
+def _calendar(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    day = deals["engage_date"].dt
+    return pd.DataFrame({"engage_month": day.month, "engage_weekday": day.weekday})
+
+
+def _house_history(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    return pd.DataFrame({"house_win_rate": _win_rate(*_closed_before(deals, None))})
+
+
+def _agent_history(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    wins, closed = _closed_before(deals, "sales_agent")
+    engaged = _count_before(deals, deals.assign(day=deals["engage_date"]), "sales_agent")["count"]
+    return pd.DataFrame(
+        {
+            "agent_closed_deals": closed,
+            "agent_win_rate": _win_rate(wins, closed),
+            "agent_open_deals": engaged - closed,
+        }
+    )
+
+
+def _account_history(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    wins, closed = _closed_before(deals, "account")
+    return pd.DataFrame({"account_closed_deals": closed, "account_win_rate": _win_rate(wins, closed)})
+
+
+def _product_history(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    return pd.DataFrame({"product_win_rate": _win_rate(*_closed_before(deals, "product"))})
+
+
+GROUPS: dict[str, Callable[[pd.DataFrame, Tables], pd.DataFrame]] = {
+    "product": _product,
+    "account": _account,
+    "team": _team,
+    "calendar": _calendar,
+    "win rate of the house": _house_history,
+    "history of the agent": _agent_history,
+    "history of the account": _account_history,
+    "history of the product": _product_history,
+}
+
+
+def _look_up(names: pd.Series, known: pd.DataFrame) -> pd.DataFrame:
+    return known.reindex(names).reset_index(drop=True)
+
+
+def _win_rate(wins: pd.Series, closed: pd.Series) -> pd.Series:
+    return (wins + PRIOR_WINS) / (closed + PRIOR_DEALS)
+
+
+def _closed_before(deals: pd.DataFrame, by: str | None) -> tuple[pd.Series, pd.Series]:
+    """For each deal, how many of the same group were won, and how many closed, before the day it was engaged."""
+    closed = deals[deals["deal_stage"].isin(CLOSED)]
+    before = _count_before(deals, closed.assign(day=closed["close_date"]), by)
+    return before["wins"], before["count"]
+
+
+def _count_before(deals: pd.DataFrame, events: pd.DataFrame, by: str | None) -> pd.DataFrame:
+    """Running totals of the events, read for each deal on the eve of its engagement."""
+    group = ["group"]
+    events = pd.DataFrame(
+        {
+            "group": events[by] if by else "all",
+            "day": events["day"],
+            "wins": (events["deal_stage"] == "Won").astype("int64"),
+            "count": 1,
+        }
+    ).dropna()
+    by_day = events.groupby([*group, "day"], as_index=False)[["wins", "count"]].sum().sort_values("day")
+    by_day[["wins", "count"]] = by_day.groupby(group)[["wins", "count"]].cumsum()
+    asked = pd.DataFrame({"group": deals[by].fillna("") if by else "all", "day": deals["engage_date"]})
+    asked["place"] = range(len(asked))
+    answers = pd.merge_asof(
+        asked.sort_values("day", kind="stable"), by_day, on="day", by=group, allow_exact_matches=False
+    )
+    return answers.sort_values("place").reset_index(drop=True)[["wins", "count"]].fillna(0).astype("int64")

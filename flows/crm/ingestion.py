@@ -1,0 +1,87 @@
+"""The second pipeline of a month: check the raw tables, clean them, and build what a model may learn from."""
+
+from typing import Any, cast
+from uuid import UUID
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows.crm import checks, cleaning, features, lake, months
+from flows.crm.lake import Manifest
+from flows.crm.retries import DISK
+from flows.crm.shape import SHAPES, Tables
+
+
+@task(name="read the raw tables", cache_policy=NO_CACHE, **DISK)
+def read_raw(month: str) -> tuple[Manifest, Tables]:
+    place = lake.from_environment()
+    manifest = place.manifest("raw", month)
+    get_run_logger().info("Reading %s, from %s.", manifest.name, manifest.source)
+    return manifest, place.read(manifest)
+
+
+@task(name="clean the tables", cache_policy=NO_CACHE)
+def clean_tables(raw: Tables) -> Tables:
+    for spelling, cells in cleaning.count_corrections(raw).items():
+        if cells:
+            get_run_logger().info("Corrected the spelling %s in %d cells.", spelling, cells)
+    return cleaning.clean(raw)
+
+
+@task(name="check the tables", cache_policy=NO_CACHE)
+def check_tables(raw: Tables, cleaned: Tables, month: str) -> None:
+    findings = checks.run(checks.Evidence(raw, cleaned, months.last_day(month)))
+    # Written before anything is refused: the table is what explains the refusal.
+    create_table_artifact(
+        table=[finding.row() for finding in findings], key="crm-checks", description=f"Checks of the tables of {month}."
+    )
+    logger = get_run_logger()
+    for finding in findings:
+        if finding.offenders:
+            say = logger.error if finding.check.blocking else logger.warning
+            asks, found = finding.check.asks, len(finding.offenders)
+            say("Check %s: %s No, %d found: %s.", finding.check.name, asks, found, finding.examples)
+    checks.require_passed(month, findings)
+    logger.info("%d of %d checks passed.", sum(not finding.offenders for finding in findings), len(findings))
+
+
+@task(name="build the features", cache_policy=NO_CACHE)
+def build_features(cleaned: Tables, month: str) -> Tables:
+    logger = get_run_logger()
+    bar = cast(UUID, create_progress_artifact(progress=0.0, key="crm-features", description=f"Features of {month}"))
+
+    def report(group: str, share: float) -> None:
+        update_progress_artifact(bar, progress=100 * share)
+        logger.info("Features %.0f %%: %s.", 100 * share, group)
+
+    deals = features.build(cleaned, report)
+    labelled = int(deals["won"].notna().sum())
+    logger.info("%d deals have features, %d of them an outcome to learn from.", len(deals), labelled)
+    return {"deals": deals}
+
+
+@task(name="write the tables", cache_policy=NO_CACHE, **DISK)
+def write_tables(raw: Manifest, cleaned: Tables, built: Tables) -> tuple[Manifest, Manifest]:
+    place = lake.from_environment()
+    columns = {name: shape.columns for name, shape in SHAPES.items()}
+    processed = place.write("processed", raw.month, cleaned, columns, source=raw.name)
+    learnable = place.write("features", raw.month, built, {"deals": features.COLUMNS}, source=processed.name)
+    get_run_logger().info("Wrote %s and %s to %s.", processed.name, learnable.name, place.root)
+    return processed, learnable
+
+
+@flow(name="crm-data-ingestion", validate_parameters=False)
+def crm_data_ingestion(snapshot_month: months.SnapshotMonth) -> dict[str, Any]:
+    """Check and clean the raw tables of a month, and build the features of its deals.
+
+    The month must have been acquired. A failed blocking check stops the run before anything is written; warnings are
+    told in the table of checks and in the log.
+    """
+    months.last_day(snapshot_month)
+    manifest, raw = read_raw(snapshot_month)
+    cleaned = clean_tables(raw)
+    check_tables(raw, cleaned, snapshot_month)
+    built = build_features(cleaned, snapshot_month)
+    processed, learnable = write_tables(manifest, cleaned, built)
+    return {"month": snapshot_month, "processed": processed.rows, "features": learnable.rows}

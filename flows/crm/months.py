@@ -1,0 +1,47 @@
+"""Months written as YYYY-MM: the parameter all monthly pipelines share, and the days it stands for."""
+
+import calendar
+import re
+from datetime import date
+from typing import Annotated
+
+from pydantic import Field
+
+from flows.crm.failures import BadMonth
+
+PATTERN = r"^[12][0-9]{3}-(0[1-9]|1[0-2])$"
+
+SnapshotMonth = Annotated[
+    str,
+    Field(
+        pattern=PATTERN,
+        description="The month, written as YYYY-MM: the data is taken as it stood at the end of its last day.",
+        examples=["2017-03"],
+    ),
+]
+
+
+def last_day(month: object) -> date:
+    if not isinstance(month, str) or not re.fullmatch(PATTERN.strip("^$"), month):
+        raise BadMonth(f"{month!r} is not a month: write it as YYYY-MM, such as 2017-03.")
+    year, number = (int(part) for part in month.split("-"))
+    return date(year, number, calendar.monthrange(year, number)[1])
+
+
+def month_of(day: date) -> str:
+    return f"{day:%Y-%m}"
+
+
+def months_between(first: str, last: str) -> list[str]:
+    """Every month from first to last, both included."""
+    start, end = (day.year * 12 + day.month - 1 for day in (last_day(first), last_day(last)))
+    return [f"{month // 12:04d}-{month % 12 + 1:02d}" for month in range(start, end + 1)]
+
+
+def require_within(month: str, first: str, last: str) -> None:
+    """Months written as YYYY-MM sort as text."""
+    last_day(month)
+    if month < first:
+        raise BadMonth(f"{month} is before the data: the first month is {first}.")
+    if month > last:
+        raise BadMonth(f"{month} is after the data: the last month is {last}.")

@@ -1,0 +1,159 @@
+"""Where the CRM tables come from: the generator, or a folder of CSV files when CRM_SOURCE_DIR names one."""
+
+import csv
+import hashlib
+import io
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from flows.crm.failures import BadSource
+from flows.crm.generator import Recipe, generate
+from flows.crm.shape import SHAPES, Kind, Shape, Tables, typed
+
+# How an empty cell is written: some exports of a database spell it out.
+NOTHING = ("", "null")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    name: str  # what the manifest says of where a month came from: the same data has the same name
+    tables: Tables
+
+
+def load(environment: Mapping[str, str] = os.environ) -> Source:
+    """Read everything the source has; `CRM_DRIFT` (0 to 1) bends the generated world."""
+    folder = environment.get("CRM_SOURCE_DIR", "").strip()
+    return from_folder(Path(folder)) if folder else from_generator(environment.get("CRM_DRIFT", "").strip() or "0")
+
+
+def from_generator(drift: str) -> Source:
+    try:
+        strength = float(drift)
+    except ValueError:
+        strength = -1
+    if not 0 <= strength <= 1:
+        raise BadSource(f"CRM_DRIFT is {drift!r}: write a number from 0 (no drift) to 1.")
+    recipe = Recipe(drift=strength)
+    return Source(f"generator, seed {recipe.seed}, drift {recipe.drift:g}", generate(recipe).tables)
+
+
+def from_folder(folder: Path) -> Source:
+    if not folder.is_dir():
+        raise BadSource(
+            f"CRM_SOURCE_DIR names {folder}, which is not a folder: name the folder of the CSV files, "
+            "or unset it to use generated data."
+        )
+    contents = {name: _read(folder / f"{name}.csv", shape) for name, shape in SHAPES.items()}
+    digest = hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents.values())).hexdigest()
+    tables = {name: parse(f"{name}.csv", contents[name], shape) for name, shape in SHAPES.items()}
+    return Source(f"CSV files {digest[:16]}", tables)
+
+
+def parse(file: str, content: bytes, shape: Shape) -> pd.DataFrame:
+    """The rows of one CSV file in their types; the first thing that is wrong is said with its line and column."""
+    lines = _lines(file, content)
+    header = _header(file, next(lines, (0, []))[1], shape)
+    cells: dict[str, list[Any]] = {column: [] for column in shape.columns}
+    first_line: dict[str, int] = {}
+    for line, row in lines:
+        if len(row) != len(header):
+            raise BadSource(
+                f"{file}, line {line}: {len(row)} cells where the header has {len(header)}: "
+                "put quotation marks around a cell that holds a comma."
+            )
+        record = dict(zip(header, row, strict=True))
+        for column, kind in shape.columns.items():
+            cells[column].append(_cell(f"{file}, line {line}, column {column}", record[column].strip(), kind))
+        identifier = cells[shape.identifier][-1]
+        place = f"{file}, line {line}, column {shape.identifier}"
+        if identifier is None:
+            raise BadSource(f"{place}: the cell is empty: every row needs an identifier.")
+        if identifier in first_line:
+            raise BadSource(
+                f"{place}: {identifier!r} is already in line {first_line[identifier]}: keep one of the two."
+            )
+        first_line[identifier] = line
+    if not first_line:
+        raise BadSource(f"{file} has a header and no rows: export it again.")
+    return typed(shape.columns, cells)
+
+
+def _header(file: str, row: list[str], shape: Shape) -> list[str]:
+    header = [column.strip() for column in row]
+    if not header:
+        raise BadSource(f"{file} is empty: export it again, with {_columns(shape.columns)}.")
+    if missing := [column for column in shape.columns if column not in header]:
+        raise BadSource(f"{file} lacks {_columns(missing)}: add what is missing, or export the file again.")
+    if twice := [column for column in shape.columns if header.count(column) > 1]:
+        raise BadSource(f"{file} has the column {twice[0]} twice: remove one of them.")
+    return header
+
+
+def _read(path: Path, shape: Shape) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BadSource(
+            f"{path.name} is missing from {path.parent}: put it there, with {_columns(shape.columns)}."
+        ) from None
+    except (PermissionError, IsADirectoryError):
+        raise BadSource(f"{path} cannot be read: make it a file that this worker may read.") from None
+
+
+def _lines(file: str, content: bytes) -> Iterator[tuple[int, list[str]]]:
+    """Rows that hold something, each with the number of its last line in the file."""
+    try:
+        reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        yield from ((reader.line_num, row) for row in reader if any(cell.strip() for cell in row))
+    except UnicodeDecodeError as error:
+        raise BadSource(f"{file} is not UTF-8 text (byte {error.start}): save it as CSV in UTF-8.") from None
+    except csv.Error as error:
+        raise BadSource(f"{file}, line {reader.line_num}: not a CSV file ({error}): export it again.") from None
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"-?\d{1,15}(\.0+)?", text, re.ASCII):
+        raise ValueError
+    return int(text.partition(".")[0])
+
+
+def _number(text: str) -> float:
+    if not re.fullmatch(r"-?\d{1,15}(\.\d+)?", text, re.ASCII):
+        raise ValueError
+    return float(text)
+
+
+def _date(text: str) -> date:
+    if not re.fullmatch(r"(19|20|21)\d\d-\d\d-\d\d", text, re.ASCII):
+        raise ValueError
+    return date.fromisoformat(text)
+
+
+READERS: dict[Kind, tuple[Callable[[str], Any], str]] = {
+    "text": (str, "text"),
+    "whole": (_whole, "a whole number: write digits only, such as 1200"),
+    "number": (_number, "a number: write it with digits and a point, such as 1054.5"),
+    "date": (_date, "a date since 1900: write it as YYYY-MM-DD, such as 2017-03-31"),
+}
+
+
+def _cell(place: str, text: str, kind: Kind) -> Any:
+    if text.lower() in NOTHING:
+        return None
+    read, what = READERS[kind]
+    try:
+        return read(text)
+    except ValueError:
+        raise BadSource(f"{place}: {text[:40]!r} is not {what}.") from None
+
+
+def _columns(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"the columns {', '.join(most)} and {last}" if most else f"the column {last}"
