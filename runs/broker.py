@@ -14,7 +14,7 @@ from django_q.models import OrmQ
 
 CHANNEL = "portal_queue"
 # A NOTIFY may be lost with its connection, and a task given up by a killed worker announces nothing.
-FALLBACK_SECONDS = 5.0
+FALLBACK_SECONDS = 1.0
 
 
 class NotifyBroker(ORM):

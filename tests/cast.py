@@ -26,7 +26,14 @@ SCHEMA: dict[str, Any] = {
     "properties": {
         "month": {"title": "month", "type": "string", "position": 0, "pattern": r"^\d{4}-(0[1-9]|1[0-2])$"},
         "rows": {"title": "rows", "type": "integer", "position": 1, "default": 100, "minimum": 1, "maximum": 1000},
-        "token": {"title": "token", "type": "string", "position": 2, "default": "", "format": "password", "writeOnly": True},
+        "token": {
+            "title": "token",
+            "type": "string",
+            "position": 2,
+            "default": "",
+            "format": "password",
+            "writeOnly": True,
+        },
     },
     "required": ["month"],
 }

@@ -130,6 +130,11 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # Its imports need Django set up, which is too much for `pytest_plugins`.
+    session.config.pluginmanager.import_plugin("tests.cast")
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if started := config.stash.get(services, None):
         started.stop()

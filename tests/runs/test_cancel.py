@@ -1,0 +1,132 @@
+"""Cancelling a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from flows.access import Forbidden, Refused
+from flows.models import Deployment, Environment
+from runs import dispatch, lifecycle, mirror
+from runs.models import AuditEntry, Cancellation, Run
+from tests.cast import by
+from tests.prefect import FakePrefect
+
+pytestmark = pytest.mark.django_db
+
+State = Cancellation.State
+
+
+def read_again(run: Run) -> Run:
+    mirror.refresh(run.environment, [run.prefect_id])
+    return Run.objects.get(pk=run.pk)
+
+
+def test_a_running_run_shows_cancelling_until_prefect_confirms(
+    a_run: Callable[..., Run], asker: User, fake: FakePrefect
+) -> None:
+    run = a_run("RUNNING")
+    cancellation = lifecycle.cancel(run, by=by(asker), reason="wrong month")
+    assert [task.func() for task in OrmQ.objects.all()] == ["runs.tasks.stop"]
+    dispatch.stop(cancellation)
+    cancellation.refresh_from_db()
+    assert cancellation.state == State.SENT
+    assert Run.objects.get(pk=run.pk).state_type == "CANCELLING"
+    fake.confirm_cancel(run.prefect_id)
+    assert read_again(run).state_type == "CANCELLED"
+    cancellation.refresh_from_db()
+    assert cancellation.state == State.CONFIRMED
+    asked = AuditEntry.objects.get(verb="run.cancel")
+    assert (asked.outcome, asked.reason, asked.actor_name) == ("done", "wrong month", "asker")
+
+
+@pytest.mark.parametrize("state", ["SCHEDULED", "PENDING", "PAUSED", "RUNNING"])
+def test_every_state_that_is_not_final_can_be_cancelled(
+    a_run: Callable[..., Run], asker: User, fake: FakePrefect, state: str
+) -> None:
+    run = a_run(state)
+    dispatch.stop(lifecycle.cancel(run, by=by(asker)))
+    if Run.objects.get(pk=run.pk).state_type == "CANCELLING":
+        fake.confirm_cancel(run.prefect_id)
+        read_again(run)
+    assert Run.objects.get(pk=run.pk).state_type == "CANCELLED"
+    assert run.cancellations.get().state == State.CONFIRMED
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"])
+def test_a_run_that_is_over_is_left_alone(a_run: Callable[..., Run], asker: User, state: str) -> None:
+    with pytest.raises(Refused, match="ended already"):
+        lifecycle.cancel(a_run(state), by=by(asker))
+    assert AuditEntry.objects.get(verb="run.cancel").outcome == "refused"
+
+
+def test_a_run_that_ends_first_outruns_its_cancel(a_run: Callable[..., Run], asker: User, fake: FakePrefect) -> None:
+    run = a_run("RUNNING")
+    cancellation = lifecycle.cancel(run, by=by(asker))
+    fake.set_state(run.prefect_id, "COMPLETED")
+    dispatch.stop(cancellation)
+    cancellation.refresh_from_db()
+    assert cancellation.state == State.OVERTAKEN
+    assert "Completed" in cancellation.message
+
+
+def test_asking_twice_is_refused_with_the_first_asker_s_name(a_run: Callable[..., Run], asker: User) -> None:
+    run = a_run("RUNNING")
+    lifecycle.cancel(run, by=by(asker))
+    with pytest.raises(Refused, match="asker asked for this already"):
+        lifecycle.cancel(run, by=by(asker))
+
+
+def test_a_viewer_may_not_cancel(a_run: Callable[..., Run], viewer: User) -> None:
+    with pytest.raises(Forbidden):
+        lifecycle.cancel(a_run("RUNNING"), by=by(viewer))
+    assert not Cancellation.objects.exists()
+
+
+def test_production_wants_a_reason(
+    prod: Environment, prod_deployment: Deployment, prod_fake: FakePrefect, asker: User
+) -> None:
+    record = prod_fake.add_run(prod_deployment.prefect_id, state_type="RUNNING")
+    mirror.refresh(prod, [record.id])
+    with pytest.raises(Refused, match="wants a reason"):
+        lifecycle.cancel(Run.objects.get(), by=by(asker))
+
+
+def test_prefect_down_the_cancel_waits_and_goes_when_it_is_back(
+    a_run: Callable[..., Run], asker: User, fake: FakePrefect
+) -> None:
+    run = a_run("RUNNING")
+    cancellation = lifecycle.cancel(run, by=by(asker))
+    fake.go_down()
+    dispatch.stop(cancellation)
+    cancellation.refresh_from_db()
+    assert cancellation.state == State.WANTED
+    assert "sent again by itself" in cancellation.message
+    fake.come_back()
+    Cancellation.objects.update(next_attempt_at=timezone.now())
+    dispatch.stop(cancellation)
+    cancellation.refresh_from_db()
+    assert cancellation.state == State.SENT
+
+
+def test_a_run_that_prefect_deleted_cannot_be_cancelled(
+    a_run: Callable[..., Run], asker: User, fake: FakePrefect
+) -> None:
+    run = a_run("RUNNING")
+    cancellation = lifecycle.cancel(run, by=by(asker))
+    fake.remove_run(run.prefect_id)
+    dispatch.stop(cancellation)
+    cancellation.refresh_from_db()
+    assert cancellation.state == State.FAILED
+    assert cancellation.message
+
+
+def test_the_same_task_twice_sends_one_cancel(a_run: Callable[..., Run], asker: User, fake: FakePrefect) -> None:
+    cancellation = lifecycle.cancel(a_run("RUNNING"), by=by(asker))
+    dispatch.stop(cancellation)
+    dispatch.stop(cancellation)
+    assert [call.method for call in fake.calls].count("cancel") == 1

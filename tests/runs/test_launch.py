@@ -1,0 +1,211 @@
+"""Launching an approved request, exactly once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from flows import catalogue
+from flows.models import Deployment, Environment, Grant
+from runs import dispatch, lifecycle, mirror, tasks
+from runs.models import AuditEntry, Run, RunRequest
+from runs.models.request import State
+from tests.cast import SCHEMA, by
+from tests.prefect import FakePrefect
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def queued(deployment: Deployment, asker: User) -> RunRequest:
+    return lifecycle.submit(
+        deployment, {"month": "2026-10", "token": "hunter22"}, by=by(asker), run_name="october", tags=["x"]
+    )
+
+
+def runs_in(fake: FakePrefect) -> int:
+    return sum(1 for _ in fake.active_flow_runs())
+
+
+def due_now(run_request: RunRequest) -> RunRequest:
+    RunRequest.objects.filter(pk=run_request.pk).update(next_attempt_at=timezone.now())
+    run_request.refresh_from_db()
+    return run_request
+
+
+def test_it_becomes_one_flow_run_with_the_parameters_asked_for(queued: RunRequest, fake: FakePrefect) -> None:
+    dispatch.launch(queued)
+    assert queued.state == State.LAUNCHED
+    (record,) = fake.flow_runs([queued.flow_run_id])
+    assert record.parameters == {"month": "2026-10", "rows": 100, "token": "hunter22"}
+    assert record.name == "october"
+    assert {"x", f"portal-request:{queued.pk}"} <= set(record.tags)
+    assert AuditEntry.objects.get(verb="request.launch").after["flow_run_id"] == str(record.id)
+
+
+def test_a_second_delivery_does_nothing(queued: RunRequest, fake: FakePrefect) -> None:
+    dispatch.launch(queued)
+    dispatch.launch(RunRequest.objects.get(pk=queued.pk))
+    assert runs_in(fake) == 1
+    assert RunRequest.objects.get(pk=queued.pk).attempts == 1
+
+
+def test_a_claim_keeps_the_other_worker_out(queued: RunRequest, fake: FakePrefect) -> None:
+    assert dispatch.claim(queued)
+    dispatch.launch(RunRequest.objects.get(pk=queued.pk))
+    assert runs_in(fake) == 0
+
+
+def test_a_claim_of_a_worker_that_died_is_taken_over(queued: RunRequest, fake: FakePrefect) -> None:
+    dispatch.claim(queued)
+    dispatch.launch(due_now(queued))
+    assert queued.state == State.LAUNCHED
+    assert runs_in(fake) == 1
+
+
+def test_prefect_down_it_waits_says_so_and_goes_when_it_is_back(queued: RunRequest, fake: FakePrefect) -> None:
+    fake.go_down()
+    dispatch.launch(queued)
+    assert queued.state == State.APPROVED
+    assert "sent again by itself" in queued.message
+    assert queued.next_attempt_at > timezone.now()
+    fake.come_back()
+    dispatch.launch(due_now(queued))
+    assert queued.state == State.LAUNCHED
+    assert queued.message == ""
+    assert runs_in(fake) == 1
+
+
+def test_a_lost_answer_is_resolved_by_the_same_key(queued: RunRequest, fake: FakePrefect) -> None:
+    fake.lose_answer_of_next_create()
+    dispatch.launch(queued)
+    assert queued.state == State.LAUNCHING
+    dispatch.launch(due_now(queued))
+    assert queued.state == State.LAUNCHED
+    assert runs_in(fake) == 1
+
+
+def test_while_the_answer_is_unknown_it_cannot_be_taken_back(
+    queued: RunRequest, fake: FakePrefect, asker: User
+) -> None:
+    fake.lose_answer_of_next_create()
+    dispatch.launch(queued)
+    with pytest.raises(lifecycle.Refused):
+        lifecycle.withdraw(queued, by=by(asker))
+
+
+def test_the_pauses_between_attempts_grow_to_a_minute() -> None:
+    pauses = [dispatch.backoff(n).total_seconds() for n in range(1, 9)]
+    assert pauses == [2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_what_prefect_rejects_is_closed_with_its_reason(queued: RunRequest, fake: FakePrefect) -> None:
+    fake.reject_next_create("The work queue is gone.")
+    dispatch.launch(queued)
+    assert queued.state == State.REFUSED
+    assert "The work queue is gone." in queued.message
+    entry = AuditEntry.objects.get(verb="request.launch")
+    assert entry.outcome == "refused"
+
+
+def test_a_deployment_deleted_after_the_form_closes_it(queued: RunRequest, fake: FakePrefect) -> None:
+    fake.remove_deployment(queued.deployment_prefect_id)
+    dispatch.launch(queued)
+    assert queued.state == State.REFUSED
+    assert queued.message
+
+
+def test_a_schema_that_changed_after_the_request_closes_it(
+    queued: RunRequest, fake: FakePrefect, dev: Environment
+) -> None:
+    fake.change_deployment(queued.deployment_prefect_id, parameter_schema={**SCHEMA, "title": "Other"})
+    catalogue.sync(dev)
+    dispatch.launch(queued)
+    assert queued.state == State.REFUSED
+    assert "changed after this was asked for" in queued.message
+    assert runs_in(fake) == 0
+
+
+def test_a_grant_revoked_before_the_launch_bites(queued: RunRequest, fake: FakePrefect) -> None:
+    Grant.objects.update(revoked_at=timezone.now())
+    dispatch.launch(queued)
+    assert queued.state == State.REFUSED
+    assert runs_in(fake) == 0
+
+
+def test_an_approval_that_is_too_old_is_none(
+    prod_deployment: Deployment, prod_fake: FakePrefect, asker: User, approver: User
+) -> None:
+    run_request = lifecycle.submit(prod_deployment, {"month": "2026-10"}, by=by(asker), reason="r")
+    lifecycle.approve(run_request, by=by(approver))
+    RunRequest.objects.filter(pk=run_request.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    dispatch.launch(run_request)
+    assert run_request.state == State.REFUSED
+    assert runs_in(prod_fake) == 0
+
+
+def test_a_run_of_another_deployment_for_our_key_is_not_taken_for_ours(
+    queued: RunRequest, fake: FakePrefect, deployment: Deployment
+) -> None:
+    other = fake.add_deployment(flow_name="monthly", name="other", parameter_schema=SCHEMA)
+    fake.create_flow_run(
+        other.id,
+        parameters={"month": "2026-10"},
+        idempotency_key=queued.idempotency_key,
+        name=None,
+        tags=[],
+        scheduled_for=None,
+    )
+    dispatch.launch(queued)
+    assert queued.state == State.REFUSED
+    assert "another deployment" in queued.message
+
+
+def test_a_run_with_other_parameters_for_our_key_is_not_taken_for_ours(queued: RunRequest, fake: FakePrefect) -> None:
+    fake.create_flow_run(
+        queued.deployment_prefect_id,
+        parameters={"month": "1999-01"},
+        idempotency_key=queued.idempotency_key,
+        name=None,
+        tags=[],
+        scheduled_for=None,
+    )
+    dispatch.launch(queued)
+    assert queued.state == State.REFUSED
+    assert "other parameters" in queued.message
+
+
+def test_a_start_in_the_future_is_prefect_s_to_keep(deployment: Deployment, asker: User, fake: FakePrefect) -> None:
+    at = timezone.now() + timedelta(hours=2)
+    run_request = lifecycle.submit(deployment, {"month": "2026-10"}, by=by(asker), scheduled_for=at)
+    dispatch.launch(run_request)
+    (record,) = fake.flow_runs([run_request.flow_run_id])
+    assert record.state.type == "SCHEDULED"
+    assert record.expected_start_at == at
+
+
+def test_the_run_s_end_settles_the_request(queued: RunRequest, fake: FakePrefect, dev: Environment) -> None:
+    dispatch.launch(queued)
+    tasks.follow_up(queued.pk)
+    queued.refresh_from_db()
+    assert queued.run == Run.objects.get()
+    assert queued.run.is_ours
+    fake.set_state(queued.flow_run_id, "FAILED", message="It broke.")
+    mirror.refresh(dev, [queued.flow_run_id])
+    queued.refresh_from_db()
+    assert queued.state == State.FAILED
+    assert queued.message == "It broke."
+
+
+def test_catching_up_queues_only_what_is_due(queued: RunRequest, fake: FakePrefect) -> None:
+    OrmQ.objects.all().delete()
+    tasks.catch_up()
+    assert [task.func() for task in OrmQ.objects.all()] == ["runs.tasks.launch"]
+    OrmQ.objects.all().delete()
+    dispatch.launch(queued)
+    tasks.catch_up()
+    assert "runs.tasks.launch" not in [task.func() for task in OrmQ.objects.all()]

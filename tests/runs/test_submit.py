@@ -1,0 +1,151 @@
+"""Asking for a run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from flows import catalogue
+from flows.access import Forbidden, Refused
+from flows.models import Deployment, Environment
+from flows.parameters import Invalid
+from runs import lifecycle
+from runs.models import AuditEntry, RunRequest
+from runs.models.request import State
+from tests.cast import SCHEMA, by, key
+from tests.prefect import FakePrefect
+
+pytestmark = pytest.mark.django_db
+
+
+def queued() -> list[str]:
+    return [task.func() for task in OrmQ.objects.order_by("pk")]
+
+
+def test_a_request_freezes_what_was_asked(deployment: Deployment, asker: User) -> None:
+    run_request = lifecycle.submit(deployment, {"month": "2026-10"}, by=by(asker), tags=["b", "a", "a"], reason="why")
+    run_request.refresh_from_db()
+    assert run_request.state == State.APPROVED
+    assert run_request.parameters == {"month": "2026-10", "rows": 100}
+    assert run_request.tags == ["a", "b"]
+    assert run_request.deployment_name == "monthly/monthly"
+    assert run_request.schema_fingerprint == deployment.schema_fingerprint
+    assert run_request.asked_by_name == "asker"
+    assert len(run_request.digest) == 64
+
+
+def test_it_is_queued_for_launch_in_the_same_transaction(deployment: Deployment, asker: User) -> None:
+    lifecycle.submit(deployment, {"month": "2026-10"}, by=by(asker))
+    assert queued() == ["runs.tasks.launch"]
+
+
+def test_it_leaves_one_audit_entry(deployment: Deployment, asker: User) -> None:
+    run_request = lifecycle.submit(deployment, {"month": "2026-10"}, by=by(asker), reason="month end")
+    entry = AuditEntry.objects.get(verb="request.submit")
+    assert (entry.outcome, entry.actor_name, entry.reason) == ("done", "asker", "month end")
+    assert entry.subject_id == str(run_request.pk)
+    assert entry.environment == "dev"
+    assert entry.after["parameters"]["month"] == "2026-10"
+
+
+def test_a_secret_is_stored_encrypted_and_shown_nowhere(deployment: Deployment, asker: User) -> None:
+    run_request = lifecycle.submit(deployment, {"month": "2026-10", "token": "hunter22"}, by=by(asker))
+    row = RunRequest.objects.filter(pk=run_request.pk).values().get()
+    assert "hunter22" not in repr(row)
+    assert "hunter22" not in repr(AuditEntry.objects.values())
+    assert "hunter22" not in repr([task.payload for task in OrmQ.objects.all()])
+
+
+def test_a_double_click_makes_one_request(deployment: Deployment, asker: User) -> None:
+    once = key()
+    first = lifecycle.submit(deployment, {"month": "2026-10", "token": "t"}, by=by(asker), submission_key=once)
+    second = lifecycle.submit(deployment, {"month": "2026-10", "token": "t"}, by=by(asker), submission_key=once)
+    assert first == second
+    assert RunRequest.objects.count() == 1
+    assert queued() == ["runs.tasks.launch"]
+    assert AuditEntry.objects.filter(verb="request.submit").count() == 1
+
+
+def test_the_same_form_with_other_values_is_refused(deployment: Deployment, asker: User) -> None:
+    once = key()
+    lifecycle.submit(deployment, {"month": "2026-10"}, by=by(asker), submission_key=once)
+    with pytest.raises(Refused, match="sent before with other values"):
+        lifecycle.submit(deployment, {"month": "2026-11"}, by=by(asker), submission_key=once)
+
+
+def test_nobody_gets_another_person_s_request_by_its_key(deployment: Deployment, asker: User, admin_user: User) -> None:
+    once = key()
+    lifecycle.submit(deployment, {"month": "2026-10"}, by=by(asker), submission_key=once)
+    with pytest.raises(Refused):
+        lifecycle.submit(deployment, {"month": "2026-10"}, by=by(admin_user), submission_key=once)
+
+
+def test_somebody_without_a_grant_is_refused_and_that_is_recorded(deployment: Deployment, viewer: User) -> None:
+    with pytest.raises(Forbidden):
+        lifecycle.submit(deployment, {"month": "2026-10"}, by=by(viewer))
+    entry = AuditEntry.objects.get(verb="request.submit")
+    assert entry.outcome == "refused"
+    assert "viewer" in entry.message
+    assert entry.after["decision"]["code"] == "no-grant"
+    assert not RunRequest.objects.exists()
+    assert queued() == []
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"month": "2026-13"},
+        {"month": "2026-10", "rows": 0},
+        {"month": "2026-10", "surprise": 1},
+        {"month": {"__prefect_kind": "jinja", "template": "x"}},
+        {"month": "2026-10\x00"},
+        {"month": "2026-10", "rows": "x" * 5_000_000},
+    ],
+)
+def test_bad_parameters_never_reach_the_queue(deployment: Deployment, asker: User, parameters: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        lifecycle.submit(deployment, parameters, by=by(asker))
+    assert queued() == []
+    assert AuditEntry.objects.get(verb="request.submit").outcome == "refused"
+
+
+def test_a_schema_that_changed_meanwhile_is_noticed(
+    deployment: Deployment, asker: User, fake: FakePrefect, dev: Environment
+) -> None:
+    seen = deployment.schema_fingerprint
+    properties = {**SCHEMA["properties"], "more": {"type": "string", "default": "", "position": 3}}
+    fake.change_deployment(deployment.prefect_id, parameter_schema={**SCHEMA, "properties": properties})
+    catalogue.sync(dev)
+    with pytest.raises(Refused, match="changed while the form was open"):
+        lifecycle.submit(deployment, {"month": "2026-10"}, by=by(asker), seen_fingerprint=seen)
+
+
+def test_a_deployment_that_is_gone_is_refused(
+    deployment: Deployment, asker: User, fake: FakePrefect, dev: Environment
+) -> None:
+    fake.remove_deployment(deployment.prefect_id)
+    catalogue.sync(dev)
+    with pytest.raises(Refused, match="no longer deployed in dev"):
+        lifecycle.submit(deployment, {"month": "2026-10"}, by=by(asker))
+
+
+def test_an_environment_may_want_a_reason_and_an_approval(prod_deployment: Deployment, asker: User) -> None:
+    with pytest.raises(Refused, match="wants a reason"):
+        lifecycle.submit(prod_deployment, {"month": "2026-10"}, by=by(asker), reason=" ")
+    run_request = lifecycle.submit(prod_deployment, {"month": "2026-10"}, by=by(asker), reason="month end")
+    assert run_request.state == State.WAITING
+    assert run_request.expires_at > timezone.now()
+    assert queued() == []
+
+
+def test_a_start_more_than_a_year_ahead_is_refused(deployment: Deployment, asker: User) -> None:
+    with pytest.raises(Refused, match="a year ahead"):
+        lifecycle.submit(
+            deployment, {"month": "2026-10"}, by=by(asker), scheduled_for=timezone.now() + timedelta(days=400)
+        )
