@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, models, transaction
-from flows.parameters import Invalid
 
 from flows.access import Forbidden, Refused
 from flows.models import Deployment
+from flows.parameters import Invalid
 from runs.actors import Actor
 from runs.models import AuditEntry, Cancellation, Run, RunRequest
 
 GENESIS = "0" * 64
+DIGEST = re.compile("[0-9a-f]{64}")
 # One writer at a time: a chain has one end. Any constant does, as long as nothing else locks it.
 CHAIN_LOCK = 0x706F7274616C
 CHAINED = [f.attname for f in AuditEntry._meta.concrete_fields if f.attname != "digest"]
+LENGTHS = {f.attname: f.max_length for f in AuditEntry._meta.concrete_fields if f.max_length}
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+REPLACEMENT = "\ufffd"
 
 
 @dataclass
@@ -72,33 +77,41 @@ def record(this: Act, outcome: AuditEntry.Outcome, message: str = "", refusal: E
     if isinstance(refusal, Forbidden):
         after["decision"] = {"code": refusal.decision.code, "grants": [g.pk for g in refusal.decision.grants]}
     kind, pk, name, environment = describe(this)
+    columns = {
+        "actor_kind": this.by.kind,
+        "actor_id": this.by.id,
+        "actor_name": this.by.name,
+        "channel": this.by.channel,
+        "token_id": this.by.token_id,
+        "address": this.by.address,
+        "user_agent": this.by.user_agent,
+        "verb": this.verb,
+        "subject_kind": kind,
+        "subject_id": pk,
+        "subject_name": name,
+        "environment": environment,
+        "reason": this.reason,
+        "outcome": outcome,
+        "message": message,
+    }
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CHAIN_LOCK])
-            cursor.execute("SELECT clock_timestamp()")
-            now = cursor.fetchone()[0]
-        head = AuditEntry.objects.order_by("-sequence").first()
+            # Through Postgres and back: it writes some numbers otherwise, and the digest must be of what it keeps.
+            cursor.execute(
+                "SELECT clock_timestamp(), %s::jsonb::text, %s::jsonb::text",
+                [json.dumps(plain(this.before)), json.dumps(plain(after))],
+            )
+            now, kept_before, kept_after = cursor.fetchone()
+        head = AuditEntry.objects.order_by("-sequence").values_list("sequence", "digest").first()
+        sequence, previous = head or (0, GENESIS)
         entry = AuditEntry(
-            sequence=head.sequence + 1 if head else 1,
+            sequence=sequence + 1,
             at=now,
-            actor_kind=this.by.kind,
-            actor_id=this.by.id,
-            actor_name=this.by.name,
-            channel=this.by.channel,
-            token_id=this.by.token_id,
-            address=this.by.address,
-            user_agent=this.by.user_agent,
-            verb=this.verb,
-            subject_kind=kind,
-            subject_id=pk,
-            subject_name=name[:700],
-            environment=environment,
-            reason=storable(this.reason),
-            before=plain(this.before),
-            after=plain(after),
-            outcome=outcome,
-            message=storable(message),
-            previous_digest=head.digest if head else GENESIS,
+            before=json.loads(kept_before),
+            after=json.loads(kept_after),
+            previous_digest=previous,
+            **{column: storable(value)[: LENGTHS.get(column)] for column, value in columns.items()},
         )
         entry.digest = digest(entry)
         entry.save(force_insert=True)
@@ -118,51 +131,88 @@ def describe(this: Act) -> tuple[str, str, str, str]:
     return (
         this.subject_kind or subject._meta.model_name or "",
         this.subject_id or str(subject.pk or ""),
-        this.subject_name or storable(str(subject)),
+        this.subject_name or str(subject),
         environment,
     )
 
 
 def storable(text: str) -> str:
-    """Postgres keeps no NUL bytes; what was tried is recorded all the same."""
-    return text.replace("\x00", "\ufffd")
+    """Postgres keeps neither NUL bytes nor half characters; what was tried is recorded all the same."""
+    return LONE_SURROGATE.sub(REPLACEMENT, text).replace("\x00", REPLACEMENT)
 
 
-def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """What JSON keeps of it, so that the digest of a row read back is the digest of the row written."""
-    result: dict[str, Any] = json.loads(json.dumps(values, cls=DjangoJSONEncoder).replace("\\u0000", "\\ufffd"))
-    return result
+def plain(value: object) -> Any:
+    """What JSON and Postgres can keep of it; nothing that a verb noted may keep its entry from being written."""
+    match value:
+        case dict():
+            return {storable(str(key)): plain(each) for key, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [plain(each) for each in value]
+        case None | bool() | int():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case datetime():
+            return value.isoformat()
+        case _:
+            return storable(str(value))
 
 
 def digest(entry: AuditEntry) -> str:
-    """SHA-256, in hexadecimal, over every column but itself; the digest of the entry before is one of them."""
+    """SHA-256, in hexadecimal, over every column but itself; the digest of the entry before is one of them.
+
+    Empty columns are left out, so that a column added later leaves the digests of older entries as they are.
+    """
     columns = {name: getattr(entry, name) for name in CHAINED}
     columns["at"] = entry.at.astimezone(UTC).isoformat()
-    text = json.dumps(columns, sort_keys=True, separators=(",", ":"), ensure_ascii=False, cls=DjangoJSONEncoder)
+    filled = {name: value for name, value in columns.items() if value not in ("", None, {})}
+    text = json.dumps(filled, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """`entries` read, the `head` digest, and the first broken link as a sentence, or an empty string."""
+    """`entries` sound ones from `first` on, the `head` digest, and the first broken link as a sentence, if any."""
 
     entries: int
     head: str
     broken: str = ""
+    first: int = 1
 
     def __bool__(self) -> bool:
         return not self.broken
 
+    @property
+    def last(self) -> int:
+        return self.first + self.entries - 1
 
-def verify() -> Verification:
-    """Walk the whole chain from its first entry."""
-    previous, sequence = GENESIS, 0
-    for entry in AuditEntry.objects.order_by("sequence").iterator(chunk_size=5000):
+
+def verify(*, up_to: int | None = None, at_most: int | None = None, known_head: str = "") -> Verification:
+    """Walk the chain from its first entry, or its last `at_most` entries, to its end or `up_to` an entry.
+
+    `known_head` is a digest noted earlier: an entry that has it must still be there. Without one, a chain whose end was
+    cut off looks sound.
+    """
+    end = AuditEntry.objects.order_by("sequence").filter(**({"sequence__lte": up_to} if up_to is not None else {}))
+    start = max((end.last() or AuditEntry(sequence=0)).sequence - at_most, 0) if at_most else 0
+    entries = end.filter(sequence__gt=start)
+    previous, sequence = GENESIS, start
+    if start:
+        previous = AuditEntry.objects.filter(sequence=start).values_list("digest", flat=True).first() or ""
+    found = known_head in ("", GENESIS)
+
+    def result(broken: str = "") -> Verification:
+        return Verification(sequence - start, previous, broken, start + 1)
+
+    for entry in entries.iterator(chunk_size=2000):
         if entry.sequence != sequence + 1:
-            return Verification(sequence, previous, f"#{sequence + 1} is missing: deleted, or never written.")
+            return result(f"#{sequence + 1} is missing: deleted, or never written.")
         if entry.previous_digest != previous:
-            return Verification(sequence, previous, f"#{entry.sequence} does not follow from the entry before it.")
+            return result(f"#{entry.sequence} does not follow from the entry before it.")
         if digest(entry) != entry.digest:
-            return Verification(sequence, previous, f"#{entry.sequence} was changed after it was written.")
+            return result(f"#{entry.sequence} was changed after it was written.")
         previous, sequence = entry.digest, entry.sequence
-    return Verification(sequence, previous)
+        found = found or entry.digest == known_head
+    if not found:
+        return result(f"no entry has the digest {known_head} noted earlier: the trail was cut off or rewritten.")
+    return result()

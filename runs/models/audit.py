@@ -5,6 +5,30 @@ from __future__ import annotations
 import pgtrigger
 from django.db import models
 
+# verb -> what people read; a verb is written to the trail under its own name.
+VERBS: dict[str, str] = {
+    "request.submit": "Asked for a run",
+    "request.approve": "Approved a run",
+    "request.reject": "Rejected a run",
+    "request.withdraw": "Withdrew a request",
+    "request.expire": "Closed an unanswered request",
+    "request.launch": "Launched a run",
+    "run.cancel": "Asked for a cancel",
+    "run.cancelled": "Cancelled a run",
+    "run.outran_cancel": "Ended before the cancel",
+    "run.cancel_failed": "Could not cancel a run",
+    "deployment.pause": "Paused a deployment",
+    "deployment.resume": "Resumed a deployment",
+    "grant.give": "Gave a grant",
+    "grant.revoke": "Revoked a grant",
+    "session.sign_in": "Signed in",
+    "session.sign_out": "Signed out",
+    "audit.export": "Exported the audit trail",
+    "audit.verify": "Verified the audit trail",
+}
+# outcome -> colour of its badge
+COLOURS: dict[str, str] = {"done": "green", "refused": "amber", "failed": "red"}
+
 
 class AuditEntry(models.Model):
     """One act, done or refused, chained to the one before. `runs.audit` is the only code that writes it.
@@ -62,3 +86,11 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"#{self.sequence} {self.actor_name} {self.verb} {self.subject_name}"
+
+    @property
+    def verb_label(self) -> str:
+        return VERBS.get(self.verb, self.verb)
+
+    @property
+    def outcome_colour(self) -> str:
+        return COLOURS.get(self.outcome, "grey")

@@ -1,17 +1,55 @@
 """Walks the audit trail's chain."""
 
+from __future__ import annotations
+
+import json
+from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
 from runs import audit
 
 
 class Command(BaseCommand):
-    help = "Check that no audit entry was changed, removed or inserted. Exits 1 and names the first broken link."
+    help = (
+        "Check that no audit entry was changed, removed or inserted. Exits 1 and names the first broken link. "
+        "An end that was cut off, or a trail that was rewritten whole, shows only against a head noted earlier "
+        "and kept elsewhere: write one with --export, compare with --head."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--head", default="", metavar="DIGEST|FILE", help="a head noted earlier, or its file")
+        parser.add_argument("--export", type=Path, metavar="FILE", help="write the head that was found into a new file")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        verification = audit.verify()
+        verification = audit.verify(known_head=digest_in(options["head"]))
         if not verification:
             raise CommandError(f"After {verification.entries} sound entries: {verification.broken}", returncode=1)
         self.stdout.write(f"{verification.entries} entries, unbroken. Head: {verification.head}")
+        if options["export"]:
+            self.export(options["export"], verification)
+
+    def export(self, path: Path, verification: audit.Verification) -> None:
+        noted = {"entries": verification.entries, "head": verification.head, "at": timezone.now().isoformat()}
+        try:
+            # Never over an older one: that may be the only witness.
+            with path.open("x") as file:
+                file.write(json.dumps(noted) + "\n")
+        except OSError as error:
+            raise CommandError(f"The head could not be written to {path}: {error.strerror}.", returncode=1) from error
+        self.stdout.write(f"The head is written to {path}. Keep it where the portal's database cannot reach.")
+
+
+def digest_in(given: str) -> str:
+    """The digest itself, or the one in a file that --export wrote."""
+    if not given or audit.DIGEST.fullmatch(given):
+        return given
+    try:
+        head = json.loads(Path(given).read_text())["head"]
+    except OSError as error:
+        raise CommandError(f"{given} is neither a digest nor a readable file: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommandError(f"{given} was not written by verify_audit --export.") from error
+    return str(head)
