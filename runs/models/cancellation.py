@@ -23,6 +23,13 @@ class Cancellation(models.Model):
         FAILED = "failed", "Could not be sent"
 
     OPEN = (State.WANTED, State.SENT)
+    COLOURS = {
+        State.WANTED: "amber",
+        State.SENT: "amber",
+        State.CONFIRMED: "grey",
+        State.OVERTAKEN: "blue",
+        State.FAILED: "red",
+    }
 
     run = models.ForeignKey(Run, models.PROTECT, related_name="cancellations")
     state = models.CharField(max_length=10, choices=State, default=State.WANTED)
@@ -46,3 +53,11 @@ class Cancellation(models.Model):
 
     def __str__(self) -> str:
         return f"Cancel {self.run} ({self.get_state_display()})"
+
+    @property
+    def state_label(self) -> str:
+        return self.get_state_display()
+
+    @property
+    def state_colour(self) -> str:
+        return self.COLOURS[self.State(self.state)]

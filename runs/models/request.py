@@ -28,6 +28,23 @@ class State(models.TextChoices):
     REFUSED = "refused", "Refused at launch"
 
 
+COLOURS: dict[str, str] = {
+    State.WAITING: "amber",
+    State.APPROVED: "blue",
+    State.LAUNCHING: "blue",
+    State.LAUNCHED: "blue",
+    State.COMPLETED: "green",
+    State.FAILED: "red",
+    State.CANCELLED: "grey",
+    State.REJECTED: "red",
+    State.WITHDRAWN: "grey",
+    State.EXPIRED: "grey",
+    State.REFUSED: "red",
+}
+# Nothing moves a request out of these any more, but for a run that is tried again.
+OVER = frozenset(COLOURS) - {State.WAITING, State.APPROVED, State.LAUNCHING, State.LAUNCHED}
+
+
 class RunRequest(models.Model):
     """A frozen wish for one flow run; nobody edits it.
 
@@ -81,6 +98,18 @@ class RunRequest(models.Model):
 
     def __str__(self) -> str:
         return f"Request {self.pk} for {self.deployment_name} in {self.environment_name}"
+
+    @property
+    def state_label(self) -> str:
+        return self.get_state_display()
+
+    @property
+    def state_colour(self) -> str:
+        return COLOURS[self.state]
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in OVER
 
     @property
     def idempotency_key(self) -> str:
