@@ -23,6 +23,16 @@ TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 ACTIVE = frozenset(STATES) - TERMINAL
 
 
+def label_of(state_type: str, state_name: str) -> str:
+    """Prefect's own name of the state where it says more than the type, such as AwaitingRetry."""
+    return state_name or STATES.get(state_type, (state_type.title(), "grey"))[0]
+
+
+def colour_of(state_type: str) -> str:
+    """Grey for a type that Prefect adds one day."""
+    return STATES.get(state_type, ("", "grey"))[1]
+
+
 class Run(models.Model):
     """A flow run and its last known state. `runs.mirror` is the only code that writes it and its rows."""
 
@@ -74,12 +84,11 @@ class Run(models.Model):
 
     @property
     def state_label(self) -> str:
-        """Prefect's own name of the state where it says more than the type, such as AwaitingRetry."""
-        return self.state_name or STATES.get(self.state_type, (self.state_type.title(), "grey"))[0]
+        return label_of(self.state_type, self.state_name)
 
     @property
     def state_colour(self) -> str:
-        return STATES.get(self.state_type, ("", "grey"))[1]
+        return colour_of(self.state_type)
 
     @property
     def prefect_url(self) -> str:
@@ -103,6 +112,14 @@ class StateChange(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def state_label(self) -> str:
+        return label_of(self.type, self.name)
+
+    @property
+    def state_colour(self) -> str:
+        return colour_of(self.type)
+
 
 class TaskRun(models.Model):
     """One task of a run."""
@@ -125,6 +142,14 @@ class TaskRun(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def state_label(self) -> str:
+        return "Cached" if self.is_cached else label_of(self.state_type, self.state_name)
+
+    @property
+    def state_colour(self) -> str:
+        return colour_of(self.state_type)
 
 
 class LogLine(models.Model):
