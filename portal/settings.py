@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.csp import CSP
 
@@ -135,6 +136,7 @@ LOGIN_URL = reverse_lazy("admin:login")
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_NAME = "portal_session"
 CSRF_COOKIE_NAME = "portal_csrf"
+CSRF_FAILURE_VIEW = "portal.errors.csrf_failure"
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = env("PORTAL_TIME_ZONE", "UTC")
@@ -209,3 +211,36 @@ LOGGING = {
 GATEWAY = "flows.gateway.for_environment"
 # How far back the first reading of an environment goes.
 HISTORY_DAYS = int(env("PORTAL_HISTORY_DAYS", "30"))
+
+UNFOLD = {
+    "SITE_TITLE": "Operations portal",
+    "SITE_HEADER": "Operations portal",
+    "SITE_SUBHEADER": "for Prefect",
+    "SITE_SYMBOL": "conversion_path",
+    "SITE_URL": None,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("portal/icon.svg")},
+    ],
+    "SHOW_HISTORY": False,  # the audit trail tells it, refusals included
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "6px",
+    "STYLES": [lambda request: static("portal/portal.css")],
+    "SCRIPTS": [lambda request: static("portal/live.js")],
+    "DASHBOARD_CALLBACK": "portal.dashboard.add_to",
+    "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": "portal.menu.navigation"},
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .015 262)",
+            "100": "oklch(94% .03 262)",
+            "200": "oklch(89% .058 262)",
+            "300": "oklch(81% .1 262)",
+            "400": "oklch(71% .15 262)",
+            "500": "oklch(62% .19 262)",
+            "600": "oklch(53% .2 262)",
+            "700": "oklch(46% .18 262)",
+            "800": "oklch(40% .15 262)",
+            "900": "oklch(36% .12 262)",
+            "950": "oklch(26% .08 262)",
+        },
+    },
+}

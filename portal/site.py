@@ -1,9 +1,60 @@
 """The one admin site."""
 
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any
+
+from django.contrib.admin import ModelAdmin
+from django.core.paginator import Paginator
+from django.db.models import Model
+from django.db.models.base import ModelBase
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from unfold.sites import UnfoldAdminSite
+
+from portal import palette
+
+# django-q2 would bring pages that show the arguments of every task to whoever holds a Django permission.
+PAGELESS_APPS = frozenset({"django_q"})
 
 
 class PortalSite(UnfoldAdminSite):
-    site_header = "Prefect operations portal"
+    site_header = "Operations portal"
     site_title = "Operations portal"
     index_title = "Overview"
+    index_template = "portal/dashboard/page.html"
+    login_template = "portal/login.html"
+    enable_nav_sidebar = True
+
+    def register(
+        self, model_or_iterable: Any, admin_class: type[ModelAdmin[Any]] | None = None, **options: Any
+    ) -> None:
+        models: list[type[Model]] = (
+            [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else list(model_or_iterable)
+        )
+        wanted = [model for model in models if model._meta.app_label not in PAGELESS_APPS]
+        if wanted:
+            super().register(wanted, admin_class, **options)
+
+    def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The command palette. The theme's own keeps its answers for minutes, past the end of a grant."""
+        term = request.GET.get("s", "").strip()
+        if not term:
+            return HttpResponse()
+        started = monotonic()
+        results = palette.find(request, term)
+        paginator = Paginator(results, len(results) or 1)
+        return TemplateResponse(
+            request,
+            "unfold/helpers/command_results.html",
+            {
+                "search_term": term,
+                "page_obj": paginator,
+                "results": paginator.page(1),
+                "page_counter": 0,
+                "execution_time": monotonic() - started,
+                "command_show_history": False,
+            },
+            headers={"HX-Trigger": "search"},
+        )

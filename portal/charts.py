@@ -1,0 +1,106 @@
+"""Charts as inline SVG, from pure functions; every one comes with a table that says the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import ceil
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+WIDTH, HEIGHT = 640, 190
+LEFT, RIGHT, TOP, BOTTOM = 34, 6, 10, 24
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One colour of a stack. `tone` is a colour name of the page: green, red, amber, blue, grey."""
+
+    label: str
+    tone: str
+    values: tuple[int, ...] = field(default=())
+
+    @property
+    def total(self) -> int:
+        return sum(self.values)
+
+
+def scale(highest: int) -> int:
+    """The top of an axis for whole numbers: the next of 4, 8, 20, 40, 80, 200 … that four steps divide."""
+    size = 1
+    while True:
+        for step in (1, 2, 5):
+            if highest <= step * size * 4:
+                return step * size * 4
+        size *= 10
+
+
+def stacked_bars(title: str, labels: Sequence[str], series: Sequence[Series]) -> SafeString:
+    """Bars of whole numbers on top of each other, one a label."""
+    totals = [sum(one.values[index] for one in series) for index in range(len(labels))]
+    top = scale(max(totals, default=0))
+    slot = (WIDTH - LEFT - RIGHT) / max(len(labels), 1)
+    return format_html(
+        '<svg class="portal-chart" viewBox="0 0 {} {}" role="img" xmlns="http://www.w3.org/2000/svg">'
+        "<title>{}</title>{}{}{}</svg>",
+        WIDTH,
+        HEIGHT,
+        title,
+        axis(top),
+        format_html_join("", "{}", ((bar(index, slot, top, labels[index], series),) for index in range(len(labels)))),
+        names(labels, slot),
+    )
+
+
+def axis(top: int) -> SafeString:
+    lines = ((LEFT, WIDTH - RIGHT, height(step * top // 4, top), step * top // 4) for step in range(5))
+    return format_html_join(
+        "",
+        '<line x1="{0}" x2="{1}" y1="{2}" y2="{2}"></line>'
+        '<text x="{3}" y="{4}" text-anchor="end" aria-hidden="true">{5}</text>',
+        ((left, right, f"{y:.1f}", left - 6, f"{y + 4:.1f}", value) for left, right, y, value in lines),
+    )
+
+
+def bar(index: int, slot: float, top: int, label: str, series: Sequence[Series]) -> SafeString:
+    said = ", ".join(f"{one.values[index]} {one.label.lower()}" for one in series if one.values[index])
+    rows, below = [], 0
+    for one in series:
+        if value := one.values[index]:
+            upper, lower = height(below + value, top), height(below, top)
+            rows.append(
+                (
+                    f"{LEFT + index * slot + slot * 0.16:.1f}",
+                    f"{upper:.1f}",
+                    f"{slot * 0.68:.1f}",
+                    f"{lower - upper:.1f}",
+                    one.tone,
+                )
+            )
+            below += value
+    return format_html(
+        "<g><title>{}: {}</title>{}</g>",
+        label,
+        said or "none",
+        format_html_join("", '<rect x="{}" y="{}" width="{}" height="{}" rx="1.5" data-tone="{}"></rect>', rows),
+    )
+
+
+def names(labels: Sequence[str], slot: float) -> SafeString:
+    """Labels under the bars; only so many that they do not touch."""
+    every = max(1, ceil(44 / slot))
+    return format_html_join(
+        "",
+        '<text x="{}" y="{}" text-anchor="middle" aria-hidden="true">{}</text>',
+        (
+            (f"{LEFT + (index + 0.5) * slot:.1f}", HEIGHT - 7, label)
+            for index, label in enumerate(labels)
+            # Counted from the right, so that the newest always has its name.
+            if (len(labels) - 1 - index) % every == 0
+        ),
+    )
+
+
+def height(value: int, top: int) -> float:
+    return TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top)

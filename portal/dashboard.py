@@ -1,0 +1,147 @@
+"""The overview: how the environments are, what runs, what waits, what failed; all as far as the reader may see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, time
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpRequest
+from django.utils import formats, timezone
+from django.utils.safestring import SafeString
+
+from flows.access import Holding
+from flows.models import Verb, WorkPool
+from portal import charts, menu
+from portal.admin.base import holding
+from portal.health import Said, said
+from runs import reasons, statistics
+from runs.models import Run, RunRequest
+from runs.models.run import STATES
+
+FEW = 8
+CHART_DAYS = 14
+AT_WORK = ["RUNNING", "PENDING", "CANCELLING", "PAUSED"]
+FAILED = ["FAILED", "CRASHED"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One environment."""
+
+    said: Said
+    pools: int
+    workers: int
+
+    @property
+    def workforce(self) -> str:
+        if not self.workers:
+            return "No worker is online: runs will wait."
+        return (
+            f"{self.workers} {'worker' if self.workers == 1 else 'workers'} online in "
+            f"{self.pools} {'work pool' if self.pools == 1 else 'work pools'}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Listing[Row]:
+    """The first rows of something, and how many there are."""
+
+    rows: list[Row]
+    total: int
+
+    @property
+    def more(self) -> int:
+        return self.total - len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    run: Run
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    svg: SafeString
+    headings: list[str]
+    rows: list[tuple[str, list[int]]]
+    legend: list[charts.Series]
+
+
+def add_to(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """What the theme calls for the admin's index page."""
+    mine = holding(request)
+    found = tiles(mine)
+    runs = Run.objects.filter(mine.q(Verb.SEE, deployment="deployment__")).select_related("environment")
+    context |= {
+        "title": "Overview",
+        "tiles": found,
+        "may_add_environment": request.user.has_perm("flows.add_environment"),
+        "at_work": at_work(runs),
+        "waiting": waiting(request, mine),
+        "failed": failed(runs),
+        "chart": chart(runs) if found else None,
+        "time_zone": timezone.get_current_timezone_name(),
+    }
+    return context
+
+
+def tiles(mine: Holding) -> list[Tile]:
+    environments = (
+        mine.environments()
+        .select_related("health")
+        .prefetch_related(Prefetch("work_pools", WorkPool.objects.only("environment_id", "workers")))
+    )
+    return [
+        Tile(
+            said(environment),
+            pools=len(environment.work_pools.all()),
+            workers=sum(pool.workers_online for pool in environment.work_pools.all()),
+        )
+        for environment in environments
+    ]
+
+
+def first_rows(queryset: QuerySet[Any]) -> Listing[Any]:
+    rows = list(queryset[: FEW + 1])
+    return Listing(rows[:FEW], len(rows) if len(rows) <= FEW else queryset.count())
+
+
+def at_work(runs: QuerySet[Run]) -> Listing[Run]:
+    return first_rows(runs.filter(state_type__in=AT_WORK, gone_at=None).order_by("-started_at", "-pk"))
+
+
+def failed(runs: QuerySet[Run]) -> Listing[Failure]:
+    """What failed since midnight, in the portal's time zone."""
+    midnight = timezone.make_aware(datetime.combine(timezone.localdate(), time.min))
+    found = first_rows(runs.filter(state_type__in=FAILED, ended_at__gte=midnight).order_by("-ended_at"))
+    return Listing([Failure(run, reasons.why_it_failed(run)) for run in found.rows], found.total)
+
+
+def waiting(request: HttpRequest, mine: Holding) -> Listing[RunRequest] | None:
+    """What waits for an answer the reader may give; None for those who approve nothing."""
+    if not mine.may_any(Verb.APPROVE):
+        return None
+    return first_rows(menu.waiting_for(request, mine).select_related("environment").order_by("expires_at"))
+
+
+def chart(runs: QuerySet[Run]) -> Chart | None:
+    """Runs a day by how they ended; None when nothing ended."""
+    days = statistics.by_day(runs, days=CHART_DAYS)
+    legend = [
+        charts.Series(*STATES[state], values=tuple(day.counts.get(state, 0) for day in days))
+        for state in statistics.ENDS
+        if any(day.counts.get(state) for day in days)
+    ]
+    if not legend:
+        return None
+    labels = [formats.date_format(day.day, "j M") for day in days]
+    total = sum(series.total for series in legend)
+    return Chart(
+        svg=charts.stacked_bars(f"{total} runs ended in the last {CHART_DAYS} days, by day and state", labels, legend),
+        headings=[series.label for series in legend],
+        rows=[(label, [series.values[index] for series in legend]) for index, label in enumerate(labels)],
+        legend=legend,
+    )

@@ -1,0 +1,88 @@
+"""The sidebar: what is in it, and for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from flows.access import Holding
+from flows.models import Verb
+from portal.admin.base import holding
+from runs.models import RunRequest
+
+
+def waiting_for_me(request: HttpRequest) -> int:
+    """How many requests wait for an approval that the reader may give."""
+    mine = holding(request)
+    return waiting_for(request, mine).count() if mine.may_any(Verb.APPROVE) else 0
+
+
+def waiting_for(request: HttpRequest, mine: Holding) -> QuerySet[RunRequest]:
+    """The requests that wait for an answer the reader may give: their own are not among them."""
+    return (
+        RunRequest.objects.filter(mine.q(Verb.SEE, deployment="deployment__"), state=RunRequest.State.WAITING)
+        .filter(mine.q(Verb.APPROVE, deployment="deployment__"), expires_at__gt=timezone.now())
+        .exclude(asked_by=request.user.pk)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the sidebar. Its model's admin says who may see it; the badge shows a number that is not 0."""
+
+    title: str
+    icon: str
+    model: str
+    badge: Callable[[HttpRequest], int] | None = None
+
+
+MENU: dict[str, list[Entry]] = {
+    "Flows": [
+        Entry("Environments", "dns", "flows.environment"),
+        Entry("Deployments", "rocket_launch", "flows.deployment"),
+        Entry("Aliases", "label", "flows.alias"),
+        Entry("Grants", "key", "flows.grant"),
+    ],
+    "Runs": [
+        Entry("Run requests", "assignment", "runs.runrequest", waiting_for_me),
+        Entry("Runs", "play_circle", "runs.run"),
+    ],
+    "Portal": [
+        Entry("Audit trail", "policy", "runs.auditentry"),
+        Entry("People", "person", "auth.user"),
+        Entry("Groups", "group", "auth.group"),
+    ],
+}
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """The sidebar as the theme wants it."""
+    overview = {"title": "Overview", "icon": "space_dashboard", "link": reverse("admin:index")}
+    groups: list[dict[str, Any]] = [{"title": "", "items": [overview]}]
+    for title, entries in MENU.items():
+        items = [line(request, entry) for entry in entries if is_shown(request, entry)]
+        if items:
+            groups.append({"title": title, "separator": True, "items": items})
+    return groups
+
+
+def is_shown(request: HttpRequest, entry: Entry) -> bool:
+    model = apps.get_model(entry.model)
+    return admin.site.is_registered(model) and bool(admin.site.get_model_admin(model).has_module_permission(request))
+
+
+def line(request: HttpRequest, entry: Entry) -> dict[str, Any]:
+    model = apps.get_model(entry.model)
+    link = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    found: dict[str, Any] = {"title": entry.title, "icon": entry.icon, "link": link}
+    if entry.badge:
+        found |= {"badge": entry.badge(request), "badge_variant": "warning"}
+    return found

@@ -1,0 +1,71 @@
+"""What the command palette finds: pages, deployments and runs, as far as the reader may see them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.db.models import Q
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from unfold.dataclasses import SearchResult
+
+from flows.models import Verb
+from portal import menu
+from portal.admin.base import holding
+from runs.models import Run
+
+FEW = 10
+LONGEST = 100
+# Names of runs have no index: what is older is found by its id, or in the list of runs.
+RECENT = timedelta(days=30)
+
+
+def find(request: HttpRequest, term: str) -> list[SearchResult]:
+    # Postgres takes no NUL in a text, and nothing has one in its name.
+    words = term.replace("\0", "")[:LONGEST]
+    return [*pages(request, words), *deployments(request, words), *runs(request, words)]
+
+
+def pages(request: HttpRequest, words: str) -> list[SearchResult]:
+    return [
+        SearchResult(title=item["title"], description=group["title"] or "Portal", link=item["link"], icon=item["icon"])
+        for group in menu.navigation(request)
+        for item in group["items"]
+        if words.lower() in item["title"].lower()
+    ]
+
+
+def deployments(request: HttpRequest, words: str) -> list[SearchResult]:
+    found = holding(request).deployments().filter(full_name__icontains=words, gone_at=None)[:FEW]
+    return [
+        SearchResult(
+            title=deployment.full_name,
+            description=f"Deployment in {deployment.environment}",
+            link=reverse("admin:flows_deployment_change", args=[deployment.pk]),
+            icon="rocket_launch",
+        )
+        for deployment in found
+    ]
+
+
+def runs(request: HttpRequest, words: str) -> list[SearchResult]:
+    visible = holding(request).q(Verb.SEE, deployment="deployment__")
+    found = Run.objects.filter(visible, named(words)).select_related("environment")[:FEW]
+    return [
+        SearchResult(
+            title=run.name,
+            description=f"{run.state_label} run of {run.deployment_name or run.flow_name} in {run.environment}",
+            link=reverse("admin:runs_run_change", args=[run.pk]),
+            icon="play_circle",
+        )
+        for run in found
+    ]
+
+
+def named(words: str) -> Q:
+    try:
+        return Q(prefect_id=UUID(words))
+    except ValueError:
+        return Q(name__icontains=words, created_upstream_at__gt=timezone.now() - RECENT)
