@@ -105,11 +105,8 @@ def keep(environment: Environment, records: Sequence[FlowRunRecord]) -> list[Run
             environment=environment, prefect_id__in=[r.deployment_id for r in records if r.deployment_id]
         )
     }
-    ours = set(
-        RunRequest.objects.filter(flow_run_id__in=[record.id for record in records]).values_list(
-            "flow_run_id", flat=True
-        )
-    )
+    asked = RunRequest.objects.filter(environment=environment, flow_run_id__in=[record.id for record in records])
+    ours = set(asked.values_list("flow_run_id", flat=True))
     now = timezone.now()
     fresh = [record for record in records if not is_stale(record, known.get(record.id))]
     rows = [row(environment, record, deployments.get(record.deployment_id), now) for record in fresh]  # type: ignore[arg-type]  # None is never a key

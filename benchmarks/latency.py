@@ -1,0 +1,212 @@
+"""How long people wait: `python -m benchmarks.latency` starts the whole product, measures, and stops it.
+
+Three questions, each answered as a distribution in milliseconds:
+
+- click: from the POST of the run form until Prefect has the flow run, and the same beyond Prefect's own answer time
+- seen: from Prefect's answer to a state change until the mirror in Postgres shows it, with the event follower up
+- unseen: the same with the follower stopped, when only the periodic sweep is left
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+
+from portal.stack.prefect import PrefectServer
+from portal.stack.stack import FOLLOWER, Stack, Wishes, await_first_look
+
+RESULT = Path(__file__).parent / "latest.json"
+PROMISES = {"click beyond Prefect p50": 300.0, "seen p95": 1000.0, "unseen max": 60_000.0}
+
+
+class Prefect:
+    """Prefect's API as a bench needs it."""
+
+    def __init__(self, server: PrefectServer) -> None:
+        user, _, password = server.auth.partition(":")
+        self.http = httpx.Client(base_url=server.api_url, auth=(user, password), timeout=30, trust_env=False)
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        answer = self.http.post(path, json=body)
+        answer.raise_for_status()
+        return answer.json()
+
+    def deployment(self, name: str) -> str:
+        return str(self.http.get(f"/deployments/name/{name}/{name}").raise_for_status().json()["id"])
+
+    def create(self, deployment: str) -> str:
+        """A run that no worker takes: it is planned for tomorrow."""
+        at = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+        state = {"type": "SCHEDULED", "state_details": {"scheduled_time": at}}
+        body = {"state": state, "idempotency_key": str(uuid.uuid4())}
+        return str(self.post(f"/deployments/{deployment}/create_flow_run", body)["id"])
+
+    def set_state(self, flow_run: str, state: str) -> None:
+        self.post(f"/flow_runs/{flow_run}/set_state", {"state": {"type": state}, "force": True})
+
+
+class Person:
+    """Somebody signed in with a browser's manners."""
+
+    def __init__(self, address: str, name: str, password: str) -> None:
+        self.http = httpx.Client(base_url=address, timeout=30, trust_env=False, follow_redirects=False)
+        self.send("admin/login/", {"username": name, "password": password})
+
+    def form(self, path: str) -> dict[str, str]:
+        """Every hidden field of a page's forms."""
+        page = self.http.get(path).raise_for_status().text
+        hidden = re.findall(r'<input[^>]*type="hidden"[^>]*>', page)
+        pairs = [(re.search(r'name="([^"]+)"', tag), re.search(r'value="([^"]*)"', tag)) for tag in hidden]
+        return {name[1]: value[1] if value else "" for name, value in pairs if name}
+
+    def send(self, path: str, values: dict[str, str]) -> httpx.Response:
+        return self.post(path, {**self.form(path), **values})
+
+    def post(self, path: str, values: dict[str, str]) -> httpx.Response:
+        answer = self.http.post(path, data=values, headers={"Referer": str(self.http.base_url)})
+        if answer.status_code != httpx.codes.FOUND:
+            raise SystemExit(f"POST {path} answered {answer.status_code} instead of leading on.")
+        return answer
+
+
+def milliseconds(since: float) -> float:
+    return (time.perf_counter() - since) * 1000
+
+
+def until(true: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{seconds} s passed and nothing was seen.")
+        time.sleep(0.002)
+
+
+def distribution(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {
+        "n": len(ordered),
+        "p50": round(statistics.median(ordered), 1),
+        "p95": round(ordered[max(0, -(-len(ordered) * 95 // 100) - 1)], 1),
+        "max": round(ordered[-1], 1),
+    }
+
+
+class Bench:
+    def __init__(self, stack: Stack, rounds: int) -> None:
+        self.stack = stack
+        self.rounds = rounds
+        self.prefect = Prefect(stack.prefects[0])
+        self.database = psycopg.connect(stack.settings["DATABASE_URL"], autocommit=True)
+        self.deployment = self.prefect.deployment("heartbeat")
+
+    def one(self, text: str, *values: Any) -> Any:
+        row = self.database.execute(text, values).fetchone()
+        return row[0] if row else None
+
+    def own_answer(self) -> list[float]:
+        """Prefect's own time for a create."""
+        times = []
+        for _ in range(self.rounds):
+            began = time.perf_counter()
+            self.prefect.create(self.deployment)
+            times.append(milliseconds(began))
+        return times
+
+    def click(self) -> list[float]:
+        account = next(it for it in self.stack.accounts() if it["name"] == "otto")
+        person = Person(self.stack.address, account["name"], account["password"])
+        pk = self.one("SELECT id FROM flows_deployment WHERE prefect_id = %s", self.deployment)
+        path = f"admin/flows/deployment/{pk}/run/"
+        tomorrow = datetime.now(UTC) + timedelta(days=1)
+        later = {"start": "later", "scheduled_for_0": f"{tomorrow:%Y-%m-%d}", "scheduled_for_1": f"{tomorrow:%H:%M}"}
+        times = []
+        for _ in range(self.rounds):
+            values = {**person.form(path), **later, "scheduled_for": f"{tomorrow:%Y-%m-%dT%H:%M}"}
+            last = self.one("SELECT coalesce(max(id), 0) FROM runs_runrequest")
+            began = time.perf_counter()
+            person.post(path, values)
+            text = "SELECT 1 FROM runs_runrequest WHERE id > %s AND flow_run_id IS NOT NULL"
+            until(lambda: self.one(text, last) is not None, 30)  # noqa: B023  (called before the next round)
+            times.append(milliseconds(began))
+        return times
+
+    def seen(self, rounds: int, patience: float) -> list[float]:
+        times = []
+        for _ in range(rounds):
+            flow_run = self.prefect.create(self.deployment)
+            for state in ("RUNNING", "COMPLETED"):
+                self.prefect.set_state(flow_run, state)
+                began = time.perf_counter()
+                text = "SELECT 1 FROM runs_run WHERE prefect_id = %s AND state_type = %s"
+                until(lambda: self.one(text, flow_run, state), patience)  # noqa: B023  (called before the next round)
+                times.append(milliseconds(began))
+        return times
+
+    def measure(self) -> dict[str, dict[str, float]]:
+        own = self.own_answer()
+        click = self.click()
+        typical = statistics.median(own)
+        table = {
+            "Prefect's own create": distribution(own),
+            "click to flow run": distribution(click),
+            "click beyond Prefect": distribution([each - typical for each in click]),
+            "seen": distribution(self.seen(self.rounds, 30)),
+        }
+        self.end_follower()
+        table["unseen"] = distribution(self.seen(2, 90))
+        return table
+
+    def end_follower(self) -> None:
+        process = self.stack.supervisor.parts[FOLLOWER].process
+        while process and not process.end():
+            time.sleep(0.1)
+
+
+def kept(table: dict[str, dict[str, float]]) -> dict[str, bool]:
+    """Which promises of the README hold in this run."""
+    return {
+        promise: table[promise.rsplit(" ", 1)[0]][promise.rsplit(" ", 1)[1]] <= limit
+        for promise, limit in PROMISES.items()
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=40)
+    rounds = parser.parse_args().rounds
+    os.environ.setdefault("PORTAL_MODE", "demo")
+    with tempfile.TemporaryDirectory(prefix="portal-bench-", ignore_cleanup_errors=True) as folder:
+        stack = Stack(Wishes(data=Path(folder), port=0, prefect_port=0, environments=("dev",)), print)
+        try:
+            if not stack.start() or await_first_look(stack):
+                return 1
+            table = Bench(stack, rounds).measure()
+        finally:
+            stack.stop()
+    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
+    RESULT.write_text(json.dumps({"machine": machine, "milliseconds": table, "kept": kept(table)}, indent=2) + "\n")
+    print(f"\n{'milliseconds':<24}{'n':>6}{'p50':>10}{'p95':>10}{'max':>10}")
+    for name, row in table.items():
+        print(f"{name:<24}{row['n']:>6.0f}{row['p50']:>10.1f}{row['p95']:>10.1f}{row['max']:>10.1f}")
+    for promise, holds in kept(table).items():
+        print(f"{'kept' if holds else 'BROKEN'}: {promise} <= {PROMISES[promise]:.0f} ms")
+    return 0 if all(kept(table).values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
