@@ -3,12 +3,17 @@
 import base64
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
 from portal.stack.processes import ROOT, Program, inherited
+
+# Prefect's own pace, ten and thirty seconds, is for hundreds of workers.
+QUICK_WORKER = {"PREFECT_WORKER_QUERY_SECONDS": "2", "PREFECT_WORKER_HEARTBEAT_SECONDS": "10"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +65,7 @@ class PrefectServer:
             grace=4,
         )
 
-    def worker(self, pool: str) -> Program:
+    def worker(self, pool: str, *, settings: Mapping[str, str] = MappingProxyType({})) -> Program:
         """A process worker; a pool that nobody published to yet is created by it."""
         name = f"{self.name}-worker"
         created = time.time()
@@ -75,7 +80,7 @@ class PrefectServer:
                 *("--pool", pool, "--type", "process", "--name", name, "--install-policy", "never"),
             ),
             log=self.logs / f"worker-{self.name}.log",
-            environment=self.client() | {"PREFECT_WORKER_QUERY_SECONDS": "2", "PREFECT_WORKER_HEARTBEAT_SECONDS": "10"},
+            environment=self.client() | QUICK_WORKER | dict(settings),
             ready=ready,
             waits_for=f"its first heartbeat in the work pool {pool}",
             grace=4,
@@ -118,7 +123,6 @@ class PrefectServer:
             "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
             "PREFECT_CLI_COLORS": "false",
             "DO_NOT_TRACK": "1",
-            # The flows are imported from the working folder, which a module started with -m finds by itself,
-            # but the processes it starts do not.
+            # Flow runs import the flows from here, wherever their process is started.
             "PYTHONPATH": str(ROOT),
         }

@@ -51,6 +51,7 @@ def inherited() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN_SETTINGS)}
     # A proxy meant for the outside must not be asked for addresses on this machine.
     local = [kept.get("NO_PROXY") or kept.get("no_proxy") or "", "127.0.0.1", "localhost"]
+    kept["PYTHONUNBUFFERED"] = "1"
     kept["NO_PROXY"] = kept["no_proxy"] = ",".join(filter(None, local))
     return kept
 

@@ -25,7 +25,8 @@ class Part:
     """A program, what it needs, and where it stands."""
 
     program: Program
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()  # these must be up before it starts, and are stopped after it
+    after: tuple[str, ...] = ()  # these must be up before it starts
     # Asked now and then while the part is up: a sentence says why it must be started again although it still runs.
     ailment: Callable[[], str] | None = None
     state: State = State.WAITING
@@ -46,27 +47,36 @@ class Supervisor:
     """Drives all parts from one thread: nothing here waits, so one signal is enough to stop everything."""
 
     def __init__(self, parts: Sequence[Part], keeper: Warden, say: Callable[[str], None]) -> None:
-        self.parts = {part.name: part for part in parts}
+        self.parts: dict[str, Part] = {}
+        self.add(*parts)
         self.stopping = self.hurried = False
         self._keeper = keeper
         self._say = say
         self._started = False
+
+    def add(self, *parts: Part) -> None:
+        self.parts |= {part.name: part for part in parts}
 
     def ask_to_stop(self) -> None:
         """Safe inside a signal handler. Asked twice, it no longer waits for anybody to end in peace."""
         self.hurried = self.stopping
         self.stopping = True
 
-    def start(self) -> bool:
-        """Start everything; False when a stop was asked for meanwhile. Raises `NotStarted`."""
+    def start(self, *names: str) -> bool:
+        """Work until these parts are up, or all; False when a stop was asked for meanwhile. Raises `NotStarted`."""
+        self._started = False
+        awaited = [self.parts[name] for name in names] or list(self.parts.values())
         while not self.stopping:
             for part in self.parts.values():
                 self._advance(part)
-            if all(part.state is State.UP for part in self.parts.values()):
+            if all(part.state is State.UP for part in awaited):
                 self._started = True
                 return True
             time.sleep(TICK)
         return False
+
+    def is_up(self) -> bool:
+        return all(part.state is State.UP for part in self.parts.values())
 
     def watch(self, until: Callable[[], bool] = lambda: False) -> None:
         """Keep everything alive until a stop is asked for, or `until` says so."""
@@ -91,7 +101,7 @@ class Supervisor:
     def _advance(self, part: Part) -> None:
         match part.state:
             case State.WAITING:
-                ready = all(self.parts[name].state is State.UP for name in part.needs)
+                ready = all(self.parts[name].state is State.UP for name in (*part.needs, *part.after))
                 if ready and time.monotonic() >= part.not_before:
                     part.process = Process(part.program, self._keeper, self.rank(part))
                     part.state = State.STARTING
