@@ -14,8 +14,8 @@ from django.utils.safestring import SafeString
 from flows.access import Holding
 from flows.models import Verb, WorkPool
 from portal import charts, menu
-from portal.admin.base import holding
 from portal.health import Said, said
+from portal.reader import holding
 from runs import reasons, statistics
 from runs.models import Run, RunRequest
 from runs.models.run import STATES

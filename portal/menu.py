@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from flows.access import Holding
 from flows.models import Verb
-from portal.admin.base import holding
+from portal.reader import holding
 from runs.models import RunRequest
 
 

@@ -13,7 +13,7 @@ from unfold.dataclasses import SearchResult
 
 from flows.models import Verb
 from portal import menu
-from portal.admin.base import holding
+from portal.reader import holding
 from runs.models import Run
 
 FEW = 10

@@ -1,4 +1,4 @@
-"""What every admin page shares: who is looking, what they may see, and how a refusal is said."""
+"""What every admin page shares: what the reader may see, and how a refusal is said."""
 
 from __future__ import annotations
 
@@ -10,30 +10,11 @@ from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 
-from flows.access import Holding, Refused
+from flows.access import Refused
 from flows.models import Verb
-from runs.actors import Actor, Channel
+from portal.reader import actor, holding
 
-
-def holding(request: HttpRequest) -> Holding:
-    """The reader's grants, read once a page; acts read them afresh."""
-    found: Holding | None = getattr(request, "_holding", None)
-    if found is None:
-        found = Holding.of(request.user)
-        request._holding = found  # type: ignore[attr-defined]  # lives as long as the request
-    return found
-
-
-def actor(request: HttpRequest, channel: Channel = Channel.ADMIN) -> Actor:
-    """The signed-in person, as verbs want to know them."""
-    if not request.user.is_authenticated:
-        raise TypeError("Nobody is signed in: the view lacks its guard.")
-    return Actor.person(
-        request.user,
-        channel=channel,
-        address=request.META.get("REMOTE_ADDR", ""),
-        user_agent=request.META.get("HTTP_USER_AGENT", ""),
-    )
+__all__ = ["RestrictedAdmin", "actor", "attempt", "holding"]
 
 
 def attempt(request: HttpRequest, subject: object, act: Callable[[], object], done: str) -> bool:

@@ -1,0 +1,29 @@
+"""Who is looking: their grants for pages, and the actor that verbs want. Imports no admin, which imports it."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+
+from flows.access import Holding
+from runs.actors import Actor, Channel
+
+
+def holding(request: HttpRequest) -> Holding:
+    """The reader's grants, read once a page; acts read them afresh."""
+    found: Holding | None = getattr(request, "_holding", None)
+    if found is None:
+        found = Holding.of(request.user)
+        request._holding = found  # type: ignore[attr-defined]  # lives as long as the request
+    return found
+
+
+def actor(request: HttpRequest, channel: Channel = Channel.ADMIN) -> Actor:
+    """The signed-in person, as verbs want to know them."""
+    if not request.user.is_authenticated:
+        raise TypeError("Nobody is signed in: the view lacks its guard.")
+    return Actor.person(
+        request.user,
+        channel=channel,
+        address=request.META.get("REMOTE_ADDR", ""),
+        user_agent=request.META.get("HTTP_USER_AGENT", ""),
+    )
