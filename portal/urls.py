@@ -4,8 +4,11 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
+from portal import live
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/live/", live.stream, name="live"),
     path("admin/", admin.site.urls),
 ]
 

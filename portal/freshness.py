@@ -1,0 +1,73 @@
+"""How old what a page shows is, environment by environment: an environment that is down must not look like an empty one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from django.http import HttpRequest
+from django.utils import timezone
+
+from flows.models import Environment
+from portal.admin.base import holding
+from portal.health import Said, said
+
+# Runs are read every 15 s by the follower and everything every minute: this late, something is wrong.
+LATE = timedelta(minutes=4)
+
+Read = Literal["runs", "deployments"]
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """What a page says about one environment: a line when all is well, else a banner in this tone."""
+
+    environment: Environment
+    tone: str
+    read_at: datetime | None
+    sentence: str = ""
+    advice: str = ""
+
+    @property
+    def is_trouble(self) -> bool:
+        return bool(self.sentence)
+
+
+def judge(state: Said, what: Read, now: datetime) -> Freshness:
+    environment = state.environment
+    read_at = state.swept_at if what == "runs" else state.synced_at
+    if not environment.is_active:
+        return Freshness(environment, "grey", read_at, f"{environment} is switched off: {state.fix}")
+    if not state.is_fine:
+        said_by_server = f" {state.message}" if state.message else ""
+        return Freshness(environment, state.colour, read_at, f"{environment}: {state.label}.{said_by_server}", state.fix)
+    if read_at is None:
+        return Freshness(
+            environment,
+            "blue",
+            None,
+            f"The {what} of {environment} have not been read yet.",
+            "The first reading takes a few seconds. If this stays, the background tasks are not running.",
+        )
+    if now - read_at > LATE:
+        return Freshness(
+            environment,
+            "amber",
+            read_at,
+            f"The {what} of {environment} were not read completely for a while, though the server answers.",
+            state.sync_message if what == "deployments" else "Look at the log of the follower and of the tasks.",
+        )
+    return Freshness(environment, "green", read_at)
+
+
+def of(environments: Iterable[Environment], what: Read) -> list[Freshness]:
+    """Give environments that were read with `select_related("health")`."""
+    now = timezone.now()
+    return [judge(said(environment), what, now) for environment in environments]
+
+
+def of_all(request: HttpRequest, what: Read) -> list[Freshness]:
+    """For a page that lists what the reader may see anywhere; one query."""
+    return of(holding(request).environments().filter(is_active=True).select_related("health"), what)

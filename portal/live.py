@@ -1,0 +1,152 @@
+"""Tells an open page that something it shows changed; only ids leave, the page reads the rest with its own rights."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.base import SessionBase
+from django.core.exceptions import PermissionDenied
+from django.db import close_old_connections
+from django.db.models import Model
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
+from django.views.decorators.http import require_GET
+
+from flows.access import Holding
+from flows.models import Verb
+from portal.listening import Mailbox, News, PostRoom, post_room
+from runs.models import Run, RunRequest
+
+PING_SECONDS = 15.0
+# A session that ended or a grant that was revoked ends the stream at the latest after this.
+RECHECK_SECONDS = 60.0
+# News of a busy run come in one go.
+PACE_SECONDS = 0.5
+MOST_ROWS = 50
+MOST_CLIENTS = 500
+
+SUBJECTS: dict[str, type[Model]] = {"run": Run, "request": RunRequest}
+LISTS = {"runs": "run", "requests": "request"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a page wants to hear of: single rows, by subject, and whole lists."""
+
+    rows: dict[str, frozenset[int]]
+    lists: frozenset[str]
+
+    @classmethod
+    def of(cls, query: QueryDict) -> Wish:
+        """Raises `Http404` for what there is not."""
+        try:
+            rows = {name: frozenset(map(int, query.getlist(name))) for name in SUBJECTS if name in query}
+        except ValueError as error:
+            raise Http404 from error
+        lists = frozenset(query.getlist("list"))
+        is_possible = bool(rows or lists) and lists <= LISTS.keys() and not query.keys() - SUBJECTS.keys() - {"list"}
+        if not is_possible or sum(map(len, rows.values())) > MOST_ROWS:
+            raise Http404
+        return cls(rows, lists)
+
+    def concerns(self, news: News) -> bool:
+        return (
+            news.is_anything
+            or any(pks & news.of(subject) for subject, pks in self.rows.items())
+            or any(news.of(LISTS[name]) for name in self.lists)
+        )
+
+
+@require_GET
+async def stream(request: HttpRequest) -> HttpResponseBase:
+    """`?run=12`, `?request=7`, `?list=runs`, and any number of them: an endless stream of server-sent events."""
+    room = post_room()
+    if len(room.mailboxes) >= MOST_CLIENTS:
+        return HttpResponse(status=503)  # the page asks by itself every few seconds then
+    session = request.session
+    # Opened before the first look, so that nothing falls between the look and the first wait.
+    mailbox = room.open_mailbox()
+    try:
+        wish = Wish.of(request.GET)
+        await look(session, wish, News())
+    except (Http404, PermissionDenied) as refusal:
+        room.close_mailbox(mailbox)
+        return HttpResponse(status=404 if isinstance(refusal, Http404) else 403)
+    except BaseException:
+        room.close_mailbox(mailbox)
+        raise
+    return StreamingHttpResponse(
+        events(room, mailbox, session, wish),
+        content_type="text/event-stream",
+        headers={"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"},
+    )
+
+
+async def events(room: PostRoom, mailbox: Mailbox, session: SessionBase, wish: Wish) -> AsyncIterator[str]:
+    sent = looked = time.monotonic()
+    try:
+        yield "retry: 3000\n" + event("ready", {})
+        while True:
+            news = await mailbox.take(max(PING_SECONDS - (time.monotonic() - sent), 0.1)) or News()
+            if wish.concerns(news) or time.monotonic() - looked > RECHECK_SECONDS:
+                heard = await look(session, wish, news)
+                looked = time.monotonic()
+                if heard:
+                    yield event("nudge", heard)
+                    sent = time.monotonic()
+                    await asyncio.sleep(PACE_SECONDS)
+            if time.monotonic() - sent > PING_SECONDS:
+                yield ": ping\n\n"
+                sent = time.monotonic()
+    except (Http404, PermissionDenied):
+        yield event("end", {})
+    finally:
+        room.close_mailbox(mailbox)
+
+
+@sync_to_async
+def look(session: SessionBase, wish: Wish, news: News) -> dict[str, list[Any]]:
+    """What of the news this session may hear, with the rights it has now.
+
+    Raises `PermissionDenied` when it is no longer signed in, `Http404` when a row it asked for may not be seen.
+    """
+    try:
+        holding = Holding.of(reader(session))
+        if not holding.may_any(Verb.SEE):
+            raise Http404
+        visible = holding.q(Verb.SEE, deployment="deployment__")
+        heard: dict[str, list[Any]] = {}
+        for subject, pks in wish.rows.items():
+            if SUBJECTS[subject]._default_manager.filter(visible, pk__in=pks).count() != len(pks):
+                raise Http404
+            if changed := pks if news.is_anything else pks & news.of(subject):
+                heard[subject] = sorted(changed)
+        for name in sorted(wish.lists):
+            rows, pks = SUBJECTS[LISTS[name]]._default_manager, news.of(LISTS[name])
+            if news.is_anything or (pks and rows.filter(visible, pk__in=pks).exists()):
+                heard.setdefault("list", []).append(name)
+        return heard
+    finally:
+        # The stream goes on for hours, and the pool has few connections.
+        close_old_connections()
+
+
+def reader(session: SessionBase) -> User:
+    """Whoever is signed in now; the session is read again, it may have ended since the stream began."""
+    probe = HttpRequest()
+    probe.session = type(session)(session.session_key)
+    user = get_user(probe)
+    if isinstance(user, User) and user.is_active and user.is_staff:
+        return user
+    raise PermissionDenied
+
+
+def event(name: str, data: dict[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"

@@ -1,0 +1,389 @@
+/*
+ * Keeps an open page current.
+ *
+ * How a page takes part:
+ *
+ *   {% include "portal/_live.html" with topics="run=12" poll=5 %}
+ *       Says what the page shows, and renders the small mark "live". `topics` is the query string of /admin/live/:
+ *       run=PK, request=PK, list=runs, list=requests, joined by "&"; empty for a page that is only asked again.
+ *       `poll` is the number of seconds between two looks while there is no stream (10 when left out).
+ *
+ *   <section data-live="states"> … </section>
+ *       A region. When something changed, the page's own address is fetched (with the header X-Portal-Live: 1) and
+ *       every region is made equal to the one of the same name there. Render a region even when it is empty: one that
+ *       is missing from the new page is left alone. Regions may not be nested.
+ *
+ * Inside a region:
+ *   data-key="…" or an id      names a row, so that it stays the same element when others come and go. The rows of a
+ *                              change list are known by their check box.
+ *   data-live-keep             this element and what is in it are never touched (another script cares for it).
+ *   a form somebody works in   is left alone, and so is everything around it up to the region, until it is let go:
+ *                              the focus is in it, a field was changed, or the <details> around it is open.
+ *   check boxes, focus, scroll positions and open <details> stay as they are.
+ *
+ * <time data-ago datetime="…"> and <span data-elapsed="ISO time"> count by themselves between two looks.
+ *
+ * After each look the document gets the event "portal:live".
+ */
+(() => {
+    "use strict";
+
+    const DEBOUNCE = 250;
+    const SLOWEST_WITH_STREAM = 30000; // the age of the data and the state of the environments have no nudges
+    const LABELS = {
+        connecting: "Connecting",
+        live: "Live",
+        polling: "Polling",
+        offline: "Offline",
+        ended: "Not updating",
+    };
+    const TITLES = {
+        connecting: "",
+        live: "Changes appear by themselves.",
+        polling: "The page asks for changes every few seconds.",
+        offline: "The portal does not answer. The page goes on trying.",
+        ended: "You are signed out, or may no longer see this page. Reload it.",
+    };
+
+    let mark, stream, timer, soon, controller;
+    let isStreaming = false;
+    let isLeaving = false;
+    let hasEnded = false;
+
+    function say(state) {
+        if (mark && mark.dataset.state !== state) {
+            mark.dataset.state = state;
+            mark.title = TITLES[state];
+            mark.querySelector("[data-live-label]").textContent = LABELS[state];
+        }
+    }
+
+    function listen() {
+        const topics = mark.dataset.liveTopics;
+        if (!topics || !window.EventSource || stream) {
+            return;
+        }
+        stream = new EventSource(`${mark.dataset.liveUrl}?${topics}`);
+        stream.addEventListener("ready", () => {
+            isStreaming = true;
+            say("live");
+            lookSoon(); // something may have happened between the page and its stream
+        });
+        stream.addEventListener("nudge", lookSoon);
+        stream.addEventListener("end", () => {
+            mute();
+            look();
+        });
+        stream.addEventListener("error", () => {
+            isStreaming = false;
+            say("polling");
+            if (stream && stream.readyState === EventSource.CLOSED) {
+                stream = null; // it was refused; the next look tells why
+            }
+            plan();
+        });
+    }
+
+    function mute() {
+        if (stream) {
+            stream.close();
+        }
+        stream = null;
+        isStreaming = false;
+    }
+
+    function plan() {
+        clearTimeout(timer);
+        if (document.hidden || isLeaving || hasEnded) {
+            return;
+        }
+        const seconds = Number(mark.dataset.livePoll) || 10;
+        timer = setTimeout(look, isStreaming ? Math.max(SLOWEST_WITH_STREAM, seconds * 1000) : seconds * 1000);
+    }
+
+    function lookSoon() {
+        if (!soon) {
+            soon = setTimeout(look, DEBOUNCE);
+        }
+    }
+
+    async function look() {
+        clearTimeout(soon);
+        soon = null;
+        if (document.hidden || isLeaving || hasEnded) {
+            return;
+        }
+        controller?.abort();
+        const mine = (controller = new AbortController());
+        try {
+            const answer = await fetch(location.href, {
+                headers: { "X-Portal-Live": "1" },
+                credentials: "same-origin",
+                cache: "no-store",
+                signal: mine.signal,
+            });
+            // A redirect leads to the sign-in page.
+            if (answer.redirected || answer.status === 403 || answer.status === 404) {
+                hasEnded = true;
+                mute();
+                say("ended");
+                return;
+            }
+            if (!answer.ok) {
+                throw new Error(answer.status);
+            }
+            const text = await answer.text();
+            if (mine.signal.aborted || isLeaving) {
+                return;
+            }
+            show(new DOMParser().parseFromString(text, "text/html"));
+            say(isStreaming ? "live" : "polling");
+            listen();
+        } catch (error) {
+            if (error.name !== "AbortError") {
+                say("offline");
+            }
+        }
+        if (mine === controller) {
+            plan();
+        }
+    }
+
+    function show(page) {
+        for (const region of document.querySelectorAll("[data-live]")) {
+            const twin = page.querySelector(`[data-live="${CSS.escape(region.dataset.live)}"]`);
+            if (twin && !isBusy(region)) {
+                become(region, twin);
+            }
+        }
+        countChecked();
+        tick();
+        document.dispatchEvent(new CustomEvent("portal:live"));
+    }
+
+    // --- Making one element equal to another, without replacing what is the same
+
+    function isBusy(region) {
+        const typing = "textarea, select, input:not([type=checkbox]):not([type=hidden]):not([type=submit])";
+        if (region.contains(document.activeElement) && document.activeElement.matches(typing)) {
+            return true;
+        }
+        if (region.querySelector("details[open] form")) {
+            return true;
+        }
+        return [...region.querySelectorAll(typing)].some(isChanged);
+    }
+
+    function isChanged(field) {
+        if (field.localName !== "select") {
+            return field.value !== field.defaultValue;
+        }
+        const first = [...field.options].findIndex((option) => option.defaultSelected);
+        return field.selectedIndex !== Math.max(first, 0);
+    }
+
+    function keyOf(node) {
+        if (node.nodeType !== Node.ELEMENT_NODE) {
+            return "";
+        }
+        return (
+            node.id ||
+            node.dataset.key ||
+            node.querySelector(":scope > tr > td > input.action-select")?.value ||
+            ""
+        );
+    }
+
+    function become(old, wanted) {
+        if (old.isEqualNode(wanted) || old.dataset?.liveKeep !== undefined) {
+            return;
+        }
+        if (old.nodeType !== Node.ELEMENT_NODE) {
+            old.nodeValue = wanted.nodeValue;
+            return;
+        }
+        if (old.namespaceURI === "http://www.w3.org/2000/svg") {
+            old.replaceWith(document.importNode(wanted, true));
+            return;
+        }
+        copyAttributes(old, wanted);
+        if (!old.matches("input, textarea, select")) {
+            copyChildren(old, wanted);
+        }
+    }
+
+    function copyAttributes(old, wanted) {
+        // The theme's scripts write class and style where they have bound something.
+        const bound = [...old.attributes].some(({ name }) => /^(x-|@|:)/.test(name));
+        const mine = (name) =>
+            (old.localName === "details" && name === "open") || (bound && (name === "class" || name === "style"));
+        for (const { name } of [...old.attributes]) {
+            if (!wanted.hasAttribute(name) && !mine(name)) {
+                old.removeAttribute(name);
+            }
+        }
+        for (const { name, value } of wanted.attributes) {
+            if (old.getAttribute(name) !== value && !mine(name) && !name.startsWith("x-cloak")) {
+                old.setAttribute(name, value);
+            }
+        }
+    }
+
+    function copyChildren(old, wanted) {
+        const known = new Map();
+        for (const child of old.children) {
+            if (keyOf(child)) {
+                known.set(keyOf(child), child);
+            }
+        }
+        let place = old.firstChild;
+        for (const model of wanted.childNodes) {
+            const key = keyOf(model);
+            let child = key ? known.get(key) : place;
+            if (!child || child.nodeName !== model.nodeName || keyOf(child) !== key) {
+                old.insertBefore(document.importNode(model, true), place);
+                continue;
+            }
+            if (child === place) {
+                place = place.nextSibling;
+            } else {
+                old.insertBefore(child, place);
+            }
+            become(child, model);
+        }
+        while (place) {
+            const next = place.nextSibling;
+            place.remove();
+            place = next;
+        }
+    }
+
+    // --- The check boxes of a change list: Django's script knows only the rows that were there first
+
+    function boxes() {
+        return [...document.querySelectorAll("#result_list input.action-select")];
+    }
+
+    function countChecked() {
+        const all = boxes();
+        const checked = all.filter((box) => box.checked).length;
+        for (const box of all) {
+            box.closest("tr").classList.toggle("selected", box.checked);
+        }
+        for (const counter of document.querySelectorAll("span.action-counter")) {
+            counter.textContent = `${checked} of ${all.length} selected`;
+        }
+        const toggle = document.getElementById("action-toggle");
+        if (toggle) {
+            toggle.checked = all.length > 0 && checked === all.length;
+        }
+    }
+
+    document.addEventListener("change", (event) => {
+        if (mark && event.target.matches("input.action-select")) {
+            countChecked();
+        }
+    });
+
+    document.addEventListener("click", (event) => {
+        if (mark && event.target.id === "action-toggle") {
+            for (const box of boxes()) {
+                box.checked = event.target.checked;
+            }
+            countChecked();
+        }
+    });
+
+    // --- Times that count by themselves; portal/times.py says the same words
+
+    function span(seconds) {
+        const units = [
+            [86400, "d", 3600, "h"],
+            [3600, "h", 60, "min"],
+            [60, "min", 1, "s"],
+        ];
+        const whole = Math.max(Math.floor(seconds), 0);
+        for (const [size, unit, smaller, rest] of units) {
+            if (whole >= size) {
+                const left = Math.floor((whole % size) / smaller);
+                return `${Math.floor(whole / size)} ${unit}` + (left ? ` ${left} ${rest}` : "");
+            }
+        }
+        return `${whole} s`;
+    }
+
+    function ago(seconds) {
+        if (seconds < 0) {
+            return `in ${span(-seconds).replace(/^(\d+ (?:d|h|min)) .*/, "$1")}`;
+        }
+        return seconds < 5 ? "just now" : `${span(seconds).replace(/^(\d+ (?:d|h|min)) .*/, "$1")} ago`;
+    }
+
+    function write(element, text) {
+        if (element.textContent !== text) {
+            element.textContent = text;
+        }
+    }
+
+    function tick() {
+        for (const element of document.querySelectorAll("time[data-ago]")) {
+            write(element, ago((Date.now() - Date.parse(element.dateTime)) / 1000));
+        }
+        for (const element of document.querySelectorAll("[data-elapsed]")) {
+            write(element, span((Date.now() - Date.parse(element.dataset.elapsed)) / 1000));
+        }
+    }
+
+    // --- When
+
+    function wake() {
+        if (document.hidden) {
+            mute();
+            clearTimeout(timer);
+            clearTimeout(soon);
+            soon = null;
+        } else if (!isLeaving && !hasEnded) {
+            listen();
+            look();
+        }
+    }
+
+    function begin() {
+        setInterval(() => document.hidden || tick(), 1000);
+        mark = document.querySelector("[data-live-topics]");
+        if (!mark) {
+            return;
+        }
+        say(mark.dataset.liveTopics && window.EventSource ? "connecting" : "polling");
+        listen();
+        plan();
+        document.addEventListener("visibilitychange", wake);
+        // A look under way must not take the messages meant for the page that comes next.
+        document.addEventListener("submit", (event) => {
+            if (!event.defaultPrevented) {
+                leave();
+                setTimeout(stay, 15000); // it was a download, or the answer never came
+            }
+        });
+        window.addEventListener("pagehide", leave);
+        window.addEventListener("pageshow", (event) => event.persisted && stay());
+    }
+
+    function stay() {
+        isLeaving = false;
+        wake();
+    }
+
+    function leave() {
+        isLeaving = true;
+        controller?.abort();
+        mute();
+        clearTimeout(timer);
+    }
+
+    if (document.readyState === "loading") {
+        document.addEventListener("DOMContentLoaded", begin);
+    } else {
+        begin();
+    }
+})();
