@@ -286,7 +286,11 @@ class FakePrefect(Gateway):
         deployment = self._known_deployment(deployment_id)
         # Prefect judges the parameters before it looks at the key.
         values = deployment.parameter_defaults | dict(parameters)
-        if said := _unfit(deployment, parameters, values):
+        size = len(json.dumps(body["parameters"], separators=(",", ":")))
+        if size >= LARGEST:
+            said = f"parameters: they must be less than {LARGEST:,} bytes when serialized (got {size:,} bytes)"
+            raise Rejected(f"{WHERE} refused to {act}: {said}.", status=422)
+        if said := _unfit(deployment, values):
             raise Rejected(f"{WHERE} refused to {act}: {said}.", status=409)
         key = (deployment.flow_id, idempotency_key)
         if key not in self._keys:
@@ -375,14 +379,9 @@ class FakePrefect(Gateway):
         return iter(sorted(runs, key=lambda run: moment(run) or self._last, reverse=newest_first))
 
 
-def _unfit(deployment: DeploymentRecord, given: Mapping[str, JSON], values: Mapping[str, JSON]) -> str:
+def _unfit(deployment: DeploymentRecord, values: Mapping[str, JSON]) -> str:
     """What Prefect says of these parameters: it knows required names and JSON types, and takes unknown names."""
-    size = len(json.dumps(given, separators=(",", ":")))
-    if size >= LARGEST:
-        return (
-            f"parameters: Flow run parameters must be less than {LARGEST:,} bytes when serialized (got {size:,} bytes)"
-        )
-    if "__prefect_kind" in json.dumps(given):
+    if "__prefect_kind" in json.dumps(values):
         raise AssertionError("Prefect would fill in this __prefect_kind from its own data; it may not get here.")
     if not deployment.enforces_schema:
         return ""

@@ -13,7 +13,7 @@ from flows.gateway import events, reading
 from flows.gateway.pages import ACTIVE, ENDED, EXPECTED, LINES, PAGE, Pages, chunks, utc
 from flows.gateway.reading import Raw
 from flows.gateway.sending import check, unsaid
-from flows.gateway.wire import Wire
+from flows.gateway.wire import Stumbled, Wire
 from flows.records import (
     JSON,
     TERMINAL,
@@ -88,13 +88,7 @@ class Gateway:
     def flow_runs(self, ids: Sequence[UUID]) -> list[FlowRunRecord]:
         """These flow runs, in no order; those that Prefect no longer has are simply absent."""
         return [
-            self._pages.record(reading.flow_run, raw)
-            for some in chunks(ids)
-            for raw in self._pages.rows(
-                "/flow_runs/filter",
-                {"flow_runs": {"id": {"any_": some}}, "limit": PAGE},
-                act=f"read {len(some)} flow runs",
-            )
+            self._pages.record(reading.flow_run, raw) for some in chunks(ids) for raw in self._flow_runs_of_chunk(some)
         ]
 
     def active_flow_runs(self) -> Iterator[FlowRunRecord]:
@@ -202,6 +196,23 @@ class Gateway:
         verb = "pause" if paused else "resume"
         path = f"/deployments/{deployment_id}/{verb}_deployment"
         self._wire.write(path, None, act=f"{verb} deployment {deployment_id}")
+
+    def _flow_runs_of_chunk(self, ids: list[JSON]) -> list[Raw]:
+        body: JSON = {"flow_runs": {"id": {"any_": ids}}, "limit": PAGE}
+        try:
+            return self._pages.rows("/flow_runs/filter", body, act=f"read {len(ids)} flow runs")
+        except Stumbled:
+            # One run that no list can show; alone, Prefect can. A run left out here would be taken for deleted.
+            return [raw for each in ids if (raw := self._flow_run_alone(each)) is not None]
+
+    def _flow_run_alone(self, flow_run_id: JSON) -> Raw | None:
+        try:
+            raw = self._wire.read("GET", f"/flow_runs/{flow_run_id}", act=f"read flow run {flow_run_id}")
+        except NotFound:
+            return None
+        if not isinstance(raw, dict):
+            raise self._wire.not_prefect(200)
+        return raw
 
     def _flow_id(self, raw: Raw) -> UUID:
         return self._pages.record(reading.identity, raw, "flow_id")

@@ -1,5 +1,6 @@
 """Lists of Prefect's, page by page, so that no row is missed while they change under our eyes."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,12 +9,16 @@ from uuid import UUID
 
 from flows.gateway import reading
 from flows.gateway.reading import Raw
-from flows.gateway.wire import Wire
+from flows.gateway.wire import Stumbled, Wire
 from flows.records import JSON
 
 PAGE = 200
 # Pages overlap, because a row deleted meanwhile moves all later ones up by one.
 STEP = PAGE - 10
+# Looking for one bad row in a page costs 9 failures; a server that fails at everything is left alone after these.
+PATIENCE = 40
+
+log = logging.getLogger(__name__)
 
 
 class Identified(Protocol):
@@ -100,17 +105,44 @@ class Pages:
             if cursor is not None:
                 held = criteria.get(by.field)
                 criteria[by.field] = (held if isinstance(held, dict) else {}) | {by.side: utc(cursor)}
-            body: dict[str, JSON] = {by.kind: criteria, "sort": by.sort, "limit": PAGE, "offset": offset}
-            page = [self.record(by.read, raw) for raw in self.rows(f"/{by.kind}/filter", body, act=act)]
+            body: dict[str, JSON] = {by.kind: criteria, "sort": by.sort, "offset": offset}
+            raws = self._without_bad_rows(f"/{by.kind}/filter", body, act=act)
+            page = [self.record(by.read, raw) for raw in raws if raw is not None]
             yield from (row for row in page if row.id not in before)
-            if len(page) < PAGE:
+            if len(raws) < PAGE:
                 return
             before = {row.id for row in page}
-            last = by.moment(page[-1])
+            last = by.moment(page[-1]) if page else None
             if last is None or last == cursor:
                 offset += PAGE
             else:
                 cursor, offset = last, 0
+
+    def _without_bad_rows(self, path: str, body: Mapping[str, JSON], *, act: str) -> list[Raw | None]:
+        """One page, with None for a row that Prefect cannot write itself.
+
+        A number beyond 64 bits in the parameters of one run is enough for it to answer 500 to every list that the
+        run is in. Anybody can start such a run, and it may not hide all others from us.
+        """
+        failures = 0
+
+        def part(offset: int, limit: int) -> list[Raw | None]:
+            nonlocal failures
+            try:
+                return [*self.rows(path, {**body, "offset": offset, "limit": limit}, act=act)]
+            except Stumbled:
+                failures += 1
+                if failures > PATIENCE:
+                    raise
+            if limit == 1:
+                log.warning("%s cannot show one of its flow runs; delete it there.", self._wire.where)
+                return [None]
+            half = limit // 2
+            first = part(offset, half)
+            return first if len(first) < half else [*first, *part(offset + half, limit - half)]
+
+        offset = body.get("offset")
+        return part(offset if isinstance(offset, int) else 0, PAGE)
 
 
 def chunks(ids: Iterable[UUID]) -> Iterator[list[JSON]]:

@@ -7,6 +7,7 @@ from flows.records import JSON, Rejected
 
 # Answered 500 from about 250 levels on; a create that is answered 5xx counts as uncertain and would be sent for ever.
 DEEPEST = 200
+SHORTEST_SECRET = 4
 
 # The first row that holds of a value in the body refuses it.
 REFUSED: tuple[tuple[Callable[[JSON], bool], str], ...] = (
@@ -35,27 +36,21 @@ def check(body: JSON, *, where: str, act: str) -> None:
             raise Rejected(f"{where} was not asked to {act}: the parameters are nested too deeply.")
 
 
-def leaves(body: JSON) -> Iterator[tuple[int, JSON]]:
-    """Every key and every plain value with its depth, without recursion."""
+def leaves(body: JSON, *, with_names: bool = True) -> Iterator[tuple[int, JSON]]:
+    """Every plain value, and every name of one, with its depth; without recursion."""
     waiting: list[tuple[int, JSON]] = [(0, body)]
     while waiting:
         depth, value = waiting.pop()
         if isinstance(value, dict):
-            waiting.extend((depth + 1, key) for key in value)
-            waiting.extend((depth + 1, each) for each in value.values())
-        elif isinstance(value, list):
-            waiting.extend((depth + 1, each) for each in value)
+            waiting.extend((depth + 1, name) for name in value if with_names)
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+        if inner is None or depth > DEEPEST:
+            yield depth, None if inner is not None else value
         else:
-            yield depth, value
-        # An empty branch has no leaf, and still nests.
-        if depth > DEEPEST and isinstance(value, dict | list):
-            yield depth, None
+            waiting.extend((depth + 1, each) for each in inner)
 
 
 def unsaid(parameters: JSON) -> frozenset[str]:
     """The values that a refusal may not repeat. Shorter ones are left out: they occur in any sentence."""
-    return frozenset(
-        str(value)
-        for _, value in leaves(parameters)
-        if isinstance(value, str | int | float) and not isinstance(value, bool) and len(str(value)) >= 4
-    )
+    values = (value for _, value in leaves(parameters, with_names=False) if not isinstance(value, bool))
+    return frozenset(str(value) for value in values if value is not None and len(str(value)) >= SHORTEST_SECRET)

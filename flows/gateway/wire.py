@@ -35,6 +35,10 @@ AUTHORIZATION: Mapping[str, Callable[[str], dict[str, str]]] = {
 }
 
 
+class Stumbled(Unreachable):
+    """It answered 500, which may be about one row of what was asked for."""
+
+
 class Wire:
     """One environment's connections. `act` in every call completes "Prefect at … could not …"."""
 
@@ -83,7 +87,8 @@ class Wire:
                     break
             time.sleep(pause)
         if response.status_code >= 500 or response.status_code in _BUSY:
-            raise Unreachable(
+            kind = Stumbled if response.status_code == 500 else Unreachable
+            raise kind(
                 f"{self.where} could not {act}: it answered with an error of its own ({response.status_code});"
                 " its server's log says more."
             )
