@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 
 from flows.gateway import Gateway
 from flows.models import Environment
-from flows.records import Credential
+from flows.records import Credential, CredentialKind
 
 Connect = Callable[[str, Credential], Gateway]
 
@@ -18,4 +18,6 @@ Connect = Callable[[str, Credential], Gateway]
 def to(environment: Environment) -> Gateway:
     """The process's one client for this environment."""
     connect = cast(Connect, import_string(settings.GATEWAY))
-    return connect(environment.api_url, Credential(environment.credential_kind, environment.credential))
+    return connect(
+        environment.api_url, Credential(cast(CredentialKind, environment.credential_kind), environment.credential)
+    )

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from flows import connect
 from flows.models import Environment, Health
-from flows.records import PrefectError, Unauthorized
+from flows.records import PrefectError, Unauthorized, Unreachable
 from flows.vault import Sealed
 
 
@@ -28,8 +28,13 @@ def check(environment: Environment) -> Health:
 
 
 def note_error(environment: Environment, error: PrefectError | Sealed) -> Health:
-    state = Health.State.REFUSED if isinstance(error, Unauthorized | Sealed) else Health.State.DOWN
-    return note(environment, state, str(error))
+    """Note why a call failed. What a server that answers refused to do says nothing about whether it is up."""
+    if isinstance(error, Unauthorized | Sealed):
+        return note(environment, Health.State.REFUSED, str(error))
+    if isinstance(error, Unreachable):
+        return note(environment, Health.State.DOWN, str(error))
+    note_sync(environment, str(error), at=None)
+    return of(environment)
 
 
 def note(environment: Environment, state: Health.State, message: str, **columns: Any) -> Health:

@@ -10,11 +10,14 @@ type JSON = dict[str, JSON] | list[JSON] | str | int | float | bool | None
 TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 
 
+type CredentialKind = Literal["none", "basic", "key"]
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
     """How an environment lets us in: nothing, `user:password`, or a Cloud API key."""
 
-    kind: Literal["none", "basic", "key"] = "none"
+    kind: CredentialKind = "none"
     secret: str = field(default="", repr=False)
 
 

@@ -28,7 +28,8 @@ SHORTEST, LONGEST = timedelta(seconds=2), timedelta(minutes=1)
 
 def backoff(attempts: int) -> timedelta:
     """2 s, 4 s, 8 s … up to a minute: when to try again after that many attempts."""
-    return min(SHORTEST * 2 ** min(max(attempts - 1, 0), 10), LONGEST)
+    doublings: int = min(max(attempts - 1, 0), 10)
+    return min(SHORTEST * (1 << doublings), LONGEST)
 
 
 def launch(run_request: RunRequest) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ from flows.access import Refused, Target, demand
 from flows.models import Deployment, Verb
 from runs import audit, queue
 from runs.actors import Actor
-from runs.models import Approval, Cancellation, Run, RunRequest
+from runs.models import Approval, AuditEntry, Cancellation, Run, RunRequest
 from runs.models.request import State
 from runs.nudges import nudge
 
@@ -280,25 +280,38 @@ def target_of(run: Run) -> Target:
     return Target.of(run.deployment) if run.deployment else Target(run.environment, run.flow_name)
 
 
-def settle(run: Run) -> None:
-    """Carry the fact of a run's state to the request and the cancellation that wait for it. Called by `runs.mirror`."""
+def settle(runs: Sequence[Run]) -> None:
+    """Carry the facts of these runs' states to the requests and cancellations that wait for them.
+
+    Called by `runs.mirror`. Rows first, the trail last: whoever holds its end must not wait for a row.
+    """
+    for run in runs:
+        settle_request(run)
+    acts = [act for run in runs if run.is_terminal for act in settle_cancellations(run)]
+    for act in acts:
+        audit.record(act, AuditEntry.Outcome.DONE)
+
+
+def settle_request(run: Run) -> None:
     RunRequest.objects.filter(flow_run_id=run.prefect_id, environment=run.environment_id, run=None).update(run=run)
     run_request = RunRequest.objects.filter(run=run).first()
     if run_request:
         to = SETTLES.get(run.state_type, State.LAUNCHED)
         if run_request.state in COMES_FROM[to]:
             move(run_request, to=to, message=run.state_message[:2000])
-    if run.is_terminal:
-        settle_cancellations(run)
 
 
-def settle_cancellations(run: Run) -> None:
+def settle_cancellations(run: Run) -> Iterator[audit.Act]:
     for cancellation in run.cancellations.filter(state__in=Cancellation.OPEN):
         confirmed = run.state_type == "CANCELLED"
-        with audit.act("run.cancelled" if confirmed else "run.outran_cancel", run, by=Actor.system()) as act:
-            act.after = {"state": run.state_type, "cancellation": cancellation.pk}
-            Cancellation.objects.filter(pk=cancellation.pk).update(
-                state=Cancellation.State.CONFIRMED if confirmed else Cancellation.State.OVERTAKEN,
-                settled_at=timezone.now(),
-                message="" if confirmed else f"It ended as {run.state_label} before the cancel reached it.",
-            )
+        Cancellation.objects.filter(pk=cancellation.pk).update(
+            state=Cancellation.State.CONFIRMED if confirmed else Cancellation.State.OVERTAKEN,
+            settled_at=timezone.now(),
+            message="" if confirmed else f"It ended as {run.state_label} before the cancel reached it.",
+        )
+        yield audit.Act(
+            "run.cancelled" if confirmed else "run.outran_cancel",
+            run,
+            Actor.system(),
+            after={"state": run.state_type, "cancellation": cancellation.pk},
+        )

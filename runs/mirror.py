@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Max
 from django.utils import timezone
 
@@ -28,6 +28,7 @@ COLUMNS = [f.name for f in Run._meta.concrete_fields if f.name not in {"id", "is
 # Prefect's clock and ours differ, and a run may end while a sweep is reading.
 OVERLAP = timedelta(minutes=2)
 BATCH = 200
+MIRROR_LOCK = 0x6D6972
 LOGS_A_CALL = 1000
 # The parameters of a run without a known schema may be secrets: their names are kept, their values are not.
 HIDDEN = "••••••"
@@ -93,6 +94,7 @@ def worth_detail(run: Run, now: datetime) -> bool:
 @transaction.atomic
 def keep(environment: Environment, records: Sequence[FlowRunRecord]) -> list[Run]:
     """Upsert runs, never an older state over a newer one; returns those whose state changed or that are new."""
+    one_at_a_time(environment)
     known = {
         run.prefect_id: run
         for run in Run.objects.select_for_update(of=["self"])
@@ -106,7 +108,7 @@ def keep(environment: Environment, records: Sequence[FlowRunRecord]) -> list[Run
         )
     }
     asked = RunRequest.objects.filter(environment=environment, flow_run_id__in=[record.id for record in records])
-    ours = set(asked.values_list("flow_run_id", flat=True))
+    ours = {pk for pk in asked.values_list("flow_run_id", flat=True) if pk}
     now = timezone.now()
     fresh = [record for record in records if not is_stale(record, known.get(record.id))]
     rows = [row(environment, record, deployments.get(record.deployment_id), now) for record in fresh]  # type: ignore[arg-type]  # None is never a key
@@ -116,10 +118,15 @@ def keep(environment: Environment, records: Sequence[FlowRunRecord]) -> list[Run
     runs = list(
         Run.objects.filter(environment=environment, prefect_id__in=changed).select_related("environment", "deployment")
     )
-    for run in runs:
-        lifecycle.settle(run)
+    lifecycle.settle(runs)
     nudge("run", [run.pk for run in runs])
     return runs
+
+
+def one_at_a_time(environment: Environment) -> None:
+    """Row locks do not hold back two readers that both have news of a run nobody has yet."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [MIRROR_LOCK, environment.pk])
 
 
 def is_stale(record: FlowRunRecord, known: Run | None) -> bool:
