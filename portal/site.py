@@ -7,13 +7,12 @@ from typing import Any
 
 from django.contrib.admin import ModelAdmin
 from django.core.paginator import Paginator
-from django.db.models import Model
 from django.db.models.base import ModelBase
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from unfold.sites import UnfoldAdminSite
 
-from portal import palette
+from portal import palette, signing_in
 
 # django-q2 would bring pages that show the arguments of every task to whoever holds a Django permission.
 PAGELESS_APPS = frozenset({"django_q"})
@@ -25,14 +24,13 @@ class PortalSite(UnfoldAdminSite):
     index_title = "Overview"
     index_template = "portal/dashboard/page.html"
     login_template = "portal/login.html"
+    login_form = signing_in.SignInForm
     enable_nav_sidebar = True
 
     def register(
         self, model_or_iterable: Any, admin_class: type[ModelAdmin[Any]] | None = None, **options: Any
     ) -> None:
-        models: list[type[Model]] = (
-            [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else list(model_or_iterable)
-        )
+        models: list[Any] = [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else [*model_or_iterable]
         wanted = [model for model in models if model._meta.app_label not in PAGELESS_APPS]
         if wanted:
             super().register(wanted, admin_class, **options)
@@ -58,3 +56,8 @@ class PortalSite(UnfoldAdminSite):
             },
             headers={"HX-Trigger": "search"},
         )
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        if request.method == "POST":
+            signing_in.note_sign_out(request)
+        return super().logout(request, extra_context)

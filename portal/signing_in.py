@@ -1,0 +1,50 @@
+"""Signing in and out, with an audit entry for each, the refused attempts included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from unfold.forms import AuthenticationForm
+
+from portal.reader import actor
+from runs import audit
+from runs.actors import Actor, Channel, Kind
+
+
+class SignInForm(AuthenticationForm):  # type: ignore[misc]  # the theme's forms have no types
+    """The theme's form; whether it lets somebody in, and whom it does not, is audited."""
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            cleaned: dict[str, Any] = super().clean()
+        except ValidationError as error:
+            note(self.request, str(self.cleaned_data.get("username", "")), refusal=error.messages[0])
+            raise
+        note(self.request, self.get_user().get_username())
+        return cleaned
+
+
+def note(request: HttpRequest, username: str, *, refusal: str = "") -> None:
+    by = attempted(request, username)
+    with audit.act("session.sign_in", None, by=by, subject_kind="session", subject_name=by.name) as act:
+        act.refusal = refusal
+
+
+def attempted(request: HttpRequest, username: str) -> Actor:
+    """Whoever says to be `username`. A name nobody has is not kept: it may be a password in the wrong field."""
+    address, user_agent = request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_USER_AGENT", "")
+    person = User.objects.filter(username=username.replace("\x00", "")).first()
+    if person:
+        return Actor.person(person, channel=Channel.ADMIN, address=address, user_agent=user_agent)
+    return Actor(Kind.PERSON, "", "unknown account", Channel.ADMIN, None, address, user_agent)
+
+
+def note_sign_out(request: HttpRequest) -> None:
+    """Call it while the session still says who it is."""
+    if request.user.is_authenticated:
+        by = actor(request)
+        with audit.act("session.sign_out", None, by=by, subject_kind="session", subject_name=by.name):
+            pass

@@ -1,0 +1,383 @@
+"""The audit trail in the admin: who may read it, what it shows, and that nothing can be changed there."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import AsyncClient, Client, override_settings
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from flows.models import Deployment, Environment
+from portal import exports
+from portal.admin.audit import Change, actor_names, changes
+from runs import audit, lifecycle
+from runs.actors import Actor, Channel, Kind
+from runs.models import AuditEntry
+from tests.cast import by
+
+pytestmark = pytest.mark.django_db
+
+LIST = reverse("admin:runs_auditentry_changelist")
+VERIFY = reverse("admin:runs_auditentry_verify")
+EXPORT = reverse("admin:runs_auditentry_export")
+Login = Callable[[User], Client]
+
+
+def page_of(entry: AuditEntry) -> str:
+    return reverse("admin:runs_auditentry_change", args=[entry.pk])
+
+
+def note(name: str = "thing", actor: str = "somebody", verb: str = "grant.give", **columns: Any) -> AuditEntry:
+    who = Actor(Kind.PERSON, "", actor, Channel.API, None, "192.0.2.7")
+    with audit.act(verb, None, by=who, subject_kind="grant", subject_name=name, reason="month end") as act:
+        act.before, act.after = columns.get("before", {}), columns.get("after", {})
+    return AuditEntry.objects.latest("sequence")
+
+
+def asked(deployment: Deployment, asker: User) -> AuditEntry:
+    lifecycle.submit(deployment, {"month": "2026-10"}, by=by(asker), reason="month end")
+    return AuditEntry.objects.latest("sequence")
+
+
+# Who may
+
+
+@pytest.mark.parametrize("person", ["asker", "approver", "viewer", "stranger"])
+def test_nobody_else_may_read_it(request: pytest.FixtureRequest, login: Login, person: str) -> None:
+    entry = note()
+    client = login(request.getfixturevalue(person))
+    assert client.get(LIST).status_code == 403
+    assert client.get(page_of(entry)).status_code == 403
+    assert client.post(VERIFY).status_code == 403
+    assert client.post(EXPORT, {"format": "csv"}).status_code == 403
+
+
+@pytest.mark.parametrize("person", ["auditor", "admin_user"])
+def test_the_auditor_and_the_administrator_may(request: pytest.FixtureRequest, login: Login, person: str) -> None:
+    entry = note()
+    client = login(request.getfixturevalue(person))
+    assert client.get(LIST).status_code == 200
+    assert client.get(page_of(entry)).status_code == 200
+
+
+def test_somebody_not_signed_in_is_sent_to_sign_in(client: Client) -> None:
+    for url in (LIST, page_of(note()), VERIFY):
+        assert client.get(url).url.startswith("/admin/login/")  # type: ignore[attr-defined]  # a redirect
+
+
+@pytest.mark.parametrize("person", ["auditor", "admin_user"])
+def test_nobody_can_add_change_or_delete(request: pytest.FixtureRequest, login: Login, person: str) -> None:
+    entry = note()
+    client = login(request.getfixturevalue(person))
+    assert client.get(reverse("admin:runs_auditentry_add")).status_code == 403
+    assert client.post(reverse("admin:runs_auditentry_delete", args=[entry.pk]), {"post": "yes"}).status_code == 403
+    client.post(page_of(entry), {"reason": "better"})
+    client.post(LIST, {"action": "delete_selected", "_selected_action": [entry.pk]})
+    assert AuditEntry.objects.get(pk=entry.pk).reason == "month end"
+
+
+@pytest.mark.parametrize("url", [VERIFY, EXPORT])
+def test_acts_are_posts(login: Login, auditor: User, url: str) -> None:
+    assert login(auditor).get(url).status_code == 405
+
+
+@pytest.mark.parametrize("pk", ["99999", "x", "0", "1e3", "9" * 40])
+def test_an_entry_that_is_not_there_is_404(login: Login, auditor: User, pk: str) -> None:
+    assert login(auditor).get(f"{LIST}{pk}/change/").status_code == 404
+
+
+# The list
+
+
+def test_a_row_says_who_did_what_to_what_and_why(
+    login: Login, auditor: User, deployment: Deployment, asker: User
+) -> None:
+    asked(deployment, asker)
+    text = login(auditor).get(LIST).content.decode()
+    for said in ("asker", "Asked for a run", "monthly/monthly", "dev", "month end", "done", "admin, 192.0.2.1"):
+        assert said in text
+
+
+def test_a_subject_that_still_exists_is_a_link(login: Login, auditor: User) -> None:
+    for pk in (auditor.pk, 99999):
+        with audit.act("grant.give", None, by=by(auditor), subject_kind="user", subject_id=str(pk)):
+            pass
+    there, gone = AuditEntry.objects.order_by("sequence")
+    client = login(auditor)
+    text = client.get(LIST).content.decode() + client.get(page_of(there)).content.decode()
+    assert text.count(f'href="/admin/auth/user/{auditor.pk}/change/"') == 2
+    assert "/admin/auth/user/99999/" not in text + client.get(page_of(gone)).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("actor_name=anna", {"by anna"}),
+        ("verb=run.cancel", {"a cancel"}),
+        ("outcome=refused", set()),
+        ("channel=api", {"by anna", "a cancel"}),
+        ("channel=command", set()),
+        ("environment=nowhere", set()),
+        ("q=cancel", {"a cancel"}),
+        ("q=month+end", {"by anna", "a cancel"}),
+        ("q=192.0.2.7", {"by anna", "a cancel"}),
+        ("at_from=2020-01-01&at_to=2020-12-31", set()),
+        ("at_from=2020-01-01&at_to=", {"by anna", "a cancel"}),
+        ("at_from=not-a-day&at_to=2020-99-99", {"by anna", "a cancel"}),
+    ],
+)
+def test_it_is_filtered_and_searched(
+    login: Login, auditor: User, dev: Environment, query: str, found: set[str]
+) -> None:
+    note("by anna", actor="anna")
+    note("a cancel", actor="otto", verb="run.cancel")
+    response = login(auditor).get(f"{LIST}?{query}")
+    assert {entry.subject_name for entry in response.context["cl"].result_list} == found
+
+
+def test_the_last_day_of_a_range_counts_whole(login: Login, auditor: User) -> None:
+    note()
+    today = timezone.localdate()
+    for first, last, number in ((today, today, 1), (today + timedelta(days=1), None, 0), (None, today, 1)):
+        response = login(auditor).get(f"{LIST}?at_from={first or ''}&at_to={last or ''}")
+        assert len(response.context["cl"].result_list) == number
+
+
+def test_a_digest_finds_its_entry(login: Login, auditor: User) -> None:
+    note("another")
+    entry = note("this one")
+    response = login(auditor).get(f"{LIST}?q={entry.digest}")
+    assert [found.subject_name for found in response.context["cl"].result_list] == ["this one"]
+
+
+def test_the_menu_of_actors_hops_over_the_names() -> None:
+    for name in ("otto", "anna", "otto", "zoë", "anna"):
+        note(actor=name)
+    assert actor_names() == ["anna", "otto", "zoë"]
+
+
+def test_a_hundred_rows_cost_as_many_queries_as_ten(
+    login: Login, auditor: User, deployment: Deployment, asker: User
+) -> None:
+    client = login(auditor)
+
+    def queries() -> int:
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            assert client.get(f"{LIST}?all=").status_code == 200
+        return len(captured)
+
+    for _ in range(10):
+        asked(deployment, asker)
+    few = queries()
+    for _ in range(40):
+        asked(deployment, asker)
+    assert queries() == few
+
+
+# One entry
+
+
+def test_the_differences_are_shown_value_by_value() -> None:
+    found = list(
+        changes({"a": 1, "b": {"c": "x", "d": [1]}, "gone": None}, {"a": 2, "b": {"c": "x", "d": [1, 2]}, "new": {}})
+    )
+    assert found == [
+        Change("a", "1", "2", "amber"),
+        Change("b.c", "x", "x", "grey"),
+        Change("b.d", "[\n  1\n]", "[\n  1,\n  2\n]", "amber"),
+        Change("gone", "null", "", "red"),
+        Change("new", "", "{}", "green"),
+    ]
+    assert list(changes({}, {})) == []
+
+
+def test_an_entry_shows_its_digests_and_that_the_chain_holds(login: Login, auditor: User) -> None:
+    note()
+    entry = note(before={"state": "waiting"}, after={"state": "approved"})
+    text = login(auditor).get(page_of(entry)).content.decode()
+    for said in (entry.digest, entry.previous_digest, "waiting", "approved", "unbroken", "Entries 1 to 2 follow"):
+        assert said in text
+
+
+def test_an_entry_says_that_the_chain_is_broken_before_it(login: Login, auditor: User) -> None:
+    note()
+    entry = note()
+    tamper("UPDATE runs_auditentry SET reason = 'better' WHERE sequence = 1")
+    text = login(auditor).get(page_of(entry)).content.decode()
+    assert "#1 was changed after it was written." in text
+
+
+def tamper(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE runs_auditentry DISABLE TRIGGER USER")
+        cursor.execute(statement)
+        cursor.execute("ALTER TABLE runs_auditentry ENABLE TRIGGER USER")
+
+
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "{{ 7|add:7 }}", "' onmouseover='x", "x" * 690])
+def test_what_somebody_typed_is_shown_and_not_run(login: Login, auditor: User, text: str) -> None:
+    entry = note(text, actor=text[:40], after={text: text})
+    for url in (LIST, page_of(entry)):
+        page = login(auditor).get(url).content.decode()
+        assert "<script>alert" not in page
+        assert "' onmouseover='x" not in page
+
+
+# Verifying
+
+
+def test_the_button_verifies_and_says_how_many_and_the_head(login: Login, auditor: User) -> None:
+    note()
+    head = note().digest
+    text = login(auditor).post(VERIFY, follow=True).content.decode()
+    assert "2 entries verified, from 1 to 2: unbroken." in text
+    assert head in text
+    assert AuditEntry.objects.latest("sequence").verb == "audit.verify"
+
+
+def test_the_button_names_the_first_broken_link(login: Login, auditor: User) -> None:
+    note()
+    note()
+    tamper("DELETE FROM runs_auditentry WHERE sequence = 1")
+    text = login(auditor).post(VERIFY, follow=True).content.decode()
+    assert "The chain is broken after entry 0: #1 is missing" in text
+    assert "is missing" in AuditEntry.objects.latest("sequence").after["broken"]
+
+
+def test_a_long_trail_is_verified_in_part_and_the_rest_is_not_hidden(
+    login: Login, auditor: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.admin.audit.VERIFIED_HERE", 2)
+    for _ in range(5):
+        note()
+    text = login(auditor).post(VERIFY, follow=True).content.decode()
+    assert "2 entries verified, from 4 to 5" in text
+    assert "Older ones are verified by" in text
+
+
+# Exporting
+
+
+def export(person: User, file_format: str, query: str = "") -> str:
+    """As the web process serves it: the rows are streamed from an asynchronous iterator."""
+
+    async def fetch() -> str:
+        client = AsyncClient()
+        await client.aforce_login(person)
+        response = await client.post(f"{EXPORT}{query}", {"format": file_format})
+        assert response.status_code == 200, response.status_code
+        assert response.streaming
+        return b"".join([part async for part in response]).decode()  # type: ignore[attr-defined]  # streaming
+
+    text: str = async_to_sync(fetch)()
+    return text
+
+
+def test_csv_holds_the_filtered_list(auditor: User) -> None:
+    note("kept", actor="anna", after={"rows": 5})
+    note("left out", actor="otto")
+    rows = list(csv.DictReader(io.StringIO(export(auditor, "csv", "?actor_name=anna").removeprefix("\ufeff"))))
+    assert [row["subject_name"] for row in rows] == ["kept"]
+    assert rows[0]["after"] == '{"rows": 5}'
+    assert rows[0]["sequence"] == "1"
+
+
+def test_json_lines_hold_all_that_the_digest_is_taken_of(auditor: User) -> None:
+    entries = [note(f"thing {number}", after={"float": 1e22, "text": "ä\n"}) for number in range(3)]
+    rows = [json.loads(line) for line in export(auditor, "jsonl").splitlines()]
+    assert [row["sequence"] for row in rows] == [3, 2, 1]
+    copy = AuditEntry(**rows[1] | {"at": entries[1].at})
+    assert audit.digest(copy) == entries[1].digest == rows[1]["digest"]
+    assert rows[1]["at"] == entries[1].at.isoformat()
+
+
+def test_exporting_is_audited_and_not_part_of_itself(auditor: User) -> None:
+    note()
+    assert len(export(auditor, "jsonl", "?q=thing").splitlines()) == 1
+    entry = AuditEntry.objects.latest("sequence")
+    assert (entry.verb, entry.actor_name, entry.outcome) == ("audit.export", "auditor", "done")
+    assert entry.after == {"format": "jsonl", "filters": {"q": ["thing"]}, "entries": 1}
+
+
+def test_a_long_export_is_read_in_pages(auditor: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exports, "ROWS_A_PAGE", 2)
+    for _ in range(5):
+        note()
+    rows = [json.loads(line)["sequence"] for line in export(auditor, "jsonl").splitlines()]
+    assert rows == [5, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"])  # noqa: RUF001
+def test_a_formula_is_defused(auditor: User, text: str) -> None:
+    note(text)
+    rows = list(csv.DictReader(io.StringIO(export(auditor, "csv").removeprefix("\ufeff"), newline="")))
+    assert rows[0]["subject_name"] == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    ("value", "written"), [(-5, -5), (1.5, 1.5), (True, "true"), (None, ""), ({"a": "="}, '{"a": "="}')]
+)
+def test_numbers_and_structures_stay_what_they_are(value: Any, written: Any) -> None:
+    assert exports.cell(value) == written
+
+
+def test_another_format_is_404(login: Login, auditor: User) -> None:
+    assert login(auditor).post(EXPORT, {"format": "exe"}).status_code == 404
+    assert not AuditEntry.objects.filter(verb="audit.export").exists()
+
+
+# Signing in and out
+
+
+@pytest.fixture
+def otto(db: None) -> User:
+    return User.objects.create_user("otto", password="right-horse", is_staff=True)
+
+
+def sign_in(username: str, password: str) -> AuditEntry:
+    client = Client(REMOTE_ADDR="192.0.2.9", headers={"user-agent": "Browser 1"})
+    client.post("/admin/login/?next=/admin/", {"username": username, "password": password})
+    return AuditEntry.objects.latest("sequence")
+
+
+@override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])
+def test_signing_in_is_audited(otto: User) -> None:
+    entry = sign_in("otto", "right-horse")
+    assert (entry.verb, entry.outcome, entry.actor_name) == ("session.sign_in", "done", "otto")
+    assert (entry.address, entry.user_agent) == ("192.0.2.9", "Browser 1")
+
+
+def test_a_wrong_password_is_audited_as_refused(otto: User) -> None:
+    entry = sign_in("otto", "wrong-horse")
+    assert (entry.verb, entry.outcome, entry.actor_id) == ("session.sign_in", "refused", str(otto.pk))
+    assert "wrong-horse" not in repr(AuditEntry.objects.values())
+
+
+def test_a_name_nobody_has_is_not_kept(db: None) -> None:
+    entry = sign_in("right-horse-typed-in-the-wrong-field", "x")
+    assert (entry.outcome, entry.actor_name) == ("refused", "unknown account")
+    assert "right-horse" not in repr(AuditEntry.objects.values())
+
+
+def test_somebody_who_may_not_enter_is_audited_as_refused(otto: User) -> None:
+    User.objects.filter(pk=otto.pk).update(is_staff=False)
+    assert sign_in("otto", "right-horse").outcome == "refused"
+
+
+def test_signing_out_is_audited(login: Login, otto: User) -> None:
+    login(otto).post("/admin/logout/")
+    entry = AuditEntry.objects.latest("sequence")
+    assert (entry.verb, entry.actor_name) == ("session.sign_out", "otto")
