@@ -61,6 +61,10 @@ class Said:
     def is_fine(self) -> bool:
         return not self.fix
 
+    @property
+    def icon(self) -> str:
+        return {"red": "cloud_off", "green": "cloud_done"}.get(self.colour, "hourglass_empty")
+
 
 def said(environment: Environment) -> Said:
     """Read `environment` with `select_related("health")` to ask this for many."""

@@ -116,6 +116,7 @@ ASGI_APPLICATION = "portal.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "portal" / "templates"],  # before the theme's, whose pieces may be replaced by name
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

@@ -8,7 +8,9 @@ from typing import Any
 from django.contrib import messages
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
 
 from flows.access import Refused
 from flows.models import Verb
@@ -28,6 +30,15 @@ def attempt(request: HttpRequest, subject: object, act: Callable[[], object], do
     return True
 
 
+class RestrictedList(ChangeList):
+    """A list that says "of so many" only where a search or filter left something out."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not self.query and not self.has_active_filters:
+            self.full_result_count = self.result_count
+
+
 class RestrictedAdmin(ModelAdmin):
     """A read-only admin whose every row goes through the reader's grants.
 
@@ -40,6 +51,14 @@ class RestrictedAdmin(ModelAdmin):
     list_filter_submit = False
     list_per_page = 50
     show_full_result_count = False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RestrictedList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        title = capfirst(self.opts.verbose_name_plural)
+        response: HttpResponse = super().changelist_view(request, {"title": title, **(extra_context or {})})
+        return response
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
         return holding(request).q(verb, deployment=self.deployment_lookup, base=self.base_lookup)

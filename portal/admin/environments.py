@@ -1,0 +1,194 @@
+"""Environments: which Prefect servers there are, and how they are."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import ActionLocation
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminPasswordWidget
+
+from flows.models import Environment, Verb
+from portal.admin.base import RestrictedAdmin, actor, attempt, holding
+from portal.health import said
+from runs import configuration, queue
+
+BOTH = [ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM]
+ABOUT = ["slug", "description", "colour", "position", "is_active"]
+RULES = ["is_protected", "needs_approval", "approval_minutes", "needs_reason"]
+SERVER = ["api_url", "ui_url", "credential_kind", "new_credential"]
+
+
+def origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument when it runs
+    # Not named after the model's property: a read-only field of that name would show the secret.
+    new_credential = forms.CharField(
+        label="Credential",
+        required=False,
+        max_length=4000,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}, render_value=False),
+        help_text="user:password, or the Cloud API key. Stored encrypted and never shown again; "
+        "left empty, the stored one stays.",
+    )
+
+    class Meta:
+        model = Environment
+        fields = [*ABOUT, *SERVER[:3], *RULES]
+
+    def clean_api_url(self) -> str:
+        url: str = self.cleaned_data["api_url"].rstrip("/")
+        parts = urlsplit(url)
+        if "@" in parts.netloc:
+            raise forms.ValidationError("Leave the user and password out of the address: they have a field below.")
+        if parts.query or parts.fragment:
+            raise forms.ValidationError("The address may not have a ? or a # in it.")
+        return url
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        kind, typed = values.get("credential_kind"), values.get("new_credential")
+        stored = bool(self.instance.sealed_credential)
+        if kind == Environment.CredentialKind.NONE and typed:
+            self.add_error("credential_kind", "Say what kind of credential this is.")
+        elif kind == Environment.CredentialKind.BASIC and typed and ":" not in typed:
+            self.add_error("new_credential", "Write it as user:password.")
+        elif kind != Environment.CredentialKind.NONE and not typed:
+            self.must_fit_stored(values, stored)
+        return values
+
+    def must_fit_stored(self, values: dict[str, Any], stored: bool) -> None:
+        before = Environment.objects.get(pk=self.instance.pk) if self.instance.pk else None
+        if not stored or before is None or before.credential_kind != values.get("credential_kind"):
+            self.add_error("new_credential", "Enter the credential: there is none of this kind yet.")
+        elif "api_url" in values and origin(before.api_url) != origin(values["api_url"]):
+            self.add_error(
+                "new_credential",
+                "The address leads to another server now. Enter the credential again: the stored one stays here.",
+            )
+
+    def save(self, commit: bool = True) -> Environment:
+        environment: Environment = super().save(commit=False)
+        if environment.credential_kind == Environment.CredentialKind.NONE:
+            environment.credential = ""
+        elif self.cleaned_data["new_credential"]:
+            environment.credential = self.cleaned_data["new_credential"]
+        return environment
+
+    def save_m2m(self) -> None:
+        """An environment has none, and the admin asks for it."""
+
+
+@admin.register(Environment)
+class EnvironmentAdmin(RestrictedAdmin):
+    form = EnvironmentForm
+    list_display = ["named", "how", "read", "rules"]
+    list_select_related = ["health"]
+    search_fields = ["slug", "description"]
+    actions = ["check_connection", "read_now"]
+    change_form_outer_before_template = "portal/environment/_panel.html"
+
+    def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
+        return Q(pk__in=holding(request).environments().values("pk"))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        server = SERVER if self.has_change_permission(request, obj) else ["ui_url"]
+        return [
+            ("Environment", {"fields": ABOUT}),
+            ("Prefect server", {"fields": server}),
+            ("Rules", {"fields": RULES}),
+        ]
+
+    def get_actions(self, request: HttpRequest, action_location: ActionLocation = ActionLocation.CHANGE_LIST) -> Any:
+        found = super().get_actions(request, action_location=action_location)
+        found.pop("delete_selected", None)
+        return found
+
+    @admin.display(description="name", ordering="position")
+    def named(self, environment: Environment) -> SafeString:
+        return render_to_string("portal/_environment.html", {"environment": environment})
+
+    @admin.display(description="health")
+    def how(self, environment: Environment) -> SafeString:
+        return render_to_string("portal/environment/_health.html", {"said": said(environment)})
+
+    @admin.display(description="read")
+    def read(self, environment: Environment) -> SafeString:
+        return render_to_string("portal/environment/_read.html", {"said": said(environment)})
+
+    @admin.display(description="rules")
+    def rules(self, environment: Environment) -> str:
+        rules = {
+            "protected": environment.is_protected,
+            "needs approval": environment.needs_approval,
+            "needs a reason": environment.needs_reason,
+        }
+        return ", ".join(rule for rule, applies in rules.items() if applies) or "none"
+
+    @admin.action(description="Test connection", permissions=["change"], location=BOTH)
+    def check_connection(self, request: HttpRequest, queryset: QuerySet[Environment]) -> None:
+        for environment in queryset:
+            queue.later("runs.tasks.check", environment.pk)
+        messages.info(request, "The connection is being tested. The result shows here in a few seconds.")
+
+    @admin.action(description="Read deployments and runs now", permissions=["change"], location=BOTH)
+    def read_now(self, request: HttpRequest, queryset: QuerySet[Environment]) -> None:
+        for environment in queryset.filter(is_active=True):
+            queue.later("runs.tasks.sync", environment.pk)
+        messages.info(request, "Deployments and runs are being read. What was found shows here in a few seconds.")
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        environment = self.visible_or_404(request, object_id)
+        context = {
+            "said": said(environment),
+            "pools": environment.work_pools.order_by("name"),
+            "may_change": self.has_change_permission(request),
+            "action_field": ACTION_CHECKBOX_NAME,
+            "show_save_and_add_another": False,
+        }
+        response: HttpResponse = super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+        return response
+
+    def save_model(self, request: HttpRequest, obj: Environment, form: Any, change: bool) -> None:
+        configuration.save_environment(obj, by=actor(request))
+
+    def response_post_save_add(self, request: HttpRequest, obj: Environment) -> HttpResponseRedirect:
+        return HttpResponseRedirect(reverse("admin:flows_environment_change", args=[obj.pk]))
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Django's own page lists what keeps a row alive; one sentence says it better."""
+        environment = self.visible_or_404(request, object_id)
+        if not self.has_delete_permission(request, environment) or request.method != "POST":
+            response: HttpResponse = super().delete_view(request, object_id, extra_context)
+            return response
+
+        def delete() -> None:
+            configuration.delete_environment(environment, by=actor(request))
+
+        if attempt(request, environment, delete, "deleted."):
+            return HttpResponseRedirect(reverse("admin:flows_environment_changelist"))
+        return HttpResponseRedirect(reverse("admin:flows_environment_change", args=[environment.pk]))
