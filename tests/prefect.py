@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from flows.gateway import Gateway
+from flows.gateway.client import in_order_of_start
 from flows.gateway.reasons import reason
 from flows.gateway.sending import check
 from flows.records import (
@@ -241,7 +242,7 @@ class FakePrefect(Gateway):
     def task_runs(self, flow_run_ids: Sequence[UUID]) -> list[TaskRunRecord]:
         self._asked("task_runs", flow_run_ids=tuple(flow_run_ids))
         found = [each for each in self._task_runs.values() if each.flow_run_id in flow_run_ids]
-        return sorted(found, key=lambda each: each.id)
+        return sorted(found, key=in_order_of_start)
 
     def logs(
         self, flow_run_ids: Sequence[UUID], *, after: datetime | None = None, limit: int = 1000

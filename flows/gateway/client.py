@@ -121,7 +121,7 @@ class Gateway:
         return sorted(found, key=lambda each: each.timestamp)
 
     def task_runs(self, flow_run_ids: Sequence[UUID]) -> list[TaskRunRecord]:
-        """All task runs of these flow runs, in the order of their ids, which is about that of their making."""
+        """All task runs of these flow runs in the order they started; what has not started comes last."""
         found = [
             self._pages.record(reading.task_run, raw)
             for some in chunks(flow_run_ids)
@@ -132,7 +132,7 @@ class Gateway:
             )
             for raw in page
         ]
-        return sorted(found, key=lambda each: each.id)
+        return sorted(found, key=in_order_of_start)
 
     def logs(
         self, flow_run_ids: Sequence[UUID], *, after: datetime | None = None, limit: int = 1000
@@ -233,6 +233,10 @@ class Gateway:
         except NotFound:
             return ()  # the pool was deleted since it was listed
         return tuple(self._pages.record(reading.worker, raw) for page in pages for raw in page)
+
+
+def in_order_of_start(run: TaskRunRecord) -> tuple[bool, float, UUID]:
+    return run.started_at is None, run.started_at.timestamp() if run.started_at else 0.0, run.id
 
 
 # The process id is part of the key: a forked child may not go on with its parent's connections.

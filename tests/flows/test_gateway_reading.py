@@ -202,6 +202,13 @@ def test_a_task_run_served_from_the_cache_says_so() -> None:
     assert found.state_type == "COMPLETED"
 
 
+def test_task_runs_come_in_the_order_they_started() -> None:
+    starts = {"third": None, "second": at(2), "first": at(1)}
+    raws: JSON = [{"id": str(uuid4()), "name": name, "start_time": start} for name, start in starts.items()]
+
+    assert [each.name for each in answering(raws).task_runs([uuid4()])] == ["first", "second", "third"]
+
+
 def test_work_pools_come_with_their_workers() -> None:
     pool: dict[str, JSON] = {"id": str(uuid4()), "name": "a pool", "type": "process", "concurrency_limit": 4}
     worker: JSON = {"id": str(uuid4()), "name": "w1", "status": "ONLINE", "last_heartbeat_time": at(0)}
