@@ -1,0 +1,59 @@
+"""Programs for the supervisor's tests: small scripts instead of servers."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from portal.stack.processes import Program, Warden, inherited
+from portal.stack.supervisor import Supervisor
+
+type Script = Callable[..., Program]
+
+
+@pytest.fixture
+def keeper(tmp_path: Path) -> Iterator[Warden]:
+    keeper = Warden(str(tmp_path))
+    yield keeper
+    keeper.dismiss()
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    """A program from lines of Python; it is ready when it has printed "ready", unless told to run to its end."""
+
+    def make(name: str, code: str, *, ends: bool = False, patience: float = 20, grace: float = 3) -> Program:
+        log = tmp_path / f"{name}.log"
+        return Program(
+            name=name,
+            command=(sys.executable, "-c", f"import os, signal, subprocess, sys, time\n{code}"),
+            log=log,
+            environment=inherited(),
+            ready=None if ends else lambda: "ready" in log.read_text(),
+            waits_for="the word ready",
+            patience=patience,
+            grace=grace,
+        )
+
+    return make
+
+
+@pytest.fixture
+def supervisor(keeper: Warden) -> Iterator[tuple[Supervisor, list[str]]]:
+    """A supervisor, and the lines it says."""
+    said: list[str] = []
+    supervisor = Supervisor([], keeper, said.append)
+    yield supervisor, said
+    supervisor.hurried = True
+    supervisor.stop()
+
+
+def soon(holds: Callable[[], object], seconds: float = 15) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if holds():
+            return True
+        time.sleep(0.05)
+    return bool(holds())
