@@ -46,6 +46,7 @@ SUBJECTS = {
     "grant": "flows.Grant",
     "run": "runs.Run",
     "runrequest": "runs.RunRequest",
+    "person": "auth.User",
     "user": "auth.User",
     "group": "auth.Group",
 }
