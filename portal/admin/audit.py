@@ -148,6 +148,7 @@ class AuditEntryAdmin(RestrictedAdmin):
     search_help_text = "Actor, subject, reason, message, address, or a whole digest"
     ordering = ["-sequence"]
     sortable_by: list[str] = []
+    show_facets = admin.ShowFacets.NEVER  # a count for every actor, over the whole trail
     list_before_template = "portal/audit/_tools.html"
     actions = None
 
@@ -177,7 +178,8 @@ class AuditEntryAdmin(RestrictedAdmin):
 
     @admin.display(description="Reason")
     def why(self, entry: AuditEntry) -> str:
-        return Truncator(entry.reason or entry.message).chars(90)
+        reason, message = Truncator(entry.reason).chars(90), Truncator(entry.message).chars(140)
+        return format_html('{}<div class="portal-faint portal-small">{}</div>', reason, message) if message else reason
 
     @admin.display(description="Outcome")
     def result(self, entry: AuditEntry) -> str:
