@@ -23,7 +23,9 @@ def check(environment: Environment) -> Health:
     try:
         version = connect.to(environment).health().version
     except (PrefectError, Sealed) as error:
-        return note_error(environment, error)
+        # Whatever else it answers, it is not the Prefect API that this environment needs.
+        state = Health.State.REFUSED if isinstance(error, Unauthorized | Sealed) else Health.State.DOWN
+        return note(environment, state, str(error))
     return note(environment, Health.State.UP, "", version=version)
 
 

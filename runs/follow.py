@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from uuid import UUID
 
 from django.db import close_old_connections
@@ -88,9 +89,10 @@ class Follower:
         while True:
             started = time.monotonic()
             try:
-                async for event in connect.to(self.environment).events():
-                    self.hints.add(event.flow_run_id)
-                    self.hinted.set()
+                async with aclosing(connect.to(self.environment).events()) as events:
+                    async for event in events:
+                        self.hints.add(event.flow_run_id)
+                        self.hinted.set()
             except (PrefectError, Sealed) as error:
                 log.warning("%s: the event stream broke: %s", self.environment, error)
             pause = 1.0 if time.monotonic() - started > 30 else min(pause * 2, 15.0)
