@@ -1,0 +1,103 @@
+"""Parameters in words, for whoever wants to know what a deployment takes before asking for a run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flows.records import JSON
+
+from .places import types_of
+from .reading import Slot, slot
+from .schema import MISSING, Node, Unusable, prepare
+from .secret import default_of, mask
+
+TYPES = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "yes or no",
+    "object": "named values",
+    "null": "nothing",
+}
+FORMATS = {
+    "date": "date",
+    "date-time": "date and time",
+    "duration": "duration",
+    "email": "e-mail address",
+    "time": "time",
+    "uri": "address",
+    "uuid": "id",
+}
+MOST_CHOICES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One parameter. `default` is masked where it is secret, and means nothing without `has_default`."""
+
+    name: str
+    kind: str
+    is_required: bool
+    has_default: bool
+    default: JSON
+    help: str
+
+
+def describe(schema: Mapping[str, Any], defaults: Mapping[str, JSON]) -> list[Described]:
+    """In the order of the flow's signature. Raises nothing: a schema that cannot be read has no rows."""
+    try:
+        prepared = prepare(schema)
+        required = prepared.root.get("required", ())
+        return [
+            described(slot(prepared, node), node, name, name in required, defaults.get(name, MISSING), schema)
+            for name, node in prepared.properties.items()
+        ]
+    except Unusable:
+        return []
+
+
+def described(one: Slot, node: Node, name: str, is_required: bool, given: Any, schema: Mapping[str, Any]) -> Described:
+    default = default_of(one.schema, node) if given is MISSING else given
+    has_default = default is not MISSING
+    return Described(
+        name,
+        kind(one) + (", may be left empty" if one.is_nullable else ""),
+        is_required and not has_default,
+        has_default,
+        mask(schema, {name: default})[name] if has_default else None,
+        str(one.node.get("description", "")),
+    )
+
+
+def kind(one: Slot) -> str:
+    """What may be given, in a few words."""
+    node = one.node
+    if one.is_secret:
+        return "secret text"
+    if one.choices:
+        names = list(one.choices)
+        return "one of " + ", ".join(names[:MOST_CHOICES]) + (" …" if len(names) > MOST_CHOICES else "")
+    if len(one.forms) > 1:
+        return " or ".join(dict.fromkeys(kind(slot(one.schema, form)) for form in one.forms))
+    types = types_of(node)
+    if types == ["array"]:
+        return f"list of {kind(one.item)}" if "items" in node else "list"
+    if node.get("format") in FORMATS:
+        return FORMATS[node["format"]]
+    return " or ".join(TYPES.get(each, each) for each in types) + limits(node) if types else "anything"
+
+
+def limits(node: Node) -> str:
+    words = [
+        f" {word} {node[key]}"
+        for key, word in (
+            ("minimum", "from"),
+            ("exclusiveMinimum", "above"),
+            ("maximum", "to"),
+            ("exclusiveMaximum", "below"),
+            ("minLength", "of at least"),
+            ("maxLength", "of at most"),
+        )
+        if key in node
+    ]
+    return "".join(words) + (" characters" if "minLength" in node or "maxLength" in node else "")

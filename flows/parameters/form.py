@@ -1,0 +1,188 @@
+"""The form for the parameters of one deployment: every input without JavaScript, every error beside its input."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from django import forms
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from flows.records import JSON as Json
+
+from .kinds import kind_of
+from .nodes import AnyPart, Group, Leaf, Rows
+from .places import types_of
+from .reading import Slot, slot
+from .schema import MISSING, Node, Path, Unusable, prepare
+from .secret import default_of
+from .sentences import plural
+from .values import Invalid, ParameterError, validate
+
+# Past these a form helps nobody: the value is one input that takes JSON.
+MOST_PARTS = 300
+MOST_ROWS = 50
+DEEPEST = 3
+BLANK_ROWS = 3
+
+TEMPLATE = "flows/parameters/form.html"
+
+
+class ParameterForm:
+    """Asks for parameters and hands what was typed to `validate`.
+
+    `initial` lies over the deployment's defaults, as a preset or an earlier run does; `suggestions` are offered while
+    typing. After `is_valid()`, `values` is what the form gives and `resolved` is what the run would get.
+    A form whose reader asked for more rows is not valid and has no errors: show it again.
+    """
+
+    def __init__(
+        self,
+        schema: Mapping[str, Any],
+        defaults: Mapping[str, Json],
+        data: Mapping[str, Any] | None = None,
+        initial: Mapping[str, Json] | None = None,
+        prefix: str = "parameters",
+        suggestions: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.schema, self.defaults = schema, defaults
+        self.is_bound = data is not None
+        self.values: dict[str, Json] = {}
+        self.resolved: dict[str, Json] = {}
+        self.notices: list[str] = []
+        self.general: list[str] = []
+        self._fields = forms.Form(data, prefix=prefix)
+        self._suggestions = suggestions or {}
+        self._all: list[AnyPart] = []
+        self._verdict: bool | None = None
+        self.parts: dict[str, AnyPart] = {}
+        try:
+            self._schema = prepare(schema)
+            unknown = (initial or {}).keys() - self._schema.properties.keys()
+            self.notices += [
+                f"“{name}” is left out: this deployment has no such parameter." for name in sorted(unknown)
+            ]
+            self.parts = self._children(self._schema.root, (), {**defaults, **(initial or {})})
+        except Unusable as error:
+            self.general.append(str(error))
+
+    def is_valid(self) -> bool:
+        if self._verdict is None:
+            self._verdict = self.is_bound and not self.general and self._judge()
+        return self._verdict
+
+    @property
+    def errors(self) -> dict[str, list[str]]:
+        """Sentences by field, named as `ParameterError.field` names it; `__all__` for what belongs to none."""
+        self.is_valid()
+        named = {ParameterError(part.path, "").field: part.errors for part in self._all if part.errors}
+        return {**({"__all__": self.general} if self.general else {}), **named}
+
+    @property
+    def summary(self) -> str:
+        count = sum(bool(part.errors) for part in self._all)
+        needs = "needs" if count == 1 else "need"
+        return f"{plural(count, 'value')} below {needs} another look." if count else ""
+
+    @property
+    def media(self) -> forms.Media:
+        return self._fields.media
+
+    def render(self) -> SafeString:
+        self.is_valid()
+        return render_to_string(TEMPLATE, {"form": self})
+
+    __str__ = __html__ = render
+
+    def _judge(self) -> bool:
+        for name, part in self.parts.items():
+            value, _ = part.collect()
+            if value is not MISSING:
+                self.values[name] = value
+        unread = [part.path for part in self._all if part.errors]
+        try:
+            self.resolved = validate(self.schema, self.values, defaults=self.defaults)
+        except Invalid as invalid:
+            for error in invalid.errors:
+                if not any(error.path[: len(path)] == path for path in unread):
+                    self._place(error)
+        if any(isinstance(part, Rows) and part.wants_more for part in self._all):
+            for part in self._all:
+                part.errors.clear()
+            return False
+        return not self.errors_found
+
+    @property
+    def errors_found(self) -> bool:
+        return bool(self.general) or any(part.errors for part in self._all)
+
+    def _place(self, error: ParameterError) -> None:
+        if not error.path or error.path[0] not in self.parts:
+            self.general.append(str(error))
+            return
+        part, rest = self.parts[str(error.path[0])].at(error.path[1:])
+        where = f"Item {rest[0] + 1}" if len(rest) == 1 and isinstance(rest[0], int) else ParameterError(rest, "").field
+        part.errors.append(f"{where}: {error.message}" if rest else error.message)
+
+    def _children(self, node: Node, path: Path, given: Mapping[str, Any]) -> dict[str, AnyPart]:
+        properties = self._schema.properties if not path else node["properties"]
+        return {
+            name: self._part(inner, (*path, name), name in node.get("required", ()), given.get(name, MISSING))
+            for name, inner in properties.items()
+        }
+
+    def _part(self, node: Node, path: Path, is_required: bool, given: Any) -> AnyPart:
+        shown = default_of(self._schema, node) if given is MISSING else given
+        one = slot(self._schema, node, shown)
+        base: dict[str, Any] = {
+            "form": self._fields,
+            "path": path,
+            "name": ".".join(map(_quoted, path)),
+            "slot": one,
+            "is_required": is_required,
+            "given": given,
+        }
+        part: AnyPart
+        if len(path) > DEEPEST or len(self._all) > MOST_PARTS:
+            part = Leaf(**base, kind=kind_of(one))
+        elif _is_group(one) and (shown in (MISSING, None) or isinstance(shown, dict)):
+            part = Group(**base, children=self._children(one.node, path, shown if isinstance(shown, dict) else {}))
+        elif _is_rows(one):
+            part = self._rows(one, path, base)
+        else:
+            suggestions = self._suggestions.get(ParameterError(path, "").field, ())
+            part = Leaf(**base, kind=kind_of(one), suggestions=suggestions)
+        self._all.append(part)
+        return part
+
+    def _rows(self, one: Slot, path: Path, base: dict[str, Any]) -> Rows:
+        shown = one.shown if isinstance(one.shown, list) else []
+        html_name = self._fields.add_prefix(base["name"])
+        typed = str(self._fields.data.get(f"{html_name}-rows", ""))
+        wants_more = self._fields.data.get(f"{html_name}-more") == "true"
+        count = int(typed) if re.fullmatch("[0-9]{1,3}", typed) else len(shown) + BLANK_ROWS
+        count = max(min(count + wants_more * BLANK_ROWS, MOST_ROWS), len(shown))
+        values = [*shown, *[MISSING] * (count - len(shown))]
+        item = one.node["items"]
+        rows = [self._part(item, (*path, at), value is not MISSING, value) for at, value in enumerate(values)]
+        return Rows(**base, rows=rows, wants_more=wants_more)
+
+
+def _is_group(one: Slot) -> bool:
+    node = one.node
+    is_closed = not any(key in node for key in ("anyOf", "oneOf", "allOf", "patternProperties"))
+    return "properties" in node and is_closed and not node.get("additionalProperties") and not one.is_secret
+
+
+def _is_rows(one: Slot) -> bool:
+    if types_of(one.node) != ["array"] or "items" not in one.node or "prefixItems" in one.node or one.is_secret:
+        return False
+    shown, item = one.shown, one.item
+    is_short = shown in (MISSING, None) or (isinstance(shown, list) and len(shown) <= MOST_ROWS - BLANK_ROWS)
+    return is_short and not item.is_nullable and (_is_group(item) or (item.is_secret and bool(item.scalar_types)))
+
+
+def _quoted(part: str | int) -> str:
+    """Any name as a piece of an HTML name; dots and dashes have a meaning there."""
+    return quote(str(part), safe="").replace(".", "%2E").replace("-", "%2D")

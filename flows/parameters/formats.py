@@ -1,0 +1,89 @@
+"""Texts with a meaning: dates, durations, ids and patterns, judged by the engine that will judge them in the worker."""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+from math import prod
+from urllib.parse import urlsplit
+
+from pydantic_core import SchemaError, SchemaValidator, core_schema
+
+# The steps that one pattern may take over one text. The engine is linear but counts multiply: (a*){50000} over ten
+# thousand characters takes it twelve seconds.
+PATTERN_STEPS = 10_000_000
+
+
+def _pydantic(kind: core_schema.CoreSchema, shape: str) -> Callable[[str], bool]:
+    """What pydantic takes, less what only looks like it: to pydantic the text 20260131 is a moment in 1970."""
+    engine, looks = SchemaValidator(kind), re.compile(shape)
+    return lambda text: bool(looks.match(text)) and engine.isinstance_python(text)
+
+
+def _parses(parse: Callable[[str], object]) -> Callable[[str], bool]:
+    def check(text: str) -> bool:
+        try:
+            parse(text)
+        except ValueError:
+            return False
+        return True
+
+    return check
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(urlsplit(text).scheme) and not re.search(r"\s", text)
+    except ValueError:
+        return False
+
+
+# A date and time without a zone passes, as it does in Prefect: the flow then reads it in the worker's own way.
+FORMATS: dict[str, Callable[[str], bool]] = {
+    "date": _pydantic(core_schema.date_schema(), r"\d{4}-\d\d-\d\d\Z"),
+    "date-time": _pydantic(core_schema.datetime_schema(), r"\d{4}-\d\d-\d\d[Tt ]"),
+    "duration": _pydantic(core_schema.timedelta_schema(), r"[+-]?P|.*\d:\d"),
+    "email": lambda text: bool(re.fullmatch(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+", text)),
+    "ipv4": _parses(IPv4Address),
+    "ipv6": _parses(IPv6Address),
+    "time": _pydantic(core_schema.time_schema(), r"\d\d:\d\d"),
+    "uri": _is_address,
+    "uuid": _pydantic(core_schema.uuid_schema(), r"\S+\Z"),
+}
+
+FORMAT_SENTENCES = {
+    "date": "Must be a date such as 2026-01-31.",
+    "date-time": "Must be a date and time such as 2026-01-31T14:30 or 2026-01-31T14:30:00+01:00.",
+    "duration": "Must be a duration such as PT1H30M (one and a half hours), P2D (two days) or 01:30:00.",
+    "email": "Must be an e-mail address.",
+    "ipv4": "Must be an IPv4 address.",
+    "ipv6": "Must be an IPv6 address.",
+    "time": "Must be a time such as 14:30 or 14:30:00.",
+    "uri": "Must be a full address such as https://example.org/page.",
+    "uuid": "Must be an id such as 123e4567-e89b-12d3-a456-426614174000.",
+}
+
+
+@lru_cache(maxsize=512)
+def _engine(pattern: str) -> SchemaValidator | None:
+    """The pattern in the linear-time engine pydantic uses, or None where that engine has no such pattern."""
+    try:
+        return SchemaValidator(core_schema.str_schema(pattern=pattern))
+    except SchemaError:
+        return None
+
+
+@lru_cache(maxsize=512)
+def _steps(pattern: str) -> int:
+    counts = re.findall(r"\{(?:\d*,)?(\d+)", pattern)
+    return len(pattern) * prod(max(int(count), 1) for count in counts if len(count) < 9)
+
+
+def is_too_long(pattern: str, text: str) -> bool:
+    return _steps(pattern) * len(text) > PATTERN_STEPS
+
+
+def fits(pattern: str, text: str) -> bool | None:
+    """Whether the pattern is found in the text; None if it cannot be said (look-around, back-references)."""
+    engine = _engine(pattern)
+    return None if engine is None else engine.isinstance_python(text)

@@ -1,0 +1,210 @@
+"""Reads a parameter schema: checks its shape once, and says what applies at one place of the values."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote
+
+from .shapes import SHAPES, TYPES, UNSUPPORTED
+
+type Path = tuple[str | int, ...]
+type Node = dict[str, Any]
+
+# Stands where there is no value, for None is one.
+MISSING: Any = object()
+
+LARGEST = 1_000_000
+DEEPEST = 60
+
+
+class Unusable(Exception):
+    """The schema itself cannot be worked with; the sentence says why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"The parameter schema of this deployment cannot be used: {why}. Ask whoever deploys the flow."
+        )
+
+
+MAPS = ("properties", "patternProperties", "dependentSchemas")
+LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
+SINGLES = ("additionalProperties", "contains", "else", "if", "items", "not", "propertyNames", "then")
+
+# How Prefect lets a run name a saved block instead of spelling it out.
+BLOCK_REFERENCE: Node = {
+    "type": "object",
+    "title": "Saved block",
+    "properties": {
+        "$ref": {
+            "anyOf": [
+                {"type": "string", "format": "uuid"},
+                {
+                    "type": "object",
+                    "properties": {
+                        "block_document_id": {"type": "string", "format": "uuid"},
+                        "block_document_slug": {"type": "string", "pattern": "^[^/]+/[^/]+$"},
+                    },
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                },
+            ]
+        }
+    },
+    "required": ["$ref"],
+}
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A checked schema: its root and, by reference, its definitions."""
+
+    root: Node
+    at: Mapping[str, Node]
+
+    @property
+    def properties(self) -> dict[str, Node]:
+        """The parameters, in the order of the flow's signature."""
+        found: dict[str, Node] = self.root["properties"]
+        return dict(sorted(found.items(), key=lambda item: item[1].get("position", len(found))))
+
+    def effective(self, node: Node) -> Node:
+        """The node with its reference, or its only `allOf`, folded in; what stands beside a reference wins."""
+        seen: set[str] = set()
+        while True:
+            if "$ref" in node:
+                if node["$ref"] in seen:
+                    raise Unusable("one of its references leads back to itself")
+                seen.add(node["$ref"])
+                inner = self.at[node["$ref"]]
+            elif len(node.get("allOf", ())) == 1:
+                inner = node["allOf"][0]
+            else:
+                return node
+            node = {**inner, **{key: value for key, value in node.items() if key not in ("$ref", "allOf")}}
+
+    def applying(self, nodes: Iterable[Node]) -> list[Node]:
+        """Every node that may have a say about a value: through references, compositions and conditions."""
+        found: dict[int, Node] = {}
+        waiting = list(nodes)
+        while waiting:
+            node = waiting.pop()
+            if id(node) in found:
+                continue
+            found[id(node)] = node
+            if "$ref" in node:
+                waiting.append(self.at[node["$ref"]])
+            for key in ("allOf", "anyOf", "oneOf"):
+                waiting += node.get(key, ())
+            waiting += [node[key] for key in ("if", "then", "else") if key in node]
+            waiting += node.get("dependentSchemas", {}).values()
+        return list(found.values())
+
+
+def prepare(schema: Mapping[str, Any]) -> Schema:
+    """The checked form of a schema as Prefect stores it, or `Unusable`."""
+    try:
+        text = json.dumps(schema)
+    except (RecursionError, TypeError, ValueError):
+        raise Unusable("it is not plain JSON") from None
+    if len(text) > LARGEST:
+        raise Unusable("it is larger than 1 MB")
+    return _prepare(text)
+
+
+@lru_cache(maxsize=128)
+def _prepare(text: str) -> Schema:
+    raw = json.loads(text)
+    at: dict[str, Node] = {}
+    for place in ("definitions", "$defs"):
+        definitions = raw.get(place, {})
+        if not isinstance(definitions, dict):
+            raise Unusable(f"{place} is not a map of schemas")
+        for name, node in definitions.items():
+            escaped = name.replace("~", "~0").replace("/", "~1")
+            at[f"#/{place}/{escaped}"] = _tidy(node, 0)
+    root = _tidy(raw, 0)
+    root.setdefault("properties", {})
+    root["type"] = "object"
+    waiting = [root, *at.values()]
+    while waiting:
+        node = waiting.pop()
+        waiting += parts(node)
+        if "$ref" in node and node["$ref"] not in at:
+            raise Unusable("it refers to something outside of its own definitions")
+    return Schema(root, at)
+
+
+def _tidy(raw: object, depth: int) -> Node:
+    if depth > DEEPEST:
+        raise Unusable("it is nested too deeply")
+    if isinstance(raw, bool):
+        return {} if raw else {"not": {}}
+    if not isinstance(raw, dict):
+        raise Unusable("it holds something that is not a schema where a schema belongs")
+    for key in UNSUPPORTED:
+        if key in raw:
+            raise Unusable(f"it uses {key}, which the portal does not know")
+    node = {key: raw[key] for key in raw if key in SHAPES}
+    if isinstance(node.get("items"), list):  # a tuple as pydantic 1 writes it
+        node["prefixItems"] = node.pop("items")
+    for key, value in node.items():
+        if not SHAPES[key](value):
+            raise Unusable(f"its {key} does not have the right form")
+    types = node.get("type", [])
+    if not TYPES.issuperset([types] if isinstance(types, str) else types):
+        raise Unusable("it names a type that JSON does not have")
+    for key in MAPS:
+        if key in node:
+            node[key] = {name: _tidy(inner, depth + 1) for name, inner in node[key].items()}
+    for key in LISTS:
+        if key in node:
+            node[key] = [_tidy(inner, depth + 1) for inner in node[key]]
+    for key in SINGLES:
+        # Whether more names are allowed stays readable as a plain yes or no.
+        if key in node and not (key == "additionalProperties" and isinstance(node[key], bool)):
+            node[key] = _tidy(node[key], depth + 1)
+    if "$ref" in node:
+        node["$ref"] = unquote(node["$ref"])
+    for key in ("title", "description"):
+        if key in node:
+            node[key] = str(node[key])
+    if "block_type_slug" in node:
+        kept = {key: node[key] for key in ("title", "description", "default", "block_type_slug") if key in node}
+        return {**kept, "anyOf": [BLOCK_REFERENCE, node]}
+    return node
+
+
+def parts(node: Node) -> Iterator[Node]:
+    """The schemas directly within a schema, references not followed."""
+    for key in MAPS:
+        yield from node.get(key, {}).values()
+    for key in LISTS:
+        yield from node.get(key, ())
+    yield from (node[key] for key in SINGLES if isinstance(node.get(key), dict))
+
+
+def canonical(value: object) -> str:
+    """JSON in one spelling: sorted names, and 1.0 as 1, because Postgres may hand one back as the other."""
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def fingerprint(schema: Mapping[str, Any]) -> str:
+    """A digest that changes when, and only when, the schema says something else."""
+    try:
+        text = canonical(schema)
+    except (RecursionError, TypeError, ValueError):
+        text = "unreadable"
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,163 @@
+"""The one judge of parameter values: form, API, webhook, schedule and command line all ask here."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import islice
+from math import isfinite
+from typing import Any
+
+from flows.records import JSON
+
+from .judge import judge
+from .places import DEEPEST, Place, inside, top
+from .schema import MISSING, Path, Schema, Unusable, prepare
+from .secret import default_of
+
+# Prefect refuses more; it counts the compact JSON with non-ASCII characters escaped, and so do we.
+LARGEST = 512 * 1024
+MOST_ERRORS = 100
+
+TOO_DEEP = f"Is nested more than {DEEPEST} levels deep."
+HALVES = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterError:
+    """What is wrong with one value, in words for whoever typed it."""
+
+    path: Path
+    message: str
+
+    @property
+    def field(self) -> str:
+        """The path as people write it: `a.b[2]`."""
+        return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path).removeprefix(".")
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.path else self.message
+
+
+class Invalid(Exception):
+    """Values that may not be sent, with everything that is wrong with them."""
+
+    def __init__(self, *errors: ParameterError) -> None:
+        super().__init__(" ".join(map(str, errors)))
+        self.errors = errors
+
+
+def validate(schema: Mapping[str, Any], values: Mapping[str, JSON], *, defaults: Mapping[str, JSON]) -> dict[str, JSON]:
+    """What the run would get: the values, then the deployment's defaults, then the flow's own, or `Invalid`.
+
+    A default is taken whole, as Prefect does; nothing is filled in within a nested value, for a flow may tell what was
+    given from what was not.
+    """
+    if not isinstance(values, Mapping):
+        raise Invalid(ParameterError((), "The parameters must be an object with named values."))
+    given: dict[str, Any] = {**defaults, **values}
+    try:
+        prepared = prepare(schema)
+        if refusal := _refuse_unread(given):
+            raise Invalid(refusal)
+        if errors := _problems(prepared, given):
+            own = defaults.keys() - values.keys()
+            raise Invalid(*(_of_default(error) if error.path and error.path[0] in own else error for error in errors))
+        resolved = {**given, **_flow_defaults(prepared, given)}
+    except Unusable as error:
+        raise Invalid(ParameterError((), str(error))) from None
+    if refusal := _refuse_unread(resolved):
+        raise Invalid(refusal)
+    return {name: deepcopy(resolved[name]) for name in (*prepared.properties, *resolved) if name in resolved}
+
+
+def runnable_as_is(schema: Mapping[str, Any], defaults: Mapping[str, JSON]) -> bool:
+    """Whether a run asked for with no values at all would be accepted."""
+    try:
+        validate(schema, {}, defaults=defaults)
+    except Invalid:
+        return False
+    return True
+
+
+def _of_default(error: ParameterError) -> ParameterError:
+    return ParameterError(error.path, f"{error.message} (This is the deployment's own default.)")
+
+
+def _refuse_unread(values: dict[str, Any]) -> ParameterError | None:
+    """Refuse what is too large or odd to be looked at value by value."""
+    try:
+        size = len(json.dumps(values, separators=(",", ":")))
+    except RecursionError:
+        return ParameterError((), TOO_DEEP)
+    except (TypeError, ValueError):
+        return ParameterError((), "The parameters are not plain JSON, or hold a number with thousands of digits.")
+    if size > LARGEST:
+        return ParameterError(
+            (), f"The parameters take {size / 1024:,.0f} kB; Prefect takes at most {LARGEST // 1024} kB for one run."
+        )
+    waiting: list[tuple[Path, Any]] = [((), values)]
+    while waiting:
+        path, value = waiting.pop()
+        if len(path) >= DEEPEST:
+            return ParameterError(path, TOO_DEEP)
+        if isinstance(value, dict) and not all(isinstance(name, str) and _is_storable(name) for name in value):
+            return ParameterError(path, "Has a name with a character that cannot be stored, such as a null byte.")
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(inner, dict | list):
+                waiting.append(((*path, key), inner))
+            elif inner is not None and not isinstance(inner, str | int | float):
+                return ParameterError((*path, key), "Is not a JSON value.")
+    return None
+
+
+def _problems(schema: Schema, values: dict[str, Any]) -> list[ParameterError]:
+    unfit = list(islice(_unfit(schema, top(schema, values), ()), MOST_ERRORS))
+    spoken = {error.path for error in unfit}
+    found = [ParameterError(path, words) for path, words in judge(schema, values, limit=MOST_ERRORS)]
+    order = {name: position for position, name in enumerate(schema.properties)}
+    return sorted(
+        [*unfit, *(error for error in found if error.path not in spoken)],
+        key=lambda error: order.get(str(error.path[0]), -1) if error.path else -1,
+    )
+
+
+def _unfit(schema: Schema, place: Place, path: Path) -> Iterator[ParameterError]:
+    """What no schema may allow: what Prefect would act on, what Postgres cannot keep, what JSON does not have."""
+    value = place.value
+    if isinstance(value, str) and not _is_storable(value):
+        yield ParameterError(path, "Has a character that cannot be stored, such as a null byte.")
+    elif isinstance(value, float) and not isfinite(value):
+        yield ParameterError(path, "Must be a finite number.")
+    elif isinstance(value, dict) and "__prefect_kind" in value:
+        yield ParameterError(path, "May not hold __prefect_kind: Prefect would fill in variables and templates there.")
+    elif isinstance(value, dict) and "$ref" in value and not any("block_type_slug" in node for node in place.nodes):
+        # Prefect loads the block behind any $ref it finds, whatever the parameter was meant to be.
+        yield ParameterError(path, "May not hold $ref: Prefect would load the block it points to.")
+    if isinstance(value, dict | list):
+        for inner in inside(schema, place):
+            if isinstance(inner.value, dict | list | str | float):
+                yield from _unfit(schema, inner, (*path, inner.key))
+
+
+def _is_storable(text: str) -> bool:
+    """Postgres stores neither null bytes nor halves of surrogate pairs."""
+    return "\0" not in text and not HALVES.search(text)
+
+
+def _flow_defaults(schema: Schema, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The flow's own defaults that may be sent as they stand in the schema.
+
+    `rows: int = None` has a default that its own type refuses: it stays out, and the flow fills it in itself.
+    """
+    own: dict[str, Any] = {}
+    for name, node in schema.properties.items():
+        default = default_of(schema, node)
+        # One that lost a starred secret is not the whole default.
+        if name not in given and default is not MISSING and default == schema.effective(node)["default"]:
+            own[name] = default
+    if _refuse_unread(own):
+        return {}
+    unfit = {error.path[0] for error in _problems(schema, own) if error.path}
+    return {name: value for name, value in own.items() if name not in unfit}

@@ -1,0 +1,123 @@
+"""The inputs of a parameter form, dressed as the theme dresses its own."""
+
+import re
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import Any
+
+from django import forms
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.widgets import CHECKBOX_CLASSES, INPUT_CLASSES, TEXTAREA_CLASSES, UnfoldAdminSelectWidget
+
+from .places import types_of
+from .schema import Node
+
+FIELD = " ".join(INPUT_CLASSES)
+AREA = " ".join(TEXTAREA_CLASSES)
+BOX = " ".join(CHECKBOX_CLASSES)
+
+# A browser empties an input whose value does not have its type's form, and an emptied input would change the value:
+# such a value is shown as plain text.
+FORMS = {
+    "date": r"\d{4}-\d\d-\d\d",
+    "datetime-local": r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,3})?)?",
+    "number": r"-?\d+(\.\d+)?([eE][+-]?\d+)?",
+    "time": r"\d\d:\d\d(:\d\d(\.\d{1,3})?)?",
+}
+
+
+def entry(kind: str, shown: str, **attrs: Any) -> forms.Widget:
+    """One line, or a few where the value has several: a one-line input would run them together."""
+    if "\n" in shown or "\r" in shown:
+        return area(rows=5)
+    fits = not shown or kind not in FORMS or re.fullmatch(FORMS[kind], shown)
+    widget = forms.TextInput({"class": FIELD, **(attrs if fits else {})})
+    widget.input_type = kind if fits else "text"
+    return widget
+
+
+def show_again(widget: forms.Widget, typed: Any) -> None:
+    """Let an input show what was typed even if it has not the form of its type."""
+    if isinstance(widget, forms.TextInput) and not re.fullmatch(FORMS.get(widget.input_type, ".*"), str(typed)):
+        widget.input_type = "text"
+
+
+def area(rows: int, **attrs: Any) -> forms.Widget:
+    return forms.Textarea({"class": AREA, "rows": rows, **attrs})
+
+
+def password() -> forms.Widget:
+    return forms.PasswordInput({"class": FIELD, "autocomplete": "off"})
+
+
+def number(node: Node, shown: str) -> forms.Widget:
+    is_whole = types_of(node) == ["integer"]
+    low = node.get("minimum", node.get("exclusiveMinimum"))
+    high = node.get("maximum", node.get("exclusiveMaximum"))
+    step = node.get("multipleOf", 1)
+    attrs: dict[str, Any] = {"step": 1 if is_whole else "any"}
+    if is_whole and low is not None:
+        low = int(low) + 1 if "minimum" not in node else ceil(low)
+        # Browsers count steps from the minimum, JSON Schema from nought.
+        if isinstance(step, int):
+            low, attrs["step"] = ceil(low / step) * step, step
+    elif step != 1:
+        attrs["step"] = "any"
+    if is_whole and high is not None:
+        high = ceil(high) - 1 if "maximum" not in node else int(high)
+    attrs |= {name: bound for name, bound in (("min", low), ("max", high)) if bound is not None}
+    return entry("number", shown, **attrs)
+
+
+def select(choices: Mapping[str, str], blank: str | None) -> forms.Widget:
+    """`blank` is what the empty choice says, or None where there must not be one."""
+    offered = list(choices.items())
+    widget: forms.Widget = UnfoldAdminSelectWidget(choices=offered if blank is None else [("", blank), *offered])
+    return widget
+
+
+class Tick(forms.CheckboxInput):
+    """One box. A hidden "false" goes along, so that an unticked box differs from one that was never shown."""
+
+    def __init__(self) -> None:
+        super().__init__({"class": BOX}, check_test=lambda value: value == "true")
+
+    def format_value(self, value: Any) -> str:
+        return "true"
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        box = super().render(name, value, attrs, renderer)
+        return format_html('<input type="hidden" name="{}" value="false">{}', name, box)
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        return "true" if "true" in listed(data, name) else "false"
+
+    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
+        return name not in data
+
+
+class Ticks(forms.CheckboxSelectMultiple):
+    """A box for each choice, with a hidden empty one for the same reason."""
+
+    def __init__(self, choices: Mapping[str, str]) -> None:
+        super().__init__({"class": BOX}, choices=list(choices.items()))
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        boxes = super().render(name, value, attrs, renderer)
+        return format_html('<input type="hidden" name="{}" value="">{}', name, boxes)
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str]:
+        return [code for code in listed(data, name) if code]
+
+    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
+        return name not in data
+
+
+def listed(data: Any, name: str) -> Sequence[str]:
+    """All values sent under a name, from a QueryDict or from a plain dict."""
+    if hasattr(data, "getlist"):
+        values: list[str] = data.getlist(name)
+        return values
+    value = data.get(name, [])
+    return value if isinstance(value, list) else [value]
