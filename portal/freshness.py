@@ -1,4 +1,4 @@
-"""How old what a page shows is, environment by environment: an environment that is down must not look like an empty one."""
+"""How old a page is, environment by environment: one that is down must not look like one that is empty."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Freshness:
     read_at: datetime | None
     sentence: str = ""
     advice: str = ""
+    icon: str = "hourglass_empty"
 
     @property
     def is_trouble(self) -> bool:
@@ -40,9 +41,9 @@ def judge(state: Said, what: Read, now: datetime) -> Freshness:
     read_at = state.swept_at if what == "runs" else state.synced_at
     if not environment.is_active:
         return Freshness(environment, "grey", read_at, f"{environment} is switched off: {state.fix}")
-    if not state.is_fine:
-        said_by_server = f" {state.message}" if state.message else ""
-        return Freshness(environment, state.colour, read_at, f"{environment}: {state.label}.{said_by_server}", state.fix)
+    if state.fix:
+        sentence = f"{environment}: {state.label}. {state.message}".rstrip()
+        return Freshness(environment, state.colour, read_at, sentence, state.fix, state.icon)
     if read_at is None:
         return Freshness(
             environment,

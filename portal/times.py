@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 # size of the unit in seconds, its name, the smaller unit that is told with it
 UNITS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
-NEVER = format_html('<span class="portal-faint">{}</span>', "–")
+NEVER = format_html('<span class="portal-faint">{}</span>', "-")
 
 
 def span(seconds: float) -> str:

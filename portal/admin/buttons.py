@@ -1,0 +1,40 @@
+"""What every button does: call one verb, say how it went, and go back to where it was pressed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponseRedirect
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from flows.access import Forbidden, Refused
+
+LONGEST_REASON = 1000
+
+
+def press(request: HttpRequest, act: Callable[[str], object], done: str) -> None:
+    """Do one act with the reason that was typed; not being permitted is a 403, being too late is a sentence."""
+    try:
+        act(reason_of(request))
+    except Forbidden as forbidden:
+        raise PermissionDenied(str(forbidden)) from forbidden
+    except Refused as refusal:
+        messages.warning(request, str(refusal))
+    else:
+        messages.success(request, done)
+
+
+def reason_of(request: HttpRequest) -> str:
+    reason = request.POST.get("reason", "").strip()
+    if len(reason) > LONGEST_REASON:
+        raise Refused(f"A reason may have {LONGEST_REASON} characters; this one has {len(reason)}.")
+    return reason
+
+
+def back(request: HttpRequest, otherwise: str) -> HttpResponseRedirect:
+    """To the page the form names as `next`, when it is one of ours."""
+    target = request.POST.get("next", "")
+    is_ours = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
+    return HttpResponseRedirect(target if is_ours else otherwise)

@@ -1,0 +1,184 @@
+"""Requests: what was asked for, and the doors to approve, reject and withdraw it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.views.decorators.http import require_GET, require_POST
+
+from flows.access import Refused
+from flows.models import Verb
+from portal import freshness, times
+from portal.admin import request_page
+from portal.admin.base import RestrictedAdmin, actor, attempt, holding
+from portal.admin.buttons import back, press
+from portal.admin.run_filters import (
+    ConcernFilter,
+    DayFilter,
+    DeploymentFilter,
+    EnvironmentFilter,
+    RequestStateFilter,
+    TagFilter,
+)
+from runs import lifecycle
+from runs.models import RunRequest
+
+# What a row and a page say about a request without asking again.
+AROUND = ["environment__health", "deployment__environment", "run__environment__health", "run__deployment__environment"]
+
+
+@admin.register(RunRequest)
+class RunRequestAdmin(RestrictedAdmin):
+    deployment_lookup = "deployment__"
+    list_display = ["title", "where_it_is", "deployment_name", "where", "asked_by_name", "asked", "why", "its_run"]
+    list_filter = [
+        ConcernFilter,
+        EnvironmentFilter,
+        RequestStateFilter,
+        DeploymentFilter,
+        TagFilter,
+        ("asked_at", DayFilter),
+    ]
+    list_filter_submit = True
+    search_fields = ["deployment_name", "asked_by_name", "reason", "run_name", "=id", "run__name"]
+    search_help_text = "Number, deployment, person, reason or run"
+    actions = ["approve_selected", "reject_selected", "withdraw_selected"]
+
+    # The list
+
+    @admin.display(description="request", ordering="pk")
+    def title(self, run_request: RunRequest) -> SafeString:
+        # On a narrow screen the columns with the rest are hidden.
+        return format_html(
+            'Request {}<span class="portal-narrow portal-faint portal-small">{} · {}</span>',
+            run_request.pk,
+            run_request.deployment_name,
+            run_request.environment,
+        )
+
+    @admin.display(description="state", ordering="state")
+    def where_it_is(self, run_request: RunRequest) -> str:
+        return render_to_string("portal/_state.html", {"row": run_request})
+
+    @admin.display(description="environment", ordering="environment")
+    def where(self, run_request: RunRequest) -> str:
+        return render_to_string("portal/_environment.html", {"environment": run_request.environment})
+
+    @admin.display(description="asked", ordering="asked_at")
+    def asked(self, run_request: RunRequest) -> SafeString:
+        return times.when(run_request.asked_at)
+
+    @admin.display(description="reason", ordering="reason")
+    def why(self, run_request: RunRequest) -> SafeString:
+        short = Truncator(run_request.reason).chars(60)
+        return format_html('<span title="{}">{}</span>', run_request.reason, short or "-")
+
+    @admin.display(description="run", ordering="run__name")
+    def its_run(self, run_request: RunRequest) -> SafeString | str:
+        run = run_request.run
+        if run is None:
+            return "-"
+        link = reverse("admin:runs_run_change", args=[run.pk])
+        return format_html('<a class="portal-link" href="{}">{}</a>', link, run.name)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        shown = {"title": "Run requests", "freshness": freshness.of_all(request, "runs")}
+        page: HttpResponse = super().changelist_view(request, shown | (extra_context or {}))
+        return page
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RunRequest]:
+        return super().get_queryset(request).select_related(*AROUND)
+
+    def has_withdraw_permission(self, request: HttpRequest) -> bool:
+        return holding(request).may_any(Verb.TRIGGER) or holding(request).may_any(Verb.CANCEL)
+
+    @admin.action(description="Approve selected requests", permissions=["approve"])
+    def approve_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> None:
+        for run_request in queryset:
+            attempt(request, run_request, partial(lifecycle.approve, run_request, by=actor(request)), "approved.")
+
+    @admin.action(description="Reject selected requests", permissions=["approve"])
+    def reject_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> None:
+        for run_request in queryset:
+            attempt(request, run_request, partial(lifecycle.reject, run_request, by=actor(request)), "rejected.")
+
+    @admin.action(description="Withdraw selected requests", permissions=["withdraw"])
+    def withdraw_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> None:
+        for run_request in queryset:
+            attempt(request, run_request, partial(lifecycle.withdraw, run_request, by=actor(request)), "withdrawn.")
+
+    # The page
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        doors: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+            "approve": ("approve/", require_POST(self.approve)),
+            "reject": ("reject/", require_POST(self.reject)),
+            "withdraw": ("withdraw/", require_POST(self.withdraw)),
+            "status": ("status.json", require_GET(self.status)),
+        }
+        mine = [
+            path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"runs_runrequest_{name}")
+            for name, (route, view) in doors.items()
+        ]
+        return [*mine, *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        run_request: RunRequest = self.visible_or_404(request, object_id)
+        shown = request_page.context(run_request, holding(request), actor(request).user)
+        frame = {
+            **self.admin_site.each_context(request),
+            "title": f"Request {run_request.pk}",
+            "opts": self.opts,
+            "original": run_request,
+        }
+        return TemplateResponse(request, "portal/request/page.html", frame | shown | (extra_context or {}))
+
+    def approve(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run_request: RunRequest = self.visible_or_404(request, pk)
+        press(
+            request,
+            lambda reason: lifecycle.approve(run_request, by=actor(request), reason=reason),
+            "Approved: it is on its way to Prefect.",
+        )
+        return back(request, self.address(run_request))
+
+    def reject(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run_request: RunRequest = self.visible_or_404(request, pk)
+
+        def act(reason: str) -> None:
+            if not reason:
+                raise Refused("Say in one sentence why it is rejected: its asker will want to know.")
+            lifecycle.reject(run_request, by=actor(request), reason=reason)
+
+        press(request, act, "Rejected: it will not run.")
+        return back(request, self.address(run_request))
+
+    def withdraw(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run_request: RunRequest = self.visible_or_404(request, pk)
+        press(
+            request,
+            lambda reason: lifecycle.withdraw(run_request, by=actor(request), reason=reason),
+            "Withdrawn: it will not run.",
+        )
+        return back(request, self.address(run_request))
+
+    def status(self, request: HttpRequest, pk: int) -> JsonResponse:
+        return JsonResponse(request_page.status(self.visible_or_404(request, pk)))
+
+    def address(self, run_request: RunRequest) -> str:
+        return reverse("admin:runs_runrequest_change", args=[run_request.pk])

@@ -1,0 +1,179 @@
+"""What the page of a run shows, put together from Postgres."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from flows.access import Decision, Holding
+from flows.models import Health, Verb, WorkPool
+from portal import freshness, times
+from portal.admin import run_log
+from runs import lifecycle, reasons
+from runs.models import Approval, Cancellation, Run, RunRequest, StateChange, TaskRun
+
+MOST_TASKS = 200
+# Prefect counts a run against a limit from the moment a worker takes it.
+TAKEN = ("PENDING", "RUNNING", "CANCELLING")
+NO_PARAMETER = "not given"
+ICONS = {"FAILED": "error", "CRASHED": "error", "CANCELLED": "info"}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One line of a table of parameters; `usual` is the deployment's default as text."""
+
+    name: str
+    text: str
+    is_long: bool
+    usual: str = ""
+    differs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One state of the timeline and how long it lasted."""
+
+    change: StateChange
+    lasted: SafeString | str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One task and where it lies in the run: `left` and `width` in per cent of the time from first to last."""
+
+    task: TaskRun
+    title: str = "has not started"
+    took: SafeString | str = ""
+    left: str = "0"
+    width: str = "0"
+    note: str = ""
+
+
+def context(run: Run, mine: Holding, *, level: int, before: int | None, is_live: bool) -> dict[str, Any]:
+    """Everything the template needs; `run` comes with its environment, health, deployment and request."""
+    now = timezone.now()
+    cancellations = list(run.cancellations.order_by("-asked_at"))
+    run_request: RunRequest | None = getattr(run, "run_request", None)
+    decision = mine.decide(Verb.CANCEL, lifecycle.target_of(run))
+    is_open = any(each.state in Cancellation.OPEN for each in cancellations)
+    task_count = run.task_runs.count()
+    return {
+        "run": run,
+        "topics": f"run={run.pk}",
+        "poll": 10 if run.is_terminal else 5,
+        "icon": ICONS.get(run.state_type, "hourglass_empty"),
+        "is_retried": run.run_count > 1,
+        "took": took(run),
+        "sentence": reasons.why(run, scene(run, now)),
+        "origin": origin(run, run_request),
+        "run_request": run_request,
+        "approvals": list(run_request.approvals.all()) if run_request else list[Approval](),
+        "cancellations": cancellations,
+        "may_cancel": decision.allowed and not run.is_terminal and not run.gone_at and not is_open,
+        "why_no_cancel": why_no_cancel(run, decision),
+        "parameters": table(run.parameters),
+        "steps": steps(list(run.state_changes.all()), now),
+        "bars": bars(list(run.task_runs.all()[:MOST_TASKS]), now),
+        "task_count": task_count,
+        "tasks_left_out": max(task_count - MOST_TASKS, 0),
+        # A look for news brings its own lines, from the last one the page has.
+        "log": None if is_live else run_log.window(run, level=level, before=before),
+        "freshness": [freshness.of([run.environment], "runs")[0]],
+    }
+
+
+def took(run: Run) -> SafeString | str:
+    if run.started_at is None:
+        return ""
+    return times.lasted(run.run_seconds) if run.is_terminal else times.running_for(run.started_at)
+
+
+def origin(run: Run, run_request: RunRequest | None) -> str:
+    """Who started it, in a word."""
+    if run_request:
+        return run_request.asked_by_name
+    return "Its schedule in Prefect" if run.is_auto_scheduled else "Outside the portal"
+
+
+def scene(run: Run, now: datetime) -> reasons.Scene:
+    """What surrounds a run that is not over; one that is needs none, and no query."""
+    if run.is_terminal or run.gone_at:
+        return reasons.Scene(now)
+    pool = WorkPool.objects.filter(environment=run.environment_id, name=run.work_pool_name).first()
+    taken = Run.objects.filter(environment=run.environment_id, state_type__in=TAKEN, gone_at=None).exclude(pk=run.pk)
+    is_limited = run.deployment is not None and run.deployment.concurrency_limit is not None
+    health: Health | None = getattr(run.environment, "health", None)
+    is_down = health is not None and health.state in (Health.State.DOWN, Health.State.REFUSED)
+    return reasons.Scene(
+        now,
+        pool,
+        busy=taken.filter(work_pool_name=run.work_pool_name).count() if pool and pool.concurrency_limit else 0,
+        siblings=taken.filter(deployment=run.deployment_id).count() if is_limited else 0,
+        down=health.message if health and is_down else "",
+    )
+
+
+def why_no_cancel(run: Run, decision: Decision) -> str:
+    """Worth a sentence only while there is something to cancel."""
+    return "" if decision.allowed or run.is_terminal or run.gone_at else decision.sentence
+
+
+def table(values: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> list[Parameter]:
+    """Parameters as text; with the deployment's defaults, also what is different from them."""
+    names = [*values, *(name for name in usual or {} if name not in values)]
+    return [
+        Parameter(
+            name,
+            text := pretty(values[name]) if name in values else NO_PARAMETER,
+            is_long="\n" in text or len(text) > 80,
+            usual=pretty(usual[name]) if usual and name in usual else "",
+            differs=usual is not None and (name not in usual or name not in values or usual[name] != values[name]),
+        )
+        for name in names
+    ]
+
+
+def pretty(value: Any) -> str:
+    """Text as it is, everything else as JSON."""
+    return run_log.clean(value) if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def steps(changes: Sequence[StateChange], now: datetime) -> list[Step]:
+    """Newest first: what matters is at the top."""
+    ends = [*(change.at for change in changes[1:]), None]
+    return [
+        Step(change, times.lasted((end - change.at).total_seconds()) if end else "")
+        for change, end in zip(changes, ends, strict=True)
+    ][::-1]
+
+
+def bars(tasks: Sequence[TaskRun], now: datetime) -> list[Bar]:
+    begins = [task.started_at for task in tasks if task.started_at]
+    ends = [task.ended_at or now for task in tasks if task.started_at]
+    first, last = min(begins, default=now), max(ends, default=now)
+    whole = max((last - first).total_seconds(), 0.001)
+    return [bar(task, first, whole, now) for task in tasks]
+
+
+def bar(task: TaskRun, first: datetime, whole: float, now: datetime) -> Bar:
+    if task.started_at is None:
+        return Bar(task, note=reasons.shorten(task.message) if task.message else "")
+    left = (task.started_at - first).total_seconds() / whole * 100
+    # Thin enough to be honest, wide enough to be seen.
+    width = max(((task.ended_at or now) - task.started_at).total_seconds() / whole * 100, 0.8)
+    return Bar(
+        task,
+        f"{task.state_label}, from {timezone.localtime(task.started_at):%H:%M:%S}"
+        + (f" to {timezone.localtime(task.ended_at):%H:%M:%S}" if task.ended_at else " on"),
+        times.lasted(task.run_seconds) if task.ended_at else times.running_for(task.started_at),
+        f"{min(left, 99.2):.2f}",
+        f"{width:.2f}",
+        reasons.shorten(task.message) if task.message and task.state_type != "COMPLETED" else "",
+    )

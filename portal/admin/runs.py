@@ -1,0 +1,217 @@
+"""Runs: what happened and what is happening, and the door to stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import slugify
+from django.views.decorators.http import require_GET, require_POST
+
+from flows.models import Verb
+from portal import freshness, times
+from portal.admin import run_log, run_page
+from portal.admin.base import RestrictedAdmin, actor, attempt, holding
+from portal.admin.buttons import back, press, reason_of
+from portal.admin.run_filters import (
+    DayFilter,
+    DeploymentFilter,
+    EnvironmentFilter,
+    OriginFilter,
+    StateFilter,
+    TagFilter,
+)
+from portal.admin.run_log import number
+from runs import lifecycle, queue
+from runs.models import Run
+
+MOST_AT_ONCE = 100
+# What a row and a page say about a run without asking again.
+AROUND = ["environment__health", "deployment__environment", "run_request"]
+
+
+@admin.register(Run)
+class RunAdmin(RestrictedAdmin):
+    deployment_lookup = "deployment__"
+    list_display = ["title", "state", "deployed", "where", "asked_by", "started", "took", "age"]
+    list_filter = [
+        EnvironmentFilter,
+        StateFilter,
+        DeploymentFilter,
+        TagFilter,
+        OriginFilter,
+        ("created_upstream_at", DayFilter),
+    ]
+    list_filter_submit = True
+    search_fields = ["name", "deployment_name", "flow_name", "prefect_id"]
+    search_help_text = "Name of the run, the deployment or the flow, or Prefect's id of the run"
+    actions = ["cancel_selected"]
+
+    # The list
+
+    @admin.display(description="run", ordering="name")
+    def title(self, run: Run) -> SafeString:
+        # On a narrow screen the columns with the rest are hidden.
+        return format_html(
+            '{}<span class="portal-narrow portal-faint portal-small">{} · {}</span>',
+            run.name,
+            run.deployment_name or "no deployment",
+            run.environment,
+        )
+
+    @admin.display(description="state", ordering="state_type")
+    def state(self, run: Run) -> str:
+        return render_to_string("portal/_state.html", {"row": run})
+
+    @admin.display(description="deployment", ordering="deployment_name")
+    def deployed(self, run: Run) -> str:
+        return run.deployment_name or "-"
+
+    @admin.display(description="environment", ordering="environment")
+    def where(self, run: Run) -> str:
+        return render_to_string("portal/_environment.html", {"environment": run.environment})
+
+    @admin.display(description="started by", ordering="run_request__asked_by_name")
+    def asked_by(self, run: Run) -> SafeString:
+        who = run_page.origin(run, getattr(run, "run_request", None))
+        return format_html('<span class="{}">{}</span>', "" if run.is_ours else "portal-faint", who)
+
+    @admin.display(description="started", ordering="started_at")
+    def started(self, run: Run) -> SafeString:
+        if run.started_at is None and run.expected_start_at and not run.is_terminal:
+            return format_html("planned {}", times.when(run.expected_start_at))
+        return times.when(run.started_at)
+
+    @admin.display(description="duration", ordering="run_seconds")
+    def took(self, run: Run) -> SafeString | str:
+        return run_page.took(run) or "-"
+
+    @admin.display(description="age", ordering="created_upstream_at")
+    def age(self, run: Run) -> SafeString:
+        return times.when(run.created_upstream_at)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        shown = {"title": "Runs", "freshness": freshness.of_all(request, "runs")}
+        page: HttpResponse = super().changelist_view(request, shown | (extra_context or {}))
+        return page
+
+    @admin.action(description="Cancel selected runs …", permissions=["cancel"])
+    def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
+        """Asks for the reason first; the answer comes here again, with the reason."""
+        if queryset.count() > MOST_AT_ONCE:
+            messages.warning(request, f"At most {MOST_AT_ONCE} runs can be cancelled at once. Select fewer.")
+            return None
+        runs = list(queryset)
+        if "reason" not in request.POST:
+            return self.ask_for_reason(request, runs)
+        for run in runs:
+            attempt(request, run, partial(self.cancel_one, request, run), "its cancel is on its way.")
+        return None
+
+    def cancel_one(self, request: HttpRequest, run: Run) -> None:
+        lifecycle.cancel(run, by=actor(request), reason=reason_of(request))
+
+    def ask_for_reason(self, request: HttpRequest, runs: list[Run]) -> HttpResponse:
+        mine = holding(request)
+        decisions = [(run, mine.decide(Verb.CANCEL, lifecycle.target_of(run))) for run in runs]
+        rows = [
+            (run, f"It has ended already: {run.state_label}." if run.is_terminal else run_page.why_no_cancel(run, said))
+            for run, said in decisions
+        ]
+        return render(
+            request,
+            "portal/run/cancel_selected.html",
+            {
+                **self.admin_site.each_context(request),
+                "title": "Cancel selected runs",
+                "opts": self.opts,
+                "rows": rows,
+                "count": sum(not why_not for _, why_not in rows),
+                "needs_reason": any(run.environment.needs_reason for run in runs),
+                "checkbox": ACTION_CHECKBOX_NAME,
+            },
+        )
+
+    # The page
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        doors: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+            "cancel": ("cancel/", require_POST(self.cancel)),
+            "refresh": ("refresh/", require_POST(self.refresh)),
+            "log": ("log/", require_GET(self.log)),
+            "log_text": ("log.txt", require_GET(self.log_text)),
+        }
+        mine = [
+            path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"runs_run_{name}")
+            for name, (route, view) in doors.items()
+        ]
+        return [*mine, *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        run: Run = self.visible_or_404(request, object_id)
+        is_live = "X-Portal-Live" in request.headers
+        if run.detailed_at is None and not is_live:
+            queue.later("runs.tasks.refresh", run.pk)
+        shown = run_page.context(
+            run,
+            holding(request),
+            level=number(request.GET.get("level"), otherwise=0) or 0,
+            before=number(request.GET.get("before")),
+            is_live=is_live,
+        )
+        frame = {**self.admin_site.each_context(request), "title": run.name, "opts": self.opts, "original": run}
+        return TemplateResponse(request, "portal/run/page.html", frame | shown | (extra_context or {}))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        return super().get_queryset(request).select_related(*AROUND)
+
+    def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run: Run = self.visible_or_404(request, pk)
+        press(
+            request,
+            lambda reason: lifecycle.cancel(run, by=actor(request), reason=reason),
+            "The cancel is on its way. This page shows when the run has stopped.",
+        )
+        return back(request, self.address(run))
+
+    def refresh(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run: Run = self.visible_or_404(request, pk)
+        queue.later("runs.tasks.refresh", run.pk)
+        messages.info(request, "Prefect is being asked; the page changes by itself when the answer is there.")
+        return back(request, self.address(run))
+
+    def log(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The lines that came after one, as a piece of the page."""
+        run: Run = self.visible_or_404(request, pk)
+        level = number(request.GET.get("level"), otherwise=0) or 0
+        news = run_log.since(run, level=level, after=number(request.GET.get("after"), otherwise=0) or 0)
+        return render(request, "portal/run/_lines.html", {"lines": news.lines})
+
+    def log_text(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run: Run = self.visible_or_404(request, pk)
+        level = number(request.GET.get("level"), otherwise=0) or 0
+        name = f"{slugify(run.name)[:60] or 'run'}-{timezone.localtime():%Y%m%d-%H%M%S}.log.txt"
+        return HttpResponse(
+            run_log.as_text(run, level=level),
+            content_type="text/plain; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )
+
+    def address(self, run: Run) -> str:
+        return reverse("admin:runs_run_change", args=[run.pk])

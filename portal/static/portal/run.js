@@ -1,0 +1,83 @@
+/* The log of a run: after each look of live.js the lines that are new are fetched and put at the end. */
+(() => {
+    "use strict";
+
+    const MOST = 3000; // lines kept on the page
+    const PIECE = 500; // lines the server hands out at once
+    const NEAR = 40; // pixels from the end that count as being there
+
+    function begin() {
+        const log = document.querySelector("[data-log]");
+        if (!log) {
+            return;
+        }
+        log.scrollTop = log.scrollHeight;
+        if (!log.dataset.logUrl) {
+            return; // an older part: nothing is added to it
+        }
+        const follow = document.querySelector("[data-log-follow]");
+        follow.closest("label").hidden = false;
+        follow.addEventListener("change", () => {
+            if (follow.checked) {
+                log.scrollTop = log.scrollHeight;
+            }
+        });
+        // Whoever scrolls back wants to read; whoever returns to the end wants to follow.
+        log.addEventListener("scroll", () => {
+            follow.checked = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
+        });
+
+        let isFetching = false;
+        async function fetchNews() {
+            if (isFetching) {
+                return;
+            }
+            isFetching = true;
+            try {
+                let count = PIECE;
+                while (count === PIECE) {
+                    const answer = await fetch(`${log.dataset.logUrl}&after=${log.dataset.logLast}`, {
+                        credentials: "same-origin",
+                        cache: "no-store",
+                    });
+                    if (!answer.ok || answer.redirected) {
+                        return;
+                    }
+                    count = append(await answer.text());
+                }
+            } catch {
+                // live.js says that the portal does not answer
+            } finally {
+                isFetching = false;
+            }
+        }
+
+        function append(text) {
+            const page = new DOMParser().parseFromString(`<ol>${text}</ol>`, "text/html");
+            const lines = [...page.querySelectorAll("li[data-pk]")];
+            if (!lines.length) {
+                return 0;
+            }
+            for (const line of lines) {
+                log.append(document.importNode(line, true));
+                log.dataset.logLast = Math.max(Number(log.dataset.logLast), Number(line.dataset.pk));
+            }
+            document.querySelector("[data-log-empty]").hidden = true;
+            if (follow.checked) {
+                while (log.children.length > MOST) {
+                    log.firstElementChild.remove();
+                }
+                log.scrollTop = log.scrollHeight;
+            }
+            return lines.length;
+        }
+
+        document.addEventListener("portal:live", fetchNews);
+    }
+
+    if (document.readyState === "loading") {
+        document.addEventListener("DOMContentLoaded", begin);
+    } else {
+        begin();
+    }
+})();
