@@ -144,10 +144,9 @@ def _put(client: SyncPrefectClient, flow_name: str, name: str, wanted: dict[str,
     changed = [field for field, value in wanted.items() if _plain(there[field] or type(value)()) != _plain(value)]
     if not changed:
         return "unchanged"
-    if {"work_pool_name", "work_queue_name"} & set(changed):
-        changed = list(dict.fromkeys([*changed, "work_pool_name", "work_queue_name"]))
+    sent = {*changed, "work_pool_name", "work_queue_name"}  # a queue is found by both
     # Not created anew: that would delete the schedules which operations have given it.
-    client.update_deployment(found.id, DeploymentUpdate(**{field: wanted[field] for field in changed}))
+    client.update_deployment(found.id, DeploymentUpdate(**{field: wanted[field] for field in sent}))
     told = [f"version {there['version']} -> {wanted['version']}" if field == "version" else field for field in changed]
     return f"updated: {', '.join(told)}"
 

@@ -58,6 +58,9 @@ def crm_data_acquisition(snapshot_month: months.SnapshotMonth) -> dict[str, Any]
 
     Deals engaged later are unseen, deals closed later are still open. The same month of the same source gives the same
     files, so a second run does no harm.
+
+    Args:
+        snapshot_month: The month to take, written as YYYY-MM: the data as it stood at the end of its last day.
     """
     # Prefect's own validation would answer with five lines of pydantic; this says it in one sentence.
     months.last_day(snapshot_month)

@@ -25,7 +25,7 @@ def read_raw(month: str) -> tuple[Manifest, Tables]:
 def clean_tables(raw: Tables) -> Tables:
     for spelling, cells in cleaning.count_corrections(raw).items():
         if cells:
-            get_run_logger().info("Corrected the spelling %s in %d cells.", spelling, cells)
+            get_run_logger().info("Corrected the spelling %s %d times.", spelling, cells)
     return cleaning.clean(raw)
 
 
@@ -75,8 +75,11 @@ def write_tables(raw: Manifest, cleaned: Tables, built: Tables) -> tuple[Manifes
 def crm_data_ingestion(snapshot_month: months.SnapshotMonth) -> dict[str, Any]:
     """Check and clean the raw tables of a month, and build the features of its deals.
 
-    The month must have been acquired. A failed blocking check stops the run before anything is written; warnings are
+    A failed blocking check stops the run before anything is written; warnings are
     told in the table of checks and in the log.
+
+    Args:
+        snapshot_month: The month to ingest, written as YYYY-MM. It must have been acquired.
     """
     months.last_day(snapshot_month)
     manifest, raw = read_raw(snapshot_month)

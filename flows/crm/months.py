@@ -11,14 +11,8 @@ from flows.crm.failures import BadMonth
 
 PATTERN = r"^[12][0-9]{3}-(0[1-9]|1[0-2])$"
 
-SnapshotMonth = Annotated[
-    str,
-    Field(
-        pattern=PATTERN,
-        description="The month, written as YYYY-MM: the data is taken as it stood at the end of its last day.",
-        examples=["2017-03"],
-    ),
-]
+# Without a description: Prefect takes that from the docstring of the flow, and drops one that stands here.
+SnapshotMonth = Annotated[str, Field(pattern=PATTERN, examples=["2017-03"])]
 
 
 def last_day(month: object) -> date:

@@ -1,0 +1,160 @@
+"""The named checks: what stops an ingestion, what is only told, and in which words."""
+
+from datetime import date
+
+import pandas as pd
+import pytest
+
+from flows.crm import checks, cleaning
+from flows.crm.checks import CHECKS, Evidence, Finding
+from flows.crm.failures import FailedChecks
+from flows.crm.shape import SHAPES, Tables
+from flows.crm.snapshot import as_of
+from tests.crm.tables import CSV, deals, tables
+
+DAY = date(2017, 4, 30)
+GOOD = "D1,Ada,GTXPro,Acorn,Won,2017-01-10,2017-02-01,4800"
+
+
+def examine(found: Tables) -> dict[str, Finding]:
+    """Without the snapshot's help: a source may be wrong in ways that a snapshot would hide."""
+    return {finding.check.name: finding for finding in checks.run(Evidence(found, cleaning.clean(found), DAY))}
+
+
+def test_names_are_unique_and_both_kinds_exist() -> None:
+    assert len({check.name for check in CHECKS}) == len(CHECKS)
+    assert {check.blocking for check in CHECKS} == {True, False}
+    assert all(check.asks[0].isupper() for check in CHECKS)
+
+
+def test_sound_tables_pass_every_blocking_check() -> None:
+    findings = examine(as_of(tables(), DAY))
+    assert [name for name, finding in findings.items() if finding.result == "failed"] == []
+    checks.require_passed("2017-04", list(findings.values()))
+
+
+def test_the_wrinkles_are_told_as_warnings() -> None:
+    findings = examine(as_of(tables(), DAY))
+    told = {name: finding.examples for name, finding in findings.items() if finding.result == "warning"}
+    assert told == {
+        "accounts-filled-in": "D4, D5",
+        "spelling": "GTXPro, technolgy, Philipines",
+        "agents-have-deals": "Idle",
+        "enough-closed-deals": "4 closed deals",
+    }
+    assert len(findings["spelling"].offenders) == 4, "counts cells, shows spellings"
+
+
+WRONG: dict[str, tuple[str, dict[str, str], str]] = {
+    "unknown stage": ("stage-known", {"sales_pipeline": deals(GOOD.replace("Won", "Maybe"))}, "D1"),
+    "no stage": ("stage-known", {"sales_pipeline": deals(GOOD.replace("Won", ""))}, "D1"),
+    "no agent": ("deal-complete", {"sales_pipeline": deals(GOOD.replace("Ada", ""))}, "D1"),
+    "no product": ("deal-complete", {"sales_pipeline": deals(GOOD.replace("GTXPro", ""))}, "D1"),
+    "unknown product": ("product-known", {"sales_pipeline": deals(GOOD.replace("GTXPro", "GTX Max"))}, "GTX Max"),
+    "unknown agent": ("agent-known", {"sales_pipeline": deals(GOOD.replace("Ada", "Zoe"))}, "Zoe"),
+    "unknown account": ("account-known", {"sales_pipeline": deals(GOOD.replace("Acorn", "Cedar"))}, "Cedar"),
+    "no price": (
+        "price-positive",
+        {"products": "product,series,sales_price\nGTX Pro,GTX,\nMG Special,MG,55\n"},
+        "GTX Pro",
+    ),
+    "free": (
+        "price-positive",
+        {"products": "product,series,sales_price\nGTX Pro,GTX,0\nMG Special,MG,55\n"},
+        "GTX Pro",
+    ),
+    "engaged after the month": (
+        "nothing-from-the-future",
+        {"sales_pipeline": deals("D1,Ada,GTXPro,Acorn,Engaging,2017-05-01,,")},
+        "D1",
+    ),
+    "closed without a day": ("closed-deals-dated", {"sales_pipeline": deals(GOOD.replace("2017-02-01", ""))}, "D1"),
+    "closed but never engaged": ("closed-deals-dated", {"sales_pipeline": deals(GOOD.replace("2017-01-10", ""))}, "D1"),
+    "open and closed": ("open-deals-not-closed", {"sales_pipeline": deals(GOOD.replace("Won", "Engaging"))}, "D1"),
+    "backwards": ("engaged-before-closed", {"sales_pipeline": deals(GOOD.replace("2017-02-01", "2017-01-09"))}, "D1"),
+    "engaging since never": (
+        "engaging-deals-dated",
+        {"sales_pipeline": deals("D1,Ada,GTXPro,Acorn,Engaging,,,")},
+        "D1",
+    ),
+    "two spellings of one product": (
+        "identifiers-unique",
+        {"products": "product,series,sales_price\nGTX Pro,GTX,1\nGTX  Pro,GTX,1\nMG Special,MG,55\n"},
+        "GTX Pro",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "changed", "example"), WRONG.values(), ids=WRONG.keys())
+def test_what_cannot_be_true_blocks(name: str, changed: dict[str, str], example: str) -> None:
+    findings = examine(tables(**changed))
+    assert findings[name].result == "failed"
+    assert findings[name].examples == example
+    with pytest.raises(FailedChecks, match=rf"^2017-04 cannot be ingested, .*{name} \({example}\)"):
+        checks.require_passed("2017-04", list(findings.values()))
+
+
+ODD: dict[str, tuple[str, str]] = {
+    "won for nothing": ("won-deals-have-value", GOOD.replace("4800", "0")),
+    "won without a value": ("won-deals-have-value", GOOD.replace("4800", "")),
+    "lost with a value": ("lost-deals-have-no-value", GOOD.replace("Won", "Lost")),
+    "half the price": ("value-near-list-price", GOOD.replace("4800", "2000")),
+    "twice the price": ("value-near-list-price", GOOD.replace("4800", "9999")),
+    "no account": ("accounts-filled-in", GOOD.replace("Acorn", "")),
+    "a dated prospect": ("prospects-undated", "D1,Ada,GTXPro,Acorn,Prospecting,2017-01-10,,"),
+}
+
+
+@pytest.mark.parametrize(("name", "row"), ODD.values(), ids=ODD.keys())
+def test_what_is_merely_odd_is_a_warning(name: str, row: str) -> None:
+    findings = examine(tables(sales_pipeline=deals(row)))
+    assert findings[name].result == "warning"
+    assert findings[name].examples == "D1"
+    checks.require_passed("2017-04", list(findings.values()))
+
+
+def test_an_empty_table_blocks() -> None:
+    found = tables()
+    found["accounts"] = found["accounts"].iloc[:0]
+    assert examine(found)["tables-have-rows"].examples == "accounts"
+
+
+def test_several_failures_make_one_sentence_each_and_one_remedy() -> None:
+    findings = examine(tables(sales_pipeline=deals(GOOD.replace("Ada", "Zoe").replace("Won", "Maybe"))))
+    with pytest.raises(FailedChecks) as refusal:
+        checks.require_passed("2017-04", list(findings.values()))
+    assert str(refusal.value) == (
+        "2017-04 cannot be ingested, 2 checks failed: stage-known (D1); agent-known (Zoe). "
+        "Correct the source, then acquire the month again."
+    )
+
+
+def test_many_offenders_are_counted_not_listed() -> None:
+    rows = [GOOD.replace("D1", f"D{number}").replace("Won", "Maybe") for number in range(9)]
+    finding = examine(tables(sales_pipeline=deals(*rows)))["stage-known"]
+    assert finding.examples == "D0, D1, D2 and 6 more"
+    assert finding.row()["found"] == 9
+
+
+def test_cleaning_puts_known_slips_right_and_keeps_the_rows() -> None:
+    found = tables()
+    cleaned = cleaning.clean(found)
+    assert cleaned["sales_pipeline"]["product"].tolist() == [
+        product.replace("GTXPro", "GTX Pro") for product in found["sales_pipeline"]["product"]
+    ]
+    assert cleaned["accounts"]["sector"].tolist() == ["retail", "technology"]
+    assert cleaned["accounts"]["office_location"].tolist() == ["United States", "Philippines"]
+    assert cleaned["sales_pipeline"]["account"].isna().sum() == 2
+    pd.testing.assert_frame_equal(cleaning.clean(cleaned)["accounts"], cleaned["accounts"])
+    assert {name: list(table.dtypes) for name, table in cleaned.items()} == {
+        name: list(found[name].dtypes) for name in SHAPES
+    }
+
+
+def test_corrections_are_counted() -> None:
+    assert cleaning.count_corrections(tables()) == {
+        "GTXPro -> GTX Pro": 2,
+        "technolgy -> technology": 1,
+        "Philipines -> Philippines": 1,
+    }
+    assert CSV["sales_pipeline"].count("GTXPro") == 2
