@@ -1,5 +1,6 @@
 """The embedded Postgres: binaries, user, folder, version, and the addresses it hands out."""
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -195,7 +196,7 @@ def test_without_the_package_the_binaries_of_the_machine_are_taken(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = find_binaries(None)
-    monkeypatch.setattr(postgres.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert find_binaries(None, {"PORTAL_PG_BINDIR": str(real)}) == real
     with pytest.raises(NotStarted, match="PORTAL_PG_BINDIR has no initdb") as refusal:
@@ -209,7 +210,7 @@ def test_binaries_in_a_closed_home_are_passed_over(place: Path, monkeypatch: pyt
     home.mkdir(mode=0o700)
     for name in postgres.NEEDED_BINARIES:
         (home / name).touch(mode=0o755)
-    monkeypatch.setattr(postgres.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(NotStarted, match=r"lies under .*/home, which the user nobody may not enter"):
         find_binaries(User("nobody", NOBODY.pw_uid, NOBODY.pw_gid), {"PORTAL_PG_BINDIR": str(home)})

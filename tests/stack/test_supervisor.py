@@ -99,8 +99,8 @@ def test_the_pauses_grow_while_a_part_keeps_dying(
 def test_a_part_that_lives_but_ails_is_started_again(supervisor: tuple[Supervisor, list[str]], script: Script) -> None:
     it, said = supervisor
     part = Part(script("ailing", SERVE), pause=0.1)
-    part.ailment = lambda: "it does nothing." if part.process and part.process.pid == first else ""
     first = 0
+    part.ailment = lambda: "it does nothing." if part.process and part.process.pid == first else ""
     it.add(part)
     assert it.start()
     assert part.process

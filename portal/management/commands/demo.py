@@ -82,6 +82,7 @@ class Command(BaseCommand):
     def introduce(self, stack: Stack, unread: list[str]) -> None:
         if stack.supervisor.stopping:
             return
+        first, *others = stack.prefects
         accounts = stack.accounts()
         wide = max(len(account["name"]) for account in accounts)
         wider = max(len(account["password"]) for account in accounts)
@@ -92,7 +93,8 @@ class Command(BaseCommand):
             "Sign in as        with password",
             *(f"  {it['name']:<{wide}}  {it['password']:<{wider}}  {it['may']}" for it in accounts),
             "",
-            *(f"Prefect's own pages of {it.name}: {it.address}" for it in stack.prefects),
+            f"Prefect's own pages of {first.name}: {first.address}",
+            *(f"Prefect's own pages of {it.name}: {it.address} (it starts now)" for it in others),
             f"They ask for the password that the file prefect-NAME in {stack.folder.path / 'secrets'} holds.",
             f"Logs are in {stack.folder.logs}.",
             "Other terminals reach this demo too, for example: python manage.py verify_audit",

@@ -1,0 +1,65 @@
+# make demo starts everything on this machine; make test is what has to pass.
+# Arguments for the demo: make demo ARGS="--port 9000 --environments dev"
+
+.PHONY: demo test checks bench fmt lock clean
+.DEFAULT_GOAL := demo
+
+# 3.13 first: it is what the product is tested with.
+PYTHONS := python3.13 python3.14 python3.12 python3
+PYTHON := .venv/bin/python
+INSTALLED := .venv/installed
+
+demo: $(INSTALLED)
+	@$(PYTHON) manage.py demo $(ARGS)
+
+test: checks
+	@$(PYTHON) -m pytest -n 2 $(ARGS)
+
+# The database of makemigrations is one that does not exist, so that a demo that runs is left alone.
+checks: export DATABASE_URL := postgresql://nobody@127.0.0.1:9/none
+checks: $(INSTALLED)
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	PORTAL_MODE=test $(PYTHON) -m mypy --strict flows runs portal
+	PORTAL_MODE=test $(PYTHON) -W ignore::RuntimeWarning manage.py makemigrations --check
+	@echo "$(PYTHON) manage.py check --deploy --fail-level WARNING   (production settings, secrets thrown away)"
+	@PORTAL_MODE=production PORTAL_ALLOWED_HOSTS=portal.example \
+	PORTAL_SECRET_KEY=$$($(PYTHON) -c "import secrets; print(secrets.token_urlsafe(64))") \
+	PORTAL_FIELD_KEYS=$$($(PYTHON) -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())") \
+	$(PYTHON) manage.py check --deploy --fail-level WARNING
+
+bench: $(INSTALLED)
+	@$(PYTHON) -m benchmarks.latency $(ARGS)
+
+fmt: $(INSTALLED)
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+lock:
+	@uv=$$(command -v uv || echo .venv/bin/uv); \
+	$$uv --version >/dev/null 2>&1 || { echo "make lock needs uv, and there is none: install it, then run make lock again." >&2; exit 1; }; \
+	$$uv pip compile --universal --python-version 3.12 --generate-hashes --all-extras --no-annotate --no-header --quiet \
+	pyproject.toml --output-file requirements.lock
+
+clean:
+	@test ! -e var/demo/portal.env || { echo "A demo runs on var/demo: stop it first, or remove var/demo/portal.env." >&2; exit 1; }
+	rm -rf var/demo build dist staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path "./.venv/*" -prune -exec rm -rf {} +
+
+# A stamp, so that nothing is installed again until the lock changes.
+$(INSTALLED): requirements.lock | $(PYTHON)
+	@echo "Installing what requirements.lock names into .venv …"
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --python $(PYTHON) --require-hashes --compile-bytecode -r requirements.lock; \
+	else \
+	  $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
+	fi
+	@touch $@
+
+$(PYTHON):
+	@if command -v uv >/dev/null 2>&1; then exec uv venv --quiet --python ">=3.12" .venv; fi; \
+	for name in $(PYTHONS); do \
+	  if $$name -c "import sys; sys.exit(sys.version_info < (3, 12))" >/dev/null 2>&1; then exec $$name -m venv .venv; fi; \
+	done; \
+	echo "The portal needs Python 3.12 or newer, and none of $(PYTHONS) is that: install one, or uv, then run make again." >&2; \
+	exit 1
