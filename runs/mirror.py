@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import batched
@@ -216,7 +217,7 @@ def tail(environment: Environment, runs: Sequence[Run]) -> int:
     gateway = connect.to(environment)
     by_id = {run.prefect_id: run for run in runs}
     keep_task_runs(by_id, environment)
-    new = 0
+    new: Counter[int] = Counter()
     last = dict(
         LogLine.objects.filter(run__in=runs).values_list("run").annotate(last=Max("at")).values_list("run", "last")
     )
@@ -224,7 +225,10 @@ def tail(environment: Environment, runs: Sequence[Run]) -> int:
         after = last.get(run.pk)
         while True:
             lines = gateway.logs([run.prefect_id], after=after, limit=LOGS_A_CALL)
-            created = LogLine.objects.bulk_create(
+            # The last line we have comes again: what follows within its instant would be missed without it.
+            known = LogLine.objects.filter(run=run, prefect_id__in=[line.id for line in lines])
+            new[run.pk] += len(lines) - known.count()
+            LogLine.objects.bulk_create(
                 [
                     LogLine(
                         run=run,
@@ -238,11 +242,11 @@ def tail(environment: Environment, runs: Sequence[Run]) -> int:
                 ],
                 ignore_conflicts=True,
             )
-            new += len(created)
             if len(lines) < LOGS_A_CALL or lines[-1].timestamp == after:
                 break
             after = lines[-1].timestamp
-    return new
+    nudge("run", [pk for pk, count in new.items() if count])
+    return new.total()
 
 
 def keep_task_runs(by_id: dict[UUID, Run], environment: Environment) -> None:
