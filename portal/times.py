@@ -31,7 +31,7 @@ def lasted(seconds: float) -> str:
 def ago(at: datetime, now: datetime) -> str:
     seconds = (now - at).total_seconds()
     if seconds < 0:
-        return f"in {coarse(-seconds)}"
+        return f"in {span(-seconds)}"
     return "just now" if seconds < 5 else f"{coarse(seconds)} ago"
 
 

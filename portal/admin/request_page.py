@@ -26,11 +26,18 @@ MEANINGS: dict[str, str] = {
     State.WAITING: "Somebody else has to approve it before it is sent to Prefect.",
     State.APPROVED: "It is queued and will be sent to Prefect in a moment.",
     State.LAUNCHING: "It is being sent to Prefect.",
+    State.LAUNCHED: "Prefect has taken it; its run will be shown here in a moment.",
     State.REJECTED: "It was rejected and will not run.",
     State.WITHDRAWN: "It was taken back before it was sent, and will not run.",
     State.EXPIRED: "Nobody answered in time. It has to be asked for again.",
 }
-ICONS: dict[str, str] = {State.WAITING: "how_to_reg", State.REJECTED: "block", State.REFUSED: "block"}
+ICONS: dict[str, str] = {
+    State.WAITING: "how_to_reg",
+    State.REJECTED: "block",
+    State.REFUSED: "block",
+    State.FAILED: "error",
+    State.LAUNCHED: "hourglass_empty",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +67,17 @@ def context(run_request: RunRequest, mine: Holding, user: User) -> dict[str, Any
     cancel = mine.decide(Verb.CANCEL, lifecycle.target_of(run)) if run and not run.is_terminal else None
     is_cancelling = run is not None and run.cancellations.filter(state__in=["wanted", "sent"]).exists()
     shown, note = shown_parameters(run_request)
-    usual = schemas.mask(run_request.deployment.parameter_schema, run_request.deployment.parameter_defaults)
     return {
         "run_request": run_request,
         "run": run,
         "topics": f"request={run_request.pk}" + (f"&run={run.pk}" if run else ""),
         "poll": 10 if run_request.is_over else 5,
-        "sentence": sentence(run_request),
+        "sentence": reasons.why(run, run_page.scene(run, now)) if run else sentence(run_request),
         "digest": run_request.digest[:12],
         "icon": ICONS.get(run_request.state, "info"),
-        "run_sentence": reasons.why(run, run_page.scene(run, now)) if run else "",
         "took": run_page.took(run) if run else "",
         "moments": moments(run_request),
-        "parameters": run_page.table(shown, usual),
+        "parameters": run_page.table(shown, run_request.deployment, compares=True),
         "parameters_note": note,
         "compares": True,
         "warnings": warnings(run_request),
@@ -86,9 +91,7 @@ def context(run_request: RunRequest, mine: Holding, user: User) -> dict[str, Any
 
 
 def sentence(run_request: RunRequest) -> str:
-    """Why it is where it is; while it runs, its run says more."""
-    if run_request.state == State.LAUNCHED and not run_request.run_id:
-        return "Prefect has taken it; its run will be shown here in a moment."
+    """Why it is where it is; once there is a run, that says more."""
     return run_request.message or MEANINGS.get(run_request.state, "")
 
 
@@ -195,7 +198,7 @@ def status(run_request: RunRequest) -> dict[str, Any]:
         "state": run_request.state,
         "label": run_request.state_label,
         "colour": run_request.state_colour,
-        "sentence": sentence(run_request),
+        "sentence": "" if run else sentence(run_request),
         "is_over": run_request.is_over,
         "run": run
         and {

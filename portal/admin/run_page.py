@@ -12,7 +12,8 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from flows.access import Decision, Holding
-from flows.models import Health, Verb, WorkPool
+from flows.models import Deployment, Health, Verb, WorkPool
+from flows.parameters.description import describe
 from portal import freshness, times
 from portal.admin import run_log
 from runs import lifecycle, reasons
@@ -78,7 +79,7 @@ def context(run: Run, mine: Holding, *, level: int, before: int | None, is_live:
         "cancellations": cancellations,
         "may_cancel": decision.allowed and not run.is_terminal and not run.gone_at and not is_open,
         "why_no_cancel": why_no_cancel(run, decision),
-        "parameters": table(run.parameters),
+        "parameters": table(run.parameters, run.deployment),
         "steps": steps(list(run.state_changes.all()), now),
         "bars": bars(list(run.task_runs.all()[:MOST_TASKS]), now),
         "task_count": task_count,
@@ -125,18 +126,20 @@ def why_no_cancel(run: Run, decision: Decision) -> str:
     return "" if decision.allowed or run.is_terminal or run.gone_at else decision.sentence
 
 
-def table(values: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> list[Parameter]:
-    """Parameters as text; with the deployment's defaults, also what is different from them."""
-    names = [*values, *(name for name in usual or {} if name not in values)]
+def table(values: Mapping[str, Any], deployment: Deployment | None, *, compares: bool = False) -> list[Parameter]:
+    """Parameters as text, in the order of the flow's signature; `compares` marks what is not the usual value."""
+    known = describe(deployment.parameter_schema, deployment.parameter_defaults) if deployment else []
+    usual = {each.name: each.default for each in known if each.has_default}
+    names = [*(each.name for each in known if compares or each.name in values), *values]
     return [
         Parameter(
             name,
             text := pretty(values[name]) if name in values else NO_PARAMETER,
             is_long="\n" in text or len(text) > 80,
-            usual=pretty(usual[name]) if usual and name in usual else "",
-            differs=usual is not None and (name not in usual or name not in values or usual[name] != values[name]),
+            usual=pretty(usual[name]) if name in usual else "",
+            differs=compares and (name not in values or name not in usual or usual[name] != values[name]),
         )
-        for name in names
+        for name in dict.fromkeys(names)
     ]
 
 

@@ -314,7 +314,7 @@
 
     function ago(seconds) {
         if (seconds < 0) {
-            return `in ${span(-seconds).replace(/^(\d+ (?:d|h|min)) .*/, "$1")}`;
+            return `in ${span(-seconds)}`;
         }
         return seconds < 5 ? "just now" : `${span(seconds).replace(/^(\d+ (?:d|h|min)) .*/, "$1")} ago`;
     }
