@@ -1,0 +1,41 @@
+"""Lists what can be run."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from flows.models import Alias, Deployment
+from runs import desk
+from runs.management.speaking import DONE, SpeakingCommand, reader
+
+
+class Command(SpeakingCommand):
+    help = "List the deployments, of one environment or of all."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--env", default="", help="only this environment")
+        super().add_arguments(parser)
+
+    def speak(self, asked: Namespace) -> int:
+        found = list(desk.deployments(asked.env, by=reader(asked.person)))
+        aliases = {(alias.environment_id, alias.full_name): alias.name for alias in Alias.objects.all()}
+        rows = [described(each, aliases.get((each.environment_id, each.full_name), "")) for each in found]
+        self.tell(
+            rows, as_json=asked.json, nothing="Nothing is deployed. Read the environments again with “manage.py sync”."
+        )
+        return DONE
+
+
+def described(deployment: Deployment, alias: str) -> dict[str, Any]:
+    return {
+        "environment": deployment.environment.slug,
+        "deployment": deployment.full_name,
+        "alias": alias,
+        "status": "paused" if deployment.is_paused else deployment.status.lower().replace("_", " "),
+        "work_pool": deployment.work_pool_name,
+        "schedules": [schedule["description"] for schedule in deployment.schedules if schedule["is_active"]],
+        "version": deployment.version,
+    }

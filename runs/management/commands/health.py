@@ -1,0 +1,42 @@
+"""Asks the Prefect servers how they are."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from flows.models import Health
+from runs import desk
+from runs.management.speaking import DONE, PREFECT, SpeakingCommand, reader
+
+
+class Command(SpeakingCommand):
+    help = "Ask the Prefect server of one environment, or of all, how it is."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("environment", nargs="?", default="")
+        super().add_arguments(parser)
+
+    def speak(self, asked: Namespace) -> int:
+        places = desk.chosen(asked.environment, by=reader(asked.person))
+        found = [desk.health(place.slug) for place in places if place.is_active or asked.environment]
+        self.tell(
+            [described(each) for each in found],
+            as_json=asked.json,
+            nothing="There is no environment. Add one in the portal.",
+        )
+        return DONE if all(each.state == Health.State.UP for each in found) else PREFECT
+
+
+def described(health: Health) -> dict[str, Any]:
+    return {
+        "environment": health.environment.slug,
+        "state": health.get_state_display(),
+        "version": health.version,
+        "since": health.changed_at,
+        "deployments_read": health.synced_at,
+        "runs_read": health.swept_at,
+        "message": health.message,
+    }

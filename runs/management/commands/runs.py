@@ -1,0 +1,39 @@
+"""Lists what is and was run."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from runs import desk
+from runs.management.speaking import DONE, SpeakingCommand, reader
+from runs.models import Run
+
+
+class Command(SpeakingCommand):
+    help = "List the newest runs, of one environment or of all."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--env", default="", help="only this environment")
+        parser.add_argument("--state", default="", help="only runs in this state, such as running or failed")
+        parser.add_argument("--limit", type=int, default=20, help="how many at most (20)")
+        super().add_arguments(parser)
+
+    def speak(self, asked: Namespace) -> int:
+        found = desk.runs(asked.env, by=reader(asked.person), state=asked.state, limit=max(asked.limit, 0))
+        self.tell([described(each) for each in found], as_json=asked.json, nothing="There is no such run.")
+        return DONE
+
+
+def described(run: Run) -> dict[str, Any]:
+    return {
+        "environment": run.environment.slug,
+        "run": run.name,
+        "deployment": run.deployment_name or run.flow_name,
+        "state": run.state_label,
+        "started": run.started_at,
+        "seconds": run.run_seconds,
+        "id": run.prefect_id,
+    }
