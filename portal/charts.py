@@ -10,7 +10,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 WIDTH, HEIGHT = 640, 190
-LEFT, RIGHT, TOP, BOTTOM = 34, 6, 10, 24
+LEFT, RIGHT, TOP, BOTTOM = 44, 6, 10, 26
 
 
 @dataclass(frozen=True, slots=True)

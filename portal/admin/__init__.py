@@ -1,5 +1,5 @@
 """The admin, one file a subject."""
 
-from portal.admin import audit, environments, requests, runs
+from portal.admin import audit, deployments, environments, requests, runs
 
-__all__ = ["audit", "environments", "requests", "runs"]
+__all__ = ["audit", "deployments", "environments", "requests", "runs"]
