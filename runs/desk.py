@@ -152,14 +152,16 @@ def runs(name: str = "", *, by: Actor | None = None, state: str = "", limit: int
     return list(found.order_by(F("created_upstream_at").desc(nulls_last=True), "-pk")[:limit])
 
 
-def run(reference: str, *, by: Actor | None = None) -> Run:
+def run(reference: str, environment_name: str = "", *, by: Actor | None = None) -> Run:
     """By Prefect's id, or by a name that only one run has; `request:12` is the run of a request."""
-    found = list(visible_runs(by).filter(**lookup(reference)).order_by("-pk")[: MOST_CANDIDATES + 1])
+    places = chosen(environment_name, by=by)
+    runs_there = visible_runs(by).filter(environment__in=places, **lookup(reference))
+    found = list(runs_there.order_by("-pk")[: MOST_CANDIDATES + 1])
     if not found:
         raise NotHere(f"There is no run {reference}.")
     if len(found) > 1:
         names = [f"{each.prefect_id} ({each.state_label} in {each.environment})" for each in found]
-        raise NotHere(f"{reference} may mean several runs. {listing('Give the id of one', names)}")
+        raise NotHere(f"{reference} may mean several runs. {listing('Give the id and the environment of one', names)}")
     return found[0]
 
 
@@ -217,9 +219,9 @@ def trigger(
     )
 
 
-def cancel(reference: str, *, by: Actor, reason: str = "") -> Cancellation:
+def cancel(reference: str, environment_name: str = "", *, by: Actor, reason: str = "") -> Cancellation:
     """Ask for a run to be stopped."""
-    return lifecycle.cancel(run(reference, by=by), by=by, reason=reason)
+    return lifecycle.cancel(run(reference, environment_name, by=by), by=by, reason=reason)
 
 
 def wait[Wish: (RunRequest, Cancellation)](wish: Wish, *, seconds: float) -> Wish:

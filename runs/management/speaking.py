@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from argparse import Namespace
@@ -58,6 +59,8 @@ class SpeakingCommand(BaseCommand):
         parser.add_argument("--json", action="store_true", help="for scripts: the answer as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # That something was queued is how it is done, not what was asked.
+        logging.getLogger("django-q").setLevel(logging.WARNING)
         try:
             code = self.speak(Namespace(**options))
         except tuple(CODES) as error:

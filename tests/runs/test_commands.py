@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command, load_command_class
 
 from flows.models import Alias, Deployment, Environment
-from runs import desk, dispatch, granting, lifecycle, mirror
+from runs import dispatch, granting, lifecycle, mirror
 from runs.actors import Actor
 from runs.management.speaking import CODES, cell, plain, table
 from runs.models import AuditEntry, Cancellation, Run, RunRequest
@@ -59,7 +59,7 @@ def in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
         for cancellation in Cancellation.objects.filter(state=Cancellation.State.WANTED):
             dispatch.stop(cancellation)
 
-    monkeypatch.setattr(desk.time, "sleep", work)
+    monkeypatch.setattr("runs.desk.time.sleep", work)
 
 
 # Who may, and what is said otherwise
@@ -217,7 +217,7 @@ def test_waiting_makes_the_end_of_the_run_the_exit_code(
         fake.set_state(wish.flow_run_id, ends)
         mirror.refresh(wish.environment, [wish.flow_run_id])
 
-    monkeypatch.setattr(desk.time, "sleep", work)
+    monkeypatch.setattr("runs.desk.time.sleep", work)
     code, out, _ = say("trigger", "dev", "monthly", "-p", "month=2026-10", "--as", "asker", "--wait")
     assert code == leaves
     assert f"{ends.capitalize()}, http://dev.test" in out
@@ -246,8 +246,7 @@ def test_a_request_that_is_rejected_is_1(
     prod_deployment: Deployment, asker: User, approver: User, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        desk.time,
-        "sleep",
+        "runs.desk.time.sleep",
         lambda seconds: lifecycle.reject(RunRequest.objects.get(), by=by(approver), reason="Not today."),
     )
     words = ["-p", "month=2026-10", "--as", "asker", "--reason", "month end", "--wait"]
@@ -274,7 +273,7 @@ def test_cancel_waits_until_prefect_confirms(
         fake.set_state(run.prefect_id, "CANCELLED")
         mirror.refresh(run.environment, [run.prefect_id])
 
-    monkeypatch.setattr(desk.time, "sleep", work)
+    monkeypatch.setattr("runs.desk.time.sleep", work)
     code, out, _ = say("cancel", "quiet-otter", "--as", "asker", "--wait", "--json")
     assert code == 0
     assert json.loads(out)["state"] == "confirmed"

@@ -104,7 +104,9 @@ def test_what_may_not_be_seen_is_not_there(
     deployment: Deployment, prod_deployment: Deployment, a_run: Callable[..., Run], nobody: Actor, viewer: User
 ) -> None:
     run = a_run("RUNNING")
-    assert desk.environments(by=nobody) == list(desk.deployments(by=nobody)) == desk.runs(by=nobody) == []
+    assert not desk.environments(by=nobody)
+    assert not desk.deployments(by=nobody)
+    assert not desk.runs(by=nobody)
     for look in (
         lambda: desk.environment("dev", by=nobody),
         lambda: desk.deployment("dev", "monthly", by=nobody),
@@ -136,6 +138,13 @@ def test_a_run_is_found_by_id_name_and_request(
     for unknown in ("request:999", "request:x", "loud-otter", str(uuid.uuid4())):
         with pytest.raises(desk.NotHere):
             desk.run(unknown, by=otto)
+
+
+def test_a_run_is_looked_for_in_one_environment(otto: Actor, prod: Environment, a_run: Callable[..., Run]) -> None:
+    run = a_run(name="quiet-otter")
+    assert desk.run("quiet-otter", "dev", by=otto) == run
+    with pytest.raises(desk.NotHere):
+        desk.run("quiet-otter", "prod", by=otto)
 
 
 def test_a_run_name_that_several_have_lists_their_ids(otto: Actor, a_run: Callable[..., Run]) -> None:
@@ -223,9 +232,10 @@ def test_waiting_for_a_cancellation(fake: FakePrefect, otto: Actor, a_run: Calla
 def test_a_request_that_may_not_be_seen_has_no_status(deployment: Deployment, otto: Actor, nobody: Actor) -> None:
     wish = desk.trigger("dev", "monthly", {"month": "2026-10"}, by=otto)
     assert desk.status(wish, by=otto) == wish
-    for look in (lambda: desk.status(wish.pk, by=nobody), lambda: desk.status(999)):
-        with pytest.raises(desk.NotHere):
-            look()
+    with pytest.raises(desk.NotHere):
+        desk.status(wish, by=nobody)
+    with pytest.raises(desk.NotHere):
+        desk.status(999)
 
 
 # Prefect

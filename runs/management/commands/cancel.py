@@ -24,13 +24,14 @@ class Command(SpeakingCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("run", help="Prefect's id, a name that only one run has, or request:NUMBER")
+        parser.add_argument("--env", default="", help="only in this environment")
         parser.add_argument("--reason", default="", help="why; protected environments want one")
         parser.add_argument("--wait", action="store_true", help="until Prefect has confirmed it")
         parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="how long to wait (600)")
         super().add_arguments(parser)
 
     def speak(self, asked: Namespace) -> int:
-        cancellation = desk.cancel(asked.run, by=doer(asked.person), reason=asked.reason)
+        cancellation = desk.cancel(asked.run, asked.env, by=doer(asked.person), reason=asked.reason)
         if asked.wait:
             cancellation = desk.wait(cancellation, seconds=asked.timeout)
         message = f" {cancellation.message}" if cancellation.message else ""
