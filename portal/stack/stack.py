@@ -178,11 +178,11 @@ class Stack:
             layer += [
                 Part(prefect.server(), base, before),
                 Part(publish, (prefect.server_name,)),
-                Part(accounts, (MIGRATE, publish.name)),
-                Part(worker, (prefect.server_name, publish.name)),
+                Part(worker, (prefect.server_name,), (publish.name,)),
+                Part(accounts, (MIGRATE,), (worker.name,)),
             ]
             layers.append(layer)
-            layer, before = [], (worker.name, accounts.name)
+            layer, before = [], (accounts.name,)
         return layers
 
     def _command(self, name: str, *arguments: str) -> Program:
@@ -244,7 +244,7 @@ class Stack:
         return prefect.worker(WORK_POOL, settings={"CRM_LAKE": lake})
 
     def _accounts(self, index: int) -> Program:
-        """Comes after an environment's pipelines, because it queues the first look at them."""
+        """Comes last in an environment, because it queues the first look at pipelines and worker."""
         prefect, known = self.prefects[index], self.prefects[: index + 1]
         pairs = [argument for it in known for argument in ("--environment", f"{it.name}={it.api_url}")]
         log = self._accounts_log(prefect)

@@ -61,9 +61,7 @@ class Command(BaseCommand):
             stack = Stack(Wishes(data=Path(folder), port=0, prefect_port=0, environments=names), self.say)
             self.obey(stack)
             try:
-                if stack.start():
-                    await_first_look(stack)
-                well = Checkup(stack, self.say).run()
+                well = stack.start() and Checkup(stack, self.say).run()
             finally:
                 self.end(stack)
         if not well:
