@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -252,7 +252,7 @@ class FakePrefect(Gateway):
         found = [each for each in found if after is None or each.timestamp >= after]
         return sorted(found, key=lambda each: each.timestamp)[:limit]
 
-    async def events(self) -> AsyncIterator[EventRecord]:
+    async def events(self) -> AsyncGenerator[EventRecord]:
         """What has been nudged, then what is; ends as the real one does when the server goes down."""
         self._note("events")
         while True:

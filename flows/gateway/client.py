@@ -1,7 +1,7 @@
 """One Prefect environment: what can be read of it, and the three things it can be asked to do."""
 
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from urllib.parse import quote
@@ -147,7 +147,7 @@ class Gateway:
             found.extend(islice(lines, limit))
         return sorted(found, key=lambda line: line.timestamp)[:limit]
 
-    def events(self) -> AsyncIterator[EventRecord]:
+    def events(self) -> AsyncGenerator[EventRecord]:
         """Nudges as they happen, from a minute ago on, until the stream ends: that is always a PrefectError."""
         return events.listen(self._wire.url, self._credential)
 

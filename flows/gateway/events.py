@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,7 +27,7 @@ _quiet = logging.getLogger(f"{__name__}.frames")
 _quiet.setLevel(logging.INFO)
 
 
-async def listen(api_url: str, credential: Credential) -> AsyncIterator[EventRecord]:
+async def listen(api_url: str, credential: Credential) -> AsyncGenerator[EventRecord]:
     """Events of flow runs and task runs, those of the last minute first, until the stream ends with a PrefectError."""
     address = f"ws{api_url.removeprefix('http')}/events/out"
     # None stands for "as the address says"; a context is given so that both ways trust the same certificates.
