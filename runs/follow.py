@@ -22,6 +22,7 @@ from runs.models import Run
 log = logging.getLogger(__name__)
 
 DEBOUNCE_SECONDS = 0.15
+DETAIL_SECONDS = 0.5
 TAIL_SECONDS = 1.5
 SWEEP_SECONDS = 15.0
 CHECK_SECONDS = 5.0
@@ -74,11 +75,13 @@ class Follower:
         self.environment = environment
         self.hints: set[UUID] = set()
         self.hinted = asyncio.Event()
+        self.bare: set[UUID] = set()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.listen())
             group.create_task(self.flush())
+            group.create_task(self.every(DETAIL_SECONDS, self.dress))
             group.create_task(self.every(TAIL_SECONDS, tail))
             group.create_task(self.every(SWEEP_SECONDS, sweep))
             group.create_task(self.every(CHECK_SECONDS, revive))
@@ -105,10 +108,20 @@ class Follower:
             await asyncio.sleep(DEBOUNCE_SECONDS)
             self.hinted.clear()
             hints, self.hints = self.hints, set()
-            if hints and not await self.safely(refresh, hints):
+            if not await self.safely(glance, hints):
                 self.hints |= hints
                 await asyncio.sleep(1)
                 self.hinted.set()
+            self.bare |= hints
+
+    def dress(self, environment: Environment) -> None:
+        """Read states, tasks and logs after the fact, so that a long log does not keep the next state waiting."""
+        bare, self.bare = self.bare, set()
+        try:
+            mirror.detail(environment, list(bare))
+        except PrefectError:
+            self.bare |= bare
+            raise
 
     async def every(self, seconds: float, work: Callable[[Environment], None]) -> None:
         while True:
@@ -127,8 +140,8 @@ class Follower:
         return True
 
 
-def refresh(environment: Environment, hints: set[UUID]) -> None:
-    mirror.refresh(environment, hints)
+def glance(environment: Environment, hints: set[UUID]) -> None:
+    mirror.glance(environment, hints)
     health.note_followed(environment, timezone.now())
 
 

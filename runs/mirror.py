@@ -37,15 +37,21 @@ HIDDEN = "••••••"
 
 def refresh(environment: Environment, prefect_ids: Iterable[UUID]) -> int:
     """Read these flow runs again, with their states, tasks and logs; returns how many Prefect still has."""
-    wanted = list(dict.fromkeys(prefect_ids))
+    found = glance(environment, prefect_ids)
+    detail(environment, found)
+    return len(found)
+
+
+def glance(environment: Environment, prefect_ids: Iterable[UUID]) -> list[UUID]:
+    """Read only what these flow runs are now; returns those that Prefect still has."""
+    wanted = set(prefect_ids)
     if not wanted:
-        return 0
-    gateway = connect.to(environment)
-    records = gateway.flow_runs(wanted)
+        return []
+    records = connect.to(environment).flow_runs(list(wanted))
     keep(environment, records)
-    mark_gone(environment, set(wanted) - {record.id for record in records})
-    detail(environment, [record.id for record in records])
-    return len(records)
+    found = [record.id for record in records]
+    mark_gone(environment, wanted - set(found))
+    return found
 
 
 def sweep(environment: Environment) -> int:
