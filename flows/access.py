@@ -162,15 +162,18 @@ class Holding:
 
     def environments(self) -> models.QuerySet[Environment]:
         """Environments of which at least one deployment, or everything, may be seen."""
-        named = [grant.environment_id for grant in self.grants if Verb.SEE in grant.verbs and grant.environment_id]
-        seen = Q(pk__in=self.deployments().values("environment")) | Q(pk__in=named)
         if self.user.is_active and self.user.is_superuser:
-            seen = Q()
-        elif any(
-            Verb.SEE in grant.verbs and grant.environment_id is None and grant.effect == Grant.Effect.ALLOW
-            for grant in self.grants
-        ):
+            return Environment.objects.all()
+        seeing = [grant for grant in self.grants if Verb.SEE in grant.verbs]
+        allowing = [grant for grant in seeing if grant.effect == Grant.Effect.ALLOW]
+        seen = Q(pk__in=self.deployments().values("environment"))
+        seen |= Q(pk__in=[grant.environment_id for grant in allowing if grant.environment_id])
+        if any(grant.environment_id is None for grant in allowing):
             seen |= Q(is_protected=False)
+        for grant in seeing:
+            # A prohibition of everything there hides that it is there.
+            if grant.effect == Grant.Effect.DENY and not (grant.full_name or grant.flow_name or grant.tag):
+                seen &= ~Q(pk=grant.environment_id) if grant.environment_id else Q(pk__in=[])
         return Environment.objects.filter(seen)
 
 

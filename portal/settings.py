@@ -1,6 +1,7 @@
 """One settings file for demo, tests and production; everything that differs comes from the environment."""
 
 import os
+from base64 import urlsafe_b64decode
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -49,8 +50,23 @@ def secret(name: str, insecure: str, how: str) -> str:
     return value
 
 
+def fernet_keys(text: str) -> list[str]:
+    """Refused here and not when the first credential is stored."""
+    keys = [key.strip() for key in text.split(",")]
+    for number, key in enumerate(keys, start=1):
+        try:
+            is_good = len(urlsafe_b64decode(key)) == 32
+        except ValueError:
+            is_good = False
+        if not is_good:
+            raise ImproperlyConfigured(
+                f"Key {number} of PORTAL_FIELD_KEYS is not a Fernet key: 32 random bytes in URL-safe base64."
+            )
+    return keys
+
+
 SECRET_KEY = secret("PORTAL_SECRET_KEY", INSECURE_SECRET_KEY, "at least 50 random characters")
-FIELD_KEYS = secret("PORTAL_FIELD_KEYS", INSECURE_FIELD_KEY, "one or more Fernet keys, newest first").split(",")
+FIELD_KEYS = fernet_keys(secret("PORTAL_FIELD_KEYS", INSECURE_FIELD_KEY, "one or more Fernet keys, newest first"))
 DEBUG = False
 ALLOWED_HOSTS = env_list("PORTAL_ALLOWED_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1],testserver")
 CSRF_TRUSTED_ORIGINS = env_list("PORTAL_TRUSTED_ORIGINS")
@@ -59,7 +75,13 @@ PUBLIC_URL = env("PORTAL_PUBLIC_URL")
 
 def database(url: str) -> dict[str, Any]:
     """Django's settings for one postgresql:// address; the host may be a socket folder given as ?host=."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            "DATABASE_URL is no address; it looks like postgresql://user@host:5432/portal."
+        ) from error
     if parts.scheme not in {"postgresql", "postgres"}:
         raise ImproperlyConfigured("DATABASE_URL must begin with postgresql://; the portal needs Postgres.")
     query = dict(parse_qsl(parts.query))
@@ -69,7 +91,7 @@ def database(url: str) -> dict[str, Any]:
         "USER": unquote(parts.username or ""),
         "PASSWORD": env("PORTAL_DATABASE_PASSWORD") or unquote(parts.password or ""),
         "HOST": query.pop("host", parts.hostname or ""),
-        "PORT": query.pop("port", str(parts.port or "")),
+        "PORT": query.pop("port", str(port or "")),
         # A pool stalls qcluster, a kept connection leaks under ASGI: each kind of process says what it is.
         "CONN_MAX_AGE": 0 if PROCESS == "web" else 60,
         "CONN_HEALTH_CHECKS": True,
@@ -145,7 +167,7 @@ TIME_ZONE = env("PORTAL_TIME_ZONE", "UTC")
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = Path(env("PORTAL_STATIC_ROOT", str(BASE_DIR / "staticfiles")))
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -211,6 +233,8 @@ LOGGING = {
 
 # Dotted name of the function that opens an environment's gateway; only tests name another one.
 GATEWAY = "flows.gateway.for_environment"
+# The follower touches this file while it lives, for whoever watches over its process.
+HEARTBEAT_FILE = env("PORTAL_HEARTBEAT_FILE")
 # How far back the first reading of an environment goes.
 HISTORY_DAYS = int(env("PORTAL_HISTORY_DAYS", "30"))
 

@@ -9,7 +9,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from flows.models import Grant
-from portal import times
+from portal import grant_words, times
 from runs.models import Run
 
 TEMPLATE = "portal/_table.html"
@@ -57,8 +57,11 @@ class GrantTable(django_tables2.Table):
         return render_to_string("portal/grant/_subject.html", {"grant": record})
 
     def render_verbs(self, record: Grant) -> str:
-        is_prohibition = record.effect == Grant.Effect.DENY
-        return render_to_string("portal/grant/_verbs.html", {"grant": record, "is_prohibition": is_prohibition})
+        prohibits = grant_words.is_prohibition(record)
+        return render_to_string("portal/grant/_verbs.html", {"grant": record, "is_prohibition": prohibits})
+
+    def render_selector(self, record: Grant) -> str:
+        return grant_words.where(record)
 
     def render_valid_until(self, record: Grant) -> Any:
         return times.when(record.valid_until) if record.valid_until else "-"

@@ -1,5 +1,5 @@
 """The admin, one file a subject."""
 
-from portal.admin import audit, deployments, environments, requests, runs
+from portal.admin import aliases, audit, deployments, environments, grants, people, requests, runs
 
-__all__ = ["audit", "deployments", "environments", "requests", "runs"]
+__all__ = ["aliases", "audit", "deployments", "environments", "grants", "people", "requests", "runs"]

@@ -1,0 +1,210 @@
+"""People and groups: who may sign in, and through which group they hold what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, Permission, User
+from django.db import transaction
+from django.db.models import Count, Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+
+from flows.access import Holding, Refused, in_force
+from portal import tables
+from portal.admin.base import RestrictedList, actor
+from runs import configuration
+
+# The permissions of Django's that open something here; what people do with flows is in their grants.
+OFFERED = {
+    "flows": ["view_grant", "add_grant", "change_grant"],
+    "runs": ["view_auditentry"],
+}
+LABELS = {
+    "is_active": ("Active", "Off: cannot sign in, and no grant counts. History keeps the name."),
+    "is_staff": ("May sign in to these pages", "Off: only for accounts that are used by programs."),
+    "is_superuser": (
+        "Administrator",
+        "Sets up the portal. May see and pause everything, but starts nothing without a grant.",
+    ),
+}
+
+
+class AdministratorsOnly(ModelAdmin):
+    """Whoever edits accounts can make themselves anything, so that is for administrators alone."""
+
+    title = ""
+    compressed_fields = True
+    list_filter_submit = False
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_active and request.user.is_superuser)
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.has_module_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self.has_module_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.has_module_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """History names them: people are switched off, groups are emptied."""
+        return False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RestrictedList]:
+        return RestrictedList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        page: HttpResponse = super().changelist_view(request, {"title": self.title, **(extra_context or {})})
+        return page
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            page: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
+        except Refused as refusal:
+            messages.warning(request, str(refusal))
+            return HttpResponseRedirect(request.get_full_path())
+        return page
+
+
+class PersonForm(UserChangeForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].widget.template_name = "portal/people/_password.html"
+
+
+admin.site.unregister([User, Group])
+
+
+@admin.register(User)
+class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg]  # it takes no argument when it runs
+    title = "People"
+    form = PersonForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ["username", "called", "email", "memberships", "is_superuser", "is_active", "last_login"]
+    list_filter = ["groups", "is_superuser", "is_active"]
+    filter_horizontal = ()
+    fieldsets = [
+        (None, {"fields": ["username", "password", "first_name", "last_name", "email"]}),
+        ("What they may do", {"fields": ["groups", "is_active", "is_staff", "is_superuser"]}),
+        ("Dates", {"fields": ["last_login", "date_joined"]}),
+    ]
+    add_fieldsets = [
+        (None, {"fields": ["username", "usable_password", "password1", "password2", "email"]}),
+        ("What they may do", {"fields": ["groups", "is_staff", "is_superuser"]}),
+    ]
+    readonly_fields = ["last_login", "date_joined"]
+    change_form_outer_after_template = "portal/people/_grants.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    @admin.display(description="name", ordering="first_name")
+    def called(self, person: User) -> str:
+        return person.get_full_name() or "-"
+
+    @admin.display(description="groups")
+    def memberships(self, person: User) -> str:
+        return ", ".join(group.name for group in person.groups.all()) or "-"
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name in LABELS:
+            kwargs["label"], kwargs["help_text"] = LABELS[db_field.name]
+        elif db_field.name == "groups":
+            kwargs["widget"], kwargs["help_text"] = UnfoldAdminCheckboxSelectMultipleWidget(), ""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name == "groups" and field:
+            field.widget = field.widget.widget  # without the links to groups: they have a page of their own
+        return field
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"is_staff": True, **super().get_changeform_initial_data(request)}
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        person = self.get_object(request, object_id)
+        held = tables.GrantTable(Holding.of(person).grants) if person else None
+        shown = {"held": held, "subject_field": "person", "show_save_and_add_another": False}
+        return super().change_view(request, object_id, form_url, shown | (extra_context or {}))
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        configuration.save_person(obj, groups=form.cleaned_data["groups"], by=actor(request))
+
+    @transaction.atomic
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002  (Django's name)
+        return super().user_change_password(request, id, form_url)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        # Django calls this once a password is set, and nothing else does.
+        if request.resolver_match and request.resolver_match.url_name == "auth_user_password_change":
+            configuration.note_password(obj, by=actor(request))
+        return super().log_change(request, obj, message)
+
+
+@admin.register(Group)
+class GroupAdmin(AdministratorsOnly, DjangoGroupAdmin):
+    title = "Groups"
+    list_display = ["name", "members", "grants_in_force"]
+    filter_horizontal = ()
+    change_form_outer_after_template = "portal/people/_grants.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
+        valid = Q(grants__in=in_force().values("pk"))
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                people=Count("user", filter=Q(user__is_active=True), distinct=True),
+                valid_grants=Count("grants", filter=valid, distinct=True),
+            )
+        )
+
+    @admin.display(description="people", ordering="people")
+    def members(self, group: Any) -> int:
+        found: int = group.people
+        return found
+
+    @admin.display(description="grants", ordering="valid_grants")
+    def grants_in_force(self, group: Any) -> int:
+        found: int = group.valid_grants
+        return found
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
+        wanted = Q(pk__in=[])
+        for app, codenames in OFFERED.items():
+            wanted |= Q(content_type__app_label=app, codename__in=codenames)
+        kwargs["queryset"] = Permission.objects.filter(wanted).select_related("content_type")
+        kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
+        kwargs["help_text"] = "Beside what its grants allow. What is not listed here is for administrators alone."
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        group = self.get_object(request, object_id)
+        shown: dict[str, Any] = {"show_save_and_add_another": False}
+        if group:
+            shown |= {
+                "held": tables.GrantTable(in_force().filter(group=group)),
+                "subject_field": "group",
+                "people": group.user_set.filter(is_active=True).order_by("username"),
+            }
+        return super().change_view(request, object_id, form_url, shown | (extra_context or {}))
+
+    def save_model(self, request: HttpRequest, obj: Group, form: Any, change: bool) -> None:
+        configuration.save_group(obj, permissions=form.cleaned_data["permissions"], by=actor(request))
