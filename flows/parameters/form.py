@@ -40,9 +40,9 @@ class ParameterForm:
     def __init__(
         self,
         schema: Mapping[str, Any],
-        defaults: Mapping[str, Json],
+        defaults: Mapping[str, Any],
         data: Mapping[str, Any] | None = None,
-        initial: Mapping[str, Json] | None = None,
+        initial: Mapping[str, Any] | None = None,
         prefix: str = "parameters",
         suggestions: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
@@ -60,9 +60,7 @@ class ParameterForm:
         try:
             self._schema = prepare(schema)
             unknown = (initial or {}).keys() - self._schema.properties.keys()
-            self.notices += [
-                f"“{name}” is left out: this deployment has no such parameter." for name in sorted(unknown)
-            ]
+            self.notices += [f"“{name}” is left out: the deployment has no such parameter." for name in sorted(unknown)]
             self.parts = self._children(self._schema.root, (), {**defaults, **(initial or {})})
         except Unusable as error:
             self.general.append(str(error))

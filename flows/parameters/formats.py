@@ -41,7 +41,7 @@ def _is_address(text: str) -> bool:
 # A date and time without a zone passes, as it does in Prefect: the flow then reads it in the worker's own way.
 FORMATS: dict[str, Callable[[str], bool]] = {
     "date": _pydantic(core_schema.date_schema(), r"\d{4}-\d\d-\d\d\Z"),
-    "date-time": _pydantic(core_schema.datetime_schema(), r"\d{4}-\d\d-\d\d[Tt ]"),
+    "date-time": _pydantic(core_schema.datetime_schema(), r"\d{4}-\d\d-\d\d([Tt ]|\Z)"),
     "duration": _pydantic(core_schema.timedelta_schema(), r"[+-]?P|.*\d:\d"),
     "email": lambda text: bool(re.fullmatch(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+", text)),
     "ipv4": _parses(IPv4Address),

@@ -59,7 +59,7 @@ def default_of(schema: Schema, node: Node) -> Any:
     return conceal(schema, node, default, lambda path, value: MISSING if value == STARS else value)
 
 
-def mask(schema: Mapping[str, Any], values: Mapping[str, JSON]) -> dict[str, JSON]:
+def mask(schema: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, JSON]:
     """The values as anybody may see them. Never raises: with a schema that cannot be used, all is hidden."""
     try:
         return without_secrets(prepare(schema), dict(values), lambda path, value: MASK)
@@ -67,7 +67,7 @@ def mask(schema: Mapping[str, Any], values: Mapping[str, JSON]) -> dict[str, JSO
         return dict.fromkeys(values, MASK)
 
 
-def split(schema: Mapping[str, Any], values: Mapping[str, JSON]) -> tuple[dict[str, JSON], dict[str, JSON]]:
+def split(schema: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[dict[str, JSON], dict[str, JSON]]:
     """The public values, and the secret ones by JSON pointer; `join` puts them together again."""
     secrets: dict[str, JSON] = {}
 
@@ -81,7 +81,7 @@ def split(schema: Mapping[str, Any], values: Mapping[str, JSON]) -> tuple[dict[s
         return {}, {pointer((name,)): value for name, value in values.items()}
 
 
-def join(public: Mapping[str, JSON], secrets: Mapping[str, JSON]) -> dict[str, JSON]:
+def join(public: Mapping[str, Any], secrets: Mapping[str, Any]) -> dict[str, JSON]:
     values: dict[str, Any] = deepcopy(dict(public))
     for where, value in secrets.items():
         *parents, last = (part.replace("~1", "/").replace("~0", "~") for part in where.split("/")[1:])

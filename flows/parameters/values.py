@@ -48,7 +48,7 @@ class Invalid(Exception):
         self.errors = errors
 
 
-def validate(schema: Mapping[str, Any], values: Mapping[str, JSON], *, defaults: Mapping[str, JSON]) -> dict[str, JSON]:
+def validate(schema: Mapping[str, Any], values: Mapping[str, Any], *, defaults: Mapping[str, Any]) -> dict[str, JSON]:
     """What the run would get: the values, then the deployment's defaults, then the flow's own, or `Invalid`.
 
     A default is taken whole, as Prefect does; nothing is filled in within a nested value, for a flow may tell what was
@@ -72,7 +72,7 @@ def validate(schema: Mapping[str, Any], values: Mapping[str, JSON], *, defaults:
     return {name: deepcopy(resolved[name]) for name in (*prepared.properties, *resolved) if name in resolved}
 
 
-def runnable_as_is(schema: Mapping[str, Any], defaults: Mapping[str, JSON]) -> bool:
+def runnable_as_is(schema: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
     """Whether a run asked for with no values at all would be accepted."""
     try:
         validate(schema, {}, defaults=defaults)

@@ -8,14 +8,27 @@ from typing import Any
 from django import forms
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.widgets import CHECKBOX_CLASSES, INPUT_CLASSES, TEXTAREA_CLASSES, UnfoldAdminSelectWidget
 
 from .places import types_of
 from .schema import Node
 
-FIELD = " ".join(INPUT_CLASSES)
-AREA = " ".join(TEXTAREA_CLASSES)
-BOX = " ".join(CHECKBOX_CLASSES)
+# Names of the admin theme's classes, written out as a template would: flows does not import who is looking.
+COMMON = (
+    "bg-white border border-base-200 font-medium min-w-20 px-3 py-2 rounded-default shadow-xs text-sm "
+    "text-font-default-light w-full aria-invalid:border-red-600 focus:outline-2 focus:-outline-offset-2 "
+    "focus:outline-primary-600 dark:aria-invalid:border-red-500 dark:bg-base-900 dark:border-base-700 "
+    "dark:scheme-dark dark:text-font-default-dark"
+)
+FIELD = f"{COMMON} max-w-2xl"
+AREA = f"{COMMON} appearance-none max-w-4xl"
+SELECT = f"{FIELD} appearance-none pr-8! text-ellipsis"
+BOX = (
+    "appearance-none bg-white block border border-base-300 h-4 min-w-4 relative rounded-[4px] shadow-xs w-4 "
+    r"after:absolute after:content-['check\_small'] after:flex! after:h-4 after:items-center after:justify-center "
+    "after:leading-none after:material-symbols-outlined after:-ml-px after:-mt-px after:text-white after:w-4 "
+    "checked:bg-primary-600 checked:border-primary-600 dark:after:text-transparent dark:bg-base-900 "
+    "dark:border-base-700 dark:checked:after:text-white dark:checked:bg-primary-600 dark:checked:border-primary-600"
+)
 
 # A browser empties an input whose value does not have its type's form, and an emptied input would change the value:
 # such a value is shown as plain text.
@@ -73,8 +86,11 @@ def number(node: Node, shown: str) -> forms.Widget:
 def select(choices: Mapping[str, str], blank: str | None) -> forms.Widget:
     """`blank` is what the empty choice says, or None where there must not be one."""
     offered = list(choices.items())
-    widget: forms.Widget = UnfoldAdminSelectWidget(choices=offered if blank is None else [("", blank), *offered])
-    return widget
+    return Choice({"class": SELECT}, choices=offered if blank is None else [("", blank), *offered])
+
+
+class Choice(forms.Select):
+    template_name = "flows/parameters/_select.html"
 
 
 class Tick(forms.CheckboxInput):
@@ -99,6 +115,8 @@ class Tick(forms.CheckboxInput):
 
 class Ticks(forms.CheckboxSelectMultiple):
     """A box for each choice, with a hidden empty one for the same reason."""
+
+    template_name = "flows/parameters/_ticks.html"
 
     def __init__(self, choices: Mapping[str, str]) -> None:
         super().__init__({"class": BOX}, choices=list(choices.items()))

@@ -1,0 +1,561 @@
+"""A form asks for what a schema describes, and what is typed into it is judged like everything else."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.http import QueryDict
+from django.utils import timezone
+from unfold.widgets import CHECKBOX_CLASSES, INPUT_CLASSES, SELECT_CLASSES, TEXTAREA_CLASSES
+
+from flows.parameters import MASK, ParameterForm, validate, widgets
+
+SCHEMAS = Path(__file__).parent / "schemas"
+EVERY_KIND: dict[str, Any] = json.loads((SCHEMAS / "every_kind.json").read_text())
+BLOCKS: dict[str, Any] = json.loads((SCHEMAS / "blocks.json").read_text())
+
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+
+
+class Page(HTMLParser):
+    """What a browser without scripts makes of a form: its controls, and what it would send."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.sent: list[tuple[str, str]] = []
+        self.controls: dict[str, dict[str, str]] = {}
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self._select = self._area = ""
+        self._options: list[tuple[str, bool]] = []
+        self._text = ""
+        self.feed(html.replace("\r\n", "\n").replace("\r", "\n"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = {name: value or "" for name, value in attrs}
+        self.tags.append((tag, told))
+        name = told.get("name", "")
+        if tag in ("input", "select", "textarea"):
+            self.controls[name] = {**told, "tag": tag}
+        if tag == "input" and (told.get("type") not in ("checkbox", "radio") or "checked" in told):
+            self.sent.append((name, told.get("value", "")))
+        elif tag == "select":
+            self._select, self._options = name, []
+        elif tag == "option" and self._select:
+            self._options.append((told.get("value", ""), "selected" in told))
+        elif tag == "textarea":
+            self._area, self._text = name, ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "select":
+            chosen = [value for value, is_on in self._options if is_on] or [value for value, _ in self._options[:1]]
+            self.sent += [(self._select, value) for value in chosen]
+            self._select = ""
+        elif tag == "textarea":
+            self.sent.append((self._area, self._text.removeprefix("\n").replace("\n", "\r\n")))
+            self._area = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._area:
+            self._text += data
+
+
+def page(form: ParameterForm) -> Page:
+    return Page(form.render())
+
+
+def fill(form: ParameterForm, **typed: str | list[str]) -> QueryDict:
+    """What a browser sends after a person typed into some fields of the rendered form."""
+    data = QueryDict(mutable=True)
+    for name, value in page(form).sent:
+        data.appendlist(name, value)
+    for name, words in typed.items():
+        data.setlist(f"parameters-{name}", words if isinstance(words, list) else [words])
+    return data
+
+
+def typed_into(schema: Any, defaults: Any = None, initial: Any = None, **typed: Any) -> ParameterForm:
+    data = fill(ParameterForm(schema, defaults or {}, initial=initial), **typed)
+    return ParameterForm(schema, defaults or {}, data=data, initial=initial)
+
+
+def only(name: str, *, required: bool = True) -> dict[str, Any]:
+    """The schema of one parameter of the flow that has every kind."""
+    return {
+        "properties": {"value": EVERY_KIND["properties"][name]},
+        "required": ["value"] if required else [],
+        "definitions": EVERY_KIND["definitions"],
+    }
+
+
+def schema(value: Any, *, required: bool = True, definitions: Any = None) -> dict[str, Any]:
+    return {"properties": {"value": value}, "required": ["value"] if required else [], "definitions": definitions or {}}
+
+
+def resolved(form: ParameterForm) -> Any:
+    assert form.is_valid(), form.errors
+    return form.resolved["value"]
+
+
+# What was typed becomes a value
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "value"),
+    [
+        ("s", " as typed ", " as typed "),
+        ("i", "5", 5),
+        ("i", " -7 ", -7),
+        ("fl", "1.5", 1.5),
+        ("fl", "1e3", 1000),
+        ("b", "false", False),
+        ("d", "2026-01-31", "2026-01-31"),
+        ("t", "14:30", "14:30"),
+        ("td", "PT1H30M", "PT1H30M"),
+        ("colour", "green", "green"),
+        ("num", "2", 2),
+        ("lit2", "1", 1),
+        ("lit2", '"1"', "1"),
+        ("lit2", "true", True),
+        ("os", "x", "x"),
+        ("oi", "3", 3),
+        ("ob", "true", True),
+        ("ls", "a\r\n\r\n b \r\nc", ["a", "b", "c"]),
+        ("ls", '["a", " b "]', ["a", " b "]),
+        ("tupv", "1\r\n2", [1, 2]),
+        ("lcol", ["", "green"], ["green"]),
+        ("dsi", '{"a": 1}', {"a": 1}),
+        ("dsa", '{"a": [1, null]}', {"a": [1, None]}),
+        ("u", "5", 5),
+        ("u", "five", "five"),
+        ("u", "1.5", "1.5"),
+        ("u2", '{"kind": "dog", "bark": "w"}', {"kind": "dog", "bark": "w"}),
+        ("dec", "1.5", 1.5),
+        ("dec", "0.10", "0.10"),
+        ("dec", "12345678901234567890.123", "12345678901234567890.123"),
+        ("tup", '[1, "x"]', [1, "x"]),
+        ("sec", "hunter2", "hunter2"),
+        ("p", "/tmp/x", "/tmp/x"),
+        ("bi", "4", 4),
+        ("anyv", '"x"', "x"),
+        ("dd", "2026-01-31", "2026-01-31"),
+    ],
+)
+def test_each_kind_reads_what_was_typed(name: str, typed: str, value: Any) -> None:
+    got = resolved(typed_into(only(name), value=typed))
+    assert got == value
+    assert type(got) is type(value) or isinstance(value, int)
+
+
+@pytest.mark.parametrize("name", ["os", "oi", "ob", "osec", "ocol", "odt", "odb", "lit2"])
+def test_an_optional_parameter_left_empty_is_null(name: str) -> None:
+    assert resolved(typed_into(only(name))) is None
+
+
+def test_a_moment_typed_carries_the_readers_zone() -> None:
+    with timezone.override("Europe/Vienna"):
+        form = ParameterForm(only("dt"), {})
+        assert "Time zone: Europe/Vienna." in form.render()
+        assert resolved(typed_into(only("dt"), value="2026-07-01T12:00")) == "2026-07-01T12:00:00+02:00"
+
+
+def test_a_moment_stays_without_a_zone_where_the_default_has_none() -> None:
+    assert resolved(typed_into(only("dtdef"), value="2026-07-01T12:00")) == "2026-07-01T12:00:00"
+
+
+def test_a_decimal_whose_default_is_text_stays_text() -> None:
+    assert resolved(typed_into(only("decdef"), value="2.5")) == "2.5"
+
+
+def test_a_text_with_several_lines_keeps_them() -> None:
+    lines = schema({"type": "string", "default": "a\nb"})
+    assert page(ParameterForm(lines, {})).controls["parameters-value"]["tag"] == "textarea"
+    assert resolved(typed_into(lines, value="a\r\nc\r\n")) == "a\nc\n"
+
+
+def test_a_saved_block_is_given_by_name_or_id() -> None:
+    creds = {**BLOCKS, "required": [], "properties": {"value": BLOCKS["properties"]["c"]}}
+    assert resolved(typed_into(creds, value="warehouse")) == {"$ref": {"block_document_slug": "creds/warehouse"}}
+    ident = "123e4567-e89b-12d3-a456-426614174000"
+    assert resolved(typed_into(creds, value=ident)) == {"$ref": {"block_document_id": ident}}
+    given = {"value": {"$ref": {"block_document_slug": "creds/warehouse"}}}
+    assert page(ParameterForm(creds, given)).controls["parameters-value"]["value"] == "warehouse"
+    assert resolved(typed_into(creds, given)) == given["value"]
+
+
+# What was left alone stays as it was
+
+
+@pytest.mark.parametrize("name", [name for name, node in EVERY_KIND["properties"].items() if "default" in node])
+def test_an_untouched_default_is_resolved_as_if_nothing_was_sent(name: str) -> None:
+    alone = only(name, required=False)
+    form = typed_into(alone)
+    assert form.is_valid(), form.errors
+    assert form.resolved == validate(alone, {}, defaults={})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dt", "2026-01-31T14:30:15.123456+02:00"),
+        ("dt", "2026-01-31"),
+        ("t", "14:30:00+01:00"),
+        ("fl", 1e-7),
+        ("fl", 100000000000000000000000),
+        ("dec", "1.50"),
+        ("u", "5"),
+        ("s", "a\r\nb\rc"),
+        ("s", "  spaces  "),
+        ("os", ""),
+        ("ls", ["", " a", "b\nc"]),
+        ("ls", []),
+        ("lcol", ["green", "red", "green"]),
+        ("dsa", {"a": "ü", "b": None}),
+        ("anyv", None),
+        ("anyv", [1, {"a": False}]),
+        ("db", {"host": "h", "password": "hunter2"}),
+        ("odb", {"host": "h"}),
+        ("lm", [{"host": "h", "password": "hunter2"}, {"host": "i", "port": 1}]),
+        ("lsec", ["hunter2", "hunter3"]),
+        ("dsec", {"a": "hunter2"}),
+        ("tree", {"name": "a", "children": [{"name": "b", "children": [{"name": "c", "children": []}]}]}),
+    ],
+)
+@pytest.mark.parametrize("where", ["defaults", "initial"])
+def test_a_given_value_left_alone_is_kept_to_the_letter(name: str, value: Any, where: str) -> None:
+    form = typed_into(only(name, required=False), **{where: {"value": value}})
+    assert json.dumps(resolved(form)) == json.dumps(value)
+
+
+def test_a_browsers_own_spelling_is_no_change() -> None:
+    # Chromium leaves the seconds off when they are nought.
+    given = {"value": "2026-01-31T14:30:00.000000Z"}
+    with timezone.override("UTC"):
+        assert resolved(typed_into(only("dt"), given, value="2026-01-31T14:30")) == given["value"]
+
+
+def test_a_field_that_was_not_sent_keeps_its_value() -> None:
+    form = ParameterForm(only("bdef", required=False), {"value": True}, data=QueryDict(""))
+    assert resolved(form) is True
+
+
+def test_an_unticked_box_is_no() -> None:
+    data = fill(ParameterForm(only("bdef"), {}))
+    data.setlist("parameters-value", ["false"])
+    assert resolved(ParameterForm(only("bdef"), {}, data=data)) is False
+
+
+def test_what_is_emptied_is_emptied() -> None:
+    assert resolved(typed_into(only("sdef", required=False), value="")) == ""
+    assert resolved(typed_into(only("ldef"), value="")) == []
+    assert resolved(typed_into(only("os"), {"value": "x"}, value="")) is None
+
+
+@pytest.mark.parametrize("name", ["idef", "ddef", "tddef"])
+def test_what_cannot_be_empty_does_not_fall_back_in_silence(name: str) -> None:
+    form = typed_into(only(name, required=False), value="")
+    assert form.errors == {"value": ["Give a value: this may not be empty."]}
+
+
+def test_a_preset_lies_over_the_defaults_and_may_be_out_of_date() -> None:
+    form = ParameterForm(only("i"), {"value": 1}, initial={"value": 2, "gone": 3})
+    assert page(form).controls["parameters-value"]["value"] == "2"
+    assert form.notices == ["“gone” is left out: the deployment has no such parameter."]
+    assert resolved(typed_into(only("i"), {"value": 1}, {"value": 2, "gone": 3})) == 2
+
+
+# Nested models and rows
+
+
+def test_a_nested_model_is_a_fieldset_with_its_own_fields() -> None:
+    form = typed_into(only("db"), **{"value.host": "h"})
+    assert resolved(form) == {"host": "h"}
+    assert form.values == {"value": {"host": "h"}}
+    tags = [tag for tag, _ in page(form).tags]
+    assert tags.count("fieldset") == tags.count("legend") == 1
+
+
+def test_changing_one_field_of_a_default_object_keeps_the_others() -> None:
+    pair = schema(
+        {"$ref": "#/definitions/P", "default": {"a": 1, "b": 2}},
+        required=False,
+        definitions={"P": {"properties": {"a": {"type": "integer", "default": 7}, "b": {"type": "integer"}}}},
+    )
+    assert resolved(typed_into(pair, **{"value.b": "5"})) == {"a": 1, "b": 5}
+
+
+def test_an_optional_model_is_given_by_typing_into_it_and_taken_back_by_its_box() -> None:
+    assert resolved(typed_into(only("odb"), **{"value.host": "h"})) == {"host": "h"}
+    given = {"value": {"host": "h", "password": "hunter2"}}
+    assert resolved(typed_into(only("odb"), given, **{"value-given": ["false"]})) is None
+    ticked = typed_into(only("odb"), **{"value-given": ["false", "true"]})
+    assert ticked.errors == {"value.host": ["This value is required."]}
+
+
+def test_rows_left_blank_are_not_sent() -> None:
+    form = typed_into(only("lm"), **{"value.1.host": "h", "value.2.port": "7"})
+    assert form.errors == {"value[2].host": ["This value is required."]}
+    form = typed_into(only("lm"), **{"value.1.host": "h"})
+    assert resolved(form) == [{"host": "h"}]
+
+
+def test_a_row_can_be_removed_and_the_rest_keep_their_secrets() -> None:
+    given = {"value": [{"host": "a", "password": "hunter2"}, {"host": "b", "password": "hunter3"}]}
+    form = typed_into(only("lm"), given, **{"value-0-remove": ["false", "true"], "value.1.port": "7"})
+    assert resolved(form) == [{"host": "b", "password": "hunter3", "port": 7}]
+
+
+def test_errors_of_rows_stay_with_their_rows_when_others_are_removed() -> None:
+    given = {"value": [{"host": "a"}, {"host": "b"}]}
+    form = typed_into(only("lm"), given, **{"value-0-remove": ["false", "true"], "value.1.port": "0"})
+    assert form.errors == {"value[1].port": ["Must be at least 1."]}
+
+
+def test_more_rows_come_without_a_script() -> None:
+    form = typed_into(only("lm"), **{"value.0.host": "kept", "value-more": "true"})
+    assert not form.is_valid()
+    assert form.errors == {}
+    controls = page(form).controls
+    assert controls["parameters-value.0.host"]["value"] == "kept"
+    assert "parameters-value.5.host" in controls
+    assert "checked" not in controls["parameters-value-more"]
+
+
+def test_rows_have_an_end() -> None:
+    form = typed_into(only("lm"), **{"value-rows": "999", "value-more": "true"})
+    assert len([name for name in page(form).controls if name.endswith(".host")]) == 50
+
+
+def test_a_tree_is_a_form_to_a_depth_and_json_beyond() -> None:
+    controls = page(ParameterForm(only("tree"), {})).controls
+    assert controls["parameters-value.children.0.name"]["tag"] == "input"
+    assert controls["parameters-value.children.0.children"]["tag"] == "textarea"
+
+
+# Errors
+
+
+def test_every_error_stands_beside_its_field_and_what_was_typed_stays() -> None:
+    form = typed_into(EVERY_KIND, **{"i": "1.5", "db.port": "0", "dsa": "{", "cl": "1\r\nx", "pat": "ABC"})
+    assert not form.is_valid()
+    assert form.errors["i"] == ["Must be a whole number."]
+    assert form.errors["db.port"] == ["Must be at least 1."]
+    assert form.errors["db.host"] == ["This value is required."]
+    assert form.errors["dsa"] == ["This is not valid JSON: see line 1, column 2."]
+    assert form.errors["cl"] == ["Item 2: Must be a whole number."]
+    assert form.errors["s"] == ["This value is required."]
+    shown = page(form)
+    assert shown.controls["parameters-i"]["value"] == "1.5"
+    assert dict(shown.sent)["parameters-dsa"] == "{"
+    assert dict(shown.sent)["parameters-cl"] == "1\r\nx"
+    assert "values below need another look." in form.render()
+
+
+def test_an_error_within_json_says_where() -> None:
+    assert typed_into(only("dsi"), value='{"a": "x"}').errors == {"value": ["a: Must be a whole number."]}
+
+
+def test_the_judge_is_the_one_of_every_caller() -> None:
+    assert "__prefect_kind" in str(typed_into(only("dsa"), value='{"a": {"__prefect_kind": "jinja"}}').errors)
+    assert "cannot be stored" in str(typed_into(only("s"), value="a\0b").errors)
+    assert "512 kB" in str(typed_into(only("s"), value="x" * 600_000).errors["__all__"])
+    assert "finite" in str(typed_into(only("dsa"), value='{"a": NaN}').errors)
+    assert typed_into(only("anyv"), value="[" * 100_000).errors
+
+
+def test_words_that_are_no_number_are_shown_again() -> None:
+    control = page(typed_into(only("i"), value="five")).controls["parameters-value"]
+    assert (control["type"], control["value"]) == ("text", "five")
+
+
+def test_a_schema_that_cannot_be_used_is_said_and_crashes_nothing() -> None:
+    broken = schema({"$ref": "http://example.org/x"})
+    for form in (ParameterForm(broken, {}), ParameterForm(broken, {}, data=QueryDict("parameters-value=1"))):
+        assert not form.is_valid()
+        assert "cannot be used" in form.render()
+        assert "cannot be used" in form.errors["__all__"][0]
+
+
+def test_an_unbound_form_is_not_valid_and_has_no_errors() -> None:
+    form = ParameterForm(EVERY_KIND, {})
+    assert not form.is_valid()
+    assert form.errors == {}
+    assert 'aria-invalid="true"' not in form.render()
+
+
+def test_a_flow_without_parameters_says_so() -> None:
+    assert "This deployment has no parameters." in ParameterForm({}, {}).render()
+    assert ParameterForm({}, {}, data=QueryDict("")).is_valid()
+
+
+# Secrets
+
+
+SECRET = "hunter2-hunter2"
+SECRET_KINDS: list[tuple[str, Any]] = [
+    ("sec", SECRET),
+    ("osec", SECRET),
+    ("lsec", [SECRET]),
+    ("dsec", {"a": SECRET}),
+    ("db", {"host": "h", "password": SECRET}),
+    ("lm", [{"host": "h", "password": SECRET}]),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), SECRET_KINDS)
+def test_a_stored_secret_is_never_shown(name: str, value: Any) -> None:
+    assert SECRET not in ParameterForm(only(name), {"value": value}).render()
+    assert SECRET not in ParameterForm(only(name), {}, initial={"value": value}).render()
+
+
+def test_a_typed_secret_is_never_shown_again() -> None:
+    typed = {"sec": SECRET, "lsec.0": SECRET, "db.password": SECRET, "dsec": json.dumps({"a": SECRET}), "osec": SECRET}
+    form = typed_into(EVERY_KIND, **typed)
+    assert not form.is_valid()
+    assert SECRET not in form.render()
+    assert SECRET not in str(form.errors)
+    broken = typed_into(EVERY_KIND, dsec='{"a": "' + SECRET)
+    assert SECRET not in broken.render()
+
+
+def test_a_secret_input_is_a_password_that_browsers_do_not_fill() -> None:
+    control = page(ParameterForm(only("sec"), {"value": SECRET})).controls["parameters-value"]
+    assert (control["type"], control["autocomplete"]) == ("password", "off")
+    assert "value" not in control
+
+
+def test_json_keeps_the_secrets_that_were_left_masked() -> None:
+    given = {"value": {"a": SECRET, "b": "other"}}
+    changed = json.dumps({"a": MASK, "b": "new", "c": "third"})
+    assert resolved(typed_into(only("dsec"), given, value=changed)) == {"a": SECRET, "b": "new", "c": "third"}
+    moved = typed_into(only("dsec"), given, value=json.dumps({"z": MASK}))
+    assert "stand for none that is stored" in moved.errors["value"][0]
+
+
+def test_a_secret_in_json_has_to_be_typed_again_after_an_error() -> None:
+    form = typed_into(EVERY_KIND, dsec=json.dumps({"a": SECRET}))
+    again = ParameterForm(EVERY_KIND, {}, data=fill(form))
+    assert "Type the secret" in again.errors["dsec"][0]
+
+
+def test_a_starred_default_is_not_taken_for_a_password() -> None:
+    form = typed_into(only("secdef", required=False))
+    assert form.is_valid()
+    assert form.resolved == {}
+    nested = typed_into(only("dbdef", required=False), **{"value.port": "7"})
+    assert resolved(nested) == {"host": "h", "port": 7}
+
+
+# Appearance
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("s", {"type": "text"}),
+        ("i", {"type": "number", "step": "1"}),
+        ("fl", {"type": "number", "step": "any"}),
+        ("bi", {"type": "number", "min": "2", "max": "10", "step": "2"}),
+        ("gi", {"type": "number", "min": "1", "max": "4"}),
+        ("b", {"tag": "select"}),
+        ("bdef", {"type": "checkbox"}),
+        ("ob", {"tag": "select"}),
+        ("d", {"type": "date"}),
+        ("dt", {"type": "datetime-local"}),
+        ("t", {"type": "time"}),
+        ("td", {"type": "text"}),
+        ("url", {"type": "url"}),
+        ("colour", {"tag": "select"}),
+        ("lcol", {"type": "checkbox"}),
+        ("ls", {"tag": "textarea"}),
+        ("dsa", {"tag": "textarea"}),
+    ],
+)
+def test_each_kind_has_its_input(name: str, expected: dict[str, str]) -> None:
+    control = page(ParameterForm(only(name), {})).controls["parameters-value"]
+    assert expected.items() <= control.items()
+
+
+def test_a_value_that_its_input_would_drop_is_shown_as_text() -> None:
+    for name, value in (("d", "soon"), ("t", "14:30Z"), ("i", "many")):
+        control = page(ParameterForm(only(name), {"value": value})).controls["parameters-value"]
+        assert (control["type"], control["value"]) == ("text", value)
+
+
+def test_every_input_has_a_label_and_every_description_exists() -> None:
+    shown = page(typed_into(EVERY_KIND))
+    ids = [told["id"] for _, told in shown.tags if told.get("id")]
+    assert len(ids) == len(set(ids))
+    labelled = {told["for"] for tag, told in shown.tags if tag == "label"}
+    for tag, told in shown.tags:
+        if tag in ("input", "select", "textarea") and told.get("type") != "hidden":
+            assert told["id"] in labelled
+        for name in ("aria-describedby", "for", "list"):
+            assert set(told.get(name, "").split()) <= set(ids)
+    assert shown.controls["parameters-i"]["aria-invalid"] == "true"
+    assert shown.controls["parameters-i"]["aria-describedby"] == "id_parameters-i_errors"
+    assert shown.controls["parameters-s"]["aria-describedby"] == "id_parameters-s_help id_parameters-s_errors"
+    assert shown.controls["parameters-i"]["aria-required"] == "true"
+    assert "aria-required" not in shown.controls["parameters-oi"]
+
+
+def test_parameters_stand_in_the_order_of_the_signature() -> None:
+    two = {"properties": {"later": {"position": 1}, "first": {"position": 0}}}
+    assert list(ParameterForm(two, {}).parts) == ["first", "later"]
+
+
+def test_suggestions_are_offered_and_anything_may_be_typed() -> None:
+    form = ParameterForm(only("s"), {}, suggestions={"value": ["2026-01", EVIL]})
+    shown = page(form)
+    assert shown.controls["parameters-value"]["list"] == "id_parameters-value_suggestions"
+    assert [told["value"] for tag, told in shown.tags if tag == "option"] == ["2026-01", EVIL]
+    nested = ParameterForm(only("db"), {}, suggestions={"value.host": ["a"]})
+    assert "list" in page(nested).controls["parameters-value.host"]
+
+
+def test_nothing_that_a_schema_says_becomes_markup() -> None:
+    node = {"title": EVIL, "description": EVIL, "x-init": "alert(1)", "attrs": {"onfocus": "alert(1)"}}
+    parts = {
+        "text": {**node, "type": "string", "default": EVIL, "pattern": EVIL},
+        "choice": {**node, "enum": [EVIL, "a"], "default": EVIL},
+        "json": {**node, "default": {EVIL: EVIL}},
+        "lines": {**node, "type": "array", "items": {"type": "string"}, "default": [EVIL]},
+        "group": {**node, "properties": {EVIL: node}},
+        "rows": {**node, "type": "array", "items": {**node, "properties": {EVIL: {**node, "type": "string"}}}},
+        "ticks": {**node, "type": "array", "items": {"enum": [EVIL]}},
+        "union": {**node, "anyOf": [{**node, "properties": {EVIL: {}}}, {"type": "object", "title": EVIL}]},
+        EVIL: {**node, "type": "integer", "format": EVIL},
+    }
+    evil = {"properties": parts, "required": list(parts)}
+    for form in (
+        ParameterForm(evil, {}),
+        typed_into(evil, text="x"),
+        ParameterForm(evil, {}, initial={EVIL: 1, "x" + EVIL: 1}),
+    ):
+        shown = page(form)
+        assert not [tag for tag, _ in shown.tags if tag in ("script", "img")]
+        assert not [told for _, told in shown.tags if any(name.startswith(("on", "x-")) for name in told)]
+
+
+def test_names_that_would_collide_do_not() -> None:
+    odd = {"properties": {name: {"type": "string"} for name in ("a.b", "a-rows", "a b", "ü", 'q"')}}
+    odd["properties"]["a"] = {"properties": {"b": {"type": "string"}}}  # type: ignore[dict-item]
+    controls = page(ParameterForm(odd, {})).controls
+    assert len(controls) == 6
+    typed = {name.removeprefix("parameters-"): f"v{index}" for index, name in enumerate(controls)}
+    form = typed_into(odd, **typed)
+    assert form.is_valid(), form.errors
+    assert form.resolved == {"a.b": "v0", "a-rows": "v1", "a b": "v2", "ü": "v3", 'q"': "v4", "a": {"b": "v5"}}
+
+
+def test_the_theme_still_has_the_classes_we_name() -> None:
+    known = {*INPUT_CLASSES, *TEXTAREA_CLASSES, *SELECT_CLASSES, *CHECKBOX_CLASSES}
+    ours = {*widgets.FIELD.split(), *widgets.AREA.split(), *widgets.SELECT.split(), *widgets.BOX.split()}
+    assert ours <= known
+
+
+def test_a_form_of_every_kind_is_quick_to_make() -> None:
+    form = ParameterForm(EVERY_KIND, {})
+    assert len(form.render()) < 200_000
+    assert not form.media._css  # type: ignore[attr-defined]
