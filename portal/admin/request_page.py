@@ -23,7 +23,7 @@ from runs.models.request import State
 
 # State -> what it means for whoever waits, when the request carries no message of its own.
 MEANINGS: dict[str, str] = {
-    State.WAITING: "Somebody else has to approve it before it is sent to Prefect.",
+    State.WAITING: "Somebody other than its asker has to approve it before it is sent to Prefect.",
     State.APPROVED: "It is queued and will be sent to Prefect in a moment.",
     State.LAUNCHING: "It is being sent to Prefect.",
     State.LAUNCHED: "Prefect has taken it; its run will be shown here in a moment.",
@@ -161,10 +161,8 @@ def warnings(run_request: RunRequest) -> list[str]:
 
 
 def may_answer(run_request: RunRequest, mine: Holding, user: User) -> Door:
-    if run_request.state != State.WAITING:
+    if run_request.state != State.WAITING or run_request.asked_by_id == user.pk:
         return Door(False)
-    if run_request.asked_by_id == user.pk:
-        return Door(False, "You asked for this yourself: somebody else must look at it.")
     if run_request.expires_at and run_request.expires_at <= timezone.now():
         return Door(False, "Nobody answered in time. It has to be asked for again.")
     return door(mine.decide(Verb.APPROVE, run_request.deployment, run_request.parameters))

@@ -61,10 +61,11 @@ class RunRequestAdmin(RestrictedAdmin):
     def title(self, run_request: RunRequest) -> SafeString:
         # On a narrow screen the columns with the rest are hidden.
         return format_html(
-            'Request {}<span class="portal-narrow portal-faint portal-small">{} · {}</span>',
+            'Request {}<span class="portal-narrow portal-faint portal-small">{} · {} · {}</span>',
             run_request.pk,
             run_request.deployment_name,
             run_request.environment,
+            times.when(run_request.asked_at),
         )
 
     @admin.display(description="state", ordering="state")

@@ -89,6 +89,10 @@ class OriginFilter(RadioFilter):
 class DayFilter(RangeDateFilter):
     """From a day to a day, both included, in the portal's time zone."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.title = "day"
+
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         first, last = self.day("from"), self.day("to")
         if first:

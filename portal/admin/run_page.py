@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from django.utils import timezone
@@ -42,7 +43,7 @@ class Step:
     """One state of the timeline and how long it lasted."""
 
     change: StateChange
-    lasted: SafeString | str
+    lasted: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def context(run: Run, mine: Holding, *, level: int, before: int | None, is_live:
         "may_cancel": decision.allowed and not run.is_terminal and not run.gone_at and not is_open,
         "why_no_cancel": why_no_cancel(run, decision),
         "parameters": table(run.parameters, run.deployment),
-        "steps": steps(list(run.state_changes.all()), now),
+        "steps": steps(list(run.state_changes.all())),
         "bars": bars(list(run.task_runs.all()[:MOST_TASKS]), now),
         "task_count": task_count,
         "tasks_left_out": max(task_count - MOST_TASKS, 0),
@@ -148,13 +149,10 @@ def pretty(value: Any) -> str:
     return run_log.clean(value) if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def steps(changes: Sequence[StateChange], now: datetime) -> list[Step]:
+def steps(changes: Sequence[StateChange]) -> list[Step]:
     """Newest first: what matters is at the top."""
-    ends = [*(change.at for change in changes[1:]), None]
-    return [
-        Step(change, times.lasted((end - change.at).total_seconds()) if end else "")
-        for change, end in zip(changes, ends, strict=True)
-    ][::-1]
+    found = [Step(one, times.lasted((then.at - one.at).total_seconds())) for one, then in pairwise(changes)]
+    return [*(Step(last, "") for last in changes[-1:]), *reversed(found)]
 
 
 def bars(tasks: Sequence[TaskRun], now: datetime) -> list[Bar]:

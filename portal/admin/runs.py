@@ -65,10 +65,11 @@ class RunAdmin(RestrictedAdmin):
     def title(self, run: Run) -> SafeString:
         # On a narrow screen the columns with the rest are hidden.
         return format_html(
-            '{}<span class="portal-narrow portal-faint portal-small">{} · {}</span>',
+            '{}<span class="portal-narrow portal-faint portal-small">{} · {} · {}</span>',
             run.name,
             run.deployment_name or "no deployment",
             run.environment,
+            times.when(run.created_upstream_at),
         )
 
     @admin.display(description="state", ordering="state_type")
