@@ -2,11 +2,15 @@
 
 import asyncio
 import signal
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from runs.follow import follow
+
+BEAT_SECONDS = 10
 
 
 class Command(BaseCommand):
@@ -20,4 +24,13 @@ class Command(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         self.stdout.write("Following.")
+        beating = asyncio.create_task(beat(settings.HEARTBEAT_FILE))
         await follow(stop=stop)
+        beating.cancel()
+
+
+async def beat(path: str) -> None:
+    """Show from outside that the loop still turns."""
+    while path:
+        Path(path).touch()
+        await asyncio.sleep(BEAT_SECONDS)

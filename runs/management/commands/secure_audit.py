@@ -1,0 +1,73 @@
+"""Gives the portal a database role of its own, which can add to the audit trail but not change it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection, transaction
+from psycopg import sql
+
+from runs.models import AuditEntry
+
+AUDIT = AuditEntry._meta.db_table
+# In this order, for what is granted on all tables is taken back on two of them.
+GRANTS = (
+    "GRANT CONNECT ON DATABASE {database} TO {role}",
+    "GRANT USAGE ON SCHEMA {schema} TO {role}",
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}",
+    "GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}",
+    "REVOKE ALL ON {audit}, django_migrations FROM {role}",
+    "GRANT SELECT, INSERT ON {audit} TO {role}",
+    "GRANT SELECT ON django_migrations TO {role}",
+)
+FORBIDDEN = ("UPDATE", "DELETE", "TRUNCATE", "TRIGGER")
+
+
+class Command(BaseCommand):
+    help = (
+        "Make or mend the database role that the portal's processes run as. Run it as the owner of the tables, "
+        "after every migrate: new tables need grants too."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("role")
+        parser.add_argument("--password-file", type=Path, metavar="FILE", help="set the role's password to this")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        role: str = options["role"]
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
+            verb = "ALTER" if cursor.fetchone() else "CREATE"
+            run(cursor, f"{verb} ROLE {{role}} LOGIN", role=role)
+            if options["password_file"]:
+                self.set_password(cursor, role, options["password_file"])
+            cursor.execute("SELECT current_database(), current_schema()")
+            database, schema = cursor.fetchone()
+            for statement in GRANTS:
+                run(cursor, statement, role=role, database=database, schema=schema, audit=AUDIT)
+            cursor.execute(
+                "SELECT privilege FROM unnest(%s::text[]) AS privilege WHERE has_table_privilege(%s, %s, privilege)",
+                [list(FORBIDDEN), role, AUDIT],
+            )
+            if left := [privilege for (privilege,) in cursor.fetchall()]:
+                raise CommandError(
+                    f"{role} may still {', '.join(left)} the audit trail: it owns the table, is a superuser, or is in "
+                    "such a role. Choose another role for the portal.",
+                    returncode=1,
+                )
+        self.stdout.write(f"{role} can add to the audit trail and read it, and cannot change it.")
+
+    def set_password(self, cursor: Any, role: str, path: Path) -> None:
+        try:
+            password = path.read_text().strip()
+        except OSError as error:
+            raise CommandError(f"{path} cannot be read: {error.strerror}.", returncode=1) from error
+        statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
+        cursor.execute(statement.as_string(cursor.connection))
+
+
+def run(cursor: Any, statement: str, **names: str) -> None:
+    composed = sql.SQL(statement).format(**{key: sql.Identifier(name) for key, name in names.items()})
+    cursor.execute(composed.as_string(cursor.connection))

@@ -1,0 +1,96 @@
+"""The portal's own database role: it runs the portal, and cannot rewrite what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from psycopg import errors, sql
+
+from runs import audit
+from runs.actors import Actor
+
+
+@pytest.fixture
+def role(own_database: str) -> Iterator[str]:
+    """A role's name that only this test uses; roles belong to the server, not to a database."""
+    name = f"app_{urlsplit(own_database).path.strip('/')}"[:60]
+    yield name
+    with psycopg.connect(own_database, autocommit=True) as session:
+        session.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
+        session.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def session(own_database: str, role: str, tmp_path: Path) -> Iterator[psycopg.Connection]:
+    """A connection as that role."""
+    password = tmp_path / "password"
+    password.write_text("it's a 'secret'\n")
+    for _ in range(2):  # after every migrate it is run again
+        call_command("secure_audit", role, password_file=password)
+    with audit.act("grant.give", None, by=Actor.system("test")):
+        pass
+    with psycopg.connect(own_database, user=role, password="it's a 'secret'", autocommit=True) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE runs_auditentry SET reason = 'better'",
+        "DELETE FROM runs_auditentry",
+        "TRUNCATE runs_auditentry",
+        "ALTER TABLE runs_auditentry DISABLE TRIGGER USER",
+        "DROP TABLE runs_auditentry",
+        "DROP TRIGGER pgtrigger_append_only_37e15 ON runs_auditentry",
+        "SET session_replication_role = replica",
+        "CREATE TABLE mine (id int)",
+        "DELETE FROM django_migrations",
+    ],
+)
+def test_the_role_cannot_change_the_trail(session: psycopg.Connection, statement: str) -> None:
+    with pytest.raises((errors.InsufficientPrivilege, errors.UndefinedObject)):
+        session.execute(statement)
+
+
+def test_the_role_can_do_what_the_portal_does(session: psycopg.Connection) -> None:
+    assert session.execute("SELECT count(*) FROM runs_auditentry").fetchone() == (1,)
+    session.execute("INSERT INTO auth_group (name) VALUES ('new')")
+    session.execute("UPDATE auth_group SET name = 'newer' WHERE name = 'new'")
+    session.execute("DELETE FROM auth_group WHERE name = 'newer'")
+    session.execute("LISTEN portal_live")
+    session.execute("SELECT pg_notify('portal_live', '{}'), pg_advisory_lock(1)")
+
+
+def test_a_role_that_owns_the_table_is_refused(own_database: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        (owner,) = cursor.fetchone()
+    with pytest.raises(CommandError, match="may still UPDATE, DELETE, TRUNCATE, TRIGGER the audit trail"):
+        call_command("secure_audit", owner)
+
+
+def test_a_password_file_that_cannot_be_read_is_a_sentence(own_database: str) -> None:
+    with pytest.raises(CommandError, match="/no/such/file cannot be read"):
+        call_command("secure_audit", "app_never_made", password_file=Path("/no/such/file"))
+
+
+def test_a_database_for_prefect_is_made_once(own_database: str, tmp_path: Path) -> None:
+    name = f"new_{urlsplit(own_database).path.strip('/')}"[:60]
+    password = tmp_path / "password"
+    password.write_text("secret")
+    try:
+        call_command("new_database", name, password_file=password)
+        call_command("new_database", name, password_file=password)
+        with psycopg.connect(own_database, dbname=name, user=name, password="secret", autocommit=True) as session:
+            session.execute("CREATE TABLE mine (id int)")
+            session.execute("CREATE EXTENSION pg_trgm")
+    finally:
+        with psycopg.connect(own_database, autocommit=True) as session:
+            session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+            session.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
