@@ -40,9 +40,9 @@ TYPED: dict[str, Any] = {
 }
 
 
-def queued() -> list[tuple[str, ...]]:
+def queued() -> list[tuple[Any, ...]]:
     """What was asked of the background, as task and arguments."""
-    return [(task.func(), *task.task()["args"]) for task in OrmQ.objects.order_by("pk")]
+    return [(task.func(), *task.args()) for task in OrmQ.objects.order_by("pk")]
 
 
 def page_of(environment: Environment) -> str:
