@@ -1,5 +1,6 @@
 """The whole product on one machine: what is started, in which order, and what each part is told."""
 
+import dataclasses
 import json
 import os
 import sys
@@ -13,12 +14,12 @@ import httpx
 import psycopg
 
 from portal.stack import postgres
+from portal.stack.ailments import HeartbeatWatch, QueueWatch
 from portal.stack.folder import DataFolder, fernet_key
 from portal.stack.ports import next_free
 from portal.stack.postgres import Embedded, Server
 from portal.stack.prefect import PrefectServer
 from portal.stack.processes import ROOT, NotStarted, Program, Warden, inherited
-from portal.stack.queue import QueueWatch
 from portal.stack.supervisor import Part, Supervisor
 
 PREFECT_PORT = 4200
@@ -163,13 +164,13 @@ class Stack:
     def _layers(self) -> list[list[Part]]:
         """The portal's own parts with the first environment's, then those of each further environment."""
         base = (postgres.NAME,) if self._embedded else ()
-        queue = QueueWatch(self.settings["DATABASE_URL"])
+        queue, heartbeat = QueueWatch(self.settings["DATABASE_URL"]), HeartbeatWatch(self.folder.path / "follower.beat")
         layer = [
             Part(self._command(MIGRATE, "migrate", "--verbosity", "1"), base),
             Part(self._command(CLOCK, "clock"), (MIGRATE,)),
             Part(self._web(), (MIGRATE,)),
             Part(self._service(BACKGROUND, "qcluster", says="running."), (MIGRATE,), ailment=queue.ailment),
-            Part(self._service(FOLLOWER, "follow", says="Following."), (MIGRATE,)),
+            Part(self._follower(heartbeat.file), (MIGRATE,), ailment=heartbeat.ailment),
         ]
         layers: list[list[Part]] = []
         before: tuple[str, ...] = ()
@@ -188,6 +189,11 @@ class Stack:
     def _command(self, name: str, *arguments: str) -> Program:
         log = self.folder.logs / f"{arguments[0].replace('_', '-')}.log"
         return Program(name=name, command=self.manage(*arguments), log=log, environment=self.environment())
+
+    def _follower(self, heartbeat: Path) -> Program:
+        follower = self._service(FOLLOWER, "follow", says="Following.")
+        told = {**follower.environment, "PORTAL_HEARTBEAT_FILE": str(heartbeat)}
+        return dataclasses.replace(follower, environment=told)
 
     def _service(self, name: str, command: str, *, says: str) -> Program:
         log = self.folder.logs / f"{command}.log"

@@ -27,8 +27,8 @@ class Part:
     program: Program
     needs: tuple[str, ...] = ()  # these must be up before it starts, and are stopped after it
     after: tuple[str, ...] = ()  # these must be up before it starts
-    # Asked now and then while the part is up: a sentence says why it must be started again although it still runs.
-    ailment: Callable[[], str] | None = None
+    # Told for how many seconds it has run: a sentence says why it must be started again although it still runs.
+    ailment: Callable[[float], str] | None = None
     state: State = State.WAITING
     process: Process | None = None
     pause: float = SHORTEST_PAUSE
@@ -141,7 +141,7 @@ class Supervisor:
         assert part.process
         if part.process.exit_code is not None:
             self._begin_again(part, f"{part.name} ended unexpectedly with code {part.process.exit_code}.")
-        elif part.ailment and (sentence := part.ailment()):
+        elif part.ailment and (sentence := part.ailment(part.process.age)):
             self._begin_again(part, f"{part.name}: {sentence}")
 
     def _begin_again(self, part: Part, sentence: str) -> None:

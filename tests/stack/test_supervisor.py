@@ -100,7 +100,7 @@ def test_a_part_that_lives_but_ails_is_started_again(supervisor: tuple[Superviso
     it, said = supervisor
     part = Part(script("ailing", SERVE), pause=0.1)
     first = 0
-    part.ailment = lambda: "it does nothing." if part.process and part.process.pid == first else ""
+    part.ailment = lambda age: "it does nothing." if part.process and part.process.pid == first else ""
     it.add(part)
     assert it.start()
     assert part.process

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from flows.models import Environment, Grant
-from runs import granting
+from runs import granting, queue
 from runs.actors import Actor
 
 # name -> (groups, superuser, what the account is for)
@@ -80,6 +80,7 @@ class Command(BaseCommand):
         environment.credential_kind = Environment.CredentialKind.BASIC if auth else Environment.CredentialKind.NONE
         environment.credential = auth
         environment.save()
+        queue.later("runs.tasks.sync", environment.pk)
 
     def grants(self, by: Actor) -> None:
         prod = Environment.objects.filter(slug="prod").first()

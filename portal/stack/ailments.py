@@ -1,6 +1,7 @@
-"""Whether the background tasks are worked on: a cluster whose queue is stuck still says that it works."""
+"""Processes that run but do not work: a cluster whose queue is stuck, a follower whose loop stands still."""
 
 import time
+from pathlib import Path
 
 import psycopg
 
@@ -8,6 +9,8 @@ import psycopg
 # so the head of the queue must move within that minute, however much waits behind it.
 PATIENCE = 90.0
 LOOK_EVERY = 10.0
+# The follower touches its file every ten seconds.
+SILENCE = 60.0
 HEAD = "SELECT id, lock FROM django_q_ormq WHERE lock <= now() ORDER BY lock, id LIMIT 1"
 
 
@@ -21,8 +24,8 @@ class QueueWatch:
         self._head: object = None
         self._since = self._looked = 0.0
 
-    def ailment(self) -> str:
-        """A sentence when nobody takes what is due, else nothing."""
+    def ailment(self, age: float) -> str:
+        """A sentence when nobody takes what is due, else nothing. `age`: seconds since the cluster was started."""
         now = time.monotonic()
         if now - self._looked < self._look_every:
             return ""
@@ -36,7 +39,21 @@ class QueueWatch:
         if head is None or head != self._head:
             self._head, self._since = head, now
             return ""
-        if now - self._since < self._patience:
+        waited = min(now - self._since, age)
+        if waited < self._patience:
             return ""
-        waited, self._head = now - self._since, None
         return f"the task at the head of the queue was not taken for {waited:.0f} s."
+
+
+class HeartbeatWatch:
+    """Looks at the file that a process touches as long as its loop turns."""
+
+    def __init__(self, file: Path, *, silence: float = SILENCE) -> None:
+        self.file = file
+        self._silence = silence
+
+    def ailment(self, age: float) -> str:
+        """A sentence when the last sign of life is too old, else nothing."""
+        beat = self.file.stat().st_mtime if self.file.exists() else 0.0
+        silent = min(time.time() - beat, age)
+        return f"it gave no sign of life for {silent:.0f} s." if silent >= self._silence else ""

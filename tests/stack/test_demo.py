@@ -1,0 +1,144 @@
+"""`manage.py demo` as a person starts it, kills it, starts it again and stops it."""
+
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from portal.stack import warden
+from portal.stack.ports import next_free
+from portal.stack.processes import ROOT, inherited
+from tests.stack.conftest import soon
+
+PATIENCE = 300
+
+
+class Demo:
+    """A demo in a process of its own, and what it prints."""
+
+    def __init__(self, data: Path, port: int) -> None:
+        command = [sys.executable, "manage.py", "demo", "--environments", "dev"]
+        self.process = subprocess.Popen(
+            [*command, "--data", str(data), "--port", str(port)],
+            cwd=ROOT,
+            env=inherited(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        self.printed = ""
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self._lines.put(line)
+
+    def await_line(self, start: str) -> str:
+        while True:
+            line = self._lines.get(timeout=PATIENCE)
+            self.printed += line
+            if line.startswith(start):
+                return line
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> str:
+        """Ctrl-C, once; answers the last line."""
+        self.process.send_signal(signal.SIGINT)
+        line = self.await_line("Everything is stopped")
+        assert self.process.wait(30) == 0
+        return line
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A data folder that also another user may pass through, which pytest's own do not allow."""
+    with tempfile.TemporaryDirectory(prefix="portal-demo-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)
+        path = Path(folder).resolve() / "demo"
+        yield path
+        warden.end_marked(str(path), patience=1)
+
+
+def command_lines(processes: set[int]) -> str:
+    return "\n".join(Path(f"/proc/{it}/cmdline").read_bytes().decode(errors="replace") for it in processes)
+
+
+def test_a_demo_is_killed_started_again_used_and_stopped(data: Path) -> None:
+    with socket.socket() as somebody:
+        somebody.bind(("127.0.0.1", 0))
+        somebody.listen()
+        taken = somebody.getsockname()[1]
+
+        killed = Demo(data, taken)
+        killed.await_line("Database migrations … done")
+        assert len(warden.marked(str(data))) >= 3
+        secrets = {path.name: path.read_text() for path in (data / "secrets").iterdir()}
+        killed.kill()
+        assert soon(lambda: not warden.marked(str(data)), 40)
+
+        demo = Demo(data, taken)
+        address = demo.await_line("The portal is at ").split()[4]
+        assert f"Port {taken} is taken: the portal uses {httpx.URL(address).port}." in demo.printed
+
+    demo.await_line("Ctrl-C stops everything.")
+    assert {path.name: path.read_text() for path in (data / "secrets").iterdir()} == secrets
+    assert httpx.get(f"{address}admin/login/", trust_env=False).status_code == httpx.codes.OK
+    if Path("/proc").exists():
+        told = command_lines(warden.marked(str(data)))
+        assert "qcluster" in told
+        assert not [name for name, secret in secrets.items() if secret in told]
+
+    environment = dict(line.split("=", 1) for line in (data / "portal.env").read_text().splitlines())
+    command = [sys.executable, "manage.py", "verify_audit"]
+    done = subprocess.run(command, cwd=ROOT, env=inherited() | environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+    demo.stop()
+    assert not (data / "portal.env").exists()
+    assert warden.marked(str(data)) == set()
+
+
+def test_a_second_demo_on_the_same_data_says_that_one_runs(data: Path) -> None:
+    first = Demo(data, next_free(0))
+    first.await_line("Postgres … ready")
+    second = Demo(data, next_free(0))
+    second.await_line("CommandError: A demo already runs on ")
+    assert second.process.wait(30) == 1
+    first.stop()
+    assert warden.marked(str(data)) == set()
+
+
+def test_the_main_job_works_from_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "demo", "--check"],
+        cwd=ROOT,
+        env=inherited(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok      the audit trail is unbroken" in done.stdout
+
+
+def test_a_name_that_cannot_be_an_environment_is_refused() -> None:
+    command = [sys.executable, "manage.py", "demo", "--environments", "dev,dev"]
+    done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "--environments wants different names" in done.stderr
