@@ -29,6 +29,7 @@ FORMATS = {
     "uuid": "id",
 }
 MOST_CHOICES = 12
+DEEPEST_LISTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,8 @@ def described(one: Slot, node: Node, name: str, is_required: bool, given: Any, s
     )
 
 
-def kind(one: Slot) -> str:
-    """What may be given, in a few words."""
+def kind(one: Slot, lists: int = 0) -> str:
+    """What may be given, in a few words; a type may hold itself, so lists of lists of lists end somewhere."""
     node = one.node
     if one.is_secret:
         return "secret text"
@@ -78,10 +79,10 @@ def kind(one: Slot) -> str:
         names = list(one.choices)
         return "one of " + ", ".join(names[:MOST_CHOICES]) + (" …" if len(names) > MOST_CHOICES else "")
     if len(one.forms) > 1:
-        return " or ".join(dict.fromkeys(kind(slot(one.schema, form)) for form in one.forms))
+        return " or ".join(dict.fromkeys(kind(slot(one.schema, form), lists) for form in one.forms))
     types = types_of(node)
     if types == ["array"]:
-        return f"list of {kind(one.item)}" if "items" in node else "list"
+        return f"list of {kind(one.item, lists + 1)}" if "items" in node and lists < DEEPEST_LISTS else "list"
     if node.get("format") in FORMATS:
         return FORMATS[node["format"]]
     return " or ".join(TYPES.get(each, each) for each in types) + limits(node) if types else "anything"

@@ -139,8 +139,9 @@ def show_ticks(value: Any, slot: Slot) -> list[str]:
     return [show_choice(one, slot.item) for one in value] if isinstance(value, list) else []
 
 
-def read_ticks(raw: list[str], slot: Slot) -> Any:
-    return [read_choice(code, slot.item) for code in raw]
+def read_ticks(raw: list[str] | str, slot: Slot) -> Any:
+    codes = raw.split("\n") if isinstance(raw, str) else raw  # text comes from a link, boxes from a form
+    return [read_choice(code, slot.item) for code in codes]
 
 
 def as_moment(value: Any) -> datetime | None:

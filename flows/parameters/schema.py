@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 from urllib.parse import unquote
 
@@ -72,12 +73,8 @@ class Schema:
 
     def effective(self, node: Node) -> Node:
         """The node with its reference, or its only `allOf`, folded in; what stands beside a reference wins."""
-        seen: set[str] = set()
         while True:
             if "$ref" in node:
-                if node["$ref"] in seen:
-                    raise Unusable("one of its references leads back to itself")
-                seen.add(node["$ref"])
                 inner = self.at[node["$ref"]]
             elif len(node.get("allOf", ())) == 1:
                 inner = node["allOf"][0]
@@ -90,16 +87,10 @@ class Schema:
         found: dict[int, Node] = {}
         waiting = list(nodes)
         while waiting:
-            node = waiting.pop()
-            if id(node) in found:
-                continue
-            found[id(node)] = node
-            if "$ref" in node:
-                waiting.append(self.at[node["$ref"]])
-            for key in ("allOf", "anyOf", "oneOf"):
-                waiting += node.get(key, ())
-            waiting += [node[key] for key in ("if", "then", "else") if key in node]
-            waiting += node.get("dependentSchemas", {}).values()
+            for node in _about_the_same(waiting.pop()):
+                if id(node) not in found:
+                    found[id(node)] = node
+                    waiting += [self.at[node["$ref"]]] if "$ref" in node else []
         return list(found.values())
 
 
@@ -134,7 +125,33 @@ def _prepare(text: str) -> Schema:
         waiting += parts(node)
         if "$ref" in node and node["$ref"] not in at:
             raise Unusable("it refers to something outside of its own definitions")
+    _refuse_circles(at)
     return Schema(root, at)
+
+
+def _refuse_circles(at: Mapping[str, Node]) -> None:
+    """Refuse references that come back to themselves, or go on for long, without going into the value."""
+    further = {ref: {one["$ref"] for one in _about_the_same(node, "not") if "$ref" in one} for ref, node in at.items()}
+    depth: dict[str, int] = {}
+    try:
+        for ref in TopologicalSorter(further).static_order():
+            depth[ref] = 1 + max((depth[inner] for inner in further[ref]), default=0)
+    except CycleError:
+        raise Unusable("one of its references leads back to itself") from None
+    if max(depth.values(), default=0) > DEEPEST:
+        raise Unusable("its references lead on for too long")
+
+
+def _about_the_same(node: Node, *more: str) -> Iterator[Node]:
+    """The node and the schemas in it that speak about the same value, references not followed."""
+    waiting = [node]
+    while waiting:
+        one = waiting.pop()
+        yield one
+        for key in ("allOf", "anyOf", "oneOf"):
+            waiting += one.get(key, ())
+        waiting += [one[key] for key in ("if", "then", "else", *more) if key in one]
+        waiting += one.get("dependentSchemas", {}).values()
 
 
 def _tidy(raw: object, depth: int) -> Node:

@@ -355,18 +355,33 @@ def test_nothing_outside_the_schema_is_read(ref: str) -> None:
         {"A": {"$ref": "#/definitions/A"}},
         {"A": {"$ref": "#/definitions/B"}, "B": {"allOf": [{"$ref": "#/definitions/A"}]}},
         {"A": {"anyOf": [{"$ref": "#/definitions/A"}, {"$ref": "#/definitions/A"}]}},
+        {"A": {"anyOf": [{"$ref": "#/definitions/A"}, {"type": "null"}]}},
+        {"A": {"not": {"$ref": "#/definitions/A"}}},
     ],
 )
 def test_a_schema_that_goes_round_in_circles_is_refused(definitions: Any) -> None:
     circular = schema(a={"$ref": "#/definitions/A"}, definitions=definitions)
     assert "cannot be used" in refusal(circular, {"a": 1})
-    assert mask(circular, {"a": 1}) == {"a": 1}
+    assert mask(circular, {"a": 1}) == {"a": MASK}
+
+
+def test_a_schema_whose_references_go_on_and_on_is_refused() -> None:
+    chain: dict[str, Any] = {f"A{n}": {"anyOf": [{"$ref": f"#/definitions/A{n + 1}"}]} for n in range(1000)}
+    endless = schema(a={"$ref": "#/definitions/A0"}, definitions=chain | {"A1000": {}})
+    assert "lead on for too long" in refusal(endless, {"a": 1})
+
+
+def test_a_type_that_holds_itself_is_no_circle() -> None:
+    inner = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"$ref": "#/definitions/A"}}]}
+    nested = schema(a={"$ref": "#/definitions/A"}, definitions={"A": inner})
+    assert validate(nested, {"a": ["x", ["y", []]]}, defaults={})
+    assert refusal(nested, {"a": [[1]]}) == "Must be text or a list."
 
 
 def test_a_schema_that_multiplies_its_work_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = count()
     monkeypatch.setattr(judging, "monotonic", lambda: next(ticks) / 1000)
-    doubling = {f"A{n}": {"allOf": [{"$ref": f"#/definitions/A{n + 1}"}] * 2} for n in range(60)} | {"A60": {}}
+    doubling = {f"A{n}": {"allOf": [{"$ref": f"#/definitions/A{n + 1}"}] * 2} for n in range(50)} | {"A50": {}}
     message = refusal(schema(a={"$ref": "#/definitions/A0"}, definitions=doubling), {"a": 1})
     assert "takes longer than 5 seconds" in message
 
