@@ -29,6 +29,9 @@
     "use strict";
 
     const DEBOUNCE = 250;
+    // The least time between two looks: a list changes with every run there is, and many people have one open.
+    const LEAST = 800;
+    const LEAST_OF_LISTS = 3000;
     const SLOWEST_WITH_STREAM = 30000; // the age of the data and the state of the environments have no nudges
     const LABELS = {
         connecting: "Connecting",
@@ -46,6 +49,7 @@
     };
 
     let mark, stream, timer, soon, controller;
+    let lastLook = 0;
     let isStreaming = false;
     let isLeaving = false;
     let hasEnded = false;
@@ -103,7 +107,8 @@
 
     function lookSoon() {
         if (!soon) {
-            soon = setTimeout(look, DEBOUNCE);
+            const least = mark.dataset.liveTopics.includes("list=") ? LEAST_OF_LISTS : LEAST;
+            soon = setTimeout(look, Math.max(DEBOUNCE, lastLook + least - Date.now()));
         }
     }
 
@@ -113,6 +118,7 @@
         if (document.hidden || isLeaving || hasEnded) {
             return;
         }
+        lastLook = Date.now();
         controller?.abort();
         const mine = (controller = new AbortController());
         try {
