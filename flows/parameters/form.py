@@ -98,28 +98,26 @@ class ParameterForm:
             value, _ = part.collect()
             if value is not MISSING:
                 self.values[name] = value
-        unread = [part.path for part in self._all if part.errors]
+        unread = [part for part in self._all if part.errors]
+        if any(isinstance(part, Rows) and part.wants_more for part in self._all):
+            for part in unread:
+                part.errors.clear()
+            return False
         try:
             self.resolved = validate(self.schema, self.values, defaults=self.defaults)
         except Invalid as invalid:
             for error in invalid.errors:
-                if not any(error.path[: len(path)] == path for path in unread):
-                    self._place(error)
-        if any(isinstance(part, Rows) and part.wants_more for part in self._all):
-            for part in self._all:
-                part.errors.clear()
+                self._place(error, unread)
             return False
-        return not self.errors_found
+        return not unread
 
-    @property
-    def errors_found(self) -> bool:
-        return bool(self.general) or any(part.errors for part in self._all)
-
-    def _place(self, error: ParameterError) -> None:
+    def _place(self, error: ParameterError, unread: Sequence[AnyPart]) -> None:
         if not error.path or error.path[0] not in self.parts:
             self.general.append(str(error))
             return
         part, rest = self.parts[str(error.path[0])].at(error.path[1:])
+        if part in unread:  # what could not be read was not sent, and is not missing either
+            return
         where = f"Item {rest[0] + 1}" if len(rest) == 1 and isinstance(rest[0], int) else ParameterError(rest, "").field
         part.errors.append(f"{where}: {error.message}" if rest else error.message)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
 from math import isfinite
-from time import monotonic
+from time import thread_time
 from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
@@ -19,6 +19,7 @@ from .places import types_of
 from .schema import Node, Schema, Unusable, canonical
 from .sentences import sentence
 
+# Of work, not by the clock: a busy host does not make values wrong.
 SECONDS = 5.0
 ENOUGH = 50
 
@@ -48,7 +49,7 @@ def said(words: str, *path: str | int, keyword: str = "said") -> ValidationError
 def _descend(validator: Any, value: Any, node: Node, *path: str | int) -> Errors:
     """The errors of one value by one part of the schema; everything that can multiply the work passes through here."""
     case = _case.get()
-    if monotonic() > case.deadline:
+    if thread_time() > case.deadline:
         raise Unusable(f"checking the values against it takes longer than {SECONDS:g} seconds")
     judge = case.judges.get(id(node))
     if judge is None:  # kept, because making one costs more than most of its verdicts
@@ -267,7 +268,7 @@ Judge: Any = extend(  # type: ignore[no-untyped-call]  # the stubs leave it open
 
 def judge(schema: Schema, values: dict[str, Any], *, limit: int) -> list[tuple[tuple[str | int, ...], str]]:
     """Up to `limit` errors, as places and sentences."""
-    token = _case.set(Case(schema, monotonic() + SECONDS))
+    token = _case.set(Case(schema, thread_time() + SECONDS))
     try:
         # An empty registry: nothing a schema says makes us read a file or an address.
         errors = list(

@@ -52,7 +52,8 @@ def entry(kind: str, shown: str, **attrs: Any) -> forms.Widget:
 
 def show_again(widget: forms.Widget, typed: Any) -> None:
     """Let an input show what was typed even if it has not the form of its type."""
-    if isinstance(widget, forms.TextInput) and not re.fullmatch(FORMS.get(widget.input_type, ".*"), str(typed)):
+    form = FORMS.get(getattr(widget, "input_type", ""))
+    if typed and form and isinstance(widget, forms.TextInput) and not re.fullmatch(form, str(typed)):
         widget.input_type = "text"
 
 

@@ -312,6 +312,17 @@ def test_errors_of_rows_stay_with_their_rows_when_others_are_removed() -> None:
     assert form.errors == {"value[1].port": ["Must be at least 1."]}
 
 
+def test_what_cannot_be_read_is_said_once_and_hides_no_other_error() -> None:
+    row = {"properties": {"n": {"type": "integer"}, "j": {"type": "object"}}, "required": ["n", "j"], "type": "object"}
+    rows = schema({"type": "array", "items": row})
+    given = {"value": [{"n": 1, "j": {}}, {"n": 2, "j": {}}, {"n": 3, "j": {}}]}
+    typed = {"value-0-remove": ["false", "true"], "value.1.j": "[1]", "value.2.j": "{"}
+    assert typed_into(rows, given, **typed).errors == {
+        "value[1].j": ["Must be an object with named values."],
+        "value[2].j": ["This is not valid JSON: see line 1, column 2."],
+    }
+
+
 def test_more_rows_come_without_a_script() -> None:
     form = typed_into(only("lm"), **{"value.0.host": "kept", "value-more": "true"})
     assert not form.is_valid()
@@ -367,6 +378,7 @@ def test_the_judge_is_the_one_of_every_caller() -> None:
 def test_words_that_are_no_number_are_shown_again() -> None:
     control = page(typed_into(only("i"), value="five")).controls["parameters-value"]
     assert (control["type"], control["value"]) == ("text", "five")
+    assert page(typed_into(only("d"))).controls["parameters-value"]["type"] == "date"
 
 
 def test_a_schema_that_cannot_be_used_is_said_and_crashes_nothing() -> None:

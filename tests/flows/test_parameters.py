@@ -311,10 +311,10 @@ def test_no_number_that_json_does_not_have(number: float) -> None:
 
 
 def test_five_megabytes_are_refused_with_the_limit() -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     message = refusal(only("ls"), {"value": ["x" * 100] * 50_000})
     assert message == "The parameters take 5,029 kB; Prefect takes at most 512 kB for one run."
-    assert time.monotonic() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def test_size_is_counted_as_prefect_counts_it() -> None:
@@ -380,7 +380,7 @@ def test_a_type_that_holds_itself_is_no_circle() -> None:
 
 def test_a_schema_that_multiplies_its_work_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = count()
-    monkeypatch.setattr(judging, "monotonic", lambda: next(ticks) / 1000)
+    monkeypatch.setattr(judging, "thread_time", lambda: next(ticks) / 1000)
     doubling = {f"A{n}": {"allOf": [{"$ref": f"#/definitions/A{n + 1}"}] * 2} for n in range(50)} | {"A50": {}}
     message = refusal(schema(a={"$ref": "#/definitions/A0"}, definitions=doubling), {"a": 1})
     assert "takes longer than 5 seconds" in message
@@ -399,10 +399,10 @@ def test_a_schema_that_multiplies_its_work_is_stopped(monkeypatch: pytest.Monkey
     ],
 )
 def test_no_pattern_hangs(pattern: str, text: str) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     with contextlib.suppress(Invalid):
         validate(schema(a={"type": "string", "pattern": pattern}), {"a": text}, defaults={})
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def test_a_text_too_long_for_its_pattern_is_refused() -> None:
@@ -416,20 +416,20 @@ def test_a_pattern_of_another_dialect_is_left_to_the_flow() -> None:
 
 def test_a_part_of_a_schema_cannot_ask_for_another_judge() -> None:
     other = {"$schema": "http://json-schema.org/draft-07/schema#", "type": "string", "pattern": "^(a|a)*$"}
-    started = time.monotonic()
+    started = time.thread_time()
     assert refusals(schema(a=other), {"a": "a" * 40 + "!"})
     assert refusals(schema(a={"$id": "http://x/", "$ref": "#/definitions/A"}, definitions={"A": other}), {"a": 1})
-    assert time.monotonic() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def test_many_different_items_are_compared_in_time() -> None:
     values = [{"n": number} for number in range(20_000)]
     different = schema(a={"type": "array", "uniqueItems": True})
-    started = time.monotonic()
+    started = time.thread_time()
     assert validate(different, {"a": values}, defaults={})
     assert refusals(different, {"a": [1, 1.0]})
     assert validate(different, {"a": [1, True, "1"]}, defaults={})
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 2
 
 
 @pytest.mark.parametrize(
