@@ -117,7 +117,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "django.contrib.humanize",
-    "django_native_jsonform",
     "django_q",
     "django_tables2",
     "pgtrigger",
@@ -234,7 +233,7 @@ LOGGING = {
 # Dotted name of the function that opens an environment's gateway; only tests name another one.
 GATEWAY = "flows.gateway.for_environment"
 # The follower touches this file while it lives, for whoever watches over its process.
-HEARTBEAT_FILE = env("PORTAL_HEARTBEAT_FILE")
+HEARTBEAT_FILE = env("PORTAL_HEARTBEAT")
 # How far back the first reading of an environment goes.
 HISTORY_DAYS = int(env("PORTAL_HISTORY_DAYS", "30"))
 

@@ -16,7 +16,7 @@ from django.utils.crypto import salted_hmac
 
 from flows import parameters as schemas
 from flows import vault
-from flows.access import Refused, Target, demand
+from flows.access import Forbidden, Refused, Target, decide, demand
 from flows.models import Deployment, Verb
 from runs import audit, queue
 from runs.actors import Actor
@@ -150,6 +150,14 @@ def submit(
         return run_request
 
 
+def must_be_allowed(deployment: Deployment, *, by: Actor) -> None:
+    """For a door that turns people away before it looks at what they sent: the refusal is recorded all the same."""
+    decision = decide(by.user, Verb.TRIGGER, deployment)
+    if not decision:
+        with audit.act("request.submit", deployment, by=by):
+            raise Forbidden(decision)
+
+
 def must_be_askable(deployment: Deployment, *, reason: str, scheduled_for: datetime | None) -> None:
     """The gates that do not depend on who asks; asked again at launch."""
     environment = deployment.environment
@@ -176,6 +184,8 @@ def keep_once(wish: RunRequest) -> tuple[RunRequest, bool]:
 def digest(run_request: RunRequest) -> str:
     """SHA-256, in hexadecimal, over everything frozen; secret values count by a keyed hash."""
     frozen = {name: getattr(run_request, name) for name in FROZEN}
+    # Postgres gives some numbers back in another form than they came in.
+    frozen["parameters"] = schemas.canonical(run_request.parameters)
     secret = vault.unseal(run_request.sealed_parameters) if run_request.sealed_parameters else ""
     frozen["secret"] = salted_hmac("runs.lifecycle.digest", secret, algorithm="sha256").hexdigest()
     text = json.dumps(frozen, sort_keys=True, separators=(",", ":"), cls=DjangoJSONEncoder)

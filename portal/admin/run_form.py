@@ -105,7 +105,13 @@ def view(request: HttpRequest, deployment: Deployment, frame: dict[str, Any]) ->
 
     key = key_of(request, "submission_key") or uuid.uuid4()
     ask = AskForm(deployment.environment, request.POST)
-    parameters = ParameterForm(deployment.parameter_schema, deployment.parameter_defaults, data=request.POST)
+    parameters = ParameterForm(
+        deployment.parameter_schema,
+        deployment.parameter_defaults,
+        data=request.POST,
+        # What was shown decides what an untouched field means.
+        initial=prefilled(request, deployment),
+    )
     # Both, so that every error shows at once.
     is_complete = all([ask.is_valid(), parameters.is_valid()])
     seen = request.POST.get("seen_fingerprint", "")

@@ -149,3 +149,11 @@ def test_a_start_more_than_a_year_ahead_is_refused(deployment: Deployment, asker
         lifecycle.submit(
             deployment, {"month": "2026-10"}, by=by(asker), scheduled_for=timezone.now() + timedelta(days=400)
         )
+
+
+def test_a_door_that_turns_people_away_leaves_an_entry(deployment: Deployment, viewer: User, asker: User) -> None:
+    lifecycle.must_be_allowed(deployment, by=by(asker))
+    assert not AuditEntry.objects.filter(verb="request.submit").exists()
+    with pytest.raises(Forbidden):
+        lifecycle.must_be_allowed(deployment, by=by(viewer))
+    assert AuditEntry.objects.get(verb="request.submit").outcome == "refused"
