@@ -15,7 +15,7 @@ from flows import parameters as schemas
 from flows import vault
 from flows.access import Decision, Holding, who_may
 from flows.models import Grant, Verb
-from portal import freshness
+from portal import freshness, times
 from portal.admin import run_page
 from runs import lifecycle, reasons
 from runs.models import RunRequest
@@ -74,6 +74,7 @@ def context(run_request: RunRequest, mine: Holding, user: User) -> dict[str, Any
         "poll": 10 if run_request.is_over else 5,
         "sentence": reasons.why(run, run_page.scene(run, now)) if run else sentence(run_request),
         "digest": run_request.digest[:12],
+        "attempts": attempts(run_request, now),
         "icon": ICONS.get(run_request.state, "info"),
         "took": run_page.took(run) if run else "",
         "moments": moments(run_request),
@@ -93,6 +94,17 @@ def context(run_request: RunRequest, mine: Holding, user: User) -> dict[str, Any
 def sentence(run_request: RunRequest) -> str:
     """Why it is where it is; once there is a run, that says more."""
     return run_request.message or MEANINGS.get(run_request.state, "")
+
+
+def attempts(run_request: RunRequest, now: datetime) -> str:
+    """How often it was tried and when it is tried next, while that is what it waits for."""
+    next_at = run_request.next_attempt_at
+    if run_request.is_over or not run_request.message or next_at is None:
+        return ""
+    when = (
+        f"the next one comes in {times.span((next_at - now).total_seconds())}" if next_at > now else "the next is due"
+    )
+    return f"{run_request.attempts} attempt{'' if run_request.attempts == 1 else 's'} so far; {when}."
 
 
 def shown_parameters(run_request: RunRequest) -> tuple[dict[str, Any], str]:

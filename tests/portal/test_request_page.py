@@ -105,7 +105,7 @@ def test_a_server_that_is_down_says_why_it_waits(
     launch(asked)
     page = text(login(viewer), asked)
     assert "It will be sent again by itself." in page
-    assert "Next attempt" in page
+    assert "1 attempt so far; the next one comes in" in page
 
 
 def test_a_request_that_was_refused_at_launch_says_why(

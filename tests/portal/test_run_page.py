@@ -98,7 +98,7 @@ def test_an_environment_that_is_down_says_how_old_the_page_is(
     health.note(dev, Health.State.DOWN, "No answer from dev.")
     page = text(login(viewer), address(run))
     assert "dev: Unreachable. No answer from dev." in page
-    assert "What you see was read" in page
+    assert "Last read" in page
     assert "dev cannot be read now, so this may have changed" in page
 
 
