@@ -61,7 +61,7 @@ class PrefectServer:
             },
             ready=self.answers,
             waits_for=f"an answer at {self.api_url}",
-            patience=180,
+            patience=300,
             grace=4,
         )
 

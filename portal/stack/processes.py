@@ -40,7 +40,8 @@ class Program:
     environment: Mapping[str, str] = field(repr=False)  # holds secrets, which is why no command line does
     folder: Path = ROOT
     user: User | None = None
-    ready: Callable[[], bool] | None = None  # None: it runs to its end, and an end with code 0 is what is waited for
+    # A question, or a text that its log must show; None: it runs to its end, which must be one with code 0.
+    ready: Callable[[], bool] | str | None = None
     waits_for: str = "it to end"
     patience: float = 120.0
     grace: float = 4.0
@@ -103,6 +104,8 @@ class Process:
         self.started_at = time.time()
         self._step = 0
         self._next_at = 0.0
+        # The log is appended to at every start.
+        self._log_begins = program.log.stat().st_size if program.log.exists() else 0
         descriptor = os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         user = program.user
         try:
@@ -137,10 +140,22 @@ class Process:
     def exit_code(self) -> int | None:
         return self._popen.poll()
 
+    def is_ready(self) -> bool:
+        ready, code = self.program.ready, self.exit_code
+        if ready is None:
+            return code == 0
+        if code is not None:
+            return False
+        return ready in self._said() if isinstance(ready, str) else ready()
+
     def last_words(self) -> str:
         """The end of the log, for the person who has to find out why."""
-        lines = self.program.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
-        return "\n".join(f"  | {line}" for line in lines)
+        return "\n".join(f"  | {line}" for line in self._said().splitlines()[-LAST_LINES:])
+
+    def _said(self) -> str:
+        with self.program.log.open("rb") as file:
+            file.seek(self._log_begins)
+            return file.read().decode(errors="replace")
 
     def end(self, *, at_once: bool = False) -> bool:
         """Send the next signal when its time has come; True once the whole group is gone."""

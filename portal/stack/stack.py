@@ -192,27 +192,11 @@ class Stack:
 
     def _follower(self, heartbeat: Path) -> Program:
         follower = self._service(FOLLOWER, "follow", says="Following.")
-        told = {**follower.environment, "PORTAL_HEARTBEAT_FILE": str(heartbeat)}
+        told = {**follower.environment, "PORTAL_HEARTBEAT": str(heartbeat)}
         return dataclasses.replace(follower, environment=told)
 
     def _service(self, name: str, command: str, *, says: str) -> Program:
-        log = self.folder.logs / f"{command}.log"
-        # The log is appended to at every start: only what comes after its present end counts.
-        seen = log.stat().st_size if log.exists() else 0
-
-        def ready() -> bool:
-            with log.open("rb") as file:
-                file.seek(seen)
-                return says.encode() in file.read()
-
-        return Program(
-            name=name,
-            command=self.manage(command),
-            log=log,
-            environment=self.environment(),
-            ready=ready,
-            waits_for=f"the line {says!r} in its log",
-        )
+        return dataclasses.replace(self._command(name, command), ready=says, waits_for=f"the line {says!r} in its log")
 
     def _web(self) -> Program:
         port = str(httpx.URL(self.address).port)

@@ -115,15 +115,12 @@ class Supervisor:
 
     def _await(self, part: Part) -> None:
         assert part.process
-        program, code, age = part.program, part.process.exit_code, part.process.age
-        if part.ends_by_itself and code == 0:
+        program, age = part.program, part.process.age
+        if part.process.is_ready():
             part.state = State.UP
-            self._say(f"{part.name} … done in {age:.1f} s")
-        elif code is not None:
+            self._say(f"{part.name} … {'done' if part.ends_by_itself else 'ready'} in {age:.1f} s")
+        elif (code := part.process.exit_code) is not None and (code or not part.ends_by_itself):
             self._give_up(part, f"{part.name} ended with code {code} instead of starting.")
-        elif program.ready and program.ready():
-            part.state = State.UP
-            self._say(f"{part.name} … ready in {age:.1f} s")
         elif age > program.patience:
             self._give_up(
                 part, f"{part.name} was given {program.patience:.0f} s and still waits for {program.waits_for}."

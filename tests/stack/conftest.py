@@ -25,13 +25,12 @@ def script(tmp_path: Path) -> Script:
     """A program from lines of Python; it is ready when it has printed "ready", unless told to run to its end."""
 
     def make(name: str, code: str, *, ends: bool = False, patience: float = 20, grace: float = 3) -> Program:
-        log = tmp_path / f"{name}.log"
         return Program(
             name=name,
             command=(sys.executable, "-c", f"import os, signal, subprocess, sys, time\n{code}"),
-            log=log,
+            log=tmp_path / f"{name}.log",
             environment=inherited(),
-            ready=None if ends else lambda: "ready" in log.read_text(),
+            ready=None if ends else "ready",
             waits_for="the word ready",
             patience=patience,
             grace=grace,
