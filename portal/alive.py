@@ -62,7 +62,7 @@ def follower() -> str:
     try:
         age = time.time() - Path(settings.HEARTBEAT_FILE).stat().st_mtime
     except OSError as error:
-        return f"PORTAL_HEARTBEAT_FILE cannot be read: {error.strerror}."
+        return f"PORTAL_HEARTBEAT cannot be read: {error.strerror}."
     return "" if age < OLDEST_BEAT else f"The follower has shown no sign of life for {age:.0f} s."
 
 

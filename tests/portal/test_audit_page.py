@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +32,7 @@ from tests.cast import by
 
 pytestmark = pytest.mark.django_db
 
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 LIST = reverse("admin:runs_auditentry_changelist")
 VERIFY = reverse("admin:runs_auditentry_verify")
 EXPORT = reverse("admin:runs_auditentry_export")
@@ -302,6 +307,22 @@ def test_json_lines_hold_all_that_the_digest_is_taken_of(auditor: User) -> None:
     copy = AuditEntry(**rows[1] | {"at": entries[1].at})
     assert audit.digest(copy) == entries[1].digest == rows[1]["digest"]
     assert rows[1]["at"] == entries[1].at.isoformat()
+
+
+def test_the_documented_script_verifies_an_export_without_the_portal(auditor: User, tmp_path: Path) -> None:
+    for number in range(3):
+        note(f"thing {number}", before={"empty": {}}, after={"float": 1e22, "text": "ä\u2028", "none": None})
+    (script,) = re.findall(r"```python\n(.*?)```", (DOCS / "audit.md").read_text(), re.DOTALL)
+    file = tmp_path / "audit.jsonl"
+
+    def verified() -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-c", script, str(file)]
+        return subprocess.run(words, capture_output=True, text=True, check=False)
+
+    file.write_text(export(auditor, "jsonl"))
+    assert verified().stdout.strip() == f"3 entries, unbroken. Head: {AuditEntry.objects.get(sequence=3).digest}"
+    file.write_text(file.read_text().replace("thing 1", "thing 7"))
+    assert "#2 was changed" in verified().stderr
 
 
 def test_exporting_is_audited_and_not_part_of_itself(auditor: User) -> None:

@@ -94,7 +94,7 @@ def test_a_database_that_is_away_is_a_sentence(monkeypatch: pytest.MonkeyPatch) 
 def test_the_follower_lives_while_its_file_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     beat = tmp_path / "beat"
     monkeypatch.setattr(settings, "HEARTBEAT_FILE", str(beat))
-    assert alive.follower() == "PORTAL_HEARTBEAT_FILE cannot be read: No such file or directory."
+    assert alive.follower() == "PORTAL_HEARTBEAT cannot be read: No such file or directory."
     beat.touch()
     assert alive.follower() == ""
     os.utime(beat, (time.time() - 300,) * 2)
