@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 
 from flows.models import Alias, Deployment, Verb
 from portal.admin.base import RestrictedAdmin, actor, holding
+from portal.admin.saving import SavedByVerb
 from runs import configuration
 
 FULL_NAME = re.compile(r"[^/]+/[^/]+")
@@ -33,12 +34,9 @@ class AliasForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class ta
             raise forms.ValidationError("Write it as Prefect does: flow name/deployment name.")
         return full_name
 
-    def save_m2m(self) -> None:
-        """An alias has none, and the admin asks for it."""
-
 
 @admin.register(Alias)
-class AliasAdmin(RestrictedAdmin):
+class AliasAdmin(SavedByVerb, RestrictedAdmin):
     form = AliasForm
     list_display = ["name", "where", "full_name", "points_to"]
     list_select_related = ["environment"]
@@ -96,8 +94,8 @@ class AliasAdmin(RestrictedAdmin):
         page: HttpResponse = super().change_view(request, object_id, form_url, shown | (extra_context or {}))
         return page
 
-    def save_model(self, request: HttpRequest, obj: Alias, form: Any, change: bool) -> None:
-        configuration.save_alias(obj, by=actor(request))
+    def keep(self, request: HttpRequest, row: Alias, form: Any) -> None:
+        configuration.save_alias(row, by=actor(request))
 
     def delete_model(self, request: HttpRequest, obj: Alias) -> None:
         configuration.delete_alias(obj, by=actor(request))

@@ -18,6 +18,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 
 from flows.models import Environment, Verb
 from portal.admin.base import RestrictedAdmin, actor, attempt, holding
+from portal.admin.saving import SavedByVerb
 from portal.health import said
 from runs import configuration, queue
 
@@ -86,12 +87,9 @@ class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's cl
             environment.credential = self.cleaned_data["new_credential"]
         return environment
 
-    def save_m2m(self) -> None:
-        """An environment has none, and the admin asks for it."""
-
 
 @admin.register(Environment)
-class EnvironmentAdmin(RestrictedAdmin):
+class EnvironmentAdmin(SavedByVerb, RestrictedAdmin):
     form = EnvironmentForm
     list_display = ["named", "how", "read", "rules"]
     list_select_related = ["health"]
@@ -171,8 +169,8 @@ class EnvironmentAdmin(RestrictedAdmin):
         response: HttpResponse = super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
         return response
 
-    def save_model(self, request: HttpRequest, obj: Environment, form: Any, change: bool) -> None:
-        configuration.save_environment(obj, by=actor(request))
+    def keep(self, request: HttpRequest, row: Environment, form: Any) -> None:
+        configuration.save_environment(row, by=actor(request))
 
     def response_post_save_add(self, request: HttpRequest, obj: Environment) -> HttpResponseRedirect:
         return HttpResponseRedirect(reverse("admin:flows_environment_change", args=[obj.pk]))

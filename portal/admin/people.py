@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.db import transaction
 from django.db.models import Count, Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from unfold.admin import ModelAdmin
+from django.http import HttpRequest, HttpResponse
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from flows.access import Holding, Refused, in_force
+from flows.access import Holding, in_force
 from portal import tables
 from portal.admin.base import RestrictedList, actor
+from portal.admin.saving import SavedByVerb
 from runs import configuration
 
 # The permissions of Django's that open something here; what people do with flows is in their grants.
@@ -35,7 +35,7 @@ LABELS = {
 }
 
 
-class AdministratorsOnly(ModelAdmin):
+class AdministratorsOnly(SavedByVerb):
     """Whoever edits accounts can make themselves anything, so that is for administrators alone."""
 
     title = ""
@@ -63,20 +63,6 @@ class AdministratorsOnly(ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         page: HttpResponse = super().changelist_view(request, {"title": self.title, **(extra_context or {})})
-        return page
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        try:
-            page: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
-        except Refused as refusal:
-            messages.warning(request, str(refusal))
-            return HttpResponseRedirect(request.get_full_path())
         return page
 
 
@@ -142,18 +128,17 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
         shown = {"held": held, "subject_field": "person", "show_save_and_add_another": False}
         return super().change_view(request, object_id, form_url, shown | (extra_context or {}))
 
-    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        configuration.save_person(obj, groups=form.cleaned_data["groups"], by=actor(request))
+    def keep(self, request: HttpRequest, row: User, form: Any) -> None:
+        configuration.save_person(row, groups=form.cleaned_data["groups"], by=actor(request))
 
     @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002  (Django's name)
         return super().user_change_password(request, id, form_url)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        # Django calls this once a password is set, and nothing else does.
+        # Django has set the password itself when it calls this.
         if request.resolver_match and request.resolver_match.url_name == "auth_user_password_change":
             configuration.note_password(obj, by=actor(request))
-        return super().log_change(request, obj, message)
 
 
 @admin.register(Group)
@@ -206,5 +191,5 @@ class GroupAdmin(AdministratorsOnly, DjangoGroupAdmin):
             }
         return super().change_view(request, object_id, form_url, shown | (extra_context or {}))
 
-    def save_model(self, request: HttpRequest, obj: Group, form: Any, change: bool) -> None:
-        configuration.save_group(obj, permissions=form.cleaned_data["permissions"], by=actor(request))
+    def keep(self, request: HttpRequest, row: Group, form: Any) -> None:
+        configuration.save_group(row, permissions=form.cleaned_data["permissions"], by=actor(request))

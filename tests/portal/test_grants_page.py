@@ -1,0 +1,305 @@
+"""Grants in the admin: given, revoked, never edited; and people and groups, who hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from flows.models import Deployment, Environment, Grant
+from portal import grant_words
+from runs import granting
+from runs.actors import Actor
+from runs.models import AuditEntry
+from tests.cast import person
+
+pytestmark = pytest.mark.django_db
+
+LIST = reverse("admin:flows_grant_changelist")
+ADD = reverse("admin:flows_grant_add")
+PEOPLE = reverse("admin:auth_user_changelist")
+Login = Callable[[User], Client]
+
+
+def page_of(grant: Grant) -> str:
+    return reverse("admin:flows_grant_change", args=[grant.pk])
+
+
+def revoke_of(grant: Grant) -> str:
+    return reverse("admin:flows_grant_revoke", args=[grant.pk])
+
+
+def page_of_person(user: User) -> str:
+    return reverse("admin:auth_user_change", args=[user.pk])
+
+
+def given(user: User, **columns: Any) -> Grant:
+    return granting.grant(by=Actor.system(), person=user, **{"verbs": ["trigger"], "reason": "cover", **columns})
+
+
+def typed(user: User, **values: Any) -> dict[str, Any]:
+    return {"person": user.pk, "group": "", "effect": "allow", "verbs": ["see", "trigger"], **values}
+
+
+def last_entry() -> AuditEntry:
+    return AuditEntry.objects.latest("sequence")
+
+
+# Giving
+
+
+def test_a_grant_is_given_with_all_that_narrows_it(
+    admin_user: User, viewer: User, prod: Environment, login: Login
+) -> None:
+    until = (timezone.now() + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M")
+    values = typed(
+        viewer, environment=prod.pk, flow_name="monthly", tag="crm", valid_until=until, reason="Covers for asker"
+    )
+    answer = login(admin_user).post(ADD, values)
+    grant = Grant.objects.get(person=viewer)
+    assert answer.url == page_of(grant)  # type: ignore[attr-defined]  # a redirect
+    assert grant.verbs == ["see", "trigger"]
+    assert (grant.environment, grant.flow_name, grant.tag) == (prod, "monthly", "crm")
+    assert timezone.localtime(grant.valid_until).strftime("%Y-%m-%dT%H:%M") == until
+    entry = last_entry()
+    assert (entry.verb, entry.actor_name, entry.reason) == ("grant.give", "administrator", "Covers for asker")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"person": ""}, "Name a person or a group, one of the two."),
+        ({"verbs": []}, "Tick at least one."),
+        ({"verbs": ["rule"]}, "Select a valid choice."),
+        ({"effect": "maybe"}, "Select a valid choice."),
+        ({"valid_until": "1999-01-01T00:00"}, "That moment has passed: the grant would never count."),
+        ({"valid_from": "9000-01-01T00:00", "valid_until": "8000-01-01T00:00"}, "A grant must begin before it ends."),
+        ({"valid_until": "soon"}, "Write the date and time as 2026-01-31 14:30."),
+        ({"tag": "nul\0"}, "Null characters are not allowed."),
+        ({"environment": "999"}, "Select a valid choice."),
+    ],
+)
+def test_a_mistake_is_a_sentence(
+    values: dict[str, Any], sentence: str, admin_user: User, viewer: User, login: Login
+) -> None:
+    answer = login(admin_user).post(ADD, typed(viewer, **values))
+    assert answer.status_code == 200
+    assert sentence in answer.content.decode()
+    assert not Grant.objects.filter(person=viewer).exists()
+
+
+def test_names_to_choose_from_are_only_text(admin_user: User, deployment: Deployment, login: Login) -> None:
+    Deployment.objects.update(flow_name='"><script>alert(1)</script>', tags=["<script>alert(2)</script>"])
+    page = login(admin_user).get(ADD).content.decode()
+    assert "<script>alert" not in page
+    assert "monthly/monthly" in page
+
+
+# Reading
+
+
+def test_a_grant_is_told_in_a_sentence(admin_user: User, asker: User, prod: Environment, login: Login) -> None:
+    grant = given(asker, verbs=["see", "trigger", "cancel"], environment=prod, flow_name="monthly", tag="crm")
+    page = login(admin_user).get(page_of(grant)).content.decode()
+    assert "asker may see, trigger and cancel in prod, flow monthly, what is tagged crm." in page
+    assert "cover" in page
+
+
+def test_a_permission_for_every_environment_says_that_it_leaves_out_protected_ones(asker: User) -> None:
+    assert grant_words.where(given(asker)) == "every environment that is not protected"
+    assert grant_words.where(given(asker, effect="deny")) == "every environment"
+
+
+def test_the_list_shows_what_is_in_force_and_the_rest_when_asked_for(
+    admin_user: User, asker: User, login: Login
+) -> None:
+    now = timezone.now()
+    given(asker, flow_name="flow-now")
+    given(asker, flow_name="flow-later", valid_from=now + timedelta(days=1))
+    Grant.objects.filter(pk=given(asker, flow_name="flow-over").pk).update(valid_until=now - timedelta(days=1))
+    granting.revoke(given(asker, flow_name="flow-revoked"), by=Actor.system())
+    client = login(admin_user)
+    for query, shown in {
+        "": {"now"},
+        "?standing=later": {"later"},
+        "?standing=expired": {"over"},
+        "?standing=revoked": {"revoked"},
+        "?standing=all": {"now", "later", "over", "revoked"},
+        "?standing=nonsense": {"now"},
+        "?standing=all&effect=deny": set(),
+        "?standing=all&q=flow-re": {"revoked"},
+    }.items():
+        page = client.get(LIST + query).content.decode()
+        found = {name for name in ("now", "later", "over", "revoked") if f"flow flow-{name}" in page}
+        assert found == shown, query
+
+
+@pytest.mark.parametrize("reader", ["viewer", "asker", "approver", "stranger"])
+def test_nobody_else_reads_or_gives_grants(
+    request: pytest.FixtureRequest, login: Login, admin_user: User, reader: str
+) -> None:
+    grant = given(admin_user)
+    user = request.getfixturevalue(reader)
+    client = login(user)
+    assert client.get(LIST).status_code == 403
+    assert client.get(page_of(grant)).status_code == 403
+    assert client.get(ADD).status_code == 403
+    assert client.post(ADD, typed(user)).status_code == 403
+    assert client.post(revoke_of(grant)).status_code == 403
+    grant.refresh_from_db()
+    assert grant.revoked_at is None
+
+
+def test_an_auditor_reads_grants_and_changes_none(auditor: User, asker: User, login: Login) -> None:
+    grant = given(asker)
+    client = login(auditor)
+    assert client.get(LIST).status_code == 200
+    assert "Revoke" not in client.get(page_of(grant)).content.decode()
+    assert client.get(ADD).status_code == 403
+    assert client.post(revoke_of(grant)).status_code == 403
+
+
+# Revoking
+
+
+def test_a_grant_is_revoked_with_its_reason_and_stays_to_be_read(admin_user: User, asker: User, login: Login) -> None:
+    grant = given(asker)
+    page = login(admin_user).post(revoke_of(grant), {"reason": "Left the team"}, follow=True).content.decode()
+    grant.refresh_from_db()
+    assert (grant.revoked_by_name, bool(grant.revoked_at)) == ("administrator", True)
+    assert "Revoked" in page
+    assert (last_entry().verb, last_entry().reason) == ("grant.revoke", "Left the team")
+
+
+def test_a_grant_that_was_revoked_says_so_the_second_time(admin_user: User, asker: User, login: Login) -> None:
+    grant = given(asker)
+    client = login(admin_user)
+    client.post(revoke_of(grant))
+    assert "This grant was revoked already." in client.post(revoke_of(grant), follow=True).content.decode()
+
+
+def test_a_grant_is_neither_edited_nor_deleted(admin_user: User, asker: User, login: Login) -> None:
+    grant = given(asker)
+    client = login(admin_user)
+    assert client.post(page_of(grant), {"verbs": ["approve"]}).status_code == 405
+    assert client.get(revoke_of(grant)).status_code == 405
+    assert client.post(reverse("admin:flows_grant_delete", args=[grant.pk]), {"post": "yes"}).status_code == 403
+    client.post(LIST, {"action": "delete_selected", "_selected_action": grant.pk, "post": "yes"})
+    grant.refresh_from_db()
+    assert grant.verbs == ["trigger"]
+
+
+# People and groups
+
+
+def test_the_page_of_a_person_tells_what_they_may_do_and_through_which_group(
+    admin_user: User, asker: User, login: Login
+) -> None:
+    given(asker, verbs=["approve"], flow_name="monthly")
+    page = login(admin_user).get(page_of_person(asker)).content.decode()
+    panel = page[page.index("What asker may do") :]
+    for said in ("Operator", "see, trigger, cancel", "approve", "flow monthly", "every environment that is not"):
+        assert said in panel, said
+
+
+def test_only_administrators_see_people_and_groups(asker: User, auditor: User, stranger: User, login: Login) -> None:
+    helper = person("helper")
+    helper.user_permissions.set(Permission.objects.filter(content_type__app_label="auth"))
+    for reader in (asker, auditor, stranger, helper):
+        client = login(reader)
+        for url in (
+            PEOPLE,
+            page_of_person(asker),
+            reverse("admin:auth_group_changelist"),
+            reverse("admin:auth_user_add"),
+        ):
+            assert client.get(url).status_code == 403, (reader, url)
+        escalated = {"username": reader.username, "is_active": "on", "is_staff": "on", "is_superuser": "on"}
+        assert client.post(page_of_person(reader), escalated).status_code == 403
+        password = reverse("admin:auth_user_password_change", args=[asker.pk])
+        assert client.post(password, {"password1": "x", "password2": "x"}).status_code == 403
+        reader.refresh_from_db()
+        assert not reader.is_superuser
+
+
+def test_a_change_of_an_account_is_audited_with_its_groups(admin_user: User, asker: User, login: Login) -> None:
+    group = Group.objects.get(name="Approver")
+    values = {"username": "asker", "is_active": "on", "is_staff": "on", "groups": [group.pk]}
+    assert login(admin_user).post(page_of_person(asker), values).status_code == 302
+    entry = last_entry()
+    assert (entry.verb, entry.subject_kind, entry.subject_name) == ("person.change", "person", "asker")
+    assert (entry.before, entry.after) == ({"groups": ["Operator"]}, {"groups": ["Approver"]})
+    assert [each.name for each in asker.groups.all()] == ["Approver"]
+
+
+def test_a_new_person_may_sign_in_and_has_the_groups_that_were_ticked(admin_user: User, login: Login) -> None:
+    group = Group.objects.get(name="Viewer")
+    answer = login(admin_user).post(
+        reverse("admin:auth_user_add"),
+        {
+            "username": "nina",
+            "usable_password": "true",
+            "password1": "a-long-enough-phrase",
+            "password2": "a-long-enough-phrase",
+            "groups": [group.pk],
+            "is_staff": "on",
+        },
+    )
+    assert answer.status_code == 302, answer.content.decode()
+    nina = User.objects.get(username="nina")
+    assert nina.is_staff
+    assert nina.check_password("a-long-enough-phrase")
+    assert [each.name for each in nina.groups.all()] == ["Viewer"]
+    assert last_entry().verb == "person.create"
+    assert "a-long-enough-phrase" not in f"{last_entry().after}"
+
+
+def test_an_administrator_cannot_lock_everybody_out(admin_user: User, login: Login) -> None:
+    values = {"username": admin_user.username, "is_staff": "on", "is_active": "on"}
+    page = login(admin_user).post(page_of_person(admin_user), values, follow=True).content.decode()
+    assert "You cannot take your own administrator rights away" in page
+    admin_user.refresh_from_db()
+    assert admin_user.is_superuser
+    assert last_entry().outcome == "refused"
+
+
+def test_a_password_that_is_set_is_audited_without_being_told(admin_user: User, asker: User, login: Login) -> None:
+    url = reverse("admin:auth_user_password_change", args=[asker.pk])
+    values = {"usable_password": "true", "password1": "another-long-phrase", "password2": "another-long-phrase"}
+    assert login(admin_user).post(url, values).status_code == 302
+    asker.refresh_from_db()
+    assert asker.check_password("another-long-phrase")
+    assert (last_entry().verb, last_entry().subject_name) == ("person.password", "asker")
+    assert "another-long-phrase" not in str(vars(last_entry()))
+
+
+def test_the_page_of_a_person_shows_nothing_of_the_password(admin_user: User, login: Login) -> None:
+    user = User.objects.create_user("nina", password="a-long-enough-phrase")
+    page = login(admin_user).get(page_of_person(user)).content.decode()
+    assert "algorithm" not in page
+    assert user.password.split("$")[-1][:6] not in page
+
+
+def test_people_and_groups_are_not_deleted(admin_user: User, asker: User, login: Login) -> None:
+    client = login(admin_user)
+    assert client.post(reverse("admin:auth_user_delete", args=[asker.pk]), {"post": "yes"}).status_code == 403
+    group = Group.objects.get(name="Viewer")
+    assert client.post(reverse("admin:auth_group_delete", args=[group.pk]), {"post": "yes"}).status_code == 403
+
+
+def test_a_group_holds_only_permissions_that_open_something(admin_user: User, login: Login) -> None:
+    group = Group.objects.get(name="Viewer")
+    url = reverse("admin:auth_group_change", args=[group.pk])
+    client = login(admin_user)
+    allowed = Permission.objects.get(codename="add_grant")
+    dangerous = Permission.objects.get(codename="change_user")
+    assert client.post(url, {"name": "Viewer", "permissions": [dangerous.pk]}).status_code == 200
+    assert client.post(url, {"name": "Viewer", "permissions": [allowed.pk]}).status_code == 302
+    assert [each.codename for each in group.permissions.all()] == ["add_grant"]
+    assert last_entry().after == {"permissions": ["add_grant"]}
