@@ -23,7 +23,9 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]  # the theme's forms
         except ValidationError as error:
             note(self.request, str(self.cleaned_data.get("username", "")), refusal=error.messages[0])
             raise
-        note(self.request, self.get_user().get_username())
+        # Nobody, when a field was left empty: then nothing was tried.
+        if person := self.get_user():
+            note(self.request, person.get_username())
         return cleaned
 
 
@@ -36,7 +38,7 @@ def note(request: HttpRequest, username: str, *, refusal: str = "") -> None:
 def attempted(request: HttpRequest, username: str) -> Actor:
     """Whoever says to be `username`. A name nobody has is not kept: it may be a password in the wrong field."""
     address, user_agent = request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_USER_AGENT", "")
-    person = User.objects.filter(username=username.replace("\x00", "")).first()
+    person = User.objects.filter(username=username).first()
     if person:
         return Actor.person(person, channel=Channel.ADMIN, address=address, user_agent=user_agent)
     return Actor(Kind.PERSON, "", "unknown account", Channel.ADMIN, None, address, user_agent)

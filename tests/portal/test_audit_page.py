@@ -393,6 +393,13 @@ def test_a_name_nobody_has_is_not_kept(db: None) -> None:
     assert "right-horse" not in repr(AuditEntry.objects.values())
 
 
+@pytest.mark.parametrize(("username", "password"), [("", ""), ("otto", ""), ("", "x"), ("ot\x00to", "x")])
+def test_a_form_that_is_not_filled_in_is_no_attempt(otto: User, username: str, password: str) -> None:
+    answer = Client().post("/admin/login/", {"username": username, "password": password})
+    assert answer.status_code == 200
+    assert not AuditEntry.objects.exists()
+
+
 def test_somebody_who_may_not_enter_is_audited_as_refused(otto: User) -> None:
     User.objects.filter(pk=otto.pk).update(is_staff=False)
     assert sign_in("otto", "right-horse").outcome == "refused"
