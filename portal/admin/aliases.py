@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.options import ActionLocation
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import CharField, F, Func, Model, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
@@ -73,8 +74,8 @@ class AliasAdmin(SavedByVerb, RestrictedAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return bool(request.user.is_superuser)
 
-    def get_actions(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        found = super().get_actions(request, *args, **kwargs)
+    def get_actions(self, request: HttpRequest, action_location: ActionLocation = ActionLocation.CHANGE_LIST) -> Any:
+        found = super().get_actions(request, action_location=action_location)
         found.pop("delete_selected", None)
         return found
 
