@@ -11,6 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from flows import connect, health, parameters
+from flows.fitting import fitting
 from flows.models import Deployment, Environment, WorkPool
 from flows.records import DeploymentRecord, NotFound, PrefectError, WorkPoolRecord
 from flows.vault import Sealed
@@ -79,7 +80,7 @@ def refresh(deployment: Deployment) -> None:
 def keep(environment: Environment, records: Sequence[DeploymentRecord], *, at: datetime) -> None:
     rows = [Deployment(environment=environment, prefect_id=record.id, **columns(record, at)) for record in records]
     Deployment.objects.bulk_create(
-        rows, update_conflicts=True, unique_fields=KEY, update_fields=COLUMNS, batch_size=200
+        map(fitting, rows), update_conflicts=True, unique_fields=KEY, update_fields=COLUMNS, batch_size=200
     )
 
 
@@ -133,6 +134,6 @@ def keep_pools(environment: Environment, records: Iterable[WorkPoolRecord], *, a
         for record in records
     ]
     WorkPool.objects.bulk_create(
-        rows, update_conflicts=True, unique_fields=["environment", "name"], update_fields=POOL_COLUMNS
+        map(fitting, rows), update_conflicts=True, unique_fields=["environment", "name"], update_fields=POOL_COLUMNS
     )
     WorkPool.objects.filter(environment=environment, seen_at__lt=at).delete()

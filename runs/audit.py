@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 from django.db import connection, models, transaction
 
 from flows.access import Forbidden, Refused
+from flows.fitting import plain, storable
 from flows.models import Deployment
 from flows.parameters import Invalid
 from runs.actors import Actor
@@ -26,8 +26,6 @@ DIGEST = re.compile("[0-9a-f]{64}")
 CHAIN_LOCK = 0x706F7274616C
 CHAINED = [f.attname for f in AuditEntry._meta.concrete_fields if f.attname != "digest"]
 LENGTHS = {f.attname: f.max_length for f in AuditEntry._meta.concrete_fields if f.max_length}
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-REPLACEMENT = "\ufffd"
 
 
 @dataclass
@@ -134,28 +132,6 @@ def describe(this: Act) -> tuple[str, str, str, str]:
         this.subject_name or str(subject),
         environment,
     )
-
-
-def storable(text: str) -> str:
-    """Postgres keeps neither NUL bytes nor half characters; what was tried is recorded all the same."""
-    return LONE_SURROGATE.sub(REPLACEMENT, text).replace("\x00", REPLACEMENT)
-
-
-def plain(value: object) -> Any:
-    """What JSON and Postgres can keep of it; nothing that a verb noted may keep its entry from being written."""
-    match value:
-        case dict():
-            return {storable(str(key)): plain(each) for key, each in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [plain(each) for each in value]
-        case None | bool() | int():
-            return value
-        case float():
-            return value if math.isfinite(value) else str(value)
-        case datetime():
-            return value.isoformat()
-        case _:
-            return storable(str(value))
 
 
 def digest(entry: AuditEntry) -> str:

@@ -17,6 +17,7 @@ from django.utils.crypto import salted_hmac
 from flows import parameters as schemas
 from flows import vault
 from flows.access import Forbidden, Refused, Target, decide, demand
+from flows.fitting import storable
 from flows.models import Deployment, Verb
 from runs import audit, queue
 from runs.actors import Actor
@@ -64,7 +65,7 @@ FURTHEST = timedelta(days=366)
 def move(run_request: RunRequest, *, to: State, message: str = "", **columns: Any) -> None:
     """Compare and swap the state; `Refused` when somebody else moved it first."""
     moved = RunRequest.objects.filter(pk=run_request.pk, state__in=COMES_FROM[to]).update(
-        state=to, message=audit.storable(message), changed_at=timezone.now(), **columns
+        state=to, message=storable(message), changed_at=timezone.now(), **columns
     )
     run_request.refresh_from_db()
     if not moved:
@@ -219,7 +220,7 @@ def answer(run_request: RunRequest, to: State, *, by: Actor, reason: str) -> Non
             by=by.user,
             by_name=by.name,
             digest=run_request.digest,
-            reason=audit.storable(reason),
+            reason=storable(reason),
         )
         if approved:
             queue.later("runs.tasks.launch", run_request.pk)
@@ -276,7 +277,7 @@ def cancel(run: Run, *, by: Actor, reason: str = "") -> Cancellation:
         if earlier:
             raise Refused(f"{earlier.asked_by_name} asked for this already; Prefect has not confirmed it yet.")
         cancellation = Cancellation.objects.create(
-            run=run, reason=audit.storable(reason), asked_by=by.user, asked_by_name=by.name
+            run=run, reason=storable(reason), asked_by=by.user, asked_by_name=by.name
         )
         act.before = {"state": run.state_type}
         act.after = {"cancellation": cancellation.pk}

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from flows import connect, health
 from flows import parameters as schemas
+from flows.fitting import fitting, storable
 from flows.models import Deployment, Environment
 from flows.records import FlowRunRecord, NotFound, PrefectError
 from flows.vault import Sealed
@@ -119,7 +120,9 @@ def keep(environment: Environment, records: Sequence[FlowRunRecord]) -> list[Run
     now = timezone.now()
     fresh = [record for record in records if not is_stale(record, known.get(record.id))]
     rows = [row(environment, record, deployments.get(record.deployment_id), now) for record in fresh]  # type: ignore[arg-type]  # None is never a key
-    Run.objects.bulk_create(rows, update_conflicts=True, unique_fields=KEY, update_fields=COLUMNS, batch_size=BATCH)
+    Run.objects.bulk_create(
+        map(fitting, rows), update_conflicts=True, unique_fields=KEY, update_fields=COLUMNS, batch_size=BATCH
+    )
     Run.objects.filter(environment=environment, prefect_id__in=ours, is_ours=False).update(is_ours=True)
     changed = [r.id for r in fresh if r.id not in known or differs(r, known[r.id])]
     runs = list(
@@ -208,7 +211,9 @@ def detail(environment: Environment, prefect_ids: Sequence[UUID]) -> None:
             continue
         StateChange.objects.bulk_create(
             [
-                StateChange(run=run, prefect_id=s.id, type=s.type, name=s.name, message=s.message, at=s.timestamp)
+                fitting(
+                    StateChange(run=run, prefect_id=s.id, type=s.type, name=s.name, message=s.message, at=s.timestamp)
+                )
                 for s in states
             ],
             ignore_conflicts=True,
@@ -241,7 +246,7 @@ def tail(environment: Environment, runs: Sequence[Run]) -> int:
                         prefect_id=line.id,
                         at=line.timestamp,
                         level=line.level,
-                        message=line.message,
+                        message=storable(line.message),
                         task_run_id=line.task_run_id,
                     )
                     for line in lines
@@ -260,18 +265,20 @@ def keep_task_runs(by_id: dict[UUID, Run], environment: Environment) -> None:
     columns = ["name", "state_type", "state_name", "message", "started_at", "ended_at", "run_count", "run_seconds"]
     TaskRun.objects.bulk_create(
         [
-            TaskRun(
-                run=by_id[record.flow_run_id],
-                prefect_id=record.id,
-                name=record.name,
-                state_type=record.state_type,
-                state_name=record.state_name,
-                message=record.message,
-                started_at=record.started_at,
-                ended_at=record.ended_at,
-                run_count=record.run_count,
-                run_seconds=record.total_run_seconds,
-                is_cached=record.cached,
+            fitting(
+                TaskRun(
+                    run=by_id[record.flow_run_id],
+                    prefect_id=record.id,
+                    name=record.name,
+                    state_type=record.state_type,
+                    state_name=record.state_name,
+                    message=record.message,
+                    started_at=record.started_at,
+                    ended_at=record.ended_at,
+                    run_count=record.run_count,
+                    run_seconds=record.total_run_seconds,
+                    is_cached=record.cached,
+                )
             )
             for record in records
             if record.flow_run_id in by_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flows.access import Refused, demand
+from flows.fitting import storable
 from flows.models import Deployment, Verb
 from runs import audit, queue
 from runs.actors import Actor
@@ -30,7 +31,7 @@ def want(deployment: Deployment, *, pause: bool, by: Actor, reason: str) -> Swit
             raise Refused(f"{deployment.environment} wants a reason. Say in one sentence why.")
         act.before, act.after = {"is_paused": deployment.is_paused}, {"is_paused": pause}
         switch = Switch.objects.create(
-            deployment=deployment, pause=pause, reason=audit.storable(reason), asked_by_name=by.name
+            deployment=deployment, pause=pause, reason=storable(reason), asked_by_name=by.name
         )
         queue.later("runs.tasks.switch", switch.pk)
         return switch

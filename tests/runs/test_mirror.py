@@ -13,7 +13,7 @@ from flows import catalogue
 from flows.models import Deployment, Environment, Health
 from flows.records import Unreachable
 from runs import mirror
-from runs.models import Run
+from runs.models import LogLine, Run
 from tests.cast import SCHEMA
 from tests.prefect import FakePrefect
 
@@ -147,3 +147,26 @@ def test_old_history_is_read_without_its_details(deployment: Deployment, fake: F
     fake.add_run(deployment.prefect_id, state_type="COMPLETED", started_at=ended, ended_at=ended)
     mirror.sweep(dev)
     assert Run.objects.get().detailed_at is None
+
+
+def test_an_odd_run_does_not_keep_the_others_from_being_read(
+    deployment: Deployment, fake: FakePrefect, dev: Environment
+) -> None:
+    odd = fake.add_run(
+        deployment.prefect_id,
+        state_type="RUNNING",
+        name="n\x00" + "n" * 400,
+        tags=("t" * 400, "\ud800"),
+        parameters={"month": "2026\x00", "k\x00": "\udfff", "rows": float("nan")},
+        infrastructure_pid="p" * 400,
+    )
+    fake.set_state(odd.id, "RUNNING", "S" * 200, "m\x00\ud800")
+    fake.add_log(odd.id, "a\x00b")
+    fake.add_task_run(odd.id, name="x\x00" * 300, message="\x00")
+    fake.add_run(deployment.prefect_id, state_type="RUNNING", name="plain")
+    mirror.sweep(dev)
+    assert Run.objects.filter(name="plain").exists()
+    run = Run.objects.get(prefect_id=odd.id)
+    assert run.name.startswith("n\ufffdnn")
+    assert len(run.name) == 300
+    assert LogLine.objects.get().message == "a\ufffdb"
