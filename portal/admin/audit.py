@@ -164,7 +164,8 @@ class AuditEntryAdmin(RestrictedAdmin):
 
     @admin.display(description="Time", ordering="at")
     def when(self, entry: AuditEntry) -> str:
-        return date_format(timezone.localtime(entry.at), "j M Y, H:i:s")
+        shown = date_format(timezone.localtime(entry.at), "j M Y, H:i:s")
+        return format_html('<span class="portal-number portal-audit-when">{}</span>', shown)
 
     @admin.display(description="What was done")
     def what(self, entry: AuditEntry) -> str:

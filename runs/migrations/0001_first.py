@@ -319,7 +319,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "audit entry",
-                "verbose_name_plural": "audit trail",
+                "verbose_name_plural": "audit entries",
                 "ordering": ["-sequence"],
                 "default_permissions": ["view"],
                 "indexes": [

@@ -78,7 +78,7 @@ class AuditEntry(models.Model):
     class Meta:
         ordering = ["-sequence"]
         verbose_name = "audit entry"
-        verbose_name_plural = "audit trail"
+        verbose_name_plural = "audit entries"
         default_permissions = ["view"]
         indexes = [
             models.Index(fields=["subject_kind", "subject_id", "-sequence"], name="audit_subject"),
