@@ -165,7 +165,7 @@ def bars(tasks: Sequence[TaskRun], now: datetime) -> list[Bar]:
 
 def bar(task: TaskRun, first: datetime, whole: float, now: datetime) -> Bar:
     if task.started_at is None:
-        return Bar(task, note=reasons.shorten(task.message) if task.message else "")
+        return Bar(task, note=note(task))
     left = (task.started_at - first).total_seconds() / whole * 100
     # Thin enough to be honest, wide enough to be seen.
     width = max(((task.ended_at or now) - task.started_at).total_seconds() / whole * 100, 0.8)
@@ -176,5 +176,11 @@ def bar(task: TaskRun, first: datetime, whole: float, now: datetime) -> Bar:
         times.lasted(task.run_seconds) if task.ended_at else times.running_for(task.started_at),
         f"{min(left, 99.2):.2f}",
         f"{width:.2f}",
-        reasons.shorten(task.message) if task.message and task.state_type != "COMPLETED" else "",
+        note(task),
     )
+
+
+def note(task: TaskRun) -> str:
+    """Why a task did not end well, without the words that its state says already."""
+    said = task.message.removeprefix("Task run encountered an exception").strip()
+    return reasons.shorten(said) if said and task.state_type != "COMPLETED" else ""

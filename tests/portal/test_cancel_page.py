@@ -124,6 +124,12 @@ def test_a_hostile_reason_is_only_text(asker: User, a_run: Runs, login: Login) -
     assert "&lt;script&gt;alert(1)" in page
 
 
+def test_a_hostile_name_is_only_text_in_a_refusal(asker: User, a_run: Runs, login: Login) -> None:
+    page = press(login(asker), a_run("COMPLETED", name="<img src=x onerror=alert(1)>"), "Late")
+    assert "has ended already" in page
+    assert "<img src=x" not in page
+
+
 def test_a_viewer_sees_the_run_but_may_not_cancel_it(viewer: User, a_run: Runs, login: Login) -> None:
     run, client = a_run("RUNNING"), login(viewer)
     page = text(client, run)

@@ -57,6 +57,11 @@ def test_a_row_says_what_was_asked_by_whom_and_where_it_is(
         assert piece in page or piece.strip("<>") in page
 
 
+def test_an_empty_list_says_why_it_is_empty(asker: User, login: Login) -> None:
+    assert "Nobody has asked for a run yet" in text(login(asker))
+    assert "Nothing fits" in text(login(asker), "?q=no-such-request")
+
+
 def test_a_viewer_of_dev_sees_no_request_of_prod(viewer: User, waiting: list[RunRequest], login: Login) -> None:
     page = text(login(viewer))
     assert "Month 1" not in page

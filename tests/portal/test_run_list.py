@@ -141,6 +141,12 @@ def test_the_age_of_what_is_shown_is_told(asker: User, dev: Environment, login: 
     assert "2 min ago" in text(login(asker))
 
 
+def test_an_empty_list_says_why_it_is_empty(asker: User, deployment: Deployment, login: Login) -> None:
+    assert "No run has been seen yet" in text(login(asker))
+    many_runs(deployment, 1)
+    assert "Nothing fits" in text(login(asker), "?q=no-such-run")
+
+
 def test_nonsense_in_the_address_is_no_error(asker: User, login: Login) -> None:
     assert login(asker).get(f"{URL}?no_such_column=1").status_code in (200, 302)
     assert login(asker).get(f"{URL}?deployment__environment__sealed_credential__gt=a").status_code in (302, 400)
