@@ -60,6 +60,7 @@ FROZEN = [
     "asked_by_name",
 ]
 FURTHEST = timedelta(days=366)
+MOST_TAGS = 50
 
 
 def move(run_request: RunRequest, *, to: State, message: str = "", **columns: Any) -> None:
@@ -102,6 +103,7 @@ def submit(
             raise Refused(
                 f"The parameters of {deployment} changed while the form was open. Check the values and send it again."
             )
+        must_be_plain(run_name, reason, tags)
         values = schemas.validate(deployment.parameter_schema, dict(parameters), defaults=deployment.parameter_defaults)
         public, secret = schemas.split(deployment.parameter_schema, values)
         environment = deployment.environment
@@ -149,6 +151,18 @@ def submit(
             queue.later("runs.tasks.launch", run_request.pk)
         nudge("request", [run_request.pk])
         return run_request
+
+
+def must_be_plain(run_name: str, reason: str, tags: Sequence[str]) -> None:
+    """Texts that neither Postgres nor Prefect would take are refused before either is asked."""
+    limits = [("run name", run_name, 200), ("reason", reason, 1000), *(("tag", tag, 300) for tag in tags)]
+    for what, text, longest in limits:
+        if text != storable(text):
+            raise Refused(f"The {what} holds a character that cannot be stored. Type it again instead of pasting it.")
+        if len(text) > longest:
+            raise Refused(f"A {what} may have {longest} characters; this one has {len(text)}.")
+    if len(tags) > MOST_TAGS:
+        raise Refused(f"A run may have {MOST_TAGS} tags; these are {len(tags)}.")
 
 
 def must_be_allowed(deployment: Deployment, *, by: Actor) -> None:

@@ -157,3 +157,21 @@ def test_a_door_that_turns_people_away_leaves_an_entry(deployment: Deployment, v
     with pytest.raises(Forbidden):
         lifecycle.must_be_allowed(deployment, by=by(viewer))
     assert AuditEntry.objects.get(verb="request.submit").outcome == "refused"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"run_name": "a\x00b"}, "The run name holds a character"),
+        ({"reason": "\ud800"}, "The reason holds a character"),
+        ({"tags": ["fine", "x" * 301]}, "A tag may have 300 characters"),
+        ({"tags": [str(n) for n in range(51)]}, "A run may have 50 tags"),
+        ({"reason": "x" * 1001}, "A reason may have 1000 characters"),
+    ],
+)
+def test_texts_that_cannot_be_kept_are_refused(
+    deployment: Deployment, asker: User, given: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(Refused, match=sentence):
+        lifecycle.submit(deployment, {"month": "2026-10"}, by=by(asker), **given)
+    assert not RunRequest.objects.exists()
