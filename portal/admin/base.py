@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.admin import SimpleListFilter
 from django.db.models import Model, Q, QuerySet
+from django.db.models.constants import LOOKUP_SEP
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
@@ -66,6 +68,15 @@ class RestrictedAdmin(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         queryset: QuerySet[Any] = super().get_queryset(request)
         return queryset.filter(self.visible(request))
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Only the filters may look: by a lookup in the address, a hidden default could be guessed letter by letter."""
+        filters = self.get_list_filter(request)
+        own = {each.parameter_name for each in filters if isinstance(each, type) and issubclass(each, SimpleListFilter)}
+        fields = {each[0] if isinstance(each, tuple | list) else each for each in filters if not isinstance(each, type)}
+        column = lookup.partition(LOOKUP_SEP)[0]
+        is_column = column in {field.name for field in self.opts.get_fields()}
+        return lookup in own or column in fields or not is_column
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return bool(request.user.is_active and holding(request).may_any(Verb.SEE))

@@ -38,7 +38,9 @@ INPUT = {"class": "portal-input"}
 class AskForm(forms.Form):
     """Everything about a wished run that is not a parameter."""
 
-    start = forms.ChoiceField(choices=[(NOW, "Now"), (LATER, "Later")], widget=forms.RadioSelect, initial=NOW)
+    start = forms.ChoiceField(
+        choices=[(NOW, "Now"), (LATER, "Later")], widget=forms.RadioSelect, initial=NOW, required=False
+    )
     scheduled_for = forms.DateTimeField(
         label="Date and time",
         required=False,

@@ -168,6 +168,25 @@ def test_a_filter_keeps_what_it_says(query: str, found: list[str], asker: User, 
     assert names(text(login(asker), query)) == found
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?parameter_defaults__token__startswith=o",
+        "?job_variables__env__KEY__startswith=o",
+        "?environment__sealed_credential__gt=a",
+        "?environment__api_url__startswith=http",
+        "?grants__reason=x",
+        "?runs__state_message__contains=x",
+    ],
+)
+def test_what_a_page_hides_cannot_be_guessed_letter_by_letter(
+    query: str, viewer: User, deployment: Deployment, login: Login
+) -> None:
+    Deployment.objects.update(parameter_defaults={"token": "opensesame"}, job_variables={"env": {"KEY": "opensesame"}})
+    answer = login(viewer).get(URL + query)
+    assert answer.status_code in (302, 400)
+
+
 def test_hostile_names_and_tags_are_only_text(asker: User, dev: Environment, login: Login) -> None:
     evil = "<script>alert(1)</script>"
     (row,) = many(dev, 1, full_name=evil, tags=[f'"{evil}'], work_pool_name=evil, description=evil)
