@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -15,7 +16,6 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from django.db import connection
 from psycopg import sql
 
 from portal.stack.ports import next_free
@@ -65,68 +65,74 @@ def wait_for[T](look: Callable[[], T], what: str, seconds: float = 60) -> T:
 
 @pytest.fixture(scope="session")
 def portal(
+    request: pytest.FixtureRequest,
     prefect_server: Any,
     database_server: Server,
-    migrated_template: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Portal]:
-    """Pipelines published, the demo's cast made, everything running."""
+    """Pipelines published, the demo's cast made, everything running.
+
+    While a test is being written, PORTAL_TEST_PORTAL_URL may name a portal that runs already on DATABASE_URL.
+    """
     folder = tmp_path_factory.mktemp("portal")
+    if address := os.environ.get("PORTAL_TEST_PORTAL_URL"):
+        database = database_server.address
+        yield Portal(address, database, {"DATABASE_URL": database, "PORTAL_MODE": "demo"}, folder)
+        return
+    template = request.getfixturevalue("migrated_template")
+    with database_of(database_server, template) as database, running(prefect_server, database, folder) as portal:
+        yield portal
+
+
+@contextlib.contextmanager
+def database_of(server: Server, template: str) -> Iterator[str]:
     name = f"e2e_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{os.getpid()}"
-    with psycopg.connect(database_server.url("postgres"), autocommit=True) as session:
-        session.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(migrated_template))
-        )
-    database = database_server.url(name)
+    made, dropped = "CREATE DATABASE {} TEMPLATE {}", "DROP DATABASE {} WITH (FORCE)"
+    with psycopg.connect(server.url("postgres"), autocommit=True) as session:
+        session.execute(sql.SQL(made).format(sql.Identifier(name), sql.Identifier(template)))
+        try:
+            yield server.url(name)
+        finally:
+            session.execute(sql.SQL(dropped).format(sql.Identifier(name)))
+
+
+@contextlib.contextmanager
+def running(prefect_server: Any, database: str, folder: Path) -> Iterator[Portal]:
     port = next_free(0)
-    settings = {"DATABASE_URL": database, "PORTAL_MODE": "demo"}
-    environment = inherited() | settings
     publish(prefect_server, folder)
-    auth = {"PORTAL_DEMO_AUTH_DEV": prefect_server.auth, "PORTAL_DEMO_AUTH_PROD": prefect_server.auth}
+    auth = {f"PORTAL_DEMO_AUTH_{name}": prefect_server.auth for name in ("DEV", "PROD")}
+    settings = {"DATABASE_URL": database, "PORTAL_MODE": "demo"}
     portal = Portal(f"http://127.0.0.1:{port}", database, settings | auth, folder)
     portal.manage("clock")
-    pairs = [f"--environment={slug}={prefect_server.api_url}" for slug in ("dev", "prod")]
-    portal.manage("demo_cast", *pairs)
+    # Both on one server: every run is in both of them.
+    portal.manage("demo_cast", *(f"--environment={name}={prefect_server.api_url}" for name in ("dev", "prod")))
     keeper = Warden(str(folder))
-    uvicorn = ("-m", "uvicorn", "portal.asgi:application", "--port", str(port), "--timeout-graceful-shutdown", "3")
-    supervisor = Supervisor(
-        [
-            Part(
-                Program(
-                    name="web",
-                    command=(sys.executable, *uvicorn),
-                    log=folder / "web.log",
-                    environment=environment | {"PORTAL_PROCESS": "web"},
-                    ready=lambda: answers(portal.address),
-                    waits_for="the sign-in page",
-                )
-            ),
-            *(
-                Part(
-                    Program(
-                        name=command,
-                        command=(sys.executable, "manage.py", command),
-                        log=folder / f"{command}.log",
-                        environment=environment,
-                        ready=lambda: True,
-                        waits_for="nothing",
-                    )
-                )
-                for command in ("qcluster", "follow")
-            ),
-        ],
-        keeper,
-        lambda line: None,
-    )
+    uvicorn = ("uvicorn", "portal.asgi:application", "--port", str(port), "--timeout-graceful-shutdown", "3")
+    commands = {
+        "web": ("-m", *uvicorn),
+        "qcluster": ("manage.py", "qcluster"),
+        "follow": ("manage.py", "follow"),
+    }
+    parts = [
+        Part(
+            Program(
+                name=name,
+                command=(sys.executable, *command),
+                log=folder / f"{name}.log",
+                environment=inherited() | settings | {"PORTAL_PROCESS": "web" if name == "web" else "command"},
+                ready=(lambda: answers(portal.address)) if name == "web" else lambda: True,
+                waits_for="the sign-in page",
+            )
+        )
+        for name, command in commands.items()
+    ]
+    supervisor = Supervisor(parts, keeper, lambda line: None)
     try:
         supervisor.start()
         yield portal
     finally:
         supervisor.stop()
         keeper.dismiss()
-        connection.close()
-        with psycopg.connect(database_server.url("postgres"), autocommit=True) as session:
-            session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def publish(prefect_server: Any, folder: Path) -> None:
@@ -151,11 +157,6 @@ def answers(address: str) -> bool:
         return httpx.get(f"{address}/admin/login/", timeout=5, trust_env=False).is_success
     except httpx.HTTPError:
         return False
-
-
-@pytest.fixture(scope="session")
-def accounts() -> dict[str, str]:
-    return dict.fromkeys(("vera", "otto", "anna", "ada", "axel"), PASSWORD)
 
 
 def parsed(text: str) -> Any:

@@ -9,6 +9,9 @@ import pytest
 
 from tests.e2e.conftest import Portal, parsed, wait_for
 
+# Whole names: on a server that others use too there may be more deployments of a flow.
+ACQUISITION = "crm-data-acquisition/crm-data-acquisition"
+LONG_HAUL = "long-haul/long-haul"
 RUN_STATE = """
     SELECT state_type, log.lines FROM runs_run AS run
     JOIN flows_environment AS environment ON environment.id = run.environment_id
@@ -20,7 +23,7 @@ RUN_STATE = """
 @pytest.fixture(scope="module", autouse=True)
 def deployments(portal: Portal) -> None:
     wait_for(
-        lambda: portal.query("SELECT 1 FROM flows_deployment WHERE full_name LIKE 'long-haul/%%'"),
+        lambda: portal.query("SELECT 1 FROM flows_deployment WHERE full_name = %s", LONG_HAUL),
         "the first sync",
     )
 
@@ -47,7 +50,7 @@ def state(portal: Portal, flow_run: object) -> str:
 
 
 def test_a_run_is_asked_for_and_completes_with_its_log(portal: Portal) -> None:
-    request = trigger(portal, "crm-data-acquisition", "snapshot_month=2017-03")["request"]
+    request = trigger(portal, ACQUISITION, "snapshot_month=2017-03")["request"]
     flow_run = flow_run_of(portal, request)
     wait_for(lambda: state(portal, flow_run) in {"COMPLETED", "FAILED", "CRASHED"}, "the end of the run", 90)
     assert state(portal, flow_run) == "COMPLETED"
@@ -57,9 +60,9 @@ def test_a_run_is_asked_for_and_completes_with_its_log(portal: Portal) -> None:
 
 
 def test_a_running_run_is_cancelled_for_good(portal: Portal) -> None:
-    flow_run = flow_run_of(portal, trigger(portal, "long-haul", "minutes=5")["request"])
+    flow_run = flow_run_of(portal, trigger(portal, LONG_HAUL, "minutes=5")["request"])
     wait_for(lambda: state(portal, flow_run) == "RUNNING", "the run to run", 90)
-    portal.manage("cancel", str(flow_run), "--as", "otto", "--reason", "wrong month")
+    portal.manage("cancel", str(flow_run), "--env", "dev", "--as", "otto", "--reason", "wrong month")
     wait_for(lambda: state(portal, flow_run) == "CANCELLED", "the confirmed cancel", 60)
     time.sleep(2)
     assert state(portal, flow_run) == "CANCELLED"
@@ -71,7 +74,7 @@ def test_a_running_run_is_cancelled_for_good(portal: Portal) -> None:
 
 
 def test_what_was_done_is_in_a_trail_that_verifies(portal: Portal) -> None:
-    portal.manage("trigger", "prod", "heartbeat", "--as", "otto", "--reason", "no grant", code=2)
+    portal.manage("trigger", "prod", "heartbeat/heartbeat", "--as", "otto", "--reason", "no grant", code=2)
     verbs = {verb for (verb,) in portal.query("SELECT verb FROM runs_auditentry")}
     assert {"request.submit", "request.launch", "run.cancel", "run.cancelled"} <= verbs
     refused = portal.query("SELECT actor_name FROM runs_auditentry WHERE outcome = 'refused'")

@@ -1,0 +1,328 @@
+"""The main job as people do it: in a browser, on real parts. No page of it may complain."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Route, expect
+
+from tests.e2e.browsing import Visitor, open_browser, sign_in
+from tests.e2e.conftest import PASSWORD, Portal, wait_for
+
+# A busy machine takes its time to start a flow's process.
+WORK = 240_000
+ACQUISITION = "crm-data-acquisition/crm-data-acquisition"
+LONG_HAUL = "long-haul/long-haul"
+WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+Visit = Callable[..., Visitor]
+
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    # Not for the whole session: Playwright's event loop would be in the way of other tests' databases.
+    with open_browser(chromium) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def signed_in(browser: Browser, portal: Portal) -> Callable[[str], Any]:
+    """The cookies of a person; each signs in once."""
+    known: dict[str, Any] = {}
+
+    def state(name: str) -> Any:
+        if name not in known:
+            visitor = Visitor(browser, portal.address)
+            sign_in(visitor.page, portal.address, name, PASSWORD)
+            known[name] = visitor.context.storage_state()
+            visitor.context.close()
+        return known[name]
+
+    return state
+
+
+@pytest.fixture
+def visit(browser: Browser, portal: Portal, signed_in: Callable[[str], Any]) -> Iterator[Visit]:
+    """`visit("otto")` is a window of otto's; at the end no window may have complained."""
+    visitors: list[Visitor] = []
+
+    def open_window(name: str = "", **options: Any) -> Visitor:
+        state = {"storage_state": signed_in(name)} if name else {}
+        visitors.append(Visitor(browser, portal.address, **{"viewport": WIDE} | state | options))
+        return visitors[-1]
+
+    yield open_window
+    for visitor in visitors:
+        visitor.context.close()
+    assert [trouble for visitor in visitors for trouble in visitor.troubles] == []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def deployments(portal: Portal) -> dict[tuple[str, str], int]:
+    """(environment, flow/deployment) -> key, once both environments were read."""
+
+    def found() -> dict[tuple[str, str], int]:
+        rows = portal.query(
+            "SELECT slug, full_name, deployment.id FROM flows_deployment AS deployment "
+            "JOIN flows_environment AS environment ON environment.id = environment_id WHERE full_name = ANY(%s)",
+            [ACQUISITION, LONG_HAUL],
+        )
+        return {(slug, name): pk for slug, name, pk in rows} if len(rows) == 4 else {}
+
+    return wait_for(found, "the first sync", 120)
+
+
+def ask(visitor: Visitor, deployment: int, **values: str) -> Page:
+    """Fill the form of `long-haul` by its labels and send it; the page that follows."""
+    page = visitor.page
+    visitor.goto(f"/admin/flows/deployment/{deployment}/run/")
+    for label, value in values.items():
+        page.get_by_label(re.compile(f"^{label.replace('_', '[ _]')}", re.IGNORECASE)).fill(value)
+    page.get_by_role("button", name=re.compile("^(play_arrow)? ?(Run|Ask for this run)$")).click()
+    expect(page).to_have_url(re.compile(r"/runrequest/\d+/change/"))
+    return page
+
+
+def headline(page: Page) -> Locator:
+    """The name of the run or request, its state and its environment."""
+    return page.locator("[data-live=headline]")
+
+
+def run_of(page: Page) -> Locator:
+    """The link to the run, on the page of its request."""
+    return page.locator("[data-live=run]").get_by_role("link")
+
+
+def mark(page: Page) -> None:
+    """What a reload would wipe out."""
+    page.evaluate("window.sameDocument = true")
+
+
+def is_same_document(page: Page) -> bool:
+    return bool(page.evaluate("window.sameDocument === true"))
+
+
+def note_states(page: Page) -> None:
+    """Let the page itself write down every text its headline takes: a state may last for a moment only."""
+    page.evaluate(
+        """() => {
+            const headline = document.querySelector("[data-live=headline]");
+            const note = () => window.seen.push(headline.textContent);
+            window.seen = [];
+            note();
+            new MutationObserver(note).observe(headline, {childList: true, subtree: true, characterData: true});
+        }"""
+    )
+
+
+def cancel(page: Page, reason: str) -> None:
+    page.get_by_text("Cancel run …").click()
+    page.get_by_label("Why is it cancelled?").fill(reason)
+    page.get_by_role("button", name="Cancel this run").click()
+
+
+def test_an_operator_finds_a_deployment_runs_it_and_watches_it_complete(visit: Visit, portal: Portal) -> None:
+    page = visit().page
+    sign_in(page, portal.address, "otto", PASSWORD)
+    page.get_by_role("link", name="Deployments").click()
+    page.get_by_role("search").get_by_role("textbox").fill("crm-data-acquisition")
+    page.keyboard.press("Enter")
+    row = page.get_by_role("row").filter(has=page.get_by_role("cell", name="dev", exact=True))
+    row.get_by_role("link", name=f"Run {ACQUISITION}").click()
+
+    month, run = page.get_by_label("snapshot_month"), page.get_by_role("button", name="Run", exact=True)
+    run.click()
+    expect(month).to_have_attribute("aria-invalid", "true")
+    expect(month).to_have_accessible_description(re.compile("This value is required"))
+
+    month.fill("2017-03")
+    run.click()
+    mark(page)
+    run_of(page).click(timeout=WORK)
+    expect(page).to_have_url(re.compile(r"/run/\d+/change/"))
+    mark(page)
+    expect(headline(page)).to_contain_text("Completed", timeout=WORK)
+    expect(page.get_by_label("Log lines").get_by_role("listitem").first).to_be_visible()
+    expect(page.get_by_text(re.compile("Wrote .+ to "))).to_be_visible()
+    assert is_same_document(page)
+
+
+def test_an_operator_watches_a_long_run_and_cancels_it(visit: Visit, deployments: dict[Any, int]) -> None:
+    page = ask(visit("otto"), deployments["dev", LONG_HAUL], minutes="5")
+    run_of(page).click(timeout=WORK)
+    expect(headline(page)).to_contain_text("Running", timeout=WORK)
+    expect(page.get_by_text(re.compile(r"Step 1 of 4, \d+ % of the whole")).first).to_be_visible(timeout=WORK)
+
+    cancel(page, "wrong month")
+    expect(page.get_by_text("asked by otto")).to_contain_text("wrong month")
+    mark(page)
+    note_states(page)
+    expect(headline(page)).to_contain_text("Cancelled", timeout=WORK)
+    seen = [re.search("Running|Cancelling|Cancelled", text) for text in page.evaluate("window.seen")]
+    order = list(dict.fromkeys(found[0] for found in seen if found))
+    assert order[-2:] == ["Cancelling", "Cancelled"]
+    assert is_same_document(page)
+
+
+def test_asking_and_cancelling_need_no_script(visit: Visit, deployments: dict[Any, int]) -> None:
+    visitor = visit("otto", java_script_enabled=False)
+    page = visitor.page
+    tomorrow = f"{datetime.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"  # noqa: DTZ005  (what a person types)
+    visitor.goto(f"/admin/flows/deployment/{deployments['dev', LONG_HAUL]}/run/")
+    page.get_by_label("minutes").fill("0")
+    page.get_by_label("Later").check()
+    page.get_by_label("Date and time").fill(tomorrow)
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_label("minutes")).to_have_accessible_description(re.compile("more than 0|greater than 0"))
+
+    page.get_by_label("minutes").fill("1")
+    page.get_by_role("button", name="Run", exact=True).click()
+    wait_for(lambda: page.reload() and run_of(page).count(), "the run on its request's page", 120)
+    run_of(page).click()
+    cancel(page, "not needed")
+    wait_for(lambda: page.reload() and "Cancelled" in headline(page).inner_text(), "the cancel", 120)
+    expect(page.get_by_text("asked by otto")).to_contain_text("not needed")
+
+
+def test_a_run_in_prod_waits_for_somebody_else(visit: Visit, deployments: dict[Any, int]) -> None:
+    asker = ask(visit("otto"), deployments["prod", LONG_HAUL], minutes="1.5", reason="The quarter is over")
+    expect(headline(asker)).to_contain_text("Waiting for approval")
+    expect(asker.get_by_text(re.compile("somebody (else|other)", re.IGNORECASE)).first).to_be_visible()
+    expect(asker.get_by_text("Withdraw …")).to_be_visible()
+    expect(asker.get_by_text("Approve …")).to_have_count(0)
+    mark(asker)
+
+    approver = visit("anna").page
+    approver.goto(asker.url)
+    parameters = approver.locator("[data-live=parameters]").get_by_role("row").filter(has_text="minutes")
+    expect(parameters).to_contain_text("1.5")
+    expect(approver.get_by_text("The quarter is over").first).to_be_visible()
+    approver.get_by_text("Approve …").click()
+    approver.get_by_role("button", name="Approve", exact=True).click()
+    expect(approver.get_by_text("Approved: it is on its way to Prefect.")).to_be_visible()
+
+    run_of(asker).click(timeout=WORK)
+    expect(headline(asker)).to_contain_text("Running", timeout=WORK)
+    expect(asker.get_by_text("Approved by")).to_be_visible()
+    cancel(asker, "seen enough")
+    expect(asker.get_by_text("asked by otto")).to_contain_text("seen enough")
+    expect(headline(asker)).to_contain_text("Cancelled", timeout=WORK)
+
+
+def test_a_viewer_sees_and_starts_nothing(visit: Visit, deployments: dict[Any, int]) -> None:
+    visitor = visit("vera")
+    page, pk = visitor.page, deployments["dev", LONG_HAUL]
+    visitor.goto(f"/admin/flows/deployment/{pk}/change/")
+    expect(page.get_by_role("heading", name=LONG_HAUL, exact=True)).to_be_visible()
+    expect(page.get_by_role("link", name=re.compile("Run …"))).to_have_count(0)
+    expect(page.get_by_role("button", name=re.compile("Quick run"))).to_have_count(0)
+    assert visitor.troubles == []
+
+    assert visitor.goto(f"/admin/flows/deployment/{pk}/run/").status == 403
+    expect(page.get_by_text(f"vera has no grant for “trigger” on {LONG_HAUL} in dev.")).to_be_visible()
+    assert visitor.goto(f"/admin/flows/deployment/{deployments['prod', LONG_HAUL]}/change/").status == 404
+    expect(page.get_by_text("There is nothing here that you may see").last).to_be_visible()
+    expect(page.locator("body")).not_to_contain_text(LONG_HAUL)
+    visitor.troubles.clear()
+
+
+def test_an_auditor_reads_who_asked_and_who_answered(visit: Visit, deployments: dict[Any, int]) -> None:
+    reason = f"month end {uuid.uuid4().hex[:8]}"
+    asked = ask(visit("otto"), deployments["prod", LONG_HAUL], reason=reason)
+    answer = visit("anna").page
+    answer.goto(asked.url)
+    answer.get_by_text("Reject …").click()
+    answer.get_by_label("Why is it rejected?").fill(f"{reason}: too late")
+    answer.get_by_role("button", name="Reject", exact=True).click()
+    expect(headline(answer)).to_contain_text("Rejected")
+
+    page = visit("axel").page
+    page.goto(asked.url)
+    page.get_by_role("link", name="Audit trail").click()
+    page.get_by_role("search").get_by_role("textbox").fill(reason)
+    page.keyboard.press("Enter")
+    for who, what in (("otto", "Asked for a run"), ("anna", "Rejected a run")):
+        expect(page.get_by_role("row").filter(has_text=who).filter(has_text=what)).to_contain_text(reason)
+
+    visitor = visit("otto")
+    visitor.goto("/admin/")
+    expect(visitor.page.get_by_role("link", name="Audit trail")).to_have_count(0)
+    assert visitor.goto("/admin/runs/auditentry/").status == 403
+    visitor.troubles.clear()
+
+
+def test_an_administrator_reads_what_is_wrong_with_an_address(visit: Visit) -> None:
+    visitor = visit("ada")
+    page, name = visitor.page, f"nowhere-{uuid.uuid4().hex[:6]}"
+    visitor.goto("/admin/flows/environment/add/")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("API address").fill("http://127.0.0.1:9/api")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("button", name="Test connection").click()
+    health = page.locator("[data-live=health]")
+    expect(health).to_contain_text("Unreachable", timeout=WORK)
+    expect(health).to_contain_text("http://127.0.0.1:9/api")
+    expect(health).to_contain_text("Is the server running")
+
+    page.get_by_role("link", name="Delete").click()
+    page.get_by_role("button", name=re.compile("Yes, I.m sure")).click()
+    expect(page.get_by_text(f"{name}: deleted.")).to_be_visible()
+
+
+def test_a_double_click_makes_one_request(visit: Visit, portal: Portal, deployments: dict[Any, int]) -> None:
+    visitor, name, sent = visit("otto"), f"twice-{uuid.uuid4().hex[:8]}", []
+    page = visitor.page
+
+    def send_twice(route: Route) -> None:
+        # Chromium swallows the second click; other browsers, and proxies that try again, do not.
+        if route.request.method == "POST":
+            sent.append(route.fetch(max_redirects=0).status)
+        route.continue_()
+
+    visitor.goto(f"/admin/flows/deployment/{deployments['prod', LONG_HAUL]}/run/")
+    page.get_by_label("Reason").fill("a nervous finger")
+    page.get_by_label("Run name").fill(name)
+    page.route("**/run/", send_twice)
+    page.get_by_role("button", name="Ask for this run").dblclick()
+    expect(page).to_have_url(re.compile(r"/runrequest/\d+/change/"))
+    assert set(sent) == {302}
+    assert portal.query("SELECT count(*) FROM runs_runrequest WHERE run_name = %s", name) == [(1,)]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_of_the_sidebar_fits_and_is_quiet(visit: Visit, scheme: str) -> None:
+    visitor = visit("ada", color_scheme=scheme)
+    visitor.goto("/admin/")
+    links = visitor.page.get_by_role("navigation").first.get_by_role("link").all()
+    paths = sorted({link.get_attribute("href") or "" for link in links})
+    assert len(paths) > 5
+    for path in paths:
+        must_fit(visitor, path)
+        first = visitor.page.locator("#result_list tbody th").get_by_role("link")
+        if first.count():
+            must_fit(visitor, first.first.get_attribute("href") or "")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_form_and_a_request_fit_and_are_quiet(visit: Visit, deployments: dict[Any, int], scheme: str) -> None:
+    visitor = visit("otto", color_scheme=scheme)
+    page = ask(visitor, deployments["prod", LONG_HAUL], reason="to look at it")
+    must_fit(visitor, page.url.removeprefix(visitor.address))
+    must_fit(visitor, f"/admin/flows/deployment/{deployments['prod', LONG_HAUL]}/run/")
+
+
+def must_fit(visitor: Visitor, path: str) -> None:
+    page = visitor.page
+    page.set_viewport_size(WIDE)
+    assert visitor.goto(path).status == 200, path
+    for size in (WIDE, NARROW):
+        page.set_viewport_size(size)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= size["width"], f"{path} is {width} px wide at {size['width']} px."
+    assert visitor.troubles == [], path
