@@ -12,146 +12,350 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Environment',
+            name="Environment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(max_length=40, unique=True, validators=[django.core.validators.RegexValidator(re.compile('^[-a-zA-Z0-9_]+\\Z'), 'Enter a valid “slug” consisting of letters, numbers, underscores or hyphens.', 'invalid')], verbose_name='name')),
-                ('description', models.CharField(blank=True, max_length=200)),
-                ('api_url', models.CharField(help_text='Ends in /api for a server of your own, for example http://prefect:4200/api.', max_length=500, validators=[django.core.validators.URLValidator(schemes=['http', 'https'])], verbose_name='API address')),
-                ('ui_url', models.CharField(blank=True, help_text="Where people open Prefect's own pages. Left empty: the API address without /api.", max_length=500, validators=[django.core.validators.URLValidator(schemes=['http', 'https'])], verbose_name='UI address')),
-                ('credential_kind', models.CharField(choices=[('none', 'none'), ('basic', 'user:password'), ('key', 'Cloud API key')], default='none', max_length=10)),
-                ('sealed_credential', models.BinaryField(blank=True, default=b'')),
-                ('is_protected', models.BooleanField(default=False, help_text='Only grants that name this environment count here; grants for every environment do not.', verbose_name='protected')),
-                ('needs_approval', models.BooleanField(default=False, help_text='A run waits until somebody else approves it.')),
-                ('needs_reason', models.BooleanField(default=False, help_text='A run and a cancel must say why.')),
-                ('approval_minutes', models.PositiveIntegerField(default=480, help_text='An approval not given in this time expires.')),
-                ('colour', models.CharField(choices=[('green', 'green'), ('blue', 'blue'), ('amber', 'amber'), ('red', 'red'), ('grey', 'grey')], default='grey', max_length=10)),
-                ('position', models.PositiveSmallIntegerField(default=0)),
-                ('is_active', models.BooleanField(default=True, help_text='Off: no longer synced, nothing can be asked for.')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "slug",
+                    models.CharField(
+                        max_length=40,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                re.compile("^[-a-zA-Z0-9_]+\\Z"),
+                                "Enter a valid “slug” consisting of letters, numbers, underscores or hyphens.",
+                                "invalid",
+                            )
+                        ],
+                        verbose_name="name",
+                    ),
+                ),
+                ("description", models.CharField(blank=True, max_length=200)),
+                (
+                    "api_url",
+                    models.CharField(
+                        help_text="Ends in /api for a server of your own, for example http://prefect:4200/api.",
+                        max_length=500,
+                        validators=[django.core.validators.URLValidator(schemes=["http", "https"])],
+                        verbose_name="API address",
+                    ),
+                ),
+                (
+                    "ui_url",
+                    models.CharField(
+                        blank=True,
+                        help_text="Where people open Prefect's own pages. Left empty: the API address without /api.",
+                        max_length=500,
+                        validators=[django.core.validators.URLValidator(schemes=["http", "https"])],
+                        verbose_name="UI address",
+                    ),
+                ),
+                (
+                    "credential_kind",
+                    models.CharField(
+                        choices=[("none", "none"), ("basic", "user:password"), ("key", "Cloud API key")],
+                        default="none",
+                        max_length=10,
+                    ),
+                ),
+                ("sealed_credential", models.BinaryField(blank=True, default=b"")),
+                (
+                    "is_protected",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Only grants that name this environment count here; grants for every environment do not.",
+                        verbose_name="protected",
+                    ),
+                ),
+                (
+                    "needs_approval",
+                    models.BooleanField(default=False, help_text="A run waits until somebody else approves it."),
+                ),
+                ("needs_reason", models.BooleanField(default=False, help_text="A run and a cancel must say why.")),
+                (
+                    "approval_minutes",
+                    models.PositiveIntegerField(default=480, help_text="An approval not given in this time expires."),
+                ),
+                (
+                    "colour",
+                    models.CharField(
+                        choices=[
+                            ("green", "green"),
+                            ("blue", "blue"),
+                            ("amber", "amber"),
+                            ("red", "red"),
+                            ("grey", "grey"),
+                        ],
+                        default="grey",
+                        max_length=10,
+                    ),
+                ),
+                ("position", models.PositiveSmallIntegerField(default=0)),
+                (
+                    "is_active",
+                    models.BooleanField(default=True, help_text="Off: no longer synced, nothing can be asked for."),
+                ),
             ],
             options={
-                'ordering': ['position', 'slug'],
+                "ordering": ["position", "slug"],
             },
         ),
         migrations.CreateModel(
-            name='Health',
+            name="Health",
             fields=[
-                ('environment', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, serialize=False, to='flows.environment')),
-                ('state', models.CharField(choices=[('unknown', 'not checked yet'), ('up', 'up'), ('down', 'unreachable'), ('refused', 'wrong credential')], default='unknown', max_length=10)),
-                ('message', models.TextField(blank=True)),
-                ('version', models.CharField(blank=True, max_length=40)),
-                ('checked_at', models.DateTimeField(null=True)),
-                ('changed_at', models.DateTimeField(help_text='Since when the state is what it is.', null=True)),
-                ('synced_at', models.DateTimeField(help_text='When deployments were last read completely.', null=True)),
-                ('sync_message', models.TextField(blank=True)),
-                ('swept_at', models.DateTimeField(help_text='When runs were last read completely.', null=True)),
-                ('followed_at', models.DateTimeField(help_text='When the event stream last showed a sign of life.', null=True)),
+                (
+                    "environment",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        serialize=False,
+                        to="flows.environment",
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("unknown", "not checked yet"),
+                            ("up", "up"),
+                            ("down", "unreachable"),
+                            ("refused", "wrong credential"),
+                        ],
+                        default="unknown",
+                        max_length=10,
+                    ),
+                ),
+                ("message", models.TextField(blank=True)),
+                ("version", models.CharField(blank=True, max_length=40)),
+                ("checked_at", models.DateTimeField(null=True)),
+                ("changed_at", models.DateTimeField(help_text="Since when the state is what it is.", null=True)),
+                ("synced_at", models.DateTimeField(help_text="When deployments were last read completely.", null=True)),
+                ("sync_message", models.TextField(blank=True)),
+                ("swept_at", models.DateTimeField(help_text="When runs were last read completely.", null=True)),
+                (
+                    "followed_at",
+                    models.DateTimeField(help_text="When the event stream last showed a sign of life.", null=True),
+                ),
             ],
             options={
-                'verbose_name_plural': 'health',
+                "verbose_name_plural": "health",
             },
         ),
         migrations.CreateModel(
-            name='Deployment',
+            name="Deployment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('prefect_id', models.UUIDField()),
-                ('flow_id', models.UUIDField()),
-                ('flow_name', models.CharField(max_length=300)),
-                ('name', models.CharField(max_length=300)),
-                ('full_name', models.CharField(help_text='flow name/deployment name, as Prefect writes it', max_length=601)),
-                ('description', models.TextField(blank=True)),
-                ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=300), blank=True, default=list)),
-                ('parameter_schema', models.JSONField(default=dict)),
-                ('parameter_defaults', models.JSONField(default=dict)),
-                ('schema_fingerprint', models.CharField(max_length=64)),
-                ('enforces_schema', models.BooleanField(default=True)),
-                ('schedules', models.JSONField(default=list, help_text='description, is_active')),
-                ('is_paused', models.BooleanField(default=False, verbose_name='paused')),
-                ('work_pool_name', models.CharField(blank=True, max_length=300, verbose_name='work pool')),
-                ('work_queue_name', models.CharField(blank=True, max_length=300, verbose_name='work queue')),
-                ('status', models.CharField(blank=True, max_length=20)),
-                ('concurrency_limit', models.IntegerField(null=True)),
-                ('version', models.CharField(blank=True, max_length=300)),
-                ('entrypoint', models.CharField(blank=True, max_length=1000)),
-                ('job_variables', models.JSONField(default=dict)),
-                ('created_upstream_at', models.DateTimeField(null=True)),
-                ('updated_upstream_at', models.DateTimeField(null=True)),
-                ('seen_at', models.DateTimeField(help_text='When the catalogue last read it.')),
-                ('gone_at', models.DateTimeField(help_text='When Prefect no longer had it.', null=True, verbose_name='gone since')),
-                ('environment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='deployments', to='flows.environment')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("prefect_id", models.UUIDField()),
+                ("flow_id", models.UUIDField()),
+                ("flow_name", models.CharField(max_length=300)),
+                ("name", models.CharField(max_length=300)),
+                (
+                    "full_name",
+                    models.CharField(help_text="flow name/deployment name, as Prefect writes it", max_length=601),
+                ),
+                ("description", models.TextField(blank=True)),
+                (
+                    "tags",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=300), blank=True, default=list
+                    ),
+                ),
+                ("parameter_schema", models.JSONField(default=dict)),
+                ("parameter_defaults", models.JSONField(default=dict)),
+                ("schema_fingerprint", models.CharField(max_length=64)),
+                ("enforces_schema", models.BooleanField(default=True)),
+                ("schedules", models.JSONField(default=list, help_text="description, is_active")),
+                ("is_paused", models.BooleanField(default=False, verbose_name="paused")),
+                ("work_pool_name", models.CharField(blank=True, max_length=300, verbose_name="work pool")),
+                ("work_queue_name", models.CharField(blank=True, max_length=300, verbose_name="work queue")),
+                ("status", models.CharField(blank=True, max_length=20)),
+                ("concurrency_limit", models.IntegerField(null=True)),
+                ("version", models.CharField(blank=True, max_length=300)),
+                ("entrypoint", models.CharField(blank=True, max_length=1000)),
+                ("job_variables", models.JSONField(default=dict)),
+                ("created_upstream_at", models.DateTimeField(null=True)),
+                ("updated_upstream_at", models.DateTimeField(null=True)),
+                ("seen_at", models.DateTimeField(help_text="When the catalogue last read it.")),
+                (
+                    "gone_at",
+                    models.DateTimeField(
+                        help_text="When Prefect no longer had it.", null=True, verbose_name="gone since"
+                    ),
+                ),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="deployments", to="flows.environment"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['full_name'],
-                'permissions': [('trigger_deployment', 'Can ask for runs'), ('cancel_deployment', 'Can cancel runs'), ('approve_deployment', 'Can approve runs'), ('manage_deployment', 'Can pause and resume')],
-                'indexes': [models.Index(fields=['environment', 'full_name'], name='flows_deplo_environ_bf3cc8_idx'), django.contrib.postgres.indexes.GinIndex(fields=['tags'], name='deployment_tags')],
-                'constraints': [models.UniqueConstraint(fields=('environment', 'prefect_id'), name='one_deployment_an_id')],
+                "ordering": ["full_name"],
+                "permissions": [
+                    ("trigger_deployment", "Can ask for runs"),
+                    ("cancel_deployment", "Can cancel runs"),
+                    ("approve_deployment", "Can approve runs"),
+                    ("manage_deployment", "Can pause and resume"),
+                ],
+                "indexes": [
+                    models.Index(fields=["environment", "full_name"], name="flows_deplo_environ_bf3cc8_idx"),
+                    django.contrib.postgres.indexes.GinIndex(fields=["tags"], name="deployment_tags"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("environment", "prefect_id"), name="one_deployment_an_id")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Alias',
+            name="Alias",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100, validators=[django.core.validators.RegexValidator(re.compile('^[-a-zA-Z0-9_]+\\Z'), 'Enter a valid “slug” consisting of letters, numbers, underscores or hyphens.', 'invalid')])),
-                ('full_name', models.CharField(help_text='flow name/deployment name', max_length=601, verbose_name='deployment')),
-                ('environment', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='aliases', to='flows.environment')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=100,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                re.compile("^[-a-zA-Z0-9_]+\\Z"),
+                                "Enter a valid “slug” consisting of letters, numbers, underscores or hyphens.",
+                                "invalid",
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "full_name",
+                    models.CharField(help_text="flow name/deployment name", max_length=601, verbose_name="deployment"),
+                ),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="aliases", to="flows.environment"
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'aliases',
-                'ordering': ['environment', 'name'],
-                'constraints': [models.UniqueConstraint(fields=('environment', 'name'), name='one_alias_a_name')],
+                "verbose_name_plural": "aliases",
+                "ordering": ["environment", "name"],
+                "constraints": [models.UniqueConstraint(fields=("environment", "name"), name="one_alias_a_name")],
             },
         ),
         migrations.CreateModel(
-            name='Grant',
+            name="Grant",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('effect', models.CharField(choices=[('allow', 'allow'), ('deny', 'deny')], default='allow', max_length=5)),
-                ('verbs', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('see', 'see'), ('trigger', 'trigger'), ('cancel', 'cancel'), ('approve', 'approve'), ('schedule', 'schedule'), ('manage', 'manage')], max_length=20))),
-                ('tag', models.CharField(blank=True, max_length=300)),
-                ('flow_name', models.CharField(blank=True, max_length=300, verbose_name='flow')),
-                ('full_name', models.CharField(blank=True, help_text='flow name/deployment name', max_length=601, verbose_name='deployment')),
-                ('valid_from', models.DateTimeField(blank=True, null=True)),
-                ('valid_until', models.DateTimeField(blank=True, null=True)),
-                ('reason', models.CharField(blank=True, max_length=500)),
-                ('granted_by_name', models.CharField(editable=False, max_length=200)),
-                ('granted_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('revoked_at', models.DateTimeField(editable=False, null=True)),
-                ('revoked_by_name', models.CharField(blank=True, editable=False, max_length=200)),
-                ('environment', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='grants', to='flows.environment')),
-                ('group', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='grants', to='auth.group')),
-                ('person', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='grants', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "effect",
+                    models.CharField(choices=[("allow", "allow"), ("deny", "deny")], default="allow", max_length=5),
+                ),
+                (
+                    "verbs",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(
+                            choices=[
+                                ("see", "see"),
+                                ("trigger", "trigger"),
+                                ("cancel", "cancel"),
+                                ("approve", "approve"),
+                                ("schedule", "schedule"),
+                                ("manage", "manage"),
+                            ],
+                            max_length=20,
+                        )
+                    ),
+                ),
+                ("tag", models.CharField(blank=True, max_length=300)),
+                ("flow_name", models.CharField(blank=True, max_length=300, verbose_name="flow")),
+                (
+                    "full_name",
+                    models.CharField(
+                        blank=True, help_text="flow name/deployment name", max_length=601, verbose_name="deployment"
+                    ),
+                ),
+                ("valid_from", models.DateTimeField(blank=True, null=True)),
+                ("valid_until", models.DateTimeField(blank=True, null=True)),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                ("granted_by_name", models.CharField(editable=False, max_length=200)),
+                (
+                    "granted_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                ("revoked_at", models.DateTimeField(editable=False, null=True)),
+                ("revoked_by_name", models.CharField(blank=True, editable=False, max_length=200)),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="grants",
+                        to="flows.environment",
+                    ),
+                ),
+                (
+                    "group",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="grants",
+                        to="auth.group",
+                    ),
+                ),
+                (
+                    "person",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="grants",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-granted_at'],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('group__isnull', True), ('person__isnull', False)), models.Q(('group__isnull', False), ('person__isnull', True)), _connector='OR'), name='grant_has_one_subject')],
+                "ordering": ["-granted_at"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("group__isnull", True), ("person__isnull", False)),
+                            models.Q(("group__isnull", False), ("person__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="grant_has_one_subject",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='WorkPool',
+            name="WorkPool",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=300)),
-                ('type', models.CharField(max_length=100)),
-                ('is_paused', models.BooleanField(default=False)),
-                ('status', models.CharField(max_length=20)),
-                ('concurrency_limit', models.IntegerField(null=True)),
-                ('workers', models.JSONField(default=list, help_text='name, last_heartbeat (ISO 8601), is_online')),
-                ('seen_at', models.DateTimeField()),
-                ('environment', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='work_pools', to='flows.environment')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=300)),
+                ("type", models.CharField(max_length=100)),
+                ("is_paused", models.BooleanField(default=False)),
+                ("status", models.CharField(max_length=20)),
+                ("concurrency_limit", models.IntegerField(null=True)),
+                ("workers", models.JSONField(default=list, help_text="name, last_heartbeat (ISO 8601), is_online")),
+                ("seen_at", models.DateTimeField()),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="work_pools", to="flows.environment"
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('environment', 'name'), name='one_work_pool_a_name')],
+                "constraints": [models.UniqueConstraint(fields=("environment", "name"), name="one_work_pool_a_name")],
             },
         ),
     ]
