@@ -9,9 +9,11 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import ActionLocation
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminPasswordWidget
@@ -20,12 +22,25 @@ from flows.models import Environment, Verb
 from portal.admin.base import RestrictedAdmin, actor, attempt, holding
 from portal.admin.saving import SavedByVerb
 from portal.health import said
+from portal.times import span
 from runs import configuration, queue
 
 BOTH = [ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM]
 ABOUT = ["slug", "description", "colour", "position", "is_active"]
 RULES = ["is_protected", "needs_approval", "approval_minutes", "needs_reason"]
 SERVER = ["api_url", "ui_url", "credential_kind", "new_credential"]
+
+
+def rules(environment: Environment) -> list[str]:
+    """What its switches mean for whoever works with it."""
+    sentences = {
+        "It is protected: only grants that name it count here.": environment.is_protected,
+        f"A run waits until somebody else approves it; after {span(environment.approval_minutes * 60)} it expires.": (
+            environment.needs_approval
+        ),
+        "A run, a cancel and a pause must say why.": environment.needs_reason,
+    }
+    return [sentence for sentence, holds in sentences.items() if holds] or ["Whoever has a grant may run and cancel."]
 
 
 def origin(url: str) -> tuple[str, str]:
@@ -110,10 +125,9 @@ class EnvironmentAdmin(SavedByVerb, RestrictedAdmin):
         return bool(request.user.is_superuser)
 
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        server = SERVER if self.has_change_permission(request, obj) else ["ui_url"]
         return [
             ("Environment", {"fields": ABOUT}),
-            ("Prefect server", {"fields": server}),
+            ("Prefect server", {"fields": SERVER}),
             ("Rules", {"fields": RULES}),
         ]
 
@@ -159,15 +173,31 @@ class EnvironmentAdmin(SavedByVerb, RestrictedAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         environment = self.visible_or_404(request, object_id)
+        may_change = self.has_change_permission(request)
         context = {
             "said": said(environment),
             "pools": environment.work_pools.order_by("name"),
-            "may_change": self.has_change_permission(request),
+            "may_change": may_change,
             "action_field": ACTION_CHECKBOX_NAME,
             "show_save_and_add_another": False,
         }
+        if not may_change:
+            return self.page(request, environment, context)
         response: HttpResponse = super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
         return response
+
+    def page(self, request: HttpRequest, environment: Environment, context: dict[str, Any]) -> HttpResponse:
+        """For whoever may only look; the form, even read-only, has fields that are not for everybody."""
+        if request.method not in ("GET", "HEAD"):
+            raise PermissionDenied("Environments are changed by administrators.")
+        frame = {
+            **self.admin_site.each_context(request),
+            "title": str(environment),
+            "opts": self.opts,
+            "original": environment,
+            "rules": rules(environment),
+        }
+        return TemplateResponse(request, "portal/environment/page.html", frame | context)
 
     def keep(self, request: HttpRequest, row: Environment, form: Any) -> None:
         configuration.save_environment(row, by=actor(request))

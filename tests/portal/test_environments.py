@@ -175,6 +175,13 @@ def test_what_cannot_be_is_said_beside_its_field(
     assert not Environment.objects.filter(slug="staging").exists()
 
 
+def test_whoever_may_only_look_reads_the_rules_in_words(asker: User, prod: Environment, login: Login) -> None:
+    page = login(asker).get(page_of(prod)).content.decode()
+    assert "It is protected: only grants that name it count here." in page
+    assert "A run waits until somebody else approves it; after 8 h it expires." in page
+    assert "credential_kind" not in page
+
+
 # Changing
 
 
