@@ -11,7 +11,7 @@ from django.shortcuts import render
 PAGES: dict[int, tuple[str, str, str]] = {
     400: (
         "This request could not be read",
-        "It may have been too large, or cut off on its way. Go back and send it again with less in it.",
+        "Something in its address or its form is not what this page takes, or was cut off. Go back and try again.",
         "error",
     ),
     403: (

@@ -100,9 +100,8 @@ class DeploymentAdmin(RestrictedAdmin):
             messages.warning(request, f"At most {MOST_AT_ONCE} deployments at once. Select fewer.")
             return None
         if "reason" in request.POST:
-            reason = reason_of(request)
             for deployment in deployments:
-                attempt(request, deployment, partial(act, request, deployment, reason), "asked for.")
+                attempt(request, deployment, partial(self.act_with_reason, act, request, deployment), "asked for.")
             return None
         context = {
             **self.admin_site.each_context(request),
@@ -115,6 +114,9 @@ class DeploymentAdmin(RestrictedAdmin):
             "checkbox": ACTION_CHECKBOX_NAME,
         }
         return render(request, "portal/deployment/ask_reason.html", context)
+
+    def act_with_reason(self, act: Callable[..., object], request: HttpRequest, deployment: Deployment) -> None:
+        act(request, deployment, reason_of(request))
 
     def switch(self, verb: Callable[..., object], request: HttpRequest, deployment: Deployment, reason: str) -> None:
         verb(deployment, by=actor(request), reason=reason)

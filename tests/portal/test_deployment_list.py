@@ -267,6 +267,12 @@ def test_a_quick_run_of_several_asks_for_those_that_need_no_parameter(
     assert RunRequest.objects.count() == 1, "the same page sent twice is one request"
 
 
+def test_a_reason_that_is_too_long_is_a_sentence(admin_user: User, dev: Environment, login: Login) -> None:
+    page = post(login(admin_user), "pause_selected", many(dev, 1), reason="x" * 1001)
+    assert "A reason may have 1000 characters" in page
+    assert not Switch.objects.exists()
+
+
 @pytest.mark.parametrize("action", ["pause_selected", "resume_selected", "quick_run_selected"])
 def test_a_viewer_has_none_of_these(action: str, viewer: User, deployment: Deployment, login: Login) -> None:
     client = login(viewer)
