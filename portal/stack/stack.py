@@ -1,6 +1,7 @@
 """The whole product on one machine: what is started, in which order, and what each part is told."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import sys
@@ -49,7 +50,7 @@ class Wishes:
     port: int = 8000
     prefect_port: int = PREFECT_PORT
     environments: Sequence[str] = ("dev", "prod")
-    settings: dict[str, str] = field(default_factory=dict)
+    database: str = field(default="", repr=False)  # as DATABASE_URL; empty: a Postgres of its own
 
 
 class Stack:
@@ -83,7 +84,9 @@ class Stack:
         """
         if not self.supervisor.start():
             return False
-        self.server.create(self.server.main_database, *(self._database(prefect.name) for prefect in self.prefects))
+        self.server.create(self.server.main_database)
+        self._refuse_other_peoples_database()
+        self.server.create(*(self._database(prefect.name) for prefect in self.prefects))
         first, *others = self._layers()
         self.supervisor.add(*first)
         self.supervisor.add(*(part for layer in others for part in layer))
@@ -120,7 +123,7 @@ class Stack:
         return inherited() | self.settings
 
     def _postgres(self) -> Server:
-        if address := os.environ.get("DATABASE_URL"):
+        if address := self._wishes.database:
             self._say("Postgres … that of DATABASE_URL")
             return Server(address)
         options = ("-c", "log_min_messages=warning")
@@ -128,6 +131,21 @@ class Stack:
         server = self._embedded.prepare()
         self.supervisor.add(Part(self._embedded.program(server)))
         return server
+
+    def _refuse_other_peoples_database(self) -> None:
+        """Accounts with passwords that everybody knows must not get into a portal that is in use."""
+        if self._embedded:
+            return
+        ours, mark = self.folder.path / "database", hashlib.sha256(self.server.address.encode()).hexdigest()
+        if ours.exists() and ours.read_text() == mark:
+            return
+        with psycopg.connect(self.server.address, connect_timeout=5) as connection:
+            if connection.execute("SELECT to_regclass('auth_user')").fetchone() != (None,):
+                raise NotStarted(
+                    "The database of DATABASE_URL already holds a portal, and a demo would add accounts with "
+                    "well-known passwords to it. Name an empty database, or unset DATABASE_URL."
+                )
+        ours.write_text(mark)
 
     def _port(self, wanted: int, whose: str) -> int:
         port = next_free(wanted, but_not=self._ports)
@@ -153,7 +171,7 @@ class Stack:
         return f"{own}_{environment}"
 
     def _portal_settings(self) -> dict[str, str]:
-        return self._wishes.settings | {
+        return {
             "DATABASE_URL": self.server.url(self.server.main_database),
             "PORTAL_MODE": "demo",
             "PORTAL_SECRET_KEY_FILE": str(self.folder.secret("secret-key")),

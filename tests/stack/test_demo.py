@@ -16,7 +16,8 @@ import pytest
 
 from portal.stack import warden
 from portal.stack.ports import next_free
-from portal.stack.processes import ROOT, inherited
+from portal.stack.processes import ROOT, NotStarted, inherited
+from portal.stack.stack import Stack, Wishes
 from tests.stack.conftest import soon
 
 PATIENCE = 300
@@ -135,6 +136,16 @@ def test_the_main_job_works_from_nothing() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ok      the audit trail is unbroken" in done.stdout
+
+
+def test_a_database_that_somebody_uses_is_refused(data: Path, own_database: str) -> None:
+    wishes = Wishes(data=data, port=0, prefect_port=0, environments=["dev"], database=own_database)
+    stack = Stack(wishes, lambda line: None)
+    try:
+        with pytest.raises(NotStarted, match="already holds a portal, and a demo would add accounts"):
+            stack.start()
+    finally:
+        stack.stop()
 
 
 def test_a_name_that_cannot_be_an_environment_is_refused() -> None:

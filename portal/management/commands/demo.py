@@ -1,5 +1,6 @@
 """Starts the whole product on this machine: `manage.py demo`."""
 
+import os
 import re
 import signal
 import tempfile
@@ -30,8 +31,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--check",
             action="store_true",
-            help="start on a new temporary folder and free ports, do the main job as an operator would, stop, and "
-            "exit with 0 when everything went as it should",
+            help="start on a new temporary folder and free ports, with a Postgres of its own, do the main job as an "
+            "operator would, stop, and exit with 0 when everything went as it should",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,7 +43,8 @@ class Command(BaseCommand):
             if options["check"]:
                 self.check_up(names)
             else:
-                self.serve(Wishes(data=options["data"], port=options["port"], environments=names))
+                database = os.environ.get("DATABASE_URL", "")
+                self.serve(Wishes(data=options["data"], port=options["port"], environments=names, database=database))
         except NotStarted as error:
             raise CommandError(str(error)) from error
 
