@@ -75,13 +75,20 @@ def delete_environment(environment: Environment, *, by: Actor) -> None:
         must_administer(by)
         act.before = described_environment(environment)
         act.subject_id = str(environment.pk)
-        left = [name for related, name in HISTORY.items() if getattr(environment, related).exists()]
-        if left:
-            raise Refused(
-                f"{environment} has {' and '.join(left)}, which must stay readable. Switch it off instead: "
-                "then it is no longer read, and nothing can be asked for there."
-            )
+        if why_not := why_not_delete(environment):
+            raise Refused(why_not)
         environment.delete()
+
+
+def why_not_delete(environment: Environment) -> str:
+    """What of its history keeps an environment, as a sentence; empty when there is none."""
+    left = [name for related, name in HISTORY.items() if getattr(environment, related).exists()]
+    if not left:
+        return ""
+    return (
+        f"{environment} has {' and '.join(left)}, which must stay readable. Switch it off instead: "
+        "then it is no longer read, and nothing can be asked for there."
+    )
 
 
 def save_alias(alias: Alias, *, by: Actor) -> None:

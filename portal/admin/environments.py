@@ -210,7 +210,13 @@ class EnvironmentAdmin(SavedByVerb, RestrictedAdmin):
     ) -> HttpResponse:
         """Django's own page lists what keeps a row alive; one sentence says it better."""
         environment = self.visible_or_404(request, object_id)
-        if not self.has_delete_permission(request, environment) or request.method != "POST":
+        if not self.has_delete_permission(request, environment):
+            raise PermissionDenied("Environments are deleted by administrators.")
+        page = HttpResponseRedirect(reverse("admin:flows_environment_change", args=[environment.pk]))
+        if request.method != "POST":
+            if why_not := configuration.why_not_delete(environment):
+                messages.warning(request, why_not)
+                return page
             response: HttpResponse = super().delete_view(request, object_id, extra_context)
             return response
 
@@ -219,4 +225,4 @@ class EnvironmentAdmin(SavedByVerb, RestrictedAdmin):
 
         if attempt(request, environment, delete, "deleted."):
             return HttpResponseRedirect(reverse("admin:flows_environment_changelist"))
-        return HttpResponseRedirect(reverse("admin:flows_environment_change", args=[environment.pk]))
+        return page

@@ -219,6 +219,14 @@ def test_one_with_a_history_is_switched_off_not_deleted(admin_user: User, deploy
     assert (last_entry().verb, last_entry().outcome) == ("environment.delete", "refused")
 
 
+def test_who_wants_to_delete_one_with_a_history_is_told_before_being_asked(
+    admin_user: User, deployment: Deployment, login: Login
+) -> None:
+    answer = login(admin_user).get(delete_of(deployment.environment), follow=True)
+    assert answer.redirect_chain[0][0] == page_of(deployment.environment)
+    assert "Switch it off instead" in answer.content.decode()
+
+
 def test_one_that_grants_name_is_not_deleted(admin_user: User, asker: User, prod: Environment, login: Login) -> None:
     answer = login(admin_user).post(delete_of(prod), {"post": "yes"}, follow=True)
     assert "prod has grants, which must stay readable." in answer.content.decode()
