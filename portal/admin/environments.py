@@ -110,6 +110,7 @@ class EnvironmentAdmin(SavedByVerb, RestrictedAdmin):
     list_select_related = ["health"]
     search_fields = ["slug", "description"]
     actions = ["check_connection", "read_now"]
+    change_list_template = "portal/environment/list.html"
     change_form_outer_before_template = "portal/environment/_panel.html"
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
