@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.contrib.admin import SimpleListFilter
 from django.db.models import Model, Q, QuerySet
 from django.db.models.constants import LOOKUP_SEP
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
@@ -30,6 +30,14 @@ def attempt(request: HttpRequest, subject: object, act: Callable[[], object], do
         return False
     messages.success(request, f"{subject}: {done}")
     return True
+
+
+def without_nul(query: QueryDict) -> QueryDict:
+    """Postgres takes no NUL in a text, and nothing that is searched for has one."""
+    cleaned = query.copy()
+    for name, values in query.lists():
+        cleaned.setlist(name, [str(value).replace("\0", "") for value in values])
+    return cleaned
 
 
 class RestrictedList(ChangeList):
@@ -58,6 +66,7 @@ class RestrictedAdmin(ModelAdmin):
         return RestrictedList
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        request.GET = without_nul(request.GET)  # type: ignore[assignment]  # a copy may be changed, no more
         title = capfirst(self.opts.verbose_name_plural)
         response: HttpResponse = super().changelist_view(request, {"title": title, **(extra_context or {})})
         return response

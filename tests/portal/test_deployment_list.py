@@ -187,6 +187,14 @@ def test_what_a_page_hides_cannot_be_guessed_letter_by_letter(
     assert answer.status_code in (302, 400)
 
 
+@pytest.mark.parametrize("model", ["flows_deployment", "flows_environment", "runs_run", "runs_runrequest"])
+def test_a_nul_in_the_address_is_no_error(model: str, viewer: User, deployment: Deployment, login: Login) -> None:
+    client = login(viewer)
+    url = reverse(f"admin:{model}_changelist")
+    for name in ("q", "environment", "deployment", "state", "tag", "no_such_column"):
+        assert client.get(f"{url}?{name}=%00").status_code in (200, 302, 400), name
+
+
 def test_hostile_names_and_tags_are_only_text(asker: User, dev: Environment, login: Login) -> None:
     evil = "<script>alert(1)</script>"
     (row,) = many(dev, 1, full_name=evil, tags=[f'"{evil}'], work_pool_name=evil, description=evil)
