@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.admin import ModelAdmin
 from django.db.models import F, Func, QuerySet
 from django.http import HttpRequest
-from unfold.contrib.filters.admin import DropdownFilter, RadioFilter
+from unfold.contrib.filters.admin import RadioFilter
 
 from portal.admin.base import holding
-
-# A list to choose from must stay short enough to be read.
-MOST_CHOICES = 300
-Choices = Sequence[tuple[str, str]]
-
-
-class OfferedFilter(DropdownFilter):
-    """An invented value, or one that only others may see, filters nothing: it must not tell whether it exists."""
-
-    def value(self) -> str | None:
-        asked = super().value()
-        return asked if any(asked == offered for offered, _ in self.lookup_choices) else None
-
-
-class EnvironmentFilter(OfferedFilter):
-    title = "environment"
-    parameter_name = "environment"
-
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
-        return [(slug, slug) for slug in holding(request).environments().values_list("slug", flat=True)]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(environment__slug=self.value()) if self.value() else queryset
+from portal.admin.filters import MOST_CHOICES, Choices, OfferedFilter
 
 
 class TagFilter(OfferedFilter):

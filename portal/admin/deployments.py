@@ -25,8 +25,9 @@ from flows.parameters import Invalid, runnable_as_is
 from portal.admin import deployment_page, run_form
 from portal.admin.base import RestrictedAdmin, actor, attempt
 from portal.admin.buttons import back, press, reason_of
-from portal.admin.deployment_filters import EnvironmentFilter, GoneFilter, PausedFilter, PoolFilter, TagFilter
+from portal.admin.deployment_filters import GoneFilter, PausedFilter, PoolFilter, TagFilter
 from portal.admin.deployment_list import DeploymentList
+from portal.admin.filters import EnvironmentFilter
 from runs import lifecycle, switches
 from runs.models import RunRequest
 

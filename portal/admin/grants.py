@@ -26,7 +26,7 @@ from flows.models import Environment, Grant, Verb
 from portal import grant_words, times
 from portal.admin.base import RestrictedAdmin, actor, holding
 from portal.admin.buttons import back, press
-from portal.admin.deployment_filters import EnvironmentFilter
+from portal.admin.filters import EnvironmentFilter
 from runs import granting
 
 MOST_SUGGESTIONS = 500

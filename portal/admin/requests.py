@@ -23,11 +23,11 @@ from portal import freshness, times
 from portal.admin import request_page
 from portal.admin.base import RestrictedAdmin, actor, attempt, holding
 from portal.admin.buttons import back, press
+from portal.admin.filters import EnvironmentFilter
 from portal.admin.run_filters import (
     ConcernFilter,
     DayFilter,
     DeploymentFilter,
-    EnvironmentFilter,
     RequestStateFilter,
     TagFilter,
 )

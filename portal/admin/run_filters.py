@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any, ClassVar
 
@@ -15,23 +14,9 @@ from unfold.contrib.filters.admin import CheckboxFilter, DropdownFilter, RadioFi
 
 from flows.models import Verb
 from portal.admin.base import holding
+from portal.admin.filters import MOST_CHOICES, Choices
 from runs.models import RunRequest
 from runs.models.run import ACTIVE, STATES
-
-# A list to choose from must stay short enough to be read, and cheap enough to be made.
-MOST_CHOICES = 500
-Choices = Sequence[tuple[str, str]]
-
-
-class EnvironmentFilter(DropdownFilter):
-    title = "environment"
-    parameter_name = "environment"
-
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
-        return [(slug, slug) for slug in holding(request).environments().values_list("slug", flat=True)]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(environment__slug=self.value()) if self.value() else queryset
 
 
 class DeploymentFilter(DropdownFilter):

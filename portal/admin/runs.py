@@ -25,10 +25,10 @@ from portal import freshness, times
 from portal.admin import run_log, run_page
 from portal.admin.base import RestrictedAdmin, actor, attempt, holding
 from portal.admin.buttons import back, press, reason_of
+from portal.admin.filters import EnvironmentFilter
 from portal.admin.run_filters import (
     DayFilter,
     DeploymentFilter,
-    EnvironmentFilter,
     OriginFilter,
     StateFilter,
     TagFilter,
