@@ -12,6 +12,7 @@ from tests.e2e.conftest import Portal, parsed, wait_for
 # Whole names: on a server that others use too there may be more deployments of a flow.
 ACQUISITION = "crm-data-acquisition/crm-data-acquisition"
 LONG_HAUL = "long-haul/long-haul"
+PATIENCE = 240  # seconds: a busy machine takes its time to start a flow's process
 RUN_STATE = """
     SELECT state_type, log.lines FROM runs_run AS run
     JOIN flows_environment AS environment ON environment.id = run.environment_id
@@ -25,6 +26,7 @@ def deployments(portal: Portal) -> None:
     wait_for(
         lambda: portal.query("SELECT 1 FROM flows_deployment WHERE full_name = %s", LONG_HAUL),
         "the first sync",
+        PATIENCE,
     )
 
 
@@ -40,6 +42,7 @@ def flow_run_of(portal: Portal, request: object) -> object:
     rows = wait_for(
         lambda: portal.query("SELECT flow_run_id FROM runs_runrequest WHERE id = %s AND run_id IS NOT NULL", request),
         "the flow run in the mirror",
+        PATIENCE,
     )
     return rows[0][0]
 
@@ -52,7 +55,7 @@ def state(portal: Portal, flow_run: object) -> str:
 def test_a_run_is_asked_for_and_completes_with_its_log(portal: Portal) -> None:
     request = trigger(portal, ACQUISITION, "snapshot_month=2017-03")["request"]
     flow_run = flow_run_of(portal, request)
-    wait_for(lambda: state(portal, flow_run) in {"COMPLETED", "FAILED", "CRASHED"}, "the end of the run", 90)
+    wait_for(lambda: state(portal, flow_run) in {"COMPLETED", "FAILED", "CRASHED"}, "the end of the run", PATIENCE)
     assert state(portal, flow_run) == "COMPLETED"
     wait_for(lambda: portal.query(RUN_STATE, flow_run)[0][1] > 0, "its log lines")
     settled = portal.query("SELECT state FROM runs_runrequest WHERE id = %s", request)
@@ -61,9 +64,9 @@ def test_a_run_is_asked_for_and_completes_with_its_log(portal: Portal) -> None:
 
 def test_a_running_run_is_cancelled_for_good(portal: Portal) -> None:
     flow_run = flow_run_of(portal, trigger(portal, LONG_HAUL, "minutes=5")["request"])
-    wait_for(lambda: state(portal, flow_run) == "RUNNING", "the run to run", 90)
+    wait_for(lambda: state(portal, flow_run) == "RUNNING", "the run to run", PATIENCE)
     portal.manage("cancel", str(flow_run), "--env", "dev", "--as", "otto", "--reason", "wrong month")
-    wait_for(lambda: state(portal, flow_run) == "CANCELLED", "the confirmed cancel", 60)
+    wait_for(lambda: state(portal, flow_run) == "CANCELLED", "the confirmed cancel", PATIENCE)
     time.sleep(2)
     assert state(portal, flow_run) == "CANCELLED"
     (cancellation,) = portal.query(
