@@ -17,7 +17,6 @@ from flows.models import Environment, Health
 from flows.records import PrefectError
 from flows.vault import Sealed
 from runs import mirror, queue
-from runs.models import Run
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +26,6 @@ TAIL_SECONDS = 1.5
 SWEEP_SECONDS = 15.0
 CHECK_SECONDS = 5.0
 ROSTER_SECONDS = 10.0
-TAILED_RUNS = 50
 
 
 async def follow(*, stop: asyncio.Event) -> None:
@@ -150,9 +148,8 @@ def sweep(environment: Environment) -> None:
 
 
 def tail(environment: Environment) -> None:
-    """New log lines have no events: ask for those of the runs that are running."""
-    running = Run.objects.filter(environment=environment, state_type__in=["RUNNING", "CANCELLING"], gone_at=None)
-    runs = list(running.order_by("-started_at")[:TAILED_RUNS])
+    """New log lines have no events: ask for them."""
+    runs = list(mirror.growing(environment))
     if runs and is_up(environment):
         mirror.tail(environment, runs)
 

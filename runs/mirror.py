@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Max
+from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
 from flows import connect, health
@@ -32,6 +32,10 @@ OVERLAP = timedelta(minutes=2)
 BATCH = 200
 MIRROR_LOCK = 0x6D6972
 LOGS_A_CALL = 1000
+TAILED = 50
+# A run hands its log lines in batches, the last ones after its last state, and not always in order.
+LATE_LINES = timedelta(seconds=60)
+DISORDER = timedelta(seconds=5)
 # The parameters of a run without a known schema may be secrets: their names are kept, their values are not.
 HIDDEN = "••••••"
 
@@ -77,6 +81,7 @@ def sweep(environment: Environment) -> int:
         awaited = RunRequest.objects.filter(environment=environment, flow_run_id__isnull=False, run=None)
         missing = {*held.values_list("prefect_id", flat=True), *awaited.values_list("flow_run_id", flat=True)} - seen
         count += refresh(environment, [pk for pk in missing if pk])
+        tail(environment, list(growing(environment)))
     except (PrefectError, Sealed) as error:
         health.note_error(environment, error)
         raise
@@ -223,6 +228,12 @@ def detail(environment: Environment, prefect_ids: Sequence[UUID]) -> None:
         nudge("run", [run.pk for run in runs])
 
 
+def growing(environment: Environment) -> QuerySet[Run]:
+    """Runs whose log may grow: those at work, and those that ended a moment ago, whose last lines come late."""
+    at_work = Q(state_type__in=["RUNNING", "CANCELLING"]) | Q(ended_at__gte=timezone.now() - LATE_LINES)
+    return Run.objects.filter(at_work, environment=environment, gone_at=None).order_by("-started_at")[:TAILED]
+
+
 def tail(environment: Environment, runs: Sequence[Run]) -> int:
     """Read the task runs and the new log lines of these runs; returns how many lines are new."""
     gateway = connect.to(environment)
@@ -233,7 +244,7 @@ def tail(environment: Environment, runs: Sequence[Run]) -> int:
         LogLine.objects.filter(run__in=runs).values_list("run").annotate(last=Max("at")).values_list("run", "last")
     )
     for run in runs:
-        after = last.get(run.pk)
+        after = last[run.pk] - DISORDER if run.pk in last else None
         while True:
             lines = gateway.logs([run.prefect_id], after=after, limit=LOGS_A_CALL)
             # The last line we have comes again: what follows within its instant would be missed without it.

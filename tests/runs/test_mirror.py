@@ -170,3 +170,26 @@ def test_an_odd_run_does_not_keep_the_others_from_being_read(
     assert run.name.startswith("n\ufffdnn")
     assert len(run.name) == 300
     assert LogLine.objects.get().message == "a\ufffdb"
+
+
+def test_lines_that_come_after_the_last_state_or_out_of_order_are_not_lost(
+    a_run: Callable[..., Run], fake: FakePrefect, dev: Environment
+) -> None:
+    run = a_run("RUNNING")
+    now = timezone.now()
+    fake.add_log(run.prefect_id, "second", timestamp=now)
+    fake.set_state(run.prefect_id, "COMPLETED")
+    mirror.refresh(dev, [run.prefect_id])
+    fake.add_log(run.prefect_id, "first", timestamp=now - timedelta(seconds=2))
+    fake.add_log(run.prefect_id, "third")
+    mirror.sweep(dev)
+    assert [line.message for line in run.log_lines.all()] == ["first", "second", "third"]
+
+
+def test_a_run_that_ended_long_ago_is_not_asked_for_its_log_for_ever(
+    deployment: Deployment, fake: FakePrefect, dev: Environment
+) -> None:
+    ended = timezone.now() - timedelta(minutes=5)
+    record = fake.add_run(deployment.prefect_id, state_type="COMPLETED", started_at=ended, ended_at=ended)
+    mirror.refresh(dev, [record.id])
+    assert not mirror.growing(dev).exists()
