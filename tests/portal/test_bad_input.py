@@ -1,0 +1,284 @@
+"""What goes wrong between a person and Prefect: each time a clear sentence, and nothing is lost."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from flows import catalogue, health
+from flows.models import Deployment, Environment, Verb
+from flows.parameters import Invalid
+from flows.records import Unauthorized
+from runs import dispatch, granting, lifecycle, mirror, tasks
+from runs.actors import Actor
+from runs.models import AuditEntry, Run, RunRequest
+from tests.cast import by
+from tests.prefect import FakePrefect
+
+pytestmark = pytest.mark.django_db
+
+Login = Callable[[User], Client]
+SCHEMA: dict[str, Any] = {
+    "title": "Parameters",
+    "type": "object",
+    "properties": {
+        "text": {"title": "text", "type": "string", "position": 0, "default": ""},
+        "day": {"title": "day", "type": "string", "format": "date", "position": 1, "default": "2026-01-31"},
+        "options": {"title": "options", "type": "object", "additionalProperties": True, "position": 2, "default": {}},
+    },
+}
+TEMPLATED = '{"a": {"b": [{"__prefect_kind": "jinja", "template": "{{ variables.secret }}"}]}}'
+
+
+@pytest.fixture
+def odd(dev: Environment, fake: FakePrefect) -> Deployment:
+    """A deployment that takes any text, a date, and any object."""
+    record = fake.add_deployment(flow_name="odd", name="odd", parameter_schema=SCHEMA)
+    catalogue.sync(dev)
+    return Deployment.objects.select_related("environment").get(prefect_id=record.id)
+
+
+@pytest.fixture
+def client(asker: User, login: Login) -> Client:
+    return login(asker)
+
+
+def form_of(deployment: Deployment) -> str:
+    return reverse("admin:flows_deployment_run", args=[deployment.pk])
+
+
+def typed(deployment: Deployment, **values: str) -> dict[str, str]:
+    """The form as a browser sends it; parameters by their names, the rest by theirs."""
+    own = {"start", "scheduled_for", "run_name", "tags", "reason"}
+    named = {name if name in own else f"parameters-{name}": value for name, value in values.items()}
+    hidden = {"submission_key": str(uuid.uuid4()), "seen_fingerprint": deployment.schema_fingerprint}
+    return {"start": "now", "parameters-text": "", **hidden, **named}
+
+
+def send(client: Client, deployment: Deployment, **values: str) -> str:
+    """The page that follows."""
+    answer = client.post(form_of(deployment), typed(deployment, **values), follow=True)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def runs_in(fake: FakePrefect) -> int:
+    return sum(1 for _ in fake.active_flow_runs())
+
+
+def page_of(client: Client, row: Environment | RunRequest | Deployment) -> str:
+    name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
+    return client.get(reverse(name, args=[row.pk])).content.decode()
+
+
+# A wrong address, a wrong secret
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/api", "http://no-such-host.invalid/api"])
+def test_a_wrong_address_is_named_with_what_to_do(
+    admin_user: User, login: Login, odd: Deployment, settings: Any, address: str
+) -> None:
+    settings.GATEWAY = "flows.gateway.for_environment"
+    environment = odd.environment
+    Environment.objects.filter(pk=environment.pk).update(api_url=address)
+    tasks.sync(environment.pk)
+    page = page_of(login(admin_user), environment)
+    assert "Unreachable" in page
+    assert f"Is the server running at {address}?" in page
+    assert not Deployment.objects.filter(environment=environment).exclude(gone_at=None).exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("prefect:4200", "Enter a valid URL."),
+        ("ftp://prefect/api", "Enter a valid URL."),
+        ("javascript:alert(1)", "Enter a valid URL."),
+        ("http://user:word@prefect/api", "Leave the user and password out of the address"),
+        ("http://prefect/api?x=1", "may not have a ? or a #"),
+        ("http://prefect/\0api", "Null characters are not allowed."),
+    ],
+)
+def test_an_address_that_cannot_be_is_refused_in_the_form(
+    admin_user: User, login: Login, address: str, sentence: str
+) -> None:
+    body = {"slug": "new", "api_url": address, "colour": "grey", "position": 0, "credential_kind": "none"}
+    answer = login(admin_user).post(reverse("admin:flows_environment_add"), {**body, "approval_minutes": 480})
+    assert sentence in answer.content.decode()
+    assert not Environment.objects.exists()
+
+
+def test_a_wrong_secret_is_told_from_a_server_that_is_down(
+    admin_user: User, login: Login, odd: Deployment, fake: FakePrefect
+) -> None:
+    environment = odd.environment
+    environment.credential = "portal:a-wrong-secret"
+    environment.save()
+    fake.go_down(Unauthorized("http://dev.test/api does not accept the credential."))
+    tasks.sync(environment.pk)
+    page = page_of(login(admin_user), environment)
+    assert "Wrong credential" in page
+    assert "not to this credential" in page
+    assert "a-wrong-secret" not in page
+    assert page_of(login(admin_user), odd).count("odd/odd") > 1
+
+
+# Prefect goes away in between
+
+
+def test_a_server_that_stops_between_submit_and_launch_gets_one_run_when_it_is_back(
+    client: Client, odd: Deployment, fake: FakePrefect
+) -> None:
+    send(client, odd, text="kept")
+    run_request = RunRequest.objects.get()
+    fake.go_down()
+    tasks.launch(run_request.pk)
+    health.check(odd.environment)
+    page = page_of(client, run_request)
+    assert "It will be sent again by itself." in page
+    assert "kept" in page
+
+    fake.come_back()
+    RunRequest.objects.update(next_attempt_at=timezone.now())
+    for _ in range(2):
+        tasks.launch(run_request.pk)
+    tasks.follow_up(run_request.pk)
+    assert runs_in(fake) == 1
+    assert Run.objects.get().parameters["text"] == "kept"
+
+
+def test_an_answer_that_is_lost_gives_one_run(client: Client, odd: Deployment, fake: FakePrefect) -> None:
+    send(client, odd, text="kept")
+    run_request = RunRequest.objects.get()
+    fake.lose_answer_of_next_create()
+    tasks.launch(run_request.pk)
+    assert "It may have been done" in page_of(client, run_request)
+    RunRequest.objects.update(next_attempt_at=timezone.now())
+    tasks.launch(run_request.pk)
+    run_request.refresh_from_db()
+    assert run_request.flow_run_id is not None
+    assert runs_in(fake) == 1
+
+
+def test_a_deployment_deleted_while_its_form_was_open_is_named_as_gone(
+    client: Client, odd: Deployment, fake: FakePrefect
+) -> None:
+    fake.remove_deployment(odd.prefect_id)
+    catalogue.sync(odd.environment)
+    page = send(client, odd, text="kept")
+    assert "is no longer deployed in dev" in page
+    assert not RunRequest.objects.exists()
+
+
+def test_a_deployment_deleted_before_the_launch_closes_the_request_and_keeps_it(
+    client: Client, odd: Deployment, fake: FakePrefect
+) -> None:
+    send(client, odd, text="kept")
+    fake.remove_deployment(odd.prefect_id)
+    run_request = RunRequest.objects.get()
+    dispatch.launch(run_request)
+    page = page_of(client, run_request)
+    assert "Refused at launch" in page
+    assert "has no deployment" in page
+    assert "kept" in page
+
+
+# Values that may not be sent
+
+
+def test_five_megabytes_of_parameters_are_refused_with_the_limit(client: Client, odd: Deployment) -> None:
+    assert "Prefect takes at most 512 kB for one run" in send(client, odd, text="x" * 5_000_000)
+    assert not RunRequest.objects.exists()
+
+
+def test_more_than_a_page_takes_is_answered_with_a_sentence(client: Client, odd: Deployment) -> None:
+    answer = client.post(form_of(odd), typed(odd, text="x" * 9_000_000))
+    assert answer.status_code == 413
+    assert "at most 512 kB of parameters" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"tekst": "1"}, "tekst"),
+        ({"options": {"a": {"b": [{"__prefect_kind": "jinja"}]}}}, "__prefect_kind"),
+        ({"day": "2026-02-30"}, "day"),
+        ({"text": "x" * 600_000}, "512 kB"),
+        ({"text": "a\0b"}, "text"),
+    ],
+)
+def test_a_value_that_may_not_be_sent_is_refused_before_prefect_and_in_the_trail(
+    asker: User, odd: Deployment, fake: FakePrefect, values: Mapping[str, Any], sentence: str
+) -> None:
+    with pytest.raises(Invalid, match=re.escape(sentence)):
+        lifecycle.submit(odd, values, by=by(asker))
+    assert sentence in AuditEntry.objects.get(verb="request.submit", outcome="refused").message
+    assert not any(call.method == "create_flow_run" for call in fake.calls)
+
+
+def test_a_link_with_an_unknown_parameter_says_that_it_is_left_out(client: Client, odd: Deployment) -> None:
+    page = client.get(f"{form_of(odd)}?p.tekst=1&p.text=kept").content.decode()
+    assert "“tekst” is left out: the deployment has no such parameter." in page
+    assert 'value="kept"' in page
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("day", "2026-02-30", "date"),
+        ("options", TEMPLATED, "__prefect_kind"),
+        ("options", "{not json", "JSON"),
+        ("text", "a\0b", "such as a null byte"),
+        ("run_name", "a\0b", "Null characters are not allowed"),
+        ("tags", "a\0b", "Null characters are not allowed"),
+        ("reason", "a\0b", "Null characters are not allowed"),
+        ("scheduled_for", "2026-13-01T00:00", "Write the date and time as"),
+        ("tags", "x" * 101, "At most 20 tags of 100 characters each"),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_form_and_the_rest_stays_typed(
+    client: Client, odd: Deployment, name: str, value: str, sentence: str
+) -> None:
+    kept = {each: f"kept {each}" for each in ("text", "run_name") if each != name}
+    start = "later" if name == "scheduled_for" else "now"
+    page = send(client, odd, start=start, **kept, **{name: value})
+    assert re.search(sentence, page)
+    assert all(each in page for each in kept.values())
+    assert not RunRequest.objects.exists()
+
+
+@pytest.fixture
+def keys(odd: Deployment, fake: FakePrefect, asker: User, admin_user: User) -> dict[str, int]:
+    """One row for every door that asks for a reason, all open to the administrator."""
+    Environment.objects.filter(pk=odd.environment_id).update(needs_approval=True)
+    waiting = lifecycle.submit(odd, {}, by=by(asker))
+    grant = granting.grant(by=Actor.system(), person=admin_user, verbs=list(Verb))
+    mirror.refresh(odd.environment, [fake.add_run(odd.prefect_id, state_type="RUNNING").id])
+    requests = {f"runs_runrequest_{door}": waiting.pk for door in ("approve", "reject", "withdraw")}
+    others = {"runs_run_cancel": Run.objects.get().pk, "flows_deployment_pause": odd.pk, "flows_grant_revoke": grant.pk}
+    return requests | others
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        *("runs_runrequest_approve", "runs_runrequest_reject", "runs_runrequest_withdraw"),
+        *("runs_run_cancel", "flows_deployment_pause", "flows_grant_revoke"),
+    ],
+)
+@pytest.mark.parametrize("reason", ["month\0end", "x" * 5000, "<b>&\u202e"])
+def test_an_odd_reason_is_kept_or_refused_but_no_error(
+    keys: dict[str, int], admin_user: User, login: Login, door: str, reason: str
+) -> None:
+    before = AuditEntry.objects.count()
+    answer = login(admin_user).post(reverse(f"admin:{door}", args=[keys[door]]), {"reason": reason}, follow=True)
+    assert answer.status_code == 200
+    assert AuditEntry.objects.count() == before + 1 or "A reason may have" in answer.content.decode()
