@@ -20,6 +20,8 @@ ACQUISITION = "crm-data-acquisition/crm-data-acquisition"
 LONG_HAUL = "long-haul/long-haul"
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 Visit = Callable[..., Visitor]
+# One portal is enough, however many processes test.
+pytestmark = pytest.mark.xdist_group("portal")
 
 expect.set_options(timeout=30_000)
 
