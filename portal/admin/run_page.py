@@ -138,7 +138,7 @@ def table(values: Mapping[str, Any], deployment: Deployment | None, *, compares:
             text := pretty(values[name]) if name in values else NO_PARAMETER,
             is_long="\n" in text or len(text) > 80,
             usual=pretty(usual[name]) if name in usual else "",
-            differs=compares and (name not in values or name not in usual or usual[name] != values[name]),
+            differs=compares and name in usual and (name not in values or usual[name] != values[name]),
         )
         for name in dict.fromkeys(names)
     ]

@@ -76,10 +76,11 @@ def test_secrets_that_cannot_be_opened_are_no_error(viewer: User, asked: RunRequ
     assert "It has secret parameters too. A stored secret cannot be opened" in page
 
 
-def test_what_differs_from_the_usual_is_marked(viewer: User, asked: RunRequest, login: Login) -> None:
-    page = " ".join(text(login(viewer), asked).split())
-    assert '<tr class="is-different"> <td><span class="portal-code">month</span>' in page
-    assert '<tr> <td><span class="portal-code">rows</span>' in page
+def test_what_differs_from_the_usual_is_marked(viewer: User, asker: User, deployment: Deployment, login: Login) -> None:
+    unusual = lifecycle.submit(deployment, {"month": "2026-10", "rows": 7}, by=by(asker))
+    page = " ".join(text(login(viewer), unusual).split())
+    assert '<tr class="is-different"> <td><span class="portal-code">rows</span>' in page
+    assert '<tr> <td><span class="portal-code">month</span>' in page, "without a default nothing is usual"
 
 
 def test_it_follows_its_run(viewer: User, asked: RunRequest, fake: FakePrefect, login: Login) -> None:
