@@ -10,6 +10,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from flows import catalogue
+from flows.access import Refused
 from flows.models import Deployment, Environment, Grant
 from runs import dispatch, lifecycle, mirror, tasks
 from runs.models import AuditEntry, Run, RunRequest
@@ -94,7 +95,7 @@ def test_while_the_answer_is_unknown_it_cannot_be_taken_back(
 ) -> None:
     fake.lose_answer_of_next_create()
     dispatch.launch(queued)
-    with pytest.raises(lifecycle.Refused):
+    with pytest.raises(Refused):
         lifecycle.withdraw(queued, by=by(asker))
 
 

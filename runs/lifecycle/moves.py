@@ -1,0 +1,41 @@
+"""The legal moves of a request as one table, and the one function that makes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils import timezone
+
+from flows.access import Refused
+from flows.fitting import storable
+from runs.models import RunRequest
+from runs.models.request import State
+from runs.nudges import nudge
+
+# The legal moves: to -> from. Anything else is refused.
+COMES_FROM: dict[State, frozenset[State]] = {
+    State.APPROVED: frozenset({State.WAITING, State.LAUNCHING}),
+    State.LAUNCHING: frozenset({State.APPROVED, State.LAUNCHING}),
+    State.LAUNCHED: frozenset({State.LAUNCHING, State.COMPLETED, State.FAILED, State.CANCELLED}),
+    State.COMPLETED: frozenset({State.LAUNCHED}),
+    State.FAILED: frozenset({State.LAUNCHED}),
+    State.CANCELLED: frozenset({State.LAUNCHED}),
+    State.REJECTED: frozenset({State.WAITING}),
+    State.WITHDRAWN: frozenset({State.WAITING, State.APPROVED}),
+    State.EXPIRED: frozenset({State.WAITING, State.APPROVED}),
+    State.REFUSED: frozenset({State.APPROVED, State.LAUNCHING}),
+}
+
+
+def move(run_request: RunRequest, *, to: State, message: str = "", **columns: Any) -> None:
+    """Compare and swap the state; `Refused` when somebody else moved it first."""
+    moved = RunRequest.objects.filter(pk=run_request.pk, state__in=COMES_FROM[to]).update(
+        state=to, message=storable(message), changed_at=timezone.now(), **columns
+    )
+    run_request.refresh_from_db()
+    if not moved:
+        raise Refused(
+            f"Request {run_request.pk} is “{run_request.get_state_display()}”: "
+            f"it cannot become “{to.label}” any more. Reload the page to see what happened."
+        )
+    nudge("request", [run_request.pk])
