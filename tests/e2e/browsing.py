@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    Response,
+    expect,
+    sync_playwright,
+)
 
 FLAGS = [
     "--no-sandbox",
@@ -36,6 +47,30 @@ def sign_in(page: Page, address: str, name: str, password: str) -> None:
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url(f"{address}/admin/")
+
+
+def send(page: Page, **values: str) -> None:
+    """Fill the form that asks for a run, by its labels, and send it."""
+    for label, value in values.items():
+        page.get_by_label(re.compile(f"^{label.replace('_', '[ _]')}", re.IGNORECASE)).fill(value)
+    page.get_by_role("button", name=re.compile("(Run|Ask for this run)$")).click()
+    expect(page).to_have_url(re.compile(r"/runrequest/\d+/change/"))
+
+
+def cancel(page: Page, reason: str) -> None:
+    page.get_by_text("Cancel run …").click()
+    page.get_by_label("Why is it cancelled?").fill(reason)
+    page.get_by_role("button", name="Cancel this run").click()
+
+
+def headline(page: Page) -> Locator:
+    """The name of the run or request, its state and its environment."""
+    return page.locator("[data-live=headline]")
+
+
+def run_of(page: Page) -> Locator:
+    """The link to the run, on the page of its request."""
+    return page.locator("[data-live=run]").get_by_role("link")
 
 
 class Visitor:

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.e2e.browsing import Visitor, open_browser, sign_in
+from tests.e2e.browsing import Visitor, cancel, headline, open_browser, run_of, send, sign_in
 from tests.e2e.conftest import PASSWORD, Portal, wait_for
 
 # A busy machine takes its time to start a flow's process.
@@ -81,24 +81,10 @@ def deployments(portal: Portal) -> dict[tuple[str, str], int]:
 
 
 def ask(visitor: Visitor, deployment: int, **values: str) -> Page:
-    """Fill the form of `long-haul` by its labels and send it; the page that follows."""
-    page = visitor.page
+    """Fill a form by its labels and send it; the page that follows."""
     visitor.goto(f"/admin/flows/deployment/{deployment}/run/")
-    for label, value in values.items():
-        page.get_by_label(re.compile(f"^{label.replace('_', '[ _]')}", re.IGNORECASE)).fill(value)
-    page.get_by_role("button", name=re.compile("^(play_arrow)? ?(Run|Ask for this run)$")).click()
-    expect(page).to_have_url(re.compile(r"/runrequest/\d+/change/"))
-    return page
-
-
-def headline(page: Page) -> Locator:
-    """The name of the run or request, its state and its environment."""
-    return page.locator("[data-live=headline]")
-
-
-def run_of(page: Page) -> Locator:
-    """The link to the run, on the page of its request."""
-    return page.locator("[data-live=run]").get_by_role("link")
+    send(visitor.page, **values)
+    return visitor.page
 
 
 def mark(page: Page) -> None:
@@ -121,12 +107,6 @@ def note_states(page: Page) -> None:
             new MutationObserver(note).observe(headline, {childList: true, subtree: true, characterData: true});
         }"""
     )
-
-
-def cancel(page: Page, reason: str) -> None:
-    page.get_by_text("Cancel run …").click()
-    page.get_by_label("Why is it cancelled?").fill(reason)
-    page.get_by_role("button", name="Cancel this run").click()
 
 
 def test_an_operator_finds_a_deployment_runs_it_and_watches_it_complete(visit: Visit, portal: Portal) -> None:
