@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,15 +12,18 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from flows.models import Deployment, Environment, Grant, Verb
+from flows import predicates
+from flows.models import Deployment, Environment, Grant, Selector, Verb
+from flows.models.grant import PART_OF
 
 # Administering is what a superuser is for; starting, stopping and approving still need a grant.
-SUPERUSER_VERBS = frozenset({Verb.SEE, Verb.MANAGE})
+SUPERUSER_VERBS = frozenset({Verb.SEE, Verb.SEE_INPUTS, Verb.SEE_LOGS, Verb.PAUSE, Verb.MANAGE})
 PERMISSIONS = {
     "flows.view_deployment": Verb.SEE,
     "flows.trigger_deployment": Verb.TRIGGER,
     "flows.cancel_deployment": Verb.CANCEL,
     "flows.approve_deployment": Verb.APPROVE,
+    "flows.pause_deployment": Verb.PAUSE,
     "flows.manage_deployment": Verb.MANAGE,
     "runs.view_run": Verb.SEE,
     "runs.view_runrequest": Verb.SEE,
@@ -72,19 +75,21 @@ class Decision:
         return self.allowed
 
 
+def matches(selector: Selector, target: Target) -> bool:
+    """Whether a rule is about this; what its selector leaves empty matches everything."""
+    return (
+        selector.environment_id in (None, target.environment.pk)
+        and selector.full_name in ("", target.full_name)
+        and selector.flow_name in ("", target.flow_name)
+        and (not selector.tag or selector.tag in target.tags)
+    )
+
+
 def covers(grant: Grant, target: Target) -> bool:
     """Whether the selector of a grant matches; `selector_q` says the same in SQL."""
-    if grant.environment_id is None:
-        # A protected environment must be named to be opened, but is closed by any prohibition.
-        if target.environment.is_protected and grant.effect == Grant.Effect.ALLOW:
-            return False
-    elif grant.environment_id != target.environment.pk:
-        return False
-    return (
-        grant.full_name in ("", target.full_name)
-        and grant.flow_name in ("", target.flow_name)
-        and (not grant.tag or grant.tag in target.tags)
-    )
+    is_unnamed = grant.environment_id is None and grant.effect == Grant.Effect.ALLOW
+    # A protected environment must be named to be opened, but is closed by any prohibition.
+    return matches(grant, target) and not (is_unnamed and target.environment.is_protected)
 
 
 def selector_q(grant: Grant, *, deployment: str, base: str = "") -> Q:
@@ -117,24 +122,51 @@ class Holding:
             return cls(user, ())
         return cls(user, tuple(in_force().filter(Q(person=user.pk) | Q(group__user=user.pk)).distinct()))
 
-    def decide(self, verb: Verb, target: Deployment | Target, parameters: Any = None) -> Decision:
-        """Deny wins; no grant, no act."""
+    def decide(self, verb: Verb, target: Deployment | Target, parameters: Mapping[str, Any] | None = None) -> Decision:
+        """Deny wins; no grant, no act.
+
+        `parameters` are the resolved values of the run. Without them the answer is whether there are any values at all
+        this would be allowed with: enough for a button, never for an act.
+        """
         if isinstance(target, Deployment):
             target = Target.of(target)
         who = self.user.get_username() or "Somebody not signed in"
         if not self.user.is_active:
             return Decision(False, "inactive", f"{who} is not active.")
-        matching = [grant for grant in self.grants if verb in grant.verbs and covers(grant, target)]
-        denying = tuple(grant for grant in matching if grant.effect == Grant.Effect.DENY)
+        denying = tuple(
+            grant
+            for grant in self.bearing(verb, target, Grant.Effect.DENY)
+            if not grant.predicate or (parameters is not None and predicates.meets(grant.predicate, parameters))
+        )
         if denying:
             reason = f" ({denying[0].reason})" if denying[0].reason else ""
-            return Decision(False, "denied", f"A prohibition keeps {who} from “{verb}” on {target}{reason}.", denying)
-        if matching:
-            return Decision(True, "granted", f"{who} may “{verb}” on {target}.", tuple(matching))
+            sentence = f"A prohibition keeps {who} from “{verb}” on {target}{condition(denying)}{reason}."
+            return Decision(False, "denied", sentence, denying)
+        allowing = self.bearing(verb, target, Grant.Effect.ALLOW)
+        counting = tuple(
+            grant
+            for grant in allowing
+            if not grant.predicate or parameters is None or predicates.meets(grant.predicate, parameters)
+        )
+        if counting:
+            return Decision(True, "granted", f"{who} may “{verb}” on {target}.", counting)
+        if allowing:
+            sentence = f"{who} may “{verb}” on {target} only{condition(allowing)}."
+            return Decision(False, "values", sentence, allowing)
         if self.user.is_superuser and verb in SUPERUSER_VERBS:
             return Decision(True, "superuser", f"{who} administers the portal.")
         hint = f" {target.environment} is protected: the grant must name it." if target.environment.is_protected else ""
         return Decision(False, "no-grant", f"{who} has no grant for “{verb}” on {target}.{hint}")
+
+    def bearing(self, verb: Verb, target: Target, effect: str) -> tuple[Grant, ...]:
+        """The grants of one effect that speak of this verb there; a prohibition of a verb is one of all its parts."""
+        verbs = {verb, PART_OF.get(verb, verb)} if effect == Grant.Effect.DENY else {verb}
+        return tuple(g for g in self.grants if g.effect == effect and verbs & set(g.verbs) and covers(g, target))
+
+    def conditions(self, verb: Verb, deployment: Deployment) -> list[predicates.Predicate]:
+        """What the values must satisfy, one of these or none; empty where any value is allowed."""
+        allowing = self.bearing(verb, Target.of(deployment), Grant.Effect.ALLOW)
+        return [g.predicate for g in allowing if g.predicate] if all(g.predicate for g in allowing) else []
 
     def may_any(self, verb: Verb) -> bool:
         """Whether there is anything at all this verb is allowed on; for menus and columns, never for an act."""
@@ -144,16 +176,17 @@ class Holding:
 
     def q(self, verb: Verb, *, deployment: str = "", base: str = "") -> Q:
         """Rows this verb is allowed on. `base` and `deployment` are lookup prefixes, such as "" and "deployment__"."""
-        relevant = [grant for grant in self.grants if verb in grant.verbs]
         allow = Q(pk__in=[])
         if self.user.is_active and self.user.is_superuser and verb in SUPERUSER_VERBS:
             allow = Q()
         else:
-            for grant in relevant:
-                if grant.effect == Grant.Effect.ALLOW:
+            for grant in self.grants:
+                if grant.effect == Grant.Effect.ALLOW and verb in grant.verbs:
                     allow |= selector_q(grant, deployment=deployment, base=base)
-        for grant in relevant:
-            if grant.effect == Grant.Effect.DENY:
+        for grant in self.grants:
+            # One that is bound to values says nothing about rows.
+            is_meant = verb in grant.verbs or PART_OF.get(verb, verb) in grant.verbs
+            if grant.effect == Grant.Effect.DENY and is_meant and not grant.predicate:
                 allow &= ~selector_q(grant, deployment=deployment, base=base)
         return allow
 
@@ -177,6 +210,12 @@ class Holding:
         return Environment.objects.filter(seen)
 
 
+def condition(grants: Sequence[Grant]) -> str:
+    """What values these grants speak of, as the end of a sentence."""
+    said = [predicates.words(grant.predicate) for grant in grants if grant.predicate]
+    return f" when {'; or when '.join(said)}" if said else ""
+
+
 def in_force() -> models.QuerySet[Grant]:
     """Grants that are neither revoked nor outside their dates."""
     now = timezone.now()
@@ -187,12 +226,22 @@ def in_force() -> models.QuerySet[Grant]:
     ).select_related("environment", "person", "group")
 
 
-def decide(user: User | AnonymousUser, verb: Verb, target: Deployment | Target, parameters: Any = None) -> Decision:
+def decide(
+    user: User | AnonymousUser,
+    verb: Verb,
+    target: Deployment | Target,
+    parameters: Mapping[str, Any] | None = None,
+) -> Decision:
     """Whether this person may do this to that; reads their grants afresh."""
     return Holding.of(user).decide(verb, target, parameters)
 
 
-def demand(user: User | AnonymousUser, verb: Verb, target: Deployment | Target, parameters: Any = None) -> Decision:
+def demand(
+    user: User | AnonymousUser,
+    verb: Verb,
+    target: Deployment | Target,
+    parameters: Mapping[str, Any] | None = None,
+) -> Decision:
     """`decide`, or raise `Forbidden`."""
     decision = decide(user, verb, target, parameters)
     if not decision:
@@ -203,7 +252,8 @@ def demand(user: User | AnonymousUser, verb: Verb, target: Deployment | Target, 
 def who_may(verb: Verb, deployment: Deployment) -> Iterable[tuple[Grant, Target]]:
     """The grants, allowing and denying, that bear on a verb at a deployment."""
     target = Target.of(deployment)
-    for grant in in_force().filter(verbs__contains=[verb]).order_by("effect", "group__name", "person__username"):
+    spoken = Q(verbs__contains=[verb]) | Q(verbs__contains=[PART_OF.get(verb, verb)], effect=Grant.Effect.DENY)
+    for grant in in_force().filter(spoken).order_by("effect", "group__name", "person__username"):
         if covers(grant, target):
             yield grant, target
 

@@ -233,6 +233,24 @@ LOGGING = {
 # Dotted name of the function that opens an environment's gateway; only tests name another one.
 GATEWAY = "flows.gateway.for_environment"
 # The follower touches this file while it lives, for whoever watches over its process.
+# Mail goes out when a server is named; else the demo writes it to its log, and production notes that it was not sent.
+MAIL_HOST = env("PORTAL_MAIL_HOST")
+SENDS_MAIL = bool(MAIL_HOST) or not PRODUCTION
+DEFAULT_FROM_EMAIL = env("PORTAL_MAIL_FROM", "portal@localhost")
+SMTP = {
+    "host": MAIL_HOST or "localhost",
+    "port": int(env("PORTAL_MAIL_PORT", "587")),
+    "username": env("PORTAL_MAIL_USER"),
+    "password": env("PORTAL_MAIL_PASSWORD"),
+    "use_tls": env_flag("PORTAL_MAIL_TLS", default=True),
+    "timeout": 20,
+}
+MAILERS: dict[str, dict[str, object]] = {
+    "default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend", "OPTIONS": SMTP}
+    if MAIL_HOST or PRODUCTION
+    else {"BACKEND": "django.core.mail.backends.console.EmailBackend"}
+}
+
 HEARTBEAT_FILE = env("PORTAL_HEARTBEAT")
 # How far back the first reading of an environment goes.
 HISTORY_DAYS = int(env("PORTAL_HISTORY_DAYS", "30"))

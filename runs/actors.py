@@ -39,6 +39,7 @@ class Actor:
     address: str = ""
     user_agent: str = ""
     token_id: str = ""
+    on_behalf_of: str = ""
 
     @classmethod
     def person(cls, user: User, *, channel: Channel, address: str = "", user_agent: str = "") -> Actor:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.formats import date_format
 
-from flows import catalogue, connect, health, vault
-from flows import parameters as schemas
-from flows.access import Refused, demand
+from flows import catalogue, connect, health
+from flows.access import Refused, Target, demand
 from flows.models import Deployment, Verb
 from flows.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain
-from runs import audit, lifecycle, mirror
+from runs import audit, lifecycle, mirror, windows
 from runs.actors import Actor
-from runs.models import Cancellation, RunRequest, Switch
+from runs.models import BreakGlass, Cancellation, RunRequest, Switch
 from runs.models.request import State
 from runs.nudges import nudge
+from runs.rules import rules_for
 
 # Longer than the gateway waits for an answer: a claim that old belongs to a process that died.
 LEASE = timedelta(seconds=30)
+# How long before its time a planned run is handed over, so that a worker has it by then.
+AHEAD = timedelta(seconds=30)
+# How often what waits for a window is looked at, for windows and freezes may change.
+LOOK_AGAIN = timedelta(minutes=1)
 SHORTEST, LONGEST = timedelta(seconds=2), timedelta(minutes=1)
 
 
@@ -39,14 +43,14 @@ def launch(run_request: RunRequest) -> None:
     """
     if not claim(run_request):
         return
-    values = schemas.join(run_request.parameters, secrets_of(run_request))
+    values = lifecycle.values_of(run_request)
     try:
         record = connect.to(run_request.environment).create_flow_run(
             run_request.deployment_prefect_id,
             parameters=values,
             idempotency_key=run_request.idempotency_key,
             name=run_request.run_name or None,
-            tags=[*run_request.tags, f"portal-request:{run_request.pk}"],
+            tags=[*run_request.tags, f"portal-request:{run_request.pk}", *marks(run_request)],
             scheduled_for=run_request.scheduled_for,
         )
     except (NotFound, Rejected) as error:
@@ -79,8 +83,12 @@ def claim(run_request: RunRequest) -> bool:
         if taken.state == State.APPROVED:
             try:
                 ask_gates(taken)
+                wait_until = its_time(taken)
             except Refused as refusal:
                 lifecycle.refuse(run_request, str(refusal))
+                return False
+            if wait_until:
+                lifecycle.hold(run_request, wait_until[1], at=wait_until[0])
                 return False
         lifecycle.move(
             run_request, to=State.LAUNCHING, message="", attempts=F("attempts") + 1, next_attempt_at=now + LEASE
@@ -88,25 +96,53 @@ def claim(run_request: RunRequest) -> bool:
     return True
 
 
+def marks(run_request: RunRequest) -> list[str]:
+    """What Prefect's own pages should say of a run that went around the rules."""
+    broke_glass = BreakGlass.objects.filter(run_request=run_request).exists()
+    return [*(["break-glass"] if broke_glass else []), *(["window-override"] if run_request.overridden_at else [])]
+
+
 def ask_gates(run_request: RunRequest) -> None:
     """Everything that had to be true when it was asked for must still be true; else `Refused`."""
     deployment = Deployment.objects.select_related("environment").get(pk=run_request.deployment_id)
+    run_request.deployment = deployment
     if run_request.asked_by:
-        demand(run_request.asked_by, Verb.TRIGGER, deployment, run_request.parameters)
-    lifecycle.must_be_askable(deployment, reason=run_request.reason, scheduled_for=None)
+        demand(run_request.asked_by, Verb(run_request.verb), deployment, lifecycle.values_of(run_request))
+    lifecycle.must_be_askable(deployment, scheduled_for=None)
+    if lifecycle.digest(run_request) != run_request.digest:
+        raise Refused("It is not what was asked for: somebody changed it in the database. Ask for it again.")
     if deployment.schema_fingerprint != run_request.schema_fingerprint:
         raise Refused(f"The parameters of {deployment} changed after this was asked for. Ask for it again.")
-    if run_request.needs_approval:
-        if deployment.version != run_request.deployment_version:
-            raise Refused(f"{deployment} was deployed anew after this was approved. Ask for it again.")
-        if run_request.expires_at and run_request.expires_at <= timezone.now():
-            raise Refused("The approval is too old by now. Ask for it again.")
+    if run_request.needs_approval and deployment.version != run_request.deployment_version:
+        raise Refused(f"{deployment} was deployed anew after this was approved. Ask for it again.")
+    glass = BreakGlass.objects.filter(run_request=run_request).first()
+    if glass is None:
+        lifecycle.must_be_approved(run_request)
+    elif glass.until <= timezone.now():
+        raise Refused(f"The glass was broken until {glass.until:%H:%M} UTC, and that is over. Ask for it again.")
 
 
-def secrets_of(run_request: RunRequest) -> dict[str, Any]:
-    sealed = run_request.sealed_parameters
-    values: dict[str, Any] = json.loads(vault.unseal(sealed)) if sealed else {}
-    return values
+def its_time(run_request: RunRequest) -> tuple[datetime, str] | None:
+    """When to look again and why, for a request whose time has not come; else None.
+
+    One that is planned for later stays here until then: what Prefect holds already, no freeze could hold back.
+    """
+    now = timezone.now()
+    planned = run_request.scheduled_for
+    if planned and planned - AHEAD > now:
+        return (
+            planned - AHEAD,
+            f"It will be sent to Prefect at {date_format(timezone.localtime(planned), 'j M Y, H:i e')}.",
+        )
+    if run_request.overridden_at:
+        return None
+    target = Target.of(run_request.deployment)
+    standing = windows.standing(target, max(planned or now, now))
+    if standing:
+        return None
+    if rules_for(target).refuses_outside:
+        raise Refused(f"{standing.sentence} Ask for it again for then.")
+    return min(standing.opens_at or now + LOOK_AGAIN, now + LOOK_AGAIN), standing.sentence
 
 
 def differs(run_request: RunRequest, record: FlowRunRecord, values: dict[str, Any]) -> str:
@@ -135,7 +171,7 @@ def stop(cancellation: Cancellation) -> None:
     cancellation.refresh_from_db()
     run = cancellation.run
     try:
-        connect.to(run.environment).cancel(run.prefect_id)
+        connect.to(run.environment).cancel(run.prefect_id, force=cancellation.is_forced)
     except (NotFound, Rejected) as error:
         fail_cancellation(cancellation, str(error))
         return

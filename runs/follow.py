@@ -17,6 +17,7 @@ from flows.models import Environment, Health
 from flows.records import PrefectError
 from flows.vault import Sealed
 from runs import mirror, queue
+from runs.models import RunRequest
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ DETAIL_SECONDS = 0.5
 TAIL_SECONDS = 1.5
 SWEEP_SECONDS = 15.0
 CHECK_SECONDS = 5.0
+DUE_SECONDS = 5.0
+MOST_DUE = 200
 ROSTER_SECONDS = 10.0
 
 
@@ -83,6 +86,7 @@ class Follower:
             group.create_task(self.every(TAIL_SECONDS, tail))
             group.create_task(self.every(SWEEP_SECONDS, sweep))
             group.create_task(self.every(CHECK_SECONDS, revive))
+            group.create_task(self.every(DUE_SECONDS, send_due))
 
     async def listen(self) -> None:
         """Collect ids from the stream; when it breaks, try again, sweeping for what was missed."""
@@ -156,6 +160,15 @@ def tail(environment: Environment) -> None:
 
 def is_up(environment: Environment) -> bool:
     return health.of(environment).state == Health.State.UP
+
+
+def send_due(environment: Environment) -> None:
+    """The time of a planned run has come, or that of a window: django-q2's own clock looks once a minute only."""
+    due = RunRequest.objects.filter(
+        environment=environment, state=RunRequest.State.APPROVED, next_attempt_at__lte=timezone.now()
+    )
+    for pk in due.values_list("pk", flat=True)[:MOST_DUE]:
+        queue.later("runs.tasks.launch", pk)
 
 
 def revive(environment: Environment) -> None:

@@ -9,10 +9,13 @@ from typing import Any
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
-from flows.access import Refused
+from flows import predicates
+from flows.access import Holding, Refused, Target
 from flows.models import Environment, Grant, Verb
+from flows.models.grant import WITH_PARAMETERS
 from runs import audit
 from runs.actors import Actor
+from runs.rules import rules_for
 
 
 def grant(
@@ -28,18 +31,25 @@ def grant(
     full_name: str = "",
     valid_from: datetime | None = None,
     valid_until: datetime | None = None,
+    predicate: dict[str, Any] | None = None,
     reason: str = "",
+    ticket: str = "",
 ) -> Grant:
-    """Allow or deny; an empty selector matches everything."""
+    """Allow or deny; an empty selector matches everything.
+
+    `predicate` is a JSON Schema that the parameters of a run must satisfy for the grant to count. Administrators give
+    what they like; whoever holds `manage` gives what they hold, for as long as they hold it, and nothing beyond.
+    """
     with audit.act("grant.give", None, by=by, reason=reason, subject_kind="grant") as act:
-        must_administer(by, "flows.add_grant")
         if (person is None) == (group is None):
             raise Refused("A grant is for one person or for one group.")
         if not verbs or set(verbs) - set(Verb.values):
             raise Refused("A grant needs at least one verb, and only verbs that exist.")
         if valid_from and valid_until and valid_from >= valid_until:
             raise Refused("A grant must begin before it ends.")
-        row = Grant.objects.create(
+        if predicate is not None:
+            must_be_usable(predicate, verbs)
+        row = Grant(
             person=person,
             group=group,
             effect=effect,
@@ -50,17 +60,85 @@ def grant(
             full_name=full_name,
             valid_from=valid_from,
             valid_until=valid_until,
+            predicate=predicate,
             reason=reason,
+            ticket=ticket,
+            granted_by=by.holder,
             granted_by_name=by.name,
         )
-        act.subject, act.after = row, described(row)
+        if not may_administer(by, "flows.add_grant"):
+            bounded(row, by)
+        if environment and by.holder is not None:
+            target = Target(environment, flow_name, full_name, (tag,) if tag else ())
+            rules_for(target).must_be_said("grant", reason=reason, ticket=ticket)
+        row.save()
+        act.subject, act.after, act.environment = row, described(row), environment.slug if environment else ""
         return row
 
 
-def revoke(row: Grant, *, by: Actor, reason: str = "") -> None:
-    """End a grant now; it stays to be read."""
+def must_be_usable(predicate: dict[str, Any], verbs: Sequence[str]) -> None:
+    """Refuse a condition on values that nobody could judge, or that no values would ever come to."""
+    if errors := predicates.problems(predicate):
+        raise Refused(f"The condition on parameters cannot be used. {' '.join(errors)}")
+    if unbound := [verb for verb in verbs if verb not in WITH_PARAMETERS]:
+        raise Refused(f"{', '.join(unbound)} comes without parameters: give it in a grant without a condition on them.")
+
+
+def bounded(row: Grant, by: Actor) -> None:
+    """Hold a grant that is handed on against what its giver holds, and bind it to the same values and dates."""
+    if row.effect == Grant.Effect.DENY:
+        raise Refused("Prohibitions are given by administrators.")
+    holding = Holding.of(by.user)
+    for verb in (Verb.MANAGE, *map(Verb, row.verbs)):
+        if any(
+            verb in mine.verbs and may_overlap(mine, row) for mine in holding.grants if mine.effect == Grant.Effect.DENY
+        ):
+            raise Refused(f"A prohibition keeps {by.name} from “{verb}” on {row.selector}: it cannot be handed on.")
+        held = [mine for mine in holding.grants if verb in mine.verbs and contains(mine, row)]
+        if not held:
+            raise Refused(
+                f"{by.name} does not hold “{verb}” on all of {row.selector} for that long: it cannot be handed on."
+            )
+        if verb != Verb.MANAGE and all(mine.predicate for mine in held):
+            row.predicate = predicates.both(held[0].predicate, row.predicate)
+
+
+def contains(mine: Grant, row: Grant) -> bool:
+    """Whether one allowing grant reaches at least as far and as long as another."""
+    if mine.effect == Grant.Effect.DENY:
+        return False
+    if mine.environment_id is None:
+        is_there = row.environment is None or not row.environment.is_protected
+    else:
+        is_there = mine.environment_id == row.environment_id
+    flow_name = row.flow_name or row.full_name.partition("/")[0]
+    begins, now = row.valid_from or timezone.now(), timezone.now()
+    return (
+        is_there
+        and mine.full_name in ("", row.full_name)
+        and mine.flow_name in ("", flow_name)
+        and mine.tag in ("", row.tag)
+        and (mine.valid_from or now) <= begins
+        and (mine.valid_until is None or (row.valid_until is not None and row.valid_until <= mine.valid_until))
+    )
+
+
+def may_overlap(denying: Grant, row: Grant) -> bool:
+    """Whether there could be a deployment that both are about."""
+    pairs = [
+        (denying.environment_id, row.environment_id),
+        (denying.full_name, row.full_name),
+        (denying.flow_name, row.flow_name or row.full_name.partition("/")[0]),
+    ]
+    return all(not one or not other or one == other for one, other in pairs)
+
+
+def revoke(row: Grant, *, by: Actor, reason: str = "", ticket: str = "") -> None:
+    """End a grant now; it stays to be read. Administrators end any, others what they gave."""
     with audit.act("grant.revoke", row, by=by, reason=reason) as act:
-        must_administer(by, "flows.change_grant")
+        act.environment = row.environment.slug if row.environment else ""
+        if not may_revoke(row, by):
+            raise Refused(f"{by.name} may end only grants that they gave.")
         act.before = described(row)
         revoked = Grant.objects.filter(pk=row.pk, revoked_at=None).update(
             revoked_at=timezone.now(), revoked_by_name=by.name
@@ -69,9 +147,20 @@ def revoke(row: Grant, *, by: Actor, reason: str = "") -> None:
             raise Refused("This grant was revoked already.")
 
 
-def must_administer(by: Actor, permission: str) -> None:
-    if by.holder is not None and not by.user.has_perm(permission):
-        raise Refused(f"{by.name} may not administer grants.")
+def may_administer(by: Actor, permission: str) -> bool:
+    """The portal itself, and whoever holds the permission."""
+    return by.holder is None or bool(by.user.has_perm(permission))
+
+
+def may_give(by: Actor) -> bool:
+    """Whether there is any grant they could give."""
+    return may_administer(by, "flows.add_grant") or (
+        by.holder is not None and any(Verb.MANAGE in grant.verbs for grant in Holding.of(by.user).grants)
+    )
+
+
+def may_revoke(row: Grant, by: Actor) -> bool:
+    return may_administer(by, "flows.change_grant") or (by.is_same_person_as(row.granted_by_id) and may_give(by))
 
 
 def described(row: Grant) -> dict[str, Any]:
@@ -80,6 +169,7 @@ def described(row: Grant) -> dict[str, Any]:
         "effect": row.effect,
         "verbs": list(row.verbs),
         "selector": row.selector,
+        "predicate": row.predicate,
         "valid_from": row.valid_from,
         "valid_until": row.valid_until,
     }

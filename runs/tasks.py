@@ -12,8 +12,8 @@ from flows.access import Refused
 from flows.models import Environment
 from flows.records import PrefectError
 from flows.vault import Sealed
-from runs import dispatch, lifecycle, mirror, queue
-from runs.models import Cancellation, Run, RunRequest, Switch
+from runs import dispatch, lifecycle, mirror, notices, queue
+from runs.models import Cancellation, Notice, Run, RunRequest, Switch
 from runs.models.request import State
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,10 @@ def stop(pk: int) -> None:
 
 def switch(pk: int) -> None:
     dispatch.switch(Switch.objects.get(pk=pk))
+
+
+def mail(pk: int) -> None:
+    notices.send(Notice.objects.select_related("person").get(pk=pk))
 
 
 def follow_up(pk: int) -> None:
@@ -71,6 +75,7 @@ def catch_up() -> None:
         "runs.tasks.launch": RunRequest.objects.filter(state__in=[State.APPROVED, State.LAUNCHING]),
         "runs.tasks.stop": Cancellation.objects.filter(state=Cancellation.State.WANTED),
         "runs.tasks.switch": Switch.objects.filter(state=Switch.State.WANTED),
+        "runs.tasks.mail": Notice.objects.filter(state=Notice.State.WANTED),
     }
     for task, rows in table.items():
         for pk in rows.filter(due).values_list("pk", flat=True):

@@ -18,6 +18,9 @@ from runs.actors import Actor, Channel
 from runs.models import Run
 from tests.prefect import FakePrefect
 
+ASKS = ["see", "see inputs", "see logs", "trigger", "trigger later", "rerun", "backfill", "cancel"]
+ANSWERS = ["see", "see inputs", "see logs", "approve"]
+
 FAKES: dict[str, FakePrefect] = {}
 
 SCHEMA: dict[str, Any] = {
@@ -119,14 +122,14 @@ def person(name: str, *groups: str, **columns: Any) -> User:
 def asker(prod: Environment) -> User:
     """An operator, who may ask for runs in prod too."""
     user = person("asker", "Operator")
-    granting.grant(by=Actor.system(), person=user, verbs=["see", "trigger", "cancel"], environment=prod)
+    granting.grant(by=Actor.system(), person=user, verbs=ASKS, environment=prod)
     return user
 
 
 @pytest.fixture
 def approver(prod: Environment) -> User:
     user = person("approver", "Approver")
-    granting.grant(by=Actor.system(), person=user, verbs=["see", "approve"], environment=prod)
+    granting.grant(by=Actor.system(), person=user, verbs=ANSWERS, environment=prod)
     return user
 
 

@@ -311,10 +311,13 @@ class FakePrefect(Gateway):
             raise failure
         return self._runs[self._keys[key]]
 
-    def cancel(self, flow_run_id: UUID) -> None:
+    def cancel(self, flow_run_id: UUID, *, force: bool = False) -> None:
         self._asked("cancel", flow_run_id=flow_run_id)
         run = self._known_run(flow_run_id)
         assert run.state is not None
+        if force:
+            self.set_state(flow_run_id, "CANCELLED")
+            return
         becomes = ON_CANCEL.get(run.state.type)
         if run.state.name == "Suspended" or (run.state.type == "SCHEDULED" and not run.infrastructure_pid):
             becomes = "CANCELLED"

@@ -185,10 +185,12 @@ class Gateway:
         except reading.Unreadable:
             raise self._wire.uncertain(act, "its answer could not be read") from None
 
-    def cancel(self, flow_run_id: UUID) -> None:
-        """Ask for CANCELLING. The answer is no proof either way: believe only the state read afterwards."""
-        # CANCELLED would leave the process running, to overwrite it with COMPLETED later.
-        body: JSON = {"state": {"type": "CANCELLING"}, "force": False}
+    def cancel(self, flow_run_id: UUID, *, force: bool = False) -> None:
+        """Ask for CANCELLING. The answer is no proof either way: believe only the state read afterwards.
+
+        `force` sets CANCELLED, whatever the process does: it goes on if it is alive, and may end as COMPLETED later.
+        """
+        body: JSON = {"state": {"type": "CANCELLED" if force else "CANCELLING"}, "force": force}
         self._wire.write(f"/flow_runs/{flow_run_id}/set_state", body, act=f"cancel flow run {flow_run_id}")
 
     def set_paused(self, deployment_id: UUID, paused: bool) -> None:

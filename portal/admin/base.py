@@ -103,7 +103,7 @@ class RestrictedAdmin(ModelAdmin):
         return False
 
     def has_trigger_permission(self, request: HttpRequest) -> bool:
-        return holding(request).may_any(Verb.TRIGGER)
+        return holding(request).may_any(Verb.TRIGGER) or holding(request).may_any(Verb.TRIGGER_LATER)
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return holding(request).may_any(Verb.CANCEL)
@@ -111,8 +111,8 @@ class RestrictedAdmin(ModelAdmin):
     def has_approve_permission(self, request: HttpRequest) -> bool:
         return holding(request).may_any(Verb.APPROVE)
 
-    def has_manage_permission(self, request: HttpRequest) -> bool:
-        return holding(request).may_any(Verb.MANAGE)
+    def has_pause_permission(self, request: HttpRequest) -> bool:
+        return holding(request).may_any(Verb.PAUSE)
 
     def visible_or_404(self, request: HttpRequest, pk: Any) -> Any:
         """The row, or 404 when it is not there or may not be seen: the two must not be told apart."""

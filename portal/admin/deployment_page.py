@@ -97,7 +97,7 @@ def context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
 
 def buttons(mine: Holding, deployment: Deployment) -> dict[str, Any]:
     """What the reader may do here, and in a sentence why not."""
-    trigger, manage = mine.decide(Verb.TRIGGER, deployment), mine.decide(Verb.MANAGE, deployment)
+    trigger, manage = mine.decide(Verb.TRIGGER, deployment), mine.decide(Verb.PAUSE, deployment)
     askable = is_askable(deployment)
     may_run = trigger.allowed and askable
     is_quick = may_run and runnable_as_is(deployment.parameter_schema, deployment.parameter_defaults)

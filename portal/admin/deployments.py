@@ -79,11 +79,11 @@ class DeploymentAdmin(RestrictedAdmin):
     def quick_run_selected(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse | None:
         return self.do_to_many(request, queryset, "quick_run_selected", "Quick run", self.run_as_is)
 
-    @admin.action(description="Pause schedules …", permissions=["manage"])
+    @admin.action(description="Pause schedules …", permissions=["pause"])
     def pause_selected(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse | None:
         return self.do_to_many(request, queryset, "pause_selected", "Pause", partial(self.switch, switches.pause))
 
-    @admin.action(description="Resume schedules …", permissions=["manage"])
+    @admin.action(description="Resume schedules …", permissions=["pause"])
     def resume_selected(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse | None:
         return self.do_to_many(request, queryset, "resume_selected", "Resume", partial(self.switch, switches.resume))
 

@@ -94,7 +94,7 @@ class AskForm(forms.Form):
 def view(request: HttpRequest, deployment: Deployment, frame: dict[str, Any]) -> HttpResponse:
     """Show the form; on POST submit it, or show it again with what is wrong. The reader may trigger the deployment."""
     try:
-        lifecycle.must_be_askable(deployment, reason="asked when it is sent", scheduled_for=None)
+        lifecycle.must_be_askable(deployment, scheduled_for=None)
     except Refused as refusal:
         messages.warning(request, str(refusal))
         return HttpResponseRedirect(reverse("admin:flows_deployment_change", args=[deployment.pk]))

@@ -1,50 +1,193 @@
-"""What becomes of a request before it is sent: approved, rejected, withdrawn, expired."""
+"""What becomes of a request before it is sent: approved, rejected, commented on, withdrawn, expired."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.contrib.auth.models import User
 from django.utils import timezone
 
-from flows.access import Refused, demand
+from flows.access import Refused, Target, decide, demand
 from flows.fitting import storable
 from flows.models import Verb
-from runs import audit, queue
+from runs import audit, notices, queue, windows
 from runs.actors import Actor
-from runs.lifecycle.moves import move
-from runs.models import Approval, RunRequest
+from runs.lifecycle.asking import digest, values_of
+from runs.lifecycle.moves import move, too_late
+from runs.models import Approval, Comment, RunRequest
+from runs.models.notice import Topic
+from runs.models.policy import Stage
 from runs.models.request import State
+from runs.rules import rules_for
+
+LONGEST_COMMENT = 2000
+# For a request that was asked for when one approval was all there was.
+ONE = Stage(needed=1, group="")
 
 
-def approve(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
-    """Let a waiting request go to Prefect."""
-    answer(run_request, State.APPROVED, by=by, reason=reason)
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One stage of a request's approvals: `given` are the names of those who approved."""
+
+    position: int
+    needed: int
+    group: str
+    given: tuple[str, ...]
+
+    @property
+    def is_done(self) -> bool:
+        return len(self.given) >= self.needed
+
+    @property
+    def left(self) -> int:
+        return max(self.needed - len(self.given), 0)
+
+
+def steps(run_request: RunRequest) -> list[Step]:
+    """The stages that a request was asked under, and who has approved at each, in order."""
+    stages: list[Stage] = run_request.policy.get("stages") or ([ONE] if run_request.needs_approval else [])
+    standing = answers(run_request)
+    return [
+        Step(
+            position,
+            stage["needed"],
+            stage["group"],
+            tuple(each.by_name for each in standing if each.stage == position),
+        )
+        for position, stage in enumerate(stages)
+    ]
+
+
+def answers(run_request: RunRequest) -> list[Approval]:
+    """The approvals that count: of exactly this wish, the last word of each person."""
+    last = {each.by_id: each for each in run_request.approvals.order_by("pk")}
+    return [each for each in last.values() if each.approved and each.digest == run_request.digest]
+
+
+def step_for(run_request: RunRequest, user: User) -> Step:
+    """The stage that waits for an answer, if this person may give it; else `Refused`."""
+    step = next((each for each in steps(run_request) if not each.is_done), None)
+    if step is None:
+        raise Refused(f"Request {run_request.pk} has all its approvals.")
+    if step.group and not user.groups.filter(name=step.group).exists():
+        raise Refused(f"It waits for {step.left} of the group {step.group} now.")
+    return step
+
+
+def must_be_answerable(run_request: RunRequest, user: User) -> None:
+    """Refuse an answer of the asker, of whom they act for, of whoever may not, and one that comes too late."""
+    if user.pk in (run_request.asked_by_id, run_request.asked_for_id):
+        raise Refused("You cannot answer your own request: somebody else must look at it.")
+    demand(user, Verb.APPROVE, run_request.deployment, values_of(run_request))
+    if run_request.expires_at and run_request.expires_at <= timezone.now():
+        raise Refused(f"Request {run_request.pk} expired before it was answered. It has to be asked for again.")
+
+
+def approve(run_request: RunRequest, *, by: Actor, reason: str = "", seen_digest: str = "") -> None:
+    """Sign exactly this wish; with the last signature that it needs, it goes to Prefect.
+
+    `seen_digest` is the digest that the approver looked at.
+    """
+    with audit.act("request.approve", run_request, by=by, reason=reason) as act:
+        lock(run_request)
+        must_be_answerable(run_request, by.user)
+        if digest(run_request) != run_request.digest or seen_digest not in ("", run_request.digest):
+            raise Refused(f"Request {run_request.pk} is not what was looked at. Reload the page and look again.")
+        act.before = {"state": run_request.state}
+        if run_request.state != State.WAITING:
+            raise too_late(run_request, State.APPROVED)
+        if any(each.by_id == by.user.pk for each in answers(run_request)):
+            raise Refused("You approved it already: somebody else must be the next.")
+        step = step_for(run_request, by.user)
+        answer(run_request, True, step.position, by=by, reason=reason)
+        left = sum(each.left for each in steps(run_request))
+        if left:
+            act.after = {"state": run_request.state, "digest": run_request.digest, "approvals_left": left}
+            return
+        move(run_request, to=State.APPROVED, message="", expires_at=good_until(run_request))
+        act.after = {"state": State.APPROVED, "digest": run_request.digest}
+        queue.later("runs.tasks.launch", run_request.pk)
+        tell_asker(run_request, "approved", by)
 
 
 def reject(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
-    """Close a waiting request."""
-    answer(run_request, State.REJECTED, by=by, reason=reason)
-
-
-def answer(run_request: RunRequest, to: State, *, by: Actor, reason: str) -> None:
-    approved = to == State.APPROVED
-    with audit.act("request.approve" if approved else "request.reject", run_request, by=by, reason=reason) as act:
-        if by.is_same_person_as(run_request.asked_by_id):
-            raise Refused("You cannot answer your own request: somebody else must look at it.")
-        demand(by.user, Verb.APPROVE, run_request.deployment, run_request.parameters)
-        if run_request.expires_at and run_request.expires_at <= timezone.now():
-            raise Refused(f"Request {run_request.pk} expired before it was answered. It has to be asked for again.")
+    """Close a waiting request; one rejection is enough, also by somebody who approved it before."""
+    with audit.act("request.reject", run_request, by=by, reason=reason) as act:
+        lock(run_request)
+        must_be_answerable(run_request, by.user)
+        if not reason.strip():
+            raise Refused("Say in one sentence why it is rejected: its asker will want to know.")
         act.before = {"state": run_request.state}
-        move(run_request, to=to, message=reason)
-        act.after = {"state": to, "digest": run_request.digest}
-        Approval.objects.create(
-            run_request=run_request,
-            approved=approved,
-            by=by.user,
-            by_name=by.name,
-            digest=run_request.digest,
-            reason=storable(reason),
+        move(run_request, to=State.REJECTED, message=reason)
+        answer(run_request, False, 0, by=by, reason=reason)
+        act.after = {"state": State.REJECTED, "digest": run_request.digest}
+        tell_asker(run_request, "rejected", by)
+
+
+def lock(run_request: RunRequest) -> None:
+    """Read the row as it is now, for nobody else to change until this is over: answers are counted one by one."""
+    run_request.refresh_from_db(from_queryset=RunRequest.objects.select_for_update(of=["self"]))
+
+
+def answer(run_request: RunRequest, approved: bool, stage: int, *, by: Actor, reason: str) -> None:
+    Approval.objects.create(
+        run_request=run_request,
+        approved=approved,
+        stage=stage,
+        by=by.user,
+        by_name=by.name,
+        digest=run_request.digest,
+        reason=storable(reason),
+    )
+
+
+def good_until(run_request: RunRequest) -> object:
+    """When an approval is too old to be used: as long after it can first be used as an answer may take."""
+    now = timezone.now()
+    earliest = max(now, run_request.scheduled_for or now)
+    opens_at = windows.standing(Target.of(run_request.deployment), earliest).opens_at
+    minutes = rules_for(Target.of(run_request.deployment)).minutes
+    return max(earliest, opens_at or earliest) + timedelta(minutes=minutes)
+
+
+def must_be_approved(run_request: RunRequest) -> None:
+    """Refuse a launch whose approvals no longer hold: the rules became stricter, or an approver may no longer."""
+    rules = rules_for(Target.of(run_request.deployment))
+    if rules.stages and list(rules.stages) != run_request.policy.get("stages", [ONE]):
+        raise Refused(f"What a run of {run_request.deployment_name} takes was changed meanwhile. Ask for it again.")
+    if not run_request.needs_approval:
+        return
+    values = values_of(run_request)
+    for each in answers(run_request):
+        if not decide(each.by, Verb.APPROVE, run_request.deployment, values):
+            raise Refused(f"{each.by_name}, who approved it, may not any more. Ask for it again.")
+    if any(not step.is_done for step in steps(run_request)):
+        raise Refused("Its approvals do not count any more. Ask for it again.")
+    if run_request.expires_at and run_request.expires_at <= timezone.now():
+        raise Refused("The approval is too old by now. Ask for it again.")
+
+
+def tell_asker(run_request: RunRequest, what: str, by: Actor) -> None:
+    if run_request.asked_by:
+        notices.tell_one(
+            Topic.ANSWERED,
+            run_request.environment,
+            run_request.asked_by,
+            f"{run_request.deployment_name} in {run_request.environment_name} was {what}",
+            f"{by.name} {what} your request {run_request.pk}. {run_request.message}",
+            path=f"/admin/runs/runrequest/{run_request.pk}/change/",
         )
-        if approved:
-            queue.later("runs.tasks.launch", run_request.pk)
+
+
+def comment(run_request: RunRequest, text: str, *, by: Actor) -> None:
+    """Say something about a request; for everybody who may see it."""
+    with audit.act("request.comment", run_request, by=by, reason=text):
+        demand(by.user, Verb.SEE, run_request.deployment)
+        said = storable(text.strip())
+        if not said or len(said) > LONGEST_COMMENT:
+            raise Refused(f"A comment has between 1 and {LONGEST_COMMENT} characters.")
+        Comment.objects.create(run_request=run_request, by=by.user, by_name=by.name, text=said)
 
 
 def withdraw(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:

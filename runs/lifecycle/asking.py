@@ -6,9 +6,11 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -16,14 +18,16 @@ from django.utils.crypto import salted_hmac
 
 from flows import parameters as schemas
 from flows import vault
-from flows.access import Forbidden, Refused, decide, demand
+from flows.access import Decision, Forbidden, Holding, Refused, Target, decide, demand
 from flows.fitting import storable
 from flows.models import Deployment, Verb
-from runs import audit, queue
+from runs import audit, notices, queue, windows
 from runs.actors import Actor
 from runs.models import RunRequest
+from runs.models.notice import Topic
 from runs.models.request import State
 from runs.nudges import nudge
+from runs.rules import Rules, rules_for
 
 FROZEN = [
     "environment_name",
@@ -39,6 +43,8 @@ FROZEN = [
     "reason",
     "asked_by_name",
 ]
+# Left out of the digest while they are empty, so that requests from before they were there keep theirs.
+FROZEN_LATER = ["ticket", "asked_for_name", "verb", "policy", "approvals_needed", "again_of_id"]
 FURTHEST = timedelta(days=366)
 MOST_TAGS = 50
 
@@ -52,25 +58,40 @@ def submit(
     tags: Sequence[str] = (),
     run_name: str = "",
     reason: str = "",
+    ticket: str = "",
+    asked_for: User | None = None,
+    again_of: RunRequest | None = None,
+    overrides_windows: bool = False,
     submission_key: uuid.UUID | None = None,
     seen_fingerprint: str = "",
 ) -> RunRequest:
     """Ask for a run.
 
-    The same `submission_key` again gives the same request. `seen_fingerprint` is the schema the asker saw.
+    The same `submission_key` again gives the same request. `seen_fingerprint` is the schema the asker saw. `asked_for`
+    is whom the asker acts for. `again_of` is the request that this one repeats, edited or not. `overrides_windows`
+    lets it go outside change windows and in spite of a freeze, for whoever may.
     Raises `Forbidden`, `Refused`, or `flows.parameters.Invalid` with every error at once.
     """
     key = submission_key or uuid.uuid4()
+    if asked_for and not by.is_same_person_as(asked_for.pk):
+        by = replace(by, on_behalf_of=asked_for.get_username())
     with audit.act("request.submit", deployment, by=by, reason=reason) as act:
         deployment = Deployment.objects.select_related("environment").get(pk=deployment.pk)
-        decision = demand(by.user, Verb.TRIGGER, deployment, parameters)
-        must_be_askable(deployment, reason=reason, scheduled_for=scheduled_for)
+        verb = Verb.TRIGGER_LATER if is_later(scheduled_for) else Verb.TRIGGER
+        verb = Verb.RERUN if again_of and verb == Verb.TRIGGER else verb
+        demand(by.user, verb, deployment)
+        rules = rules_for(Target.of(deployment))
+        must_be_askable(deployment, scheduled_for=scheduled_for)
+        rules.must_be_said("run", reason=reason, ticket=ticket)
         if seen_fingerprint and seen_fingerprint != deployment.schema_fingerprint:
             raise Refused(
                 f"The parameters of {deployment} changed while the form was open. Check the values and send it again."
             )
-        must_be_plain(run_name, reason, tags)
+        must_be_plain(run_name, reason, tags, ticket)
         values = schemas.validate(deployment.parameter_schema, dict(parameters), defaults=deployment.parameter_defaults)
+        if again_of and verb == Verb.RERUN and values != values_of(again_of):
+            verb = Verb.TRIGGER  # a repetition with other values is an act of its own
+        decision = demand(by.user, verb, deployment, values)
         public, secret = schemas.split(deployment.parameter_schema, values)
         environment = deployment.environment
         wish = RunRequest(
@@ -89,15 +110,23 @@ def submit(
             tags=sorted({tag.strip() for tag in tags if tag.strip()}),
             run_name=run_name.strip(),
             reason=reason.strip(),
+            ticket=ticket.strip(),
+            verb=verb,
+            again_of=again_of,
             asked_by=by.user,
             asked_by_name=by.name,
+            asked_for=asked_for,
+            asked_for_name=asked_for.get_username() if asked_for else "",
             channel=by.channel,
-            needs_approval=environment.needs_approval,
-            state=State.WAITING if environment.needs_approval else State.APPROVED,
+            needs_approval=bool(rules.stages),
+            approvals_needed=rules.approvals_needed,
+            policy=rules.frozen(),
+            state=State.WAITING if rules.stages else State.APPROVED,
         )
         wish.digest = digest(wish)
-        if environment.needs_approval:
-            wish.expires_at = timezone.now() + timedelta(minutes=environment.approval_minutes)
+        if rules.stages:
+            wish.expires_at = timezone.now() + timedelta(minutes=rules.minutes)
+        must_be_in_time(wish, rules, by=by, overrides=overrides_windows)
         run_request, is_new = keep_once(wish)
         act.subject = run_request
         if not is_new:
@@ -109,19 +138,86 @@ def submit(
             "deployment": deployment.full_name,
             "parameters": schemas.mask(deployment.parameter_schema, values),
             "scheduled_for": scheduled_for,
+            "ticket": run_request.ticket,
             "state": run_request.state,
             "digest": run_request.digest,
             "grants": [grant.pk for grant in decision.grants],
+            **({"overrides": run_request.message} if run_request.overridden_at else {}),
         }
         if run_request.state == State.APPROVED:
             queue.later("runs.tasks.launch", run_request.pk)
+        else:
+            ask_for_answers(run_request)
         nudge("request", [run_request.pk])
         return run_request
 
 
-def must_be_plain(run_name: str, reason: str, tags: Sequence[str]) -> None:
+def is_later(scheduled_for: datetime | None) -> bool:
+    return scheduled_for is not None and scheduled_for > timezone.now()
+
+
+def must_be_in_time(wish: RunRequest, rules: Rules, *, by: Actor, overrides: bool) -> None:
+    """Refuse what would begin outside its change windows where the policy says so, or say that it will wait."""
+    now = timezone.now()
+    standing = windows.standing(Target.of(wish.deployment), max(wish.scheduled_for or now, now))
+    if standing:
+        return
+    if overrides:
+        demand(by.user, Verb.OVERRIDE_FREEZE, wish.deployment)
+        if not wish.reason:
+            raise Refused("Say in one sentence why it cannot wait.")
+        wish.overridden_at, wish.overridden_by_name = now, by.name
+        wish.message = f"It goes although: {standing.sentence}"
+    elif rules.refuses_outside:
+        raise Refused(f"{standing.sentence} Ask for it for a time within.")
+    elif wish.state == State.APPROVED:
+        wish.message = standing.sentence
+
+
+def ask_for_answers(run_request: RunRequest) -> None:
+    """Tell those who subscribed and may answer."""
+
+    def may(person: User) -> bool:
+        own = person.pk in (run_request.asked_by_id, run_request.asked_for_id)
+        return not own and decide(person, Verb.APPROVE, run_request.deployment, values_of(run_request)).allowed
+
+    notices.tell(
+        Topic.WAITING,
+        run_request.environment,
+        f"{run_request.deployment_name} in {run_request.environment_name} waits for approval",
+        f"{run_request.asked_by_name} asks for a run of {run_request.deployment_name} in "
+        f"{run_request.environment_name}. Reason: {run_request.reason or 'none given'}.",
+        path=f"/admin/runs/runrequest/{run_request.pk}/change/",
+        may=may,
+    )
+
+
+def values_of(run_request: RunRequest) -> dict[str, Any]:
+    """The parameters it will run with, the secret ones too. Keep them in memory."""
+    sealed = run_request.sealed_parameters
+    return schemas.join(run_request.parameters, json.loads(vault.unseal(sealed)) if sealed else {})
+
+
+def again(
+    run_request: RunRequest, *, by: Actor, changes: Mapping[str, Any] | None = None, reason: str = "", ticket: str = ""
+) -> RunRequest:
+    """Ask for the same run again, with its secret values unseen; `changes` are parameters to run with instead."""
+    return submit(
+        run_request.deployment,
+        {**values_of(run_request), **(changes or {})},
+        by=by,
+        tags=run_request.tags,
+        run_name=run_request.run_name,
+        reason=reason,
+        ticket=ticket,
+        again_of=run_request,
+    )
+
+
+def must_be_plain(run_name: str, reason: str, tags: Sequence[str], ticket: str) -> None:
     """Texts that neither Postgres nor Prefect would take are refused before either is asked."""
-    limits = [("run name", run_name, 200), ("reason", reason, 1000), *(("tag", tag, 300) for tag in tags)]
+    limits = [("run name", run_name, 200), ("reason", reason, 1000), ("ticket", ticket, 100)]
+    limits += [("tag", tag, 300) for tag in tags]
     for what, text, longest in limits:
         if text != storable(text):
             raise Refused(f"The {what} holds a character that cannot be stored. Type it again instead of pasting it.")
@@ -133,21 +229,26 @@ def must_be_plain(run_name: str, reason: str, tags: Sequence[str]) -> None:
 
 def must_be_allowed(deployment: Deployment, *, by: Actor) -> None:
     """For a door that turns people away before it looks at what they sent: the refusal is recorded all the same."""
-    decision = decide(by.user, Verb.TRIGGER, deployment)
+    decision = may_ask(by.user, deployment)
     if not decision:
         with audit.act("request.submit", deployment, by=by):
             raise Forbidden(decision)
 
 
-def must_be_askable(deployment: Deployment, *, reason: str, scheduled_for: datetime | None) -> None:
+def may_ask(user: User, deployment: Deployment) -> Decision:
+    """Whether there is any way in which somebody may ask for a run, now or later."""
+    holding = Holding.of(user)
+    now = holding.decide(Verb.TRIGGER, deployment)
+    return now if now else holding.decide(Verb.TRIGGER_LATER, deployment) or now
+
+
+def must_be_askable(deployment: Deployment, *, scheduled_for: datetime | None) -> None:
     """The gates that do not depend on who asks; asked again at launch."""
     environment = deployment.environment
     if not environment.is_active:
         raise Refused(f"{environment} is switched off in the portal: nothing can be asked for there.")
     if deployment.gone_at:
         raise Refused(f"{deployment} is no longer deployed in {environment}. Deploy it again, or pick another one.")
-    if environment.needs_reason and not reason.strip():
-        raise Refused(f"{environment} wants a reason with every run. Say in one sentence why it is needed.")
     if scheduled_for and scheduled_for > timezone.now() + FURTHEST:
         raise Refused("A run can be asked for at most a year ahead.")
 
@@ -165,6 +266,7 @@ def keep_once(wish: RunRequest) -> tuple[RunRequest, bool]:
 def digest(run_request: RunRequest) -> str:
     """SHA-256, in hexadecimal, over everything frozen; secret values count by a keyed hash."""
     frozen = {name: getattr(run_request, name) for name in FROZEN}
+    frozen |= {name: value for name in FROZEN_LATER if (value := getattr(run_request, name))}
     # Postgres gives some numbers back in another form than they came in.
     frozen["parameters"] = schemas.canonical(run_request.parameters)
     secret = vault.unseal(run_request.sealed_parameters) if run_request.sealed_parameters else ""

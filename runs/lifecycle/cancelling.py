@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from django.utils import timezone
+
 from flows.access import Refused, Target, demand
 from flows.fitting import storable
 from flows.models import Verb
@@ -9,30 +13,71 @@ from runs import audit, queue
 from runs.actors import Actor
 from runs.models import Cancellation, Run
 from runs.nudges import nudge
+from runs.rules import rules_for
+
+# How long a cancel may take before it may be forced: the worker looks for them every few seconds.
+PATIENCE = timedelta(minutes=2)
 
 
-def cancel(run: Run, *, by: Actor, reason: str = "") -> Cancellation:
+def cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Cancellation:
     """Ask for a run to be stopped."""
     with audit.act("run.cancel", run, by=by, reason=reason) as act:
-        run = Run.objects.select_for_update(of=["self"]).select_related("environment", "deployment").get(pk=run.pk)
+        run = locked(run)
         demand(by.user, Verb.CANCEL, target_of(run))
-        if run.is_terminal:
-            raise Refused(f"{run} has ended already: {run.state_label}.")
-        if run.gone_at:
-            raise Refused(f"{run} is no longer in Prefect: there is nothing left to cancel.")
-        if run.environment.needs_reason and not reason.strip():
-            raise Refused(f"{run.environment} wants a reason with every cancel. Say in one sentence why.")
+        must_be_cancellable(run, reason, ticket)
         earlier = run.cancellations.filter(state__in=Cancellation.OPEN).first()
         if earlier:
             raise Refused(f"{earlier.asked_by_name} asked for this already; Prefect has not confirmed it yet.")
-        cancellation = Cancellation.objects.create(
-            run=run, reason=storable(reason), asked_by=by.user, asked_by_name=by.name
+        return want(run, act, reason, ticket, is_forced=False)
+
+
+def force_cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Cancellation:
+    """Tell Prefect that a run is over although nothing confirms it; its process, if there is one, goes on.
+
+    For a run whose worker is gone: it takes a cancel that was sent before and had time to work.
+    """
+    with audit.act("run.force_cancel", run, by=by, reason=reason) as act:
+        run = locked(run)
+        demand(by.user, Verb.FORCE_CANCEL, target_of(run))
+        must_be_cancellable(run, reason, ticket)
+        if not reason.strip():
+            raise Refused("Say in one sentence how you know that its process is gone.")
+        earlier = run.cancellations.filter(state__in=Cancellation.OPEN).first()
+        if earlier is None or earlier.is_forced or earlier.asked_at > timezone.now() - PATIENCE:
+            minutes = PATIENCE // timedelta(minutes=1)
+            raise Refused(f"Cancel {run} first, and give the cancel {minutes} minutes to work.")
+        Cancellation.objects.filter(pk=earlier.pk).update(
+            state=Cancellation.State.FAILED, message="It was forced instead.", settled_at=timezone.now()
         )
-        act.before = {"state": run.state_type}
-        act.after = {"cancellation": cancellation.pk}
-        queue.later("runs.tasks.stop", cancellation.pk)
-        nudge("run", [run.pk])
-        return cancellation
+        return want(run, act, reason, ticket, is_forced=True)
+
+
+def locked(run: Run) -> Run:
+    return Run.objects.select_for_update(of=["self"]).select_related("environment", "deployment").get(pk=run.pk)
+
+
+def must_be_cancellable(run: Run, reason: str, ticket: str) -> None:
+    if run.is_terminal:
+        raise Refused(f"{run} has ended already: {run.state_label}.")
+    if run.gone_at:
+        raise Refused(f"{run} is no longer in Prefect: there is nothing left to cancel.")
+    rules_for(target_of(run)).must_be_said("cancel", reason=reason, ticket=ticket)
+
+
+def want(run: Run, act: audit.Act, reason: str, ticket: str, *, is_forced: bool) -> Cancellation:
+    cancellation = Cancellation.objects.create(
+        run=run,
+        reason=storable(reason),
+        ticket=storable(ticket)[:100],
+        is_forced=is_forced,
+        asked_by=act.by.user,
+        asked_by_name=act.by.name,
+    )
+    act.before = {"state": run.state_type}
+    act.after = {"cancellation": cancellation.pk, **({"ticket": ticket} if ticket else {})}
+    queue.later("runs.tasks.stop", cancellation.pk)
+    nudge("run", [run.pk])
+    return cancellation
 
 
 def target_of(run: Run) -> Target:

@@ -7,11 +7,13 @@ from datetime import datetime
 
 from django.utils import timezone
 
+from flows.models import Environment
 from runs import audit, queue
 from runs.actors import Actor
 from runs.lifecycle.moves import move
 from runs.models import RunRequest
 from runs.models.request import State
+from runs.nudges import nudge
 
 
 def launched(run_request: RunRequest, flow_run_id: uuid.UUID) -> None:
@@ -32,3 +34,18 @@ def refuse(run_request: RunRequest, why: str) -> None:
 def put_back(run_request: RunRequest, why: str, *, to: State, at: datetime) -> None:
     """Let it wait for another attempt at `at`: queued when nothing was sent, launching when that is unknown."""
     move(run_request, to=to, message=why, next_attempt_at=at)
+
+
+def hold(run_request: RunRequest, why: str, *, at: datetime) -> None:
+    """Let a queued request wait for its time; it is looked at again at `at`."""
+    held = RunRequest.objects.filter(pk=run_request.pk, state=State.APPROVED)
+    if held.update(message=why, next_attempt_at=at):
+        nudge("request", [run_request.pk])
+
+
+def look_again(environment: Environment) -> None:
+    """Ask the gates of everything that waits for its time there, now that they may have opened."""
+    waiting = RunRequest.objects.filter(environment=environment, state=State.APPROVED, next_attempt_at__isnull=False)
+    for pk in waiting.values_list("pk", flat=True):
+        RunRequest.objects.filter(pk=pk, state=State.APPROVED).update(next_attempt_at=None)
+        queue.later("runs.tasks.launch", pk)

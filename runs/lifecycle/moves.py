@@ -34,8 +34,13 @@ def move(run_request: RunRequest, *, to: State, message: str = "", **columns: An
     )
     run_request.refresh_from_db()
     if not moved:
-        raise Refused(
-            f"Request {run_request.pk} is “{run_request.get_state_display()}”: "
-            f"it cannot become “{to.label}” any more. Reload the page to see what happened."
-        )
+        raise too_late(run_request, to)
     nudge("request", [run_request.pk])
+
+
+def too_late(run_request: RunRequest, to: State) -> Refused:
+    """Somebody was first: where the request is, and what it cannot become any more."""
+    return Refused(
+        f"Request {run_request.pk} is “{run_request.get_state_display()}”: "
+        f"it cannot become “{to.label}” any more. Reload the page to see what happened."
+    )

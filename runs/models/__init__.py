@@ -1,19 +1,29 @@
 """The nouns of runs, one a file."""
 
+from runs.models.approval import Approval, BreakGlass, Comment
 from runs.models.audit import AuditEntry
 from runs.models.cancellation import Cancellation
-from runs.models.request import Approval, RunRequest
+from runs.models.notice import Notice, Subscription
+from runs.models.policy import Freeze, Policy, Window
+from runs.models.request import RunRequest
 from runs.models.run import LogLine, Run, StateChange, TaskRun
 from runs.models.switch import Switch
 
 __all__ = [
     "Approval",
     "AuditEntry",
+    "BreakGlass",
     "Cancellation",
+    "Comment",
+    "Freeze",
     "LogLine",
+    "Notice",
+    "Policy",
     "Run",
     "RunRequest",
     "StateChange",
+    "Subscription",
     "Switch",
     "TaskRun",
+    "Window",
 ]

@@ -34,9 +34,13 @@ class Cancellation(models.Model):
     run = models.ForeignKey(Run, models.PROTECT, related_name="cancellations")
     state = models.CharField(max_length=10, choices=State, default=State.WANTED)
     reason = models.CharField(max_length=1000, blank=True)
+    ticket = models.CharField(max_length=100, blank=True)
     asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="cancellations")
     asked_by_name = models.CharField(max_length=200)
     asked_at = models.DateTimeField(db_default=Now())
+    is_forced = models.BooleanField(
+        default=False, help_text="Prefect is told that it is over, whatever its process does."
+    )
     sent_at = models.DateTimeField(null=True)
     settled_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 
+import pgtrigger
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
-from flows.models import Deployment, Environment
+from flows.models import Deployment, Environment, Verb
 
 
 class State(models.TextChoices):
@@ -45,6 +46,51 @@ COLOURS: dict[str, str] = {
 OVER = frozenset(COLOURS) - {State.WAITING, State.APPROVED, State.LAUNCHING, State.LAUNCHED}
 
 
+# Everything that says what was asked for. An approval is of these; the database lets nobody change them. The sealed
+# parameters may be sealed anew with another key: the digest tells whether they still say the same.
+FROZEN = [
+    "submission_key",
+    "environment",
+    "deployment",
+    "environment_name",
+    "flow_name",
+    "deployment_name",
+    "deployment_prefect_id",
+    "deployment_version",
+    "schema_fingerprint",
+    "parameters",
+    "digest",
+    "scheduled_for",
+    "tags",
+    "run_name",
+    "reason",
+    "ticket",
+    "verb",
+    "asked_by",
+    "asked_by_name",
+    "asked_for",
+    "asked_for_name",
+    "channel",
+    "asked_at",
+    "needs_approval",
+    "approvals_needed",
+    "policy",
+    "again_of",
+]
+# A request goes on only with enough approvals by different people, or around them with a record of that.
+APPROVED_BY_ENOUGH = """
+    IF OLD.state = 'waiting' AND NEW.state IN ('approved', 'launching', 'launched') AND NOT EXISTS (
+        SELECT 1 FROM runs_breakglass glass WHERE glass.run_request_id = NEW.id
+    ) AND (
+        SELECT count(DISTINCT answer.by_id) FROM runs_approval answer
+        WHERE answer.run_request_id = NEW.id AND answer.approved AND answer.digest = NEW.digest
+    ) < NEW.approvals_needed THEN
+        RAISE EXCEPTION 'Request % is not approved by enough people.', NEW.id USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+"""
+
+
 class RunRequest(models.Model):
     """A frozen wish for one flow run; nobody edits it.
 
@@ -73,11 +119,24 @@ class RunRequest(models.Model):
     tags = ArrayField(models.CharField(max_length=300), default=list, blank=True)
     run_name = models.CharField(max_length=200, blank=True)
     reason = models.CharField(max_length=1000, blank=True)
+    ticket = models.CharField(max_length=100, blank=True)
+    verb = models.CharField(max_length=20, choices=Verb, default=Verb.TRIGGER, help_text="The verb it was allowed by.")
+    again_of = models.ForeignKey("self", models.PROTECT, null=True, related_name="again")
     asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="run_requests")
     asked_by_name = models.CharField("asked by", max_length=200)
+    asked_for = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        related_name="+",
+        help_text="Whom the asker acts for, if anybody; they cannot approve it either.",
+    )
+    asked_for_name = models.CharField("on behalf of", max_length=200, blank=True)
     channel = models.CharField(max_length=20)
     asked_at = models.DateTimeField(db_default=Now())
     needs_approval = models.BooleanField(default=False)
+    approvals_needed = models.PositiveSmallIntegerField(default=0, help_text="By so many different people.")
+    policy = models.JSONField(default=dict, help_text="The rules it was asked under: runs.policies.Rules.")
 
     # Where it is.
     state = models.CharField(max_length=10, choices=State)
@@ -87,6 +146,8 @@ class RunRequest(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     launched_at = models.DateTimeField(null=True)
+    overridden_at = models.DateTimeField(null=True, help_text="When somebody let it go in spite of a window or freeze.")
+    overridden_by_name = models.CharField(max_length=200, blank=True)
 
     class Meta:
         ordering = ["-asked_at"]
@@ -94,6 +155,15 @@ class RunRequest(models.Model):
             models.Index(fields=["state", "next_attempt_at"]),
             models.Index(fields=["-asked_at"]),
             models.Index(fields=["deployment", "-asked_at"]),
+        ]
+        triggers = [
+            pgtrigger.ReadOnly(name="frozen", fields=FROZEN),
+            pgtrigger.Trigger(
+                name="approved_by_enough",
+                operation=pgtrigger.Update,
+                when=pgtrigger.Before,
+                func=APPROVED_BY_ENOUGH,
+            ),
         ]
 
     def __str__(self) -> str:
@@ -115,21 +185,3 @@ class RunRequest(models.Model):
     def idempotency_key(self) -> str:
         """Prefect keeps keys per flow, so the deployment belongs into it."""
         return f"portal-{self.submission_key}-{self.deployment_prefect_id}"
-
-
-class Approval(models.Model):
-    """One answer to a waiting request. `runs.lifecycle` is the only code that writes it."""
-
-    run_request = models.ForeignKey(RunRequest, models.PROTECT, related_name="approvals")
-    approved = models.BooleanField()
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="approvals")
-    by_name = models.CharField(max_length=200)
-    at = models.DateTimeField(db_default=Now())
-    digest = models.CharField(max_length=64)
-    reason = models.CharField(max_length=1000, blank=True)
-
-    class Meta:
-        ordering = ["at"]
-
-    def __str__(self) -> str:
-        return f"{'approved' if self.approved else 'rejected'} by {self.by_name}"

@@ -23,6 +23,7 @@ class Switch(models.Model):
     pause = models.BooleanField(help_text="True: pause; False: resume.")
     state = models.CharField(max_length=10, choices=State, default=State.WANTED)
     reason = models.CharField(max_length=1000, blank=True)
+    ticket = models.CharField(max_length=100, blank=True)
     asked_by_name = models.CharField(max_length=200)
     asked_at = models.DateTimeField(db_default=Now())
     attempts = models.PositiveIntegerField(default=0)

@@ -180,10 +180,24 @@ def test_a_run_with_other_parameters_for_our_key_is_not_taken_for_ours(queued: R
     assert "other parameters" in queued.message
 
 
-def test_a_start_in_the_future_is_prefect_s_to_keep(deployment: Deployment, asker: User, fake: FakePrefect) -> None:
+def test_a_start_in_the_future_waits_here(deployment: Deployment, asker: User, fake: FakePrefect) -> None:
     at = timezone.now() + timedelta(hours=2)
     run_request = lifecycle.submit(deployment, {"month": "2026-10"}, by=by(asker), scheduled_for=at)
     dispatch.launch(run_request)
+    run_request.refresh_from_db()
+    assert run_request.state == State.APPROVED
+    assert run_request.next_attempt_at == at - dispatch.AHEAD
+    assert run_request.message.startswith("It will be sent to Prefect at")
+    assert not fake.flow_runs([run.id for run in fake.active_flow_runs()])
+
+
+def test_a_planned_run_is_handed_over_shortly_before_its_time(
+    deployment: Deployment, asker: User, fake: FakePrefect
+) -> None:
+    at = timezone.now() + timedelta(seconds=20)
+    run_request = lifecycle.submit(deployment, {"month": "2026-10"}, by=by(asker), scheduled_for=at)
+    dispatch.launch(run_request)
+    run_request.refresh_from_db()
     (record,) = fake.flow_runs([run_request.flow_run_id])
     assert record.state.type == "SCHEDULED"
     assert record.expected_start_at == at

@@ -23,13 +23,15 @@ CAST: dict[str, tuple[list[str], bool, str]] = {
     "axel": (["Auditor"], False, "auditor: sees everything, changes nothing, reads the audit trail"),
 }
 # prod is protected: these grants name it. (person or group, verbs, flow or "" for every flow)
+SEE, RUN = ["see", "see inputs", "see logs"], ["trigger", "trigger later", "rerun", "backfill"]
 PROD: list[tuple[str, list[str], str]] = [
-    ("Operator", ["see", "cancel"], ""),
-    ("Operator", ["trigger"], "long-haul"),
-    ("Operator", ["trigger"], "crm-data-acquisition"),
-    ("Approver", ["see", "approve"], ""),
-    ("Release manager", ["see", "trigger", "cancel", "approve", "schedule", "manage"], ""),
-    ("Auditor", ["see"], ""),
+    ("Operator", [*SEE, "cancel"], ""),
+    ("Operator", [*RUN, "break glass"], "long-haul"),
+    ("Operator", RUN, "crm-data-acquisition"),
+    ("Approver", [*SEE, "approve", "override freeze"], ""),
+    ("Release manager", [*SEE, *RUN, "cancel", "force cancel", "approve", "schedule", "pause", "manage"], ""),
+    ("Release manager", ["override freeze", "break glass"], ""),
+    ("Auditor", SEE, ""),
 ]
 COLOURS = {"dev": Environment.Colour.GREEN, "prod": Environment.Colour.RED}
 PASSWORD = "portal-demo"  # noqa: S105  (printed at the start of every demo, which listens on loopback only)

@@ -1,0 +1,78 @@
+"""Deployments mirrored from an environment, and stable names for them."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.core.validators import validate_slug
+from django.db import models
+
+from flows.models.environment import Environment
+
+
+class Deployment(models.Model):
+    """A deployment as Prefect last showed it. `flows.catalogue` is the only code that writes it."""
+
+    environment = models.ForeignKey(Environment, models.PROTECT, related_name="deployments")
+    prefect_id = models.UUIDField()
+    flow_id = models.UUIDField()
+    flow_name = models.CharField(max_length=300)
+    name = models.CharField(max_length=300)
+    full_name = models.CharField(max_length=601, help_text="flow name/deployment name, as Prefect writes it")
+    description = models.TextField(blank=True)
+    tags = ArrayField(models.CharField(max_length=300), default=list, blank=True)
+    parameter_schema = models.JSONField(default=dict)
+    parameter_defaults = models.JSONField(default=dict)
+    schema_fingerprint = models.CharField(max_length=64)
+    enforces_schema = models.BooleanField(default=True)
+    schedules = models.JSONField(default=list, help_text="description, is_active")
+    is_paused = models.BooleanField("paused", default=False)
+    work_pool_name = models.CharField("work pool", max_length=300, blank=True)
+    work_queue_name = models.CharField("work queue", max_length=300, blank=True)
+    status = models.CharField(max_length=20, blank=True)
+    concurrency_limit = models.IntegerField(null=True)
+    version = models.CharField(max_length=300, blank=True)
+    entrypoint = models.CharField(max_length=1000, blank=True)
+    job_variables = models.JSONField(default=dict)
+    created_upstream_at = models.DateTimeField(null=True)
+    updated_upstream_at = models.DateTimeField(null=True)
+    seen_at = models.DateTimeField(help_text="When the catalogue last read it.")
+    gone_at = models.DateTimeField("gone since", null=True, help_text="When Prefect no longer had it.")
+
+    class Meta:
+        ordering = ["full_name"]
+        constraints = [models.UniqueConstraint(fields=["environment", "prefect_id"], name="one_deployment_an_id")]
+        indexes = [
+            models.Index(fields=["environment", "full_name"]),
+            GinIndex(fields=["tags"], name="deployment_tags"),
+        ]
+        permissions = [
+            ("trigger_deployment", "Can ask for runs"),
+            ("cancel_deployment", "Can cancel runs"),
+            ("approve_deployment", "Can approve runs"),
+            ("pause_deployment", "Can pause and resume"),
+            ("manage_deployment", "Can hand out what they hold, freeze and unfreeze"),
+        ]
+
+    def __str__(self) -> str:
+        return self.full_name
+
+    @property
+    def prefect_url(self) -> str:
+        return f"{self.environment.prefect_ui}/deployments/deployment/{self.prefect_id}"
+
+
+class Alias(models.Model):
+    """A stable name for a deployment, which outlives its being deployed anew."""
+
+    environment = models.ForeignKey(Environment, models.CASCADE, related_name="aliases")
+    name = models.CharField(max_length=100, validators=[validate_slug])
+    full_name = models.CharField("deployment", max_length=601, help_text="flow name/deployment name")
+
+    class Meta:
+        ordering = ["environment", "name"]
+        verbose_name_plural = "aliases"
+        constraints = [models.UniqueConstraint(fields=["environment", "name"], name="one_alias_a_name")]
+
+    def __str__(self) -> str:
+        return self.name

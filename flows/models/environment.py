@@ -1,0 +1,124 @@
+"""Prefect servers and Cloud workspaces, and what the last look at them found."""
+
+from __future__ import annotations
+
+import re
+
+from django.core.validators import URLValidator, validate_slug
+from django.db import models
+
+from flows import vault
+
+
+class Environment(models.Model):
+    """One Prefect server or Cloud workspace."""
+
+    class CredentialKind(models.TextChoices):
+        NONE = "none", "none"
+        BASIC = "basic", "user:password"
+        KEY = "key", "Cloud API key"
+
+    class Colour(models.TextChoices):
+        GREEN = "green", "green"
+        BLUE = "blue", "blue"
+        AMBER = "amber", "amber"
+        RED = "red", "red"
+        GREY = "grey", "grey"
+
+    slug = models.CharField("name", max_length=40, unique=True, validators=[validate_slug])
+    description = models.CharField(max_length=200, blank=True)
+    api_url = models.CharField(
+        "API address",
+        max_length=500,
+        validators=[URLValidator(schemes=["http", "https"])],
+        help_text="Ends in /api for a server of your own, for example http://prefect:4200/api.",
+    )
+    ui_url = models.CharField(
+        "UI address",
+        max_length=500,
+        blank=True,
+        validators=[URLValidator(schemes=["http", "https"])],
+        help_text="Where people open Prefect's own pages. Left empty: the API address without /api.",
+    )
+    credential_kind = models.CharField(max_length=10, choices=CredentialKind, default=CredentialKind.NONE)
+    sealed_credential = models.BinaryField(default=b"", blank=True, editable=False)
+    is_protected = models.BooleanField(
+        "protected",
+        default=False,
+        help_text="Only grants that name this environment count here; grants for every environment do not.",
+    )
+    needs_approval = models.BooleanField(default=False, help_text="A run waits until somebody else approves it.")
+    needs_reason = models.BooleanField(default=False, help_text="A run and a cancel must say why.")
+    approval_minutes = models.PositiveIntegerField(default=480, help_text="An approval not given in this time expires.")
+    colour = models.CharField(max_length=10, choices=Colour, default=Colour.GREY)
+    position = models.PositiveSmallIntegerField(default=0)
+    is_active = models.BooleanField(default=True, help_text="Off: no longer synced, nothing can be asked for.")
+
+    class Meta:
+        ordering = ["position", "slug"]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @property
+    def credential(self) -> str:
+        return vault.unseal(self.sealed_credential) if self.sealed_credential else ""
+
+    @credential.setter
+    def credential(self, text: str) -> None:
+        self.sealed_credential = vault.seal(text) if text else b""
+
+    @property
+    def prefect_ui(self) -> str:
+        """Where Prefect's own pages begin, without a trailing slash."""
+        return self.ui_url.rstrip("/") or re.sub(r"/api/?$", "", self.api_url)
+
+
+class Health(models.Model):
+    """What the last look at an environment found. `flows.health` is the only code that writes it."""
+
+    class State(models.TextChoices):
+        UNKNOWN = "unknown", "not checked yet"
+        UP = "up", "up"
+        DOWN = "down", "unreachable"
+        REFUSED = "refused", "wrong credential"
+
+    environment = models.OneToOneField(Environment, models.CASCADE, primary_key=True)
+    state = models.CharField(max_length=10, choices=State, default=State.UNKNOWN)
+    message = models.TextField(blank=True)
+    version = models.CharField(max_length=40, blank=True)
+    checked_at = models.DateTimeField(null=True)
+    changed_at = models.DateTimeField(null=True, help_text="Since when the state is what it is.")
+    synced_at = models.DateTimeField(null=True, help_text="When deployments were last read completely.")
+    sync_message = models.TextField(blank=True)
+    swept_at = models.DateTimeField(null=True, help_text="When runs were last read completely.")
+    followed_at = models.DateTimeField(null=True, help_text="When the event stream last showed a sign of life.")
+
+    class Meta:
+        verbose_name_plural = "health"
+
+    def __str__(self) -> str:
+        return f"{self.environment}: {self.get_state_display()}"
+
+
+class WorkPool(models.Model):
+    """A work pool and its workers. `flows.catalogue` is the only code that writes it."""
+
+    environment = models.ForeignKey(Environment, models.CASCADE, related_name="work_pools")
+    name = models.CharField(max_length=300)
+    type = models.CharField(max_length=100)
+    is_paused = models.BooleanField(default=False)
+    status = models.CharField(max_length=20)
+    concurrency_limit = models.IntegerField(null=True)
+    workers = models.JSONField(default=list, help_text="name, last_heartbeat (ISO 8601), is_online")
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["environment", "name"], name="one_work_pool_a_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def workers_online(self) -> int:
+        return sum(bool(worker["is_online"]) for worker in self.workers)

@@ -1,0 +1,117 @@
+"""Who may do what with which deployments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Now
+
+from flows.models.environment import Environment
+
+
+class Verb(models.TextChoices):
+    """What a grant may allow or deny."""
+
+    SEE = "see", "see"
+    SEE_INPUTS = "see inputs", "see inputs"
+    SEE_LOGS = "see logs", "see logs"
+    TRIGGER = "trigger", "trigger"
+    TRIGGER_LATER = "trigger later", "trigger later"
+    BACKFILL = "backfill", "backfill"
+    RERUN = "rerun", "rerun"
+    CANCEL = "cancel", "cancel"
+    FORCE_CANCEL = "force cancel", "force cancel"
+    APPROVE = "approve", "approve"
+    SCHEDULE = "schedule", "schedule"
+    PAUSE = "pause", "pause"
+    OVERRIDE_FREEZE = "override freeze", "override freeze"
+    BREAK_GLASS = "break glass", "break glass"
+    MANAGE = "manage", "manage"
+
+
+# A prohibition of the right one prohibits the left one too: there is no way around by another name.
+PART_OF: dict[Verb, Verb] = {
+    Verb.SEE_INPUTS: Verb.SEE,
+    Verb.SEE_LOGS: Verb.SEE,
+    Verb.TRIGGER_LATER: Verb.TRIGGER,
+    Verb.BACKFILL: Verb.TRIGGER,
+    Verb.RERUN: Verb.TRIGGER,
+    Verb.FORCE_CANCEL: Verb.CANCEL,
+}
+# The verbs that come with parameters; only these can be bound to values.
+WITH_PARAMETERS = frozenset(
+    {Verb.TRIGGER, Verb.TRIGGER_LATER, Verb.BACKFILL, Verb.RERUN, Verb.APPROVE, Verb.BREAK_GLASS}
+)
+
+
+class Selector(models.Model):
+    """Which deployments a rule is about; what is left empty matches everything."""
+
+    environment = models.ForeignKey(Environment, models.CASCADE, null=True, blank=True, related_name="%(class)ss")
+    tag = models.CharField(max_length=300, blank=True)
+    flow_name = models.CharField("flow", max_length=300, blank=True)
+    full_name = models.CharField("deployment", max_length=601, blank=True, help_text="flow name/deployment name")
+
+    class Meta:
+        abstract = True
+
+    @property
+    def selector(self) -> str:
+        parts: list[Any] = [
+            self.environment or "every environment",
+            self.full_name or (f"flow {self.flow_name}" if self.flow_name else ""),
+            f"tag {self.tag}" if self.tag else "",
+        ]
+        return ", ".join(str(part) for part in parts if part)
+
+
+class Grant(Selector):
+    """A person's or a group's permission or prohibition; never edited: revoked and made anew.
+
+    Empty selectors match everything, except that an allowing grant must name a protected environment.
+    `runs.granting` is the only code that writes it.
+    """
+
+    class Effect(models.TextChoices):
+        ALLOW = "allow", "allow"
+        DENY = "deny", "deny"
+
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="grants")
+    group = models.ForeignKey(Group, models.PROTECT, null=True, blank=True, related_name="grants")
+    effect = models.CharField(max_length=5, choices=Effect, default=Effect.ALLOW)
+    verbs = ArrayField(models.CharField(max_length=20, choices=Verb))
+    predicate = models.JSONField(
+        null=True, blank=True, help_text="A JSON Schema: the grant counts only for parameters that satisfy it."
+    )
+    valid_from = models.DateTimeField(null=True, blank=True)
+    valid_until = models.DateTimeField(null=True, blank=True)
+    reason = models.CharField(max_length=500, blank=True)
+    ticket = models.CharField(max_length=100, blank=True)
+    granted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, editable=False, related_name="grants_given"
+    )
+    granted_by_name = models.CharField(max_length=200, editable=False)
+    granted_at = models.DateTimeField(db_default=Now(), editable=False)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+    revoked_by_name = models.CharField(max_length=200, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["-granted_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(person__isnull=False, group__isnull=True)
+                | models.Q(person__isnull=True, group__isnull=False),
+                name="grant_has_one_subject",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.effect} {', '.join(self.verbs)} on {self.selector}"
+
+    @property
+    def subject(self) -> str:
+        return str(self.person or self.group)

@@ -1,0 +1,165 @@
+"""Permissions on parameter values: JSON Schemas that the values of a run must satisfy for a grant to count."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.exceptions import SchemaError
+from jsonschema.validators import extend
+
+from flows.parameters import formats
+
+LONGEST = 10_000
+DEEPEST = 12
+# What a predicate may use: nothing that reads an address, and nothing whose cost grows faster than the values.
+KEYWORDS = frozenset(
+    [
+        *("type", "properties", "required", "enum", "const", "minimum", "maximum", "exclusiveMinimum"),
+        *("exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern", "items", "minItems", "maxItems"),
+        *("not", "anyOf", "allOf", "oneOf", "additionalProperties", "title", "description"),
+    ]
+)
+# Keywords that a form can show by itself -> how people read them.
+BOUNDS = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "more than {}",
+    "exclusiveMaximum": "less than {}",
+    "minLength": "{} characters or more",
+    "maxLength": "{} characters or fewer",
+    "pattern": "like {}",
+}
+Predicate = Mapping[str, Any]
+
+
+def _pattern(validator: Any, pattern: str, value: Any, node: Any) -> Iterator[ValidationError]:
+    """By an engine that takes linear time; what it cannot judge is not satisfied."""
+    if isinstance(value, str) and (formats.is_too_long(pattern, value) or not formats.fits(pattern, value)):
+        yield ValidationError("pattern")
+
+
+Checker: Any = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]  # untyped upstream
+
+
+def problems(predicate: Any) -> list[str]:
+    """Why this cannot be a predicate, as sentences; nothing when it can."""
+    if not isinstance(predicate, dict) or not isinstance(predicate.get("properties"), dict):
+        return ['Name at least one parameter, such as {"properties": {"region": {"const": "EU"}}}.']
+    if len(json.dumps(predicate)) > LONGEST:
+        return [f"It may have {LONGEST:,} characters."]
+    try:
+        Checker.check_schema(predicate)
+    except (SchemaError, RecursionError) as error:
+        return [f"It is not a JSON Schema: {getattr(error, 'message', 'it is nested too deeply')}."]
+    return list(dict.fromkeys(_unusable(predicate, 0)))
+
+
+def _unusable(node: Any, depth: int) -> Iterator[str]:
+    if depth > DEEPEST:
+        yield f"It may be nested {DEEPEST} levels deep."
+        return
+    if not isinstance(node, dict):
+        return
+    for keyword, value in node.items():
+        if keyword not in KEYWORDS:
+            yield f"{keyword} is not known here. Use {', '.join(sorted(KEYWORDS))}."
+        elif keyword == "pattern" and formats.fits(value, "") is None:
+            yield f"The pattern {value} cannot be judged: it looks around or back."
+        elif keyword == "properties":
+            for inner in value.values():
+                yield from _unusable(inner, depth + 1)
+        elif keyword in ("anyOf", "allOf", "oneOf"):
+            for inner in value:
+                yield from _unusable(inner, depth + 1)
+        elif keyword in ("not", "items", "additionalProperties"):
+            yield from _unusable(value, depth + 1)
+
+
+def meets(predicate: Predicate, values: Mapping[str, Any]) -> bool:
+    """Whether the values satisfy it. A parameter it names must be there: a default nobody knows satisfies nothing."""
+    if not predicate.get("properties", {}).keys() <= values.keys():
+        return False
+    return bool(Checker(predicate).is_valid(dict(values)))
+
+
+def both(first: Predicate | None, second: Predicate | None) -> dict[str, Any] | None:
+    """A predicate that is satisfied where both are; None stands for no condition."""
+    if not first or not second or first == second:
+        return dict(first or second or {}) or None
+    return {"properties": {name: {} for name in named(first) | named(second)}, "allOf": [dict(first), dict(second)]}
+
+
+def named(predicate: Predicate) -> set[str]:
+    return set(predicate.get("properties", {}))
+
+
+def words(predicate: Predicate) -> str:
+    """What it asks for, such as “region is EU or US, rows is at most 1000”."""
+    return ", ".join(_words(predicate))
+
+
+def _words(predicate: Predicate) -> Iterator[str]:
+    for name, node in predicate.get("properties", {}).items():
+        said = [_choice(node), *(text.format(node[key]) for key, text in BOUNDS.items() if key in node)]
+        said = [text for text in said if text]
+        plain = {"enum", "const", "type", "title", "description", *BOUNDS}
+        if said and set(node) <= plain:
+            yield f"{name} is {' and '.join(said)}"
+        elif isinstance(node.get("not"), dict) and set(node) <= {"not", "type"} and _choice(node["not"]):
+            yield f"{name} is not {_choice(node['not'])}"
+        elif node:
+            yield f"{name} satisfies {json.dumps(node, ensure_ascii=False)}"
+    for inner in predicate.get("allOf", ()):
+        yield from _words(inner)
+    rest = {key: value for key, value in predicate.items() if key in ("anyOf", "oneOf", "not", "additionalProperties")}
+    if rest:
+        yield f"all together satisfy {json.dumps(rest, ensure_ascii=False)}"
+
+
+def _choice(node: Mapping[str, Any]) -> str:
+    choices = [node["const"]] if "const" in node else node.get("enum", [])
+    return " or ".join(each if isinstance(each, str) else json.dumps(each) for each in choices)
+
+
+def narrowed(schema: Mapping[str, Any], predicates: Sequence[Predicate]) -> dict[str, Any]:
+    """A parameter schema that offers only what at least one of the predicates allows, as far as a form can show it.
+
+    It serves the eye: whether a value is allowed is said by `meets`, over all values at once.
+    """
+    shown = deepcopy(dict(schema))
+    nodes = shown.get("properties", {})
+    for name in set.intersection(*(set(_conditions(each)) for each in predicates)) & nodes.keys() if predicates else ():
+        conditions = [_conditions(each)[name] for each in predicates]
+        choices = [_choices(each) for each in conditions]
+        if all(each is not None for each in choices):
+            offered = [value for each in choices if each for value in each]
+            kept = {
+                key: nodes[name][key] for key in ("title", "description", "position", "default") if key in nodes[name]
+            }
+            nodes[name] = kept | {"enum": list({json.dumps(value): value for value in offered}.values())}
+        elif nodes[name].get("type") in ("integer", "number"):
+            for key, loosest, tightest in (("minimum", min, max), ("maximum", max, min)):
+                if all(key in each for each in conditions):
+                    bound = loosest(each[key] for each in conditions)
+                    nodes[name][key] = tightest(bound, nodes[name].get(key, bound))
+    return shown
+
+
+def _conditions(predicate: Predicate) -> dict[str, dict[str, Any]]:
+    """What is asked of each parameter, with the conditions of an `allOf` put together where that is simple."""
+    found: dict[str, dict[str, Any]] = {}
+    for part in (predicate, *(each for each in predicate.get("allOf", ()) if isinstance(each, dict))):
+        for name, node in part.get("properties", {}).items():
+            if isinstance(node, dict) and node:
+                found.setdefault(name, {}).update(node)
+    return found
+
+
+def _choices(node: Mapping[str, Any]) -> list[Any] | None:
+    if "const" in node:
+        return [node["const"]]
+    return list(node["enum"]) if "enum" in node else None

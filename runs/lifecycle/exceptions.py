@@ -1,0 +1,106 @@
+"""The ways around the rules, each loud: breaking the glass, its review, and going in spite of a window."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from flows.access import Refused, decide, demand
+from flows.fitting import storable
+from flows.models import Verb
+from runs import audit, notices, queue
+from runs.actors import Actor
+from runs.lifecycle.answering import lock
+from runs.lifecycle.asking import digest, values_of
+from runs.lifecycle.moves import move
+from runs.models import BreakGlass, RunRequest
+from runs.models.notice import Topic
+from runs.models.request import State
+from runs.nudges import nudge
+
+SHORTEST, LONGEST = 1, 60
+
+
+def break_glass(run_request: RunRequest, *, by: Actor, reason: str, minutes: int = 15) -> BreakGlass:
+    """Let one waiting request go without its approvals; it is sent within `minutes` or not at all, and is reviewed."""
+    with audit.act("request.break_glass", run_request, by=by, reason=reason) as act:
+        lock(run_request)
+        demand(by.user, Verb.BREAK_GLASS, run_request.deployment, values_of(run_request))
+        if not reason.strip():
+            raise Refused("Say in one sentence what the emergency is.")
+        if not SHORTEST <= minutes <= LONGEST:
+            raise Refused(f"The glass is broken for {SHORTEST} to {LONGEST} minutes.")
+        if run_request.state != State.WAITING:
+            raise Refused(f"Request {run_request.pk} does not wait for approval: there is no glass to break.")
+        if digest(run_request) != run_request.digest:
+            raise Refused(f"Request {run_request.pk} is not what was asked for. Ask for it again.")
+        until = timezone.now() + timedelta(minutes=minutes)
+        row = BreakGlass.objects.create(
+            run_request=run_request, by=by.user, by_name=by.name, until=until, reason=storable(reason.strip())
+        )
+        act.before = {"state": run_request.state}
+        move(run_request, to=State.APPROVED, message=f"{by.name} broke the glass.", expires_at=until)
+        act.after = {"state": State.APPROVED, "digest": run_request.digest, "until": until}
+        queue.later("runs.tasks.launch", run_request.pk)
+        alert(row)
+        return row
+
+
+def alert(row: BreakGlass) -> None:
+    run_request = row.run_request
+
+    def may(person: User) -> bool:
+        return decide(person, Verb.SEE, run_request.deployment).allowed
+
+    notices.tell(
+        Topic.BREAK_GLASS,
+        run_request.environment,
+        f"{row.by_name} broke the glass for {run_request.deployment_name} in {run_request.environment_name}",
+        f"{row.by_name} let a run of {run_request.deployment_name} go without its approvals. Reason: {row.reason}. "
+        "Somebody else has to review it.",
+        path=f"/admin/runs/runrequest/{run_request.pk}/change/",
+        may=may,
+    )
+
+
+def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:
+    """Say afterwards whether breaking the glass was right; by somebody who may approve and had no part in it."""
+    run_request = row.run_request
+    with audit.act("request.review", run_request, by=by, reason=text) as act:
+        if by.user.pk in (row.by_id, run_request.asked_by_id, run_request.asked_for_id):
+            raise Refused("Somebody else must review this: you had a part in it.")
+        demand(by.user, Verb.APPROVE, run_request.deployment, values_of(run_request))
+        if not text.strip():
+            raise Refused("Say in one sentence what the review found.")
+        reviewed = BreakGlass.objects.filter(pk=row.pk, reviewed_at=None).update(
+            reviewed_by=by.user,
+            reviewed_by_name=by.name,
+            reviewed_at=timezone.now(),
+            was_right=was_right,
+            review=storable(text.strip())[:1000],
+        )
+        if not reviewed:
+            raise Refused("It was reviewed already.")
+        act.after = {"was_right": was_right}
+        nudge("request", [run_request.pk])
+
+
+def override(run_request: RunRequest, *, by: Actor, reason: str) -> None:
+    """Let a request go now that waits for a change window or the end of a freeze."""
+    with audit.act("request.override", run_request, by=by, reason=reason) as act:
+        lock(run_request)
+        demand(by.user, Verb.OVERRIDE_FREEZE, run_request.deployment, values_of(run_request))
+        if not reason.strip():
+            raise Refused("Say in one sentence why it cannot wait.")
+        if run_request.state not in (State.WAITING, State.APPROVED) or run_request.overridden_at:
+            raise Refused(f"Request {run_request.pk} does not wait for a change window.")
+        act.before = {"state": run_request.state, "waited_for": run_request.message}
+        RunRequest.objects.filter(pk=run_request.pk).update(
+            overridden_at=timezone.now(), overridden_by_name=by.name, next_attempt_at=None
+        )
+        act.after = {"overridden_by": by.name}
+        if run_request.state == State.APPROVED:
+            queue.later("runs.tasks.launch", run_request.pk)
+        nudge("request", [run_request.pk])

@@ -1,0 +1,176 @@
+"""Setting up what a run takes, and freezing: the only code that writes `Policy`, `Window` and `Freeze`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, models, transaction
+from django.utils import timezone
+
+from flows.access import Refused, Target, demand
+from flows.fitting import storable
+from flows.models import Environment, Verb
+from flows.parameters import formats
+from runs import audit, configuration, lifecycle, notices
+from runs.actors import Actor
+from runs.models import Freeze, Policy, Window
+from runs.models.notice import Topic
+from runs.models.policy import Stage
+from runs.rules import rules_for
+
+MOST_STAGES, MOST_APPROVALS = 5, 9
+LONGEST_WINDOW = timedelta(days=31)
+POLICY = [
+    "name",
+    "tag",
+    "flow_name",
+    "full_name",
+    "stages",
+    "approval_minutes",
+    "needs_reason",
+    "needs_ticket",
+    "ticket_pattern",
+    "ticket_link",
+    "needs_confirmation",
+    "outside_window",
+    "risk",
+]
+WINDOW = ["name", "tag", "flow_name", "full_name", "effect", "cron", "minutes", "time_zone", "is_active", "reason"]
+
+
+def save_policy(policy: Policy, *, by: Actor) -> None:
+    with audit.act("policy.change" if policy.pk else "policy.create", policy, by=by) as act:
+        policy.stages = checked_stages(policy.stages)
+        if policy.ticket_pattern and formats.fits(policy.ticket_pattern, "") is None:
+            raise Refused(f"The pattern {policy.ticket_pattern} cannot be judged: it looks around or back.")
+        if policy.ticket_link and not policy.ticket_link.startswith(("https://", "http://")):
+            raise Refused("The link to a ticket must begin with https:// or http://.")
+        keep(policy, POLICY, act)
+
+
+def checked_stages(stages: Sequence[Any]) -> list[Stage]:
+    kept: list[Stage] = []
+    for stage in stages:
+        needed, group = int(stage["needed"]), str(stage["group"])
+        if not 1 <= needed <= MOST_APPROVALS:
+            raise Refused(f"A stage takes between 1 and {MOST_APPROVALS} approvals.")
+        if group and not Group.objects.filter(name=group).exists():
+            raise Refused(f"There is no group {group}: nobody could approve at that stage.")
+        if group in [each["group"] for each in kept]:
+            raise Refused(f"Two stages are for {group or 'whoever may approve'}: make them one.")
+        kept.append(Stage(needed=needed, group=group))
+    if len(kept) > MOST_STAGES:
+        raise Refused(f"A policy has at most {MOST_STAGES} stages.")
+    return kept
+
+
+def save_window(window: Window, *, by: Actor) -> None:
+    with audit.act("window.change" if window.pk else "window.create", window, by=by) as act:
+        try:
+            ZoneInfo(window.time_zone)
+            next(CronSim(window.cron, timezone.now()))
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise Refused(f"There is no time zone {window.time_zone}. Write it as Europe/Vienna.") from error
+        except (CronSimError, StopIteration) as error:
+            raise Refused(f"“{window.cron}” is not a time that comes: {error or 'it never does'}.") from error
+        if not 0 < window.minutes <= LONGEST_WINDOW / timedelta(minutes=1):
+            raise Refused(f"A window lasts between a minute and {LONGEST_WINDOW.days} days.")
+        keep(window, WINDOW, act)
+
+
+def delete_policy(policy: Policy, *, by: Actor) -> None:
+    with audit.act("policy.delete", policy, by=by) as act:
+        remove(policy, POLICY, act)
+
+
+def delete_window(window: Window, *, by: Actor) -> None:
+    with audit.act("window.delete", window, by=by) as act:
+        remove(window, WINDOW, act)
+
+
+def remove(rule: Policy | Window, names: list[str], act: audit.Act) -> None:
+    configuration.must_administer(act.by)
+    act.before, act.subject_id = described(rule, names), str(rule.pk)
+    act.environment = rule.environment.slug if rule.environment else ""
+    rule.delete()
+
+
+def keep(rule: Policy | Window, names: list[str], act: audit.Act) -> None:
+    """Store a rule for an administrator, and tell what changed."""
+    configuration.must_administer(act.by)
+    stored = type(rule)._default_manager.filter(pk=rule.pk).first()
+    before = described(stored, names) if isinstance(stored, Policy | Window) else {}
+    try:
+        with transaction.atomic():
+            rule.save()
+    except IntegrityError as error:
+        raise Refused(f"There is a {rule._meta.verbose_name} of the name {rule.name} already.") from error
+    act.before, act.after = configuration.difference(before, described(rule, names))
+    act.environment = rule.environment.slug if rule.environment else ""
+
+
+def described(rule: Policy | Window, names: list[str]) -> dict[str, Any]:
+    environment = rule.environment.slug if rule.environment else "every environment"
+    return {"environment": environment, **configuration.columns(rule, names)}
+
+
+def whole(environment: Environment) -> Target:
+    """What a grant must cover to be about everything in an environment."""
+    return Target(environment, "")
+
+
+def freeze(
+    environment: Environment, *, by: Actor, reason: str, ticket: str = "", until: datetime | None = None
+) -> Freeze:
+    """Let no run start in an environment, until it is lifted or that moment has come. Takes `manage` of all of it."""
+    with audit.act("environment.freeze", environment, by=by, reason=reason) as act:
+        act.environment = environment.slug
+        demand(by.user, Verb.MANAGE, whole(environment))
+        if not reason.strip():
+            raise Refused("Say in one sentence why it is frozen: everybody whose run has to wait will read it.")
+        rules_for(whole(environment)).must_be_said("freeze", reason=reason, ticket=ticket)
+        if until and until <= timezone.now():
+            raise Refused("That moment has passed: the freeze would never hold.")
+        Freeze.objects.filter(environment=environment, lifted_at=None, until__lte=timezone.now()).update(
+            lifted_at=models.F("until"), lifted_by_name="its time"
+        )
+        row = Freeze(environment=environment, reason=storable(reason.strip()), ticket=ticket.strip(), until=until)
+        row.begun_by, row.begun_by_name = by.user, by.name
+        try:
+            with transaction.atomic():
+                row.save()
+        except IntegrityError as error:
+            raise Refused(f"{environment} is frozen already.") from error
+        act.after = {"until": until, "ticket": ticket}
+        notices.tell(Topic.FREEZE, environment, f"{environment} is frozen", f"{by.name} froze {environment}: {reason}")
+        return row
+
+
+def unfreeze(environment: Environment, *, by: Actor, reason: str = "") -> None:
+    """Let runs start again; what waited for it goes on at once."""
+    with audit.act("environment.unfreeze", environment, by=by, reason=reason) as act:
+        act.environment = environment.slug
+        demand(by.user, Verb.MANAGE, whole(environment))
+        lifted = Freeze.objects.filter(environment=environment, lifted_at=None).update(
+            lifted_at=timezone.now(), lifted_by_name=by.name
+        )
+        if not lifted:
+            raise Refused(f"{environment} is not frozen.")
+        lifecycle.look_again(environment)
+        notices.tell(
+            Topic.FREEZE, environment, f"{environment} goes on", f"{by.name} lifted the freeze of {environment}."
+        )
+
+
+def freeze_of(environment: Environment) -> Freeze | None:
+    """The freeze that holds now, if any."""
+    return (
+        Freeze.objects.filter(models.Q(until=None) | models.Q(until__gt=timezone.now()))
+        .filter(environment=environment, lifted_at=None)
+        .first()
+    )

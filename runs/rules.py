@@ -1,0 +1,82 @@
+"""What a run takes: approvals, a reason, a ticket and a time, put together from every policy about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flows.access import Refused, Target, matches
+from flows.parameters import formats
+from runs.models import Policy
+from runs.models.policy import Risk, Stage
+
+RISKS = [str(risk) for risk in Risk]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What everything that is about one deployment asks together; `minutes` is how long an answer may take."""
+
+    place: str
+    stages: tuple[Stage, ...]
+    minutes: int
+    needs_reason: bool = False
+    needs_ticket: bool = False
+    ticket_patterns: tuple[str, ...] = ()
+    ticket_link: str = ""
+    needs_confirmation: bool = False
+    refuses_outside: bool = False
+    risk: str = Risk.LOW
+    names: tuple[str, ...] = ()
+
+    @property
+    def approvals_needed(self) -> int:
+        return sum(stage["needed"] for stage in self.stages)
+
+    def frozen(self) -> dict[str, Any]:
+        """What a request keeps of them, as JSON."""
+        return {"stages": list(self.stages), "risk": self.risk, "policies": list(self.names)}
+
+    def link(self, ticket: str) -> str:
+        """Where a ticket is read, or an empty string."""
+        return self.ticket_link.replace("{ticket}", ticket) if ticket and self.ticket_link else ""
+
+    def must_be_said(self, what: str, *, reason: str, ticket: str) -> None:
+        """Refuse an act that does not say why, or under which ticket; `what` is “run”, “cancel” and so on."""
+        if self.needs_reason and not reason.strip():
+            raise Refused(f"{self.place} wants a reason with every {what}. Say in one sentence why it is needed.")
+        if self.needs_ticket and not ticket.strip():
+            raise Refused(f"{self.place} wants a ticket with every {what}. Name the one that asks for it.")
+        for pattern in self.ticket_patterns:
+            if ticket.strip() and not formats.fits(pattern, ticket.strip()):
+                raise Refused(f"“{ticket.strip()}” does not look like a ticket: it must fit {pattern}.")
+
+
+def rules_for(target: Target) -> Rules:
+    """The environment's own rules and every policy about a target: the strictest of each counts.
+
+    Stages of the same group are one stage with the larger number; stages of different groups all count.
+    """
+    environment = target.environment
+    found = [each for each in Policy.objects.select_related("environment") if matches(each, target)]
+    needed: dict[str, int] = {}
+    for policy in found:
+        for stage in policy.stages:
+            needed[stage["group"]] = max(stage["needed"], needed.get(stage["group"], 0))
+    if environment.needs_approval and not needed:
+        needed[""] = 1
+    return Rules(
+        place=str(environment),
+        stages=tuple(Stage(needed=count, group=group) for group, count in needed.items()),
+        minutes=min(
+            [policy.approval_minutes for policy in found if policy.approval_minutes] or [environment.approval_minutes]
+        ),
+        needs_reason=environment.needs_reason or any(policy.needs_reason for policy in found),
+        needs_ticket=any(policy.needs_ticket for policy in found),
+        ticket_patterns=tuple(policy.ticket_pattern for policy in found if policy.ticket_pattern),
+        ticket_link=next((policy.ticket_link for policy in found if policy.ticket_link), ""),
+        needs_confirmation=environment.is_protected or any(policy.needs_confirmation for policy in found),
+        refuses_outside=any(policy.outside_window == Policy.Outside.REFUSE for policy in found),
+        risk=max((policy.risk for policy in found), key=RISKS.index, default=Risk.LOW),
+        names=tuple(policy.name for policy in found),
+    )
