@@ -132,3 +132,63 @@ def describe(this: Act) -> tuple[str, str, str, str]:
         this.subject_name or str(subject),
         environment,
     )
+
+
+def digest(entry: AuditEntry) -> str:
+    """SHA-256, in hexadecimal, over every column but itself; the digest of the entry before is one of them.
+
+    Empty columns are left out, so that a column added later leaves the digests of older entries as they are.
+    """
+    columns = {name: getattr(entry, name) for name in CHAINED}
+    columns["at"] = entry.at.astimezone(UTC).isoformat()
+    filled = {name: value for name, value in columns.items() if value not in ("", None, {})}
+    text = json.dumps(filled, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """`entries` sound ones from `first` on, the `head` digest, and the first broken link as a sentence, if any."""
+
+    entries: int
+    head: str
+    broken: str = ""
+    first: int = 1
+
+    def __bool__(self) -> bool:
+        return not self.broken
+
+    @property
+    def last(self) -> int:
+        return self.first + self.entries - 1
+
+
+def verify(*, up_to: int | None = None, at_most: int | None = None, known_head: str = "") -> Verification:
+    """Walk the chain from its first entry, or its last `at_most` entries, to its end or `up_to` an entry.
+
+    `known_head` is a digest noted earlier: an entry that has it must still be there. Without one, a chain whose end was
+    cut off looks sound.
+    """
+    end = AuditEntry.objects.order_by("sequence").filter(**({"sequence__lte": up_to} if up_to is not None else {}))
+    start = max((end.last() or AuditEntry(sequence=0)).sequence - at_most, 0) if at_most else 0
+    entries = end.filter(sequence__gt=start)
+    previous, sequence = GENESIS, start
+    if start:
+        previous = AuditEntry.objects.filter(sequence=start).values_list("digest", flat=True).first() or ""
+    found = known_head in ("", GENESIS)
+
+    def result(broken: str = "") -> Verification:
+        return Verification(sequence - start, previous, broken, start + 1)
+
+    for entry in entries.iterator(chunk_size=2000):
+        if entry.sequence != sequence + 1:
+            return result(f"#{sequence + 1} is missing: deleted, or never written.")
+        if entry.previous_digest != previous:
+            return result(f"#{entry.sequence} does not follow from the entry before it.")
+        if digest(entry) != entry.digest:
+            return result(f"#{entry.sequence} was changed after it was written.")
+        previous, sequence = entry.digest, entry.sequence
+        found = found or entry.digest == known_head
+    if not found:
+        return result(f"no entry has the digest {known_head} noted earlier: the trail was cut off or rewritten.")
+    return result()
