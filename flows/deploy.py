@@ -44,6 +44,10 @@ class Pipeline:
 PIPELINES: dict[str, Pipeline] = {
     "crm-data-acquisition": Pipeline("flows.crm.acquisition", "crm_data_acquisition", ("crm",)),
     "crm-data-ingestion": Pipeline("flows.crm.ingestion", "crm_data_ingestion", ("crm",)),
+    "monthly-win-probability-training": Pipeline("flows.crm.training", "monthly_win_probability_training", ("crm",)),
+    "reference-data-creation": Pipeline("flows.crm.reference", "reference_data_creation", ("crm",)),
+    "model-drift-monitoring": Pipeline("flows.crm.monitoring", "model_drift_monitoring", ("crm",)),
+    "crm-data-cleanup": Pipeline("flows.crm.cleanup", "crm_data_cleanup", ("crm",)),
     "every-parameter-kind": Pipeline("flows.crm.every_kind", "every_parameter_kind", ("sample",)),
     "long-haul": Pipeline("flows.crm.patience", "long_haul", ("sample",)),
     "heartbeat": Pipeline("flows.crm.patience", "heartbeat", ("sample",)),

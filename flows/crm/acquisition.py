@@ -6,7 +6,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.crm import lake, months, snapshot, source
+from flows.crm import lake, months, publishing, snapshot, source
 from flows.crm.lake import Manifest
 from flows.crm.retries import DISK
 from flows.crm.shape import SHAPES, Tables
@@ -21,8 +21,9 @@ def read_source() -> source.Source:
 
 
 @task(name="take the snapshot", cache_policy=NO_CACHE)
-def take_snapshot(found: source.Source, month: str) -> Tables:
-    months.require_within(month, *snapshot.span(found.tables))
+def take_snapshot(found: source.Source, month: str) -> tuple[Tables, tuple[str, str]]:
+    span = snapshot.span(found.tables)
+    months.require_within(month, *span)
     day = months.last_day(month)
     tables = snapshot.as_of(found.tables, day)
     all_deals, deals = found.tables["sales_pipeline"], tables["sales_pipeline"]
@@ -35,20 +36,22 @@ def take_snapshot(found: source.Source, month: str) -> Tables:
         closed,
         len(deals) - closed,
     )
-    return tables
+    return tables, span
 
 
 @task(name="write the raw tables", cache_policy=NO_CACHE, **DISK)
-def write_raw(tables: Tables, month: str, source_name: str) -> Manifest:
+def write_raw(tables: Tables, month: str, source_name: str, span: tuple[str, str]) -> Manifest:
     columns = {name: shape.columns for name, shape in SHAPES.items()}
     place = lake.from_environment()
     manifest = place.write("raw", month, tables, columns, source=source_name)
-    get_run_logger().info("Wrote %s to %s.", manifest.name, place.root)
+    place.remember_source(source_name, *span)
+    get_run_logger().info("Wrote %s to %s.", manifest.name, place.store.name)
     create_table_artifact(
         table=[{"table": name, "rows": rows} for name, rows in manifest.rows.items()],
         key="crm-raw-tables",
         description=f"Raw tables of {month}, from {source_name}.",
     )
+    publishing.months_held(place)
     return manifest
 
 
@@ -66,6 +69,6 @@ def crm_data_acquisition(snapshot_month: months.SnapshotMonth) -> dict[str, Any]
     months.last_day(snapshot_month)
     lake.from_environment()
     found = read_source()
-    tables = take_snapshot(found, snapshot_month)
-    manifest = write_raw(tables, snapshot_month, found.name)
+    tables, span = take_snapshot(found, snapshot_month)
+    manifest = write_raw(tables, snapshot_month, found.name, span)
     return {"month": snapshot_month, "source": found.name, "rows": manifest.rows}

@@ -21,5 +21,17 @@ class BadLake(Failure):
     """The lake folder cannot be used, or a file in it was damaged."""
 
 
+class BadChoice(Failure):
+    """A parameter of the run asks for something that cannot be done."""
+
+
+class TooFewDeals(Failure):
+    """The tables are sound, and hold too little for what was asked."""
+
+
+class SourceAway(OSError):
+    """The address of the source does not answer now; unlike the others, a second try may help."""
+
+
 class FailedChecks(Failure):
     """The tables are readable, and what they say cannot be true."""

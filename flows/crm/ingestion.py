@@ -1,13 +1,12 @@
 """The second pipeline of a month: check the raw tables, clean them, and build what a model may learn from."""
 
-from typing import Any, cast
-from uuid import UUID
+from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.crm import checks, cleaning, features, lake, months
+from flows.crm import checks, cleaning, features, lake, months, publishing
 from flows.crm.lake import Manifest
 from flows.crm.retries import DISK
 from flows.crm.shape import SHAPES, Tables
@@ -49,10 +48,10 @@ def check_tables(raw: Tables, cleaned: Tables, month: str) -> None:
 @task(name="build the features", cache_policy=NO_CACHE)
 def build_features(cleaned: Tables, month: str) -> Tables:
     logger = get_run_logger()
-    bar = cast(UUID, create_progress_artifact(progress=0.0, key="crm-features", description=f"Features of {month}"))
+    bar = publishing.Bar("crm-features", f"Features of {month}")
 
     def report(group: str, share: float) -> None:
-        update_progress_artifact(bar, progress=100 * share)
+        bar(share)
         logger.info("Features %.0f %%: %s.", 100 * share, group)
 
     deals = features.build(cleaned, report)
@@ -67,7 +66,8 @@ def write_tables(raw: Manifest, cleaned: Tables, built: Tables) -> tuple[Manifes
     columns = {name: shape.columns for name, shape in SHAPES.items()}
     processed = place.write("processed", raw.month, cleaned, columns, source=raw.name)
     learnable = place.write("features", raw.month, built, {"deals": features.COLUMNS}, source=processed.name)
-    get_run_logger().info("Wrote %s and %s to %s.", processed.name, learnable.name, place.root)
+    get_run_logger().info("Wrote %s and %s to %s.", processed.name, learnable.name, place.store.name)
+    publishing.months_held(place)
     return processed, learnable
 
 

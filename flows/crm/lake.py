@@ -1,35 +1,51 @@
-"""The lake: Parquet tables by layer and month in one folder, each month described by a manifest.
+"""The lake: Parquet tables and documents by layer and month, each month of a layer described by a manifest.
 
-A table file is named after its own content and never changed. A month is written by putting its new files beside the
+A file is named after its own content and never changed. A month is written by putting its new files beside the
 old ones and then replacing its manifest in one step: whoever reads sees the old month or the new one, also when the
-writer is killed half-way or two of them write at once. The same tables always give the same bytes.
+writer is killed half-way or two of them write at once. The same content always gives the same bytes.
 """
 
 import hashlib
 import json
 import os
-import tempfile
-import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.crm import store
 from flows.crm.failures import BadLake, MissingMonth
 from flows.crm.shape import Columns, Tables, to_arrow, to_pandas
+from flows.crm.store import Store
 
-Layer = Literal["raw", "processed", "features"]
+Layer = Literal["raw", "processed", "features", "models", "reference", "reports"]
+LAYERS: tuple[Layer, ...] = get_args(Layer)
 
 # What to do about a month that a layer does not have.
-MAKES: dict[Layer, str] = {"raw": "Acquire", "processed": "Ingest", "features": "Ingest"}
+MAKES: dict[Layer, str] = {
+    "raw": "Acquire",
+    "processed": "Ingest",
+    "features": "Ingest",
+    "models": "Train",
+    "reference": "Create the reference data of",
+    "reports": "Monitor",
+}
+WHAT: dict[Layer, str] = {
+    "raw": "raw tables",
+    "processed": "processed tables",
+    "features": "features",
+    "models": "model",
+    "reference": "reference data",
+    "reports": "drift report",
+}
 MANIFEST = "manifest.json"
+SOURCE = "source.json"
 
 
 @dataclass(frozen=True, slots=True)
-class TableEntry:
+class Entry:
     file: str
     rows: int
     sha256: str
@@ -40,10 +56,11 @@ class Manifest:
     layer: Layer
     month: str
     source: str
-    tables: dict[str, TableEntry]
+    tables: dict[str, Entry]
+    documents: dict[str, Entry] = field(default_factory=dict)  # by file name, such as card.json
 
     def encode(self) -> bytes:
-        return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
+        return encode(asdict(self))
 
     @property
     def name(self) -> str:
@@ -54,80 +71,108 @@ class Manifest:
     def rows(self) -> dict[str, int]:
         return {name: entry.rows for name, entry in self.tables.items()}
 
+    @property
+    def files(self) -> list[str]:
+        """Paths below the root of the lake, the manifest's own first."""
+        named = [MANIFEST, *(entry.file for entry in (*self.tables.values(), *self.documents.values()))]
+        return [f"{self.layer}/{self.month}/{file}" for file in named]
+
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    root: Path
+    store: Store
 
     def write(
-        self, layer: Layer, month: str, tables: Tables, columns: Mapping[str, Columns], *, source: str
+        self,
+        layer: Layer,
+        month: str,
+        tables: Tables,
+        columns: Mapping[str, Columns],
+        *,
+        source: str,
+        documents: Mapping[str, bytes] | None = None,
     ) -> Manifest:
-        folder = self._folder(layer, month)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise BadLake(f"CRM_LAKE names {self.root}, where a file is in the way: name a folder.") from None
-        except PermissionError:
-            raise BadLake(f"{folder} cannot be written: give this worker the right to, or change CRM_LAKE.") from None
-        entries: dict[str, TableEntry] = {}
-        for name, frame in tables.items():
-            content = _parquet(to_arrow(frame, columns[name]))
-            digest = hashlib.sha256(content).hexdigest()
-            entries[name] = TableEntry(f"{name}.{digest[:16]}.parquet", len(frame), digest)
-            put(folder / entries[name].file, content)
-        manifest = Manifest(layer, month, source, entries)
-        put(folder / MANIFEST, manifest.encode())
+        kept = {
+            name: self._keep(layer, month, f"{name}.parquet", _parquet(to_arrow(frame, columns[name])), len(frame))
+            for name, frame in tables.items()
+        }
+        texts = {
+            name: self._keep(layer, month, name, content, content.count(b"\n"))
+            for name, content in (documents or {}).items()
+        }
+        manifest = Manifest(layer, month, source, kept, texts)
+        self.store.put(f"{layer}/{month}/{MANIFEST}", manifest.encode())
         return manifest
 
     def manifest(self, layer: Layer, month: str) -> Manifest:
-        path = self._folder(layer, month) / MANIFEST
+        path = f"{layer}/{month}/{MANIFEST}"
         try:
-            found = json.loads(path.read_bytes())
-            entries = {name: TableEntry(**entry) for name, entry in found["tables"].items()}
-            return Manifest(found["layer"], found["month"], found["source"], entries)
-        except (FileNotFoundError, NotADirectoryError):
-            raise MissingMonth(f"{MAKES[layer]} {month} first: {self.root} has no {layer} tables of it.") from None
-        except (ValueError, TypeError, KeyError):
-            raise BadLake(f"{path} was damaged: {MAKES[layer].lower()} {month} again.") from None
+            found = json.loads(self.store.read(path))
+            tables, documents = (
+                {name: Entry(**entry) for name, entry in found.get(kind, {}).items()}
+                for kind in ("tables", "documents")
+            )
+            return Manifest(found["layer"], found["month"], found["source"], tables, documents)
+        except FileNotFoundError:
+            raise MissingMonth(f"{MAKES[layer]} {month} first: {self.store.name} has no {WHAT[layer]} of it.") from None
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise BadLake(f"{self.store.name}/{path} was damaged: {MAKES[layer].lower()} {month} again.") from None
 
     def read(self, manifest: Manifest) -> Tables:
-        folder = self._folder(manifest.layer, manifest.month)
         return {
-            name: to_pandas(_checked(folder / entry.file, entry, manifest)) for name, entry in manifest.tables.items()
+            name: to_pandas(pq.read_table(pa.BufferReader(self._checked(manifest, entry))))
+            for name, entry in manifest.tables.items()
         }
 
-    def months(self, layer: Layer) -> list[str]:
-        return sorted(path.parent.name for path in (self.root / layer).glob(f"*/{MANIFEST}"))
+    def document(self, manifest: Manifest, name: str) -> bytes:
+        if name not in manifest.documents:
+            again = f"{MAKES[manifest.layer].lower()} {manifest.month} again"
+            raise BadLake(f"{manifest.layer} {manifest.month} in {self.store.name} has no {name}: {again}.")
+        return self._checked(manifest, manifest.documents[name])
 
-    def _folder(self, layer: Layer, month: str) -> Path:
-        return self.root / layer / month
+    def months(self, layer: Layer) -> list[str]:
+        return sorted(kept.path.split("/")[1] for kept in self.store.files(layer) if kept.path.endswith(f"/{MANIFEST}"))
+
+    def remember_source(self, name: str, first: str, last: str) -> None:
+        """What there is to acquire, for those who look at the lake without reading the source."""
+        self.store.put(SOURCE, encode({"name": name, "first_month": first, "last_month": last}))
+
+    def source_months(self) -> tuple[str, str] | None:
+        try:
+            found = json.loads(self.store.read(SOURCE))
+            return str(found["first_month"]), str(found["last_month"])
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            return None  # it is told for comfort, and told anew by the next acquisition
+
+    def address(self, manifest: Manifest, document: str) -> str:
+        return f"{self.store.name}/{manifest.layer}/{manifest.month}/{manifest.documents[document].file}"
+
+    def _keep(self, layer: Layer, month: str, name: str, content: bytes, rows: int) -> Entry:
+        digest = hashlib.sha256(content).hexdigest()
+        stem, _, kind = name.rpartition(".")
+        entry = Entry(f"{stem}.{digest[:16]}.{kind}", rows, digest)
+        self.store.put(f"{layer}/{month}/{entry.file}", content)
+        return entry
+
+    def _checked(self, manifest: Manifest, entry: Entry) -> bytes:
+        path = f"{self.store.name}/{manifest.layer}/{manifest.month}/{entry.file}"
+        again = f"{MAKES[manifest.layer].lower()} {manifest.month} again"
+        try:
+            content = self.store.read(f"{manifest.layer}/{manifest.month}/{entry.file}")
+        except FileNotFoundError:
+            raise BadLake(f"{path} is missing although the manifest names it: {again}.") from None
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise BadLake(f"{path} was damaged: {again}.")
+        return content
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Lake:
-    named = environment.get("CRM_LAKE", "").strip()
-    if named:
-        return Lake(Path(named).expanduser().absolute())
-    here = Path.cwd()
-    if here.parent == Path(tempfile.gettempdir()).resolve() and here.name.endswith("prefect"):
-        # A process worker runs a deployment without a working directory in a folder that it removes afterwards.
-        raise BadLake(
-            "The lake would be lost with this run's temporary folder: set CRM_LAKE on the worker, "
-            "or publish the pipelines with --working-directory."
-        )
-    return Lake(here / "var" / "lake")
+    return Lake(store.from_environment(environment))
 
 
-def put(path: Path, content: bytes) -> None:
-    """All of the content or nothing of it: written beside the target, then renamed over it."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with beside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+def encode(value: Any) -> bytes:
+    """JSON that is the same for the same value, and readable by every reader of JSON."""
+    return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def _parquet(table: pa.Table) -> bytes:
@@ -135,14 +180,3 @@ def _parquet(table: pa.Table) -> bytes:
     pq.write_table(table, sink, compression="zstd")
     content: bytes = sink.getvalue().to_pybytes()
     return content
-
-
-def _checked(path: Path, entry: TableEntry, manifest: Manifest) -> pa.Table:
-    again = f"{MAKES[manifest.layer].lower()} {manifest.month} again"
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise BadLake(f"{path} is missing although the manifest names it: {again}.") from None
-    if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise BadLake(f"{path} was damaged: {again}.")
-    return pq.read_table(pa.BufferReader(content))

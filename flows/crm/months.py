@@ -2,7 +2,7 @@
 
 import calendar
 import re
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated
 
 from pydantic import Field
@@ -24,6 +24,10 @@ def last_day(month: object) -> date:
 
 def month_of(day: date) -> str:
     return f"{day:%Y-%m}"
+
+
+def previous(month: str) -> str:
+    return month_of(last_day(month).replace(day=1) - timedelta(days=1))
 
 
 def months_between(first: str, last: str) -> list[str]:

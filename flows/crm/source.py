@@ -1,24 +1,31 @@
-"""Where the CRM tables come from: the generator, or a folder of CSV files when CRM_SOURCE_DIR names one."""
+"""Where the CRM tables come from: the generator, or CSV files in a folder or under an address."""
 
+import base64
 import csv
 import hashlib
+import http.client
 import io
 import os
 import re
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 
-from flows.crm.failures import BadSource
+from flows.crm.failures import BadSource, SourceAway
 from flows.crm.generator import Recipe, generate
 from flows.crm.shape import SHAPES, Kind, Shape, Tables, typed
 
 # How an empty cell is written: some exports of a database spell it out.
 NOTHING = ("", "null")
+PATIENCE = 30.0  # seconds for one answer of the source's server
+LARGEST = 256 * 2**20  # bytes of one file: more is not a table of deals
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +36,14 @@ class Source:
 
 def load(environment: Mapping[str, str] = os.environ) -> Source:
     """Read everything the source has; `CRM_DRIFT` (0 to 1) bends the generated world."""
-    folder = environment.get("CRM_SOURCE_DIR", "").strip()
-    return from_folder(Path(folder)) if folder else from_generator(environment.get("CRM_DRIFT", "").strip() or "0")
+    folder, address = (environment.get(name, "").strip() for name in ("CRM_SOURCE_DIR", "CRM_SOURCE_URL"))
+    if folder and address:
+        raise BadSource("CRM_SOURCE_DIR and CRM_SOURCE_URL both name a source: unset one of them.")
+    if folder:
+        return from_folder(Path(folder))
+    if address:
+        return from_address(address)
+    return from_generator(environment.get("CRM_DRIFT", "").strip() or "0")
 
 
 def from_generator(drift: str) -> Source:
@@ -50,10 +63,47 @@ def from_folder(folder: Path) -> Source:
             f"CRM_SOURCE_DIR names {folder}, which is not a folder: name the folder of the CSV files, "
             "or unset it to use generated data."
         )
-    contents = {name: _read(folder / f"{name}.csv", shape) for name, shape in SHAPES.items()}
+    return from_files({name: _read(folder / f"{name}.csv", shape) for name, shape in SHAPES.items()})
+
+
+def from_address(address: str) -> Source:
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BadSource(
+            "CRM_SOURCE_URL must begin with http:// or https:// and a host: "
+            "name the address under which the CSV files lie."
+        )
+    return from_files({name: fetch(f"{address.rstrip('/')}/{name}.csv") for name in SHAPES})
+
+
+def from_files(contents: Mapping[str, bytes]) -> Source:
+    """Named after its content, so that the same files give the same months wherever they lie."""
     digest = hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents.values())).hexdigest()
     tables = {name: parse(f"{name}.csv", contents[name], shape) for name, shape in SHAPES.items()}
     return Source(f"CSV files {digest[:16]}", tables)
+
+
+def fetch(address: str) -> bytes:
+    parts = urlsplit(address)
+    # An address may carry a user and a password, which no message repeats.
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    request = urllib.request.Request(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
+    if parts.username is not None:
+        secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(secret.encode()).decode()}")
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            content: bytes = answer.read(LARGEST + 1)
+    except urllib.error.HTTPError as error:
+        if error.code in (408, 429) or error.code >= 500:
+            raise SourceAway(f"{shown} answers {error.code}: run this again when its server is well.") from None
+        raise BadSource(f"{shown} answers {error.code}: put the file there, or correct CRM_SOURCE_URL.") from None
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise SourceAway(f"{shown} cannot be read ({reason}): start its server, or correct CRM_SOURCE_URL.") from None
+    if len(content) > LARGEST:
+        raise BadSource(f"{shown} is larger than {LARGEST // 2**20} MiB: name the address of the CRM tables.")
+    return content
 
 
 def parse(file: str, content: bytes, shape: Shape) -> pd.DataFrame:

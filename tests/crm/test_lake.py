@@ -12,10 +12,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from flows.crm import lake
+from flows.crm import lake, store
 from flows.crm.failures import BadLake, MissingMonth
 from flows.crm.lake import Lake, Manifest
 from flows.crm.shape import Columns, Tables, typed
+from flows.crm.store import Folder
 
 COLUMNS: dict[str, Columns] = {
     "one": {"name": "text", "day": "date", "count": "whole", "share": "number", "sure": "flag"},
@@ -39,6 +40,10 @@ def month(name: str) -> Tables:
     }
 
 
+def root(place: Lake) -> Path:
+    return Path(place.store.name)
+
+
 def write(place: Lake, name: str, *, of: str = "2017-03") -> Manifest:
     return place.write("raw", of, month(name), COLUMNS, source=f"from {name}")
 
@@ -53,7 +58,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Lake:
-    return Lake(tmp_path / "lake")
+    return Lake(Folder(tmp_path / "lake"))
 
 
 def test_what_is_read_is_what_was_written(place: Lake) -> None:
@@ -70,16 +75,16 @@ def test_an_empty_column_keeps_its_type(place: Lake) -> None:
 
 def test_a_second_run_leaves_the_same_bytes(place: Lake, tmp_path: Path) -> None:
     write(place, "first")
-    before = contents(place.root)
+    before = contents(root(place))
     write(place, "first")
-    assert contents(place.root) == before
-    write(Lake(tmp_path / "elsewhere"), "first")
+    assert contents(root(place)) == before
+    write(Lake(Folder(tmp_path / "elsewhere")), "first")
     assert contents(tmp_path / "elsewhere") == before
 
 
 def test_the_manifest_says_what_there_is_and_where_it_came_from(place: Lake) -> None:
     written = write(place, "first")
-    found = json.loads((place.root / "raw/2017-03/manifest.json").read_bytes())
+    found = json.loads((root(place) / "raw/2017-03/manifest.json").read_bytes())
     assert found["layer"] == "raw"
     assert found["month"] == "2017-03"
     assert found["source"] == "from first"
@@ -98,8 +103,8 @@ def test_the_months_of_a_layer_are_listed(place: Lake) -> None:
 
 KILLED = """
 import os, signal, sys
-from flows.crm import lake
-from tests.crm.test_lake import Lake, Path, write
+from flows.crm import lake, store
+from tests.crm.test_lake import Folder, Lake, Path, write
 
 left = int(sys.argv[2])
 sync = os.fsync
@@ -112,14 +117,14 @@ def killed_before_it_is_safe(file):
     sync(file)
 
 os.fsync = killed_before_it_is_safe
-write(Lake(Path(sys.argv[1])), "second")
+write(Lake(Folder(Path(sys.argv[1]))), "second")
 """
 
 
 @pytest.mark.parametrize("at", [1, 2, 3], ids=["first table", "second table", "manifest"])
 def test_a_killed_writer_leaves_the_last_good_month(place: Lake, at: int, repository: Path) -> None:
     write(place, "first")
-    script = subprocess.run([sys.executable, "-c", KILLED, place.root, str(at)], cwd=repository, check=False)
+    script = subprocess.run([sys.executable, "-c", KILLED, root(place), str(at)], cwd=repository, check=False)
     assert script.returncode == -signal.SIGKILL
     assert read(place)["two"]["name"].tolist() == ["first"]
     write(place, "second")
@@ -131,7 +136,7 @@ def test_a_writer_that_fails_leaves_nothing_half_done(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "in the way").touch()
     with pytest.raises(OSError, match="directory"):
-        lake.put(folder, b"content")
+        store.put(folder, b"content")
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
@@ -144,19 +149,28 @@ def test_writers_at_once_leave_one_whole_month(place: Lake) -> None:
             seen = {table["name"][0] for table in read(place).values()}
             assert len(seen) == 1
         assert all(job.exception() is None for job in writing)
-    assert not list(place.root.rglob("*.tmp"))
+    assert not list(root(place).rglob("*.tmp"))
 
 
-@pytest.mark.parametrize(("layer", "verb"), [("raw", "Acquire"), ("processed", "Ingest"), ("features", "Ingest")])
-def test_a_missing_month_says_what_to_run_first(place: Lake, layer: lake.Layer, verb: str) -> None:
+@pytest.mark.parametrize(
+    ("layer", "sentence"),
+    [
+        ("raw", "Acquire 2017-03 first: {} has no raw tables of it."),
+        ("processed", "Ingest 2017-03 first: {} has no processed tables of it."),
+        ("features", "Ingest 2017-03 first: {} has no features of it."),
+        ("models", "Train 2017-03 first: {} has no model of it."),
+        ("reference", "Create the reference data of 2017-03 first: {} has no reference data of it."),
+    ],
+)
+def test_a_missing_month_says_what_to_run_first(place: Lake, layer: lake.Layer, sentence: str) -> None:
     with pytest.raises(MissingMonth) as refusal:
         place.manifest(layer, "2017-03")
-    assert str(refusal.value) == f"{verb} 2017-03 first: {place.root} has no {layer} tables of it."
+    assert str(refusal.value) == sentence.format(root(place))
 
 
 def test_a_damaged_table_is_not_read(place: Lake) -> None:
     entry = write(place, "first").tables["two"]
-    path = place.root / "raw/2017-03" / entry.file
+    path = root(place) / "raw/2017-03" / entry.file
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(BadLake, match=r"two\..*\.parquet was damaged: acquire 2017-03 again\.$"):
         read(place)
@@ -166,7 +180,7 @@ def test_a_damaged_table_is_not_read(place: Lake) -> None:
 
 def test_a_lost_table_is_named(place: Lake) -> None:
     entry = write(place, "first").tables["two"]
-    (place.root / "raw/2017-03" / entry.file).unlink()
+    (root(place) / "raw/2017-03" / entry.file).unlink()
     with pytest.raises(BadLake, match=r"is missing although the manifest names it: acquire 2017-03 again\.$"):
         read(place)
 
@@ -174,7 +188,7 @@ def test_a_lost_table_is_named(place: Lake) -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"layer": "raw"}'])
 def test_a_damaged_manifest_is_named(place: Lake, content: bytes) -> None:
     write(place, "first")
-    (place.root / "raw/2017-03/manifest.json").write_bytes(content)
+    (root(place) / "raw/2017-03/manifest.json").write_bytes(content)
     with pytest.raises(BadLake, match=r"manifest\.json was damaged: acquire 2017-03 again\.$"):
         place.manifest("raw", "2017-03")
 
@@ -182,14 +196,14 @@ def test_a_damaged_manifest_is_named(place: Lake, content: bytes) -> None:
 def test_a_file_in_the_way_of_the_lake_is_named(tmp_path: Path) -> None:
     (tmp_path / "lake").touch()
     with pytest.raises(BadLake, match=r"^CRM_LAKE names .*/lake, where a file is in the way: name a folder\.$"):
-        write(Lake(tmp_path / "lake"), "first")
+        write(Lake(Folder(tmp_path / "lake")), "first")
 
 
 def test_the_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert lake.from_environment({"CRM_LAKE": "/srv/lake"}) == Lake(Path("/srv/lake"))
-    assert lake.from_environment({"CRM_LAKE": "here"}) == Lake(tmp_path / "here")
-    assert lake.from_environment({}) == Lake(tmp_path / "var/lake")
+    assert lake.from_environment({"CRM_LAKE": "/srv/lake"}) == Lake(Folder(Path("/srv/lake")))
+    assert lake.from_environment({"CRM_LAKE": "here"}) == Lake(Folder(tmp_path / "here"))
+    assert lake.from_environment({}) == Lake(Folder(tmp_path / "var/lake"))
 
 
 def test_a_folder_that_vanishes_with_the_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

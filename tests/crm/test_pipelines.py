@@ -20,15 +20,16 @@ from flows.crm.ingestion import crm_data_ingestion
 from flows.crm.lake import Lake
 from flows.crm.patience import Stopped, heartbeat, long_haul
 from flows.crm.retries import is_disk_trouble
+from flows.crm.store import Folder
 from tests.crm.tables import deals, write
 
 
 @pytest.fixture
 def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
-    monkeypatch.delenv("CRM_SOURCE_DIR", raising=False)
-    monkeypatch.delenv("CRM_DRIFT", raising=False)
+    for setting in ("CRM_SOURCE_DIR", "CRM_SOURCE_URL", "CRM_DRIFT"):
+        monkeypatch.delenv(setting, raising=False)
     monkeypatch.setenv("CRM_LAKE", str(tmp_path / "lake"))
-    return Lake(tmp_path / "lake")
+    return Lake(Folder(tmp_path / "lake"))
 
 
 @pytest.fixture
@@ -61,10 +62,10 @@ def test_a_month_goes_from_the_source_to_features(client: SyncPrefectClient, lak
     assert "GTXPro" not in set(lake.read(processed)["sales_pipeline"]["product"])
     assert ingested["features"] == {"deals": len(lake.read(features)["deals"])}
 
-    before = contents(lake.root)
+    before = contents(Path(lake.store.name))
     crm_data_acquisition("2017-03")
     crm_data_ingestion("2017-03")
-    assert contents(lake.root) == before, "a second run leaves the same bytes"
+    assert contents(Path(lake.store.name)) == before, "a second run leaves the same bytes"
 
 
 def test_the_checks_are_kept_as_an_artifact(client: SyncPrefectClient, csv_folder: Path) -> None:
@@ -80,13 +81,13 @@ def test_the_checks_are_kept_as_an_artifact(client: SyncPrefectClient, csv_folde
 def test_a_month_that_is_none_is_refused(client: SyncPrefectClient, lake: Lake, pipeline: Flow[..., Any]) -> None:
     with pytest.raises(BadMonth, match=r"^'2017-13' is not a month: write it as YYYY-MM, such as 2017-03\.$"):
         pipeline("2017-13")
-    assert not lake.root.exists()
+    assert not Path(lake.store.name).exists()
 
 
 def test_a_month_before_the_data_is_refused(client: SyncPrefectClient, csv_folder: Path, lake: Lake) -> None:
     with pytest.raises(BadMonth, match=r"^2016-12 is before the data: the first month is 2017-01\.$"):
         crm_data_acquisition("2016-12")
-    assert not lake.root.exists()
+    assert not Path(lake.store.name).exists()
 
 
 def test_a_bad_source_is_refused(client: SyncPrefectClient, csv_folder: Path) -> None:

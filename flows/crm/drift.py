@@ -1,0 +1,219 @@
+"""Whether a month's deals, and what the model says of them, still look like the reference."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from flows.crm import levels, measures
+from flows.crm.encoding import Numbers
+from flows.crm.failures import TooFewDeals
+from flows.crm.features import UNKNOWN
+from flows.crm.levels import Reading
+from flows.crm.measures import Quality
+
+Kind = Literal["category", "number"]
+
+# What of a deal does not move by its nature. The calendar, the counts and the win rates of the past do.
+WATCHED: dict[str, Kind] = {
+    "product": "category",
+    "series": "category",
+    "sales_price": "number",
+    "sector": "category",
+    "revenue": "number",
+    "employees": "number",
+    "is_domestic": "category",
+    "is_subsidiary": "category",
+    "sales_agent": "category",
+    "manager": "category",
+    "regional_office": "category",
+}
+PREDICTION = "prediction"
+# Eleven columns are asked each month: at 1 in 500 each, chance alone raises an alarm in about one month of fifty.
+P_VALUE = 0.002
+FEWEST = 50  # deals of a month, below which nothing can be said of it
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDrift:
+    name: str
+    test: str
+    statistic: float
+    p_value: float
+    threshold: float  # of the p-value: below it, chance is no explanation
+
+    @property
+    def drifted(self) -> bool:
+        return self.p_value < self.threshold
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "test": self.test,
+            "statistic": round(self.statistic, 4),
+            "p_value": float(f"{self.p_value:.3g}"),
+            "threshold": self.threshold,
+            "drifted": self.drifted,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DataQuality:
+    """Shares of all watched cells; `score` is 1 when nothing is worse than in the reference."""
+
+    missing: float
+    missing_in_reference: float
+    unseen: float  # categories the reference does not have, numbers outside its range
+
+    @property
+    def missing_added(self) -> float:
+        return max(0.0, self.missing - self.missing_in_reference)
+
+    @property
+    def score(self) -> float:
+        return max(0.0, 1 - self.missing_added - self.unseen)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All that is known of a month's drift; `performance` is empty where too few outcomes are known."""
+
+    deals: int
+    reference_deals: int
+    columns: list[ColumnDrift]
+    prediction: ColumnDrift
+    prediction_distance: float  # mean shift of the predictions (Wasserstein), in standard deviations of the reference's
+    quality: DataQuality
+    performance: Quality | None
+    readings: list[Reading]
+
+    @property
+    def level(self) -> str:
+        return levels.overall(self.readings)
+
+    @property
+    def drifted(self) -> list[ColumnDrift]:
+        return [column for column in self.columns if column.drifted]
+
+    @property
+    def share(self) -> float:
+        return len(self.drifted) / len(self.columns)
+
+
+def observed(deals: pd.DataFrame) -> pd.DataFrame:
+    """The watched columns and the prediction, in plain types, with nothing where a value is not known."""
+    columns: dict[str, Any] = {}
+    for name, kind in WATCHED.items():
+        if kind == "number":
+            columns[name] = deals[name].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
+        else:
+            known = deals[name].notna() & (deals[name] != UNKNOWN).fillna(False).astype(bool)
+            columns[name] = deals[name].astype(str).astype(object).where(known, None)
+    columns[PREDICTION] = deals[PREDICTION].to_numpy(dtype=np.float64)
+    return pd.DataFrame(columns)
+
+
+def same_shares(reference: pd.Series, current: pd.Series) -> tuple[float, float]:
+    """Chi-square of the two samples' counts; it knows that the reference is a sample too."""
+    counts = pd.concat([reference.value_counts(), current.value_counts()], axis="columns").fillna(0)
+    if len(counts) < 2 or (counts.sum() == 0).any():
+        return 0.0, 1.0
+    found = stats.chi2_contingency(counts.to_numpy(), correction=False)
+    return float(found.statistic), float(found.pvalue)
+
+
+def same_distribution(reference: pd.Series, current: pd.Series) -> tuple[float, float]:
+    """Kolmogorov and Smirnov's test of two samples."""
+    known, seen = reference.dropna(), current.dropna()
+    if known.empty or seen.empty:
+        return 0.0, 1.0
+    found = stats.ks_2samp(known, seen, method="asymp")
+    return float(found.statistic), float(found.pvalue)
+
+
+TESTS: dict[Kind, tuple[str, Callable[[pd.Series, pd.Series], tuple[float, float]]]] = {
+    "category": ("chi-square of two samples", same_shares),
+    "number": ("Kolmogorov-Smirnov", same_distribution),
+}
+
+
+def compare(
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    *,
+    closed: pd.DataFrame,
+    baseline: dict[str, Any],
+    report: Callable[[float], None] = lambda share: None,
+) -> Found:
+    """`closed` are deals with a prediction and an outcome that the model has not seen, `baseline` is the quality of
+    the model as its card tells it."""
+    if len(current) < FEWEST:
+        raise TooFewDeals(
+            f"Only {len(current)} deals were engaged in that month, and {FEWEST} are needed: choose another."
+        )
+    was, now = observed(reference), observed(current)
+    columns = []
+    for name, kind in WATCHED.items():
+        columns.append(_column(name, kind, was, now))
+        report(len(columns) / (len(WATCHED) + 1))
+    prediction = _column(PREDICTION, "number", was, now)
+    spread = float(was[PREDICTION].std()) or 1.0
+    distance = float(stats.wasserstein_distance(was[PREDICTION], now[PREDICTION])) / spread
+    quality = _quality(was, now)
+    performance = _performance(closed)
+    values: dict[str, float | None] = {
+        "dataset_drift_share": sum(column.drifted for column in columns) / len(columns),
+        # A distance that chance explains is no drift.
+        "prediction_drift": distance if prediction.drifted else 0.0,
+        "missing_values_added": quality.missing_added,
+        "unseen_values_share": quality.unseen,
+        "auc_lost": _auc_lost(performance, baseline),
+        "calibration_gap": _calibration_gap(performance),
+    }
+    report(1.0)
+    return Found(len(now), len(was), columns, prediction, distance, quality, performance, levels.read(values))
+
+
+def _column(name: str, kind: Kind, was: pd.DataFrame, now: pd.DataFrame) -> ColumnDrift:
+    test, ask = TESTS[kind]
+    statistic, p_value = ask(was[name], now[name])
+    return ColumnDrift(name, test, statistic, p_value, P_VALUE)
+
+
+def _quality(was: pd.DataFrame, now: pd.DataFrame) -> DataQuality:
+    watched = list(WATCHED)
+    unseen = 0
+    for name, kind in WATCHED.items():
+        known = was[name].dropna()
+        if kind == "number":
+            unseen += int(((now[name] < known.min()) | (now[name] > known.max())).sum())
+        else:
+            unseen += int((now[name].notna() & ~now[name].isin(set(known))).sum())
+    return DataQuality(
+        float(now[watched].isna().to_numpy().mean()),
+        float(was[watched].isna().to_numpy().mean()),
+        unseen / now[watched].size,
+    )
+
+
+def _performance(closed: pd.DataFrame) -> Quality | None:
+    chances: Numbers = closed[PREDICTION].to_numpy(dtype=np.float64)
+    won: Numbers = closed["won"].to_numpy(dtype=np.float64)
+    return measures.judge(chances, won) if measures.enough(won) else None
+
+
+def _auc_lost(performance: Quality | None, baseline: dict[str, Any]) -> float | None:
+    if performance is None:
+        return None
+    margins = (baseline["auc_high"] - baseline["auc"], performance.auc_high - performance.auc)
+    return max(0.0, baseline["auc"] - performance.auc - float(np.hypot(*margins)))
+
+
+def _calibration_gap(performance: Quality | None) -> float | None:
+    if performance is None:
+        return None
+    chance = 1.96 * float(np.sqrt(performance.win_rate * (1 - performance.win_rate) / performance.deals))
+    return max(0.0, abs(performance.mean_prediction - performance.win_rate) - chance)

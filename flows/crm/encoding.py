@@ -1,0 +1,65 @@
+"""From the features of deals to numbers: what was seen in training decides, and is written into the model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Numbers = npt.NDArray[np.float64]
+
+# Not among them: the calendar, counts and win rates of the past. They move with time by their nature, so a model would
+# take them for a clock, and every month would look adrift; measured, they add nothing to agent, product and sector.
+# Open deals lack their account far more often than closed ones, so an unknown account must look like an average one.
+CATEGORIES = ("product", "sector", "sales_agent", "manager", "regional_office")
+AMOUNTS = ("sales_price", "revenue", "employees")  # long-tailed: taken as logarithms
+FLAGS = ("is_domestic", "is_subsidiary")
+USED = (*CATEGORIES, *AMOUNTS, *FLAGS)
+UNKNOWN = "unknown"
+RARE = 10  # a category seen less often is no category to learn from
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    categories: dict[str, list[str]]
+    centres: dict[str, float]
+    spreads: dict[str, float]
+
+    @property
+    def columns(self) -> list[str]:
+        return [*(f"{name} = {value}" for name, seen in self.categories.items() for value in seen), *self.centres]
+
+    def __call__(self, deals: pd.DataFrame) -> Numbers:
+        """One row per deal; an unseen category is zero in every column, a missing number is the average."""
+        parts = [
+            (deals[name].to_numpy(dtype=object)[:, None] == np.array(seen, dtype=object)[None, :]).astype(np.float64)
+            for name, seen in self.categories.items()
+        ]
+        for name, centre in self.centres.items():
+            scaled = (_number(deals, name) - centre) / self.spreads[name]
+            parts.append(np.nan_to_num(scaled, nan=0.0)[:, None])
+        return np.hstack(parts)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"categories": self.categories, "centres": self.centres, "spreads": self.spreads}
+
+
+def fit(deals: pd.DataFrame) -> Encoder:
+    categories: dict[str, list[str]] = {}
+    for name in CATEGORIES:
+        counts = deals[name].value_counts()
+        categories[name] = sorted(str(value) for value, seen in counts.items() if seen >= RARE and value != UNKNOWN)
+    centres, spreads = {}, {}
+    for name in (*AMOUNTS, *FLAGS):
+        known = _number(deals, name)
+        known = known[~np.isnan(known)]
+        spread = float(known.std()) if len(known) else 0.0
+        centres[name] = float(known.mean()) if len(known) else 0.0
+        spreads[name] = spread if spread > 1e-9 else 1.0
+    return Encoder(categories, centres, spreads)
+
+
+def _number(deals: pd.DataFrame, name: str) -> Numbers:
+    values: Numbers = deals[name].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.log1p(np.maximum(values, 0)) if name in AMOUNTS else values

@@ -1,0 +1,65 @@
+"""What the flows tell the outside: artifacts with fixed keys, whose data other programs may rely on.
+
+The keys and shapes are a contract, described in docs/pipelines.md. A change that a reader would notice needs a new
+number in the contract's name.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from flows.crm import cards
+from flows.crm.lake import LAYERS, Lake
+
+MONTHS, CARD, DRIFT, REPORT = "crm-months", "crm-model-card", "crm-drift", "crm-drift-report"
+LARGEST_REPORT = 500_000  # bytes
+
+
+def fields(key: str, values: Mapping[str, Any], *, description: str) -> None:
+    """A table of two columns, field and value; the first field names the contract and its version."""
+    rows = [{"field": "contract", "value": f"{key}/1"}, *({"field": k, "value": v} for k, v in values.items())]
+    create_table_artifact(table=rows, key=key, description=description)
+
+
+def months_held(lake: Lake) -> None:
+    held: dict[str, Any] = {layer: lake.months(layer) for layer in LAYERS}
+    span = lake.source_months()
+    first, last = span if span else (None, None)
+    fields(
+        MONTHS,
+        {
+            "source_first_month": first,
+            "source_last_month": last,
+            **held,
+            "promoted_models": [card["month"] for card in cards.every(lake) if card["promoted"]],
+        },
+        description=f"The months that the lake {lake.store.name} holds, by layer.",
+    )
+
+
+def report(html: str, *, description: str) -> None:
+    if len(html.encode()) > LARGEST_REPORT:
+        raise ValueError(f"A report of {len(html.encode())} bytes is too large for an artifact.")
+    create_markdown_artifact(markdown=html, key=REPORT, description=description)
+
+
+def link(key: str, address: str, text: str) -> None:
+    create_link_artifact(link=address if "://" in address else f"file://{address}", link_text=text, key=key)
+
+
+class Bar:
+    """A progress artifact, moved by the share that is done."""
+
+    def __init__(self, key: str, description: str) -> None:
+        self._id = cast(UUID, create_progress_artifact(progress=0.0, key=key, description=description))
+
+    def __call__(self, share: float) -> None:
+        update_progress_artifact(self._id, progress=round(100 * share, 1))

@@ -1,0 +1,91 @@
+"""The fourth pipeline: what normal looks like, as a sample of a month's deals with their predictions."""
+
+from typing import Annotated, Any
+
+import pandas as pd
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from pydantic import Field
+
+from flows.crm import cards, features, lake, months, publishing, sampling, scoring
+from flows.crm.lake import Lake, Manifest
+from flows.crm.retries import DISK
+from flows.crm.shape import Columns, typed
+
+COLUMNS: Columns = {**features.COLUMNS, "prediction": "number"}
+ABOUT = "about.json"
+
+
+@task(name="read the deals and the model", cache_policy=NO_CACHE, **DISK)
+def read_deals(place: Lake, month: str) -> tuple[Manifest, pd.DataFrame, cards.Card, scoring.Model]:
+    manifest = place.manifest("features", month)
+    kept, card = cards.require_champion(place, month)
+    deals = place.read(manifest)["deals"]
+    get_run_logger().info("Read %d deals of %s, and the model %s.", len(deals), manifest.name, card["version"])
+    return manifest, deals, card, scoring.decode(place.document(kept, cards.MODEL))
+
+
+@task(name="take the sample", cache_policy=NO_CACHE)
+def take_sample(deals: pd.DataFrame, size: int, month: str, model: scoring.Model) -> pd.DataFrame:
+    sample = sampling.stratified(deals, size, month)
+    predicted = typed(COLUMNS, sample.assign(prediction=model(sample)))
+    create_table_artifact(
+        table=composition(deals, predicted),
+        key="crm-reference",
+        description=f"The reference of {month}: {len(predicted)} of {len(deals)} deals.",
+    )
+    get_run_logger().info("Took %d of %d deals.", len(predicted), len(deals))
+    return predicted
+
+
+def composition(deals: pd.DataFrame, sample: pd.DataFrame) -> list[dict[str, Any]]:
+    """What share of each outcome there is, in all deals and in the sample."""
+    rows = []
+    for outcome in ("won", "lost", "open"):
+        parts = [frame[sampling.outcome(frame) == outcome] for frame in (deals, sample)]
+        rows.append(
+            {
+                "outcome": outcome,
+                "deals": len(parts[0]),
+                "sampled": len(parts[1]),
+                "share_of_deals": round(len(parts[0]) / len(deals), 4),
+                "share_of_sample": round(len(parts[1]) / len(sample), 4),
+                "mean_prediction": round(float(parts[1]["prediction"].mean()), 4) if len(parts[1]) else None,
+            }
+        )
+    return rows
+
+
+@task(name="keep the reference", cache_policy=NO_CACHE, **DISK)
+def keep(place: Lake, month: str, sample: pd.DataFrame, version: str, source: str) -> Manifest:
+    about = lake.encode({"month": month, "model_version": version, "rows": len(sample)})
+    manifest = place.write(
+        "reference", month, {"deals": sample}, {"deals": COLUMNS}, source=source, documents={ABOUT: about}
+    )
+    get_run_logger().info("Wrote %s to %s.", manifest.name, place.store.name)
+    publishing.months_held(place)
+    return manifest
+
+
+@flow(name="reference-data-creation", validate_parameters=False)
+def reference_data_creation(
+    snapshot_month: months.SnapshotMonth,
+    sample_size: Annotated[int, Field(ge=sampling.SMALLEST, le=sampling.LARGEST)] = 1000,
+) -> dict[str, Any]:
+    """Keep a sample of a month's deals with their predictions, for later months to be compared with.
+
+    Won, lost and open deals of every product are there in their proportions. The predictions are those of the model
+    that was current at the end of the month.
+
+    Args:
+        snapshot_month: The month to sample, written as YYYY-MM. It must have been ingested, and a model trained.
+        sample_size: How many deals to take, from 100 to 5000.
+    """
+    months.last_day(snapshot_month)
+    size = sampling.require_size(sample_size)
+    place = lake.from_environment()
+    manifest, deals, card, model = read_deals(place, snapshot_month)
+    sample = take_sample(deals, size, snapshot_month, model)
+    keep(place, snapshot_month, sample, card["version"], manifest.name)
+    return {"month": snapshot_month, "deals": len(sample), "model_version": card["version"]}

@@ -1,0 +1,84 @@
+"""The result of a month's monitoring as JSON, and what earlier months found: the contract `crm-drift/1`."""
+
+import json
+from typing import Any
+
+from flows.crm import levels
+from flows.crm.cards import Card
+from flows.crm.drift import Found
+from flows.crm.failures import BadLake
+from flows.crm.lake import Lake
+
+RESULT, SUMMARY, FULL = "result.json", "summary.html", "evidently.html"
+Result = dict[str, Any]
+
+# What a month leaves in the history, by the name it has in its result.
+REMEMBERED = (
+    "current_month",
+    "reference_month",
+    "model_version",
+    "status",
+    "alert_level",
+    "dataset_drift_share",
+    "prediction_drift",
+    "data_quality_score",
+    "missing_values_share",
+    "auc",
+    "accuracy",
+    "performance_month",
+)
+
+
+def describe(found: Found, *, current_month: str, reference_month: str, card: Card) -> Result:
+    performance = found.performance.as_json() if found.performance else None
+    return {
+        "status": "stable" if found.level == "NONE" else "drifting",
+        "alert_level": found.level,
+        "current_month": current_month,
+        "reference_month": reference_month,
+        "model_version": card["version"],
+        "deals": found.deals,
+        "reference_deals": found.reference_deals,
+        "columns": [column.as_json() for column in found.columns],
+        "drifted_columns": [column.as_json() for column in found.drifted],
+        "dataset_drift_share": round(found.share, 4),
+        "prediction_drift": round(found.prediction_distance, 4),
+        "prediction_test": found.prediction.as_json(),
+        "data_quality_score": round(found.quality.score, 4),
+        "missing_values_share": round(found.quality.missing, 4),
+        "missing_values_share_reference": round(found.quality.missing_in_reference, 4),
+        "unseen_values_share": round(found.quality.unseen, 4),
+        # Of the deals that closed in the current month; null when too few did.
+        "performance_month": current_month if performance else None,
+        "auc": performance["auc"] if performance else None,
+        "accuracy": performance["accuracy"] if performance else None,
+        "performance": performance,
+        "baseline": {"month": card["month"], **card["quality"]},
+        "measures": [
+            {
+                "measure": reading.measure.name,
+                "title": reading.measure.title,
+                "value": None if reading.value is None else round(reading.value, 4),
+                "level": reading.level,
+            }
+            for reading in found.readings
+        ],
+        "thresholds": levels.thresholds(),
+        "recommendations": levels.recommendations(found.readings),
+    }
+
+
+def remember(result: Result) -> Result:
+    return {name: result[name] for name in REMEMBERED}
+
+
+def history(place: Lake) -> list[Result]:
+    """By month, the oldest first."""
+    found = []
+    for month in place.months("reports"):
+        try:
+            result: Result = json.loads(place.document(place.manifest("reports", month), RESULT))
+            found.append(remember(result))
+        except (ValueError, KeyError, TypeError):
+            raise BadLake(f"The drift report of {month} was damaged: monitor {month} again.") from None
+    return found

@@ -1,0 +1,181 @@
+"""Where the lake keeps its files: a folder of this machine, or any address that fsspec can open."""
+
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import fsspec
+
+from flows.crm.failures import BadLake
+
+# Here one write replaces the whole object or nothing; anywhere else a file is written beside and then moved.
+WHOLE_OBJECTS = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A file in the store, by its path below the root."""
+
+    path: str
+    size: int
+    age: float | None  # seconds since it was written, where the store tells
+
+
+class Store(Protocol):
+    """What the lake asks of a place; paths are relative, with slashes. A missing file is a `FileNotFoundError`."""
+
+    @property
+    def name(self) -> str: ...
+    def read(self, path: str) -> bytes: ...
+    def put(self, path: str, content: bytes) -> None: ...
+    def remove(self, path: str) -> None: ...
+    def files(self, below: str = "") -> list[Kept]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    root: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.root)
+
+    def read(self, path: str) -> bytes:
+        try:
+            return (self.root / path).read_bytes()
+        except NotADirectoryError as error:
+            raise FileNotFoundError(*error.args) from None
+
+    def put(self, path: str, content: bytes) -> None:
+        target = self.root / path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise BadLake(f"CRM_LAKE names {self.root}, where a file is in the way: name a folder.") from None
+        except PermissionError:
+            raise BadLake(
+                f"{target.parent} cannot be written: give this worker the right to, or change CRM_LAKE."
+            ) from None
+        put(target, content)
+
+    def remove(self, path: str) -> None:
+        (self.root / path).unlink(missing_ok=True)
+
+    def files(self, below: str = "") -> list[Kept]:
+        found = []
+        for path in sorted((self.root / below).rglob("*")):
+            try:
+                if path.is_file():
+                    there = path.stat()
+                    age = time.time() - there.st_mtime
+                    found.append(Kept(path.relative_to(self.root).as_posix(), there.st_size, age))
+            except FileNotFoundError:
+                continue  # somebody wrote or cleaned up meanwhile
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A place behind an fsspec file system; `root` is the path as that file system writes it."""
+
+    system: Any
+    root: str
+    name: str  # the address, without the user and password it may carry
+
+    def read(self, path: str) -> bytes:
+        content: bytes = self.system.cat_file(self._at(path))
+        return content
+
+    def put(self, path: str, content: bytes) -> None:
+        target = self._at(path)
+        if WHOLE_OBJECTS & set(_protocols(self.system)):
+            self.system.pipe_file(target, content)
+            return
+        self.system.makedirs(target.rpartition("/")[0], exist_ok=True)
+        beside = f"{target}.{uuid.uuid4().hex}.tmp"
+        self.system.pipe_file(beside, content)
+        self.system.mv(beside, target)
+
+    def remove(self, path: str) -> None:
+        try:
+            self.system.rm_file(self._at(path))
+        except FileNotFoundError:
+            return
+
+    def files(self, below: str = "") -> list[Kept]:
+        self.system.invalidate_cache()  # another worker may have written since
+        found = self.system.find(self._at(below) if below else self.root, detail=True)
+        return [
+            Kept(path.removeprefix(self.root).lstrip("/"), int(there["size"] or 0), _age(there))
+            for path, there in sorted(found.items())
+        ]
+
+    def _at(self, path: str) -> str:
+        return f"{self.root.rstrip('/')}/{path}"
+
+
+def put(path: Path, content: bytes) -> None:
+    """All of the content or nothing of it: written beside the target, then renamed over it."""
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with beside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Store:
+    named = environment.get("CRM_LAKE", "").strip()
+    if named.startswith("file://"):
+        named = urlsplit(named).path
+    if "://" in named:
+        return remote(named)
+    if named:
+        return Folder(Path(named).expanduser().absolute())
+    here = Path.cwd()
+    if here.parent == Path(tempfile.gettempdir()).resolve() and here.name.endswith("prefect"):
+        # A process worker runs a deployment without a working directory in a folder that it removes afterwards.
+        raise BadLake(
+            "The lake would be lost with this run's temporary folder: set CRM_LAKE on the worker, "
+            "or publish the pipelines with --working-directory."
+        )
+    return Folder(here / "var" / "lake")
+
+
+def remote(address: str) -> Remote:
+    parts = urlsplit(address)
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+    try:
+        system, root = fsspec.core.url_to_fs(address)
+    except ImportError as error:
+        raise BadLake(f"CRM_LAKE names {shown}, which needs a package on this worker: {error}.") from None
+    except ValueError:
+        raise BadLake(
+            f"CRM_LAKE names {shown}, and nothing here opens {parts.scheme}://: "
+            "name a folder, or an address that fsspec knows, such as s3://bucket/lake."
+        ) from None
+    return Remote(system, str(root), shown)
+
+
+def _protocols(system: Any) -> tuple[str, ...]:
+    named = system.protocol
+    return (named,) if isinstance(named, str) else tuple(named)
+
+
+def _age(there: dict[str, Any]) -> float | None:
+    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        moment = there.get(key)
+        if hasattr(moment, "timestamp"):
+            return time.time() - float(moment.timestamp())
+        if isinstance(moment, int | float):
+            return time.time() - float(moment)
+    return None

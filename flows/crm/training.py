@@ -1,0 +1,123 @@
+"""The third pipeline of a month: learn from the closed deals, and let the better model be the current one."""
+
+from typing import Any
+
+import pandas as pd
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows.crm import cards, lake, modelling, months, publishing, scoring
+from flows.crm.lake import Lake, Manifest
+from flows.crm.modelling import Current, Trained
+from flows.crm.retries import DISK
+
+
+@task(name="read the closed deals", cache_policy=NO_CACHE, **DISK)
+def read_closed_deals(place: Lake, month: str) -> tuple[Manifest, pd.DataFrame]:
+    features, processed = place.manifest("features", month), place.manifest("processed", month)
+    closed = modelling.closed_deals(place.read(features)["deals"], place.read(processed)["sales_pipeline"])
+    get_run_logger().info("Read %d closed deals from %s.", len(closed), features.name)
+    return features, closed
+
+
+@task(name="read the current model", cache_policy=NO_CACHE, **DISK)
+def read_current(place: Lake, month: str) -> Current | None:
+    """The one that was current before this month, so that a month trained again meets the same one."""
+    found = cards.champion(place, months.previous(month))
+    if found is None:
+        get_run_logger().info("There is no current model before %s.", month)
+        return None
+    manifest, card = found
+    get_run_logger().info("The current model is %s.", card["version"])
+    model = scoring.decode(place.document(manifest, cards.MODEL))
+    return Current(card["version"], model, pd.Timestamp(card["seen_until"]))
+
+
+@task(name="compare the candidates", cache_policy=NO_CACHE)
+def compare(closed: pd.DataFrame, month: str, current: Current | None) -> Trained:
+    logger, bar = get_run_logger(), publishing.Bar("crm-training", f"Training of {month}")
+
+    def report(step: str, share: float) -> None:
+        bar(share)
+        logger.info("Training %.0f %%: %s.", 100 * share, step)
+
+    trained = modelling.train(closed, month, current, report)
+    for kind, quality in trained.compared.items():
+        logger.info("%s: log loss %.4f, AUC %.3f.", kind, quality.log_loss, quality.auc)
+    quality = trained.quality
+    logger.info(
+        "Judged on %d later deals: AUC %.3f (%.3f to %.3f), log loss %.4f; guessing the base rate gives %.4f.",
+        quality.deals,
+        quality.auc,
+        quality.auc_low,
+        quality.auc_high,
+        quality.log_loss,
+        trained.base_rate_log_loss,
+    )
+    if quality.log_loss >= trained.base_rate_log_loss:
+        logger.warning("The model is no better than guessing the base rate.")
+    return trained
+
+
+@task(name="keep the model", cache_policy=NO_CACHE, **DISK)
+def keep(place: Lake, trained: Trained, source: str) -> Manifest:
+    documents = {
+        cards.CARD: lake.encode(trained.card(source)),
+        cards.MODEL: lake.encode(trained.model.as_json()),
+    }
+    manifest = place.write("models", trained.month, {}, {}, source=source, documents=documents)
+    get_run_logger().info("Wrote %s to %s.", manifest.name, place.store.name)
+    return manifest
+
+
+@task(name="tell about the model", cache_policy=NO_CACHE)
+def tell(place: Lake, trained: Trained, manifest: Manifest) -> None:
+    card = trained.card(manifest.source)
+    del card["contract"]
+    publishing.fields(publishing.CARD, card, description=f"Card of the model {trained.version}.")
+    create_table_artifact(
+        table=[{"candidate": kind, **quality.as_json()} for kind, quality in trained.compared.items()],
+        key="crm-candidates",
+        description=f"Candidates of {trained.month}, on deals that closed after what they learnt from.",
+    )
+    create_markdown_artifact(markdown=summary(trained), key="crm-model", description=f"The model {trained.version}.")
+    publishing.link("crm-model-file", place.address(manifest, cards.MODEL), f"The model {trained.version}")
+    publishing.months_held(place)
+
+
+def summary(trained: Trained) -> str:
+    quality = trained.quality
+    good = "better" if quality.log_loss < trained.base_rate_log_loss else "no better"
+    telling = ", ".join(f"{name} ({lost:+.3f})" for name, lost in list(trained.influence.items())[:5])
+    return (
+        f"# {trained.version}\n\n"
+        f"**{'Promoted' if trained.verdict.promoted else 'Not promoted'}.** {trained.verdict.reason}\n\n"
+        f"A model of the kind *{trained.model.kind}*. On {quality.deals} deals that closed later than all it learnt "
+        f"from, its AUC is **{quality.auc:.3f}** ({quality.auc_low:.3f} to {quality.auc_high:.3f}), its accuracy "
+        f"{quality.accuracy:.1%}, its log loss {quality.log_loss:.4f}: {good} than guessing the base rate "
+        f"({trained.base_rate_log_loss:.4f}).\n\n"
+        f"AUC lost when a feature is shuffled: {telling}.\n"
+    )
+
+
+@flow(name="monthly-win-probability-training", validate_parameters=False)
+def monthly_win_probability_training(snapshot_month: months.SnapshotMonth) -> dict[str, Any]:
+    """Train a model of the chance to win a deal, from the deals that were closed by the end of a month.
+
+    The deals are split by the day they closed, so that a model is judged on what happened after all it learnt from.
+    It becomes the current model when it is as good as the one before, on deals that neither has seen.
+
+    Args:
+        snapshot_month: The month to train, written as YYYY-MM. It must have been ingested.
+    """
+    months.last_day(snapshot_month)
+    place = lake.from_environment()
+    features, closed = read_closed_deals(place, snapshot_month)
+    current = read_current(place, snapshot_month)
+    trained = compare(closed, snapshot_month, current)
+    manifest = keep(place, trained, features.name)
+    tell(place, trained, manifest)
+    outcome = "promoted" if trained.verdict.promoted else "kept aside"
+    get_run_logger().info("%s is %s. %s", trained.version, outcome, trained.verdict.reason)
+    return {"month": snapshot_month, "version": trained.version, "promoted": trained.verdict.promoted}
