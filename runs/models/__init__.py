@@ -1,8 +1,9 @@
 """The nouns of runs, one a file."""
 
 from runs.models.approval import Approval, BreakGlass, Comment
-from runs.models.audit import AuditEntry
+from runs.models.audit import AuditCheckpoint, AuditEntry
 from runs.models.cancellation import Cancellation
+from runs.models.export import Export, ExportPart
 from runs.models.notice import Notice, Subscription
 from runs.models.policy import Freeze, Policy, Window
 from runs.models.request import RunRequest
@@ -11,10 +12,13 @@ from runs.models.switch import Switch
 
 __all__ = [
     "Approval",
+    "AuditCheckpoint",
     "AuditEntry",
     "BreakGlass",
     "Cancellation",
     "Comment",
+    "Export",
+    "ExportPart",
     "Freeze",
     "LogLine",
     "Notice",

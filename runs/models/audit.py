@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pgtrigger
 from django.db import models
+from django.db.models.functions import Now
 
 # verb -> what people read; a verb is written to the trail under its own name.
 VERBS: dict[str, str] = {
@@ -22,6 +23,8 @@ VERBS: dict[str, str] = {
     "run.cancelled": "Cancelled a run",
     "run.outran_cancel": "Ended before the cancel",
     "run.cancel_failed": "Could not cancel a run",
+    "run.appeared": "Started past the portal",
+    "run.adopted": "Found runs of before the portal",
     "deployment.pause": "Paused a deployment",
     "deployment.resume": "Resumed a deployment",
     "grant.give": "Gave a grant",
@@ -44,22 +47,37 @@ VERBS: dict[str, str] = {
     "person.change": "Changed a person",
     "person.subscribe": "Chose their messages",
     "person.password": "Set a password",
+    "person.own_password": "Changed their own password",
     "group.create": "Added a group",
     "group.change": "Changed a group",
     "session.sign_in": "Signed in",
     "session.sign_out": "Signed out",
     "audit.export": "Exported the audit trail",
+    "audit.download": "Downloaded an export of the audit trail",
+    "audit.retire": "Retired old entries",
     "audit.verify": "Verified the audit trail",
 }
 # outcome -> colour of its badge
 COLOURS: dict[str, str] = {"done": "green", "refused": "amber", "failed": "red"}
 
 
+APPEND_ONLY = [
+    pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+    pgtrigger.Trigger(
+        name="no_truncate",
+        operation=pgtrigger.Truncate,
+        level=pgtrigger.Statement,
+        when=pgtrigger.Before,
+        func="RAISE EXCEPTION 'The audit trail is append-only.';",
+    ),
+]
+
+
 class AuditEntry(models.Model):
     """One act, done or refused, chained to the one before. `runs.audit` is the only code that writes it.
 
     It holds no foreign keys: history outlives its subjects. A trigger refuses every change; in production the
-    portal's database role cannot change it either.
+    portal's database role cannot change it either. The table is partitioned by sequence: `runs.audit.parts`.
     """
 
     class Outcome(models.TextChoices):
@@ -72,6 +90,7 @@ class AuditEntry(models.Model):
     actor_kind = models.CharField(max_length=20)
     actor_id = models.CharField(max_length=100, blank=True)
     actor_name = models.CharField("actor", max_length=200)
+    on_behalf_of = models.CharField(max_length=200, blank=True)
     channel = models.CharField(max_length=20)
     token_id = models.CharField(max_length=100, blank=True)
     address = models.CharField(max_length=100, blank=True)
@@ -82,6 +101,7 @@ class AuditEntry(models.Model):
     subject_name = models.CharField("subject", max_length=700, blank=True)
     environment = models.CharField(max_length=40, blank=True)
     reason = models.TextField(blank=True)
+    ticket = models.CharField(max_length=100, blank=True)
     before = models.JSONField(default=dict)
     after = models.JSONField(default=dict)
     outcome = models.CharField(max_length=10, choices=Outcome)
@@ -97,17 +117,9 @@ class AuditEntry(models.Model):
         indexes = [
             models.Index(fields=["subject_kind", "subject_id", "-sequence"], name="audit_subject"),
             models.Index(fields=["actor_name", "-sequence"], name="audit_actor"),
+            models.Index(fields=["actor_id", "-sequence"], name="audit_actor_id"),
         ]
-        triggers = [
-            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
-            pgtrigger.Trigger(
-                name="no_truncate",
-                operation=pgtrigger.Truncate,
-                level=pgtrigger.Statement,
-                when=pgtrigger.Before,
-                func="RAISE EXCEPTION 'The audit trail is append-only.';",
-            ),
-        ]
+        triggers = APPEND_ONLY
 
     def __str__(self) -> str:
         return f"#{self.sequence} {self.actor_name} {self.verb} {self.subject_name}"
@@ -119,3 +131,27 @@ class AuditEntry(models.Model):
     @property
     def outcome_colour(self) -> str:
         return COLOURS.get(self.outcome, "grey")
+
+
+class AuditCheckpoint(models.Model):
+    """The place of entries that were retired: the next one after `last` follows from `digest`.
+
+    `runs.audit.retiring` is the only code that writes it.
+    """
+
+    first = models.BigIntegerField()
+    last = models.BigIntegerField(primary_key=True)
+    digest = models.CharField(max_length=64)
+    began_at = models.DateTimeField(help_text="When the first of them was written.")
+    ended_at = models.DateTimeField(help_text="When the last of them was written.")
+    retired_at = models.DateTimeField(db_default=Now())
+    retired_by = models.CharField(max_length=200)
+    kept_in = models.CharField(max_length=500, blank=True, help_text="The file they were written to.")
+
+    class Meta:
+        ordering = ["-last"]
+        default_permissions: list[str] = []
+        triggers = APPEND_ONLY
+
+    def __str__(self) -> str:
+        return f"#{self.first} to #{self.last}"

@@ -1,0 +1,27 @@
+"""What an entry's digest is taken of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import UTC
+
+from runs.models import AuditEntry
+
+GENESIS = "0" * 64
+DIGEST = re.compile("[0-9a-f]{64}")
+CHAINED = [f.attname for f in AuditEntry._meta.concrete_fields if f.attname != "digest"]
+EMPTY = ("", None, {})
+
+
+def digest(entry: AuditEntry) -> str:
+    """SHA-256, in hexadecimal, over every column but itself; the digest of the entry before is one of them.
+
+    Empty columns are left out, so that a column added later leaves the digests of older entries as they are.
+    """
+    columns = {name: getattr(entry, name) for name in CHAINED}
+    columns["at"] = entry.at.astimezone(UTC).isoformat()
+    filled = {name: value for name, value in columns.items() if value not in EMPTY}
+    text = json.dumps(filled, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,58 @@
+"""Files that take too long to be made while somebody waits."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+
+
+class Export(models.Model):
+    """The audit trail as somebody filtered it, on its way into a file. `runs.audit.exporting` is the only writer."""
+
+    class State(models.TextChoices):
+        WANTED = "wanted", "being made"
+        READY = "ready", "ready"
+
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="exports")
+    file_format = models.CharField(max_length=10)
+    criteria = models.JSONField(help_text="As runs.audit.finding reads them.")
+    up_to = models.BigIntegerField(help_text="The newest entry when it was asked for.")
+    total = models.BigIntegerField()
+    rows = models.BigIntegerField(default=0, help_text="How many are in the file.")
+    reached = models.BigIntegerField(null=True, help_text="The entry that was written last, from the newest on.")
+    size = models.BigIntegerField(default=0, help_text="In bytes.")
+    state = models.CharField(max_length=10, choices=State, default=State.WANTED)
+    asked_at = models.DateTimeField(db_default=Now())
+    forgotten_at = models.DateTimeField(help_text="When the file is thrown away.")
+
+    class Meta:
+        ordering = ["-pk"]
+        default_permissions: list[str] = []
+
+    def __str__(self) -> str:
+        return f"audit-{self.up_to}.{self.file_format}"
+
+    @property
+    def is_ready(self) -> bool:
+        return self.state == self.State.READY
+
+    @property
+    def per_cent(self) -> int:
+        return 100 if self.is_ready else min(99, int(100 * self.rows / max(self.total, 1)))
+
+
+class ExportPart(models.Model):
+    """A piece of the file, compressed; here, because the process that makes it shares no disk with the one that sends."""
+
+    export = models.ForeignKey(Export, models.CASCADE, related_name="parts")
+    number = models.PositiveIntegerField()
+    content = models.BinaryField()
+
+    class Meta:
+        ordering = ["export", "number"]
+        default_permissions: list[str] = []
+        constraints = [models.UniqueConstraint(fields=["export", "number"], name="one_part_a_number")]
+
+    def __str__(self) -> str:
+        return f"part {self.number} of {self.export}"
