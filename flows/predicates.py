@@ -133,20 +133,31 @@ def narrowed(schema: Mapping[str, Any], predicates: Sequence[Predicate]) -> dict
     shown = deepcopy(dict(schema))
     nodes = shown.get("properties", {})
     for name in set.intersection(*(set(_conditions(each)) for each in predicates)) & nodes.keys() if predicates else ():
-        conditions = [_conditions(each)[name] for each in predicates]
-        choices = [_choices(each) for each in conditions]
+        node, conditions = nodes[name], [_conditions(each)[name] for each in predicates]
+        if node.get("writeOnly") or node.get("format") == "password":
+            continue  # what is offered is shown, and a secret is not
+        choices = [_choices(each, node) for each in conditions]
         if all(each is not None for each in choices):
             offered = [value for each in choices if each for value in each]
-            kept = {
-                key: nodes[name][key] for key in ("title", "description", "position", "default") if key in nodes[name]
-            }
+            kept = {key: node[key] for key in ("title", "description", "position", "default") if key in node}
             nodes[name] = kept | {"enum": list({json.dumps(value): value for value in offered}.values())}
-        elif nodes[name].get("type") in ("integer", "number"):
+        elif node.get("type") in ("integer", "number"):
             for key, loosest, tightest in (("minimum", min, max), ("maximum", max, min)):
                 if all(key in each for each in conditions):
                     bound = loosest(each[key] for each in conditions)
-                    nodes[name][key] = tightest(bound, nodes[name].get(key, bound))
+                    node[key] = tightest(bound, node.get(key, bound))
     return shown
+
+
+def opposite(predicate: Predicate) -> dict[str, Any] | None:
+    """What is left when one parameter may not have certain values; None for anything less simple."""
+    conditions = predicate.get("properties", {})
+    if len(conditions) != 1 or set(predicate) - {"properties", "required", "type", "title", "description"}:
+        return None
+    ((name, node),) = conditions.items()
+    if len(node) != 1 or not {"const", "enum"} & set(node):
+        return None
+    return {"properties": {name: {"not": node}}}
 
 
 def _conditions(predicate: Predicate) -> dict[str, dict[str, Any]]:
@@ -159,7 +170,16 @@ def _conditions(predicate: Predicate) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _choices(node: Mapping[str, Any]) -> list[Any] | None:
-    if "const" in node:
-        return [node["const"]]
-    return list(node["enum"]) if "enum" in node else None
+def _choices(condition: Mapping[str, Any], node: Mapping[str, Any]) -> list[Any] | None:
+    """The values that are left to choose from, or None where anything may be typed."""
+    if "const" in condition:
+        found = [condition["const"]]
+    elif "enum" in condition or "enum" in node:
+        found = list(condition.get("enum", node.get("enum")))
+    elif node.get("type") == "boolean" and "not" in condition:
+        found = [True, False]
+    else:
+        return None
+    # Of which the flow takes those that it knows, and the condition those that fit it.
+    known = {json.dumps(value) for value in node.get("enum", found)}
+    return [value for value in found if json.dumps(value) in known and Checker(condition).is_valid(value)]

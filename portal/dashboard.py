@@ -16,7 +16,7 @@ from flows.models import Verb, WorkPool
 from portal import charts, menu
 from portal.health import Said, said
 from portal.reader import holding
-from runs import reasons, statistics
+from runs import looking, reasons, statistics
 from runs.models import Run, RunRequest
 
 FEW = 8
@@ -86,7 +86,7 @@ def add_to(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "may_add_environment": request.user.has_perm("flows.add_environment"),
         "at_work": at_work(runs),
         "waiting": waiting(request, mine),
-        "failed": failed(runs),
+        "failed": failed(runs, mine),
         "chart": chart(runs) if found else None,
         "time_zone": timezone.get_current_timezone_name(),
     }
@@ -118,11 +118,12 @@ def at_work(runs: QuerySet[Run]) -> Listing[Run]:
     return first_rows(runs.filter(state_type__in=AT_WORK, gone_at=None).order_by("-started_at", "-pk"))
 
 
-def failed(runs: QuerySet[Run]) -> Listing[Failure]:
+def failed(runs: QuerySet[Run], mine: Holding) -> Listing[Failure]:
     """What failed since midnight, in the portal's time zone."""
     midnight = timezone.make_aware(datetime.combine(timezone.localdate(), time.min))
-    found = first_rows(runs.filter(state_type__in=FAILED, ended_at__gte=midnight).order_by("-ended_at"))
-    return Listing([Failure(run, reasons.why_it_failed(run)) for run in found.rows], found.total)
+    today = runs.filter(state_type__in=FAILED, ended_at__gte=midnight)
+    found = first_rows(today.select_related("environment", "deployment__environment").order_by("-ended_at"))
+    return Listing([Failure(run, reasons.why_it_failed(looking.quiet(run, mine))) for run in found.rows], found.total)
 
 
 def waiting(request: HttpRequest, mine: Holding) -> Listing[RunRequest] | None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 
-from flows.access import Holding
+from flows.access import Holding, Target
+from flows.models import Deployment
+from runs import looking
 from runs.actors import Actor, Channel
+from runs.models import Run, RunRequest
 
 
 def holding(request: HttpRequest) -> Holding:
@@ -27,3 +30,13 @@ def actor(request: HttpRequest, channel: Channel = Channel.ADMIN) -> Actor:
         address=request.META.get("REMOTE_ADDR", ""),
         user_agent=request.META.get("HTTP_USER_AGENT", ""),
     )
+
+
+def may_see_inputs(request: HttpRequest, subject: Deployment | Target | Run | RunRequest) -> bool:
+    """Whether the page may show parameter values. Give the request or its run where there is one: its asker may."""
+    return looking.may_see_inputs(holding(request), subject)
+
+
+def may_see_logs(request: HttpRequest, run: Run) -> bool:
+    """Whether the page may show what a run wrote."""
+    return looking.may_see_logs(holding(request), run)

@@ -8,18 +8,18 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
-from flows.access import Forbidden, Refused
+from flows.access import Refused
 from flows.models import Deployment, Environment, WorkPool
 from flows.parameters import Invalid, ParameterForm
 from flows.parameters.links import from_texts
 from portal import freshness, times
-from portal.admin.base import actor
+from portal.admin import narrowing
+from portal.admin.base import actor, holding
 from portal.admin.buttons import LONGEST_REASON
 from portal.admin.deployment_list import Workforce
 from runs import lifecycle
@@ -98,34 +98,34 @@ def view(request: HttpRequest, deployment: Deployment, frame: dict[str, Any]) ->
     except Refused as refusal:
         messages.warning(request, str(refusal))
         return HttpResponseRedirect(reverse("admin:flows_deployment_change", args=[deployment.pk]))
+    offer = narrowing.offer(holding(request), deployment)
+    frame = {**frame, "allowed": offer.sentences}
+    # What was shown decides what an untouched field means.
+    initial = {**offer.initial, **prefilled(request, deployment)}
     if request.method != "POST":
         ask = AskForm(deployment.environment, initial=given_about(request))
-        parameters = ParameterForm(
-            deployment.parameter_schema, deployment.parameter_defaults, initial=prefilled(request, deployment)
-        )
+        parameters = ParameterForm(offer.schema, deployment.parameter_defaults, initial=initial)
         return page(request, deployment, frame, ask, parameters, key=uuid.uuid4())
 
     key = key_of(request, "submission_key") or uuid.uuid4()
     ask = AskForm(deployment.environment, request.POST)
-    parameters = ParameterForm(
-        deployment.parameter_schema,
-        deployment.parameter_defaults,
-        data=request.POST,
-        # What was shown decides what an untouched field means.
-        initial=prefilled(request, deployment),
+    parameters = ParameterForm(offer.schema, deployment.parameter_defaults, data=request.POST, initial=initial)
+    # A value that only the grants leave out is for the verb to refuse: that it was tried must be in the trail.
+    whole = ParameterForm(
+        deployment.parameter_schema, deployment.parameter_defaults, data=request.POST, initial=initial
     )
+    sent = parameters if parameters.is_valid() else whole
     # Both, so that every error shows at once.
-    is_complete = all([ask.is_valid(), parameters.is_valid()])
+    is_complete = all([ask.is_valid(), sent.is_valid()])
     seen = request.POST.get("seen_fingerprint", "")
     if seen != deployment.schema_fingerprint:
         return page(request, deployment, frame, ask, parameters, key=key, refusal=CHANGED)
     if not is_complete:
         return page(request, deployment, frame, ask, parameters, key=key)
     try:
-        run_request = submit(request, deployment, ask, parameters, key)
-    except Forbidden as forbidden:
-        raise PermissionDenied(str(forbidden)) from forbidden
+        run_request = submit(request, deployment, ask, sent, key)
     except (Refused, Invalid) as refused:
+        # Values that no grant allows too: whoever may not ask at all was turned away before.
         # A key that made a request already would be refused for ever.
         fresh = uuid.uuid4() if RunRequest.objects.filter(submission_key=key).exists() else key
         return page(request, deployment, frame, ask, parameters, key=fresh, refusal=str(refused))

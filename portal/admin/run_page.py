@@ -17,7 +17,7 @@ from flows.models import Deployment, Health, Verb, WorkPool
 from flows.parameters.description import describe
 from portal import freshness, times
 from portal.admin import run_log
-from runs import lifecycle, reasons
+from runs import lifecycle, looking, reasons
 from runs.models import Approval, Cancellation, Run, RunRequest, StateChange, TaskRun
 
 MOST_TASKS = 200
@@ -66,6 +66,7 @@ def context(run: Run, mine: Holding, *, level: int, before: int | None, is_live:
     decision = mine.decide(Verb.CANCEL, lifecycle.target_of(run))
     is_open = any(each.state in Cancellation.OPEN for each in cancellations)
     task_count = run.task_runs.count()
+    sees_inputs, sees_logs = looking.may_see_inputs(mine, run), looking.may_see_logs(mine, run)
     return {
         "run": run,
         "topics": f"run={run.pk}",
@@ -73,20 +74,22 @@ def context(run: Run, mine: Holding, *, level: int, before: int | None, is_live:
         "icon": ICONS.get(run.state_type, "hourglass_empty"),
         "is_retried": run.run_count > 1,
         "took": took(run),
-        "sentence": reasons.why(run, scene(run, now)),
+        "sentence": reasons.why(looking.quiet(run, mine), scene(run, now)),
         "origin": origin(run, run_request),
         "run_request": run_request,
         "approvals": list(run_request.approvals.all()) if run_request else list[Approval](),
         "cancellations": cancellations,
         "may_cancel": decision.allowed and not run.is_terminal and not run.gone_at and not is_open,
         "why_no_cancel": why_no_cancel(run, decision),
-        "parameters": table(run.parameters, run.deployment),
+        "sees_inputs": sees_inputs,
+        "sees_logs": sees_logs,
+        "parameters": table(run.parameters, run.deployment) if sees_inputs else [],
         "steps": steps(list(run.state_changes.all())),
-        "bars": bars(list(run.task_runs.all()[:MOST_TASKS]), now),
+        "bars": bars(list(run.task_runs.all()[:MOST_TASKS]), now, has_notes=sees_logs),
         "task_count": task_count,
         "tasks_left_out": max(task_count - MOST_TASKS, 0),
         # A look for news brings its own lines, from the last one the page has.
-        "log": None if is_live else run_log.window(run, level=level, before=before),
+        "log": None if is_live or not sees_logs else run_log.window(run, level=level, before=before),
         "freshness": [freshness.of([run.environment], "runs")[0]],
     }
 
@@ -155,17 +158,17 @@ def steps(changes: Sequence[StateChange]) -> list[Step]:
     return [*(Step(last, "") for last in changes[-1:]), *reversed(found)]
 
 
-def bars(tasks: Sequence[TaskRun], now: datetime) -> list[Bar]:
+def bars(tasks: Sequence[TaskRun], now: datetime, *, has_notes: bool) -> list[Bar]:
     begins = [task.started_at for task in tasks if task.started_at]
     ends = [task.ended_at or now for task in tasks if task.started_at]
     first, last = min(begins, default=now), max(ends, default=now)
     whole = max((last - first).total_seconds(), 0.001)
-    return [bar(task, first, whole, now) for task in tasks]
+    return [bar(task, first, whole, now, note(task) if has_notes else "") for task in tasks]
 
 
-def bar(task: TaskRun, first: datetime, whole: float, now: datetime) -> Bar:
+def bar(task: TaskRun, first: datetime, whole: float, now: datetime, note: str) -> Bar:
     if task.started_at is None:
-        return Bar(task, note=note(task))
+        return Bar(task, note=note)
     left = (task.started_at - first).total_seconds() / whole * 100
     # Thin enough to be honest, wide enough to be seen.
     width = max(((task.ended_at or now) - task.started_at).total_seconds() / whole * 100, 0.8)
@@ -176,7 +179,7 @@ def bar(task: TaskRun, first: datetime, whole: float, now: datetime) -> Bar:
         times.lasted(task.run_seconds) if task.ended_at else times.running_for(task.started_at),
         f"{min(left, 99.2):.2f}",
         f"{width:.2f}",
-        note(task),
+        note,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render
@@ -34,6 +35,7 @@ from portal.admin.run_filters import (
     TagFilter,
 )
 from portal.admin.run_log import number
+from portal.reader import may_see_logs
 from runs import lifecycle, queue
 from runs.models import Run
 
@@ -199,13 +201,13 @@ class RunAdmin(RestrictedAdmin):
 
     def log(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The lines that came after one, as a piece of the page."""
-        run: Run = self.visible_or_404(request, pk)
+        run = self.readable(request, pk)
         level = number(request.GET.get("level"), otherwise=0) or 0
         news = run_log.since(run, level=level, after=number(request.GET.get("after"), otherwise=0) or 0)
         return render(request, "portal/run/_lines.html", {"lines": news.lines})
 
     def log_text(self, request: HttpRequest, pk: int) -> HttpResponse:
-        run: Run = self.visible_or_404(request, pk)
+        run = self.readable(request, pk)
         level = number(request.GET.get("level"), otherwise=0) or 0
         name = f"{slugify(run.name)[:60] or 'run'}-{timezone.localtime():%Y%m%d-%H%M%S}.log.txt"
         return HttpResponse(
@@ -213,6 +215,13 @@ class RunAdmin(RestrictedAdmin):
             content_type="text/plain; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
+
+    def readable(self, request: HttpRequest, pk: int) -> Run:
+        """The run, for whoever may see its log too."""
+        run: Run = self.visible_or_404(request, pk)
+        if not may_see_logs(request, run):
+            raise PermissionDenied(f"Your grants show you {run}, but not its log: that is the verb “see logs”.")
+        return run
 
     def address(self, run: Run) -> str:
         return reverse("admin:runs_run_change", args=[run.pk])
