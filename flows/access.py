@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,15 +128,18 @@ class Holding:
         `parameters` are the resolved values of the run. Without them the answer is whether there are any values at all
         this would be allowed with: enough for a button, never for an act.
         """
+        known: Collection[str] = ()
         if isinstance(target, Deployment):
-            target = Target.of(target)
+            properties = target.parameter_schema.get("properties")
+            known, target = properties if isinstance(properties, dict) else (), Target.of(target)
         who = self.user.get_username() or "Somebody not signed in"
         if not self.user.is_active:
             return Decision(False, "inactive", f"{who} is not active.")
         denying = tuple(
             grant
             for grant in self.bearing(verb, target, Grant.Effect.DENY)
-            if not grant.predicate or (parameters is not None and predicates.meets(grant.predicate, parameters))
+            if not grant.predicate
+            or (parameters is not None and predicates.may_meet(grant.predicate, parameters, known))
         )
         if denying:
             reason = f" ({denying[0].reason})" if denying[0].reason else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -34,15 +34,46 @@ BOUNDS = {
     "pattern": "like {}",
 }
 Predicate = Mapping[str, Any]
+Check = Callable[[Any, Any, Any, Any], Any]
+
+# What each of these asks is asked of one kind of value alone, and JSON Schema lets every other kind pass: “at most 1000”
+# would be true of nothing and of "2000". Here it is not, unless a `type` beside it says that such a value is meant.
+OF_KIND = {
+    **dict.fromkeys(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"], "number"),
+    **dict.fromkeys(["minLength", "maxLength", "pattern"], "string"),
+    **dict.fromkeys(["items", "minItems", "maxItems"], "array"),
+    **dict.fromkeys(["properties", "required", "additionalProperties"], "object"),
+}
+
+
+class Unjudged(Exception):
+    """Nobody can say whether a value satisfies a condition; inside a `not`, no answer at all must not become a yes."""
 
 
 def _pattern(validator: Any, pattern: str, value: Any, node: Any) -> Iterator[ValidationError]:
-    """By an engine that takes linear time; what it cannot judge is not satisfied."""
-    if isinstance(value, str) and (formats.is_too_long(pattern, value) or not formats.fits(pattern, value)):
-        yield ValidationError("pattern")
+    """By an engine that takes linear time."""
+    if isinstance(value, str):
+        fits = None if formats.is_too_long(pattern, value) else formats.fits(pattern, value)
+        if fits is None:
+            raise Unjudged
+        if not fits:
+            yield ValidationError("pattern")
 
 
-Checker: Any = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]  # untyped upstream
+def _of_kind(kind: str, check: Check) -> Check:
+    def checked(validator: Any, wanted: Any, value: Any, node: Any) -> Iterator[ValidationError]:
+        if "type" not in node and not validator.is_type(value, kind):
+            yield ValidationError(f"not of the kind {kind}")
+        else:
+            yield from check(validator, wanted, value, node) or ()
+
+    return checked
+
+
+CHECKS: dict[str, Any] = {**Draft202012Validator.VALIDATORS, "pattern": _pattern}
+Checker: Any = extend(  # type: ignore[no-untyped-call]  # untyped upstream
+    Draft202012Validator, {"pattern": _pattern, **{key: _of_kind(kind, CHECKS[key]) for key, kind in OF_KIND.items()}}
+)
 
 
 def problems(predicate: Any) -> list[str]:
@@ -83,7 +114,26 @@ def meets(predicate: Predicate, values: Mapping[str, Any]) -> bool:
     """Whether the values satisfy it. A parameter it names must be there: a default nobody knows satisfies nothing."""
     if not predicate.get("properties", {}).keys() <= values.keys():
         return False
-    return bool(Checker(predicate).is_valid(dict(values)))
+    return _judged(predicate, values, unjudged=False)
+
+
+def may_meet(predicate: Predicate, values: Mapping[str, Any], parameters: Collection[str] = ()) -> bool:
+    """Whether the values could satisfy it: what a prohibition goes by.
+
+    A parameter it names may be missing from the values and yet be one of the flow's `parameters`: then the run takes
+    a default that nobody here knows. What cannot be judged could be.
+    """
+    if not named(predicate) <= values.keys() | set(parameters):
+        return False
+    return _judged(predicate, values, unjudged=True)
+
+
+def _judged(predicate: Predicate, values: Mapping[str, Any], *, unjudged: bool) -> bool:
+    try:
+        return bool(Checker(predicate).is_valid(dict(values)))
+    except (Unjudged, ArithmeticError):
+        # Dividing a number of hundreds of digits is one more thing that nobody can judge.
+        return unjudged
 
 
 def both(first: Predicate | None, second: Predicate | None) -> dict[str, Any] | None:
