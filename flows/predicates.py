@@ -36,8 +36,8 @@ BOUNDS = {
 Predicate = Mapping[str, Any]
 Check = Callable[[Any, Any, Any, Any], Any]
 
-# What each of these asks is asked of one kind of value alone, and JSON Schema lets every other kind pass: “at most 1000”
-# would be true of nothing and of "2000". Here it is not, unless a `type` beside it says that such a value is meant.
+# Each of these speaks of one kind of value, and JSON Schema lets every other kind pass: “at most 1000” would be true of
+# nothing and of "2000". Here it is not, unless a `type` beside it says that such a value is meant.
 OF_KIND = {
     **dict.fromkeys(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"], "number"),
     **dict.fromkeys(["minLength", "maxLength", "pattern"], "string"),

@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import Group, User
+from django.db.models import Q
 from django.utils import timezone
 
 from flows import predicates
 from flows.access import Holding, Refused, Target
 from flows.models import Environment, Grant, Verb
-from flows.models.grant import WITH_PARAMETERS
+from flows.models.grant import PART_OF, WITH_PARAMETERS
 from runs import audit
 from runs.actors import Actor
 from runs.rules import rules_for
@@ -88,11 +89,14 @@ def bounded(row: Grant, by: Actor) -> None:
     """Hold a grant that is handed on against what its giver holds, and bind it to the same values and dates."""
     if row.effect == Grant.Effect.DENY:
         raise Refused("Prohibitions are given by administrators.")
+    if by.is_same_person_as(row.person_id):
+        # It would outlast their leaving the group that they hold it by.
+        raise Refused("Nobody hands a grant on to themselves: ask somebody else for it.")
     holding = Holding.of(by.user)
+    denying = prohibitions(by.user)
     for verb in (Verb.MANAGE, *map(Verb, row.verbs)):
-        if any(
-            verb in mine.verbs and may_overlap(mine, row) for mine in holding.grants if mine.effect == Grant.Effect.DENY
-        ):
+        denied = {verb, PART_OF.get(verb, verb)}
+        if any(denied & set(mine.verbs) and may_overlap(mine, row) for mine in denying):
             raise Refused(f"A prohibition keeps {by.name} from “{verb}” on {row.selector}: it cannot be handed on.")
         held = [mine for mine in holding.grants if verb in mine.verbs and contains(mine, row)]
         if not held:
@@ -101,6 +105,12 @@ def bounded(row: Grant, by: Actor) -> None:
             )
         if verb != Verb.MANAGE and all(mine.predicate for mine in held):
             row.predicate = predicates.both(held[0].predicate, row.predicate)
+
+
+def prohibitions(user: User) -> list[Grant]:
+    """What keeps somebody from something now or will do so: what is handed on outlives the day it is given."""
+    theirs = Grant.objects.filter(Q(person=user) | Q(group__user=user), effect=Grant.Effect.DENY, revoked_at=None)
+    return list(theirs.filter(Q(valid_until=None) | Q(valid_until__gt=timezone.now())).distinct())
 
 
 def contains(mine: Grant, row: Grant) -> bool:
@@ -112,13 +122,13 @@ def contains(mine: Grant, row: Grant) -> bool:
     else:
         is_there = mine.environment_id == row.environment_id
     flow_name = row.flow_name or row.full_name.partition("/")[0]
-    begins, now = row.valid_from or timezone.now(), timezone.now()
+    begins = row.valid_from or timezone.now()
     return (
         is_there
         and mine.full_name in ("", row.full_name)
         and mine.flow_name in ("", flow_name)
         and mine.tag in ("", row.tag)
-        and (mine.valid_from or now) <= begins
+        and (mine.valid_from is None or mine.valid_from <= begins)
         and (mine.valid_until is None or (row.valid_until is not None and row.valid_until <= mine.valid_until))
     )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import transaction
 from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -15,6 +17,9 @@ from hypothesis import strategies as st
 
 from flows.access import Forbidden, Holding, Target, decide, demand, who_may
 from flows.models import Deployment, Environment, Grant, Verb
+from flows.models.grant import PART_OF
+from runs.lifecycle import target_of
+from runs.models import Run
 
 
 def make_deployment(environment: Environment, full_name: str, tags: list[str]) -> Deployment:
@@ -177,7 +182,8 @@ def test_django_s_permission_questions_are_answered_from_grants(viewer: User, et
 
 SELECTORS = st.fixed_dictionaries(
     {
-        "verbs": st.sampled_from([["see"], ["trigger"], ["see", "trigger"]]),
+        "verbs": st.lists(st.sampled_from(Verb.values), min_size=1, max_size=3, unique=True)
+        | st.sampled_from([["see"], ["trigger"], ["cancel"]]),
         "effect": st.sampled_from(["allow", "allow", "deny"]),
         "tag": st.sampled_from(["", "", "crm", "nightly", "%"]),
         "flow_name": st.sampled_from(["", "", "etl", "train"]),
@@ -187,32 +193,62 @@ SELECTORS = st.fixed_dictionaries(
 )
 
 
+@dataclass
+class Place:
+    """Deployments of two environments, a run of each, and runs that have no deployment."""
+
+    environments: dict[str, Environment]
+    deployments: list[Deployment]
+    runs: list[Run]
+
+
+@pytest.fixture
+def place(dev: Environment, prod: Environment) -> Place:
+    Grant.objects.all().delete()
+    deployments = [
+        make_deployment(environment, name, tags)
+        for environment in (dev, prod)
+        for name, tags in [("etl/nightly", ["crm", "nightly"]), ("etl/daily", []), ("train/monthly", ["crm"])]
+    ]
+    plain = {"state_type": "RUNNING", "seen_at": timezone.now()}
+    runs = [
+        Run(prefect_id=uuid4(), environment=each.environment, deployment=each, flow_name=each.flow_name, **plain)
+        for each in deployments
+    ]
+    runs += [
+        Run(prefect_id=uuid4(), environment=environment, flow_name=flow_name, **plain)
+        for environment in (dev, prod)
+        for flow_name in ("etl", "train")
+    ]
+    return Place({"dev": dev, "prod": prod}, deployments, Run.objects.bulk_create(runs))
+
+
 @hypothesis_settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-@given(grants=st.lists(SELECTORS, max_size=5), superuser=st.booleans())
-def test_the_queryset_and_the_decision_never_disagree(db: None, grants: list[dict[str, Any]], superuser: bool) -> None:
-    Grant.objects.all().delete()
-    Deployment.objects.all().delete()
-    User.objects.all().delete()
-    environments = {
-        "dev": Environment.objects.get_or_create(slug="dev", api_url="http://dev.test/api")[0],
-        "prod": Environment.objects.get_or_create(slug="prod", api_url="http://prod.test/api", is_protected=True)[0],
-    }
-    deployments = [
-        make_deployment(environment, name, tags)
-        for environment in environments.values()
-        for name, tags in [("etl/nightly", ["crm", "nightly"]), ("etl/daily", []), ("train/monthly", ["crm"])]
-    ]
-    user = User.objects.create_user("somebody", is_superuser=superuser)
-    for spec in grants:
-        named = spec.pop("named")
-        verbs = spec.pop("verbs")
-        give(user, *verbs, environment=environments.get(named), **spec)
-    holding = Holding.of(user)
-    for verb in (Verb.SEE, Verb.TRIGGER, Verb.MANAGE):
-        decided = {d.pk for d in deployments if holding.decide(verb, Target.of(d))}
-        assert decided == set(holding.deployments(verb).values_list("pk", flat=True))
+@given(grants=st.lists(SELECTORS, max_size=5), superuser=st.booleans(), active=st.sampled_from([True, True, False]))
+def test_the_queryset_and_the_decision_never_disagree(
+    place: Place, grants: list[dict[str, Any]], superuser: bool, active: bool
+) -> None:
+    with transaction.atomic():
+        user = User.objects.create(username="somebody", is_superuser=superuser, is_active=active)
+        Grant.objects.bulk_create(
+            Grant(
+                person=user,
+                environment=place.environments.get(spec["named"] or ""),
+                granted_by_name="test",
+                **{name: value for name, value in spec.items() if name != "named"},
+            )
+            for spec in grants
+        )
+        holding = Holding.of(user)
+        for verb in Verb:
+            decided = {each.pk for each in place.deployments if holding.decide(verb, each)}
+            assert decided == set(holding.deployments(verb).values_list("pk", flat=True))
+            decided = {each.pk for each in place.runs if holding.decide(verb, target_of(each))}
+            found = Run.objects.filter(holding.q(verb, deployment="deployment__"))
+            assert decided == set(found.values_list("pk", flat=True))
+        transaction.set_rollback(True)
 
 
 @hypothesis_settings(
@@ -238,3 +274,87 @@ def test_a_denial_never_allows_more(db: None, grants: list[dict[str, Any]], deni
             target = Target(environment, name.split("/")[0], name, ("crm",))
             if after.decide(Verb.SEE, target):
                 assert before.decide(Verb.SEE, target)
+
+
+NARROWER = {"properties": {"rows": {"maximum": 5}}}
+LOOSER = {"properties": {"rows": {"maximum": 9}}}
+
+
+@hypothesis_settings(max_examples=100, deadline=None)
+@given(
+    grants=st.lists(SELECTORS, max_size=4),
+    predicate=st.sampled_from([None, LOOSER]),
+    values=st.sampled_from([{}, {"rows": 4}, {"rows": 7}, {"rows": 10}, {"rows": None}]),
+)
+def test_what_binds_a_grant_closer_or_prohibits_more_never_allows_more(
+    grants: list[dict[str, Any]], predicate: dict[str, Any] | None, values: dict[str, Any]
+) -> None:
+    environments = {"dev": Environment(pk=1, slug="dev"), "prod": Environment(pk=2, slug="prod", is_protected=True)}
+    user = User(username="somebody", is_active=True)
+
+    def held(bound: dict[str, Any] | None) -> Holding:
+        rows = [
+            Grant(
+                environment=environments.get(spec["named"] or ""),
+                # A prohibition that is bound prohibits less: bound the other way round.
+                predicate=bound if spec["effect"] == "allow" else None,
+                **{name: value for name, value in spec.items() if name != "named"},
+            )
+            for spec in grants
+        ]
+        return Holding(user, tuple(rows))
+
+    wide, close = held(predicate), held(NARROWER)
+    for environment in environments.values():
+        for name in ("etl/nightly", "train/monthly"):
+            target = Target(environment, name.split("/")[0], name, ("crm",))
+            for verb in Verb:
+                if close.decide(verb, target, values):
+                    assert wide.decide(verb, target, values)
+                    assert close.decide(verb, target)
+
+
+@pytest.mark.parametrize(("part", "whole"), list(PART_OF.items()))
+def test_a_prohibition_of_the_whole_is_one_of_the_part(
+    stranger: User, etl: Deployment, part: Verb, whole: Verb
+) -> None:
+    give(stranger, part)
+    assert decide(stranger, part, etl)
+    give(stranger, whole, effect="deny")
+    assert decide(stranger, part, etl).code == "denied"
+    assert not Holding.of(stranger).deployments(part).exists()
+    assert whole in {verb for grant, _ in who_may(part, etl) if grant.effect == "deny" for verb in grant.verbs}
+
+
+def test_a_prohibition_bound_to_values_holds_for_its_parts_and_for_a_default_nobody_knows(
+    stranger: User, etl: Deployment
+) -> None:
+    never = {"properties": {"force": {"const": True}}}
+    give(stranger, "trigger", "rerun")
+    give(stranger, "trigger", effect="deny", predicate=never)
+    for verb in (Verb.TRIGGER, Verb.RERUN):
+        assert decide(stranger, verb, etl, {"force": True}).code == "denied"
+        assert decide(stranger, verb, etl, {"force": False})
+        assert decide(stranger, verb, etl, {})
+    etl.parameter_schema = {"properties": {"force": {"type": "boolean"}}}
+    assert decide(stranger, Verb.TRIGGER, etl, {}).code == "denied"
+    etl.parameter_schema = {"properties": "nonsense"}
+    assert decide(stranger, Verb.TRIGGER, etl, {})
+
+
+MOMENTS = st.none() | st.integers(-100, 100).filter(lambda minutes: minutes != 0)
+
+
+@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(begins=MOMENTS, ends=MOMENTS, revoked=st.booleans())
+def test_outside_its_dates_a_grant_never_allows(
+    stranger: User, etl: Deployment, begins: int | None, ends: int | None, revoked: bool
+) -> None:
+    now = timezone.now()
+    from_, until = (minutes and now + timedelta(minutes=minutes) for minutes in (begins, ends))
+    with transaction.atomic():
+        give(stranger, "see", valid_from=from_, valid_until=until, revoked_at=now if revoked else None)
+        is_within = (begins is None or begins < 0) and (ends is None or ends > 0) and not revoked
+        assert decide(stranger, Verb.SEE, etl).allowed is is_within
+        assert Holding.of(stranger).deployments().exists() is is_within
+        transaction.set_rollback(True)

@@ -109,7 +109,7 @@ def test_a_default_that_nobody_knows_satisfies_nothing_and_may_be_prohibited() -
     assert not may_meet(never, {"month": "2026-10", "force": False}, ["month", "force"])
 
 
-@hypothesis_settings(max_examples=400, deadline=None)
+@hypothesis_settings(max_examples=120, deadline=None)
 @given(first=PREDICATES, second=PREDICATES, values=VALUES)
 def test_both_is_satisfied_exactly_where_each_is(
     first: dict[str, Any], second: dict[str, Any], values: dict[str, Any]
@@ -120,7 +120,7 @@ def test_both_is_satisfied_exactly_where_each_is(
     assert meets(narrower, values) is (meets(first, values) and meets(second, values))
 
 
-@hypothesis_settings(max_examples=300, deadline=None)
+@hypothesis_settings(max_examples=120, deadline=None)
 @given(predicate=PREDICATES, values=VALUES, parameters=st.lists(st.sampled_from(NAMES)))
 def test_what_is_satisfied_could_be_satisfied(
     predicate: dict[str, Any], values: dict[str, Any], parameters: list[str]
@@ -129,7 +129,7 @@ def test_what_is_satisfied_could_be_satisfied(
         assert may_meet(predicate, values, parameters)
 
 
-@hypothesis_settings(max_examples=300, deadline=None)
+@hypothesis_settings(max_examples=120, deadline=None)
 @given(predicate=PREDICATES, values=VALUES)
 def test_a_closer_condition_on_one_value_never_lets_more_pass(
     predicate: dict[str, Any], values: dict[str, Any]
@@ -140,7 +140,7 @@ def test_a_closer_condition_on_one_value_never_lets_more_pass(
         assert meets(predicate, values)
 
 
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=60, deadline=None)
 @given(given=st.lists(PREDICATES, max_size=3))
 def test_every_condition_can_be_read_and_shown_in_a_form(given: list[dict[str, Any]]) -> None:
     schema = {"properties": {"region": {"type": "string"}, "rows": {"type": "integer", "minimum": 1}, "force": {}}}
