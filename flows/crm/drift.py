@@ -31,6 +31,7 @@ WATCHED: dict[str, Kind] = {
     "manager": "category",
     "regional_office": "category",
 }
+OF_THE_ACCOUNT = {"sector", "revenue", "employees", "is_domestic", "is_subsidiary"}
 PREDICTION = "prediction"
 # Eleven columns are asked each month: at 1 in 500 each, chance alone raises an alarm in about one month of fifty.
 P_VALUE = 0.002
@@ -62,19 +63,17 @@ class ColumnDrift:
 
 @dataclass(frozen=True, slots=True)
 class DataQuality:
-    """Shares of all watched cells; `score` is 1 when nothing is worse than in the reference."""
+    """Shares of the watched cells; `score` is 1 when nothing is worse than in the reference."""
 
     missing: float
     missing_in_reference: float
+    missing_added: dict[str, float]  # by column, above the reference, of the cells that ought to be filled in
     unseen: float  # categories the reference does not have, numbers outside its range
 
     @property
-    def missing_added(self) -> float:
-        return max(0.0, self.missing - self.missing_in_reference)
-
-    @property
     def score(self) -> float:
-        return max(0.0, 1 - self.missing_added - self.unseen)
+        added = sum(self.missing_added.values()) / len(self.missing_added)
+        return max(0.0, 1 - added - self.unseen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ def observed(deals: pd.DataFrame) -> pd.DataFrame:
             known = deals[name].notna() & (deals[name] != UNKNOWN).fillna(False).astype(bool)
             columns[name] = deals[name].astype(str).astype(object).where(known, None)
     columns[PREDICTION] = deals[PREDICTION].to_numpy(dtype=np.float64)
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns).reset_index(drop=True)
 
 
 def same_shares(reference: pd.Series, current: pd.Series) -> tuple[float, float]:
@@ -162,13 +161,13 @@ def compare(
     prediction = _column(PREDICTION, "number", was, now)
     spread = float(was[PREDICTION].std()) or 1.0
     distance = float(stats.wasserstein_distance(was[PREDICTION], now[PREDICTION])) / spread
-    quality = _quality(was, now)
+    quality = _quality(was, now, _due(reference), _due(current))
     performance = _performance(closed)
     values: dict[str, float | None] = {
         "dataset_drift_share": sum(column.drifted for column in columns) / len(columns),
         # A distance that chance explains is no drift.
         "prediction_drift": distance if prediction.drifted else 0.0,
-        "missing_values_added": quality.missing_added,
+        "missing_values_added": max(quality.missing_added.values()),
         "unseen_values_share": quality.unseen,
         "auc_lost": _auc_lost(performance, baseline),
         "calibration_gap": _calibration_gap(performance),
@@ -183,7 +182,17 @@ def _column(name: str, kind: Kind, was: pd.DataFrame, now: pd.DataFrame) -> Colu
     return ColumnDrift(name, test, statistic, p_value, P_VALUE)
 
 
-def _quality(was: pd.DataFrame, now: pd.DataFrame) -> DataQuality:
+def _due(deals: pd.DataFrame) -> pd.DataFrame:
+    """Which cells ought to be filled in: the sales desk names the account when a deal closes, so not those before."""
+    closed = deals["won"].notna().to_numpy(dtype=bool)
+    return pd.DataFrame({name: closed if name in OF_THE_ACCOUNT else np.ones_like(closed) for name in WATCHED})
+
+
+def _missing(deals: pd.DataFrame, due: pd.DataFrame, name: str) -> float:
+    return float((deals[name].isna() & due[name]).sum() / max(int(due[name].sum()), 1))
+
+
+def _quality(was: pd.DataFrame, now: pd.DataFrame, due_then: pd.DataFrame, due_now: pd.DataFrame) -> DataQuality:
     watched = list(WATCHED)
     unseen = 0
     for name, kind in WATCHED.items():
@@ -195,6 +204,7 @@ def _quality(was: pd.DataFrame, now: pd.DataFrame) -> DataQuality:
     return DataQuality(
         float(now[watched].isna().to_numpy().mean()),
         float(was[watched].isna().to_numpy().mean()),
+        {name: max(0.0, _missing(now, due_now, name) - _missing(was, due_then, name)) for name in watched},
         unseen / now[watched].size,
     )
 
@@ -209,7 +219,7 @@ def _auc_lost(performance: Quality | None, baseline: dict[str, Any]) -> float | 
     if performance is None:
         return None
     margins = (baseline["auc_high"] - baseline["auc"], performance.auc_high - performance.auc)
-    return max(0.0, baseline["auc"] - performance.auc - float(np.hypot(*margins)))
+    return max(0.0, float(baseline["auc"]) - performance.auc - float(np.hypot(*margins)))
 
 
 def _calibration_gap(performance: Quality | None) -> float | None:

@@ -28,15 +28,17 @@ class Encoder:
 
     @property
     def columns(self) -> list[str]:
-        return [*(f"{name} = {value}" for name, seen in self.categories.items() for value in seen), *self.centres]
+        """By name, so that a model that was kept and read again counts them in the same order."""
+        categories = [f"{name} = {value}" for name, seen in sorted(self.categories.items()) for value in seen]
+        return [*categories, *sorted(self.centres)]
 
     def __call__(self, deals: pd.DataFrame) -> Numbers:
         """One row per deal; an unseen category is zero in every column, a missing number is the average."""
         parts = [
             (deals[name].to_numpy(dtype=object)[:, None] == np.array(seen, dtype=object)[None, :]).astype(np.float64)
-            for name, seen in self.categories.items()
+            for name, seen in sorted(self.categories.items())
         ]
-        for name, centre in self.centres.items():
+        for name, centre in sorted(self.centres.items()):
             scaled = (_number(deals, name) - centre) / self.spreads[name]
             parts.append(np.nan_to_num(scaled, nan=0.0)[:, None])
         return np.hstack(parts)
@@ -62,4 +64,5 @@ def fit(deals: pd.DataFrame) -> Encoder:
 
 def _number(deals: pd.DataFrame, name: str) -> Numbers:
     values: Numbers = deals[name].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.log1p(np.maximum(values, 0)) if name in AMOUNTS else values
+    amounts: Numbers = np.log1p(np.maximum(values, 0.0)).astype(np.float64)
+    return amounts if name in AMOUNTS else values

@@ -45,10 +45,10 @@ RULE = (
     ),
     Measure(
         "missing_values_added",
-        "share of missing values, above that of the reference",
-        0.1,
+        "share of due values that are missing, above the reference, in the worst column",
+        0.05,
         0.2,
-        0.35,
+        0.5,
         "Ask the sales desk to fill in what is missing, then acquire and ingest the month again.",
     ),
     Measure(

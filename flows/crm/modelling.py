@@ -98,7 +98,7 @@ class Trained:
             "base_rate_log_loss": round(self.base_rate_log_loss, 4),
             "better_than_base_rate": self.quality.log_loss < self.base_rate_log_loss,
             "gate": self.verdict.as_json(),
-            "influence": {name: round(value, 4) for name, value in self.influence.items()},
+            "influence": [{"feature": name, "auc_lost": round(lost, 4)} for name, lost in self.influence.items()],
             "source": source,
         }
 

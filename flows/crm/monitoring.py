@@ -57,7 +57,8 @@ def read_material(place: Lake, current_month: str, reference_month: str) -> Mate
 
 
 def _in_month(days: pd.Series, month: str) -> pd.Series:
-    return days.dt.strftime("%Y-%m") == month
+    found: pd.Series = days.dt.strftime("%Y-%m") == month
+    return found
 
 
 @task(name="measure the drift", cache_policy=NO_CACHE)

@@ -24,7 +24,8 @@ h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem } p.soft, capt
 div.wide { overflow-x: auto; margin-bottom: 1rem } table { border-collapse: collapse; width: 100% }
 caption { text-align: left; padding-bottom: .3rem }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap }
-td.text { white-space: normal; min-width: 5.5rem } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
+td.text { white-space: normal; min-width: 5.5rem }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
 svg { width: 100%; height: auto; max-width: 40rem } svg text { font: 11px system-ui, sans-serif; fill: var(--ink) }
 .was { fill: var(--was) } .now { fill: var(--now) } b.NONE { color: var(--NONE) } b.LOW { color: var(--LOW) }
 b.MEDIUM { color: var(--MEDIUM) } b.HIGH { color: var(--HIGH) }

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -173,9 +174,9 @@ def _protocols(system: Any) -> tuple[str, ...]:
 
 def _age(there: dict[str, Any]) -> float | None:
     for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
-        moment = there.get(key)
-        if hasattr(moment, "timestamp"):
-            return time.time() - float(moment.timestamp())
+        moment: object = there.get(key)
+        if isinstance(moment, datetime):
+            return time.time() - moment.timestamp()
         if isinstance(moment, int | float):
-            return time.time() - float(moment)
+            return time.time() - moment
     return None
