@@ -120,6 +120,7 @@ INSTALLED_APPS = [
     "django_q",
     "django_tables2",
     "pgtrigger",
+    "pghistory",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -13,7 +13,8 @@ from flows.models import Environment
 from flows.records import PrefectError
 from flows.vault import Sealed
 from runs import dispatch, lifecycle, mirror, notices, queue
-from runs.models import Cancellation, Notice, Run, RunRequest, Switch
+from runs.audit import exporting, parts
+from runs.models import Cancellation, Export, Notice, Run, RunRequest, Switch
 from runs.models.request import State
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,16 @@ def switch(pk: int) -> None:
 
 def mail(pk: int) -> None:
     notices.send(Notice.objects.select_related("person").get(pk=pk))
+
+
+def export_audit(pk: int) -> None:
+    exporting.make(Export.objects.get(pk=pk))
+
+
+def keep_audit() -> None:
+    """Give the last part of the trail an end when it is time, and throw away old exports."""
+    parts.cut()
+    exporting.forget()
 
 
 def follow_up(pk: int) -> None:

@@ -16,7 +16,7 @@ from flows.models import Deployment
 from flows.parameters import Invalid
 from runs.actors import Actor
 from runs.audit.chain import GENESIS, digest
-from runs.models import AuditEntry, Cancellation, Run, RunRequest
+from runs.models import AuditCheckpoint, AuditEntry, Cancellation, Run, RunRequest
 
 # One writer at a time: a chain has one end. Any constant does, as long as nothing else locks it.
 CHAIN_LOCK = 0x706F7274616C
@@ -96,8 +96,7 @@ def append(acts: Sequence[Act], outcome: AuditEntry.Outcome, message: str = "") 
     entries: list[AuditEntry] = []
     with transaction.atomic():
         moments = kept(acts)
-        head = AuditEntry.objects.order_by("-sequence").values_list("sequence", "digest").first()
-        sequence, previous = head or (0, GENESIS)
+        sequence, previous = head() or head_of_what_was_retired() or (0, GENESIS)
         for this, (now, before, after) in zip(acts, moments, strict=True):
             sequence += 1
             entry = AuditEntry(sequence=sequence, at=now, before=before, after=after, previous_digest=previous)
@@ -107,6 +106,15 @@ def append(acts: Sequence[Act], outcome: AuditEntry.Outcome, message: str = "") 
             entries.append(entry)
         AuditEntry.objects.bulk_create(entries, batch_size=500)
     return entries
+
+
+def head() -> tuple[int, str] | None:
+    return AuditEntry.objects.order_by("-sequence").values_list("sequence", "digest").first()
+
+
+def head_of_what_was_retired() -> tuple[int, str] | None:
+    """Where the chain goes on when nothing is left of it but a checkpoint."""
+    return AuditCheckpoint.objects.order_by("-last").values_list("last", "digest").first()
 
 
 def kept(acts: Sequence[Act]) -> list[tuple[Any, Any, Any]]:

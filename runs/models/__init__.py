@@ -4,6 +4,7 @@ from runs.models.approval import Approval, BreakGlass, Comment
 from runs.models.audit import AuditCheckpoint, AuditEntry
 from runs.models.cancellation import Cancellation
 from runs.models.export import Export, ExportPart
+from runs.models.history import EVENTS
 from runs.models.notice import Notice, Subscription
 from runs.models.policy import Freeze, Policy, Window
 from runs.models.request import RunRequest
@@ -11,6 +12,7 @@ from runs.models.run import LogLine, Run, StateChange, TaskRun
 from runs.models.switch import Switch
 
 __all__ = [
+    "EVENTS",
     "Approval",
     "AuditCheckpoint",
     "AuditEntry",

@@ -43,7 +43,7 @@ class Export(models.Model):
 
 
 class ExportPart(models.Model):
-    """A piece of the file, compressed; here, because the process that makes it shares no disk with the one that sends."""
+    """A compressed piece of the file; here, for who makes it and who sends it may share no disk."""
 
     export = models.ForeignKey(Export, models.CASCADE, related_name="parts")
     number = models.PositiveIntegerField()

@@ -47,6 +47,16 @@ def session(own_database: str, role: str, tmp_path: Path) -> Iterator[psycopg.Co
         "TRUNCATE runs_auditentry",
         "ALTER TABLE runs_auditentry DISABLE TRIGGER USER",
         "DROP TABLE runs_auditentry",
+        "DROP TABLE runs_auditentry_from_1",
+        "TRUNCATE runs_auditentry_from_1",
+        "DELETE FROM runs_auditentry_from_1",
+        "INSERT INTO runs_auditentry_from_1 SELECT * FROM runs_auditentry",
+        "ALTER TABLE runs_auditentry DETACH PARTITION runs_auditentry_from_1",
+        "SELECT audit_cut_here()",
+        "CREATE OR REPLACE FUNCTION audit_cut() RETURNS text LANGUAGE sql AS 'SELECT 1::text'",
+        "INSERT INTO runs_auditcheckpoint (first, last) VALUES (1, 1)",
+        "DELETE FROM runs_grantevent",
+        "UPDATE runs_personevent SET username = 'somebody else'",
         "DROP TRIGGER pgtrigger_append_only_37e15 ON runs_auditentry",
         "SET session_replication_role = replica",
         "CREATE TABLE mine (id int)",
@@ -65,6 +75,26 @@ def test_the_role_can_do_what_the_portal_does(session: psycopg.Connection) -> No
     session.execute("DELETE FROM auth_group WHERE name = 'newer'")
     session.execute("LISTEN portal_live")
     session.execute("SELECT pg_notify('portal_live', '{}'), pg_advisory_lock(1)")
+
+
+def test_the_role_can_give_the_last_part_an_end_when_it_is_time(session: psycopg.Connection) -> None:
+    assert session.execute("SELECT audit_cut()").fetchone() == ("",)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE runs_auditentry DISABLE TRIGGER USER")
+        cursor.execute("UPDATE runs_auditentry SET at = at - interval '40 days'")
+        cursor.execute("ALTER TABLE runs_auditentry ENABLE TRIGGER USER")
+    # A table of one's own by the same name is not what the function works on.
+    session.execute("CREATE TEMPORARY TABLE runs_auditentry (sequence bigint, at timestamptz)")
+    assert session.execute("SELECT audit_cut()").fetchone() == ("runs_auditentry_from_1",)
+    for statement in ("UPDATE runs_auditentry_from_2 SET reason = ''", "SELECT * FROM runs_auditentry_from_2"):
+        with pytest.raises(errors.InsufficientPrivilege):
+            session.execute(statement)
+
+
+def test_what_the_role_changes_has_a_history(session: psycopg.Connection) -> None:
+    session.execute("INSERT INTO auth_group (name) VALUES ('new')")
+    query = "SELECT pgh_label, pgh_context FROM runs_groupevent WHERE name = 'new'"
+    assert session.execute(query).fetchone() == ("insert", None)
 
 
 def test_a_role_that_owns_the_table_is_refused(own_database: str) -> None:

@@ -9,20 +9,31 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection, transaction
 from psycopg import sql
 
-from runs.models import AuditEntry
+from runs.audit.parts import parts
+from runs.models import AuditCheckpoint, AuditEntry
+from runs.models.history import EVENTS
 
 AUDIT = AuditEntry._meta.db_table
-# In this order, for what is granted on all tables is taken back on two of them.
+# In this order, for what is granted on all tables is taken back on some of them.
 GRANTS = (
     "GRANT CONNECT ON DATABASE {database} TO {role}",
     "GRANT USAGE ON SCHEMA {schema} TO {role}",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}",
     "GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}",
-    "REVOKE ALL ON {audit}, django_migrations FROM {role}",
-    "GRANT SELECT, INSERT ON {audit} TO {role}",
+    "REVOKE ALL ON django_migrations FROM {role}",
     "GRANT SELECT ON django_migrations TO {role}",
 )
 FORBIDDEN = ("UPDATE", "DELETE", "TRUNCATE", "TRIGGER")
+
+
+def kept() -> dict[str, str]:
+    """Table -> what the role may do with it. A part of the trail is reached through the whole, and needs nothing."""
+    history = [model._meta.db_table for model in EVENTS.values()]
+    return {
+        **dict.fromkeys([AUDIT, *history], "SELECT, INSERT"),
+        AuditCheckpoint._meta.db_table: "SELECT",
+        **dict.fromkeys([part.table for part in parts()], ""),
+    }
 
 
 class Command(BaseCommand):
@@ -46,10 +57,15 @@ class Command(BaseCommand):
             cursor.execute("SELECT current_database(), current_schema()")
             database, schema = cursor.fetchone()
             for statement in GRANTS:
-                run(cursor, statement, role=role, database=database, schema=schema, audit=AUDIT)
+                run(cursor, statement, role=role, database=database, schema=schema)
+            for table, privileges in kept().items():
+                run(cursor, "REVOKE ALL ON {table} FROM {role}", table=table, role=role)
+                if privileges:
+                    run(cursor, f"GRANT {privileges} ON {{table}} TO {{role}}", table=table, role=role)
             cursor.execute(
-                "SELECT privilege FROM unnest(%s::text[]) AS privilege WHERE has_table_privilege(%s, %s, privilege)",
-                [list(FORBIDDEN), role, AUDIT],
+                "SELECT privilege FROM unnest(%s::text[]) AS privilege WHERE EXISTS (SELECT 1 FROM "
+                "unnest(%s::text[]) AS kept WHERE has_table_privilege(%s, quote_ident(kept), privilege))",
+                [list(FORBIDDEN), list(kept()), role],
             )
             if left := [privilege for (privilege,) in cursor.fetchall()]:
                 raise CommandError(

@@ -10,6 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from runs import audit
+from runs.audit import files
+from runs.models import AuditCheckpoint
 
 
 class Command(BaseCommand):
@@ -21,15 +23,40 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--head", default="", metavar="DIGEST|FILE", help="a head noted earlier, or its file")
+        parser.add_argument(
+            "--file", type=Path, action="append", default=[], help="verify an export or what was retired instead"
+        )
         parser.add_argument("--export", type=Path, metavar="FILE", help="write the head that was found into a new file")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["file"]:
+            self.verify_files(options["file"], digest_in(options["head"]))
+            return
         verification = audit.verify(known_head=digest_in(options["head"]))
         if not verification:
             raise CommandError(f"After {verification.entries} sound entries: {verification.broken}", returncode=1)
-        self.stdout.write(f"{verification.entries} entries, unbroken. Head: {verification.head}")
+        retired = f", after {verification.retired} that were retired" if verification.retired else ""
+        self.stdout.write(f"{verification.entries} entries, unbroken{retired}. Head: {verification.head}")
         if options["export"]:
             self.export(options["export"], verification)
+
+    def verify_files(self, paths: list[Path], known_head: str) -> None:
+        """Files of JSON lines, each by itself; the ends of those that were retired must be in the database's words."""
+        is_known = not known_head
+        for path in paths:
+            try:
+                verification, digests = files.verify(path)
+            except (OSError, ValueError) as error:
+                raise CommandError(f"{path} cannot be read as an export: {error}.", returncode=1) from error
+            if not verification:
+                raise CommandError(f"{path}: {verification.broken}", returncode=1)
+            checkpoint = AuditCheckpoint.objects.filter(last=verification.last).first()
+            if checkpoint and checkpoint.digest != verification.head:
+                raise CommandError(f"{path}: its end is not what the database was left with.", returncode=1)
+            is_known = is_known or known_head in digests
+            self.stdout.write(f"{path}: {verification.entries} entries, unbroken. Head: {verification.head}")
+        if not is_known:
+            raise CommandError(f"No entry in these files has the digest {known_head}.", returncode=1)
 
     def export(self, path: Path, verification: audit.Verification) -> None:
         noted = {"entries": verification.entries, "head": verification.head, "at": timezone.now().isoformat()}

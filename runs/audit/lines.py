@@ -1,0 +1,84 @@
+"""How a row is written into a file: JSON lines that can be verified, or CSV that is harmless to open."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from runs.models import AuditEntry
+
+# What a spreadsheet takes for the beginning of a formula; some also read the full-width signs.
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  (they are meant)
+
+# heading -> how to read it from a row
+Columns = Mapping[str, Callable[[Any], object]]
+
+# Everything the digest is taken of, so that a copy can be verified without the portal.
+COLUMNS: Columns = {
+    name: lambda entry, name=name: getattr(entry, name)
+    for name in [field.attname for field in AuditEntry._meta.concrete_fields]
+} | {"at": lambda entry: entry.at.astimezone(UTC)}
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    content_type: str
+    head: Callable[[Sequence[str]], str]
+    line: Callable[[Sequence[str], Sequence[object]], str]
+
+
+def written(rows: Iterable[Any], columns: Columns, chosen: Format) -> str:
+    headings = list(columns)
+    return "".join(chosen.line(headings, [read(row) for read in columns.values()]) for row in rows)
+
+
+def csv_head(headings: Sequence[str]) -> str:
+    # Without this mark spreadsheets take the file for one of their own country's old encodings.
+    return "\ufeff" + csv_line(headings, headings)
+
+
+def csv_line(headings: Sequence[str], values: Sequence[object]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow([cell(value) for value in values])
+    return buffer.getvalue()
+
+
+def cell(value: object) -> str | int | float:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return value
+        case datetime():
+            return value.isoformat()
+        case dict() | list():
+            return harmless(json.dumps(value, ensure_ascii=False, sort_keys=True))
+        case _:
+            return harmless(str(value))
+
+
+def harmless(text: str) -> str:
+    """A leading apostrophe keeps a spreadsheet from running what somebody typed as a formula."""
+    return f"'{text}" if text.startswith(FORMULA_SIGNS) else text
+
+
+def json_line(headings: Sequence[str], values: Sequence[object]) -> str:
+    row = dict(zip(headings, values, strict=True))
+    return json.dumps(row, ensure_ascii=False, default=json_value) + "\n"
+
+
+def json_value(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+FORMATS: dict[str, Format] = {
+    "csv": Format("text/csv; charset=utf-8", csv_head, csv_line),
+    "jsonl": Format("application/x-ndjson; charset=utf-8", lambda headings: "", json_line),
+}
