@@ -149,6 +149,25 @@ class LogRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ArtifactRecord:
+    """Something a run left to be looked at.
+
+    `data` is text for markdown, a list of rows for a table, a number from 0 to 100 for progress and an address for an
+    image. A link is kept as the markdown that Prefect makes of it.
+    """
+
+    id: UUID
+    key: str
+    type: str
+    description: str
+    data: JSON = field(repr=False)
+    flow_run_id: UUID | None
+    task_run_id: UUID | None
+    created_at: datetime | None
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class EventRecord:
     """A nudge to read one flow run again; nothing of it is a fact."""
 

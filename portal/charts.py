@@ -104,3 +104,66 @@ def names(labels: Sequence[str], slot: float) -> SafeString:
 
 def height(value: int, top: int) -> float:
     return TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top)
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A level drawn across a line chart, in the unit of its values."""
+
+    label: str
+    tone: str
+    value: float
+
+
+def line(
+    title: str, labels: Sequence[str], values: Sequence[float], thresholds: Sequence[Threshold] = ()
+) -> SafeString:
+    """One measure over time, as a line with a dot a value, and the thresholds that matter within its reach."""
+    highest = max([*values, 0.0])
+    # A threshold far above everything measured would press the line flat.
+    near = [each for each in thresholds if each.value <= max(highest * 2, min(t.value for t in thresholds))]
+    top = max([highest, *(each.value for each in near)]) * 1.15 or 1.0
+    slot = (WIDTH - LEFT - RIGHT) / max(len(labels), 1)
+    points = [(LEFT + (index + 0.5) * slot, level(value, top)) for index, value in enumerate(values)]
+    return format_html(
+        '<svg class="portal-chart" viewBox="0 0 {} {}" role="img" xmlns="http://www.w3.org/2000/svg">'
+        '<title>{}</title>{}{}<polyline class="portal-chart-line" points="{}"></polyline>{}{}</svg>',
+        WIDTH,
+        HEIGHT,
+        title,
+        ticks(top),
+        format_html_join(
+            "",
+            '<g data-tone="{0}"><line class="portal-chart-limit" x1="{1}" x2="{2}" y1="{3}" y2="{3}"></line>'
+            '<text class="portal-chart-limit-name" x="{2}" y="{4}" text-anchor="end">{5}</text></g>',
+            (
+                (each.tone, LEFT, WIDTH - RIGHT, f"{(y := level(each.value, top)):.1f}", f"{y - 3:.1f}", each.label)
+                for each in near
+            ),
+        ),
+        " ".join(f"{x:.1f},{y:.1f}" for x, y in points),
+        format_html_join(
+            "",
+            '<circle class="portal-chart-dot" cx="{}" cy="{}" r="3.5"><title>{}: {}</title></circle>',
+            (
+                (f"{x:.1f}", f"{y:.1f}", label, f"{value:.3g}")
+                for (x, y), label, value in zip(points, labels, values, strict=True)
+            ),
+        ),
+        names(labels, slot),
+    )
+
+
+def ticks(top: float) -> SafeString:
+    """Four steps from nothing to the top, in figures of two digits."""
+    rows = ((LEFT, WIDTH - RIGHT, level(top * step / 4, top), f"{top * step / 4:.2g}") for step in range(5))
+    return format_html_join(
+        "",
+        '<line x1="{0}" x2="{1}" y1="{2}" y2="{2}"></line>'
+        '<text x="{3}" y="{4}" text-anchor="end" aria-hidden="true">{5}</text>',
+        ((left, right, f"{y:.1f}", left - 6, f"{y + 4:.1f}", said) for left, right, y, said in rows),
+    )
+
+
+def level(value: float, top: float) -> float:
+    return TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top)

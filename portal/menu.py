@@ -54,6 +54,7 @@ MENU: dict[str, list[Entry]] = {
     "Runs": [
         Entry("Run requests", "assignment", "runs.runrequest", waiting_for_me),
         Entry("Runs", "play_circle", "runs.run"),
+        Entry("Artifacts", "analytics", "runs.artifact"),
     ],
     "Portal": [
         Entry("Audit trail", "policy", "runs.auditentry"),
@@ -67,6 +68,8 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """The sidebar as the theme wants it."""
     overview = {"title": "Overview", "icon": "space_dashboard", "link": reverse("admin:index")}
     groups: list[dict[str, Any]] = [{"title": "", "items": [overview]}]
+    if holding(request).may_any(Verb.SEE_LOGS):
+        groups[0]["items"].append({"title": "Model monitoring", "icon": "monitoring", "link": reverse("monitoring")})
     for title, entries in MENU.items():
         items = [line(request, entry) for entry in entries if is_shown(request, entry)]
         if items:

@@ -4,13 +4,14 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
-from portal import healthz, live
+from portal import healthz, live, monitoring
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("health/live", healthz.live, name="health_live"),
     path("health/ready", healthz.ready, name="health_ready"),
     path("admin/live/", live.stream, name="live"),
+    path("admin/monitoring/", admin.site.admin_view(monitoring.page), name="monitoring"),
     path("admin/", admin.site.urls),
 ]
 

@@ -20,7 +20,7 @@ from flows.fitting import fitting, storable
 from flows.models import Deployment, Environment
 from flows.records import FlowRunRecord, NotFound, PrefectError
 from flows.vault import Sealed
-from runs import lifecycle
+from runs import artifacts, lifecycle
 from runs.models import LogLine, Run, RunRequest, StateChange, TaskRun
 from runs.models.run import ACTIVE
 from runs.nudges import nudge
@@ -235,10 +235,11 @@ def growing(environment: Environment) -> QuerySet[Run]:
 
 
 def tail(environment: Environment, runs: Sequence[Run]) -> int:
-    """Read the task runs and the new log lines of these runs; returns how many lines are new."""
+    """Read the task runs, artifacts and new log lines of these runs; returns how many lines are new."""
     gateway = connect.to(environment)
     by_id = {run.prefect_id: run for run in runs}
     keep_task_runs(by_id, environment)
+    artifacts.keep(environment, by_id)
     new: Counter[int] = Counter()
     last = dict(
         LogLine.objects.filter(run__in=runs).values_list("run").annotate(last=Max("at")).values_list("run", "last")

@@ -18,6 +18,7 @@ from flows.gateway.reasons import reason
 from flows.gateway.sending import check
 from flows.records import (
     JSON,
+    ArtifactRecord,
     DeploymentRecord,
     EventRecord,
     FlowRunRecord,
@@ -62,6 +63,7 @@ class FakePrefect(Gateway):
         self._states: dict[UUID, list[StateRecord]] = {}
         self._task_runs: dict[UUID, TaskRunRecord] = {}
         self._logs: list[LogRecord] = []
+        self._artifacts: dict[UUID, ArtifactRecord] = {}
         self._keys: dict[tuple[UUID, str], UUID] = {}
         self._nudges: deque[EventRecord] = deque()
         self._failure: PrefectError | None = None
@@ -170,6 +172,17 @@ class FakePrefect(Gateway):
         self.nudge(flow_run_id, f"prefect.task-run.{record.state_name}")
         return record
 
+    def add_artifact(self, flow_run_id: UUID, **fields: Any) -> ArtifactRecord:
+        at = self._now()
+        made = {"created_at": at, "updated_at": at}
+        record = samples.artifact(self._known_run(flow_run_id).id, **made | fields)
+        self._artifacts[record.id] = record
+        return record
+
+    def change_artifact(self, artifact_id: UUID, **fields: Any) -> ArtifactRecord:
+        self._artifacts[artifact_id] = replace(self._artifacts[artifact_id], updated_at=self._now(), **fields)
+        return self._artifacts[artifact_id]
+
     def add_log(self, flow_run_id: UUID, message: str, **fields: Any) -> LogRecord:
         record = samples.log(self._known_run(flow_run_id).id, message, **{"timestamp": self._now()} | fields)
         self._logs.append(record)
@@ -243,6 +256,11 @@ class FakePrefect(Gateway):
         self._asked("task_runs", flow_run_ids=tuple(flow_run_ids))
         found = [each for each in self._task_runs.values() if each.flow_run_id in flow_run_ids]
         return sorted(found, key=in_order_of_start)
+
+    def artifacts(self, flow_run_ids: Sequence[UUID]) -> list[ArtifactRecord]:
+        self._asked("artifacts", flow_run_ids=tuple(flow_run_ids))
+        found = [each for each in self._artifacts.values() if each.flow_run_id in flow_run_ids]
+        return sorted(found, key=lambda each: (each.created_at or datetime.min.replace(tzinfo=UTC), each.id))
 
     def logs(
         self, flow_run_ids: Sequence[UUID], *, after: datetime | None = None, limit: int = 1000

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from flows.records import (
+    ArtifactRecord,
     DeploymentRecord,
     FlowRunRecord,
     LogRecord,
@@ -109,6 +110,22 @@ def task_run(flow_run_id: UUID, **fields: Any) -> TaskRunRecord:
         "cached": False,
     }
     return TaskRunRecord(**plain | fields)
+
+
+def artifact(flow_run_id: UUID, **fields: Any) -> ArtifactRecord:
+    at = datetime.now(UTC)
+    plain: dict[str, Any] = {
+        "id": uuid4(),
+        "key": "summary",
+        "type": "markdown",
+        "description": "",
+        "data": "All is well.",
+        "flow_run_id": flow_run_id,
+        "task_run_id": None,
+        "created_at": at,
+        "updated_at": at,
+    }
+    return ArtifactRecord(**plain | fields)
 
 
 def log(flow_run_id: UUID, message: str, **fields: Any) -> LogRecord:

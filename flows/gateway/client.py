@@ -17,6 +17,7 @@ from flows.gateway.wire import Stumbled, Wire
 from flows.records import (
     JSON,
     TERMINAL,
+    ArtifactRecord,
     Credential,
     DeploymentRecord,
     EventRecord,
@@ -133,6 +134,20 @@ class Gateway:
             for raw in page
         ]
         return sorted(found, key=in_order_of_start)
+
+    def artifacts(self, flow_run_ids: Sequence[UUID]) -> list[ArtifactRecord]:
+        """Everything these flow runs left to be looked at, oldest first."""
+        found = [
+            self._pages.record(reading.artifact, raw)
+            for some in chunks(flow_run_ids)
+            for page in self._pages.by_offset(
+                "/artifacts/filter",
+                {"artifacts": {"flow_run_id": {"any_": some}}, "sort": "ID_DESC"},
+                act=f"read the artifacts of {len(some)} flow runs",
+            )
+            for raw in page
+        ]
+        return sorted(found, key=lambda each: (each.created_at or reading.EPOCH, each.id))
 
     def logs(
         self, flow_run_ids: Sequence[UUID], *, after: datetime | None = None, limit: int = 1000

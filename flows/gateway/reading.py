@@ -1,5 +1,6 @@
 """Prefect's JSON as our records: liberal in what is missing or new, strict only about ids."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 from flows.gateway.schedules import describe
 from flows.records import (
     JSON,
+    ArtifactRecord,
     DeploymentRecord,
     EventRecord,
     FlowRunRecord,
@@ -108,6 +110,27 @@ def flow_run(raw: Raw) -> FlowRunRecord:
         created_at=_moment(raw, "created"),
         updated_at=_moment(raw, "updated"),
         auto_scheduled=_flag(raw, "auto_scheduled"),
+    )
+
+
+def artifact(raw: Raw) -> ArtifactRecord:
+    data = raw.get("data")
+    if _text(raw, "type") == "table" and isinstance(data, str):
+        # Prefect's client sends the rows of a table as a text.
+        try:
+            data = json.loads(data)
+        except ValueError:
+            data = None
+    return ArtifactRecord(
+        id=identity(raw, "id"),
+        key=_text(raw, "key"),
+        type=_text(raw, "type"),
+        description=_text(raw, "description"),
+        data=data,
+        flow_run_id=_id_or_none(raw, "flow_run_id"),
+        task_run_id=_id_or_none(raw, "task_run_id"),
+        created_at=_moment(raw, "created"),
+        updated_at=_moment(raw, "updated"),
     )
 
 

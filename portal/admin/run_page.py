@@ -15,12 +15,13 @@ from django.utils.safestring import SafeString
 from flows.access import Decision, Holding
 from flows.models import Deployment, Health, Verb, WorkPool
 from flows.parameters.description import describe
-from portal import freshness, times
+from portal import artifacts, freshness, times
 from portal.admin import run_log
 from runs import lifecycle, looking, reasons
 from runs.models import Approval, Cancellation, Run, RunRequest, StateChange, TaskRun
 
 MOST_TASKS = 200
+MOST_ARTIFACTS = 50
 # Prefect counts a run against a limit from the moment a worker takes it.
 TAKEN = ("PENDING", "RUNNING", "CANCELLING")
 NO_PARAMETER = "not given"
@@ -90,6 +91,7 @@ def context(run: Run, mine: Holding, *, level: int, before: int | None, is_live:
         "tasks_left_out": max(task_count - MOST_TASKS, 0),
         # A look for news brings its own lines, from the last one the page has.
         "log": None if is_live or not sees_logs else run_log.window(run, level=level, before=before),
+        "artifacts": [artifacts.shown(each) for each in run.artifacts.all()[:MOST_ARTIFACTS]] if sees_logs else [],
         "freshness": [freshness.of([run.environment], "runs")[0]],
     }
 

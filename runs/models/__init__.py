@@ -1,6 +1,7 @@
 """The nouns of runs, one a file."""
 
 from runs.models.approval import Approval, BreakGlass, Comment
+from runs.models.artifact import Artifact
 from runs.models.audit import AuditCheckpoint, AuditEntry
 from runs.models.cancellation import Cancellation
 from runs.models.export import Export, ExportPart
@@ -14,6 +15,7 @@ from runs.models.switch import Switch
 __all__ = [
     "EVENTS",
     "Approval",
+    "Artifact",
     "AuditCheckpoint",
     "AuditEntry",
     "BreakGlass",

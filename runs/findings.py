@@ -1,0 +1,45 @@
+"""What the newest artifacts say, read from the mirror."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flows.models import Environment
+from runs.models import Artifact
+
+OFFERS = "parameter-offers"
+
+
+def newest(environment: Environment, key: str) -> Artifact | None:
+    """The last artifact of that key that a run in this environment made."""
+    return (
+        Artifact.objects.filter(environment=environment, key=key)
+        .select_related("run__deployment", "run__environment")
+        .order_by("-created_upstream_at", "-pk")
+        .first()
+    )
+
+
+def facts(artifact: Artifact | None) -> dict[str, Any]:
+    """The values of a table of fields: rows with `field` and `value`, each field once; empty for anything else."""
+    rows = artifact.data if artifact and isinstance(artifact.data, list) else []
+    return {
+        each["field"]: each.get("value")
+        for each in rows
+        if isinstance(each, dict) and isinstance(each.get("field"), str)
+    }
+
+
+def offers(environment: Environment, flow_name: str) -> dict[str, list[Any]]:
+    """The values that a flow's own data has for its parameters, as the newest artifact `parameter-offers` says.
+
+    Its rows have `flow`, `parameter` and `values`. They are offered, not demanded: the schema alone judges.
+    """
+    artifact = newest(environment, OFFERS)
+    rows = artifact.data if artifact and isinstance(artifact.data, list) else []
+    return {
+        str(each["parameter"]): each["values"]
+        for each in rows
+        if isinstance(each, dict) and each.get("flow") == flow_name and isinstance(each.get("values"), list)
+        if each.get("parameter")
+    }

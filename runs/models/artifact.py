@@ -1,0 +1,30 @@
+"""What runs leave to be looked at."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from flows.models import Environment
+from runs.models.run import Run
+
+
+class Artifact(models.Model):
+    """An artifact of a run as Prefect last showed it. `runs.artifacts` is the only code that writes it."""
+
+    environment = models.ForeignKey(Environment, models.CASCADE, related_name="artifacts")
+    run = models.ForeignKey(Run, models.CASCADE, related_name="artifacts")
+    prefect_id = models.UUIDField()
+    key = models.CharField(max_length=300, blank=True)
+    type = models.CharField(max_length=50, blank=True)
+    description = models.TextField(blank=True)
+    data = models.JSONField(null=True, help_text="Text, rows or a number, as the type has it.")
+    created_upstream_at = models.DateTimeField(null=True)
+    updated_upstream_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = [models.F("created_upstream_at").asc(nulls_last=True), "pk"]
+        constraints = [models.UniqueConstraint(fields=["run", "prefect_id"], name="one_artifact_an_id")]
+        indexes = [models.Index(fields=["environment", "key", "-created_upstream_at"], name="artifact_by_key")]
+
+    def __str__(self) -> str:
+        return self.key or self.type
