@@ -32,5 +32,5 @@ def begin(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("runs", "0006_row_history")]
+    dependencies = [("runs", "0007_row_history")]
     operations = [migrations.RunPython(begin, migrations.RunPython.noop)]

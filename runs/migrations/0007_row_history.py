@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("auth", "0012_alter_user_first_name_max_length"),
         ("flows", "0004_verbs_apart"),
-        ("runs", "0005_partition_the_trail"),
+        ("runs", "0006_artifacts"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
