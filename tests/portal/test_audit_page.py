@@ -24,10 +24,12 @@ from django.utils import timezone
 
 from flows.models import Deployment, Environment
 from portal import exports
-from portal.admin.audit import Change, actor_names, changes
+from portal.admin.audit_filters import actor_names
+from portal.differences import Change, changes
 from runs import audit, lifecycle
 from runs.actors import Actor, Channel, Kind
-from runs.models import AuditEntry
+from runs.audit import exporting, lines
+from runs.models import AuditEntry, Export
 from tests.cast import by
 
 pytestmark = pytest.mark.django_db
@@ -157,6 +159,39 @@ def test_the_last_day_of_a_range_counts_whole(login: Login, auditor: User) -> No
     for first, last, number in ((today, today, 1), (today + timedelta(days=1), None, 0), (None, today, 1)):
         response = login(auditor).get(f"{LIST}?at_from={first or ''}&at_to={last or ''}")
         assert len(response.context["cl"].result_list) == number
+
+
+def found(client: Client, query: str) -> list[str]:
+    return [entry.subject_name for entry in client.get(f"{LIST}?{query}").context["cl"].result_list]
+
+
+def test_the_trail_of_one_subject_and_of_one_person(login: Login, auditor: User, asker: User) -> None:
+    for pk, who in ((1, auditor), (2, asker)):
+        with audit.act(
+            "run.cancel", None, by=by(who), subject_kind="run", subject_id=str(pk), subject_name=f"run {pk}"
+        ):
+            pass
+    about = {"subject_kind": "person", "subject_id": str(asker.pk), "subject_name": "their account"}
+    with audit.act("person.change", None, by=by(auditor), **about):
+        pass
+    client = login(auditor)
+    assert found(client, "subject=run:1") == ["run 1"]
+    assert found(client, "subject=run:1,run:2") == ["run 2", "run 1"]
+    assert found(client, f"person={asker.pk}") == ["their account", "run 2"]
+    assert found(client, "subject=nonsense") == found(client, "person=nobody") == []
+
+
+def test_on_whose_behalf_and_for_which_ticket_is_kept_and_found(login: Login, auditor: User) -> None:
+    who = Actor(Kind.TOKEN, "7", "nightly", Channel.API, None, on_behalf_of="anna")
+    with audit.act("run.cancel", None, by=who, subject_name="a run", ticket="OPS-12"):
+        pass
+    entry, client = AuditEntry.objects.get(), login(auditor)
+    assert (entry.on_behalf_of, entry.ticket) == ("anna", "OPS-12")
+    text = client.get(page_of(entry)).content.decode()
+    assert "On behalf of" in text
+    assert "OPS-12" in text
+    assert found(client, "q=OPS-12") == found(client, "q=anna") == ["a run"]
+    assert audit.verify()
 
 
 def test_a_digest_finds_its_entry(login: Login, auditor: User) -> None:
@@ -330,7 +365,7 @@ def test_exporting_is_audited_and_not_part_of_itself(auditor: User) -> None:
     assert len(export(auditor, "jsonl", "?q=thing").splitlines()) == 1
     entry = AuditEntry.objects.latest("sequence")
     assert (entry.verb, entry.actor_name, entry.outcome) == ("audit.export", "auditor", "done")
-    assert entry.after == {"format": "jsonl", "filters": {"q": ["thing"]}, "entries": 1}
+    assert entry.after == {"format": "jsonl", "filters": {"q": "thing"}, "entries": 1}
 
 
 def test_a_long_export_is_read_in_pages(auditor: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -352,12 +387,79 @@ def test_a_formula_is_defused(auditor: User, text: str) -> None:
     ("value", "written"), [(-5, -5), (1.5, 1.5), (True, "true"), (None, ""), ({"a": "="}, '{"a": "="}')]
 )
 def test_numbers_and_structures_stay_what_they_are(value: Any, written: Any) -> None:
-    assert exports.cell(value) == written
+    assert lines.cell(value) == written
 
 
 def test_another_format_is_404(login: Login, auditor: User) -> None:
     assert login(auditor).post(EXPORT, {"format": "exe"}).status_code == 404
     assert not AuditEntry.objects.filter(verb="audit.export").exists()
+
+
+# Long exports
+
+
+EXPORTS = reverse("admin:runs_auditentry_exports")
+
+
+@pytest.fixture
+def long_export(login: Login, auditor: User, monkeypatch: pytest.MonkeyPatch) -> Export:
+    """One that is made in the background, and not made yet."""
+    monkeypatch.setattr("portal.admin.audit.MADE_AT_ONCE", 2)
+    for number in range(3):
+        note(f"thing {number}")
+    answer = login(auditor).post(f"{EXPORT}?q=thing", {"format": "jsonl"})
+    assert answer.url == EXPORTS  # type: ignore[attr-defined]  # a redirect
+    return Export.objects.get()
+
+
+def download_of(export: Export) -> str:
+    return reverse("admin:runs_auditentry_download", args=[export.pk])
+
+
+def test_a_long_export_is_made_in_the_background_and_shows_how_far_it_is(
+    login: Login, auditor: User, long_export: Export
+) -> None:
+    client = login(auditor)
+    text = client.get(EXPORTS).content.decode()
+    assert "0 of 3 entries" in text
+    assert "<progress" in text
+    assert download_of(long_export) not in text
+    exporting.make(long_export)
+    text = client.get(EXPORTS).content.decode()
+    assert "3 of 3 entries" in text
+    assert download_of(long_export) in text
+
+
+def test_a_long_export_is_downloaded_whole_and_that_is_audited(auditor: User, long_export: Export) -> None:
+    exporting.make(long_export)
+
+    async def fetch() -> str:
+        client = AsyncClient()
+        await client.aforce_login(auditor)
+        response = await client.post(download_of(long_export))
+        assert response.headers["Content-Disposition"] == f'attachment; filename="{long_export}"'
+        return b"".join([part async for part in response]).decode()  # type: ignore[attr-defined]  # streaming
+
+    rows = [json.loads(line)["subject_name"] for line in async_to_sync(fetch)().splitlines()]
+    assert rows == ["thing 2", "thing 1", "thing 0"]
+    entry = AuditEntry.objects.latest("sequence")
+    assert (entry.verb, entry.actor_name, entry.subject_name) == ("audit.download", "auditor", str(long_export))
+
+
+def test_a_file_is_for_whoever_asked_for_it(
+    login: Login, auditor: User, admin_user: User, stranger: User, long_export: Export
+) -> None:
+    exporting.make(long_export)
+    assert str(long_export) not in login(admin_user).get(EXPORTS).content.decode()
+    assert login(admin_user).post(download_of(long_export)).status_code == 404
+    assert login(stranger).get(EXPORTS).status_code == 403
+    auditor.groups.clear()
+    assert login(auditor).post(download_of(long_export)).status_code == 403
+    assert login(admin_user).get(download_of(long_export)).status_code == 405
+
+
+def test_a_file_that_is_not_made_yet_is_404(login: Login, auditor: User, long_export: Export) -> None:
+    assert login(auditor).post(download_of(long_export)).status_code == 404
 
 
 # Signing in and out

@@ -1,0 +1,67 @@
+"""Where the subject of an audit entry is shown, as long as it is there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from django.apps import apps
+from django.contrib.auth.models import User
+from django.db.models import Model
+from django.urls import NoReverseMatch, reverse
+
+from runs.models import AuditEntry
+
+# subject kind -> the model whose page shows it
+SUBJECTS = {
+    "deployment": "flows.Deployment",
+    "environment": "flows.Environment",
+    "alias": "flows.Alias",
+    "grant": "flows.Grant",
+    "run": "runs.Run",
+    "runrequest": "runs.RunRequest",
+    "policy": "runs.Policy",
+    "window": "runs.Window",
+    "person": "auth.User",
+    "user": "auth.User",
+    "group": "auth.Group",
+}
+
+
+def link_subjects(entries: Iterable[AuditEntry]) -> None:
+    """Give each entry whose subject still exists the address of its page; one query for each kind."""
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        if entry.subject_id.isdecimal():
+            wanted[entry.subject_kind].add(entry.subject_id)
+    there = {(kind, pk) for kind, pks in wanted.items() for pk in existing(kind, pks)}
+    for entry in entries:
+        if (entry.subject_kind, entry.subject_id) in there:
+            entry.href = address(entry.subject_kind, entry.subject_id)  # type: ignore[attr-defined]  # for this page
+
+
+def existing(kind: str, pks: set[str]) -> list[str]:
+    if kind not in SUBJECTS:
+        return []
+    model = apps.get_model(SUBJECTS[kind])
+    return [str(pk) for pk in model._default_manager.filter(pk__in=pks).values_list("pk", flat=True)]
+
+
+def address(kind: str, pk: str) -> str:
+    try:
+        return reverse(f"admin:{SUBJECTS[kind].lower().replace('.', '_')}_change", args=[pk])
+    except NoReverseMatch:
+        return ""
+
+
+def filter_of(row: Model) -> dict[str, str]:
+    """The trail's filters for the entries that are about a row; for a person, those by them too."""
+    if isinstance(row, User):
+        return {"person": str(row.pk)}
+    subjects = [f"{row._meta.model_name}:{row.pk}"]
+    # A run and the request for it are one story.
+    for related in ("run_request", "run"):
+        other = getattr(row, related, None)
+        if isinstance(other, Model):
+            subjects.append(f"{other._meta.model_name}:{other.pk}")
+    return {"subject": ",".join(subjects)}
