@@ -11,7 +11,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from flows.access import Forbidden, Refused
 
-LONGEST_REASON = 1000
+LONGEST_REASON, LONGEST_TICKET = 1000, 100
 
 
 def press(request: HttpRequest, act: Callable[[str], object], done: str) -> None:
@@ -31,6 +31,13 @@ def reason_of(request: HttpRequest) -> str:
     if len(reason) > LONGEST_REASON:
         raise Refused(f"A reason may have {LONGEST_REASON} characters; this one has {len(reason)}.")
     return reason
+
+
+def ticket_of(request: HttpRequest) -> str:
+    ticket = request.POST.get("ticket", "").strip()
+    if len(ticket) > LONGEST_TICKET:
+        raise Refused(f"A ticket may have {LONGEST_TICKET} characters; this one has {len(ticket)}.")
+    return ticket
 
 
 def back(request: HttpRequest, otherwise: str) -> HttpResponseRedirect:

@@ -19,17 +19,18 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_POST
 
-from flows.access import Forbidden, Refused, demand
-from flows.models import Deployment, Verb
+from flows.access import Forbidden, Refused, Target
+from flows.models import Deployment
 from flows.parameters import Invalid, runnable_as_is
 from portal.admin import deployment_page, run_form
 from portal.admin.base import RestrictedAdmin, actor, attempt
-from portal.admin.buttons import back, press, reason_of
+from portal.admin.buttons import back, press, reason_of, ticket_of
 from portal.admin.deployment_filters import GoneFilter, PausedFilter, PoolFilter, TagFilter
 from portal.admin.deployment_list import DeploymentList
 from portal.admin.filters import EnvironmentFilter
 from runs import lifecycle, switches
 from runs.models import RunRequest
+from runs.rules import rules_for
 
 MOST_AT_ONCE = 50
 
@@ -100,7 +101,11 @@ class DeploymentAdmin(RestrictedAdmin):
         if len(deployments) > MOST_AT_ONCE:
             messages.warning(request, f"At most {MOST_AT_ONCE} deployments at once. Select fewer.")
             return None
-        if "reason" in request.POST:
+        rules = [rules_for(Target.of(deployment)) for deployment in deployments]
+        is_run = action == "quick_run_selected"
+        to_type = dict.fromkeys(each.place for each in rules if is_run and each.needs_confirmation)
+        is_confirmed = all(request.POST.get(f"confirmation-{place}", "").strip() == place for place in to_type)
+        if "reason" in request.POST and is_confirmed:
             for deployment in deployments:
                 attempt(request, deployment, partial(self.act_with_reason, act, request, deployment), "asked for.")
             return None
@@ -111,7 +116,13 @@ class DeploymentAdmin(RestrictedAdmin):
             "rows": [{"deployment": deployment, "key": uuid.uuid4()} for deployment in deployments],
             "action": action,
             "verb": title,
-            "needs_reason": any(deployment.environment.needs_reason for deployment in deployments),
+            "needs_reason": any(each.needs_reason for each in rules),
+            "asks_ticket": is_run and any(each.needs_ticket or each.ticket_patterns for each in rules),
+            "needs_ticket": any(each.needs_ticket for each in rules),
+            "to_type": list(to_type),
+            "typed_wrong": "reason" in request.POST,
+            "reason": request.POST.get("reason", ""),
+            "ticket": request.POST.get("ticket", ""),
             "checkbox": ACTION_CHECKBOX_NAME,
         }
         return render(request, "portal/deployment/ask_reason.html", context)
@@ -130,6 +141,7 @@ class DeploymentAdmin(RestrictedAdmin):
                 {},
                 by=actor(request),
                 reason=reason,
+                ticket=ticket_of(request),
                 submission_key=run_form.key_of(request, f"submission_key-{deployment.pk}", "submission_key"),
             )
         except Invalid as invalid:
@@ -174,26 +186,22 @@ class DeploymentAdmin(RestrictedAdmin):
     def run(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The form that asks for a run."""
         deployment: Deployment = self.visible_or_404(request, pk)
-        self.must_trigger(request, deployment)
-        frame = {**self.admin_site.each_context(request), "opts": self.opts, "original": deployment}
-        return run_form.view(request, deployment, frame)
+        run_form.must_ask(request, deployment)
+        return run_form.view(request, deployment, self.frame(request, deployment))
 
-    def must_trigger(self, request: HttpRequest, deployment: Deployment) -> None:
-        """403 with the decision's sentence; who sends a form all the same is in the trail."""
-        try:
-            if request.method == "POST":
-                lifecycle.must_be_allowed(deployment, by=actor(request))
-            else:
-                demand(request.user, Verb.TRIGGER, deployment)
-        except Forbidden as forbidden:
-            raise PermissionDenied(str(forbidden)) from forbidden
+    def frame(self, request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+        return {**self.admin_site.each_context(request), "opts": self.opts, "original": deployment}
 
     def quick_run(self, request: HttpRequest, pk: int) -> HttpResponse:
         deployment: Deployment = self.visible_or_404(request, pk)
-        self.must_trigger(request, deployment)
+        run_form.must_ask(request, deployment)
         is_complete = runnable_as_is(deployment.parameter_schema, deployment.parameter_defaults)
-        if deployment.environment.needs_reason or not is_complete:
+        rules = rules_for(Target.of(deployment))
+        if rules.needs_reason or rules.needs_ticket or not is_complete:
             return HttpResponseRedirect(reverse("admin:flows_deployment_run", args=[deployment.pk]))
+        if rules.needs_confirmation and not deployment.gone_at:
+            key = run_form.key_of(request, "submission_key") or uuid.uuid4()
+            return run_form.confirm_quickly(request, deployment, self.frame(request, deployment), key)
         try:
             run_request = self.run_as_is(request, deployment, "")
         except Forbidden as forbidden:

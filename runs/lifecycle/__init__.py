@@ -12,7 +12,16 @@ from runs.lifecycle.answering import (
     steps,
     withdraw,
 )
-from runs.lifecycle.asking import again, digest, may_ask, must_be_allowed, must_be_askable, submit, values_of
+from runs.lifecycle.asking import (
+    again,
+    digest,
+    may_ask,
+    must_be_allowed,
+    must_be_askable,
+    must_be_repeatable,
+    submit,
+    values_of,
+)
 from runs.lifecycle.cancelling import cancel, force_cancel, target_of
 from runs.lifecycle.exceptions import break_glass, override, review
 from runs.lifecycle.launching import hold, launched, look_again, put_back, refuse
@@ -39,6 +48,7 @@ __all__ = [
     "must_be_answerable",
     "must_be_approved",
     "must_be_askable",
+    "must_be_repeatable",
     "override",
     "put_back",
     "refuse",

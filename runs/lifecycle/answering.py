@@ -19,6 +19,7 @@ from runs.models import Approval, Comment, RunRequest
 from runs.models.notice import Topic
 from runs.models.policy import Stage
 from runs.models.request import State
+from runs.nudges import nudge
 from runs.rules import rules_for
 
 LONGEST_COMMENT = 2000
@@ -140,6 +141,7 @@ def answer(run_request: RunRequest, approved: bool, stage: int, *, by: Actor, re
         digest=run_request.digest,
         reason=storable(reason),
     )
+    nudge("request", [run_request.pk])
 
 
 def good_until(run_request: RunRequest) -> object:
@@ -188,6 +190,7 @@ def comment(run_request: RunRequest, text: str, *, by: Actor) -> None:
         if not said or len(said) > LONGEST_COMMENT:
             raise Refused(f"A comment has between 1 and {LONGEST_COMMENT} characters.")
         Comment.objects.create(run_request=run_request, by=by.user, by_name=by.name, text=said)
+        nudge("request", [run_request.pk])
 
 
 def withdraw(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:

@@ -78,7 +78,12 @@ def submit(
     with audit.act("request.submit", deployment, by=by, reason=reason) as act:
         deployment = Deployment.objects.select_related("environment").get(pk=deployment.pk)
         verb = Verb.TRIGGER_LATER if is_later(scheduled_for) else Verb.TRIGGER
-        verb = Verb.RERUN if again_of and verb == Verb.TRIGGER else verb
+        if again_of:
+            must_be_repeatable(again_of, deployment, by=by)
+            # Whoever asked once and may trigger needs no further verb to ask for the same again.
+            is_own = by.is_same_person_as(again_of.asked_by_id)
+            may_trigger = is_own and not decide(by.user, Verb.RERUN, deployment)
+            verb = Verb.RERUN if verb == Verb.TRIGGER and not may_trigger else verb
         demand(by.user, verb, deployment)
         rules = rules_for(Target.of(deployment))
         must_be_askable(deployment, scheduled_for=scheduled_for)
@@ -212,6 +217,17 @@ def again(
         ticket=ticket,
         again_of=run_request,
     )
+
+
+def must_be_repeatable(run_request: RunRequest, deployment: Deployment, *, by: Actor) -> None:
+    """Refuse to take over the values, the secret ones too, of another deployment's request or unpermitted of another's.
+
+    At whatever time it is to start: `trigger later` gives nobody somebody else's secrets.
+    """
+    if (run_request.environment_id, run_request.deployment_name) != (deployment.environment_id, deployment.full_name):
+        raise Refused(f"Request {run_request.pk} was not for {deployment} in {deployment.environment}.")
+    if not by.is_same_person_as(run_request.asked_by_id):
+        demand(by.user, Verb.RERUN, deployment)
 
 
 def must_be_plain(run_name: str, reason: str, tags: Sequence[str], ticket: str) -> None:

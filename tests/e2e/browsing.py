@@ -53,8 +53,18 @@ def send(page: Page, **values: str) -> None:
     """Fill the form that asks for a run, by its labels, and send it."""
     for label, value in values.items():
         page.get_by_label(re.compile(f"^{label.replace('_', '[ _]')}", re.IGNORECASE)).fill(value)
-    page.get_by_role("button", name=re.compile("(Run|Ask for this run)$")).click()
+    page.get_by_role("button", name=re.compile("(Run|Ask for this run|Check and confirm)$")).click()
+    confirm(page)
     expect(page).to_have_url(re.compile(r"/runrequest/\d+/change/"))
+
+
+def confirm(page: Page) -> None:
+    """Type the name where one is asked for."""
+    field = page.locator("#confirmation")
+    expect(field.or_(headline(page))).to_be_visible()
+    if field.count():
+        field.fill(page.locator("label[for=confirmation] .portal-code").inner_text())
+        page.get_by_role("button", name=re.compile("(Run|Ask for this run)$")).click()
 
 
 def cancel(page: Page, reason: str) -> None:

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from flows import catalogue, health
-from flows.models import Deployment, Health
+from flows.models import Deployment, Environment, Health
 from runs import granting
 from runs.actors import Actor
 from runs.models import AuditEntry, RunRequest
@@ -288,13 +288,16 @@ def test_a_protected_environment_is_announced_with_what_it_takes(
 ) -> None:
     page = login(asker).get(form_of(prod_deployment)).content.decode()
     assert "You are asking for a run in prod." in page
-    assert "It starts only when somebody else who may approve here has approved it" in page
+    assert "It needs 1 approval by somebody who may approve here." in page
     assert 'portal-banner" data-tone="red"' in page
-    assert "Ask for this run" in page
+    assert "Check and confirm" in page
 
 
-def test_what_needs_an_approval_waits(asker: User, prod_deployment: Deployment, login: Login) -> None:
-    send(login(asker), prod_deployment, reason="Closing")
+def test_what_needs_an_approval_waits(asker: User, deployment: Deployment, dev: Environment, login: Login) -> None:
+    Environment.objects.update(needs_approval=True)
+    client = login(asker)
+    assert "Ask for this run" in client.get(form_of(deployment)).content.decode()
+    send(client, deployment, reason="Closing")
     assert RunRequest.objects.get().state == RunRequest.State.WAITING
 
 

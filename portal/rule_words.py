@@ -1,0 +1,43 @@
+"""What a run takes, in words: approvals, risk, and when it may start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from runs.models.policy import RISK_COLOURS, Stage
+from runs.rules import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """Something with a label and a colour, as `portal/_state.html` shows it."""
+
+    state_label: str
+    state_colour: str
+
+
+def risk(level: str) -> Badge:
+    return Badge(f"{level.capitalize()} risk", RISK_COLOURS.get(level, "grey"))
+
+
+def approvals(stages: Sequence[Stage]) -> str:
+    """Such as “2 approvals: 1 of Approver, then 1 of Release manager”."""
+    total = sum(stage["needed"] for stage in stages)
+    if not total:
+        return "no approval"
+    count = f"{total} approval{'' if total == 1 else 's'}"
+    if len(stages) == 1 and not stages[0]["group"]:
+        return f"{count} by {'somebody' if total == 1 else 'people'} who may approve here"
+    return f"{count}: {', then '.join(f'{stage["needed"]} of {group(stage["group"])}' for stage in stages)}"
+
+
+def group(name: str) -> str:
+    return name or "whoever may approve"
+
+
+def ticket_link(rules: Rules, ticket: str) -> str:
+    """Where a ticket is read. A ticket is what somebody typed: it may not lead to another place than it should."""
+    link = rules.link(quote(ticket, safe=""))
+    return link if link.startswith(("https://", "http://")) else ""
