@@ -35,6 +35,7 @@ OF_THE_ACCOUNT = {"sector", "revenue", "employees", "is_domestic", "is_subsidiar
 PREDICTION = "prediction"
 # Eleven columns are asked each month: at 1 in 500 each, chance alone raises an alarm in about one month of fifty.
 P_VALUE = 0.002
+SURE = 2.576  # standard errors that chance stays within in 99 of 100 months
 FEWEST = 50  # deals of a month, below which nothing can be said of it
 
 
@@ -170,7 +171,7 @@ def compare(
         "missing_values_added": max(quality.missing_added.values()),
         "unseen_values_share": quality.unseen,
         "auc_lost": _auc_lost(performance, baseline),
-        "calibration_gap": _calibration_gap(performance),
+        "calibration_gap": _calibration_gap(performance, baseline),
     }
     report(1.0)
     return Found(len(now), len(was), columns, prediction, distance, quality, performance, levels.read(values))
@@ -219,11 +220,13 @@ def _auc_lost(performance: Quality | None, baseline: dict[str, Any]) -> float | 
     if performance is None:
         return None
     margins = (baseline["auc_high"] - baseline["auc"], performance.auc_high - performance.auc)
-    return max(0.0, float(baseline["auc"]) - performance.auc - float(np.hypot(*margins)))
+    return max(0.0, float(baseline["auc"]) - performance.auc - SURE / 1.96 * float(np.hypot(*margins)))
 
 
-def _calibration_gap(performance: Quality | None) -> float | None:
+def _calibration_gap(performance: Quality | None, baseline: dict[str, Any]) -> float | None:
+    """The model was calibrated on about as many deals as it was judged on, so its own rate is a guess as well."""
     if performance is None:
         return None
-    chance = 1.96 * float(np.sqrt(performance.win_rate * (1 - performance.win_rate) / performance.deals))
-    return max(0.0, abs(performance.mean_prediction - performance.win_rate) - chance)
+    rate = performance.win_rate
+    chance = SURE * float(np.sqrt(rate * (1 - rate) * (1 / performance.deals + 1 / int(baseline["deals"]))))
+    return max(0.0, abs(performance.mean_prediction - rate) - chance)

@@ -1,0 +1,164 @@
+"""Drift: found where it was planted, not seen where there is none, and told by the rule of one table."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows.crm import drift, levels
+from flows.crm.drift import Found
+from flows.crm.failures import TooFewDeals
+from flows.crm.levels import LEVELS, RULE
+from tests.crm import worlds
+from tests.crm.worlds import Reference
+
+SEEDS = range(1, 21)
+
+
+@pytest.fixture(scope="module")
+def calm() -> pd.DataFrame:
+    """Deals of an unchanged month, with predictions."""
+    tables = worlds.world().tables
+    normal = worlds.reference(tables)
+    deals = worlds.month(tables, worlds.CURRENT).deals
+    deals = deals[deals["engage_date"] > pd.Timestamp("2017-07-31")]
+    return deals.assign(prediction=normal.model(deals))
+
+
+@pytest.fixture(scope="module")
+def normal() -> Reference:
+    return worlds.reference(worlds.world().tables)
+
+
+def closed(chances: list[float], won: list[bool]) -> pd.DataFrame:
+    return pd.DataFrame({"prediction": chances, "won": pd.array(won, dtype="boolean")})
+
+
+NOBODY = closed([], [])
+
+
+def compared(normal: Reference, now: pd.DataFrame, outcomes: pd.DataFrame = NOBODY) -> Found:
+    return drift.compare(normal.deals, now, closed=outcomes, baseline=normal.quality.as_json())
+
+
+def value(found: Found, measure: str) -> float | None:
+    return next(reading.value for reading in found.readings if reading.measure.name == measure)
+
+
+def test_planted_drift_is_found_and_calm_is_left_alone() -> None:
+    """Over twenty worlds: at most one alarm without drift, and none overlooked."""
+    told: dict[float, Counter[str]] = {0.0: Counter(), 1.0: Counter()}
+    for seed in SEEDS:
+        calm = worlds.world(seed).tables
+        normal = worlds.reference(calm)
+        told[0.0][worlds.monitored(calm, normal).level] += 1
+        told[1.0][worlds.monitored(worlds.world(seed, 1.0).tables, normal).level] += 1
+    hits, alarms = (len(SEEDS) - told[strength]["NONE"] for strength in (1.0, 0.0))
+    print(f"drift found in {hits} of {len(SEEDS)} worlds, false alarms in {alarms}: {told}")
+    assert hits == len(SEEDS)
+    assert alarms <= 1
+
+
+def test_a_month_that_is_the_reference_has_no_drift(normal: Reference) -> None:
+    found = compared(normal, normal.deals)
+    assert found.level == "NONE"
+    assert found.drifted == []
+    assert found.quality.score == 1
+    assert found.prediction_distance == 0
+    assert levels.recommendations(found.readings) == [{"level": "NONE", "text": levels.GENERAL["NONE"]}]
+
+
+CHANGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str, str]] = {
+    "one product only": (lambda d: d.assign(product="GTX Pro"), "dataset_drift_share", "LOW"),
+    "predictions half as high": (lambda d: d.assign(prediction=d["prediction"] / 2), "prediction_drift", "HIGH"),
+    "an agent nobody knows": (lambda d: d.assign(sales_agent="Somebody new"), "unseen_values_share", "LOW"),
+    "no prices": (lambda d: d.assign(sales_price=np.nan), "missing_values_added", "HIGH"),
+}
+
+
+@pytest.mark.parametrize(("change", "measure", "level"), CHANGES.values(), ids=CHANGES.keys())
+def test_each_change_is_told_by_its_measure(
+    normal: Reference,
+    calm: pd.DataFrame,
+    change: Callable[[pd.DataFrame], pd.DataFrame],
+    measure: str,
+    level: str,
+) -> None:
+    before = {reading.measure.name: reading.level for reading in compared(normal, calm).readings}
+    after = {reading.measure.name: reading.level for reading in compared(normal, change(calm)).readings}
+    assert before[measure] == "NONE"
+    assert LEVELS.index(after[measure]) >= LEVELS.index(level)
+
+
+def test_open_deals_may_lack_their_account_and_closed_ones_may_not(normal: Reference, calm: pd.DataFrame) -> None:
+    def without_account(which: pd.Series) -> pd.DataFrame:
+        return calm.assign(sector=calm["sector"].where(~which, "unknown"), revenue=calm["revenue"].where(~which))
+
+    is_open = calm["won"].isna()
+    assert value(compared(normal, without_account(is_open)), "missing_values_added") == 0
+    assert value(compared(normal, without_account(~is_open)), "missing_values_added") == 1
+
+
+def test_the_order_and_numbering_of_the_deals_makes_no_difference(normal: Reference, calm: pd.DataFrame) -> None:
+    shuffled = calm.sample(frac=1, random_state=1).reset_index(drop=True)
+    assert compared(normal, shuffled) == compared(normal, calm)
+
+
+def test_a_sample_of_the_reference_alone_is_no_drift() -> None:
+    """The reference is a sample too, with its own noise: a test that forgets it finds drift everywhere."""
+    generator = np.random.default_rng(0)
+    found = [
+        drift.same_shares(*(pd.Series(generator.integers(0, 30, size)) for size in (1000, 600)))[1] for _ in range(300)
+    ]
+    assert np.mean(np.array(found) < 0.05) == pytest.approx(0.05, abs=0.03)
+
+
+def test_bad_predictions_are_told(normal: Reference, calm: pd.DataFrame) -> None:
+    generator = np.random.default_rng(0)
+    won = (generator.random(400) < 0.6).tolist()
+    wrong = [0.3 if w else 0.9 for w in won]
+    found = compared(normal, calm, closed(wrong, won))
+    assert found.performance
+    assert found.performance.auc == 0
+    assert {r.measure.name: r.level for r in found.readings}["auc_lost"] == "HIGH"
+    assert found.level == "HIGH"
+    too_high = compared(normal, calm, closed([0.9] * 400, won))
+    assert {r.measure.name: r.level for r in too_high.readings}["calibration_gap"] == "HIGH"
+
+
+def test_with_few_outcomes_performance_is_not_known(normal: Reference, calm: pd.DataFrame) -> None:
+    found = compared(normal, calm, closed([0.1] * 20, [True, False] * 10))
+    assert found.performance is None
+    assert value(found, "auc_lost") is None
+    assert {r.measure.name: r.level for r in found.readings}["auc_lost"] == "NONE"
+
+
+def test_a_month_of_few_deals_is_refused(normal: Reference, calm: pd.DataFrame) -> None:
+    with pytest.raises(TooFewDeals, match=r"^Only 49 deals were engaged in .* and 50 are needed: choose another\.$"):
+        compared(normal, calm.head(49))
+
+
+def test_the_level_is_that_of_the_loudest_measure() -> None:
+    quiet = dict.fromkeys((measure.name for measure in RULE), 0.0)
+    assert levels.overall(levels.read(quiet)) == "NONE"
+    for measure in RULE:
+        for level, threshold in (("LOW", measure.low), ("MEDIUM", measure.medium), ("HIGH", measure.high)):
+            readings = levels.read({**quiet, measure.name: threshold})
+            assert levels.overall(readings) == level, "a threshold that is reached counts"
+            advice = levels.recommendations(readings)
+            assert [row["level"] for row in advice] == [level, level]
+            assert advice[1]["text"] == measure.advice
+            assert levels.overall(levels.read({**quiet, measure.name: threshold - 1e-9})) != level
+
+
+def test_the_loudest_comes_first() -> None:
+    values: dict[str, float | None] = {**dict.fromkeys((measure.name for measure in RULE), 0.0)}
+    readings = levels.read({**values, "auc_lost": 0.5, "dataset_drift_share": 0.1})
+    assert [row["level"] for row in levels.recommendations(readings)] == ["HIGH", "HIGH", "LOW"]
+
+
+def test_thresholds_rise() -> None:
+    assert all(0 < measure.low < measure.medium < measure.high for measure in RULE)
+    assert set(levels.GENERAL) == set(LEVELS)
