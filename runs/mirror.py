@@ -20,7 +20,7 @@ from flows.fitting import fitting, storable
 from flows.models import Deployment, Environment
 from flows.records import FlowRunRecord, NotFound, PrefectError
 from flows.vault import Sealed
-from runs import artifacts, lifecycle
+from runs import arrivals, artifacts, lifecycle
 from runs.models import LogLine, Run, RunRequest, StateChange, TaskRun
 from runs.models.run import ACTIVE
 from runs.nudges import nudge
@@ -65,8 +65,8 @@ def sweep(environment: Environment) -> int:
     Raises `PrefectError` after noting it in the health.
     """
     now = timezone.now()
-    since = health.of(environment).swept_at
-    since = since - OVERLAP if since else now - timedelta(days=settings.HISTORY_DAYS)
+    swept_at = health.of(environment).swept_at
+    since = swept_at - OVERLAP if swept_at else now - timedelta(days=settings.HISTORY_DAYS)
     count = 0
     try:
         gateway = connect.to(environment)
@@ -85,6 +85,8 @@ def sweep(environment: Environment) -> int:
     except (PrefectError, Sealed) as error:
         health.note_error(environment, error)
         raise
+    if swept_at is None:
+        arrivals.adopt(environment)
     health.note_swept(environment, now)
     return count
 
@@ -120,8 +122,7 @@ def keep(environment: Environment, records: Sequence[FlowRunRecord]) -> list[Run
             environment=environment, prefect_id__in=[r.deployment_id for r in records if r.deployment_id]
         )
     }
-    asked = RunRequest.objects.filter(environment=environment, flow_run_id__in=[record.id for record in records])
-    ours = {pk for pk in asked.values_list("flow_run_id", flat=True) if pk}
+    ours = arrivals.asked_for(environment, records)
     now = timezone.now()
     fresh = [record for record in records if not is_stale(record, known.get(record.id))]
     rows = [row(environment, record, deployments.get(record.deployment_id), now) for record in fresh]  # type: ignore[arg-type]  # None is never a key
@@ -134,6 +135,7 @@ def keep(environment: Environment, records: Sequence[FlowRunRecord]) -> list[Run
         Run.objects.filter(environment=environment, prefect_id__in=changed).select_related("environment", "deployment")
     )
     lifecycle.settle(runs)
+    arrivals.note(environment, fresh, known=known, ours=ours, runs=runs)
     nudge("run", [run.pk for run in runs])
     return runs
 
