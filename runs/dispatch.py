@@ -41,8 +41,10 @@ def launch(run_request: RunRequest) -> None:
 
     The same idempotency key is sent however often this is called; a claim keeps two workers from sending at once.
     """
-    if not claim(run_request):
+    came_from = claim(run_request)
+    if came_from is None:
         return
+    attempt = run_request.attempts
     values = lifecycle.values_of(run_request)
     try:
         record = connect.to(run_request.environment).create_flow_run(
@@ -54,22 +56,23 @@ def launch(run_request: RunRequest) -> None:
             scheduled_for=run_request.scheduled_for,
         )
     except (NotFound, Rejected) as error:
-        lifecycle.refuse(run_request, str(error))
+        lifecycle.refuse(run_request, str(error), attempt=attempt)
     except Uncertain as error:
-        wait(run_request, error, to=State.LAUNCHING)
+        wait(run_request, error, to=State.LAUNCHING, attempt=attempt)
     except PrefectError as error:
         health.note_error(run_request.environment, error)
-        wait(run_request, error, to=State.APPROVED)
+        # That nothing was sent now says nothing of an attempt before, whose answer is unknown still.
+        wait(run_request, error, to=came_from, attempt=attempt)
     else:
         difference = differs(run_request, record, values)
         if difference:
-            lifecycle.refuse(run_request, difference)
+            lifecycle.refuse(run_request, difference, attempt=attempt)
         else:
             lifecycle.launched(run_request, record.id)
 
 
-def claim(run_request: RunRequest) -> bool:
-    """Ask every gate again under a row lock and take the lease; False when there is nothing to do."""
+def claim(run_request: RunRequest) -> State | None:
+    """Ask every gate again under a row lock and take the lease. The state it was in, or None if there is nothing to do."""
     now = timezone.now()
     with transaction.atomic():
         due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
@@ -79,21 +82,21 @@ def claim(run_request: RunRequest) -> bool:
             .first()
         )
         if taken is None:
-            return False
+            return None
         if taken.state == State.APPROVED:
             try:
                 ask_gates(taken)
                 wait_until = its_time(taken)
             except Refused as refusal:
                 lifecycle.refuse(run_request, str(refusal))
-                return False
+                return None
             if wait_until:
                 lifecycle.hold(run_request, wait_until[1], at=wait_until[0])
-                return False
+                return None
         lifecycle.move(
             run_request, to=State.LAUNCHING, message="", attempts=F("attempts") + 1, next_attempt_at=now + LEASE
         )
-    return True
+    return State(taken.state)
 
 
 def marks(run_request: RunRequest) -> list[str]:
@@ -159,9 +162,9 @@ def differs(run_request: RunRequest, record: FlowRunRecord, values: dict[str, An
     return ""
 
 
-def wait(run_request: RunRequest, error: PrefectError, *, to: State) -> None:
-    at = timezone.now() + backoff(run_request.attempts)
-    lifecycle.put_back(run_request, f"{error} It will be sent again by itself.", to=to, at=at)
+def wait(run_request: RunRequest, error: PrefectError, *, to: State, attempt: int) -> None:
+    at = timezone.now() + backoff(attempt)
+    lifecycle.put_back(run_request, f"{error} It will be sent again by itself.", to=to, at=at, attempt=attempt)
 
 
 def stop(cancellation: Cancellation) -> None:

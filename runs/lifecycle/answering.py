@@ -76,11 +76,13 @@ def step_for(run_request: RunRequest, user: User) -> Step:
     return step
 
 
-def must_be_answerable(run_request: RunRequest, user: User) -> None:
+def must_be_answerable(run_request: RunRequest, by: Actor) -> None:
     """Refuse an answer of the asker, of whom they act for, of whoever may not, and one that comes too late."""
-    if user.pk in (run_request.asked_by_id, run_request.asked_for_id):
+    if by.user.pk in (run_request.asked_by_id, run_request.asked_for_id):
         raise Refused("You cannot answer your own request: somebody else must look at it.")
-    demand(user, Verb.APPROVE, run_request.deployment, values_of(run_request))
+    if by.on_behalf_of:
+        raise Refused("An answer is one's own: nobody gives it on behalf of somebody else.")
+    demand(by.user, Verb.APPROVE, run_request.deployment, values_of(run_request))
     if run_request.expires_at and run_request.expires_at <= timezone.now():
         raise Refused(f"Request {run_request.pk} expired before it was answered. It has to be asked for again.")
 
@@ -92,7 +94,7 @@ def approve(run_request: RunRequest, *, by: Actor, reason: str = "", seen_digest
     """
     with audit.act("request.approve", run_request, by=by, reason=reason) as act:
         lock(run_request)
-        must_be_answerable(run_request, by.user)
+        must_be_answerable(run_request, by)
         if digest(run_request) != run_request.digest or seen_digest not in ("", run_request.digest):
             raise Refused(f"Request {run_request.pk} is not what was looked at. Reload the page and look again.")
         act.before = {"state": run_request.state}
@@ -116,7 +118,7 @@ def reject(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
     """Close a waiting request; one rejection is enough, also by somebody who approved it before."""
     with audit.act("request.reject", run_request, by=by, reason=reason) as act:
         lock(run_request)
-        must_be_answerable(run_request, by.user)
+        must_be_answerable(run_request, by)
         if not reason.strip():
             raise Refused("Say in one sentence why it is rejected: its asker will want to know.")
         act.before = {"state": run_request.state}
@@ -158,13 +160,18 @@ def must_be_approved(run_request: RunRequest) -> None:
     rules = rules_for(Target.of(run_request.deployment))
     if rules.stages and list(rules.stages) != run_request.policy.get("stages", [ONE]):
         raise Refused(f"What a run of {run_request.deployment_name} takes was changed meanwhile. Ask for it again.")
-    if not run_request.needs_approval:
+    if not run_request.needs_approval and not rules.stages:
         return
     values = values_of(run_request)
     for each in answers(run_request):
         if not decide(each.by, Verb.APPROVE, run_request.deployment, values):
             raise Refused(f"{each.by_name}, who approved it, may not any more. Ask for it again.")
-    if any(not step.is_done for step in steps(run_request)):
+    found = steps(run_request)
+    for each in answers(run_request):
+        group = next((step.group for step in found if step.position == each.stage), "")
+        if group and not each.by.groups.filter(name=group).exists():
+            raise Refused(f"{each.by_name}, who approved it, is not in the group {group} any more. Ask for it again.")
+    if not found or any(not step.is_done for step in found):
         raise Refused("Its approvals do not count any more. Ask for it again.")
     if run_request.expires_at and run_request.expires_at <= timezone.now():
         raise Refused("The approval is too old by now. Ask for it again.")
@@ -206,4 +213,7 @@ def withdraw(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
 def expire(run_request: RunRequest) -> None:
     """Close a request that nobody answered in time."""
     with audit.act("request.expire", run_request, by=Actor.system()):
+        lock(run_request)
+        if run_request.expires_at is None or run_request.expires_at > timezone.now():
+            raise Refused(f"Request {run_request.pk} may still be answered.")
         move(run_request, to=State.EXPIRED, message="Nobody answered in time. It has to be asked for again.")

@@ -85,6 +85,8 @@ def submit(
             may_trigger = is_own and not decide(by.user, Verb.RERUN, deployment)
             verb = Verb.RERUN if verb == Verb.TRIGGER and not may_trigger else verb
         demand(by.user, verb, deployment)
+        if again_of and again_of.deployment_id != deployment.pk:
+            raise Refused(f"Request {again_of.pk} was for {again_of.deployment_name}: it cannot be repeated elsewhere.")
         rules = rules_for(Target.of(deployment))
         must_be_askable(deployment, scheduled_for=scheduled_for)
         rules.must_be_said("run", reason=reason, ticket=ticket)

@@ -34,6 +34,8 @@ def break_glass(run_request: RunRequest, *, by: Actor, reason: str, minutes: int
             raise Refused(f"The glass is broken for {SHORTEST} to {LONGEST} minutes.")
         if run_request.state != State.WAITING:
             raise Refused(f"Request {run_request.pk} does not wait for approval: there is no glass to break.")
+        if run_request.expires_at and run_request.expires_at <= timezone.now():
+            raise Refused(f"Request {run_request.pk} expired before it was answered. It has to be asked for again.")
         if digest(run_request) != run_request.digest:
             raise Refused(f"Request {run_request.pk} is not what was asked for. Ask for it again.")
         until = timezone.now() + timedelta(minutes=minutes)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
+from django.db import transaction
 from django.utils import timezone
 
 from flows.models import Environment
 from runs import audit, queue
 from runs.actors import Actor
+from runs.lifecycle.answering import lock
 from runs.lifecycle.moves import move
 from runs.models import RunRequest
 from runs.models.request import State
@@ -19,21 +21,37 @@ from runs.nudges import nudge
 def launched(run_request: RunRequest, flow_run_id: uuid.UUID) -> None:
     """Note the flow run that Prefect made for it. Called by `runs.dispatch`."""
     with audit.act("request.launch", run_request, by=Actor.system()) as act:
+        lock(run_request)
+        if run_request.flow_run_id == flow_run_id:
+            # An answer that came after its lease: a later attempt got the same run by the same key.
+            act.is_repeat = True
+            return
         act.after = {"flow_run_id": str(flow_run_id), "attempts": run_request.attempts}
         move(run_request, to=State.LAUNCHED, flow_run_id=flow_run_id, launched_at=timezone.now(), next_attempt_at=None)
         queue.later("runs.tasks.follow_up", run_request.pk)
 
 
-def refuse(run_request: RunRequest, why: str) -> None:
+def refuse(run_request: RunRequest, why: str, *, attempt: int | None = None) -> None:
     """Close a request that a gate or Prefect turned down at launch. Called by `runs.dispatch`."""
     with audit.act("request.launch", run_request, by=Actor.system()) as act:
+        if is_overtaken(run_request, attempt):
+            act.is_repeat = True
+            return
         move(run_request, to=State.REFUSED, message=why, next_attempt_at=None)
         act.refusal = why
 
 
-def put_back(run_request: RunRequest, why: str, *, to: State, at: datetime) -> None:
+@transaction.atomic
+def put_back(run_request: RunRequest, why: str, *, to: State, at: datetime, attempt: int) -> None:
     """Let it wait for another attempt at `at`: queued when nothing was sent, launching when that is unknown."""
-    move(run_request, to=to, message=why, next_attempt_at=at)
+    if not is_overtaken(run_request, attempt):
+        move(run_request, to=to, message=why, next_attempt_at=at)
+
+
+def is_overtaken(run_request: RunRequest, attempt: int | None) -> bool:
+    """Whether a later attempt is on its way, or done: what an earlier one hears after its lease counts no more."""
+    lock(run_request)
+    return attempt is not None and (run_request.attempts != attempt or run_request.state != State.LAUNCHING)
 
 
 def hold(run_request: RunRequest, why: str, *, at: datetime) -> None:

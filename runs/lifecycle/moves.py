@@ -22,7 +22,7 @@ COMES_FROM: dict[State, frozenset[State]] = {
     State.CANCELLED: frozenset({State.LAUNCHED}),
     State.REJECTED: frozenset({State.WAITING}),
     State.WITHDRAWN: frozenset({State.WAITING, State.APPROVED}),
-    State.EXPIRED: frozenset({State.WAITING, State.APPROVED}),
+    State.EXPIRED: frozenset({State.WAITING}),
     State.REFUSED: frozenset({State.APPROVED, State.LAUNCHING}),
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -12,9 +14,11 @@ from django_q.models import OrmQ
 from flows import catalogue
 from flows.access import Refused
 from flows.models import Deployment, Environment, Grant
+from flows.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain, Unreachable
 from runs import dispatch, lifecycle, mirror, tasks
 from runs.models import AuditEntry, Run, RunRequest
 from runs.models.request import State
+from tests import cast
 from tests.cast import SCHEMA, by
 from tests.prefect import FakePrefect
 
@@ -97,6 +101,72 @@ def test_while_the_answer_is_unknown_it_cannot_be_taken_back(
     dispatch.launch(queued)
     with pytest.raises(Refused):
         lifecycle.withdraw(queued, by=by(asker))
+
+
+def test_an_unknown_answer_stays_unknown_when_the_next_attempt_reaches_nobody(
+    queued: RunRequest, fake: FakePrefect, asker: User
+) -> None:
+    fake.lose_answer_of_next_create()
+    dispatch.launch(queued)
+    fake.go_down()
+    dispatch.launch(due_now(queued))
+    assert queued.state == State.LAUNCHING
+    with pytest.raises(Refused):
+        lifecycle.withdraw(queued, by=by(asker))
+    fake.come_back()
+    dispatch.launch(due_now(queued))
+    assert queued.state == State.LAUNCHED
+    assert runs_in(fake) == 1
+
+
+class Slow(FakePrefect):
+    """Answers its first create only when another attempt has come and gone, and then perhaps with a failure."""
+
+    other: Callable[[], None] | None = None
+    failure: PrefectError | None = None
+
+    def create_flow_run(self, *args: Any, **fields: Any) -> FlowRunRecord:
+        other, self.other = self.other, None
+        record = super().create_flow_run(*args, **fields)
+        if other:
+            other()
+            if self.failure:
+                raise self.failure
+        return record
+
+
+LATE = [
+    None,
+    Uncertain("It did not answer."),
+    Unreachable("It could not be reached."),
+    Rejected("It refused.", status=409),
+    NotFound("It has no such deployment."),
+]
+
+
+@pytest.mark.parametrize("failure", LATE, ids=lambda each: type(each).__name__)
+def test_an_answer_that_comes_after_a_later_attempt_changes_nothing(
+    dev: Environment, asker: User, failure: PrefectError | None
+) -> None:
+    slow = cast.FAKES[dev.api_url] = Slow()
+    slow.add_deployment(flow_name="monthly", name="monthly", parameter_schema=SCHEMA)
+    catalogue.sync(dev)
+    run_request = lifecycle.submit(Deployment.objects.get(), {"month": "2026-10"}, by=by(asker))
+
+    def meanwhile() -> None:
+        """The lease is over: the next attempt sends the same key, and the run is over before the first has heard."""
+        again = due_now(RunRequest.objects.get(pk=run_request.pk))
+        dispatch.launch(again)
+        slow.set_state(again.flow_run_id, "COMPLETED")
+        tasks.follow_up(again.pk)
+
+    slow.other, slow.failure = meanwhile, failure
+    dispatch.launch(run_request)
+    run_request.refresh_from_db()
+    assert run_request.state == State.COMPLETED
+    assert len([call for call in slow.calls if call.method == "create_flow_run"]) == 2
+    assert Run.objects.count() == 1
+    assert [entry.outcome for entry in AuditEntry.objects.filter(verb="request.launch")] == ["done"]
 
 
 def test_the_pauses_between_attempts_grow_to_a_minute() -> None:
