@@ -72,7 +72,7 @@ def launch(run_request: RunRequest) -> None:
 
 
 def claim(run_request: RunRequest) -> State | None:
-    """Ask every gate again under a row lock and take the lease. The state it was in, or None if there is nothing to do."""
+    """Ask every gate again under a row lock and take the lease. The state it was in; None if there is nothing to do."""
     now = timezone.now()
     with transaction.atomic():
         due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)

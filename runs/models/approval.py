@@ -20,6 +20,14 @@ NOT_THEIR_OWN = """
     RETURN NEW;
 """
 
+NO_TRUNCATE = pgtrigger.Trigger(
+    name="no_truncate",
+    operation=pgtrigger.Truncate,
+    level=pgtrigger.Statement,
+    when=pgtrigger.Before,
+    func="RAISE EXCEPTION 'What people said of requests stays.';",
+)
+
 
 class Approval(models.Model):
     """One answer to a waiting request; a changed mind is a new answer.
@@ -46,6 +54,7 @@ class Approval(models.Model):
                 func=NOT_THEIR_OWN.format(column="by_id", act="approve"),
             ),
             pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+            NO_TRUNCATE,
         ]
 
     def __str__(self) -> str:
@@ -99,11 +108,16 @@ class BreakGlass(models.Model):
         triggers = [
             pgtrigger.Trigger(
                 name="four_eyes",
-                operation=pgtrigger.Update,
+                operation=pgtrigger.Insert | pgtrigger.Update,
                 when=pgtrigger.Before,
                 func=NOT_THEIR_OWN.format(column="reviewed_by_id", act="review"),
             ),
+            pgtrigger.ReadOnly(name="frozen", fields=["run_request", "by", "by_name", "at", "until", "reason"]),
+            pgtrigger.Protect(
+                name="reviewed_once", operation=pgtrigger.Update, condition=pgtrigger.Q(old__reviewed_at__isnull=False)
+            ),
             pgtrigger.Protect(name="stays", operation=pgtrigger.Delete),
+            NO_TRUNCATE,
         ]
 
     def __str__(self) -> str:

@@ -77,18 +77,21 @@ FROZEN = [
     "policy",
     "again_of",
 ]
-# A request goes on only with enough approvals by different people, or around them with a record of that.
+# A request goes on only with enough approvals by different people, or around them with a record of that; from whatever
+# state it comes, so that no detour through another one helps.
 APPROVED_BY_ENOUGH = """
-    IF OLD.state = 'waiting' AND NEW.state IN ('approved', 'launching', 'launched') AND NOT EXISTS (
-        SELECT 1 FROM runs_breakglass glass WHERE glass.run_request_id = NEW.id
-    ) AND (
+    IF NEW.state IN ('approved', 'launching', 'launched', 'completed', 'failed', 'cancelled')
+    AND (TG_OP = 'INSERT' OR OLD.state NOT IN ('approved', 'launching', 'launched', 'completed', 'failed', 'cancelled'))
+    AND NOT EXISTS (SELECT 1 FROM runs_breakglass glass WHERE glass.run_request_id = NEW.id AND glass.until > now())
+    AND (
         SELECT count(DISTINCT answer.by_id) FROM runs_approval answer
         WHERE answer.run_request_id = NEW.id AND answer.approved AND answer.digest = NEW.digest
-    ) < NEW.approvals_needed THEN
+    ) < greatest(NEW.approvals_needed, NEW.needs_approval::int) THEN
         RAISE EXCEPTION 'Request % is not approved by enough people.', NEW.id USING ERRCODE = 'check_violation';
     END IF;
     RETURN NEW;
 """
+CLOSED = [State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.REFUSED]
 
 
 class RunRequest(models.Model):
@@ -160,10 +163,16 @@ class RunRequest(models.Model):
             pgtrigger.ReadOnly(name="frozen", fields=FROZEN),
             pgtrigger.Trigger(
                 name="approved_by_enough",
-                operation=pgtrigger.Update,
+                operation=pgtrigger.Insert | pgtrigger.Update,
                 when=pgtrigger.Before,
                 func=APPROVED_BY_ENOUGH,
             ),
+            pgtrigger.Protect(
+                name="closed_stays_closed",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Q(old__state__in=CLOSED) & ~pgtrigger.Q(new__state=pgtrigger.F("old__state")),
+            ),
+            pgtrigger.Protect(name="stays", operation=pgtrigger.Delete),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,242 @@
+"""What the database itself refuses, whoever writes to it and however: no approval of one's own, and none too few."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import DatabaseError, connection, models, transaction
+from django.utils import timezone
+
+from flows.access import Refused
+from flows.models import Deployment
+from runs import dispatch, granting, lifecycle, policies
+from runs.actors import Actor
+from runs.models import Approval, BreakGlass, Comment, Policy, RunRequest
+from runs.models.request import CLOSED, FROZEN, State
+from tests.cast import ANSWERS, by, person
+from tests.prefect import FakePrefect
+
+pytestmark = pytest.mark.django_db
+
+AFTER_APPROVAL = [
+    State.APPROVED,
+    State.LAUNCHING,
+    State.LAUNCHED,
+    State.COMPLETED,
+    State.FAILED,
+    State.CANCELLED,
+]
+
+
+@pytest.fixture
+def waiting(prod_deployment: Deployment, asker: User) -> RunRequest:
+    return lifecycle.submit(prod_deployment, {"month": "2026-10", "token": "s"}, by=by(asker), reason="month end")
+
+
+@pytest.fixture
+def superuser(asker: User) -> User:
+    """The asker, made an administrator."""
+    User.objects.filter(pk=asker.pk).update(is_superuser=True)
+    asker.refresh_from_db()
+    return asker
+
+
+def sql(text: str, *values: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(text, values)
+
+
+def refused(write: Callable[[], object], why: str | None = None) -> None:
+    with pytest.raises(DatabaseError, match=why), transaction.atomic():
+        write()
+
+
+def approval(run_request: RunRequest, user: User, **columns: Any) -> Approval:
+    plain = {"approved": True, "by_name": user.username, "digest": run_request.digest}
+    return Approval.objects.create(run_request=run_request, by=user, **plain | columns)
+
+
+@pytest.mark.parametrize("to", AFTER_APPROVAL)
+def test_no_update_moves_a_request_on_without_its_approvals(waiting: RunRequest, to: State) -> None:
+    refused(lambda: RunRequest.objects.filter(pk=waiting.pk).update(state=to), "not approved by enough people")
+    refused(lambda: sql("UPDATE runs_runrequest SET state = %s WHERE id = %s", to, waiting.pk), "enough people")
+
+
+@pytest.mark.parametrize("through", CLOSED)
+def test_no_detour_through_another_state_helps(waiting: RunRequest, through: State) -> None:
+    rows = RunRequest.objects.filter(pk=waiting.pk)
+    rows.update(state=through)
+    for to in (*AFTER_APPROVAL, State.WAITING):
+        refused(partial(rows.update, state=to))
+
+
+def test_a_state_that_is_not_known_leads_nowhere(waiting: RunRequest) -> None:
+    RunRequest.objects.filter(pk=waiting.pk).update(state="nonsense")
+    refused(lambda: RunRequest.objects.filter(pk=waiting.pk).update(state=State.APPROVED), "enough people")
+
+
+def test_approvals_of_another_digest_or_by_one_person_twice_do_not_count(
+    prod_deployment: Deployment, asker: User, approver: User, admin_user: User
+) -> None:
+    policies.save_policy(Policy(name="two", stages=[{"needed": 2, "group": ""}]), by=by(admin_user))
+    waiting = lifecycle.submit(prod_deployment, {"month": "2026-10"}, by=by(asker), reason="r")
+    second = person("second")
+
+    def go() -> None:
+        RunRequest.objects.filter(pk=waiting.pk).update(state=State.APPROVED)
+
+    approval(waiting, approver)
+    approval(waiting, approver, stage=1)
+    refused(go)
+    approval(waiting, second, digest="0" * 64)
+    refused(go)
+    approval(waiting, second, approved=False)
+    refused(go)
+    approval(waiting, second)
+    go()
+
+
+def test_nobody_s_own_approval_is_written(waiting: RunRequest, superuser: User) -> None:
+    refused(lambda: approval(waiting, superuser), "Nobody may approve their own request")
+    refused(lambda: Approval.objects.bulk_create([Approval(run_request=waiting, approved=True, by=superuser)]))
+    refused(
+        lambda: sql(
+            "INSERT INTO runs_approval (run_request_id, approved, stage, by_id, by_name, digest, reason) "
+            "VALUES (%s, true, 0, %s, 'x', %s, '')",
+            waiting.pk,
+            superuser.pk,
+            waiting.digest,
+        ),
+        "Nobody may approve their own request",
+    )
+
+
+def test_nor_is_one_of_whom_the_asker_acts_for(prod_deployment: Deployment, asker: User, approver: User) -> None:
+    waiting = lifecycle.submit(prod_deployment, {"month": "2026-10"}, by=by(asker), reason="r", asked_for=approver)
+    refused(lambda: approval(waiting, approver), "Nobody may approve their own request")
+
+
+def test_an_approval_stays_as_it_was_given(waiting: RunRequest, approver: User, superuser: User) -> None:
+    row = approval(waiting, approver, approved=False)
+    refused(lambda: Approval.objects.filter(pk=row.pk).update(approved=True))
+    refused(lambda: Approval.objects.filter(pk=row.pk).update(by=superuser))
+    refused(lambda: Approval.objects.filter(pk=row.pk).delete())
+    refused(lambda: sql("DELETE FROM runs_approval"))
+
+
+@pytest.mark.parametrize("table", ["runs_approval", "runs_breakglass", "runs_runrequest CASCADE"])
+def test_no_table_of_these_is_emptied(table: str) -> None:
+    refused(lambda: sql(f"TRUNCATE {table}"), "What people said of requests stays")
+
+
+def test_a_comment_stays_as_it_was_written(waiting: RunRequest, asker: User) -> None:
+    lifecycle.comment(waiting, "Looks odd.", by=by(asker))
+    refused(lambda: Comment.objects.update(text="Looks fine."))
+    refused(lambda: Comment.objects.all().delete())
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_nothing_that_was_asked_for_is_edited(waiting: RunRequest, approver: User, name: str) -> None:
+    field = RunRequest._meta.get_field(name)
+    table: dict[type[models.Field[Any, Any]], object] = {
+        models.UUIDField: uuid.uuid4(),
+        models.DateTimeField: timezone.now() + timedelta(days=1),
+        models.BooleanField: False,
+        models.PositiveSmallIntegerField: 0,
+        models.JSONField: {"month": "1999-01"},
+    }
+    value = table.get(type(field), ["other"] if name == "tags" else "other")
+    if isinstance(field, models.ForeignKey):
+        related = {"again_of": waiting.pk, "asked_by": approver.pk, "asked_for": approver.pk}
+        value = related.get(name, 0)
+    refused(lambda: RunRequest.objects.filter(pk=waiting.pk).update(**{field.attname: value}), "Cannot update rows")
+
+
+def test_a_request_is_not_deleted(waiting: RunRequest) -> None:
+    refused(lambda: RunRequest.objects.filter(pk=waiting.pk).delete())
+    refused(lambda: sql("DELETE FROM runs_runrequest"))
+
+
+def copied(run_request: RunRequest, **columns: Any) -> RunRequest:
+    """Another request of the same content, written past the doors."""
+    run_request.pk, run_request.submission_key = None, uuid.uuid4()
+    for name, value in columns.items():
+        setattr(run_request, name, value)
+    run_request.digest = lifecycle.digest(run_request)
+    return run_request
+
+
+@pytest.mark.parametrize("state", AFTER_APPROVAL)
+def test_no_request_begins_beyond_its_approvals(waiting: RunRequest, state: State) -> None:
+    refused(copied(waiting, state=state, flow_run_id=None).save, "not approved by enough people")
+
+
+@pytest.mark.parametrize("policy", [{"stages": []}, {"stages": [{"needed": 1, "group": ""}]}, {}])
+def test_a_request_written_as_if_it_needed_none_is_refused_at_launch(
+    waiting: RunRequest, prod_fake: FakePrefect, policy: dict[str, Any]
+) -> None:
+    """Only who knows the portal's secret key can write one whose digest is right; the rules of today find it out."""
+    forged = copied(waiting, state=State.APPROVED, needs_approval=False, approvals_needed=0, policy=policy)
+    forged.save()
+    dispatch.launch(forged)
+    assert forged.state == State.REFUSED
+    assert "create_flow_run" not in [call.method for call in prod_fake.calls]
+
+
+def test_secret_values_swapped_for_others_are_refused_at_launch(
+    waiting: RunRequest, prod_deployment: Deployment, prod_fake: FakePrefect, asker: User, approver: User
+) -> None:
+    other = lifecycle.submit(prod_deployment, {"month": "2026-10", "token": "mine"}, by=by(asker), reason="month end")
+    lifecycle.approve(waiting, by=by(approver))
+    RunRequest.objects.filter(pk=waiting.pk).update(sealed_parameters=other.sealed_parameters)
+    dispatch.launch(waiting)
+    assert waiting.state == State.REFUSED
+    assert "not what was asked for" in waiting.message
+    assert "create_flow_run" not in [call.method for call in prod_fake.calls]
+
+
+def glass(run_request: RunRequest, user: User, **columns: Any) -> BreakGlass:
+    until = columns.pop("until", timezone.now() + timedelta(minutes=5))
+    return BreakGlass.objects.create(
+        run_request=run_request, by=user, by_name=user.username, until=until, reason="fire", **columns
+    )
+
+
+def test_broken_glass_that_is_over_lets_nothing_go(waiting: RunRequest, approver: User) -> None:
+    glass(waiting, approver, until=timezone.now() - timedelta(seconds=1))
+    refused(lambda: RunRequest.objects.filter(pk=waiting.pk).update(state=State.APPROVED), "enough people")
+
+
+def test_broken_glass_stays_as_it_was_broken(waiting: RunRequest, approver: User, asker: User) -> None:
+    rows = BreakGlass.objects.filter(pk=glass(waiting, approver).pk)
+    for columns in ({"until": timezone.now() + timedelta(days=9)}, {"by": asker}, {"reason": "other"}):
+        refused(partial(rows.update, **columns), "Cannot update rows")
+    refused(rows.delete)
+
+
+def test_only_somebody_else_s_review_is_written_and_only_once(
+    waiting: RunRequest, approver: User, superuser: User, admin_user: User
+) -> None:
+    refused(lambda: glass(waiting, approver, reviewed_by=superuser), "Nobody may review their own request")
+    refused(lambda: glass(waiting, approver, reviewed_by=approver), "reviewed_by_somebody_else")
+    rows = BreakGlass.objects.filter(pk=glass(waiting, approver).pk)
+    refused(lambda: rows.update(reviewed_by=superuser, reviewed_at=timezone.now()), "Nobody may review")
+    refused(lambda: rows.update(reviewed_by=approver, reviewed_at=timezone.now()), "reviewed_by_somebody_else")
+    rows.update(reviewed_by=admin_user, reviewed_at=timezone.now(), was_right=False)
+    refused(lambda: rows.update(was_right=True))
+
+
+def test_the_doors_say_it_before_the_database_does(waiting: RunRequest, superuser: User) -> None:
+    for verbs in (ANSWERS, ["break glass"]):
+        granting.grant(by=Actor.system(), person=superuser, verbs=verbs, environment=waiting.environment)
+    with pytest.raises(Refused, match="your own request"):
+        lifecycle.approve(waiting, by=by(superuser))
+    row = lifecycle.break_glass(waiting, by=by(superuser), reason="fire")
+    with pytest.raises(Refused, match="Somebody else must review"):
+        lifecycle.review(row, by=by(superuser), was_right=True, text="fine")
