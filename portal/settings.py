@@ -231,6 +231,9 @@ LOGGING = {
     "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
 }
 
+# The versions of rows have the time of the change, not that of the transaction's beginning.
+PGHISTORY_CREATED_AT_FUNCTION = "clock_timestamp()"
+
 # Dotted name of the function that opens an environment's gateway; only tests name another one.
 GATEWAY = "flows.gateway.for_environment"
 # The follower touches this file while it lives, for whoever watches over its process.

@@ -1,12 +1,14 @@
-"""Signing in and out, with an audit entry for each, the refused attempts included."""
+"""Signing in and out and changing one's password, with an audit entry for each, the refused attempts included."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.forms import AuthenticationForm
 
 from portal.reader import actor
@@ -19,7 +21,10 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]  # the theme's forms
 
     def clean(self) -> dict[str, Any]:
         try:
-            cleaned: dict[str, Any] = super().clean()
+            with transaction.atomic():
+                # Django writes a password anew when it comes to be kept in a better way.
+                audit.sign(attempted(self.request, str(self.cleaned_data.get("username", ""))), "session.sign_in")
+                cleaned: dict[str, Any] = super().clean()
         except ValidationError as error:
             note(self.request, str(self.cleaned_data.get("username", "")), refusal=error.messages[0])
             raise
@@ -42,6 +47,20 @@ def attempted(request: HttpRequest, username: str) -> Actor:
     if person:
         return Actor.person(person, channel=Channel.ADMIN, address=address, user_agent=user_agent)
     return Actor(Kind.PERSON, "", "unknown account", Channel.ADMIN, None, address, user_agent)
+
+
+def change_password(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
+    """Django's own page, which answers with a redirect when it has changed the password of whoever is signed in."""
+    if request.method != "POST" or not request.user.is_authenticated:
+        return view()
+    about = {"subject_kind": "person", "subject_id": str(request.user.pk), "subject_name": request.user.get_username()}
+    with audit.act("person.own_password", None, by=actor(request), **about) as act:
+        response = view()
+        if not isinstance(response, HttpResponseRedirect):
+            form = (getattr(response, "context_data", None) or {}).get("form")
+            said = [message for messages in form.errors.values() for message in messages] if form else []
+            act.refusal = " ".join(said) or "The form was not filled in as it must be."
+    return response
 
 
 def note_sign_out(request: HttpRequest) -> None:

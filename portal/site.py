@@ -57,6 +57,10 @@ class PortalSite(UnfoldAdminSite):
             headers={"HX-Trigger": "search"},
         )
 
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        page = super().password_change
+        return signing_in.change_password(request, lambda: page(request, extra_context))
+
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         if request.method == "POST":
             signing_in.note_sign_out(request)

@@ -43,6 +43,7 @@ class AliasAdmin(SavedByVerb, RestrictedAdmin):
     list_select_related = ["environment"]
     search_fields = ["name", "full_name"]
     change_form_outer_before_template = "portal/alias/_target.html"
+    change_form_outer_after_template = "portal/_story.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Alias]:
         """A name is seen by whoever may see what it names, deployed or not."""

@@ -112,6 +112,7 @@ class EnvironmentAdmin(SavedByVerb, RestrictedAdmin):
     actions = ["check_connection", "read_now"]
     change_list_template = "portal/environment/list.html"
     change_form_outer_before_template = "portal/environment/_panel.html"
+    change_form_outer_after_template = "portal/_story.html"
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
         return Q(pk__in=holding(request).environments().values("pk"))

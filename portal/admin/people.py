@@ -18,7 +18,7 @@ from flows.access import Holding, in_force
 from portal import tables
 from portal.admin.base import RestrictedList, actor
 from portal.admin.saving import SavedByVerb
-from runs import configuration
+from runs import audit, configuration
 
 # The permissions of Django's that open something here; what people do with flows is in their grants.
 OFFERED = {
@@ -133,6 +133,8 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
 
     @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002  (Django's name)
+        if request.method == "POST":
+            audit.sign(actor(request), "person.password")
         return super().user_change_password(request, id, form_url)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:

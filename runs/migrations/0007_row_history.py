@@ -793,8 +793,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="insert_insert",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_windowevent" ("cron", "effect", "environment_id", "flow_name", "full_name", "id", "is_active", "minutes", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason", "tag", "time_zone") VALUES (NEW."cron", NEW."effect", NEW."environment_id", NEW."flow_name", NEW."full_name", NEW."id", NEW."is_active", NEW."minutes", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'insert\', NEW."id", NEW."reason", NEW."tag", NEW."time_zone"); RETURN NULL;',
-                    hash="846f5701a1e1caa3cb51dcc8f71a9051ba9dc21d",
+                    func='INSERT INTO "runs_windowevent" ("cron", "effect", "environment_id", "flow_name", "full_name", "id", "is_active", "minutes", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason", "tag", "time_zone") VALUES (NEW."cron", NEW."effect", NEW."environment_id", NEW."flow_name", NEW."full_name", NEW."id", NEW."is_active", NEW."minutes", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'insert\', NEW."id", NEW."reason", NEW."tag", NEW."time_zone"); RETURN NULL;',
                     operation="INSERT",
                     pgid="pgtrigger_insert_insert_74244",
                     table="runs_window",
@@ -808,8 +807,7 @@ class Migration(migrations.Migration):
                 name="update_update",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
-                    func='INSERT INTO "runs_windowevent" ("cron", "effect", "environment_id", "flow_name", "full_name", "id", "is_active", "minutes", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason", "tag", "time_zone") VALUES (NEW."cron", NEW."effect", NEW."environment_id", NEW."flow_name", NEW."full_name", NEW."id", NEW."is_active", NEW."minutes", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'update\', NEW."id", NEW."reason", NEW."tag", NEW."time_zone"); RETURN NULL;',
-                    hash="85916c88147a098a82e47470ababd798a9baeff4",
+                    func='INSERT INTO "runs_windowevent" ("cron", "effect", "environment_id", "flow_name", "full_name", "id", "is_active", "minutes", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason", "tag", "time_zone") VALUES (NEW."cron", NEW."effect", NEW."environment_id", NEW."flow_name", NEW."full_name", NEW."id", NEW."is_active", NEW."minutes", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'update\', NEW."id", NEW."reason", NEW."tag", NEW."time_zone"); RETURN NULL;',
                     operation="UPDATE",
                     pgid="pgtrigger_update_update_b6ba5",
                     table="runs_window",
@@ -822,8 +820,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="delete_delete",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_windowevent" ("cron", "effect", "environment_id", "flow_name", "full_name", "id", "is_active", "minutes", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason", "tag", "time_zone") VALUES (OLD."cron", OLD."effect", OLD."environment_id", OLD."flow_name", OLD."full_name", OLD."id", OLD."is_active", OLD."minutes", OLD."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'delete\', OLD."id", OLD."reason", OLD."tag", OLD."time_zone"); RETURN NULL;',
-                    hash="f1a812228e1fea587771db7ad1d921748b80a177",
+                    func='INSERT INTO "runs_windowevent" ("cron", "effect", "environment_id", "flow_name", "full_name", "id", "is_active", "minutes", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason", "tag", "time_zone") VALUES (OLD."cron", OLD."effect", OLD."environment_id", OLD."flow_name", OLD."full_name", OLD."id", OLD."is_active", OLD."minutes", OLD."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'delete\', OLD."id", OLD."reason", OLD."tag", OLD."time_zone"); RETURN NULL;',
                     operation="DELETE",
                     pgid="pgtrigger_delete_delete_3a6db",
                     table="runs_window",
@@ -846,8 +843,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="insert_insert",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_policyevent" ("approval_minutes", "environment_id", "flow_name", "full_name", "id", "name", "needs_confirmation", "needs_reason", "needs_ticket", "outside_window", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "risk", "stages", "tag", "ticket_link", "ticket_pattern") VALUES (NEW."approval_minutes", NEW."environment_id", NEW."flow_name", NEW."full_name", NEW."id", NEW."name", NEW."needs_confirmation", NEW."needs_reason", NEW."needs_ticket", NEW."outside_window", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'insert\', NEW."id", NEW."risk", NEW."stages", NEW."tag", NEW."ticket_link", NEW."ticket_pattern"); RETURN NULL;',
-                    hash="67bfb3a88661a8b358d7249a2dec5564c12b83ae",
+                    func='INSERT INTO "runs_policyevent" ("approval_minutes", "environment_id", "flow_name", "full_name", "id", "name", "needs_confirmation", "needs_reason", "needs_ticket", "outside_window", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "risk", "stages", "tag", "ticket_link", "ticket_pattern") VALUES (NEW."approval_minutes", NEW."environment_id", NEW."flow_name", NEW."full_name", NEW."id", NEW."name", NEW."needs_confirmation", NEW."needs_reason", NEW."needs_ticket", NEW."outside_window", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'insert\', NEW."id", NEW."risk", NEW."stages", NEW."tag", NEW."ticket_link", NEW."ticket_pattern"); RETURN NULL;',
                     operation="INSERT",
                     pgid="pgtrigger_insert_insert_f9974",
                     table="runs_policy",
@@ -861,8 +857,7 @@ class Migration(migrations.Migration):
                 name="update_update",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
-                    func='INSERT INTO "runs_policyevent" ("approval_minutes", "environment_id", "flow_name", "full_name", "id", "name", "needs_confirmation", "needs_reason", "needs_ticket", "outside_window", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "risk", "stages", "tag", "ticket_link", "ticket_pattern") VALUES (NEW."approval_minutes", NEW."environment_id", NEW."flow_name", NEW."full_name", NEW."id", NEW."name", NEW."needs_confirmation", NEW."needs_reason", NEW."needs_ticket", NEW."outside_window", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'update\', NEW."id", NEW."risk", NEW."stages", NEW."tag", NEW."ticket_link", NEW."ticket_pattern"); RETURN NULL;',
-                    hash="eb2925158c910f1aedf47fef173dd71685520635",
+                    func='INSERT INTO "runs_policyevent" ("approval_minutes", "environment_id", "flow_name", "full_name", "id", "name", "needs_confirmation", "needs_reason", "needs_ticket", "outside_window", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "risk", "stages", "tag", "ticket_link", "ticket_pattern") VALUES (NEW."approval_minutes", NEW."environment_id", NEW."flow_name", NEW."full_name", NEW."id", NEW."name", NEW."needs_confirmation", NEW."needs_reason", NEW."needs_ticket", NEW."outside_window", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'update\', NEW."id", NEW."risk", NEW."stages", NEW."tag", NEW."ticket_link", NEW."ticket_pattern"); RETURN NULL;',
                     operation="UPDATE",
                     pgid="pgtrigger_update_update_8504d",
                     table="runs_policy",
@@ -875,8 +870,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="delete_delete",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_policyevent" ("approval_minutes", "environment_id", "flow_name", "full_name", "id", "name", "needs_confirmation", "needs_reason", "needs_ticket", "outside_window", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "risk", "stages", "tag", "ticket_link", "ticket_pattern") VALUES (OLD."approval_minutes", OLD."environment_id", OLD."flow_name", OLD."full_name", OLD."id", OLD."name", OLD."needs_confirmation", OLD."needs_reason", OLD."needs_ticket", OLD."outside_window", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'delete\', OLD."id", OLD."risk", OLD."stages", OLD."tag", OLD."ticket_link", OLD."ticket_pattern"); RETURN NULL;',
-                    hash="6d37adecd3f22bf4527cf88c834a22a20c5050c3",
+                    func='INSERT INTO "runs_policyevent" ("approval_minutes", "environment_id", "flow_name", "full_name", "id", "name", "needs_confirmation", "needs_reason", "needs_ticket", "outside_window", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "risk", "stages", "tag", "ticket_link", "ticket_pattern") VALUES (OLD."approval_minutes", OLD."environment_id", OLD."flow_name", OLD."full_name", OLD."id", OLD."name", OLD."needs_confirmation", OLD."needs_reason", OLD."needs_ticket", OLD."outside_window", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'delete\', OLD."id", OLD."risk", OLD."stages", OLD."tag", OLD."ticket_link", OLD."ticket_pattern"); RETURN NULL;',
                     operation="DELETE",
                     pgid="pgtrigger_delete_delete_f4220",
                     table="runs_policy",
@@ -899,8 +893,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="insert_insert",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_personpermissionevent" ("id", "permission_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "user_id") VALUES (NEW."id", NEW."permission_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'insert\', NEW."id", NEW."user_id"); RETURN NULL;',
-                    hash="3ec87c6fbc767d32ec4210e01704a061c6bbcf29",
+                    func='INSERT INTO "runs_personpermissionevent" ("id", "permission_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "user_id") VALUES (NEW."id", NEW."permission_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'insert\', NEW."id", NEW."user_id"); RETURN NULL;',
                     operation="INSERT",
                     pgid="pgtrigger_insert_insert_9ba93",
                     table="auth_user_user_permissions",
@@ -914,8 +907,7 @@ class Migration(migrations.Migration):
                 name="update_update",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
-                    func='INSERT INTO "runs_personpermissionevent" ("id", "permission_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "user_id") VALUES (NEW."id", NEW."permission_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'update\', NEW."id", NEW."user_id"); RETURN NULL;',
-                    hash="8acd9376ed74b1108ffb6fbb1df16cac4fe4e387",
+                    func='INSERT INTO "runs_personpermissionevent" ("id", "permission_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "user_id") VALUES (NEW."id", NEW."permission_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'update\', NEW."id", NEW."user_id"); RETURN NULL;',
                     operation="UPDATE",
                     pgid="pgtrigger_update_update_ecb8e",
                     table="auth_user_user_permissions",
@@ -928,8 +920,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="delete_delete",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_personpermissionevent" ("id", "permission_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "user_id") VALUES (OLD."id", OLD."permission_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'delete\', OLD."id", OLD."user_id"); RETURN NULL;',
-                    hash="75e6ad3c5de66af85f39a51d0b5e6e5ad8c27d6e",
+                    func='INSERT INTO "runs_personpermissionevent" ("id", "permission_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "user_id") VALUES (OLD."id", OLD."permission_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'delete\', OLD."id", OLD."user_id"); RETURN NULL;',
                     operation="DELETE",
                     pgid="pgtrigger_delete_delete_18566",
                     table="auth_user_user_permissions",
@@ -952,8 +943,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="insert_insert",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_personevent" ("date_joined", "email", "first_name", "id", "is_active", "is_staff", "is_superuser", "last_name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "username") VALUES (NEW."date_joined", NEW."email", NEW."first_name", NEW."id", NEW."is_active", NEW."is_staff", NEW."is_superuser", NEW."last_name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'insert\', NEW."id", NEW."username"); RETURN NULL;',
-                    hash="78a0a5478f1247f1666b68f1332165b6882b91e7",
+                    func='INSERT INTO "runs_personevent" ("date_joined", "email", "first_name", "id", "is_active", "is_staff", "is_superuser", "last_name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "username") VALUES (NEW."date_joined", NEW."email", NEW."first_name", NEW."id", NEW."is_active", NEW."is_staff", NEW."is_superuser", NEW."last_name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'insert\', NEW."id", NEW."username"); RETURN NULL;',
                     operation="INSERT",
                     pgid="pgtrigger_insert_insert_b0460",
                     table="auth_user",
@@ -967,8 +957,7 @@ class Migration(migrations.Migration):
                 name="update_update",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     condition='WHEN (OLD."date_joined" IS DISTINCT FROM (NEW."date_joined") OR OLD."email" IS DISTINCT FROM (NEW."email") OR OLD."first_name" IS DISTINCT FROM (NEW."first_name") OR OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."is_active" IS DISTINCT FROM (NEW."is_active") OR OLD."is_staff" IS DISTINCT FROM (NEW."is_staff") OR OLD."is_superuser" IS DISTINCT FROM (NEW."is_superuser") OR OLD."last_name" IS DISTINCT FROM (NEW."last_name") OR OLD."username" IS DISTINCT FROM (NEW."username"))',
-                    func='INSERT INTO "runs_personevent" ("date_joined", "email", "first_name", "id", "is_active", "is_staff", "is_superuser", "last_name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "username") VALUES (NEW."date_joined", NEW."email", NEW."first_name", NEW."id", NEW."is_active", NEW."is_staff", NEW."is_superuser", NEW."last_name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'update\', NEW."id", NEW."username"); RETURN NULL;',
-                    hash="e17b99b125aeef535e8e01d195b19225c313c179",
+                    func='INSERT INTO "runs_personevent" ("date_joined", "email", "first_name", "id", "is_active", "is_staff", "is_superuser", "last_name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "username") VALUES (NEW."date_joined", NEW."email", NEW."first_name", NEW."id", NEW."is_active", NEW."is_staff", NEW."is_superuser", NEW."last_name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'update\', NEW."id", NEW."username"); RETURN NULL;',
                     operation="UPDATE",
                     pgid="pgtrigger_update_update_e619a",
                     table="auth_user",
@@ -981,8 +970,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="delete_delete",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_personevent" ("date_joined", "email", "first_name", "id", "is_active", "is_staff", "is_superuser", "last_name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "username") VALUES (OLD."date_joined", OLD."email", OLD."first_name", OLD."id", OLD."is_active", OLD."is_staff", OLD."is_superuser", OLD."last_name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'delete\', OLD."id", OLD."username"); RETURN NULL;',
-                    hash="23b72a49d3e5f32e3acea41941a704cbae01b400",
+                    func='INSERT INTO "runs_personevent" ("date_joined", "email", "first_name", "id", "is_active", "is_staff", "is_superuser", "last_name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "username") VALUES (OLD."date_joined", OLD."email", OLD."first_name", OLD."id", OLD."is_active", OLD."is_staff", OLD."is_superuser", OLD."last_name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'delete\', OLD."id", OLD."username"); RETURN NULL;',
                     operation="DELETE",
                     pgid="pgtrigger_delete_delete_ec183",
                     table="auth_user",
@@ -996,8 +984,7 @@ class Migration(migrations.Migration):
                 name="password_update",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     condition='WHEN (OLD."password" IS DISTINCT FROM (NEW."password"))',
-                    func='INSERT INTO "runs_personevent" ("date_joined", "email", "first_name", "id", "is_active", "is_staff", "is_superuser", "last_name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "username") VALUES (NEW."date_joined", NEW."email", NEW."first_name", NEW."id", NEW."is_active", NEW."is_staff", NEW."is_superuser", NEW."last_name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'password\', NEW."id", NEW."username"); RETURN NULL;',
-                    hash="ade33b0e2ab5a13a6095016c13d780574195265a",
+                    func='INSERT INTO "runs_personevent" ("date_joined", "email", "first_name", "id", "is_active", "is_staff", "is_superuser", "last_name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "username") VALUES (NEW."date_joined", NEW."email", NEW."first_name", NEW."id", NEW."is_active", NEW."is_staff", NEW."is_superuser", NEW."last_name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'password\', NEW."id", NEW."username"); RETURN NULL;',
                     operation="UPDATE",
                     pgid="pgtrigger_password_update_d76a9",
                     table="auth_user",
@@ -1020,8 +1007,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="insert_insert",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_membershipevent" ("group_id", "id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "user_id") VALUES (NEW."group_id", NEW."id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'insert\', NEW."id", NEW."user_id"); RETURN NULL;',
-                    hash="66a8a242bb3f734ef7914fdf77bc718d97284950",
+                    func='INSERT INTO "runs_membershipevent" ("group_id", "id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "user_id") VALUES (NEW."group_id", NEW."id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'insert\', NEW."id", NEW."user_id"); RETURN NULL;',
                     operation="INSERT",
                     pgid="pgtrigger_insert_insert_27e88",
                     table="auth_user_groups",
@@ -1035,8 +1021,7 @@ class Migration(migrations.Migration):
                 name="update_update",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
-                    func='INSERT INTO "runs_membershipevent" ("group_id", "id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "user_id") VALUES (NEW."group_id", NEW."id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'update\', NEW."id", NEW."user_id"); RETURN NULL;',
-                    hash="d101f8e9327ae43f2c364123084cba1c3bd58b85",
+                    func='INSERT INTO "runs_membershipevent" ("group_id", "id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "user_id") VALUES (NEW."group_id", NEW."id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'update\', NEW."id", NEW."user_id"); RETURN NULL;',
                     operation="UPDATE",
                     pgid="pgtrigger_update_update_0b4c9",
                     table="auth_user_groups",
@@ -1049,8 +1034,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="delete_delete",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_membershipevent" ("group_id", "id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "user_id") VALUES (OLD."group_id", OLD."id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'delete\', OLD."id", OLD."user_id"); RETURN NULL;',
-                    hash="432c5cec0964bb6ae7cfe39823ff7bb75ed1e6fd",
+                    func='INSERT INTO "runs_membershipevent" ("group_id", "id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "user_id") VALUES (OLD."group_id", OLD."id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'delete\', OLD."id", OLD."user_id"); RETURN NULL;',
                     operation="DELETE",
                     pgid="pgtrigger_delete_delete_e3f3c",
                     table="auth_user_groups",
@@ -1073,8 +1057,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="insert_insert",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_grouppermissionevent" ("group_id", "id", "permission_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."group_id", NEW."id", NEW."permission_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'insert\', NEW."id"); RETURN NULL;',
-                    hash="c8409d7c0f52f70ccfdfb20a860d4f050583c37f",
+                    func='INSERT INTO "runs_grouppermissionevent" ("group_id", "id", "permission_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."group_id", NEW."id", NEW."permission_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'insert\', NEW."id"); RETURN NULL;',
                     operation="INSERT",
                     pgid="pgtrigger_insert_insert_8ec67",
                     table="auth_group_permissions",
@@ -1088,8 +1071,7 @@ class Migration(migrations.Migration):
                 name="update_update",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
-                    func='INSERT INTO "runs_grouppermissionevent" ("group_id", "id", "permission_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."group_id", NEW."id", NEW."permission_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'update\', NEW."id"); RETURN NULL;',
-                    hash="50018b7fb84b849a4dc43368c3ac06e390f62c84",
+                    func='INSERT INTO "runs_grouppermissionevent" ("group_id", "id", "permission_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."group_id", NEW."id", NEW."permission_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'update\', NEW."id"); RETURN NULL;',
                     operation="UPDATE",
                     pgid="pgtrigger_update_update_05893",
                     table="auth_group_permissions",
@@ -1102,8 +1084,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="delete_delete",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_grouppermissionevent" ("group_id", "id", "permission_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (OLD."group_id", OLD."id", OLD."permission_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'delete\', OLD."id"); RETURN NULL;',
-                    hash="141041b74484323d2e45bda5cfc57279bd77d754",
+                    func='INSERT INTO "runs_grouppermissionevent" ("group_id", "id", "permission_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (OLD."group_id", OLD."id", OLD."permission_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'delete\', OLD."id"); RETURN NULL;',
                     operation="DELETE",
                     pgid="pgtrigger_delete_delete_3b903",
                     table="auth_group_permissions",
@@ -1126,8 +1107,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="insert_insert",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_groupevent" ("id", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."id", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'insert\', NEW."id"); RETURN NULL;',
-                    hash="cabaf2ff8887f0f65935fc6dae1818ebd5528d27",
+                    func='INSERT INTO "runs_groupevent" ("id", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."id", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'insert\', NEW."id"); RETURN NULL;',
                     operation="INSERT",
                     pgid="pgtrigger_insert_insert_35ea8",
                     table="auth_group",
@@ -1141,8 +1121,7 @@ class Migration(migrations.Migration):
                 name="update_update",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
-                    func='INSERT INTO "runs_groupevent" ("id", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."id", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'update\', NEW."id"); RETURN NULL;',
-                    hash="2a6b28e22f88081b55d01dd61912addc5716547e",
+                    func='INSERT INTO "runs_groupevent" ("id", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."id", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'update\', NEW."id"); RETURN NULL;',
                     operation="UPDATE",
                     pgid="pgtrigger_update_update_7f171",
                     table="auth_group",
@@ -1155,8 +1134,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="delete_delete",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_groupevent" ("id", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (OLD."id", OLD."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'delete\', OLD."id"); RETURN NULL;',
-                    hash="2354276c80c4bce0a7c2a5f2afd31d2a5502b3dc",
+                    func='INSERT INTO "runs_groupevent" ("id", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (OLD."id", OLD."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'delete\', OLD."id"); RETURN NULL;',
                     operation="DELETE",
                     pgid="pgtrigger_delete_delete_de402",
                     table="auth_group",
@@ -1179,8 +1157,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="insert_insert",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_grantevent" ("effect", "environment_id", "flow_name", "full_name", "granted_at", "granted_by_id", "granted_by_name", "group_id", "id", "person_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "predicate", "reason", "revoked_at", "revoked_by_name", "tag", "ticket", "valid_from", "valid_until", "verbs") VALUES (NEW."effect", NEW."environment_id", NEW."flow_name", NEW."full_name", NEW."granted_at", NEW."granted_by_id", NEW."granted_by_name", NEW."group_id", NEW."id", NEW."person_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'insert\', NEW."id", NEW."predicate", NEW."reason", NEW."revoked_at", NEW."revoked_by_name", NEW."tag", NEW."ticket", NEW."valid_from", NEW."valid_until", NEW."verbs"); RETURN NULL;',
-                    hash="61f35900f4e654926707d6244cd458d9d1ea8d7a",
+                    func='INSERT INTO "runs_grantevent" ("effect", "environment_id", "flow_name", "full_name", "granted_at", "granted_by_id", "granted_by_name", "group_id", "id", "person_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "predicate", "reason", "revoked_at", "revoked_by_name", "tag", "ticket", "valid_from", "valid_until", "verbs") VALUES (NEW."effect", NEW."environment_id", NEW."flow_name", NEW."full_name", NEW."granted_at", NEW."granted_by_id", NEW."granted_by_name", NEW."group_id", NEW."id", NEW."person_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'insert\', NEW."id", NEW."predicate", NEW."reason", NEW."revoked_at", NEW."revoked_by_name", NEW."tag", NEW."ticket", NEW."valid_from", NEW."valid_until", NEW."verbs"); RETURN NULL;',
                     operation="INSERT",
                     pgid="pgtrigger_insert_insert_aaf8a",
                     table="flows_grant",
@@ -1194,8 +1171,7 @@ class Migration(migrations.Migration):
                 name="update_update",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
-                    func='INSERT INTO "runs_grantevent" ("effect", "environment_id", "flow_name", "full_name", "granted_at", "granted_by_id", "granted_by_name", "group_id", "id", "person_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "predicate", "reason", "revoked_at", "revoked_by_name", "tag", "ticket", "valid_from", "valid_until", "verbs") VALUES (NEW."effect", NEW."environment_id", NEW."flow_name", NEW."full_name", NEW."granted_at", NEW."granted_by_id", NEW."granted_by_name", NEW."group_id", NEW."id", NEW."person_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'update\', NEW."id", NEW."predicate", NEW."reason", NEW."revoked_at", NEW."revoked_by_name", NEW."tag", NEW."ticket", NEW."valid_from", NEW."valid_until", NEW."verbs"); RETURN NULL;',
-                    hash="d260c1124058bb96fe8904833d5f3062e65c573e",
+                    func='INSERT INTO "runs_grantevent" ("effect", "environment_id", "flow_name", "full_name", "granted_at", "granted_by_id", "granted_by_name", "group_id", "id", "person_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "predicate", "reason", "revoked_at", "revoked_by_name", "tag", "ticket", "valid_from", "valid_until", "verbs") VALUES (NEW."effect", NEW."environment_id", NEW."flow_name", NEW."full_name", NEW."granted_at", NEW."granted_by_id", NEW."granted_by_name", NEW."group_id", NEW."id", NEW."person_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'update\', NEW."id", NEW."predicate", NEW."reason", NEW."revoked_at", NEW."revoked_by_name", NEW."tag", NEW."ticket", NEW."valid_from", NEW."valid_until", NEW."verbs"); RETURN NULL;',
                     operation="UPDATE",
                     pgid="pgtrigger_update_update_54ade",
                     table="flows_grant",
@@ -1208,8 +1184,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="delete_delete",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_grantevent" ("effect", "environment_id", "flow_name", "full_name", "granted_at", "granted_by_id", "granted_by_name", "group_id", "id", "person_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "predicate", "reason", "revoked_at", "revoked_by_name", "tag", "ticket", "valid_from", "valid_until", "verbs") VALUES (OLD."effect", OLD."environment_id", OLD."flow_name", OLD."full_name", OLD."granted_at", OLD."granted_by_id", OLD."granted_by_name", OLD."group_id", OLD."id", OLD."person_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'delete\', OLD."id", OLD."predicate", OLD."reason", OLD."revoked_at", OLD."revoked_by_name", OLD."tag", OLD."ticket", OLD."valid_from", OLD."valid_until", OLD."verbs"); RETURN NULL;',
-                    hash="a274fd0c1c52988655550b6377518b027a53264b",
+                    func='INSERT INTO "runs_grantevent" ("effect", "environment_id", "flow_name", "full_name", "granted_at", "granted_by_id", "granted_by_name", "group_id", "id", "person_id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "predicate", "reason", "revoked_at", "revoked_by_name", "tag", "ticket", "valid_from", "valid_until", "verbs") VALUES (OLD."effect", OLD."environment_id", OLD."flow_name", OLD."full_name", OLD."granted_at", OLD."granted_by_id", OLD."granted_by_name", OLD."group_id", OLD."id", OLD."person_id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'delete\', OLD."id", OLD."predicate", OLD."reason", OLD."revoked_at", OLD."revoked_by_name", OLD."tag", OLD."ticket", OLD."valid_from", OLD."valid_until", OLD."verbs"); RETURN NULL;',
                     operation="DELETE",
                     pgid="pgtrigger_delete_delete_ae48b",
                     table="flows_grant",
@@ -1232,8 +1207,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="insert_insert",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_freezeevent" ("begun_at", "begun_by_id", "begun_by_name", "environment_id", "id", "lifted_at", "lifted_by_name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason", "ticket", "until") VALUES (NEW."begun_at", NEW."begun_by_id", NEW."begun_by_name", NEW."environment_id", NEW."id", NEW."lifted_at", NEW."lifted_by_name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'insert\', NEW."id", NEW."reason", NEW."ticket", NEW."until"); RETURN NULL;',
-                    hash="03ed7742c3d6a14768e155b9e4899658bef5eb2e",
+                    func='INSERT INTO "runs_freezeevent" ("begun_at", "begun_by_id", "begun_by_name", "environment_id", "id", "lifted_at", "lifted_by_name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason", "ticket", "until") VALUES (NEW."begun_at", NEW."begun_by_id", NEW."begun_by_name", NEW."environment_id", NEW."id", NEW."lifted_at", NEW."lifted_by_name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'insert\', NEW."id", NEW."reason", NEW."ticket", NEW."until"); RETURN NULL;',
                     operation="INSERT",
                     pgid="pgtrigger_insert_insert_b007c",
                     table="runs_freeze",
@@ -1247,8 +1221,7 @@ class Migration(migrations.Migration):
                 name="update_update",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
-                    func='INSERT INTO "runs_freezeevent" ("begun_at", "begun_by_id", "begun_by_name", "environment_id", "id", "lifted_at", "lifted_by_name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason", "ticket", "until") VALUES (NEW."begun_at", NEW."begun_by_id", NEW."begun_by_name", NEW."environment_id", NEW."id", NEW."lifted_at", NEW."lifted_by_name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'update\', NEW."id", NEW."reason", NEW."ticket", NEW."until"); RETURN NULL;',
-                    hash="d2db6c357480d2c34d3d470bb15bd1c341917b64",
+                    func='INSERT INTO "runs_freezeevent" ("begun_at", "begun_by_id", "begun_by_name", "environment_id", "id", "lifted_at", "lifted_by_name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason", "ticket", "until") VALUES (NEW."begun_at", NEW."begun_by_id", NEW."begun_by_name", NEW."environment_id", NEW."id", NEW."lifted_at", NEW."lifted_by_name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'update\', NEW."id", NEW."reason", NEW."ticket", NEW."until"); RETURN NULL;',
                     operation="UPDATE",
                     pgid="pgtrigger_update_update_b55b1",
                     table="runs_freeze",
@@ -1261,8 +1234,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="delete_delete",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_freezeevent" ("begun_at", "begun_by_id", "begun_by_name", "environment_id", "id", "lifted_at", "lifted_by_name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason", "ticket", "until") VALUES (OLD."begun_at", OLD."begun_by_id", OLD."begun_by_name", OLD."environment_id", OLD."id", OLD."lifted_at", OLD."lifted_by_name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'delete\', OLD."id", OLD."reason", OLD."ticket", OLD."until"); RETURN NULL;',
-                    hash="92012b4c6fc8c2c6072cdddec9e885e6af44793d",
+                    func='INSERT INTO "runs_freezeevent" ("begun_at", "begun_by_id", "begun_by_name", "environment_id", "id", "lifted_at", "lifted_by_name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "reason", "ticket", "until") VALUES (OLD."begun_at", OLD."begun_by_id", OLD."begun_by_name", OLD."environment_id", OLD."id", OLD."lifted_at", OLD."lifted_by_name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'delete\', OLD."id", OLD."reason", OLD."ticket", OLD."until"); RETURN NULL;',
                     operation="DELETE",
                     pgid="pgtrigger_delete_delete_d0497",
                     table="runs_freeze",
@@ -1285,8 +1257,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="insert_insert",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_environmentevent" ("api_url", "approval_minutes", "colour", "credential_kind", "description", "id", "is_active", "is_protected", "needs_approval", "needs_reason", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "position", "slug", "ui_url") VALUES (NEW."api_url", NEW."approval_minutes", NEW."colour", NEW."credential_kind", NEW."description", NEW."id", NEW."is_active", NEW."is_protected", NEW."needs_approval", NEW."needs_reason", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'insert\', NEW."id", NEW."position", NEW."slug", NEW."ui_url"); RETURN NULL;',
-                    hash="d87a74b83a85cbf7502ef718bd5d96b8b5c418f2",
+                    func='INSERT INTO "runs_environmentevent" ("api_url", "approval_minutes", "colour", "credential_kind", "description", "id", "is_active", "is_protected", "needs_approval", "needs_reason", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "position", "slug", "ui_url") VALUES (NEW."api_url", NEW."approval_minutes", NEW."colour", NEW."credential_kind", NEW."description", NEW."id", NEW."is_active", NEW."is_protected", NEW."needs_approval", NEW."needs_reason", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'insert\', NEW."id", NEW."position", NEW."slug", NEW."ui_url"); RETURN NULL;',
                     operation="INSERT",
                     pgid="pgtrigger_insert_insert_057e5",
                     table="flows_environment",
@@ -1300,8 +1271,7 @@ class Migration(migrations.Migration):
                 name="update_update",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     condition='WHEN (OLD."api_url" IS DISTINCT FROM (NEW."api_url") OR OLD."approval_minutes" IS DISTINCT FROM (NEW."approval_minutes") OR OLD."colour" IS DISTINCT FROM (NEW."colour") OR OLD."credential_kind" IS DISTINCT FROM (NEW."credential_kind") OR OLD."description" IS DISTINCT FROM (NEW."description") OR OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."is_active" IS DISTINCT FROM (NEW."is_active") OR OLD."is_protected" IS DISTINCT FROM (NEW."is_protected") OR OLD."needs_approval" IS DISTINCT FROM (NEW."needs_approval") OR OLD."needs_reason" IS DISTINCT FROM (NEW."needs_reason") OR OLD."position" IS DISTINCT FROM (NEW."position") OR OLD."slug" IS DISTINCT FROM (NEW."slug") OR OLD."ui_url" IS DISTINCT FROM (NEW."ui_url"))',
-                    func='INSERT INTO "runs_environmentevent" ("api_url", "approval_minutes", "colour", "credential_kind", "description", "id", "is_active", "is_protected", "needs_approval", "needs_reason", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "position", "slug", "ui_url") VALUES (NEW."api_url", NEW."approval_minutes", NEW."colour", NEW."credential_kind", NEW."description", NEW."id", NEW."is_active", NEW."is_protected", NEW."needs_approval", NEW."needs_reason", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'update\', NEW."id", NEW."position", NEW."slug", NEW."ui_url"); RETURN NULL;',
-                    hash="d1a039a720c4de0bbd2f0a70bb03389e068e89a2",
+                    func='INSERT INTO "runs_environmentevent" ("api_url", "approval_minutes", "colour", "credential_kind", "description", "id", "is_active", "is_protected", "needs_approval", "needs_reason", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "position", "slug", "ui_url") VALUES (NEW."api_url", NEW."approval_minutes", NEW."colour", NEW."credential_kind", NEW."description", NEW."id", NEW."is_active", NEW."is_protected", NEW."needs_approval", NEW."needs_reason", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'update\', NEW."id", NEW."position", NEW."slug", NEW."ui_url"); RETURN NULL;',
                     operation="UPDATE",
                     pgid="pgtrigger_update_update_baa89",
                     table="flows_environment",
@@ -1314,8 +1284,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="delete_delete",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_environmentevent" ("api_url", "approval_minutes", "colour", "credential_kind", "description", "id", "is_active", "is_protected", "needs_approval", "needs_reason", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "position", "slug", "ui_url") VALUES (OLD."api_url", OLD."approval_minutes", OLD."colour", OLD."credential_kind", OLD."description", OLD."id", OLD."is_active", OLD."is_protected", OLD."needs_approval", OLD."needs_reason", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'delete\', OLD."id", OLD."position", OLD."slug", OLD."ui_url"); RETURN NULL;',
-                    hash="29387ab1ad51395abb13bf1a2094d4d05b05c8aa",
+                    func='INSERT INTO "runs_environmentevent" ("api_url", "approval_minutes", "colour", "credential_kind", "description", "id", "is_active", "is_protected", "needs_approval", "needs_reason", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "position", "slug", "ui_url") VALUES (OLD."api_url", OLD."approval_minutes", OLD."colour", OLD."credential_kind", OLD."description", OLD."id", OLD."is_active", OLD."is_protected", OLD."needs_approval", OLD."needs_reason", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'delete\', OLD."id", OLD."position", OLD."slug", OLD."ui_url"); RETURN NULL;',
                     operation="DELETE",
                     pgid="pgtrigger_delete_delete_7a57d",
                     table="flows_environment",
@@ -1329,8 +1298,7 @@ class Migration(migrations.Migration):
                 name="sealed_credential_update",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     condition='WHEN (OLD."sealed_credential" IS DISTINCT FROM (NEW."sealed_credential"))',
-                    func='INSERT INTO "runs_environmentevent" ("api_url", "approval_minutes", "colour", "credential_kind", "description", "id", "is_active", "is_protected", "needs_approval", "needs_reason", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "position", "slug", "ui_url") VALUES (NEW."api_url", NEW."approval_minutes", NEW."colour", NEW."credential_kind", NEW."description", NEW."id", NEW."is_active", NEW."is_protected", NEW."needs_approval", NEW."needs_reason", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'sealed_credential\', NEW."id", NEW."position", NEW."slug", NEW."ui_url"); RETURN NULL;',
-                    hash="5cab0a80f9e0a4d10c323aaa34eea8aa11c3c03e",
+                    func='INSERT INTO "runs_environmentevent" ("api_url", "approval_minutes", "colour", "credential_kind", "description", "id", "is_active", "is_protected", "needs_approval", "needs_reason", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "position", "slug", "ui_url") VALUES (NEW."api_url", NEW."approval_minutes", NEW."colour", NEW."credential_kind", NEW."description", NEW."id", NEW."is_active", NEW."is_protected", NEW."needs_approval", NEW."needs_reason", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'sealed_credential\', NEW."id", NEW."position", NEW."slug", NEW."ui_url"); RETURN NULL;',
                     operation="UPDATE",
                     pgid="pgtrigger_sealed_credential_update_5af45",
                     table="flows_environment",
@@ -1353,8 +1321,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="insert_insert",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_aliasevent" ("environment_id", "full_name", "id", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."environment_id", NEW."full_name", NEW."id", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'insert\', NEW."id"); RETURN NULL;',
-                    hash="c35c3fbff0be1eb7b4fb2e07f403d2e0e9ddf41a",
+                    func='INSERT INTO "runs_aliasevent" ("environment_id", "full_name", "id", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."environment_id", NEW."full_name", NEW."id", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'insert\', NEW."id"); RETURN NULL;',
                     operation="INSERT",
                     pgid="pgtrigger_insert_insert_d5f3f",
                     table="flows_alias",
@@ -1368,8 +1335,7 @@ class Migration(migrations.Migration):
                 name="update_update",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
-                    func='INSERT INTO "runs_aliasevent" ("environment_id", "full_name", "id", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."environment_id", NEW."full_name", NEW."id", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'update\', NEW."id"); RETURN NULL;',
-                    hash="7f3b9dedf1dd024b3e1d8a817a31907af4445eef",
+                    func='INSERT INTO "runs_aliasevent" ("environment_id", "full_name", "id", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."environment_id", NEW."full_name", NEW."id", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'update\', NEW."id"); RETURN NULL;',
                     operation="UPDATE",
                     pgid="pgtrigger_update_update_ec13a",
                     table="flows_alias",
@@ -1382,8 +1348,7 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="delete_delete",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "runs_aliasevent" ("environment_id", "full_name", "id", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (OLD."environment_id", OLD."full_name", OLD."id", OLD."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'delete\', OLD."id"); RETURN NULL;',
-                    hash="9031340e25ce75ead26da4dee66a3db9c7ef713b",
+                    func='INSERT INTO "runs_aliasevent" ("environment_id", "full_name", "id", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (OLD."environment_id", OLD."full_name", OLD."id", OLD."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, clock_timestamp(), \'delete\', OLD."id"); RETURN NULL;',
                     operation="DELETE",
                     pgid="pgtrigger_delete_delete_a0a0e",
                     table="flows_alias",
@@ -1397,7 +1362,6 @@ class Migration(migrations.Migration):
                 name="append_only",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="f38af12f06c662594aa5ed4d8b865cd13bad7601",
                     operation="UPDATE OR DELETE",
                     pgid="pgtrigger_append_only_afe66",
                     table="runs_windowevent",
@@ -1411,7 +1375,6 @@ class Migration(migrations.Migration):
                 name="append_only",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="1fe578918fe483609f6eb5b6925631d8fbdc011b",
                     operation="UPDATE OR DELETE",
                     pgid="pgtrigger_append_only_0d76c",
                     table="runs_policyevent",
@@ -1425,7 +1388,6 @@ class Migration(migrations.Migration):
                 name="append_only",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="d22031f097a1dbcdb271fbafaae200fc6ff18df8",
                     operation="UPDATE OR DELETE",
                     pgid="pgtrigger_append_only_f0532",
                     table="runs_personpermissionevent",
@@ -1439,7 +1401,6 @@ class Migration(migrations.Migration):
                 name="append_only",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="4b1dee041899887aeb233d6efef9c21887da28e1",
                     operation="UPDATE OR DELETE",
                     pgid="pgtrigger_append_only_96193",
                     table="runs_personevent",
@@ -1453,7 +1414,6 @@ class Migration(migrations.Migration):
                 name="append_only",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="14d117059ddd0bf88109b44ddad46de1c316494d",
                     operation="UPDATE OR DELETE",
                     pgid="pgtrigger_append_only_42036",
                     table="runs_membershipevent",
@@ -1467,7 +1427,6 @@ class Migration(migrations.Migration):
                 name="append_only",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="778319d1f4c0d91fe0bfd5f3bccd293b8af329f7",
                     operation="UPDATE OR DELETE",
                     pgid="pgtrigger_append_only_6037b",
                     table="runs_grouppermissionevent",
@@ -1481,7 +1440,6 @@ class Migration(migrations.Migration):
                 name="append_only",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="3932aee77574f0661ff709ddcd378cea401814c7",
                     operation="UPDATE OR DELETE",
                     pgid="pgtrigger_append_only_53a5c",
                     table="runs_groupevent",
@@ -1495,7 +1453,6 @@ class Migration(migrations.Migration):
                 name="append_only",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="39bd9319493836958a8d6a37244b33f4a3d810b7",
                     operation="UPDATE OR DELETE",
                     pgid="pgtrigger_append_only_6eda9",
                     table="runs_grantevent",
@@ -1509,7 +1466,6 @@ class Migration(migrations.Migration):
                 name="append_only",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="b0e161e9bfdf78188c28c46fc003901fa374da8c",
                     operation="UPDATE OR DELETE",
                     pgid="pgtrigger_append_only_548f0",
                     table="runs_freezeevent",
@@ -1523,7 +1479,6 @@ class Migration(migrations.Migration):
                 name="append_only",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="426891c3dc5287dfc962860d55994c3a806b0f6e",
                     operation="UPDATE OR DELETE",
                     pgid="pgtrigger_append_only_f26cb",
                     table="runs_environmentevent",
@@ -1537,7 +1492,6 @@ class Migration(migrations.Migration):
                 name="append_only",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
                     func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="bc9fae28b2e75abb244aeb99e9dfb6742cf87cd7",
                     operation="UPDATE OR DELETE",
                     pgid="pgtrigger_append_only_8d739",
                     table="runs_aliasevent",

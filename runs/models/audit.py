@@ -129,6 +129,10 @@ class AuditEntry(models.Model):
         return VERBS.get(self.verb, self.verb)
 
     @property
+    def is_unusual(self) -> bool:
+        return self.outcome != self.Outcome.DONE
+
+    @property
     def outcome_colour(self) -> str:
         return COLOURS.get(self.outcome, "grey")
 
