@@ -130,3 +130,15 @@ def test_no_date_of_any_month_lies_after_it() -> None:
         seen, end = as_of(world, last_day(month))["sales_pipeline"], pd.Timestamp(last_day(month))
         assert not (seen["engage_date"] > end).any()
         assert not (seen["close_date"] > end).any()
+
+
+def test_every_month_holds_all_that_the_month_before_held() -> None:
+    """Months are cumulative: nothing that was known is forgotten, and a closed deal stays as it was."""
+    world, before = generate(Recipe(deals_a_month=60)).tables, pd.DataFrame()
+    for month in ("2016-11", "2017-02", "2017-06", "2017-12"):
+        known = pipeline(as_of(world, last_day(month)))
+        if not before.empty:
+            assert set(before.index) <= set(known.index)
+            closed = before[before["close_date"].notna()]
+            pd.testing.assert_frame_equal(known.loc[closed.index], closed)
+        before = known
