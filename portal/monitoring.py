@@ -39,7 +39,7 @@ STEPS: list[tuple[str, str, str, str]] = [
     ("raw", "Acquired", "crm-data-acquisition", "snapshot_month"),
     ("features", "Ingested", "crm-data-ingestion", "snapshot_month"),
     ("models", "Trained", "monthly-win-probability-training", "snapshot_month"),
-    ("references", "Reference kept", "reference-data-creation", "snapshot_month"),
+    ("reference", "Reference kept", "reference-data-creation", "snapshot_month"),
     ("reports", "Monitored", "model-drift-monitoring", "current_month"),
 ]
 # Measure of the history -> its title, whether it is a share shown in per cent.

@@ -16,10 +16,11 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from flows.crm import cards
+from flows.crm import cards, months
 from flows.crm.lake import LAYERS, Lake
 
 MONTHS, CARD, DRIFT, REPORT = "crm-months", "crm-model-card", "crm-drift", "crm-drift-report"
+OFFERS = "parameter-offers"
 LARGEST_REPORT = 500_000  # bytes
 
 
@@ -39,10 +40,34 @@ def months_held(lake: Lake) -> None:
             "source_first_month": first,
             "source_last_month": last,
             **held,
-            "promoted_models": [card["month"] for card in cards.every(lake) if card["promoted"]],
+            "promoted_models": promoted(lake),
         },
         description=f"The months that the lake {lake.store.name} holds, by layer.",
     )
+    offers(lake)
+
+
+def offers(lake: Lake) -> None:
+    """Which months each pipeline can be asked for, so that a form may offer them: `parameter-offers` is anybody's key."""
+    span = lake.source_months()
+    models, features = promoted(lake), lake.months("features")
+    modelled = [month for month in features if models and month >= models[0]]
+    able = {
+        ("crm-data-acquisition", "snapshot_month"): months.months_between(*span) if span else [],
+        ("crm-data-ingestion", "snapshot_month"): lake.months("raw"),
+        ("monthly-win-probability-training", "snapshot_month"): features,
+        ("reference-data-creation", "snapshot_month"): modelled,
+        ("model-drift-monitoring", "current_month"): modelled,
+        ("model-drift-monitoring", "reference_month"): lake.months("reference"),
+    }
+    rows = [{"flow": flow, "parameter": name, "values": values} for (flow, name), values in able.items()]
+    create_table_artifact(
+        table=rows, key=OFFERS, description="The months that there is data for, by flow and parameter."
+    )
+
+
+def promoted(lake: Lake) -> list[str]:
+    return [card["month"] for card in cards.every(lake) if card["promoted"]]
 
 
 def report(html: str, *, description: str) -> None:
