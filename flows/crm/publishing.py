@@ -31,39 +31,31 @@ def fields(key: str, values: Mapping[str, Any], *, description: str) -> None:
 
 
 def months_held(lake: Lake) -> None:
-    held: dict[str, Any] = {layer: lake.months(layer) for layer in LAYERS}
+    held: dict[str, list[str]] = {layer: lake.months(layer) for layer in LAYERS} | {"promoted_models": promoted(lake)}
     span = lake.source_months()
     first, last = span if span else (None, None)
     fields(
         MONTHS,
-        {
-            "source_first_month": first,
-            "source_last_month": last,
-            **held,
-            "promoted_models": promoted(lake),
-        },
+        {"source_first_month": first, "source_last_month": last, **held},
         description=f"The months that the lake {lake.store.name} holds, by layer.",
     )
-    offers(lake)
+    about = "The months that there is data for, by flow and parameter."
+    create_table_artifact(table=offers(held, span), key=OFFERS, description=about)
 
 
-def offers(lake: Lake) -> None:
-    """Which months each pipeline can be asked for, so that a form may offer them: `parameter-offers` is anybody's key."""
-    span = lake.source_months()
-    models, features = promoted(lake), lake.months("features")
-    modelled = [month for month in features if models and month >= models[0]]
+def offers(held: Mapping[str, list[str]], span: tuple[str, str] | None) -> list[dict[str, Any]]:
+    """Which months each pipeline can be asked for, from the months that each layer has and the span of the source."""
+    models = held["promoted_models"]
+    modelled = [month for month in held["features"] if models and month >= models[0]]
     able = {
         ("crm-data-acquisition", "snapshot_month"): months.months_between(*span) if span else [],
-        ("crm-data-ingestion", "snapshot_month"): lake.months("raw"),
-        ("monthly-win-probability-training", "snapshot_month"): features,
+        ("crm-data-ingestion", "snapshot_month"): held["raw"],
+        ("monthly-win-probability-training", "snapshot_month"): held["features"],
         ("reference-data-creation", "snapshot_month"): modelled,
         ("model-drift-monitoring", "current_month"): modelled,
-        ("model-drift-monitoring", "reference_month"): lake.months("reference"),
+        ("model-drift-monitoring", "reference_month"): held["reference"],
     }
-    rows = [{"flow": flow, "parameter": name, "values": values} for (flow, name), values in able.items()]
-    create_table_artifact(
-        table=rows, key=OFFERS, description="The months that there is data for, by flow and parameter."
-    )
+    return [{"flow": flow, "parameter": name, "values": values} for (flow, name), values in able.items()]
 
 
 def promoted(lake: Lake) -> list[str]:
