@@ -27,6 +27,8 @@ PREFECT_PORT = 4200
 WORK_POOL = "portal-pool"
 MIGRATE, CLOCK, WEB = "Database migrations", "Periodic tasks", "Web"
 BACKGROUND, FOLLOWER = "Background tasks", "Event follower"
+STORY = "Story"
+DRIFT = "0.9"  # how far the demo's invented world moves away, for the last month of its story
 UNREAD = """
     SELECT environment.slug
     FROM flows_environment AS environment
@@ -50,6 +52,7 @@ class Wishes:
     port: int = 8000
     prefect_port: int = PREFECT_PORT
     environments: Sequence[str] = ("dev", "prod")
+    story: bool = False  # whether the first environment is given a past
     database: str = field(default="", repr=False)  # as DATABASE_URL; empty: a Postgres of its own
 
 
@@ -109,6 +112,10 @@ class Stack:
         printed = self._accounts_log(self.prefects[0]).read_text().splitlines()
         found: list[Account] = json.loads(next(line for line in reversed(printed) if line.startswith("[")))
         return found
+
+    @property
+    def has_story(self) -> bool:
+        return self._wishes.story
 
     def unread(self, *names: str) -> list[str]:
         """Which of these environments were not read since this start."""
@@ -202,6 +209,8 @@ class Stack:
             ]
             layers.append(layer)
             layer, before = [], (accounts.name,)
+        if self._wishes.story:
+            layers.append([self._story(before)])
         return layers
 
     def _command(self, name: str, *arguments: str) -> Program:
@@ -249,7 +258,12 @@ class Stack:
     def _worker(self, prefect: PrefectServer) -> Program:
         # What one environment's pipelines keep is not another's.
         lake = os.environ.get("CRM_LAKE") or str(self.folder.path / "lake" / prefect.name)
-        return prefect.worker(WORK_POOL, settings={"CRM_LAKE": lake})
+        return prefect.worker(WORK_POOL, settings={"CRM_LAKE": lake, "CRM_DRIFT": os.environ.get("CRM_DRIFT", DRIFT)})
+
+    def _story(self, after: tuple[str, ...]) -> Part:
+        """Goes on while people already look; it is not needed for anything."""
+        told = self._command(STORY, "demo_story", "--environment", self.prefects[0].name)
+        return Part(dataclasses.replace(told, patience=1800.0), (BACKGROUND, MIGRATE), after)
 
     def _accounts(self, index: int) -> Program:
         """Comes last in an environment, because it queues the first look at pipelines and worker."""

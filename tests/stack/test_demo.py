@@ -27,7 +27,7 @@ class Demo:
     """A demo in a process of its own, and what it prints."""
 
     def __init__(self, data: Path, port: int) -> None:
-        command = [sys.executable, "manage.py", "demo", "--environments", "dev"]
+        command = [sys.executable, "manage.py", "demo", "--environments", "dev", "--no-story"]
         self.process = subprocess.Popen(
             [*command, "--data", str(data), "--port", str(port)],
             cwd=ROOT,

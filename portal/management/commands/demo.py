@@ -28,6 +28,7 @@ class Command(BaseCommand):
         parser.add_argument("--data", type=Path, default=ROOT / "var" / "demo", help="where everything is kept")
         parser.add_argument("--port", type=int, default=8000, help="of the portal, or the next free one")
         parser.add_argument("--environments", default="dev,prod", help="names, separated by commas")
+        parser.add_argument("--no-story", action="store_true", help="come up with no months of CRM data")
         parser.add_argument(
             "--check",
             action="store_true",
@@ -44,7 +45,8 @@ class Command(BaseCommand):
                 self.check_up(names)
             else:
                 database = os.environ.get("DATABASE_URL", "")
-                self.serve(Wishes(data=options["data"], port=options["port"], environments=names, database=database))
+                wishes = {"data": options["data"], "port": options["port"], "story": not options["no_story"]}
+                self.serve(Wishes(**wishes, environments=names, database=database))
         except NotStarted as error:
             raise CommandError(str(error)) from error
 
@@ -98,6 +100,7 @@ class Command(BaseCommand):
             f"They ask for the password that the file prefect-NAME in {stack.folder.path / 'secrets'} holds.",
             f"Logs are in {stack.folder.logs}.",
             "Other terminals reach this demo too, for example: python manage.py verify_audit",
+            *(["A story of four months is told meanwhile; see Model monitoring."] if stack.has_story else []),
             *(f"{slug} was not read yet; the portal shows why." for slug in unread),
             "Ctrl-C stops everything.",
             "",
