@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("flows", "0004_verbs_apart"),
-        ("runs", "0007_row_history_begins"),
+        ("runs", "0005_partition_the_trail"),
     ]
 
     operations = [
