@@ -22,7 +22,7 @@ from flows.access import Holding
 from flows.models import Deployment, Environment, Verb
 from portal import charts, freshness
 from portal.reader import holding
-from runs.findings import facts
+from runs.findings import OFFERS, facts, offered
 from runs.models import Artifact
 
 DRIFT, MONTHS, REPORT = "crm-drift", "crm-months", "crm-drift-report"
@@ -129,6 +129,7 @@ def look(mine: Holding, environment: Environment) -> dict[str, Any]:
     drift_artifact = visible(mine, environment=environment, key=DRIFT).select_related("run").first()
     drift = facts(drift_artifact)
     held = facts(visible(mine, environment=environment, key=MONTHS).first())
+    able = offered(visible(mine, environment=environment, key=OFFERS).first())
     deployments = {
         each.flow_name: each
         for each in Deployment.objects.filter(
@@ -148,7 +149,7 @@ def look(mine: Holding, environment: Environment) -> dict[str, Any]:
         "histories": histories(drift),
         "months": months(drift),
         "reports": list(visible(mine, environment=environment, key=REPORT).select_related("run")[:MOST_REPORTS]),
-        "steps": steps(mine, held, deployments),
+        "steps": steps(mine, held, able, deployments),
         "missing": [flow for _, _, flow, _ in STEPS if flow not in deployments],
     }
 
@@ -220,23 +221,32 @@ def histories(drift: Mapping[str, Any]) -> list[History]:
     return found
 
 
-def steps(mine: Holding, held: Mapping[str, Any], deployments: Mapping[str, Deployment]) -> list[Step]:
-    """What the lake holds, step by step, and the run that takes the newest month one step on."""
+def steps(
+    mine: Holding,
+    held: Mapping[str, Any],
+    able: Mapping[tuple[str, str], Sequence[Any]],
+    deployments: Mapping[str, Deployment],
+) -> list[Step]:
+    """What the lake holds, step by step, and the run that takes the next month through each."""
     found = []
-    before: list[str] = [str(held["source_last_month"])] if held.get("source_last_month") else []
     for layer, title, flow, parameter in STEPS:
         has = held.get(layer)
         there = [str(month) for month in has] if isinstance(has, list) else []
-        todo = [month for month in before if month not in there]
-        found.append(Step(title, flow, there, door(mine, deployments.get(flow), parameter, todo[-1:] or before[-1:])))
-        before = there
+        month = due([str(each) for each in able.get((flow, parameter), [])], there)
+        found.append(Step(title, flow, there, door(mine, deployments.get(flow), parameter, month)))
     return found
 
 
-def door(mine: Holding, deployment: Deployment | None, parameter: str, month: Sequence[str]) -> Door | None:
+def due(able: Sequence[str], there: Sequence[str]) -> str:
+    """The first month after the last one that is there, else the newest that can be done at all, else none."""
+    later = [month for month in able if month > max(there, default="") and month not in there]
+    return next(iter(later or able[-1:]), "")
+
+
+def door(mine: Holding, deployment: Deployment | None, parameter: str, month: str) -> Door | None:
     """The way to the run form, for whoever may ask for a run there."""
     if deployment is None or not mine.decide(Verb.TRIGGER, deployment):
         return None
-    query = f"?{urlencode({f'p.{parameter}': month[0]})}" if month else ""
-    words = f"Run for {month[0]} …" if month else "Run …"
+    query = f"?{urlencode({f'p.{parameter}': month})}" if month else ""
+    words = f"Run for {month} …" if month else "Run …"
     return Door(words, reverse("admin:flows_deployment_run", args=[deployment.pk]) + query)

@@ -30,16 +30,17 @@ def facts(artifact: Artifact | None) -> dict[str, Any]:
     }
 
 
-def offers(environment: Environment, flow_name: str) -> dict[str, list[Any]]:
-    """The values that a flow's own data has for its parameters, as the newest artifact `parameter-offers` says.
-
-    Its rows have `flow`, `parameter` and `values`. They are offered, not demanded: the schema alone judges.
-    """
-    artifact = newest(environment, OFFERS)
+def offered(artifact: Artifact | None) -> dict[tuple[str, str], list[Any]]:
+    """Flow and parameter -> values, from an artifact `parameter-offers`: rows with `flow`, `parameter` and `values`."""
     rows = artifact.data if artifact and isinstance(artifact.data, list) else []
     return {
-        str(each["parameter"]): each["values"]
+        (str(each.get("flow")), str(each["parameter"])): each["values"]
         for each in rows
-        if isinstance(each, dict) and each.get("flow") == flow_name and isinstance(each.get("values"), list)
-        if each.get("parameter")
+        if isinstance(each, dict) and each.get("parameter") and isinstance(each.get("values"), list)
     }
+
+
+def offers(environment: Environment, flow_name: str) -> dict[str, list[Any]]:
+    """The values that a flow's own data has for its parameters. They are offered, not demanded: the schema judges."""
+    found = offered(newest(environment, OFFERS))
+    return {parameter: values for (flow, parameter), values in found.items() if flow == flow_name}

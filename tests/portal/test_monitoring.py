@@ -100,6 +100,8 @@ def test_a_button_takes_the_month_that_is_due(
     record = fake.add_deployment(flow_name="crm-data-ingestion", name="crm-data-ingestion")
     catalogue.sync(dev)
     left(a_run("COMPLETED"), "crm-months", table({"raw": ["2017-01", "2017-02"], "features": ["2017-01"]}))
+    rows = [{"flow": "crm-data-ingestion", "parameter": "snapshot_month", "values": ["2017-01", "2017-02"]}]
+    left(a_run("COMPLETED"), "parameter-offers", rows)
     page = text(login(asker))
     assert "?p.snapshot_month=2017-02" in page
     assert str(record.id) not in page
@@ -137,6 +139,12 @@ def test_a_result_of_another_shape_breaks_nothing(
     left(a_run("COMPLETED"), "crm-drift", table({**RESULT, **odd}))
     left(a_run("COMPLETED"), "crm-months", table({"raw": 5, "features": [None]}))
     assert login(viewer).get(reverse("monitoring")).status_code == 200
+
+
+def test_the_next_month_is_due_then_the_newest() -> None:
+    assert monitoring.due(["2017-01", "2017-02", "2017-03"], ["2017-01"]) == "2017-02"
+    assert monitoring.due(["2017-01"], ["2017-01"]) == "2017-01"
+    assert monitoring.due([], ["2017-01"]) == ""
 
 
 def test_a_line_chart_says_its_values_in_words() -> None:
