@@ -122,7 +122,7 @@ def line(
     highest = max([*values, 0.0])
     # A threshold far above everything measured would press the line flat.
     near = [each for each in thresholds if each.value <= max(highest * 2, min(t.value for t in thresholds))]
-    top = max([highest, *(each.value for each in near)]) * 1.15 or 1.0
+    top = rounded(max([highest, *(each.value for each in near)]) * 1.05)
     slot = (WIDTH - LEFT - RIGHT) / max(len(labels), 1)
     points = [(LEFT + (index + 0.5) * slot, level(value, top)) for index, value in enumerate(values)]
     return format_html(
@@ -152,6 +152,14 @@ def line(
         ),
         names(labels, slot),
     )
+
+
+def rounded(highest: float) -> float:
+    """The top of an axis for shares and distances: the next of 0.1, 0.2, 0.4, 0.6, 0.8, 1, 2 … that is not below."""
+    size = 1e-6
+    while highest > size * 10:
+        size *= 10
+    return next(round(step * size, 9) for step in (1, 2, 4, 6, 8, 10) if highest <= step * size)
 
 
 def ticks(top: float) -> SafeString:
