@@ -156,6 +156,8 @@ def line(
 
 def rounded(highest: float) -> float:
     """The top of an axis for shares and distances: the next of 0.1, 0.2, 0.4, 0.6, 0.8, 1, 2 … that is not below."""
+    if highest <= 0:
+        return 1.0
     size = 1e-6
     while highest > size * 10:
         size *= 10

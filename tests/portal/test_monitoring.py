@@ -156,7 +156,7 @@ def test_a_line_chart_says_its_values_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("highest", "top"), [(0.0, 1e-6), (0.084, 0.1), (0.5, 0.6), (0.72, 0.8), (1.0, 1.0), (3.1, 4.0)]
+    ("highest", "top"), [(0.0, 1.0), (0.084, 0.1), (0.5, 0.6), (0.72, 0.8), (1.0, 1.0), (3.1, 4.0)]
 )
 def test_an_axis_ends_at_a_round_figure(highest: float, top: float) -> None:
     assert charts.rounded(highest) == top
