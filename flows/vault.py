@@ -29,3 +29,12 @@ def unseal(token: bytes | memoryview) -> str:
         return _box(tuple(settings.FIELD_KEYS)).decrypt(bytes(token)).decode()
     except InvalidToken as error:
         raise Sealed from error
+
+
+def is_current(token: bytes | memoryview) -> bool:
+    """Whether it is encrypted with the newest key."""
+    try:
+        _box(tuple(settings.FIELD_KEYS[:1])).decrypt(bytes(token))
+    except InvalidToken:
+        return False
+    return True

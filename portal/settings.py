@@ -236,10 +236,11 @@ PGHISTORY_CREATED_AT_FUNCTION = "clock_timestamp()"
 
 # Dotted name of the function that opens an environment's gateway; only tests name another one.
 GATEWAY = "flows.gateway.for_environment"
-# The follower touches this file while it lives, for whoever watches over its process.
 # Mail goes out when a server is named; else the demo writes it to its log, and production notes that it was not sent.
 MAIL_HOST = env("PORTAL_MAIL_HOST")
 SENDS_MAIL = bool(MAIL_HOST) or not PRODUCTION
+if PRODUCTION and MAIL_HOST and not PUBLIC_URL:
+    raise ImproperlyConfigured("PORTAL_PUBLIC_URL is not set, and every mail has a link into the portal.")
 DEFAULT_FROM_EMAIL = env("PORTAL_MAIL_FROM", "portal@localhost")
 SMTP = {
     "host": MAIL_HOST or "localhost",
@@ -255,6 +256,7 @@ MAILERS: dict[str, dict[str, object]] = {
     else {"BACKEND": "django.core.mail.backends.console.EmailBackend"}
 }
 
+# The follower touches this file while it lives, for whoever watches over its process.
 HEARTBEAT_FILE = env("PORTAL_HEARTBEAT")
 # How far back the first reading of an environment goes.
 HISTORY_DAYS = int(env("PORTAL_HISTORY_DAYS", "30"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import smtplib
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -13,6 +13,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from flows.access import Holding, Refused
+from flows.fitting import storable
 from flows.models import Environment
 from runs import audit, queue
 from runs.actors import Actor
@@ -22,6 +23,8 @@ from runs.models.notice import Topic
 LEASE = timedelta(minutes=2)
 MOST_ATTEMPTS = 6
 FIRST_WAIT = timedelta(minutes=1)
+NEVER = 500
+LONGEST_SUBJECT = 300
 
 
 def tell(
@@ -55,8 +58,9 @@ def tell_one(topic: Topic, environment: Environment, person: User, subject: str,
 
 
 def write(person: User, topic: Topic, subject: str, text: str, path: str) -> None:
-    one_line = " ".join(subject.split())[:300]
-    notice = Notice.objects.create(person=person, topic=topic, subject=one_line, text=text, path=path)
+    # Names are anybody's: a line break in a subject would begin a header of its own.
+    one_line = " ".join(storable(subject).split())[:LONGEST_SUBJECT]
+    notice = Notice.objects.create(person=person, topic=topic, subject=one_line, text=storable(text), path=path)
     queue.later("runs.tasks.mail", notice.pk)
 
 
@@ -66,9 +70,15 @@ def subscribe(person: User, wanted: Iterable[tuple[str, int | None]], *, by: Act
         if not by.is_same_person_as(person.pk):
             raise Refused("People choose their own messages.")
         chosen = set(wanted)
+        visible = set(Holding.of(person).environments().values_list("pk", flat=True)) | {None}
+        if {environment for _, environment in chosen} - visible:
+            raise Refused("There is no such environment.")
         if unknown := {topic for topic, _ in chosen} - set(Topic.values):
             raise Refused(f"There are no messages about {', '.join(sorted(unknown))}.")
-        kept = {(row.topic, row.environment_id): row for row in person.subscriptions.all()}
+        # What they cannot see now was not shown to them either, and stays for when they can.
+        kept = {
+            (row.topic, row.environment_id): row for row in person.subscriptions.all() if row.environment_id in visible
+        }
         for pair in kept.keys() - chosen:
             kept[pair].delete()
         for topic, environment in chosen - kept.keys():
@@ -90,19 +100,51 @@ def send(notice: Notice) -> None:
     if not settings.SENDS_MAIL:
         settle(notice, Notice.State.FAILED, "No mail server is set up: PORTAL_MAIL_HOST names one.")
         return
-    link = f"\n\n{settings.PUBLIC_URL.rstrip('/')}{notice.path}" if notice.path else ""
     try:
-        EmailMessage(notice.subject, f"{notice.text}{link}\n", to=[notice.person.email]).send()
+        EmailMessage(notice.subject, written(notice), to=[notice.person.email]).send()
     except (OSError, smtplib.SMTPException) as error:
-        said = f"The mail server said: {type(error).__name__}."
-        if notice.attempts >= MOST_ATTEMPTS:
-            settle(notice, Notice.State.FAILED, said)
-        else:
-            Notice.objects.filter(pk=notice.pk).update(
-                message=said, next_attempt_at=now + FIRST_WAIT * (1 << (notice.attempts - 1))
-            )
+        put_off(notice, error, now)
+    except ValueError as error:
+        # An address or a text that cannot stand in a mail; it will not be another one next time.
+        settle(notice, Notice.State.FAILED, f"It cannot be written as a mail to “{notice.person.email}”: {error}")
     else:
         settle(notice, Notice.State.SENT, "", sent_at=now)
+
+
+def written(notice: Notice) -> str:
+    if not notice.path:
+        return f"{notice.text}\n"
+    where = settings.PUBLIC_URL.rstrip("/")
+    return f"{notice.text}\n\n{where}{notice.path}\n" if where else f"{notice.text}\n\nIn the portal: {notice.path}\n"
+
+
+def put_off(notice: Notice, error: Exception, now: datetime) -> None:
+    """Try again later, unless the server said that it will never take it or it was tried often enough."""
+    said = f"The mail server {settings.SMTP['host']} did not take it: {told(error)}."
+    if is_final(error) or notice.attempts >= MOST_ATTEMPTS:
+        settle(notice, Notice.State.FAILED, said)
+        return
+    wait = FIRST_WAIT * (1 << (notice.attempts - 1))
+    Notice.objects.filter(pk=notice.pk).update(message=f"{said} It is tried again.", next_attempt_at=now + wait)
+
+
+def told(error: Exception) -> str:
+    """What kind of error it was; what a server says may hold anything."""
+    names = {
+        ConnectionRefusedError: "nothing answers there",
+        TimeoutError: "it did not answer in time",
+        smtplib.SMTPAuthenticationError: "it refused the user and password",
+        smtplib.SMTPRecipientsRefused: "it refused the address",
+        smtplib.SMTPSenderRefused: "it refused the sender",
+    }
+    return next((words for kind, words in names.items() if isinstance(error, kind)), type(error).__name__)
+
+
+def is_final(error: Exception) -> bool:
+    """Whether every code the server answered with says never (5xx) instead of not now (4xx)."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return all(code >= NEVER for code, _ in error.recipients.values())
+    return isinstance(error, smtplib.SMTPSenderRefused | smtplib.SMTPDataError) and error.smtp_code >= NEVER
 
 
 def settle(notice: Notice, state: str, message: str, **columns: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import available_timezones
 
 from cronsim import CronSim, CronSimError
 from django.contrib.auth.models import Group
@@ -25,6 +25,7 @@ from runs.rules import rules_for
 
 MOST_STAGES, MOST_APPROVALS = 5, 9
 LONGEST_WINDOW = timedelta(days=31)
+CRON_PARTS = 5
 POLICY = [
     "name",
     "tag",
@@ -45,12 +46,22 @@ WINDOW = ["name", "tag", "flow_name", "full_name", "effect", "cron", "minutes", 
 
 def save_policy(policy: Policy, *, by: Actor) -> None:
     with audit.act("policy.change" if policy.pk else "policy.create", policy, by=by) as act:
-        policy.stages = checked_stages(policy.stages)
-        if policy.ticket_pattern and formats.fits(policy.ticket_pattern, "") is None:
-            raise Refused(f"The pattern {policy.ticket_pattern} cannot be judged: it looks around or back.")
-        if policy.ticket_link and not policy.ticket_link.startswith(("https://", "http://")):
-            raise Refused("The link to a ticket must begin with https:// or http://.")
+        must_be_usable_policy(policy)
         keep(policy, POLICY, act)
+
+
+def must_be_usable_policy(policy: Policy) -> None:
+    """Refuse rules that nobody could fulfil; puts the stages into their form."""
+    policy.stages = checked_stages(policy.stages)
+    if policy.ticket_pattern and formats.fits(policy.ticket_pattern, "") is None:
+        raise Refused(
+            f"The pattern {policy.ticket_pattern} cannot be judged: it is no regular expression, or looks around or "
+            "back."
+        )
+    if policy.ticket_link and not policy.ticket_link.startswith(("https://", "http://")):
+        raise Refused("The link to a ticket must begin with https:// or http://.")
+    if policy.ticket_link and "{ticket}" not in policy.ticket_link:
+        raise Refused("The link to a ticket must have {ticket} where the ticket's name goes.")
 
 
 def checked_stages(stages: Sequence[Any]) -> list[Stage]:
@@ -71,16 +82,22 @@ def checked_stages(stages: Sequence[Any]) -> list[Stage]:
 
 def save_window(window: Window, *, by: Actor) -> None:
     with audit.act("window.change" if window.pk else "window.create", window, by=by) as act:
-        try:
-            ZoneInfo(window.time_zone)
-            next(CronSim(window.cron, timezone.now()))
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise Refused(f"There is no time zone {window.time_zone}. Write it as Europe/Vienna.") from error
-        except (CronSimError, StopIteration) as error:
-            raise Refused(f"“{window.cron}” is not a time that comes: {error or 'it never does'}.") from error
-        if not 0 < window.minutes <= LONGEST_WINDOW / timedelta(minutes=1):
-            raise Refused(f"A window lasts between a minute and {LONGEST_WINDOW.days} days.")
+        must_be_usable_window(window)
         keep(window, WINDOW, act)
+
+
+def must_be_usable_window(window: Window) -> None:
+    """Refuse a time that never comes, or that nobody could tell."""
+    if window.time_zone not in available_timezones():
+        raise Refused(f"There is no time zone {window.time_zone}. Write it as Europe/Vienna.")
+    if len(window.cron.split()) != CRON_PARTS:
+        raise Refused(f"“{window.cron}” is not a time: it has five parts, minute hour day month weekday.")
+    try:
+        next(CronSim(window.cron, timezone.now()))
+    except (CronSimError, StopIteration) as error:
+        raise Refused(f"“{window.cron}” is not a time that comes: {error or 'it never does'}.") from error
+    if not 0 < window.minutes <= LONGEST_WINDOW / timedelta(minutes=1):
+        raise Refused(f"A window lasts between a minute and {LONGEST_WINDOW.days} days.")
 
 
 def delete_policy(policy: Policy, *, by: Actor) -> None:
@@ -134,12 +151,14 @@ def freeze(
         if not reason.strip():
             raise Refused("Say in one sentence why it is frozen: everybody whose run has to wait will read it.")
         rules_for(whole(environment)).must_be_said("freeze", reason=reason, ticket=ticket)
+        must_fit(Freeze, reason=reason.strip(), ticket=ticket.strip())
         if until and until <= timezone.now():
             raise Refused("That moment has passed: the freeze would never hold.")
         Freeze.objects.filter(environment=environment, lifted_at=None, until__lte=timezone.now()).update(
             lifted_at=models.F("until"), lifted_by_name="its time"
         )
-        row = Freeze(environment=environment, reason=storable(reason.strip()), ticket=ticket.strip(), until=until)
+        row = Freeze(environment=environment, reason=storable(reason.strip()), until=until)
+        row.ticket = storable(ticket.strip())
         row.begun_by, row.begun_by_name = by.user, by.name
         try:
             with transaction.atomic():
@@ -147,7 +166,9 @@ def freeze(
         except IntegrityError as error:
             raise Refused(f"{environment} is frozen already.") from error
         act.after = {"until": until, "ticket": ticket}
-        notices.tell(Topic.FREEZE, environment, f"{environment} is frozen", f"{by.name} froze {environment}: {reason}")
+        lasts = f" It ends by itself at {timezone.localtime(until):%d %b %Y, %H:%M %Z}." if until else ""
+        text = f"{by.name} froze {environment}: {row.reason}. No run starts there until it is lifted.{lasts}"
+        notices.tell(Topic.FREEZE, environment, f"{environment} is frozen", text, path=page_of(environment))
         return row
 
 
@@ -156,21 +177,32 @@ def unfreeze(environment: Environment, *, by: Actor, reason: str = "") -> None:
     with audit.act("environment.unfreeze", environment, by=by, reason=reason) as act:
         act.environment = environment.slug
         demand(by.user, Verb.MANAGE, whole(environment))
-        lifted = Freeze.objects.filter(environment=environment, lifted_at=None).update(
-            lifted_at=timezone.now(), lifted_by_name=by.name
-        )
+        lifted = holding_now(environment).update(lifted_at=timezone.now(), lifted_by_name=by.name)
         if not lifted:
             raise Refused(f"{environment} is not frozen.")
         lifecycle.look_again(environment)
-        notices.tell(
-            Topic.FREEZE, environment, f"{environment} goes on", f"{by.name} lifted the freeze of {environment}."
-        )
+        text = f"{by.name} lifted the freeze of {environment}: what waited for it goes on."
+        notices.tell(Topic.FREEZE, environment, f"{environment} goes on", text, path=page_of(environment))
+
+
+def must_fit(model: type[models.Model], **texts: str) -> None:
+    """Refuse what the database would not take, before it is asked."""
+    for name, text in texts.items():
+        longest = model._meta.get_field(name).max_length
+        if longest and len(text) > longest:
+            raise Refused(f"A {name} may have {longest} characters; this one has {len(text)}.")
+
+
+def page_of(environment: Environment) -> str:
+    return f"/admin/flows/environment/{environment.pk}/change/"
+
+
+def holding_now(*environments: Environment) -> models.QuerySet[Freeze]:
+    """The freezes that hold now."""
+    in_time = models.Q(until=None) | models.Q(until__gt=timezone.now())
+    return Freeze.objects.filter(in_time, environment__in=environments, lifted_at=None)
 
 
 def freeze_of(environment: Environment) -> Freeze | None:
     """The freeze that holds now, if any."""
-    return (
-        Freeze.objects.filter(models.Q(until=None) | models.Q(until__gt=timezone.now()))
-        .filter(environment=environment, lifted_at=None)
-        .first()
-    )
+    return holding_now(environment).first()

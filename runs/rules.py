@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
-from flows.access import Refused, Target, matches
+from django.db import models
+
+from flows.access import Holding, Refused, Target, matches
+from flows.models import Environment
 from flows.parameters import formats
-from runs.models import Policy
+from runs.models import Policy, Window
 from runs.models.policy import Risk, Stage
+
+Rule = Policy | Window
 
 RISKS = [str(risk) for risk in Risk]
 
@@ -39,7 +46,7 @@ class Rules:
 
     def link(self, ticket: str) -> str:
         """Where a ticket is read, or an empty string."""
-        return self.ticket_link.replace("{ticket}", ticket) if ticket and self.ticket_link else ""
+        return self.ticket_link.replace("{ticket}", quote(ticket, safe="")) if ticket and self.ticket_link else ""
 
     def must_be_said(self, what: str, *, reason: str, ticket: str) -> None:
         """Refuse an act that does not say why, or under which ticket; `what` is “run”, “cancel” and so on."""
@@ -80,3 +87,30 @@ def rules_for(target: Target) -> Rules:
         risk=max((policy.risk for policy in found), key=RISKS.index, default=Risk.LOW),
         names=tuple(policy.name for policy in found),
     )
+
+
+def visible[R: (Policy, Window)](rows: Iterable[R], mine: Holding) -> list[R]:
+    """The rules that somebody may know of: about something that they may see.
+
+    One that names a deployment, flow or tag would tell that there is such a one.
+    """
+    if mine.user.is_active and mine.user.is_superuser:
+        return list(rows)
+    places = set(mine.environments().values_list("pk", flat=True))
+    targets = [Target.of(each) for each in mine.deployments().filter(gone_at=None)]
+    return [
+        row
+        for row in rows
+        if row.environment_id in places | {None}
+        and (not names_something(row) or any(matches(row, target) for target in targets))
+        and (places or targets)
+    ]
+
+
+def names_something(rule: Rule) -> bool:
+    return bool(rule.full_name or rule.flow_name or rule.tag)
+
+
+def about(environment: Environment) -> models.Q:
+    """The rules that bear on something in an environment."""
+    return models.Q(environment=environment) | models.Q(environment=None)

@@ -151,6 +151,16 @@ def test_only_the_web_process_has_a_pool(load: Load) -> None:
     assert load(GOOD)["DATABASES"]["default"]["OPTIONS"] == {}
 
 
+def test_mail_needs_an_address_for_its_links(refused: Refused, load: Load) -> None:
+    mail = GOOD | {"PORTAL_MAIL_HOST": "mail.example.com"}
+    assert "PORTAL_PUBLIC_URL is not set" in refused(mail)
+    found = load(mail | {"PORTAL_PUBLIC_URL": "https://portal.example.com", "PORTAL_MAIL_TLS": "no"})
+    assert found["SENDS_MAIL"]
+    assert found["MAILERS"]["default"]["OPTIONS"]["host"] == "mail.example.com"
+    assert found["MAILERS"]["default"]["OPTIONS"]["use_tls"] is False
+    assert not load(GOOD)["SENDS_MAIL"]
+
+
 # What a deployment is checked for
 
 

@@ -52,6 +52,7 @@ VERBS: dict[str, str] = {
     "group.change": "Changed a group",
     "session.sign_in": "Signed in",
     "session.sign_out": "Signed out",
+    "portal.reseal": "Sealed the secrets anew",
     "audit.export": "Exported the audit trail",
     "audit.download": "Downloaded an export of the audit trail",
     "audit.retire": "Retired old entries",

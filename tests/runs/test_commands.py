@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import call_command, load_command_class
+from django.core.management import call_command
 
 from flows.models import Alias, Deployment, Environment
 from runs import dispatch, granting, lifecycle, mirror
@@ -20,33 +20,9 @@ from runs.models import AuditEntry, Cancellation, Run, RunRequest
 from runs.models.request import State
 from tests.cast import by
 from tests.prefect import FakePrefect
+from tests.runs.conftest import Say
 
 pytestmark = pytest.mark.django_db
-Say = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def nobody_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PORTAL_USER", raising=False)
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Runs a command as the shell does; gives its exit code and what it wrote."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        command = load_command_class("runs", words[0])
-        try:
-            # Not run_from_argv: it closes the connection, and the test's transaction with it.
-            asked = command.create_parser("manage.py", words[0]).parse_args(words[1:])
-            command.execute(*asked.__dict__.pop("args", ()), **vars(asked))
-            code = 0
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture
@@ -59,7 +35,7 @@ def in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
         for cancellation in Cancellation.objects.filter(state=Cancellation.State.WANTED):
             dispatch.stop(cancellation)
 
-    monkeypatch.setattr("runs.desk.time.sleep", work)
+    monkeypatch.setattr("runs.desk.acting.time.sleep", work)
 
 
 # Who may, and what is said otherwise
@@ -217,7 +193,7 @@ def test_waiting_makes_the_end_of_the_run_the_exit_code(
         fake.set_state(wish.flow_run_id, ends)
         mirror.refresh(wish.environment, [wish.flow_run_id])
 
-    monkeypatch.setattr("runs.desk.time.sleep", work)
+    monkeypatch.setattr("runs.desk.acting.time.sleep", work)
     code, out, _ = say("trigger", "dev", "monthly", "-p", "month=2026-10", "--as", "asker", "--wait")
     assert code == leaves
     assert f"{ends.capitalize()}, http://dev.test" in out
@@ -246,7 +222,7 @@ def test_a_request_that_is_rejected_is_1(
     prod_deployment: Deployment, asker: User, approver: User, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "runs.desk.time.sleep",
+        "runs.desk.acting.time.sleep",
         lambda seconds: lifecycle.reject(RunRequest.objects.get(), by=by(approver), reason="Not today."),
     )
     words = ["-p", "month=2026-10", "--as", "asker", "--reason", "month end", "--wait"]
@@ -273,7 +249,7 @@ def test_cancel_waits_until_prefect_confirms(
         fake.set_state(run.prefect_id, "CANCELLED")
         mirror.refresh(run.environment, [run.prefect_id])
 
-    monkeypatch.setattr("runs.desk.time.sleep", work)
+    monkeypatch.setattr("runs.desk.acting.time.sleep", work)
     code, out, _ = say("cancel", "quiet-otter", "--as", "asker", "--wait", "--json")
     assert code == 0
     assert json.loads(out)["state"] == "confirmed"

@@ -26,12 +26,21 @@ class Command(SpeakingCommand):
         parser.add_argument("run", help="Prefect's id, a name that only one run has, or request:NUMBER")
         parser.add_argument("--env", default="", help="only in this environment")
         parser.add_argument("--reason", default="", help="why; protected environments want one")
+        parser.add_argument("--ticket", default="", help="which one asks for it, where the policy wants one")
+        parser.add_argument(
+            "--force",
+            action="store_true",
+            help="tell Prefect that it is over although nothing confirms it; after a cancel that came to nothing",
+        )
         parser.add_argument("--wait", action="store_true", help="until Prefect has confirmed it")
         parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="how long to wait (600)")
         super().add_arguments(parser)
 
     def speak(self, asked: Namespace) -> int:
-        cancellation = desk.cancel(asked.run, asked.env, by=doer(asked.person), reason=asked.reason)
+        by = doer(asked.person)
+        cancellation = desk.cancel(
+            asked.run, asked.env, by=by, reason=asked.reason, ticket=asked.ticket, force=asked.force
+        )
         if asked.wait:
             cancellation = desk.wait(cancellation, seconds=asked.timeout)
         message = f" {cancellation.message}" if cancellation.message else ""

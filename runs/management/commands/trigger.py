@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import uuid
 from argparse import Namespace
-from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 from django.core.management.base import CommandParser
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from flows.access import Refused
-from flows.records import JSON
 from runs import desk
+from runs.management.answering import described, said
+from runs.management.giving import moment, pairs_of, values_in
 from runs.management.speaking import DONE, RUN_FAILED, SpeakingCommand, doer
-from runs.models import RunRequest
 from runs.models.request import State
 
 
@@ -33,6 +26,13 @@ class Command(SpeakingCommand):
             "--parameters-file", default="", metavar="FILE|-", help="parameters as a JSON object; secrets belong here"
         )
         parser.add_argument("--reason", default="", help="why; protected environments want one")
+        parser.add_argument("--ticket", default="", help="which one asks for it, where the policy wants one")
+        parser.add_argument("--on-behalf-of", default="", metavar="USER", help="whom you act for, if not yourself")
+        parser.add_argument(
+            "--override-window",
+            action="store_true",
+            help="go in spite of change windows and freezes; takes “override freeze” and a reason",
+        )
         parser.add_argument("--tag", action="append", default=[], help="may be repeated")
         parser.add_argument("--name", default="", help="the name of the run")
         parser.add_argument("--at", default="", metavar="TIME", help="when, such as 2026-11-30T06:00; now without it")
@@ -54,6 +54,9 @@ class Command(SpeakingCommand):
             run_name=asked.name,
             scheduled_for=moment(asked.at),
             key=asked.key,
+            ticket=asked.ticket,
+            on_behalf_of=asked.on_behalf_of,
+            override_window=asked.override_window,
         )
         if asked.wait:
             wish = desk.wait(wish, seconds=asked.timeout)
@@ -64,61 +67,3 @@ class Command(SpeakingCommand):
         if wish.flow_run_id is None:
             raise Refused(f"No run was started. {wish.message}")
         return RUN_FAILED
-
-
-def pairs_of(texts: list[str]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not sign or not name:
-            raise Refused(f"-p wants NAME=VALUE, not {text}.")
-        pairs[name] = value
-    return pairs
-
-
-def values_in(path: str) -> dict[str, JSON]:
-    """The object in a JSON file; `-` is the standard input."""
-    if not path:
-        return {}
-    try:
-        values = json.loads(sys.stdin.read() if path == "-" else Path(path).read_text())
-    except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise Refused(f"{path} is not JSON: {error}.") from error
-    if not isinstance(values, dict):
-        raise Refused(f"{path} must hold one JSON object: names and values.")
-    return values
-
-
-def moment(text: str) -> datetime | None:
-    """An ISO time; without an offset it is in the portal's time zone."""
-    if not text:
-        return None
-    try:
-        found = parse_datetime(text)
-    except ValueError:
-        found = None
-    if found is None:
-        raise Refused(f"--at wants a time such as 2026-11-30T06:00, not {text}.")
-    return found if timezone.is_aware(found) else timezone.make_aware(found)
-
-
-def described(wish: RunRequest) -> dict[str, Any]:
-    return {
-        "request": wish.pk,
-        "state": wish.state,
-        "message": wish.message,
-        "environment": wish.environment_name,
-        "deployment": wish.deployment_name,
-        "flow_run_id": wish.flow_run_id,
-        "run": wish.run.name if wish.run else None,
-        "run_state": wish.run.state_label if wish.run else None,
-        "prefect_url": wish.run.prefect_url if wish.run else None,
-    }
-
-
-def said(wish: RunRequest) -> str:
-    run = f" Run {wish.run.name}: {wish.run.state_label}, {wish.run.prefect_url}" if wish.run else ""
-    message = f" {wish.message}" if wish.message else ""
-    return f"{wish}: {wish.get_state_display()}.{message}{run}"

@@ -1,51 +1,23 @@
-"""The portal from Python: look, trigger, wait and cancel by name, with the permissions and the audit of a person.
-
-    by = desk.person("otto")
-    wish = desk.trigger("dev", "monthly/monthly", {"month": "2026-10"}, by=by, reason="Month end")
-    wish = desk.wait(wish, seconds=600)
-
-Everything is done by the same verbs that the pages call. `by=None`, where it is allowed, sees everything: whoever runs
-Python here has the database anyway. All errors but `flows.records.PrefectError` and `flows.parameters.Invalid` are
-`flows.access.Refused`, and all of them are sentences for the reader.
-"""
+"""Finding things by their names, as far as a person may see them."""
 
 from __future__ import annotations
 
 import getpass
-import json
 import socket
-import time
 import uuid
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import F, Model, QuerySet
+from django.db.models import F, QuerySet
 
-from flows import catalogue, parameters
 from flows import health as healths
 from flows.access import Holding, Refused, Target
-from flows.catalogue import Sync
 from flows.models import Alias, Deployment, Environment, Health, Verb
-from flows.records import JSON, PrefectError
-from runs import lifecycle, mirror
 from runs.actors import Actor, Channel
-from runs.models import Cancellation, Run, RunRequest
-from runs.models.request import State
+from runs.models import Run, RunRequest
 from runs.models.run import STATES
 
-# Where a wish can still change; anything else is its end.
-OPEN: dict[type[Model], frozenset[str]] = {
-    RunRequest: frozenset({State.WAITING, State.APPROVED, State.LAUNCHING, State.LAUNCHED}),
-    Cancellation: frozenset(Cancellation.OPEN),
-}
-# A message in one of these is what Prefect said, or that it said nothing.
-NOT_SENT: dict[type[Model], frozenset[str]] = {
-    RunRequest: frozenset({State.APPROVED, State.LAUNCHING}),
-    Cancellation: frozenset({Cancellation.State.WANTED}),
-}
-LOOK_EVERY = 0.5
 MOST_CANDIDATES = 10
 
 
@@ -55,18 +27,17 @@ class NotHere(Refused):
     code = "not-found"
 
 
-class StillGoing(Refused):
-    """It was not over in the time that was given."""
-
-    code = "still-going"
+def user(username: str) -> User:
+    found = User.objects.filter(username=username, is_active=True).first()
+    if found is None:
+        raise NotHere(f"The portal has no active user {username}.")
+    return found
 
 
 def person(username: str) -> Actor:
     """The actor for a user of the portal; the account and the machine that act in their name are kept with each act."""
-    user = User.objects.filter(username=username, is_active=True).first()
-    if user is None:
-        raise NotHere(f"The portal has no active user {username}.")
-    return Actor.person(user, channel=Channel.COMMAND, address=socket.gethostname(), user_agent=account())
+    who = user(username)
+    return Actor.person(who, channel=Channel.COMMAND, address=socket.gethostname(), user_agent=account())
 
 
 def account() -> str:
@@ -76,9 +47,6 @@ def account() -> str:
     except (OSError, KeyError):
         # A container may run under a number that no account has.
         return "operating system account without a name"
-
-
-# Looking
 
 
 def environments(*, by: Actor | None = None) -> list[Environment]:
@@ -189,80 +157,6 @@ def status(reference: int | RunRequest, *, by: Actor | None = None) -> RunReques
     for wish in found:
         return wish
     raise NotHere(f"There is no request {pk}.")
-
-
-# Acting
-
-
-def trigger(
-    environment_name: str,
-    deployment_name: str,
-    values: Mapping[str, JSON],
-    *,
-    by: Actor,
-    reason: str = "",
-    tags: Sequence[str] = (),
-    run_name: str = "",
-    scheduled_for: datetime | None = None,
-    key: uuid.UUID | None = None,
-) -> RunRequest:
-    """Ask for a run; the same `key` again gives the same request, however often it is sent."""
-    return lifecycle.submit(
-        deployment(environment_name, deployment_name, by=by),
-        values,
-        by=by,
-        reason=reason,
-        tags=tags,
-        run_name=run_name,
-        scheduled_for=scheduled_for,
-        submission_key=key,
-    )
-
-
-def cancel(reference: str, environment_name: str = "", *, by: Actor, reason: str = "") -> Cancellation:
-    """Ask for a run to be stopped."""
-    return lifecycle.cancel(run(reference, environment_name, by=by), by=by, reason=reason)
-
-
-def wait[Wish: (RunRequest, Cancellation)](wish: Wish, *, seconds: float) -> Wish:
-    """Look until it is over, and give it back as it is then.
-
-    When the time is up: `StillGoing`, or `PrefectError` when Prefect has not taken it yet.
-    """
-    deadline = time.monotonic() + seconds
-    while True:
-        wish.refresh_from_db()
-        if wish.state not in OPEN[type(wish)]:
-            return wish
-        if time.monotonic() >= deadline:
-            said = f"{wish} is not over after {seconds:g} s. {wish.message or f'It is “{wish.get_state_display()}”.'}"
-            raise PrefectError(said) if wish.message and wish.state in NOT_SENT[type(wish)] else StillGoing(said)
-        time.sleep(min(LOOK_EVERY, max(deadline - time.monotonic(), 0)))
-
-
-def sync(name: str, *, by: Actor | None = None) -> Sync:
-    """Read an environment's deployments and runs from Prefect now."""
-    place = environment(name, by=by)
-    found = healths.check(place)
-    if found.state != Health.State.UP:
-        raise PrefectError(found.message)
-    result = catalogue.sync(place)
-    mirror.sweep(place)
-    return result
-
-
-def typed(place: Deployment, texts: Mapping[str, str], given: Mapping[str, JSON]) -> dict[str, JSON]:
-    """Values that came as text: kept as text where the schema takes text, read as JSON where it does not."""
-    values: dict[str, JSON] = {**given, **texts}
-    try:
-        parameters.validate(place.parameter_schema, values, defaults=place.parameter_defaults)
-    except parameters.Invalid as invalid:
-        for name in {str(error.path[0]) for error in invalid.errors if error.path} & texts.keys():
-            try:
-                values[name] = json.loads(texts[name])
-            except ValueError:
-                continue
-    return values
 
 
 def listing(begin: str, names: Sequence[str]) -> str:

@@ -1,0 +1,156 @@
+"""Answering requests, going around the rules where that is allowed, freezing, and reading the calendar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+
+from flows.access import Holding, Refused, Target
+from flows.models import Environment, Verb
+from flows.records import JSON
+from flows.vault import Sealed
+from runs import lifecycle, policies, sealing, windows
+from runs.actors import Actor
+from runs.desk.looking import deployment, environment, status
+from runs.models import BreakGlass, Freeze, RunRequest, Window
+from runs.models.request import State
+from runs.rules import about, visible
+
+Reference = int | RunRequest
+
+
+def inbox(*, by: Actor) -> list[RunRequest]:
+    """The requests that wait for an answer of this person, the most urgent first."""
+    mine = Holding.of(by.user)
+    waiting = (
+        RunRequest.objects.filter(mine.q(Verb.SEE, deployment="deployment__"), state=State.WAITING)
+        .filter(mine.q(Verb.APPROVE, deployment="deployment__"))
+        .select_related("environment", "deployment__environment", "run")
+        .order_by("expires_at", "pk")
+    )
+    return [wish for wish in waiting if may_answer(wish, by)]
+
+
+def may_answer(wish: RunRequest, by: Actor) -> bool:
+    try:
+        lifecycle.must_be_answerable(wish, by.user)
+        lifecycle.step_for(wish, by.user)
+    except (Refused, Sealed):
+        return False
+    return all(each.by_id != by.user.pk for each in lifecycle.answers(wish))
+
+
+def approve(reference: Reference, *, by: Actor, reason: str = "", seen_digest: str = "") -> RunRequest:
+    """Approve a request; with `seen_digest` only if it is exactly what was looked at."""
+    wish = status(reference, by=by)
+    lifecycle.approve(wish, by=by, reason=reason, seen_digest=seen_digest)
+    return status(wish)
+
+
+def reject(reference: Reference, *, by: Actor, reason: str) -> RunRequest:
+    wish = status(reference, by=by)
+    lifecycle.reject(wish, by=by, reason=reason)
+    return status(wish)
+
+
+def comment(reference: Reference, text: str, *, by: Actor) -> RunRequest:
+    wish = status(reference, by=by)
+    lifecycle.comment(wish, text, by=by)
+    return status(wish)
+
+
+def withdraw(reference: Reference, *, by: Actor, reason: str = "") -> RunRequest:
+    wish = status(reference, by=by)
+    lifecycle.withdraw(wish, by=by, reason=reason)
+    return status(wish)
+
+
+def rerun(
+    reference: Reference,
+    *,
+    by: Actor,
+    changes: Mapping[str, JSON] | None = None,
+    reason: str = "",
+    ticket: str = "",
+) -> RunRequest:
+    """Ask for the run of a request once more, with its secret values unseen; a new request."""
+    return status(lifecycle.again(status(reference, by=by), by=by, changes=changes or {}, reason=reason, ticket=ticket))
+
+
+def override(reference: Reference, *, by: Actor, reason: str) -> RunRequest:
+    """Let a request go now that waits for a change window or the end of a freeze."""
+    wish = status(reference, by=by)
+    lifecycle.override(wish, by=by, reason=reason)
+    return status(wish)
+
+
+def break_glass(reference: Reference, *, by: Actor, reason: str, minutes: int = 15) -> RunRequest:
+    """Let a waiting request go without its approvals; somebody else has to review it afterwards."""
+    wish = status(reference, by=by)
+    lifecycle.break_glass(wish, by=by, reason=reason, minutes=minutes)
+    return status(wish)
+
+
+def review(reference: Reference, *, by: Actor, was_right: bool, text: str) -> RunRequest:
+    """Say whether breaking the glass was right."""
+    wish = status(reference, by=by)
+    row = BreakGlass.objects.select_related("run_request__environment", "run_request__deployment__environment")
+    broken = row.filter(run_request=wish).first()
+    if broken is None:
+        raise Refused(f"Nobody broke the glass for request {wish.pk}.")
+    lifecycle.review(broken, by=by, was_right=was_right, text=text)
+    return status(wish)
+
+
+def freeze(name: str, *, by: Actor, reason: str, ticket: str = "", until: datetime | None = None) -> Freeze:
+    """Let no run start in an environment, until it is lifted or that moment has come."""
+    return policies.freeze(environment(name, by=by), by=by, reason=reason, ticket=ticket, until=until)
+
+
+def unfreeze(name: str, *, by: Actor, reason: str = "") -> Environment:
+    place = environment(name, by=by)
+    policies.unfreeze(place, by=by, reason=reason)
+    return place
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """One change window as it stands now; `changes_at` is when that ends, None when nobody can say."""
+
+    window: Window
+    is_open: bool
+    changes_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """When runs may start in a place; the standing of an environment is that of what has no windows of its own."""
+
+    place: Environment
+    standing: windows.Standing
+    freeze: Freeze | None
+    hours: tuple[Hours, ...]
+
+
+def calendar(name: str, deployment_name: str = "", *, by: Actor | None = None, at: datetime | None = None) -> Opening:
+    """The windows and freezes of a deployment, or of everything in an environment, and whether runs may start."""
+    place = environment(name, by=by)
+    moment = at or timezone.now()
+    if deployment_name:
+        target = Target.of(deployment(name, deployment_name, by=by))
+        rows = list(windows.Calendar.of(target).windows)
+    else:
+        target = policies.whole(place)
+        rows = list(Window.objects.filter(about(place), is_active=True).select_related("environment"))
+    if by:
+        rows = visible(rows, Holding.of(by.user))
+    hours = (Hours(row, *windows.hours(row, moment)) for row in rows)
+    return Opening(place, windows.standing(target, moment), policies.freeze_of(place), tuple(hours))
+
+
+def reseal() -> dict[str, int]:
+    """Encrypt every stored secret with the first key of PORTAL_FIELD_KEYS; how many of which."""
+    return sealing.reseal(by=Actor.system("command line"))

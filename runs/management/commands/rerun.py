@@ -1,0 +1,30 @@
+"""Asks for the run of a request once more."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from django.core.management.base import CommandParser
+
+from runs import desk
+from runs.actors import Actor
+from runs.management.answering import RequestCommand
+from runs.management.giving import pairs_of
+from runs.models import RunRequest
+
+
+class Command(RequestCommand):
+    help = "Ask for the run of a request once more: the same values, the secret ones unseen. A new request."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "-p", dest="pairs", action="append", default=[], metavar="NAME=VALUE", help="a parameter to change"
+        )
+        parser.add_argument("--reason", default="", help="why; protected environments want one")
+        parser.add_argument("--ticket", default="", help="which one asks for it, where the policy wants one")
+        super().add_arguments(parser)
+
+    def act(self, asked: Namespace, by: Actor) -> RunRequest:
+        wish = desk.status(asked.request, by=by)
+        changes = desk.typed(wish.deployment, pairs_of(asked.pairs), {})
+        return desk.rerun(wish, by=by, changes=changes, reason=asked.reason, ticket=asked.ticket)

@@ -1,0 +1,24 @@
+"""Lifts a freeze."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from django.core.management.base import CommandParser
+
+from runs import desk
+from runs.management.speaking import DONE, SpeakingCommand, doer
+
+
+class Command(SpeakingCommand):
+    help = "Let runs start in an environment again. Takes “manage” of all of it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("environment")
+        parser.add_argument("--reason", default="", help="why")
+        super().add_arguments(parser)
+
+    def speak(self, asked: Namespace) -> int:
+        place = desk.unfreeze(asked.environment, by=doer(asked.person), reason=asked.reason)
+        self.tell_one({"environment": place.slug}, f"{place} goes on: what waited is sent.", as_json=asked.json)
+        return DONE

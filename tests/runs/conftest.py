@@ -1,0 +1,34 @@
+"""Commands as the shell runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.core.management import load_command_class
+
+Say = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def nobody_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PORTAL_USER", raising=False)
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Runs a command as the shell does; gives its exit code and what it wrote."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        command = load_command_class("runs", words[0])
+        try:
+            # Not run_from_argv: it closes the connection, and the test's transaction with it.
+            asked = command.create_parser("manage.py", words[0]).parse_args(words[1:])
+            command.execute(*asked.__dict__.pop("args", ()), **vars(asked))
+            code = 0
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
