@@ -36,7 +36,7 @@ def inbox(*, by: Actor) -> list[RunRequest]:
 
 def may_answer(wish: RunRequest, by: Actor) -> bool:
     try:
-        lifecycle.must_be_answerable(wish, by.user)
+        lifecycle.must_be_answerable(wish, by)
         lifecycle.step_for(wish, by.user)
     except (Refused, Sealed):
         return False
