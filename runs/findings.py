@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flows.models import Environment
@@ -44,3 +45,17 @@ def offers(environment: Environment, flow_name: str) -> dict[str, list[Any]]:
     """The values that a flow's own data has for its parameters. They are offered, not demanded: the schema judges."""
     found = offered(newest(environment, OFFERS))
     return {parameter: values for (flow, parameter), values in found.items() if flow == flow_name}
+
+
+def not_offered(environment: Environment, flow_name: str, values: Mapping[str, Any]) -> list[str]:
+    """A sentence for every value that the newest offers do not have; it may still run, and may find nothing."""
+    return [
+        f"There was no {values[name]} among the data for {name} when {flow_name} last looked: it has {few(offer)}."
+        for name, offer in offers(environment, flow_name).items()
+        if values.get(name) is not None and offer and values[name] not in offer
+    ]
+
+
+def few(values: Sequence[Any]) -> str:
+    """The first and the last of many."""
+    return ", ".join(map(str, values)) if len(values) <= 3 else f"{values[0]} to {values[-1]}"

@@ -26,7 +26,7 @@ from portal.admin.ask_form import LATER, NOW, AskForm
 from portal.admin.base import actor, holding
 from portal.admin.deployment_list import Workforce
 from portal.admin.run_draft import Draft
-from runs import lifecycle, rules, windows
+from runs import findings, lifecycle, rules, windows
 from runs.models import RunRequest
 
 # Query parameters of a shared link: p.month=2026-01 fills the parameter "month".
@@ -48,6 +48,10 @@ class Asking:
     standing: windows.Standing
     offer: narrowing.Offer
     earlier: run_again.Earlier | None = None
+
+    @property
+    def flow(self) -> str:
+        return self.deployment.flow_name
 
     @property
     def may_override(self) -> bool:
@@ -78,7 +82,8 @@ class Asking:
         if self.is_blind:
             return None
         schema = self.deployment.parameter_schema if is_whole else self.offer.schema
-        return ParameterForm(schema, self.deployment.parameter_defaults, data=data, initial=initial)
+        defaults, offers = self.deployment.parameter_defaults, findings.offers(self.deployment.environment, self.flow)
+        return ParameterForm(schema, defaults, data=data, initial=initial, suggestions=offers)
 
     def form_from(self, draft: Draft) -> Filled:
         """The form as somebody filled it in before they were asked to confirm it."""
@@ -192,6 +197,9 @@ def submit(asking: Asking, draft: Draft, again: Callable[[str, uuid.UUID], HttpR
     except Refused as refusal:
         # Values that no grant allows, too: whoever may not ask at all was turned away before.
         return again(str(refusal), draft.renewed().key)
+    if not asking.is_blind:
+        for sentence in findings.not_offered(draft.deployment.environment, asking.flow, run_request.parameters):
+            messages.warning(asking.request, sentence)
     return HttpResponseRedirect(reverse("admin:runs_runrequest_change", args=[run_request.pk]))
 
 

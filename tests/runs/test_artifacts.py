@@ -70,3 +70,15 @@ def test_the_fields_of_a_table_become_a_mapping(dev: Environment, a_run: MakeRun
     one = Artifact.objects.create(environment=dev, run=run, prefect_id=run.prefect_id, key="facts", data=data)
     assert findings.facts(one) == {"a": 1, "b": [2]}
     assert findings.facts(None) == {}
+
+
+def test_a_value_nobody_offered_is_told_and_taken(dev: Environment, a_run: MakeRun) -> None:
+    run = a_run("COMPLETED")
+    rows = [{"flow": "monthly", "parameter": "month", "values": ["2026-07", "2026-08", "2026-09", "2026-10"]}]
+    Artifact.objects.create(environment=dev, run=run, prefect_id=run.prefect_id, key=findings.OFFERS, data=rows)
+    (said,) = findings.not_offered(dev, "monthly", {"month": "2026-11"})
+    assert "no 2026-11" in said
+    assert "2026-07 to 2026-10" in said
+    assert not findings.not_offered(dev, "monthly", {"month": "2026-08"})
+    assert not findings.not_offered(dev, "monthly", {"other": 5})
+    assert not findings.not_offered(dev, "other", {"month": "2026-11"})
