@@ -8,6 +8,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -71,7 +72,7 @@ class AuditEntryAdmin(RestrictedAdmin):
 
     @admin.display(description="What was done")
     def what(self, entry: AuditEntry) -> str:
-        return entry.verb_label
+        return render_to_string("portal/audit/_what.html", {"entry": entry})
 
     @admin.display(description="Subject")
     def subject(self, entry: AuditEntry) -> str:
