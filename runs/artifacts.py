@@ -28,7 +28,13 @@ def keep(environment: Environment, runs: Mapping[UUID, Run]) -> None:
         # One that Prefect cannot show must not keep states and logs from being read.
         log.warning("%s: the artifacts of %d runs could not be read: %s", environment, len(runs), error)
         return
-    rows = [row(environment, record, runs[record.flow_run_id]) for record in records if record.flow_run_id in runs]
+    known = dict(Artifact.objects.filter(run__in=runs.values()).values_list("prefect_id", "updated_upstream_at"))
+    # Most are never touched again, and a log that grows asks for them every other second.
+    rows = [
+        row(environment, record, runs[record.flow_run_id])
+        for record in records
+        if record.flow_run_id in runs and (record.id not in known or known[record.id] != record.updated_at)
+    ]
     Artifact.objects.bulk_create(
         map(fitting, rows), update_conflicts=True, unique_fields=["run", "prefect_id"], update_fields=COLUMNS
     )
