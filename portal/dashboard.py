@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from flows.access import Holding
 from flows.models import Verb, WorkPool
-from portal import charts, menu
+from portal import charts, inbox
 from portal.health import Said, said
 from portal.reader import holding
 from runs import looking, reasons, statistics
@@ -130,7 +130,7 @@ def waiting(request: HttpRequest, mine: Holding) -> Listing[RunRequest] | None:
     """What waits for an answer the reader may give; None for those who approve nothing."""
     if not mine.may_any(Verb.APPROVE):
         return None
-    return first_rows(menu.waiting_for(request, mine).select_related("environment").order_by("expires_at"))
+    return first_rows(inbox.waiting_for(request, mine).select_related("environment").order_by("expires_at"))
 
 
 def chart(runs: QuerySet[Run]) -> Chart | None:

@@ -8,30 +8,12 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 
-from flows.access import Holding
 from flows.models import Verb
+from portal import inbox
 from portal.reader import holding
-from runs.models import RunRequest
-
-
-def waiting_for_me(request: HttpRequest) -> int:
-    """How many requests wait for an approval that the reader may give."""
-    mine = holding(request)
-    return waiting_for(request, mine).count() if mine.may_any(Verb.APPROVE) else 0
-
-
-def waiting_for(request: HttpRequest, mine: Holding) -> QuerySet[RunRequest]:
-    """The requests that wait for an answer the reader may give: their own are not among them."""
-    return (
-        RunRequest.objects.filter(mine.q(Verb.SEE, deployment="deployment__"), state=RunRequest.State.WAITING)
-        .filter(mine.q(Verb.APPROVE, deployment="deployment__"), expires_at__gt=timezone.now())
-        .exclude(asked_by=request.user.pk)
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +34,7 @@ MENU: dict[str, list[Entry]] = {
         Entry("Grants", "key", "flows.grant"),
     ],
     "Runs": [
-        Entry("Run requests", "assignment", "runs.runrequest", waiting_for_me),
+        Entry("Run requests", "assignment", "runs.runrequest", inbox.waiting_for_me),
         Entry("Runs", "play_circle", "runs.run"),
         Entry("Artifacts", "analytics", "runs.artifact"),
     ],

@@ -9,21 +9,25 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from flows import vault
 from flows.access import Forbidden, Refused
 
 LONGEST_REASON, LONGEST_TICKET = 1000, 100
 
 
-def press(request: HttpRequest, act: Callable[[str], object], done: str) -> None:
-    """Do one act with the reason that was typed; not being permitted is a 403, being too late is a sentence."""
+def press(request: HttpRequest, act: Callable[[str], object], done: str | Callable[[], str]) -> None:
+    """Do one act with the reason that was typed; not being permitted is a 403, being too late is a sentence.
+
+    `done` says what came of it, or is asked for that afterwards.
+    """
     try:
         act(reason_of(request))
     except Forbidden as forbidden:
         raise PermissionDenied(str(forbidden)) from forbidden
-    except Refused as refusal:
+    except (Refused, vault.Sealed) as refusal:
         messages.warning(request, str(refusal))
     else:
-        messages.success(request, done)
+        messages.success(request, done if isinstance(done, str) else done())
 
 
 def reason_of(request: HttpRequest) -> str:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
-from flows import parameters as schemas
-from flows import vault
-from flows.access import Decision, Holding, who_may
+from flows.access import Holding, Target, who_may
 from flows.models import Grant, Verb
-from portal import freshness, times
-from portal.admin import run_page
-from runs import lifecycle, reasons
-from runs.models import RunRequest
+from portal import freshness, rule_words, times
+from portal.admin import comparing, run_again, run_buttons, run_page
+from portal.admin.request_doors import Doors
+from runs import lifecycle, looking, reasons, windows
+from runs.models import Approval, BreakGlass, RunRequest
+from runs.models.policy import Risk
 from runs.models.request import State
+from runs.rules import Rules, rules_for
 
 # State -> what it means for whoever waits, when the request carries no message of its own.
 MEANINGS: dict[str, str] = {
@@ -52,43 +51,101 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """Whether a button is shown, and if not, why not; an empty sentence says that there is nothing to explain."""
+class Stage:
+    """One stage of the approvals, as the picture shows it: who signed, and how many are missing."""
 
-    is_open: bool
-    why_not: str = ""
+    title: str
+    given: tuple[str, ...]
+    missing: range
+    is_now: bool
+    sentence: str
+
+    @property
+    def tone(self) -> str:
+        return "green" if not self.missing else "amber" if self.is_now else "grey"
 
 
-def context(run_request: RunRequest, mine: Holding, user: User) -> dict[str, Any]:
+def context(run_request: RunRequest, mine: Holding) -> dict[str, Any]:
     """Everything the template needs; `run_request` comes with its environment, deployment and run."""
     now = timezone.now()
-    run = run_request.run
-    answer, withdraw = may_answer(run_request, mine, user), may_withdraw(run_request, mine, user)
-    cancel = mine.decide(Verb.CANCEL, lifecycle.target_of(run)) if run and not run.is_terminal else None
-    is_cancelling = run is not None and run.cancellations.filter(state__in=["wanted", "sent"]).exists()
-    shown, note = shown_parameters(run_request)
+    run, target = run_request.run, Target.of(run_request.deployment)
+    is_ahead = run_request.state in (State.WAITING, State.APPROVED)
+    standing = windows.standing(target, max(run_request.scheduled_for or now, now)) if is_ahead else None
+    glass = BreakGlass.objects.filter(run_request=run_request).first()
+    rules = rules_for(target)
+    doors = Doors.of(run_request, mine, standing, glass)
     return {
         "run_request": run_request,
         "run": run,
         "topics": f"request={run_request.pk}" + (f"&run={run.pk}" if run else ""),
         "poll": 10 if run_request.is_over else 5,
-        "sentence": reasons.why(run, run_page.scene(run, now)) if run else sentence(run_request),
+        "sentence": reasons.why(looking.quiet(run, mine), run_page.scene(run, now)) if run else sentence(run_request),
         "digest": run_request.digest[:12],
         "attempts": attempts(run_request, now),
         "icon": ICONS.get(run_request.state, "info"),
         "took": run_page.took(run) if run else "",
-        "moments": moments(run_request),
-        "parameters": run_page.table(shown, run_request.deployment, compares=True),
-        "parameters_note": note,
-        "compares": True,
-        "warnings": warnings(run_request),
-        "answer": answer,
-        "withdraw": withdraw,
+        "risk": rule_words.risk(run_request.policy.get("risk", Risk.LOW)),
+        "policies": run_request.policy.get("policies", []),
+        "ticket_link": rule_words.ticket_link(rules, run_request.ticket),
+        "standing": standing,
+        "stages": stages(run_request),
+        "moments": moments(run_request, glass),
+        "glass": glass,
+        "warnings": warnings(run_request, rules),
+        "doors": doors,
+        "minutes": (lifecycle.SHORTEST_GLASS, lifecycle.LONGEST_GLASS),
         "answerers": answerers(run_request) if run_request.state == State.WAITING else [],
-        "may_cancel": bool(cancel) and not is_cancelling,
+        "again": run_again.address(run_request, run_request.deployment, mine),
         "here": reverse("admin:runs_runrequest_change", args=[run_request.pk]),
         "freshness": freshness.of([run_request.environment], "runs"),
+        **inputs(run_request, mine),
+        **(run_buttons.cancelling(run, mine, run.cancellations.all()) if run else {}),
     }
+
+
+def inputs(run_request: RunRequest, mine: Holding) -> dict[str, Any]:
+    """What it runs with, beside what is usual; of other runs only what the reader may see of them."""
+    if not looking.may_see_inputs(mine, run_request):
+        return {"sees_inputs": False}
+    deployment, earlier = run_request.deployment, run_request.again_of
+    # Whoever is to answer sees the difference to the last run, too.
+    sees_all = looking.may_see_inputs(mine, deployment) or looking.may_answer(mine, run_request)
+    last = comparing.last_success(deployment, before=run_request.launched_at, besides=run_request.run_id)
+    if earlier and not (sees_all or looking.may_see_inputs(mine, earlier)):
+        earlier = None
+    against = comparing.columns(deployment, last if sees_all else None, earlier)
+    shown, note = comparing.shown(run_request)
+    return {
+        "sees_inputs": True,
+        "against": against,
+        "rows": comparing.rows(shown, deployment, against),
+        "parameters_note": note,
+    }
+
+
+def stages(run_request: RunRequest) -> list[Stage]:
+    steps = lifecycle.steps(run_request)
+    now = next((step.position for step in steps if not step.is_done), None)
+    # What somebody went around, rejected or let expire waits for nobody.
+    is_waiting = run_request.state == State.WAITING
+    return [
+        Stage(
+            rule_words.group(step.group).capitalize() if not step.group else step.group,
+            step.given,
+            range(step.left),
+            is_waiting and step.position == now,
+            stage_sentence(step, is_waiting and step.position == now),
+        )
+        for step in steps
+    ]
+
+
+def stage_sentence(step: lifecycle.Step, is_now: bool) -> str:
+    """The picture in words."""
+    signed = f"{len(step.given)} of {step.needed} approved"
+    names = f": {', '.join(step.given)}" if step.given else ""
+    left = f". It waits for {step.left} more now" if is_now else f". {step.left} missing" if step.left else ""
+    return f"{signed}{names}{left}."
 
 
 def sentence(run_request: RunRequest) -> str:
@@ -107,25 +164,23 @@ def attempts(run_request: RunRequest, now: datetime) -> str:
     return f"{run_request.attempts} attempt{'' if run_request.attempts == 1 else 's'} so far; {when}."
 
 
-def shown_parameters(run_request: RunRequest) -> tuple[dict[str, Any], str]:
-    """The frozen parameters with the secret ones masked, and a sentence when those cannot be told."""
-    if not run_request.sealed_parameters:
-        return run_request.parameters, ""
-    try:
-        names = json.loads(vault.unseal(run_request.sealed_parameters))
-    except vault.Sealed as error:
-        return run_request.parameters, f"It has secret parameters too. {error}"
-    return schemas.join(run_request.parameters, dict.fromkeys(names, schemas.MASK)), ""
+def what_is_left(run_request: RunRequest) -> str:
+    """What an approval came to, for whoever gave it."""
+    waiting = next((step for step in lifecycle.steps(run_request) if not step.is_done), None)
+    if waiting is None:
+        return "Approved: it is on its way to Prefect."
+    return f"Approved. It waits for {waiting.left} more of {rule_words.group(waiting.group)} now."
 
 
-def moments(run_request: RunRequest) -> list[Moment]:
+def moments(run_request: RunRequest, glass: BreakGlass | None) -> list[Moment]:
     """What happened, newest first."""
     run = run_request.run
-    found = [Moment(run_request.asked_at, "Asked for", "blue", run_request.asked_by_name, run_request.reason)]
-    found += [
-        Moment(each.at, *(("Approved", "green") if each.approved else ("Rejected", "red")), each.by_name, each.reason)
-        for each in run_request.approvals.all()
-    ]
+    behalf = f" on behalf of {run_request.asked_for_name}" if run_request.asked_for_name else ""
+    who = f"{run_request.asked_by_name}{behalf}"
+    found = [Moment(run_request.asked_at, "Asked for", "blue", who, run_request.reason)]
+    found += [answered(each, run_request) for each in run_request.approvals.all()]
+    found += [Moment(each.at, "Commented", "grey", each.by_name, each.text) for each in run_request.comments.all()]
+    found += around(run_request, glass)
     if run_request.launched_at:
         attempts = f"At the {ordinal(run_request.attempts)} attempt" if run_request.attempts > 1 else ""
         found.append(Moment(run_request.launched_at, "Sent to Prefect", "blue", note=attempts))
@@ -140,12 +195,35 @@ def moments(run_request: RunRequest) -> list[Moment]:
     return sorted(found, key=lambda each: each.at, reverse=True)
 
 
+def answered(answer: Approval, run_request: RunRequest) -> Moment:
+    if not answer.approved:
+        return Moment(answer.at, "Rejected", "red", answer.by_name, answer.reason)
+    stages = run_request.policy.get("stages", [])
+    group = stages[answer.stage]["group"] if answer.stage < len(stages) else ""
+    what = f"Approved as {group}" if group else "Approved"
+    return Moment(answer.at, what, "green", answer.by_name, answer.reason)
+
+
+def around(run_request: RunRequest, glass: BreakGlass | None) -> list[Moment]:
+    """What went around the rules."""
+    found = []
+    if run_request.overridden_at:
+        what = "Let go in spite of a window or freeze"
+        found.append(Moment(run_request.overridden_at, what, "amber", run_request.overridden_by_name))
+    if glass:
+        found.append(Moment(glass.at, "Broke the glass", "red", glass.by_name, glass.reason))
+    if glass and glass.reviewed_at:
+        what, tone = ("Reviewed: it was right", "green") if glass.was_right else ("Reviewed: it was not right", "red")
+        found.append(Moment(glass.reviewed_at, what, tone, glass.reviewed_by_name, glass.review))
+    return found
+
+
 def ordinal(number: int) -> str:
     ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{ending}"
 
 
-def warnings(run_request: RunRequest) -> list[str]:
+def warnings(run_request: RunRequest, rules: Rules) -> list[str]:
     """What will be refused at launch although the request looks fine; said before somebody approves it."""
     if run_request.state not in (State.WAITING, State.APPROVED):
         return []
@@ -165,32 +243,16 @@ def warnings(run_request: RunRequest) -> list[str]:
             f"It was asked for with version {asked}; deployed is {deployed}. It would be refused at launch.",
         ),
         (
+            bool(rules.stages) and list(rules.stages) != run_request.policy.get("stages", list(rules.stages)),
+            f"It now takes {rule_words.approvals(rules.stages)}, and was asked for when it took "
+            f"{rule_words.approvals(run_request.policy.get('stages', []))}. It would be refused at launch.",
+        ),
+        (
             planned is not None and planned < timezone.now(),
             "The time it was planned for has passed: it would start at once.",
         ),
     ]
     return [text for applies, text in table if applies]
-
-
-def may_answer(run_request: RunRequest, mine: Holding, user: User) -> Door:
-    if run_request.state != State.WAITING or run_request.asked_by_id == user.pk:
-        return Door(False)
-    if run_request.expires_at and run_request.expires_at <= timezone.now():
-        return Door(False, "Nobody answered in time. It has to be asked for again.")
-    return door(mine.decide(Verb.APPROVE, run_request.deployment, run_request.parameters))
-
-
-def may_withdraw(run_request: RunRequest, mine: Holding, user: User) -> Door:
-    if run_request.state not in lifecycle.COMES_FROM[State.WITHDRAWN]:
-        return Door(False)
-    if run_request.asked_by_id == user.pk:
-        return Door(True)
-    # Who did not ask and may not cancel expects no such button.
-    return Door(mine.decide(Verb.CANCEL, run_request.deployment).allowed)
-
-
-def door(decision: Decision) -> Door:
-    return Door(decision.allowed, "" if decision.allowed else decision.sentence)
 
 
 def answerers(run_request: RunRequest) -> list[str]:

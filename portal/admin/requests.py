@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET, require_POST
 from flows.access import Refused
 from flows.models import Verb
 from portal import freshness, times
-from portal.admin import request_page
+from portal.admin import request_bulk, request_page
 from portal.admin.base import RestrictedAdmin, actor, attempt, holding
 from portal.admin.buttons import back, press
 from portal.admin.filters import EnvironmentFilter
@@ -31,11 +31,15 @@ from portal.admin.run_filters import (
     RequestStateFilter,
     TagFilter,
 )
+from portal.admin.run_log import number
 from runs import lifecycle
-from runs.models import RunRequest
+from runs.models import BreakGlass, RunRequest
 
 # What a row and a page say about a request without asking again.
-AROUND = ["environment__health", "deployment__environment", "run__environment__health", "run__deployment__environment"]
+AROUND = [
+    *("environment__health", "deployment__environment", "run__environment__health", "run__deployment__environment"),
+    "again_of__deployment__environment",
+]
 
 
 @admin.register(RunRequest)
@@ -104,15 +108,16 @@ class RunRequestAdmin(RestrictedAdmin):
     def has_withdraw_permission(self, request: HttpRequest) -> bool:
         return holding(request).may_any(Verb.TRIGGER) or holding(request).may_any(Verb.CANCEL)
 
-    @admin.action(description="Approve selected requests", permissions=["approve"])
-    def approve_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> None:
-        for run_request in queryset:
-            attempt(request, run_request, partial(lifecycle.approve, run_request, by=actor(request)), "approved.")
+    @admin.action(description="Approve selected requests …", permissions=["approve"])
+    def approve_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> HttpResponse | None:
+        return request_bulk.view(request, queryset, request_bulk.APPROVE, self.frame(request))
 
-    @admin.action(description="Reject selected requests", permissions=["approve"])
-    def reject_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> None:
-        for run_request in queryset:
-            attempt(request, run_request, partial(lifecycle.reject, run_request, by=actor(request)), "rejected.")
+    @admin.action(description="Reject selected requests …", permissions=["approve"])
+    def reject_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> HttpResponse | None:
+        return request_bulk.view(request, queryset, request_bulk.REJECT, self.frame(request))
+
+    def frame(self, request: HttpRequest) -> dict[str, Any]:
+        return {**self.admin_site.each_context(request), "opts": self.opts}
 
     @admin.action(description="Withdraw selected requests", permissions=["withdraw"])
     def withdraw_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> None:
@@ -126,6 +131,10 @@ class RunRequestAdmin(RestrictedAdmin):
             "approve": ("approve/", require_POST(self.approve)),
             "reject": ("reject/", require_POST(self.reject)),
             "withdraw": ("withdraw/", require_POST(self.withdraw)),
+            "comment": ("comment/", require_POST(self.comment)),
+            "break_glass": ("break-glass/", require_POST(self.break_glass)),
+            "override": ("override/", require_POST(self.override)),
+            "review": ("review/", require_POST(self.review)),
             "status": ("status.json", require_GET(self.status)),
         }
         mine = [
@@ -140,42 +149,73 @@ class RunRequestAdmin(RestrictedAdmin):
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         run_request: RunRequest = self.visible_or_404(request, object_id)
-        shown = request_page.context(run_request, holding(request), actor(request).user)
+        shown = request_page.context(run_request, holding(request))
         frame = {
-            **self.admin_site.each_context(request),
+            **self.frame(request),
             "title": f"Request {run_request.pk}",
-            "opts": self.opts,
             "original": run_request,
         }
         return TemplateResponse(request, "portal/request/page.html", frame | shown | (extra_context or {}))
 
     def approve(self, request: HttpRequest, pk: int) -> HttpResponse:
         run_request: RunRequest = self.visible_or_404(request, pk)
-        press(
-            request,
-            lambda reason: lifecycle.approve(run_request, by=actor(request), reason=reason),
-            "Approved: it is on its way to Prefect.",
-        )
+        seen = request.POST.get("seen_digest", "")
+
+        def act(reason: str) -> None:
+            lifecycle.approve(run_request, by=actor(request), reason=reason, seen_digest=seen)
+
+        press(request, act, lambda: request_page.what_is_left(run_request))
         return back(request, self.address(run_request))
 
     def reject(self, request: HttpRequest, pk: int) -> HttpResponse:
-        run_request: RunRequest = self.visible_or_404(request, pk)
-
-        def act(reason: str) -> None:
-            if not reason:
-                raise Refused("Say in one sentence why it is rejected: its asker will want to know.")
-            lifecycle.reject(run_request, by=actor(request), reason=reason)
-
-        press(request, act, "Rejected: it will not run.")
-        return back(request, self.address(run_request))
+        return self.press(request, pk, lifecycle.reject, "Rejected: it will not run.")
 
     def withdraw(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.press(request, pk, lifecycle.withdraw, "Withdrawn: it will not run.")
+
+    def override(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.press(request, pk, lifecycle.override, "It waits for no change window any more.")
+
+    def press(self, request: HttpRequest, pk: int, verb: Callable[..., object], done: str, **more: Any) -> HttpResponse:
+        """Do what takes the request and a reason."""
         run_request: RunRequest = self.visible_or_404(request, pk)
-        press(
-            request,
-            lambda reason: lifecycle.withdraw(run_request, by=actor(request), reason=reason),
-            "Withdrawn: it will not run.",
-        )
+        press(request, lambda reason: verb(run_request, by=actor(request), reason=reason, **more), done)
+        return back(request, self.address(run_request))
+
+    def comment(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run_request: RunRequest = self.visible_or_404(request, pk)
+        text = request.POST.get("text", "")
+        press(request, lambda _: lifecycle.comment(run_request, text, by=actor(request)), "Your comment is kept.")
+        return back(request, self.address(run_request))
+
+    def break_glass(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run_request: RunRequest = self.visible_or_404(request, pk)
+        minutes = number(request.POST.get("minutes"), otherwise=0) or 0
+
+        def act(reason: str) -> None:
+            # Whoever may not is refused by the verb, and that is in the trail.
+            may = holding(request).decide(Verb.BREAK_GLASS, run_request.deployment)
+            if may and request.POST.get("confirmation", "").strip() != run_request.deployment_name:
+                raise Refused(f"Nothing was done. Type {run_request.deployment_name} to break the glass.")
+            lifecycle.break_glass(run_request, by=actor(request), reason=reason, minutes=minutes)
+
+        press(request, act, "The glass is broken: it is on its way to Prefect. Somebody else has to review this.")
+        return back(request, self.address(run_request))
+
+    def review(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run_request: RunRequest = self.visible_or_404(request, pk)
+        row = BreakGlass.objects.select_related("run_request__deployment__environment").filter(run_request=run_request)
+        found = request.POST.get("was_right", "")
+
+        def act(reason: str) -> None:
+            glass = row.first()
+            if glass is None:
+                raise Refused(f"No glass was broken for request {run_request.pk}.")
+            if found not in ("yes", "no"):
+                raise Refused("Say whether breaking the glass was right.")
+            lifecycle.review(glass, by=actor(request), was_right=found == "yes", text=reason)
+
+        press(request, act, "Your review is kept.")
         return back(request, self.address(run_request))
 
     def status(self, request: HttpRequest, pk: int) -> JsonResponse:

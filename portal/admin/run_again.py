@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,6 @@ from flows.models import Deployment, Verb
 from flows.parameters import MASK
 from portal.admin.base import actor, holding
 from portal.admin.run_log import number
-from portal.admin.run_page import pretty
 from runs import lifecycle
 from runs.models import Run, RunRequest
 
@@ -57,15 +57,16 @@ def values_of_run(request: HttpRequest, deployment: Deployment) -> dict[str, Any
     if pk is None or not holding(request).decide(Verb.SEE_INPUTS, deployment):
         return {}
     run = Run.objects.filter(pk=pk, deployment=deployment).first()
-    return {name: value for name, value in run.parameters.items() if MASK not in pretty(value)} if run else {}
+    values = run.parameters.items() if run else ()
+    return {name: value for name, value in values if MASK not in json.dumps(value, ensure_ascii=False)}
 
 
-def address(run_request: RunRequest, mine: Holding, user_id: int | None) -> str:
+def address(run_request: RunRequest, deployment: Deployment, mine: Holding) -> str:
     """Of the form that asks for it again, or an empty string for whoever may not."""
-    deployment = current(run_request.deployment)
-    if deployment is None or not may_repeat(run_request, deployment, mine, user_id):
+    found = current(deployment)
+    if found is None or not may_repeat(run_request, found, mine):
         return ""
-    return f"{reverse('admin:flows_deployment_run', args=[deployment.pk])}?{AGAIN}={run_request.pk}"
+    return f"{reverse('admin:flows_deployment_run', args=[found.pk])}?{AGAIN}={run_request.pk}"
 
 
 def address_like(run: Run, mine: Holding) -> str:
@@ -76,9 +77,9 @@ def address_like(run: Run, mine: Holding) -> str:
     return f"{reverse('admin:flows_deployment_run', args=[deployment.pk])}?{LIKE}={run.pk}"
 
 
-def may_repeat(run_request: RunRequest, deployment: Deployment, mine: Holding, user_id: int | None) -> Decision:
+def may_repeat(run_request: RunRequest, deployment: Deployment, mine: Holding) -> Decision:
     again = mine.decide(Verb.RERUN, deployment)
-    if again or run_request.asked_by_id != user_id:
+    if again or run_request.asked_by_id != mine.user.pk:
         return again
     return mine.decide(Verb.TRIGGER, deployment)
 

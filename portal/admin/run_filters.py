@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date
 from unfold.contrib.filters.admin import CheckboxFilter, DropdownFilter, RadioFilter, RangeDateFilter, TextFilter
 
-from flows.models import Verb
+from portal import inbox
 from portal.admin.base import holding
 from portal.admin.filters import MOST_CHOICES, Choices
 from runs.models import RunRequest
@@ -120,7 +120,5 @@ class ConcernFilter(RadioFilter):
         if self.value() == "mine":
             return queryset.filter(asked_by=request.user.pk)
         if self.value() == "to-answer":
-            mine = holding(request).q(Verb.APPROVE, deployment="deployment__")
-            waiting = queryset.filter(mine, state=RunRequest.State.WAITING, expires_at__gt=timezone.now())
-            return waiting.exclude(asked_by=request.user.pk)
+            return queryset.filter(pk__in=inbox.waiting_for(request, holding(request)).values("pk"))
         return queryset

@@ -26,7 +26,7 @@ from portal.admin.ask_form import LATER, NOW, AskForm
 from portal.admin.base import actor, holding
 from portal.admin.deployment_list import Workforce
 from portal.admin.run_draft import Draft
-from runs import findings, lifecycle, rules, windows
+from runs import findings, lifecycle, looking, rules, windows
 from runs.models import RunRequest
 
 # Query parameters of a shared link: p.month=2026-01 fills the parameter "month".
@@ -237,7 +237,9 @@ def standing_of(draft: Draft) -> windows.Standing:
 def confirm(asking: Asking, draft: Draft, error: str = "") -> HttpResponse:
     """Show what would run, with nothing secret in it, and ask for the name of where or what it is."""
     request, deployment = asking.request, asking.deployment
-    against = comparing.columns(deployment, comparing.last_success(deployment), asking.again_of)
+    sees_all = looking.may_see_inputs(holding(request), deployment)
+    last = comparing.last_success(deployment) if sees_all else None
+    against = comparing.columns(deployment, last, asking.again_of)
     values = schemas.mask(deployment.parameter_schema, resolved(draft) or draft.values)
     context = {
         **asking.frame,

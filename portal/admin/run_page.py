@@ -16,9 +16,9 @@ from flows.access import Decision, Holding
 from flows.models import Deployment, Health, Verb, WorkPool
 from flows.parameters.description import describe
 from portal import artifacts, freshness, times
-from portal.admin import run_log
+from portal.admin import run_buttons, run_log
 from runs import lifecycle, looking, reasons
-from runs.models import Approval, Cancellation, Run, RunRequest, StateChange, TaskRun
+from runs.models import Approval, Run, RunRequest, StateChange, TaskRun
 
 MOST_TASKS = 200
 MOST_ARTIFACTS = 50
@@ -65,7 +65,6 @@ def context(run: Run, mine: Holding, *, level: int, before: int | None, is_live:
     cancellations = list(run.cancellations.order_by("-asked_at"))
     run_request: RunRequest | None = getattr(run, "run_request", None)
     decision = mine.decide(Verb.CANCEL, lifecycle.target_of(run))
-    is_open = any(each.state in Cancellation.OPEN for each in cancellations)
     task_count = run.task_runs.count()
     sees_inputs, sees_logs = looking.may_see_inputs(mine, run), looking.may_see_logs(mine, run)
     return {
@@ -80,7 +79,8 @@ def context(run: Run, mine: Holding, *, level: int, before: int | None, is_live:
         "run_request": run_request,
         "approvals": list(run_request.approvals.all()) if run_request else list[Approval](),
         "cancellations": cancellations,
-        "may_cancel": decision.allowed and not run.is_terminal and not run.gone_at and not is_open,
+        **run_buttons.cancelling(run, mine, cancellations),
+        "again": run_buttons.again(run, run_request, mine),
         "why_no_cancel": why_no_cancel(run, decision),
         "sees_inputs": sees_inputs,
         "sees_logs": sees_logs,

@@ -25,7 +25,7 @@ from flows.models import Verb
 from portal import freshness, times
 from portal.admin import run_log, run_page
 from portal.admin.base import RestrictedAdmin, actor, attempt, holding
-from portal.admin.buttons import back, press, reason_of
+from portal.admin.buttons import back, press, reason_of, ticket_of
 from portal.admin.filters import EnvironmentFilter
 from portal.admin.run_filters import (
     DayFilter,
@@ -38,6 +38,7 @@ from portal.admin.run_log import number
 from portal.reader import may_see_logs
 from runs import lifecycle, queue
 from runs.models import Run
+from runs.rules import rules_for
 
 MOST_AT_ONCE = 100
 # What a row and a page say about a run without asking again.
@@ -124,11 +125,14 @@ class RunAdmin(RestrictedAdmin):
         return None
 
     def cancel_one(self, request: HttpRequest, run: Run) -> None:
-        lifecycle.cancel(run, by=actor(request), reason=reason_of(request))
+        lifecycle.cancel(run, by=actor(request), reason=reason_of(request), ticket=ticket_of(request))
 
     def ask_for_reason(self, request: HttpRequest, runs: list[Run]) -> HttpResponse:
         mine = holding(request)
         decisions = [(run, mine.decide(Verb.CANCEL, lifecycle.target_of(run))) for run in runs]
+        # One look for all runs of the same deployment.
+        targets = {(run.environment_id, run.deployment_id, run.flow_name): lifecycle.target_of(run) for run in runs}
+        rules = [rules_for(target) for target in targets.values()]
         rows = [
             (run, f"It has ended already: {run.state_label}." if run.is_terminal else run_page.why_no_cancel(run, said))
             for run, said in decisions
@@ -142,7 +146,9 @@ class RunAdmin(RestrictedAdmin):
                 "opts": self.opts,
                 "rows": rows,
                 "count": sum(not why_not for _, why_not in rows),
-                "needs_reason": any(run.environment.needs_reason for run in runs),
+                "needs_reason": any(each.needs_reason for each in rules),
+                "asks_ticket": any(each.needs_ticket or each.ticket_patterns for each in rules),
+                "needs_ticket": any(each.needs_ticket for each in rules),
                 "checkbox": ACTION_CHECKBOX_NAME,
             },
         )
@@ -152,6 +158,7 @@ class RunAdmin(RestrictedAdmin):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         doors: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
             "cancel": ("cancel/", require_POST(self.cancel)),
+            "force_cancel": ("force-cancel/", require_POST(self.force_cancel)),
             "refresh": ("refresh/", require_POST(self.refresh)),
             "log": ("log/", require_GET(self.log)),
             "log_text": ("log.txt", require_GET(self.log_text)),
@@ -188,8 +195,17 @@ class RunAdmin(RestrictedAdmin):
         run: Run = self.visible_or_404(request, pk)
         press(
             request,
-            lambda reason: lifecycle.cancel(run, by=actor(request), reason=reason),
+            lambda reason: lifecycle.cancel(run, by=actor(request), reason=reason, ticket=ticket_of(request)),
             "The cancel is on its way. This page shows when the run has stopped.",
+        )
+        return back(request, self.address(run))
+
+    def force_cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run: Run = self.visible_or_404(request, pk)
+        press(
+            request,
+            lambda reason: lifecycle.force_cancel(run, by=actor(request), reason=reason, ticket=ticket_of(request)),
+            "Prefect is told that it is over. This page shows when Prefect says so too.",
         )
         return back(request, self.address(run))
 

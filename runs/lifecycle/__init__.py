@@ -1,6 +1,7 @@
 """What becomes of a wish: the only mover of a run request, and the only maker and settler of a cancellation."""
 
 from runs.lifecycle.answering import (
+    Step,
     answers,
     approve,
     comment,
@@ -22,14 +23,18 @@ from runs.lifecycle.asking import (
     submit,
     values_of,
 )
-from runs.lifecycle.cancelling import cancel, force_cancel, target_of
-from runs.lifecycle.exceptions import break_glass, override, review
+from runs.lifecycle.cancelling import PATIENCE, cancel, force_cancel, target_of
+from runs.lifecycle.exceptions import LONGEST_GLASS, SHORTEST_GLASS, break_glass, override, review
 from runs.lifecycle.launching import hold, launched, look_again, put_back, refuse
 from runs.lifecycle.moves import COMES_FROM, move
 from runs.lifecycle.settling import settle
 
 __all__ = [
     "COMES_FROM",
+    "LONGEST_GLASS",
+    "PATIENCE",
+    "SHORTEST_GLASS",
+    "Step",
     "again",
     "answers",
     "approve",

@@ -62,7 +62,7 @@ def steps(run_request: RunRequest) -> list[Step]:
 
 def answers(run_request: RunRequest) -> list[Approval]:
     """The approvals that count: of exactly this wish, the last word of each person."""
-    last = {each.by_id: each for each in run_request.approvals.order_by("pk")}
+    last = {each.by_id: each for each in sorted(run_request.approvals.all(), key=lambda each: each.pk)}
     return [each for each in last.values() if each.approved and each.digest == run_request.digest]
 
 

@@ -20,7 +20,8 @@ from runs.models.notice import Topic
 from runs.models.request import State
 from runs.nudges import nudge
 
-SHORTEST, LONGEST = 1, 60
+# How many minutes the glass may be broken for.
+SHORTEST_GLASS, LONGEST_GLASS = 1, 60
 
 
 def break_glass(run_request: RunRequest, *, by: Actor, reason: str, minutes: int = 15) -> BreakGlass:
@@ -30,8 +31,8 @@ def break_glass(run_request: RunRequest, *, by: Actor, reason: str, minutes: int
         demand(by.user, Verb.BREAK_GLASS, run_request.deployment, values_of(run_request))
         if not reason.strip():
             raise Refused("Say in one sentence what the emergency is.")
-        if not SHORTEST <= minutes <= LONGEST:
-            raise Refused(f"The glass is broken for {SHORTEST} to {LONGEST} minutes.")
+        if not SHORTEST_GLASS <= minutes <= LONGEST_GLASS:
+            raise Refused(f"The glass is broken for {SHORTEST_GLASS} to {LONGEST_GLASS} minutes.")
         if run_request.state != State.WAITING:
             raise Refused(f"Request {run_request.pk} does not wait for approval: there is no glass to break.")
         if run_request.expires_at and run_request.expires_at <= timezone.now():

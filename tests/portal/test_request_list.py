@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
+from django.test import Client, RequestFactory
 
-from flows.models import Deployment
-from runs import lifecycle
-from runs.models import RunRequest
-from tests.cast import by
+from flows.models import Deployment, Environment
+from portal import inbox
+from runs import granting, lifecycle
+from runs.actors import Actor
+from runs.models import Approval, Policy, RunRequest
+from tests.cast import by, person
 from tests.portal.counting import count, must_be_agreed
 from tests.portal.plenty import many_requests, many_runs
 
@@ -26,8 +28,8 @@ def text(client: Client, query: str = "") -> str:
     return answer.content.decode()
 
 
-def post(client: Client, action: str, requests: list[RunRequest]) -> str:
-    data = {"action": action, "_selected_action": [each.pk for each in requests], "index": "0"}
+def post(client: Client, action: str, requests: list[RunRequest], **more: str) -> str:
+    data = {"action": action, "_selected_action": [each.pk for each in requests], "index": "0", **more}
     page = client.post(URL, data, follow=True).content.decode()
     for each in requests:
         each.refresh_from_db()
@@ -95,14 +97,45 @@ def test_a_filter_keeps_what_it_says(
 
 
 def test_several_are_approved_at_once(approver: User, waiting: list[RunRequest], login: Login) -> None:
-    page = post(login(approver), "approve_selected", waiting)
-    assert page.count("approved.") == 2
+    client = login(approver)
+    page = post(client, "approve_selected", waiting)
+    assert {each.state for each in waiting} == {State.WAITING}
+    assert "2 of 2 selected requests wait for your answer" in page
+    assert "month: 2026-01" not in page, "without a default it is not unusual"
+    seen = {f"seen-{each.pk}": each.digest for each in waiting}
+    assert all(f'name="{name}" value="{digest}"' in page for name, digest in seen.items())
+    page = post(client, "approve_selected", waiting, reason="Month end", **seen)
+    assert page.count("Approved.") == 2
     assert {each.state for each in waiting} == {State.APPROVED}
+    assert set(Approval.objects.values_list("reason", flat=True)) == {"Month end"}
 
 
-def test_several_are_rejected_at_once(approver: User, waiting: list[RunRequest], login: Login) -> None:
-    post(login(approver), "reject_selected", waiting)
-    assert {each.state for each in waiting} == {State.REJECTED}
+def test_the_list_that_is_answered_shows_risk_and_what_is_unusual_and_no_secret(
+    approver: User, asker: User, prod_deployment: Deployment, login: Login
+) -> None:
+    Policy.objects.create(environment=prod_deployment.environment, name="Careful", risk="high")
+    values = {"month": "2026-01", "rows": 7, "token": "opensesame"}
+    run_request = lifecycle.submit(prod_deployment, values, by=by(asker), reason="Closing", ticket="OPS-7")
+    page = post(login(approver), "approve_selected", [run_request])
+    for piece in ("High risk", "rows: 7", "usually 100", "Closing", "Ticket OPS-7", "token: ••••••"):
+        assert piece in page
+    assert "opensesame" not in page
+
+
+def test_what_was_not_shown_is_not_signed(approver: User, waiting: list[RunRequest], login: Login) -> None:
+    page = post(login(approver), "approve_selected", waiting, reason="", **{f"seen-{waiting[0].pk}": "0" * 64})
+    assert "is not what was looked at" in page
+    assert [each.state for each in waiting] == [State.WAITING, State.APPROVED]
+
+
+def test_several_are_rejected_at_once_with_a_reason(approver: User, waiting: list[RunRequest], login: Login) -> None:
+    client = login(approver)
+    assert "Why are they rejected?" in post(client, "reject_selected", waiting)
+    assert "their askers will want to know" in post(client, "reject_selected", waiting, reason="  ")
+    assert {each.state for each in waiting} == {State.WAITING}
+    page = post(client, "reject_selected", waiting, reason="Freeze until Monday")
+    assert page.count("Rejected.") == 2
+    assert {(each.state, each.message) for each in waiting} == {(State.REJECTED, "Freeze until Monday")}
 
 
 def test_several_are_withdrawn_by_their_asker(asker: User, waiting: list[RunRequest], login: Login) -> None:
@@ -115,15 +148,96 @@ def test_one_that_is_too_late_does_not_keep_the_others_back(
     approver: User, waiting: list[RunRequest], login: Login
 ) -> None:
     lifecycle.reject(waiting[0], by=by(approver), reason="No")
-    page = post(login(approver), "approve_selected", waiting)
+    client = login(approver)
+    assert "1 of 2 selected requests wait for your answer" in post(client, "approve_selected", waiting)
+    page = post(client, "approve_selected", waiting, reason="")
     assert "cannot become “Queued” any more" in page
+    assert "1 of 2 approved" in page
     assert [each.state for each in waiting] == [State.REJECTED, State.APPROVED]
+
+
+def test_one_s_own_among_them_is_said_and_left_out(
+    approver: User, prod: Environment, waiting: list[RunRequest], login: Login
+) -> None:
+    granting.grant(by=Actor.system(), person=approver, verbs=["trigger"], environment=prod)
+    own = lifecycle.submit(waiting[0].deployment, {"month": "2026-03"}, by=by(approver), reason="Mine")
+    page = post(login(approver), "approve_selected", [*waiting, own])
+    assert "2 of 3 selected requests wait for your answer" in page
+    assert f'name="seen-{own.pk}"' not in page
+
+
+# The inbox
+
+
+def badge(client: Client) -> int:
+    request = RequestFactory().get("/admin/")
+    request.user = User.objects.get(pk=client.session["_auth_user_id"])
+    return inbox.waiting_for_me(request)
+
+
+def in_stages(prod: Environment, *groups: str) -> None:
+    stages = [{"needed": 1, "group": group} for group in groups]
+    Policy.objects.create(environment=prod, name="In stages", stages=stages)
+
+
+def test_what_waits_for_another_group_is_not_in_the_inbox(
+    approver: User, asker: User, prod: Environment, prod_deployment: Deployment, login: Login
+) -> None:
+    in_stages(prod, "Release manager", "Approver")
+    run_request = lifecycle.submit(prod_deployment, {"month": "2026-01"}, by=by(asker), reason="Month 1")
+    manager = person("manager", "Release manager")
+    granting.grant(by=Actor.system(), person=manager, verbs=["see", "approve"], environment=prod)
+    client, other = login(approver), login(manager)
+    assert (badge(client), badge(other)) == (0, 1)
+    assert ">Month 1<" not in text(client, "?whose=to-answer")
+    lifecycle.approve(run_request, by=by(manager))
+    assert (badge(client), badge(other)) == (1, 0)
+    assert ">Month 1<" in text(client, "?whose=to-answer")
+
+
+def test_what_one_approved_or_is_asked_on_ones_behalf_is_not_in_the_inbox(
+    approver: User, asker: User, prod: Environment, prod_deployment: Deployment, login: Login
+) -> None:
+    Policy.objects.create(environment=prod, name="Two", stages=[{"needed": 2, "group": ""}])
+    wish = {"by": by(asker), "reason": "Month 1"}
+    first = lifecycle.submit(prod_deployment, {"month": "2026-01"}, **wish)
+    lifecycle.submit(prod_deployment, {"month": "2026-02"}, asked_for=approver, **wish)
+    client = login(approver)
+    assert badge(client) == 1
+    lifecycle.approve(first, by=by(approver))
+    first.refresh_from_db()
+    assert first.state == State.WAITING
+    assert badge(client) == 0
+
+
+def test_what_no_grant_reaches_by_its_values_is_not_in_the_inbox(
+    asker: User, prod: Environment, prod_deployment: Deployment, login: Login
+) -> None:
+    bound = person("bound")
+    only = {"properties": {"rows": {"maximum": 10}}}
+    granting.grant(by=Actor.system(), person=bound, verbs=["see"], environment=prod)
+    granting.grant(by=Actor.system(), person=bound, verbs=["approve"], environment=prod, predicate=only)
+    for rows in (5, 50):
+        lifecycle.submit(prod_deployment, {"month": "2026-01", "rows": rows}, by=by(asker), reason="Closing")
+    assert badge(login(bound)) == 1
+
+
+def test_the_inbox_costs_the_same_for_2_and_20(
+    approver: User, asker: User, prod: Environment, prod_deployment: Deployment, login: Login
+) -> None:
+    in_stages(prod, "Approver", "Release manager")
+
+    def add(number: int) -> int:
+        many_requests(prod_deployment, asker, number, policy={"stages": [{"needed": 1, "group": "Release manager"}]})
+        return count(login(approver), URL)
+
+    assert add(2) == add(18)
 
 
 def test_the_asker_is_not_offered_an_answer(asker: User, waiting: list[RunRequest], login: Login) -> None:
     client = login(asker)
     assert "Approve selected requests" not in text(client)
-    post(client, "approve_selected", waiting)
+    post(client, "approve_selected", waiting, reason="Mine")
     assert {each.state for each in waiting} == {State.WAITING}
 
 
