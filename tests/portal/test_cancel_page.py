@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -10,9 +12,10 @@ from django.test import Client
 from django.utils import timezone
 
 from flows.models import Deployment, Environment
-from runs import dispatch, granting, mirror
+from runs import dispatch, granting, lifecycle, mirror
 from runs.actors import Actor
-from runs.models import AuditEntry, Cancellation, Run
+from runs.models import AuditEntry, Cancellation, Policy, Run, RunRequest
+from tests.cast import by
 from tests.portal.plenty import many_runs
 from tests.prefect import FakePrefect
 
@@ -110,6 +113,72 @@ def test_an_environment_that_wants_a_reason_gets_one(
     assert 'maxlength="1000" required' in text(client, run)
     assert "prod wants a reason with every cancel." in press(client, run, "  ")
     assert "The cancel is on its way." in press(client, run, "Wrong month")
+
+
+def test_a_policy_can_want_a_ticket_that_fits(asker: User, a_run: Runs, dev: Environment, login: Login) -> None:
+    Policy.objects.create(environment=dev, name="Tickets", needs_ticket=True, ticket_pattern="^OPS-[0-9]+$")
+    run, client = a_run("RUNNING"), login(asker)
+    assert 'id="cancel-ticket" name="ticket" maxlength="100" required' in text(client, run)
+    assert "dev wants a ticket with every cancel." in press(client, run, "Wrong month")
+    assert "does not look like a ticket" in press(client, run, "Wrong month", ticket="later")
+    press(client, run, "Wrong month", ticket="OPS-7")
+    assert run.cancellations.get().ticket == "OPS-7"
+
+
+# Forcing
+
+
+@pytest.fixture
+def stuck(asker: User, a_run: Runs, dev: Environment) -> Run:
+    """A run that was cancelled five minutes ago and has not stopped; its asker may force that."""
+    granting.grant(by=Actor.system(), person=asker, verbs=["force cancel"], environment=dev)
+    run = a_run("RUNNING")
+    lifecycle.cancel(run, by=by(asker), reason="Wrong month")
+    Cancellation.objects.update(asked_at=timezone.now() - timedelta(minutes=5))
+    return run
+
+
+def force(client: Client, run: Run, reason: str = "Its machine is gone") -> Any:
+    return client.post(address(run, "force-cancel/"), {"reason": reason}, follow=True)
+
+
+def test_a_cancel_that_does_not_work_is_forced(asker: User, stuck: Run, fake: FakePrefect, login: Login) -> None:
+    client = login(asker)
+    assert "Force cancel …" in text(client, stuck)
+    assert "Say in one sentence how you know" in force(client, stuck, " ").content.decode()
+    assert "Prefect is told that it is over." in force(client, stuck).content.decode()
+    dispatch.stop(Cancellation.objects.get(is_forced=True))
+    mirror.refresh(stuck.environment, [stuck.prefect_id])
+    assert ">Cancelled<" in text(client, stuck)
+
+
+def test_a_cancel_is_given_time_first(asker: User, stuck: Run, login: Login) -> None:
+    Cancellation.objects.update(asked_at=timezone.now())
+    client = login(asker)
+    page = text(client, stuck)
+    assert "the cancel can be forced in" in page
+    assert "Force the cancel" not in page
+    assert "give the cancel 2 minutes to work" in force(client, stuck).content.decode()
+
+
+def test_forcing_takes_its_own_verb(viewer: User, stuck: Run, dev: Environment, login: Login) -> None:
+    granting.grant(by=Actor.system(), person=viewer, verbs=["cancel"], environment=dev)
+    client = login(viewer)
+    assert "Force" not in text(client, stuck)
+    assert force(client, stuck).status_code == 403
+    assert AuditEntry.objects.get(verb="run.force_cancel").outcome == "refused"
+
+
+def test_the_run_page_asks_again_for_its_request_or_for_what_it_was_given(
+    asker: User, viewer: User, a_run: Runs, deployment: Deployment, login: Login
+) -> None:
+    elsewhere = a_run("COMPLETED")
+    form = f"/admin/flows/deployment/{deployment.pk}/run/"
+    assert f'href="{form}?like={elsewhere.pk}"' in text(login(asker), elsewhere)
+    assert "Run again …" not in text(login(viewer), elsewhere)
+    wish = lifecycle.submit(deployment, {"month": "2026-01"}, by=by(asker))
+    RunRequest.objects.update(run=elsewhere)
+    assert f'href="{form}?again={wish.pk}"' in text(login(asker), elsewhere)
 
 
 def test_a_reason_that_is_too_long_is_refused_and_not_cut(asker: User, a_run: Runs, login: Login) -> None:
