@@ -1,7 +1,7 @@
 """Fills the audit trail of an empty database, and measures; `benchmarks.audit` starts one and calls this.
 
-The old way, one model instance and one `json.dumps` an entry, is measured beside it: the ratio says more than rates that
-are of a machine and of whatever else it does.
+The old way, one model instance and one `json.dumps` an entry, is measured beside it: the ratio says more than rates,
+which depend on the machine.
 """
 
 from __future__ import annotations

@@ -171,6 +171,40 @@ def test_a_tail_that_was_cut_off_shows_against_a_head_noted_earlier(five: list[A
     assert not audit.verify(known_head=noted)
 
 
+def test_a_trail_that_was_emptied_and_begun_anew_shows_against_a_head_noted_earlier(five: list[AuditEntry]) -> None:
+    noted = audit.verify().head
+    for table in ("runs_auditentry", "runs_auditentry_from_1"):
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+    as_database_superuser("TRUNCATE runs_auditentry")
+    assert note("anew").sequence == 1
+    assert audit.verify(), "nothing inside the trail can show it"
+    assert noted in audit.verify(known_head=noted).broken
+
+
+def test_every_entry_counts_whatever_it_holds() -> None:
+    """What COPY writes with a backslash, and what one encoding of numbers writes otherwise than the other."""
+    odd = ["tab\t", "line\n", "back\\slash", "\\N", "\\.", "\x0b\x0c\x08\x01", '"quoted"', "\u2028", "a\rb"]
+    for text in odd:
+        with audit.act("grant.give", None, by=SYSTEM, reason=text, subject_name=text) as act:
+            act.after = {"text": text, text: [1e16, 1e-7, 2**70, -0.0, 12345678901234567890]}
+    verification = audit.verify()
+    assert (verification.broken, verification.entries) == ("", len(odd))
+    for number in range(1, len(odd) + 1):
+        as_database_superuser("UPDATE runs_auditentry SET reason = reason || 'x' WHERE sequence = %s", number)
+        assert audit.verify().broken == f"#{number} was changed after it was written."
+        as_database_superuser(
+            "UPDATE runs_auditentry SET reason = left(reason, length(reason) - 1) WHERE sequence = %s", number
+        )
+
+
+def test_a_column_moved_into_another_is_found() -> None:
+    with audit.act("grant.give", None, by=SYSTEM, reason='","subject_name":"x', subject_name="y"):
+        pass
+    as_database_superuser("UPDATE runs_auditentry SET reason = '', ticket = reason")
+    assert not audit.verify()
+
+
 def test_a_head_noted_earlier_is_found_again_in_a_longer_trail(five: list[AuditEntry]) -> None:
     assert audit.verify(known_head=five[1].digest)
 
