@@ -33,6 +33,7 @@ class Pipeline:
     module: str
     function: str
     tags: tuple[str, ...]
+    programs: tuple[str, ...] = ()  # modules that it starts as programs, and therefore never imports
 
     @property
     def entrypoint(self) -> str:
@@ -46,7 +47,9 @@ PIPELINES: dict[str, Pipeline] = {
     "crm-data-ingestion": Pipeline("flows.crm.ingestion", "crm_data_ingestion", ("crm",)),
     "monthly-win-probability-training": Pipeline("flows.crm.training", "monthly_win_probability_training", ("crm",)),
     "reference-data-creation": Pipeline("flows.crm.reference", "reference_data_creation", ("crm",)),
-    "model-drift-monitoring": Pipeline("flows.crm.monitoring", "model_drift_monitoring", ("crm",)),
+    "model-drift-monitoring": Pipeline(
+        "flows.crm.monitoring", "model_drift_monitoring", ("crm",), programs=("flows.crm.evident",)
+    ),
     "crm-data-cleanup": Pipeline("flows.crm.cleanup", "crm_data_cleanup", ("crm",)),
     "every-parameter-kind": Pipeline("flows.crm.every_kind", "every_parameter_kind", ("sample",)),
     "long-haul": Pipeline("flows.crm.patience", "long_haul", ("sample",)),
@@ -132,7 +135,8 @@ def describe(pipeline: Pipeline, wishes: Wishes) -> dict[str, Any]:
 def version(pipeline: Pipeline) -> str:
     """The version of the product and a digest of the code: it changes when, and only when, the pipeline does."""
     digest = hashlib.sha256()
-    for module in sorted(_modules_of(pipeline.module, set())):
+    modules = {name for start in (pipeline.module, *pipeline.programs) for name in _modules_of(start, set())}
+    for module in sorted(modules):
         digest.update(module.encode() + b"\0" + _file(module).read_bytes() + b"\0")
     return f"{_product_version()}+{digest.hexdigest()[:10]}"
 

@@ -1,9 +1,11 @@
-"""Evidently's full report of a month against its reference, for those who want every distribution: several megabytes.
+"""Evidently's full report of a month against its reference, as a program: it reads two Parquet files and writes a page.
 
 Only the parts that compute and draw are loaded. They report nothing to anybody; the parts that do are never imported.
 """
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 from evidently import DataDefinition, Dataset, Report
@@ -12,7 +14,7 @@ from evidently.legacy.core import ColumnType
 from evidently.metrics import ValueDrift
 from evidently.presets import DataDriftPreset, DataSummaryPreset
 
-from flows.crm.drift import PREDICTION, TESTS, WATCHED, Kind, observed
+from flows.crm.drift import PREDICTION, TESTS, WATCHED, Kind
 
 # Evidently's own chi-square takes the reference for the whole truth. Ours is a sample: with thirty agents in it, a
 # month in which nothing had changed came out at one in a million. So Evidently is given the tests that make the level.
@@ -43,6 +45,7 @@ class FullReport:
 
 
 def full_report(reference: pd.DataFrame, current: pd.DataFrame, threshold: float) -> FullReport:
+    """Of deals as `drift.observed` gives them."""
     numbers = [*(name for name, kind in WATCHED.items() if kind == "number"), PREDICTION]
     categories = [name for name, kind in WATCHED.items() if kind == "category"]
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
@@ -58,7 +61,7 @@ def full_report(reference: pd.DataFrame, current: pd.DataFrame, threshold: float
             DataSummaryPreset(),
         ]
     )
-    was, now = (Dataset.from_pandas(observed(deals), definition) for deals in (reference, current))
+    was, now = (Dataset.from_pandas(deals, definition) for deals in (reference, current))
     found = report.run(now, was)
     p_values = {
         metric["config"]["column"]: float(metric["value"])
@@ -66,3 +69,12 @@ def full_report(reference: pd.DataFrame, current: pd.DataFrame, threshold: float
         if metric["metric_name"].startswith("ValueDrift(")
     }
     return FullReport(found.get_html_str(as_iframe=False), p_values)
+
+
+def main(reference: str, current: str, page: str, threshold: str) -> None:
+    was, now = (pd.read_parquet(path) for path in (reference, current))
+    Path(page).write_text(full_report(was, now, float(threshold)).html, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

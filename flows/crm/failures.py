@@ -29,6 +29,10 @@ class TooFewDeals(Failure):
     """The tables are sound, and hold too little for what was asked."""
 
 
+class NoReport(Failure):
+    """The program that draws the full report did not."""
+
+
 class SourceAway(OSError):
     """The address of the source does not answer now; unlike the others, a second try may help."""
 

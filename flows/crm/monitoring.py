@@ -8,7 +8,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.crm import cards, drift, evident, lake, modelling, months, publishing, reporting, results, scoring
+from flows.crm import cards, drawing, drift, lake, modelling, months, publishing, reporting, results, scoring
 from flows.crm.drift import Found
 from flows.crm.failures import BadChoice, BadLake
 from flows.crm.lake import Lake, Manifest
@@ -80,17 +80,17 @@ def measure(material: Material, month: str) -> Found:
 def write_reports(place: Lake, material: Material, result: Result) -> tuple[Manifest, str]:
     logger, month = get_run_logger(), result["current_month"]
     logger.info("Drawing Evidently's full report.")
-    full = evident.full_report(material.reference, material.current, drift.P_VALUE).html
+    full = drawing.full_page(material.reference, material.current)
     others = [row for row in results.history(place) if row["current_month"] != month]
     history = sorted([*others, results.remember(result)], key=lambda row: str(row["current_month"]))
     page = reporting.page(result, history, material.reference, material.current)
     documents = {
         results.RESULT: lake.encode(result),
         results.SUMMARY: page.encode(),
-        results.FULL: full.encode(),
+        results.FULL: full,
     }
     manifest = place.write("reports", month, {}, {}, source=material.source, documents=documents)
-    sizes = len(page.encode()) // 1000, len(full.encode()) // 1000
+    sizes = len(page.encode()) // 1000, len(full) // 1000
     logger.info("Wrote %s to %s: a page of %d kB, Evidently's of %d kB.", manifest.name, place.store.name, *sizes)
     return manifest, page
 

@@ -83,7 +83,7 @@ def from_files(contents: Mapping[str, bytes]) -> Source:
     return Source(f"CSV files {digest[:16]}", tables)
 
 
-def fetch(address: str) -> bytes:
+def fetch(address: str, *, largest: int = LARGEST) -> bytes:
     parts = urlsplit(address)
     # An address may carry a user and a password, which no message repeats.
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
@@ -93,7 +93,7 @@ def fetch(address: str) -> bytes:
         request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(secret.encode()).decode()}")
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            content: bytes = answer.read(LARGEST + 1)
+            content: bytes = answer.read(largest + 1)
     except urllib.error.HTTPError as error:
         if error.code in (408, 429) or error.code >= 500:
             raise SourceAway(f"{shown} answers {error.code}: run this again when its server is well.") from None
@@ -101,8 +101,8 @@ def fetch(address: str) -> bytes:
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise SourceAway(f"{shown} cannot be read ({reason}): start its server, or correct CRM_SOURCE_URL.") from None
-    if len(content) > LARGEST:
-        raise BadSource(f"{shown} is larger than {LARGEST // 2**20} MiB: name the address of the CRM tables.")
+    if len(content) > largest:
+        raise BadSource(f"{shown} is larger than {largest // 2**20} MiB: name the address of the CRM tables.")
     return content
 
 

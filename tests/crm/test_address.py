@@ -92,7 +92,6 @@ def test_two_sources_are_one_too_many() -> None:
         source.load({"CRM_SOURCE_DIR": "/tables", "CRM_SOURCE_URL": "http://host/tables"})
 
 
-def test_a_file_that_is_too_large_is_refused(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "LARGEST", 10)
+def test_a_file_that_is_too_large_is_refused(server: str) -> None:
     with pytest.raises(BadSource, match=r"accounts\.csv is larger than 0 MiB: name the address of the CRM tables\.$"):
-        load(f"http://{server}/tables")
+        source.fetch(f"http://{server}/tables/accounts.csv", largest=10)
