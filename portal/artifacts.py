@@ -13,6 +13,7 @@ from portal.admin.run_log import clean
 from runs.models import Artifact
 
 MOST_ROWS, MOST_COLUMNS, LONGEST_CELL = 500, 30, 300
+MOST_UNFOLDED = 12
 # HTML stays text, links may not begin with javascript:, and nothing is fetched from elsewhere to be shown.
 MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").disable("image")
 ICONS = {"markdown": "article", "table": "table_chart", "progress": "progress_activity", "image": "image"}
@@ -31,6 +32,11 @@ class Shown:
     percent: float | None = None
     is_page: bool = False
     note: str = ""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it is unfolded where several are shown."""
+        return len(self.rows) <= MOST_UNFOLDED
 
 
 def shown(artifact: Artifact) -> Shown:
