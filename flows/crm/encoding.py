@@ -63,6 +63,6 @@ def fit(deals: pd.DataFrame) -> Encoder:
 
 
 def _number(deals: pd.DataFrame, name: str) -> Numbers:
-    values: Numbers = deals[name].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
+    values: Numbers = np.asarray(deals[name].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan), np.float64)
     amounts: Numbers = np.log1p(np.maximum(values, 0.0)).astype(np.float64)
     return amounts if name in AMOUNTS else values
