@@ -10,6 +10,9 @@ from runs import looking
 from runs.actors import Actor, Channel
 from runs.models import Run, RunRequest
 
+# Whoever may read or change any grant, or reads the audit trail, which tells of every grant, sees all of them.
+READERS_OF_GRANTS = ("flows.view_grant", "flows.add_grant", "flows.change_grant", "runs.view_auditentry")
+
 
 def holding(request: HttpRequest) -> Holding:
     """The reader's grants, read once a page; acts read them afresh."""
@@ -40,3 +43,8 @@ def may_see_inputs(request: HttpRequest, subject: Deployment | Target | Run | Ru
 def may_see_logs(request: HttpRequest, run: Run) -> bool:
     """Whether the page may show what a run wrote."""
     return looking.may_see_logs(holding(request), run)
+
+
+def sees_grants(request: HttpRequest) -> bool:
+    """Whether the reader sees every grant; others see those they gave or that bear on what they manage."""
+    return any(request.user.has_perm(permission) for permission in READERS_OF_GRANTS)

@@ -57,8 +57,7 @@ class GrantTable(django_tables2.Table):
         return render_to_string("portal/grant/_subject.html", {"grant": record})
 
     def render_verbs(self, record: Grant) -> str:
-        prohibits = grant_words.is_prohibition(record)
-        return render_to_string("portal/grant/_verbs.html", {"grant": record, "is_prohibition": prohibits})
+        return render_to_string("portal/grant/_verbs.html", grant_words.shown(record))
 
     def render_selector(self, record: Grant) -> str:
         return grant_words.where(record)

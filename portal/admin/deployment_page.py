@@ -12,8 +12,10 @@ from typing import Any
 from django.db.models import Min, QuerySet
 from django.http import HttpRequest
 
-from flows.access import Holding, who_may
-from flows.models import Alias, Deployment, Grant, Verb, WorkPool
+from flows import parameters as schemas
+from flows import reach
+from flows.access import Holding
+from flows.models import Alias, Deployment, Verb, WorkPool
 from flows.parameters import MASK, runnable_as_is
 from flows.parameters.description import Described, describe
 from portal import freshness, tables, times
@@ -25,8 +27,12 @@ from runs.models import Run, Switch
 LAST_RUNS = 10
 # A job variable of such a name is not shown, wherever it stands; everything under "env" is not either.
 SECRET_NAMES = re.compile(r"pass|secret|token|credential|api.?key|private|auth", re.IGNORECASE)
-# The verbs whose holders the page names: how the panel calls them.
-NAMED_VERBS = {Verb.TRIGGER: "ask for runs", Verb.APPROVE: "approve them", Verb.CANCEL: "cancel them"}
+# The verbs whose holders the page names, and how many of them; the rest is counted.
+NAMED_VERBS = (
+    *(Verb.TRIGGER, Verb.TRIGGER_LATER, Verb.RERUN, Verb.BACKFILL, Verb.SCHEDULE, Verb.CANCEL, Verb.FORCE_CANCEL),
+    *(Verb.APPROVE, Verb.BREAK_GLASS, Verb.OVERRIDE_FREEZE, Verb.PAUSE, Verb.MANAGE),
+)
+MOST_NAMED = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,30 @@ class Figures:
     failed: int
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One line of "who may run it": verbs that the same people hold in the same way."""
+
+    verbs: str
+    roll: reach.Roll
+
+    @property
+    def able(self) -> tuple[reach.Able, ...]:
+        return self.roll.able[:MOST_NAMED]
+
+    @property
+    def more(self) -> int:
+        return max(len(self.roll.able) - MOST_NAMED, 0)
+
+    @property
+    def kept_out(self) -> tuple[reach.Able, ...]:
+        return self.roll.kept_out[:MOST_NAMED]
+
+    @property
+    def more_kept_out(self) -> int:
+        return max(len(self.roll.kept_out) - MOST_NAMED, 0)
+
+
 def text_of(value: Any) -> str:
     if value is None:
         return "nothing"
@@ -89,7 +119,7 @@ def context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
         "last_runs": tables.RunTable(runs.exclude(state_type="SCHEDULED").order_by("-created_upstream_at")[:LAST_RUNS]),
         "next_run_at": runs.filter(state_type="SCHEDULED", gone_at=None).aggregate(at=Min("expected_start_at"))["at"],
         "figures": figures(runs),
-        "who": tables.GrantTable(who(deployment)),
+        "who": who(deployment),
         "switch": deployment.switches.exclude(state=Switch.State.DONE).first(),
         **buttons(mine, deployment),
     }
@@ -97,17 +127,25 @@ def context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
 
 def buttons(mine: Holding, deployment: Deployment) -> dict[str, Any]:
     """What the reader may do here, and in a sentence why not."""
-    trigger, manage = mine.decide(Verb.TRIGGER, deployment), mine.decide(Verb.PAUSE, deployment)
+    now, manage = mine.decide(Verb.TRIGGER, deployment), mine.decide(Verb.PAUSE, deployment)
+    ask = now if now else mine.decide(Verb.TRIGGER_LATER, deployment) or now
     askable = is_askable(deployment)
-    may_run = trigger.allowed and askable
-    is_quick = may_run and runnable_as_is(deployment.parameter_schema, deployment.parameter_defaults)
+    may_run = ask.allowed and askable
     return {
         "may_run": may_run,
-        "may_run_quickly": is_quick,
+        "may_run_quickly": may_run and may_run_quickly(mine, deployment),
         "may_switch": manage.allowed and askable,
-        "why_no_run": "" if trigger.allowed else trigger.sentence,
+        "why_no_run": "" if ask.allowed else ask.sentence,
         "submission_key": uuid.uuid4(),
     }
+
+
+def may_run_quickly(mine: Holding, deployment: Deployment) -> bool:
+    """Whether a run with nothing but the defaults would be taken, from this person, now."""
+    if not runnable_as_is(deployment.parameter_schema, deployment.parameter_defaults):
+        return False
+    values = schemas.validate(deployment.parameter_schema, {}, defaults=deployment.parameter_defaults)
+    return mine.decide(Verb.TRIGGER, deployment, values).allowed
 
 
 def workers(pool: WorkPool | None) -> list[Worker]:
@@ -150,7 +188,9 @@ def figures(runs: QuerySet[Run]) -> Figures:
     )
 
 
-def who(deployment: Deployment) -> list[Grant]:
-    """Each grant that bears on running it, once, prohibitions first: they win."""
-    found = {grant.pk: grant for verb in NAMED_VERBS for grant, _ in who_may(verb, deployment)}
-    return sorted(found.values(), key=lambda grant: (grant.effect == Grant.Effect.ALLOW, grant.subject.lower()))
+def who(deployment: Deployment) -> list[Standing]:
+    """Who may do what here; verbs that the same people hold in the same way share a line."""
+    lines: dict[reach.Roll, list[str]] = {}
+    for verb, roll in reach.who(deployment, NAMED_VERBS).items():
+        lines.setdefault(roll, []).append(str(verb))
+    return [Standing(", ".join(verbs), roll) for roll, verbs in lines.items()]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin import ModelAdmin
-from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
@@ -18,20 +17,23 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from unfold.contrib.filters.admin import RadioFilter
 
-from flows.access import Refused
-from flows.models import Environment, Grant, Verb
+from flows.access import Refused, Target
+from flows.models import Grant, Verb
+from flows.reach import bearing_on
 from portal import grant_words, times
+from portal.admin import person_page, why_page
 from portal.admin.base import RestrictedAdmin, actor, holding
 from portal.admin.buttons import back, press
 from portal.admin.filters import EnvironmentFilter
+from portal.admin.grant_form import GrantForm, again
+from portal.reader import sees_grants
 from runs import granting
+from runs.rules import rules_for
 
 MOST_SUGGESTIONS = 500
-INPUT = {"class": "portal-input"}
-MOMENTS = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"]
 
 
 class StandingFilter(RadioFilter):
@@ -65,101 +67,26 @@ class EffectFilter(RadioFilter):
         return queryset.filter(effect=self.value()) if self.value() in Grant.Effect.values else queryset
 
 
-def moment(label: str, help_text: str) -> forms.DateTimeField:
-    return forms.DateTimeField(
-        label=label,
-        required=False,
-        input_formats=MOMENTS,
-        help_text=help_text,
-        widget=forms.DateTimeInput(format=MOMENTS[0], attrs={**INPUT, "type": "datetime-local"}),
-        error_messages={"invalid": "Write the date and time as 2026-01-31 14:30."},
-    )
-
-
-class GrantForm(forms.Form):
-    """What `granting.grant` wants to know."""
-
-    person = forms.ModelChoiceField(
-        User.objects.filter(is_active=True).order_by("username"),
-        required=False,
-        widget=forms.Select(INPUT),
-        help_text="Either a person or a group.",
-    )
-    group = forms.ModelChoiceField(Group.objects.order_by("name"), required=False, widget=forms.Select(INPUT))
-    effect = forms.ChoiceField(
-        choices=[("allow", "Allow"), ("deny", "Prohibit")],
-        widget=forms.RadioSelect,
-        initial=Grant.Effect.ALLOW,
-        help_text="A prohibition wins over every permission.",
-    )
-    verbs = forms.MultipleChoiceField(choices=Verb.choices, widget=forms.CheckboxSelectMultiple)
-    environment = forms.ModelChoiceField(
-        Environment.objects.all(),
-        required=False,
-        empty_label="every environment that is not protected",
-        widget=forms.Select(INPUT),
-        help_text="A protected environment counts only when it is named. A prohibition of every environment covers "
-        "the protected ones too.",
-    )
-    flow_name = forms.CharField(
-        label="Flow",
-        required=False,
-        max_length=300,
-        widget=forms.TextInput({**INPUT, "list": "flow-names"}),
-        help_text="Left empty: every flow.",
-    )
-    full_name = forms.CharField(
-        label="Deployment",
-        required=False,
-        max_length=601,
-        widget=forms.TextInput({**INPUT, "list": "full-names"}),
-        help_text="flow name/deployment name. Left empty: every deployment.",
-    )
-    tag = forms.CharField(
-        required=False,
-        max_length=300,
-        widget=forms.TextInput({**INPUT, "list": "tags"}),
-        help_text="Only deployments with this tag. Left empty: whatever their tags.",
-    )
-    valid_from = moment("From", "Left empty: from now on.")
-    valid_until = moment("Until", "Left empty: until it is revoked.")
-    reason = forms.CharField(required=False, max_length=500, widget=forms.Textarea({**INPUT, "rows": 2}))
-
-    def __init__(self, data: Any = None, initial: Any = None) -> None:
-        super().__init__(data, initial=initial, use_required_attribute=False)
-        self.fields["verbs"].error_messages["required"] = "Tick at least one."
-
-    def clean(self) -> dict[str, Any]:
-        values = super().clean() or self.cleaned_data
-        if bool(values.get("person")) == bool(values.get("group")):
-            self.add_error("person", "Name a person or a group, one of the two.")
-        until = values.get("valid_until")
-        if until and until <= timezone.now():
-            self.add_error("valid_until", "That moment has passed: the grant would never count.")
-        return values
-
-
 @admin.register(Grant)
 class GrantAdmin(RestrictedAdmin):
     list_display = ["subject_shown", "verbs_shown", "where", "until", "standing", "given"]
     list_filter = [StandingFilter, EffectFilter, EnvironmentFilter]
     list_filter_submit = True
     list_select_related = ["person", "group", "environment"]
-    search_fields = ["person__username", "group__name", "flow_name", "full_name", "tag", "reason"]
+    search_fields = ["person__username", "group__name", "flow_name", "full_name", "tag", "reason", "ticket"]
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
-        return Q()
+        """All, or those they gave and those that bear on what they manage."""
+        if sees_grants(request):
+            return Q()
+        return Q(granted_by=request.user.pk) | bearing_on(holding(request), Verb.MANAGE)
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Whoever reads the audit trail reads of every grant there."""
-        user = request.user
-        return bool(user.is_active and (user.has_perm("flows.view_grant") or user.has_perm("runs.view_auditentry")))
+        return bool(request.user.is_active and (sees_grants(request) or holding(request).may_any(Verb.MANAGE)))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("flows.add_grant")
-
-    def has_revoke_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("flows.change_grant")
+        """Whoever holds `manage` somewhere may try; what they may hand out is said by the verb."""
+        return request.user.has_perm("flows.add_grant") or holding(request).may_any(Verb.MANAGE)
 
     @admin.display(description="who", ordering="person__username")
     def subject_shown(self, grant: Grant) -> SafeString:
@@ -167,8 +94,7 @@ class GrantAdmin(RestrictedAdmin):
 
     @admin.display(description="may")
     def verbs_shown(self, grant: Grant) -> SafeString:
-        prohibits = grant_words.is_prohibition(grant)
-        return render_to_string("portal/grant/_verbs.html", {"grant": grant, "is_prohibition": prohibits})
+        return render_to_string("portal/grant/_verbs.html", grant_words.shown(grant))
 
     @admin.display(description="where")
     def where(self, grant: Grant) -> str:
@@ -188,8 +114,30 @@ class GrantAdmin(RestrictedAdmin):
         return render_to_string("portal/grant/_given.html", {"grant": grant})
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        revoke: Callable[..., HttpResponse] = self.admin_site.admin_view(require_POST(self.revoke))
-        return [path("<int:pk>/revoke/", revoke, name="flows_grant_revoke"), *super().get_urls()]
+        doors: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+            "revoke": ("<int:pk>/revoke/", require_POST(self.revoke)),
+            "mine": ("mine/", require_GET(self.mine)),
+            "why": ("why/", require_http_methods(["GET", "HEAD", "POST"])(self.why)),
+        }
+        own = [
+            path(route, self.admin_site.admin_view(view), name=f"flows_grant_{name}")
+            for name, (route, view) in doors.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    # Everybody's own
+
+    def mine(self, request: HttpRequest) -> HttpResponse:
+        """What the reader may do themselves."""
+        frame = {**self.admin_site.each_context(request), "title": "What you may do", "opts": self.opts}
+        mine = holding(request)
+        return render(request, "portal/people/mine.html", frame | person_page.rights(mine, mine.environments()))
+
+    def why(self, request: HttpRequest) -> HttpResponse:
+        """Why somebody may or may not: of themselves for everybody, of others for administrators."""
+        return why_page.view(request, {**self.admin_site.each_context(request), "opts": self.opts})
+
+    # The page
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -197,9 +145,10 @@ class GrantAdmin(RestrictedAdmin):
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         if not self.has_view_permission(request):
-            raise PermissionDenied("Grants are read by administrators and auditors.")
+            raise PermissionDenied("Grants are read by administrators, auditors, and whoever manages deployments.")
         grant: Grant = self.visible_or_404(request, object_id)
         label, tone = grant_words.standing(grant)
+        target = Target(grant.environment, grant.flow_name, grant.full_name) if grant.environment else None
         context = {
             **self.admin_site.each_context(request),
             "title": str(grant),
@@ -209,9 +158,13 @@ class GrantAdmin(RestrictedAdmin):
             "sentence": grant_words.sentence(grant),
             "where": grant_words.where(grant),
             "what": grant_words.what(grant),
+            "condition": grant_words.condition(grant),
+            "predicate": json.dumps(grant.predicate, indent=2, ensure_ascii=False) if grant.predicate else "",
+            "ticket_link": rules_for(target).link(grant.ticket) if target and grant.ticket else "",
             "label": label,
             "tone": tone,
-            "may_revoke": self.has_revoke_permission(request) and grant.revoked_at is None,
+            "may_revoke": grant.revoked_at is None and granting.may_revoke(grant, actor(request)),
+            "may_give_again": grant_words.is_over(grant) and self.has_add_permission(request),
         }
         return TemplateResponse(request, "portal/grant/page.html", context | (extra_context or {}))
 
@@ -219,8 +172,8 @@ class GrantAdmin(RestrictedAdmin):
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if not self.has_add_permission(request):
-            raise PermissionDenied("Grants are given by administrators.")
-        form = GrantForm(request.POST) if request.method == "POST" else GrantForm(initial=request.GET.dict())
+            raise PermissionDenied("Grants are given by administrators, and by whoever manages deployments.")
+        form = self.form_for(request)
         if request.method == "POST" and form.is_valid():
             try:
                 grant = granting.grant(by=actor(request), **form.cleaned_data)
@@ -234,10 +187,26 @@ class GrantAdmin(RestrictedAdmin):
             "title": "Give a grant",
             "opts": self.opts,
             "form": form,
+            "verb_groups": form.verb_groups(),
+            "examples": grant_words.EXAMPLES,
+            "hands_on": not request.user.has_perm("flows.add_grant"),
             "time_zone": timezone.get_current_timezone_name(),
             **self.suggestions(request),
         }
         return render(request, "portal/grant/add.html", context | (extra_context or {}))
+
+    def form_for(self, request: HttpRequest) -> GrantForm:
+        """For whoever hands on, without what they could not give anyway; `?again=` is a grant to give once more."""
+        is_administrator = request.user.has_perm("flows.add_grant")
+        initial: dict[str, Any] = request.GET.dict()
+        if earlier := initial.pop("again", ""):
+            initial |= again(self.visible_or_404(request, earlier))
+        return GrantForm(
+            request.POST if request.method == "POST" else None,
+            initial,
+            environments=None if is_administrator else holding(request).environments(),
+            may_prohibit=is_administrator,
+        )
 
     def suggestions(self, request: HttpRequest) -> dict[str, list[str]]:
         """Names to choose from while typing, as far as the giver may see them."""
@@ -255,8 +224,15 @@ class GrantAdmin(RestrictedAdmin):
         }
 
     def revoke(self, request: HttpRequest, pk: int) -> HttpResponse:
-        if not self.has_revoke_permission(request):
-            raise PermissionDenied("Grants are revoked by administrators.")
+        if not self.has_view_permission(request):
+            raise PermissionDenied("Grants are revoked by administrators, and by whoever gave them.")
         grant: Grant = self.visible_or_404(request, pk)
-        press(request, lambda reason: granting.revoke(grant, by=actor(request), reason=reason), "Revoked. It ends now.")
+        if not granting.may_revoke(grant, actor(request)):
+            raise PermissionDenied("You may end only grants that you gave.")
+        ticket = request.POST.get("ticket", "").strip()
+        press(
+            request,
+            lambda reason: granting.revoke(grant, by=actor(request), reason=reason, ticket=ticket),
+            "Revoked. It ends now.",
+        )
         return back(request, reverse("admin:flows_grant_change", args=[grant.pk]))

@@ -8,17 +8,23 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count, Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import URLPattern, URLResolver, path
+from django.views.decorators.http import require_http_methods
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from flows.access import Holding, in_force
+from flows.models import Environment
 from portal import tables
+from portal.admin import person_page
 from portal.admin.base import RestrictedList, actor
 from portal.admin.saving import SavedByVerb
-from runs import audit, configuration
+from runs import audit, configuration, trying
 
 # The permissions of Django's that open something here; what people do with flows is in their grants.
 OFFERED = {
@@ -94,7 +100,7 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
         ("What they may do", {"fields": ["groups", "is_staff", "is_superuser"]}),
     ]
     readonly_fields = ["last_login", "date_joined"]
-    change_form_outer_after_template = "portal/people/_grants.html"
+    change_form_outer_after_template = "portal/people/_rights.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
@@ -124,9 +130,34 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         person = self.get_object(request, object_id)
-        held = tables.GrantTable(Holding.of(person).grants) if person else None
-        shown = {"held": held, "subject_field": "person", "show_save_and_add_another": False}
+        shown: dict[str, Any] = {"show_save_and_add_another": False}
+        if person:
+            shown |= person_page.rights(Holding.of(person), Environment.objects.all())
         return super().change_view(request, object_id, form_url, shown | (extra_context or {}))
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        view = self.admin_site.admin_view(require_http_methods(["GET", "HEAD", "POST"])(self.try_as))
+        return [path("<int:pk>/try/", view, name="auth_user_try"), *super().get_urls()]
+
+    def try_as(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """What they would see and have buttons for. It is computed from their grants: nobody acts as them."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied("What other people may do is for administrators to look at.")
+        person = self.get_object(request, str(pk))
+        if person is None:
+            raise Http404
+        form = person_page.TryForm(request.POST) if request.method == "POST" else person_page.TryForm()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Try as {person}",
+            "opts": self.opts,
+            "person": person,
+            "form": form,
+        }
+        if request.method == "POST" and form.is_valid():
+            held = trying.try_as(person, by=actor(request), reason=form.cleaned_data["reason"])
+            context |= {"tried": person_page.tried(held, form.cleaned_data["words"])}
+        return render(request, "portal/people/try.html", context)
 
     def keep(self, request: HttpRequest, row: User, form: Any) -> None:
         configuration.save_person(row, groups=form.cleaned_data["groups"], by=actor(request))
@@ -188,7 +219,6 @@ class GroupAdmin(AdministratorsOnly, DjangoGroupAdmin):
         if group:
             shown |= {
                 "held": tables.GrantTable(in_force().filter(group=group)),
-                "subject_field": "group",
                 "people": group.user_set.filter(is_active=True).order_by("username"),
             }
         return super().change_view(request, object_id, form_url, shown | (extra_context or {}))

@@ -46,6 +46,7 @@ VERBS: dict[str, str] = {
     "person.create": "Added a person",
     "person.change": "Changed a person",
     "person.subscribe": "Chose their messages",
+    "person.try": "Looked at what somebody may do",
     "person.password": "Set a password",
     "person.own_password": "Changed their own password",
     "group.create": "Added a group",

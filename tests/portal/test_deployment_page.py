@@ -136,17 +136,45 @@ def test_its_last_runs_are_named_and_the_next_is_announced(viewer: User, deploym
     assert "in 2 h" in page
 
 
-def test_who_may_run_it_is_told_prohibitions_first(
+def test_who_may_run_it_is_told_by_name_with_conditions_and_prohibitions(
     viewer: User, asker: User, deployment: Deployment, login: Login
 ) -> None:
-    granting.grant(by=Actor.system(), person=asker, verbs=["trigger"], effect="deny", flow_name="monthly")
+    bound = {"properties": {"rows": {"maximum": 5}}}
     granting.grant(by=Actor.system(), person=viewer, verbs=["trigger"], flow_name="another")
+    granting.grant(by=Actor.system(), person=viewer, verbs=["trigger later"], flow_name="monthly", predicate=bound)
+    granting.grant(by=Actor.system(), person=asker, verbs=["cancel"], effect="deny", flow_name="monthly")
     page = text(login(viewer), deployment)
     panel = page[page.index("Who may run it") :]
-    assert panel.index("asker") < panel.index("Operator")
-    assert "may not" in panel
-    assert "every environment that is not protected" in panel
-    assert "flow another" not in panel, "a grant that does not reach it is not told"
+    lines = {line.split("</td>")[0]: line for line in panel.split('<td class="portal-who-verbs">')[1:]}
+    assert "asker" in lines["trigger, rerun, backfill"]
+    assert "as Operator" in lines["trigger, rerun, backfill"]
+    assert "viewer" not in lines["trigger, rerun, backfill"], "a grant that does not reach it is not told"
+    assert "only when rows is at most 5" in lines["trigger later"]
+    assert "prohibited" in lines["cancel, force cancel"]
+    assert "and every administrator" in panel or "administrators alone" in lines["pause"]
+
+
+def test_of_many_people_some_are_named_and_the_rest_counted(viewer: User, deployment: Deployment, login: Login) -> None:
+    for at in range(15):
+        person(f"person-{at:02}", "Operator")
+    page = text(login(viewer), deployment)
+    assert "person-11" in page
+    assert "person-12" not in page
+    assert "and 3 more" in page
+
+
+def test_quick_run_is_offered_only_where_the_defaults_are_allowed(
+    stranger: User, plain: Deployment, login: Login
+) -> None:
+    granting.grant(by=Actor.system(), person=stranger, verbs=["see"])
+    bound = granting.grant(
+        by=Actor.system(), person=stranger, verbs=["trigger"], predicate={"properties": {"x": {"const": 1}}}
+    )
+    assert "Quick run" not in text(login(stranger), plain)
+    assert door("run", plain) in text(login(stranger), plain)
+    granting.revoke(bound, by=Actor.system())
+    granting.grant(by=Actor.system(), person=stranger, verbs=["trigger"])
+    assert "Quick run" in text(login(stranger), plain)
 
 
 def test_one_that_is_gone_says_since_when_and_what_to_do(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -12,19 +14,24 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from flows.models import Deployment, Environment, Grant
+from flows import predicates
+from flows.access import Forbidden
+from flows.models import Deployment, Environment, Grant, Verb
 from portal import grant_words
-from runs import granting
+from runs import granting, trying
 from runs.actors import Actor
 from runs.models import AuditEntry
-from tests.cast import person
+from tests.cast import by, person
 
 pytestmark = pytest.mark.django_db
 
 LIST = reverse("admin:flows_grant_changelist")
 ADD = reverse("admin:flows_grant_add")
 PEOPLE = reverse("admin:auth_user_changelist")
+WHY = reverse("admin:flows_grant_why")
+MINE = reverse("admin:flows_grant_mine")
 Login = Callable[[User], Client]
+EU = {"properties": {"region": {"const": "EU"}}}
 
 
 def page_of(grant: Grant) -> str:
@@ -83,6 +90,11 @@ def test_a_grant_is_given_with_all_that_narrows_it(
         ({"valid_until": "soon"}, "Write the date and time as 2026-01-31 14:30."),
         ({"tag": "nul\0"}, "Null characters are not allowed."),
         ({"environment": "999"}, "Select a valid choice."),
+        ({"predicate": "region is EU"}, "It is not JSON"),
+        ({"predicate": "[" * 9000}, "It is not JSON"),
+        ({"predicate": '{"const": 1}'}, "Name at least one parameter"),
+        ({"predicate": '{"properties": {"a": {"$ref": "http://x"}}}'}, "$ref is not known here."),
+        ({"predicate": '{"properties": {"a": {"const": 1}}}'}, "see comes without parameters"),
     ],
 )
 def test_a_mistake_is_a_sentence(
@@ -160,9 +172,126 @@ def test_an_auditor_reads_grants_and_changes_none(auditor: User, asker: User, lo
     grant = given(asker)
     client = login(auditor)
     assert client.get(LIST).status_code == 200
+    assert "Give again" not in client.get(page_of(grant)).content.decode()
     assert "Revoke" not in client.get(page_of(grant)).content.decode()
     assert client.get(ADD).status_code == 403
     assert client.post(revoke_of(grant)).status_code == 403
+
+
+def test_a_condition_on_values_is_kept_and_told_in_words(admin_user: User, viewer: User, login: Login) -> None:
+    client = login(admin_user)
+    values = typed(viewer, verbs=["trigger"], predicate='{"properties": {"region": {"const": "EU"}}}', ticket="OPS-7")
+    page = client.post(ADD, values, follow=True).content.decode()
+    grant = Grant.objects.get(person=viewer)
+    assert (grant.predicate, grant.ticket) == (EU, "OPS-7")
+    assert "viewer may trigger in every environment that is not protected, only when region is EU." in page
+    assert "OPS-7" in page
+    assert "only when region is EU" in client.get(LIST).content.decode()
+
+
+def test_the_form_explains_every_verb_and_shows_examples(admin_user: User, login: Login) -> None:
+    page = login(admin_user).get(ADD).content.decode()
+    assert [verb for verbs in grant_words.VERBS.values() for verb in verbs] == list(Verb)
+    for opens in (opens for verbs in grant_words.VERBS.values() for opens in verbs.values()):
+        assert opens in page
+    for said, written in grant_words.EXAMPLES.items():
+        assert said in page
+        assert predicates.problems(json.loads(written)) == []
+        assert html.escape(written) in page
+
+
+def test_a_grant_that_is_over_can_be_given_again(
+    admin_user: User, viewer: User, prod: Environment, login: Login
+) -> None:
+    past, soon = timezone.now() - timedelta(days=1), timezone.now() + timedelta(days=1)
+    grant = given(viewer, environment=prod, predicate=EU, tag="crm", valid_until=soon)
+    client = login(admin_user)
+    assert "Give again" not in client.get(page_of(grant)).content.decode()
+    Grant.objects.filter(pk=grant.pk).update(valid_until=past)
+    page = client.get(page_of(grant)).content.decode()
+    assert f"{ADD}?again={grant.pk}" in page
+    form = client.get(f"{ADD}?again={grant.pk}").content.decode()
+    assert f'<option value="{viewer.pk}" selected>' in form
+    assert f'<option value="{prod.pk}" selected>' in form
+    assert 'value="crm"' in form
+    assert "&quot;const&quot;: &quot;EU&quot;" in form
+    assert 'name="valid_until" class' not in form or str(past.year) not in form.split('name="valid_until"')[1][:80]
+    for key in ("999", "nonsense"):
+        assert client.get(f"{ADD}?again={key}").status_code == 404
+
+
+# Handing on
+
+
+def manager(prod: Environment, **columns: Any) -> User:
+    user = person("manager")
+    given(user, verbs=["see", "trigger", "manage"], environment=prod, flow_name="monthly", **columns)
+    return user
+
+
+def test_whoever_manages_hands_on_what_they_hold_and_nothing_else(
+    prod: Environment, dev: Environment, viewer: User, login: Login
+) -> None:
+    client = login(manager(prod))
+    page = client.get(ADD).content.decode()
+    assert "You hand on what you hold" in page
+    assert "Prohibit</label>" not in page.replace(" ", "").replace("\n", "")
+    assert ">dev<" not in page
+    fits = typed(viewer, environment=prod.pk, flow_name="monthly", reason="cover")
+    assert client.post(ADD, fits).status_code == 302
+    mine = Grant.objects.get(person=viewer)
+    assert mine.granted_by_name == "manager"
+    for more, sentence in {
+        "verbs": (["approve"], "does not hold “approve”"),
+        "flow_name": ("other", "does not hold “manage”"),
+        "effect": ("deny", "Select a valid choice."),
+        "environment": (dev.pk, "Select a valid choice."),
+    }.items():
+        answer = client.post(ADD, fits | {more: sentence[0]})
+        assert answer.status_code == 200
+        assert html.escape(sentence[1]) in answer.content.decode(), more
+    assert list(Grant.objects.filter(person=viewer)) == [mine]
+    assert last_entry().outcome == "refused"
+
+
+def test_what_is_handed_on_is_bound_to_the_same_values(prod: Environment, viewer: User, login: Login) -> None:
+    user = person("manager")
+    given(user, verbs=["see", "manage"], environment=prod)
+    given(user, verbs=["trigger"], environment=prod, predicate=EU)
+    values = typed(viewer, verbs=["trigger"], environment=prod.pk, reason="cover")
+    page = login(user).post(ADD, values, follow=True).content.decode()
+    assert "viewer may trigger in prod, only when region is EU." in page
+
+
+def test_whoever_manages_sees_what_they_gave_and_what_bears_on_it(
+    prod: Environment, prod_deployment: Deployment, deployment: Deployment, viewer: User, login: Login
+) -> None:
+    user = manager(prod)
+    bears = given(viewer, environment=prod, tag="crm")
+    other, elsewhere = given(viewer, environment=prod, flow_name="other"), given(viewer, flow_name="monthly")
+    client = login(user)
+    listed = client.get(f"{LIST}?standing=all").content.decode()
+    for grant, is_seen in ((bears, True), (other, False), (elsewhere, False)):
+        assert (page_of(grant) in listed) == is_seen, grant
+        assert client.get(page_of(grant)).status_code == (200 if is_seen else 404)
+    assert client.get(f"{ADD}?again={other.pk}").status_code == 404
+    assert "Revoke" not in client.get(page_of(bears)).content.decode()
+    assert client.post(revoke_of(bears)).status_code == 403
+    given_by_them = granting.grant(
+        by=by(user), person=viewer, verbs=["see"], environment=prod, flow_name="monthly", reason="x"
+    )
+    assert client.post(revoke_of(given_by_them), {"reason": "over"}).status_code == 302
+    given_by_them.refresh_from_db()
+    assert given_by_them.revoked_at
+
+
+def test_a_filter_does_not_reach_grants_that_a_manager_may_not_see(
+    prod: Environment, prod_deployment: Deployment, viewer: User, login: Login
+) -> None:
+    other = given(viewer, environment=prod, flow_name="other", reason="hush")
+    client = login(manager(prod))
+    for query in ("q=hush", "q=other", "flow_name=other", "person__username=viewer", "person__password__startswith=a"):
+        assert page_of(other) not in client.get(f"{LIST}?standing=all&{query}").content.decode()
 
 
 # Revoking
@@ -195,17 +324,148 @@ def test_a_grant_is_neither_edited_nor_deleted(admin_user: User, asker: User, lo
     assert grant.verbs == ["trigger"]
 
 
+def test_a_revoked_grant_bites_on_the_next_request(admin_user: User, deployment: Deployment, login: Login) -> None:
+    user = person("guest")
+    grant = given(user, verbs=["see"])
+    page = reverse("admin:flows_deployment_change", args=[deployment.pk])
+    guest = login(user)
+    assert guest.get(page).status_code == 200
+    login(admin_user).post(revoke_of(grant), {"reason": "enough", "ticket": "OPS-1"})
+    assert guest.get(page).status_code == 404
+
+
+# Why, and why not
+
+
+def ask(client: Client, deployment: Deployment, **values: Any) -> str:
+    typed = {"verb": "trigger", "environment": deployment.environment_id, "deployment": deployment.full_name}
+    return client.post(WHY, typed | values).content.decode()
+
+
+def test_everybody_may_ask_why_of_themselves(deployment: Deployment, viewer: User, login: Login) -> None:
+    granting.revoke(given(viewer), by=Actor.system())
+    client = login(viewer)
+    assert 'name="person"' not in client.get(f"{WHY}?deployment={deployment.pk}").content.decode()
+    page = ask(client, deployment)
+    assert "<strong>No.</strong> viewer has no grant for “trigger” on monthly/monthly in dev." in page
+    assert "It was revoked on" in page
+    assert "by portal." in page
+    assert "flows/grant/1/" not in page, "who may not open a grant gets no link to it"
+    entry = last_entry()
+    assert (entry.verb, entry.actor_name, entry.subject_name) == ("person.try", "viewer", "viewer")
+    assert entry.after == {"verb": "trigger", "deployment": "monthly/monthly", "answer": "no-grant"}
+
+
+def test_nobody_asks_of_others_but_administrators(
+    deployment: Deployment, viewer: User, asker: User, admin_user: User, login: Login
+) -> None:
+    assert "viewer has no grant" in ask(login(viewer), deployment, person=asker.pk)
+    page = ask(login(admin_user), deployment, person=asker.pk)
+    assert "<strong>Yes.</strong> asker may “trigger” on monthly/monthly in dev." in page
+    assert "Operator may" in page
+    assert (last_entry().actor_name, last_entry().subject_name) == ("administrator", "asker")
+
+
+def test_the_answer_takes_values_into_account(
+    deployment: Deployment, stranger: User, admin_user: User, login: Login
+) -> None:
+    given(stranger, predicate={"properties": {"rows": {"maximum": 100}}})
+    client = login(admin_user)
+    for parameters, sentence in {
+        '{"month": "2026-01"}': "<strong>Yes.</strong>",
+        '{"month": "2026-01", "rows": 101}': "only when rows is at most 100",
+        '{"month": "never", "rows": 101}': "only when rows is at most 100",
+        "": "<strong>Yes.</strong>",
+        "rows": "It is not JSON",
+        "[1]": "Write a JSON object",
+    }.items():
+        assert sentence in ask(client, deployment, person=stranger.pk, parameters=parameters), parameters
+
+
+def test_a_deployment_that_is_not_seen_cannot_be_asked_about(
+    deployment: Deployment, prod_deployment: Deployment, viewer: User, login: Login
+) -> None:
+    client, before = login(viewer), AuditEntry.objects.count()
+    assert "Select a valid choice" in ask(client, prod_deployment)
+    assert "You see no deployment of that name in dev." in ask(client, deployment, deployment="other/other")
+    assert "monthly" not in client.get(f"{WHY}?deployment={prod_deployment.pk}").content.decode().split("datalist")[0]
+    assert AuditEntry.objects.count() == before
+
+
+def test_a_grant_of_an_environment_that_is_hidden_is_not_told(
+    deployment: Deployment, prod: Environment, viewer: User, login: Login
+) -> None:
+    given(viewer, environment=prod, flow_name="hush", effect="deny")
+    assert "hush" not in ask(login(viewer), deployment)
+    assert "hush" not in login(viewer).get(MINE).content.decode()
+
+
+def test_everybody_reads_what_they_may_do(dev: Environment, asker: User, stranger: User, login: Login) -> None:
+    page = login(asker).get(MINE).content.decode()
+    for said in ("dev", "prod", "as Operator", "trigger, trigger later"):
+        assert said in page
+    assert "no grant reaches any environment" in login(stranger).get(MINE).content.decode()
+
+
+# Trying as somebody
+
+
+def try_of(user: User) -> str:
+    return reverse("admin:auth_user_try", args=[user.pk])
+
+
+def test_an_administrator_sees_what_somebody_would_see_and_stays_themselves(
+    deployment: Deployment, prod_deployment: Deployment, viewer: User, asker: User, admin_user: User, login: Login
+) -> None:
+    client = login(admin_user)
+    assert "What viewer sees" not in client.get(try_of(viewer)).content.decode()
+    page = client.post(try_of(viewer), {"reason": "They cannot find it"}).content.decode()
+    shown = page[page.index("What viewer sees") :]
+    assert shown.count("monthly/monthly</td>") == 1
+    assert "viewer has no grant for “trigger”" in shown
+    assert "Audit trail" not in shown[: shown.index("</dl>")]
+    page = client.post(try_of(asker)).content.decode()
+    shown = page[page.index("What asker sees") :]
+    assert shown.count("monthly/monthly</td>") == 2
+    assert "Run …" in shown
+    assert client.get(PEOPLE).status_code == 200, "nobody was signed in as anybody else"
+    entries = AuditEntry.objects.filter(verb="person.try").order_by("sequence")
+    assert [(each.actor_name, each.subject_name, each.reason) for each in entries] == [
+        ("administrator", "viewer", "They cannot find it"),
+        ("administrator", "asker", ""),
+    ]
+
+
+def test_a_look_can_be_narrowed_by_words(deployment: Deployment, asker: User, admin_user: User, login: Login) -> None:
+    client = login(admin_user)
+    assert "monthly/monthly" in client.post(try_of(asker), {"words": "MONTH"}).content.decode()
+    assert "No deployment with these words" in client.post(try_of(asker), {"words": "week"}).content.decode()
+
+
+def test_only_administrators_try(viewer: User, asker: User, auditor: User, login: Login) -> None:
+    before = AuditEntry.objects.count()
+    for user in (viewer, auditor):
+        assert login(user).get(try_of(asker)).status_code == 403
+        assert login(user).post(try_of(asker)).status_code == 403
+    assert AuditEntry.objects.count() == before
+    with pytest.raises(Forbidden, match="for administrators"):
+        trying.try_as(asker, by=by(viewer))
+    assert (last_entry().verb, last_entry().outcome) == ("person.try", "refused")
+
+
 # People and groups
 
 
 def test_the_page_of_a_person_tells_what_they_may_do_and_through_which_group(
-    admin_user: User, asker: User, login: Login
+    admin_user: User, asker: User, dev: Environment, login: Login
 ) -> None:
-    given(asker, verbs=["approve"], flow_name="monthly")
+    given(asker, verbs=["approve"], flow_name="monthly", predicate=EU)
+    given(asker, verbs=["cancel"], effect="deny", tag="crm")
     page = login(admin_user).get(page_of_person(asker)).content.decode()
     panel = page[page.index("What asker may do") :]
-    for said in ("Operator", "trigger, trigger later", "approve", "flow monthly", "every environment that is not"):
+    for said in ("as Operator", "trigger, trigger later", "approve", "flow monthly", "only when region is EU"):
         assert said in panel, said
+    assert panel.count("may not") == 2, "a prohibition of every environment is told in each"
 
 
 def test_only_administrators_see_people_and_groups(asker: User, auditor: User, stranger: User, login: Login) -> None:
