@@ -191,7 +191,7 @@ def test_a_condition_on_values_is_kept_and_told_in_words(admin_user: User, viewe
 
 def test_the_form_explains_every_verb_and_shows_examples(admin_user: User, login: Login) -> None:
     page = login(admin_user).get(ADD).content.decode()
-    assert [verb for verbs in grant_words.VERBS.values() for verb in verbs] == list(Verb)
+    assert sorted(verb for verbs in grant_words.VERBS.values() for verb in verbs) == sorted(Verb)
     for opens in (opens for verbs in grant_words.VERBS.values() for opens in verbs.values()):
         assert opens in page
     for said, written in grant_words.EXAMPLES.items():
@@ -337,8 +337,8 @@ def test_a_revoked_grant_bites_on_the_next_request(admin_user: User, deployment:
 # Why, and why not
 
 
-def ask(client: Client, deployment: Deployment, **values: Any) -> str:
-    typed = {"verb": "trigger", "environment": deployment.environment_id, "deployment": deployment.full_name}
+def ask(client: Client, about: Deployment, **values: Any) -> str:
+    typed = {"verb": "trigger", "environment": about.environment_id, "deployment": about.full_name}
     return client.post(WHY, typed | values).content.decode()
 
 

@@ -1,0 +1,30 @@
+"""Ends a permission or a prohibition."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from django.core.management.base import CommandParser
+
+from flows.models import Grant
+from runs import desk, granting
+from runs.management.speaking import DONE, SpeakingCommand, doer
+
+
+class Command(SpeakingCommand):
+    help = "End a grant now: any as an administrator, otherwise those that one gave."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("grant", type=int, help="its number, as “grant”, “why” and the pages say it")
+        parser.add_argument("--reason", default="", help="why")
+        parser.add_argument("--ticket", default="")
+        super().add_arguments(parser)
+
+    def speak(self, asked: Namespace) -> int:
+        by = doer(asked.person)
+        row = Grant.objects.select_related("environment", "person", "group").filter(pk=asked.grant).first()
+        if row is None:
+            raise desk.NotHere(f"There is no grant {asked.grant}.")
+        granting.revoke(row, by=by, reason=asked.reason, ticket=asked.ticket)
+        self.tell_one({"grant": row.pk, "state": "revoked"}, f"Grant {row.pk} ended.", as_json=asked.json)
+        return DONE

@@ -1,0 +1,54 @@
+"""Lists who may do what with a deployment."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from flows import reach
+from flows.access import Refused
+from flows.models import Verb
+from runs import desk
+from runs.management.speaking import DONE, SpeakingCommand, reader
+
+
+class Command(SpeakingCommand):
+    help = "List who may do what with a deployment, under which conditions, and who is prohibited."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("environment")
+        parser.add_argument("deployment", help="an alias, flow/deployment, or a name that only one has")
+        parser.add_argument("--verb", default="", help="only this one")
+        super().add_arguments(parser)
+
+    def speak(self, asked: Namespace) -> int:
+        found = desk.deployment(asked.environment, asked.deployment, by=reader(asked.person))
+        verbs = [verb_of(asked.verb)] if asked.verb else list(Verb)
+        rows = [row for verb, roll in reach.who(found, verbs).items() for row in lines(verb, roll)]
+        self.tell(rows, as_json=asked.json, nothing="Nobody: no grant reaches it.")
+        return DONE
+
+
+def verb_of(text: str) -> Verb:
+    try:
+        return Verb(text.replace("-", " "))
+    except ValueError as error:
+        raise Refused(f"There is no verb {text}. There are: {', '.join(Verb.values)}.") from error
+
+
+def lines(verb: Verb, roll: reach.Roll) -> list[dict[str, Any]]:
+    return [
+        {
+            "verb": str(verb),
+            "person": each.name,
+            "may": is_able,
+            "as": list(each.groups),
+            "only_when": each.only,
+            "never_when": each.never,
+            "until": each.until,
+        }
+        for people, is_able in ((roll.able, True), (roll.kept_out, False))
+        for each in people
+    ]

@@ -1,0 +1,47 @@
+"""Says why somebody may or may not do something."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from django.contrib.auth.models import User
+from django.core.management.base import CommandParser
+
+from runs import desk, trying
+from runs.management.commands.grant import told
+from runs.management.commands.trigger import values_in
+from runs.management.commands.who import verb_of
+from runs.management.speaking import DONE, FORBIDDEN, SpeakingCommand, doer, plain
+
+
+class Command(SpeakingCommand):
+    help = "Say why somebody may or may not: anybody of themselves, administrators of everybody."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("user", help="of whom")
+        parser.add_argument("verb")
+        parser.add_argument("environment")
+        parser.add_argument("deployment", help="an alias, flow/deployment, or a name that only one has")
+        parser.add_argument(
+            "--parameters-file", default="", metavar="FILE|-", help="with these parameters, as a JSON object"
+        )
+        super().add_arguments(parser)
+
+    def speak(self, asked: Namespace) -> int:
+        by = doer(asked.person)
+        user = User.objects.filter(username=asked.user).first()
+        if user is None:
+            raise desk.NotHere(f"The portal has no user {asked.user}.")
+        place = desk.deployment(asked.environment, asked.deployment, by=by)
+        values = values_in(asked.parameters_file) if asked.parameters_file else None
+        found = trying.why(user, verb_of(asked.verb), place, values, by=by)
+        deciding = [{"grant": each.pk, "says": told(each)} for each in found.decision.grants]
+        others = [{"grant": each.grant.pk, "says": told(each.grant), "why": each.why} for each in found.bystanders]
+        if asked.json:
+            answer = {"allowed": found.decision.allowed, "code": found.decision.code, "why": found.decision.sentence}
+            self.tell_one({**answer, "decided_by": deciding, "does_not_count": others}, "", as_json=True)
+        else:
+            said = [f"Grant {each['grant']} decided: {each['says']}." for each in deciding]
+            said += [f"Grant {each['grant']} does not count: {each['says']}. {each['why']}" for each in others]
+            self.stdout.write("\n".join(map(plain, [found.decision.sentence, *said])))
+        return DONE if found.decision else FORBIDDEN
