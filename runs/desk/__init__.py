@@ -40,6 +40,7 @@ from runs.desk.looking import (
     status,
     user,
 )
+from runs.desk.permitting import grant, revoke, who, why
 
 __all__ = [
     "Hours",
@@ -56,6 +57,7 @@ __all__ = [
     "environment",
     "environments",
     "freeze",
+    "grant",
     "health",
     "inbox",
     "override",
@@ -64,6 +66,7 @@ __all__ = [
     "rerun",
     "reseal",
     "review",
+    "revoke",
     "run",
     "runs",
     "status",
@@ -73,5 +76,7 @@ __all__ = [
     "unfreeze",
     "user",
     "wait",
+    "who",
+    "why",
     "withdraw",
 ]

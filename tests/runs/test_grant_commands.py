@@ -46,7 +46,7 @@ def say(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_grant_is_given_as_the_page_gives_it(
     say: Say, admin_user: User, viewer: User, deployment: Deployment
 ) -> None:
-    words = ("--env", "dev", "--flow", "monthly", "--when", EU, "--until", "2999-01-01", "--reason", "cover")
+    words = ("--env", "dev", "--flow", "monthly", "--when", EU, "--until", "2999-01-01T00:00", "--reason", "cover")
     code, out, _ = say(
         "grant", "viewer", "trigger", "trigger-later", *words, "--ticket", "OPS-1", "--as", "administrator"
     )
@@ -69,7 +69,7 @@ def test_a_grant_is_given_as_the_page_gives_it(
         (("viewer", "trigger"), 1, "Say as which user"),
         (("viewer", "trigger", "--as", "viewer"), 1, "Nobody hands a grant on to themselves"),
         (("administrator", "trigger", "--as", "viewer"), 1, "does not hold “manage”"),
-        (("viewer", "fly", "--as", "administrator"), 1, "only verbs that exist"),
+        (("viewer", "fly", "--as", "administrator"), 1, "There is no verb fly."),
         (("nobody", "see", "--as", "administrator"), 3, "The portal has no active user nobody."),
         (("group:Nobody", "see", "--as", "administrator"), 3, "There is: Approver, Auditor, Operator"),
         (("viewer", "see", "--env", "moon", "--as", "administrator"), 3, "There is no environment moon."),

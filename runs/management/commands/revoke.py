@@ -6,8 +6,7 @@ from argparse import Namespace
 
 from django.core.management.base import CommandParser
 
-from flows.models import Grant
-from runs import desk, granting
+from runs import desk
 from runs.management.speaking import DONE, SpeakingCommand, doer
 
 
@@ -21,10 +20,6 @@ class Command(SpeakingCommand):
         super().add_arguments(parser)
 
     def speak(self, asked: Namespace) -> int:
-        by = doer(asked.person)
-        row = Grant.objects.select_related("environment", "person", "group").filter(pk=asked.grant).first()
-        if row is None:
-            raise desk.NotHere(f"There is no grant {asked.grant}.")
-        granting.revoke(row, by=by, reason=asked.reason, ticket=asked.ticket)
+        row = desk.revoke(asked.grant, by=doer(asked.person), reason=asked.reason, ticket=asked.ticket)
         self.tell_one({"grant": row.pk, "state": "revoked"}, f"Grant {row.pk} ended.", as_json=asked.json)
         return DONE

@@ -8,7 +8,6 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from flows import reach
-from flows.access import Refused
 from flows.models import Verb
 from runs import desk
 from runs.management.speaking import DONE, SpeakingCommand, reader
@@ -24,18 +23,11 @@ class Command(SpeakingCommand):
         super().add_arguments(parser)
 
     def speak(self, asked: Namespace) -> int:
-        found = desk.deployment(asked.environment, asked.deployment, by=reader(asked.person))
-        verbs = [verb_of(asked.verb)] if asked.verb else list(Verb)
-        rows = [row for verb, roll in reach.who(found, verbs).items() for row in lines(verb, roll)]
+        verbs = [asked.verb] if asked.verb else []
+        found = desk.who(asked.environment, asked.deployment, by=reader(asked.person), verbs=verbs)
+        rows = [row for verb, roll in found.items() for row in lines(verb, roll)]
         self.tell(rows, as_json=asked.json, nothing="Nobody: no grant reaches it.")
         return DONE
-
-
-def verb_of(text: str) -> Verb:
-    try:
-        return Verb(text.replace("-", " "))
-    except ValueError as error:
-        raise Refused(f"There is no verb {text}. There are: {', '.join(Verb.values)}.") from error
 
 
 def lines(verb: Verb, roll: reach.Roll) -> list[dict[str, Any]]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from django.contrib.auth.models import User
 from django.core.management.base import CommandParser
 
-from runs import desk, trying
+from runs import desk
 from runs.management.commands.grant import told
-from runs.management.commands.trigger import values_in
-from runs.management.commands.who import verb_of
+from runs.management.giving import values_in
 from runs.management.speaking import DONE, FORBIDDEN, SpeakingCommand, doer, plain
 
 
@@ -28,13 +26,9 @@ class Command(SpeakingCommand):
         super().add_arguments(parser)
 
     def speak(self, asked: Namespace) -> int:
-        by = doer(asked.person)
-        user = User.objects.filter(username=asked.user).first()
-        if user is None:
-            raise desk.NotHere(f"The portal has no user {asked.user}.")
-        place = desk.deployment(asked.environment, asked.deployment, by=by)
         values = values_in(asked.parameters_file) if asked.parameters_file else None
-        found = trying.why(user, verb_of(asked.verb), place, values, by=by)
+        by = doer(asked.person)
+        found = desk.why(asked.user, asked.verb, asked.environment, asked.deployment, values, by=by)
         deciding = [{"grant": each.pk, "says": told(each)} for each in found.decision.grants]
         others = [{"grant": each.grant.pk, "says": told(each.grant), "why": each.why} for each in found.bystanders]
         if asked.json:
