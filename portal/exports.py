@@ -50,6 +50,5 @@ def page(queryset: QuerySet[Any], before: object) -> list[Model]:
 
 
 async def parts(export: Export) -> AsyncIterator[str | bytes]:
-    content = exporting.content(export)
-    while (piece := await sync_to_async(next)(content, None)) is not None:
-        yield piece
+    for number in range(await sync_to_async(export.parts.count)()):
+        yield await sync_to_async(exporting.piece)(export, number)

@@ -72,7 +72,8 @@ class AuditEntryAdmin(RestrictedAdmin):
 
     @admin.display(description="What was done")
     def what(self, entry: AuditEntry) -> str:
-        return render_to_string("portal/audit/_what.html", {"entry": entry})
+        is_about_another = entry.subject_name not in ("", entry.actor_name)
+        return render_to_string("portal/audit/_what.html", {"entry": entry, "is_about_another": is_about_another})
 
     @admin.display(description="Subject")
     def subject(self, entry: AuditEntry) -> str:

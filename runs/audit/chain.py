@@ -12,7 +12,7 @@ from runs.models import AuditEntry
 GENESIS = "0" * 64
 DIGEST = re.compile("[0-9a-f]{64}")
 CHAINED = [f.attname for f in AuditEntry._meta.concrete_fields if f.attname != "digest"]
-EMPTY = ("", None, {})
+EMPTY: tuple[object, ...] = ("", None, {})
 
 
 def digest(entry: AuditEntry) -> str:

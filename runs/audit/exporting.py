@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 
 from django.db import transaction
@@ -77,10 +77,9 @@ def add_part(pk: int) -> bool:
     return not is_over
 
 
-def content(export: Export) -> Iterator[bytes]:
-    """The file, one part in memory at a time."""
-    for number in range(export.parts.count()):
-        yield zlib.decompress(bytes(export.parts.get(number=number).content))
+def piece(export: Export, number: int) -> bytes:
+    """One part of the file, from 0 on."""
+    return zlib.decompress(bytes(export.parts.get(number=number).content))
 
 
 def note_download(export: Export, *, by: Actor) -> None:

@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-last"],
-                "default_permissions": [],
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-pk"],
-                "default_permissions": [],
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
@@ -67,7 +67,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["export", "number"],
-                "default_permissions": [],
+                "default_permissions": (),
             },
         ),
         migrations.AddField(

@@ -156,7 +156,7 @@ class AuditCheckpoint(models.Model):
 
     class Meta:
         ordering = ["-last"]
-        default_permissions: list[str] = []
+        default_permissions = ()
         triggers = APPEND_ONLY
 
     def __str__(self) -> str:

@@ -28,7 +28,7 @@ class Export(models.Model):
 
     class Meta:
         ordering = ["-pk"]
-        default_permissions: list[str] = []
+        default_permissions = ()
 
     def __str__(self) -> str:
         return f"audit-{self.up_to}.{self.file_format}"
@@ -51,7 +51,7 @@ class ExportPart(models.Model):
 
     class Meta:
         ordering = ["export", "number"]
-        default_permissions: list[str] = []
+        default_permissions = ()
         constraints = [models.UniqueConstraint(fields=["export", "number"], name="one_part_a_number")]
 
     def __str__(self) -> str:

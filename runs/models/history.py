@@ -38,7 +38,7 @@ def track(
         exclude=[*secret, *ignored],
         obj_field=pghistory.ObjForeignKey(related_name="+"),
         context_field=pghistory.ContextJSONField(),
-        context_id_field=None,
+        context_id_field=None,  # type: ignore[arg-type]  # its documentation says that None leaves it out
         append_only=True,
         model_name=f"{name}Event",
         app_label="runs",

@@ -13,9 +13,9 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date
 
 from flows.access import Refused
-from runs import desk
 from runs.actors import Actor, Channel, Kind
 from runs.audit import parts, retiring
+from runs.desk.looking import account
 
 
 class Command(BaseCommand):
@@ -62,7 +62,7 @@ class Command(BaseCommand):
 
 def operator() -> Actor:
     """Whoever has the owner's password is known to the operating system, not to the portal."""
-    return Actor(Kind.SYSTEM, "", desk.account(), Channel.COMMAND, address=socket.gethostname())
+    return Actor(Kind.SYSTEM, "", account(), Channel.COMMAND, address=socket.gethostname())
 
 
 def midnight(text: str) -> datetime:
