@@ -49,7 +49,7 @@ def who(deployment: Deployment, verbs: Iterable[Verb]) -> dict[Verb, Roll]:
         members.setdefault(group, set()).add(pk)
         names[pk] = name
     people = {
-        grant.pk: members.get(grant.group_id, set()) if grant.group_id else {grant.person_id} & names.keys()
+        grant.pk: members.get(grant.group_id, set()) if grant.group_id else names.keys() & {grant.person_id}
         for grant in bearing
     }
     return {verb: roll(verb, bearing, people, names) for verb in verbs}

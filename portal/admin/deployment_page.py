@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -71,27 +72,39 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
+class Alike:
+    """People who come to it in the same way; `how` is one of them."""
+
+    names: str
+    how: reach.Able
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """One line of "who may run it": verbs that the same people hold in the same way."""
 
     verbs: str
-    roll: reach.Roll
+    able: Sequence[Alike]
+    more: int
+    kept_out: str
+    more_kept_out: int
+    has_administrators: bool
 
-    @property
-    def able(self) -> tuple[reach.Able, ...]:
-        return self.roll.able[:MOST_NAMED]
-
-    @property
-    def more(self) -> int:
-        return max(len(self.roll.able) - MOST_NAMED, 0)
-
-    @property
-    def kept_out(self) -> tuple[reach.Able, ...]:
-        return self.roll.kept_out[:MOST_NAMED]
-
-    @property
-    def more_kept_out(self) -> int:
-        return max(len(self.roll.kept_out) - MOST_NAMED, 0)
+    @classmethod
+    def of(cls, verbs: Sequence[str], roll: reach.Roll) -> Standing:
+        # Conditions first: of many people without any, some names will do.
+        able = sorted(roll.able, key=lambda each: not (each.only or each.never or each.until))
+        alike: dict[reach.Able, list[str]] = {}
+        for each in able[:MOST_NAMED]:
+            alike.setdefault(replace(each, name=""), []).append(each.name)
+        return cls(
+            ", ".join(verbs),
+            [Alike(", ".join(names), how) for how, names in alike.items()],
+            max(len(able) - MOST_NAMED, 0),
+            ", ".join(each.name for each in roll.kept_out[:MOST_NAMED]),
+            max(len(roll.kept_out) - MOST_NAMED, 0),
+            roll.has_administrators,
+        )
 
 
 def text_of(value: Any) -> str:
@@ -193,4 +206,4 @@ def who(deployment: Deployment) -> list[Standing]:
     lines: dict[reach.Roll, list[str]] = {}
     for verb, roll in reach.who(deployment, NAMED_VERBS).items():
         lines.setdefault(roll, []).append(str(verb))
-    return [Standing(", ".join(verbs), roll) for roll, verbs in lines.items()]
+    return [Standing.of(verbs, roll) for roll, verbs in lines.items()]

@@ -6,7 +6,7 @@
         button.hidden = false;
         button.addEventListener("click", () => {
             const input = document.getElementById(button.dataset.example);
-            input.value = JSON.stringify(JSON.parse(button.parentElement.querySelector("code").textContent), null, 2);
+            input.value = button.parentElement.querySelector("code").textContent;
             input.focus();
         });
     }
