@@ -24,7 +24,7 @@ from portal.admin.filters import EnvironmentFilter
 from runs.models import Artifact
 
 # A page made by a flow: it may paint itself and nothing else; no script, no request, no form, no link out of its frame.
-FRAME = {
+FRAME: dict[str, Any] = {
     "default-src": ["'none'"],
     "style-src": ["'unsafe-inline'"],
     "img-src": ["data:"],
