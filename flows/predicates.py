@@ -189,6 +189,8 @@ def narrowed(schema: Mapping[str, Any], predicates: Sequence[Predicate]) -> dict
         choices = [_choices(each, node) for each in conditions]
         if all(each is not None for each in choices):
             offered = [value for each in choices if each for value in each]
+            if not offered:
+                continue  # an input without a choice would only puzzle; the verb says what is wrong
             kept = {key: node[key] for key in ("title", "description", "position", "default") if key in node}
             nodes[name] = kept | {"enum": list({json.dumps(value): value for value in offered}.values())}
         elif node.get("type") in ("integer", "number"):

@@ -73,7 +73,10 @@ class GrantAdmin(RestrictedAdmin):
     list_filter = [StandingFilter, EffectFilter, EnvironmentFilter]
     list_filter_submit = True
     list_select_related = ["person", "group", "environment"]
-    search_fields = ["person__username", "group__name", "flow_name", "full_name", "tag", "reason", "ticket"]
+    search_fields = [
+        *("person__username", "group__name", "flow_name", "full_name", "tag", "reason", "ticket", "granted_by_name")
+    ]
+    search_help_text = "Person, group, flow, deployment, tag, reason, ticket, or who gave it"
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
         """All, or those they gave and those that bear on what they manage."""

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Count, Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, path
 from django.views.decorators.http import require_http_methods
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
@@ -135,7 +135,7 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
             shown |= person_page.rights(Holding.of(person), Environment.objects.all())
         return super().change_view(request, object_id, form_url, shown | (extra_context or {}))
 
-    def get_urls(self) -> list[URLPattern | URLResolver]:
+    def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(require_http_methods(["GET", "HEAD", "POST"])(self.try_as))
         return [path("<int:pk>/try/", view, name="auth_user_try"), *super().get_urls()]
 

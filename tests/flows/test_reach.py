@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
-from flows.access import Holding, covers, decide
+from flows.access import Holding, Target, covers, decide
 from flows.explaining import explain
 from flows.models import Deployment, Environment, Grant, Verb
 from flows.reach import bearing_on, who
@@ -24,8 +24,8 @@ EU = {"properties": {"region": {"const": "EU"}}}
 
 
 def given(subject: User | Group, *verbs: str, **columns: Any) -> Grant:
-    whom = {"group": subject} if isinstance(subject, Group) else {"person": subject}
-    return granting.grant(by=Actor.system(), verbs=list(verbs), **whom, **columns)  # type: ignore[arg-type]
+    whom: dict[str, Any] = {"group": subject} if isinstance(subject, Group) else {"person": subject}
+    return granting.grant(by=Actor.system(), verbs=list(verbs), **whom, **columns)
 
 
 def names(deployment: Deployment, verb: Verb) -> tuple[list[str], list[str]]:
@@ -81,7 +81,7 @@ def crowd(deployment: Deployment, prod_deployment: Deployment) -> list[User]:
     people = [
         person(f"person-{at}", *dice.sample(["Viewer", "Operator", "Approver"], dice.randint(0, 2))) for at in range(6)
     ]
-    subjects = [*people, *Group.objects.filter(name__in=["Viewer", "Operator", "Approver"])]
+    subjects: list[User | Group] = [*people, *Group.objects.filter(name__in=["Viewer", "Operator", "Approver"])]
     for _ in range(60):
         verbs = dice.sample([str(verb) for verb in predicates_take()], dice.randint(1, 3))
         given(
@@ -120,7 +120,7 @@ def test_bearing_in_sql_is_covering(crowd: list[User], deployment: Deployment, p
         manager = person(f"manager-{place.environment}")
         given(manager, "manage", environment=place.environment, tag="crm")
         found = set(Grant.objects.filter(bearing_on(Holding.of(manager), Verb.MANAGE)))
-        assert found == {grant for grant in Grant.objects.all() if covers(grant, granting.Target.of(place))}
+        assert found == {grant for grant in Grant.objects.all() if covers(grant, Target.of(place))}
         assert 5 < len(found) < Grant.objects.count()
     assert not Grant.objects.filter(bearing_on(Holding.of(crowd[0]), Verb.MANAGE)).exists()
 

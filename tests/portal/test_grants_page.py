@@ -146,6 +146,8 @@ def test_the_list_shows_what_is_in_force_and_the_rest_when_asked_for(
         "?standing=nonsense": {"now"},
         "?standing=all&effect=deny": set(),
         "?standing=all&q=flow-re": {"revoked"},
+        "?standing=all&q=portal": {"now", "later", "over", "revoked"},
+        "?standing=all&q=asker": {"now", "later", "over", "revoked"},
     }.items():
         page = client.get(LIST + query).content.decode()
         found = {name for name in ("now", "later", "over", "revoked") if f"flow flow-{name}" in page}

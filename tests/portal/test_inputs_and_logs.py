@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -119,7 +120,7 @@ def test_whoever_asked_sees_what_they_asked_for_and_nothing_of_others(deployment
 
 
 def test_whoever_may_answer_sees_it_while_it_waits(prod: Environment, prod_deployment: Deployment, asker: User) -> None:
-    def answers(name: str, **columns: object) -> User:
+    def answers(name: str, **columns: Any) -> User:
         user = person(name)
         granting.grant(by=Actor.system(), person=user, verbs=["see"], environment=prod)
         granting.grant(by=Actor.system(), person=user, verbs=["approve"], environment=prod, **columns)

@@ -141,3 +141,13 @@ def test_a_condition_on_a_secret_is_not_shown_as_a_choice(export: Deployment) ->
 
 def test_an_offer_never_names_a_value_that_the_flow_does_not_take(export: Deployment) -> None:
     assert offered(holder({"region": {"enum": ["EU", "Mars"]}}), export)["region"]["enum"] == ["EU"]
+
+
+def test_where_nothing_is_left_to_offer_the_form_stays_and_the_refusal_explains(
+    export: Deployment, login: Login
+) -> None:
+    user = holder({"region": {"const": "Mars"}})
+    assert offered(user, export)["region"] == SCHEMA["properties"]["region"]
+    answer = send(login(user), export, region="EU")
+    assert "only when region is Mars" in answer.content.decode()
+    assert not RunRequest.objects.exists()
