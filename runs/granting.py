@@ -41,7 +41,7 @@ def grant(
     `predicate` is a JSON Schema that the parameters of a run must satisfy for the grant to count. Administrators give
     what they like; whoever holds `manage` gives what they hold, for as long as they hold it, and nothing beyond.
     """
-    with audit.act("grant.give", None, by=by, reason=reason, subject_kind="grant") as act:
+    with audit.act("grant.give", None, by=by, reason=reason, ticket=ticket, subject_kind="grant") as act:
         if (person is None) == (group is None):
             raise Refused("A grant is for one person or for one group.")
         if not verbs or set(verbs) - set(Verb.values):
@@ -145,7 +145,7 @@ def may_overlap(denying: Grant, row: Grant) -> bool:
 
 def revoke(row: Grant, *, by: Actor, reason: str = "", ticket: str = "") -> None:
     """End a grant now; it stays to be read. Administrators end any, others what they gave."""
-    with audit.act("grant.revoke", row, by=by, reason=reason) as act:
+    with audit.act("grant.revoke", row, by=by, reason=reason, ticket=ticket) as act:
         act.environment = row.environment.slug if row.environment else ""
         if not may_revoke(row, by):
             raise Refused(f"{by.name} may end only grants that they gave.")

@@ -145,7 +145,7 @@ def freeze(
     environment: Environment, *, by: Actor, reason: str, ticket: str = "", until: datetime | None = None
 ) -> Freeze:
     """Let no run start in an environment, until it is lifted or that moment has come. Takes `manage` of all of it."""
-    with audit.act("environment.freeze", environment, by=by, reason=reason) as act:
+    with audit.act("environment.freeze", environment, by=by, reason=reason, ticket=ticket) as act:
         act.environment = environment.slug
         demand(by.user, Verb.MANAGE, whole(environment))
         if not reason.strip():

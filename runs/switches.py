@@ -22,7 +22,9 @@ def resume(deployment: Deployment, *, by: Actor, reason: str = "", ticket: str =
 
 
 def want(deployment: Deployment, *, pause: bool, by: Actor, reason: str, ticket: str) -> Switch:
-    with audit.act("deployment.pause" if pause else "deployment.resume", deployment, by=by, reason=reason) as act:
+    with audit.act(
+        "deployment.pause" if pause else "deployment.resume", deployment, by=by, reason=reason, ticket=ticket
+    ) as act:
         demand(by.user, Verb.PAUSE, deployment)
         if deployment.gone_at:
             raise Refused(f"{deployment} is no longer deployed in {deployment.environment}.")

@@ -92,7 +92,7 @@ def approve(run_request: RunRequest, *, by: Actor, reason: str = "", seen_digest
 
     `seen_digest` is the digest that the approver looked at.
     """
-    with audit.act("request.approve", run_request, by=by, reason=reason) as act:
+    with audit.act("request.approve", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         lock(run_request)
         must_be_answerable(run_request, by)
         if digest(run_request) != run_request.digest or seen_digest not in ("", run_request.digest):
@@ -116,7 +116,7 @@ def approve(run_request: RunRequest, *, by: Actor, reason: str = "", seen_digest
 
 def reject(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
     """Close a waiting request; one rejection is enough, also by somebody who approved it before."""
-    with audit.act("request.reject", run_request, by=by, reason=reason) as act:
+    with audit.act("request.reject", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         lock(run_request)
         must_be_answerable(run_request, by)
         if not reason.strip():
@@ -191,7 +191,7 @@ def tell_asker(run_request: RunRequest, what: str, by: Actor) -> None:
 
 def comment(run_request: RunRequest, text: str, *, by: Actor) -> None:
     """Say something about a request; for everybody who may see it."""
-    with audit.act("request.comment", run_request, by=by, reason=text):
+    with audit.act("request.comment", run_request, by=by, reason=text, ticket=run_request.ticket):
         demand(by.user, Verb.SEE, run_request.deployment)
         said = storable(text.strip())
         if not said or len(said) > LONGEST_COMMENT:
@@ -202,7 +202,7 @@ def comment(run_request: RunRequest, text: str, *, by: Actor) -> None:
 
 def withdraw(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
     """Take a request back before it is sent; its asker, or whoever may cancel."""
-    with audit.act("request.withdraw", run_request, by=by, reason=reason) as act:
+    with audit.act("request.withdraw", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         if not by.is_same_person_as(run_request.asked_by_id):
             demand(by.user, Verb.CANCEL, run_request.deployment)
         act.before = {"state": run_request.state}

@@ -75,7 +75,7 @@ def submit(
     key = submission_key or uuid.uuid4()
     if asked_for and not by.is_same_person_as(asked_for.pk):
         by = replace(by, on_behalf_of=asked_for.get_username())
-    with audit.act("request.submit", deployment, by=by, reason=reason) as act:
+    with audit.act("request.submit", deployment, by=by, reason=reason, ticket=ticket) as act:
         deployment = Deployment.objects.select_related("environment").get(pk=deployment.pk)
         verb = Verb.TRIGGER_LATER if is_later(scheduled_for) else Verb.TRIGGER
         if again_of:
@@ -145,7 +145,6 @@ def submit(
             "deployment": deployment.full_name,
             "parameters": schemas.mask(deployment.parameter_schema, values),
             "scheduled_for": scheduled_for,
-            "ticket": run_request.ticket,
             "state": run_request.state,
             "digest": run_request.digest,
             "grants": [grant.pk for grant in decision.grants],

@@ -21,7 +21,7 @@ PATIENCE = timedelta(minutes=2)
 
 def cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Cancellation:
     """Ask for a run to be stopped."""
-    with audit.act("run.cancel", run, by=by, reason=reason) as act:
+    with audit.act("run.cancel", run, by=by, reason=reason, ticket=ticket) as act:
         run = locked(run)
         demand(by.user, Verb.CANCEL, target_of(run))
         must_be_cancellable(run, reason, ticket)
@@ -36,7 +36,7 @@ def force_cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> 
 
     For a run whose worker is gone: it takes a cancel that was sent before and had time to work.
     """
-    with audit.act("run.force_cancel", run, by=by, reason=reason) as act:
+    with audit.act("run.force_cancel", run, by=by, reason=reason, ticket=ticket) as act:
         run = locked(run)
         demand(by.user, Verb.FORCE_CANCEL, target_of(run))
         must_be_cancellable(run, reason, ticket)
@@ -74,7 +74,7 @@ def want(run: Run, act: audit.Act, reason: str, ticket: str, *, is_forced: bool)
         asked_by_name=act.by.name,
     )
     act.before = {"state": run.state_type}
-    act.after = {"cancellation": cancellation.pk, **({"ticket": ticket} if ticket else {})}
+    act.after = {"cancellation": cancellation.pk}
     queue.later("runs.tasks.stop", cancellation.pk)
     nudge("run", [run.pk])
     return cancellation

@@ -26,7 +26,7 @@ SHORTEST_GLASS, LONGEST_GLASS = 1, 60
 
 def break_glass(run_request: RunRequest, *, by: Actor, reason: str, minutes: int = 15) -> BreakGlass:
     """Let one waiting request go without its approvals; it is sent within `minutes` or not at all, and is reviewed."""
-    with audit.act("request.break_glass", run_request, by=by, reason=reason) as act:
+    with audit.act("request.break_glass", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         lock(run_request)
         demand(by.user, Verb.BREAK_GLASS, run_request.deployment, values_of(run_request))
         if not reason.strip():
@@ -71,7 +71,7 @@ def alert(row: BreakGlass) -> None:
 def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:
     """Say afterwards whether breaking the glass was right; by somebody who may approve and had no part in it."""
     run_request = row.run_request
-    with audit.act("request.review", run_request, by=by, reason=text) as act:
+    with audit.act("request.review", run_request, by=by, reason=text, ticket=run_request.ticket) as act:
         if by.user.pk in (row.by_id, run_request.asked_by_id, run_request.asked_for_id):
             raise Refused("Somebody else must review this: you had a part in it.")
         demand(by.user, Verb.APPROVE, run_request.deployment, values_of(run_request))
@@ -92,7 +92,7 @@ def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:
 
 def override(run_request: RunRequest, *, by: Actor, reason: str) -> None:
     """Let a request go now that waits for a change window or the end of a freeze."""
-    with audit.act("request.override", run_request, by=by, reason=reason) as act:
+    with audit.act("request.override", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         lock(run_request)
         demand(by.user, Verb.OVERRIDE_FREEZE, run_request.deployment, values_of(run_request))
         if not reason.strip():

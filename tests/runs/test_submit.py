@@ -175,3 +175,9 @@ def test_texts_that_cannot_be_kept_are_refused(
     with pytest.raises(Refused, match=sentence):
         lifecycle.submit(deployment, {"month": "2026-10"}, by=by(asker), **given)
     assert not RunRequest.objects.exists()
+
+
+def test_the_ticket_and_whom_one_acts_for_are_in_the_trail(deployment: Deployment, asker: User, approver: User) -> None:
+    lifecycle.submit(deployment, {"month": "2026-10"}, by=by(asker), ticket="OPS-7", asked_for=approver)
+    entry = AuditEntry.objects.get(verb="request.submit")
+    assert (entry.ticket, entry.on_behalf_of) == ("OPS-7", "approver")
