@@ -79,4 +79,4 @@ def values_of(run_request: RunRequest) -> dict[str, Any]:
     try:
         return lifecycle.values_of(run_request)
     except vault.Sealed:
-        return run_request.parameters
+        return dict(run_request.parameters)

@@ -36,6 +36,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
+    column: str
     text: str
     differs: bool
 
@@ -92,14 +93,16 @@ def row(name: str, values: Mapping[str, Any], against: Iterable[Column]) -> Row:
         has = name in column.values
         # Where nothing is usual, nothing is unusual.
         differs = values.get(name) != column.values.get(name) and (has or column.absent == NOTHING)
-        cells.append(Cell(pretty(column.values[name]) if has else column.absent, differs))
+        cells.append(Cell(column.title, pretty(column.values[name]) if has else column.absent, differs))
         words += [column.word] if differs else []
     return Row(name, text, cells, words, is_secret=schemas.MASK in text)
 
 
 def last_success(deployment: Deployment, *, before: datetime | None = None, besides: int | None = None) -> Run | None:
     """The last run that went well, as it was at a moment."""
-    found = Run.objects.filter(deployment=deployment, state_type="COMPLETED").exclude(pk=besides)
+    found = Run.objects.filter(deployment=deployment, state_type="COMPLETED")
+    if besides:
+        found = found.exclude(pk=besides)
     if before:
         found = found.filter(ended_at__lte=before)
     return found.order_by("-ended_at").first()

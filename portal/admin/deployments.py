@@ -22,7 +22,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from flows.access import Forbidden, Refused, Target
 from flows.models import Deployment
 from flows.parameters import Invalid, runnable_as_is
-from portal.admin import deployment_page, run_form
+from portal.admin import deployment_page, run_confirm, run_form
 from portal.admin.base import RestrictedAdmin, actor, attempt
 from portal.admin.buttons import back, press, reason_of, ticket_of
 from portal.admin.deployment_filters import GoneFilter, PausedFilter, PoolFilter, TagFilter
@@ -201,7 +201,7 @@ class DeploymentAdmin(RestrictedAdmin):
             return HttpResponseRedirect(reverse("admin:flows_deployment_run", args=[deployment.pk]))
         if rules.needs_confirmation and not deployment.gone_at:
             key = run_form.key_of(request, "submission_key") or uuid.uuid4()
-            return run_form.confirm_quickly(request, deployment, self.frame(request, deployment), key)
+            return run_confirm.confirm_quickly(request, deployment, self.frame(request, deployment), key)
         try:
             run_request = self.run_as_is(request, deployment, "")
         except Forbidden as forbidden:

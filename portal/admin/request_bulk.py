@@ -120,8 +120,15 @@ def row(run_request: RunRequest, mine: Holding, answer: Answer) -> Row:
         rule_words.risk(run_request.policy.get("risk", Risk.LOW)),
         rule_words.approvals(run_request.policy.get("stages", [])),
         changes,
-        "" if door.is_open else door.why_not or f"It is “{run_request.state_label}”, or your own.",
+        "" if door.is_open else door.why_not or nothing_to_answer(run_request),
     )
+
+
+def nothing_to_answer(run_request: RunRequest) -> str:
+    """Why there is no door at all."""
+    if run_request.state == RunRequest.State.WAITING:
+        return "You asked for it: somebody else must answer it."
+    return f"It is “{run_request.state_label}”."
 
 
 def results(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flows import vault
@@ -68,6 +69,8 @@ def may_answer(run_request: RunRequest, mine: Holding) -> Door:
 
 def may_approve(run_request: RunRequest, mine: Holding) -> Door:
     """For whoever may answer."""
+    if not isinstance(mine.user, User):
+        return SHUT
     if any(each.by_id == mine.user.pk for each in lifecycle.answers(run_request)):
         return Door(False, "You approved it: somebody else must be the next. You may still reject it.")
     try:

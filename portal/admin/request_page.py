@@ -79,7 +79,9 @@ def context(run_request: RunRequest, mine: Holding) -> dict[str, Any]:
         "run": run,
         "topics": f"request={run_request.pk}" + (f"&run={run.pk}" if run else ""),
         "poll": 10 if run_request.is_over else 5,
-        "sentence": reasons.why(looking.quiet(run, mine), run_page.scene(run, now)) if run else sentence(run_request),
+        "sentence": reasons.why(looking.quiet(run, mine), run_page.scene(run, now))
+        if run
+        else sentence(run_request, glass),
         "digest": run_request.digest[:12],
         "attempts": attempts(run_request, now),
         "icon": ICONS.get(run_request.state, "info"),
@@ -148,9 +150,10 @@ def stage_sentence(step: lifecycle.Step, is_now: bool) -> str:
     return f"{signed}{names}{left}."
 
 
-def sentence(run_request: RunRequest) -> str:
-    """Why it is where it is; once there is a run, that says more."""
-    return run_request.message or MEANINGS.get(run_request.state, "")
+def sentence(run_request: RunRequest, glass: BreakGlass | None = None) -> str:
+    """Why it is where it is; once there is a run, that says more. That the glass was broken is said apart."""
+    is_said = glass is not None and run_request.message == f"{glass.by_name} broke the glass."
+    return (run_request.message if not is_said else "") or MEANINGS.get(run_request.state, "")
 
 
 def attempts(run_request: RunRequest, now: datetime) -> str:

@@ -1,10 +1,9 @@
-"""Asking for a run: the form, its confirmation, and what becomes of what was typed."""
+"""Asking for a run: the form, and what becomes of what was typed."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
@@ -12,93 +11,20 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
 
-from flows import parameters as schemas
 from flows import vault
-from flows.access import Decision, Forbidden, Refused, Target
-from flows.models import Deployment, Verb, WorkPool
-from flows.parameters import Invalid, ParameterForm
-from flows.parameters.links import from_texts
-from portal import freshness, rule_words, times
-from portal.admin import comparing, narrowing, run_again, run_draft
-from portal.admin.ask_form import LATER, NOW, AskForm
+from flows.access import Forbidden, Refused
+from flows.models import Deployment, Verb
+from flows.parameters import Invalid
+from portal.admin import run_again, run_draft
 from portal.admin.base import actor, holding
-from portal.admin.deployment_list import Workforce
+from portal.admin.run_asking import Asking, Filled, begin, given_about, prefilled, surroundings
+from portal.admin.run_confirm import confirm, is_promising
 from portal.admin.run_draft import Draft
-from runs import findings, lifecycle, looking, rules, windows
-from runs.models import RunRequest
+from runs import findings, lifecycle
 
-# Query parameters of a shared link: p.month=2026-01 fills the parameter "month".
-LINK_PREFIX = "p."
 CHANGED = "Its parameters changed while this form was open. Check what you typed below, and send it again."
 UNSEEN = "It cannot run with those values any more. Ask somebody who may see them to ask for it."
-Parameters = ParameterForm | None
-Filled = tuple[AskForm, Parameters]
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """One look at the form or one sending of it. `earlier` is the request that is asked for again."""
-
-    request: HttpRequest
-    deployment: Deployment
-    frame: dict[str, Any]
-    rules: rules.Rules
-    standing: windows.Standing
-    offer: narrowing.Offer
-    earlier: run_again.Earlier | None = None
-
-    @property
-    def flow(self) -> str:
-        return self.deployment.flow_name
-
-    @property
-    def may_override(self) -> bool:
-        return holding(self.request).decide(Verb.OVERRIDE_FREEZE, self.deployment).allowed
-
-    @property
-    def is_blind(self) -> bool:
-        """Whether it repeats what its asker may not see."""
-        return self.earlier is not None and not self.earlier.may_be_seen
-
-    @property
-    def again_of(self) -> RunRequest | None:
-        return self.earlier.run_request if self.earlier else None
-
-    def ask_form(self, data: Any = None, initial: Any = None) -> AskForm:
-        mine = holding(self.request)
-        verbs = {NOW: Verb.RERUN if self.again_of else Verb.TRIGGER, LATER: Verb.TRIGGER_LATER}
-        may = {start: bool(mine.decide(verb, self.deployment)) for start, verb in verbs.items()}
-        may[NOW] = may[NOW] or bool(mine.decide(Verb.TRIGGER, self.deployment))
-        starts = [start for start, allowed in may.items() if allowed]
-        return AskForm(self.rules, starts, data, initial, offers_override=self.may_override)
-
-    def parameter_form(self, initial: dict[str, Any], data: Any = None, *, is_whole: bool = False) -> Parameters:
-        """What was shown decides what an untouched field means, so `initial` is the same at both times.
-
-        `is_whole` lets values in that only the reader's grants leave out.
-        """
-        if self.is_blind:
-            return None
-        schema = self.deployment.parameter_schema if is_whole else self.offer.schema
-        defaults, offers = self.deployment.parameter_defaults, findings.offers(self.deployment.environment, self.flow)
-        return ParameterForm(schema, defaults, data=data, initial=initial, suggestions=offers)
-
-    def form_from(self, draft: Draft) -> Filled:
-        """The form as somebody filled it in before they were asked to confirm it."""
-        planned = draft.scheduled_for
-        given = {
-            "start": LATER if planned else NOW,
-            "scheduled_for": planned and timezone.localtime(planned).strftime("%Y-%m-%dT%H:%M"),
-            "run_name": draft.run_name,
-            "tags": ", ".join(draft.tags),
-            "reason": draft.reason,
-            "ticket": draft.ticket,
-            "on_behalf_of": draft.asked_for.get_username() if draft.asked_for else "",
-            "overrides": draft.overrides_windows,
-        }
-        return self.ask_form(initial=given), self.parameter_form(draft.values)
 
 
 def view(request: HttpRequest, deployment: Deployment, frame: dict[str, Any]) -> HttpResponse:
@@ -117,14 +43,6 @@ def view(request: HttpRequest, deployment: Deployment, frame: dict[str, Any]) ->
     return sent(asking)
 
 
-def begin(
-    request: HttpRequest, deployment: Deployment, frame: dict[str, Any], earlier: run_again.Earlier | None = None
-) -> Asking:
-    target, again = Target.of(deployment), (Verb.RERUN,) if earlier else ()
-    offer = narrowing.offer(holding(request), deployment, (*again, *narrowing.ASKING))
-    return Asking(request, deployment, frame, rules.rules_for(target), windows.standing(target), offer, earlier)
-
-
 def fresh(asking: Asking, refusal: str = "") -> HttpResponse:
     given = given_about(asking.request)
     if asking.again_of:
@@ -139,7 +57,7 @@ def sent(asking: Asking) -> HttpResponse:
     key = key_of(request, "submission_key") or uuid.uuid4()
     initial, kept = prefilled(asking), request.POST.get("kept", "")
     if kept:
-        draft = run_draft.opened(kept, deployment, request.user, asking.again_of)
+        draft = run_draft.opened(kept, deployment, actor(request).user, asking.again_of)
         if draft is None:
             return fresh(asking, run_draft.TOO_OLD)
         initial = draft.values
@@ -174,10 +92,10 @@ def sent(asking: Asking) -> HttpResponse:
 def answer_to_confirmation(asking: Asking) -> HttpResponse:
     """Typed the name, typed something else, or wants to change something."""
     request = asking.request
-    draft = run_draft.opened(request.POST["draft"], asking.deployment, request.user, asking.again_of)
+    draft = run_draft.opened(request.POST["draft"], asking.deployment, actor(request).user, asking.again_of)
     if draft is None:
         return fresh(asking, run_draft.TOO_OLD)
-    kept = draft.sealed(request.user)
+    kept = draft.sealed(actor(request).user)
 
     def again(refusal: str, key: uuid.UUID = draft.key) -> HttpResponse:
         return page(asking, asking.form_from(draft), key=key, refusal=refusal, kept=kept)
@@ -203,69 +121,6 @@ def submit(asking: Asking, draft: Draft, again: Callable[[str, uuid.UUID], HttpR
     return HttpResponseRedirect(reverse("admin:runs_runrequest_change", args=[run_request.pk]))
 
 
-def is_promising(asking: Asking, draft: Draft) -> bool:
-    """Whether it is worth a confirmation: what would be refused is submitted at once, so that the verb says why."""
-    values = resolved(draft)
-    if values is None or not may_run(asking, draft, values):
-        return False
-    is_refused = asking.rules.refuses_outside and not draft.overrides_windows
-    return not is_refused or standing_of(draft).is_open
-
-
-def may_run(asking: Asking, draft: Draft, values: dict[str, Any]) -> Decision:
-    mine = holding(asking.request)
-    if draft.scheduled_for:
-        return mine.decide(Verb.TRIGGER_LATER, draft.deployment, values)
-    again = mine.decide(Verb.RERUN, draft.deployment, values) if draft.again_of else None
-    return again or mine.decide(Verb.TRIGGER, draft.deployment, values)
-
-
-def resolved(draft: Draft) -> dict[str, Any] | None:
-    """Everything it would run with, or None when that is not valid any more."""
-    deployment = draft.deployment
-    try:
-        return schemas.validate(deployment.parameter_schema, draft.values, defaults=deployment.parameter_defaults)
-    except Invalid:
-        return None
-
-
-def standing_of(draft: Draft) -> windows.Standing:
-    now = timezone.now()
-    return windows.standing(Target.of(draft.deployment), max(draft.scheduled_for or now, now))
-
-
-def confirm(asking: Asking, draft: Draft, error: str = "") -> HttpResponse:
-    """Show what would run, with nothing secret in it, and ask for the name of where or what it is."""
-    request, deployment = asking.request, asking.deployment
-    sees_all = looking.may_see_inputs(holding(request), deployment)
-    last = comparing.last_success(deployment) if sees_all else None
-    against = comparing.columns(deployment, last, asking.again_of)
-    values = schemas.mask(deployment.parameter_schema, resolved(draft) or draft.values)
-    context = {
-        **asking.frame,
-        **surroundings(asking),
-        "title": f"Confirm a run of {deployment.full_name}",
-        "wish": draft,
-        "again_of": asking.again_of,
-        "against": against,
-        "rows": None if asking.is_blind else comparing.rows(values, deployment, against),
-        "closed": "" if (standing := standing_of(draft)) else standing.sentence,
-        "ticket_link": rule_words.ticket_link(asking.rules, draft.ticket),
-        "draft": draft.sealed(request.user),
-        "address": form_address(asking),
-        "error": error,
-    }
-    return render(request, "portal/deployment/confirm.html", context)
-
-
-def confirm_quickly(
-    request: HttpRequest, deployment: Deployment, frame: dict[str, Any], key: uuid.UUID
-) -> HttpResponse:
-    """Have a run with nothing but its defaults confirmed."""
-    asking = begin(request, deployment, frame)
-    return confirm(asking, Draft(deployment, {}, key, deployment.schema_fingerprint, is_quick=True))
-
-
 def page(asking: Asking, filled: Filled, *, key: uuid.UUID, refusal: str = "", kept: str = "") -> HttpResponse:
     ask, parameters = filled
     context = {
@@ -283,44 +138,6 @@ def page(asking: Asking, filled: Filled, *, key: uuid.UUID, refusal: str = "", k
     return render(asking.request, "portal/deployment/run.html", context)
 
 
-def surroundings(asking: Asking) -> dict[str, Any]:
-    deployment, taken = asking.deployment, asking.rules
-    pool = WorkPool.objects.filter(environment=deployment.environment_id, name=deployment.work_pool_name).first()
-    return {
-        "deployment": deployment,
-        "freshness": freshness.of([deployment.environment], "deployments"),
-        "workforce": Workforce.of(deployment.work_pool_name, vars(pool) if pool else None),
-        "rules": taken,
-        "risk": rule_words.risk(taken.risk),
-        "approvals": rule_words.approvals(taken.stages) if taken.stages else "",
-        "approval_time": times.span(taken.minutes * 60),
-        "standing": asking.standing,
-    }
-
-
-def form_address(asking: Asking) -> str:
-    """Where a confirmation goes: of what a link filled in, only what is repeated still matters."""
-    address = reverse("admin:flows_deployment_run", args=[asking.deployment.pk])
-    return f"{address}?{run_again.AGAIN}={asking.again_of.pk}" if asking.again_of else address
-
-
-def prefilled(asking: Asking) -> dict[str, Any]:
-    """What the earlier request ran with, and over it the parameters that a shared link fills in."""
-    request = asking.request
-    texts = {name.removeprefix(LINK_PREFIX): request.GET[name] for name in request.GET if name.startswith(LINK_PREFIX)}
-    if asking.is_blind:
-        texts = {}
-    before = asking.earlier.values if asking.earlier else run_again.values_of_run(request, asking.deployment)
-    if not asking.earlier:
-        before = {**asking.offer.initial, **before}
-    return {**before, **from_texts(asking.deployment.parameter_schema, texts)}
-
-
-def given_about(request: HttpRequest) -> dict[str, str]:
-    """The rest of what a shared link fills in; the reason is everybody's own."""
-    return {name: request.GET[name] for name in ("run_name", "tags") if name in request.GET}
-
-
 def key_of(request: HttpRequest, *names: str) -> uuid.UUID | None:
     """The key that makes a double click one request."""
     for name in names:
@@ -333,7 +150,7 @@ def key_of(request: HttpRequest, *names: str) -> uuid.UUID | None:
 
 def must_ask(request: HttpRequest, deployment: Deployment) -> None:
     """403 with the decision's sentence; who sends a form all the same is in the trail."""
-    decision = lifecycle.may_ask(request.user, deployment)
+    decision = lifecycle.may_ask(actor(request).user, deployment)
     if not decision and run_again.AGAIN in request.GET:
         decision = holding(request).decide(Verb.RERUN, deployment) or decision
     if decision:
