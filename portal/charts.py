@@ -177,3 +177,80 @@ def ticks(top: float) -> SafeString:
 
 def level(value: float, top: float) -> float:
     return TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top)
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A stretch of time in a lane: where it begins and ends, as shares of the whole, and what it is in words."""
+
+    begins: float
+    ends: float
+    tone: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    label: str
+    bands: tuple[Band, ...]
+
+
+LANE, BAND, NARROWEST = 40, 16, 2.0
+
+
+def lanes(title: str, rows: Sequence[Lane], marks: Sequence[tuple[float, str]]) -> SafeString:
+    """What is open when: one line a rule, from left to right; `marks` are places on the axis and their names."""
+    width, bottom = WIDTH - 2 * RIGHT, TOP + LANE * len(rows)
+    slot = width / max(len(marks), 1)
+    every = max(1, ceil(52 / slot))
+    return format_html(
+        '<svg class="portal-chart portal-lanes" viewBox="0 0 {} {}" role="img" xmlns="http://www.w3.org/2000/svg">'
+        "<title>{}</title>{}{}{}</svg>",
+        WIDTH,
+        bottom + BOTTOM,
+        title,
+        format_html_join(
+            "",
+            '<line x1="{0}" x2="{0}" y1="{1}" y2="{2}"></line>',
+            ((f"{RIGHT + share * width:.1f}", TOP, bottom) for share, _ in marks),
+        ),
+        format_html_join("", "{}", ((lane(row, TOP + index * LANE, width),) for index, row in enumerate(rows))),
+        format_html_join(
+            "",
+            '<text x="{}" y="{}" aria-hidden="true">{}</text>',
+            (
+                (f"{RIGHT + share * width:.1f}", bottom + BOTTOM - 9, name)
+                for index, (share, name) in enumerate(marks)
+                if index % every == 0
+            ),
+        ),
+    )
+
+
+def lane(row: Lane, top: float, width: float) -> SafeString:
+    return format_html(
+        '<text x="{}" y="{}" aria-hidden="true">{}</text>'
+        '<rect class="portal-lane" x="{}" y="{}" width="{}" height="{}" rx="2"></rect>{}',
+        RIGHT,
+        f"{top + 13:.1f}",
+        row.label,
+        RIGHT,
+        f"{top + 18:.1f}",
+        width,
+        BAND,
+        format_html_join(
+            "",
+            '<rect x="{}" y="{}" width="{}" height="{}" rx="1.5" data-tone="{}"><title>{}</title></rect>',
+            (
+                (
+                    f"{RIGHT + min(band.begins * width, width - NARROWEST):.1f}",
+                    f"{top + 18:.1f}",
+                    f"{max((band.ends - band.begins) * width, NARROWEST):.1f}",
+                    BAND,
+                    band.tone,
+                    f"{row.label}: {band.words}",
+                )
+                for band in row.bands
+            ),
+        ),
+    )

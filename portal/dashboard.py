@@ -13,11 +13,11 @@ from django.utils.safestring import SafeString
 
 from flows.access import Holding
 from flows.models import Verb, WorkPool
-from portal import charts, inbox
+from portal import charts, hours, inbox
 from portal.health import Said, said
 from portal.reader import holding
 from runs import looking, reasons, statistics
-from runs.models import Run, RunRequest
+from runs.models import BreakGlass, Run, RunRequest
 
 FEW = 8
 CHART_DAYS = 14
@@ -38,6 +38,7 @@ class Tile:
     said: Said
     pools: int
     workers: int
+    place: hours.Place
 
     @property
     def workforce(self) -> str:
@@ -86,6 +87,7 @@ def add_to(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "may_add_environment": request.user.has_perm("flows.add_environment"),
         "at_work": at_work(runs),
         "waiting": waiting(request, mine),
+        "to_review": to_review(request, mine),
         "failed": failed(runs, mine),
         "chart": chart(runs) if found else None,
         "time_zone": timezone.get_current_timezone_name(),
@@ -99,9 +101,11 @@ def tiles(mine: Holding) -> list[Tile]:
         .select_related("health")
         .prefetch_related(Prefetch("work_pools", WorkPool.objects.only("environment_id", "workers")))
     )
+    places = hours.standings(list(environments), timezone.now())
     return [
         Tile(
             said(environment),
+            place=places[environment.pk],
             pools=len(environment.work_pools.all()),
             workers=sum(pool.workers_online for pool in environment.work_pools.all()),
         )
@@ -131,6 +135,21 @@ def waiting(request: HttpRequest, mine: Holding) -> Listing[RunRequest] | None:
     if not mine.may_any(Verb.APPROVE):
         return None
     return first_rows(inbox.waiting_for(request, mine).select_related("environment").order_by("expires_at"))
+
+
+def to_review(request: HttpRequest, mine: Holding) -> list[BreakGlass]:
+    """Broken glass that waits for a review which the reader may give."""
+    if not mine.may_any(Verb.APPROVE):
+        return []
+    places = {"deployment": "run_request__deployment__", "base": "run_request__"}
+    me = request.user.pk
+    found = (
+        BreakGlass.objects.filter(mine.q(Verb.SEE, **places), mine.q(Verb.APPROVE, **places), reviewed_at=None)
+        .exclude(by=me)
+        .exclude(run_request__asked_by=me)
+        .exclude(run_request__asked_for=me)
+    )
+    return list(found.select_related("run_request")[:FEW])
 
 
 def chart(runs: QuerySet[Run]) -> Chart | None:

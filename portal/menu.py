@@ -32,6 +32,8 @@ MENU: dict[str, list[Entry]] = {
         Entry("Deployments", "rocket_launch", "flows.deployment"),
         Entry("Aliases", "label", "flows.alias"),
         Entry("Grants", "key", "flows.grant"),
+        Entry("Policies", "rule", "runs.policy"),
+        Entry("Change windows", "calendar_month", "runs.window"),
     ],
     "Runs": [
         Entry("Run requests", "assignment", "runs.runrequest", inbox.waiting_for_me),
@@ -40,6 +42,7 @@ MENU: dict[str, list[Entry]] = {
     ],
     "Portal": [
         Entry("Audit trail", "policy", "runs.auditentry"),
+        Entry("Messages", "mail", "runs.notice"),
         Entry("People", "person", "auth.user"),
         Entry("Groups", "group", "auth.group"),
     ],

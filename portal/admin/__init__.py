@@ -1,5 +1,31 @@
 """The admin, one file a subject."""
 
-from portal.admin import aliases, artifacts, audit, deployments, environments, grants, people, requests, runs
+from portal.admin import (
+    aliases,
+    artifacts,
+    audit,
+    deployments,
+    environments,
+    grants,
+    messages,
+    people,
+    policies,
+    requests,
+    runs,
+    windows,
+)
 
-__all__ = ["aliases", "artifacts", "audit", "deployments", "environments", "grants", "people", "requests", "runs"]
+__all__ = [
+    "aliases",
+    "artifacts",
+    "audit",
+    "deployments",
+    "environments",
+    "grants",
+    "messages",
+    "people",
+    "policies",
+    "requests",
+    "runs",
+    "windows",
+]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,16 +16,25 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
 from unfold.widgets import UnfoldAdminPasswordWidget
 
+from flows.access import Refused
 from flows.models import Environment, Verb
+from portal import hours
 from portal.admin.base import RestrictedAdmin, actor, attempt, holding
+from portal.admin.buttons import back, press
 from portal.admin.saving import SavedByVerb
 from portal.health import said
 from portal.times import span
-from runs import configuration, queue
+from runs import configuration, policies, queue
+from runs.models import Window
+from runs.rules import about, visible
+from runs.windows import Calendar
 
 BOTH = [ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM]
 ABOUT = ["slug", "description", "colour", "position", "is_active"]
@@ -41,6 +52,19 @@ def rules(environment: Environment) -> list[str]:
         "A run, a cancel and a pause must say why.": environment.needs_reason,
     }
     return [sentence for sentence, holds in sentences.items() if holds] or ["Whoever has a grant may run and cancel."]
+
+
+def moment_of(text: str) -> datetime | None:
+    """What was typed into a field for a moment, in the portal's time zone."""
+    if not text.strip():
+        return None
+    try:
+        found = parse_datetime(text.strip())
+    except ValueError:
+        found = None
+    if found is None:
+        raise Refused("Write the date and time as 2026-01-31 14:30.")
+    return found if timezone.is_aware(found) else timezone.make_aware(found)
 
 
 def origin(url: str) -> tuple[str, str]:
@@ -177,6 +201,7 @@ class EnvironmentAdmin(SavedByVerb, RestrictedAdmin):
         environment = self.visible_or_404(request, object_id)
         may_change = self.has_change_permission(request)
         context = {
+            **self.freezing(request, environment),
             "said": said(environment),
             "pools": environment.work_pools.order_by("name"),
             "may_change": may_change,
@@ -187,6 +212,65 @@ class EnvironmentAdmin(SavedByVerb, RestrictedAdmin):
             return self.page(request, environment, context)
         response: HttpResponse = super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
         return response
+
+    def freezing(self, request: HttpRequest, environment: Environment) -> dict[str, Any]:
+        """Whether it is frozen, and whether the reader may change that."""
+        return {
+            "freeze": policies.freeze_of(environment),
+            "may_freeze": holding(request).decide(Verb.MANAGE, policies.whole(environment)).allowed,
+            "time_zone": timezone.get_current_timezone_name(),
+        }
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        views: dict[str, Callable[..., HttpResponse]] = {
+            "freeze": require_POST(self.freeze),
+            "unfreeze": require_POST(self.unfreeze),
+            "calendar": self.calendar,
+        }
+        own = [
+            path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"flows_environment_{name}")
+            for name, view in views.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def freeze(self, request: HttpRequest, pk: int) -> HttpResponse:
+        environment = self.visible_or_404(request, pk)
+
+        def act(reason: str) -> None:
+            until = moment_of(request.POST.get("until", ""))
+            ticket = request.POST.get("ticket", "")
+            policies.freeze(environment, by=actor(request), reason=reason, ticket=ticket, until=until)
+
+        press(request, act, f"{environment} is frozen: no run starts there.")
+        return back(request, reverse("admin:flows_environment_change", args=[pk]))
+
+    def unfreeze(self, request: HttpRequest, pk: int) -> HttpResponse:
+        environment = self.visible_or_404(request, pk)
+
+        def act(reason: str) -> None:
+            policies.unfreeze(environment, by=actor(request), reason=reason)
+
+        press(request, act, f"{environment} goes on: what waited is sent.")
+        return back(request, reverse("admin:flows_environment_change", args=[pk]))
+
+    def calendar(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """When runs may start in an environment, and which rules bear on which deployments."""
+        environment = self.visible_or_404(request, pk)
+        mine, now = holding(request), timezone.now()
+        rows = visible(Window.objects.filter(about(environment), is_active=True).select_related("environment"), mine)
+        whole = Calendar.of(policies.whole(environment))
+        context = {
+            **self.admin_site.each_context(request),
+            **self.freezing(request, environment),
+            "title": f"Calendar of {environment}",
+            "opts": self.opts,
+            "original": environment,
+            "standing": whole.at(now),
+            "hours": [(row, *hours.now_of(row, now)) for row in rows],
+            "picture": hours.picture_of_environment(environment, whole, rows, now),
+            "bearings": hours.bearings(environment, mine, now),
+        }
+        return TemplateResponse(request, "portal/environment/calendar.html", context)
 
     def page(self, request: HttpRequest, environment: Environment, context: dict[str, Any]) -> HttpResponse:
         """For whoever may only look; the form, even read-only, has fields that are not for everybody."""

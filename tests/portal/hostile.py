@@ -13,9 +13,9 @@ from django.contrib.auth.models import Group, User
 from flows import catalogue, health
 from flows.models import Alias, Deployment, Environment, Health, Verb
 from flows.records import ScheduleRecord
-from runs import granting, lifecycle, mirror, switches, tasks
+from runs import granting, lifecycle, mirror, policies, switches, tasks
 from runs.actors import Actor
-from runs.models import AuditEntry, Run, RunRequest
+from runs.models import AuditEntry, Notice, Policy, Run, RunRequest, Window
 from tests import samples
 from tests.cast import by, person
 from tests.prefect import FakePrefect
@@ -26,6 +26,7 @@ SHOWN = (
     *("worker", "variable", "setting", "title", "help", "default", "choice", "value", "run", "runtag", "process"),
     *("state", "message", "task", "taskstate", "taskmessage", "log", "user", "group", "reason", "runname", "asktag"),
     *("answer", "cancel", "switch", "grant", "health", "sync", "environment"),
+    *("policy", "pattern", "window", "windowreason", "freeze", "freezeticket", "notice", "noticetext", "notsent"),
 )
 
 
@@ -92,6 +93,13 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
     tasks.follow_up(requests[1].pk)
     lifecycle.cancel(runs[0], by=by(reader), reason=bad("cancel"))
     switches.pause(deployment, by=by(reader), reason=bad("switch"))
+    policy = Policy.objects.create(name=bad("policy"), ticket_pattern=bad("pattern"), tag=bad("tag"))
+    window = Window.objects.create(
+        name=bad("window"), reason=bad("windowreason"), full_name=deployment.full_name, cron="* * * * *", minutes=1
+    )
+    policies.freeze(environment, by=by(reader), reason=bad("freeze"), ticket=bad("freezeticket"))
+    texts = {"subject": bad("notice"), "text": bad("noticetext"), "message": bad("notsent"), "state": "failed"}
+    Notice.objects.create(person=reader, topic="freeze", path="/admin/", **texts)
     Health.objects.filter(pk=health.of(environment).pk).update(message=bad("health"), sync_message=bad("sync"))
     return World(
         deployment,
@@ -100,6 +108,8 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
             "flows/deployment": [deployment.pk],
             "flows/environment": [environment.pk],
             "flows/grant": [grant.pk],
+            "runs/policy": [policy.pk],
+            "runs/window": [window.pk],
             "runs/run": list(Run.objects.values_list("pk", flat=True)),
             "runs/runrequest": [each.pk for each in requests],
             "runs/auditentry": list(AuditEntry.objects.values_list("pk", flat=True)),

@@ -25,7 +25,7 @@ HTML = "text/html"
 # What acts, by the last piece of its address; a new one is held by "a look changes nothing".
 ACTS = {
     *("approve", "cancel", "export", "pause", "quick-run", "refresh", "reject", "resume", "revoke", "verify"),
-    "withdraw",
+    *("withdraw", "freeze", "unfreeze", "choose", "remove"),
 }
 # Looking at these is an act of the site itself: who is signed in, and what is cached of that.
 NOT_OURS = {"sessions", "contenttypes"}
