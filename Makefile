@@ -1,7 +1,7 @@
 # make demo starts everything on this machine; make test is what has to pass.
 # Arguments for the demo: make demo ARGS="--port 9000 --environments dev"
 
-.PHONY: demo test checks bench bench-audit fmt lock clean
+.PHONY: demo test checks bench races bench-audit fmt lock clean
 .DEFAULT_GOAL := demo
 
 # 3.13 first: it is what the product is tested with.
@@ -30,6 +30,9 @@ checks: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@$(PYTHON) -m benchmarks.latency $(ARGS)
+
+races: $(INSTALLED)
+	@$(PYTHON) -m benchmarks.races $(ARGS)
 
 bench-audit: $(INSTALLED)
 	@$(PYTHON) -m benchmarks.audit $(ARGS)
