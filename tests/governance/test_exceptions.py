@@ -73,7 +73,7 @@ def test_glass_is_broken_by_its_verb_alone(
 def test_a_request_behind_broken_glass_goes_once_and_is_marked(
     ask: Callable[..., RunRequest], firefighter: User, approver: User, prod: Environment, prod_fake: FakePrefect
 ) -> None:
-    notices.subscribe(approver, [Topic.BREAK_GLASS], by=by(approver))
+    notices.subscribe(approver, [(Topic.BREAK_GLASS, None)], by=by(approver))
     wish = ask()
     row = lifecycle.break_glass(wish, by=by(firefighter), reason="payroll is due")
     assert wish.state == State.APPROVED
