@@ -1,0 +1,214 @@
+"""What somebody may not see shows nowhere: on no page, in no search, filter, count, export or suggestion."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.db import transaction
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from flows import catalogue
+from flows.models import Deployment, Environment, Verb
+from runs import granting, lifecycle, mirror
+from runs.actors import Actor
+from runs.models import Run, RunRequest
+from tests.cast import SCHEMA, by, person
+from tests.portal.addresses import everywhere
+from tests.portal.hostile import World, bad, world
+from tests.prefect import FakePrefect
+
+pytestmark = pytest.mark.django_db
+
+Login = Callable[[User], Client]
+# Said of the environment as a whole, to everybody who may see anything in it.
+OF_ALL = {*("environment", "health", "sync", "pool", "type", "worker")}
+# What a run was given and what it wrote.
+INPUTS, LOGS = {"value", "parameter"}, {"log"}
+MARK = re.compile(r"bad-(\w+)")
+# What differs from one look to the next by itself.
+RESTLESS = re.compile(r'csrfmiddlewaretoken" value="\w+"|nonce="[^"]+"|value="[0-9a-f-]{36}"')
+
+
+@pytest.fixture
+def open_one(dev: Environment, fake: FakePrefect, asker: User) -> Run:
+    """A deployment with a run and a request, which everybody here may see."""
+    record = fake.add_deployment(flow_name="monthly", name="monthly", parameter_schema=SCHEMA, tags=("crm",))
+    catalogue.sync(dev)
+    deployment = Deployment.objects.get(prefect_id=record.id)
+    lifecycle.submit(deployment, {"month": "2026-10"}, by=by(asker))
+    run = fake.add_run(record.id, state_type="RUNNING", parameters={"month": "2026-10"})
+    fake.add_log(run.id, "An open word.")
+    mirror.refresh(dev, [run.id])
+    return Run.objects.get()
+
+
+@pytest.fixture
+def made(open_one: Run, dev: Environment, fake: FakePrefect, admin_user: User) -> World:
+    """And one in the same environment whose every text is marked."""
+    return world(dev, fake, admin_user)
+
+
+def without(verb: Verb, *, on: str = bad("flow")) -> User:
+    """An operator who may do everything there but this, with one deployment."""
+    user = person(f"without {verb}", "Operator", "Approver", "Release manager")
+    granting.grant(by=Actor.system(), person=user, verbs=[verb], effect="deny", flow_name=on)
+    return user
+
+
+def lists() -> Iterator[tuple[str, Any]]:
+    for model, model_admin in admin.site._registry.items():
+        yield reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"), model_admin
+
+
+def looks(made: World) -> list[str]:
+    """Every address with every key there is, and every list searched, filtered and sorted by what is hidden."""
+    rows = {
+        **made.rows,
+        "flows/deployment": list(Deployment.objects.values_list("pk", flat=True)),
+        "runs/run": list(Run.objects.values_list("pk", flat=True)),
+        "runs/runrequest": list(RunRequest.objects.values_list("pk", flat=True)),
+    }
+    found = [*everywhere(rows), "/admin/search/?s=bad", "/admin/search/?s=monthly", "/admin/?days=30"]
+    for address, model_admin in lists():
+        found.append(f"{address}?q=bad")
+        found += [f"{address}?o={column}" for column in range(1, len(model_admin.list_display) + 1)]
+        found += [f"{address}?{name}=bad" for name in names(model_admin)]
+        found.append(f"{address}?_facets=True")
+    app_model = [("runs", "run", "deployment"), ("runs", "runrequest", "deployment"), ("flows", "deployment", "flow")]
+    for app, model, field in app_model:
+        found.append(f"/admin/autocomplete/?app_label={app}&model_name={model}&field_name={field}&term=bad")
+    return found
+
+
+def names(model_admin: Any) -> Iterator[str]:
+    for each in model_admin.list_filter:
+        yield each[0] if isinstance(each, tuple) else getattr(each, "parameter_name", str(each))
+
+
+def marks(client: Client, address: str) -> set[str]:
+    """What of the marked texts an answer has; an event stream is looked at elsewhere."""
+    answer = client.get(address, follow=True)
+    return set() if answer.streaming else set(MARK.findall(answer.content.decode()))
+
+
+def shown(client: Client, made: World, subtests: pytest.Subtests, hidden: set[str] | None) -> set[str]:
+    """Every mark that shows anywhere; one that is `hidden` fails with the address. None stands for all."""
+    everything: set[str] = set()
+    for address in looks(made):
+        with subtests.test(address=address), transaction.atomic():
+            found = marks(client, address)
+            everything |= found
+            assert not (found - OF_ALL if hidden is None else found & hidden), address
+    return everything
+
+
+def test_whoever_may_see_it_sees_the_marks(
+    made: World, admin_user: User, login: Login, subtests: pytest.Subtests
+) -> None:
+    """Else the tests below would pass on empty pages."""
+    seen = shown(login(admin_user), made, subtests, set())
+    assert seen >= {"deployment", "flow", "tag", "run", "reason", "grant", *INPUTS, *LOGS, *OF_ALL}
+
+
+def test_without_see_nothing_of_it_shows_anywhere(made: World, login: Login, subtests: pytest.Subtests) -> None:
+    user = without(Verb.SEE)
+    client = login(user)
+    shown(client, made, subtests, None)
+    assert b"monthly/monthly" in client.get(reverse("admin:flows_deployment_changelist")).content
+
+
+def test_without_see_inputs_no_value_shows_anywhere(made: World, login: Login, subtests: pytest.Subtests) -> None:
+    user = without(Verb.SEE_INPUTS)
+    # Whoever may answer a request, or ask for a run, sees what of.
+    granting.grant(by=Actor.system(), person=user, verbs=["approve", "trigger"], effect="deny", flow_name=bad("flow"))
+    seen = shown(login(user), made, subtests, {"value"})
+    assert seen >= {"run", "log"}
+
+
+def test_without_see_logs_no_line_shows_anywhere(made: World, login: Login, subtests: pytest.Subtests) -> None:
+    seen = shown(login(without(Verb.SEE_LOGS)), made, subtests, LOGS)
+    assert "run" in seen
+
+
+def test_no_value_can_be_guessed_by_a_lookup_in_an_address(
+    made: World, login: Login, subtests: pytest.Subtests
+) -> None:
+    """Whether it is right or wrong, a guess about a column that no filter shows answers the same."""
+    client = login(without(Verb.SEE_INPUTS))
+    guesses = {
+        "runs_run": ["parameters__icontains", "parameters__text__startswith", "run_request__parameters__icontains"],
+        "runs_runrequest": ["parameters__icontains", "digest__startswith", "deployment__parameter_defaults__icontains"],
+        "flows_deployment": ["job_variables__icontains", "runs__parameters__icontains", "environment__api_url"],
+        "flows_environment": ["sealed_credential__isnull", "api_url__startswith", "runs__parameters__icontains"],
+    }
+    for name, lookups in guesses.items():
+        for lookup in lookups:
+            with subtests.test(list=name, lookup=lookup), transaction.atomic():
+                address = reverse(f"admin:{name}_changelist")
+                answers = [client.get(address, {lookup: guess}).status_code for guess in ("bad", "nothing of the kind")]
+                assert answers[0] == answers[1] != 200
+
+
+def test_a_row_that_may_not_be_seen_is_not_told_from_one_that_is_not_there(
+    made: World, login: Login, subtests: pytest.Subtests
+) -> None:
+    client = login(without(Verb.SEE))
+    hidden = {
+        "flows/deployment": made.deployment.pk,
+        "runs/run": Run.objects.filter(deployment=made.deployment).values_list("pk", flat=True)[0],
+        "runs/runrequest": RunRequest.objects.filter(deployment=made.deployment).values_list("pk", flat=True)[0],
+        "flows/alias": made.rows["flows/alias"][0],
+    }
+    for subject, pk in hidden.items():
+        there, nowhere = everywhere({subject: [pk]}), everywhere({subject: [99_999_999]})
+        for address, other in zip(there, nowhere, strict=True):
+            if address == other:
+                continue
+            for method in ("get", "post"):
+                with subtests.test(address=address, method=method), transaction.atomic():
+                    answers = [getattr(client, method)(each, follow=True) for each in (address, other)]
+                    assert answers[0].status_code == answers[1].status_code
+                    assert not answers[0].streaming
+                    assert body(answers[0], pk) == body(answers[1], 99_999_999)
+
+
+def body(answer: Any, pk: object) -> str:
+    return RESTLESS.sub("", answer.content.decode().replace(str(pk), "N"))
+
+
+def test_what_may_not_be_seen_changes_no_page_and_no_count(
+    open_one: Run, dev: Environment, fake: FakePrefect, admin_user: User, login: Login, subtests: pytest.Subtests
+) -> None:
+    """Every list and overview is the same to the letter, whether the hidden things are there or not."""
+    client = login(without(Verb.SEE))
+    overviews = ["/admin/", "/admin/?days=30", "/admin/search/?s=nightly"]
+    for address, model_admin in lists():
+        overviews += [address, f"{address}?_facets=True", f"{address}?q=m"]
+        overviews += [f"{address}?o={column}" for column in range(1, len(model_admin.list_display) + 1)]
+    # What is said of the environment as a whole is the same in both, and so is the clock.
+    now = timezone.now()
+    looked: list[dict[str, str]] = []
+    for _ in range(2):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(timezone, "now", lambda: now)
+            cache.clear()
+            looked.append({address: body(client.get(address, follow=True), "no key") for address in overviews})
+        if len(looked) == 1:
+            before = (
+                dict(Environment.objects.values().get(pk=dev.pk)),
+                dict(dev.health.__class__.objects.values().get()),
+            )
+            world(dev, fake, admin_user)
+            Environment.objects.filter(pk=dev.pk).update(**before[0])
+            dev.health.__class__.objects.filter(environment=dev).update(**before[1])
+    for address in overviews:
+        with subtests.test(address=address):
+            assert looked[1][address] == looked[0][address]
