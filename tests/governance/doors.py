@@ -1,0 +1,357 @@
+"""Every door through which somebody may act, how to knock at it, and what becomes of it for each role."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.core.management import call_command, get_commands
+from django.test import Client
+from django.urls import reverse
+
+from flows.access import Refused
+from flows.models import Alias, Deployment, Environment, Grant
+from runs import desk
+from runs.actors import Actor, Channel
+from runs.models import Run, RunRequest
+
+# The columns of the table below: who knocks. The asker is an operator, and the request is theirs.
+ROLES = ("viewer", "asker", "operator", "approver", "manager", "auditor", "administrator", "stranger")
+# What becomes of it: Done and Refused leave exactly one entry in the audit trail; Forbidden (403), Not found (404) and
+# nothing at all (-) leave none, for the door is not one for this person.
+MEANINGS = "DRFN-"
+
+
+@dataclass(frozen=True)
+class Site:
+    """One environment with one of everything in it."""
+
+    environment: Environment
+    deployment: Deployment
+    run: Run
+    wish: RunRequest
+    paused: Deployment
+    alias: Alias
+    grant: Grant
+    person: User
+    group: Group
+
+    @property
+    def slug(self) -> str:
+        return self.environment.slug
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody, with their browser."""
+
+    user: User
+    client: Client
+
+
+Knock = Callable[[Visitor, Site], Any]
+
+
+@dataclass(frozen=True)
+class Door:
+    """`dev` and `prod` have a letter for each of ROLES; in prod, viewer, auditor and administrator hold no grant."""
+
+    verb: str
+    knock: Knock
+    dev: str
+    prod: str
+
+    def expected(self, environment: str, role: str) -> str:
+        return (self.dev if environment == "dev" else self.prod)[ROLES.index(role)]
+
+
+def press(route: str, subject: str = "", /, **data: Any) -> Knock:
+    """A button: POST to an address of the admin about one of the site's rows."""
+
+    def knock(visitor: Visitor, site: Site) -> Any:
+        args = [getattr(site, subject).pk] if subject else []
+        return visitor.client.post(reverse(f"admin:{route}", args=args), filled(data, site))
+
+    return knock
+
+
+def filled(data: dict[str, Any], site: Site) -> dict[str, Any]:
+    return {name: value(site) if callable(value) else value for name, value in data.items()}
+
+
+def ask(name: str) -> Knock:
+    """The run form or the quick run, with what they send back, and the confirmation where one is wanted."""
+
+    def knock(visitor: Visitor, site: Site) -> Any:
+        address = reverse(f"admin:{name}", args=[site.deployment.pk])
+        typed = {
+            "start": "now",
+            "reason": "month end",
+            "parameters-month": "2026-10",
+            "parameters-rows": "100",
+            "submission_key": uuid.uuid4(),
+            "seen_fingerprint": site.deployment.schema_fingerprint,
+        }
+        answer = visitor.client.post(address, typed)
+        draft = re.search(r'name="draft" value="([^"]+)"', answer.content.decode())
+        if draft is None:
+            return answer
+        form = reverse("admin:flows_deployment_run", args=[site.deployment.pk])
+        word = site.slug if "quick" in name else site.deployment.full_name
+        return visitor.client.post(form, {"draft": draft[1], "confirmation": word})
+
+    return knock
+
+
+def act(model: str, action: str, subject: str, **data: Any) -> Knock:
+    """An action of a list, on one row that is ticked."""
+
+    def knock(visitor: Visitor, site: Site) -> Any:
+        app, _, name = model.lower().partition(".")
+        row = getattr(site, subject)
+        body = {"action": action, "_selected_action": [row.pk], "index": "0", "reason": "r", **filled(data, site)}
+        return visitor.client.post(reverse(f"admin:{app}_{name}_changelist"), body)
+
+    return knock
+
+
+def order(name: str, *words: Any, **options: Any) -> Knock:
+    """A command, by `--as` the visitor."""
+
+    def knock(visitor: Visitor, site: Site) -> Any:
+        said = [word(site) if callable(word) else word for word in words]
+        silent = io.StringIO()
+        with contextlib.suppress(SystemExit):
+            call_command(
+                name,
+                *map(str, said),
+                "--as",
+                visitor.user.username,
+                stdout=silent,
+                stderr=silent,
+                **filled(options, site),
+            )
+
+    return knock
+
+
+def call(function: Callable[..., object], *words: Any, **options: Any) -> Knock:
+    """A function of the Python API."""
+
+    def knock(visitor: Visitor, site: Site) -> Any:
+        by = Actor.person(visitor.user, channel=Channel.COMMAND)
+        with contextlib.suppress(Refused):
+            function(*[word(site) if callable(word) else word for word in words], by=by, **filled(options, site))
+
+    return knock
+
+
+ENVIRONMENT = {
+    "slug": lambda site: site.slug,
+    "api_url": lambda site: site.environment.api_url,
+    "colour": "green",
+    "position": "5",
+    "credential_kind": "none",
+    "approval_minutes": "30",
+    "is_active": "on",
+    "needs_approval": "on",
+}
+NAME = {"name": "new-name", "full_name": "monthly/monthly", "environment": lambda site: site.environment.pk}
+PERSON = {"username": "new", "usable_password": "false", "is_staff": "on"}
+GRANT = {
+    "person": lambda site: site.person.pk,
+    "effect": "allow",
+    "verbs": ["cancel"],
+    "environment": lambda site: site.environment.pk,
+    "reason": "r",
+}
+
+
+def slug(site: Site) -> str:
+    return site.slug
+
+
+def full_name(site: Site) -> str:
+    return site.deployment.full_name
+
+
+def run_id(site: Site) -> str:
+    return str(site.run.prefect_id)
+
+
+def wish(site: Site) -> int:
+    return site.wish.pk
+
+
+# Addresses that only show, whatever is sent to them; `{model}` stands for each that the admin knows.
+LOOKS = {
+    *("", "health/live", "health/ready", "admin/", "admin/nowhere/", "admin/flows/", "admin/runs/", "admin/auth/"),
+    *("admin/jsi18n/", "admin/autocomplete/", "admin/search/", "admin/live/", "admin/monitoring/"),
+    *("admin/password_change/done/", "admin/r/<path:content_type_id>/<path:object_id>/"),
+    *("{model}", "{model}<path:object_id>/", "{model}<path:object_id>/history/"),
+    *("admin/runs/run/<int:pk>/log/", "admin/runs/run/<int:pk>/log.txt", "admin/runs/artifact/<int:pk>/frame/"),
+    *("admin/runs/runrequest/<int:pk>/status.json", "admin/runs/auditentry/exports/"),
+    "admin/runs/auditentry/exports/<int:pk>/download/",
+}
+# Django would make these; nobody may use them.
+SHUT = {
+    *(f"admin/{model}/add/" for model in ("flows/deployment", "runs/run", "runs/runrequest", "runs/auditentry")),
+    *(f"admin/{model}/<path:object_id>/delete/" for model in ("flows/deployment", "flows/grant", "auth/user")),
+    *(f"admin/runs/{model}/<path:object_id>/delete/" for model in ("run", "runrequest", "auditentry", "artifact")),
+    *("admin/auth/group/<path:object_id>/delete/", "admin/runs/artifact/add/"),
+    *(f"admin/{model}/<path:object_id>/change/" for model in ("flows/deployment", "flows/grant", "runs/run")),
+    *(f"admin/runs/{model}/<path:object_id>/change/" for model in ("runrequest", "auditentry", "artifact")),
+}
+# Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
+NOT_DOORS = {
+    *("flows", "runs", "health", "verify_audit", "follow", "clock", "new_database", "sync"),
+    *("secure_audit", "retire_audit", "demo", "demo_cast"),
+}
+# Functions of the Python API that only look, or do what the portal does by itself every half minute.
+API_LOOKS = {
+    *("chosen", "deployment", "deployments", "environment", "environments", "health", "may_know", "run", "runs"),
+    *("status", "sync", "visible_runs"),
+}
+
+# door -> how to knock and, for each of ROLES, what becomes of it in dev and in prod
+DOORS: dict[str, Door] = {
+    "admin/login/": Door("session.sign_in", press("login"), "????????", "????????"),
+    "admin/logout/": Door("session.sign_out", press("logout"), "????????", "????????"),
+    "admin/password_change/": Door("person.password", press("password_change"), "????????", "????????"),
+    "admin/flows/deployment/<int:pk>/run/": Door("request.submit", ask("flows_deployment_run"), "????????", "????????"),
+    "admin/flows/deployment/<int:pk>/quick-run/": Door(
+        "request.submit", ask("flows_deployment_quick_run"), "????????", "????????"
+    ),
+    "admin/flows/deployment/<int:pk>/pause/": Door(
+        "deployment.pause", press("flows_deployment_pause", "deployment", reason="r"), "????????", "????????"
+    ),
+    "admin/flows/deployment/<int:pk>/resume/": Door(
+        "deployment.resume", press("flows_deployment_resume", "paused", reason="r"), "????????", "????????"
+    ),
+    "admin/runs/run/<int:pk>/cancel/": Door(
+        "run.cancel", press("runs_run_cancel", "run", reason="r"), "????????", "????????"
+    ),
+    "admin/runs/run/<int:pk>/refresh/": Door("", press("runs_run_refresh", "run"), "????????", "????????"),
+    "admin/runs/runrequest/<int:pk>/approve/": Door(
+        "request.approve", press("runs_runrequest_approve", "wish", reason="r"), "????????", "????????"
+    ),
+    "admin/runs/runrequest/<int:pk>/reject/": Door(
+        "request.reject", press("runs_runrequest_reject", "wish", reason="r"), "????????", "????????"
+    ),
+    "admin/runs/runrequest/<int:pk>/withdraw/": Door(
+        "request.withdraw", press("runs_runrequest_withdraw", "wish", reason="r"), "????????", "????????"
+    ),
+    "admin/runs/auditentry/verify/": Door("audit.verify", press("runs_auditentry_verify"), "????????", "????????"),
+    "admin/runs/auditentry/export/": Door(
+        "audit.export", press("runs_auditentry_export", format="csv"), "????????", "????????"
+    ),
+    "admin/flows/environment/add/": Door(
+        "environment.create",
+        press("flows_environment_add", **{**ENVIRONMENT, "slug": "new", "api_url": "http://new.test/api"}),
+        "????????",
+        "????????",
+    ),
+    "admin/flows/environment/<path:object_id>/change/": Door(
+        "environment.change", press("flows_environment_change", "environment", **ENVIRONMENT), "????????", "????????"
+    ),
+    "admin/flows/environment/<path:object_id>/delete/": Door(
+        "environment.delete", press("flows_environment_delete", "environment", post="yes"), "????????", "????????"
+    ),
+    "admin/flows/alias/add/": Door("alias.create", press("flows_alias_add", **NAME), "????????", "????????"),
+    "admin/flows/alias/<path:object_id>/change/": Door(
+        "alias.change", press("flows_alias_change", "alias", **NAME), "????????", "????????"
+    ),
+    "admin/flows/alias/<path:object_id>/delete/": Door(
+        "alias.delete", press("flows_alias_delete", "alias", post="yes"), "????????", "????????"
+    ),
+    "admin/flows/grant/add/": Door("grant.give", press("flows_grant_add", **GRANT), "????????", "????????"),
+    "admin/flows/grant/<int:pk>/revoke/": Door(
+        "grant.revoke", press("flows_grant_revoke", "grant", reason="r"), "????????", "????????"
+    ),
+    "admin/auth/user/add/": Door("person.create", press("auth_user_add", **PERSON), "????????", "????????"),
+    "admin/auth/user/<path:object_id>/change/": Door(
+        "person.change",
+        press("auth_user_change", "person", **{**PERSON, "email": "x@example.org"}),
+        "????????",
+        "????????",
+    ),
+    "admin/auth/user/<id>/password/": Door(
+        "person.password",
+        press("auth_user_password_change", "person", password1="Xk7-long-enough", password2="Xk7-long-enough"),
+        "????????",
+        "????????",
+    ),
+    "admin/auth/group/add/": Door("group.create", press("auth_group_add", name="new"), "????????", "????????"),
+    "admin/auth/group/<path:object_id>/change/": Door(
+        "group.change", press("auth_group_change", "group", name="renamed"), "????????", "????????"
+    ),
+    "action flows.Deployment.quick_run_selected": Door(
+        "request.submit",
+        act(
+            "flows.Deployment",
+            "quick_run_selected",
+            "deployment",
+            **{"confirmation-dev": "dev", "confirmation-prod": "prod"},
+        ),
+        "????????",
+        "????????",
+    ),
+    "action flows.Deployment.pause_selected": Door(
+        "deployment.pause", act("flows.Deployment", "pause_selected", "deployment"), "????????", "????????"
+    ),
+    "action flows.Deployment.resume_selected": Door(
+        "deployment.resume", act("flows.Deployment", "resume_selected", "paused"), "????????", "????????"
+    ),
+    "action flows.Environment.check_connection": Door(
+        "", act("flows.Environment", "check_connection", "environment"), "????????", "????????"
+    ),
+    "action flows.Environment.read_now": Door(
+        "", act("flows.Environment", "read_now", "environment"), "????????", "????????"
+    ),
+    "action runs.RunRequest.approve_selected": Door(
+        "request.approve", act("runs.RunRequest", "approve_selected", "wish"), "????????", "????????"
+    ),
+    "action runs.RunRequest.reject_selected": Door(
+        "request.reject", act("runs.RunRequest", "reject_selected", "wish"), "????????", "????????"
+    ),
+    "action runs.RunRequest.withdraw_selected": Door(
+        "request.withdraw", act("runs.RunRequest", "withdraw_selected", "wish"), "????????", "????????"
+    ),
+    "action runs.Run.cancel_selected": Door(
+        "run.cancel", act("runs.Run", "cancel_selected", "run"), "????????", "????????"
+    ),
+    "command trigger": Door(
+        "request.submit", order("trigger", slug, full_name, pairs=["month=2026-10"], reason="r"), "????????", "????????"
+    ),
+    "command cancel": Door("run.cancel", order("cancel", run_id, reason="r"), "????????", "????????"),
+    "desk.trigger": Door(
+        "request.submit", call(desk.trigger, slug, full_name, {"month": "2026-10"}, reason="r"), "????????", "????????"
+    ),
+    "desk.cancel": Door("run.cancel", call(desk.cancel, run_id, reason="r"), "????????", "????????"),
+}
+
+
+def public(module: Any) -> Iterator[str]:
+    """The functions of the Python API that take an actor."""
+    for name, function in inspect.getmembers(module, inspect.isfunction):
+        ours = function.__module__.startswith(module.__name__)
+        if ours and not name.startswith("_") and "by" in inspect.signature(function).parameters:
+            yield f"desk.{name}"
+
+
+def actions() -> Iterator[str]:
+    for model, model_admin in admin.site._registry.items():
+        for action in model_admin.actions or ():
+            yield f"action {model._meta.label}.{action if isinstance(action, str) else action.__name__}"
+
+
+def commands() -> Iterator[str]:
+    yield from (f"command {name}" for name, app in get_commands().items() if app in ("flows", "runs", "portal"))

@@ -1,0 +1,189 @@
+"""Every door × every role × two environments: what becomes of a knock, and the one entry that it leaves in the trail."""
+
+from __future__ import annotations
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.db import transaction
+from django.test import Client
+
+from flows import catalogue
+from flows.models import Alias, Deployment, Environment, Verb
+from runs import desk, granting, lifecycle, mirror
+from runs.actors import Actor
+from runs.models import AuditEntry, Run
+from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, person
+from tests.governance import doors
+from tests.governance.doors import API_LOOKS, DOORS, LOOKS, NOT_DOORS, ROLES, SHUT, Site, Visitor
+from tests.portal.addresses import fill, routes
+from tests.prefect import FakePrefect
+
+pytestmark = pytest.mark.django_db
+
+GROUPS = {
+    "viewer": ["Viewer"],
+    "asker": ["Operator"],
+    "operator": ["Operator"],
+    "approver": ["Approver"],
+    "manager": ["Release manager"],
+    "auditor": ["Auditor"],
+    "administrator": [],
+    "stranger": [],
+}
+# What they hold in prod, which has to be named.
+MANAGES = ["pause", "manage", "force cancel", "override freeze"]
+IN_PROD = {"asker": ASKS, "operator": ASKS, "approver": ANSWERS, "manager": [*ASKS, "approve", *MANAGES]}
+
+
+@pytest.fixture
+def visitors(prod: Environment) -> dict[str, Visitor]:
+    found = {}
+    for role in ROLES:
+        user = person(role, *GROUPS[role], is_superuser=role == "administrator")
+        if role in IN_PROD:
+            granting.grant(by=Actor.system(), person=user, verbs=IN_PROD[role], environment=prod)
+        client = Client()
+        client.force_login(user)
+        found[role] = Visitor(user, client)
+    return found
+
+
+def site(environment: Environment, asker: User) -> Site:
+    fake = FAKES.setdefault(environment.api_url, FakePrefect())
+    same = {"parameter_schema": SCHEMA, "parameter_defaults": {"month": "2026-10"}, "flow_name": "monthly"}
+    record = fake.add_deployment(name="monthly", **same)
+    fake.add_deployment(name="paused", is_paused=True, **same)
+    catalogue.sync(environment)
+    run = fake.add_run(record.id, state_type="RUNNING")
+    mirror.refresh(environment, [run.id])
+    deployment, paused = Deployment.objects.filter(environment=environment).order_by("name")
+    slug = environment.slug
+    return Site(
+        environment=environment,
+        deployment=deployment,
+        paused=paused,
+        run=Run.objects.get(prefect_id=run.id),
+        wish=lifecycle.submit(deployment, {}, by=by(asker), reason="month end"),
+        alias=Alias.objects.create(environment=environment, name="nightly", full_name=deployment.full_name),
+        grant=granting.grant(
+            by=Actor.system(), person=person(f"holder-{slug}"), verbs=["see"], environment=environment
+        ),
+        person=person(f"somebody-{slug}"),
+        group=Group.objects.create(name=f"group-{slug}"),
+    )
+
+
+@pytest.fixture
+def sites(dev: Environment, prod: Environment, visitors: dict[str, Visitor]) -> dict[str, Site]:
+    # The same rules in both, so that the two columns differ by grants alone.
+    Environment.objects.update(needs_approval=True, needs_reason=False)
+    return {each.slug: site(each, visitors["asker"].user) for each in Environment.objects.all()}
+
+
+def became(door: doors.Door, visitor: Visitor, there: Site) -> tuple[str, list[tuple[str, str]]]:
+    """The letter, and the entries that the knock left; everything else of it is taken back."""
+    with transaction.atomic():
+        last = AuditEntry.objects.values_list("sequence", flat=True).first() or 0
+        answer = door.knock(visitor, there)
+        entries = list(AuditEntry.objects.filter(sequence__gt=last).values_list("verb", "outcome"))
+        transaction.set_rollback(True)
+    if entries:
+        return entries[0][1][0].upper(), entries
+    if answer is not None and answer.status_code in (403, 404):
+        return {403: "F", 404: "N"}[answer.status_code], entries
+    return "-", entries
+
+
+def test_what_becomes_of_every_knock(
+    sites: dict[str, Site], visitors: dict[str, Visitor], subtests: pytest.Subtests
+) -> None:
+    for name, door in DOORS.items():
+        for slug, there in sites.items():
+            for role, visitor in visitors.items():
+                with subtests.test(door=name, environment=slug, role=role):
+                    letter, entries = became(door, visitor, there)
+                    assert letter == door.expected(slug, role), entries
+                    if letter in "DR":
+                        assert [verb for verb, _ in entries] == [door.verb]
+
+
+def models() -> list[str]:
+    """Such as "admin/runs/run/"."""
+    return [f"admin/{model._meta.app_label}/{model._meta.model_name}/" for model in admin.site._registry]
+
+
+def shown() -> set[str]:
+    return {name.format(model=model) for name in LOOKS for model in models()}
+
+
+def test_there_is_no_door_that_is_not_in_the_table() -> None:
+    there = {
+        "address": set(routes()) - shown() - SHUT,
+        "action of a list": {*doors.actions()},
+        "command": {*doors.commands()} - {f"command {name}" for name in NOT_DOORS},
+        "function of the Python API": {*doors.public(desk)} - {f"desk.{name}" for name in API_LOOKS},
+    }
+    for kind, names in there.items():
+        missing = sorted(names - DOORS.keys())
+        assert not missing, (
+            f"{', '.join(missing)} is a new {kind}. Say in tests/governance/doors.py how somebody knocks there and what "
+            "becomes of it for each role, or that it acts on nothing."
+        )
+
+
+def test_the_table_has_no_door_that_is_not_there() -> None:
+    there = {*routes(), *doors.actions(), *doors.commands(), *doors.public(desk)}
+    assert DOORS.keys() - there == set()
+    assert shown() - there == {name for name in shown() if "history" in name} - there
+    assert SHUT - there == set()
+    assert NOT_DOORS - {name.removeprefix("command ") for name in doors.commands()} == set()
+    assert API_LOOKS - {name.removeprefix("desk.") for name in doors.public(desk)} == set()
+
+
+def test_every_row_of_the_table_is_whole() -> None:
+    for name, door in DOORS.items():
+        for column in (door.dev, door.prod):
+            assert len(column) == len(ROLES), name
+            assert set(column) <= set(doors.MEANINGS), name
+        # A door that nobody can use proves nothing of those whom it keeps out.
+        assert ("D" in door.dev) is bool(door.verb), name
+
+
+def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
+    sites: dict[str, Site], visitors: dict[str, Visitor], subtests: pytest.Subtests
+) -> None:
+    """By somebody who holds every verb; a logged-in session and what is cached of it is nobody's act."""
+    almighty = visitors["administrator"]
+    for verb in Verb:
+        for environment in (None, sites["prod"].environment):
+            granting.grant(by=Actor.system(), person=almighty.user, verbs=[verb], environment=environment)
+    there = sites["dev"]
+    rows = {
+        "flows/deployment": [there.deployment.pk],
+        "runs/run": [there.run.pk],
+        "runs/runrequest": [there.wish.pk],
+        "flows/environment": [there.environment.pk],
+        "flows/alias": [there.alias.pk],
+        "flows/grant": [there.grant.pk],
+        "auth/user": [there.person.pk],
+        "auth/group": [there.group.pk],
+        "runs/auditentry": [1],
+    }
+    sent = {"reason": "r", "post": "yes", "name": "x", "action": "delete_selected", "_selected_action": "1"}
+    for route in sorted(set(routes()) & (shown() | SHUT)):
+        for address in fill(route, rows):
+            with subtests.test(address=address), transaction.atomic():
+                before = counts()
+                answer = almighty.client.post(address, sent)
+                assert counts() == before
+                if route in SHUT:
+                    assert answer.status_code in (403, 404, 405)
+                transaction.set_rollback(True)
+
+
+def counts() -> dict[str, int]:
+    """How many rows every table has."""
+    found = [model for model in apps.get_models() if model._meta.app_label not in ("sessions", "contenttypes")]
+    return {model._meta.label: model._default_manager.count() for model in found}
