@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from django.contrib import admin
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+
+from flows.access import Forbidden, Refused
+from portal.reader import actor
+from runs import audit
 
 # status -> (title, what to do, icon)
 PAGES: dict[int, tuple[str, str, str]] = {
@@ -34,6 +40,15 @@ PAGES: dict[int, tuple[str, str, str]] = {
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    # A verb that forbade it has said so in the trail; what was turned away before any verb was asked is said here.
+    is_act = request.method not in ("GET", "HEAD", "OPTIONS") and request.user.is_authenticated
+    if is_act and not isinstance(exception.__cause__, Forbidden):
+        by = actor(request)
+        with (
+            suppress(Refused),
+            audit.act("portal.refuse", None, by=by, subject_kind="address", subject_name=request.path),
+        ):
+            raise Refused(str(exception) or f"{by.name} may not do this.")
     return page(request, 403, sentence=str(exception))
 
 

@@ -53,6 +53,7 @@ VERBS: dict[str, str] = {
     "group.change": "Changed a group",
     "session.sign_in": "Signed in",
     "session.sign_out": "Signed out",
+    "portal.refuse": "Was turned away",
     "portal.reseal": "Sealed the secrets anew",
     "audit.export": "Exported the audit trail",
     "audit.download": "Downloaded an export of the audit trail",

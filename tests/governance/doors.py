@@ -21,13 +21,14 @@ from flows.access import Refused
 from flows.models import Alias, Deployment, Environment, Grant
 from runs import desk
 from runs.actors import Actor, Channel
-from runs.models import Run, RunRequest
+from runs.models import Freeze, Run, RunRequest
 
 # The columns of the table below: who knocks. The asker is an operator, and the request is theirs.
 ROLES = ("viewer", "asker", "operator", "approver", "manager", "auditor", "administrator", "stranger")
-# What becomes of it: Done and Refused leave exactly one entry in the audit trail; Forbidden (403), Not found (404) and
-# nothing at all (-) leave none, for the door is not one for this person.
+# What becomes of it: Done, Refused by the verb, and Forbidden (403) before any verb was asked, leave exactly one entry
+# in the audit trail; Not found (404) and nothing at all (-), where the door is not shown to this person, leave none.
 MEANINGS = "DRFN-"
+PASSWORD = "correct horse battery staple"
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,15 @@ class Site:
     environment: Environment
     deployment: Deployment
     run: Run
+    stuck: Run
     wish: RunRequest
+    broken: RunRequest
     paused: Deployment
     alias: Alias
     grant: Grant
     person: User
     group: Group
+    unused: Environment
 
     @property
     def slug(self) -> str:
@@ -191,6 +195,32 @@ def wish(site: Site) -> int:
     return site.wish.pk
 
 
+def broken(site: Site) -> int:
+    return site.broken.pk
+
+
+def given(site: Site) -> int:
+    return site.grant.pk
+
+
+def somebody(site: Site) -> str:
+    return site.person.username
+
+
+def sign_in(visitor: Visitor, site: Site) -> Any:
+    return Client().post(reverse("admin:login"), {"username": visitor.user.username, "password": PASSWORD})
+
+
+def frozen(knock: Knock) -> Knock:
+    """Where runs have been stopped."""
+
+    def knock_there(visitor: Visitor, site: Site) -> Any:
+        Freeze.objects.create(environment=site.environment, reason="year end", begun_by_name="somebody")
+        return knock(visitor, site)
+
+    return knock_there
+
+
 # Addresses that only show, whatever is sent to them; `{model}` stands for each that the admin knows.
 LOOKS = {
     *("", "health/live", "health/ready", "admin/", "admin/nowhere/", "admin/flows/", "admin/runs/", "admin/auth/"),
@@ -198,7 +228,8 @@ LOOKS = {
     *("admin/password_change/done/", "admin/r/<path:content_type_id>/<path:object_id>/"),
     *("{model}", "{model}<path:object_id>/", "{model}<path:object_id>/history/"),
     *("admin/runs/run/<int:pk>/log/", "admin/runs/run/<int:pk>/log.txt", "admin/runs/artifact/<int:pk>/frame/"),
-    *("admin/runs/runrequest/<int:pk>/status.json", "admin/runs/auditentry/exports/"),
+    *("admin/flows/grant/mine/", "admin/flows/grant/why/", "admin/runs/runrequest/<int:pk>/status.json"),
+    "admin/runs/auditentry/exports/",
     "admin/runs/auditentry/exports/<int:pk>/download/",
 }
 # Django would make these; nobody may use them.
@@ -213,85 +244,92 @@ SHUT = {
 # Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
 NOT_DOORS = {
     *("flows", "runs", "health", "verify_audit", "follow", "clock", "new_database", "sync"),
-    *("secure_audit", "retire_audit", "demo", "demo_cast"),
+    *("secure_audit", "retire_audit", "reseal", "demo", "demo_cast", "demo_story", "inbox", "who", "why", "windows"),
 }
 # Functions of the Python API that only look, or do what the portal does by itself every half minute.
 API_LOOKS = {
-    *("chosen", "deployment", "deployments", "environment", "environments", "health", "may_know", "run", "runs"),
-    *("status", "sync", "visible_runs"),
+    *("calendar", "chosen", "deployment", "deployments", "environment", "environments", "health", "inbox", "run"),
+    *("runs", "status", "sync", "who", "why"),
 }
 
 # door -> how to knock and, for each of ROLES, what becomes of it in dev and in prod
 DOORS: dict[str, Door] = {
-    "admin/login/": Door("session.sign_in", press("login"), "????????", "????????"),
-    "admin/logout/": Door("session.sign_out", press("logout"), "????????", "????????"),
-    "admin/password_change/": Door("person.password", press("password_change"), "????????", "????????"),
-    "admin/flows/deployment/<int:pk>/run/": Door("request.submit", ask("flows_deployment_run"), "????????", "????????"),
+    "admin/login/": Door("session.sign_in", sign_in, "DDDDDDDD", "DDDDDDDD"),
+    "admin/logout/": Door("session.sign_out", press("logout"), "DDDDDDDD", "DDDDDDDD"),
+    "admin/password_change/": Door(
+        "person.own_password",
+        press(
+            "password_change", old_password=PASSWORD, new_password1="Xk7-long-enough", new_password2="Xk7-long-enough"
+        ),
+        "DDDDDDDD",
+        "DDDDDDDD",
+    ),
+    "admin/flows/deployment/<int:pk>/run/": Door("request.submit", ask("flows_deployment_run"), "RDDRDRRN", "NDDRDNRN"),
     "admin/flows/deployment/<int:pk>/quick-run/": Door(
-        "request.submit", ask("flows_deployment_quick_run"), "????????", "????????"
+        "request.submit", ask("flows_deployment_quick_run"), "RDDRDRRN", "NDDRDNRN"
     ),
     "admin/flows/deployment/<int:pk>/pause/": Door(
-        "deployment.pause", press("flows_deployment_pause", "deployment", reason="r"), "????????", "????????"
+        "deployment.pause", press("flows_deployment_pause", "deployment", reason="r"), "RRRRDRDN", "NRRRDNDN"
     ),
     "admin/flows/deployment/<int:pk>/resume/": Door(
-        "deployment.resume", press("flows_deployment_resume", "paused", reason="r"), "????????", "????????"
+        "deployment.resume", press("flows_deployment_resume", "paused", reason="r"), "RRRRDRDN", "NRRRDNDN"
     ),
     "admin/runs/run/<int:pk>/cancel/": Door(
-        "run.cancel", press("runs_run_cancel", "run", reason="r"), "????????", "????????"
+        "run.cancel", press("runs_run_cancel", "run", reason="r"), "RDDRDRRN", "NDDRDNRN"
     ),
-    "admin/runs/run/<int:pk>/refresh/": Door("", press("runs_run_refresh", "run"), "????????", "????????"),
+    "admin/runs/run/<int:pk>/refresh/": Door("", press("runs_run_refresh", "run"), "-------N", "N----N-N"),
     "admin/runs/runrequest/<int:pk>/approve/": Door(
-        "request.approve", press("runs_runrequest_approve", "wish", reason="r"), "????????", "????????"
+        "request.approve", press("runs_runrequest_approve", "wish", reason="r"), "RRRDDRRN", "NRRDDNRN"
     ),
     "admin/runs/runrequest/<int:pk>/reject/": Door(
-        "request.reject", press("runs_runrequest_reject", "wish", reason="r"), "????????", "????????"
+        "request.reject", press("runs_runrequest_reject", "wish", reason="r"), "RRRDDRRN", "NRRDDNRN"
     ),
     "admin/runs/runrequest/<int:pk>/withdraw/": Door(
-        "request.withdraw", press("runs_runrequest_withdraw", "wish", reason="r"), "????????", "????????"
+        "request.withdraw", press("runs_runrequest_withdraw", "wish", reason="r"), "RDDRDRRN", "NDDRDNRN"
     ),
-    "admin/runs/auditentry/verify/": Door("audit.verify", press("runs_auditentry_verify"), "????????", "????????"),
+    "admin/runs/auditentry/verify/": Door("audit.verify", press("runs_auditentry_verify"), "FFFFFDDF", "FFFFFDDF"),
     "admin/runs/auditentry/export/": Door(
-        "audit.export", press("runs_auditentry_export", format="csv"), "????????", "????????"
+        "audit.export", press("runs_auditentry_export", format="csv"), "FFFFFDDF", "FFFFFDDF"
     ),
     "admin/flows/environment/add/": Door(
         "environment.create",
         press("flows_environment_add", **{**ENVIRONMENT, "slug": "new", "api_url": "http://new.test/api"}),
-        "????????",
-        "????????",
+        "FFFFFFDF",
+        "FFFFFFDF",
     ),
     "admin/flows/environment/<path:object_id>/change/": Door(
-        "environment.change", press("flows_environment_change", "environment", **ENVIRONMENT), "????????", "????????"
+        "environment.change", press("flows_environment_change", "environment", **ENVIRONMENT), "FFFFFFDN", "NFFFFNDN"
     ),
     "admin/flows/environment/<path:object_id>/delete/": Door(
-        "environment.delete", press("flows_environment_delete", "environment", post="yes"), "????????", "????????"
+        "environment.delete", press("flows_environment_delete", "unused", post="yes"), "FFFFFFDN", "NNNNNNDN"
     ),
-    "admin/flows/alias/add/": Door("alias.create", press("flows_alias_add", **NAME), "????????", "????????"),
+    "admin/flows/alias/add/": Door("alias.create", press("flows_alias_add", **NAME), "FFFFFFDF", "FFFFFFDF"),
     "admin/flows/alias/<path:object_id>/change/": Door(
-        "alias.change", press("flows_alias_change", "alias", **NAME), "????????", "????????"
+        "alias.change", press("flows_alias_change", "alias", **NAME), "FFFFFFDN", "NFFFFNDN"
     ),
     "admin/flows/alias/<path:object_id>/delete/": Door(
-        "alias.delete", press("flows_alias_delete", "alias", post="yes"), "????????", "????????"
+        "alias.delete", press("flows_alias_delete", "alias", post="yes"), "FFFFFFDF", "FFFFFFDF"
     ),
-    "admin/flows/grant/add/": Door("grant.give", press("flows_grant_add", **GRANT), "????????", "????????"),
+    "admin/flows/grant/add/": Door("grant.give", press("flows_grant_add", **GRANT), "FFFFDFDF", "FFFFDFDF"),
     "admin/flows/grant/<int:pk>/revoke/": Door(
-        "grant.revoke", press("flows_grant_revoke", "grant", reason="r"), "????????", "????????"
+        "grant.revoke", press("flows_grant_revoke", "grant", reason="r"), "FFFFFFDF", "FFFFFFDF"
     ),
-    "admin/auth/user/add/": Door("person.create", press("auth_user_add", **PERSON), "????????", "????????"),
+    "admin/auth/user/add/": Door("person.create", press("auth_user_add", **PERSON), "FFFFFFDF", "FFFFFFDF"),
     "admin/auth/user/<path:object_id>/change/": Door(
         "person.change",
         press("auth_user_change", "person", **{**PERSON, "email": "x@example.org"}),
-        "????????",
-        "????????",
+        "FFFFFFDF",
+        "FFFFFFDF",
     ),
     "admin/auth/user/<id>/password/": Door(
         "person.password",
         press("auth_user_password_change", "person", password1="Xk7-long-enough", password2="Xk7-long-enough"),
-        "????????",
-        "????????",
+        "FFFFFFDF",
+        "FFFFFFDF",
     ),
-    "admin/auth/group/add/": Door("group.create", press("auth_group_add", name="new"), "????????", "????????"),
+    "admin/auth/group/add/": Door("group.create", press("auth_group_add", name="new"), "FFFFFFDF", "FFFFFFDF"),
     "admin/auth/group/<path:object_id>/change/": Door(
-        "group.change", press("auth_group_change", "group", name="renamed"), "????????", "????????"
+        "group.change", press("auth_group_change", "group", name="renamed"), "FFFFFFDF", "FFFFFFDF"
     ),
     "action flows.Deployment.quick_run_selected": Door(
         "request.submit",
@@ -301,41 +339,93 @@ DOORS: dict[str, Door] = {
             "deployment",
             **{"confirmation-dev": "dev", "confirmation-prod": "prod"},
         ),
-        "????????",
-        "????????",
+        "-DD-D--F",
+        "-DD-D--F",
     ),
     "action flows.Deployment.pause_selected": Door(
-        "deployment.pause", act("flows.Deployment", "pause_selected", "deployment"), "????????", "????????"
+        "deployment.pause", act("flows.Deployment", "pause_selected", "deployment"), "----D-DF", "----D-DF"
     ),
     "action flows.Deployment.resume_selected": Door(
-        "deployment.resume", act("flows.Deployment", "resume_selected", "paused"), "????????", "????????"
+        "deployment.resume", act("flows.Deployment", "resume_selected", "paused"), "----D-DF", "----D-DF"
     ),
     "action flows.Environment.check_connection": Door(
-        "", act("flows.Environment", "check_connection", "environment"), "????????", "????????"
+        "", act("flows.Environment", "check_connection", "environment"), "-------F", "-------F"
     ),
     "action flows.Environment.read_now": Door(
-        "", act("flows.Environment", "read_now", "environment"), "????????", "????????"
+        "", act("flows.Environment", "read_now", "environment"), "-------F", "-------F"
     ),
     "action runs.RunRequest.approve_selected": Door(
-        "request.approve", act("runs.RunRequest", "approve_selected", "wish"), "????????", "????????"
+        "request.approve", act("runs.RunRequest", "approve_selected", "wish"), "---DD--F", "---DD--F"
     ),
     "action runs.RunRequest.reject_selected": Door(
-        "request.reject", act("runs.RunRequest", "reject_selected", "wish"), "????????", "????????"
+        "request.reject", act("runs.RunRequest", "reject_selected", "wish"), "---DD--F", "---DD--F"
     ),
     "action runs.RunRequest.withdraw_selected": Door(
-        "request.withdraw", act("runs.RunRequest", "withdraw_selected", "wish"), "????????", "????????"
+        "request.withdraw", act("runs.RunRequest", "withdraw_selected", "wish"), "-DD-D--F", "-DD-D--F"
     ),
     "action runs.Run.cancel_selected": Door(
-        "run.cancel", act("runs.Run", "cancel_selected", "run"), "????????", "????????"
+        "run.cancel", act("runs.Run", "cancel_selected", "run"), "-DD-D--F", "-DD-D--F"
+    ),
+    "admin/auth/user/<int:pk>/try/": Door(
+        "person.try", press("auth_user_try", "person", reason="r", words=""), "FFFFFFDF", "FFFFFFDF"
+    ),
+    "admin/runs/run/<int:pk>/force-cancel/": Door(
+        "run.force_cancel", press("runs_run_force_cancel", "stuck", reason="r"), "RRRRDRRN", "NRRRDNRN"
+    ),
+    "admin/runs/runrequest/<int:pk>/comment/": Door(
+        "request.comment", press("runs_runrequest_comment", "wish", reason="r", text="r"), "DDDDDDDN", "NDDDDNDN"
+    ),
+    "admin/runs/runrequest/<int:pk>/override/": Door(
+        "request.override", press("runs_runrequest_override", "wish", reason="r"), "RRRRDRRN", "NRRRDNRN"
+    ),
+    "admin/runs/runrequest/<int:pk>/break-glass/": Door(
+        "request.break_glass",
+        press("runs_runrequest_break_glass", "wish", reason="r", minutes="5", confirmation=full_name),
+        "RRRRDRRN",
+        "NRRRDNRN",
+    ),
+    "admin/runs/runrequest/<int:pk>/review/": Door(
+        "request.review", press("runs_runrequest_review", "broken", reason="r", was_right="yes"), "RRRDRRRN", "NRRDRNRN"
     ),
     "command trigger": Door(
-        "request.submit", order("trigger", slug, full_name, pairs=["month=2026-10"], reason="r"), "????????", "????????"
+        "request.submit", order("trigger", slug, full_name, pairs=["month=2026-10"], reason="r"), "RDDRDRR-", "-DDRD-R-"
     ),
-    "command cancel": Door("run.cancel", order("cancel", run_id, reason="r"), "????????", "????????"),
+    "command cancel": Door("run.cancel", order("cancel", run_id, reason="r"), "RDDRDRR-", "-DDRD-R-"),
+    "command approve": Door("request.approve", order("approve", wish), "RRRDDRR-", "-RRDD-R-"),
+    "command reject": Door("request.reject", order("reject", wish, reason="r"), "RRRDDRR-", "-RRDD-R-"),
+    "command comment": Door("request.comment", order("comment", wish, "r"), "DDDDDDD-", "-DDDD-D-"),
+    "command withdraw": Door("request.withdraw", order("withdraw", wish), "RDDRDRR-", "-DDRD-R-"),
+    "command rerun": Door("request.submit", order("rerun", wish, reason="r"), "RDDRDRR-", "-DDRD-R-"),
+    "command override": Door("request.override", order("override", wish, reason="r"), "RRRRDRR-", "-RRRD-R-"),
+    "command break_glass": Door("request.break_glass", order("break_glass", wish, reason="r"), "RRRRDRR-", "-RRRD-R-"),
+    "command review": Door("request.review", order("review", broken, "--right", text="r"), "RRRDRRR-", "-RRDR-R-"),
+    "command freeze": Door("environment.freeze", order("freeze", slug, reason="r"), "RRRRDRD-", "-RRRD-D-"),
+    "command unfreeze": Door("environment.unfreeze", frozen(order("unfreeze", slug)), "RRRRDRD-", "-RRRD-D-"),
+    "command grant": Door(
+        "grant.give", order("grant", somebody, "cancel", "--env", slug, reason="r"), "RRRRDRD-", "-RRRD-D-"
+    ),
+    "command revoke": Door("grant.revoke", order("revoke", given, reason="r"), "RRRRRRDR", "RRRRRRDR"),
     "desk.trigger": Door(
-        "request.submit", call(desk.trigger, slug, full_name, {"month": "2026-10"}, reason="r"), "????????", "????????"
+        "request.submit", call(desk.trigger, slug, full_name, {"month": "2026-10"}, reason="r"), "RDDRDRR-", "-DDRD-R-"
     ),
-    "desk.cancel": Door("run.cancel", call(desk.cancel, run_id, reason="r"), "????????", "????????"),
+    "desk.cancel": Door("run.cancel", call(desk.cancel, run_id, reason="r"), "RDDRDRR-", "-DDRD-R-"),
+    "desk.approve": Door("request.approve", call(desk.approve, wish), "RRRDDRR-", "-RRDD-R-"),
+    "desk.reject": Door("request.reject", call(desk.reject, wish, reason="r"), "RRRDDRR-", "-RRDD-R-"),
+    "desk.comment": Door("request.comment", call(desk.comment, wish, "r"), "DDDDDDD-", "-DDDD-D-"),
+    "desk.withdraw": Door("request.withdraw", call(desk.withdraw, wish), "RDDRDRR-", "-DDRD-R-"),
+    "desk.rerun": Door("request.submit", call(desk.rerun, wish, reason="r"), "RDDRDRR-", "-DDRD-R-"),
+    "desk.override": Door("request.override", call(desk.override, wish, reason="r"), "RRRRDRR-", "-RRRD-R-"),
+    "desk.break_glass": Door("request.break_glass", call(desk.break_glass, wish, reason="r"), "RRRRDRR-", "-RRRD-R-"),
+    "desk.review": Door("request.review", call(desk.review, broken, was_right=True, text="r"), "RRRDRRR-", "-RRDR-R-"),
+    "desk.freeze": Door("environment.freeze", call(desk.freeze, slug, reason="r"), "RRRRDRD-", "-RRRD-D-"),
+    "desk.unfreeze": Door("environment.unfreeze", frozen(call(desk.unfreeze, slug)), "RRRRDRD-", "-RRRD-D-"),
+    "desk.grant": Door(
+        "grant.give",
+        call(desk.grant, somebody, ["cancel"], environment_name=slug, reason="r"),
+        "RRRRDRD-",
+        "-RRRD-D-",
+    ),
+    "desk.revoke": Door("grant.revoke", call(desk.revoke, given, reason="r"), "RRRRRRDR", "RRRRRRDR"),
 }
 
 

@@ -75,11 +75,11 @@ def looks(made: World) -> list[str]:
         "flows/deployment": list(Deployment.objects.values_list("pk", flat=True)),
         "runs/run": list(Run.objects.values_list("pk", flat=True)),
         "runs/runrequest": list(RunRequest.objects.values_list("pk", flat=True)),
+        "runs/auditentry": made.rows["runs/auditentry"][-2:],
     }
     found = [*everywhere(rows), "/admin/search/?s=bad", "/admin/search/?s=monthly", "/admin/?days=30"]
     for address, model_admin in lists():
         found.append(f"{address}?q=bad")
-        found += [f"{address}?o={column}" for column in range(1, len(model_admin.list_display) + 1)]
         found += [f"{address}?{name}=bad" for name in names(model_admin)]
         found.append(f"{address}?_facets=True")
     app_model = [("runs", "run", "deployment"), ("runs", "runrequest", "deployment"), ("flows", "deployment", "flow")]
@@ -177,11 +177,11 @@ def test_a_row_that_may_not_be_seen_is_not_told_from_one_that_is_not_there(
                     answers = [getattr(client, method)(each, follow=True) for each in (address, other)]
                     assert answers[0].status_code == answers[1].status_code
                     assert not answers[0].streaming
-                    assert body(answers[0], pk) == body(answers[1], 99_999_999)
+                    assert body(answers[0]).replace(address, other) == body(answers[1])
 
 
-def body(answer: Any, pk: object) -> str:
-    return RESTLESS.sub("", answer.content.decode().replace(str(pk), "N"))
+def body(answer: Any) -> str:
+    return RESTLESS.sub("", answer.content.decode())
 
 
 def test_what_may_not_be_seen_changes_no_page_and_no_count(
@@ -200,7 +200,7 @@ def test_what_may_not_be_seen_changes_no_page_and_no_count(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(timezone, "now", lambda: now)
             cache.clear()
-            looked.append({address: body(client.get(address, follow=True), "no key") for address in overviews})
+            looked.append({address: body(client.get(address, follow=True)) for address in overviews})
         if len(looked) == 1:
             before = (
                 dict(Environment.objects.values().get(pk=dev.pk)),

@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 from flows.models import Environment
+from runs.models import AuditEntry
 from tests.portal.addresses import everywhere, fill, routes, subject
 from tests.portal.hostile import SHOWN, Page, World, bad, world
 from tests.prefect import FakePrefect
@@ -96,12 +97,15 @@ def test_a_stranger_gets_nowhere_and_reads_no_name(
     # Signing in and out is everybody's, and audited.
     for address in sorted({*everywhere(made.rows)} - {reverse("admin:login"), reverse("admin:logout")}):
         with subtests.test(address=address), transaction.atomic():
-            before = rows()
+            before, last = rows(), AuditEntry.objects.count()
             for answer in (client.get(address, follow=True), client.post(address, {"reason": "why not"})):
                 assert answer.status_code in (200, 302, 403, 404, 405)
                 if not answer.streaming:
                     assert "bad-" not in answer.content.decode()
-            assert rows() == before
+            # That it was tried is in the trail, where it was more than a look; nothing else is anywhere.
+            new = AuditEntry.objects.order_by("sequence")[last:]
+            assert {entry.outcome for entry in new} <= {"refused"}
+            assert rows() == {**before, AuditEntry._meta.label: last + len(new)}
 
 
 def test_nobody_sees_anything_without_signing_in(made: World, client: Client, subtests: pytest.Subtests) -> None:
