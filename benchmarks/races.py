@@ -30,7 +30,7 @@ RESULT = Path(__file__).parent / "races.json"
 ROUNDS = 10_000
 
 
-def run(server: Server, rounds: int, seed: int) -> bool:
+def run(server: Server, rounds: int, minutes: float, seed: int) -> bool:
     """Race in a new database of this server, print and keep what came of it; whether everything held."""
     name = f"races_{time.time_ns()}"
     server.create(name)
@@ -44,12 +44,15 @@ def run(server: Server, rounds: int, seed: int) -> bool:
     settings.GATEWAY = "benchmarks.racing.connect"
     call_command("migrate", verbosity=0, interactive=False)
 
-    def tell(done: int) -> None:
+    deadline = time.monotonic() + minutes * 60
+
+    def go_on(done: int) -> bool:
         if done % 500 == 0:
             print(f"  {done:,} of {rounds:,} rounds", file=sys.stderr)
+        return time.monotonic() < deadline
 
     # Its models can be imported only now that Django is set up.
-    result = import_string("benchmarks.racing.race")(rounds, seed=seed, every=tell)
+    result = import_string("benchmarks.racing.race")(rounds, seed=seed, go_on=go_on)
     found = asdict(result) | {"rounds a second": round(result.rounds / result.seconds, 1), "seed": seed}
     RESULT.write_text(json.dumps(found, indent=2) + "\n")
     print(f"{result.rounds:,} rounds in {result.seconds:,.0f} s: {found['rounds a second']} a second")
@@ -63,10 +66,11 @@ def run(server: Server, rounds: int, seed: int) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--minutes", type=float, default=120, help="stop after that long, with what was done by then")
     parser.add_argument("--seed", type=int, default=1)
     wishes = parser.parse_args()
     if address := os.environ.get("DATABASE_URL"):
-        sys.exit(0 if run(Server(address), wishes.rounds, wishes.seed) else 1)
+        sys.exit(0 if run(Server(address), wishes.rounds, wishes.minutes, wishes.seed) else 1)
     with tempfile.TemporaryDirectory(prefix="portal-races-") as name:
         folder = Path(name)
         folder.chmod(0o711)  # Postgres may run as another user, who has to pass through here to its own folder
@@ -76,7 +80,7 @@ def main() -> None:
         supervisor = Supervisor([Part(embedded.program(server))], keeper, lambda line: None)
         supervisor.start()
         try:
-            holds = run(server, wishes.rounds, wishes.seed)
+            holds = run(server, wishes.rounds, wishes.minutes, wishes.seed)
         finally:
             supervisor.stop()
             keeper.dismiss()

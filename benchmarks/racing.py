@@ -438,13 +438,16 @@ class Runners:
         self._pool.shutdown()
 
 
-def race(rounds: int, *, seed: int = 1, every: Callable[[int], None] = lambda done: None) -> Result:
-    """So many rounds, each kind in turn; on whatever database Django is connected to, which should be empty."""
+def race(rounds: int, *, seed: int = 1, go_on: Callable[[int], bool] = lambda done: True) -> Result:
+    """So many rounds, each kind in turn, or until `go_on` says no.
+
+    On whatever database Django is connected to, which should be empty.
+    """
     track, runners = Track.lay(seed), Runners(3)
     prefect.forget()
     broken: list[str] = []
     outcomes: dict[str, dict[str, int]] = {}
-    begun = time.monotonic()
+    begun, done = time.monotonic(), 0
     try:
         for number in range(rounds):
             kind = RACES[number % len(RACES)]
@@ -458,11 +461,13 @@ def race(rounds: int, *, seed: int = 1, every: Callable[[int], None] = lambda do
             kept = outcomes.setdefault(kind.__name__, {})
             for name, count in track.outcomes.items():
                 kept[str(name)] = kept.get(str(name), 0) + count
-            every(number + 1)
+            done = number + 1
+            if not go_on(done):
+                break
     finally:
         runners.dismiss()
     return Result(
-        rounds=rounds,
+        rounds=done,
         seconds=round(time.monotonic() - begun, 1),
         launches=len(prefect.runs),
         double_launches=double_launches(),
