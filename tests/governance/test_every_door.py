@@ -131,7 +131,7 @@ def test_what_becomes_of_every_knock(
     sites: dict[str, Site], visitors: dict[str, Visitor], subtests: pytest.Subtests
 ) -> None:
     for name, door in DOORS.items():
-        for slug, there in sites.items():
+        for slug, there in sites.items() if door.prod else [("dev", sites["dev"])]:
             for role, visitor in visitors.items():
                 with subtests.test(door=name, environment=slug, role=role):
                     letter, entries = became(door, visitor, there)
@@ -175,7 +175,7 @@ def test_the_table_has_no_door_that_is_not_there() -> None:
 
 def test_every_row_of_the_table_is_whole() -> None:
     for name, door in DOORS.items():
-        for column in (door.dev, door.prod):
+        for column in filter(None, (door.dev, door.prod)):
             assert len(column) == len(ROLES), name
             assert set(column) <= set(doors.MEANINGS), name
         # A door that nobody can use proves nothing of those whom it keeps out.
