@@ -206,9 +206,12 @@ def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
     for route in sorted(set(routes()) & (shown() | SHUT)):
         for address in fill(route, rows):
             with subtests.test(address=address), transaction.atomic():
-                before = counts()
+                before, last = counts(), AuditEntry.objects.count()
                 answer = almighty.client.post(address, sent)
-                assert counts() == before
+                left = list(AuditEntry.objects.order_by("sequence").values_list("verb", flat=True)[last:])
+                assert counts() == {**before, AuditEntry._meta.label: last + len(left)}
+                # That somebody was turned away is all there is to say.
+                assert left == (["portal.refuse"] if answer.status_code == 403 else [])
                 if route in SHUT:
                     assert answer.status_code in (403, 404, 405)
                 transaction.set_rollback(True)
