@@ -21,7 +21,7 @@ from flows.access import Refused
 from flows.models import Alias, Deployment, Environment, Grant
 from runs import desk
 from runs.actors import Actor, Channel
-from runs.models import Freeze, Run, RunRequest
+from runs.models import Freeze, Policy, Run, RunRequest, Window
 
 # The columns of the table below: who knocks. The asker is an operator, and the request is theirs.
 ROLES = ("viewer", "asker", "operator", "approver", "manager", "auditor", "administrator", "stranger")
@@ -47,6 +47,8 @@ class Site:
     person: User
     group: Group
     unused: Environment
+    policy: Policy
+    window: Window
 
     @property
     def slug(self) -> str:
@@ -173,6 +175,15 @@ ENVIRONMENT = {
 }
 NAME = {"name": "new-name", "full_name": "monthly/monthly", "environment": lambda site: site.environment.pk}
 PERSON = {"username": "new", "usable_password": "false", "is_staff": "on"}
+POLICY = {"name": "new", "outside_window": "wait", "risk": "low", "environment": lambda site: site.environment.pk}
+WINDOW = {
+    "name": "new",
+    "effect": "deny",
+    "cron": "0 3 * * *",
+    "minutes": "60",
+    "time_zone": "UTC",
+    "environment": lambda site: site.environment.pk,
+}
 GRANT = {
     "person": lambda site: site.person.pk,
     "effect": "allow",
@@ -232,7 +243,8 @@ LOOKS = {
     *("{model}", "{model}<path:object_id>/", "{model}<path:object_id>/history/"),
     *("admin/runs/run/<int:pk>/log/", "admin/runs/run/<int:pk>/log.txt", "admin/runs/artifact/<int:pk>/frame/"),
     *("admin/flows/grant/mine/", "admin/flows/grant/why/", "admin/runs/runrequest/<int:pk>/status.json"),
-    "admin/runs/auditentry/exports/",
+    *("admin/flows/environment/<int:pk>/calendar/", "admin/runs/auditentry/exports/"),
+    "admin/runs/auditentry/<path:object_id>/change/",
     "admin/runs/auditentry/exports/<int:pk>/download/",
 }
 # Django would make these; nobody may use them.
@@ -240,9 +252,11 @@ SHUT = {
     *(f"admin/{model}/add/" for model in ("flows/deployment", "runs/run", "runs/runrequest", "runs/auditentry")),
     *(f"admin/{model}/<path:object_id>/delete/" for model in ("flows/deployment", "flows/grant", "auth/user")),
     *(f"admin/runs/{model}/<path:object_id>/delete/" for model in ("run", "runrequest", "auditentry", "artifact")),
-    *("admin/auth/group/<path:object_id>/delete/", "admin/runs/artifact/add/"),
+    *("admin/auth/group/<path:object_id>/delete/", "admin/runs/artifact/add/", "admin/runs/notice/add/"),
+    *(f"admin/runs/{model}/<path:object_id>/delete/" for model in ("policy", "window", "notice")),
+    "admin/runs/notice/<path:object_id>/change/",
     *(f"admin/{model}/<path:object_id>/change/" for model in ("flows/deployment", "flows/grant", "runs/run")),
-    *(f"admin/runs/{model}/<path:object_id>/change/" for model in ("runrequest", "auditentry", "artifact")),
+    *(f"admin/runs/{model}/<path:object_id>/change/" for model in ("runrequest", "artifact")),
 }
 # Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
 NOT_DOORS = {
@@ -302,6 +316,30 @@ DOORS: dict[str, Door] = {
     "admin/flows/environment/<path:object_id>/delete/": Door(
         "environment.delete", press("flows_environment_delete", "unused", post="yes"), "FFFFFFDN", "NNNNNNDN"
     ),
+    "admin/flows/environment/<int:pk>/freeze/": Door(
+        "environment.freeze", press("flows_environment_freeze", "environment", reason="r"), "RRRRDRDN", "NRRRDNDN"
+    ),
+    "admin/flows/environment/<int:pk>/unfreeze/": Door(
+        "environment.unfreeze",
+        frozen(press("flows_environment_unfreeze", "environment", reason="r")),
+        "RRRRDRDN",
+        "NRRRDNDN",
+    ),
+    "admin/runs/policy/add/": Door("policy.create", press("runs_policy_add", **POLICY), "FFFFFFDF"),
+    "admin/runs/policy/<path:object_id>/change/": Door(
+        "policy.change", press("runs_policy_change", "policy", **POLICY), "FFFFFFDF", "NFFFFFDF"
+    ),
+    "admin/runs/policy/<int:pk>/remove/": Door(
+        "policy.delete", press("runs_policy_remove", "policy"), "FFFFFFDF", "FFFFFFDF"
+    ),
+    "admin/runs/window/add/": Door("window.create", press("runs_window_add", **WINDOW), "FFFFFFDF"),
+    "admin/runs/window/<path:object_id>/change/": Door(
+        "window.change", press("runs_window_change", "window", **WINDOW), "FFFFFFDF", "NFFFFFDF"
+    ),
+    "admin/runs/window/<int:pk>/remove/": Door(
+        "window.delete", press("runs_window_remove", "window"), "FFFFFFDF", "FFFFFFDF"
+    ),
+    "admin/runs/notice/choose/": Door("person.subscribe", press("runs_notice_choose"), "DDDDDDDD"),
     "admin/flows/alias/add/": Door("alias.create", press("flows_alias_add", **NAME), "FFFFFFDF", "FFFFFFDF"),
     "admin/flows/alias/<path:object_id>/change/": Door(
         "alias.change", press("flows_alias_change", "alias", **NAME), "FFFFFFDN", "NFFFFNDN"

@@ -18,7 +18,7 @@ from flows import catalogue
 from flows.models import Alias, Deployment, Environment, Verb
 from runs import desk, granting, lifecycle, mirror
 from runs.actors import Actor
-from runs.models import AuditEntry, Cancellation, Run
+from runs.models import AuditEntry, Cancellation, Policy, Run, Window
 from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, person
 from tests.governance import doors
 from tests.governance.doors import API_LOOKS, DOORS, LOOKS, NOT_DOORS, ROLES, SHUT, Site, Visitor
@@ -87,6 +87,11 @@ def site(environment: Environment, asker: User, breaker: User) -> Site:
             by=Actor.system(), person=person(f"holder-{slug}"), verbs=["see"], environment=environment
         ),
         person=person(f"somebody-{slug}"),
+        policy=Policy.objects.create(name=f"policy-{slug}", environment=environment),
+        # One that does not count: what the doors do is not to wait for it.
+        window=Window.objects.create(
+            name=f"window-{slug}", environment=environment, cron="0 3 * * *", minutes=60, is_active=False
+        ),
         unused=Environment.objects.create(
             slug=f"unused-{slug}", api_url=f"http://{slug}.unused/api", is_protected=environment.is_protected
         ),
@@ -201,6 +206,8 @@ def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
         "auth/user": [there.person.pk],
         "auth/group": [there.group.pk],
         "runs/auditentry": [1],
+        "runs/policy": [there.policy.pk],
+        "runs/window": [there.window.pk],
     }
     sent = {"reason": "r", "post": "yes", "name": "x", "action": "delete_selected", "_selected_action": "1"}
     for route in sorted(set(routes()) & (shown() | SHUT)):
