@@ -22,6 +22,10 @@ from runs.models import Policy
 from runs.models.policy import Stage
 
 EXAMPLE = "OPS-12"
+OUTSIDE: dict[str, str] = {
+    Policy.Outside.WAIT: "runs wait until they may start",
+    Policy.Outside.REFUSE: "runs are refused",
+}
 
 
 class StagesWidget(forms.Widget):
@@ -85,6 +89,15 @@ class PolicyForm(SelectorForm):
             *("name", "stages", "approval_minutes", "needs_reason", "needs_ticket", "ticket_pattern", "ticket_link"),
             *("needs_confirmation", "outside_window", "risk", *SELECTOR),
         ]
+        labels = {
+            "approval_minutes": "Answer within (minutes)",
+            "needs_reason": "A reason is wanted",
+            "needs_ticket": "A ticket is wanted",
+            "ticket_pattern": "What a ticket looks like",
+            "ticket_link": "Where a ticket is read",
+            "needs_confirmation": "Confirmed by typing the name",
+            "outside_window": "Outside change windows, runs are to",
+        }
         widgets = {
             **{name: forms.TextInput(INPUT) for name in ("name", "ticket_pattern", "ticket_link")},
             "approval_minutes": forms.NumberInput({**INPUT, "min": 1}),
@@ -126,7 +139,7 @@ class PolicyAdmin(RuleAdmin):
 
     @admin.display(description="outside windows", ordering="outside_window")
     def outside(self, policy: Policy) -> str:
-        return f"runs {policy.get_outside_window_display()}"
+        return OUTSIDE[policy.outside_window]
 
     @admin.display(description="risk", ordering="risk")
     def risk_shown(self, policy: Policy) -> SafeString:
@@ -168,5 +181,5 @@ def facts(policy: Policy) -> list[tuple[str, str]]:
         ("A ticket looks like", policy.ticket_pattern or "anything"),
         ("It is read at", link or "-"),
         ("Confirmation", "the deployment's name is typed" if policy.needs_confirmation else "as the environment says"),
-        ("Outside change windows", f"runs {policy.get_outside_window_display()}"),
+        ("Outside change windows", OUTSIDE[policy.outside_window]),
     ]

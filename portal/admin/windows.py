@@ -40,6 +40,7 @@ class WindowForm(SelectorForm):
             "time_zone": forms.TextInput({**INPUT, "list": "time-zones"}),
             "reason": forms.Textarea({**INPUT, "rows": 2}),
         }
+        labels = {"effect": "What it does", "is_active": "It counts"}
         help_texts = {
             "cron": "Minute, hour, day, month, weekday.",
             "minutes": "So many minutes as they pass, also when the clocks are changed meanwhile.",
