@@ -25,7 +25,7 @@ SHOWN = (
     *("deployment", "flow", "tag", "description", "version", "entrypoint", "schedule", "pool", "queue", "type"),
     *("worker", "variable", "setting", "title", "help", "default", "choice", "value", "run", "runtag", "process"),
     *("state", "message", "task", "taskstate", "taskmessage", "log", "user", "group", "reason", "runname", "asktag"),
-    *("answer", "cancel", "switch", "grant", "health", "sync", "environment"),
+    *("answer", "cancel", "switch", "grant", "condition", "grantticket", "health", "sync", "environment"),
     *("policy", "pattern", "window", "windowreason", "freeze", "freezeticket", "notice", "noticetext", "notsent"),
 )
 
@@ -85,6 +85,14 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
         tag=bad("tag"),
         reason=bad("grant"),
     )
+    bound = granting.grant(
+        by=Actor.system(),
+        group=group,
+        verbs=["trigger"],
+        predicate={"properties": {"text": {"const": bad("condition")}}},
+        ticket=bad("grantticket")[:100],
+    )
+    asker.groups.add(group)
     alias = Alias.objects.create(environment=environment, name="nightly", full_name=deployment.full_name)
     runs = [run_of(deployment, fake, state) for state in ("RUNNING", "FAILED")]
     requests = [request_of(deployment, asker) for _ in range(2)]
@@ -107,7 +115,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
             "flows/alias": [alias.pk],
             "flows/deployment": [deployment.pk],
             "flows/environment": [environment.pk],
-            "flows/grant": [grant.pk],
+            "flows/grant": [grant.pk, bound.pk],
             "runs/policy": [policy.pk],
             "runs/window": [window.pk],
             "runs/run": list(Run.objects.values_list("pk", flat=True)),
