@@ -188,7 +188,7 @@ def unfreeze(environment: Environment, *, by: Actor, reason: str = "") -> None:
 def must_fit(model: type[models.Model], **texts: str) -> None:
     """Refuse what the database would not take, before it is asked."""
     for name, text in texts.items():
-        longest = model._meta.get_field(name).max_length
+        longest = getattr(model._meta.get_field(name), "max_length", None)
         if longest and len(text) > longest:
             raise Refused(f"A {name} may have {longest} characters; this one has {len(text)}.")
 

@@ -51,8 +51,8 @@ class SelectorForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class
         help_text="Only deployments with this tag. Left empty: whatever their tags.",
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, use_required_attribute=False, **kwargs)
+    def __init__(self, data: Any = None, *, instance: Any = None) -> None:
+        super().__init__(data, instance=instance, use_required_attribute=False)
 
     @property
     def selector(self) -> list[forms.BoundField]:

@@ -50,8 +50,8 @@ class WindowForm(SelectorForm):
 
     field_order = ["name", "effect", "cron", "minutes", "time_zone", "reason", "is_active", *SELECTOR]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, data: Any = None, *, instance: Any = None) -> None:
+        super().__init__(data, instance=instance)
         if not self.instance.pk:
             self.fields["time_zone"].initial = timezone.get_current_timezone_name()
 

@@ -94,8 +94,9 @@ def test_a_stranger_gets_nowhere_and_reads_no_name(
     made: World, stranger: User, login: Login, subtests: pytest.Subtests
 ) -> None:
     client = login(stranger)
-    # Signing in and out is everybody's, and audited.
-    for address in sorted({*everywhere(made.rows)} - {reverse("admin:login"), reverse("admin:logout")}):
+    # Signing in and out is everybody's, and to choose one's own messages; all are audited.
+    everybodys = {reverse(f"admin:{name}") for name in ("login", "logout", "runs_notice_choose")}
+    for address in sorted({*everywhere(made.rows)} - everybodys):
         with subtests.test(address=address), transaction.atomic():
             before, last = rows(), AuditEntry.objects.count()
             for answer in (client.get(address, follow=True), client.post(address, {"reason": "why not"})):
