@@ -161,6 +161,11 @@ class Holding:
         hint = f" {target.environment} is protected: the grant must name it." if target.environment.is_protected else ""
         return Decision(False, "no-grant", f"{who} has no grant for “{verb}” on {target}.{hint}")
 
+    def start(self, target: Deployment | Target) -> Decision:
+        """Whether there is any way to ask for a run of this, now or later."""
+        now = self.decide(Verb.TRIGGER, target)
+        return now if now else self.decide(Verb.TRIGGER_LATER, target) or now
+
     def bearing(self, verb: Verb, target: Target, effect: str) -> tuple[Grant, ...]:
         """The grants of one effect that speak of this verb there; a prohibition of a verb is one of all its parts."""
         verbs = {verb, PART_OF.get(verb, verb)} if effect == Grant.Effect.DENY else {verb}

@@ -245,7 +245,7 @@ def due(able: Sequence[str], there: Sequence[str]) -> str:
 
 def door(mine: Holding, deployment: Deployment | None, parameter: str, month: str) -> Door | None:
     """The way to the run form, for whoever may ask for a run there."""
-    if deployment is None or not mine.decide(Verb.TRIGGER, deployment):
+    if deployment is None or not mine.start(deployment):
         return None
     query = f"?{urlencode({f'p.{parameter}': month})}" if month else ""
     words = f"Run for {month} …" if month else "Run …"

@@ -110,7 +110,7 @@ class DeploymentList(RestrictedList):
         mine = holding(request)
         self.result_list: list[Any] = list(self.result_list)
         for row in self.result_list:
-            row.may_run = bool(is_askable(row) and mine.decide(Verb.TRIGGER, row))
+            row.may_run = bool(is_askable(row) and mine.start(row))
             row.last_run = LastRun.of(row.last)
             row.workforce = Workforce.of(row.work_pool_name, row.pool)
         self.freshness = freshness.of_all(request, "deployments")

@@ -140,8 +140,7 @@ def context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
 
 def buttons(mine: Holding, deployment: Deployment) -> dict[str, Any]:
     """What the reader may do here, and in a sentence why not."""
-    now, manage = mine.decide(Verb.TRIGGER, deployment), mine.decide(Verb.PAUSE, deployment)
-    ask = now if now else mine.decide(Verb.TRIGGER_LATER, deployment) or now
+    ask, manage = mine.start(deployment), mine.decide(Verb.PAUSE, deployment)
     askable = is_askable(deployment)
     may_run = ask.allowed and askable
     return {

@@ -150,7 +150,7 @@ def key_of(request: HttpRequest, *names: str) -> uuid.UUID | None:
 
 def must_ask(request: HttpRequest, deployment: Deployment) -> None:
     """403 with the decision's sentence; who sends a form all the same is in the trail."""
-    decision = lifecycle.may_ask(actor(request).user, deployment)
+    decision = holding(request).start(deployment)
     if not decision and run_again.AGAIN in request.GET:
         decision = holding(request).decide(Verb.RERUN, deployment) or decision
     if decision:

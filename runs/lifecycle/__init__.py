@@ -16,7 +16,6 @@ from runs.lifecycle.answering import (
 from runs.lifecycle.asking import (
     again,
     digest,
-    may_ask,
     must_be_allowed,
     must_be_askable,
     must_be_repeatable,
@@ -47,7 +46,6 @@ __all__ = [
     "hold",
     "launched",
     "look_again",
-    "may_ask",
     "move",
     "must_be_allowed",
     "must_be_answerable",

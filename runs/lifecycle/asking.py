@@ -245,17 +245,10 @@ def must_be_plain(run_name: str, reason: str, tags: Sequence[str], ticket: str) 
 
 def must_be_allowed(deployment: Deployment, *, by: Actor) -> None:
     """For a door that turns people away before it looks at what they sent: the refusal is recorded all the same."""
-    decision = may_ask(by.user, deployment)
+    decision = Holding.of(by.user).start(deployment)
     if not decision:
         with audit.act("request.submit", deployment, by=by):
             raise Forbidden(decision)
-
-
-def may_ask(user: User, deployment: Deployment) -> Decision:
-    """Whether there is any way in which somebody may ask for a run, now or later."""
-    holding = Holding.of(user)
-    now = holding.decide(Verb.TRIGGER, deployment)
-    return now if now else holding.decide(Verb.TRIGGER_LATER, deployment) or now
 
 
 def must_be_askable(deployment: Deployment, *, scheduled_for: datetime | None) -> None:
