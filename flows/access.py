@@ -130,7 +130,8 @@ class Holding:
         """
         known: Collection[str] = ()
         if isinstance(target, Deployment):
-            properties = target.parameter_schema.get("properties")
+            # Lists leave the schema out: nothing but values is held against it.
+            properties = target.parameter_schema.get("properties") if parameters is not None else None
             known, target = properties if isinstance(properties, dict) else (), Target.of(target)
         who = self.user.get_username() or "Somebody not signed in"
         if not self.user.is_active:

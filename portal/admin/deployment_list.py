@@ -10,7 +10,7 @@ from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import JSONObject
 from django.http import HttpRequest
 
-from flows.models import Alias, Deployment, Environment, Verb, WorkPool
+from flows.models import Alias, Deployment, Environment, WorkPool
 from portal import freshness
 from portal.admin.base import RestrictedList, holding
 from runs.models import Run

@@ -18,7 +18,7 @@ from django.utils.crypto import salted_hmac
 
 from flows import parameters as schemas
 from flows import vault
-from flows.access import Decision, Forbidden, Holding, Refused, Target, decide, demand
+from flows.access import Forbidden, Holding, Refused, Target, decide, demand
 from flows.fitting import storable
 from flows.models import Deployment, Verb
 from runs import audit, notices, queue, windows
