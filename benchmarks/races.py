@@ -41,7 +41,7 @@ def run(server: Server, rounds: int, minutes: float, seed: int) -> bool:
     }
     django.setup()
     logging.disable(logging.INFO)
-    settings.GATEWAY = "benchmarks.racing.connect"
+    settings.GATEWAY = "benchmarks.track.connect"
     call_command("migrate", verbosity=0, interactive=False)
 
     deadline = time.monotonic() + minutes * 60

@@ -2,192 +2,42 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from dataclasses import dataclass
+from datetime import timedelta
 
-from django.contrib.auth.models import User
 from django.db import ProgrammingError, connection
 from django.utils import timezone
-from django_q.models import OrmQ
 
+from benchmarks.track import (
+    VALUES,
+    Act,
+    Broken,
+    Round,
+    Track,
+    approvals,
+    approve,
+    by,
+    created,
+    entries,
+    fresh,
+    holds,
+    launch,
+    prefect,
+    queued,
+)
 from flows.access import Refused
 from flows.models import Deployment, Environment, Grant
-from flows.records import JSON, Credential, FlowRunRecord, StateRecord
 from runs import dispatch, lifecycle, policies
-from runs.actors import Actor, Channel
-from runs.models import Approval, AuditEntry, BreakGlass, Freeze, Policy, RunRequest
+from runs.models import Approval, BreakGlass, Policy, RunRequest
 from runs.models.request import State
 
-VALUES = {"month": "2026-10"}
-SCHEMA = {"type": "object", "properties": {"month": {"type": "string"}}, "required": ["month"]}
-FINGERPRINT = "f" * 64
 GONE_ON = {State.LAUNCHED, State.COMPLETED, State.FAILED, State.CANCELLED}
-
-
-class Counting:
-    """A Prefect that keeps one run for a key, and counts what it was asked to create."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.forget()
-
-    def forget(self) -> None:
-        self.creates: Counter[str] = Counter()
-        self.runs: dict[str, FlowRunRecord] = {}
-        self.sent_again: set[str] = set()
-        self.before_answer: Callable[[str], None] = lambda key: None
-
-    def create_flow_run(
-        self,
-        deployment_id: uuid.UUID,
-        *,
-        parameters: Mapping[str, JSON],
-        idempotency_key: str,
-        name: str | None,
-        tags: Sequence[str],
-        scheduled_for: datetime | None,
-    ) -> FlowRunRecord:
-        with self.lock:
-            self.creates[idempotency_key] += 1
-            record = self.runs.setdefault(idempotency_key, run_of(deployment_id, parameters, idempotency_key))
-        self.before_answer(idempotency_key)
-        return record
-
-
-def run_of(deployment_id: uuid.UUID, parameters: Mapping[str, JSON], key: str) -> FlowRunRecord:
-    now = datetime.now(UTC)
-    return FlowRunRecord(
-        id=uuid.uuid4(),
-        name="raced",
-        flow_id=uuid.uuid4(),
-        deployment_id=deployment_id,
-        deployment_version="1",
-        parameters=dict(parameters),
-        tags=(),
-        state=StateRecord(uuid.uuid4(), "SCHEDULED", "Scheduled", "", now),
-        idempotency_key=key,
-        parent_task_run_id=None,
-        run_count=0,
-        expected_start_at=now,
-        started_at=None,
-        ended_at=None,
-        total_run_seconds=0,
-        work_pool_name="",
-        work_queue_name="",
-        infrastructure_pid="",
-        created_at=now,
-        updated_at=now,
-        auto_scheduled=False,
-    )
-
-
-prefect = Counting()
-
-
-def connect(api_url: str, credential: Credential) -> Counting:
-    """What `settings.GATEWAY` names while it races."""
-    return prefect
-
-
-class Broken(Exception):
-    """Something that must always hold did not."""
-
-
-def holds(sentence: str, truth: object) -> None:
-    if not truth:
-        raise Broken(sentence)
-
-
-@dataclass
-class Track:
-    """Who races over what: prod, where one other must approve, and people who may all approve."""
-
-    prod: Environment
-    deployment: Deployment
-    asker: User
-    approvers: list[User]
-    dice: random.Random
-    outcomes: Counter[str] = field(default_factory=Counter)
-
-    @classmethod
-    def lay(cls, seed: int) -> Track:
-        prod = Environment.objects.create(
-            slug="prod", api_url="http://prod.race/api", is_protected=True, needs_approval=True
-        )
-        # A superuser who holds every verb: if the asker could approve at all, this one could.
-        asker = User.objects.create(username="asker", is_superuser=True)
-        approvers = [User.objects.create(username=f"approver-{number}") for number in range(3)]
-        verbs = ["see", "trigger", "cancel", "approve", "break glass", "manage"]
-        for each in (asker, *approvers):
-            Grant.objects.create(person=each, verbs=verbs, environment=prod, granted_by_name="race")
-        deployment = Deployment.objects.create(
-            environment=prod,
-            prefect_id=uuid.uuid4(),
-            flow_id=uuid.uuid4(),
-            flow_name="etl",
-            name="nightly",
-            full_name="etl/nightly",
-            version="1",
-            parameter_schema=SCHEMA,
-            schema_fingerprint=FINGERPRINT,
-            seen_at=timezone.now(),
-        )
-        return cls(prod, deployment, asker, approvers, random.Random(seed))
-
-    def ask(self, **columns: Any) -> RunRequest:
-        wish = lifecycle.submit(self.deployment, VALUES, by=by(self.asker), **columns)
-        return RunRequest.objects.get(pk=wish.pk)
-
-    def as_laid(self) -> None:
-        """Undo what a round did to the place."""
-        Deployment.objects.filter(pk=self.deployment.pk).update(version="1", schema_fingerprint=FINGERPRINT)
-        Grant.objects.update(revoked_at=None)
-        Policy.objects.all().delete()
-        Freeze.objects.update(lifted_at=timezone.now())
-        OrmQ.objects.all().delete()
-
-
-def by(user: User) -> Actor:
-    return Actor.person(user, channel=Channel.COMMAND)
-
-
-def fresh(run_request: RunRequest) -> RunRequest:
-    """The row as another process would have loaded it."""
-    return RunRequest.objects.get(pk=run_request.pk)
-
-
-def approvals(run_request: RunRequest) -> int:
-    return Approval.objects.filter(run_request=run_request, approved=True).count()
-
-
-def queued(run_request: RunRequest) -> int:
-    return sum(task.func() == "runs.tasks.launch" and task.args() == (run_request.pk,) for task in OrmQ.objects.all())
-
-
-def entries(verb: str, run_request: RunRequest, outcome: str = "done") -> int:
-    found = AuditEntry.objects.filter(verb=verb, subject_kind="runrequest", subject_id=str(run_request.pk))
-    return found.filter(outcome=outcome).count()
-
-
-Act = Callable[[], object]
-Round = Iterator[tuple[Act, ...]]
-
-
-def approve(run_request: RunRequest, user: User) -> Act:
-    return lambda: lifecycle.approve(fresh(run_request), by=by(user))
-
-
-def launch(run_request: RunRequest) -> Act:
-    return lambda: dispatch.launch(fresh(run_request))
-
 
 # Each yields the acts that race, once, and looks afterwards at what they left.
 
@@ -366,10 +216,6 @@ def launch_against_freeze(track: Track) -> Round:
     wish.refresh_from_db()
     holds("It was sent or it waits.", wish.state == (State.LAUNCHED if created(wish) else State.APPROVED))
     track.outcomes[wish.state] += 1
-
-
-def created(run_request: RunRequest) -> int:
-    return prefect.creates[run_request.idempotency_key]
 
 
 RACES: tuple[Callable[[Track], Round], ...] = (

@@ -21,7 +21,8 @@ from runs.actors import Actor
 from runs.models import AuditEntry, Cancellation, Policy, Run, Window
 from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, person
 from tests.governance import doors
-from tests.governance.doors import API_LOOKS, DOORS, LOOKS, NOT_DOORS, ROLES, SHUT, Site, Visitor
+from tests.governance.doors import API_LOOKS, DOORS, LOOKS, NOT_DOORS, SHUT
+from tests.governance.knocking import MEANINGS, PASSWORD, ROLES, Door, Site, Visitor
 from tests.portal.addresses import fill, routes
 from tests.prefect import FakePrefect
 
@@ -51,7 +52,7 @@ def visitors(prod: Environment) -> dict[str, Visitor]:
             granting.grant(by=Actor.system(), person=user, verbs=IN_PROD[role], environment=prod)
         if role == "manager":
             granting.grant(by=Actor.system(), person=user, verbs=["break glass"])
-        user.set_password(doors.PASSWORD)
+        user.set_password(PASSWORD)
         user.save()
         client = Client()
         client.force_login(user)
@@ -116,7 +117,7 @@ def sites(dev: Environment, prod: Environment, visitors: dict[str, Visitor]) -> 
     return {each.slug: site(each, visitors["asker"].user, visitors["manager"].user) for each in (dev, prod)}
 
 
-def became(door: doors.Door, visitor: Visitor, there: Site) -> tuple[str, list[tuple[str, str]]]:
+def became(door: Door, visitor: Visitor, there: Site) -> tuple[str, list[tuple[str, str]]]:
     """The letter, and the entries that the knock left; everything else of it is taken back."""
     cookies = visitor.client.cookies.copy()
     with transaction.atomic():
@@ -182,7 +183,7 @@ def test_every_row_of_the_table_is_whole() -> None:
     for name, door in DOORS.items():
         for column in filter(None, (door.dev, door.prod)):
             assert len(column) == len(ROLES), name
-            assert set(column) <= set(doors.MEANINGS), name
+            assert set(column) <= set(MEANINGS), name
         # A door that nobody can use proves nothing of those whom it keeps out.
         assert ("D" in door.dev) is bool(door.verb), name
 
