@@ -30,8 +30,12 @@ pytestmark = pytest.mark.django_db
 Login = Callable[[User], Client]
 # Said of the environment as a whole, to everybody who may see anything in it.
 OF_ALL = {*("environment", "health", "sync", "pool", "type", "worker", "freeze", "freezeticket")}
-# Who froze it is said there, and one's own prohibition names what it is about.
-SAID_AT = {"/admin/flows/environment/": {"user"}, "/admin/flows/grant/mine/": {"flow", "grant"}}
+# Who froze it, who may run what may be seen, and what one's own prohibition is about.
+SAID_AT = {
+    "/admin/flows/environment/": {"user"},
+    "/admin/flows/deployment/": {"user", "group"},
+    "/admin/flows/grant/mine/": {"flow", "grant"},
+}
 # What a run was given and what it wrote.
 INPUTS, LOGS = {"value", "parameter"}, {"log"}
 MARK = re.compile(r"bad-(\w+)")
