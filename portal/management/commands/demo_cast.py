@@ -11,8 +11,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from flows.models import Environment, Grant
-from runs import granting, queue
+from runs import granting, policies, queue
 from runs.actors import Actor
+from runs.models import Policy, Window
+from runs.models.policy import Risk
 
 # name -> (groups, superuser, what the account is for)
 CAST: dict[str, tuple[list[str], bool, str]] = {
@@ -97,3 +99,29 @@ class Command(BaseCommand):
                 flow_name=flow,
                 reason="The demo's production rules",
             )
+        self.rules(prod, by)
+
+    def rules(self, prod: Environment, by: Actor) -> None:
+        policies.save_policy(
+            Policy(
+                name="Production",
+                environment=prod,
+                stages=[{"needed": 1, "group": "Approver"}],
+                ticket_pattern="^OPS-[0-9]+$",
+                ticket_link="https://tickets.example/{ticket}",
+                needs_confirmation=True,
+                risk=Risk.HIGH,
+            ),
+            by=by,
+        )
+        policies.save_window(
+            Window(
+                name="Nightly backup",
+                environment=prod,
+                effect=Window.Effect.DENY,
+                cron="0 2 * * *",
+                minutes=60,
+                reason="The warehouse is copied",
+            ),
+            by=by,
+        )
