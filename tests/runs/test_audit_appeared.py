@@ -17,6 +17,8 @@ from tests.prefect import FakePrefect
 
 pytestmark = pytest.mark.django_db
 
+ONE, OTHER = "c5ece57c-a5a2-47c7-b823-5ecc87f1860e", "387e32d4-3254-41b4-bec1-58999db835e8"
+
 
 @pytest.fixture
 def swept(dev: Environment, fake: FakePrefect, deployment: Deployment) -> Deployment:
@@ -70,7 +72,15 @@ def test_nor_is_one_whose_request_does_not_know_its_run_yet(
     assert not appeared()
 
 
-@pytest.mark.parametrize("key", ["portal-", f"portal-{uuid4()}-{uuid4()}", "portal-nonsense", "mine"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "portal-",
+        "portal-c5ece57c-a5a2-47c7-b823-5ecc87f1860e-387e32d4-3254-41b4-bec1-58999db835e8",
+        "portal-nonsense",
+        "mine",
+    ],
+)
 def test_a_key_that_only_looks_like_ours_hides_nothing(
     swept: Deployment, fake: FakePrefect, dev: Environment, key: str
 ) -> None:
