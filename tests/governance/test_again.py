@@ -67,7 +67,7 @@ def test_it_is_repeated_where_it_was_and_nowhere_else(
     fake.add_deployment(flow_name="payroll", name="payroll", parameter_schema=SCHEMA)
     catalogue.sync(dev)
     other = Deployment.objects.get(flow_name="payroll")
-    with pytest.raises(Refused, match="was not for payroll/payroll"):
+    with pytest.raises(Refused, match="cannot be repeated elsewhere"):
         lifecycle.submit(other, lifecycle.values_of(first), by=by(repeater), again_of=first)
 
 
