@@ -116,6 +116,14 @@ class Services:
 services = pytest.StashKey[Services]()
 
 
+# What takes longest begins first: whoever gets it last would keep everybody waiting at the end.
+SLOW = ("tests/stack/test_demo.py", "tests/test_compose.py", "tests/governance/", "tests/crm/test_contract.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOW))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and not config.getoption("help"):
