@@ -16,7 +16,7 @@ from flows.access import Refused, Target, demand
 from flows.fitting import storable
 from flows.models import Environment, Verb
 from flows.parameters import formats
-from runs import audit, configuration, lifecycle, notices
+from runs import audit, configuration, lifecycle, notices, switches
 from runs.actors import Actor
 from runs.models import Freeze, Policy, Window
 from runs.models.notice import Topic
@@ -154,9 +154,7 @@ def freeze(
         must_fit(Freeze, reason=reason.strip(), ticket=ticket.strip())
         if until and until <= timezone.now():
             raise Refused("That moment has passed: the freeze would never hold.")
-        Freeze.objects.filter(environment=environment, lifted_at=None, until__lte=timezone.now()).update(
-            lifted_at=models.F("until"), lifted_by_name="its time"
-        )
+        thaw(environment)
         row = Freeze(environment=environment, reason=storable(reason.strip()), until=until)
         row.ticket = storable(ticket.strip())
         row.begun_by, row.begun_by_name = by.user, by.name
@@ -165,7 +163,7 @@ def freeze(
                 row.save()
         except IntegrityError as error:
             raise Refused(f"{environment} is frozen already.") from error
-        act.after = {"until": until, "ticket": ticket}
+        act.after = {"until": until, "ticket": ticket, "schedules_held": switches.hold(row)}
         lasts = f" It ends by itself at {timezone.localtime(until):%d %b %Y, %H:%M %Z}." if until else ""
         text = f"{by.name} froze {environment}: {row.reason}. No run starts there until it is lifted.{lasts}"
         notices.tell(Topic.FREEZE, environment, f"{environment} is frozen", text, path=page_of(environment))
@@ -177,12 +175,37 @@ def unfreeze(environment: Environment, *, by: Actor, reason: str = "") -> None:
     with audit.act("environment.unfreeze", environment, by=by, reason=reason) as act:
         act.environment = environment.slug
         demand(by.user, Verb.MANAGE, whole(environment))
-        lifted = holding_now(environment).update(lifted_at=timezone.now(), lifted_by_name=by.name)
-        if not lifted:
+        row = freeze_of(environment)
+        if row is None or not lift(row, timezone.now(), by.name):
             raise Refused(f"{environment} is not frozen.")
+        act.after = {"schedules_released": switches.release(row)}
         lifecycle.look_again(environment)
         text = f"{by.name} lifted the freeze of {environment}: what waited for it goes on."
         notices.tell(Topic.FREEZE, environment, f"{environment} goes on", text, path=page_of(environment))
+
+
+def thaw(*environments: Environment) -> None:
+    """End the freezes whose time is over; among these environments, or everywhere."""
+    over = Freeze.objects.filter(lifted_at=None, until__lte=timezone.now()).select_related("environment")
+    for row in over.filter(environment__in=environments) if environments else over:
+        with audit.act("environment.unfreeze", row.environment, by=Actor.system()) as act:
+            act.environment = row.environment.slug
+            # Two that come at once: the second finds nothing to do, and says nothing.
+            act.is_repeat = not lift(row, row.until, "its time")
+            if not act.is_repeat:
+                act.after = {"schedules_released": switches.release(row)}
+                lifecycle.look_again(row.environment)
+
+
+def keep_frozen() -> None:
+    """Hold schedules that were added or resumed during a freeze, and end the freezes whose time is over."""
+    thaw()
+    for row in Freeze.objects.filter(lifted_at=None):
+        switches.hold(row)
+
+
+def lift(row: Freeze, at: datetime | None, by_name: str) -> int:
+    return Freeze.objects.filter(pk=row.pk, lifted_at=None).update(lifted_at=at, lifted_by_name=by_name)
 
 
 def must_fit(model: type[models.Model], **texts: str) -> None:

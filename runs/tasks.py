@@ -12,7 +12,7 @@ from flows.access import Refused
 from flows.models import Environment
 from flows.records import PrefectError
 from flows.vault import Sealed
-from runs import dispatch, lifecycle, mirror, notices, queue
+from runs import dispatch, lifecycle, mirror, notices, policies, queue
 from runs.audit import exporting, parts
 from runs.models import Cancellation, Export, Notice, Run, RunRequest, Switch
 from runs.models.request import State
@@ -91,6 +91,10 @@ def catch_up() -> None:
     for task, rows in table.items():
         for pk in rows.filter(due).values_list("pk", flat=True):
             queue.later(task, pk)
+
+
+def keep_frozen() -> None:
+    policies.keep_frozen()
 
 
 def expire() -> None:

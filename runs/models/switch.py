@@ -24,6 +24,13 @@ class Switch(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.WANTED)
     reason = models.CharField(max_length=1000, blank=True)
     ticket = models.CharField(max_length=100, blank=True)
+    freeze = models.ForeignKey(
+        "runs.Freeze",
+        models.SET_NULL,
+        null=True,
+        related_name="switches",
+        help_text="The freeze that holds the schedules back, or that held them until now.",
+    )
     asked_by_name = models.CharField(max_length=200)
     asked_at = models.DateTimeField(db_default=Now())
     attempts = models.PositiveIntegerField(default=0)
