@@ -145,6 +145,8 @@ def freeze(
     environment: Environment, *, by: Actor, reason: str, ticket: str = "", until: datetime | None = None
 ) -> Freeze:
     """Let no run start in an environment, until it is lifted or that moment has come. Takes `manage` of all of it."""
+    # In a transaction of its own: its entry in the trail comes last there, and this one's comes last here.
+    thaw(environment)
     with audit.act("environment.freeze", environment, by=by, reason=reason, ticket=ticket) as act:
         act.environment = environment.slug
         demand(by.user, Verb.MANAGE, whole(environment))
@@ -154,7 +156,6 @@ def freeze(
         must_fit(Freeze, reason=reason.strip(), ticket=ticket.strip())
         if until and until <= timezone.now():
             raise Refused("That moment has passed: the freeze would never hold.")
-        thaw(environment)
         row = Freeze(environment=environment, reason=storable(reason.strip()), until=until)
         row.ticket = storable(ticket.strip())
         row.begun_by, row.begun_by_name = by.user, by.name
@@ -178,7 +179,7 @@ def unfreeze(environment: Environment, *, by: Actor, reason: str = "") -> None:
         row = freeze_of(environment)
         if row is None or not lift(row, timezone.now(), by.name):
             raise Refused(f"{environment} is not frozen.")
-        act.after = {"schedules_released": switches.release(row)}
+        act.after = {"schedules_released": switches.release(row, by_name=by.name)}
         lifecycle.look_again(environment)
         text = f"{by.name} lifted the freeze of {environment}: what waited for it goes on."
         notices.tell(Topic.FREEZE, environment, f"{environment} goes on", text, path=page_of(environment))
@@ -193,7 +194,7 @@ def thaw(*environments: Environment) -> None:
             # Two that come at once: the second finds nothing to do, and says nothing.
             act.is_repeat = not lift(row, row.until, "its time")
             if not act.is_repeat:
-                act.after = {"schedules_released": switches.release(row)}
+                act.after = {"schedules_released": switches.release(row, by_name="its time")}
                 lifecycle.look_again(row.environment)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import Exists, OuterRef, Q, Subquery
 
 from flows.access import Refused, Target, demand
@@ -35,15 +37,15 @@ def want(deployment: Deployment, *, pause: bool, by: Actor, reason: str, ticket:
         what = "pause" if pause else "resume"
         rules_for(Target.of(deployment)).must_be_said(what, reason=reason, ticket=ticket)
         act.before, act.after = {"is_paused": deployment.is_paused}, {"is_paused": pause}
-        switch = Switch.objects.create(
-            deployment=deployment,
-            pause=pause,
-            reason=storable(reason),
-            ticket=storable(ticket)[:100],
-            asked_by_name=by.name,
+        return make(
+            deployment, pause=pause, reason=storable(reason), ticket=storable(ticket)[:100], asked_by_name=by.name
         )
-        queue.later("runs.tasks.switch", switch.pk)
-        return switch
+
+
+def make(deployment: Deployment, **columns: Any) -> Switch:
+    switch = Switch.objects.create(deployment=deployment, **columns)
+    queue.later("runs.tasks.switch", switch.pk)
+    return switch
 
 
 def hold(freeze: Freeze) -> int:
@@ -59,10 +61,11 @@ def hold(freeze: Freeze) -> int:
         is_paused=False,
         schedules__contains=[{"is_active": True}],
     )
-    return sum(bool(turn(deployment, freeze, pause=True)) for deployment in going)
+    made = [turn(each, freeze, pause=True, by_name=freeze.begun_by_name) for each in going]
+    return len(made)
 
 
-def release(freeze: Freeze) -> int:
+def release(freeze: Freeze, *, by_name: str) -> int:
     """Let the schedules go on that a freeze held back, but for those that somebody switched since."""
     latest = Switch.objects.filter(deployment=OuterRef("deployment")).order_by("-pk").values("pk")[:1]
     may_be_sent = Q(state=Switch.State.DONE) | Q(state=Switch.State.WANTED, attempts__gt=0)
@@ -70,18 +73,13 @@ def release(freeze: Freeze) -> int:
     freeze.switches.filter(pause=True, state=Switch.State.WANTED).update(
         state=Switch.State.FAILED, message="The freeze was lifted before it was sent."
     )
-    return sum(bool(turn(each.deployment, freeze, pause=False)) for each in held)
+    for each in held:
+        turn(each.deployment, freeze, pause=False, by_name=by_name)
+    return len(held)
 
 
-def turn(deployment: Deployment, freeze: Freeze, *, pause: bool) -> Switch:
+def turn(deployment: Deployment, freeze: Freeze, *, pause: bool, by_name: str) -> Switch:
     """A switch that is part of a freeze, whose entry in the trail stands for it."""
-    switch = Switch.objects.create(
-        deployment=deployment,
-        pause=pause,
-        freeze=freeze,
-        reason=freeze.reason,
-        ticket=freeze.ticket,
-        asked_by_name=freeze.begun_by_name,
+    return make(
+        deployment, pause=pause, freeze=freeze, reason=freeze.reason, ticket=freeze.ticket, asked_by_name=by_name
     )
-    queue.later("runs.tasks.switch", switch.pk)
-    return switch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
 from django.utils import timezone
@@ -146,7 +146,7 @@ def answer(run_request: RunRequest, approved: bool, stage: int, *, by: Actor, re
     nudge("request", [run_request.pk])
 
 
-def good_until(run_request: RunRequest) -> object:
+def good_until(run_request: RunRequest) -> datetime:
     """When an approval is too old to be used: as long after it can first be used as an answer may take."""
     now = timezone.now()
     earliest = max(now, run_request.scheduled_for or now)

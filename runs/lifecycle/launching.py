@@ -64,6 +64,7 @@ def hold(run_request: RunRequest, why: str, *, at: datetime) -> None:
 def look_again(environment: Environment) -> None:
     """Ask the gates of everything that waits for its time there, now that they may have opened."""
     waiting = RunRequest.objects.filter(environment=environment, state=State.APPROVED, next_attempt_at__isnull=False)
-    for pk in waiting.values_list("pk", flat=True):
-        RunRequest.objects.filter(pk=pk, state=State.APPROVED).update(next_attempt_at=None)
+    pks = list(waiting.values_list("pk", flat=True))
+    RunRequest.objects.filter(pk__in=pks, state=State.APPROVED).update(next_attempt_at=None)
+    for pk in pks:
         queue.later("runs.tasks.launch", pk)
