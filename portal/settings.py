@@ -177,6 +177,8 @@ STORAGES = {
     },
 }
 WHITENOISE_USE_FINDERS = not PRODUCTION
+# Looks a file up when it is asked for, instead of listing all of them for every client of every test.
+WHITENOISE_AUTOREFRESH = MODE == "test"
 
 HTTPS = env_flag("PORTAL_HTTPS", default=PRODUCTION)
 SECURE_SSL_REDIRECT = HTTPS
