@@ -13,6 +13,7 @@ CLOCK: dict[str, tuple[str, int, int]] = {
     "Read every environment": ("runs.tasks.sync_all", 1, 0),
     "Read every environment, on the half minute": ("runs.tasks.sync_all", 1, 30),
     "Send what is due": ("runs.tasks.catch_up", 1, 0),
+    "Send what is due, on the half minute": ("runs.tasks.catch_up", 1, 30),
     "Keep what is frozen frozen": ("runs.tasks.keep_frozen", 1, 0),
     "Close what nobody answered": ("runs.tasks.expire", 1, 0),
     "Keep the audit trail": ("runs.tasks.keep_audit", 60, 0),

@@ -28,6 +28,8 @@ AHEAD = timedelta(seconds=30)
 # How often what waits for a window is looked at, for windows and freezes may change.
 LOOK_AGAIN = timedelta(minutes=1)
 SHORTEST, LONGEST = timedelta(seconds=2), timedelta(minutes=1)
+# When to see what became of a cancel that was sent: a worker that was about to start the run has done so by then.
+LOOK_AFTER = timedelta(seconds=30)
 
 
 def backoff(attempts: int) -> timedelta:
@@ -168,25 +170,41 @@ def wait(run_request: RunRequest, error: PrefectError, *, to: State, attempt: in
 
 
 def stop(cancellation: Cancellation) -> None:
-    """Send CANCELLING for a run, then read what it is now; the mirror settles what follows."""
-    if not take(Cancellation.objects.filter(pk=cancellation.pk, state=Cancellation.State.WANTED)):
+    """Send CANCELLING for a run, then read what it is now; the mirror settles what follows.
+
+    Workers miss a cancel now and then: the run goes on, or stays at Cancelling for minutes although none has begun
+    it. So it is looked at again until it is over.
+    """
+    if not take(Cancellation.objects.filter(pk=cancellation.pk, state__in=Cancellation.OPEN)):
         return
     cancellation.refresh_from_db()
-    run = cancellation.run
     try:
-        connect.to(run.environment).cancel(run.prefect_id, force=cancellation.is_forced)
+        send_cancel(cancellation)
     except (NotFound, Rejected) as error:
         fail_cancellation(cancellation, str(error))
-        return
     except PrefectError as error:
-        note(
-            cancellation,
-            f"{error} It will be sent again by itself.",
-            at=timezone.now() + backoff(cancellation.attempts),
-        )
-        return
-    Cancellation.objects.filter(pk=cancellation.pk, state=Cancellation.State.WANTED).update(
-        state=Cancellation.State.SENT, sent_at=timezone.now(), message="", next_attempt_at=None
+        at = timezone.now() + backoff(cancellation.attempts)
+        note(cancellation, f"{error} It will be sent again by itself.", at=at)
+
+
+def send_cancel(cancellation: Cancellation) -> None:
+    run = cancellation.run
+    force = cancellation.is_forced
+    if cancellation.state == Cancellation.State.SENT:
+        mirror.refresh(run.environment, [run.prefect_id])
+        run.refresh_from_db()
+        if run.is_terminal:
+            return
+        is_awaited = run.state_type == "CANCELLING"
+        # Nothing is at work that could go on in spite of it.
+        force |= is_awaited and run.started_at is None
+        if is_awaited and not force:
+            note(cancellation, "", at=timezone.now() + LOOK_AFTER)
+            return
+    connect.to(run.environment).cancel(run.prefect_id, force=force)
+    now = timezone.now()
+    Cancellation.objects.filter(pk=cancellation.pk, state__in=Cancellation.OPEN).update(
+        state=Cancellation.State.SENT, sent_at=now, message="", next_attempt_at=now + LOOK_AFTER
     )
     mirror.refresh(run.environment, [run.prefect_id])
 

@@ -84,7 +84,7 @@ def catch_up() -> None:
     due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
     table = {
         "runs.tasks.launch": RunRequest.objects.filter(state__in=[State.APPROVED, State.LAUNCHING]),
-        "runs.tasks.stop": Cancellation.objects.filter(state=Cancellation.State.WANTED),
+        "runs.tasks.stop": Cancellation.objects.filter(state__in=Cancellation.OPEN),
         "runs.tasks.switch": Switch.objects.filter(state=Switch.State.WANTED),
         "runs.tasks.mail": Notice.objects.filter(state=Notice.State.WANTED),
     }

@@ -11,7 +11,7 @@ from django_q.models import OrmQ
 
 from flows.access import Forbidden, Refused
 from flows.models import Deployment, Environment
-from runs import dispatch, lifecycle, mirror
+from runs import dispatch, lifecycle, mirror, tasks
 from runs.models import AuditEntry, Cancellation, Run
 from tests.cast import by
 from tests.prefect import FakePrefect
@@ -111,6 +111,57 @@ def test_prefect_down_the_cancel_waits_and_goes_when_it_is_back(
     dispatch.stop(cancellation)
     cancellation.refresh_from_db()
     assert cancellation.state == State.SENT
+
+
+def sent(run: Run, asker: User) -> Cancellation:
+    """A cancel that Prefect took some time ago."""
+    cancellation = lifecycle.cancel(run, by=by(asker))
+    dispatch.stop(cancellation)
+    return later(cancellation)
+
+
+def later(cancellation: Cancellation) -> Cancellation:
+    Cancellation.objects.update(next_attempt_at=timezone.now())
+    tasks.catch_up()
+    dispatch.stop(cancellation)
+    cancellation.refresh_from_db()
+    return cancellation
+
+
+def test_one_that_no_worker_had_begun_does_not_stay_at_cancelling(a_run: Callable[..., Run], asker: User) -> None:
+    run = a_run("PENDING")
+    assert sent(run, asker).state == State.CONFIRMED
+    assert Run.objects.get(pk=run.pk).state_type == "CANCELLED"
+
+
+def test_one_that_is_at_work_is_given_the_time_to_end(a_run: Callable[..., Run], asker: User) -> None:
+    run = a_run("RUNNING")
+    cancellation = sent(run, asker)
+    assert cancellation.state == State.SENT
+    assert cancellation.next_attempt_at
+    assert Run.objects.get(pk=run.pk).state_type == "CANCELLING"
+
+
+def test_one_that_went_on_all_the_same_is_cancelled_again(
+    a_run: Callable[..., Run], asker: User, fake: FakePrefect
+) -> None:
+    run = a_run("PENDING")
+    cancellation = lifecycle.cancel(run, by=by(asker))
+    dispatch.stop(cancellation)
+    fake.set_state(run.prefect_id, "RUNNING")
+    later(cancellation)
+    assert cancellation.state == State.SENT
+    assert Run.objects.get(pk=run.pk).state_type == "CANCELLING"
+    fake.confirm_cancel(run.prefect_id)
+    assert later(cancellation).state == State.CONFIRMED
+
+
+def test_it_is_not_asked_about_before_its_time(a_run: Callable[..., Run], asker: User) -> None:
+    run = a_run("PENDING")
+    cancellation = lifecycle.cancel(run, by=by(asker))
+    for _ in range(3):
+        dispatch.stop(cancellation)
+    assert Run.objects.get(pk=run.pk).state_type == "CANCELLING"
 
 
 def test_a_run_that_prefect_deleted_cannot_be_cancelled(
