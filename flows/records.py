@@ -96,6 +96,8 @@ class StateRecord:
 
 @dataclass(frozen=True, slots=True)
 class FlowRunRecord:
+    """One flow run. `expected_start_at` is its first time and stays; `planned_for` is when it may be taken, until then."""
+
     id: UUID
     name: str
     flow_id: UUID
@@ -108,6 +110,7 @@ class FlowRunRecord:
     parent_task_run_id: UUID | None
     run_count: int
     expected_start_at: datetime | None
+    planned_for: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
     total_run_seconds: float

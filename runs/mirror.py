@@ -176,7 +176,7 @@ def row(environment: Environment, record: FlowRunRecord, deployment: Deployment 
         state_message=state.message if state else "",
         state_at=state.timestamp if state else None,
         run_count=record.run_count,
-        expected_start_at=record.expected_start_at,
+        expected_start_at=record.planned_for or record.expected_start_at,
         started_at=record.started_at,
         ended_at=record.ended_at,
         run_seconds=record.total_run_seconds,

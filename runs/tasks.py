@@ -63,12 +63,13 @@ def check(pk: int) -> None:
 
 
 def sync(pk: int) -> None:
-    """Health, catalogue and runs of one environment."""
+    """Health, catalogue and runs of one environment; then what would start there although it may not."""
     environment = Environment.objects.get(pk=pk)
     try:
         if health.check(environment).state == "up":
             catalogue.sync(environment)
             mirror.sweep(environment)
+            dispatch.postpone(environment)
     except (PrefectError, Sealed) as error:
         log.warning("%s: %s", environment, error)  # the health row says it to the people
 

@@ -242,12 +242,6 @@ class FakePrefect(Gateway):
         ended = [run for run in self._runs.values() if run.ended_at and run.ended_at >= since]
         return self._by_time(ended, lambda run: run.ended_at, newest_first=True)
 
-    def flow_runs_expected_between(self, after: datetime, before: datetime) -> Iterator[FlowRunRecord]:
-        self._asked("flow_runs_expected_between", after=after, before=before)
-        runs = self._runs.values()
-        expected = [run for run in runs if run.expected_start_at and after <= run.expected_start_at <= before]
-        return self._by_time(expected, lambda run: run.expected_start_at)
-
     def states(self, flow_run_id: UUID) -> list[StateRecord]:
         self._asked("states", flow_run_id=flow_run_id)
         return sorted(self._states.get(flow_run_id, ()), key=lambda each: each.timestamp)
@@ -343,6 +337,11 @@ class FakePrefect(Gateway):
             becomes = "CANCELLING"
         if becomes:
             self.set_state(flow_run_id, becomes)
+
+    def postpone(self, flow_run_id: UUID, until: datetime, why: str) -> None:
+        self._asked("postpone", flow_run_id=flow_run_id, until=until, why=why)
+        self.set_state(flow_run_id, "SCHEDULED", message=why)
+        self._runs[flow_run_id] = replace(self._known_run(flow_run_id), planned_for=until)
 
     def set_paused(self, deployment_id: UUID, paused: bool) -> None:
         self._asked("set_paused", deployment_id=deployment_id, paused=paused)

@@ -80,6 +80,7 @@ def flow_run(of: DeploymentRecord | None = None, **fields: Any) -> FlowRunRecord
         "parent_task_run_id": None,
         "run_count": 0,
         "expected_start_at": at,
+        "planned_for": None,
         "started_at": None,
         "ended_at": None,
         "total_run_seconds": 0.0,

@@ -1,4 +1,4 @@
-"""One Prefect environment: what can be read of it, and the three things it can be asked to do."""
+"""One Prefect environment: what can be read of it, and the four things it can be asked to do."""
 
 import os
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 
 from flows.gateway import events, reading
-from flows.gateway.pages import ACTIVE, ENDED, EXPECTED, LINES, PAGE, Pages, chunks, utc
+from flows.gateway.pages import ACTIVE, ENDED, LINES, PAGE, Pages, chunks, utc
 from flows.gateway.reading import Raw
 from flows.gateway.sending import check, unsaid
 from flows.gateway.wire import Stumbled, Wire
@@ -104,11 +104,6 @@ class Gateway:
         return self._pages.by_time(
             ENDED, {"end_time": {"after_": utc(since)}}, act="list the flow runs that ended lately"
         )
-
-    def flow_runs_expected_between(self, after: datetime, before: datetime) -> Iterator[FlowRunRecord]:
-        """All runs whose expected start lies in the window, its two ends included, oldest first."""
-        window: dict[str, JSON] = {"after_": utc(after), "before_": utc(before)}
-        return self._pages.by_time(EXPECTED, {"expected_start_time": window}, act="list older flow runs")
 
     def states(self, flow_run_id: UUID) -> list[StateRecord]:
         """All states of a flow run, oldest first; empty if Prefect does not have the run."""
@@ -207,6 +202,12 @@ class Gateway:
         """
         body: JSON = {"state": {"type": "CANCELLED" if force else "CANCELLING"}, "force": force}
         self._wire.write(f"/flow_runs/{flow_run_id}/set_state", body, act=f"cancel flow run {flow_run_id}")
+
+    def postpone(self, flow_run_id: UUID, until: datetime, why: str) -> None:
+        """Give a run that has not begun another time. Prefect keeps the first one as its expected start."""
+        details: JSON = {"scheduled_time": utc(until)}
+        body: JSON = {"state": {"type": "SCHEDULED", "message": why, "state_details": details}}
+        self._wire.write(f"/flow_runs/{flow_run_id}/set_state", body, act=f"postpone flow run {flow_run_id}")
 
     def set_paused(self, deployment_id: UUID, paused: bool) -> None:
         """Stop or go on with a deployment's schedules. Pausing deletes the runs that its schedules have planned."""

@@ -47,14 +47,6 @@ ACTIVE = ByTime(
     lambda run: run.started_at or run.expected_start_at,
 )
 ENDED = ByTime("flow_runs", "END_TIME_DESC", "end_time", "before_", reading.flow_run, lambda run: run.ended_at)
-EXPECTED = ByTime(
-    "flow_runs",
-    "EXPECTED_START_TIME_ASC",
-    "expected_start_time",
-    "after_",
-    reading.flow_run,
-    lambda run: run.expected_start_at,
-)
 LINES = ByTime("logs", "TIMESTAMP_ASC", "timestamp", "after_", reading.log, lambda line: line.timestamp)
 
 

@@ -101,6 +101,7 @@ def flow_run(raw: Raw) -> FlowRunRecord:
         parent_task_run_id=_id_or_none(raw, "parent_task_run_id"),
         run_count=int(_number(raw, "run_count")),
         expected_start_at=_moment(raw, "expected_start_time"),
+        planned_for=_moment(raw, "next_scheduled_start_time"),
         started_at=_moment(raw, "start_time"),
         ended_at=_moment(raw, "end_time"),
         total_run_seconds=_number(raw, "total_run_time"),

@@ -24,6 +24,8 @@ VERBS: dict[str, str] = {
     "run.outran_cancel": "Ended before the cancel",
     "run.cancel_failed": "Could not cancel a run",
     "run.appeared": "Started past the portal",
+    "run.postponed": "Postponed a run to its window",
+    "run.skipped": "Skipped a run outside its window",
     "run.adopted": "Found runs of before the portal",
     "deployment.pause": "Paused a deployment",
     "deployment.resume": "Resumed a deployment",

@@ -590,14 +590,19 @@ def test_active_runs_come_the_longest_waiting_first(gateway: Gateway, start: Sta
     assert listed == sorted(year)
 
 
-def test_a_window_of_expected_starts_includes_its_ends(gateway: Gateway, start: Start) -> None:
-    # Far from now and unlike any other test's, so that a shared server does not disturb.
-    first = datetime(2032, 1, 1, tzinfo=UTC) + timedelta(seconds=uuid4().int % 10**7)
-    runs = [start(scheduled_for=first + timedelta(minutes=minute)) for minute in (2, 0, 1, 3)]
+def test_a_run_that_is_postponed_keeps_its_first_time_and_says_why(gateway: Gateway, start: Start) -> None:
+    first = datetime(2031, 5, 1, 6, 30, tzinfo=UTC)
+    later = first + timedelta(hours=2)
+    run = start(scheduled_for=first)
 
-    found = list(gateway.flow_runs_expected_between(first, first + timedelta(minutes=2)))
+    gateway.postpone(run.id, later, "The night is over at 8.")
 
-    assert [run.id for run in found] == [runs[1].id, runs[2].id, runs[0].id]
+    again = read(gateway, run.id)
+    assert (again.expected_start_at, again.planned_for) == (first, later)
+    assert again.state is not None
+    assert run.state is not None
+    assert (again.state.type, again.state.message) == ("SCHEDULED", "The night is over at 8.")
+    assert again.state.id != run.state.id
 
 
 def test_logs_come_oldest_first_from_an_instant_on_and_no_more_than_asked(

@@ -1,4 +1,4 @@
-"""Launch, stop, switch: the only code that asks Prefect to act."""
+"""Making the flow run of an approved request, exactly once."""
 
 from __future__ import annotations
 
@@ -10,32 +10,20 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from flows import catalogue, connect, health
+from flows import connect, health
 from flows.access import Refused, Target, demand
 from flows.models import Deployment, Verb
 from flows.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain
-from runs import audit, lifecycle, mirror, windows
-from runs.actors import Actor
-from runs.models import BreakGlass, Cancellation, RunRequest, Switch
+from runs import lifecycle, windows
+from runs.dispatch.leases import LEASE, backoff
+from runs.models import BreakGlass, RunRequest
 from runs.models.request import State
-from runs.nudges import nudge
 from runs.rules import rules_for
 
-# Longer than the gateway waits for an answer: a claim that old belongs to a process that died.
-LEASE = timedelta(seconds=30)
 # How long before its time a planned run is handed over, so that a worker has it by then.
 AHEAD = timedelta(seconds=30)
 # How often what waits for a window is looked at, for windows and freezes may change.
 LOOK_AGAIN = timedelta(minutes=1)
-SHORTEST, LONGEST = timedelta(seconds=2), timedelta(minutes=1)
-# When to see what became of a cancel that was sent: a worker that was about to start the run has done so by then.
-LOOK_AFTER = timedelta(seconds=30)
-
-
-def backoff(attempts: int) -> timedelta:
-    """2 s, 4 s, 8 s … up to a minute: when to try again after that many attempts."""
-    doublings: int = min(max(attempts - 1, 0), 10)
-    return min(SHORTEST * (1 << doublings), LONGEST)
 
 
 def launch(run_request: RunRequest) -> None:
@@ -167,81 +155,3 @@ def differs(run_request: RunRequest, record: FlowRunRecord, values: dict[str, An
 def wait(run_request: RunRequest, error: PrefectError, *, to: State, attempt: int) -> None:
     at = timezone.now() + backoff(attempt)
     lifecycle.put_back(run_request, f"{error} It will be sent again by itself.", to=to, at=at, attempt=attempt)
-
-
-def stop(cancellation: Cancellation) -> None:
-    """Send CANCELLING for a run, then read what it is now; the mirror settles what follows.
-
-    Workers miss a cancel now and then: the run goes on, or stays at Cancelling for minutes although none has begun
-    it. So it is looked at again until it is over.
-    """
-    if not take(Cancellation.objects.filter(pk=cancellation.pk, state__in=Cancellation.OPEN)):
-        return
-    cancellation.refresh_from_db()
-    try:
-        send_cancel(cancellation)
-    except (NotFound, Rejected) as error:
-        fail_cancellation(cancellation, str(error))
-    except PrefectError as error:
-        at = timezone.now() + backoff(cancellation.attempts)
-        note(cancellation, f"{error} It will be sent again by itself.", at=at)
-
-
-def send_cancel(cancellation: Cancellation) -> None:
-    run = cancellation.run
-    force = cancellation.is_forced
-    if cancellation.state == Cancellation.State.SENT:
-        mirror.refresh(run.environment, [run.prefect_id])
-        run.refresh_from_db()
-        if run.is_terminal:
-            return
-        is_awaited = run.state_type == "CANCELLING"
-        # Nothing is at work that could go on in spite of it.
-        force |= is_awaited and run.started_at is None
-        if is_awaited and not force:
-            note(cancellation, "", at=timezone.now() + LOOK_AFTER)
-            return
-    connect.to(run.environment).cancel(run.prefect_id, force=force)
-    now = timezone.now()
-    Cancellation.objects.filter(pk=cancellation.pk, state__in=Cancellation.OPEN).update(
-        state=Cancellation.State.SENT, sent_at=now, message="", next_attempt_at=now + LOOK_AFTER
-    )
-    mirror.refresh(run.environment, [run.prefect_id])
-
-
-def fail_cancellation(cancellation: Cancellation, why: str) -> None:
-    with audit.act("run.cancel_failed", cancellation.run, by=Actor.system()) as act:
-        act.refusal = why
-        Cancellation.objects.filter(pk=cancellation.pk).update(
-            state=Cancellation.State.FAILED, message=why, settled_at=timezone.now()
-        )
-    nudge("run", [cancellation.run_id])
-
-
-def switch(wish: Switch) -> None:
-    """Pause or resume a deployment, then read what it is now."""
-    if not take(Switch.objects.filter(pk=wish.pk, state=Switch.State.WANTED)):
-        return
-    wish.refresh_from_db()
-    deployment = wish.deployment
-    try:
-        connect.to(deployment.environment).set_paused(deployment.prefect_id, wish.pause)
-        catalogue.refresh(deployment)
-    except (NotFound, Rejected) as error:
-        Switch.objects.filter(pk=wish.pk).update(state=Switch.State.FAILED, message=str(error))
-        return
-    except PrefectError as error:
-        note(wish, f"{error} It will be sent again by itself.", at=timezone.now() + backoff(wish.attempts))
-        return
-    Switch.objects.filter(pk=wish.pk).update(state=Switch.State.DONE, message="", next_attempt_at=None)
-
-
-def take(rows: Any) -> bool:
-    """Take the lease on one due row; False when another worker holds it or it is done."""
-    now = timezone.now()
-    due = rows.filter(Q(next_attempt_at=None) | Q(next_attempt_at__lte=now))
-    return bool(due.update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE))
-
-
-def note(row: Cancellation | Switch, message: str, *, at: datetime) -> None:
-    type(row)._default_manager.filter(pk=row.pk).update(message=message, next_attempt_at=at)
