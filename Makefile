@@ -13,7 +13,7 @@ demo: $(INSTALLED)
 	@$(PYTHON) manage.py demo $(ARGS)
 
 test: checks
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(PYTHON) -m pytest -n 2 $(ARGS)
 
 # The database of makemigrations is one that does not exist, so that a demo that runs is left alone.
 checks: export DATABASE_URL := postgresql://nobody@127.0.0.1:9/none

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,6 +20,7 @@ from django.core.management import call_command
 from django.db import connection
 from psycopg import sql
 from pytest_django.plugin import DjangoDbBlocker
+from xdist.scheduler import LoadScopeScheduling
 
 from portal.stack import postgres, processes
 from portal.stack.ports import next_free
@@ -116,12 +118,30 @@ class Services:
 services = pytest.StashKey[Services]()
 
 
+# What starts a portal for all its tests is one piece of work; everything else is one a file.
+END_TO_END = "tests/e2e/"
 # What takes longest begins first: whoever gets it last would keep everybody waiting at the end.
-SLOW = ("tests/stack/test_demo.py", "tests/test_compose.py", "tests/governance/", "tests/crm/test_contract.py")
+SLOW = (
+    *(END_TO_END, "tests/stack/test_demo.py", "tests/test_compose.py", "tests/portal/test_every_address.py"),
+    *("tests/governance/", "tests/crm/", "tests/flows/test_gateway_contract.py"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(SLOW))
+    items.sort(key=lambda item: next((n for n, slow in enumerate(SLOW) if item.nodeid.startswith(slow)), len(SLOW)))
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
+    """A file's tests to one process, so that what they share is made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return END_TO_END if nodeid.startswith(END_TO_END) else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    config.option.loadscopereorder = False  # the order above is the order
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -42,8 +42,6 @@ OTHERS = {
     *("FORWARDED_ALLOW_IPS", "CRM_LAKE", "DO_NOT_TRACK"),
 }
 PATIENCE = 300.0
-# Everything is started once, however many processes test.
-pytestmark = pytest.mark.xdist_group("compose")
 
 
 def compose() -> dict[str, Any]:

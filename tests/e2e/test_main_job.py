@@ -13,7 +13,6 @@ from tests.e2e.conftest import Portal, parsed, wait_for
 ACQUISITION = "crm-data-acquisition/crm-data-acquisition"
 LONG_HAUL = "long-haul/long-haul"
 PATIENCE = 240  # seconds: a busy machine takes its time to start a flow's process
-pytestmark = pytest.mark.xdist_group("portal")
 RUN_STATE = """
     SELECT state_type, log.lines FROM runs_run AS run
     JOIN flows_environment AS environment ON environment.id = run.environment_id
