@@ -96,7 +96,7 @@ class StateRecord:
 
 @dataclass(frozen=True, slots=True)
 class FlowRunRecord:
-    """One flow run. `expected_start_at` is its first time and stays; `planned_for` is when it may be taken, until then."""
+    """One flow run. `expected_start_at` is its first time and stays; `planned_for`, until it begins, when it may."""
 
     id: UUID
     name: str

@@ -134,7 +134,7 @@ def waiting(request: HttpRequest, mine: Holding) -> Listing[RunRequest] | None:
     """What waits for an answer the reader may give; None for those who approve nothing."""
     if not mine.may_any(Verb.APPROVE):
         return None
-    return first_rows(inbox.waiting_for(request, mine).select_related("environment").order_by("expires_at"))
+    return first_rows(inbox.waiting_for(request).select_related("environment").order_by("expires_at"))
 
 
 def to_review(request: HttpRequest, mine: Holding) -> list[BreakGlass]:

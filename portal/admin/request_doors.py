@@ -10,8 +10,8 @@ from django.utils import timezone
 from flows import vault
 from flows.access import Decision, Holding, Refused
 from flows.models import Verb
-from portal.inbox import values_of
 from runs import lifecycle, windows
+from runs.inbox import values_of
 from runs.models import BreakGlass, RunRequest
 from runs.models.request import State
 

@@ -6,20 +6,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
-from flows.access import Holding, Target, who_may
+from flows.access import Holding, Target, decide, who_may
 from flows.models import Grant, Verb
 from portal import freshness, rule_words, times
 from portal.admin import comparing, run_again, run_buttons, run_page
 from portal.admin.request_doors import Doors
-from runs import lifecycle, looking, reasons, windows
+from runs import inbox, lifecycle, looking, reasons, windows
 from runs.models import Approval, BreakGlass, RunRequest
 from runs.models.policy import Risk
 from runs.models.request import State
 from runs.rules import Rules, rules_for
 
+# A group may have hundreds; the page names the first.
+MOST_MEMBERS = 20
 # State -> what it means for whoever waits, when the request carries no message of its own.
 MEANINGS: dict[str, str] = {
     State.WAITING: "Somebody other than its asker has to approve it before it is sent to Prefect.",
@@ -96,7 +99,7 @@ def context(run_request: RunRequest, mine: Holding) -> dict[str, Any]:
         "warnings": warnings(run_request, rules),
         "doors": doors,
         "minutes": (lifecycle.SHORTEST_GLASS, lifecycle.LONGEST_GLASS),
-        "answerers": answerers(run_request) if run_request.state == State.WAITING else [],
+        "answerers": answerers(run_request) if run_request.state == State.WAITING else "",
         "again": run_again.address(run_request, run_request.deployment, mine),
         "here": reverse("admin:runs_runrequest_change", args=[run_request.pk]),
         "freshness": freshness.of([run_request.environment], "runs"),
@@ -258,10 +261,20 @@ def warnings(run_request: RunRequest, rules: Rules) -> list[str]:
     return [text for applies, text in table if applies]
 
 
-def answerers(run_request: RunRequest) -> list[str]:
-    """The people and groups whose grants allow an answer."""
-    found = [grant for grant, _ in who_may(Verb.APPROVE, run_request.deployment)]
-    return list(dict.fromkeys(grant.subject for grant in found if grant.effect == Grant.Effect.ALLOW))
+def answerers(run_request: RunRequest) -> str:
+    """Whose answer it waits for: the people and groups whose grants allow one, in a stage of a group its members."""
+    group = inbox.group_of(run_request)
+    if group:
+        others = User.objects.filter(is_active=True, groups__name=group).order_by("username")
+        members = others.exclude(pk__in=[run_request.asked_by_id, run_request.asked_for_id])[:MOST_MEMBERS]
+        found = [each.username for each in members if decide(each, Verb.APPROVE, run_request.deployment)]
+    else:
+        grants = [grant for grant, _ in who_may(Verb.APPROVE, run_request.deployment)]
+        found = list(dict.fromkeys(grant.subject for grant in grants if grant.effect == Grant.Effect.ALLOW))
+    if found:
+        return f"It can be answered by: {', '.join(found)}."
+    whoever = f"in the group {group} " if group else ""
+    return f"Nobody {whoever}may answer it: somebody has to be given a grant to approve it."
 
 
 def status(run_request: RunRequest) -> dict[str, Any]:

@@ -9,14 +9,13 @@ from datetime import datetime
 from django.utils import timezone
 
 from flows.access import Holding, Refused, Target
-from flows.models import Environment, Verb
+from flows.models import Environment
 from flows.records import JSON
-from flows.vault import Sealed
 from runs import lifecycle, policies, sealing, windows
 from runs.actors import Actor
 from runs.desk.looking import deployment, environment, status
+from runs.inbox import waiting_for
 from runs.models import BreakGlass, Freeze, RunRequest, Window
-from runs.models.request import State
 from runs.rules import about, visible
 
 Reference = int | RunRequest
@@ -24,23 +23,8 @@ Reference = int | RunRequest
 
 def inbox(*, by: Actor) -> list[RunRequest]:
     """The requests that wait for an answer of this person, the most urgent first."""
-    mine = Holding.of(by.user)
-    waiting = (
-        RunRequest.objects.filter(mine.q(Verb.SEE, deployment="deployment__"), state=State.WAITING)
-        .filter(mine.q(Verb.APPROVE, deployment="deployment__"))
-        .select_related("environment", "deployment__environment", "run")
-        .order_by("expires_at", "pk")
-    )
-    return [wish for wish in waiting if may_answer(wish, by)]
-
-
-def may_answer(wish: RunRequest, by: Actor) -> bool:
-    try:
-        lifecycle.must_be_answerable(wish, by)
-        lifecycle.step_for(wish, by.user)
-    except (Refused, Sealed):
-        return False
-    return all(each.by_id != by.user.pk for each in lifecycle.answers(wish))
+    found = waiting_for(Holding.of(by.user)).select_related("environment", "deployment__environment", "run")
+    return list(found.order_by("expires_at", "pk"))
 
 
 def approve(reference: Reference, *, by: Actor, reason: str = "", seen_digest: str = "") -> RunRequest:

@@ -88,6 +88,16 @@ def test_it_says_risk_ticket_stages_and_who_is_missing(staged: RunRequest, asker
         assert piece in page
 
 
+def test_it_names_who_of_the_stage_s_group_could_answer(
+    staged: RunRequest, asker: User, approver: User, manager: User, login: Login
+) -> None:
+    assert "It can be answered by: approver." in text(login(asker), staged)
+    lifecycle.approve(staged, by=by(approver))
+    assert "It can be answered by: manager." in text(login(asker), staged)
+    manager.groups.clear()
+    assert "Nobody in the group Release manager may answer it" in text(login(asker), staged)
+
+
 def test_the_last_successful_run_is_beside_the_values(
     staged: RunRequest, approver: User, prod_deployment: Deployment, login: Login
 ) -> None:

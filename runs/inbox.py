@@ -1,0 +1,74 @@
+"""The requests that wait for somebody's answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Exists, OuterRef, QuerySet, prefetch_related_objects
+from django.utils import timezone
+
+from flows import vault
+from flows.access import Holding
+from flows.models import Verb
+from runs import lifecycle
+from runs.models import Approval, RunRequest
+
+
+def waiting_for(mine: Holding, turned_away: list[int] | None = None) -> QuerySet[RunRequest]:
+    """Not one's own, nor those one asks for, has approved already, or whose stage is another group's.
+
+    A page that asks several times gives what `turned_away` said.
+    """
+    if not mine.may_any(Verb.APPROVE):
+        return RunRequest.objects.none()
+    return open_to(mine).exclude(pk__in=turned_away_from(mine) if turned_away is None else turned_away)
+
+
+def open_to(mine: Holding) -> QuerySet[RunRequest]:
+    """As far as a query can say."""
+    own = Approval.objects.filter(run_request=OuterRef("pk"), by=mine.user.pk, approved=True, digest=OuterRef("digest"))
+    return (
+        RunRequest.objects.filter(mine.q(Verb.SEE, deployment="deployment__"), state=RunRequest.State.WAITING)
+        .filter(mine.q(Verb.APPROVE, deployment="deployment__"), expires_at__gt=timezone.now())
+        .exclude(asked_by=mine.user.pk)
+        .exclude(asked_for=mine.user.pk)
+        .exclude(Exists(own))
+    )
+
+
+def turned_away_from(mine: Holding) -> list[int]:
+    """Those of them that wait for another group, or whose values no grant of theirs reaches."""
+    return waiting_for_others(mine) + (out_of_reach(mine) if is_bound_to_values(mine) else [])
+
+
+def waiting_for_others(mine: Holding) -> list[int]:
+    """Those whose stage is for a group that they are not in; three queries, however many there are."""
+    rows = open_to(mine).only("digest", "policy", "needs_approval")
+    staged = [row for row in rows if any(stage["group"] for stage in row.policy.get("stages", []))]
+    if not staged:
+        return []
+    groups = {"", *mine.user.groups.values_list("name", flat=True)}
+    prefetch_related_objects(staged, "approvals")
+    return [row.pk for row in staged if group_of(row) not in groups]
+
+
+def group_of(run_request: RunRequest) -> str:
+    """Whose answer it waits for now."""
+    return next((step.group for step in lifecycle.steps(run_request) if not step.is_done), "")
+
+
+def is_bound_to_values(mine: Holding) -> bool:
+    return any(grant.predicate and Verb.APPROVE in grant.verbs for grant in mine.grants)
+
+
+def out_of_reach(mine: Holding) -> list[int]:
+    rows = open_to(mine).select_related("deployment__environment")
+    return [row.pk for row in rows if not mine.decide(Verb.APPROVE, row.deployment, values_of(row))]
+
+
+def values_of(run_request: RunRequest) -> dict[str, Any]:
+    """What an answer is about; without the secret ones where their key was lost."""
+    try:
+        return lifecycle.values_of(run_request)
+    except vault.Sealed:
+        return dict(run_request.parameters)
