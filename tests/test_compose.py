@@ -316,7 +316,7 @@ def start_everything(machine: Machine) -> None:
         late = set(SERVICES) - machine.done
         assert time.monotonic() < deadline, {name: machine.log(name) for name in late if name in machine.running}
         # Each health check is a process of its own, and they share two processors with what they ask.
-        time.sleep(1)
+        time.sleep(2)
 
 
 def write_secrets(folder: Path) -> None:

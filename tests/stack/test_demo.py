@@ -15,7 +15,6 @@ import httpx
 import pytest
 
 from portal.stack import warden
-from portal.stack.ports import next_free
 from portal.stack.processes import ROOT, NotStarted, inherited
 from portal.stack.stack import Stack, Wishes
 from tests.stack.conftest import soon
@@ -26,10 +25,9 @@ PATIENCE = 300
 class Demo:
     """A demo in a process of its own, and what it prints."""
 
-    def __init__(self, data: Path, port: int) -> None:
-        command = [sys.executable, "manage.py", "demo", "--environments", "dev", "--no-story"]
+    def __init__(self, data: Path, *options: str) -> None:
         self.process = subprocess.Popen(
-            [*command, "--data", str(data), "--port", str(port)],
+            [sys.executable, "manage.py", "demo", "--data", str(data), *options],
             cwd=ROOT,
             env=inherited(),
             stdout=subprocess.PIPE,
@@ -45,10 +43,12 @@ class Demo:
         assert self.process.stdout
         for line in self.process.stdout:
             self._lines.put(line)
+        self._lines.put("")
 
     def await_line(self, start: str) -> str:
         while True:
             line = self._lines.get(timeout=PATIENCE)
+            assert line, f"It ended before it said “{start}”:\n{self.printed}"
             self.printed += line
             if line.startswith(start):
                 return line
@@ -79,63 +79,53 @@ def command_lines(processes: set[int]) -> str:
     return "\n".join(Path(f"/proc/{it}/cmdline").read_bytes().decode(errors="replace") for it in processes)
 
 
-def test_a_demo_is_killed_started_again_used_and_stopped(data: Path) -> None:
+def test_a_demo_is_killed_and_the_main_job_works_on_what_it_left(data: Path) -> None:
+    killed = Demo(data, "--port", "0")
+    killed.await_line("Database migrations … done")
+    assert soon(lambda: len(warden.marked(str(data))) >= 3, 20), "nothing runs that a kill could leave behind"
+    secrets = {path.name: path.read_text() for path in (data / "secrets").iterdir()}
+    killed.kill()
+    assert soon(lambda: not warden.marked(str(data)), 40)
+
+    checked = Demo(data, "--check")
+    checked.await_line("ok      every environment is read")
+    assert {path.name: path.read_text() for path in (data / "secrets").iterdir()} == secrets
+    if Path("/proc").exists():
+        told = command_lines(warden.marked(str(data)))
+        assert "qcluster" in told
+        assert not [name for name, secret in secrets.items() if secret in told]
+    for step in (
+        "otto signs in",
+        "crm-data-acquisition runs in dev until Completed",
+        "long-haul starts in dev and is cancelled with a reason",
+        "heartbeat in prod is refused without a grant",
+        "the audit trail is unbroken",
+    ):
+        checked.await_line(f"ok      {step}")
+    checked.await_line("Everything is stopped")
+    assert checked.process.wait(30) == 0
+    assert not (data / "portal.env").exists()
+    assert warden.marked(str(data)) == set()
+
+
+def test_ctrl_c_stops_everything_and_nobody_else_may_have_the_folder_or_the_port(data: Path) -> None:
     with socket.socket() as somebody:
         somebody.bind(("127.0.0.1", 0))
         somebody.listen()
         taken = somebody.getsockname()[1]
 
-        killed = Demo(data, taken)
-        killed.await_line("Database migrations … done")
-        assert soon(lambda: len(warden.marked(str(data))) >= 3, 20), "nothing runs that a kill could leave behind"
-        secrets = {path.name: path.read_text() for path in (data / "secrets").iterdir()}
-        killed.kill()
-        assert soon(lambda: not warden.marked(str(data)), 40)
-
-        demo = Demo(data, taken)
-        address = demo.await_line("The portal is at ").split()[4]
-        assert f"Port {taken} is taken: the portal uses {httpx.URL(address).port}." in demo.printed
-
-    demo.await_line("Ctrl-C stops everything.")
-    assert {path.name: path.read_text() for path in (data / "secrets").iterdir()} == secrets
-    assert httpx.get(f"{address}admin/login/", trust_env=False).status_code == httpx.codes.OK
-    if Path("/proc").exists():
-        told = command_lines(warden.marked(str(data)))
-        assert "qcluster" in told
-        assert not [name for name, secret in secrets.items() if secret in told]
-
-    environment = dict(line.split("=", 1) for line in (data / "portal.env").read_text().splitlines())
-    command = [sys.executable, "manage.py", "verify_audit"]
-    done = subprocess.run(command, cwd=ROOT, env=inherited() | environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-    demo.stop()
+        first = Demo(data, "--port", str(taken), "--environments", "dev", "--no-story")
+        first.await_line("Postgres … ready")
+        second = Demo(data)
+        second.await_line("CommandError: A demo already runs on ")
+        assert second.process.wait(30) == 1
+        first.await_line("Web … ready")
+    assert f"Port {taken} is taken: the portal uses " in first.printed
+    port = next(line for line in first.printed.splitlines() if line.startswith(f"Port {taken}")).rpartition(" ")[2]
+    assert httpx.get(f"http://127.0.0.1:{port.rstrip('.')}/admin/login/", trust_env=False).is_success
+    first.stop()
     assert not (data / "portal.env").exists()
     assert warden.marked(str(data)) == set()
-
-
-def test_a_second_demo_on_the_same_data_says_that_one_runs(data: Path) -> None:
-    first = Demo(data, next_free(0))
-    first.await_line("Postgres … ready")
-    second = Demo(data, next_free(0))
-    second.await_line("CommandError: A demo already runs on ")
-    assert second.process.wait(30) == 1
-    first.stop()
-    assert warden.marked(str(data)) == set()
-
-
-def test_the_main_job_works_from_nothing() -> None:
-    done = subprocess.run(
-        [sys.executable, "manage.py", "demo", "--check"],
-        cwd=ROOT,
-        env=inherited(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "ok      the audit trail is unbroken" in done.stdout
 
 
 def test_a_database_that_somebody_uses_is_refused(data: Path, own_database: str) -> None:

@@ -16,6 +16,7 @@ from portal.stack.processes import ROOT, NotStarted
 from portal.stack.stack import Stack, Wishes, await_first_look
 
 NAME = "[a-z][a-z0-9-]{0,19}"
+DATA = ROOT / "var" / "demo"
 ASKS_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -25,15 +26,15 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--data", type=Path, default=ROOT / "var" / "demo", help="where everything is kept")
+        parser.add_argument("--data", type=Path, help=f"where everything is kept; {DATA.relative_to(ROOT)} by default")
         parser.add_argument("--port", type=int, default=8000, help="of the portal, or the next free one")
         parser.add_argument("--environments", default="dev,prod", help="names, separated by commas")
         parser.add_argument("--no-story", action="store_true", help="come up with no months of CRM data")
         parser.add_argument(
             "--check",
             action="store_true",
-            help="start on a new temporary folder and free ports, with a Postgres of its own, do the main job as an "
-            "operator would, stop, and exit with 0 when everything went as it should",
+            help="start on a new temporary folder, or that of --data, and free ports, with a Postgres of its own, do "
+            "the main job as an operator would, stop, and exit with 0 when everything went as it should",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,10 +43,10 @@ class Command(BaseCommand):
             raise CommandError("--environments wants different names such as dev,prod: letters, digits and hyphens.")
         try:
             if options["check"]:
-                self.check_up(names)
+                self.check_up(names, options["data"])
             else:
                 database = os.environ.get("DATABASE_URL", "")
-                wishes = {"data": options["data"], "port": options["port"], "story": not options["no_story"]}
+                wishes = {"data": options["data"] or DATA, "port": options["port"], "story": not options["no_story"]}
                 self.serve(Wishes(**wishes, environments=names, database=database))
         except NotStarted as error:
             raise CommandError(str(error)) from error
@@ -60,9 +61,9 @@ class Command(BaseCommand):
         finally:
             self.end(stack)
 
-    def check_up(self, names: list[str]) -> None:
+    def check_up(self, names: list[str], data: Path | None) -> None:
         with tempfile.TemporaryDirectory(prefix="portal-check-", ignore_cleanup_errors=True) as folder:
-            stack = Stack(Wishes(data=Path(folder), port=0, prefect_port=0, environments=names), self.say)
+            stack = Stack(Wishes(data=data or Path(folder), port=0, prefect_port=0, environments=names), self.say)
             self.obey(stack)
             try:
                 well = stack.start() and Checkup(stack, self.say).run()
