@@ -71,6 +71,7 @@ def run_of(deployment_id: uuid.UUID, parameters: Mapping[str, JSON], key: str) -
         parent_task_run_id=None,
         run_count=0,
         expected_start_at=now,
+        planned_for=None,
         started_at=None,
         ended_at=None,
         total_run_seconds=0,

@@ -12,9 +12,9 @@ from portal.stack.browser import Browser, Page, text_of
 from portal.stack.processes import ROOT
 from portal.stack.stack import Stack, await_first_look
 
-OPERATOR = "otto"
+OPERATOR, VIEWER = "otto", "vera"
 MONTH = "2017-06"
-# Nobody has a grant for this one in a protected environment.
+# The operator has no grant for this one in a protected environment, the viewer none anywhere.
 CLOSED = "heartbeat"
 DEPLOYMENTS = "/admin/flows/deployment/"
 REQUESTS = "/admin/runs/runrequest/"
@@ -44,7 +44,7 @@ class Failed(Exception):
 
 
 class Checkup:
-    """An operator's morning: run, watch, cancel, be refused, and look at the trail."""
+    """An operator's morning: run, watch, cancel, be refused, as a viewer too, and look at the trail."""
 
     def __init__(self, stack: Stack, say: Callable[[str], None]) -> None:
         self._stack = stack
@@ -56,10 +56,12 @@ class Checkup:
         """Do every step, say each, and stop at the first that fails."""
         steps: list[tuple[str, Callable[[], None]]] = [
             ("every environment is read", self._read),
-            (f"{OPERATOR} signs in", self._sign_in),
+            (f"{OPERATOR} signs in", lambda: self._sign_in(OPERATOR)),
             (f"crm-data-acquisition runs in {self._open} until Completed", self._acquire),
             (f"long-haul starts in {self._open} and is cancelled with a reason", self._cancel),
             *((f"{CLOSED} in {name} is refused without a grant", self._refused(name)) for name in self._protected),
+            (f"{VIEWER} signs in", lambda: self._sign_in(VIEWER)),
+            (f"{CLOSED} in {self._open} is refused without a grant", self._refused(self._open)),
             ("the audit trail is unbroken", self._verify),
         ]
         try:
@@ -82,10 +84,12 @@ class Checkup:
         if unread := await_first_look(self._stack, self._open, *self._protected, patience=PATIENCE):
             raise Failed(f"{', '.join(unread)} not read in {PATIENCE:.0f} s")
 
-    def _sign_in(self) -> None:
-        password = next(it["password"] for it in self._stack.accounts() if it["name"] == OPERATOR)
+    def _sign_in(self, name: str) -> None:
+        self._browser.close()
+        self._browser = Browser(self._stack.address)
+        password = next(it["password"] for it in self._stack.accounts() if it["name"] == name)
         page = self._browser.get("/admin/login/?next=/admin/")
-        page = page.send("/admin/login/", username=OPERATOR, password=password)
+        page = page.send("/admin/login/", username=name, password=password)
         if (page.status, page.address) != (httpx.codes.OK, "/admin/"):
             raise Failed(f"came to {page.address}, HTTP {page.status}")
 
