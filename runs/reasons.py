@@ -18,6 +18,8 @@ PATIENCE = timedelta(seconds=60)
 # Prefect marks a run as cancelled by itself when nobody has confirmed it for this long.
 GIVES_UP = timedelta(minutes=5)
 LONGEST = 300
+# What Prefect says of a run that it only planned.
+PLAIN = ("", "Flow run scheduled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ WAITS: tuple[tuple[Callable[[Run, Scene], bool], str], ...] = (
         lambda r, s: r.state_name == "AwaitingConcurrencySlot",
         "Its deployment may have {siblings_limit} at a time; it starts by itself when one of them ends.",
     ),
+    (lambda r, s: is_later(r, s) and r.state_message not in PLAIN, "It is scheduled for {start}. {message}"),
     (lambda r, s: is_later(r, s), "It is scheduled for {start}."),
     (
         lambda r, s: not r.work_pool_name,
@@ -122,6 +125,7 @@ def fill(sentence: str, run: Run, scene: Scene) -> str:
         waited=span(waited(run, scene)),
         gives_up=GIVES_UP // timedelta(minutes=1),
         start=moment(run.expected_start_at, scene.now),
+        message=run.state_message[:LONGEST],
         pool=run.work_pool_name,
         pool_word=shlex.quote(run.work_pool_name),  # people paste it into a shell
         pool_limit=runs(pool.concurrency_limit if pool else None),

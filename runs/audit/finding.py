@@ -11,10 +11,11 @@ from django.utils.dateparse import parse_date
 from django.utils.text import smart_split, unescape_string_literal
 
 from runs.models import AuditEntry
+from runs.models.audit import VERBS
 
 SEARCHED = ("actor_name", "on_behalf_of", "subject_name", "reason", "ticket", "message", "address")
 SEARCHED_WHOLE = ("subject_id", "digest", "token_id")
-HELP = "Actor, subject, reason, ticket, message, address, or a whole digest"
+HELP = "Act, actor, subject, reason, ticket, message, address, or a whole digest"
 # A person is a subject under either name: as an account, and as somebody who holds grants.
 PERSON = ("person", "user")
 
@@ -66,7 +67,8 @@ def search(text: str) -> Q:
             either |= Q(**{f"{column}__icontains": word})
         for column in SEARCHED_WHOLE:
             either |= Q(**{column: word})
-        found &= either
+        said = [verb for verb, words in VERBS.items() if word.casefold() in words.casefold()]
+        found &= either | Q(verb__in=said) if said else either
     return found
 
 

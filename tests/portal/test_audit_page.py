@@ -137,6 +137,7 @@ def test_a_subject_that_still_exists_is_a_link(login: Login, auditor: User) -> N
         ("channel=command", set()),
         ("environment=nowhere", set()),
         ("q=cancel", {"a cancel"}),
+        ("q=%22asked+for+a+CANCEL%22", {"a cancel"}),
         ("q=month+end", {"by anna", "a cancel"}),
         ("q=192.0.2.7", {"by anna", "a cancel"}),
         ("at_from=2020-01-01&at_to=2020-12-31", set()),

@@ -85,6 +85,9 @@ def test_a_deployment_without_a_pool_can_only_be_served() -> None:
 def test_a_run_for_later_says_when() -> None:
     tomorrow = a_run("SCHEDULED", expected_start_at=NOW + timedelta(days=1))
     assert waits(tomorrow, a_pool()) == "It is scheduled for 03 Mar 2026 14:00."
+    said = "No run may start during “Night”."
+    postponed = a_run("SCHEDULED", message=said, expected_start_at=NOW + timedelta(days=1))
+    assert waits(postponed, a_pool()) == f"It is scheduled for 03 Mar 2026 14:00. {said}"
     assert waits(a_run("SCHEDULED", "AwaitingRetry", expected_start_at=NOW + timedelta(minutes=1))) == (
         "It failed, and will be tried again at 14:01:00."
     )
