@@ -1,4 +1,4 @@
-"""What the command palette finds: pages, deployments and runs, as far as the reader may see them."""
+"""What the command palette finds: pages, deployments, requests and runs, as far as the reader may see them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from unfold.dataclasses import SearchResult
 from flows.models import Verb
 from portal import menu
 from portal.reader import holding
-from runs.models import Run
+from runs.models import Run, RunRequest
 
 FEW = 10
 LONGEST = 100
-# Names of runs have no index: what is older is found by its id, or in the list of runs.
+# A number with more is no number of a row.
+DIGITS = 18
+# Names of runs and tickets have no index: what is older is found by its id or number, or in the lists.
 RECENT = timedelta(days=30)
 
 
 def find(request: HttpRequest, term: str) -> list[SearchResult]:
     # Postgres takes no NUL in a text, and nothing has one in its name.
     words = term.replace("\0", "")[:LONGEST]
-    return [*pages(request, words), *deployments(request, words), *runs(request, words)]
+    return [*pages(request, words), *deployments(request, words), *requests(request, words), *runs(request, words)]
 
 
 def pages(request: HttpRequest, words: str) -> list[SearchResult]:
@@ -48,6 +50,27 @@ def deployments(request: HttpRequest, words: str) -> list[SearchResult]:
         )
         for deployment in found
     ]
+
+
+def requests(request: HttpRequest, words: str) -> list[SearchResult]:
+    visible = holding(request).q(Verb.SEE, deployment="deployment__")
+    found = RunRequest.objects.filter(visible, asked_under(words)).select_related("environment").order_by("-pk")[:FEW]
+    return [
+        SearchResult(
+            title=f"Request {run_request.pk}",
+            description=f"{run_request.state_label}: {run_request.deployment_name} in {run_request.environment}",
+            link=reverse("admin:runs_runrequest_change", args=[run_request.pk]),
+            icon="assignment",
+        )
+        for run_request in found
+    ]
+
+
+def asked_under(words: str) -> Q:
+    """By its number or its ticket."""
+    ticket = Q(ticket__iexact=words.strip(), asked_at__gt=timezone.now() - RECENT)
+    number = words.lower().removeprefix("request").strip()
+    return ticket | Q(pk=int(number)) if number.isdecimal() and len(number) <= DIGITS else ticket
 
 
 def runs(request: HttpRequest, words: str) -> list[SearchResult]:

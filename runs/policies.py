@@ -171,11 +171,12 @@ def freeze(
         return row
 
 
-def unfreeze(environment: Environment, *, by: Actor, reason: str = "") -> None:
+def unfreeze(environment: Environment, *, by: Actor, reason: str = "", ticket: str = "") -> None:
     """Let runs start again; what waited for it goes on at once."""
-    with audit.act("environment.unfreeze", environment, by=by, reason=reason) as act:
+    with audit.act("environment.unfreeze", environment, by=by, reason=reason, ticket=ticket) as act:
         act.environment = environment.slug
         demand(by.user, Verb.MANAGE, whole(environment))
+        rules_for(whole(environment)).must_be_said("end of a freeze", reason=reason, ticket=ticket)
         row = freeze_of(environment)
         if row is None or not lift(row, timezone.now(), by.name):
             raise Refused(f"{environment} is not frozen.")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import ActionLocation
@@ -21,13 +19,13 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
-from unfold.widgets import UnfoldAdminPasswordWidget
 
 from flows.access import Refused
 from flows.models import Environment, Verb
 from portal import hours
 from portal.admin.base import RestrictedAdmin, actor, attempt, holding
 from portal.admin.buttons import back, press
+from portal.admin.environment_form import ABOUT, RULES, SERVER, EnvironmentForm
 from portal.admin.saving import SavedByVerb
 from portal.health import said
 from portal.times import span
@@ -37,9 +35,6 @@ from runs.rules import about, visible
 from runs.windows import Calendar
 
 BOTH = [ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM]
-ABOUT = ["slug", "description", "colour", "position", "is_active"]
-RULES = ["is_protected", "needs_approval", "approval_minutes", "needs_reason"]
-SERVER = ["api_url", "ui_url", "credential_kind", "new_credential"]
 
 
 def rules(environment: Environment) -> list[str]:
@@ -65,66 +60,6 @@ def moment_of(text: str) -> datetime | None:
     if found is None:
         raise Refused("Write the date and time as 2026-01-31 14:30.")
     return found if timezone.is_aware(found) else timezone.make_aware(found)
-
-
-def origin(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc
-
-
-class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument when it runs
-    # Not named after the model's property: a read-only field of that name would show the secret.
-    new_credential = forms.CharField(
-        label="Credential",
-        required=False,
-        max_length=4000,
-        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}, render_value=False),
-        help_text="user:password, or the Cloud API key. Stored encrypted and never shown again; "
-        "left empty, the stored one stays.",
-    )
-
-    class Meta:
-        model = Environment
-        fields = [*ABOUT, *SERVER[:3], *RULES]
-
-    def clean_api_url(self) -> str:
-        url: str = self.cleaned_data["api_url"].rstrip("/")
-        parts = urlsplit(url)
-        if "@" in parts.netloc:
-            raise forms.ValidationError("Leave the user and password out of the address: they have a field below.")
-        if parts.query or parts.fragment:
-            raise forms.ValidationError("The address may not have a ? or a # in it.")
-        return url
-
-    def clean(self) -> dict[str, Any]:
-        values = super().clean() or self.cleaned_data
-        kind, typed = values.get("credential_kind"), values.get("new_credential")
-        stored = bool(self.instance.sealed_credential)
-        if kind == Environment.CredentialKind.NONE and typed:
-            self.add_error("credential_kind", "Say what kind of credential this is.")
-        elif kind == Environment.CredentialKind.BASIC and typed and ":" not in typed:
-            self.add_error("new_credential", "Write it as user:password.")
-        elif kind != Environment.CredentialKind.NONE and not typed:
-            self.must_fit_stored(values, stored)
-        return values
-
-    def must_fit_stored(self, values: dict[str, Any], stored: bool) -> None:
-        before = Environment.objects.get(pk=self.instance.pk) if self.instance.pk else None
-        if not stored or before is None or before.credential_kind != values.get("credential_kind"):
-            self.add_error("new_credential", "Enter the credential: there is none of this kind yet.")
-        elif "api_url" in values and origin(before.api_url) != origin(values["api_url"]):
-            self.add_error(
-                "new_credential",
-                "The address leads to another server now. Enter the credential again: the stored one stays here.",
-            )
-
-    def save(self, commit: bool = True) -> Environment:
-        environment: Environment = super().save(commit=False)
-        if environment.credential_kind == Environment.CredentialKind.NONE:
-            environment.credential = ""
-        elif self.cleaned_data["new_credential"]:
-            environment.credential = self.cleaned_data["new_credential"]
-        return environment
 
 
 @admin.register(Environment)
@@ -248,7 +183,7 @@ class EnvironmentAdmin(SavedByVerb, RestrictedAdmin):
         environment = self.visible_or_404(request, pk)
 
         def act(reason: str) -> None:
-            policies.unfreeze(environment, by=actor(request), reason=reason)
+            policies.unfreeze(environment, by=actor(request), reason=reason, ticket=request.POST.get("ticket", ""))
 
         press(request, act, f"{environment} goes on: what waited is sent.")
         return back(request, reverse("admin:flows_environment_change", args=[pk]))

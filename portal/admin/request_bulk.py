@@ -1,4 +1,4 @@
-"""Answering several requests at once: each with its risk and what is unusual about it, then what became of each."""
+"""Answering several requests at once: each with its risk and what it is given, then what became of each."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ REJECT = Answer(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A request in the list that is answered; `changes` are what is not the default, None where that is not shown."""
+    """A request in the list that is answered; `parameters` are None where they are not shown."""
 
     run_request: RunRequest
     risk: rule_words.Badge
     approvals: str
-    changes: list[comparing.Row] | None
+    parameters: list[comparing.Row] | None
     why_not: str
 
 
@@ -110,16 +110,15 @@ def view(
 
 def row(run_request: RunRequest, mine: Holding, answer: Answer) -> Row:
     door = answer.door(run_request, mine)
-    changes = None
+    parameters = None
     if looking.may_see_inputs(mine, run_request):
         against = comparing.columns(run_request.deployment, None, None)
-        compared = comparing.rows(comparing.masked(run_request), run_request.deployment, against)
-        changes = [each for each in compared if each.words or each.is_secret]
+        parameters = comparing.rows(comparing.masked(run_request), run_request.deployment, against)
     return Row(
         run_request,
         rule_words.risk(run_request.policy.get("risk", Risk.LOW)),
         rule_words.approvals(run_request.policy.get("stages", [])),
-        changes,
+        parameters,
         "" if door.is_open else door.why_not or nothing_to_answer(run_request),
     )
 

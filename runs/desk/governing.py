@@ -27,7 +27,7 @@ def inbox(*, by: Actor) -> list[RunRequest]:
     return list(found.order_by("expires_at", "pk"))
 
 
-def approve(reference: Reference, *, by: Actor, reason: str = "", seen_digest: str = "") -> RunRequest:
+def approve(reference: Reference, *, by: Actor, reason: str = "", seen_digest: str | None = None) -> RunRequest:
     """Approve a request; with `seen_digest` only if it is exactly what was looked at."""
     wish = status(reference, by=by)
     lifecycle.approve(wish, by=by, reason=reason, seen_digest=seen_digest)
@@ -94,9 +94,9 @@ def freeze(name: str, *, by: Actor, reason: str, ticket: str = "", until: dateti
     return policies.freeze(environment(name, by=by), by=by, reason=reason, ticket=ticket, until=until)
 
 
-def unfreeze(name: str, *, by: Actor, reason: str = "") -> Environment:
+def unfreeze(name: str, *, by: Actor, reason: str = "", ticket: str = "") -> Environment:
     place = environment(name, by=by)
-    policies.unfreeze(place, by=by, reason=reason)
+    policies.unfreeze(place, by=by, reason=reason, ticket=ticket)
     return place
 
 

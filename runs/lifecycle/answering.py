@@ -87,15 +87,15 @@ def must_be_answerable(run_request: RunRequest, by: Actor) -> None:
         raise Refused(f"Request {run_request.pk} expired before it was answered. It has to be asked for again.")
 
 
-def approve(run_request: RunRequest, *, by: Actor, reason: str = "", seen_digest: str = "") -> None:
+def approve(run_request: RunRequest, *, by: Actor, reason: str = "", seen_digest: str | None = None) -> None:
     """Sign exactly this wish; with the last signature that it needs, it goes to Prefect.
 
-    `seen_digest` is the digest that the approver looked at.
+    `seen_digest` is the digest that the approver looked at; None for the one it has now.
     """
     with audit.act("request.approve", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         lock(run_request)
         must_be_answerable(run_request, by)
-        if digest(run_request) != run_request.digest or seen_digest not in ("", run_request.digest):
+        if digest(run_request) != run_request.digest or seen_digest not in (None, run_request.digest):
             raise Refused(f"Request {run_request.pk} is not what was looked at. Reload the page and look again.")
         act.before = {"state": run_request.state}
         if run_request.state != State.WAITING:

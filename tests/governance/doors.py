@@ -29,7 +29,9 @@ from tests.governance.knocking import (
     order,
     press,
     run_id,
+    seen,
     sign_in,
+    sign_selected,
     slug,
     somebody,
     wish,
@@ -95,7 +97,10 @@ DOORS: dict[str, Door] = {
     ),
     "admin/runs/run/<int:pk>/refresh/": Door("", press("runs_run_refresh", "run"), "-------N", "N----N-N"),
     "admin/runs/runrequest/<int:pk>/approve/": Door(
-        "request.approve", press("runs_runrequest_approve", "wish", reason="r"), "RRRDDRRN", "NRRDDNRN"
+        "request.approve",
+        press("runs_runrequest_approve", "wish", reason="r", seen_digest=seen),
+        "RRRDDRRN",
+        "NRRDDNRN",
     ),
     "admin/runs/runrequest/<int:pk>/reject/": Door(
         "request.reject", press("runs_runrequest_reject", "wish", reason="r"), "RRRDDRRN", "NRRDDNRN"
@@ -189,9 +194,7 @@ DOORS: dict[str, Door] = {
     "action flows.Environment.read_now": Door(
         "", act("flows.Environment", "read_now", "environment"), "-------F", "-------F"
     ),
-    "action runs.RunRequest.approve_selected": Door(
-        "request.approve", act("runs.RunRequest", "approve_selected", "wish"), "---DD--F", "---DD--F"
-    ),
+    "action runs.RunRequest.approve_selected": Door("request.approve", sign_selected, "---DD--F", "---DD--F"),
     "action runs.RunRequest.reject_selected": Door(
         "request.reject", act("runs.RunRequest", "reject_selected", "wish"), "---DD--F", "---DD--F"
     ),

@@ -206,6 +206,10 @@ def wish(site: Site) -> int:
     return site.wish.pk
 
 
+def seen(site: Site) -> str:
+    return site.wish.digest
+
+
 def broken(site: Site) -> int:
     return site.broken.pk
 
@@ -220,6 +224,11 @@ def somebody(site: Site) -> str:
 
 def sign_in(visitor: Visitor, site: Site) -> Any:
     return Client().post(reverse("admin:login"), {"username": visitor.user.username, "password": PASSWORD})
+
+
+def sign_selected(visitor: Visitor, site: Site) -> Any:
+    looked_at = {f"seen-{site.wish.pk}": site.wish.digest}
+    return act("runs.RunRequest", "approve_selected", "wish", **looked_at)(visitor, site)
 
 
 def frozen(knock: Knock) -> Knock:

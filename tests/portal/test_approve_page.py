@@ -32,7 +32,7 @@ def text(client: Client, run_request: RunRequest) -> str:
 
 
 def press(client: Client, run_request: RunRequest, door: str, reason: str = "") -> str:
-    answer = client.post(address(run_request, door), {"reason": reason}, follow=True)
+    answer = client.post(address(run_request, door), {"reason": reason, "seen_digest": run_request.digest}, follow=True)
     assert answer.status_code == 200
     run_request.refresh_from_db()
     return answer.content.decode()

@@ -240,6 +240,17 @@ def test_the_palette_finds_pages_deployments_and_runs(asker: User, deployment: D
     assert reverse("admin:runs_run_changelist") in text(client, f"{SEARCH}?s=runs")
 
 
+def test_the_palette_finds_a_request_by_its_number_and_its_ticket(
+    asker: User, viewer: User, prod_deployment: Deployment, login: Login
+) -> None:
+    wish = lifecycle.submit(prod_deployment, {"month": "2026-01"}, by=by(asker), reason="Closing", ticket="OPS-7")
+    page = reverse("admin:runs_runrequest_change", args=[wish.pk])
+    for term in (wish.pk, f"Request {wish.pk}", "ops-7"):
+        assert page in text(login(asker), f"{SEARCH}?s={term}")
+        assert page not in text(login(viewer), f"{SEARCH}?s={term}")
+    assert page not in text(login(asker), f"{SEARCH}?s=OPS")
+
+
 def test_the_palette_finds_nothing_that_may_not_be_seen_and_forgets_at_once(
     viewer: User, deployment: Deployment, prod_deployment: Deployment, login: Login
 ) -> None:
@@ -254,7 +265,7 @@ def test_the_palette_finds_nothing_that_may_not_be_seen_and_forgets_at_once(
     assert "monthly/monthly" not in text(client, f"{SEARCH}?s=monthly"), "an ended grant ends at once"
 
 
-@pytest.mark.parametrize("term", ["", "%00", "%25", "x" * 5000, "<script>alert(1)</script>"])
+@pytest.mark.parametrize("term", ["", "%00", "%25", "x" * 5000, "9" * 18, "9" * 99, "²", "<script>alert(1)</script>"])
 def test_any_term_is_answered(term: str, asker: User, deployment: Deployment, login: Login) -> None:
     Deployment.objects.update(full_name=EVIL)
     answer = login(asker).get(f"{SEARCH}?s={term}")

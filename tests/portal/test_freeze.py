@@ -15,7 +15,7 @@ from django.utils import timezone
 from flows.models import Deployment, Environment
 from runs import granting, lifecycle, policies
 from runs.actors import Actor
-from runs.models import Freeze, Window
+from runs.models import AuditEntry, Freeze, Window
 from tests.cast import by
 
 pytestmark = pytest.mark.django_db
@@ -52,8 +52,9 @@ def test_whoever_manages_all_of_it_freezes_it_and_lets_it_go_on(
     page = text(client, address("change", dev))
     assert "Lift the freeze …" in page
     assert "dev is frozen" in page
-    client.post(address("unfreeze", dev), {"reason": "Done"})
+    client.post(address("unfreeze", dev), {"reason": "Done", "ticket": "OPS-2"})
     assert policies.freeze_of(dev) is None
+    assert AuditEntry.objects.get(verb="environment.unfreeze").ticket == "OPS-2"
 
 
 @pytest.mark.parametrize(

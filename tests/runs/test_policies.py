@@ -137,6 +137,17 @@ def test_there_is_one_freeze_at_a_time(dev: Environment, admin_user: User) -> No
     assert policies.freeze_of(dev) is None
 
 
+def test_where_a_ticket_is_wanted_a_freeze_is_not_lifted_without_one(dev: Environment, admin_user: User) -> None:
+    policies.freeze(dev, by=by(admin_user), reason="Audit")
+    Policy.objects.create(environment=dev, name="Ticketed", needs_reason=True, needs_ticket=True)
+    with pytest.raises(Refused, match="dev wants a ticket with every end of a freeze"):
+        policies.unfreeze(dev, by=by(admin_user), reason="Done")
+    assert policies.freeze_of(dev)
+    policies.unfreeze(dev, by=by(admin_user), reason="Done", ticket="OPS-9")
+    entry = AuditEntry.objects.get(verb="environment.unfreeze", outcome="done")
+    assert (entry.reason, entry.ticket) == ("Done", "OPS-9")
+
+
 def test_a_freeze_whose_time_is_over_makes_way_for_the_next(dev: Environment, admin_user: User) -> None:
     policies.freeze(dev, by=by(admin_user), reason="Audit", until=timezone.now() + timedelta(hours=1))
     Freeze.objects.update(until=timezone.now() - timedelta(minutes=1))

@@ -17,7 +17,7 @@ class Command(RequestCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--reason", default="", help="what you looked at")
-        parser.add_argument("--digest", default="", help="only if it is what “inbox --json” showed under this digest")
+        parser.add_argument("--digest", help="only if it is what “inbox --json” showed under this digest")
         super().add_arguments(parser)
 
     def act(self, asked: Namespace, by: Actor) -> RunRequest:

@@ -15,10 +15,11 @@ class Command(SpeakingCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("environment")
-        parser.add_argument("--reason", default="", help="why")
+        parser.add_argument("--reason", default="", help="why, where the policy wants one")
+        parser.add_argument("--ticket", default="", help="which one asks for it, where the policy wants one")
         super().add_arguments(parser)
 
     def speak(self, asked: Namespace) -> int:
-        place = desk.unfreeze(asked.environment, by=doer(asked.person), reason=asked.reason)
+        place = desk.unfreeze(asked.environment, by=doer(asked.person), reason=asked.reason, ticket=asked.ticket)
         self.tell_one({"environment": place.slug}, f"{place} goes on: what waited is sent.", as_json=asked.json)
         return DONE

@@ -1,0 +1,75 @@
+"""The form of an environment: its Prefect server, its credential and its rules."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import forms
+from unfold.widgets import UnfoldAdminPasswordWidget
+
+from flows.models import Environment
+
+ABOUT = ["slug", "description", "colour", "position", "is_active"]
+RULES = ["is_protected", "needs_approval", "approval_minutes", "needs_reason"]
+SERVER = ["api_url", "ui_url", "credential_kind", "new_credential"]
+
+
+def origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument when it runs
+    # Not named after the model's property: a read-only field of that name would show the secret.
+    new_credential = forms.CharField(
+        label="Credential",
+        required=False,
+        max_length=4000,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}, render_value=False),
+        help_text="user:password, or the Cloud API key. Stored encrypted and never shown again; "
+        "left empty, the stored one stays.",
+    )
+
+    class Meta:
+        model = Environment
+        fields = [*ABOUT, *SERVER[:3], *RULES]
+
+    def clean_api_url(self) -> str:
+        url: str = self.cleaned_data["api_url"].rstrip("/")
+        parts = urlsplit(url)
+        if "@" in parts.netloc:
+            raise forms.ValidationError("Leave the user and password out of the address: they have a field below.")
+        if parts.query or parts.fragment:
+            raise forms.ValidationError("The address may not have a ? or a # in it.")
+        return url
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        kind, typed = values.get("credential_kind"), values.get("new_credential")
+        stored = bool(self.instance.sealed_credential)
+        if kind == Environment.CredentialKind.NONE and typed:
+            self.add_error("credential_kind", "Say what kind of credential this is.")
+        elif kind == Environment.CredentialKind.BASIC and typed and ":" not in typed:
+            self.add_error("new_credential", "Write it as user:password.")
+        elif kind != Environment.CredentialKind.NONE and not typed:
+            self.must_fit_stored(values, stored)
+        return values
+
+    def must_fit_stored(self, values: dict[str, Any], stored: bool) -> None:
+        before = Environment.objects.get(pk=self.instance.pk) if self.instance.pk else None
+        if not stored or before is None or before.credential_kind != values.get("credential_kind"):
+            self.add_error("new_credential", "Enter the credential: there is none of this kind yet.")
+        elif "api_url" in values and origin(before.api_url) != origin(values["api_url"]):
+            self.add_error(
+                "new_credential",
+                "The address leads to another server now. Enter the credential again: the stored one stays here.",
+            )
+
+    def save(self, commit: bool = True) -> Environment:
+        environment: Environment = super().save(commit=False)
+        if environment.credential_kind == Environment.CredentialKind.NONE:
+            environment.credential = ""
+        elif self.cleaned_data["new_credential"]:
+            environment.credential = self.cleaned_data["new_credential"]
+        return environment
