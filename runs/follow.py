@@ -153,7 +153,7 @@ def sweep(environment: Environment) -> None:
 
 def tail(environment: Environment) -> None:
     """New log lines have no events: ask for them."""
-    runs = list(mirror.growing(environment))
+    runs = mirror.talking(environment)
     if runs and is_up(environment):
         mirror.tail(environment, runs)
 

@@ -63,14 +63,14 @@ def wait_for[T](look: Callable[[], T], what: str, seconds: float = 60) -> T:
     raise AssertionError(f"{seconds} s passed without {what}.")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def portal(
     request: pytest.FixtureRequest,
     prefect_server: Any,
     database_server: Server,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Portal]:
-    """Pipelines published, the demo's cast made, everything running.
+    """Pipelines published, the demo's cast made, everything running, and stopped after the last of these tests.
 
     While a test is being written, PORTAL_TEST_PORTAL_URL may name a portal that runs already on DATABASE_URL.
     """

@@ -193,3 +193,16 @@ def test_a_run_that_ended_long_ago_is_not_asked_for_its_log_for_ever(
     record = fake.add_run(deployment.prefect_id, state_type="COMPLETED", started_at=ended, ended_at=ended)
     mirror.refresh(dev, [record.id])
     assert not mirror.growing(dev).exists()
+
+
+def test_a_silent_run_is_asked_for_its_log_with_every_sweep_only(
+    a_run: Callable[..., Run], fake: FakePrefect, dev: Environment
+) -> None:
+    run = a_run("RUNNING")
+    assert mirror.talking(dev) == [run]
+    Run.objects.update(state_at=timezone.now() - timedelta(minutes=5))
+    assert not mirror.talking(dev)
+    assert list(mirror.growing(dev)) == [run]
+    fake.add_log(run.prefect_id, "Step 2 of 9")
+    mirror.sweep(dev)
+    assert mirror.talking(dev) == [run]
