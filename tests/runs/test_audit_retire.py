@@ -19,7 +19,6 @@ from runs.audit import parts, retiring
 from runs.models import AuditCheckpoint, AuditEntry
 
 SYSTEM = Actor.system("test")
-TOMORROW = (timezone.localdate() + timedelta(days=1)).isoformat()
 
 pytestmark = pytest.mark.django_db
 
@@ -42,8 +41,12 @@ def oldest() -> parts.Part:
     return parts.parts()[0]
 
 
+def in_days(number: int) -> str:
+    return (timezone.localdate() + timedelta(days=number)).isoformat()
+
+
 def run(*arguments: str) -> None:
-    call_command("retire_audit", "--before", TOMORROW, *arguments)
+    call_command("retire_audit", "--before", in_days(1), *arguments)
 
 
 def as_database_superuser(statement: str) -> None:
@@ -184,7 +187,7 @@ def test_a_dry_run_retires_nothing(two_parts: list[AuditEntry], capsys: pytest.C
 
 
 def test_what_is_younger_stays(two_parts: list[AuditEntry], capsys: pytest.CaptureFixture[str]) -> None:
-    call_command("retire_audit", "--before", timezone.localdate().isoformat())
+    call_command("retire_audit", "--before", in_days(-1))
     assert "nothing was retired" in capsys.readouterr().out
 
 
