@@ -88,7 +88,8 @@ class Visitor:
 
     def __init__(self, browser: Browser, address: str, **options: Any) -> None:
         self.address = address
-        self.context: BrowserContext = browser.new_context(**options)
+        # Drawing what moves takes more than everything else that a page does.
+        self.context: BrowserContext = browser.new_context(**{"reduced_motion": "reduce"} | options)
         self.troubles: list[str] = []
         self.page: Page = self.context.new_page()
         self.page.on("console", self._console)

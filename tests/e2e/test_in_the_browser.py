@@ -150,7 +150,7 @@ def test_an_operator_watches_a_long_run_and_cancels_it(visit: Visit, deployments
     assert is_same_document(page)
 
 
-def test_asking_and_cancelling_need_no_script(visit: Visit, deployments: dict[Any, int]) -> None:
+def test_asking_and_cancelling_need_no_script(visit: Visit, portal: Portal, deployments: dict[Any, int]) -> None:
     visitor = visit("otto", java_script_enabled=False)
     page = visitor.page
     tomorrow = f"{datetime.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"  # noqa: DTZ005  (what a person types)
@@ -171,12 +171,18 @@ def test_asking_and_cancelling_need_no_script(visit: Visit, deployments: dict[An
     page.get_by_label("Now").check()
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page).to_have_url(re.compile(r"/runrequest/\d+/change/"))
-    wait_for(lambda: page.reload() and run_of(page).count(), "the run on its request's page", 120)
+    asked = re.findall(r"/runrequest/(\d+)/", page.url)
+    started = "SELECT 1 FROM runs_runrequest WHERE run_id IS NOT NULL AND id = %s"
+    wait_for(lambda: portal.query(started, *asked), "the run of the request", 120)
+    page.reload()
     run_of(page).click()
     cancel(page, "not needed")
     # Perhaps before any worker had begun it: that takes the portal half a minute longer to settle.
     expect(page.get_by_text("asked by otto")).to_contain_text("not needed")
-    wait_for(lambda: page.reload() and "Cancelled" in headline(page).inner_text(), "the cancel", 180)
+    ended = "SELECT 1 FROM runs_runrequest WHERE state = 'cancelled' AND id = %s"
+    wait_for(lambda: portal.query(ended, *asked), "the cancel", 180)
+    page.reload()
+    expect(headline(page)).to_contain_text("Cancelled")
 
 
 def test_a_run_in_prod_waits_for_somebody_else(visit: Visit, deployments: dict[Any, int]) -> None:
