@@ -116,7 +116,7 @@ def test_a_list_survives_whatever_stands_in_its_address(
     client = login(admin_user)
     for address, model_admin in lists():
         names = list(parameters(model_admin))
-        for query in ({"q": value}, dict.fromkeys(names, value), {"p": value}, {"o": f"{value}.-1.99"}, {value: value}):
+        for query in ({"q": value, "p": value, "o": f"{value}.-1.99"}, dict.fromkeys(names, value), {value: value}):
             with subtests.test(address=address, query=query), transaction.atomic():
                 assert client.get(address, query, follow=True).status_code in (200, 400)
 
