@@ -134,7 +134,8 @@ def waiting(request: HttpRequest, mine: Holding) -> Listing[RunRequest] | None:
     """What waits for an answer the reader may give; None for those who approve nothing."""
     if not mine.may_any(Verb.APPROVE):
         return None
-    return first_rows(inbox.waiting_for(request).select_related("environment").order_by("expires_at"))
+    found = RunRequest.objects.filter(pk__in=inbox.waiting_for(request))
+    return first_rows(found.select_related("environment").order_by("expires_at"))
 
 
 def to_review(request: HttpRequest, mine: Holding) -> list[BreakGlass]:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from flows.models import Verb
 from portal.reader import holding
 from runs import inbox
-from runs.models import RunRequest
 
 
 def waiting_for_me(request: HttpRequest) -> int:
     """How many there are."""
-    return waiting_for(request).count()
+    return len(waiting_for(request))
 
 
-def waiting_for(request: HttpRequest) -> QuerySet[RunRequest]:
-    """What takes reading the requests themselves is read once a page."""
-    mine = holding(request)
-    found: list[int] | None = getattr(request, "_turned_away", None)
+def waiting_for(request: HttpRequest) -> list[int]:
+    """Their keys, read once a page."""
+    found: list[int] | None = getattr(request, "_waiting", None)
     if found is None:
-        found = inbox.turned_away_from(mine) if mine.may_any(Verb.APPROVE) else []
-        request._turned_away = found  # type: ignore[attr-defined]  # lives as long as the request
-    return inbox.waiting_for(mine, found)
+        found = inbox.waiting_for(holding(request))
+        request._waiting = found  # type: ignore[attr-defined]  # lives as long as the request
+    return found

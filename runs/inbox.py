@@ -14,14 +14,22 @@ from runs import lifecycle
 from runs.models import Approval, RunRequest
 
 
-def waiting_for(mine: Holding, turned_away: list[int] | None = None) -> QuerySet[RunRequest]:
-    """Not one's own, nor those one asks for, has approved already, or whose stage is another group's.
+def waiting_for(mine: Holding) -> list[int]:
+    """The keys of them; up to four queries, however many there are.
 
-    A page that asks several times gives what `turned_away` said.
+    Not one's own, nor those one asks for, has approved already, whose stage is another group's, or whose values no
+    grant of one's own reaches.
     """
     if not mine.may_any(Verb.APPROVE):
-        return RunRequest.objects.none()
-    return open_to(mine).exclude(pk__in=turned_away_from(mine) if turned_away is None else turned_away)
+        return []
+    is_bound = any(grant.predicate and Verb.APPROVE in grant.verbs for grant in mine.grants)
+    if is_bound:
+        rows = open_to(mine).select_related("deployment__environment")
+        in_reach = [row for row in rows if mine.decide(Verb.APPROVE, row.deployment, values_of(row))]
+    else:
+        in_reach = list(open_to(mine).only("digest", "policy", "needs_approval"))
+    elsewhere = waiting_for_others(mine, in_reach)
+    return [row.pk for row in in_reach if row.pk not in elsewhere]
 
 
 def open_to(mine: Holding) -> QuerySet[RunRequest]:
@@ -36,34 +44,19 @@ def open_to(mine: Holding) -> QuerySet[RunRequest]:
     )
 
 
-def turned_away_from(mine: Holding) -> list[int]:
-    """Those of them that wait for another group, or whose values no grant of theirs reaches."""
-    return waiting_for_others(mine) + (out_of_reach(mine) if is_bound_to_values(mine) else [])
-
-
-def waiting_for_others(mine: Holding) -> list[int]:
-    """Those whose stage is for a group that they are not in; three queries, however many there are."""
-    rows = open_to(mine).only("digest", "policy", "needs_approval")
+def waiting_for_others(mine: Holding, rows: list[RunRequest]) -> set[int]:
+    """Those of them whose stage is for a group that one is not in."""
     staged = [row for row in rows if any(stage["group"] for stage in row.policy.get("stages", []))]
     if not staged:
-        return []
+        return set()
     groups = {"", *mine.user.groups.values_list("name", flat=True)}
     prefetch_related_objects(staged, "approvals")
-    return [row.pk for row in staged if group_of(row) not in groups]
+    return {row.pk for row in staged if group_of(row) not in groups}
 
 
 def group_of(run_request: RunRequest) -> str:
     """Whose answer it waits for now."""
     return next((step.group for step in lifecycle.steps(run_request) if not step.is_done), "")
-
-
-def is_bound_to_values(mine: Holding) -> bool:
-    return any(grant.predicate and Verb.APPROVE in grant.verbs for grant in mine.grants)
-
-
-def out_of_reach(mine: Holding) -> list[int]:
-    rows = open_to(mine).select_related("deployment__environment")
-    return [row.pk for row in rows if not mine.decide(Verb.APPROVE, row.deployment, values_of(row))]
 
 
 def values_of(run_request: RunRequest) -> dict[str, Any]:

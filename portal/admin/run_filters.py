@@ -120,5 +120,5 @@ class ConcernFilter(RadioFilter):
         if self.value() == "mine":
             return queryset.filter(asked_by=request.user.pk)
         if self.value() == "to-answer":
-            return queryset.filter(pk__in=inbox.waiting_for(request).values("pk"))
+            return queryset.filter(pk__in=inbox.waiting_for(request))
         return queryset

@@ -23,8 +23,8 @@ Reference = int | RunRequest
 
 def inbox(*, by: Actor) -> list[RunRequest]:
     """The requests that wait for an answer of this person, the most urgent first."""
-    found = waiting_for(Holding.of(by.user)).select_related("environment", "deployment__environment", "run")
-    return list(found.order_by("expires_at", "pk"))
+    found = RunRequest.objects.filter(pk__in=waiting_for(Holding.of(by.user))).order_by("expires_at", "pk")
+    return list(found.select_related("environment", "deployment__environment", "run"))
 
 
 def approve(reference: Reference, *, by: Actor, reason: str = "", seen_digest: str | None = None) -> RunRequest:

@@ -79,13 +79,31 @@ def command_lines(processes: set[int]) -> str:
     return "\n".join(Path(f"/proc/{it}/cmdline").read_bytes().decode(errors="replace") for it in processes)
 
 
-def test_a_demo_is_killed_and_the_main_job_works_on_what_it_left(data: Path) -> None:
-    killed = Demo(data, "--port", "0")
-    killed.await_line("Database migrations … done")
+def test_a_demo_is_killed_stopped_and_does_the_main_job_on_what_it_left(data: Path) -> None:
+    with socket.socket() as somebody:
+        somebody.bind(("127.0.0.1", 0))
+        somebody.listen()
+        taken = somebody.getsockname()[1]
+
+        killed = Demo(data, "--port", str(taken))
+        killed.await_line("Postgres … ready")
+        second = Demo(data)
+        second.await_line("CommandError: A demo already runs on ")
+        assert second.process.wait(30) == 1
+        killed.await_line("Web … ready")
+    assert f"Port {taken} is taken: the portal uses " in killed.printed
+    port = next(line for line in killed.printed.splitlines() if line.startswith(f"Port {taken}")).rpartition(" ")[2]
+    assert httpx.get(f"http://127.0.0.1:{port.rstrip('.')}/admin/login/", trust_env=False).is_success
     assert soon(lambda: len(warden.marked(str(data))) >= 3, 20), "nothing runs that a kill could leave behind"
     secrets = {path.name: path.read_text() for path in (data / "secrets").iterdir()}
     killed.kill()
     assert soon(lambda: not warden.marked(str(data)), 40)
+
+    stopped = Demo(data, "--port", "0", "--environments", "dev", "--no-story")
+    stopped.await_line("Web … ready")
+    stopped.stop()
+    assert not (data / "portal.env").exists()
+    assert warden.marked(str(data)) == set()
 
     checked = Demo(data, "--check", "--environments", "dev")
     checked.await_line("ok      every environment is read")
@@ -105,26 +123,6 @@ def test_a_demo_is_killed_and_the_main_job_works_on_what_it_left(data: Path) -> 
         checked.await_line(f"ok      {step}")
     checked.await_line("Everything is stopped")
     assert checked.process.wait(30) == 0
-    assert not (data / "portal.env").exists()
-    assert warden.marked(str(data)) == set()
-
-
-def test_ctrl_c_stops_everything_and_nobody_else_may_have_the_folder_or_the_port(data: Path) -> None:
-    with socket.socket() as somebody:
-        somebody.bind(("127.0.0.1", 0))
-        somebody.listen()
-        taken = somebody.getsockname()[1]
-
-        first = Demo(data, "--port", str(taken), "--environments", "dev", "--no-story")
-        first.await_line("Postgres … ready")
-        second = Demo(data)
-        second.await_line("CommandError: A demo already runs on ")
-        assert second.process.wait(30) == 1
-        first.await_line("Web … ready")
-    assert f"Port {taken} is taken: the portal uses " in first.printed
-    port = next(line for line in first.printed.splitlines() if line.startswith(f"Port {taken}")).rpartition(" ")[2]
-    assert httpx.get(f"http://127.0.0.1:{port.rstrip('.')}/admin/login/", trust_env=False).is_success
-    first.stop()
     assert not (data / "portal.env").exists()
     assert warden.marked(str(data)) == set()
 
