@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,7 @@ def running(prefect_server: Any, database: str, folder: Path) -> Iterator[Portal
     portal.manage("clock")
     # Both on one server: every run is in both of them.
     portal.manage("demo_cast", *(f"--environment={name}={prefect_server.api_url}" for name in ("dev", "prod")))
+    begin_windows_in_twelve_hours(portal)
     keeper = Warden(str(folder))
     uvicorn = ("uvicorn", "portal.asgi:application", "--port", str(port), "--timeout-graceful-shutdown", "3")
     commands = {
@@ -133,6 +135,12 @@ def running(prefect_server: Any, database: str, folder: Path) -> Iterator[Portal
     finally:
         supervisor.stop()
         keeper.dismiss()
+
+
+def begin_windows_in_twelve_hours(portal: Portal) -> None:
+    """The hour in which the demo's production starts nothing must not be the hour of these tests."""
+    hour = (datetime.now(UTC) + timedelta(hours=12)).hour
+    assert portal.query("UPDATE runs_window SET cron = %s RETURNING name", f"0 {hour} * * *") == [("Weekly backup",)]
 
 
 def publish(prefect_server: Any, folder: Path) -> None:

@@ -116,10 +116,10 @@ class Command(BaseCommand):
         )
         policies.save_window(
             Window(
-                name="Nightly backup",
+                name="Weekly backup",
                 environment=prod,
                 effect=Window.Effect.DENY,
-                cron="0 2 * * *",
+                cron="0 2 * * 0",
                 minutes=60,
                 reason="The warehouse is copied",
             ),
