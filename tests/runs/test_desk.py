@@ -207,7 +207,7 @@ def test_waiting_is_given_up_in_time(deployment: Deployment, otto: Actor) -> Non
     started = timezone.now()
     with pytest.raises(desk.StillGoing, match=r"is not over after 0.6 s. It is “Queued”"):
         desk.wait(wish, seconds=0.6)
-    assert timezone.now() - started < timedelta(seconds=5)
+    assert timezone.now() - started < timedelta(minutes=1)
 
 
 def test_waiting_says_when_it_is_prefect_that_does_not_answer(
