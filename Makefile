@@ -1,7 +1,7 @@
 # make demo starts everything on this machine; make test is what has to pass.
 # Arguments for the demo: make demo ARGS="--port 9000 --environments dev"
 
-.PHONY: demo test checks bench races bench-audit fmt lock clean
+.PHONY: demo test checks guard bench races bench-audit fmt lock clean
 .DEFAULT_GOAL := demo
 
 # 3.13 first: it is what the product is tested with.
@@ -20,6 +20,7 @@ checks: export DATABASE_URL := postgresql://nobody@127.0.0.1:9/none
 checks: $(INSTALLED)
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m tests.expectations.guard
 	PORTAL_MODE=test $(PYTHON) -m mypy --strict flows runs portal
 	PORTAL_MODE=test $(PYTHON) -W ignore::RuntimeWarning manage.py makemigrations --check
 	@echo "$(PYTHON) manage.py check --deploy --fail-level WARNING   (production settings, secrets thrown away)"
@@ -27,6 +28,10 @@ checks: $(INSTALLED)
 	PORTAL_SECRET_KEY=$$($(PYTHON) -c "import secrets; print(secrets.token_urlsafe(64))") \
 	PORTAL_FIELD_KEYS=$$($(PYTHON) -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())") \
 	$(PYTHON) manage.py check --deploy --fail-level WARNING
+
+# No commit changes both what the tests expect and the product.
+guard: $(INSTALLED)
+	@$(PYTHON) -m tests.expectations.guard
 
 bench: $(INSTALLED)
 	@$(PYTHON) -m benchmarks.latency $(ARGS)

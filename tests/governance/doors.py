@@ -73,197 +73,177 @@ API_LOOKS = {
 
 # door -> how to knock and, for each of ROLES, what becomes of it in dev and in prod
 DOORS: dict[str, Door] = {
-    "admin/login/": Door("session.sign_in", sign_in, "DDDDDDDD"),
-    "admin/logout/": Door("session.sign_out", press("logout"), "DDDDDDDD"),
-    "admin/password_change/": Door(
-        "person.own_password",
+    "sign in, by page": Door("admin/login/", sign_in),
+    "sign out, by page": Door("admin/logout/", press("logout")),
+    "change one's own password, by page": Door(
+        "admin/password_change/",
         press(
             "password_change", old_password=PASSWORD, new_password1="Xk7-long-enough", new_password2="Xk7-long-enough"
         ),
-        "DDDDDDDD",
     ),
-    "admin/flows/deployment/<int:pk>/run/": Door("request.submit", ask("flows_deployment_run"), "RDDRDRRN", "NDDRDNRN"),
-    "admin/flows/deployment/<int:pk>/quick-run/": Door(
-        "request.submit", ask("flows_deployment_quick_run"), "RDDRDRRN", "NDDRDNRN"
+    "request a run, by page": Door("admin/flows/deployment/<int:pk>/run/", ask("flows_deployment_run")),
+    "request a quick run, by page": Door(
+        "admin/flows/deployment/<int:pk>/quick-run/", ask("flows_deployment_quick_run")
     ),
-    "admin/flows/deployment/<int:pk>/pause/": Door(
-        "deployment.pause", press("flows_deployment_pause", "deployment", reason="r"), "RRRRDRDN", "NRRRDNDN"
+    "pause a deployment, by page": Door(
+        "admin/flows/deployment/<int:pk>/pause/", press("flows_deployment_pause", "deployment", reason="r")
     ),
-    "admin/flows/deployment/<int:pk>/resume/": Door(
-        "deployment.resume", press("flows_deployment_resume", "paused", reason="r"), "RRRRDRDN", "NRRRDNDN"
+    "resume a deployment, by page": Door(
+        "admin/flows/deployment/<int:pk>/resume/", press("flows_deployment_resume", "paused", reason="r")
     ),
-    "admin/runs/run/<int:pk>/cancel/": Door(
-        "run.cancel", press("runs_run_cancel", "run", reason="r"), "RDDRDRRN", "NDDRDNRN"
-    ),
-    "admin/runs/run/<int:pk>/refresh/": Door("", press("runs_run_refresh", "run"), "-------N", "N----N-N"),
-    "admin/runs/runrequest/<int:pk>/approve/": Door(
-        "request.approve",
+    "cancel a run, by page": Door("admin/runs/run/<int:pk>/cancel/", press("runs_run_cancel", "run", reason="r")),
+    "refresh a run, by page": Door("admin/runs/run/<int:pk>/refresh/", press("runs_run_refresh", "run")),
+    "approve a request, by page": Door(
+        "admin/runs/runrequest/<int:pk>/approve/",
         press("runs_runrequest_approve", "wish", reason="r", seen_digest=seen),
-        "RRRDDRRN",
-        "NRRDDNRN",
     ),
-    "admin/runs/runrequest/<int:pk>/reject/": Door(
-        "request.reject", press("runs_runrequest_reject", "wish", reason="r"), "RRRDDRRN", "NRRDDNRN"
+    "reject a request, by page": Door(
+        "admin/runs/runrequest/<int:pk>/reject/", press("runs_runrequest_reject", "wish", reason="r")
     ),
-    "admin/runs/runrequest/<int:pk>/withdraw/": Door(
-        "request.withdraw", press("runs_runrequest_withdraw", "wish", reason="r"), "RDDRDRRN", "NDDRDNRN"
+    "withdraw a request, by page": Door(
+        "admin/runs/runrequest/<int:pk>/withdraw/", press("runs_runrequest_withdraw", "wish", reason="r")
     ),
-    "admin/runs/auditentry/verify/": Door("audit.verify", press("runs_auditentry_verify"), "FFFFFDDF"),
-    "admin/runs/auditentry/export/": Door("audit.export", press("runs_auditentry_export", format="csv"), "FFFFFDDF"),
-    "admin/flows/environment/add/": Door(
-        "environment.create",
+    "verify the audit trail, by page": Door("admin/runs/auditentry/verify/", press("runs_auditentry_verify")),
+    "export the audit trail, by page": Door(
+        "admin/runs/auditentry/export/", press("runs_auditentry_export", format="csv")
+    ),
+    "create an environment, by page": Door(
+        "admin/flows/environment/add/",
         press("flows_environment_add", **{**ENVIRONMENT, "slug": "new", "api_url": "http://new.test/api"}),
-        "FFFFFFDF",
     ),
-    "admin/flows/environment/<path:object_id>/change/": Door(
-        "environment.change", press("flows_environment_change", "environment", **ENVIRONMENT), "FFFFFFDN", "NFFFFNDN"
+    "change an environment, by page": Door(
+        "admin/flows/environment/<path:object_id>/change/",
+        press("flows_environment_change", "environment", **ENVIRONMENT),
     ),
-    "admin/flows/environment/<path:object_id>/delete/": Door(
-        "environment.delete", press("flows_environment_delete", "unused", post="yes"), "FFFFFFDN", "NNNNNNDN"
+    "delete an environment, by page": Door(
+        "admin/flows/environment/<path:object_id>/delete/", press("flows_environment_delete", "unused", post="yes")
     ),
-    "admin/flows/environment/<int:pk>/freeze/": Door(
-        "environment.freeze", press("flows_environment_freeze", "environment", reason="r"), "RRRRDRDN", "NRRRDNDN"
+    "freeze an environment, by page": Door(
+        "admin/flows/environment/<int:pk>/freeze/", press("flows_environment_freeze", "environment", reason="r")
     ),
-    "admin/flows/environment/<int:pk>/unfreeze/": Door(
-        "environment.unfreeze",
+    "unfreeze an environment, by page": Door(
+        "admin/flows/environment/<int:pk>/unfreeze/",
         frozen(press("flows_environment_unfreeze", "environment", reason="r")),
-        "RRRRDRDN",
-        "NRRRDNDN",
     ),
-    "admin/runs/policy/add/": Door("policy.create", press("runs_policy_add", **POLICY), "FFFFFFDF"),
-    "admin/runs/policy/<path:object_id>/change/": Door(
-        "policy.change", press("runs_policy_change", "policy", **POLICY), "FFFFFFDF", "NFFFFFDF"
+    "create a policy, by page": Door("admin/runs/policy/add/", press("runs_policy_add", **POLICY)),
+    "change a policy, by page": Door(
+        "admin/runs/policy/<path:object_id>/change/", press("runs_policy_change", "policy", **POLICY)
     ),
-    "admin/runs/policy/<int:pk>/remove/": Door(
-        "policy.delete", press("runs_policy_remove", "policy"), "FFFFFFDF", "FFFFFFDF"
+    "delete a policy, by page": Door("admin/runs/policy/<int:pk>/remove/", press("runs_policy_remove", "policy")),
+    "create a window, by page": Door("admin/runs/window/add/", press("runs_window_add", **WINDOW)),
+    "change a window, by page": Door(
+        "admin/runs/window/<path:object_id>/change/", press("runs_window_change", "window", **WINDOW)
     ),
-    "admin/runs/window/add/": Door("window.create", press("runs_window_add", **WINDOW), "FFFFFFDF"),
-    "admin/runs/window/<path:object_id>/change/": Door(
-        "window.change", press("runs_window_change", "window", **WINDOW), "FFFFFFDF", "NFFFFFDF"
+    "delete a window, by page": Door("admin/runs/window/<int:pk>/remove/", press("runs_window_remove", "window")),
+    "choose one's notifications, by page": Door("admin/runs/notice/choose/", press("runs_notice_choose")),
+    "create an alias, by page": Door("admin/flows/alias/add/", press("flows_alias_add", **NAME)),
+    "change an alias, by page": Door(
+        "admin/flows/alias/<path:object_id>/change/", press("flows_alias_change", "alias", **NAME)
     ),
-    "admin/runs/window/<int:pk>/remove/": Door(
-        "window.delete", press("runs_window_remove", "window"), "FFFFFFDF", "FFFFFFDF"
+    "delete an alias, by page": Door(
+        "admin/flows/alias/<path:object_id>/delete/", press("flows_alias_delete", "alias", post="yes")
     ),
-    "admin/runs/notice/choose/": Door("person.subscribe", press("runs_notice_choose"), "DDDDDDDD"),
-    "admin/flows/alias/add/": Door("alias.create", press("flows_alias_add", **NAME), "FFFFFFDF", "FFFFFFDF"),
-    "admin/flows/alias/<path:object_id>/change/": Door(
-        "alias.change", press("flows_alias_change", "alias", **NAME), "FFFFFFDN", "NFFFFNDN"
+    "give a grant, by page": Door("admin/flows/grant/add/", press("flows_grant_add", **GRANT)),
+    "revoke a grant, by page": Door(
+        "admin/flows/grant/<int:pk>/revoke/", press("flows_grant_revoke", "grant", reason="r")
     ),
-    "admin/flows/alias/<path:object_id>/delete/": Door(
-        "alias.delete", press("flows_alias_delete", "alias", post="yes"), "FFFFFFDF", "FFFFFFDF"
-    ),
-    "admin/flows/grant/add/": Door("grant.give", press("flows_grant_add", **GRANT), "FFFFDFDF", "FFFFDFDF"),
-    "admin/flows/grant/<int:pk>/revoke/": Door(
-        "grant.revoke", press("flows_grant_revoke", "grant", reason="r"), "FFFFFFDF", "FFFFFFDF"
-    ),
-    "admin/auth/user/add/": Door("person.create", press("auth_user_add", **PERSON), "FFFFFFDF"),
-    "admin/auth/user/<path:object_id>/change/": Door(
-        "person.change",
+    "create a person, by page": Door("admin/auth/user/add/", press("auth_user_add", **PERSON)),
+    "change a person, by page": Door(
+        "admin/auth/user/<path:object_id>/change/",
         press("auth_user_change", "person", **{**PERSON, "email": "x@example.org"}),
-        "FFFFFFDF",
     ),
-    "admin/auth/user/<id>/password/": Door(
-        "person.password",
+    "set a person's password, by page": Door(
+        "admin/auth/user/<id>/password/",
         press("auth_user_password_change", "person", password1="Xk7-long-enough", password2="Xk7-long-enough"),
-        "FFFFFFDF",
     ),
-    "admin/auth/group/add/": Door("group.create", press("auth_group_add", name="new"), "FFFFFFDF"),
-    "admin/auth/group/<path:object_id>/change/": Door(
-        "group.change", press("auth_group_change", "group", name="renamed"), "FFFFFFDF"
+    "create a group, by page": Door("admin/auth/group/add/", press("auth_group_add", name="new")),
+    "change a group, by page": Door(
+        "admin/auth/group/<path:object_id>/change/", press("auth_group_change", "group", name="renamed")
     ),
-    "action flows.Deployment.quick_run_selected": Door(
-        "request.submit",
+    "request runs of selected deployments, by list action": Door(
+        "action flows.Deployment.quick_run_selected",
         act(
             "flows.Deployment",
             "quick_run_selected",
             "deployment",
             **{"confirmation-dev": "dev", "confirmation-prod": "prod"},
         ),
-        "-DD-D--F",
-        "-DD-D--F",
     ),
-    "action flows.Deployment.pause_selected": Door(
-        "deployment.pause", act("flows.Deployment", "pause_selected", "deployment"), "----D-DF", "----D-DF"
+    "pause selected deployments, by list action": Door(
+        "action flows.Deployment.pause_selected", act("flows.Deployment", "pause_selected", "deployment")
     ),
-    "action flows.Deployment.resume_selected": Door(
-        "deployment.resume", act("flows.Deployment", "resume_selected", "paused"), "----D-DF", "----D-DF"
+    "resume selected deployments, by list action": Door(
+        "action flows.Deployment.resume_selected", act("flows.Deployment", "resume_selected", "paused")
     ),
-    "action flows.Environment.check_connection": Door(
-        "", act("flows.Environment", "check_connection", "environment"), "-------F", "-------F"
+    "check the connection of selected environments, by list action": Door(
+        "action flows.Environment.check_connection", act("flows.Environment", "check_connection", "environment")
     ),
-    "action flows.Environment.read_now": Door(
-        "", act("flows.Environment", "read_now", "environment"), "-------F", "-------F"
+    "refresh selected environments, by list action": Door(
+        "action flows.Environment.read_now", act("flows.Environment", "read_now", "environment")
     ),
-    "action runs.RunRequest.approve_selected": Door("request.approve", sign_selected, "---DD--F", "---DD--F"),
-    "action runs.RunRequest.reject_selected": Door(
-        "request.reject", act("runs.RunRequest", "reject_selected", "wish"), "---DD--F", "---DD--F"
+    "approve selected requests, by list action": Door("action runs.RunRequest.approve_selected", sign_selected),
+    "reject selected requests, by list action": Door(
+        "action runs.RunRequest.reject_selected", act("runs.RunRequest", "reject_selected", "wish")
     ),
-    "action runs.RunRequest.withdraw_selected": Door(
-        "request.withdraw", act("runs.RunRequest", "withdraw_selected", "wish"), "-DD-D--F", "-DD-D--F"
+    "withdraw selected requests, by list action": Door(
+        "action runs.RunRequest.withdraw_selected", act("runs.RunRequest", "withdraw_selected", "wish")
     ),
-    "action runs.Run.cancel_selected": Door(
-        "run.cancel", act("runs.Run", "cancel_selected", "run"), "-DD-D--F", "-DD-D--F"
+    "cancel selected runs, by list action": Door(
+        "action runs.Run.cancel_selected", act("runs.Run", "cancel_selected", "run")
     ),
-    "admin/auth/user/<int:pk>/try/": Door(
-        "person.try", press("auth_user_try", "person", reason="r", words=""), "FFFFFFDF"
+    "preview the portal as a person, by page": Door(
+        "admin/auth/user/<int:pk>/try/", press("auth_user_try", "person", reason="r", words="")
     ),
-    "admin/runs/run/<int:pk>/force-cancel/": Door(
-        "run.force_cancel", press("runs_run_force_cancel", "stuck", reason="r"), "RRRRDRRN", "NRRRDNRN"
+    "force a run to be cancelled, by page": Door(
+        "admin/runs/run/<int:pk>/force-cancel/", press("runs_run_force_cancel", "stuck", reason="r")
     ),
-    "admin/runs/runrequest/<int:pk>/comment/": Door(
-        "request.comment", press("runs_runrequest_comment", "wish", reason="r", text="r"), "DDDDDDDN", "NDDDDNDN"
+    "comment on a request, by page": Door(
+        "admin/runs/runrequest/<int:pk>/comment/", press("runs_runrequest_comment", "wish", reason="r", text="r")
     ),
-    "admin/runs/runrequest/<int:pk>/override/": Door(
-        "request.override", press("runs_runrequest_override", "wish", reason="r"), "RRRRDRRN", "NRRRDNRN"
+    "override a change window, by page": Door(
+        "admin/runs/runrequest/<int:pk>/override/", press("runs_runrequest_override", "wish", reason="r")
     ),
-    "admin/runs/runrequest/<int:pk>/break-glass/": Door(
-        "request.break_glass",
+    "bypass the approval of a request, by page": Door(
+        "admin/runs/runrequest/<int:pk>/break-glass/",
         press("runs_runrequest_break_glass", "wish", reason="r", minutes="5", confirmation=full_name),
-        "RRRRDRRN",
-        "NRRRDNRN",
     ),
-    "admin/runs/runrequest/<int:pk>/review/": Door(
-        "request.review", press("runs_runrequest_review", "broken", reason="r", was_right="yes"), "RRRDRRRN", "NRRDRNRN"
+    "review a bypassed approval, by page": Door(
+        "admin/runs/runrequest/<int:pk>/review/", press("runs_runrequest_review", "broken", reason="r", was_right="yes")
     ),
-    "command trigger": Door(
-        "request.submit", order("trigger", slug, full_name, pairs=["month=2026-10"], reason="r"), "RDDRDRR-", "-DDRD-R-"
+    "request a run, by command": Door(
+        "command trigger", order("trigger", slug, full_name, pairs=["month=2026-10"], reason="r")
     ),
-    "command cancel": Door("run.cancel", order("cancel", run_id, reason="r"), "RDDRDRR-", "-DDRD-R-"),
-    "command approve": Door("request.approve", order("approve", wish), "RRRDDRR-", "-RRDD-R-"),
-    "command reject": Door("request.reject", order("reject", wish, reason="r"), "RRRDDRR-", "-RRDD-R-"),
-    "command comment": Door("request.comment", order("comment", wish, "r"), "DDDDDDD-", "-DDDD-D-"),
-    "command withdraw": Door("request.withdraw", order("withdraw", wish), "RDDRDRR-", "-DDRD-R-"),
-    "command rerun": Door("request.submit", order("rerun", wish, reason="r"), "RDDRDRR-", "-DDRD-R-"),
-    "command override": Door("request.override", order("override", wish, reason="r"), "RRRRDRR-", "-RRRD-R-"),
-    "command break_glass": Door("request.break_glass", order("break_glass", wish, reason="r"), "RRRRDRR-", "-RRRD-R-"),
-    "command review": Door("request.review", order("review", broken, "--right", text="r"), "RRRDRRR-", "-RRDR-R-"),
-    "command freeze": Door("environment.freeze", order("freeze", slug, reason="r"), "RRRRDRD-", "-RRRD-D-"),
-    "command unfreeze": Door("environment.unfreeze", frozen(order("unfreeze", slug)), "RRRRDRD-", "-RRRD-D-"),
-    "command grant": Door(
-        "grant.give", order("grant", somebody, "cancel", "--env", slug, reason="r"), "RRRRDRD-", "-RRRD-D-"
+    "cancel a run, by command": Door("command cancel", order("cancel", run_id, reason="r")),
+    "approve a request, by command": Door("command approve", order("approve", wish)),
+    "reject a request, by command": Door("command reject", order("reject", wish, reason="r")),
+    "comment on a request, by command": Door("command comment", order("comment", wish, "r")),
+    "withdraw a request, by command": Door("command withdraw", order("withdraw", wish)),
+    "rerun a request, by command": Door("command rerun", order("rerun", wish, reason="r")),
+    "override a change window, by command": Door("command override", order("override", wish, reason="r")),
+    "bypass the approval of a request, by command": Door("command break_glass", order("break_glass", wish, reason="r")),
+    "review a bypassed approval, by command": Door("command review", order("review", broken, "--right", text="r")),
+    "freeze an environment, by command": Door("command freeze", order("freeze", slug, reason="r")),
+    "unfreeze an environment, by command": Door("command unfreeze", frozen(order("unfreeze", slug))),
+    "give a grant, by command": Door("command grant", order("grant", somebody, "cancel", "--env", slug, reason="r")),
+    "revoke a grant, by command": Door("command revoke", order("revoke", given, reason="r")),
+    "request a run, by function": Door(
+        "desk.trigger", call(desk.trigger, slug, full_name, {"month": "2026-10"}, reason="r")
     ),
-    "command revoke": Door("grant.revoke", order("revoke", given, reason="r"), "RRRRRRDR", "RRRRRRDR"),
-    "desk.trigger": Door(
-        "request.submit", call(desk.trigger, slug, full_name, {"month": "2026-10"}, reason="r"), "RDDRDRR-", "-DDRD-R-"
+    "cancel a run, by function": Door("desk.cancel", call(desk.cancel, run_id, reason="r")),
+    "approve a request, by function": Door("desk.approve", call(desk.approve, wish)),
+    "reject a request, by function": Door("desk.reject", call(desk.reject, wish, reason="r")),
+    "comment on a request, by function": Door("desk.comment", call(desk.comment, wish, "r")),
+    "withdraw a request, by function": Door("desk.withdraw", call(desk.withdraw, wish)),
+    "rerun a request, by function": Door("desk.rerun", call(desk.rerun, wish, reason="r")),
+    "override a change window, by function": Door("desk.override", call(desk.override, wish, reason="r")),
+    "bypass the approval of a request, by function": Door("desk.break_glass", call(desk.break_glass, wish, reason="r")),
+    "review a bypassed approval, by function": Door("desk.review", call(desk.review, broken, was_right=True, text="r")),
+    "freeze an environment, by function": Door("desk.freeze", call(desk.freeze, slug, reason="r")),
+    "unfreeze an environment, by function": Door("desk.unfreeze", frozen(call(desk.unfreeze, slug))),
+    "give a grant, by function": Door(
+        "desk.grant", call(desk.grant, somebody, ["cancel"], environment_name=slug, reason="r")
     ),
-    "desk.cancel": Door("run.cancel", call(desk.cancel, run_id, reason="r"), "RDDRDRR-", "-DDRD-R-"),
-    "desk.approve": Door("request.approve", call(desk.approve, wish), "RRRDDRR-", "-RRDD-R-"),
-    "desk.reject": Door("request.reject", call(desk.reject, wish, reason="r"), "RRRDDRR-", "-RRDD-R-"),
-    "desk.comment": Door("request.comment", call(desk.comment, wish, "r"), "DDDDDDD-", "-DDDD-D-"),
-    "desk.withdraw": Door("request.withdraw", call(desk.withdraw, wish), "RDDRDRR-", "-DDRD-R-"),
-    "desk.rerun": Door("request.submit", call(desk.rerun, wish, reason="r"), "RDDRDRR-", "-DDRD-R-"),
-    "desk.override": Door("request.override", call(desk.override, wish, reason="r"), "RRRRDRR-", "-RRRD-R-"),
-    "desk.break_glass": Door("request.break_glass", call(desk.break_glass, wish, reason="r"), "RRRRDRR-", "-RRRD-R-"),
-    "desk.review": Door("request.review", call(desk.review, broken, was_right=True, text="r"), "RRRDRRR-", "-RRDR-R-"),
-    "desk.freeze": Door("environment.freeze", call(desk.freeze, slug, reason="r"), "RRRRDRD-", "-RRRD-D-"),
-    "desk.unfreeze": Door("environment.unfreeze", frozen(call(desk.unfreeze, slug)), "RRRRDRD-", "-RRRD-D-"),
-    "desk.grant": Door(
-        "grant.give",
-        call(desk.grant, somebody, ["cancel"], environment_name=slug, reason="r"),
-        "RRRRDRD-",
-        "-RRRD-D-",
-    ),
-    "desk.revoke": Door("grant.revoke", call(desk.revoke, given, reason="r"), "RRRRRRDR", "RRRRRRDR"),
+    "revoke a grant, by function": Door("desk.revoke", call(desk.revoke, given, reason="r")),
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import DatabaseError, connection, models, transaction
+from django.db import connection, models
 from django.utils import timezone
 
 from flows.access import Refused
@@ -19,6 +19,7 @@ from runs import dispatch, granting, lifecycle, policies
 from runs.actors import Actor
 from runs.models import Approval, BreakGlass, Comment, Policy, RunRequest
 from runs.models.request import CLOSED, FROZEN, State
+from tests import tampering
 from tests.cast import ANSWERS, by, person
 from tests.prefect import FakePrefect
 
@@ -52,9 +53,12 @@ def sql(text: str, *values: object) -> None:
         cursor.execute(text, values)
 
 
-def refused(write: Callable[[], object], why: str | None = None) -> None:
-    with pytest.raises(DatabaseError, match=why), transaction.atomic():
-        write()
+def refused(name: str, write: Callable[[], object], why: str | None = None) -> None:
+    tampering.refused("requests and what was said of them", name, write, why)
+
+
+def at_launch(name: str) -> bool:
+    return tampering.outcome_of("requests and what was said of them", name) == "refused at launch"
 
 
 def approval(run_request: RunRequest, user: User, **columns: Any) -> Approval:
@@ -64,8 +68,16 @@ def approval(run_request: RunRequest, user: User, **columns: Any) -> Approval:
 
 @pytest.mark.parametrize("to", AFTER_APPROVAL)
 def test_no_update_moves_a_request_on_without_its_approvals(waiting: RunRequest, to: State) -> None:
-    refused(lambda: RunRequest.objects.filter(pk=waiting.pk).update(state=to), "not approved by enough people")
-    refused(lambda: sql("UPDATE runs_runrequest SET state = %s WHERE id = %s", to, waiting.pk), "enough people")
+    refused(
+        "move a request on without its approvals",
+        lambda: RunRequest.objects.filter(pk=waiting.pk).update(state=to),
+        "not approved by enough people",
+    )
+    refused(
+        "move a request on without its approvals, by SQL",
+        lambda: sql("UPDATE runs_runrequest SET state = %s WHERE id = %s", to, waiting.pk),
+        "enough people",
+    )
 
 
 @pytest.mark.parametrize("through", CLOSED)
@@ -73,12 +85,16 @@ def test_no_detour_through_another_state_helps(waiting: RunRequest, through: Sta
     rows = RunRequest.objects.filter(pk=waiting.pk)
     rows.update(state=through)
     for to in (*AFTER_APPROVAL, State.WAITING):
-        refused(partial(rows.update, state=to))
+        refused("move a closed request on", partial(rows.update, state=to))
 
 
 def test_a_state_that_is_not_known_leads_nowhere(waiting: RunRequest) -> None:
     RunRequest.objects.filter(pk=waiting.pk).update(state="nonsense")
-    refused(lambda: RunRequest.objects.filter(pk=waiting.pk).update(state=State.APPROVED), "enough people")
+    refused(
+        "move a request on from an unknown state",
+        lambda: RunRequest.objects.filter(pk=waiting.pk).update(state=State.APPROVED),
+        "enough people",
+    )
 
 
 def test_approvals_of_another_digest_or_by_one_person_twice_do_not_count(
@@ -93,19 +109,23 @@ def test_approvals_of_another_digest_or_by_one_person_twice_do_not_count(
 
     approval(waiting, approver)
     approval(waiting, approver, stage=1)
-    refused(go)
+    refused("count one person's approval twice", go)
     approval(waiting, second, digest="0" * 64)
-    refused(go)
+    refused("count an approval of another digest", go)
     approval(waiting, second, approved=False)
-    refused(go)
+    refused("count a rejection as an approval", go)
     approval(waiting, second)
     go()
 
 
 def test_nobody_s_own_approval_is_written(waiting: RunRequest, superuser: User) -> None:
-    refused(lambda: approval(waiting, superuser), "Nobody may approve their own request")
-    refused(lambda: Approval.objects.bulk_create([Approval(run_request=waiting, approved=True, by=superuser)]))
+    refused("approve one's own request", lambda: approval(waiting, superuser), "Nobody may approve their own request")
     refused(
+        "approve one's own request, in bulk",
+        lambda: Approval.objects.bulk_create([Approval(run_request=waiting, approved=True, by=superuser)]),
+    )
+    refused(
+        "approve one's own request, by SQL",
         lambda: sql(
             "INSERT INTO runs_approval (run_request_id, approved, stage, by_id, by_name, digest, reason) "
             "VALUES (%s, true, 0, %s, 'x', %s, '')",
@@ -119,26 +139,30 @@ def test_nobody_s_own_approval_is_written(waiting: RunRequest, superuser: User) 
 
 def test_nor_is_one_of_whom_the_asker_acts_for(prod_deployment: Deployment, asker: User, approver: User) -> None:
     waiting = lifecycle.submit(prod_deployment, {"month": "2026-10"}, by=by(asker), reason="r", asked_for=approver)
-    refused(lambda: approval(waiting, approver), "Nobody may approve their own request")
+    refused(
+        "approve a request made on one's behalf",
+        lambda: approval(waiting, approver),
+        "Nobody may approve their own request",
+    )
 
 
 def test_an_approval_stays_as_it_was_given(waiting: RunRequest, approver: User, superuser: User) -> None:
     row = approval(waiting, approver, approved=False)
-    refused(lambda: Approval.objects.filter(pk=row.pk).update(approved=True))
-    refused(lambda: Approval.objects.filter(pk=row.pk).update(by=superuser))
-    refused(lambda: Approval.objects.filter(pk=row.pk).delete())
-    refused(lambda: sql("DELETE FROM runs_approval"))
+    refused("turn a rejection into an approval", lambda: Approval.objects.filter(pk=row.pk).update(approved=True))
+    refused("change who approved", lambda: Approval.objects.filter(pk=row.pk).update(by=superuser))
+    refused("delete an approval", lambda: Approval.objects.filter(pk=row.pk).delete())
+    refused("delete every approval, by SQL", lambda: sql("DELETE FROM runs_approval"))
 
 
 @pytest.mark.parametrize("table", ["runs_approval", "runs_breakglass", "runs_runrequest CASCADE"])
 def test_no_table_of_these_is_emptied(table: str) -> None:
-    refused(lambda: sql(f"TRUNCATE {table}"), "What people said of requests stays")
+    refused("truncate a table of these", lambda: sql(f"TRUNCATE {table}"), "What people said of requests stays")
 
 
 def test_a_comment_stays_as_it_was_written(waiting: RunRequest, asker: User) -> None:
     lifecycle.comment(waiting, "Looks odd.", by=by(asker))
-    refused(lambda: Comment.objects.update(text="Looks fine."))
-    refused(lambda: Comment.objects.all().delete())
+    refused("edit a comment", lambda: Comment.objects.update(text="Looks fine."))
+    refused("delete a comment", lambda: Comment.objects.all().delete())
 
 
 @pytest.mark.parametrize("name", FROZEN)
@@ -155,12 +179,16 @@ def test_nothing_that_was_asked_for_is_edited(waiting: RunRequest, approver: Use
     if isinstance(field, models.ForeignKey):
         related = {"again_of": waiting.pk, "asked_by": approver.pk, "asked_for": approver.pk}
         value = related.get(name, 0)
-    refused(lambda: RunRequest.objects.filter(pk=waiting.pk).update(**{field.attname: value}), "Cannot update rows")
+    refused(
+        "edit what was requested",
+        lambda: RunRequest.objects.filter(pk=waiting.pk).update(**{field.attname: value}),
+        "Cannot update rows",
+    )
 
 
 def test_a_request_is_not_deleted(waiting: RunRequest) -> None:
-    refused(lambda: RunRequest.objects.filter(pk=waiting.pk).delete())
-    refused(lambda: sql("DELETE FROM runs_runrequest"))
+    refused("delete a request", lambda: RunRequest.objects.filter(pk=waiting.pk).delete())
+    refused("delete every request, by SQL", lambda: sql("DELETE FROM runs_runrequest"))
 
 
 def copied(run_request: RunRequest, **columns: Any) -> RunRequest:
@@ -174,7 +202,11 @@ def copied(run_request: RunRequest, **columns: Any) -> RunRequest:
 
 @pytest.mark.parametrize("state", AFTER_APPROVAL)
 def test_no_request_begins_beyond_its_approvals(waiting: RunRequest, state: State) -> None:
-    refused(copied(waiting, state=state, flow_run_id=None).save, "not approved by enough people")
+    refused(
+        "insert a request beyond its approvals",
+        copied(waiting, state=state, flow_run_id=None).save,
+        "not approved by enough people",
+    )
 
 
 @pytest.mark.parametrize("policy", [{"stages": []}, {"stages": [{"needed": 1, "group": ""}]}, {}])
@@ -186,6 +218,7 @@ def test_a_request_written_as_if_it_needed_none_is_refused_at_launch(
     forged.save()
     dispatch.launch(forged)
     assert forged.state == State.REFUSED
+    assert at_launch("insert a request as if it needed no approvals")
     assert "create_flow_run" not in [call.method for call in prod_fake.calls]
 
 
@@ -197,6 +230,7 @@ def test_secret_values_swapped_for_others_are_refused_at_launch(
     RunRequest.objects.filter(pk=waiting.pk).update(sealed_parameters=other.sealed_parameters)
     dispatch.launch(waiting)
     assert waiting.state == State.REFUSED
+    assert at_launch("swap the secret values of a request")
     assert "not what was asked for" in waiting.message
     assert "create_flow_run" not in [call.method for call in prod_fake.calls]
 
@@ -210,26 +244,46 @@ def glass(run_request: RunRequest, user: User, **columns: Any) -> BreakGlass:
 
 def test_broken_glass_that_is_over_lets_nothing_go(waiting: RunRequest, approver: User) -> None:
     glass(waiting, approver, until=timezone.now() - timedelta(hours=1))
-    refused(lambda: RunRequest.objects.filter(pk=waiting.pk).update(state=State.APPROVED), "enough people")
+    refused(
+        "move a request on with a bypass that is over",
+        lambda: RunRequest.objects.filter(pk=waiting.pk).update(state=State.APPROVED),
+        "enough people",
+    )
 
 
 def test_broken_glass_stays_as_it_was_broken(waiting: RunRequest, approver: User, asker: User) -> None:
     rows = BreakGlass.objects.filter(pk=glass(waiting, approver).pk)
     for columns in ({"until": timezone.now() + timedelta(days=9)}, {"by": asker}, {"reason": "other"}):
-        refused(partial(rows.update, **columns), "Cannot update rows")
-    refused(rows.delete)
+        refused("edit a bypass", partial(rows.update, **columns), "Cannot update rows")
+    refused("delete a bypass", rows.delete)
 
 
 def test_only_somebody_else_s_review_is_written_and_only_once(
     waiting: RunRequest, approver: User, superuser: User, admin_user: User
 ) -> None:
-    refused(lambda: glass(waiting, approver, reviewed_by=superuser), "Nobody may review their own request")
-    refused(lambda: glass(waiting, approver, reviewed_by=approver), "reviewed_by_somebody_else")
+    refused(
+        "insert a bypass reviewed by the requester",
+        lambda: glass(waiting, approver, reviewed_by=superuser),
+        "Nobody may review their own request",
+    )
+    refused(
+        "insert a bypass reviewed by who made it",
+        lambda: glass(waiting, approver, reviewed_by=approver),
+        "reviewed_by_somebody_else",
+    )
     rows = BreakGlass.objects.filter(pk=glass(waiting, approver).pk)
-    refused(lambda: rows.update(reviewed_by=superuser, reviewed_at=timezone.now()), "Nobody may review")
-    refused(lambda: rows.update(reviewed_by=approver, reviewed_at=timezone.now()), "reviewed_by_somebody_else")
+    refused(
+        "review a bypass of one's own request",
+        lambda: rows.update(reviewed_by=superuser, reviewed_at=timezone.now()),
+        "Nobody may review",
+    )
+    refused(
+        "review one's own bypass",
+        lambda: rows.update(reviewed_by=approver, reviewed_at=timezone.now()),
+        "reviewed_by_somebody_else",
+    )
     rows.update(reviewed_by=admin_user, reviewed_at=timezone.now(), was_right=False)
-    refused(lambda: rows.update(was_right=True))
+    refused("review a bypass a second time", lambda: rows.update(was_right=True))
 
 
 def test_the_doors_say_it_before_the_database_does(waiting: RunRequest, superuser: User) -> None:

@@ -21,6 +21,7 @@ from runs import granting, lifecycle, mirror
 from runs.actors import Actor
 from runs.models import Freeze, Run, RunRequest
 from tests.cast import SCHEMA, by, person
+from tests.expectations import load
 from tests.portal.addresses import everywhere
 from tests.portal.hostile import World, bad, world
 from tests.prefect import FakePrefect
@@ -28,14 +29,20 @@ from tests.prefect import FakePrefect
 pytestmark = pytest.mark.django_db
 
 Login = Callable[[User], Client]
+EXPECTED = load("visibility")
 # Said of the environment as a whole, to everybody who may see anything in it.
-OF_ALL = {*("environment", "health", "sync", "pool", "type", "worker", "freeze", "freezeticket")}
+OF_ALL = {*EXPECTED["shown to all who see anything in the environment"]}
 # Who froze it, who may run what may be seen, and what one's own prohibition is about.
 SAID_AT = {
-    "/admin/flows/environment/": {"user"},
-    "/admin/flows/deployment/": {"user", "group"},
-    "/admin/flows/grant/mine/": {"flow", "grant"},
+    address: {*EXPECTED["shown on a page although the rest is hidden"][page]}
+    for address, page in {
+        "/admin/flows/environment/": "environments",
+        "/admin/flows/deployment/": "deployments",
+        "/admin/flows/grant/mine/": "my access",
+    }.items()
 }
+# What does not show without a verb; None stands for all of it but the above.
+HIDDEN = {name: None if marks == "everything" else {*marks} for name, marks in EXPECTED["hidden"].items()}
 # What a run was given and what it wrote.
 INPUTS, LOGS = {"value", "parameter"}, {"log"}
 MARK = re.compile(r"bad-(\w+)")
@@ -128,7 +135,7 @@ def test_whoever_may_see_it_sees_the_marks(
 def test_without_see_nothing_of_it_shows_anywhere(made: World, login: Login, subtests: pytest.Subtests) -> None:
     user = without(Verb.SEE)
     client = login(user)
-    shown(client, made, subtests, None)
+    shown(client, made, subtests, HIDDEN["without see"])
     assert b"monthly/monthly" in client.get(reverse("admin:flows_deployment_changelist")).content
 
 
@@ -136,12 +143,12 @@ def test_without_see_inputs_no_value_shows_anywhere(made: World, login: Login, s
     user = without(Verb.SEE_INPUTS)
     # Whoever may answer a request, or ask for a run, sees what of.
     granting.grant(by=Actor.system(), person=user, verbs=["approve", "trigger"], effect="deny", flow_name=bad("flow"))
-    seen = shown(login(user), made, subtests, {"value"})
+    seen = shown(login(user), made, subtests, HIDDEN["without see inputs"])
     assert seen >= {"run", "log"}
 
 
 def test_without_see_logs_no_line_shows_anywhere(made: World, login: Login, subtests: pytest.Subtests) -> None:
-    seen = shown(login(without(Verb.SEE_LOGS)), made, subtests, LOGS)
+    seen = shown(login(without(Verb.SEE_LOGS)), made, subtests, HIDDEN["without see logs"])
     assert "run" in seen
 
 

@@ -1,13 +1,10 @@
 """Counts the queries of a page, and holds them against the numbers that were agreed on."""
 
-import json
-from pathlib import Path
-
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-AGREED = Path(__file__).with_name("query_counts.json")
+from tests.expectations import load
 
 
 def count(client: Client, url: str) -> int:
@@ -19,6 +16,6 @@ def count(client: Client, url: str) -> int:
 
 
 def must_be_agreed(page: str, found: int) -> None:
-    """Exactly the number in query_counts.json: fewer is good news that should be kept, too."""
-    agreed = json.loads(AGREED.read_text()).get(page)
-    assert found == agreed, f"{page} takes {found} queries, agreed are {agreed}: see {AGREED.name}."
+    """Exactly the number in tests/expectations/query_counts.json: fewer is good news that should be kept, too."""
+    agreed = load("query_counts").get(page)
+    assert found == agreed, f"{page} takes {found} queries, agreed are {agreed}: see query_counts.json."

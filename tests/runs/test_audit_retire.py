@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, transaction
+from django.db import connection
 from django.utils import timezone
 
 from flows.access import Refused
@@ -17,6 +17,7 @@ from runs import audit
 from runs.actors import Actor
 from runs.audit import parts, retiring
 from runs.models import AuditCheckpoint, AuditEntry
+from tests.tampering import found, outcome_of, refused
 
 SYSTEM = Actor.system("test")
 
@@ -80,23 +81,23 @@ def test_an_empty_part_is_not_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    "statement",
+    ("name", "statement"),
     [
-        "TRUNCATE runs_auditentry_from_4",
-        "TRUNCATE runs_auditentry_from_7",
-        "DELETE FROM runs_auditentry_from_4 WHERE sequence = 4",
-        "UPDATE runs_auditentry_from_7 SET reason = 'better'",
-        "UPDATE runs_auditcheckpoint SET digest = 'better'",
-        "DELETE FROM runs_auditcheckpoint",
-        "TRUNCATE runs_auditcheckpoint",
+        ("truncate a part", "TRUNCATE runs_auditentry_from_4"),
+        ("truncate the last part", "TRUNCATE runs_auditentry_from_7"),
+        ("delete an entry of a part", "DELETE FROM runs_auditentry_from_4 WHERE sequence = 4"),
+        ("update an entry of the last part", "UPDATE runs_auditentry_from_7 SET reason = 'better'"),
+        ("update a checkpoint", "UPDATE runs_auditcheckpoint SET digest = 'better'"),
+        ("delete a checkpoint", "DELETE FROM runs_auditcheckpoint"),
+        ("truncate the checkpoints", "TRUNCATE runs_auditcheckpoint"),
     ],
 )
-def test_every_part_refuses_every_change(two_parts: list[AuditEntry], statement: str) -> None:
+def test_every_part_refuses_every_change(two_parts: list[AuditEntry], name: str, statement: str) -> None:
     retiring.retire(oldest(), by=SYSTEM)
     parts.cut_here()
     note(7)
-    with pytest.raises(DatabaseError, match=r"Cannot update or delete|append-only"), transaction.atomic():
-        as_database_superuser(statement)
+    why = r"Cannot update or delete|append-only"
+    refused("parts of the audit trail", name, lambda: as_database_superuser(statement), why)
 
 
 def test_what_is_left_verifies_from_the_checkpoint_on(two_parts: list[AuditEntry]) -> None:
@@ -131,6 +132,7 @@ def test_a_part_that_is_not_sound_stays(two_parts: list[AuditEntry]) -> None:
     as_database_superuser("ALTER TABLE runs_auditentry DISABLE TRIGGER USER")
     as_database_superuser("UPDATE runs_auditentry SET reason = 'better' WHERE sequence = 2")
     as_database_superuser("ALTER TABLE runs_auditentry ENABLE TRIGGER USER")
+    assert found(audit.verify()) == outcome_of("parts of the audit trail", "edit an entry of a part")
     with pytest.raises(Refused, match="#2 was changed"):
         retiring.retire(oldest(), by=SYSTEM)
     assert AuditEntry.objects.filter(sequence=2).exists()
@@ -146,13 +148,14 @@ def test_parts_go_in_their_order(two_parts: list[AuditEntry]) -> None:
 
 def test_a_part_dropped_past_the_command_is_found(two_parts: list[AuditEntry]) -> None:
     as_database_superuser("ALTER TABLE runs_auditentry DETACH PARTITION runs_auditentry_from_1")
-    assert audit.verify().broken == "#1 is missing: deleted, or never written."
+    assert found(audit.verify()) == outcome_of("parts of the audit trail", "drop a part past the command")
 
 
 def test_a_forged_checkpoint_is_found(two_parts: list[AuditEntry]) -> None:
     as_database_superuser("ALTER TABLE runs_auditentry DETACH PARTITION runs_auditentry_from_1")
     now = timezone.now()
     AuditCheckpoint.objects.create(first=1, last=3, digest=two_parts[2].digest, began_at=now, ended_at=now)
+    assert found(audit.verify()) == outcome_of("parts of the audit trail", "drop a part and forge its checkpoint")
     assert audit.verify().broken == "#1 to #3 are gone, and no entry says that they were retired."
 
 
@@ -176,6 +179,7 @@ def test_the_command_verifies_a_file_against_its_checkpoint(two_parts: list[Audi
     file = tmp_path / "audit-1-3.jsonl"
     call_command("verify_audit", file=[file])
     file.write_text(file.read_text().replace("thing 2", "thing 7"))
+    assert outcome_of("parts of the audit trail", "edit a line of a retired part's file") == "verify finds #2 changed"
     with pytest.raises(CommandError, match="#2 was changed after it was written"):
         call_command("verify_audit", file=[file])
 

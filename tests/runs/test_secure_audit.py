@@ -14,6 +14,7 @@ from psycopg import errors, sql
 
 from runs import audit
 from runs.actors import Actor
+from tests.tampering import REFUSED, outcome_of
 
 
 @pytest.fixture
@@ -40,30 +41,34 @@ def session(own_database: str, role: str, tmp_path: Path) -> Iterator[psycopg.Co
 
 
 @pytest.mark.parametrize(
-    "statement",
+    ("name", "statement"),
     [
-        "UPDATE runs_auditentry SET reason = 'better'",
-        "DELETE FROM runs_auditentry",
-        "TRUNCATE runs_auditentry",
-        "ALTER TABLE runs_auditentry DISABLE TRIGGER USER",
-        "DROP TABLE runs_auditentry",
-        "DROP TABLE runs_auditentry_from_1",
-        "TRUNCATE runs_auditentry_from_1",
-        "DELETE FROM runs_auditentry_from_1",
-        "INSERT INTO runs_auditentry_from_1 SELECT * FROM runs_auditentry",
-        "ALTER TABLE runs_auditentry DETACH PARTITION runs_auditentry_from_1",
-        "SELECT audit_cut_here()",
-        "CREATE OR REPLACE FUNCTION audit_cut() RETURNS text LANGUAGE sql AS 'SELECT 1::text'",
-        "INSERT INTO runs_auditcheckpoint (first, last) VALUES (1, 1)",
-        "DELETE FROM runs_grantevent",
-        "UPDATE runs_personevent SET username = 'somebody else'",
-        "DROP TRIGGER pgtrigger_append_only_37e15 ON runs_auditentry",
-        "SET session_replication_role = replica",
-        "CREATE TABLE mine (id int)",
-        "DELETE FROM django_migrations",
+        ("update the entries", "UPDATE runs_auditentry SET reason = 'better'"),
+        ("delete the entries", "DELETE FROM runs_auditentry"),
+        ("truncate the trail", "TRUNCATE runs_auditentry"),
+        ("disable the triggers of the trail", "ALTER TABLE runs_auditentry DISABLE TRIGGER USER"),
+        ("drop the trail", "DROP TABLE runs_auditentry"),
+        ("drop a part", "DROP TABLE runs_auditentry_from_1"),
+        ("truncate a part", "TRUNCATE runs_auditentry_from_1"),
+        ("delete from a part", "DELETE FROM runs_auditentry_from_1"),
+        ("insert into a part", "INSERT INTO runs_auditentry_from_1 SELECT * FROM runs_auditentry"),
+        ("detach a part", "ALTER TABLE runs_auditentry DETACH PARTITION runs_auditentry_from_1"),
+        ("cut the last part at will", "SELECT audit_cut_here()"),
+        (
+            "replace the function that cuts",
+            "CREATE OR REPLACE FUNCTION audit_cut() RETURNS text LANGUAGE sql AS 'SELECT 1::text'",
+        ),
+        ("forge a checkpoint", "INSERT INTO runs_auditcheckpoint (first, last) VALUES (1, 1)"),
+        ("delete from the history of grants", "DELETE FROM runs_grantevent"),
+        ("update the history of persons", "UPDATE runs_personevent SET username = 'somebody else'"),
+        ("drop a trigger of the trail", "DROP TRIGGER pgtrigger_append_only_37e15 ON runs_auditentry"),
+        ("switch triggers off for the session", "SET session_replication_role = replica"),
+        ("create a table", "CREATE TABLE mine (id int)"),
+        ("delete applied migrations", "DELETE FROM django_migrations"),
     ],
 )
-def test_the_role_cannot_change_the_trail(session: psycopg.Connection, statement: str) -> None:
+def test_the_role_cannot_change_the_trail(session: psycopg.Connection, name: str, statement: str) -> None:
+    assert outcome_of("the portal's database role", name) == REFUSED
     with pytest.raises((errors.InsufficientPrivilege, errors.UndefinedObject)):
         session.execute(statement)
 

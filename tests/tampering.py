@@ -1,0 +1,44 @@
+"""Attempts to tamper, and what must come of each: by its name in tests/expectations/tamper.json."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from django.db import DatabaseError, transaction
+
+from runs.audit import Verification
+from tests.expectations import load
+
+# area -> name of the attempt -> what must come of it
+EXPECTED: dict[str, dict[str, str]] = load("tamper")
+REFUSED = "refused by the database"
+# What verification says of a broken chain, as one word.
+BREAKS = {
+    r"#(\d+) was changed after it was written": "changed",
+    r"#(\d+) is missing": "missing",
+    r"#(\d+) does not follow": "not following",
+    r"#(\d+) to #\d+ are gone": "gone without an entry",
+}
+
+
+def outcome_of(area: str, name: str) -> str:
+    return EXPECTED[area][name]
+
+
+def refused(area: str, name: str, write: Callable[[], object], why: str | None = None) -> None:
+    """The database refuses this attempt, with a message that matches `why`."""
+    assert EXPECTED[area][name] == REFUSED
+    with pytest.raises(DatabaseError, match=why), transaction.atomic():
+        write()
+
+
+def found(verification: Verification, *, noted: str = "") -> str:
+    """What verification found, as tamper.json says it."""
+    for pattern, word in BREAKS.items():
+        if match := re.match(pattern, verification.broken):
+            return f"verify finds #{match[1]} {word}"
+    if noted and noted in verification.broken:
+        return "verify finds the noted head gone"
+    return f"verify finds {verification.broken or 'nothing'}"
