@@ -1,7 +1,7 @@
 # make demo starts everything on this machine; make test is what has to pass.
 # Arguments for the demo: make demo ARGS="--port 9000 --environments dev"
 
-.PHONY: demo test checks guard bench races bench-audit fmt lock clean
+.PHONY: demo test contract checks guard bench races bench-audit fmt lock clean
 .DEFAULT_GOAL := demo
 
 # 3.13 first: it is what the product is tested with.
@@ -14,6 +14,29 @@ demo: $(INSTALLED)
 
 test: checks
 	@$(PYTHON) -m pytest -n 2 $(ARGS)
+
+# What the tests expect of Prefect, asked of a real server and of the fake. make contract PREFECT=3.8.8 asks a server of
+# that version, from an environment of its own.
+contract: $(INSTALLED) $(if $(PREFECT),var/prefect-$(PREFECT)/installed)
+	@$(if $(PREFECT),PORTAL_TEST_PREFECT_VERSION=$(PREFECT) PORTAL_TEST_PREFECT_PYTHON=$(CURDIR)/var/prefect-$(PREFECT)/bin/python) \
+	$(PYTHON) -m pytest tests/flows/test_gateway_contract.py $(ARGS)
+
+# Prefect 3.8 allows two libraries that it does not work with: its server does not start with a newer FastAPI, and with
+# a newer SQLAlchemy its scheduler plans no runs.
+CAPS_3.8 := "fastapi<0.151" "sqlalchemy<2.1"
+
+var/prefect-%/installed: | $(PYTHON)
+	@echo "Installing Prefect $* into var/prefect-$* …"
+	@rm -rf var/prefect-$*; mkdir -p var; \
+	wanted='"prefect==$*" $(if $(filter 3.8.%,$*),$(CAPS_3.8))'; \
+	if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --python $(PYTHON) var/prefect-$* && \
+	  eval uv pip install --quiet --python var/prefect-$*/bin/python $$wanted; \
+	else \
+	  $(PYTHON) -m venv var/prefect-$* && \
+	  eval var/prefect-$*/bin/python -m pip install --quiet --disable-pip-version-check $$wanted; \
+	fi
+	@touch $@
 
 # The database of makemigrations is one that does not exist, so that a demo that runs is left alone.
 checks: export DATABASE_URL := postgresql://nobody@127.0.0.1:9/none

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -81,6 +82,7 @@ class Services:
             home=self.folder / "prefect",
             logs=self.folder,
             has_pages=False,
+            python=os.environ.get("PORTAL_TEST_PREFECT_PYTHON", sys.executable),
         )
         parts = [Part(prefect.server()), Part(prefect.worker(WORK_POOL), needs=(prefect.server_name,))]
         supervisor = self._prefect = Supervisor(parts, self._keeper, lambda line: None)

@@ -214,7 +214,7 @@ class FakePrefect(Gateway):
 
     def health(self) -> ServerRecord:
         self._asked("health")
-        return ServerRecord(version="3.8.8")
+        return ServerRecord(version="3.9.1")
 
     def deployments(self) -> Iterator[DeploymentRecord]:
         self._asked("deployments")

@@ -27,6 +27,7 @@ class PrefectServer:
     home: Path
     logs: Path
     has_pages: bool = True
+    python: str = sys.executable  # whose Prefect it is; tests also start other versions
 
     @property
     def address(self) -> str:
@@ -44,7 +45,7 @@ class PrefectServer:
         return Program(
             name=self.server_name,
             command=(
-                *(sys.executable, "-m", "prefect", "server", "start"),
+                *(self.python, "-m", "prefect", "server", "start"),
                 *("--host", "127.0.0.1", "--port", str(self.port)),
             ),
             log=self.logs / f"prefect-{self.name}.log",
@@ -76,7 +77,7 @@ class PrefectServer:
         return Program(
             name=f"Prefect worker ({self.name})",
             command=(
-                *(sys.executable, "-m", "prefect", "worker", "start"),
+                *(self.python, "-m", "prefect", "worker", "start"),
                 *("--pool", pool, "--type", "process", "--name", name, "--install-policy", "never"),
             ),
             log=self.logs / f"worker-{self.name}.log",

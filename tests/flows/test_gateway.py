@@ -82,7 +82,7 @@ class Server:
     ],
 )
 def test_the_credential_is_sent_the_way_its_kind_asks_for(credential: Credential, header: str | None) -> None:
-    server = Server(httpx.Response(200, json="3.8.8"))
+    server = Server(httpx.Response(200, json="3.9.1"))
     talking_to(server, credential).health()
 
     assert server.asked[0].headers.get("Authorization") == header

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from typing import Any, Protocol, cast
 from uuid import UUID, uuid4
 
@@ -272,6 +274,12 @@ def state_of(gateway: Gateway, flow_run_id: UUID) -> str:
 
 def test_health_says_which_version_answers(gateway: Gateway) -> None:
     assert gateway.health().version.startswith("3.")
+
+
+def test_the_server_asked_is_of_the_version_that_is_meant(real_bench: RealBench) -> None:
+    meant = os.environ.get("PORTAL_TEST_PREFECT_VERSION") or metadata.version("prefect")
+
+    assert real_bench.gateway.health().version == meant
 
 
 def test_a_deployment_is_read_with_all_a_form_needs(gateway: Gateway, deployment_id: UUID) -> None:
