@@ -10,6 +10,8 @@ from typing import Any
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import Field, Model
 
+from flows import canonical
+
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 REPLACEMENT = "\ufffd"
 
@@ -31,7 +33,7 @@ def plain(value: object) -> Any:
         case float():
             return value if math.isfinite(value) else str(value)
         case datetime():
-            return value.isoformat()
+            return (canonical.moment(value) if value.tzinfo else value).isoformat()
         case _:
             return storable(str(value))
 

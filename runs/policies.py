@@ -12,6 +12,7 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
+from flows import canonical
 from flows.access import Refused, Target, demand
 from flows.fitting import storable
 from flows.models import Environment, Verb
@@ -156,6 +157,7 @@ def freeze(
         must_fit(Freeze, reason=reason.strip(), ticket=ticket.strip())
         if until and until <= timezone.now():
             raise Refused("That moment has passed: the freeze would never hold.")
+        until = canonical.moment(until) if until else None
         row = Freeze(environment=environment, reason=storable(reason.strip()), until=until)
         row.ticket = storable(ticket.strip())
         row.begun_by, row.begun_by_name = by.user, by.name

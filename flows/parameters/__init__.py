@@ -1,7 +1,7 @@
 """Parameter schemas: the only place that reads one."""
 
 from .form import ParameterForm
-from .schema import canonical, fingerprint
+from .schema import fingerprint
 from .secret import MASK, join, mask, split
 from .values import Invalid, ParameterError, runnable_as_is, validate
 
@@ -10,7 +10,6 @@ __all__ = [
     "Invalid",
     "ParameterError",
     "ParameterForm",
-    "canonical",
     "fingerprint",
     "join",
     "mask",

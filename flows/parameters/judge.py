@@ -14,9 +14,11 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 
+from flows import canonical
+
 from . import formats
 from .places import types_of
-from .schema import Node, Schema, Unusable, canonical
+from .schema import Node, Schema, Unusable
 from .sentences import sentence
 
 # Of work, not by the clock: a busy host does not make values wrong.
@@ -167,7 +169,7 @@ def _unique_items(validator: Any, wanted: bool, value: Any, node: Node) -> Error
         first: dict[str, int] = {}
         for index, item in enumerate(value):
             # jsonschema compares unsortable items pair by pair, which takes minutes for a long list.
-            if (other := first.setdefault(canonical(item), index)) != index:
+            if (other := first.setdefault(canonical.text(item), index)) != index:
                 yield said(f"Is the same as item {other + 1}; all items must differ.", index)
 
 

@@ -7,9 +7,11 @@ from typing import Any
 from django import forms
 from django.utils.safestring import SafeString
 
+from flows import canonical
+
 from .kinds import CHOICE, FLAG, JSON, Kind
 from .reading import Slot, Unreadable, keep_json
-from .schema import MISSING, Path, canonical
+from .schema import MISSING, Path
 from .widgets import BOX, Tick, show_again
 
 # A value, or MISSING where none is to be sent, and whether the reader changed it.
@@ -138,7 +140,7 @@ class Leaf(Part):
         try:
             value = self.kind.read(raw, self.slot)
             # Browsers spell dates and numbers in their own way: only another meaning is a change.
-            if shown and canonical(value) == canonical(self.kind.read(shown, self.slot)):
+            if shown and canonical.same(value, self.kind.read(shown, self.slot)):
                 return self.untouched(), False
         except Unreadable as refusal:
             self.errors.append(str(refusal))

@@ -9,6 +9,8 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 from urllib.parse import unquote
 
+from flows import canonical
+
 from .shapes import SHAPES, TYPES, UNSUPPORTED
 
 type Path = tuple[str | int, ...]
@@ -203,25 +205,10 @@ def parts(node: Node) -> Iterator[Node]:
     yield from (node[key] for key in SINGLES if isinstance(node.get(key), dict))
 
 
-def canonical(value: object) -> str:
-    """JSON in one spelling: sorted names, and 1.0 as 1, because Postgres may hand one back as the other."""
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
-
-
 def fingerprint(schema: Mapping[str, Any]) -> str:
     """A digest that changes when, and only when, the schema says something else."""
     try:
-        text = canonical(schema)
+        text = canonical.text(schema)
     except (RecursionError, TypeError, ValueError):
         text = "unreadable"
     return hashlib.sha256(text.encode()).hexdigest()

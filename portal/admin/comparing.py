@@ -10,8 +10,8 @@ from typing import Any
 
 from django.urls import reverse
 
+from flows import canonical, vault
 from flows import parameters as schemas
-from flows import vault
 from flows.models import Deployment
 from flows.parameters.description import describe
 from portal.admin.run_page import pretty
@@ -92,7 +92,7 @@ def row(name: str, values: Mapping[str, Any], against: Iterable[Column]) -> Row:
     for column in against:
         has = name in column.values
         # Where nothing is usual, nothing is unusual.
-        differs = values.get(name) != column.values.get(name) and (has or column.absent == NOTHING)
+        differs = not canonical.same(values.get(name), column.values.get(name)) and (has or column.absent == NOTHING)
         cells.append(Cell(column.title, pretty(column.values[name]) if has else column.absent, differs))
         words += [column.word] if differs else []
     return Row(name, text, cells, words, is_secret=schemas.MASK in text)

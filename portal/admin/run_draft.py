@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
-from flows import vault
+from flows import canonical, vault
 from flows.models import Deployment
 from runs import lifecycle
 from runs.actors import Actor
@@ -80,7 +80,7 @@ class Draft:
             "values": self.values,
             "key": self.key,
             "fingerprint": self.fingerprint,
-            "scheduled_for": self.scheduled_for and self.scheduled_for.isoformat(),
+            "scheduled_for": self.scheduled_for and canonical.moment(self.scheduled_for).isoformat(),
             "run_name": self.run_name,
             "tags": self.tags,
             "reason": self.reason,

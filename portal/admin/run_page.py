@@ -12,6 +12,7 @@ from typing import Any
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from flows import canonical
 from flows.access import Decision, Holding
 from flows.models import Deployment, Health, Verb, WorkPool
 from flows.parameters.description import describe
@@ -143,7 +144,7 @@ def table(values: Mapping[str, Any], deployment: Deployment | None, *, compares:
             text := pretty(values[name]) if name in values else NO_PARAMETER,
             is_long="\n" in text or len(text) > 80,
             usual=pretty(usual[name]) if name in usual else "",
-            differs=compares and name in usual and (name not in values or usual[name] != values[name]),
+            differs=compares and name in usual and not (name in values and canonical.same(usual[name], values[name])),
         )
         for name in dict.fromkeys(names)
     ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from datetime import UTC
 
+from flows import canonical
 from runs.models import AuditEntry
 
 GENESIS = "0" * 64
@@ -21,7 +21,7 @@ def digest(entry: AuditEntry) -> str:
     Empty columns are left out, so that a column added later leaves the digests of older entries as they are.
     """
     columns = {name: getattr(entry, name) for name in CHAINED}
-    columns["at"] = entry.at.astimezone(UTC).isoformat()
+    columns["at"] = canonical.moment(entry.at).isoformat()
     filled = {name: value for name, value in columns.items() if value not in EMPTY}
     text = json.dumps(filled, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

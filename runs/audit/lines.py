@@ -7,9 +7,10 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from flows import canonical
 from runs.models import AuditEntry
 
 # What a spreadsheet takes for the beginning of a formula; some also read the full-width signs.
@@ -22,7 +23,7 @@ Columns = Mapping[str, Callable[[Any], object]]
 COLUMNS: Columns = {
     name: lambda entry, name=name: getattr(entry, name)
     for name in [field.attname for field in AuditEntry._meta.concrete_fields]
-} | {"at": lambda entry: entry.at.astimezone(UTC)}
+} | {"at": lambda entry: canonical.moment(entry.at)}
 
 
 @dataclass(frozen=True, slots=True)

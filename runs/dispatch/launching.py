@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from flows import connect, health
+from flows import canonical, connect, health
 from flows.access import Refused, Target, demand
 from flows.models import Deployment, Verb
 from flows.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain
@@ -145,7 +145,7 @@ def differs(run_request: RunRequest, record: FlowRunRecord, values: dict[str, An
     """
     if record.deployment_id != run_request.deployment_prefect_id:
         return "Prefect answered with a run of another deployment for this request's key. Ask for it again."
-    if any(record.parameters.get(name) != value for name, value in values.items()):
+    if not all(canonical.same(record.parameters.get(name), value) for name, value in values.items()):
         return (
             "Prefect answered with a run that has other parameters than this request. Look at it before asking again."
         )

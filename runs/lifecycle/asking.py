@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
@@ -11,13 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from flows import canonical, vault
 from flows import parameters as schemas
-from flows import vault
 from flows.access import Forbidden, Holding, Refused, Target, decide, demand
 from flows.fitting import storable
 from flows.models import Deployment, Verb
@@ -76,6 +74,8 @@ def submit(
     if asked_for and not by.is_same_person_as(asked_for.pk):
         by = replace(by, on_behalf_of=asked_for.get_username())
     with audit.act("request.submit", deployment, by=by, reason=reason, ticket=ticket) as act:
+        if scheduled_for:
+            scheduled_for = one_moment(scheduled_for)
         deployment = Deployment.objects.select_related("environment").get(pk=deployment.pk)
         verb = Verb.TRIGGER_LATER if is_later(scheduled_for) else Verb.TRIGGER
         if again_of:
@@ -94,7 +94,7 @@ def submit(
             )
         must_be_plain(run_name, reason, tags, ticket)
         values = schemas.validate(deployment.parameter_schema, dict(parameters), defaults=deployment.parameter_defaults)
-        if again_of and verb == Verb.RERUN and values != values_of(again_of):
+        if again_of and verb == Verb.RERUN and not canonical.same(values, values_of(again_of)):
             verb = Verb.TRIGGER  # a repetition with other values is an act of its own
         decision = demand(by.user, verb, deployment, values)
         public, secret = schemas.split(deployment.parameter_schema, values)
@@ -154,6 +154,14 @@ def submit(
             ask_for_answers(run_request)
         nudge("request", [run_request.pk])
         return run_request
+
+
+def one_moment(given: datetime) -> datetime:
+    """As it is stored, whatever offset it was given in."""
+    try:
+        return canonical.moment(given)
+    except ValueError as error:
+        raise Refused("A start without its offset from UTC could mean several moments. Name the offset.") from error
 
 
 def is_later(scheduled_for: datetime | None) -> bool:
@@ -276,9 +284,7 @@ def digest(run_request: RunRequest) -> str:
     """SHA-256, in hexadecimal, over everything frozen; secret values count by a keyed hash."""
     frozen = {name: getattr(run_request, name) for name in FROZEN}
     frozen |= {name: value for name in FROZEN_LATER if (value := getattr(run_request, name))}
-    # Postgres gives some numbers back in another form than they came in.
-    frozen["parameters"] = schemas.canonical(run_request.parameters)
-    secret = vault.unseal(run_request.sealed_parameters) if run_request.sealed_parameters else ""
-    frozen["secret"] = salted_hmac("runs.lifecycle.digest", secret, algorithm="sha256").hexdigest()
-    text = json.dumps(frozen, sort_keys=True, separators=(",", ":"), cls=DjangoJSONEncoder)
-    return hashlib.sha256(text.encode()).hexdigest()
+    secret = run_request.sealed_parameters
+    spelled = canonical.text(json.loads(vault.unseal(secret))) if secret else ""
+    frozen["secret"] = salted_hmac("runs.lifecycle.digest", spelled, algorithm="sha256").hexdigest()
+    return canonical.digest(frozen)
