@@ -28,7 +28,7 @@ from cryptography.fernet import Fernet
 from portal.stack import postgres
 from portal.stack.ports import next_free
 from portal.stack.postgres import Embedded
-from portal.stack.processes import Warden, inherited
+from portal.stack.processes import Warden, inherited, time_zone
 from portal.stack.supervisor import Part, Supervisor
 from portal.stack.warden import send
 
@@ -233,7 +233,9 @@ class Machine:
         given = {key: self.here(value, service) for key, value in SERVICES[service]["environment"].items()}
         given = {key: "127.0.0.1" if value in SERVICES else value for key, value in given.items()}
         image = {"HOME": str(scratch), "PYTHONUNBUFFERED": "1", "PORTAL_STATIC_ROOT": str(self.static_files)}
-        return base_environment() | image | given
+        # As compose does, from the environment that it is started in.
+        chosen = time_zone() if "PORTAL_TIME_ZONE" in given else {}
+        return base_environment() | image | given | chosen
 
     def start(self, service: str) -> None:
         found = SERVICES[service]

@@ -57,6 +57,11 @@ def inherited() -> dict[str, str]:
     return kept
 
 
+def time_zone() -> dict[str, str]:
+    """The setting of this process that every portal started by it shares; unlike the others, it differs by person."""
+    return {name: os.environ[name] for name in ("PORTAL_TIME_ZONE", "PORTAL_TIME_ZONE_FILE") if name in os.environ}
+
+
 class Warden:
     """The supervisor's end of the process in `warden.py`."""
 

@@ -20,7 +20,7 @@ from portal.stack.folder import DataFolder, fernet_key
 from portal.stack.ports import next_free
 from portal.stack.postgres import Embedded, Server
 from portal.stack.prefect import PrefectServer
-from portal.stack.processes import ROOT, NotStarted, Program, Warden, inherited
+from portal.stack.processes import ROOT, NotStarted, Program, Warden, inherited, time_zone
 from portal.stack.supervisor import Part, Supervisor
 
 PREFECT_PORT = 4200
@@ -184,6 +184,7 @@ class Stack:
             "PORTAL_SECRET_KEY_FILE": str(self.folder.secret("secret-key")),
             "PORTAL_FIELD_KEYS_FILE": str(self.folder.secret("field-key", fernet_key)),
             "PORTAL_PUBLIC_URL": self.address.rstrip("/"),
+            **time_zone(),
         }
 
     def _layers(self) -> list[list[Part]]:

@@ -21,7 +21,7 @@ from psycopg import sql
 
 from portal.stack.ports import next_free
 from portal.stack.postgres import Server
-from portal.stack.processes import ROOT, Program, Warden, inherited
+from portal.stack.processes import ROOT, Program, Warden, inherited, time_zone
 from portal.stack.supervisor import Part, Supervisor
 
 PASSWORD = "portal-demo"
@@ -102,7 +102,7 @@ def running(prefect_server: Any, database: str, folder: Path) -> Iterator[Portal
     port = next_free(0)
     publish(prefect_server, folder)
     auth = {f"PORTAL_DEMO_AUTH_{name}": prefect_server.auth for name in ("DEV", "PROD")}
-    settings = {"DATABASE_URL": database, "PORTAL_MODE": "demo"}
+    settings = {"DATABASE_URL": database, "PORTAL_MODE": "demo", **time_zone()}
     portal = Portal(f"http://127.0.0.1:{port}", database, settings | auth, folder)
     portal.manage("clock")
     # Both on one server: every run is in both of them.

@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 from django_q.models import OrmQ, Schedule
 
 from flows.models import Deployment, Environment
-from portal.stack.processes import Program, Warden, inherited
+from portal.stack.processes import Program, Warden, inherited, time_zone
 from portal.stack.supervisor import Part, Supervisor
 from runs import clock, queue
 from runs.models import RunRequest
@@ -60,7 +60,7 @@ def cluster(own_database: str, tmp_path: Path) -> Iterator[Path]:
         name="qcluster",
         command=(sys.executable, "manage.py", "qcluster"),
         log=log,
-        environment=inherited() | {"DATABASE_URL": own_database, "PORTAL_MODE": "test"},
+        environment=inherited() | time_zone() | {"DATABASE_URL": own_database, "PORTAL_MODE": "test"},
         ready=lambda: "running." in log.read_text(),
         waits_for="its own word that it runs",
     )

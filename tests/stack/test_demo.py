@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from portal.stack import warden
-from portal.stack.processes import ROOT, NotStarted, inherited
+from portal.stack.processes import ROOT, NotStarted, inherited, time_zone
 from portal.stack.stack import Stack, Wishes
 from tests.stack.conftest import soon
 
@@ -29,7 +29,7 @@ class Demo:
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "demo", "--data", str(data), *options],
             cwd=ROOT,
-            env=inherited(),
+            env=inherited() | time_zone(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
