@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import Group, Permission, User
-from django.db.models import Model
+from django.db.models import Exists, Field, Model, OuterRef, QuerySet, Subquery
+from django.db.models.fields import DateTimeField
+from django.db.models.functions import JSONObject
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
-from flows.models import Environment
+from flows.models import Alias, Environment, Grant
 from portal.differences import Change, changes
-from runs.models import EVENTS
+from runs.models import AuditCheckpoint, AuditEntry, Freeze, Policy, RowVersion, Window
 from runs.models.audit import VERBS
 
 MOST = 50
 OUTSIDE = "Outside the portal"
+RETIRED = "Its audit entry was retired"
+# Transaction ids begin again when the database is restored into a new server: an entry of another time is not meant.
+LONGEST_TRANSACTION = timedelta(hours=1)
+# The models whose rows have versions that a page shows; those in LINKS belong to one of them.
+VERSIONED: frozenset[type[Model]] = frozenset({Environment, Alias, Grant, Policy, Window, Freeze, User, Group})
 # The label of a version -> what happened. Any other label is the name of a secret column.
 LABELS = {"insert": "Added", "update": "Changed", "delete": "Deleted", "found": "Was there when versions began"}
 SECRETS = {"password": "Password", "sealed_credential": "Credential"}
@@ -25,22 +33,22 @@ SECRETS = {"password": "Password", "sealed_credential": "Credential"}
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Rows that belong to another: their kind, the columns of the owner and of what is named, and its model."""
+    """Rows that belong to another: their model, the columns of the owner and of what is named, and its model."""
 
-    kind: str
+    through: type[Model]
     owner: str
     named: str
     model: type[Model]
 
 
-LINKS: dict[str, list[Link]] = {
-    "person": [
-        Link("membership", "user_id", "group_id", Group),
-        Link("personpermission", "user_id", "permission_id", Permission),
+LINKS: dict[type[Model], list[Link]] = {
+    User: [
+        Link(User.groups.through, "user_id", "group_id", Group),
+        Link(User.user_permissions.through, "user_id", "permission_id", Permission),
     ],
-    "group": [
-        Link("membership", "group_id", "user_id", User),
-        Link("grouppermission", "group_id", "permission_id", Permission),
+    Group: [
+        Link(User.groups.through, "group_id", "user_id", User),
+        Link(Group.permissions.through, "group_id", "permission_id", Permission),
     ],
 }
 # column -> the model that a key in it belongs to
@@ -51,12 +59,11 @@ KEYS: dict[str, type[Model]] = {
     "granted_by_id": User,
     "begun_by_id": User,
 }
-KINDS: dict[type[Model], str] = {User: "person"}
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One change of a row; `is_outside` when nobody signed it."""
+    """One change of a row; `is_outside` when its transaction left no audit entry."""
 
     at: datetime
     title: str
@@ -69,65 +76,88 @@ class Version:
 
 def of(row: Model) -> list[Version]:
     """The newest versions of a row and of what belongs to it."""
-    kind = KINDS.get(type(row), row._meta.model_name or "")
-    if kind not in EVENTS:
+    model = type(row)
+    if model not in VERSIONED:
         return []
-    found = [*own(kind, row.pk), *(version for link in LINKS.get(kind, []) for version in belonging(link, row.pk))]
+    found = [*own(row), *(version for link in LINKS.get(model, []) for version in belonging(link, row.pk))]
     return sorted(found, key=lambda version: version.at, reverse=True)[:MOST]
 
 
-def own(kind: str, pk: Any) -> Iterator[Version]:
+def rows_of(model: type[Model]) -> QuerySet[RowVersion]:
+    """The versions of a table's rows, newest first, each with the audit entry that followed it in its transaction."""
+    entries = AuditEntry.objects.filter(
+        transaction=OuterRef("transaction"),
+        at__gte=OuterRef("created_at"),
+        at__lte=OuterRef("created_at") + LONGEST_TRANSACTION,
+    ).order_by("sequence")
+    return (
+        RowVersion.objects.filter(table_name=model._meta.db_table)
+        .annotate(
+            entry=Subquery(entries.values_list(JSONObject(actor="actor_name", verb="verb", reason="reason"))[:1]),
+            is_retired=Exists(AuditCheckpoint.objects.filter(ended_at__gte=OuterRef("created_at"))),
+        )
+        .order_by("-pk")
+    )
+
+
+def own(row: Model) -> Iterator[Version]:
     # One more than is shown, so that the oldest shown has something to differ from.
-    events = list(EVENTS[kind]._default_manager.filter(pgh_obj_id=pk).order_by("-pgh_id")[: MOST + 1])
-    names = called(events)
-    for number, event in enumerate(events[:MOST]):
-        values = columns(event, names)
-        label = event.pgh_label  # type: ignore[attr-defined]  # pghistory's columns are not known to the checker
-        if label in ("insert", "found"):
-            yield version(event, LABELS[label], changes({}, filled(values)))
-        elif label == "delete":
-            yield version(event, LABELS[label], changes(filled(values), {}))
-        elif label == "update":
-            before = columns(events[number + 1], names) if number + 1 < len(events) else {}
+    found = list(rows_of(type(row)).filter(row_pk=str(row.pk))[: MOST + 1])
+    names = called(found)
+    fields = {field.attname: field for field in row._meta.concrete_fields}
+    for number, each in enumerate(found[:MOST]):
+        values = columns(each, fields, names)
+        if each.label in ("insert", "found"):
+            yield version(each, LABELS[each.label], changes({}, filled(values)))
+        elif each.label == "delete":
+            yield version(each, LABELS[each.label], changes(filled(values), {}))
+        elif each.label == "update":
+            before = columns(found[number + 1], fields, names) if number + 1 < len(found) else {}
             differing = [name for name in values if before.get(name) != values[name]]
             was = {name: before[name] for name in differing if name in before}
-            yield version(event, LABELS[label], changes(was, {name: values[name] for name in differing}))
+            yield version(each, LABELS[each.label], changes(was, {name: values[name] for name in differing}))
         else:
-            yield version(event, f"{SECRETS.get(label, label)} changed", iter(()))
+            yield version(each, f"{SECRETS.get(each.label, each.label)} changed", iter(()))
 
 
 def belonging(link: Link, pk: Any) -> Iterator[Version]:
     """Rows of another table that came and went."""
-    events = EVENTS[link.kind]._default_manager.filter(**{link.owner: pk}).exclude(pgh_label="found")
-    newest: list[Any] = list(events.order_by("-pgh_id")[:MOST])
-    pks = {getattr(event, link.named) for event in newest}
+    found = rows_of(link.through).filter(data__contains={link.owner: pk}).exclude(label="found")
+    newest = list(found[:MOST])
+    pks = {each.data[link.named] for each in newest}
     names = {row.pk: str(row) for row in link.model._default_manager.filter(pk__in=pks)}
-    for event in newest:
-        key = getattr(event, link.named)
+    for each in newest:
+        key = each.data[link.named]
         named = {str(link.model._meta.verbose_name): names.get(key, f"no. {key}, which is gone")}
-        if event.pgh_label == "delete":
-            yield version(event, "Taken away", changes(named, {}))
+        if each.label == "delete":
+            yield version(each, "Taken away", changes(named, {}))
         else:
-            yield version(event, "Given", changes({}, named))
+            yield version(each, "Given", changes({}, named))
 
 
-def called(events: list[Model]) -> dict[tuple[str, Any], str]:
+def called(versions: list[RowVersion]) -> dict[tuple[str, Any], str]:
     """The names of what the keys in these versions belong to; one query for each column."""
     names: dict[tuple[str, Any], str] = {}
     for column, model in KEYS.items():
-        pks = {getattr(event, column) for event in events if hasattr(event, column)} - {None}
+        pks = {each.data.get(column) for each in versions} - {None}
         names |= {(column, row.pk): str(row) for row in model._default_manager.filter(pk__in=pks)} if pks else {}
     return names
 
 
-def columns(event: Model, names: Mapping[tuple[str, Any], str]) -> dict[str, Any]:
-    kept = [field for field in event._meta.concrete_fields if not field.name.startswith("pgh_") and field.name != "id"]
-    return {field.name: shown(field.attname, getattr(event, field.attname), names) for field in kept}
+def columns(
+    row: RowVersion, fields: Mapping[str, Field[Any, Any]], names: Mapping[tuple[str, Any], str]
+) -> dict[str, Any]:
+    """The recorded values as people read them, by the names of the fields; a column that is gone keeps its own name."""
+    return {
+        fields[column].name if column in fields else column: shown(fields.get(column), column, value, names)
+        for column, value in row.data.items()
+        if column != "id"
+    }
 
 
-def shown(column: str, value: Any, names: Mapping[tuple[str, Any], str]) -> Any:
-    if isinstance(value, datetime):
-        return timezone.localtime(value).strftime("%Y-%m-%d %H:%M:%S")
+def shown(field: Field[Any, Any] | None, column: str, value: Any, names: Mapping[tuple[str, Any], str]) -> Any:
+    if isinstance(field, DateTimeField) and isinstance(value, str) and (at := parse_datetime(value)):
+        return timezone.localtime(at).strftime("%Y-%m-%d %H:%M:%S")
     return names.get((column, value), value) if isinstance(value, int) else value
 
 
@@ -136,16 +166,17 @@ def filled(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in ("", None, [], {})}
 
 
-def version(event: Any, title: str, found: Iterator[Change]) -> Version:
-    signed = event.pgh_context or {}
-    is_outside = not signed and event.pgh_label != "found"
-    verb = signed.get("verb", "")
+def version(row: Any, title: str, found: Iterator[Change]) -> Version:
+    entry = row.entry or {}
+    is_outside = not entry and not row.is_retired and row.label != "found"
+    verb = entry.get("verb", "")
+    missing = OUTSIDE if is_outside else RETIRED if row.is_retired and row.label != "found" else ""
     return Version(
-        at=event.pgh_created_at,
+        at=row.created_at,
         title=title,
-        who=signed.get("actor", "") or (OUTSIDE if is_outside else ""),
+        who=entry.get("actor", "") or missing,
         how=VERBS.get(verb, verb),
-        reason=signed.get("reason", ""),
+        reason=entry.get("reason", ""),
         is_outside=is_outside,
         changes=tuple(found),
     )

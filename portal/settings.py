@@ -119,8 +119,6 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "django_q",
     "django_tables2",
-    "pgtrigger",
-    "pghistory",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -232,9 +230,6 @@ LOGGING = {
     # httpx logs every address it calls; the addresses of a Prefect server are its operator's business.
     "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
 }
-
-# The versions of rows have the time of the change, not that of the transaction's beginning.
-PGHISTORY_CREATED_AT_FUNCTION = "clock_timestamp()"
 
 # Dotted name of the function that opens an environment's gateway; only tests name another one.
 GATEWAY = "flows.gateway.for_environment"

@@ -21,16 +21,15 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]  # the theme's forms
 
     def clean(self) -> dict[str, Any]:
         try:
+            # One transaction: Django may hash the password anew, and that version of the account has this entry.
             with transaction.atomic():
-                # Django writes a password anew when it comes to be kept in a better way.
-                audit.sign(attempted(self.request, str(self.cleaned_data.get("username", ""))), "session.sign_in")
                 cleaned: dict[str, Any] = super().clean()
+                # Nobody, when a field was left empty: then nothing was tried.
+                if person := self.get_user():
+                    note(self.request, person.get_username())
         except ValidationError as error:
             note(self.request, str(self.cleaned_data.get("username", "")), refusal=error.messages[0])
             raise
-        # Nobody, when a field was left empty: then nothing was tried.
-        if person := self.get_user():
-            note(self.request, person.get_username())
         return cleaned
 
 

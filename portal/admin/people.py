@@ -24,7 +24,7 @@ from portal import tables
 from portal.admin import person_page
 from portal.admin.base import RestrictedList, actor
 from portal.admin.saving import SavedByVerb
-from runs import audit, configuration, trying
+from runs import configuration, trying
 
 # The permissions of Django's that open something here; what people do with flows is in their grants.
 OFFERED = {
@@ -164,8 +164,7 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
 
     @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002  (Django's name)
-        if request.method == "POST":
-            audit.sign(actor(request), "person.password")
+        # One transaction, so that the version of the account has the entry that `log_change` leaves.
         return super().user_change_password(request, id, form_url)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:

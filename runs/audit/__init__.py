@@ -2,6 +2,6 @@
 
 from runs.audit.chain import DIGEST, GENESIS, digest
 from runs.audit.verifying import Verification, verify
-from runs.audit.writing import Act, act, record, record_many, sign
+from runs.audit.writing import Act, act, record, record_many
 
-__all__ = ["DIGEST", "GENESIS", "Act", "Verification", "act", "digest", "record", "record_many", "sign", "verify"]
+__all__ = ["DIGEST", "GENESIS", "Act", "Verification", "act", "digest", "record", "record_many", "verify"]

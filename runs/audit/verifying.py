@@ -17,7 +17,7 @@ from runs.models import AuditCheckpoint, AuditEntry
 
 TABLE = AuditEntry._meta.db_table
 # Read first, in this order; the others are texts.
-LEADING = ("sequence", "previous_digest", "digest", "at", "before", "after")
+LEADING = ("sequence", "transaction", "previous_digest", "digest", "at", "before", "after")
 TEXTS = tuple(name for name in CHAINED if name not in LEADING)
 NO_FRACTION = ".000000"
 # How COPY writes what would end a field or a line.
@@ -100,9 +100,12 @@ def walk(after: int, up_to: int) -> Iterator[tuple[int, str, str, bool]]:
     """
     dumps, loads, sha256, sort = orjson.dumps, orjson.loads, hashlib.sha256, orjson.OPT_SORT_KEYS
     for line in lines(after, up_to):
-        number, link, own, at, before, later, *texts = line.split("\t") if "\\" not in line else unescaped(line)
+        number, transaction, link, own, at, before, later, *texts = (
+            line.split("\t") if "\\" not in line else unescaped(line)
+        )
         columns: dict[str, object] = {name: text for name, text in zip(TEXTS, texts, strict=True) if text}
         columns["sequence"] = sequence = int(number)
+        columns["transaction"] = int(transaction)
         columns["at"] = at if NO_FRACTION not in at else at.replace(NO_FRACTION, "")
         if link:
             columns["previous_digest"] = link

@@ -21,8 +21,6 @@ from runs.models import AuditCheckpoint, AuditEntry, Cancellation, Run, RunReque
 # One writer at a time: a chain has one end. Any constant does, as long as nothing else locks it.
 CHAIN_LOCK = 0x706F7274616C
 LENGTHS = {f.attname: f.max_length for f in AuditEntry._meta.concrete_fields if f.max_length}
-# Where the triggers that keep the history of rows look for whoever changes them; it ends with the transaction.
-SIGNATURE = "pghistory.context_metadata"
 
 
 @dataclass
@@ -54,7 +52,6 @@ def act(verb: str, subject: models.Model | None, *, by: Actor, reason: str = "",
     this = Act(verb, subject, by, reason, **names)
     try:
         with transaction.atomic():
-            sign(by, verb, reason)
             yield this
             if this.refusal:
                 record(this, AuditEntry.Outcome.REFUSED, this.refusal)
@@ -67,14 +64,6 @@ def act(verb: str, subject: models.Model | None, *, by: Actor, reason: str = "",
     except Exception as error:
         record(this, AuditEntry.Outcome.FAILED, f"{type(error).__name__} in the portal; its log has the details.")
         raise
-
-
-def sign(by: Actor, verb: str, reason: str = "") -> None:
-    """Say who changes rows in this transaction; what nobody signed shows as changed outside the portal."""
-    told = {"actor": by.name, "actor_id": by.id, "kind": by.kind, "channel": by.channel, "verb": verb, "reason": reason}
-    with connection.cursor() as cursor:
-        text = json.dumps({name: storable(value) for name, value in told.items() if value})
-        cursor.execute("SELECT set_config(%s, %s, true)", [SIGNATURE, text])
 
 
 def record(this: Act, outcome: AuditEntry.Outcome, message: str = "", refusal: Exception | None = None) -> AuditEntry:
@@ -95,11 +84,12 @@ def record_many(acts: Sequence[Act]) -> None:
 def append(acts: Sequence[Act], outcome: AuditEntry.Outcome, message: str = "") -> list[AuditEntry]:
     entries: list[AuditEntry] = []
     with transaction.atomic():
-        moments = kept(acts)
+        number, moments = kept(acts)
         sequence, previous = head() or head_of_what_was_retired() or (0, GENESIS)
         for this, (now, before, after) in zip(acts, moments, strict=True):
             sequence += 1
             entry = AuditEntry(sequence=sequence, at=now, before=before, after=after, previous_digest=previous)
+            entry.transaction = number
             for column, value in told(this, outcome, message).items():
                 setattr(entry, column, storable(value)[: LENGTHS.get(column)])
             entry.digest = previous = digest(entry)
@@ -117,14 +107,15 @@ def head_of_what_was_retired() -> tuple[int, str] | None:
     return AuditCheckpoint.objects.order_by("-last").values_list("last", "digest").first()
 
 
-def kept(acts: Sequence[Act]) -> list[tuple[Any, Any, Any]]:
-    """Wait for the end of the chain; then the time, and before and after of each act as Postgres keeps them.
+def kept(acts: Sequence[Act]) -> tuple[int, list[tuple[Any, Any, Any]]]:
+    """Wait for the end of the chain; then the transaction's id, and time, before and after of each act as kept.
 
-    It writes some numbers otherwise than they were, and the digest must be of what it keeps.
+    Postgres writes some numbers otherwise than they were, and the digest must be of what it keeps.
     """
     columns = [json.dumps([plain(getattr(this, name)) for this in acts]) for name in ("before", "after")]
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s), set_config(%s, '', true)", [CHAIN_LOCK, SIGNATURE])
+        cursor.execute("SELECT pg_advisory_xact_lock(%s), pg_current_xact_id()::text::bigint", [CHAIN_LOCK])
+        _, number = cursor.fetchone()
         cursor.execute(
             "SELECT clock_timestamp(), b::text, a::text FROM ROWS FROM "
             "(jsonb_array_elements(%s::jsonb), jsonb_array_elements(%s::jsonb)) WITH ORDINALITY AS told (b, a, place) "
@@ -134,7 +125,7 @@ def kept(acts: Sequence[Act]) -> list[tuple[Any, Any, Any]]:
         rows = cursor.fetchall()
     # Whatever order the clock was read in, an entry is never older than the one before it.
     moments = sorted(now for now, _, _ in rows)
-    return [(now, json.loads(b), json.loads(a)) for now, (_, b, a) in zip(moments, rows, strict=True)]
+    return number, [(now, json.loads(b), json.loads(a)) for now, (_, b, a) in zip(moments, rows, strict=True)]
 
 
 def told(this: Act, outcome: AuditEntry.Outcome, message: str) -> dict[str, str]:

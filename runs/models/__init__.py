@@ -5,15 +5,14 @@ from runs.models.artifact import Artifact
 from runs.models.audit import AuditCheckpoint, AuditEntry
 from runs.models.cancellation import Cancellation
 from runs.models.export import Export, ExportPart
-from runs.models.history import EVENTS
 from runs.models.notice import Notice, Subscription
 from runs.models.policy import Freeze, Policy, Window
 from runs.models.request import RunRequest
 from runs.models.run import LogLine, Run, StateChange, TaskRun
 from runs.models.switch import Switch
+from runs.models.version import RowVersion
 
 __all__ = [
-    "EVENTS",
     "Approval",
     "Artifact",
     "AuditCheckpoint",
@@ -27,6 +26,7 @@ __all__ = [
     "LogLine",
     "Notice",
     "Policy",
+    "RowVersion",
     "Run",
     "RunRequest",
     "StateChange",

@@ -1,32 +1,15 @@
-"""What people say of a request: answers, comments, and acts that went around the answers."""
+"""What people say of a request: answers, comments, and acts that went around the answers.
+
+Triggers refuse an answer to one's own request, and every later change: `runs/migrations/triggers.sql`.
+"""
 
 from __future__ import annotations
 
-import pgtrigger
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
 from runs.models.request import RunRequest
-
-# Said by the database too, so that no bug and no administrator's shell gets around it.
-NOT_THEIR_OWN = """
-    IF EXISTS (
-        SELECT 1 FROM runs_runrequest asked
-        WHERE asked.id = NEW.run_request_id AND NEW.{column} IN (asked.asked_by_id, asked.asked_for_id)
-    ) THEN
-        RAISE EXCEPTION 'Nobody may {act} their own request.' USING ERRCODE = 'check_violation';
-    END IF;
-    RETURN NEW;
-"""
-
-NO_TRUNCATE = pgtrigger.Trigger(
-    name="no_truncate",
-    operation=pgtrigger.Truncate,
-    level=pgtrigger.Statement,
-    when=pgtrigger.Before,
-    func="RAISE EXCEPTION 'What people said of requests stays.';",
-)
 
 
 class Approval(models.Model):
@@ -46,16 +29,6 @@ class Approval(models.Model):
 
     class Meta:
         ordering = ["at", "pk"]
-        triggers = [
-            pgtrigger.Trigger(
-                name="four_eyes",
-                operation=pgtrigger.Insert,
-                when=pgtrigger.Before,
-                func=NOT_THEIR_OWN.format(column="by_id", act="approve"),
-            ),
-            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
-            NO_TRUNCATE,
-        ]
 
     def __str__(self) -> str:
         return f"{'approved' if self.approved else 'rejected'} by {self.by_name}"
@@ -72,7 +45,6 @@ class Comment(models.Model):
 
     class Meta:
         ordering = ["at", "pk"]
-        triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
 
     def __str__(self) -> str:
         return f"{self.by_name}: {self.text}"
@@ -104,20 +76,6 @@ class BreakGlass(models.Model):
                 condition=models.Q(reviewed_by=None) | ~models.Q(reviewed_by=models.F("by")),
                 name="broken_glass_is_reviewed_by_somebody_else",
             )
-        ]
-        triggers = [
-            pgtrigger.Trigger(
-                name="four_eyes",
-                operation=pgtrigger.Insert | pgtrigger.Update,
-                when=pgtrigger.Before,
-                func=NOT_THEIR_OWN.format(column="reviewed_by_id", act="review"),
-            ),
-            pgtrigger.ReadOnly(name="frozen", fields=["run_request", "by", "by_name", "at", "until", "reason"]),
-            pgtrigger.Protect(
-                name="reviewed_once", operation=pgtrigger.Update, condition=pgtrigger.Q(old__reviewed_at__isnull=False)
-            ),
-            pgtrigger.Protect(name="stays", operation=pgtrigger.Delete),
-            NO_TRUNCATE,
         ]
 
     def __str__(self) -> str:

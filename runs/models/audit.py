@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pgtrigger
 from django.db import models
 from django.db.models.functions import Now
 
@@ -66,18 +65,6 @@ VERBS: dict[str, str] = {
 COLOURS: dict[str, str] = {"done": "green", "refused": "amber", "failed": "red"}
 
 
-APPEND_ONLY = [
-    pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
-    pgtrigger.Trigger(
-        name="no_truncate",
-        operation=pgtrigger.Truncate,
-        level=pgtrigger.Statement,
-        when=pgtrigger.Before,
-        func="RAISE EXCEPTION 'The audit trail is append-only.';",
-    ),
-]
-
-
 class AuditEntry(models.Model):
     """One act, done or refused, chained to the one before. `runs.audit` is the only code that writes it.
 
@@ -113,6 +100,7 @@ class AuditEntry(models.Model):
     message = models.TextField(blank=True)
     previous_digest = models.CharField(max_length=64)
     digest = models.CharField(max_length=64)
+    transaction = models.BigIntegerField(help_text="pg_current_xact_id(): the versions of rows hold it too.")
 
     class Meta:
         ordering = ["-sequence"]
@@ -123,8 +111,8 @@ class AuditEntry(models.Model):
             models.Index(fields=["subject_kind", "subject_id", "-sequence"], name="audit_subject"),
             models.Index(fields=["actor_name", "-sequence"], name="audit_actor"),
             models.Index(fields=["actor_id", "-sequence"], name="audit_actor_id"),
+            models.Index(fields=["transaction"], name="audit_transaction"),
         ]
-        triggers = APPEND_ONLY
 
     def __str__(self) -> str:
         return f"#{self.sequence} {self.actor_name} {self.verb} {self.subject_name}"
@@ -160,7 +148,6 @@ class AuditCheckpoint(models.Model):
     class Meta:
         ordering = ["-last"]
         default_permissions = ()
-        triggers = APPEND_ONLY
 
     def __str__(self) -> str:
         return f"#{self.first} to #{self.last}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 
-import pgtrigger
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -46,8 +45,9 @@ COLOURS: dict[str, str] = {
 OVER = frozenset(COLOURS) - {State.WAITING, State.APPROVED, State.LAUNCHING, State.LAUNCHED}
 
 
-# Everything that says what was asked for. An approval is of these; the database lets nobody change them. The sealed
-# parameters may be sealed anew with another key: the digest tells whether they still say the same.
+# Everything that says what was asked for. An approval is of these; the trigger `frozen` refuses to change them, see
+# runs/migrations/triggers.sql. The sealed parameters may be sealed anew with another key: the digest tells whether they
+# still say the same.
 FROZEN = [
     "submission_key",
     "environment",
@@ -77,20 +77,7 @@ FROZEN = [
     "policy",
     "again_of",
 ]
-# A request goes on only with enough approvals by different people, or around them with a record of that; from whatever
-# state it comes, so that no detour through another one helps.
-APPROVED_BY_ENOUGH = """
-    IF NEW.state IN ('approved', 'launching', 'launched', 'completed', 'failed', 'cancelled')
-    AND (TG_OP = 'INSERT' OR OLD.state NOT IN ('approved', 'launching', 'launched', 'completed', 'failed', 'cancelled'))
-    AND NOT EXISTS (SELECT 1 FROM runs_breakglass glass WHERE glass.run_request_id = NEW.id AND glass.until > now())
-    AND (
-        SELECT count(DISTINCT answer.by_id) FROM runs_approval answer
-        WHERE answer.run_request_id = NEW.id AND answer.approved AND answer.digest = NEW.digest
-    ) < greatest(NEW.approvals_needed, NEW.needs_approval::int) THEN
-        RAISE EXCEPTION 'Request % is not approved by enough people.', NEW.id USING ERRCODE = 'check_violation';
-    END IF;
-    RETURN NEW;
-"""
+# A trigger keeps a request in these: `closed_stays_closed` in runs/migrations/triggers.sql.
 CLOSED = [State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.REFUSED]
 
 
@@ -158,21 +145,6 @@ class RunRequest(models.Model):
             models.Index(fields=["state", "next_attempt_at"]),
             models.Index(fields=["-asked_at"]),
             models.Index(fields=["deployment", "-asked_at"]),
-        ]
-        triggers = [
-            pgtrigger.ReadOnly(name="frozen", fields=FROZEN),
-            pgtrigger.Trigger(
-                name="approved_by_enough",
-                operation=pgtrigger.Insert | pgtrigger.Update,
-                when=pgtrigger.Before,
-                func=APPROVED_BY_ENOUGH,
-            ),
-            pgtrigger.Protect(
-                name="closed_stays_closed",
-                operation=pgtrigger.Update,
-                condition=pgtrigger.Q(old__state__in=CLOSED) & ~pgtrigger.Q(new__state=pgtrigger.F("old__state")),
-            ),
-            pgtrigger.Protect(name="stays", operation=pgtrigger.Delete),
         ]
 
     def __str__(self) -> str:

@@ -97,7 +97,13 @@ COLUMNS = [field.attname for field in AuditEntry._meta.concrete_fields if field.
 
 @pytest.mark.parametrize("column", COLUMNS)
 def test_an_edited_column_is_found(five: list[AuditEntry], column: str) -> None:
-    new: object = {"before": '{"x": 1}', "after": "{}", "at": datetime(2020, 1, 1, tzinfo=UTC)}.get(column, "x")
+    values: dict[str, object] = {
+        "before": '{"x": 1}',
+        "after": "{}",
+        "at": datetime(2020, 1, 1, tzinfo=UTC),
+        "transaction": 1,
+    }
+    new = values.get(column, "x")
     as_database_superuser(f"UPDATE runs_auditentry SET {column} = %s WHERE sequence = 3", new)
     verification = audit.verify()
     assert not verification

@@ -10,8 +10,7 @@ from django.db import connection, transaction
 from psycopg import sql
 
 from runs.audit.parts import parts
-from runs.models import AuditCheckpoint, AuditEntry
-from runs.models.history import EVENTS
+from runs.models import Approval, AuditCheckpoint, AuditEntry, Comment, RowVersion
 
 AUDIT = AuditEntry._meta.db_table
 # In this order, for what is granted on all tables is taken back on some of them.
@@ -27,11 +26,15 @@ FORBIDDEN = ("UPDATE", "DELETE", "TRUNCATE", "TRIGGER")
 
 
 def kept() -> dict[str, str]:
-    """Table -> what the role may do with it. A part of the trail is reached through the whole, and needs nothing."""
-    history = [model._meta.db_table for model in EVENTS.values()]
+    """Table -> what the role may do with it. A part of the trail is reached through the whole, and needs nothing.
+
+    Versions are written by a trigger with the rights of its owner.
+    """
     return {
-        **dict.fromkeys([AUDIT, *history], "SELECT, INSERT"),
+        AUDIT: "SELECT, INSERT",
+        RowVersion._meta.db_table: "SELECT",
         AuditCheckpoint._meta.db_table: "SELECT",
+        **dict.fromkeys([Approval._meta.db_table, Comment._meta.db_table], "SELECT, INSERT"),
         **dict.fromkeys([part.table for part in parts()], ""),
     }
 

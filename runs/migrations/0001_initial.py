@@ -1,0 +1,787 @@
+"""What was asked for and what happened."""
+
+import uuid
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.db import migrations, models
+from django.db.models.functions import Now
+
+USER = settings.AUTH_USER_MODEL
+
+
+"What was asked for and what happened."
+
+USER = USER
+
+TOPICS = [
+    ("waiting", "a request that I may answer"),
+    ("answered", "an answer to my request"),
+    ("break glass", "a run that went around its approval"),
+    ("freeze", "a freeze, and its end"),
+]
+
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies = [("flows", "0001_initial"), migrations.swappable_dependency(settings.AUTH_USER_MODEL)]
+    operations = [
+        migrations.CreateModel(
+            name="AuditCheckpoint",
+            fields=[
+                ("first", models.BigIntegerField()),
+                ("last", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("digest", models.CharField(max_length=64)),
+                ("began_at", models.DateTimeField(help_text="When the first of them was written.")),
+                ("ended_at", models.DateTimeField(help_text="When the last of them was written.")),
+                ("retired_at", models.DateTimeField(db_default=Now())),
+                ("retired_by", models.CharField(max_length=200)),
+                ("kept_in", models.CharField(blank=True, help_text="The file they were written to.", max_length=500)),
+            ],
+            options={"ordering": ["-last"], "default_permissions": ()},
+        ),
+        migrations.CreateModel(
+            name="AuditEntry",
+            fields=[
+                ("sequence", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("at", models.DateTimeField(db_index=True, verbose_name="time")),
+                ("actor_kind", models.CharField(max_length=20)),
+                ("actor_id", models.CharField(blank=True, max_length=100)),
+                ("actor_name", models.CharField(max_length=200, verbose_name="actor")),
+                ("on_behalf_of", models.CharField(blank=True, max_length=200)),
+                ("channel", models.CharField(max_length=20)),
+                ("token_id", models.CharField(blank=True, max_length=100)),
+                ("address", models.CharField(blank=True, max_length=100)),
+                ("user_agent", models.CharField(blank=True, max_length=400)),
+                ("verb", models.CharField(db_index=True, max_length=60)),
+                ("subject_kind", models.CharField(max_length=40)),
+                ("subject_id", models.CharField(blank=True, max_length=100)),
+                ("subject_name", models.CharField(blank=True, max_length=700, verbose_name="subject")),
+                ("environment", models.CharField(blank=True, max_length=40)),
+                ("reason", models.TextField(blank=True)),
+                ("ticket", models.CharField(blank=True, max_length=100)),
+                ("before", models.JSONField(default=dict)),
+                ("after", models.JSONField(default=dict)),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[("done", "done"), ("refused", "refused"), ("failed", "failed")], max_length=10
+                    ),
+                ),
+                ("message", models.TextField(blank=True)),
+                ("previous_digest", models.CharField(max_length=64)),
+                ("digest", models.CharField(max_length=64)),
+                (
+                    "transaction",
+                    models.BigIntegerField(help_text="pg_current_xact_id(): the versions of rows hold it too."),
+                ),
+            ],
+            options={
+                "verbose_name": "audit entry",
+                "verbose_name_plural": "audit entries",
+                "ordering": ["-sequence"],
+                "default_permissions": ["view"],
+                "indexes": [
+                    models.Index(fields=["subject_kind", "subject_id", "-sequence"], name="audit_subject"),
+                    models.Index(fields=["actor_name", "-sequence"], name="audit_actor"),
+                    models.Index(fields=["actor_id", "-sequence"], name="audit_actor_id"),
+                    models.Index(fields=["transaction"], name="audit_transaction"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Export",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("file_format", models.CharField(max_length=10)),
+                ("criteria", models.JSONField(help_text="As runs.audit.finding reads them.")),
+                ("up_to", models.BigIntegerField(help_text="The newest entry when it was asked for.")),
+                ("total", models.BigIntegerField()),
+                ("rows", models.BigIntegerField(default=0, help_text="How many are in the file.")),
+                (
+                    "reached",
+                    models.BigIntegerField(help_text="The entry that was written last, from the newest on.", null=True),
+                ),
+                ("size", models.BigIntegerField(default=0, help_text="In bytes.")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("wanted", "being made"), ("ready", "ready")], default="wanted", max_length=10
+                    ),
+                ),
+                ("asked_at", models.DateTimeField(db_default=Now())),
+                ("forgotten_at", models.DateTimeField(help_text="When the file is thrown away.")),
+                ("asked_by", models.ForeignKey(USER, models.CASCADE, related_name="exports")),
+            ],
+            options={"ordering": ["-pk"], "default_permissions": ()},
+        ),
+        migrations.CreateModel(
+            name="Freeze",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("reason", models.CharField(max_length=500)),
+                ("ticket", models.CharField(blank=True, max_length=100)),
+                ("until", models.DateTimeField(blank=True, null=True)),
+                ("begun_at", models.DateTimeField(db_default=Now())),
+                ("begun_by_name", models.CharField(max_length=200)),
+                ("lifted_at", models.DateTimeField(null=True)),
+                ("lifted_by_name", models.CharField(blank=True, max_length=200)),
+                ("begun_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="+")),
+                ("environment", models.ForeignKey("flows.environment", models.CASCADE, related_name="freezes")),
+            ],
+            options={
+                "ordering": ["-begun_at"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("lifted_at", None)),
+                        fields=("environment",),
+                        name="one_freeze_an_environment",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Notice",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("topic", models.CharField(choices=TOPICS, max_length=20)),
+                ("subject", models.CharField(max_length=300)),
+                ("text", models.TextField()),
+                (
+                    "path",
+                    models.CharField(blank=True, help_text="Where in the portal it is looked at.", max_length=300),
+                ),
+                ("made_at", models.DateTimeField(db_default=Now())),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("wanted", "Queued"), ("sent", "Sent"), ("failed", "Could not be sent")],
+                        default="wanted",
+                        max_length=10,
+                    ),
+                ),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("next_attempt_at", models.DateTimeField(null=True)),
+                ("sent_at", models.DateTimeField(null=True)),
+                ("message", models.TextField(blank=True)),
+                ("person", models.ForeignKey(USER, models.CASCADE, related_name="notices")),
+            ],
+            options={
+                "ordering": ["-made_at"],
+                "indexes": [models.Index(fields=["state", "next_attempt_at"], name="runs_notice_state_41d94f_idx")],
+            },
+        ),
+        migrations.CreateModel(
+            name="Policy",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("tag", models.CharField(blank=True, max_length=300)),
+                ("flow_name", models.CharField(blank=True, max_length=300, verbose_name="flow")),
+                (
+                    "full_name",
+                    models.CharField(
+                        blank=True, help_text="flow name/deployment name", max_length=601, verbose_name="deployment"
+                    ),
+                ),
+                ("name", models.CharField(max_length=100, unique=True)),
+                (
+                    "stages",
+                    models.JSONField(
+                        blank=True, default=list, help_text="In this order: needed, group.", verbose_name="approvals"
+                    ),
+                ),
+                (
+                    "approval_minutes",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="An approval not given in this time expires. Left empty: as the environment says.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "needs_reason",
+                    models.BooleanField(default=False, help_text="Runs, cancels, pauses and grants must say why."),
+                ),
+                ("needs_ticket", models.BooleanField(default=False, help_text="They must name a ticket too.")),
+                (
+                    "ticket_pattern",
+                    models.CharField(
+                        blank=True, help_text="What a ticket looks like, such as ^OPS-[0-9]+$.", max_length=200
+                    ),
+                ),
+                (
+                    "ticket_link",
+                    models.CharField(
+                        blank=True,
+                        help_text="Where it is read, such as https://tickets.example/{ticket}.",
+                        max_length=500,
+                    ),
+                ),
+                (
+                    "needs_confirmation",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Whoever asks for a run looks at its parameters again and types the deployment's name.",
+                    ),
+                ),
+                (
+                    "outside_window",
+                    models.CharField(
+                        choices=[("wait", "wait until it may start"), ("refuse", "be refused")],
+                        default="wait",
+                        max_length=10,
+                        verbose_name="outside change windows runs",
+                    ),
+                ),
+                (
+                    "risk",
+                    models.CharField(
+                        choices=[("low", "low"), ("medium", "medium"), ("high", "high")],
+                        default="low",
+                        help_text="Shown to whoever approves.",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        "flows.environment", models.CASCADE, blank=True, null=True, related_name="%(class)ss"
+                    ),
+                ),
+            ],
+            options={"verbose_name_plural": "policies", "ordering": ["name"]},
+        ),
+        migrations.CreateModel(
+            name="RowVersion",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("table_name", models.CharField(max_length=63)),
+                ("row_pk", models.CharField(max_length=100)),
+                (
+                    "label",
+                    models.CharField(
+                        help_text="insert, update, delete, found, or the name of a secret column that changed.",
+                        max_length=63,
+                    ),
+                ),
+                ("data", models.JSONField(help_text="Column -> value after the change; for a deleted row, before it.")),
+                (
+                    "transaction",
+                    models.BigIntegerField(
+                        help_text="pg_current_xact_id(): the audit entry of the change holds it too."
+                    ),
+                ),
+                ("created_at", models.DateTimeField(help_text="When the row changed, not when its transaction began.")),
+            ],
+            options={
+                "ordering": ["pk"],
+                "default_permissions": (),
+                "indexes": [
+                    models.Index(fields=["table_name", "row_pk", "-id"], name="row_version"),
+                    GinIndex(fields=["data"], name="row_version_data", opclasses=["jsonb_path_ops"]),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Run",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("prefect_id", models.UUIDField()),
+                ("name", models.CharField(max_length=300)),
+                ("flow_name", models.CharField(blank=True, max_length=300)),
+                ("deployment_name", models.CharField(blank=True, max_length=601, verbose_name="deployment")),
+                ("deployment_version", models.CharField(blank=True, max_length=300)),
+                ("parameters", models.JSONField(default=dict, help_text="Secrets masked.")),
+                ("tags", ArrayField(base_field=models.CharField(max_length=300), default=list)),
+                ("state_id", models.UUIDField(null=True)),
+                (
+                    "state_type",
+                    models.CharField(
+                        choices=[
+                            ("SCHEDULED", "Scheduled"),
+                            ("PENDING", "Pending"),
+                            ("RUNNING", "Running"),
+                            ("COMPLETED", "Completed"),
+                            ("FAILED", "Failed"),
+                            ("CRASHED", "Crashed"),
+                            ("CANCELLING", "Cancelling"),
+                            ("CANCELLED", "Cancelled"),
+                            ("PAUSED", "Paused"),
+                        ],
+                        max_length=20,
+                        verbose_name="state",
+                    ),
+                ),
+                ("state_name", models.CharField(blank=True, max_length=100)),
+                ("state_message", models.TextField(blank=True)),
+                ("state_at", models.DateTimeField(null=True)),
+                ("run_count", models.IntegerField(default=0)),
+                ("expected_start_at", models.DateTimeField(null=True)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+                ("run_seconds", models.FloatField(default=0, verbose_name="duration")),
+                ("work_pool_name", models.CharField(blank=True, max_length=300)),
+                ("work_queue_name", models.CharField(blank=True, max_length=300)),
+                ("infrastructure_pid", models.CharField(blank=True, max_length=300)),
+                ("is_auto_scheduled", models.BooleanField(default=False)),
+                (
+                    "is_ours",
+                    models.BooleanField(
+                        default=False, help_text="False: started outside the portal.", verbose_name="asked for here"
+                    ),
+                ),
+                ("created_upstream_at", models.DateTimeField(null=True)),
+                ("seen_at", models.DateTimeField(help_text="When the mirror last read it.")),
+                (
+                    "detailed_at",
+                    models.DateTimeField(help_text="When states, task runs and logs were last read.", null=True),
+                ),
+                (
+                    "gone_at",
+                    models.DateTimeField(
+                        help_text="When Prefect no longer had it.", null=True, verbose_name="gone since"
+                    ),
+                ),
+                ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, null=True, related_name="runs")),
+                ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="runs")),
+            ],
+            options={
+                "ordering": ["-created_upstream_at"],
+                "indexes": [
+                    models.Index(fields=["-created_upstream_at"], name="runs_run_created_67736d_idx"),
+                    models.Index(fields=["deployment", "-created_upstream_at"], name="runs_run_deploym_2608d1_idx"),
+                    models.Index(fields=["environment", "state_type"], name="runs_run_environ_875283_idx"),
+                    models.Index(fields=["-ended_at"], name="runs_run_ended_a_5538b1_idx"),
+                ],
+                "constraints": [models.UniqueConstraint(fields=("environment", "prefect_id"), name="one_run_an_id")],
+            },
+        ),
+        migrations.CreateModel(
+            name="LogLine",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("prefect_id", models.UUIDField()),
+                ("at", models.DateTimeField()),
+                ("level", models.SmallIntegerField(help_text="As Python's logging: 20 info, 30 warning, 40 error.")),
+                ("message", models.TextField()),
+                ("task_run_id", models.UUIDField(null=True)),
+                ("run", models.ForeignKey("runs.run", models.CASCADE, related_name="log_lines")),
+            ],
+            options={
+                "ordering": ["at", "pk"],
+                "indexes": [models.Index(fields=["run", "at"], name="runs_loglin_run_id_4a4594_idx")],
+                "constraints": [models.UniqueConstraint(fields=("run", "prefect_id"), name="one_log_line_an_id")],
+            },
+        ),
+        migrations.CreateModel(
+            name="Cancellation",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("wanted", "Queued"),
+                            ("sent", "Cancelling"),
+                            ("confirmed", "Cancelled"),
+                            ("overtaken", "Ended before it was cancelled"),
+                            ("failed", "Could not be sent"),
+                        ],
+                        default="wanted",
+                        max_length=10,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, max_length=1000)),
+                ("ticket", models.CharField(blank=True, max_length=100)),
+                ("asked_by_name", models.CharField(max_length=200)),
+                ("asked_at", models.DateTimeField(db_default=Now())),
+                (
+                    "is_forced",
+                    models.BooleanField(
+                        default=False, help_text="Prefect is told that it is over, whatever its process does."
+                    ),
+                ),
+                ("sent_at", models.DateTimeField(null=True)),
+                ("settled_at", models.DateTimeField(null=True)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("next_attempt_at", models.DateTimeField(null=True)),
+                ("message", models.TextField(blank=True)),
+                ("asked_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="cancellations")),
+                ("run", models.ForeignKey("runs.run", models.PROTECT, related_name="cancellations")),
+            ],
+            options={
+                "ordering": ["-asked_at"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("state__in", ["wanted", "sent"])),
+                        fields=("run",),
+                        name="one_open_cancellation_a_run",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Artifact",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("prefect_id", models.UUIDField()),
+                ("key", models.CharField(blank=True, max_length=300)),
+                ("type", models.CharField(blank=True, max_length=50)),
+                ("description", models.TextField(blank=True)),
+                ("data", models.JSONField(help_text="Text, rows or a number, as the type has it.", null=True)),
+                ("created_upstream_at", models.DateTimeField(null=True)),
+                ("updated_upstream_at", models.DateTimeField(null=True)),
+                ("environment", models.ForeignKey("flows.environment", models.CASCADE, related_name="artifacts")),
+                ("run", models.ForeignKey("runs.run", models.CASCADE, related_name="artifacts")),
+            ],
+            options={
+                "ordering": [models.OrderBy(models.F("created_upstream_at"), nulls_last=True), "pk"],
+                "indexes": [
+                    models.Index(fields=["environment", "key", "-created_upstream_at"], name="artifact_by_key")
+                ],
+                "constraints": [models.UniqueConstraint(fields=("run", "prefect_id"), name="one_artifact_an_id")],
+            },
+        ),
+        migrations.CreateModel(
+            name="RunRequest",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "flow_run_id",
+                    models.UUIDField(help_text="What Prefect answered; the mirror follows.", null=True, unique=True),
+                ),
+                (
+                    "submission_key",
+                    models.UUIDField(default=uuid.uuid4, help_text="Makes a double click one request.", unique=True),
+                ),
+                ("environment_name", models.CharField(max_length=40, verbose_name="environment")),
+                ("flow_name", models.CharField(max_length=300)),
+                ("deployment_name", models.CharField(max_length=601, verbose_name="deployment")),
+                ("deployment_prefect_id", models.UUIDField()),
+                ("deployment_version", models.CharField(blank=True, max_length=300)),
+                ("schema_fingerprint", models.CharField(max_length=64)),
+                ("parameters", models.JSONField(default=dict, help_text="Resolved, without the secret ones.")),
+                (
+                    "sealed_parameters",
+                    models.BinaryField(default=b"", help_text="The secret ones: JSON pointer -> value, encrypted."),
+                ),
+                (
+                    "digest",
+                    models.CharField(
+                        help_text="SHA-256 over everything frozen here; an approval names it.", max_length=64
+                    ),
+                ),
+                ("scheduled_for", models.DateTimeField(blank=True, null=True)),
+                ("tags", ArrayField(base_field=models.CharField(max_length=300), blank=True, default=list)),
+                ("run_name", models.CharField(blank=True, max_length=200)),
+                ("reason", models.CharField(blank=True, max_length=1000)),
+                ("ticket", models.CharField(blank=True, max_length=100)),
+                (
+                    "verb",
+                    models.CharField(
+                        choices=[
+                            ("see", "see"),
+                            ("see inputs", "see inputs"),
+                            ("see logs", "see logs"),
+                            ("trigger", "trigger"),
+                            ("trigger later", "trigger later"),
+                            ("backfill", "backfill"),
+                            ("rerun", "rerun"),
+                            ("cancel", "cancel"),
+                            ("force cancel", "force cancel"),
+                            ("approve", "approve"),
+                            ("schedule", "schedule"),
+                            ("pause", "pause"),
+                            ("override freeze", "override freeze"),
+                            ("break glass", "break glass"),
+                            ("manage", "manage"),
+                        ],
+                        default="trigger",
+                        help_text="The verb it was allowed by.",
+                        max_length=20,
+                    ),
+                ),
+                ("asked_by_name", models.CharField(max_length=200, verbose_name="asked by")),
+                ("asked_for_name", models.CharField(blank=True, max_length=200, verbose_name="on behalf of")),
+                ("channel", models.CharField(max_length=20)),
+                ("asked_at", models.DateTimeField(db_default=Now())),
+                ("needs_approval", models.BooleanField(default=False)),
+                (
+                    "approvals_needed",
+                    models.PositiveSmallIntegerField(default=0, help_text="By so many different people."),
+                ),
+                (
+                    "policy",
+                    models.JSONField(default=dict, help_text="The rules it was asked under: runs.policies.Rules."),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting for approval"),
+                            ("approved", "Queued"),
+                            ("launching", "Launching"),
+                            ("launched", "Launched"),
+                            ("completed", "Completed"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                            ("rejected", "Rejected"),
+                            ("withdrawn", "Withdrawn"),
+                            ("expired", "Expired"),
+                            ("refused", "Refused at launch"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("message", models.TextField(blank=True, help_text="One sentence on why it is where it is.")),
+                ("changed_at", models.DateTimeField(db_default=Now())),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("next_attempt_at", models.DateTimeField(null=True)),
+                ("launched_at", models.DateTimeField(null=True)),
+                (
+                    "overridden_at",
+                    models.DateTimeField(
+                        help_text="When somebody let it go in spite of a window or freeze.", null=True
+                    ),
+                ),
+                ("overridden_by_name", models.CharField(blank=True, max_length=200)),
+                ("again_of", models.ForeignKey("runs.runrequest", models.PROTECT, null=True, related_name="again")),
+                ("asked_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="run_requests")),
+                (
+                    "asked_for",
+                    models.ForeignKey(
+                        USER,
+                        models.PROTECT,
+                        help_text="Whom the asker acts for, if anybody; they cannot approve it either.",
+                        null=True,
+                        related_name="+",
+                    ),
+                ),
+                ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, related_name="run_requests")),
+                ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="run_requests")),
+                ("run", models.OneToOneField("runs.run", models.PROTECT, null=True, related_name="run_request")),
+            ],
+            options={
+                "ordering": ["-asked_at"],
+                "indexes": [
+                    models.Index(fields=["state", "next_attempt_at"], name="runs_runreq_state_0a8201_idx"),
+                    models.Index(fields=["-asked_at"], name="runs_runreq_asked_a_eed9ab_idx"),
+                    models.Index(fields=["deployment", "-asked_at"], name="runs_runreq_deploym_5a1e6f_idx"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Comment",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("by_name", models.CharField(max_length=200)),
+                ("at", models.DateTimeField(db_default=Now())),
+                ("text", models.CharField(max_length=2000)),
+                ("by", models.ForeignKey(USER, models.PROTECT, related_name="+")),
+                ("run_request", models.ForeignKey("runs.runrequest", models.PROTECT, related_name="comments")),
+            ],
+            options={"ordering": ["at", "pk"]},
+        ),
+        migrations.CreateModel(
+            name="BreakGlass",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("by_name", models.CharField(max_length=200)),
+                ("at", models.DateTimeField(db_default=Now())),
+                ("until", models.DateTimeField(help_text="When the request is closed if it has not been sent.")),
+                ("reason", models.CharField(max_length=1000)),
+                ("reviewed_by_name", models.CharField(blank=True, max_length=200)),
+                ("reviewed_at", models.DateTimeField(null=True)),
+                ("was_right", models.BooleanField(help_text="What the review found.", null=True)),
+                ("review", models.CharField(blank=True, max_length=1000)),
+                ("by", models.ForeignKey(USER, models.PROTECT, related_name="+")),
+                ("reviewed_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="+")),
+                ("run_request", models.OneToOneField("runs.runrequest", models.PROTECT, related_name="break_glass")),
+            ],
+            options={
+                "verbose_name_plural": "broken glass",
+                "ordering": ["-at"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("reviewed_by", None),
+                            models.Q(("reviewed_by", models.F("by")), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="broken_glass_is_reviewed_by_somebody_else",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Approval",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("approved", models.BooleanField()),
+                (
+                    "stage",
+                    models.PositiveSmallIntegerField(
+                        default=0, help_text="Which of the policy's stages it counts for, from 0."
+                    ),
+                ),
+                ("by_name", models.CharField(max_length=200)),
+                ("at", models.DateTimeField(db_default=Now())),
+                ("digest", models.CharField(max_length=64)),
+                ("reason", models.CharField(blank=True, max_length=1000)),
+                ("by", models.ForeignKey(USER, models.PROTECT, related_name="approvals")),
+                ("run_request", models.ForeignKey("runs.runrequest", models.PROTECT, related_name="approvals")),
+            ],
+            options={"ordering": ["at", "pk"]},
+        ),
+        migrations.CreateModel(
+            name="StateChange",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("prefect_id", models.UUIDField()),
+                ("type", models.CharField(max_length=20)),
+                ("name", models.CharField(max_length=100)),
+                ("message", models.TextField(blank=True)),
+                ("at", models.DateTimeField()),
+                ("run", models.ForeignKey("runs.run", models.CASCADE, related_name="state_changes")),
+            ],
+            options={
+                "ordering": ["at"],
+                "constraints": [models.UniqueConstraint(fields=("run", "prefect_id"), name="one_state_change_an_id")],
+            },
+        ),
+        migrations.CreateModel(
+            name="Subscription",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("topic", models.CharField(choices=TOPICS, max_length=20)),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        "flows.environment", models.CASCADE, blank=True, null=True, related_name="subscriptions"
+                    ),
+                ),
+                ("person", models.ForeignKey(USER, models.CASCADE, related_name="subscriptions")),
+            ],
+            options={
+                "ordering": ["person", "topic"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("person", "topic", "environment"), name="one_subscription_a_topic", nulls_distinct=False
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Switch",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("pause", models.BooleanField(help_text="True: pause; False: resume.")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("wanted", "Queued"), ("done", "Done"), ("failed", "Failed")],
+                        default="wanted",
+                        max_length=10,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, max_length=1000)),
+                ("ticket", models.CharField(blank=True, max_length=100)),
+                ("asked_by_name", models.CharField(max_length=200)),
+                ("asked_at", models.DateTimeField(db_default=Now())),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("next_attempt_at", models.DateTimeField(null=True)),
+                ("message", models.TextField(blank=True)),
+                ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, related_name="switches")),
+                (
+                    "freeze",
+                    models.ForeignKey(
+                        "runs.freeze",
+                        models.SET_NULL,
+                        help_text="The freeze that holds the schedules back, or that held them until now.",
+                        null=True,
+                        related_name="switches",
+                    ),
+                ),
+            ],
+            options={"verbose_name_plural": "switches", "ordering": ["-asked_at"]},
+        ),
+        migrations.CreateModel(
+            name="TaskRun",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("prefect_id", models.UUIDField()),
+                ("name", models.CharField(max_length=300)),
+                ("state_type", models.CharField(max_length=20)),
+                ("state_name", models.CharField(max_length=100)),
+                ("message", models.TextField(blank=True)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+                ("run_count", models.IntegerField(default=0)),
+                ("run_seconds", models.FloatField(default=0)),
+                ("is_cached", models.BooleanField(default=False)),
+                ("run", models.ForeignKey("runs.run", models.CASCADE, related_name="task_runs")),
+            ],
+            options={
+                "ordering": [models.OrderBy(models.F("started_at"), nulls_last=True), "name"],
+                "constraints": [models.UniqueConstraint(fields=("run", "prefect_id"), name="one_task_run_an_id")],
+            },
+        ),
+        migrations.CreateModel(
+            name="Window",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("tag", models.CharField(blank=True, max_length=300)),
+                ("flow_name", models.CharField(blank=True, max_length=300, verbose_name="flow")),
+                (
+                    "full_name",
+                    models.CharField(
+                        blank=True, help_text="flow name/deployment name", max_length=601, verbose_name="deployment"
+                    ),
+                ),
+                ("name", models.CharField(max_length=100, unique=True)),
+                (
+                    "effect",
+                    models.CharField(
+                        choices=[("allow", "runs may start only then"), ("deny", "no run may start then")],
+                        default="allow",
+                        max_length=5,
+                    ),
+                ),
+                (
+                    "cron",
+                    models.CharField(
+                        help_text="A cron expression: minute hour day month weekday.",
+                        max_length=100,
+                        verbose_name="begins",
+                    ),
+                ),
+                ("minutes", models.PositiveIntegerField(verbose_name="lasts (minutes)")),
+                ("time_zone", models.CharField(default="UTC", help_text="Such as Europe/Vienna.", max_length=60)),
+                ("is_active", models.BooleanField(default=True)),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        "flows.environment", models.CASCADE, blank=True, null=True, related_name="%(class)ss"
+                    ),
+                ),
+            ],
+            options={"ordering": ["name"]},
+        ),
+        migrations.CreateModel(
+            name="ExportPart",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                ("content", models.BinaryField()),
+                ("export", models.ForeignKey("runs.export", models.CASCADE, related_name="parts")),
+            ],
+            options={
+                "ordering": ["export", "number"],
+                "default_permissions": (),
+                "constraints": [models.UniqueConstraint(fields=("export", "number"), name="one_part_a_number")],
+            },
+        ),
+    ]

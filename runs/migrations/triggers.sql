@@ -1,0 +1,324 @@
+-- What the database itself enforces, so that no bug and no administrator's shell gets around it: the partitions of the
+-- audit trail, append-only tables, the rules for requests and approvals, and the versions of rows.
+--
+-- No SET switches a trigger off:
+--   * no function reads a setting of the session;
+--   * each function fixes its search_path, so that a temporary table cannot stand in for one of ours;
+--   * each trigger is ENABLE ALWAYS, so that it fires under session_replication_role = replica too.
+-- A later change is a migration of its own: tests/runs/test_versions.py holds the result against the models.
+
+-- Every function below keeps this search_path (SET ... FROM CURRENT). pg_temp is named so that it comes last.
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
+
+
+-- Functions of the triggers ------------------------------------------------------------------------------------------
+
+-- refuse_change(message)
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    RAISE EXCEPTION '%', TG_ARGV[0];
+END $$;
+
+-- require_other_person(column of the person, what that person does): the requester, and whom they act for, may not.
+CREATE FUNCTION require_other_person() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    person bigint := to_jsonb(NEW) ->> TG_ARGV[0];
+BEGIN
+    IF EXISTS (
+        SELECT FROM runs_runrequest asked
+        WHERE asked.id = NEW.run_request_id AND person IN (asked.asked_by_id, asked.asked_for_id)
+    ) THEN
+        RAISE EXCEPTION 'Nobody may % their own request.', TG_ARGV[1] USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+-- A request goes on only with enough approvals by different people, or around them with a record of that; from whatever
+-- state it comes, so that no detour through another one helps.
+CREATE FUNCTION require_approvals() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    beyond CONSTANT text[] := ARRAY['approved', 'launching', 'launched', 'completed', 'failed', 'cancelled'];
+BEGIN
+    IF NEW.state = ANY (beyond)
+    AND (TG_OP = 'INSERT' OR OLD.state <> ALL (beyond))
+    AND NOT EXISTS (SELECT FROM runs_breakglass glass WHERE glass.run_request_id = NEW.id AND glass.until > now())
+    AND (
+        SELECT count(DISTINCT answer.by_id) FROM runs_approval answer
+        WHERE answer.run_request_id = NEW.id AND answer.approved AND answer.digest = NEW.digest
+    ) < greatest(NEW.approvals_needed, NEW.needs_approval::int) THEN
+        RAISE EXCEPTION 'Request % is not approved by enough people.', NEW.id USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+-- An entry names the transaction that writes it: a version of a row is found by that.
+CREATE FUNCTION require_own_transaction() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    IF NEW.transaction IS DISTINCT FROM pg_current_xact_id()::text::bigint THEN
+        RAISE EXCEPTION 'An audit entry names the transaction that writes it.' USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+-- record_version(columns to record, secret columns): writes the row as the change left it. Of a secret column only that
+-- it changed is recorded, as a version labelled with its name. It runs with its owner's rights: the portal's role cannot
+-- write versions itself. In UTC, so that a value is written alike whatever the session's time zone is.
+CREATE FUNCTION record_version() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path FROM CURRENT SET timezone = 'UTC' AS $$
+DECLARE
+    recorded CONSTANT text[] := string_to_array(TG_ARGV[0], ' ');
+    secret CONSTANT text[] := string_to_array(TG_ARGV[1], ' ');
+    old_row jsonb;
+    new_row jsonb;
+    labels text[] := ARRAY[CASE TG_OP WHEN 'INSERT' THEN 'insert' WHEN 'UPDATE' THEN 'update' ELSE 'delete' END];
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        new_row := to_jsonb(OLD);
+    ELSE
+        new_row := to_jsonb(NEW);
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        old_row := to_jsonb(OLD);
+        IF NOT EXISTS (SELECT FROM unnest(recorded) AS c (name) WHERE old_row -> name IS DISTINCT FROM new_row -> name) THEN
+            labels := '{}';
+        END IF;
+        labels := labels || ARRAY(
+            SELECT name FROM unnest(secret) AS c (name) WHERE old_row -> name IS DISTINCT FROM new_row -> name
+        );
+    END IF;
+    INSERT INTO runs_rowversion (table_name, row_pk, label, data, transaction, created_at)
+    SELECT TG_TABLE_NAME, new_row ->> 'id', label, kept.data, pg_current_xact_id()::text::bigint, clock_timestamp()
+    FROM unnest(labels) AS label, (
+        SELECT jsonb_object_agg(name, new_row -> name) AS data FROM unnest(recorded) AS c (name)
+    ) AS kept;
+    RETURN NULL;
+END $$;
+-- Else anybody could hang it on a table of their own that is called like one of ours.
+REVOKE EXECUTE ON FUNCTION record_version() FROM PUBLIC;
+
+
+-- The audit trail in partitions ---------------------------------------------------------------------------------------
+
+-- Old partitions can be taken out without touching the others. There is always one without an end, which takes whatever
+-- is written; audit_cut() gives it an end and a successor. Django made an empty plain table: it becomes a partitioned one
+-- with the same indexes.
+DO $$
+DECLARE
+    definitions CONSTANT text[] := ARRAY(
+        SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'runs_auditentry'::regclass AND NOT indisprimary
+    );
+    definition text;
+BEGIN
+    ALTER TABLE runs_auditentry RENAME TO runs_auditentry_plain;
+    CREATE TABLE runs_auditentry (LIKE runs_auditentry_plain) PARTITION BY RANGE (sequence);
+    DROP TABLE runs_auditentry_plain;
+    ALTER TABLE runs_auditentry ADD PRIMARY KEY (sequence);
+    FOREACH definition IN ARRAY definitions LOOP
+        EXECUTE definition;
+    END LOOP;
+    CREATE TABLE runs_auditentry_from_1 PARTITION OF runs_auditentry FOR VALUES FROM (1) TO (MAXVALUE);
+END $$;
+
+-- The partition without an end, and the first entry it may hold.
+CREATE FUNCTION audit_open_part(OUT part regclass, OUT lower_bound bigint) LANGUAGE sql STABLE
+SET search_path FROM CURRENT AS $$
+    SELECT c.oid::regclass, substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM .''([0-9]+)''.')::bigint
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'runs_auditentry'::regclass AND pg_get_expr(c.relpartbound, c.oid) LIKE '%TO (MAXVALUE)'
+$$;
+
+CREATE FUNCTION audit_cut_here() RETURNS text LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    part regclass;
+    lower_bound bigint;
+    last bigint;
+    next_part text;
+BEGIN
+    PERFORM set_config('lock_timeout', '2s', true);
+    LOCK TABLE runs_auditentry IN ACCESS EXCLUSIVE MODE;
+    SELECT * INTO part, lower_bound FROM audit_open_part();
+    EXECUTE format('SELECT max(sequence) FROM %s', part) INTO last;
+    IF last IS NULL THEN
+        RETURN '';
+    END IF;
+    next_part := format('runs_auditentry_from_%s', last + 1);
+    EXECUTE format('ALTER TABLE runs_auditentry DETACH PARTITION %s', part);
+    EXECUTE format(
+        'ALTER TABLE runs_auditentry ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)', part, lower_bound, last + 1
+    );
+    EXECUTE format(
+        'CREATE TABLE %I PARTITION OF runs_auditentry FOR VALUES FROM (%s) TO (MAXVALUE)', next_part, last + 1
+    );
+    PERFORM audit_protect(next_part::regclass);
+    RETURN part::text;
+END $$;
+
+-- With its owner's rights; it takes no argument and cuts only what is long or of a month that is over.
+CREATE FUNCTION audit_cut(OUT part text) LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    found regclass;
+    entries bigint;
+    began timestamptz;
+BEGIN
+    part := '';
+    SELECT p.part INTO found FROM audit_open_part() AS p;
+    EXECUTE format('SELECT max(sequence) - min(sequence) + 1 FROM %s', found) INTO entries;
+    EXECUTE format('SELECT at FROM %s ORDER BY sequence LIMIT 1', found) INTO began;
+    IF entries >= 100000 OR date_trunc('month', began) < date_trunc('month', now()) THEN
+        part := audit_cut_here();
+    END IF;
+END $$;
+
+-- A partition inherits the triggers of rows; those of statements it needs itself.
+CREATE FUNCTION audit_protect(part regclass) RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    EXECUTE format(
+        'CREATE TRIGGER no_truncate BEFORE TRUNCATE ON %s EXECUTE FUNCTION refuse_change(%L)',
+        part, 'The audit trail is append-only.'
+    );
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER no_truncate', part);
+END $$;
+SELECT audit_protect('runs_auditentry_from_1');
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON runs_auditentry FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('Cannot update or delete rows from runs_auditentry table');
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_auditentry
+    EXECUTE FUNCTION refuse_change('The audit trail is append-only.');
+CREATE TRIGGER own_transaction BEFORE INSERT ON runs_auditentry FOR EACH ROW
+    EXECUTE FUNCTION require_own_transaction();
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON runs_auditcheckpoint FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('Cannot update or delete rows from runs_auditcheckpoint table');
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_auditcheckpoint
+    EXECUTE FUNCTION refuse_change('The audit trail is append-only.');
+
+
+-- Requests, and what people said of them ------------------------------------------------------------------------------
+
+CREATE TRIGGER approved_by_enough BEFORE INSERT OR UPDATE ON runs_runrequest FOR EACH ROW
+    EXECUTE FUNCTION require_approvals();
+-- A closed request stays closed. The states: runs.models.request.CLOSED.
+CREATE TRIGGER closed_stays_closed BEFORE UPDATE ON runs_runrequest FOR EACH ROW
+    WHEN (OLD.state IN ('rejected', 'withdrawn', 'expired', 'refused') AND NEW.state <> OLD.state)
+    EXECUTE FUNCTION refuse_change('Cannot update rows from runs_runrequest table');
+-- What was asked for is never edited. The columns: runs.models.request.FROZEN.
+CREATE TRIGGER frozen BEFORE UPDATE ON runs_runrequest FOR EACH ROW
+    WHEN (
+        (OLD.submission_key, OLD.environment_id, OLD.deployment_id, OLD.environment_name, OLD.flow_name,
+         OLD.deployment_name, OLD.deployment_prefect_id, OLD.deployment_version, OLD.schema_fingerprint, OLD.parameters,
+         OLD.digest, OLD.scheduled_for, OLD.tags, OLD.run_name, OLD.reason, OLD.ticket, OLD.verb, OLD.asked_by_id,
+         OLD.asked_by_name, OLD.asked_for_id, OLD.asked_for_name, OLD.channel, OLD.asked_at, OLD.needs_approval,
+         OLD.approvals_needed, OLD.policy, OLD.again_of_id)
+        IS DISTINCT FROM
+        (NEW.submission_key, NEW.environment_id, NEW.deployment_id, NEW.environment_name, NEW.flow_name,
+         NEW.deployment_name, NEW.deployment_prefect_id, NEW.deployment_version, NEW.schema_fingerprint, NEW.parameters,
+         NEW.digest, NEW.scheduled_for, NEW.tags, NEW.run_name, NEW.reason, NEW.ticket, NEW.verb, NEW.asked_by_id,
+         NEW.asked_by_name, NEW.asked_for_id, NEW.asked_for_name, NEW.channel, NEW.asked_at, NEW.needs_approval,
+         NEW.approvals_needed, NEW.policy, NEW.again_of_id)
+    )
+    EXECUTE FUNCTION refuse_change('Cannot update rows from runs_runrequest table');
+CREATE TRIGGER stays BEFORE DELETE ON runs_runrequest FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('Cannot delete rows from runs_runrequest table');
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_runrequest
+    EXECUTE FUNCTION refuse_change('What people said of requests stays.');
+
+CREATE TRIGGER four_eyes BEFORE INSERT ON runs_approval FOR EACH ROW
+    EXECUTE FUNCTION require_other_person('by_id', 'approve');
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON runs_approval FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('Cannot update or delete rows from runs_approval table');
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_approval
+    EXECUTE FUNCTION refuse_change('What people said of requests stays.');
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON runs_comment FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('Cannot update or delete rows from runs_comment table');
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_comment
+    EXECUTE FUNCTION refuse_change('What people said of requests stays.');
+
+CREATE TRIGGER four_eyes BEFORE INSERT OR UPDATE ON runs_breakglass FOR EACH ROW
+    EXECUTE FUNCTION require_other_person('reviewed_by_id', 'review');
+CREATE TRIGGER frozen BEFORE UPDATE ON runs_breakglass FOR EACH ROW
+    WHEN (
+        (OLD.run_request_id, OLD.by_id, OLD.by_name, OLD.at, OLD.until, OLD.reason)
+        IS DISTINCT FROM (NEW.run_request_id, NEW.by_id, NEW.by_name, NEW.at, NEW.until, NEW.reason)
+    )
+    EXECUTE FUNCTION refuse_change('Cannot update rows from runs_breakglass table');
+CREATE TRIGGER reviewed_once BEFORE UPDATE ON runs_breakglass FOR EACH ROW WHEN (OLD.reviewed_at IS NOT NULL)
+    EXECUTE FUNCTION refuse_change('Cannot update rows from runs_breakglass table');
+CREATE TRIGGER stays BEFORE DELETE ON runs_breakglass FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('Cannot delete rows from runs_breakglass table');
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_breakglass
+    EXECUTE FUNCTION refuse_change('What people said of requests stays.');
+
+
+-- Versions of the rows that decide who may do what --------------------------------------------------------------------
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON runs_rowversion FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('Cannot update or delete rows from runs_rowversion table');
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_rowversion
+    EXECUTE FUNCTION refuse_change('Versions of rows are append-only.');
+
+-- The allow-list: table, the columns that are recorded, the secret ones of which only that they changed is recorded.
+DO $$
+DECLARE
+    tracked record;
+BEGIN
+    FOR tracked IN SELECT * FROM (VALUES
+        ('flows_environment',
+         'id slug description api_url ui_url credential_kind is_protected needs_approval needs_reason approval_minutes '
+         'colour position is_active',
+         'sealed_credential'),
+        ('flows_alias', 'id environment_id name full_name', ''),
+        ('flows_grant',
+         'id environment_id tag flow_name full_name person_id group_id effect verbs predicate valid_from valid_until '
+         'reason ticket granted_by_id granted_by_name granted_at revoked_at revoked_by_name',
+         ''),
+        ('runs_policy',
+         'id environment_id tag flow_name full_name name stages approval_minutes needs_reason needs_ticket '
+         'ticket_pattern ticket_link needs_confirmation outside_window risk',
+         ''),
+        ('runs_window',
+         'id environment_id tag flow_name full_name name effect cron minutes time_zone is_active reason',
+         ''),
+        ('runs_freeze',
+         'id environment_id reason ticket until begun_at begun_by_id begun_by_name lifted_at lifted_by_name',
+         ''),
+        ('auth_user',
+         'id username first_name last_name email is_active is_staff is_superuser date_joined',
+         'password'),
+        ('auth_group', 'id name', ''),
+        ('auth_user_groups', 'id user_id group_id', ''),
+        ('auth_user_user_permissions', 'id user_id permission_id', ''),
+        ('auth_group_permissions', 'id group_id permission_id', '')
+    ) AS t (name, columns, secrets) LOOP
+        EXECUTE format(
+            'CREATE TRIGGER record_version AFTER INSERT OR UPDATE OR DELETE ON %I FOR EACH ROW '
+            'EXECUTE FUNCTION record_version(%L, %L)',
+            tracked.name, tracked.columns, tracked.secrets
+        );
+        -- The rows that exist already, so that their first change has something to differ from.
+        EXECUTE format(
+            'INSERT INTO runs_rowversion (table_name, row_pk, label, data, transaction, created_at) '
+            'SELECT %L, existing.id, ''found'', (SELECT jsonb_object_agg(name, to_jsonb(existing) -> name) '
+            'FROM unnest(string_to_array(%L, '' '')) AS c (name)), pg_current_xact_id()::text::bigint, clock_timestamp() '
+            'FROM %I AS existing ORDER BY existing.id',
+            tracked.name, tracked.columns, tracked.name
+        );
+    END LOOP;
+END $$;
+
+
+-- Every trigger above fires in every session --------------------------------------------------------------------------
+
+DO $$
+DECLARE
+    found record;
+BEGIN
+    FOR found IN
+        SELECT t.tgrelid::regclass AS part, t.tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+        WHERE p.pronamespace = current_schema()::regnamespace AND p.proname IN (
+            'refuse_change', 'require_other_person', 'require_approvals', 'require_own_transaction', 'record_version'
+        ) AND t.tgparentid = 0
+    LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', found.part, found.tgname);
+    END LOOP;
+END $$;
