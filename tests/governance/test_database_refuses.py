@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.utils import timezone
 
 from flows.access import Refused
 from flows.models import Deployment
 from runs import dispatch, granting, lifecycle, policies
 from runs.actors import Actor
-from runs.models import Approval, BreakGlass, Comment, Policy, RunRequest
+from runs.audit import parts
+from runs.models import Approval, BreakGlass, Comment, Policy, RowVersion, RunRequest
 from runs.models.request import CLOSED, FROZEN, State
 from tests import tampering
 from tests.cast import ANSWERS, by, person
@@ -25,6 +26,7 @@ from tests.prefect import FakePrefect
 
 pytestmark = pytest.mark.django_db
 
+AREA = "requests and what was said of them"
 AFTER_APPROVAL = [
     State.APPROVED,
     State.LAUNCHING,
@@ -54,11 +56,11 @@ def sql(text: str, *values: object) -> None:
 
 
 def refused(name: str, write: Callable[[], object], why: str | None = None) -> None:
-    tampering.refused("requests and what was said of them", name, write, why)
+    tampering.refused(AREA, name, write, why)
 
 
 def at_launch(name: str) -> bool:
-    return tampering.outcome_of("requests and what was said of them", name) == "refused at launch"
+    return tampering.outcome_of(AREA, name) == "refused at launch"
 
 
 def approval(run_request: RunRequest, user: User, **columns: Any) -> Approval:
@@ -294,3 +296,160 @@ def test_the_doors_say_it_before_the_database_does(waiting: RunRequest, superuse
     row = lifecycle.break_glass(waiting, by=by(superuser), reason="fire")
     with pytest.raises(Refused, match="Somebody else must review"):
         lifecycle.review(row, by=by(superuser), was_right=True, text="fine")
+
+
+# No SET lets any of it through
+
+
+@pytest.fixture
+def everything(waiting: RunRequest, approver: User, asker: User) -> RunRequest:
+    """A row in every table that triggers protect."""
+    approval(waiting, approver, approved=False)
+    glass(waiting, approver, until=timezone.now() - timedelta(hours=1))
+    lifecycle.comment(waiting, "Looks odd.", by=by(asker))
+    sql("SET CONSTRAINTS ALL IMMEDIATE")  # no TRUNCATE begins while checks of foreign keys are due
+    sql(TRY_ALL)
+    return waiting
+
+
+FORBIDDEN = [
+    "UPDATE runs_runrequest SET state = 'approved'",
+    "UPDATE runs_runrequest SET reason = 'other'",
+    "DELETE FROM runs_runrequest",
+    "INSERT INTO runs_approval (run_request_id, approved, stage, by_id, by_name, digest, reason) "
+    "SELECT id, true, 0, asked_by_id, 'x', digest, '' FROM runs_runrequest",
+    "UPDATE runs_approval SET approved = true",
+    "DELETE FROM runs_approval",
+    "UPDATE runs_comment SET text = 'Looks fine.'",
+    "DELETE FROM runs_comment",
+    "UPDATE runs_breakglass SET until = now() + interval '1 day'",
+    "UPDATE runs_breakglass SET reviewed_by_id = asked_by_id FROM runs_runrequest",
+    "DELETE FROM runs_breakglass",
+    "UPDATE runs_auditentry SET reason = 'better'",
+    "DELETE FROM runs_auditentry",
+    "INSERT INTO runs_auditentry SELECT * FROM (SELECT (entry).* FROM (SELECT jsonb_populate_record(e, "
+    """'{"sequence": 999, "transaction": 1}') AS entry FROM runs_auditentry e LIMIT 1) AS forged) AS rows""",
+    "UPDATE runs_rowversion SET data = '{}'",
+    "DELETE FROM runs_rowversion",
+    *[
+        f"TRUNCATE {table} CASCADE"
+        for table in ("runs_runrequest", "runs_approval", "runs_comment", "runs_breakglass", "runs_auditentry")
+    ],
+    *[f"TRUNCATE {table}" for table in ("runs_auditentry_from_1", "runs_auditcheckpoint", "runs_rowversion")],
+]
+# Tries each statement and undoes it. raise_exception and check_violation are what triggers raise; a session that made
+# itself unable to write (25006) gets nothing through either.
+TRY_ALL = """
+    CREATE FUNCTION pg_temp.got_through(statements text[]) RETURNS text[] LANGUAGE plpgsql AS $body$
+    DECLARE
+        statement text;
+        found text[] := '{}';
+    BEGIN
+        FOREACH statement IN ARRAY statements LOOP
+            BEGIN
+                EXECUTE statement;
+                RAISE EXCEPTION 'no trigger' USING ERRCODE = 'ZZZZZ';
+            EXCEPTION WHEN OTHERS THEN
+                IF SQLSTATE NOT IN ('P0001', '23514', '25006') THEN
+                    found := found || (statement || ': ' || SQLERRM);
+                END IF;
+            END;
+        END LOOP;
+        RETURN found;
+    END $body$
+"""
+SETTINGS = [
+    ("pgtrigger.ignore", "{runs_runrequest,runs_approval,runs_auditentry,flows_environment,auth_user}"),
+    ("pgtrigger.ignore", "{all}"),
+    ("pghistory.context_metadata", '{"actor": "anna", "verb": "request.approve"}'),
+    ("session_replication_role", "replica"),
+    ("session_replication_role", "local"),
+    ("search_path", "pg_temp, public"),
+    ("timezone", "Pacific/Kiritimati"),
+]
+
+
+def changes_nothing(name: str, value: str) -> None:
+    """With this setting every forbidden statement is refused, and a change of a row still leaves its version."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
+        cursor.execute("DISCARD PLANS")
+        cursor.execute("SELECT pg_temp.got_through(%s)", [FORBIDDEN])
+        (got_through,) = cursor.fetchone()
+        assert tampering.outcome_of(AREA, "switch the triggers off by a setting") == tampering.REFUSED
+        assert not got_through, f"SET {name} = {value}"
+        cursor.execute("SELECT current_setting('transaction_read_only')")
+        if cursor.fetchone() == ("off",):
+            before = RowVersion.objects.count()
+            User.objects.filter(username="approver").update(is_superuser=True)
+            assert RowVersion.objects.count() == before + 1, f"SET {name} = {value} hides a change"
+        transaction.set_rollback(True)
+
+
+@pytest.mark.parametrize(("name", "value"), SETTINGS)
+def test_no_known_way_switches_the_triggers_off(everything: RunRequest, name: str, value: str) -> None:
+    changes_nothing(name, value)
+
+
+def test_no_other_setting_of_a_session_switches_the_triggers_off(everything: RunRequest) -> None:
+    """Every switch and every choice that a role may set for itself."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name, unnest(CASE vartype WHEN 'bool' THEN ARRAY['on', 'off'] ELSE enumvals END) FROM pg_settings "
+            "WHERE context = 'user' AND vartype IN ('bool', 'enum') "
+            # The first two are for a transaction's first statement only; with the last one a refusal ends the session.
+            "AND name NOT IN ('transaction_deferrable', 'transaction_isolation', 'exit_on_error')"
+        )
+        settings = cursor.fetchall()
+    assert len(settings) > 100
+    for name, value in settings:
+        changes_nothing(name, value)
+
+
+def test_a_temporary_table_does_not_stand_in_for_approvals(everything: RunRequest, approver: User) -> None:
+    sql("SET LOCAL search_path = pg_temp, public")
+    sql("CREATE TEMPORARY TABLE runs_approval AS SELECT * FROM public.runs_approval")
+    sql("UPDATE runs_approval SET approved = true")
+    sql("CREATE TEMPORARY TABLE runs_breakglass AS SELECT * FROM public.runs_breakglass")
+    sql("UPDATE runs_breakglass SET until = now() + interval '1 day'")
+    refused(
+        "let a temporary table stand in for the approvals",
+        lambda: sql("UPDATE runs_runrequest SET state = 'approved'"),
+        "not approved by enough people",
+    )
+
+
+def test_every_trigger_fires_in_every_session() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT tgrelid::regclass || '.' || tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'A'"
+        )
+        assert cursor.fetchall() == []
+        cursor.execute("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal AND tgenabled = 'A'")
+        assert cursor.fetchone()[0] >= 30
+
+
+def test_a_new_part_of_the_trail_is_protected_in_every_session(everything: RunRequest, asker: User) -> None:
+    before = parts.parts()[-1].table
+    parts.cut_here()
+    newest = parts.parts()[-1].table
+    assert newest != before
+    lifecycle.comment(everything, "One more.", by=by(asker))
+    sql("SET LOCAL session_replication_role = replica")
+    for statement in (f"UPDATE {newest} SET reason = ''", f"DELETE FROM {newest}", f"TRUNCATE {newest}"):
+        tampering.refused("parts of the audit trail", "change a new part as a replica does", partial(sql, statement))
+    tampering.refused("parts of the audit trail", "truncate a part", partial(sql, f"TRUNCATE {before}"), "append-only")
+
+
+def test_no_function_of_a_trigger_depends_on_a_setting() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT proname, prosrc, proconfig::text FROM pg_proc WHERE oid IN "
+            "(SELECT tgfoid FROM pg_trigger WHERE NOT tgisinternal)"
+        )
+        functions = cursor.fetchall()
+    assert len(functions) == 5
+    for name, source, config in functions:
+        assert "current_setting" not in source, name
+        assert "\\" not in source, f"{name}: standard_conforming_strings decides what a backslash means"
+        assert "search_path=public, pg_temp" in config.replace('"', ""), name

@@ -61,6 +61,21 @@ def session(own_database: str, role: str, tmp_path: Path) -> Iterator[psycopg.Co
         ("forge a checkpoint", "INSERT INTO runs_auditcheckpoint (first, last) VALUES (1, 1)"),
         ("delete from the history of grants", "DELETE FROM runs_rowversion WHERE table_name = 'flows_grant'"),
         ("update the history of persons", "UPDATE runs_rowversion SET data = '{}' WHERE table_name = 'auth_user'"),
+        (
+            "write a version of a row",
+            "INSERT INTO runs_rowversion (table_name, row_pk, label, data, transaction, created_at) "
+            "VALUES ('auth_group', '1', 'update', '{}', 1, now())",
+        ),
+        (
+            "hang the trigger for versions on a table of one's own",
+            "CREATE TEMPORARY TABLE auth_group (id int, name text); CREATE TRIGGER forge "
+            "AFTER INSERT ON auth_group FOR EACH ROW EXECUTE FUNCTION record_version('id name', '')",
+        ),
+        ("change an approval", "UPDATE runs_approval SET approved = true"),
+        ("delete an approval", "DELETE FROM runs_approval"),
+        ("change a comment", "UPDATE runs_comment SET text = 'Looks fine.'"),
+        ("drop the trigger for versions", "DROP TRIGGER record_version ON auth_user"),
+        ("disable the trigger for versions", "ALTER TABLE auth_user DISABLE TRIGGER USER"),
         ("drop a trigger of the trail", "DROP TRIGGER append_only ON runs_auditentry"),
         ("switch triggers off for the session", "SET session_replication_role = replica"),
         ("create a table", "CREATE TABLE mine (id int)"),
