@@ -1,7 +1,7 @@
 # make demo starts everything on this machine; make test is what has to pass.
 # Arguments for the demo: make demo ARGS="--port 9000 --environments dev"
 
-.PHONY: demo test contract checks guard bench races bench-audit fmt lock clean
+.PHONY: demo test contract checks guard sabotage bench races bench-audit fmt lock clean
 .DEFAULT_GOAL := demo
 
 # 3.13 first: it is what the product is tested with.
@@ -55,6 +55,10 @@ checks: $(INSTALLED)
 # No commit changes both what the tests expect and the product.
 guard: $(INSTALLED)
 	@$(PYTHON) -m tests.expectations.guard
+
+# Breaks the product in many ways, one at a time: each must make a test fail.
+sabotage: $(INSTALLED)
+	@$(PYTHON) -m tests.sabotage $(ARGS)
 
 bench: $(INSTALLED)
 	@$(PYTHON) -m benchmarks.latency $(ARGS)

@@ -230,7 +230,12 @@ def _database(server: Server, name: str, *, template: str) -> Iterator[str]:
 def migrated_template(
     database_server: Server, django_test_environment: None, django_db_blocker: DjangoDbBlocker
 ) -> str:
-    """The name of a database with every migration applied; the first test process that needs it makes it."""
+    """The name of a database with every migration applied; the first test process that needs it makes it.
+
+    PORTAL_TEST_TEMPLATE names one that is ready: `tests.sabotage` migrates once for many test runs.
+    """
+    if ready := os.environ.get("PORTAL_TEST_TEMPLATE"):
+        return ready
     template = f"template_{_folder().name}"
     with _one_at_a_time(_folder() / "template.lock"), django_db_blocker.unblock():
         if not (_folder() / "template.made").exists():

@@ -95,10 +95,15 @@ def looks(made: World) -> list[str]:
         found.append(f"{address}?q=bad")
         found += [f"{address}?{name}=bad" for name in names(model_admin)]
         found.append(f"{address}?_facets=True")
+    return [*found, *suggestions("bad")]
+
+
+def suggestions(term: str) -> list[str]:
     app_model = [("runs", "run", "deployment"), ("runs", "runrequest", "deployment"), ("flows", "deployment", "flow")]
-    for app, model, field in app_model:
-        found.append(f"/admin/autocomplete/?app_label={app}&model_name={model}&field_name={field}&term=bad")
-    return found
+    return [
+        f"/admin/autocomplete/?app_label={app}&model_name={model}&field_name={field}&term={term}"
+        for app, model, field in app_model
+    ]
 
 
 def names(model_admin: Any) -> Iterator[str]:
@@ -137,6 +142,14 @@ def test_without_see_nothing_of_it_shows_anywhere(made: World, login: Login, sub
     client = login(user)
     shown(client, made, subtests, HIDDEN["without see"])
     assert b"monthly/monthly" in client.get(reverse("admin:flows_deployment_changelist")).content
+
+
+def test_no_suggestion_names_what_may_not_be_seen(made: World, admin_user: User, login: Login) -> None:
+    """The places that suggest deployments; who may see it is shown it there, or this would prove nothing."""
+    addresses = suggestions("bad")[:2]
+    assert all("deployment" in marks(login(admin_user), address) for address in addresses)
+    client = login(without(Verb.SEE))
+    assert set().union(*(marks(client, address) for address in addresses)) == set()
 
 
 def test_without_see_inputs_no_value_shows_anywhere(made: World, login: Login, subtests: pytest.Subtests) -> None:

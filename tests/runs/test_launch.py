@@ -236,6 +236,25 @@ def test_a_run_of_another_deployment_for_our_key_is_not_taken_for_ours(
     assert "another deployment" in queued.message
 
 
+def test_the_same_form_for_another_deployment_of_the_flow_has_another_key(
+    queued: RunRequest, fake: FakePrefect, deployment: Deployment
+) -> None:
+    """Prefect would answer with the other deployment's run: its keys are one set for a flow."""
+    other = fake.add_deployment(flow_name="monthly", name="other", parameter_schema=SCHEMA)
+    elsewhere = RunRequest(submission_key=queued.submission_key, deployment_prefect_id=other.id)
+    fake.create_flow_run(
+        other.id,
+        parameters={"month": "2026-10"},
+        idempotency_key=elsewhere.idempotency_key,
+        name=None,
+        tags=[],
+        scheduled_for=None,
+    )
+    dispatch.launch(queued)
+    assert queued.state == State.LAUNCHED
+    assert runs_in(fake) == 2
+
+
 def test_a_run_with_other_parameters_for_our_key_is_not_taken_for_ours(queued: RunRequest, fake: FakePrefect) -> None:
     fake.create_flow_run(
         queued.deployment_prefect_id,

@@ -1,0 +1,527 @@
+"""Breaks the product on purpose, one way at a time, and requires a test to fail: `python -m tests.sabotage [NAME ...]`.
+
+Each sabotage is made in a copy of the tree, or in a copy of the migrated database, and only its own tests are run. It
+starts its own Postgres, or uses databases of its own on the server that DATABASE_URL names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+import psycopg
+from psycopg import sql
+
+from portal.stack import postgres
+from portal.stack.postgres import Embedded, Server
+from portal.stack.processes import ROOT, Warden
+from portal.stack.supervisor import Part, Supervisor
+
+PATIENCE = 300
+# Both are run at once by default: most of a run is one process that starts.
+JOBS = 2
+# Caches of the copy, and what is never needed for a test.
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "var", "__pycache__", ".*_cache", ".hypothesis", "docs", "build")
+# A test that failed. One that could not begin, because nothing could be imported or set up, proves nothing.
+FAILED = re.compile(r"^(SUB)?FAILED", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Sabotage:
+    """In `file`, which has `old` exactly once, it becomes `new`; or `statement` is run in the database."""
+
+    name: str
+    tests: tuple[str, ...]
+    file: str = ""
+    old: str = ""
+    new: str = ""
+    statement: str = ""
+
+
+def without_triggers(table: str) -> str:
+    """SQL that drops every trigger of a table, whatever they are called."""
+    return f"""
+        DO $$ DECLARE found record; BEGIN
+          FOR found IN SELECT tgname FROM pg_trigger
+            WHERE tgrelid = '{table}'::regclass AND NOT tgisinternal AND tgparentid = 0
+          LOOP EXECUTE format('DROP TRIGGER %I ON {table}', found.tgname); END LOOP;
+        END $$
+    """
+
+
+SABOTAGES = (
+    # The database
+    Sabotage(
+        "the audit trail has no triggers",
+        ("tests/runs/test_audit.py::test_the_table_refuses_every_change",),
+        statement=without_triggers("runs_auditentry"),
+    ),
+    Sabotage(
+        "the checkpoints of the audit trail have no triggers",
+        ("tests/runs/test_audit_retire.py::test_every_part_refuses_every_change",),
+        statement=without_triggers("runs_auditcheckpoint"),
+    ),
+    Sabotage(
+        "approvals have no triggers",
+        (
+            "tests/governance/test_database_refuses.py::test_nobody_s_own_approval_is_written",
+            "tests/governance/test_database_refuses.py::test_an_approval_stays_as_it_was_given",
+        ),
+        statement=without_triggers("runs_approval"),
+    ),
+    Sabotage(
+        "requests have no triggers",
+        ("tests/governance/test_database_refuses.py::test_no_update_moves_a_request_on_without_its_approvals",),
+        statement=without_triggers("runs_runrequest"),
+    ),
+    Sabotage(
+        "bypasses have no triggers",
+        ("tests/governance/test_database_refuses.py::test_broken_glass_stays_as_it_was_broken",),
+        statement=without_triggers("runs_breakglass"),
+    ),
+    # Approving
+    Sabotage(
+        "a request is approved by its requester",
+        ("tests/runs/test_approve.py::test_the_asker_never_approves",),
+        "runs/lifecycle/answering.py",
+        "    if by.user.pk in (run_request.",
+        "    if by.user is None and by.user.pk in (run_request.",
+    ),
+    Sabotage(
+        "an approval is given on behalf of another person",
+        (
+            "tests/governance/test_stages.py::test_whom_the_asker_acts_for_never_approves_and_nobody_approves_for_somebody_else",
+        ),
+        "runs/lifecycle/answering.py",
+        "    if by.on_behalf_of:",
+        "    if by.on_behalf_of is None:",
+    ),
+    Sabotage(
+        "one approval is enough where several are needed",
+        ("tests/governance/test_stages.py::test_two_of_three_of_a_group_then_anybody",),
+        "runs/lifecycle/answering.py",
+        "        return len(self.given) >= self.needed",
+        "        return len(self.given) >= 1",
+    ),
+    Sabotage(
+        "the group of a stage is not checked",
+        ("tests/governance/test_stages.py::test_two_of_three_of_a_group_then_anybody",),
+        "runs/lifecycle/answering.py",
+        "    if step.group and not user",
+        "    if not step.group and not user",
+    ),
+    Sabotage(
+        "the displayed digest is not compared on approve",
+        ("tests/governance/test_stages.py::test_an_approval_is_of_what_was_looked_at",),
+        "runs/lifecycle/answering.py",
+        " not in (None, run_request.digest)",
+        " in ()",
+    ),
+    Sabotage(
+        "an expired request is approved",
+        ("tests/runs/test_approve.py::test_an_expired_request_cannot_be_approved",),
+        "runs/lifecycle/answering.py",
+        '<= timezone.now():\n        raise Refused(f"Request {run_request.pk} expired',
+        '<= run_request.created_at:\n        raise Refused(f"Request {run_request.pk} expired',
+    ),
+    Sabotage(
+        "a change of state does not compare the state it comes from",
+        ("tests/runs/test_launch.py::test_while_the_answer_is_unknown_it_cannot_be_taken_back",),
+        "runs/lifecycle/moves.py",
+        "filter(pk=run_request.pk, state__in=",
+        "filter(pk=run_request.pk, state__in=State.values or ",
+    ),
+    # Launching
+    Sabotage(
+        "the digest is not compared at launch",
+        (
+            "tests/governance/test_database_refuses.py::test_secret_values_swapped_for_others_are_refused_at_launch",
+            "tests/governance/test_stages.py::test_what_changes_after_the_approval_voids_it",
+        ),
+        "runs/dispatch/launching.py",
+        " != run_request.digest:",
+        " != run_request.digest and deployment is None:",
+    ),
+    Sabotage(
+        "the schema fingerprint is not compared at launch",
+        ("tests/runs/test_launch.py::test_a_schema_that_changed_after_the_request_closes_it",),
+        "runs/dispatch/launching.py",
+        " != run_request.schema_fingerprint:",
+        " != deployment.schema_fingerprint:",
+    ),
+    Sabotage(
+        "another version of the deployment is launched",
+        ("tests/governance/test_stages.py::test_what_changes_after_the_approval_voids_it",),
+        "runs/dispatch/launching.py",
+        " != run_request.deployment_version:",
+        " != deployment.version:",
+    ),
+    Sabotage(
+        "the requester's grants are not checked again at launch",
+        ("tests/runs/test_launch.py::test_a_grant_revoked_before_the_launch_bites",),
+        "runs/dispatch/launching.py",
+        "    if run_request.asked_by:",
+        "    if run_request.asked_by is None:",
+    ),
+    Sabotage(
+        "the approvers' grants are not checked again at launch",
+        ("tests/governance/test_stages.py::test_what_changes_after_the_approval_voids_it",),
+        "runs/lifecycle/answering.py",
+        "        if not decide(each.by, Verb.APPROVE,",
+        "        if each.by is None and not decide(each.by, Verb.APPROVE,",
+    ),
+    Sabotage(
+        "the change window is not checked at launch",
+        ("tests/governance/test_exceptions.py::test_outside_its_window_a_run_waits_and_says_until_when",),
+        "runs/dispatch/launching.py",
+        "    if standing:\n        return None\n",
+        "    if target:\n        return None\n",
+    ),
+    Sabotage(
+        "a freeze holds nothing back",
+        ("tests/governance/test_exceptions.py::test_a_freeze_holds_back_a_planned_run_until_it_is_lifted",),
+        "runs/windows.py",
+        "if freeze.until is None or moment < freeze.until:",
+        "if freeze.until is not None and moment < freeze.until:",
+    ),
+    Sabotage(
+        "an approval is good for ever",
+        ("tests/runs/test_launch.py::test_an_approval_that_is_too_old_is_none",),
+        "runs/lifecycle/answering.py",
+        '<= timezone.now():\n        raise Refused("The approval is too old',
+        '<= run_request.created_at:\n        raise Refused("The approval is too old',
+    ),
+    Sabotage(
+        "the idempotency key does not name the deployment",
+        ("tests/runs/test_launch.py::test_the_same_form_for_another_deployment_of_the_flow_has_another_key",),
+        "runs/models/request.py",
+        'return f"portal-{self.submission_key}-{self.deployment_prefect_id}"',
+        'return f"portal-{self.submission_key}"',
+    ),
+    Sabotage(
+        "a run of another deployment is accepted for the key",
+        ("tests/runs/test_launch.py::test_a_run_of_another_deployment_for_our_key_is_not_taken_for_ours",),
+        "runs/dispatch/launching.py",
+        "    if record.deployment_id != run_request.deployment_prefect_id:",
+        "    if record.deployment_id is None:",
+    ),
+    # Permissions
+    Sabotage(
+        "a grant need not name a protected environment",
+        ("tests/flows/test_access.py::test_a_protected_environment_must_be_named",),
+        "flows/access.py",
+        " and not (is_unnamed and target.environment.is_protected)",
+        "",
+    ),
+    Sabotage(
+        "a deny does not win",
+        ("tests/flows/test_access.py::test_deny_wins",),
+        "flows/access.py",
+        "        if denying:\n",
+        "        if denying and not self.grants:\n",
+    ),
+    Sabotage(
+        "a revoked grant counts",
+        ("tests/flows/test_access.py::test_a_revoked_grant_counts_no_more",),
+        "flows/access.py",
+        "        revoked_at=None,\n",
+        "",
+    ),
+    Sabotage(
+        "the list of runs shows every run",
+        ("tests/portal/test_run_list.py::test_what_nobody_granted_is_neither_listed_nor_counted_nor_found",),
+        "portal/admin/runs.py",
+        "return super().get_queryset(request).select_related(*AROUND)",
+        "return Run.objects.select_related(*AROUND)",
+    ),
+    Sabotage(
+        "suggestions name every deployment",
+        ("tests/governance/test_side_doors.py::test_no_suggestion_names_what_may_not_be_seen",),
+        "portal/admin/deployments.py",
+        "return super().get_queryset(request).select_related(",
+        "return Deployment.objects.select_related(",
+    ),
+    Sabotage(
+        "the live stream announces every run to a list",
+        ("tests/portal/test_live.py::test_a_list_hears_only_of_what_may_be_seen_and_no_ids",),
+        "portal/live.py",
+        "rows.filter(visible, pk__in=pks).exists()",
+        "rows.filter(pk__in=pks).exists()",
+    ),
+    Sabotage(
+        "the live stream follows every run",
+        ("tests/portal/test_live.py::test_what_may_not_be_seen_is_not_found",),
+        "portal/live.py",
+        ".filter(visible, pk__in=pks).count()",
+        ".filter(pk__in=pks).count()",
+    ),
+    Sabotage(
+        "parameter values are shown to all who see the run",
+        ("tests/portal/test_inputs_and_logs.py::test_inputs_and_logs_are_shown_apart",),
+        "runs/looking.py",
+        "Verb.SEE_INPUTS, target_of(subject)",
+        "Verb.SEE, target_of(subject)",
+    ),
+    # Parameters
+    Sabotage(
+        "an unknown parameter is accepted",
+        ("tests/flows/test_parameters.py::test_all_errors_come_at_once_in_the_order_of_the_signature",),
+        "flows/parameters/judge.py",
+        '    if "additionalProperties" not in node:',
+        '    if "additionalProperties" in node:',
+    ),
+    Sabotage(
+        "__prefect_kind is accepted",
+        ("tests/flows/test_parameters.py::test_nothing_that_prefect_would_fill_in",),
+        "flows/parameters/values.py",
+        'isinstance(value, dict) and "__prefect_kind" in value:',
+        'isinstance(value, list) and "__prefect_kind" in value:',
+    ),
+    Sabotage(
+        "secret values are written into the audit trail",
+        ("tests/runs/test_submit.py::test_a_secret_is_stored_encrypted_and_shown_nowhere",),
+        "runs/lifecycle/asking.py",
+        '"parameters": schemas.mask(deployment.parameter_schema, values),',
+        '"parameters": values,',
+    ),
+    # The audit trail
+    Sabotage(
+        "the digest of an entry does not cover its reason",
+        ("tests/runs/test_audit.py::test_an_edited_column_is_found",),
+        "runs/audit/chain.py",
+        'if f.attname != "digest"]',
+        'if f.attname not in ("digest", "reason")]',
+    ),
+    Sabotage(
+        "verification does not compare the link to the entry before",
+        ("tests/runs/test_audit.py::test_an_edit_with_a_fitting_digest_breaks_the_next_link",),
+        "runs/audit/verifying.py",
+        "        if link != previous:",
+        "        if not link:",
+    ),
+    Sabotage(
+        "verification does not notice a missing entry",
+        ("tests/runs/test_audit.py::test_a_deleted_first_entry_is_found",),
+        "runs/audit/verifying.py",
+        "        if number != sequence + 1:",
+        "        if number < sequence + 1:",
+    ),
+    Sabotage(
+        "a refused act leaves no entry",
+        ("tests/runs/test_audit.py::test_a_refusal_stays_though_its_transaction_is_rolled_back",),
+        "runs/audit/writing.py",
+        "        record(this, AuditEntry.Outcome.REFUSED, str(refusal), refusal)\n",
+        "",
+    ),
+    Sabotage(
+        "a page that is forbidden leaves no entry",
+        ("tests/portal/test_grants_page.py::test_only_administrators_try",),
+        "portal/errors.py",
+        'request.method not in ("GET", "HEAD", "OPTIONS")',
+        'request.method not in ("GET", "HEAD", "OPTIONS", "POST")',
+    ),
+    # What Prefect says
+    Sabotage(
+        "the mirror accepts an older state",
+        ("tests/runs/test_mirror.py::test_an_older_reading_never_overwrites_a_newer_one",),
+        "runs/mirror/keeping.py",
+        "    return record.state.timestamp < known.state_at",
+        "    return record.state.timestamp is None",
+    ),
+    Sabotage(
+        "a cancel is confirmed by Prefect's answer, not by the state read",
+        ("tests/runs/test_cancel.py::test_a_running_run_shows_cancelling_until_prefect_confirms",),
+        "runs/dispatch/stopping.py",
+        "        state=Cancellation.State.SENT, sent_at=now",
+        "        state=Cancellation.State.CONFIRMED, sent_at=now",
+    ),
+)
+
+
+class NotFound(Exception):
+    """A sabotage does not fit the code any more."""
+
+
+def spoiled(text: str, sabotage: Sabotage) -> str:
+    """The text of its file with the sabotage in it."""
+    if text.count(sabotage.old) != 1:
+        raise NotFound(f"{sabotage.name}: its text is {text.count(sabotage.old)} times in {sabotage.file}, not once.")
+    return text.replace(sabotage.old, sabotage.new)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    sabotage: Sabotage
+    caught_by: str
+    seconds: float
+    problem: str = ""
+
+
+class Bench:
+    """A copy of the tree, a server, and a migrated database that tests copy."""
+
+    def __init__(self, server: Server, folder: Path, template: str) -> None:
+        self.server, self.root, self.template = server, folder, template
+        self._changes = 0
+        shutil.copytree(ROOT, folder, ignore=LEFT_OUT, symlinks=True)
+
+    def environment(self, template: str) -> dict[str, str]:
+        own = {"DATABASE_URL": self.server.address, "PORTAL_TEST_TEMPLATE": template, "PORTAL_MODE": "test"}
+        return {name: value for name, value in os.environ.items() if not name.startswith("PORTAL_")} | own
+
+    def run(self, *words: str, template: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *words],
+            cwd=self.root,
+            env=self.environment(template or self.template),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+
+    def pytest(self, *tests: str, template: str = "") -> subprocess.CompletedProcess[str]:
+        return self.run("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests, template=template)
+
+    @contextlib.contextmanager
+    def spoiled_file(self, sabotage: Sabotage) -> Iterator[None]:
+        path = self.root / sabotage.file
+        sound = path.read_text()
+        self._write(path, spoiled(sound, sabotage))
+        try:
+            yield
+        finally:
+            self._write(path, sound)
+
+    def _write(self, path: Path, text: str) -> None:
+        path.write_text(text)
+        # Python knows a changed file by its size and its time in seconds, and two changes may come within one.
+        self._changes += 1
+        os.utime(path, (time.time(), time.time() + self._changes))
+
+    @contextlib.contextmanager
+    def spoiled_database(self, sabotage: Sabotage) -> Iterator[str]:
+        name = f"{self.template}_{time.monotonic_ns()}"
+        with psycopg.connect(self.server.url("postgres"), autocommit=True) as session:
+            names = sql.Identifier(name), sql.Identifier(self.template)
+            session.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+            try:
+                with psycopg.connect(self.server.url(name), autocommit=True) as inside:
+                    inside.execute(sabotage.statement)
+                yield name
+            finally:
+                session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(names[0]))
+
+    def commit(self, sabotage: Sabotage) -> Verdict:
+        """Make one sabotage, and see whether a test fails."""
+        begun = time.monotonic()
+        try:
+            if sabotage.statement:
+                with self.spoiled_database(sabotage) as template:
+                    done = self.pytest(*sabotage.tests, template=template)
+            else:
+                with self.spoiled_file(sabotage):
+                    done = self.pytest(*sabotage.tests)
+        except (NotFound, subprocess.TimeoutExpired) as error:
+            return Verdict(sabotage, "", time.monotonic() - begun, str(error))
+        seconds = time.monotonic() - begun
+        failed = [line for line in done.stdout.splitlines() if FAILED.match(line)]
+        if done.returncode == 1 and failed:
+            return Verdict(sabotage, failed[0].split("::")[-1].split(" - ")[0], seconds)
+        problem = "survived" if done.returncode == 0 else f"pytest ended with {done.returncode}, and no test failed"
+        return Verdict(sabotage, "", seconds, f"{problem}\n{done.stdout[-2000:]}{done.stderr[-1000:]}")
+
+
+def migrated(bench: Bench) -> None:
+    bench.server.create(bench.template)
+    address = bench.server.url(bench.template)
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--verbosity=0", "--no-input"],
+        cwd=bench.root,
+        env=bench.environment("") | {"DATABASE_URL": address},
+        check=True,
+    )
+
+
+def commit_all(server: Server, folder: Path, chosen: Sequence[Sabotage], jobs: int) -> list[Verdict]:
+    template = f"sabotage_{time.time_ns()}"
+    benches = [Bench(server, folder / f"tree-{number}", template) for number in range(jobs)]
+    migrated(benches[0])
+    try:
+        # A test that fails anyway finds nothing.
+        tests = sorted({test for each in chosen for test in each.tests})
+        sound = benches[0].pytest(*tests)
+        if sound.returncode:
+            sys.exit(f"Without any sabotage, these tests do not pass:\n{sound.stdout[-4000:]}{sound.stderr[-2000:]}")
+        free: SimpleQueue[Bench] = SimpleQueue()
+        for bench in benches:
+            free.put(bench)
+
+        def commit(sabotage: Sabotage) -> Verdict:
+            bench = free.get()
+            try:
+                verdict = bench.commit(sabotage)
+            finally:
+                free.put(bench)
+            print(
+                f"{sabotage.name:<66} {verdict.caught_by or 'NOT CAUGHT':<80.80} {verdict.seconds:>5.0f} s", flush=True
+            )
+            return verdict
+
+        with ThreadPoolExecutor(jobs) as pool:
+            return list(pool.map(commit, chosen))
+    finally:
+        with psycopg.connect(server.url("postgres"), autocommit=True) as session:
+            session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(template)))
+
+
+@contextlib.contextmanager
+def a_server(folder: Path) -> Iterator[Server]:
+    if address := os.environ.get("DATABASE_URL"):
+        yield Server(address)
+        return
+    folder.chmod(0o711)  # Postgres may run as another user, who has to pass through here to its own folder
+    keeper = Warden(str(folder))
+    embedded = Embedded(folder / "postgres", folder / "postgres.log", options=postgres.FAST_AND_LOOSE)
+    server = embedded.prepare()
+    supervisor = Supervisor([Part(embedded.program(server))], keeper, lambda line: None)
+    supervisor.start()
+    try:
+        server.create(server.main_database)  # the test runs connect to it
+        yield server
+    finally:
+        supervisor.stop()
+        keeper.dismiss()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a part of the names of those to make; all by default")
+    parser.add_argument("--jobs", type=int, default=JOBS, help="how many to make at once")
+    options = parser.parse_args()
+    chosen = [each for each in SABOTAGES if not options.names or any(name in each.name for name in options.names)]
+    if not chosen:
+        parser.error("No sabotage has such a name.")
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="portal-sabotage-") as name, a_server(Path(name)) as server:
+        verdicts = commit_all(server, Path(name), chosen, options.jobs)
+    missed = [verdict for verdict in verdicts if not verdict.caught_by]
+    for verdict in missed:
+        print(f"\nNOT CAUGHT: {verdict.sabotage.name}: {verdict.problem}")
+    print(f"\n{len(verdicts) - len(missed)} of {len(verdicts)} sabotages caught in {time.monotonic() - begun:.0f} s.")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
