@@ -19,7 +19,7 @@ test: checks
 # that version, from an environment of its own.
 contract: $(INSTALLED) $(if $(PREFECT),var/prefect-$(PREFECT)/installed)
 	@$(if $(PREFECT),PORTAL_TEST_PREFECT_VERSION=$(PREFECT) PORTAL_TEST_PREFECT_PYTHON=$(CURDIR)/var/prefect-$(PREFECT)/bin/python) \
-	$(PYTHON) -m pytest tests/flows/test_gateway_contract.py $(ARGS)
+	$(PYTHON) -m pytest tests/flows/prefect_api/test_contract.py $(ARGS)
 
 # Prefect 3.8 allows two libraries that it does not work with: its server does not start with a newer FastAPI, and with
 # a newer SQLAlchemy its scheduler plans no runs.

@@ -9,9 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from portal.stack.postgres import FAST_AND_LOOSE, Embedded
-from portal.stack.processes import Warden
-from portal.stack.supervisor import Part, Supervisor
+from portal.demo.postgres import FAST_AND_LOOSE, Embedded
+from portal.demo.processes import Reaper
+from portal.demo.supervisor import Part, Supervisor
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
         folder.chmod(0o711)  # Postgres may run as another user, who has to pass through here
         embedded = Embedded(folder / "postgres", folder / "postgres.log", options=FAST_AND_LOOSE)
         server = embedded.prepare()
-        supervisor = Supervisor([Part(embedded.program(server))], Warden(name), lambda line: None)
+        supervisor = Supervisor([Part(embedded.program(server))], Reaper(name), lambda line: None)
         supervisor.start()
         try:
             server.create(server.main_database)

@@ -27,8 +27,8 @@ from typing import Any
 import httpx
 import psycopg
 
-from portal.stack.prefect import PrefectServer
-from portal.stack.stack import FOLLOWER, Stack, Wishes, await_first_look
+from portal.demo.prefect_server import PrefectServer
+from portal.demo.stack import FOLLOWER, Options, Stack, await_first_sync
 
 RESULT = Path(__file__).parent / "latest.json"
 PROMISES = {"click beyond Prefect p50": 300.0, "seen p95": 1000.0, "unseen max": 60_000.0}
@@ -191,9 +191,9 @@ def main() -> int:
     rounds = parser.parse_args().rounds
     os.environ.setdefault("PORTAL_MODE", "demo")
     with tempfile.TemporaryDirectory(prefix="portal-bench-", ignore_cleanup_errors=True) as folder:
-        stack = Stack(Wishes(data=Path(folder), port=0, prefect_port=0, environments=("dev",)), print)
+        stack = Stack(Options(data=Path(folder), port=0, prefect_port=0, environments=("dev",)), print)
         try:
-            if not stack.start() or await_first_look(stack):
+            if not stack.start() or await_first_sync(stack):
                 return 1
             table = Bench(stack, rounds).measure()
         finally:

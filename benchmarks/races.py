@@ -1,7 +1,7 @@
 """Whether anything is ever launched twice or approved by its asker: `python -m benchmarks.races` races acts.
 
 It starts its own Postgres, or uses a database of its own on the server that DATABASE_URL names. The races and what must
-hold after each are in `benchmarks.racing`; the test run does a few rounds of the same.
+hold after each are in `benchmarks.race_rounds`; the test run does a few rounds of the same.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from django.conf import settings
 from django.core.management import call_command
 from django.utils.module_loading import import_string
 
-from portal.stack import postgres
-from portal.stack.postgres import Embedded, Server
-from portal.stack.processes import Warden
-from portal.stack.supervisor import Part, Supervisor
+from portal.demo import postgres
+from portal.demo.postgres import Embedded, Server
+from portal.demo.processes import Reaper
+from portal.demo.supervisor import Part, Supervisor
 
 RESULT = Path(__file__).parent / "races.json"
 ROUNDS = 10_000
@@ -41,7 +41,7 @@ def run(server: Server, rounds: int, minutes: float, seed: int) -> bool:
     }
     django.setup()
     logging.disable(logging.INFO)
-    settings.GATEWAY = "benchmarks.track.connect"
+    settings.PREFECT_CLIENT = "benchmarks.fake_world.connect"
     call_command("migrate", verbosity=0, interactive=False)
 
     deadline = time.monotonic() + minutes * 60
@@ -52,7 +52,7 @@ def run(server: Server, rounds: int, minutes: float, seed: int) -> bool:
         return time.monotonic() < deadline
 
     # Its models can be imported only now that Django is set up.
-    result = import_string("benchmarks.racing.race")(rounds, seed=seed, go_on=go_on)
+    result = import_string("benchmarks.race_rounds.race")(rounds, seed=seed, go_on=go_on)
     found = asdict(result) | {"rounds a second": round(result.rounds / result.seconds, 1), "seed": seed}
     RESULT.write_text(json.dumps(found, indent=2) + "\n")
     print(f"{result.rounds:,} rounds in {result.seconds:,.0f} s: {found['rounds a second']} a second")
@@ -68,22 +68,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--minutes", type=float, default=120, help="stop after that long, with what was done by then")
     parser.add_argument("--seed", type=int, default=1)
-    wishes = parser.parse_args()
+    options = parser.parse_args()
     if address := os.environ.get("DATABASE_URL"):
-        sys.exit(0 if run(Server(address), wishes.rounds, wishes.minutes, wishes.seed) else 1)
+        sys.exit(0 if run(Server(address), options.rounds, options.minutes, options.seed) else 1)
     with tempfile.TemporaryDirectory(prefix="portal-races-") as name:
         folder = Path(name)
         folder.chmod(0o711)  # Postgres may run as another user, who has to pass through here to its own folder
-        keeper = Warden(str(folder))
+        reaper = Reaper(str(folder))
         embedded = Embedded(folder / "postgres", folder / "postgres.log", options=postgres.FAST_AND_LOOSE)
         server = embedded.prepare()
-        supervisor = Supervisor([Part(embedded.program(server))], keeper, lambda line: None)
+        supervisor = Supervisor([Part(embedded.program(server))], reaper, lambda line: None)
         supervisor.start()
         try:
-            holds = run(server, wishes.rounds, wishes.minutes, wishes.seed)
+            holds = run(server, options.rounds, options.minutes, options.seed)
         finally:
             supervisor.stop()
-            keeper.dismiss()
+            reaper.dismiss()
     sys.exit(0 if holds else 1)
 
 

@@ -48,12 +48,12 @@ PIPELINES: dict[str, Pipeline] = {
     "monthly-win-probability-training": Pipeline("flows.crm.training", "monthly_win_probability_training", ("crm",)),
     "reference-data-creation": Pipeline("flows.crm.reference", "reference_data_creation", ("crm",)),
     "model-drift-monitoring": Pipeline(
-        "flows.crm.monitoring", "model_drift_monitoring", ("crm",), programs=("flows.crm.evident",)
+        "flows.crm.drift_monitoring", "model_drift_monitoring", ("crm",), programs=("flows.crm.evidently_report",)
     ),
     "crm-data-cleanup": Pipeline("flows.crm.cleanup", "crm_data_cleanup", ("crm",)),
     "every-parameter-kind": Pipeline("flows.crm.every_kind", "every_parameter_kind", ("sample",)),
-    "long-haul": Pipeline("flows.crm.patience", "long_haul", ("sample",)),
-    "heartbeat": Pipeline("flows.crm.patience", "heartbeat", ("sample",)),
+    "long-haul": Pipeline("flows.crm.sample_flows", "long_haul", ("sample",)),
+    "heartbeat": Pipeline("flows.crm.sample_flows", "heartbeat", ("sample",)),
 }
 
 
@@ -62,7 +62,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class Options:
     """What the command line asked for, for every deployment alike."""
 
     pool: str
@@ -74,9 +74,9 @@ class Wishes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
-    wishes = Wishes(asked.pool, asked.queue, tuple(asked.tag), asked.prefix, asked.working_directory)
+    options = Options(asked.pool, asked.queue, tuple(asked.tag), asked.prefix, asked.working_directory)
     try:
-        publish(asked.only or list(PIPELINES), wishes)
+        publish(asked.only or list(PIPELINES), options)
     except Refused as refusal:
         print(refusal, file=sys.stderr)
         return 1
@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-def publish(names: Sequence[str], wishes: Wishes) -> None:
+def publish(names: Sequence[str], options: Options) -> None:
     """Create or update one deployment per name, and print what changed of each."""
     if not PREFECT_API_URL.value():
         # Without an address Prefect would start a server of its own, and publish into it.
@@ -107,26 +107,26 @@ def publish(names: Sequence[str], wishes: Wishes) -> None:
     with get_client(httpx_settings={"timeout": PATIENCE}, sync_client=True) as client:
         _require_server(client)
         try:
-            print(f"Work pool {wishes.pool}: {_ensure_pool(client, wishes.pool)}")
+            print(f"Work pool {options.pool}: {_ensure_pool(client, options.pool)}")
             for name in names:
-                wanted = describe(PIPELINES[name], wishes)
-                print(f"{name}/{wishes.prefix}{name}: {_put(client, name, wishes.prefix + name, wanted)}")
+                wanted = describe(PIPELINES[name], options)
+                print(f"{name}/{options.prefix}{name}: {_put(client, name, options.prefix + name, wanted)}")
         except PrefectHTTPStatusError as error:
             raise Refused(_explain(error)) from None
 
 
-def describe(pipeline: Pipeline, wishes: Wishes) -> dict[str, Any]:
+def describe(pipeline: Pipeline, options: Options) -> dict[str, Any]:
     """What publishing decides of a deployment; pause, schedules, defaults and limits are left to operations."""
     flow: Flow[..., Any] = getattr(importlib.import_module(pipeline.module), pipeline.function)
-    step = {"prefect.deployments.steps.set_working_directory": {"directory": wishes.working_directory}}
+    step = {"prefect.deployments.steps.set_working_directory": {"directory": options.working_directory}}
     return {
         "version": version(pipeline),
         "description": (flow.description or "").partition("\n\nArgs:")[0],
-        "tags": sorted({*pipeline.tags, *wishes.tags}),
+        "tags": sorted({*pipeline.tags, *options.tags}),
         "entrypoint": pipeline.entrypoint,
-        "work_pool_name": wishes.pool,
-        "work_queue_name": wishes.queue,
-        "pull_steps": [step] if wishes.working_directory else [],
+        "work_pool_name": options.pool,
+        "work_queue_name": options.queue,
+        "pull_steps": [step] if options.working_directory else [],
         "enforce_parameter_schema": True,
         "parameter_openapi_schema": parameter_schema(flow).model_dump_for_openapi(),
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 
-from portal.reader import holding
-from runs import inbox
+from portal.auth.request_user import permissions_of
+from runs.changes import queries
 
 
 def waiting_for_me(request: HttpRequest) -> int:
@@ -17,6 +17,6 @@ def waiting_for(request: HttpRequest) -> list[int]:
     """Their keys, read once a page."""
     found: list[int] | None = getattr(request, "_waiting", None)
     if found is None:
-        found = inbox.waiting_for(holding(request))
+        found = queries.waiting_for(permissions_of(request))
         request._waiting = found  # type: ignore[attr-defined]  # lives as long as the request
     return found

@@ -148,7 +148,7 @@ TEMPLATES = [
         },
     }
 ]
-AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "flows.access.GrantBackend"]
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "portal.auth.backend.GrantBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
@@ -158,7 +158,7 @@ LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_NAME = "portal_session"
 CSRF_COOKIE_NAME = "portal_csrf"
-CSRF_FAILURE_VIEW = "portal.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "portal.error_pages.csrf_failure"
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = env("PORTAL_TIME_ZONE", "UTC")
@@ -232,7 +232,7 @@ LOGGING = {
 }
 
 # Dotted name of the function that opens an environment's gateway; only tests name another one.
-GATEWAY = "flows.gateway.for_environment"
+PREFECT_CLIENT = "flows.prefect_api.for_environment"
 # Mail goes out when a server is named; else the demo writes it to its log, and production notes that it was not sent.
 MAIL_HOST = env("PORTAL_MAIL_HOST")
 SENDS_MAIL = bool(MAIL_HOST) or not PRODUCTION
@@ -272,8 +272,8 @@ UNFOLD = {
     "BORDER_RADIUS": "6px",
     "STYLES": [lambda request: static("portal/portal.css")],
     "SCRIPTS": [lambda request: static("portal/live.js")],
-    "DASHBOARD_CALLBACK": "portal.dashboard.add_to",
-    "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": "portal.menu.navigation"},
+    "DASHBOARD_CALLBACK": "portal.admin.overview.add_overview",
+    "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": "portal.ui.menu.navigation"},
     "COLORS": {
         "primary": {
             "50": "oklch(97% .015 262)",

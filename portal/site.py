@@ -12,7 +12,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from unfold.sites import UnfoldAdminSite
 
-from portal import palette, signing_in
+from portal.auth import sign_in
+from portal.ui import palette
 
 # django-q2 would bring pages that show the arguments of every task to whoever holds a Django permission.
 PAGELESS_APPS = frozenset({"django_q"})
@@ -22,9 +23,9 @@ class PortalSite(UnfoldAdminSite):
     site_header = "Operations portal"
     site_title = "Operations portal"
     index_title = "Overview"
-    index_template = "portal/dashboard/page.html"
+    index_template = "portal/overview/page.html"
     login_template = "portal/login.html"
-    login_form = signing_in.SignInForm
+    login_form = sign_in.SignInForm
     enable_nav_sidebar = True
 
     def register(
@@ -59,9 +60,9 @@ class PortalSite(UnfoldAdminSite):
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         page = super().password_change
-        return signing_in.change_password(request, lambda: page(request, extra_context))
+        return sign_in.change_password(request, lambda: page(request, extra_context))
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         if request.method == "POST":
-            signing_in.note_sign_out(request)
+            sign_in.record_sign_out(request)
         return super().logout(request, extra_context)

@@ -4,17 +4,19 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
-from portal import healthz, live, monitoring
+from portal.admin.monitoring import page
+from portal.live import stream
+from portal.ops import views
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
-    path("health/live", healthz.live, name="health_live"),
-    path("health/ready", healthz.ready, name="health_ready"),
-    path("admin/live/", live.stream, name="live"),
-    path("admin/monitoring/", admin.site.admin_view(monitoring.page), name="monitoring"),
+    path("health/live", views.live, name="health_live"),
+    path("health/ready", views.ready, name="health_ready"),
+    path("admin/live/", stream.stream, name="live"),
+    path("admin/monitoring/", admin.site.admin_view(page.page), name="monitoring"),
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "portal.errors.bad_request"
-handler403 = "portal.errors.forbidden"
-handler404 = "portal.errors.not_found"
+handler400 = "portal.error_pages.bad_request"
+handler403 = "portal.error_pages.forbidden"
+handler404 = "portal.error_pages.not_found"

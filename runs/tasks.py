@@ -7,14 +7,16 @@ import logging
 from django.db.models import Q
 from django.utils import timezone
 
-from flows import catalogue, health
-from flows.access import Refused
+from flows.catalog import health
+from flows.catalog import sync as catalog_sync
+from flows.encryption import DecryptionError
 from flows.models import Environment
-from flows.records import PrefectError
-from flows.vault import Sealed
-from runs import dispatch, lifecycle, mirror, notices, policies, queue
-from runs.audit import exporting, parts
-from runs.models import Cancellation, Export, Notice, Run, RunRequest, Switch
+from flows.prefect_api.records import PrefectError
+from runs import changes, dispatch, mirror, notifications, queue
+from runs.audit import export_files, partitions
+from runs.errors import Refused
+from runs.governance import policies
+from runs.models import Cancellation, Export, Notification, PauseRequest, Run, RunRequest
 from runs.models.request import State
 
 log = logging.getLogger(__name__)
@@ -24,26 +26,26 @@ def launch(pk: int) -> None:
     dispatch.launch(RunRequest.objects.get(pk=pk))
 
 
-def stop(pk: int) -> None:
-    dispatch.stop(Cancellation.objects.get(pk=pk))
+def cancel_run(pk: int) -> None:
+    dispatch.cancel_run(Cancellation.objects.get(pk=pk))
 
 
-def switch(pk: int) -> None:
-    dispatch.switch(Switch.objects.get(pk=pk))
+def set_paused(pk: int) -> None:
+    dispatch.set_paused(PauseRequest.objects.get(pk=pk))
 
 
-def mail(pk: int) -> None:
-    notices.send(Notice.objects.select_related("person").get(pk=pk))
+def send_notification(pk: int) -> None:
+    notifications.send(Notification.objects.select_related("person").get(pk=pk))
 
 
 def export_audit(pk: int) -> None:
-    exporting.make(Export.objects.get(pk=pk))
+    export_files.build_export(Export.objects.get(pk=pk))
 
 
-def keep_audit() -> None:
+def maintain_audit() -> None:
     """Give the last part of the trail an end when it is time, and throw away old exports."""
-    parts.cut()
-    exporting.forget()
+    partitions.cut()
+    export_files.forget()
 
 
 def follow_up(pk: int) -> None:
@@ -67,40 +69,40 @@ def sync(pk: int) -> None:
     environment = Environment.objects.get(pk=pk)
     try:
         if health.check(environment).state == "up":
-            catalogue.sync(environment)
-            mirror.sweep(environment)
+            catalog_sync.sync(environment)
+            mirror.sync(environment)
             dispatch.postpone(environment)
-    except (PrefectError, Sealed) as error:
+    except (PrefectError, DecryptionError) as error:
         log.warning("%s: %s", environment, error)  # the health row says it to the people
 
 
 def sync_all() -> None:
     for pk in Environment.objects.filter(is_active=True).values_list("pk", flat=True):
-        queue.later("runs.tasks.sync", pk)
+        queue.enqueue("runs.tasks.sync", pk)
 
 
-def catch_up() -> None:
+def requeue_due() -> None:
     """Queue again whatever is due: retries, claims of workers that died, tasks that were lost."""
     now = timezone.now()
     due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
     table = {
         "runs.tasks.launch": RunRequest.objects.filter(state__in=[State.APPROVED, State.LAUNCHING]),
-        "runs.tasks.stop": Cancellation.objects.filter(state__in=Cancellation.OPEN),
-        "runs.tasks.switch": Switch.objects.filter(state=Switch.State.WANTED),
-        "runs.tasks.mail": Notice.objects.filter(state=Notice.State.WANTED),
+        "runs.tasks.cancel_run": Cancellation.objects.filter(state__in=Cancellation.OPEN),
+        "runs.tasks.set_paused": PauseRequest.objects.filter(state=PauseRequest.State.WANTED),
+        "runs.tasks.send_notification": Notification.objects.filter(state=Notification.State.WANTED),
     }
     for task, rows in table.items():
         for pk in rows.filter(due).values_list("pk", flat=True):
-            queue.later(task, pk)
+            queue.enqueue(task, pk)
 
 
-def keep_frozen() -> None:
-    policies.keep_frozen()
+def pause_frozen_schedules() -> None:
+    policies.pause_frozen_schedules()
 
 
 def expire() -> None:
     for run_request in RunRequest.objects.filter(state=State.WAITING, expires_at__lte=timezone.now()):
         try:
-            lifecycle.expire(run_request)
+            changes.expire(run_request)
         except Refused as refusal:
             log.info("%s", refusal)

@@ -10,13 +10,14 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
-from flows import catalogue
+from flows.catalog import sync
 from flows.models import Deployment, Environment
-from flows.records import Credential
-from runs import granting, mirror
+from flows.prefect_api.records import Credential
+from runs import mirror
 from runs.actors import Actor, Channel
+from runs.governance import grants
 from runs.models import Run
-from tests.prefect import FakePrefect
+from tests.fakes.prefect import FakePrefect
 
 ASKS = ["see", "see inputs", "see logs", "trigger", "trigger later", "rerun", "backfill", "cancel"]
 ANSWERS = ["see", "see inputs", "see logs", "approve"]
@@ -43,14 +44,14 @@ SCHEMA: dict[str, Any] = {
 
 
 def connect(api_url: str, credential: Credential) -> FakePrefect:
-    """What `settings.GATEWAY` names in tests."""
+    """What `settings.PREFECT_CLIENT` names in tests."""
     return FAKES[api_url]
 
 
 @pytest.fixture(autouse=True)
 def doors(settings: Any) -> Iterator[None]:
     """Nothing in a test reaches a server by accident: an address without a fake is a KeyError."""
-    settings.GATEWAY = "tests.cast.connect"
+    settings.PREFECT_CLIENT = "tests.cast.connect"
     FAKES.clear()
     yield
     FAKES.clear()
@@ -89,14 +90,14 @@ def prod_fake(prod: Environment) -> FakePrefect:
 def deployment(dev: Environment, fake: FakePrefect) -> Deployment:
     """`monthly/monthly` in dev, with a required month, bounded rows and a secret token."""
     fake.add_deployment(flow_name="monthly", name="monthly", parameter_schema=SCHEMA, tags=("crm",))
-    catalogue.sync(dev)
+    sync.sync(dev)
     return Deployment.objects.select_related("environment").get(environment=dev)
 
 
 @pytest.fixture
 def prod_deployment(prod: Environment, prod_fake: FakePrefect) -> Deployment:
     prod_fake.add_deployment(flow_name="monthly", name="monthly", parameter_schema=SCHEMA, tags=("crm",))
-    catalogue.sync(prod)
+    sync.sync(prod)
     return Deployment.objects.select_related("environment").get(environment=prod)
 
 
@@ -119,17 +120,17 @@ def person(name: str, *groups: str, **columns: Any) -> User:
 
 
 @pytest.fixture
-def asker(prod: Environment) -> User:
+def requester(prod: Environment) -> User:
     """An operator, who may ask for runs in prod too."""
-    user = person("asker", "Operator")
-    granting.grant(by=Actor.system(), person=user, verbs=ASKS, environment=prod)
+    user = person("requester", "Operator")
+    grants.grant(by=Actor.system(), person=user, verbs=ASKS, environment=prod)
     return user
 
 
 @pytest.fixture
 def approver(prod: Environment) -> User:
     user = person("approver", "Approver")
-    granting.grant(by=Actor.system(), person=user, verbs=ANSWERS, environment=prod)
+    grants.grant(by=Actor.system(), person=user, verbs=ANSWERS, environment=prod)
     return user
 
 

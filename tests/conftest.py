@@ -24,12 +24,12 @@ from psycopg import sql
 from pytest_django.plugin import DjangoDbBlocker
 from xdist.scheduler import LoadScopeScheduling
 
-from portal.stack import postgres, processes
-from portal.stack.ports import next_free
-from portal.stack.postgres import Embedded, Server
-from portal.stack.prefect import PrefectServer
-from portal.stack.processes import NotStarted, Warden
-from portal.stack.supervisor import Part, Supervisor
+from portal.demo import postgres, processes
+from portal.demo.ports import next_free
+from portal.demo.postgres import Embedded, Server
+from portal.demo.prefect_server import PrefectServer
+from portal.demo.processes import NotStarted, Reaper
+from portal.demo.supervisor import Part, Supervisor
 
 FOLDER = "PORTAL_TEST_FOLDER"
 WORK_POOL = "test-pool"
@@ -53,7 +53,7 @@ class Services:
         self.folder = Path(tempfile.mkdtemp(prefix="portal-tests-"))
         # Postgres may run as another user, who has to pass through here to its own folder.
         self.folder.chmod(0o711)
-        self._keeper = Warden(str(self.folder))
+        self._reaper = Reaper(str(self.folder))
         self._postgres: Supervisor | None = None
         self._prefect: Supervisor | None = None
         self._thread: threading.Thread | None = None
@@ -64,7 +64,7 @@ class Services:
             return Server(address)
         embedded = Embedded(self.folder / "postgres", self.folder / "postgres.log", options=postgres.FAST_AND_LOOSE)
         server = embedded.prepare()
-        self._postgres = Supervisor([Part(embedded.program(server))], self._keeper, lambda line: None)
+        self._postgres = Supervisor([Part(embedded.program(server))], self._reaper, lambda line: None)
         self._postgres.start()
         return server
 
@@ -85,7 +85,7 @@ class Services:
             python=os.environ.get("PORTAL_TEST_PREFECT_PYTHON", sys.executable),
         )
         parts = [Part(prefect.server()), Part(prefect.worker(WORK_POOL), needs=(prefect.server_name,))]
-        supervisor = self._prefect = Supervisor(parts, self._keeper, lambda line: None)
+        supervisor = self._prefect = Supervisor(parts, self._reaper, lambda line: None)
 
         def start() -> None:
             try:
@@ -108,13 +108,15 @@ class Services:
             self._postgres.stop()
         else:
             self._drop_databases()
-        self._keeper.dismiss()
+        self._reaper.dismiss()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _drop_databases(self) -> None:
         with psycopg.connect(self.server.address, autocommit=True) as session:
-            mine = session.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [f"%{self.folder.name}%"])
-            for (name,) in mine.fetchall():
+            permissions = session.execute(
+                "SELECT datname FROM pg_database WHERE datname LIKE %s", [f"%{self.folder.name}%"]
+            )
+            for (name,) in permissions.fetchall():
                 session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
@@ -125,8 +127,8 @@ services = pytest.StashKey[Services]()
 END_TO_END = "tests/e2e/"
 # What takes longest begins first: whoever gets it last would keep everybody waiting at the end.
 SLOW = (
-    *(END_TO_END, "tests/stack/test_demo.py", "tests/test_compose.py", "tests/portal/test_every_address.py"),
-    *("tests/governance/", "tests/crm/", "tests/flows/test_gateway_contract.py"),
+    *(END_TO_END, "tests/demo/test_demo.py", "tests/test_compose.py", "tests/portal/test_every_address.py"),
+    *("tests/governance/", "tests/crm/", "tests/flows/prefect_api/test_contract.py"),
 )
 
 

@@ -24,10 +24,10 @@ from queue import SimpleQueue
 import psycopg
 from psycopg import sql
 
-from portal.stack import postgres
-from portal.stack.postgres import Embedded, Server
-from portal.stack.processes import ROOT, Warden
-from portal.stack.supervisor import Part, Supervisor
+from portal.demo import postgres
+from portal.demo.postgres import Embedded, Server
+from portal.demo.processes import ROOT, Reaper
+from portal.demo.supervisor import Part, Supervisor
 
 PATIENCE = 300
 # Both are run at once by default: most of a run is one process that starts.
@@ -65,12 +65,12 @@ SABOTAGES = (
     # The database
     Sabotage(
         "the audit trail has no triggers",
-        ("tests/runs/test_audit.py::test_the_table_refuses_every_change",),
+        ("tests/runs/audit/test_audit.py::test_the_table_refuses_every_change",),
         statement=without_triggers("runs_auditentry"),
     ),
     Sabotage(
         "the checkpoints of the audit trail have no triggers",
-        ("tests/runs/test_audit_retire.py::test_every_part_refuses_every_change",),
+        ("tests/runs/audit/test_retention.py::test_every_part_refuses_every_change",),
         statement=without_triggers("runs_auditcheckpoint"),
     ),
     Sabotage(
@@ -94,8 +94,8 @@ SABOTAGES = (
     # Approving
     Sabotage(
         "a request is approved by its requester",
-        ("tests/runs/test_approve.py::test_the_asker_never_approves",),
-        "runs/lifecycle/answering.py",
+        ("tests/runs/changes/test_approve.py::test_the_asker_never_approves",),
+        "runs/changes/approvals.py",
         "    if by.user.pk in (run_request.",
         "    if by.user is None and by.user.pk in (run_request.",
     ),
@@ -104,42 +104,42 @@ SABOTAGES = (
         (
             "tests/governance/test_stages.py::test_whom_the_asker_acts_for_never_approves_and_nobody_approves_for_somebody_else",
         ),
-        "runs/lifecycle/answering.py",
+        "runs/changes/approvals.py",
         "    if by.on_behalf_of:",
         "    if by.on_behalf_of is None:",
     ),
     Sabotage(
         "one approval is enough where several are needed",
         ("tests/governance/test_stages.py::test_two_of_three_of_a_group_then_anybody",),
-        "runs/lifecycle/answering.py",
+        "runs/changes/approvals.py",
         "        return len(self.given) >= self.needed",
         "        return len(self.given) >= 1",
     ),
     Sabotage(
         "the group of a stage is not checked",
         ("tests/governance/test_stages.py::test_two_of_three_of_a_group_then_anybody",),
-        "runs/lifecycle/answering.py",
+        "runs/changes/approvals.py",
         "    if step.group and not user",
         "    if not step.group and not user",
     ),
     Sabotage(
         "the displayed digest is not compared on approve",
         ("tests/governance/test_stages.py::test_an_approval_is_of_what_was_looked_at",),
-        "runs/lifecycle/answering.py",
+        "runs/changes/approvals.py",
         " not in (None, run_request.digest)",
         " in ()",
     ),
     Sabotage(
         "an expired request is approved",
-        ("tests/runs/test_approve.py::test_an_expired_request_cannot_be_approved",),
-        "runs/lifecycle/answering.py",
+        ("tests/runs/changes/test_approve.py::test_an_expired_request_cannot_be_approved",),
+        "runs/changes/approvals.py",
         '<= timezone.now():\n        raise Refused(f"Request {run_request.pk} expired',
         '<= run_request.created_at:\n        raise Refused(f"Request {run_request.pk} expired',
     ),
     Sabotage(
         "a change of state does not compare the state it comes from",
-        ("tests/runs/test_launch.py::test_while_the_answer_is_unknown_it_cannot_be_taken_back",),
-        "runs/lifecycle/moves.py",
+        ("tests/runs/dispatch/test_launch.py::test_while_the_answer_is_unknown_it_cannot_be_taken_back",),
+        "runs/changes/states.py",
         "filter(pk=run_request.pk, state__in=",
         "filter(pk=run_request.pk, state__in=State.values or ",
     ),
@@ -150,200 +150,200 @@ SABOTAGES = (
             "tests/governance/test_database_refuses.py::test_secret_values_swapped_for_others_are_refused_at_launch",
             "tests/governance/test_stages.py::test_what_changes_after_the_approval_voids_it",
         ),
-        "runs/dispatch/launching.py",
+        "runs/dispatch/launch.py",
         " != run_request.digest:",
         " != run_request.digest and deployment is None:",
     ),
     Sabotage(
         "the schema fingerprint is not compared at launch",
-        ("tests/runs/test_launch.py::test_a_schema_that_changed_after_the_request_closes_it",),
-        "runs/dispatch/launching.py",
+        ("tests/runs/dispatch/test_launch.py::test_a_schema_that_changed_after_the_request_closes_it",),
+        "runs/dispatch/launch.py",
         " != run_request.schema_fingerprint:",
         " != deployment.schema_fingerprint:",
     ),
     Sabotage(
         "another version of the deployment is launched",
         ("tests/governance/test_stages.py::test_what_changes_after_the_approval_voids_it",),
-        "runs/dispatch/launching.py",
+        "runs/dispatch/launch.py",
         " != run_request.deployment_version:",
         " != deployment.version:",
     ),
     Sabotage(
         "the requester's grants are not checked again at launch",
-        ("tests/runs/test_launch.py::test_a_grant_revoked_before_the_launch_bites",),
-        "runs/dispatch/launching.py",
-        "    if run_request.asked_by:",
-        "    if run_request.asked_by is None:",
+        ("tests/runs/dispatch/test_launch.py::test_a_grant_revoked_before_the_launch_bites",),
+        "runs/dispatch/launch.py",
+        "    if run_request.requested_by:",
+        "    if run_request.requested_by is None:",
     ),
     Sabotage(
         "the approvers' grants are not checked again at launch",
         ("tests/governance/test_stages.py::test_what_changes_after_the_approval_voids_it",),
-        "runs/lifecycle/answering.py",
+        "runs/changes/approvals.py",
         "        if not decide(each.by, Verb.APPROVE,",
         "        if each.by is None and not decide(each.by, Verb.APPROVE,",
     ),
     Sabotage(
         "the change window is not checked at launch",
-        ("tests/governance/test_exceptions.py::test_outside_its_window_a_run_waits_and_says_until_when",),
-        "runs/dispatch/launching.py",
+        ("tests/governance/test_overrides.py::test_outside_its_window_a_run_waits_and_says_until_when",),
+        "runs/dispatch/launch.py",
         "    if standing:\n        return None\n",
         "    if target:\n        return None\n",
     ),
     Sabotage(
         "a freeze holds nothing back",
-        ("tests/governance/test_exceptions.py::test_a_freeze_holds_back_a_planned_run_until_it_is_lifted",),
-        "runs/windows.py",
+        ("tests/governance/test_overrides.py::test_a_freeze_holds_back_a_planned_run_until_it_is_lifted",),
+        "runs/governance/windows.py",
         "if freeze.until is None or moment < freeze.until:",
         "if freeze.until is not None and moment < freeze.until:",
     ),
     Sabotage(
         "an approval is good for ever",
-        ("tests/runs/test_launch.py::test_an_approval_that_is_too_old_is_none",),
-        "runs/lifecycle/answering.py",
+        ("tests/runs/dispatch/test_launch.py::test_an_approval_that_is_too_old_is_none",),
+        "runs/changes/approvals.py",
         '<= timezone.now():\n        raise Refused("The approval is too old',
         '<= run_request.created_at:\n        raise Refused("The approval is too old',
     ),
     Sabotage(
         "the idempotency key does not name the deployment",
-        ("tests/runs/test_launch.py::test_the_same_form_for_another_deployment_of_the_flow_has_another_key",),
+        ("tests/runs/dispatch/test_launch.py::test_the_same_form_for_another_deployment_of_the_flow_has_another_key",),
         "runs/models/request.py",
         'return f"portal-{self.submission_key}-{self.deployment_prefect_id}"',
         'return f"portal-{self.submission_key}"',
     ),
     Sabotage(
         "a run of another deployment is accepted for the key",
-        ("tests/runs/test_launch.py::test_a_run_of_another_deployment_for_our_key_is_not_taken_for_ours",),
-        "runs/dispatch/launching.py",
+        ("tests/runs/dispatch/test_launch.py::test_a_run_of_another_deployment_for_our_key_is_not_taken_for_ours",),
+        "runs/dispatch/launch.py",
         "    if record.deployment_id != run_request.deployment_prefect_id:",
         "    if record.deployment_id is None:",
     ),
     # Permissions
     Sabotage(
         "a grant need not name a protected environment",
-        ("tests/flows/test_access.py::test_a_protected_environment_must_be_named",),
-        "flows/access.py",
+        ("tests/runs/access/test_decisions.py::test_a_protected_environment_must_be_named",),
+        "runs/access/decisions.py",
         " and not (is_unnamed and target.environment.is_protected)",
         "",
     ),
     Sabotage(
         "a deny does not win",
-        ("tests/flows/test_access.py::test_deny_wins",),
-        "flows/access.py",
+        ("tests/runs/access/test_decisions.py::test_deny_wins",),
+        "runs/access/decisions.py",
         "        if denying:\n",
         "        if denying and not self.grants:\n",
     ),
     Sabotage(
         "a revoked grant counts",
-        ("tests/flows/test_access.py::test_a_revoked_grant_counts_no_more",),
-        "flows/access.py",
+        ("tests/runs/access/test_decisions.py::test_a_revoked_grant_counts_no_more",),
+        "runs/access/decisions.py",
         "        revoked_at=None,\n",
         "",
     ),
     Sabotage(
         "the list of runs shows every run",
-        ("tests/portal/test_run_list.py::test_what_nobody_granted_is_neither_listed_nor_counted_nor_found",),
-        "portal/admin/runs.py",
+        ("tests/portal/admin/runs/test_run_list.py::test_what_nobody_granted_is_neither_listed_nor_counted_nor_found",),
+        "portal/admin/runs/admin.py",
         "return super().get_queryset(request).select_related(*AROUND)",
         "return Run.objects.select_related(*AROUND)",
     ),
     Sabotage(
         "suggestions name every deployment",
         ("tests/governance/test_side_doors.py::test_no_suggestion_names_what_may_not_be_seen",),
-        "portal/admin/deployments.py",
+        "portal/admin/deployments/admin.py",
         "return super().get_queryset(request).select_related(",
         "return Deployment.objects.select_related(",
     ),
     Sabotage(
         "the live stream announces every run to a list",
-        ("tests/portal/test_live.py::test_a_list_hears_only_of_what_may_be_seen_and_no_ids",),
-        "portal/live.py",
+        ("tests/portal/live/test_live.py::test_a_list_hears_only_of_what_may_be_seen_and_no_ids",),
+        "portal/live/stream.py",
         "rows.filter(visible, pk__in=pks).exists()",
         "rows.filter(pk__in=pks).exists()",
     ),
     Sabotage(
         "the live stream follows every run",
-        ("tests/portal/test_live.py::test_what_may_not_be_seen_is_not_found",),
-        "portal/live.py",
+        ("tests/portal/live/test_live.py::test_what_may_not_be_seen_is_not_found",),
+        "portal/live/stream.py",
         ".filter(visible, pk__in=pks).count()",
         ".filter(pk__in=pks).count()",
     ),
     Sabotage(
         "parameter values are shown to all who see the run",
-        ("tests/portal/test_inputs_and_logs.py::test_inputs_and_logs_are_shown_apart",),
-        "runs/looking.py",
+        ("tests/portal/admin/runs/test_inputs_and_logs.py::test_inputs_and_logs_are_shown_apart",),
+        "runs/requests/visibility.py",
         "Verb.SEE_INPUTS, target_of(subject)",
         "Verb.SEE, target_of(subject)",
     ),
     # Parameters
     Sabotage(
         "an unknown parameter is accepted",
-        ("tests/flows/test_parameters.py::test_all_errors_come_at_once_in_the_order_of_the_signature",),
-        "flows/parameters/judge.py",
+        ("tests/flows/parameters/test_validation.py::test_all_errors_come_at_once_in_the_order_of_the_signature",),
+        "flows/parameters/validation.py",
         '    if "additionalProperties" not in node:',
         '    if "additionalProperties" in node:',
     ),
     Sabotage(
         "__prefect_kind is accepted",
-        ("tests/flows/test_parameters.py::test_nothing_that_prefect_would_fill_in",),
+        ("tests/flows/parameters/test_validation.py::test_nothing_that_prefect_would_fill_in",),
         "flows/parameters/values.py",
         'isinstance(value, dict) and "__prefect_kind" in value:',
         'isinstance(value, list) and "__prefect_kind" in value:',
     ),
     Sabotage(
         "secret values are written into the audit trail",
-        ("tests/runs/test_submit.py::test_a_secret_is_stored_encrypted_and_shown_nowhere",),
-        "runs/lifecycle/asking.py",
+        ("tests/runs/requests/test_submit.py::test_a_secret_is_stored_encrypted_and_shown_nowhere",),
+        "runs/requests/submit.py",
         '"parameters": schemas.mask(deployment.parameter_schema, values),',
         '"parameters": values,',
     ),
     # The audit trail
     Sabotage(
         "the digest of an entry does not cover its reason",
-        ("tests/runs/test_audit.py::test_an_edited_column_is_found",),
+        ("tests/runs/audit/test_audit.py::test_an_edited_column_is_found",),
         "runs/audit/chain.py",
         'if f.attname != "digest"]',
         'if f.attname not in ("digest", "reason")]',
     ),
     Sabotage(
         "verification does not compare the link to the entry before",
-        ("tests/runs/test_audit.py::test_an_edit_with_a_fitting_digest_breaks_the_next_link",),
-        "runs/audit/verifying.py",
+        ("tests/runs/audit/test_audit.py::test_an_edit_with_a_fitting_digest_breaks_the_next_link",),
+        "runs/audit/verify.py",
         "        if link != previous:",
         "        if not link:",
     ),
     Sabotage(
         "verification does not notice a missing entry",
-        ("tests/runs/test_audit.py::test_a_deleted_first_entry_is_found",),
-        "runs/audit/verifying.py",
+        ("tests/runs/audit/test_audit.py::test_a_deleted_first_entry_is_found",),
+        "runs/audit/verify.py",
         "        if number != sequence + 1:",
         "        if number < sequence + 1:",
     ),
     Sabotage(
         "a refused act leaves no entry",
-        ("tests/runs/test_audit.py::test_a_refusal_stays_though_its_transaction_is_rolled_back",),
-        "runs/audit/writing.py",
+        ("tests/runs/audit/test_audit.py::test_a_refusal_stays_though_its_transaction_is_rolled_back",),
+        "runs/audit/record.py",
         "        record(this, AuditEntry.Outcome.REFUSED, str(refusal), refusal)\n",
         "",
     ),
     Sabotage(
         "a page that is forbidden leaves no entry",
-        ("tests/portal/test_grants_page.py::test_only_administrators_try",),
-        "portal/errors.py",
+        ("tests/portal/admin/access/test_grants_page.py::test_only_administrators_try",),
+        "portal/error_pages.py",
         'request.method not in ("GET", "HEAD", "OPTIONS")',
         'request.method not in ("GET", "HEAD", "OPTIONS", "POST")',
     ),
     # What Prefect says
     Sabotage(
         "the mirror accepts an older state",
-        ("tests/runs/test_mirror.py::test_an_older_reading_never_overwrites_a_newer_one",),
-        "runs/mirror/keeping.py",
+        ("tests/runs/mirror/test_mirror.py::test_an_older_reading_never_overwrites_a_newer_one",),
+        "runs/mirror/upsert.py",
         "    return record.state.timestamp < known.state_at",
         "    return record.state.timestamp is None",
     ),
     Sabotage(
         "a cancel is confirmed by Prefect's answer, not by the state read",
-        ("tests/runs/test_cancel.py::test_a_running_run_shows_cancelling_until_prefect_confirms",),
-        "runs/dispatch/stopping.py",
+        ("tests/runs/requests/test_cancel.py::test_a_running_run_shows_cancelling_until_prefect_confirms",),
+        "runs/dispatch/cancel_run.py",
         "        state=Cancellation.State.SENT, sent_at=now",
         "        state=Cancellation.State.CONFIRMED, sent_at=now",
     ),
@@ -492,17 +492,17 @@ def a_server(folder: Path) -> Iterator[Server]:
         yield Server(address)
         return
     folder.chmod(0o711)  # Postgres may run as another user, who has to pass through here to its own folder
-    keeper = Warden(str(folder))
+    reaper = Reaper(str(folder))
     embedded = Embedded(folder / "postgres", folder / "postgres.log", options=postgres.FAST_AND_LOOSE)
     server = embedded.prepare()
-    supervisor = Supervisor([Part(embedded.program(server))], keeper, lambda line: None)
+    supervisor = Supervisor([Part(embedded.program(server))], reaper, lambda line: None)
     supervisor.start()
     try:
         server.create(server.main_database)  # the test runs connect to it
         yield server
     finally:
         supervisor.stop()
-        keeper.dismiss()
+        reaper.dismiss()
 
 
 def main() -> int:

@@ -25,12 +25,12 @@ import yaml
 from compose_pydantic import ComposeSpecification, ComposeSpecificationFactory, DictSpecStrategy  # type: ignore[import-untyped]  # no types
 from cryptography.fernet import Fernet
 
-from portal.stack import postgres
-from portal.stack.ports import next_free
-from portal.stack.postgres import Embedded
-from portal.stack.processes import Warden, inherited, time_zone
-from portal.stack.supervisor import Part, Supervisor
-from portal.stack.warden import send
+from portal.demo import postgres
+from portal.demo.ports import next_free
+from portal.demo.postgres import Embedded
+from portal.demo.processes import Reaper, inherited_environment, time_zone
+from portal.demo.reaper import send
+from portal.demo.supervisor import Part, Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = "prefect-operations-portal"
@@ -179,7 +179,10 @@ def test_the_image_starts_the_web_process() -> None:
 
 
 def base_environment() -> dict[str, str]:
-    return inherited() | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    return inherited_environment() | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -290,11 +293,11 @@ def machine(static_files: Path) -> Iterator[Machine]:
     folder = Path("/tmp") / f"portal-compose-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o711)
     found = Machine(folder, static_files)
-    keeper = Warden(str(folder))
+    reaper = Reaper(str(folder))
     try:
         write_secrets(folder / "secrets")
         (folder / "lake").mkdir()
-        database = start_postgres(found, keeper)
+        database = start_postgres(found, reaper)
         start_everything(found)
         yield found
         found.stop()
@@ -302,7 +305,7 @@ def machine(static_files: Path) -> Iterator[Machine]:
         database.stop()
     finally:
         found.stop()
-        keeper.dismiss()
+        reaper.dismiss()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -329,7 +332,7 @@ def write_secrets(folder: Path) -> None:
     (folder / "prefect_auth").write_text(f"portal:{secrets.token_urlsafe(20)}\n")
 
 
-def start_postgres(machine: Machine, keeper: Warden) -> Supervisor:
+def start_postgres(machine: Machine, reaper: Reaper) -> Supervisor:
     """What the official image does: a server that wants passwords, one database, one superuser."""
     listening = ("-h", "127.0.0.1", "-p", str(machine.ports[5432]), *postgres.FAST_AND_LOOSE)
     embedded = Embedded(machine.folder / "postgres", machine.folder / "postgres.log", options=listening)
@@ -337,7 +340,7 @@ def start_postgres(machine: Machine, keeper: Warden) -> Supervisor:
     server = embedded.prepare()
     address = f"{server.url('postgres')}&port={machine.ports[5432]}"
     program = replace(embedded.program(server), ready=lambda: answers(machine.ports[5432]))
-    supervisor = Supervisor([Part(program)], keeper, lambda line: None)
+    supervisor = Supervisor([Part(program)], reaper, lambda line: None)
     assert supervisor.start()
     password = (machine.folder / "secrets" / "postgres_password").read_text().strip()
     with psycopg.connect(address, autocommit=True) as session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runs.lifecycle import COMES_FROM
+from runs.changes import LEGAL_FROM
 from runs.models.request import State
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -15,7 +15,7 @@ def drawn() -> str:
     begins = [f"    [*] --> {state}" for state in (State.WAITING, State.APPROVED)]
     moves = [
         f"    {source} --> {to}"
-        for to, sources in COMES_FROM.items()
+        for to, sources in LEGAL_FROM.items()
         for source in sorted(sources, key=list(State).index)
         if source != to
     ]

@@ -6,10 +6,10 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.crm import lake, months, publishing, snapshot, source
+from flows.crm import lake, months, publication, snapshot, source
 from flows.crm.lake import Manifest
 from flows.crm.retries import DISK
-from flows.crm.shape import SHAPES, Tables
+from flows.crm.table_schema import SHAPES, Tables
 
 
 @task(name="read the source", cache_policy=NO_CACHE, **DISK)
@@ -51,7 +51,7 @@ def write_raw(tables: Tables, month: str, source_name: str, span: tuple[str, str
         key="crm-raw-tables",
         description=f"Raw tables of {month}, from {source_name}.",
     )
-    publishing.months_held(place)
+    publication.months_held(place)
     return manifest
 
 

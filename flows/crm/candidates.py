@@ -7,9 +7,9 @@ import pandas as pd
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
-from flows.crm import encoding
-from flows.crm.encoding import Numbers
-from flows.crm.scoring import Linear, Model, Scorer, Tree, Trees
+from flows.crm import encoder as crm_encoder
+from flows.crm.encoder import Numbers
+from flows.crm.scorer import Linear, Model, Scorer, Tree, Trees
 
 # A calibration sees few deals. Outside these bounds it would follow their noise: it would turn an order round that was
 # learnt from many more, or take it for sharper than it is.
@@ -50,7 +50,7 @@ CANDIDATES: dict[str, Callable[[Numbers, Numbers], Scorer]] = {
 
 def fit(kind: str, learning: pd.DataFrame, calibrating: pd.DataFrame) -> Model:
     """Encoder and model see the learning part alone, the calibration its own."""
-    encoder = encoding.fit(learning)
+    encoder = crm_encoder.fit(learning)
     scorer = CANDIDATES[kind](encoder(learning), outcomes(learning))
     slope, shift = calibrate(scorer(encoder(calibrating)), outcomes(calibrating))
     return Model(kind, encoder, scorer, slope, shift)

@@ -9,10 +9,10 @@ from datetime import date
 
 import pandas as pd
 
-from flows.crm.cleaning import SPELLINGS
+from flows.crm.corrections import SPELLINGS
 from flows.crm.failures import FailedChecks
-from flows.crm.shape import SHAPES, Tables
 from flows.crm.snapshot import CLOSED, OPEN
+from flows.crm.table_schema import SHAPES, Tables
 
 FEW_CLOSED_DEALS = 100  # below this, a win rate says little
 

@@ -6,16 +6,16 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.crm import lake, leftovers, publishing
+from flows.crm import cleanup_plan, lake, publication
+from flows.crm.cleanup_plan import Category, Doomed
 from flows.crm.failures import BadChoice
 from flows.crm.lake import Lake
-from flows.crm.leftovers import Category, Doomed
 from flows.crm.retries import DISK
 
 
 @task(name="list what may go", cache_policy=NO_CACHE, **DISK)
 def list_doomed(place: Lake, categories: list[str], dry_run: bool) -> list[Doomed]:
-    doomed = leftovers.find(place, categories)
+    doomed = cleanup_plan.find(place, categories)
     logger = get_run_logger()
     for one in doomed:
         logger.info("%s, %s: %d files, %d bytes.", one.category, one.month, len(one.paths), one.size)
@@ -40,8 +40,8 @@ def list_doomed(place: Lake, categories: list[str], dry_run: bool) -> list[Doome
 
 @task(name="delete it", cache_policy=NO_CACHE, **DISK)
 def delete(place: Lake, doomed: list[Doomed]) -> None:
-    leftovers.delete(place, doomed)
-    publishing.months_held(place)
+    cleanup_plan.delete(place, doomed)
+    publication.months_held(place)
 
 
 @flow(name="crm-data-cleanup", validate_parameters=False)
@@ -59,7 +59,7 @@ def crm_data_cleanup(
     """
     if not isinstance(dry_run, bool):
         raise BadChoice(f"dry_run is {dry_run!r}: choose true or false.")
-    chosen = leftovers.require_categories(categories)
+    chosen = cleanup_plan.require_categories(categories)
     place = lake.from_environment()
     doomed = list_doomed(place, chosen, dry_run)
     files, size = sum(len(one.paths) for one in doomed), sum(one.size for one in doomed)

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from flows.crm import levels, measures
-from flows.crm.encoding import Numbers
+from flows.crm import alert_levels, metrics
+from flows.crm.alert_levels import Reading
+from flows.crm.encoder import Numbers
 from flows.crm.failures import TooFewDeals
 from flows.crm.features import UNKNOWN
-from flows.crm.levels import Reading
-from flows.crm.measures import Quality
+from flows.crm.metrics import Quality
 
 Kind = Literal["category", "number"]
 
@@ -92,7 +92,7 @@ class Found:
 
     @property
     def level(self) -> str:
-        return levels.overall(self.readings)
+        return alert_levels.overall(self.readings)
 
     @property
     def drifted(self) -> list[ColumnDrift]:
@@ -174,7 +174,7 @@ def compare(
         "calibration_gap": _calibration_gap(performance, baseline),
     }
     report(1.0)
-    return Found(len(now), len(was), columns, prediction, distance, quality, performance, levels.read(values))
+    return Found(len(now), len(was), columns, prediction, distance, quality, performance, alert_levels.read(values))
 
 
 def _column(name: str, kind: Kind, was: pd.DataFrame, now: pd.DataFrame) -> ColumnDrift:
@@ -213,7 +213,7 @@ def _quality(was: pd.DataFrame, now: pd.DataFrame, due_then: pd.DataFrame, due_n
 def _performance(closed: pd.DataFrame) -> Quality | None:
     chances: Numbers = closed[PREDICTION].to_numpy(dtype=np.float64)
     won: Numbers = closed["won"].to_numpy(dtype=np.float64)
-    return measures.judge(chances, won) if measures.enough(won) else None
+    return metrics.judge(chances, won) if metrics.enough(won) else None
 
 
 def _auc_lost(performance: Quality | None, baseline: dict[str, Any]) -> float | None:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from flows.crm.shape import Columns, Kind, Tables, typed
 from flows.crm.snapshot import CLOSED
+from flows.crm.table_schema import Columns, Kind, Tables, typed
 
 HOME = "United States"
 UNKNOWN = "unknown"

@@ -14,9 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from flows.crm import cast
+from flows.crm import world
 from flows.crm.months import last_day, months_between
-from flows.crm.shape import SHAPES, Tables, typed
+from flows.crm.table_schema import SHAPES, Tables, typed
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 BASE_CHANCE = 0.55  # log-odds; about 63 deals in 100 are won
@@ -84,8 +84,8 @@ def generate(recipe: Recipe = Recipe()) -> Generated:
     rows = pd.DataFrame([{"opportunity_id": name, **deal} for name, deal in deals.items()])
     sources: dict[str, pd.DataFrame] = {
         "accounts": pd.DataFrame(accounts),
-        "products": pd.DataFrame(cast.PRODUCTS),
-        "sales_teams": pd.DataFrame(cast.TEAMS),
+        "products": pd.DataFrame(world.PRODUCTS),
+        "sales_teams": pd.DataFrame(world.TEAMS),
         "sales_pipeline": rows,
     }
     return Generated(
@@ -99,8 +99,8 @@ def chance_to_win(recipe: Recipe, agent: str, product: str, account: dict[str, A
     odds = (
         BASE_CHANCE
         + Draws((recipe.seed, "skill", agent)).normal("skill", spread=0.45)
-        + cast.APPEAL[product]
-        + cast.FIT[account["sector"]] * (1 - 2 * drift)
+        + world.APPEAL[product]
+        + world.FIT[account["sector"]] * (1 - 2 * drift)
         + 0.25 * math.log(account["employees"] / 2500)
         - REPRICING * drift
     )
@@ -109,18 +109,18 @@ def chance_to_win(recipe: Recipe, agent: str, product: str, account: dict[str, A
 
 def _accounts(recipe: Recipe) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for name in cast.ACCOUNTS:
+    for name in world.ACCOUNTS:
         draws = Draws((recipe.seed, "account", name))
         employees = max(9, round(math.exp(draws.normal("employees", mean=7.9, spread=1.1))))
         rows.append(
             {
                 "account": name,
-                "sector": draws.choose("sector", list(cast.SECTORS), list(cast.SECTORS.values())),
+                "sector": draws.choose("sector", list(world.SECTORS), list(world.SECTORS.values())),
                 "year_established": 1979 + int(draws("year") * 38),
                 "revenue": round(employees * math.exp(draws.normal("revenue", mean=-0.95, spread=0.25)), 2),
                 "employees": employees,
-                "office_location": draws.choose("office", cast.OFFICES, [80.0] + [1.4] * 14),
-                "subsidiary_of": draws.choose("parent", [None, *cast.ACCOUNTS[:5]], [80.0] + [3.5] * 5),
+                "office_location": draws.choose("office", world.OFFICES, [80.0] + [1.4] * 14),
+                "subsidiary_of": draws.choose("parent", [None, *world.ACCOUNTS[:5]], [80.0] + [3.5] * 5),
             }
         )
     # A company is not its own subsidiary.
@@ -130,7 +130,7 @@ def _accounts(recipe: Recipe) -> list[dict[str, Any]]:
 def _deal(recipe: Recipe, draws: Draws, accounts: list[dict[str, Any]], month: str | None) -> dict[str, Any]:
     drift = recipe.drift if month is not None and month >= recipe.drift_from else 0.0
     account = draws.choose("account", accounts, [1.0] * len(accounts))
-    agent = draws.choose("agent", cast.SELLERS, [1.0 + 2.0 / (place + 1) for place in range(30)])
+    agent = draws.choose("agent", world.SELLERS, [1.0 + 2.0 / (place + 1) for place in range(30)])
     product = _product(draws, drift)
     chance = chance_to_win(recipe, agent, product, account, drift=drift)
     won = draws("outcome") < chance
@@ -138,10 +138,10 @@ def _deal(recipe: Recipe, draws: Draws, accounts: list[dict[str, Any]], month: s
     engaged = None if month is None else last_day(month).replace(day=1 + int(draws("day") * last_day(month).day))
     closed = None if engaged is None else _closing_day(draws, engaged, won)
     is_closed = closed is not None and closed <= end
-    value = max(1, round(cast.LIST_PRICE[product] * draws.normal("price", mean=1.0, spread=0.1)))
+    value = max(1, round(world.LIST_PRICE[product] * draws.normal("price", mean=1.0, spread=0.1)))
     return {
         "sales_agent": agent,
-        "product": cast.MISSPELT_PRODUCTS.get(product, product),
+        "product": world.MISSPELT_PRODUCTS.get(product, product),
         "account": account["account"] if is_closed or draws("account known") >= NO_ACCOUNT else None,
         "deal_stage": "Prospecting" if engaged is None else ("Won" if won else "Lost") if is_closed else "Engaging",
         "engage_date": engaged,
@@ -153,9 +153,9 @@ def _deal(recipe: Recipe, draws: Draws, accounts: list[dict[str, Any]], month: s
 
 def _product(draws: Draws, drift: float) -> str:
     """Drift moves demand from the cheap products to the dear ones."""
-    dear = {name: price > 2000 for name, price in cast.LIST_PRICE.items()}
-    weights = [weight * (1 + drift if dear[name] else 1 - 0.6 * drift) for name, weight in cast.DEMAND.items()]
-    return draws.choose("product", list(cast.DEMAND), weights)
+    dear = {name: price > 2000 for name, price in world.LIST_PRICE.items()}
+    weights = [weight * (1 + drift if dear[name] else 1 - 0.6 * drift) for name, weight in world.DEMAND.items()]
+    return draws.choose("product", list(world.DEMAND), weights)
 
 
 def _closing_day(draws: Draws, engaged: date, won: bool) -> date | None:

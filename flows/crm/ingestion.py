@@ -6,10 +6,10 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.crm import checks, cleaning, features, lake, months, publishing
+from flows.crm import checks, corrections, features, lake, months, publication
 from flows.crm.lake import Manifest
 from flows.crm.retries import DISK
-from flows.crm.shape import SHAPES, Tables
+from flows.crm.table_schema import SHAPES, Tables
 
 
 @task(name="read the raw tables", cache_policy=NO_CACHE, **DISK)
@@ -22,10 +22,10 @@ def read_raw(month: str) -> tuple[Manifest, Tables]:
 
 @task(name="clean the tables", cache_policy=NO_CACHE)
 def clean_tables(raw: Tables) -> Tables:
-    for spelling, cells in cleaning.count_corrections(raw).items():
+    for spelling, cells in corrections.count_corrections(raw).items():
         if cells:
             get_run_logger().info("Corrected the spelling %s %d times.", spelling, cells)
-    return cleaning.clean(raw)
+    return corrections.clean(raw)
 
 
 @task(name="check the tables", cache_policy=NO_CACHE)
@@ -48,7 +48,7 @@ def check_tables(raw: Tables, cleaned: Tables, month: str) -> None:
 @task(name="build the features", cache_policy=NO_CACHE)
 def build_features(cleaned: Tables, month: str) -> Tables:
     logger = get_run_logger()
-    bar = publishing.Bar("crm-features", f"Features of {month}")
+    bar = publication.Bar("crm-features", f"Features of {month}")
 
     def report(group: str, share: float) -> None:
         bar(share)
@@ -67,7 +67,7 @@ def write_tables(raw: Manifest, cleaned: Tables, built: Tables) -> tuple[Manifes
     processed = place.write("processed", raw.month, cleaned, columns, source=raw.name)
     learnable = place.write("features", raw.month, built, {"deals": features.COLUMNS}, source=processed.name)
     get_run_logger().info("Wrote %s and %s to %s.", processed.name, learnable.name, place.store.name)
-    publishing.months_held(place)
+    publication.months_held(place)
     return processed, learnable
 
 

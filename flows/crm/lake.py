@@ -15,10 +15,10 @@ from typing import Any, Literal, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.crm import store
+from flows.crm import storage
 from flows.crm.failures import BadLake, MissingMonth
-from flows.crm.shape import Columns, Tables, to_arrow, to_pandas
-from flows.crm.store import Store
+from flows.crm.storage import Store
+from flows.crm.table_schema import Columns, Tables, to_arrow, to_pandas
 
 Layer = Literal["raw", "processed", "features", "models", "reference", "reports"]
 LAYERS: tuple[Layer, ...] = get_args(Layer)
@@ -167,7 +167,7 @@ class Lake:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Lake:
-    return Lake(store.from_environment(environment))
+    return Lake(storage.from_environment(environment))
 
 
 def encode(value: Any) -> bytes:

@@ -8,27 +8,28 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
-from flows.crm import cards, features, lake, months, publishing, sampling, scoring
+from flows.crm import features, lake, model_cards, months, publication, scorer
+from flows.crm import sample as crm_sample
 from flows.crm.lake import Lake, Manifest
 from flows.crm.retries import DISK
-from flows.crm.shape import Columns, typed
+from flows.crm.table_schema import Columns, typed
 
 COLUMNS: Columns = {**features.COLUMNS, "prediction": "number"}
 ABOUT = "about.json"
 
 
 @task(name="read the deals and the model", cache_policy=NO_CACHE, **DISK)
-def read_deals(place: Lake, month: str) -> tuple[Manifest, pd.DataFrame, cards.Card, scoring.Model]:
+def read_deals(place: Lake, month: str) -> tuple[Manifest, pd.DataFrame, model_cards.Card, scorer.Model]:
     manifest = place.manifest("features", month)
-    kept, card = cards.require_champion(place, month)
+    kept, card = model_cards.require_champion(place, month)
     deals = place.read(manifest)["deals"]
     get_run_logger().info("Read %d deals of %s, and the model %s.", len(deals), manifest.name, card["version"])
-    return manifest, deals, card, scoring.decode(place.document(kept, cards.MODEL))
+    return manifest, deals, card, scorer.decode(place.document(kept, model_cards.MODEL))
 
 
 @task(name="take the sample", cache_policy=NO_CACHE)
-def take_sample(deals: pd.DataFrame, size: int, month: str, model: scoring.Model) -> pd.DataFrame:
-    sample = sampling.stratified(deals, size, month)
+def take_sample(deals: pd.DataFrame, size: int, month: str, model: scorer.Model) -> pd.DataFrame:
+    sample = crm_sample.stratified(deals, size, month)
     predicted = typed(COLUMNS, sample.assign(prediction=model(sample)))
     create_table_artifact(
         table=composition(deals, predicted),
@@ -43,7 +44,7 @@ def composition(deals: pd.DataFrame, sample: pd.DataFrame) -> list[dict[str, Any
     """What share of each outcome there is, in all deals and in the sample."""
     rows = []
     for outcome in ("won", "lost", "open"):
-        parts = [frame[sampling.outcome(frame) == outcome] for frame in (deals, sample)]
+        parts = [frame[crm_sample.outcome(frame) == outcome] for frame in (deals, sample)]
         rows.append(
             {
                 "outcome": outcome,
@@ -64,14 +65,14 @@ def keep(place: Lake, month: str, sample: pd.DataFrame, version: str, source: st
         "reference", month, {"deals": sample}, {"deals": COLUMNS}, source=source, documents={ABOUT: about}
     )
     get_run_logger().info("Wrote %s to %s.", manifest.name, place.store.name)
-    publishing.months_held(place)
+    publication.months_held(place)
     return manifest
 
 
 @flow(name="reference-data-creation", validate_parameters=False)
 def reference_data_creation(
     snapshot_month: months.SnapshotMonth,
-    sample_size: Annotated[int, Field(ge=sampling.SMALLEST, le=sampling.LARGEST)] = 1000,
+    sample_size: Annotated[int, Field(ge=crm_sample.SMALLEST, le=crm_sample.LARGEST)] = 1000,
 ) -> dict[str, Any]:
     """Keep a sample of a month's deals with their predictions, for later months to be compared with.
 
@@ -83,7 +84,7 @@ def reference_data_creation(
         sample_size: How many deals to take, from 100 to 5000.
     """
     months.last_day(snapshot_month)
-    size = sampling.require_size(sample_size)
+    size = crm_sample.require_size(sample_size)
     place = lake.from_environment()
     manifest, deals, card, model = read_deals(place, snapshot_month)
     sample = take_sample(deals, size, snapshot_month, model)

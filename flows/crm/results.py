@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-from flows.crm import levels
-from flows.crm.cards import Card
+from flows.crm import alert_levels
 from flows.crm.drift import Found
 from flows.crm.failures import BadLake
 from flows.crm.lake import Lake
+from flows.crm.model_cards import Card
 
 RESULT, SUMMARY, FULL = "result.json", "summary.html", "evidently.html"
 Result = dict[str, Any]
@@ -63,8 +63,8 @@ def describe(found: Found, *, current_month: str, reference_month: str, card: Ca
             }
             for reading in found.readings
         ],
-        "thresholds": levels.thresholds(),
-        "recommendations": levels.recommendations(found.readings),
+        "thresholds": alert_levels.thresholds(),
+        "recommendations": alert_levels.recommendations(found.readings),
     }
 
 

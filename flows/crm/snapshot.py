@@ -6,7 +6,7 @@ import pandas as pd
 
 from flows.crm.failures import BadSource
 from flows.crm.months import month_of
-from flows.crm.shape import SHAPES, Tables
+from flows.crm.table_schema import SHAPES, Tables
 
 CLOSED = ("Won", "Lost")
 OPEN = ("Prospecting", "Engaging")

@@ -20,7 +20,7 @@ import pandas as pd
 
 from flows.crm.failures import BadSource, SourceAway
 from flows.crm.generator import Recipe, generate
-from flows.crm.shape import SHAPES, Kind, Shape, Tables, typed
+from flows.crm.table_schema import SHAPES, Kind, Shape, Tables, typed
 
 # How an empty cell is written: some exports of a database spell it out.
 NOTHING = ("", "null")

@@ -7,16 +7,16 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.crm import cards, lake, modelling, months, publishing, scoring
+from flows.crm import lake, model_cards, model_training, months, publication, scorer
 from flows.crm.lake import Lake, Manifest
-from flows.crm.modelling import Current, Trained
+from flows.crm.model_training import Current, Trained
 from flows.crm.retries import DISK
 
 
 @task(name="read the closed deals", cache_policy=NO_CACHE, **DISK)
 def read_closed_deals(place: Lake, month: str) -> tuple[Manifest, pd.DataFrame]:
     features, processed = place.manifest("features", month), place.manifest("processed", month)
-    closed = modelling.closed_deals(place.read(features)["deals"], place.read(processed)["sales_pipeline"])
+    closed = model_training.closed_deals(place.read(features)["deals"], place.read(processed)["sales_pipeline"])
     get_run_logger().info("Read %d closed deals from %s.", len(closed), features.name)
     return features, closed
 
@@ -24,25 +24,25 @@ def read_closed_deals(place: Lake, month: str) -> tuple[Manifest, pd.DataFrame]:
 @task(name="read the current model", cache_policy=NO_CACHE, **DISK)
 def read_current(place: Lake, month: str) -> Current | None:
     """The one that was current before this month, so that a month trained again meets the same one."""
-    found = cards.champion(place, months.previous(month))
+    found = model_cards.champion(place, months.previous(month))
     if found is None:
         get_run_logger().info("There is no current model before %s.", month)
         return None
     manifest, card = found
     get_run_logger().info("The current model is %s.", card["version"])
-    model = scoring.decode(place.document(manifest, cards.MODEL))
+    model = scorer.decode(place.document(manifest, model_cards.MODEL))
     return Current(card["version"], model, pd.Timestamp(card["seen_until"]))
 
 
 @task(name="compare the candidates", cache_policy=NO_CACHE)
 def compare(closed: pd.DataFrame, month: str, current: Current | None) -> Trained:
-    logger, bar = get_run_logger(), publishing.Bar("crm-training", f"Training of {month}")
+    logger, bar = get_run_logger(), publication.Bar("crm-training", f"Training of {month}")
 
     def report(step: str, share: float) -> None:
         bar(share)
         logger.info("Training %.0f %%: %s.", 100 * share, step)
 
-    trained = modelling.train(closed, month, current, report)
+    trained = model_training.train(closed, month, current, report)
     for kind, quality in trained.compared.items():
         logger.info("%s: log loss %.4f, AUC %.3f.", kind, quality.log_loss, quality.auc)
     quality = trained.quality
@@ -63,8 +63,8 @@ def compare(closed: pd.DataFrame, month: str, current: Current | None) -> Traine
 @task(name="keep the model", cache_policy=NO_CACHE, **DISK)
 def keep(place: Lake, trained: Trained, source: str) -> Manifest:
     documents = {
-        cards.CARD: lake.encode(trained.card(source)),
-        cards.MODEL: lake.encode(trained.model.as_json()),
+        model_cards.CARD: lake.encode(trained.card(source)),
+        model_cards.MODEL: lake.encode(trained.model.as_json()),
     }
     manifest = place.write("models", trained.month, {}, {}, source=source, documents=documents)
     get_run_logger().info("Wrote %s to %s.", manifest.name, place.store.name)
@@ -75,15 +75,15 @@ def keep(place: Lake, trained: Trained, source: str) -> Manifest:
 def tell(place: Lake, trained: Trained, manifest: Manifest) -> None:
     card = trained.card(manifest.source)
     del card["contract"]
-    publishing.fields(publishing.CARD, card, description=f"Card of the model {trained.version}.")
+    publication.fields(publication.CARD, card, description=f"Card of the model {trained.version}.")
     create_table_artifact(
         table=[{"candidate": kind, **quality.as_json()} for kind, quality in trained.compared.items()],
         key="crm-candidates",
         description=f"Candidates of {trained.month}, on deals that closed after what they learnt from.",
     )
     create_markdown_artifact(markdown=summary(trained), key="crm-model", description=f"The model {trained.version}.")
-    publishing.link("crm-model-file", place.address(manifest, cards.MODEL), f"The model {trained.version}")
-    publishing.months_held(place)
+    publication.link("crm-model-file", place.address(manifest, model_cards.MODEL), f"The model {trained.version}")
+    publication.months_held(place)
 
 
 def summary(trained: Trained) -> str:

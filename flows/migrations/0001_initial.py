@@ -121,7 +121,7 @@ class Migration(migrations.Migration):
                 ("changed_at", models.DateTimeField(help_text="Since when the state is what it is.", null=True)),
                 ("synced_at", models.DateTimeField(help_text="When deployments were last read completely.", null=True)),
                 ("sync_message", models.TextField(blank=True)),
-                ("swept_at", models.DateTimeField(help_text="When runs were last read completely.", null=True)),
+                ("runs_synced_at", models.DateTimeField(help_text="When runs were last read completely.", null=True)),
                 (
                     "followed_at",
                     models.DateTimeField(help_text="When the event stream last showed a sign of life.", null=True),
@@ -158,9 +158,9 @@ class Migration(migrations.Migration):
                 ("job_variables", models.JSONField(default=dict)),
                 ("created_upstream_at", models.DateTimeField(null=True)),
                 ("updated_upstream_at", models.DateTimeField(null=True)),
-                ("seen_at", models.DateTimeField(help_text="When the catalogue last read it.")),
+                ("synced_at", models.DateTimeField(help_text="When the catalogue last read it.")),
                 (
-                    "gone_at",
+                    "deleted_upstream_at",
                     models.DateTimeField(
                         help_text="When Prefect no longer had it.", null=True, verbose_name="gone since"
                     ),
@@ -181,7 +181,9 @@ class Migration(migrations.Migration):
                     GinIndex(fields=["tags"], name="deployment_tags"),
                 ],
                 "constraints": [
-                    models.UniqueConstraint(fields=("environment", "prefect_id"), name="one_deployment_an_id")
+                    models.UniqueConstraint(
+                        fields=("environment", "prefect_id"), name="unique_deployment_per_environment"
+                    )
                 ],
             },
         ),
@@ -199,7 +201,9 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name_plural": "aliases",
                 "ordering": ["environment", "name"],
-                "constraints": [models.UniqueConstraint(fields=("environment", "name"), name="one_alias_a_name")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("environment", "name"), name="unique_alias_per_environment")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -299,11 +303,13 @@ class Migration(migrations.Migration):
                 ("status", models.CharField(max_length=20)),
                 ("concurrency_limit", models.IntegerField(null=True)),
                 ("workers", models.JSONField(default=list, help_text="name, last_heartbeat (ISO 8601), is_online")),
-                ("seen_at", models.DateTimeField()),
+                ("synced_at", models.DateTimeField()),
                 ("environment", models.ForeignKey("flows.environment", models.CASCADE, related_name="work_pools")),
             ],
             options={
-                "constraints": [models.UniqueConstraint(fields=("environment", "name"), name="one_work_pool_a_name")]
+                "constraints": [
+                    models.UniqueConstraint(fields=("environment", "name"), name="unique_work_pool_per_environment")
+                ]
             },
         ),
     ]

@@ -11,7 +11,7 @@ from flows.models.environment import Environment
 
 
 class Deployment(models.Model):
-    """A deployment as Prefect last showed it. `flows.catalogue` is the only code that writes it."""
+    """A deployment as Prefect last showed it. `flows.catalog.sync` is the only code that writes it."""
 
     environment = models.ForeignKey(Environment, models.PROTECT, related_name="deployments")
     prefect_id = models.UUIDField()
@@ -36,12 +36,14 @@ class Deployment(models.Model):
     job_variables = models.JSONField(default=dict)
     created_upstream_at = models.DateTimeField(null=True)
     updated_upstream_at = models.DateTimeField(null=True)
-    seen_at = models.DateTimeField(help_text="When the catalogue last read it.")
-    gone_at = models.DateTimeField("gone since", null=True, help_text="When Prefect no longer had it.")
+    synced_at = models.DateTimeField(help_text="When the catalogue last read it.")
+    deleted_upstream_at = models.DateTimeField("gone since", null=True, help_text="When Prefect no longer had it.")
 
     class Meta:
         ordering = ["full_name"]
-        constraints = [models.UniqueConstraint(fields=["environment", "prefect_id"], name="one_deployment_an_id")]
+        constraints = [
+            models.UniqueConstraint(fields=["environment", "prefect_id"], name="unique_deployment_per_environment")
+        ]
         indexes = [
             models.Index(fields=["environment", "full_name"]),
             GinIndex(fields=["tags"], name="deployment_tags"),
@@ -72,7 +74,7 @@ class Alias(models.Model):
     class Meta:
         ordering = ["environment", "name"]
         verbose_name_plural = "aliases"
-        constraints = [models.UniqueConstraint(fields=["environment", "name"], name="one_alias_a_name")]
+        constraints = [models.UniqueConstraint(fields=["environment", "name"], name="unique_alias_per_environment")]
 
     def __str__(self) -> str:
         return self.name

@@ -7,7 +7,7 @@ import re
 from django.core.validators import URLValidator, validate_slug
 from django.db import models
 
-from flows import vault
+from flows import encryption
 
 
 class Environment(models.Model):
@@ -62,11 +62,11 @@ class Environment(models.Model):
 
     @property
     def credential(self) -> str:
-        return vault.unseal(self.sealed_credential) if self.sealed_credential else ""
+        return encryption.unseal(self.sealed_credential) if self.sealed_credential else ""
 
     @credential.setter
     def credential(self, text: str) -> None:
-        self.sealed_credential = vault.seal(text) if text else b""
+        self.sealed_credential = encryption.seal(text) if text else b""
 
     @property
     def prefect_ui(self) -> str:
@@ -75,7 +75,7 @@ class Environment(models.Model):
 
 
 class Health(models.Model):
-    """What the last look at an environment found. `flows.health` is the only code that writes it."""
+    """What the last look at an environment found. `flows.catalog.health` is the only code that writes it."""
 
     class State(models.TextChoices):
         UNKNOWN = "unknown", "not checked yet"
@@ -91,7 +91,7 @@ class Health(models.Model):
     changed_at = models.DateTimeField(null=True, help_text="Since when the state is what it is.")
     synced_at = models.DateTimeField(null=True, help_text="When deployments were last read completely.")
     sync_message = models.TextField(blank=True)
-    swept_at = models.DateTimeField(null=True, help_text="When runs were last read completely.")
+    runs_synced_at = models.DateTimeField(null=True, help_text="When runs were last read completely.")
     followed_at = models.DateTimeField(null=True, help_text="When the event stream last showed a sign of life.")
 
     class Meta:
@@ -102,7 +102,7 @@ class Health(models.Model):
 
 
 class WorkPool(models.Model):
-    """A work pool and its workers. `flows.catalogue` is the only code that writes it."""
+    """A work pool and its workers. `flows.catalog.sync` is the only code that writes it."""
 
     environment = models.ForeignKey(Environment, models.CASCADE, related_name="work_pools")
     name = models.CharField(max_length=300)
@@ -111,10 +111,10 @@ class WorkPool(models.Model):
     status = models.CharField(max_length=20)
     concurrency_limit = models.IntegerField(null=True)
     workers = models.JSONField(default=list, help_text="name, last_heartbeat (ISO 8601), is_online")
-    seen_at = models.DateTimeField()
+    synced_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["environment", "name"], name="one_work_pool_a_name")]
+        constraints = [models.UniqueConstraint(fields=["environment", "name"], name="unique_work_pool_per_environment")]
 
     def __str__(self) -> str:
         return self.name

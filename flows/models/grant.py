@@ -73,7 +73,7 @@ class Grant(Selector):
     """A person's or a group's permission or prohibition; never edited: revoked and made anew.
 
     Empty selectors match everything, except that an allowing grant must name a protected environment.
-    `runs.granting` is the only code that writes it.
+    `runs.governance.grants` is the only code that writes it.
     """
 
     class Effect(models.TextChoices):

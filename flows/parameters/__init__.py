@@ -1,9 +1,9 @@
 """Parameter schemas: the only place that reads one."""
 
-from .form import ParameterForm
-from .schema import fingerprint
-from .secret import MASK, join, mask, split
-from .values import Invalid, ParameterError, runnable_as_is, validate
+from flows.parameters.form import ParameterForm
+from flows.parameters.schema import fingerprint
+from flows.parameters.secrets import MASK, join, mask, split
+from flows.parameters.values import Invalid, ParameterError, runnable_as_is, validate
 
 __all__ = [
     "MASK",

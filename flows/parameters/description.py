@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flows.records import JSON
-
-from .places import types_of
-from .reading import Slot, slot
-from .schema import MISSING, Node, Unusable, prepare
-from .secret import default_of, mask
+from flows.parameters.coercion import Slot, slot
+from flows.parameters.schema import MISSING, Node, Unusable, prepare
+from flows.parameters.secrets import default_of, mask
+from flows.parameters.walk import types_of
+from flows.prefect_api.records import JSON
 
 TYPES = {
     "string": "text",

@@ -9,16 +9,15 @@ from django import forms
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from flows.records import JSON as Json
-
-from .kinds import kind_of
-from .nodes import AnyPart, Group, Leaf, Rows
-from .places import types_of
-from .reading import Slot, slot
-from .schema import MISSING, Node, Path, Unusable, prepare
-from .secret import default_of
-from .sentences import plural
-from .values import Invalid, ParameterError, validate
+from flows.parameters.coercion import Slot, slot
+from flows.parameters.field_types import kind_of
+from flows.parameters.form_fields import AnyPart, Group, Leaf, Rows
+from flows.parameters.messages import plural
+from flows.parameters.schema import MISSING, Node, Path, Unusable, prepare
+from flows.parameters.secrets import default_of
+from flows.parameters.values import Invalid, ParameterError, validate
+from flows.parameters.walk import types_of
+from flows.prefect_api.records import JSON as Json
 
 # Past these a form helps nobody: the value is one input that takes JSON.
 MOST_PARTS = 300

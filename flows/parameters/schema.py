@@ -10,8 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from flows import canonical
-
-from .shapes import SHAPES, TYPES, UNSUPPORTED
+from flows.parameters.schema_checks import SHAPES, TYPES, UNSUPPORTED
 
 type Path = tuple[str | int, ...]
 type Node = dict[str, Any]

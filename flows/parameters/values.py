@@ -9,12 +9,11 @@ from itertools import islice
 from math import isfinite
 from typing import Any
 
-from flows.records import JSON
-
-from .judge import judge
-from .places import DEEPEST, Place, inside, top
-from .schema import MISSING, Path, Schema, Unusable, prepare
-from .secret import default_of
+from flows.parameters.schema import MISSING, Path, Schema, Unusable, prepare
+from flows.parameters.secrets import default_of
+from flows.parameters.validation import validator_for
+from flows.parameters.walk import DEEPEST, Place, inside, top
+from flows.prefect_api.records import JSON
 
 # Prefect refuses more; it counts the compact JSON with non-ASCII characters escaped, and so do we.
 LARGEST = 512 * 1024
@@ -115,7 +114,7 @@ def _refuse_unread(values: dict[str, Any]) -> ParameterError | None:
 def _problems(schema: Schema, values: dict[str, Any]) -> list[ParameterError]:
     unfit = list(islice(_unfit(schema, top(schema, values), ()), MOST_ERRORS))
     spoken = {error.path for error in unfit}
-    found = [ParameterError(path, words) for path, words in judge(schema, values, limit=MOST_ERRORS)]
+    found = [ParameterError(path, words) for path, words in validator_for(schema, values, limit=MOST_ERRORS)]
     order = {name: position for position, name in enumerate(schema.properties)}
     return sorted(
         [*unfit, *(error for error in found if error.path not in spoken)],

@@ -9,8 +9,8 @@ from django import forms
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from .places import types_of
-from .schema import Node
+from flows.parameters.schema import Node
+from flows.parameters.walk import types_of
 
 # Names of the admin theme's classes, written out as a template would: flows does not import who is looking.
 COMMON = (

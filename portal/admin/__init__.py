@@ -1,31 +1,28 @@
-"""The admin, one file a subject."""
+"""The admin, one folder a subject."""
 
-from portal.admin import (
-    aliases,
-    artifacts,
-    audit,
-    deployments,
-    environments,
-    grants,
-    messages,
-    people,
-    policies,
-    requests,
-    runs,
-    windows,
-)
+from portal.admin.access import admin as access_admin
+from portal.admin.access import people
+from portal.admin.artifacts import admin as artifact_admin
+from portal.admin.audit import admin as audit_admin
+from portal.admin.deployments import admin as deployment_admin
+from portal.admin.deployments import aliases
+from portal.admin.environments import admin as environment_admin
+from portal.admin.governance import policy_admin, window_admin
+from portal.admin.notifications import admin as notification_admin
+from portal.admin.requests import admin as request_admin
+from portal.admin.runs import admin as run_admin
 
 __all__ = [
+    "access_admin",
     "aliases",
-    "artifacts",
-    "audit",
-    "deployments",
-    "environments",
-    "grants",
-    "messages",
+    "artifact_admin",
+    "audit_admin",
+    "deployment_admin",
+    "environment_admin",
+    "notification_admin",
     "people",
-    "policies",
-    "requests",
-    "runs",
-    "windows",
+    "policy_admin",
+    "request_admin",
+    "run_admin",
+    "window_admin",
 ]

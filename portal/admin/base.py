@@ -14,11 +14,11 @@ from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
-from flows.access import Refused
 from flows.models import Verb
-from portal.reader import actor, holding
+from portal.auth.request_user import actor_of, permissions_of
+from runs.errors import Refused
 
-__all__ = ["RestrictedAdmin", "actor", "attempt", "holding"]
+__all__ = ["RestrictedAdmin", "actor_of", "attempt", "permissions_of"]
 
 
 def attempt(request: HttpRequest, subject: object, act: Callable[[], object], done: str) -> bool:
@@ -72,7 +72,7 @@ class RestrictedAdmin(ModelAdmin):
         return response
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
-        return holding(request).q(verb, deployment=self.deployment_lookup, base=self.base_lookup)
+        return permissions_of(request).q(verb, deployment=self.deployment_lookup, base=self.base_lookup)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         queryset: QuerySet[Any] = super().get_queryset(request)
@@ -88,7 +88,7 @@ class RestrictedAdmin(ModelAdmin):
         return lookup in own or column in fields or not is_column
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return bool(request.user.is_active and holding(request).may_any(Verb.SEE))
+        return bool(request.user.is_active and permissions_of(request).can_any(Verb.SEE))
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
@@ -103,16 +103,16 @@ class RestrictedAdmin(ModelAdmin):
         return False
 
     def has_trigger_permission(self, request: HttpRequest) -> bool:
-        return holding(request).may_any(Verb.TRIGGER) or holding(request).may_any(Verb.TRIGGER_LATER)
+        return permissions_of(request).can_any(Verb.TRIGGER) or permissions_of(request).can_any(Verb.TRIGGER_LATER)
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
-        return holding(request).may_any(Verb.CANCEL)
+        return permissions_of(request).can_any(Verb.CANCEL)
 
     def has_approve_permission(self, request: HttpRequest) -> bool:
-        return holding(request).may_any(Verb.APPROVE)
+        return permissions_of(request).can_any(Verb.APPROVE)
 
     def has_pause_permission(self, request: HttpRequest) -> bool:
-        return holding(request).may_any(Verb.PAUSE)
+        return permissions_of(request).can_any(Verb.PAUSE)
 
     def visible_or_404(self, request: HttpRequest, pk: Any) -> Any:
         """The row, or 404 when it is not there or may not be seen: the two must not be told apart."""

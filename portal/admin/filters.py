@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter
 
-from portal.admin.base import holding
+from portal.auth.request_user import permissions_of
 
 # A list to choose from must stay short enough to be read, and cheap enough to be made.
 MOST_CHOICES = 300
@@ -30,7 +30,7 @@ class EnvironmentFilter(DropdownFilter):
     parameter_name = "environment"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
-        return [(slug, slug) for slug in holding(request).environments().values_list("slug", flat=True)]
+        return [(slug, slug) for slug in permissions_of(request).environments().values_list("slug", flat=True)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(environment__slug=self.value()) if self.value() else queryset

@@ -1,7 +1,7 @@
 """The audit trail: append-only and chained, so that a rewrite shows."""
 
 from runs.audit.chain import DIGEST, GENESIS, digest
-from runs.audit.verifying import Verification, verify
-from runs.audit.writing import Act, act, record, record_many
+from runs.audit.record import Act, act, record, record_many
+from runs.audit.verify import Verification, verify
 
 __all__ = ["DIGEST", "GENESIS", "Act", "Verification", "act", "digest", "record", "record_many", "verify"]

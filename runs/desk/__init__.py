@@ -5,12 +5,12 @@
     wish = desk.wait(wish, seconds=600)
 
 Everything is done by the same verbs that the pages call. `by=None`, where it is allowed, sees everything: whoever runs
-Python here has the database anyway. All errors but `flows.records.PrefectError` and `flows.parameters.Invalid` are
-`flows.access.Refused`, and all of them are sentences for the reader.
+Python here has the database anyway. All errors but `flows.prefect_api.records.PrefectError` and `flows.parameters.Invalid` are
+`runs.errors.Refused`, and all of them are sentences for the reader.
 """
 
-from runs.desk.acting import StillGoing, cancel, sync, trigger, typed, wait
-from runs.desk.governing import (
+from runs.desk.access import grant, revoke, who, why
+from runs.desk.governance import (
     Hours,
     approve,
     break_glass,
@@ -21,13 +21,13 @@ from runs.desk.governing import (
     override,
     reject,
     rerun,
-    reseal,
     review,
+    rotate_keys,
     unfreeze,
     withdraw,
 )
-from runs.desk.looking import (
-    NotHere,
+from runs.desk.queries import (
+    NotVisible,
     chosen,
     deployment,
     deployments,
@@ -40,12 +40,12 @@ from runs.desk.looking import (
     status,
     user,
 )
-from runs.desk.permitting import grant, revoke, who, why
+from runs.desk.runs import StillRunning, cancel, sync, trigger, typed, wait
 
 __all__ = [
     "Hours",
-    "NotHere",
-    "StillGoing",
+    "NotVisible",
+    "StillRunning",
     "approve",
     "break_glass",
     "calendar",
@@ -64,9 +64,9 @@ __all__ = [
     "person",
     "reject",
     "rerun",
-    "reseal",
     "review",
     "revoke",
+    "rotate_keys",
     "run",
     "runs",
     "status",

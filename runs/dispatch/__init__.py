@@ -1,9 +1,9 @@
 """Launch, stop, switch, postpone: the only code that asks Prefect to act."""
 
-from runs.dispatch.launching import AHEAD, claim, launch
+from runs.dispatch.cancel_run import cancel_run
+from runs.dispatch.launch import AHEAD, claim, launch
 from runs.dispatch.leases import backoff
-from runs.dispatch.postponing import postpone
-from runs.dispatch.stopping import stop
-from runs.dispatch.switching import switch
+from runs.dispatch.pause import set_paused
+from runs.dispatch.postpone import postpone
 
-__all__ = ["AHEAD", "backoff", "claim", "launch", "postpone", "stop", "switch"]
+__all__ = ["AHEAD", "backoff", "cancel_run", "claim", "launch", "postpone", "set_paused"]

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import F, Q
 from django.utils import timezone
 
-from runs.models import Cancellation, Switch
+from runs.models import Cancellation, PauseRequest
 
 # Longer than the gateway waits for an answer: a claim that old belongs to a process that died.
 LEASE = timedelta(seconds=30)
@@ -21,12 +21,12 @@ def backoff(attempts: int) -> timedelta:
     return min(SHORTEST * (1 << doublings), LONGEST)
 
 
-def take(rows: Any) -> bool:
+def take_lease(rows: Any) -> bool:
     """Take the lease on one due row; False when another worker holds it or it is done."""
     now = timezone.now()
     due = rows.filter(Q(next_attempt_at=None) | Q(next_attempt_at__lte=now))
     return bool(due.update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE))
 
 
-def note(row: Cancellation | Switch, message: str, *, at: datetime) -> None:
+def record_attempt(row: Cancellation | PauseRequest, message: str, *, at: datetime) -> None:
     type(row)._default_manager.filter(pk=row.pk).update(message=message, next_attempt_at=at)

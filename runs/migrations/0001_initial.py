@@ -95,7 +95,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("file_format", models.CharField(max_length=10)),
-                ("criteria", models.JSONField(help_text="As runs.audit.finding reads them.")),
+                ("criteria", models.JSONField(help_text="As runs.audit.queries reads them.")),
                 ("up_to", models.BigIntegerField(help_text="The newest entry when it was asked for.")),
                 ("total", models.BigIntegerField()),
                 ("rows", models.BigIntegerField(default=0, help_text="How many are in the file.")),
@@ -110,9 +110,9 @@ class Migration(migrations.Migration):
                         choices=[("wanted", "being made"), ("ready", "ready")], default="wanted", max_length=10
                     ),
                 ),
-                ("asked_at", models.DateTimeField(db_default=Now())),
+                ("requested_at", models.DateTimeField(db_default=Now())),
                 ("forgotten_at", models.DateTimeField(help_text="When the file is thrown away.")),
-                ("asked_by", models.ForeignKey(USER, models.CASCADE, related_name="exports")),
+                ("requested_by", models.ForeignKey(USER, models.CASCADE, related_name="exports")),
             ],
             options={"ordering": ["-pk"], "default_permissions": ()},
         ),
@@ -136,13 +136,13 @@ class Migration(migrations.Migration):
                     models.UniqueConstraint(
                         condition=models.Q(("lifted_at", None)),
                         fields=("environment",),
-                        name="one_freeze_an_environment",
+                        name="unique_open_freeze_per_environment",
                     )
                 ],
             },
         ),
         migrations.CreateModel(
-            name="Notice",
+            name="Notification",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("topic", models.CharField(choices=TOPICS, max_length=20)),
@@ -152,7 +152,7 @@ class Migration(migrations.Migration):
                     "path",
                     models.CharField(blank=True, help_text="Where in the portal it is looked at.", max_length=300),
                 ),
-                ("made_at", models.DateTimeField(db_default=Now())),
+                ("created_at", models.DateTimeField(db_default=Now())),
                 (
                     "state",
                     models.CharField(
@@ -168,8 +168,10 @@ class Migration(migrations.Migration):
                 ("person", models.ForeignKey(USER, models.CASCADE, related_name="notices")),
             ],
             options={
-                "ordering": ["-made_at"],
-                "indexes": [models.Index(fields=["state", "next_attempt_at"], name="runs_notice_state_41d94f_idx")],
+                "ordering": ["-created_at"],
+                "indexes": [
+                    models.Index(fields=["state", "next_attempt_at"], name="runs_notification_state_41d94f_idx")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -326,19 +328,19 @@ class Migration(migrations.Migration):
                 ("infrastructure_pid", models.CharField(blank=True, max_length=300)),
                 ("is_auto_scheduled", models.BooleanField(default=False)),
                 (
-                    "is_ours",
+                    "created_by_portal",
                     models.BooleanField(
                         default=False, help_text="False: started outside the portal.", verbose_name="asked for here"
                     ),
                 ),
                 ("created_upstream_at", models.DateTimeField(null=True)),
-                ("seen_at", models.DateTimeField(help_text="When the mirror last read it.")),
+                ("synced_at", models.DateTimeField(help_text="When the mirror last read it.")),
                 (
                     "detailed_at",
                     models.DateTimeField(help_text="When states, task runs and logs were last read.", null=True),
                 ),
                 (
-                    "gone_at",
+                    "deleted_upstream_at",
                     models.DateTimeField(
                         help_text="When Prefect no longer had it.", null=True, verbose_name="gone since"
                     ),
@@ -354,7 +356,9 @@ class Migration(migrations.Migration):
                     models.Index(fields=["environment", "state_type"], name="runs_run_environ_875283_idx"),
                     models.Index(fields=["-ended_at"], name="runs_run_ended_a_5538b1_idx"),
                 ],
-                "constraints": [models.UniqueConstraint(fields=("environment", "prefect_id"), name="one_run_an_id")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("environment", "prefect_id"), name="unique_run_per_environment")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -371,7 +375,7 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ["at", "pk"],
                 "indexes": [models.Index(fields=["run", "at"], name="runs_loglin_run_id_4a4594_idx")],
-                "constraints": [models.UniqueConstraint(fields=("run", "prefect_id"), name="one_log_line_an_id")],
+                "constraints": [models.UniqueConstraint(fields=("run", "prefect_id"), name="unique_log_line_per_run")],
             },
         ),
         migrations.CreateModel(
@@ -394,8 +398,8 @@ class Migration(migrations.Migration):
                 ),
                 ("reason", models.CharField(blank=True, max_length=1000)),
                 ("ticket", models.CharField(blank=True, max_length=100)),
-                ("asked_by_name", models.CharField(max_length=200)),
-                ("asked_at", models.DateTimeField(db_default=Now())),
+                ("requested_by_name", models.CharField(max_length=200)),
+                ("requested_at", models.DateTimeField(db_default=Now())),
                 (
                     "is_forced",
                     models.BooleanField(
@@ -407,16 +411,16 @@ class Migration(migrations.Migration):
                 ("attempts", models.PositiveIntegerField(default=0)),
                 ("next_attempt_at", models.DateTimeField(null=True)),
                 ("message", models.TextField(blank=True)),
-                ("asked_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="cancellations")),
+                ("requested_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="cancellations")),
                 ("run", models.ForeignKey("runs.run", models.PROTECT, related_name="cancellations")),
             ],
             options={
-                "ordering": ["-asked_at"],
+                "ordering": ["-requested_at"],
                 "constraints": [
                     models.UniqueConstraint(
                         condition=models.Q(("state__in", ["wanted", "sent"])),
                         fields=("run",),
-                        name="one_open_cancellation_a_run",
+                        name="unique_open_cancellation_per_run",
                     )
                 ],
             },
@@ -440,7 +444,7 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["environment", "key", "-created_upstream_at"], name="artifact_by_key")
                 ],
-                "constraints": [models.UniqueConstraint(fields=("run", "prefect_id"), name="one_artifact_an_id")],
+                "constraints": [models.UniqueConstraint(fields=("run", "prefect_id"), name="unique_artifact_per_run")],
             },
         ),
         migrations.CreateModel(
@@ -502,10 +506,10 @@ class Migration(migrations.Migration):
                         max_length=20,
                     ),
                 ),
-                ("asked_by_name", models.CharField(max_length=200, verbose_name="asked by")),
-                ("asked_for_name", models.CharField(blank=True, max_length=200, verbose_name="on behalf of")),
+                ("requested_by_name", models.CharField(max_length=200, verbose_name="asked by")),
+                ("on_behalf_of_name", models.CharField(blank=True, max_length=200, verbose_name="on behalf of")),
                 ("channel", models.CharField(max_length=20)),
-                ("asked_at", models.DateTimeField(db_default=Now())),
+                ("requested_at", models.DateTimeField(db_default=Now())),
                 ("needs_approval", models.BooleanField(default=False)),
                 (
                     "approvals_needed",
@@ -513,7 +517,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "policy",
-                    models.JSONField(default=dict, help_text="The rules it was asked under: runs.policies.Rules."),
+                    models.JSONField(
+                        default=dict, help_text="The rules it was asked under: runs.governance.policies.Rules."
+                    ),
                 ),
                 (
                     "state",
@@ -547,10 +553,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("overridden_by_name", models.CharField(blank=True, max_length=200)),
-                ("again_of", models.ForeignKey("runs.runrequest", models.PROTECT, null=True, related_name="again")),
-                ("asked_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="run_requests")),
+                ("rerun_of", models.ForeignKey("runs.runrequest", models.PROTECT, null=True, related_name="again")),
+                ("requested_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="run_requests")),
                 (
-                    "asked_for",
+                    "on_behalf_of",
                     models.ForeignKey(
                         USER,
                         models.PROTECT,
@@ -564,11 +570,11 @@ class Migration(migrations.Migration):
                 ("run", models.OneToOneField("runs.run", models.PROTECT, null=True, related_name="run_request")),
             ],
             options={
-                "ordering": ["-asked_at"],
+                "ordering": ["-requested_at"],
                 "indexes": [
                     models.Index(fields=["state", "next_attempt_at"], name="runs_runreq_state_0a8201_idx"),
-                    models.Index(fields=["-asked_at"], name="runs_runreq_asked_a_eed9ab_idx"),
-                    models.Index(fields=["deployment", "-asked_at"], name="runs_runreq_deploym_5a1e6f_idx"),
+                    models.Index(fields=["-requested_at"], name="runs_runreq_asked_a_eed9ab_idx"),
+                    models.Index(fields=["deployment", "-requested_at"], name="runs_runreq_deploym_5a1e6f_idx"),
                 ],
             },
         ),
@@ -648,7 +654,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["at"],
-                "constraints": [models.UniqueConstraint(fields=("run", "prefect_id"), name="one_state_change_an_id")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("run", "prefect_id"), name="unique_state_change_per_run")
+                ],
             },
         ),
         migrations.CreateModel(
@@ -668,13 +676,15 @@ class Migration(migrations.Migration):
                 "ordering": ["person", "topic"],
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("person", "topic", "environment"), name="one_subscription_a_topic", nulls_distinct=False
+                        fields=("person", "topic", "environment"),
+                        name="unique_subscription_per_topic",
+                        nulls_distinct=False,
                     )
                 ],
             },
         ),
         migrations.CreateModel(
-            name="Switch",
+            name="PauseRequest",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("pause", models.BooleanField(help_text="True: pause; False: resume.")),
@@ -688,8 +698,8 @@ class Migration(migrations.Migration):
                 ),
                 ("reason", models.CharField(blank=True, max_length=1000)),
                 ("ticket", models.CharField(blank=True, max_length=100)),
-                ("asked_by_name", models.CharField(max_length=200)),
-                ("asked_at", models.DateTimeField(db_default=Now())),
+                ("requested_by_name", models.CharField(max_length=200)),
+                ("requested_at", models.DateTimeField(db_default=Now())),
                 ("attempts", models.PositiveIntegerField(default=0)),
                 ("next_attempt_at", models.DateTimeField(null=True)),
                 ("message", models.TextField(blank=True)),
@@ -705,7 +715,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={"verbose_name_plural": "switches", "ordering": ["-asked_at"]},
+            options={"verbose_name_plural": "switches", "ordering": ["-requested_at"]},
         ),
         migrations.CreateModel(
             name="TaskRun",
@@ -725,7 +735,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": [models.OrderBy(models.F("started_at"), nulls_last=True), "name"],
-                "constraints": [models.UniqueConstraint(fields=("run", "prefect_id"), name="one_task_run_an_id")],
+                "constraints": [models.UniqueConstraint(fields=("run", "prefect_id"), name="unique_task_run_per_run")],
             },
         ),
         migrations.CreateModel(
@@ -781,7 +791,7 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ["export", "number"],
                 "default_permissions": (),
-                "constraints": [models.UniqueConstraint(fields=("export", "number"), name="one_part_a_number")],
+                "constraints": [models.UniqueConstraint(fields=("export", "number"), name="unique_part_per_export")],
             },
         ),
     ]

@@ -26,7 +26,7 @@ DECLARE
 BEGIN
     IF EXISTS (
         SELECT FROM runs_runrequest asked
-        WHERE asked.id = NEW.run_request_id AND person IN (asked.asked_by_id, asked.asked_for_id)
+        WHERE asked.id = NEW.run_request_id AND person IN (asked.requested_by_id, asked.on_behalf_of_id)
     ) THEN
         RAISE EXCEPTION 'Nobody may % their own request.', TG_ARGV[1] USING ERRCODE = 'check_violation';
     END IF;
@@ -206,15 +206,15 @@ CREATE TRIGGER frozen BEFORE UPDATE ON runs_runrequest FOR EACH ROW
     WHEN (
         (OLD.submission_key, OLD.environment_id, OLD.deployment_id, OLD.environment_name, OLD.flow_name,
          OLD.deployment_name, OLD.deployment_prefect_id, OLD.deployment_version, OLD.schema_fingerprint, OLD.parameters,
-         OLD.digest, OLD.scheduled_for, OLD.tags, OLD.run_name, OLD.reason, OLD.ticket, OLD.verb, OLD.asked_by_id,
-         OLD.asked_by_name, OLD.asked_for_id, OLD.asked_for_name, OLD.channel, OLD.asked_at, OLD.needs_approval,
-         OLD.approvals_needed, OLD.policy, OLD.again_of_id)
+         OLD.digest, OLD.scheduled_for, OLD.tags, OLD.run_name, OLD.reason, OLD.ticket, OLD.verb, OLD.requested_by_id,
+         OLD.requested_by_name, OLD.on_behalf_of_id, OLD.on_behalf_of_name, OLD.channel, OLD.requested_at, OLD.needs_approval,
+         OLD.approvals_needed, OLD.policy, OLD.rerun_of_id)
         IS DISTINCT FROM
         (NEW.submission_key, NEW.environment_id, NEW.deployment_id, NEW.environment_name, NEW.flow_name,
          NEW.deployment_name, NEW.deployment_prefect_id, NEW.deployment_version, NEW.schema_fingerprint, NEW.parameters,
-         NEW.digest, NEW.scheduled_for, NEW.tags, NEW.run_name, NEW.reason, NEW.ticket, NEW.verb, NEW.asked_by_id,
-         NEW.asked_by_name, NEW.asked_for_id, NEW.asked_for_name, NEW.channel, NEW.asked_at, NEW.needs_approval,
-         NEW.approvals_needed, NEW.policy, NEW.again_of_id)
+         NEW.digest, NEW.scheduled_for, NEW.tags, NEW.run_name, NEW.reason, NEW.ticket, NEW.verb, NEW.requested_by_id,
+         NEW.requested_by_name, NEW.on_behalf_of_id, NEW.on_behalf_of_name, NEW.channel, NEW.requested_at, NEW.needs_approval,
+         NEW.approvals_needed, NEW.policy, NEW.rerun_of_id)
     )
     EXECUTE FUNCTION refuse_change('Cannot update rows from runs_runrequest table');
 CREATE TRIGGER stays BEFORE DELETE ON runs_runrequest FOR EACH ROW

@@ -1,7 +1,16 @@
 """Carries the facts of flow runs to Postgres: the only code that writes `Run` and its rows."""
 
-from runs.mirror.detailing import detail, growing, tail, talking
-from runs.mirror.keeping import keep
-from runs.mirror.sweeping import glance, refresh, sweep
+from runs.mirror.details import fetch_details, recently_active, tail_logs, with_open_logs
+from runs.mirror.sync import refresh, refresh_state, sync
+from runs.mirror.upsert import upsert
 
-__all__ = ["detail", "glance", "growing", "keep", "refresh", "sweep", "tail", "talking"]
+__all__ = [
+    "fetch_details",
+    "recently_active",
+    "refresh",
+    "refresh_state",
+    "sync",
+    "tail_logs",
+    "upsert",
+    "with_open_logs",
+]

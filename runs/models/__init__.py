@@ -5,11 +5,11 @@ from runs.models.artifact import Artifact
 from runs.models.audit import AuditCheckpoint, AuditEntry
 from runs.models.cancellation import Cancellation
 from runs.models.export import Export, ExportPart
-from runs.models.notice import Notice, Subscription
+from runs.models.notification import Notification, Subscription
+from runs.models.pause_request import PauseRequest
 from runs.models.policy import Freeze, Policy, Window
 from runs.models.request import RunRequest
 from runs.models.run import LogLine, Run, StateChange, TaskRun
-from runs.models.switch import Switch
 from runs.models.version import RowVersion
 
 __all__ = [
@@ -24,14 +24,14 @@ __all__ = [
     "ExportPart",
     "Freeze",
     "LogLine",
-    "Notice",
+    "Notification",
+    "PauseRequest",
     "Policy",
     "RowVersion",
     "Run",
     "RunRequest",
     "StateChange",
     "Subscription",
-    "Switch",
     "TaskRun",
     "Window",
 ]

@@ -15,7 +15,7 @@ from runs.models.request import RunRequest
 class Approval(models.Model):
     """One answer to a waiting request; a changed mind is a new answer.
 
-    `runs.lifecycle` is the only code that writes it.
+    `runs.changes` is the only code that writes it.
     """
 
     run_request = models.ForeignKey(RunRequest, models.PROTECT, related_name="approvals")
@@ -35,7 +35,7 @@ class Approval(models.Model):
 
 
 class Comment(models.Model):
-    """What somebody has to say of a request. `runs.lifecycle` is the only code that writes it."""
+    """What somebody has to say of a request. `runs.changes` is the only code that writes it."""
 
     run_request = models.ForeignKey(RunRequest, models.PROTECT, related_name="comments")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
@@ -53,7 +53,7 @@ class Comment(models.Model):
 class BreakGlass(models.Model):
     """A request that was let go without its approvals, and the review of that by somebody else.
 
-    `runs.lifecycle` is the only code that writes it.
+    `runs.changes` is the only code that writes it.
     """
 
     run_request = models.OneToOneField(RunRequest, models.PROTECT, related_name="break_glass")

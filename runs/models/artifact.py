@@ -9,7 +9,7 @@ from runs.models.run import Run
 
 
 class Artifact(models.Model):
-    """An artifact of a run as Prefect last showed it. `runs.artifacts` is the only code that writes it."""
+    """An artifact of a run as Prefect last showed it. `runs.mirror.artifacts` is the only code that writes it."""
 
     environment = models.ForeignKey(Environment, models.CASCADE, related_name="artifacts")
     run = models.ForeignKey(Run, models.CASCADE, related_name="artifacts")
@@ -23,7 +23,7 @@ class Artifact(models.Model):
 
     class Meta:
         ordering = [models.F("created_upstream_at").asc(nulls_last=True), "pk"]
-        constraints = [models.UniqueConstraint(fields=["run", "prefect_id"], name="one_artifact_an_id")]
+        constraints = [models.UniqueConstraint(fields=["run", "prefect_id"], name="unique_artifact_per_run")]
         indexes = [models.Index(fields=["environment", "key", "-created_upstream_at"], name="artifact_by_key")]
 
     def __str__(self) -> str:

@@ -69,7 +69,7 @@ class AuditEntry(models.Model):
     """One act, done or refused, chained to the one before. `runs.audit` is the only code that writes it.
 
     It holds no foreign keys: history outlives its subjects. A trigger refuses every change; in production the
-    portal's database role cannot change it either. The table is partitioned by sequence: `runs.audit.parts`.
+    portal's database role cannot change it either. The table is partitioned by sequence: `runs.audit.partitions`.
     """
 
     class Outcome(models.TextChoices):
@@ -133,7 +133,7 @@ class AuditEntry(models.Model):
 class AuditCheckpoint(models.Model):
     """The place of entries that were retired: the next one after `last` follows from `digest`.
 
-    `runs.audit.retiring` is the only code that writes it.
+    `runs.audit.retention` is the only code that writes it.
     """
 
     first = models.BigIntegerField()

@@ -12,7 +12,7 @@ from runs.models.run import Run
 class Cancellation(models.Model):
     """A wish to cancel a run, and what became of it.
 
-    `runs.lifecycle` makes and settles it, `runs.dispatch` notes that it was sent.
+    `runs.changes` makes and settles it, `runs.dispatch` notes that it was sent.
     """
 
     class State(models.TextChoices):
@@ -35,9 +35,9 @@ class Cancellation(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.WANTED)
     reason = models.CharField(max_length=1000, blank=True)
     ticket = models.CharField(max_length=100, blank=True)
-    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="cancellations")
-    asked_by_name = models.CharField(max_length=200)
-    asked_at = models.DateTimeField(db_default=Now())
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="cancellations")
+    requested_by_name = models.CharField(max_length=200)
+    requested_at = models.DateTimeField(db_default=Now())
     is_forced = models.BooleanField(
         default=False, help_text="Prefect is told that it is over, whatever its process does."
     )
@@ -48,10 +48,12 @@ class Cancellation(models.Model):
     message = models.TextField(blank=True)
 
     class Meta:
-        ordering = ["-asked_at"]
+        ordering = ["-requested_at"]
         constraints = [
             models.UniqueConstraint(
-                fields=["run"], condition=models.Q(state__in=["wanted", "sent"]), name="one_open_cancellation_a_run"
+                fields=["run"],
+                condition=models.Q(state__in=["wanted", "sent"]),
+                name="unique_open_cancellation_per_run",
             )
         ]
 

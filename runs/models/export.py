@@ -8,22 +8,22 @@ from django.db.models.functions import Now
 
 
 class Export(models.Model):
-    """The audit trail as somebody filtered it, on its way into a file. `runs.audit.exporting` is the only writer."""
+    """The audit trail as somebody filtered it, on its way into a file. `runs.audit.export_files` is the only writer."""
 
     class State(models.TextChoices):
         WANTED = "wanted", "being made"
         READY = "ready", "ready"
 
-    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="exports")
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="exports")
     file_format = models.CharField(max_length=10)
-    criteria = models.JSONField(help_text="As runs.audit.finding reads them.")
+    criteria = models.JSONField(help_text="As runs.audit.queries reads them.")
     up_to = models.BigIntegerField(help_text="The newest entry when it was asked for.")
     total = models.BigIntegerField()
     rows = models.BigIntegerField(default=0, help_text="How many are in the file.")
     reached = models.BigIntegerField(null=True, help_text="The entry that was written last, from the newest on.")
     size = models.BigIntegerField(default=0, help_text="In bytes.")
     state = models.CharField(max_length=10, choices=State, default=State.WANTED)
-    asked_at = models.DateTimeField(db_default=Now())
+    requested_at = models.DateTimeField(db_default=Now())
     forgotten_at = models.DateTimeField(help_text="When the file is thrown away.")
 
     class Meta:
@@ -52,7 +52,7 @@ class ExportPart(models.Model):
     class Meta:
         ordering = ["export", "number"]
         default_permissions = ()
-        constraints = [models.UniqueConstraint(fields=["export", "number"], name="one_part_a_number")]
+        constraints = [models.UniqueConstraint(fields=["export", "number"], name="unique_part_per_export")]
 
     def __str__(self) -> str:
         return f"part {self.number} of {self.export}"

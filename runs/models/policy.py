@@ -30,7 +30,7 @@ RISK_COLOURS: dict[str, str] = {Risk.LOW: "grey", Risk.MEDIUM: "amber", Risk.HIG
 class Policy(Selector):
     """What asking for a run takes. Where several are about one deployment, all of them count.
 
-    `runs.policies` is the only code that writes it.
+    `runs.governance.policies` is the only code that writes it.
     """
 
     class Outside(models.TextChoices):
@@ -71,7 +71,7 @@ class Policy(Selector):
 class Window(Selector):
     """A time that comes again, in which runs may start, or may not. A prohibition wins.
 
-    `runs.policies` is the only code that writes it.
+    `runs.governance.policies` is the only code that writes it.
     """
 
     class Effect(models.TextChoices):
@@ -96,7 +96,7 @@ class Window(Selector):
 class Freeze(models.Model):
     """A stop of everything in one environment, until it is lifted or its time is over.
 
-    `runs.policies` is the only code that writes it.
+    `runs.governance.policies` is the only code that writes it.
     """
 
     environment = models.ForeignKey(Environment, models.CASCADE, related_name="freezes")
@@ -113,7 +113,7 @@ class Freeze(models.Model):
         ordering = ["-begun_at"]
         constraints = [
             models.UniqueConstraint(
-                fields=["environment"], condition=models.Q(lifted_at=None), name="one_freeze_an_environment"
+                fields=["environment"], condition=models.Q(lifted_at=None), name="unique_open_freeze_per_environment"
             )
         ]
 

@@ -13,7 +13,7 @@ from flows.models import Deployment, Environment, Verb
 
 
 class State(models.TextChoices):
-    """Where a request is; `runs.lifecycle` holds the legal moves."""
+    """Where a request is; `runs.changes` holds the legal moves."""
 
     WAITING = "waiting", "Waiting for approval"
     APPROVED = "approved", "Queued"
@@ -66,16 +66,16 @@ FROZEN = [
     "reason",
     "ticket",
     "verb",
-    "asked_by",
-    "asked_by_name",
-    "asked_for",
-    "asked_for_name",
+    "requested_by",
+    "requested_by_name",
+    "on_behalf_of",
+    "on_behalf_of_name",
     "channel",
-    "asked_at",
+    "requested_at",
     "needs_approval",
     "approvals_needed",
     "policy",
-    "again_of",
+    "rerun_of",
 ]
 # A trigger keeps a request in these: `closed_stays_closed` in runs/migrations/triggers.sql.
 CLOSED = [State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.REFUSED]
@@ -84,7 +84,7 @@ CLOSED = [State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.REFUSED]
 class RunRequest(models.Model):
     """A frozen wish for one flow run; nobody edits it.
 
-    `runs.lifecycle` moves it, `runs.dispatch` notes its attempts.
+    `runs.changes` moves it, `runs.dispatch` notes its attempts.
     """
 
     State = State
@@ -111,22 +111,22 @@ class RunRequest(models.Model):
     reason = models.CharField(max_length=1000, blank=True)
     ticket = models.CharField(max_length=100, blank=True)
     verb = models.CharField(max_length=20, choices=Verb, default=Verb.TRIGGER, help_text="The verb it was allowed by.")
-    again_of = models.ForeignKey("self", models.PROTECT, null=True, related_name="again")
-    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="run_requests")
-    asked_by_name = models.CharField("asked by", max_length=200)
-    asked_for = models.ForeignKey(
+    rerun_of = models.ForeignKey("self", models.PROTECT, null=True, related_name="again")
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="run_requests")
+    requested_by_name = models.CharField("asked by", max_length=200)
+    on_behalf_of = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.PROTECT,
         null=True,
         related_name="+",
         help_text="Whom the asker acts for, if anybody; they cannot approve it either.",
     )
-    asked_for_name = models.CharField("on behalf of", max_length=200, blank=True)
+    on_behalf_of_name = models.CharField("on behalf of", max_length=200, blank=True)
     channel = models.CharField(max_length=20)
-    asked_at = models.DateTimeField(db_default=Now())
+    requested_at = models.DateTimeField(db_default=Now())
     needs_approval = models.BooleanField(default=False)
     approvals_needed = models.PositiveSmallIntegerField(default=0, help_text="By so many different people.")
-    policy = models.JSONField(default=dict, help_text="The rules it was asked under: runs.policies.Rules.")
+    policy = models.JSONField(default=dict, help_text="The rules it was asked under: runs.governance.policies.Rules.")
 
     # Where it is.
     state = models.CharField(max_length=10, choices=State)
@@ -140,11 +140,11 @@ class RunRequest(models.Model):
     overridden_by_name = models.CharField(max_length=200, blank=True)
 
     class Meta:
-        ordering = ["-asked_at"]
+        ordering = ["-requested_at"]
         indexes = [
             models.Index(fields=["state", "next_attempt_at"]),
-            models.Index(fields=["-asked_at"]),
-            models.Index(fields=["deployment", "-asked_at"]),
+            models.Index(fields=["-requested_at"]),
+            models.Index(fields=["deployment", "-requested_at"]),
         ]
 
     def __str__(self) -> str:

@@ -59,15 +59,17 @@ class Run(models.Model):
     work_queue_name = models.CharField(max_length=300, blank=True)
     infrastructure_pid = models.CharField(max_length=300, blank=True)
     is_auto_scheduled = models.BooleanField(default=False)
-    is_ours = models.BooleanField("asked for here", default=False, help_text="False: started outside the portal.")
+    created_by_portal = models.BooleanField(
+        "asked for here", default=False, help_text="False: started outside the portal."
+    )
     created_upstream_at = models.DateTimeField(null=True)
-    seen_at = models.DateTimeField(help_text="When the mirror last read it.")
+    synced_at = models.DateTimeField(help_text="When the mirror last read it.")
     detailed_at = models.DateTimeField(null=True, help_text="When states, task runs and logs were last read.")
-    gone_at = models.DateTimeField("gone since", null=True, help_text="When Prefect no longer had it.")
+    deleted_upstream_at = models.DateTimeField("gone since", null=True, help_text="When Prefect no longer had it.")
 
     class Meta:
         ordering = ["-created_upstream_at"]
-        constraints = [models.UniqueConstraint(fields=["environment", "prefect_id"], name="one_run_an_id")]
+        constraints = [models.UniqueConstraint(fields=["environment", "prefect_id"], name="unique_run_per_environment")]
         indexes = [
             models.Index(fields=["-created_upstream_at"]),
             models.Index(fields=["deployment", "-created_upstream_at"]),
@@ -107,7 +109,7 @@ class StateChange(models.Model):
 
     class Meta:
         ordering = ["at"]
-        constraints = [models.UniqueConstraint(fields=["run", "prefect_id"], name="one_state_change_an_id")]
+        constraints = [models.UniqueConstraint(fields=["run", "prefect_id"], name="unique_state_change_per_run")]
 
     def __str__(self) -> str:
         return self.name
@@ -138,7 +140,7 @@ class TaskRun(models.Model):
 
     class Meta:
         ordering = [models.F("started_at").asc(nulls_last=True), "name"]
-        constraints = [models.UniqueConstraint(fields=["run", "prefect_id"], name="one_task_run_an_id")]
+        constraints = [models.UniqueConstraint(fields=["run", "prefect_id"], name="unique_task_run_per_run")]
 
     def __str__(self) -> str:
         return self.name
@@ -164,7 +166,7 @@ class LogLine(models.Model):
 
     class Meta:
         ordering = ["at", "pk"]
-        constraints = [models.UniqueConstraint(fields=["run", "prefect_id"], name="one_log_line_an_id")]
+        constraints = [models.UniqueConstraint(fields=["run", "prefect_id"], name="unique_log_line_per_run")]
         indexes = [models.Index(fields=["run", "at"])]
 
     def __str__(self) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flows.crm import source
-from flows.crm.shape import SHAPES, Tables
+from flows.crm.table_schema import SHAPES, Tables
 
 CSV: dict[str, str] = {
     "accounts": (

@@ -5,11 +5,11 @@ from datetime import date
 import pandas as pd
 import pytest
 
-from flows.crm import checks, cleaning
+from flows.crm import checks, corrections
 from flows.crm.checks import CHECKS, Evidence, Finding
 from flows.crm.failures import FailedChecks
-from flows.crm.shape import SHAPES, Tables
 from flows.crm.snapshot import as_of
+from flows.crm.table_schema import SHAPES, Tables
 from tests.crm.tables import CSV, deals, tables
 
 DAY = date(2017, 4, 30)
@@ -18,7 +18,7 @@ GOOD = "D1,Ada,GTXPro,Acorn,Won,2017-01-10,2017-02-01,4800"
 
 def examine(found: Tables) -> dict[str, Finding]:
     """Without the snapshot's help: a source may be wrong in ways that a snapshot would hide."""
-    return {finding.check.name: finding for finding in checks.run(Evidence(found, cleaning.clean(found), DAY))}
+    return {finding.check.name: finding for finding in checks.run(Evidence(found, corrections.clean(found), DAY))}
 
 
 def test_names_are_unique_and_both_kinds_exist() -> None:
@@ -138,21 +138,21 @@ def test_many_offenders_are_counted_not_listed() -> None:
 
 def test_cleaning_puts_known_slips_right_and_keeps_the_rows() -> None:
     found = tables()
-    cleaned = cleaning.clean(found)
+    cleaned = corrections.clean(found)
     assert cleaned["sales_pipeline"]["product"].tolist() == [
         product.replace("GTXPro", "GTX Pro") for product in found["sales_pipeline"]["product"]
     ]
     assert cleaned["accounts"]["sector"].tolist() == ["retail", "technology"]
     assert cleaned["accounts"]["office_location"].tolist() == ["United States", "Philippines"]
     assert cleaned["sales_pipeline"]["account"].isna().sum() == 2
-    pd.testing.assert_frame_equal(cleaning.clean(cleaned)["accounts"], cleaned["accounts"])
+    pd.testing.assert_frame_equal(corrections.clean(cleaned)["accounts"], cleaned["accounts"])
     assert {name: list(table.dtypes) for name, table in cleaned.items()} == {
         name: list(found[name].dtypes) for name in SHAPES
     }
 
 
 def test_corrections_are_counted() -> None:
-    assert cleaning.count_corrections(tables()) == {
+    assert corrections.count_corrections(tables()) == {
         "GTXPro -> GTX Pro": 2,
         "technolgy -> technology": 1,
         "Philipines -> Philippines": 1,

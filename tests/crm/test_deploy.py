@@ -107,7 +107,7 @@ def test_the_version_follows_the_code_of_the_pipeline_alone() -> None:
     assert versions["long-haul"] == versions["heartbeat"], "they are in one module"
     assert len(set(versions.values())) == len(versions) - 1
     read = deploy._modules_of("flows.crm.acquisition", set())
-    assert {"flows.crm.acquisition", "flows.crm.lake", "flows.crm.cast", "flows.crm.failures"} <= read
+    assert {"flows.crm.acquisition", "flows.crm.lake", "flows.crm.world", "flows.crm.failures"} <= read
     assert not {"flows.crm.ingestion", "flows.crm.features"} & read
 
 

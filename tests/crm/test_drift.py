@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows.crm import drift, levels
+from flows.crm import alert_levels, drift
+from flows.crm.alert_levels import LEVELS, RULE
 from flows.crm.drift import Found
 from flows.crm.failures import TooFewDeals
-from flows.crm.levels import LEVELS, RULE
-from tests.crm import worlds
-from tests.crm.worlds import Reference
+from tests.crm import generated
+from tests.crm.generated import Reference
 
 SEEDS = range(1, 21)
 
@@ -20,16 +20,16 @@ SEEDS = range(1, 21)
 @pytest.fixture(scope="module")
 def calm() -> pd.DataFrame:
     """Deals of an unchanged month, with predictions."""
-    tables = worlds.world().tables
-    normal = worlds.reference(tables)
-    deals = worlds.month(tables, worlds.CURRENT).deals
+    tables = generated.world().tables
+    normal = generated.reference(tables)
+    deals = generated.month(tables, generated.CURRENT).deals
     deals = deals[deals["engage_date"] > pd.Timestamp("2017-07-31")]
     return deals.assign(prediction=normal.model(deals))
 
 
 @pytest.fixture(scope="module")
 def normal() -> Reference:
-    return worlds.reference(worlds.world().tables)
+    return generated.reference(generated.world().tables)
 
 
 def closed(chances: list[float], won: list[bool]) -> pd.DataFrame:
@@ -51,10 +51,10 @@ def test_planted_drift_is_found_and_calm_is_left_alone() -> None:
     """Over twenty worlds: at most one alarm without drift, and none overlooked."""
     told: dict[float, Counter[str]] = {0.0: Counter(), 1.0: Counter()}
     for seed in SEEDS:
-        calm = worlds.world(seed).tables
-        normal = worlds.reference(calm)
-        told[0.0][worlds.monitored(calm, normal).level] += 1
-        told[1.0][worlds.monitored(worlds.world(seed, 1.0).tables, normal).level] += 1
+        calm = generated.world(seed).tables
+        normal = generated.reference(calm)
+        told[0.0][generated.monitored(calm, normal).level] += 1
+        told[1.0][generated.monitored(generated.world(seed, 1.0).tables, normal).level] += 1
     hits, alarms = (len(SEEDS) - told[strength]["NONE"] for strength in (1.0, 0.0))
     print(f"drift found in {hits} of {len(SEEDS)} worlds, false alarms in {alarms}: {told}")
     assert hits == len(SEEDS)
@@ -67,7 +67,7 @@ def test_a_month_that_is_the_reference_has_no_drift(normal: Reference) -> None:
     assert found.drifted == []
     assert found.quality.score == 1
     assert found.prediction_distance == 0
-    assert levels.recommendations(found.readings) == [{"level": "NONE", "text": levels.GENERAL["NONE"]}]
+    assert alert_levels.recommendations(found.readings) == [{"level": "NONE", "text": alert_levels.GENERAL["NONE"]}]
 
 
 CHANGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str, str]] = {
@@ -142,23 +142,23 @@ def test_a_month_of_few_deals_is_refused(normal: Reference, calm: pd.DataFrame) 
 
 def test_the_level_is_that_of_the_loudest_measure() -> None:
     quiet = dict.fromkeys((measure.name for measure in RULE), 0.0)
-    assert levels.overall(levels.read(quiet)) == "NONE"
+    assert alert_levels.overall(alert_levels.read(quiet)) == "NONE"
     for measure in RULE:
         for level, threshold in (("LOW", measure.low), ("MEDIUM", measure.medium), ("HIGH", measure.high)):
-            readings = levels.read({**quiet, measure.name: threshold})
-            assert levels.overall(readings) == level, "a threshold that is reached counts"
-            advice = levels.recommendations(readings)
+            readings = alert_levels.read({**quiet, measure.name: threshold})
+            assert alert_levels.overall(readings) == level, "a threshold that is reached counts"
+            advice = alert_levels.recommendations(readings)
             assert [row["level"] for row in advice] == [level, level]
             assert advice[1]["text"] == measure.advice
-            assert levels.overall(levels.read({**quiet, measure.name: threshold - 1e-9})) != level
+            assert alert_levels.overall(alert_levels.read({**quiet, measure.name: threshold - 1e-9})) != level
 
 
 def test_the_loudest_comes_first() -> None:
     values: dict[str, float | None] = {**dict.fromkeys((measure.name for measure in RULE), 0.0)}
-    readings = levels.read({**values, "auc_lost": 0.5, "dataset_drift_share": 0.1})
-    assert [row["level"] for row in levels.recommendations(readings)] == ["HIGH", "HIGH", "LOW"]
+    readings = alert_levels.read({**values, "auc_lost": 0.5, "dataset_drift_share": 0.1})
+    assert [row["level"] for row in alert_levels.recommendations(readings)] == ["HIGH", "HIGH", "LOW"]
 
 
 def test_thresholds_rise() -> None:
     assert all(0 < measure.low < measure.medium < measure.high for measure in RULE)
-    assert set(levels.GENERAL) == set(LEVELS)
+    assert set(alert_levels.GENERAL) == set(LEVELS)

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from flows.crm import cleaning, features
+from flows.crm import corrections, features
 from flows.crm.generator import Recipe, generate
 from flows.crm.months import last_day
-from flows.crm.shape import Tables
 from flows.crm.snapshot import CLOSED, as_of
+from flows.crm.table_schema import Tables
 from tests.crm.tables import tables
 
 KNOWN = [*features.KEYS, *features.FEATURES]
@@ -17,7 +17,7 @@ KNOWN = [*features.KEYS, *features.FEATURES]
 
 @pytest.fixture(scope="module")
 def world() -> Tables:
-    return cleaning.clean(generate(Recipe(deals_a_month=60)).tables)
+    return corrections.clean(generate(Recipe(deals_a_month=60)).tables)
 
 
 def built(found: Tables) -> pd.DataFrame:
@@ -80,7 +80,7 @@ def test_histories_count_what_was_closed_before_the_day(world: Tables) -> None:
 
 
 def test_a_small_case_by_hand() -> None:
-    found = built(cleaning.clean(tables()))
+    found = built(corrections.clean(tables()))
     deal = found.loc["D4"]
     assert (deal["agent_closed_deals"], deal["agent_win_rate"], deal["agent_open_deals"]) == (2, 6 / 12, 0)
     assert (deal["sector"], deal["sales_price"], deal["engage_month"], deal["engage_weekday"]) == ("unknown", 55, 3, 4)
@@ -94,14 +94,14 @@ def test_a_small_case_by_hand() -> None:
 
 
 def test_a_month_without_closed_deals_has_features_and_no_label() -> None:
-    found = features.build(as_of(cleaning.clean(tables()), last_day("2017-01")))
+    found = features.build(as_of(corrections.clean(tables()), last_day("2017-01")))
     assert found["opportunity_id"].tolist() == ["D1", "D2"]
     assert found["won"].isna().all()
 
 
 def test_progress_is_told_group_by_group() -> None:
     heard: list[tuple[str, float]] = []
-    features.build(cleaning.clean(tables()), lambda group, share: heard.append((group, share)))
+    features.build(corrections.clean(tables()), lambda group, share: heard.append((group, share)))
     assert [group for group, _ in heard] == list(features.GROUPS)
     assert [share for _, share in heard] == sorted(share for _, share in heard)
     assert heard[-1][1] == 1.0

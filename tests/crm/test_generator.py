@@ -9,8 +9,8 @@ import pytest
 from flows.crm import source
 from flows.crm.failures import BadSource
 from flows.crm.generator import Generated, Recipe, generate
-from flows.crm.shape import SHAPES
 from flows.crm.snapshot import span
+from flows.crm.table_schema import SHAPES
 
 SMALL = Recipe(deals_a_month=60, prospects=40)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from flows.crm import lake, store
+from flows.crm import lake, storage
 from flows.crm.failures import BadLake, MissingMonth
 from flows.crm.lake import Lake, Manifest
-from flows.crm.shape import Columns, Tables, typed
-from flows.crm.store import Folder
+from flows.crm.storage import Folder
+from flows.crm.table_schema import Columns, Tables, typed
 
 COLUMNS: dict[str, Columns] = {
     "one": {"name": "text", "day": "date", "count": "whole", "share": "number", "sure": "flag"},
@@ -136,7 +136,7 @@ def test_a_writer_that_fails_leaves_nothing_half_done(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "in the way").touch()
     with pytest.raises(OSError, match="directory"):
-        store.put(folder, b"content")
+        storage.put(folder, b"content")
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 

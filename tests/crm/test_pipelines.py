@@ -18,9 +18,9 @@ from flows.crm.every_kind import Contact, every_parameter_kind
 from flows.crm.failures import BadLake, BadMonth, BadSource, FailedChecks, MissingMonth
 from flows.crm.ingestion import crm_data_ingestion
 from flows.crm.lake import Lake
-from flows.crm.patience import Stopped, heartbeat, long_haul
 from flows.crm.retries import is_disk_trouble
-from flows.crm.store import Folder
+from flows.crm.sample_flows import Stopped, heartbeat, long_haul
+from flows.crm.storage import Folder
 from tests.crm.tables import deals, write
 
 
@@ -148,8 +148,8 @@ def test_every_kind_of_parameter_is_asked_for_and_explained() -> None:
     assert all(field["description"] for field in properties.values())
     assert (properties["password"]["format"], properties["password"]["writeOnly"]) == ("password", True)
     assert (properties["count"]["minimum"], properties["count"]["maximum"]) == (1, 1000)
-    formats = {name: properties[name]["format"] for name in ("day", "moment", "clock", "patience")}
-    assert formats == {"day": "date", "moment": "date-time", "clock": "time", "patience": "duration"}
+    formats = {name: properties[name]["format"] for name in ("day", "moment", "sync_periodic", "patience")}
+    assert formats == {"day": "date", "moment": "date-time", "sync_periodic": "time", "patience": "duration"}
     assert properties["colour"]["$ref"] == "#/definitions/Colour"
     assert properties["size"]["enum"] == ["small", "medium", "large"]
     assert properties["limit"]["anyOf"] == [{"type": "integer"}, {"type": "null"}]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from flows.crm.failures import BadSource
 from flows.crm.generator import Recipe, generate
 from flows.crm.months import last_day
-from flows.crm.shape import SHAPES, Tables, typed
 from flows.crm.snapshot import as_of, span
+from flows.crm.table_schema import SHAPES, Tables, typed
 from tests.crm.tables import deals, tables
 
 START = date(2017, 1, 1)

@@ -19,10 +19,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from portal.stack.ports import next_free
-from portal.stack.postgres import Server
-from portal.stack.processes import ROOT, Program, Warden, inherited, time_zone
-from portal.stack.supervisor import Part, Supervisor
+from portal.demo.ports import next_free
+from portal.demo.postgres import Server
+from portal.demo.processes import ROOT, Program, Reaper, inherited_environment, time_zone
+from portal.demo.supervisor import Part, Supervisor
 
 PASSWORD = "portal-demo"
 
@@ -41,7 +41,7 @@ class Portal:
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
-            env=inherited() | self.settings,
+            env=inherited_environment() | self.settings,
             capture_output=True,
             text=True,
             timeout=120,
@@ -104,11 +104,11 @@ def running(prefect_server: Any, database: str, folder: Path) -> Iterator[Portal
     auth = {f"PORTAL_DEMO_AUTH_{name}": prefect_server.auth for name in ("DEV", "PROD")}
     settings = {"DATABASE_URL": database, "PORTAL_MODE": "demo", **time_zone()}
     portal = Portal(f"http://127.0.0.1:{port}", database, settings | auth, folder)
-    portal.manage("clock")
+    portal.manage("sync_periodic")
     # Both on one server: every run is in both of them.
     portal.manage("demo_cast", *(f"--environment={name}={prefect_server.api_url}" for name in ("dev", "prod")))
     begin_windows_in_twelve_hours(portal)
-    keeper = Warden(str(folder))
+    reaper = Reaper(str(folder))
     uvicorn = ("uvicorn", "portal.asgi:application", "--port", str(port), "--timeout-graceful-shutdown", "3")
     commands = {
         "web": ("-m", *uvicorn),
@@ -121,20 +121,22 @@ def running(prefect_server: Any, database: str, folder: Path) -> Iterator[Portal
                 name=name,
                 command=(sys.executable, *command),
                 log=folder / f"{name}.log",
-                environment=inherited() | settings | {"PORTAL_PROCESS": "web" if name == "web" else "command"},
+                environment=inherited_environment()
+                | settings
+                | {"PORTAL_PROCESS": "web" if name == "web" else "command"},
                 ready=(lambda: answers(portal.address)) if name == "web" else lambda: True,
                 waits_for="the sign-in page",
             )
         )
         for name, command in commands.items()
     ]
-    supervisor = Supervisor(parts, keeper, lambda line: None)
+    supervisor = Supervisor(parts, reaper, lambda line: None)
     try:
         supervisor.start()
         yield portal
     finally:
         supervisor.stop()
-        keeper.dismiss()
+        reaper.dismiss()
 
 
 def begin_windows_in_twelve_hours(portal: Portal) -> None:
@@ -144,7 +146,7 @@ def begin_windows_in_twelve_hours(portal: Portal) -> None:
 
 
 def publish(prefect_server: Any, folder: Path) -> None:
-    environment = inherited() | {
+    environment = inherited_environment() | {
         "PREFECT_API_URL": prefect_server.api_url,
         "PREFECT_API_AUTH_STRING": prefect_server.auth,
         "PREFECT_HOME": str(folder / "prefect"),

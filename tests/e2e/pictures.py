@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.browsing import Visitor, cancel, headline, open_browser, run_of, send, sign_in
+from tests.e2e.browser_actions import Visitor, cancel, headline, open_browser, run_of, send, sign_in
 from tests.e2e.palette import with_palette
 
 PASSWORD = "portal-demo"

@@ -13,16 +13,17 @@ from django.contrib.auth.models import User
 from django.db import connection, models, transaction
 from django.utils import timezone
 
-from flows.access import Refused
 from flows.models import Deployment
-from runs import dispatch, granting, lifecycle, policies
+from runs import changes, dispatch, requests
 from runs.actors import Actor
-from runs.audit import parts
+from runs.audit import partitions
+from runs.errors import Refused
+from runs.governance import grants, policies
 from runs.models import Approval, BreakGlass, Comment, Policy, RowVersion, RunRequest
 from runs.models.request import CLOSED, FROZEN, State
 from tests import tampering
 from tests.cast import ANSWERS, by, person
-from tests.prefect import FakePrefect
+from tests.fakes.prefect import FakePrefect
 
 pytestmark = pytest.mark.django_db
 
@@ -38,16 +39,16 @@ AFTER_APPROVAL = [
 
 
 @pytest.fixture
-def waiting(prod_deployment: Deployment, asker: User) -> RunRequest:
-    return lifecycle.submit(prod_deployment, {"month": "2026-10", "token": "s"}, by=by(asker), reason="month end")
+def waiting(prod_deployment: Deployment, requester: User) -> RunRequest:
+    return requests.submit(prod_deployment, {"month": "2026-10", "token": "s"}, by=by(requester), reason="month end")
 
 
 @pytest.fixture
-def superuser(asker: User) -> User:
+def superuser(requester: User) -> User:
     """The asker, made an administrator."""
-    User.objects.filter(pk=asker.pk).update(is_superuser=True)
-    asker.refresh_from_db()
-    return asker
+    User.objects.filter(pk=requester.pk).update(is_superuser=True)
+    requester.refresh_from_db()
+    return requester
 
 
 def sql(text: str, *values: object) -> None:
@@ -100,10 +101,10 @@ def test_a_state_that_is_not_known_leads_nowhere(waiting: RunRequest) -> None:
 
 
 def test_approvals_of_another_digest_or_by_one_person_twice_do_not_count(
-    prod_deployment: Deployment, asker: User, approver: User, admin_user: User
+    prod_deployment: Deployment, requester: User, approver: User, admin_user: User
 ) -> None:
     policies.save_policy(Policy(name="two", stages=[{"needed": 2, "group": ""}]), by=by(admin_user))
-    waiting = lifecycle.submit(prod_deployment, {"month": "2026-10"}, by=by(asker), reason="r")
+    waiting = requests.submit(prod_deployment, {"month": "2026-10"}, by=by(requester), reason="r")
     second = person("second")
 
     def go() -> None:
@@ -139,8 +140,10 @@ def test_nobody_s_own_approval_is_written(waiting: RunRequest, superuser: User) 
     )
 
 
-def test_nor_is_one_of_whom_the_asker_acts_for(prod_deployment: Deployment, asker: User, approver: User) -> None:
-    waiting = lifecycle.submit(prod_deployment, {"month": "2026-10"}, by=by(asker), reason="r", asked_for=approver)
+def test_nor_is_one_of_whom_the_asker_acts_for(prod_deployment: Deployment, requester: User, approver: User) -> None:
+    waiting = requests.submit(
+        prod_deployment, {"month": "2026-10"}, by=by(requester), reason="r", on_behalf_of=approver
+    )
     refused(
         "approve a request made on one's behalf",
         lambda: approval(waiting, approver),
@@ -161,8 +164,8 @@ def test_no_table_of_these_is_emptied(table: str) -> None:
     refused("truncate a table of these", lambda: sql(f"TRUNCATE {table}"), "What people said of requests stays")
 
 
-def test_a_comment_stays_as_it_was_written(waiting: RunRequest, asker: User) -> None:
-    lifecycle.comment(waiting, "Looks odd.", by=by(asker))
+def test_a_comment_stays_as_it_was_written(waiting: RunRequest, requester: User) -> None:
+    changes.comment(waiting, "Looks odd.", by=by(requester))
     refused("edit a comment", lambda: Comment.objects.update(text="Looks fine."))
     refused("delete a comment", lambda: Comment.objects.all().delete())
 
@@ -179,7 +182,7 @@ def test_nothing_that_was_asked_for_is_edited(waiting: RunRequest, approver: Use
     }
     value = table.get(type(field), ["other"] if name == "tags" else "other")
     if isinstance(field, models.ForeignKey):
-        related = {"again_of": waiting.pk, "asked_by": approver.pk, "asked_for": approver.pk}
+        related = {"rerun_of": waiting.pk, "requested_by": approver.pk, "on_behalf_of": approver.pk}
         value = related.get(name, 0)
     refused(
         "edit what was requested",
@@ -198,7 +201,7 @@ def copied(run_request: RunRequest, **columns: Any) -> RunRequest:
     run_request.pk, run_request.submission_key = None, uuid.uuid4()
     for name, value in columns.items():
         setattr(run_request, name, value)
-    run_request.digest = lifecycle.digest(run_request)
+    run_request.digest = requests.digest(run_request)
     return run_request
 
 
@@ -225,10 +228,12 @@ def test_a_request_written_as_if_it_needed_none_is_refused_at_launch(
 
 
 def test_secret_values_swapped_for_others_are_refused_at_launch(
-    waiting: RunRequest, prod_deployment: Deployment, prod_fake: FakePrefect, asker: User, approver: User
+    waiting: RunRequest, prod_deployment: Deployment, prod_fake: FakePrefect, requester: User, approver: User
 ) -> None:
-    other = lifecycle.submit(prod_deployment, {"month": "2026-10", "token": "mine"}, by=by(asker), reason="month end")
-    lifecycle.approve(waiting, by=by(approver))
+    other = requests.submit(
+        prod_deployment, {"month": "2026-10", "token": "mine"}, by=by(requester), reason="month end"
+    )
+    changes.approve(waiting, by=by(approver))
     RunRequest.objects.filter(pk=waiting.pk).update(sealed_parameters=other.sealed_parameters)
     dispatch.launch(waiting)
     assert waiting.state == State.REFUSED
@@ -253,9 +258,9 @@ def test_broken_glass_that_is_over_lets_nothing_go(waiting: RunRequest, approver
     )
 
 
-def test_broken_glass_stays_as_it_was_broken(waiting: RunRequest, approver: User, asker: User) -> None:
+def test_broken_glass_stays_as_it_was_broken(waiting: RunRequest, approver: User, requester: User) -> None:
     rows = BreakGlass.objects.filter(pk=glass(waiting, approver).pk)
-    for columns in ({"until": timezone.now() + timedelta(days=9)}, {"by": asker}, {"reason": "other"}):
+    for columns in ({"until": timezone.now() + timedelta(days=9)}, {"by": requester}, {"reason": "other"}):
         refused("edit a bypass", partial(rows.update, **columns), "Cannot update rows")
     refused("delete a bypass", rows.delete)
 
@@ -290,23 +295,23 @@ def test_only_somebody_else_s_review_is_written_and_only_once(
 
 def test_the_doors_say_it_before_the_database_does(waiting: RunRequest, superuser: User) -> None:
     for verbs in (ANSWERS, ["break glass"]):
-        granting.grant(by=Actor.system(), person=superuser, verbs=verbs, environment=waiting.environment)
+        grants.grant(by=Actor.system(), person=superuser, verbs=verbs, environment=waiting.environment)
     with pytest.raises(Refused, match="your own request"):
-        lifecycle.approve(waiting, by=by(superuser))
-    row = lifecycle.break_glass(waiting, by=by(superuser), reason="fire")
+        changes.approve(waiting, by=by(superuser))
+    row = changes.break_glass(waiting, by=by(superuser), reason="fire")
     with pytest.raises(Refused, match="Somebody else must review"):
-        lifecycle.review(row, by=by(superuser), was_right=True, text="fine")
+        changes.review(row, by=by(superuser), was_right=True, text="fine")
 
 
 # No SET lets any of it through
 
 
 @pytest.fixture
-def everything(waiting: RunRequest, approver: User, asker: User) -> RunRequest:
+def everything(waiting: RunRequest, approver: User, requester: User) -> RunRequest:
     """A row in every table that triggers protect."""
     approval(waiting, approver, approved=False)
     glass(waiting, approver, until=timezone.now() - timedelta(hours=1))
-    lifecycle.comment(waiting, "Looks odd.", by=by(asker))
+    changes.comment(waiting, "Looks odd.", by=by(requester))
     sql("SET CONSTRAINTS ALL IMMEDIATE")  # no TRUNCATE begins while checks of foreign keys are due
     sql(TRY_ALL)
     return waiting
@@ -317,13 +322,13 @@ FORBIDDEN = [
     "UPDATE runs_runrequest SET reason = 'other'",
     "DELETE FROM runs_runrequest",
     "INSERT INTO runs_approval (run_request_id, approved, stage, by_id, by_name, digest, reason) "
-    "SELECT id, true, 0, asked_by_id, 'x', digest, '' FROM runs_runrequest",
+    "SELECT id, true, 0, requested_by_id, 'x', digest, '' FROM runs_runrequest",
     "UPDATE runs_approval SET approved = true",
     "DELETE FROM runs_approval",
     "UPDATE runs_comment SET text = 'Looks fine.'",
     "DELETE FROM runs_comment",
     "UPDATE runs_breakglass SET until = now() + interval '1 day'",
-    "UPDATE runs_breakglass SET reviewed_by_id = asked_by_id FROM runs_runrequest",
+    "UPDATE runs_breakglass SET reviewed_by_id = requested_by_id FROM runs_runrequest",
     "DELETE FROM runs_breakglass",
     "UPDATE runs_auditentry SET reason = 'better'",
     "DELETE FROM runs_auditentry",
@@ -429,12 +434,12 @@ def test_every_trigger_fires_in_every_session() -> None:
         assert cursor.fetchone()[0] >= 30
 
 
-def test_a_new_part_of_the_trail_is_protected_in_every_session(everything: RunRequest, asker: User) -> None:
-    before = parts.parts()[-1].table
-    parts.cut_here()
-    newest = parts.parts()[-1].table
+def test_a_new_part_of_the_trail_is_protected_in_every_session(everything: RunRequest, requester: User) -> None:
+    before = partitions.parts()[-1].table
+    partitions.cut_here()
+    newest = partitions.parts()[-1].table
     assert newest != before
-    lifecycle.comment(everything, "One more.", by=by(asker))
+    changes.comment(everything, "One more.", by=by(requester))
     sql("SET LOCAL session_replication_role = replica")
     for statement in (f"UPDATE {newest} SET reason = ''", f"DELETE FROM {newest}", f"TRUNCATE {newest}"):
         tampering.refused("parts of the audit trail", "change a new part as a replica does", partial(sql, statement))

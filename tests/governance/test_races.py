@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import racing
-from benchmarks.track import prefect
+from benchmarks import race_rounds
+from benchmarks.fake_world import prefect
 from runs import audit
 from tests.expectations import load
 
@@ -23,13 +23,13 @@ ROUNDS = EXPECTED["rounds in the test"]
 
 @pytest.mark.usefixtures("own_database")
 def test_whoever_is_first_nothing_is_launched_twice_and_nobody_approves_their_own(settings: Any) -> None:
-    settings.GATEWAY = "benchmarks.track.connect"
-    result = racing.race(ROUNDS)
+    settings.PREFECT_CLIENT = "benchmarks.fake_world.connect"
+    result = race_rounds.race(ROUNDS)
     assert result.broken == []
     counted = asdict(result) | {"broken": len(result.broken)}
     assert {name: counted[name] for name in EXPECTED["must be zero"]} == dict.fromkeys(EXPECTED["must be zero"], 0)
     # Every race of two that may end either way did so often enough to be one.
-    assert result.launches > ROUNDS / len(racing.RACES)
+    assert result.launches > ROUNDS / len(race_rounds.RACES)
     assert audit.verify()
 
 
@@ -41,18 +41,18 @@ def sentences(race: Callable[..., object]) -> Iterator[str]:
 
 
 def test_the_races_and_what_must_hold_after_them_are_those_agreed_on() -> None:
-    assert {name: list(sentences(race)) for name, race in racing.RACES.items()} == EXPECTED["races"]
+    assert {name: list(sentences(race)) for name, race in race_rounds.RACES.items()} == EXPECTED["races"]
     assert EXPECTED["must be zero"] == ["double_launches", "self_approvals", "launched_without_approval", "broken"]
-    assert 14 * len(racing.RACES) <= ROUNDS
+    assert 14 * len(race_rounds.RACES) <= ROUNDS
 
 
 def test_the_count_of_double_launches_counts(db: None) -> None:
     prefect.forget()
-    assert racing.double_launches() == 0
+    assert race_rounds.double_launches() == 0
     for _ in range(2):
         prefect.create_flow_run(
             uuid.uuid4(), parameters={}, idempotency_key="a", name=None, tags=(), scheduled_for=None
         )
     # Sent twice, and no request knows of it.
-    assert racing.double_launches() == 2
+    assert race_rounds.double_launches() == 2
     prefect.forget()

@@ -15,16 +15,17 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from flows import catalogue
+from flows.catalog import sync
 from flows.models import Deployment, Environment, Verb
-from runs import granting, lifecycle, mirror
+from runs import mirror, requests
 from runs.actors import Actor
+from runs.governance import grants
 from runs.models import Freeze, Run, RunRequest
 from tests.cast import SCHEMA, by, person
 from tests.expectations import load
+from tests.fakes.prefect import FakePrefect
 from tests.portal.addresses import everywhere
-from tests.portal.hostile import World, bad, world
-from tests.prefect import FakePrefect
+from tests.portal.hostile_text import World, bad, world
 
 pytestmark = pytest.mark.django_db
 
@@ -51,12 +52,12 @@ RESTLESS = re.compile(r'csrfmiddlewaretoken" value="\w+"|nonce="[^"]+"|value="[0
 
 
 @pytest.fixture
-def open_one(dev: Environment, fake: FakePrefect, asker: User) -> Run:
+def open_one(dev: Environment, fake: FakePrefect, requester: User) -> Run:
     """A deployment with a run and a request, which everybody here may see."""
     record = fake.add_deployment(flow_name="monthly", name="monthly", parameter_schema=SCHEMA, tags=("crm",))
-    catalogue.sync(dev)
+    sync.sync(dev)
     deployment = Deployment.objects.get(prefect_id=record.id)
-    lifecycle.submit(deployment, {"month": "2026-10"}, by=by(asker))
+    requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
     run = fake.add_run(record.id, state_type="RUNNING", parameters={"month": "2026-10"})
     fake.add_log(run.id, "An open word.")
     mirror.refresh(dev, [run.id])
@@ -72,7 +73,7 @@ def made(open_one: Run, dev: Environment, fake: FakePrefect, admin_user: User) -
 def without(verb: Verb, *, on: str = bad("flow")) -> User:
     """Somebody who may look at, ask for and approve everything there, but not this with one deployment."""
     user = person(f"without {verb}", "Operator", "Approver")
-    granting.grant(by=Actor.system(), person=user, verbs=[verb], effect="deny", flow_name=on)
+    grants.grant(by=Actor.system(), person=user, verbs=[verb], effect="deny", flow_name=on)
     return user
 
 
@@ -155,7 +156,7 @@ def test_no_suggestion_names_what_may_not_be_seen(made: World, admin_user: User,
 def test_without_see_inputs_no_value_shows_anywhere(made: World, login: Login, subtests: pytest.Subtests) -> None:
     user = without(Verb.SEE_INPUTS)
     # Whoever may answer a request, or ask for a run, sees what of.
-    granting.grant(by=Actor.system(), person=user, verbs=["approve", "trigger"], effect="deny", flow_name=bad("flow"))
+    grants.grant(by=Actor.system(), person=user, verbs=["approve", "trigger"], effect="deny", flow_name=bad("flow"))
     seen = shown(login(user), made, subtests, HIDDEN["without see inputs"])
     assert seen >= {"run", "log"}
 

@@ -17,17 +17,21 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from flows import catalogue
-from flows.access import Forbidden, Refused
+from flows.catalog import sync
 from flows.models import Deployment, Environment
-from runs import audit, desk, dispatch, granting, lifecycle, policies
+from runs import audit, desk, dispatch, requests
+from runs.access.decisions import Forbidden
 from runs.actors import Actor
+from runs.errors import Refused
+from runs.governance import grants, policies
 from runs.models import AuditEntry, RunRequest
 from runs.models.request import State
 from tests.cast import FAKES, by, key, person
-from tests.portal.asking import PLAIN, confirm, fill_in, form_of, hidden
-from tests.prefect import FakePrefect
-from tests.runs.conftest import Say, say  # noqa: F401  (a fixture)
+from tests.fakes.prefect import FakePrefect
+from tests.portal.forms import PLAIN, confirm, fill_in, form_of, hidden
+from tests.runs.conftest import (
+    Say,  # noqa: F401  (a fixture)
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -89,7 +93,7 @@ def launches_at(run_request: RunRequest, moment: datetime, clock: Clock) -> None
     """It is held until its time, then sent for exactly that moment, and nothing was taken for a change."""
     run_request = RunRequest.objects.get(pk=run_request.pk)
     assert (run_request.scheduled_for, run_request.state) == (moment, State.APPROVED), run_request.message
-    assert lifecycle.digest(run_request) == run_request.digest
+    assert requests.digest(run_request) == run_request.digest
     dispatch.launch(run_request)
     run_request.refresh_from_db()
     assert run_request.state == State.APPROVED, run_request.message
@@ -111,7 +115,7 @@ class Hands:
     """Of somebody who asks, at each door."""
 
     deployment: Deployment
-    asker: User
+    requester: User
     client: Client
     say: Say
 
@@ -122,18 +126,18 @@ class Hands:
         self.form(at, f"?again={self.python().pk}")
 
     def command(self, at: str) -> None:
-        code, _, err = self.say("trigger", "dev", "monthly", "-p", "month=2026-10", "--at", at, "--as", "asker")
+        code, _, err = self.say("trigger", "dev", "monthly", "-p", "month=2026-10", "--at", at, "--as", "requester")
         assert code == 0, err
 
-    def python(self, at: str | datetime | None = None, **wish: Any) -> RunRequest:
+    def python(self, at: str | datetime | None = None, **run_request: Any) -> RunRequest:
         planned = datetime.fromisoformat(at) if isinstance(at, str) else at
         values = {"month": "2026-10", "token": "hunter22"}
-        return desk.trigger("dev", "monthly", values, by=by(self.asker), scheduled_for=planned, **wish)
+        return desk.trigger("dev", "monthly", values, by=by(self.requester), scheduled_for=planned, **run_request)
 
 
 @pytest.fixture
-def hands(deployment: Deployment, asker: User, login: Login, say: Say) -> Hands:  # noqa: F811  (a fixture)
-    return Hands(deployment, asker, login(asker), say)
+def hands(deployment: Deployment, requester: User, login: Login, say: Say) -> Hands:  # noqa: F811  (a fixture)
+    return Hands(deployment, requester, login(requester), say)
 
 
 @pytest.mark.parametrize("door", [Hands.command, Hands.python])
@@ -183,19 +187,21 @@ def test_confirmed_and_approved_by_another(
         assert f'value="{wall}' in page
         page = client.post(form_of(prod_deployment), {**PLAIN, **hidden(page), **typed}).content.decode()
         assert confirm(client, prod_deployment, page, "monthly/monthly").status_code == 302
-        wish = newest()
-        assert wish.state == State.WAITING
+        run_request = newest()
+        assert run_request.state == State.WAITING
         if signs == "page":
             assert (
-                other.post(f"/admin/runs/runrequest/{wish.pk}/approve/", {"seen_digest": wish.digest}).status_code
+                other.post(
+                    f"/admin/runs/runrequest/{run_request.pk}/approve/", {"displayed_digest": run_request.digest}
+                ).status_code
                 == 302
             )
         elif signs == "command":
-            code, _, err = hands.say("approve", str(wish.pk), "--digest", wish.digest, "--as", "approver")
+            code, _, err = hands.say("approve", str(run_request.pk), "--digest", run_request.digest, "--as", "approver")
             assert code == 0, err
         else:
-            desk.approve(wish.pk, by=by(approver), seen_digest=wish.digest)
-        launches_at(wish, moment, clock)
+            desk.approve(run_request.pk, by=by(approver), displayed_digest=run_request.digest)
+        launches_at(run_request, moment, clock)
 
 
 # Twice, and once more
@@ -214,11 +220,11 @@ def test_the_same_moment_in_another_offset_is_the_same_wish(
 
 def test_what_was_planned_is_asked_for_again_at_once(hands: Hands, zone: ZoneInfo, moments: list[datetime]) -> None:
     first = hands.python(spelled(moments[0], "-05:00"))
-    assert hands.say("rerun", str(first.pk), "--as", "asker")[0] == 0
-    for again in (newest(), desk.rerun(first.pk, by=by(hands.asker))):
+    assert hands.say("rerun", str(first.pk), "--as", "requester")[0] == 0
+    for again in (newest(), desk.rerun(first.pk, by=by(hands.requester))):
         dispatch.launch(again)
         again.refresh_from_db()
-        assert (again.state, again.scheduled_for, again.again_of) == (State.LAUNCHED, None, first), again.message
+        assert (again.state, again.scheduled_for, again.rerun_of) == (State.LAUNCHED, None, first), again.message
 
 
 def test_a_time_without_an_offset_is_no_moment(hands: Hands) -> None:
@@ -236,46 +242,48 @@ def schema_of(**nodes: dict[str, Any]) -> dict[str, Any]:
 
 def deployed(environment: Environment, fake: FakePrefect, **nodes: dict[str, Any]) -> Deployment:
     fake.add_deployment(flow_name="odd", name="odd", parameter_schema=schema_of(**nodes))
-    catalogue.sync(environment)
+    sync.sync(environment)
     return Deployment.objects.select_related("environment").get(environment=environment, flow_name="odd")
 
 
 @pytest.mark.parametrize("number", [1.0, -0.0, 1e16, 1.2345678901234567e18, 1e-7, 5e-324, 0.1, 2**63 - 1])
 @pytest.mark.parametrize("secret", [False, True])
 def test_a_number_is_launched_as_it_was_asked_for(
-    dev: Environment, fake: FakePrefect, asker: User, number: float, secret: bool
+    dev: Environment, fake: FakePrefect, requester: User, number: float, secret: bool
 ) -> None:
     odd = deployed(dev, fake, x={"type": "number", "writeOnly": secret}, y={"type": "object", "writeOnly": secret})
-    wish = lifecycle.submit(odd, {"x": number, "y": {"b": [number], "a": None}}, by=by(asker))
-    wish = RunRequest.objects.get(pk=wish.pk)
-    assert lifecycle.digest(wish) == wish.digest
-    dispatch.launch(wish)
-    wish.refresh_from_db()
-    assert wish.state == State.LAUNCHED, wish.message
-    again = lifecycle.submit(odd, lifecycle.values_of(wish), by=by(asker), again_of=wish)
-    assert again.digest == lifecycle.digest(RunRequest.objects.get(pk=again.pk))
+    run_request = requests.submit(odd, {"x": number, "y": {"b": [number], "a": None}}, by=by(requester))
+    run_request = RunRequest.objects.get(pk=run_request.pk)
+    assert requests.digest(run_request) == run_request.digest
+    dispatch.launch(run_request)
+    run_request.refresh_from_db()
+    assert run_request.state == State.LAUNCHED, run_request.message
+    again = requests.submit(odd, requests.values_of(run_request), by=by(requester), rerun_of=run_request)
+    assert again.digest == requests.digest(RunRequest.objects.get(pk=again.pk))
     assert audit.verify()
 
 
 @pytest.mark.parametrize("secret", [False, True])
-def test_the_order_of_names_makes_no_other_wish(dev: Environment, fake: FakePrefect, asker: User, secret: bool) -> None:
+def test_the_order_of_names_makes_no_other_wish(
+    dev: Environment, fake: FakePrefect, requester: User, secret: bool
+) -> None:
     odd, once = deployed(dev, fake, x={"type": "object", "writeOnly": secret}), key()
     asked = [
-        lifecycle.submit(odd, {"x": value}, by=by(asker), submission_key=once)
+        requests.submit(odd, {"x": value}, by=by(requester), submission_key=once)
         for value in ({"a": 1, "b": 2.0}, {"b": 2, "a": 1.0})
     ]
     assert asked[0] == asked[1]
     with pytest.raises(Refused, match="sent before with other values"):
-        lifecycle.submit(odd, {"x": {"a": True, "b": 2}}, by=by(asker), submission_key=once)
+        requests.submit(odd, {"x": {"a": True, "b": 2}}, by=by(requester), submission_key=once)
 
 
-def test_true_is_not_one_when_a_run_is_repeated(dev: Environment, fake: FakePrefect, asker: User) -> None:
+def test_true_is_not_one_when_a_run_is_repeated(dev: Environment, fake: FakePrefect, requester: User) -> None:
     odd, other = deployed(dev, fake, x={}), person("other", "Viewer")
-    granting.grant(by=Actor.system(), person=other, verbs=["see", "see inputs", "rerun"], environment=dev)
-    first = lifecycle.submit(odd, {"x": 1}, by=by(asker))
-    assert lifecycle.again(first, by=by(other), changes={"x": 1.0}).verb == "rerun"
+    grants.grant(by=Actor.system(), person=other, verbs=["see", "see inputs", "rerun"], environment=dev)
+    first = requests.submit(odd, {"x": 1}, by=by(requester))
+    assert requests.rerun(first, by=by(other), changes={"x": 1.0}).verb == "rerun"
     with pytest.raises(Forbidden):
-        lifecycle.again(first, by=by(other), changes={"x": True})
+        requests.rerun(first, by=by(other), changes={"x": True})
 
 
 def test_a_moment_in_the_trail_is_in_utc(dev: Environment, admin_user: User, clock: Clock) -> None:

@@ -13,15 +13,17 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from flows import catalogue, health
+from flows.catalog import health, sync
 from flows.models import Deployment, Environment, Verb
 from flows.parameters import Invalid
-from flows.records import Unauthorized
-from runs import dispatch, granting, lifecycle, mirror, tasks
+from flows.prefect_api.records import Unauthorized
+from runs import dispatch, mirror, tasks
+from runs import requests as runs_requests
 from runs.actors import Actor
+from runs.governance import grants
 from runs.models import AuditEntry, Run, RunRequest
 from tests.cast import by
-from tests.prefect import FakePrefect
+from tests.fakes.prefect import FakePrefect
 
 pytestmark = pytest.mark.django_db
 
@@ -42,13 +44,13 @@ TEMPLATED = '{"a": {"b": [{"__prefect_kind": "jinja", "template": "{{ variables.
 def odd(dev: Environment, fake: FakePrefect) -> Deployment:
     """A deployment that takes any text, a date, and any object."""
     record = fake.add_deployment(flow_name="odd", name="odd", parameter_schema=SCHEMA)
-    catalogue.sync(dev)
+    sync.sync(dev)
     return Deployment.objects.select_related("environment").get(prefect_id=record.id)
 
 
 @pytest.fixture
-def client(asker: User, login: Login) -> Client:
-    return login(asker)
+def client(requester: User, login: Login) -> Client:
+    return login(requester)
 
 
 def form_of(deployment: Deployment) -> str:
@@ -59,7 +61,7 @@ def typed(deployment: Deployment, **values: str) -> dict[str, str]:
     """The form as a browser sends it; parameters by their names, the rest by theirs."""
     own = {"start", "scheduled_for", "run_name", "tags", "reason"}
     named = {name if name in own else f"parameters-{name}": value for name, value in values.items()}
-    hidden = {"submission_key": str(uuid.uuid4()), "seen_fingerprint": deployment.schema_fingerprint}
+    hidden = {"submission_key": str(uuid.uuid4()), "form_fingerprint": deployment.schema_fingerprint}
     return {"start": "now", "parameters-text": "", **hidden, **named}
 
 
@@ -86,14 +88,14 @@ def page_of(client: Client, row: Environment | RunRequest | Deployment) -> str:
 def test_a_wrong_address_is_named_with_what_to_do(
     admin_user: User, login: Login, odd: Deployment, settings: Any, address: str
 ) -> None:
-    settings.GATEWAY = "flows.gateway.for_environment"
+    settings.PREFECT_CLIENT = "flows.prefect_api.for_environment"
     environment = odd.environment
     Environment.objects.filter(pk=environment.pk).update(api_url=address)
     tasks.sync(environment.pk)
     page = page_of(login(admin_user), environment)
     assert "Unreachable" in page
     assert f"Is the server running at {address}?" in page
-    assert not Deployment.objects.filter(environment=environment).exclude(gone_at=None).exists()
+    assert not Deployment.objects.filter(environment=environment).exclude(deleted_upstream_at=None).exists()
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def test_a_deployment_deleted_while_its_form_was_open_is_named_as_gone(
     client: Client, odd: Deployment, fake: FakePrefect
 ) -> None:
     fake.remove_deployment(odd.prefect_id)
-    catalogue.sync(odd.environment)
+    sync.sync(odd.environment)
     page = send(client, odd, text="kept")
     assert "is no longer deployed in dev" in page
     assert not RunRequest.objects.exists()
@@ -216,10 +218,10 @@ def test_more_than_a_page_takes_is_answered_with_a_sentence(client: Client, odd:
     ],
 )
 def test_a_value_that_may_not_be_sent_is_refused_before_prefect_and_in_the_trail(
-    asker: User, odd: Deployment, fake: FakePrefect, values: Mapping[str, Any], sentence: str
+    requester: User, odd: Deployment, fake: FakePrefect, values: Mapping[str, Any], sentence: str
 ) -> None:
     with pytest.raises(Invalid, match=re.escape(sentence)):
-        lifecycle.submit(odd, values, by=by(asker))
+        runs_requests.submit(odd, values, by=by(requester))
     assert sentence in AuditEntry.objects.get(verb="request.submit", outcome="refused").message
     assert not any(call.method == "create_flow_run" for call in fake.calls)
 
@@ -256,11 +258,11 @@ def test_what_is_wrong_is_said_in_the_form_and_the_rest_stays_typed(
 
 
 @pytest.fixture
-def keys(odd: Deployment, fake: FakePrefect, asker: User, admin_user: User) -> dict[str, int]:
+def keys(odd: Deployment, fake: FakePrefect, requester: User, admin_user: User) -> dict[str, int]:
     """One row for every door that asks for a reason, all open to the administrator."""
     Environment.objects.filter(pk=odd.environment_id).update(needs_approval=True)
-    waiting = lifecycle.submit(odd, {}, by=by(asker))
-    grant = granting.grant(by=Actor.system(), person=admin_user, verbs=list(Verb))
+    waiting = runs_requests.submit(odd, {}, by=by(requester))
+    grant = grants.grant(by=Actor.system(), person=admin_user, verbs=list(Verb))
     mirror.refresh(odd.environment, [fake.add_run(odd.prefect_id, state_type="RUNNING").id])
     requests = {f"runs_runrequest_{door}": waiting.pk for door in ("approve", "reject", "withdraw")}
     others = {"runs_run_cancel": Run.objects.get().pk, "flows_deployment_pause": odd.pk, "flows_grant_revoke": grant.pk}

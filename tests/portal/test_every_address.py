@@ -14,10 +14,10 @@ from django.urls import reverse
 
 from flows.models import Environment
 from runs.models import AuditEntry
+from tests.fakes.prefect import FakePrefect
 from tests.portal.addresses import everywhere, fill, routes, subject
-from tests.portal.hostile import SHOWN, Page, World, bad, world
-from tests.prefect import FakePrefect
-from tests.written import written
+from tests.portal.hostile_text import SHOWN, Page, World, bad, world
+from tests.row_counts import written
 
 pytestmark = pytest.mark.django_db
 
@@ -87,7 +87,7 @@ def test_a_stranger_gets_nowhere_and_reads_no_name(
 ) -> None:
     client = login(stranger)
     # Signing in and out is everybody's, and to choose one's own messages; all are audited.
-    everybodys = {reverse(f"admin:{name}") for name in ("login", "logout", "runs_notice_choose")}
+    everybodys = {reverse(f"admin:{name}") for name in ("login", "logout", "runs_notification_choose")}
     for address in sorted({*everywhere(made.rows)} - everybodys):
         with subtests.test(address=address), transaction.atomic():
             before, last = written(), AuditEntry.objects.count()

@@ -15,9 +15,9 @@ from django.utils.module_loading import import_string
 from django_q.models import OrmQ, Schedule
 
 from flows.models import Deployment, Environment
-from portal.stack.processes import Program, Warden, inherited, time_zone
-from portal.stack.supervisor import Part, Supervisor
-from runs import clock, queue
+from portal.demo.processes import Program, Reaper, inherited_environment, time_zone
+from portal.demo.supervisor import Part, Supervisor
+from runs import periodic, queue
 from runs.models import RunRequest
 from runs.models.request import State
 
@@ -37,7 +37,7 @@ def expired(own_database: str) -> RunRequest:
         flow_name="f",
         name="d",
         full_name="f/d",
-        seen_at=now,
+        synced_at=now,
     )
     return RunRequest.objects.create(
         environment=environment,
@@ -45,7 +45,7 @@ def expired(own_database: str) -> RunRequest:
         environment_name="dev",
         deployment_name="f/d",
         deployment_prefect_id=deployment.prefect_id,
-        asked_by_name="somebody",
+        requested_by_name="somebody",
         channel="admin",
         state=State.WAITING,
         expires_at=now - timedelta(minutes=1),
@@ -60,18 +60,18 @@ def cluster(own_database: str, tmp_path: Path) -> Iterator[Path]:
         name="qcluster",
         command=(sys.executable, "manage.py", "qcluster"),
         log=log,
-        environment=inherited() | time_zone() | {"DATABASE_URL": own_database, "PORTAL_MODE": "test"},
+        environment=inherited_environment() | time_zone() | {"DATABASE_URL": own_database, "PORTAL_MODE": "test"},
         ready=lambda: "running." in log.read_text(),
         waits_for="its own word that it runs",
     )
-    keeper = Warden(str(tmp_path))
-    supervisor = Supervisor([Part(program)], keeper, lambda line: None)
+    reaper = Reaper(str(tmp_path))
+    supervisor = Supervisor([Part(program)], reaper, lambda line: None)
     try:
         supervisor.start()
         yield log
     finally:
         supervisor.stop()
-        keeper.dismiss()
+        reaper.dismiss()
 
 
 def until(true: Callable[[], bool], seconds: float = 20) -> bool:
@@ -91,10 +91,10 @@ def test_a_task_runs_once_its_transaction_is_committed_and_never_if_it_is_not(
     expired: RunRequest, cluster: Path
 ) -> None:
     with transaction.atomic():
-        queue.later("runs.tasks.expire")
+        queue.enqueue("runs.tasks.expire")
         transaction.set_rollback(True)
     with transaction.atomic():
-        queue.later("runs.tasks.expire")
+        queue.enqueue("runs.tasks.expire")
         time.sleep(1.5)
         assert state(expired) == State.WAITING
     assert until(lambda: state(expired) == State.EXPIRED)
@@ -104,11 +104,13 @@ def test_a_task_runs_once_its_transaction_is_committed_and_never_if_it_is_not(
 
 def test_the_clock_s_table_becomes_the_schedules(own_database: str) -> None:
     Schedule.objects.create(name="old", func="runs.tasks.gone")
-    clock.wind()
-    clock.wind()
-    assert dict(Schedule.objects.values_list("name", "func")) == {name: row[0] for name, row in clock.CLOCK.items()}
+    periodic.sync_schedules()
+    periodic.sync_schedules()
+    assert dict(Schedule.objects.values_list("name", "func")) == {
+        name: row[0] for name, row in periodic.PERIODIC.items()
+    }
 
 
 def test_every_task_of_the_clock_exists() -> None:
-    for task, *_ in clock.CLOCK.values():
+    for task, *_ in periodic.PERIODIC.values():
         assert callable(import_string(task))

@@ -11,12 +11,13 @@ from django.apps import apps
 from django.contrib.auth.models import Group, User
 from django.db import DatabaseError, connection, transaction
 
-from flows.access import Refused
 from flows.models import Environment
-from portal import history
-from runs import audit, configuration
+from portal.ui import versions as ui_versions
+from runs import audit
 from runs.actors import Actor
-from runs.audit import parts, retiring
+from runs.audit import partitions, retention
+from runs.errors import Refused
+from runs.governance import configuration
 from runs.models import AuditEntry, RowVersion
 
 ADA = Actor.system("ada")
@@ -24,7 +25,7 @@ ADA = Actor.system("ada")
 SECRET = {"flows_environment": {"sealed_credential"}, "auth_user": {"password"}}
 IGNORED = {"auth_user": {"last_login"}}
 # Tables that belong to a row of another: memberships and permissions.
-BELONGING = {link.through for links in history.LINKS.values() for link in links}
+BELONGING = {link.through for links in ui_versions.LINKS.values() for link in links}
 
 
 def query(statement: str, *values: object) -> list[tuple[Any, ...]]:
@@ -55,12 +56,12 @@ def test_every_column_is_recorded_or_named_as_not_to_be() -> None:
 
 @pytest.mark.django_db
 def test_the_tables_with_versions_are_the_ones_that_pages_show() -> None:
-    assert set(allowed()) == {model._meta.db_table for model in history.VERSIONED | BELONGING}
+    assert set(allowed()) == {model._meta.db_table for model in ui_versions.VERSIONED | BELONGING}
 
 
 @pytest.mark.django_db
 def test_the_roles_of_the_installation_are_the_first_versions() -> None:
-    first = history.of(Group.objects.get(name="Operator"))[-1]
+    first = ui_versions.versions_of(Group.objects.get(name="Operator"))[-1]
     assert (first.title, first.who, first.is_outside) == ("Was there when versions began", "", False)
     assert [(each.path, each.after) for each in first.changes] == [("name", "Operator")]
 
@@ -77,13 +78,13 @@ def change(environment: Environment, **columns: Any) -> None:
 
 
 def told(row: Any) -> list[tuple[str, str]]:
-    return [(version.title, version.who) for version in history.of(row)]
+    return [(version.title, version.who) for version in ui_versions.versions_of(row)]
 
 
 def test_a_version_belongs_to_the_entry_of_its_transaction(dev: Environment) -> None:
     change(dev, needs_approval=True)
     Environment.objects.update(needs_reason=True)
-    assert told(dev) == [("Changed", history.OUTSIDE), ("Changed", "ada"), ("Added", history.OUTSIDE)]
+    assert told(dev) == [("Changed", ui_versions.OUTSIDE), ("Changed", "ada"), ("Added", ui_versions.OUTSIDE)]
     newest = RowVersion.objects.filter(table_name="flows_environment", label="update").earliest("pk")
     assert newest.transaction == AuditEntry.objects.get(verb="environment.change").transaction
 
@@ -92,7 +93,7 @@ def test_what_follows_the_entry_in_its_transaction_does_not_belong_to_it(dev: En
     with transaction.atomic():
         change(dev, needs_approval=True)
         Environment.objects.update(needs_reason=True)
-    assert told(dev)[:2] == [("Changed", history.OUTSIDE), ("Changed", "ada")]
+    assert told(dev)[:2] == [("Changed", ui_versions.OUTSIDE), ("Changed", "ada")]
 
 
 def test_two_acts_in_one_transaction_have_their_own_versions(dev: Environment) -> None:
@@ -111,7 +112,7 @@ def test_a_refused_act_leaves_an_entry_and_no_version(dev: Environment) -> None:
 
     with pytest.raises(Refused):
         refuse()
-    assert told(dev) == [("Added", history.OUTSIDE)]
+    assert told(dev) == [("Added", ui_versions.OUTSIDE)]
     assert AuditEntry.objects.get().outcome == "refused"
 
 
@@ -119,8 +120,8 @@ def test_nobody_signs_a_version_by_a_setting(dev: Environment) -> None:
     signature = '{"actor": "anna", "verb": "environment.change", "reason": "agreed"}'
     query("SELECT set_config('pghistory.context_metadata', %s, false)", signature)
     Environment.objects.update(needs_approval=True)
-    newest = history.of(dev)[0]
-    assert (newest.who, newest.how, newest.reason, newest.is_outside) == (history.OUTSIDE, "", "", True)
+    newest = ui_versions.versions_of(dev)[0]
+    assert (newest.who, newest.how, newest.reason, newest.is_outside) == (ui_versions.OUTSIDE, "", "", True)
 
 
 def test_an_entry_that_names_another_transaction_is_refused(dev: Environment) -> None:
@@ -131,7 +132,7 @@ def test_an_entry_that_names_another_transaction_is_refused(dev: Environment) ->
     entry.sequence, entry.transaction = entry.sequence + 1, version.transaction
     with pytest.raises(DatabaseError, match="names the transaction that writes it"):
         entry.save(force_insert=True)
-    assert told(dev)[1] == ("Changed", history.OUTSIDE)
+    assert told(dev)[1] == ("Changed", ui_versions.OUTSIDE)
 
 
 def test_an_entry_of_a_later_time_with_the_same_number_is_not_meant(dev: Environment) -> None:
@@ -139,21 +140,21 @@ def test_an_entry_of_a_later_time_with_the_same_number_is_not_meant(dev: Environ
     change(dev, needs_approval=True)
     query("ALTER TABLE runs_rowversion DISABLE TRIGGER USER")
     RowVersion.objects.filter(label="update").update(created_at=datetime.now(UTC) - timedelta(days=90))
-    assert ("Changed", history.OUTSIDE) in told(dev)
+    assert ("Changed", ui_versions.OUTSIDE) in told(dev)
 
 
 def test_a_version_whose_entry_was_retired_is_not_said_to_be_outside(dev: Environment) -> None:
     change(dev, needs_approval=True)
-    parts.cut_here()
-    retiring.retire(parts.parts()[0], by=ADA)
-    assert told(dev) == [("Changed", history.RETIRED), ("Added", history.RETIRED)]
+    partitions.cut_here()
+    retention.retire(partitions.parts()[0], by=ADA)
+    assert told(dev) == [("Changed", ui_versions.RETIRED), ("Added", ui_versions.RETIRED)]
     Environment.objects.update(needs_reason=True)
-    assert told(dev)[0] == ("Changed", history.OUTSIDE)
+    assert told(dev)[0] == ("Changed", ui_versions.OUTSIDE)
 
 
 def test_a_credential_and_another_column_in_one_update_are_two_versions(dev: Environment) -> None:
     change(dev, needs_approval=True, credential="portal:hunter22")
-    secret, plain = history.of(dev)[:2]
+    secret, plain = ui_versions.versions_of(dev)[:2]
     assert (secret.title, secret.changes) == ("Credential changed", ())
     assert [(each.path, each.before, each.after) for each in plain.changes] == [("needs_approval", "false", "true")]
 
@@ -161,7 +162,7 @@ def test_a_credential_and_another_column_in_one_update_are_two_versions(dev: Env
 @pytest.mark.usefixtures("own_database")
 def test_a_time_is_recorded_alike_in_every_time_zone() -> None:
     joined = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
-    person = User.objects.create_user("asker", date_joined=joined)
+    person = User.objects.create_user("requester", date_joined=joined)
     query("SET timezone = 'America/New_York'")
     User.objects.update(first_name="Anna")
     versions = RowVersion.objects.filter(table_name="auth_user", row_pk=str(person.pk))
@@ -174,5 +175,5 @@ def test_many_sessions_change_rows_and_each_version_has_its_own_entry(dev: Envir
         with audit.act("group.create", None, by=ADA):
             Group.objects.create(name="new")
         other.commit()
-    assert told(dev)[0] == ("Changed", history.OUTSIDE)
+    assert told(dev)[0] == ("Changed", ui_versions.OUTSIDE)
     assert told(Group.objects.get(name="new")) == [("Added", "ada")]

@@ -9,7 +9,7 @@ from django.utils import timezone
 from flows.models import Deployment
 from runs import statistics
 from runs.models import Run
-from tests.portal.plenty import many_runs
+from tests.portal.many_rows import many_runs
 
 pytestmark = pytest.mark.django_db
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from portal.stack.checkup import Checkup
-from portal.stack.processes import ROOT, NotStarted
-from portal.stack.stack import Stack, Wishes, await_first_look
+from portal.demo.processes import ROOT, NotStarted
+from portal.demo.smoke_test import SmokeTest
+from portal.demo.stack import Options, Stack, await_first_sync
 
 NAME = "[a-z][a-z0-9-]{0,19}"
 DATA = ROOT / "var" / "demo"
@@ -46,27 +46,27 @@ class Command(BaseCommand):
                 self.check_up(names, options["data"])
             else:
                 database = os.environ.get("DATABASE_URL", "")
-                wishes = {"data": options["data"] or DATA, "port": options["port"], "story": not options["no_story"]}
-                self.serve(Wishes(**wishes, environments=names, database=database))
+                options = {"data": options["data"] or DATA, "port": options["port"], "story": not options["no_story"]}
+                self.serve(Options(**options, environments=names, database=database))
         except NotStarted as error:
             raise CommandError(str(error)) from error
 
-    def serve(self, wishes: Wishes) -> None:
-        stack = Stack(wishes, self.say)
+    def serve(self, options: Options) -> None:
+        stack = Stack(options, self.say)
         self.obey(stack)
         try:
             if stack.start():
-                self.introduce(stack, await_first_look(stack, wishes.environments[0]))
+                self.introduce(stack, await_first_sync(stack, options.environments[0]))
             stack.supervisor.watch()
         finally:
             self.end(stack)
 
     def check_up(self, names: list[str], data: Path | None) -> None:
         with tempfile.TemporaryDirectory(prefix="portal-check-", ignore_cleanup_errors=True) as folder:
-            stack = Stack(Wishes(data=data or Path(folder), port=0, prefect_port=0, environments=names), self.say)
+            stack = Stack(Options(data=data or Path(folder), port=0, prefect_port=0, environments=names), self.say)
             self.obey(stack)
             try:
-                well = stack.start() and Checkup(stack, self.say).run()
+                well = stack.start() and SmokeTest(stack, self.say).run()
             finally:
                 self.end(stack)
         if not well:

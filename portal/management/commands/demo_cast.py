@@ -11,8 +11,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from flows.models import Environment, Grant
-from runs import granting, policies, queue
+from runs import queue
 from runs.actors import Actor
+from runs.governance import grants as governance_grants
+from runs.governance import policies
 from runs.models import Policy, Window
 from runs.models.policy import Risk
 
@@ -84,14 +86,14 @@ class Command(BaseCommand):
         environment.credential_kind = Environment.CredentialKind.BASIC if auth else Environment.CredentialKind.NONE
         environment.credential = auth
         environment.save()
-        queue.later("runs.tasks.sync", environment.pk)
+        queue.enqueue("runs.tasks.sync", environment.pk)
 
     def grants(self, by: Actor) -> None:
         prod = Environment.objects.filter(slug="prod").first()
         if prod is None or Grant.objects.filter(environment=prod).exists():
             return
         for group, verbs, flow in PROD:
-            granting.grant(
+            governance_grants.grant(
                 by=by,
                 group=Group.objects.get(name=group),
                 verbs=verbs,

@@ -8,10 +8,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from flows.access import Refused
-from flows.records import PrefectError
+from flows.prefect_api.records import PrefectError
 from runs import desk
 from runs.actors import Actor
+from runs.errors import Refused
 from runs.models import RunRequest
 
 ACQUIRE, INGEST, TRAIN = "crm-data-acquisition", "crm-data-ingestion", "monthly-win-probability-training"
@@ -56,8 +56,8 @@ class Command(BaseCommand):
 
     def tell(self, environment: str, runs: Sequence[tuple[str, dict[str, str | int]]], by: Actor) -> None:
         asked = [self.ask(environment, flow, values, by) for flow, values in runs]
-        for wish in asked:
-            ended = desk.wait(wish, seconds=PATIENCE_SECONDS)
+        for run_request in asked:
+            ended = desk.wait(run_request, seconds=PATIENCE_SECONDS)
             self.stdout.write(f"{ended}: {ended.get_state_display()}.")
             if ended.state != RunRequest.State.COMPLETED:
                 raise Refused(f"{ended} did not complete. {ended.message}")

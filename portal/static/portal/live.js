@@ -300,7 +300,7 @@
         }
     });
 
-    // --- Times that count by themselves; portal/times.py says the same words
+    // --- Times that count by themselves; portal/ui/times.py says the same words
 
     function span(seconds) {
         const units = [

@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 
 from runs import desk
 from runs.actors import Actor
-from runs.management.answering import RequestCommand
+from runs.management.cli.request_command import RequestCommand
 from runs.models import RunRequest
 
 
@@ -21,4 +21,4 @@ class Command(RequestCommand):
         super().add_arguments(parser)
 
     def act(self, asked: Namespace, by: Actor) -> RunRequest:
-        return desk.approve(asked.request, by=by, reason=asked.reason, seen_digest=asked.digest)
+        return desk.approve(asked.request, by=by, reason=asked.reason, displayed_digest=asked.digest)

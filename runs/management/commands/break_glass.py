@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 
 from runs import desk
 from runs.actors import Actor
-from runs.management.answering import RequestCommand
+from runs.management.cli.request_command import RequestCommand
 from runs.models import RunRequest
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from runs import desk
-from runs.management.speaking import DONE, PREFECT, RUN_FAILED, SpeakingCommand, doer
+from runs.management.cli.command import DONE, PREFECT, RUN_FAILED, PortalCommand, require_actor
 from runs.models import Cancellation
 
 # How a cancellation ends -> exit code
@@ -19,7 +19,7 @@ ENDS = {
 }
 
 
-class Command(SpeakingCommand):
+class Command(PortalCommand):
     help = "Ask for a run to be stopped."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -36,15 +36,15 @@ class Command(SpeakingCommand):
         parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="how long to wait (600)")
         super().add_arguments(parser)
 
-    def speak(self, asked: Namespace) -> int:
-        by = doer(asked.person)
+    def run(self, asked: Namespace) -> int:
+        by = require_actor(asked.person)
         cancellation = desk.cancel(
             asked.run, asked.env, by=by, reason=asked.reason, ticket=asked.ticket, force=asked.force
         )
         if asked.wait:
             cancellation = desk.wait(cancellation, seconds=asked.timeout)
         message = f" {cancellation.message}" if cancellation.message else ""
-        self.tell_one(described(cancellation), f"{cancellation}.{message}", as_json=asked.json)
+        self.print_row(described(cancellation), f"{cancellation}.{message}", as_json=asked.json)
         return ENDS[Cancellation.State(cancellation.state)] if asked.wait else DONE
 
 

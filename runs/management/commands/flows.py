@@ -9,18 +9,18 @@ from django.core.management.base import CommandParser
 
 from flows.models import Alias, Deployment
 from runs import desk
-from runs.management.speaking import DONE, SpeakingCommand, reader
+from runs.management.cli.command import DONE, PortalCommand, require_reader
 
 
-class Command(SpeakingCommand):
+class Command(PortalCommand):
     help = "List the deployments, of one environment or of all."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--env", default="", help="only this environment")
         super().add_arguments(parser)
 
-    def speak(self, asked: Namespace) -> int:
-        found = list(desk.deployments(asked.env, by=reader(asked.person)))
+    def run(self, asked: Namespace) -> int:
+        found = list(desk.deployments(asked.env, by=require_reader(asked.person)))
         aliases = {(alias.environment_id, alias.full_name): alias.name for alias in Alias.objects.all()}
         rows = [described(each, aliases.get((each.environment_id, each.full_name), "")) for each in found]
         self.tell(

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from runs.follow import follow
+from runs.mirror.follower import follow
 
 BEAT_SECONDS = 10
 

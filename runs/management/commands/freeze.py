@@ -7,11 +7,11 @@ from argparse import Namespace
 from django.core.management.base import CommandParser
 
 from runs import desk
-from runs.management.giving import moment
-from runs.management.speaking import DONE, SpeakingCommand, doer
+from runs.management.cli.arguments import parse_moment
+from runs.management.cli.command import DONE, PortalCommand, require_actor
 
 
-class Command(SpeakingCommand):
+class Command(PortalCommand):
     help = "Let no run start in an environment until it is lifted. Takes “manage” of all of it."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -21,11 +21,11 @@ class Command(SpeakingCommand):
         parser.add_argument("--until", default="", metavar="TIME", help="it ends by itself then, 2026-11-30T06:00")
         super().add_arguments(parser)
 
-    def speak(self, asked: Namespace) -> int:
-        until = moment(asked.until, option="--until")
+    def run(self, asked: Namespace) -> int:
+        until = parse_moment(asked.until, option="--until")
         row = desk.freeze(
-            asked.environment, by=doer(asked.person), reason=asked.reason, ticket=asked.ticket, until=until
+            asked.environment, by=require_actor(asked.person), reason=asked.reason, ticket=asked.ticket, until=until
         )
         told = {"environment": row.environment.slug, "reason": row.reason, "ticket": row.ticket, "until": row.until}
-        self.tell_one(told, f"{row.environment} is frozen: no run starts there.", as_json=asked.json)
+        self.print_row(told, f"{row.environment} is frozen: no run starts there.", as_json=asked.json)
         return DONE

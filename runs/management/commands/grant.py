@@ -8,15 +8,16 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from flows import predicates
-from flows.access import Refused
 from flows.models import Grant, Verb
-from runs import desk, granting
-from runs.management.giving import moment
-from runs.management.speaking import DONE, SpeakingCommand, doer
+from runs import desk
+from runs.access import predicates
+from runs.errors import Refused
+from runs.governance import grants
+from runs.management.cli.arguments import parse_moment
+from runs.management.cli.command import DONE, PortalCommand, require_actor
 
 
-class Command(SpeakingCommand):
+class Command(PortalCommand):
     help = "Give a grant, as an administrator, or as somebody who holds “manage” and hands on what they hold."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,28 +35,28 @@ class Command(SpeakingCommand):
         parser.add_argument("--ticket", default="", help="which one asks for it, where the policy wants one")
         super().add_arguments(parser)
 
-    def speak(self, asked: Namespace) -> int:
+    def run(self, asked: Namespace) -> int:
         row = desk.grant(
             asked.subject,
             asked.verbs,
-            by=doer(asked.person),
+            by=require_actor(asked.person),
             environment_name=asked.env,
             flow_name=asked.flow,
             full_name=asked.deployment,
             tag=asked.tag,
             predicate=predicate_of(asked.when),
             prohibits=asked.deny,
-            valid_from=moment(asked.since, option="--from"),
-            valid_until=moment(asked.until, option="--until"),
+            valid_from=parse_moment(asked.since, option="--from"),
+            valid_until=parse_moment(asked.until, option="--until"),
             reason=asked.reason,
             ticket=asked.ticket,
         )
-        self.tell_one({"grant": row.pk, **granting.described(row)}, f"Grant {row.pk}: {told(row)}.", as_json=asked.json)
+        self.print_row({"grant": row.pk, **grants.describe(row)}, f"Grant {row.pk}: {told(row)}.", as_json=asked.json)
         return DONE
 
 
 def told(row: Grant) -> str:
-    return f"{row} when {predicates.words(row.predicate)}" if row.predicate else str(row)
+    return f"{row} when {predicates.describe(row.predicate)}" if row.predicate else str(row)
 
 
 def predicate_of(text: str) -> dict[str, Any] | None:

@@ -9,18 +9,18 @@ from django.core.management.base import CommandParser
 
 from flows.models import Health
 from runs import desk
-from runs.management.speaking import DONE, PREFECT, SpeakingCommand, reader
+from runs.management.cli.command import DONE, PREFECT, PortalCommand, require_reader
 
 
-class Command(SpeakingCommand):
+class Command(PortalCommand):
     help = "Ask the Prefect server of one environment, or of all, how it is."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("environment", nargs="?", default="")
         super().add_arguments(parser)
 
-    def speak(self, asked: Namespace) -> int:
-        places = desk.chosen(asked.environment, by=reader(asked.person))
+    def run(self, asked: Namespace) -> int:
+        places = desk.chosen(asked.environment, by=require_reader(asked.person))
         found = [desk.health(place.slug) for place in places if place.is_active or asked.environment]
         self.tell(
             [described(each) for each in found],
@@ -37,6 +37,6 @@ def described(health: Health) -> dict[str, Any]:
         "version": health.version,
         "since": health.changed_at,
         "deployments_read": health.synced_at,
-        "runs_read": health.swept_at,
+        "runs_read": health.runs_synced_at,
         "message": health.message,
     }

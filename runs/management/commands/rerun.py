@@ -8,8 +8,8 @@ from django.core.management.base import CommandParser
 
 from runs import desk
 from runs.actors import Actor
-from runs.management.answering import RequestCommand
-from runs.management.giving import pairs_of
+from runs.management.cli.arguments import parse_pairs
+from runs.management.cli.request_command import RequestCommand
 from runs.models import RunRequest
 
 
@@ -25,6 +25,6 @@ class Command(RequestCommand):
         super().add_arguments(parser)
 
     def act(self, asked: Namespace, by: Actor) -> RunRequest:
-        wish = desk.status(asked.request, by=by)
-        changes = desk.typed(wish.deployment, pairs_of(asked.pairs), {})
-        return desk.rerun(wish, by=by, changes=changes, reason=asked.reason, ticket=asked.ticket)
+        run_request = desk.status(asked.request, by=by)
+        changes = desk.typed(run_request.deployment, parse_pairs(asked.pairs), {})
+        return desk.rerun(run_request, by=by, changes=changes, reason=asked.reason, ticket=asked.ticket)

@@ -12,10 +12,10 @@ from django.db import ProgrammingError
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
-from flows.access import Refused
 from runs.actors import Actor, Channel, Kind
-from runs.audit import parts, retiring
-from runs.desk.looking import account
+from runs.audit import partitions, retention
+from runs.desk.queries import account
+from runs.errors import Refused
 
 
 class Command(BaseCommand):
@@ -37,8 +37,8 @@ class Command(BaseCommand):
         moment = midnight(options["before"])
         try:
             if not options["dry_run"]:
-                parts.cut()
-            old = retiring.older_than(moment)
+                partitions.cut()
+            old = retention.older_than(moment)
             if not old:
                 self.stdout.write("No part of the trail is older as a whole: nothing was retired.")
             for part in old:
@@ -47,7 +47,7 @@ class Command(BaseCommand):
                     continue
                 folder: Path | None = options["export"]
                 file = folder / f"audit-{part.first}-{part.last}.jsonl" if folder else None
-                retiring.retire(part, by=operator(), reason=options["reason"], keep_in=file)
+                retention.retire(part, by=operator(), reason=options["reason"], keep_in=file)
                 where = f", and kept in {file}" if file else ""
                 self.stdout.write(f"Entries {part.first} to {part.last} are retired{where}.")
         except Refused as refusal:

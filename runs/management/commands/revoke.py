@@ -7,10 +7,10 @@ from argparse import Namespace
 from django.core.management.base import CommandParser
 
 from runs import desk
-from runs.management.speaking import DONE, SpeakingCommand, doer
+from runs.management.cli.command import DONE, PortalCommand, require_actor
 
 
-class Command(SpeakingCommand):
+class Command(PortalCommand):
     help = "End a grant now: any as an administrator, otherwise those that one gave."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -19,7 +19,7 @@ class Command(SpeakingCommand):
         parser.add_argument("--ticket", default="")
         super().add_arguments(parser)
 
-    def speak(self, asked: Namespace) -> int:
-        row = desk.revoke(asked.grant, by=doer(asked.person), reason=asked.reason, ticket=asked.ticket)
-        self.tell_one({"grant": row.pk, "state": "revoked"}, f"Grant {row.pk} ended.", as_json=asked.json)
+    def run(self, asked: Namespace) -> int:
+        row = desk.revoke(asked.grant, by=require_actor(asked.person), reason=asked.reason, ticket=asked.ticket)
+        self.print_row({"grant": row.pk, "state": "revoked"}, f"Grant {row.pk} ended.", as_json=asked.json)
         return DONE

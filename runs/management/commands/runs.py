@@ -8,11 +8,11 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from runs import desk
-from runs.management.speaking import DONE, SpeakingCommand, reader
+from runs.management.cli.command import DONE, PortalCommand, require_reader
 from runs.models import Run
 
 
-class Command(SpeakingCommand):
+class Command(PortalCommand):
     help = "List the newest runs, of one environment or of all."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -21,8 +21,8 @@ class Command(SpeakingCommand):
         parser.add_argument("--limit", type=int, default=20, help="how many at most (20)")
         super().add_arguments(parser)
 
-    def speak(self, asked: Namespace) -> int:
-        found = desk.runs(asked.env, by=reader(asked.person), state=asked.state, limit=max(asked.limit, 0))
+    def run(self, asked: Namespace) -> int:
+        found = desk.runs(asked.env, by=require_reader(asked.person), state=asked.state, limit=max(asked.limit, 0))
         self.tell([described(each) for each in found], as_json=asked.json, nothing="There is no such run.")
         return DONE
 

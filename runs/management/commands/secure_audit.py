@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection, transaction
 from psycopg import sql
 
-from runs.audit.parts import parts
+from runs.audit.partitions import parts
 from runs.models import Approval, AuditCheckpoint, AuditEntry, Comment, RowVersion
 
 AUDIT = AuditEntry._meta.db_table

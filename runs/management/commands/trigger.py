@@ -7,15 +7,15 @@ from argparse import Namespace
 
 from django.core.management.base import CommandParser
 
-from flows.access import Refused
 from runs import desk
-from runs.management.answering import described, said
-from runs.management.giving import moment, pairs_of, values_in
-from runs.management.speaking import DONE, RUN_FAILED, SpeakingCommand, doer
+from runs.errors import Refused
+from runs.management.cli.arguments import parse_moment, parse_pairs, parse_values
+from runs.management.cli.command import DONE, RUN_FAILED, PortalCommand, require_actor
+from runs.management.cli.request_command import describe, outcome_line
 from runs.models.request import State
 
 
-class Command(SpeakingCommand):
+class Command(PortalCommand):
     help = "Ask for a run of a deployment, under the same rules and with the same audit as in the portal."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -41,29 +41,29 @@ class Command(SpeakingCommand):
         parser.add_argument("--timeout", type=float, default=3600, metavar="SECONDS", help="how long to wait (3600)")
         super().add_arguments(parser)
 
-    def speak(self, asked: Namespace) -> int:
-        by = doer(asked.person)
+    def run(self, asked: Namespace) -> int:
+        by = require_actor(asked.person)
         found = desk.deployment(asked.environment, asked.deployment, by=by)
-        wish = desk.trigger(
+        run_request = desk.trigger(
             asked.environment,
             found.full_name,
-            desk.typed(found, pairs_of(asked.pairs), values_in(asked.parameters_file)),
+            desk.typed(found, parse_pairs(asked.pairs), parse_values(asked.parameters_file)),
             by=by,
             reason=asked.reason,
             tags=asked.tag,
             run_name=asked.name,
-            scheduled_for=moment(asked.at),
+            scheduled_for=parse_moment(asked.at),
             key=asked.key,
             ticket=asked.ticket,
             on_behalf_of=asked.on_behalf_of,
             override_window=asked.override_window,
         )
         if asked.wait:
-            wish = desk.wait(wish, seconds=asked.timeout)
-        wish = desk.status(wish)
-        self.tell_one(described(wish), said(wish), as_json=asked.json)
-        if not asked.wait or wish.state == State.COMPLETED:
+            run_request = desk.wait(run_request, seconds=asked.timeout)
+        run_request = desk.status(run_request)
+        self.print_row(describe(run_request), outcome_line(run_request), as_json=asked.json)
+        if not asked.wait or run_request.state == State.COMPLETED:
             return DONE
-        if wish.flow_run_id is None:
-            raise Refused(f"No run was started. {wish.message}")
+        if run_request.flow_run_id is None:
+            raise Refused(f"No run was started. {run_request.message}")
         return RUN_FAILED

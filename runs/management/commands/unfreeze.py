@@ -7,10 +7,10 @@ from argparse import Namespace
 from django.core.management.base import CommandParser
 
 from runs import desk
-from runs.management.speaking import DONE, SpeakingCommand, doer
+from runs.management.cli.command import DONE, PortalCommand, require_actor
 
 
-class Command(SpeakingCommand):
+class Command(PortalCommand):
     help = "Let runs start in an environment again. Takes “manage” of all of it."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -19,7 +19,9 @@ class Command(SpeakingCommand):
         parser.add_argument("--ticket", default="", help="which one asks for it, where the policy wants one")
         super().add_arguments(parser)
 
-    def speak(self, asked: Namespace) -> int:
-        place = desk.unfreeze(asked.environment, by=doer(asked.person), reason=asked.reason, ticket=asked.ticket)
-        self.tell_one({"environment": place.slug}, f"{place} goes on: what waited is sent.", as_json=asked.json)
+    def run(self, asked: Namespace) -> int:
+        place = desk.unfreeze(
+            asked.environment, by=require_actor(asked.person), reason=asked.reason, ticket=asked.ticket
+        )
+        self.print_row({"environment": place.slug}, f"{place} goes on: what waited is sent.", as_json=asked.json)
         return DONE

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from runs import audit
-from runs.audit import files
+from runs.audit import offline
 from runs.models import AuditCheckpoint
 
 
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         is_known = not known_head
         for path in paths:
             try:
-                verification, digests = files.verify(path)
+                verification, digests = offline.verify(path)
             except (OSError, ValueError) as error:
                 raise CommandError(f"{path} cannot be read as an export: {error}.", returncode=1) from error
             if not verification:

@@ -7,13 +7,13 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from flows import reach
 from flows.models import Verb
 from runs import desk
-from runs.management.speaking import DONE, SpeakingCommand, reader
+from runs.access import who_can
+from runs.management.cli.command import DONE, PortalCommand, require_reader
 
 
-class Command(SpeakingCommand):
+class Command(PortalCommand):
     help = "List who may do what with a deployment, under which conditions, and who is prohibited."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -22,15 +22,15 @@ class Command(SpeakingCommand):
         parser.add_argument("--verb", default="", help="only this one")
         super().add_arguments(parser)
 
-    def speak(self, asked: Namespace) -> int:
+    def run(self, asked: Namespace) -> int:
         verbs = [asked.verb] if asked.verb else []
-        found = desk.who(asked.environment, asked.deployment, by=reader(asked.person), verbs=verbs)
+        found = desk.who(asked.environment, asked.deployment, by=require_reader(asked.person), verbs=verbs)
         rows = [row for verb, roll in found.items() for row in lines(verb, roll)]
         self.tell(rows, as_json=asked.json, nothing="Nobody: no grant reaches it.")
         return DONE
 
 
-def lines(verb: Verb, roll: reach.Roll) -> list[dict[str, Any]]:
+def lines(verb: Verb, roll: who_can.Access) -> list[dict[str, Any]]:
     return [
         {
             "verb": str(verb),
@@ -41,6 +41,6 @@ def lines(verb: Verb, roll: reach.Roll) -> list[dict[str, Any]]:
             "never_when": each.never,
             "until": each.until,
         }
-        for people, is_able in ((roll.able, True), (roll.kept_out, False))
+        for people, is_able in ((roll.allowed, True), (roll.denied, False))
         for each in people
     ]

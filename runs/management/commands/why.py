@@ -7,12 +7,12 @@ from argparse import Namespace
 from django.core.management.base import CommandParser
 
 from runs import desk
+from runs.management.cli.arguments import parse_values
+from runs.management.cli.command import DONE, FORBIDDEN, PortalCommand, plain, require_actor
 from runs.management.commands.grant import told
-from runs.management.giving import values_in
-from runs.management.speaking import DONE, FORBIDDEN, SpeakingCommand, doer, plain
 
 
-class Command(SpeakingCommand):
+class Command(PortalCommand):
     help = "Say why somebody may or may not: anybody of themselves, administrators of everybody."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -25,15 +25,15 @@ class Command(SpeakingCommand):
         )
         super().add_arguments(parser)
 
-    def speak(self, asked: Namespace) -> int:
-        values = values_in(asked.parameters_file) if asked.parameters_file else None
-        by = doer(asked.person)
+    def run(self, asked: Namespace) -> int:
+        values = parse_values(asked.parameters_file) if asked.parameters_file else None
+        by = require_actor(asked.person)
         found = desk.why(asked.user, asked.verb, asked.environment, asked.deployment, values, by=by)
         deciding = [{"grant": each.pk, "says": told(each)} for each in found.decision.grants]
-        others = [{"grant": each.grant.pk, "says": told(each.grant), "why": each.why} for each in found.bystanders]
+        others = [{"grant": each.grant.pk, "says": told(each.grant), "why": each.why} for each in found.ignored]
         if asked.json:
             answer = {"allowed": found.decision.allowed, "code": found.decision.code, "why": found.decision.sentence}
-            self.tell_one({**answer, "decided_by": deciding, "does_not_count": others}, "", as_json=True)
+            self.print_row({**answer, "decided_by": deciding, "does_not_count": others}, "", as_json=True)
         else:
             said = [f"Grant {each['grant']} decided: {each['says']}." for each in deciding]
             said += [f"Grant {each['grant']} does not count: {each['says']}. {each['why']}" for each in others]

@@ -9,11 +9,11 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from runs import desk
-from runs.management.giving import moment
-from runs.management.speaking import DONE, SpeakingCommand, json_value, plain, reader, table
+from runs.management.cli.arguments import parse_moment
+from runs.management.cli.command import DONE, PortalCommand, json_value, plain, require_reader, table
 
 
-class Command(SpeakingCommand):
+class Command(PortalCommand):
     help = "Tell whether runs may start in an environment or of a deployment, and when its change windows open."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -22,9 +22,9 @@ class Command(SpeakingCommand):
         parser.add_argument("--at", default="", metavar="TIME", help="then, instead of now: 2026-11-30T06:00")
         super().add_arguments(parser)
 
-    def speak(self, asked: Namespace) -> int:
-        at = moment(asked.at)
-        found = desk.calendar(asked.environment, asked.deployment, by=reader(asked.person), at=at)
+    def run(self, asked: Namespace) -> int:
+        at = parse_moment(asked.at)
+        found = desk.calendar(asked.environment, asked.deployment, by=require_reader(asked.person), at=at)
         rows = [described(each) for each in found.hours]
         told = {
             "environment": found.place.slug,

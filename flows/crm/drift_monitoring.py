@@ -1,0 +1,162 @@
+"""The fifth pipeline: compare a month with a reference, and say how loud the difference is."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows.crm import (
+    drift,
+    html_report,
+    lake,
+    model_cards,
+    model_training,
+    months,
+    publication,
+    report_process,
+    results,
+    scorer,
+)
+from flows.crm.drift import Found
+from flows.crm.failures import BadChoice, BadLake
+from flows.crm.lake import Lake, Manifest
+from flows.crm.results import Result
+from flows.crm.retries import DISK
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    reference: pd.DataFrame
+    current: pd.DataFrame  # deals engaged in the current month
+    closed: pd.DataFrame  # deals closed in it, with their outcome
+    card: model_cards.Card
+    source: str
+
+
+@task(name="read the reference and the month", cache_policy=NO_CACHE, **DISK)
+def read_material(place: Lake, current_month: str, reference_month: str) -> Material:
+    kept = place.manifest("reference", reference_month)
+    features, processed = (place.manifest(layer, current_month) for layer in ("features", "processed"))
+    manifest, card = model_cards.require_champion(place, reference_month)
+    model = scorer.decode(place.document(manifest, model_cards.MODEL))
+    reference = place.read(kept)["deals"]
+    deals = place.read(features)["deals"]
+    deals = deals.assign(prediction=model(deals))
+    closed = model_training.closed_deals(deals, place.read(processed)["sales_pipeline"])
+    if not len(reference):
+        raise BadLake(f"The reference of {reference_month} is empty: create it again.")
+    # The model may have been trained anew since: reference and month must be seen with the same eyes.
+    material = Material(
+        reference.assign(prediction=model(reference)),
+        deals[_in_month(deals["engage_date"], current_month)],
+        closed[_in_month(closed["close_date"], current_month)],
+        card,
+        f"{features.name} against {kept.name}",
+    )
+    get_run_logger().info(
+        "%d deals engaged in %s and %d closed in it; %d deals of reference; model %s.",
+        len(material.current),
+        current_month,
+        len(material.closed),
+        len(reference),
+        card["version"],
+    )
+    return material
+
+
+def _in_month(days: pd.Series, month: str) -> pd.Series:
+    found: pd.Series = days.dt.strftime("%Y-%m") == month
+    return found
+
+
+@task(name="measure the drift", cache_policy=NO_CACHE)
+def measure(material: Material, month: str) -> Found:
+    logger, bar = get_run_logger(), publication.Bar("crm-monitoring", f"Drift of {month}")
+    found = drift.compare(
+        material.reference, material.current, closed=material.closed, baseline=material.card["quality"], report=bar
+    )
+    for column in found.drifted:
+        logger.warning("%s drifted: %s %.4g, p = %.3g.", column.name, column.test, column.statistic, column.p_value)
+    for reading in found.readings:
+        shown = "not known" if reading.value is None else f"{reading.value:.4f}"
+        say = logger.info if reading.level == "NONE" else logger.warning
+        say("%s: %s, %s.", reading.level, reading.measure.title, shown)
+    return found
+
+
+@task(name="write the reports", cache_policy=NO_CACHE, **DISK)
+def write_reports(place: Lake, material: Material, result: Result) -> tuple[Manifest, str]:
+    logger, month = get_run_logger(), result["current_month"]
+    logger.info("Drawing Evidently's full report.")
+    full = report_process.full_page(material.reference, material.current)
+    others = [row for row in results.history(place) if row["current_month"] != month]
+    history = sorted([*others, results.remember(result)], key=lambda row: str(row["current_month"]))
+    page = html_report.page(result, history, material.reference, material.current)
+    documents = {
+        results.RESULT: lake.encode(result),
+        results.SUMMARY: page.encode(),
+        results.FULL: full,
+    }
+    manifest = place.write("reports", month, {}, {}, source=material.source, documents=documents)
+    sizes = len(page.encode()) // 1000, len(full) // 1000
+    logger.info("Wrote %s to %s: a page of %d kB, Evidently's of %d kB.", manifest.name, place.store.name, *sizes)
+    return manifest, page
+
+
+@task(name="tell about the drift", cache_policy=NO_CACHE)
+def tell(place: Lake, result: Result, manifest: Manifest, page: str) -> None:
+    about = f"{result['current_month']} against {result['reference_month']}"
+    history = results.history(place)
+    publication.fields(publication.DRIFT, {**result, "history": history}, description=f"Drift of {about}.")
+    publication.report(page, description=f"Report on the drift of {about}, a page of HTML.")
+    create_markdown_artifact(markdown=summary(result), key="crm-drift-summary", description=f"Drift of {about}.")
+    publication.link("crm-drift-full-report", place.address(manifest, results.FULL), f"Evidently's report of {about}")
+    publication.months_held(place)
+
+
+def summary(result: Result) -> str:
+    drifted = ", ".join(f"`{column['name']}`" for column in result["drifted_columns"]) or "none"
+    rows = "\n".join(
+        f"| {row['title']} | {'not known' if row['value'] is None else row['value']} | {row['level']} |"
+        for row in result["measures"]
+    )
+    advice = "\n".join(f"- **{row['level']}** {row['text']}" for row in result["recommendations"])
+    return (
+        f"# {result['alert_level']}: {result['current_month']} against {result['reference_month']}\n\n"
+        f"Drifted columns: {drifted}. Model {result['model_version']}.\n\n"
+        f"| Measure | Value | Level |\n|---|---|---|\n{rows}\n\n{advice}\n"
+    )
+
+
+@flow(name="model-drift-monitoring", validate_parameters=False)
+def model_drift_monitoring(
+    current_month: months.SnapshotMonth, reference_month: months.SnapshotMonth | None = None
+) -> dict[str, Any]:
+    """Say whether the deals of a month, and the predictions for them, still look like those of a reference.
+
+    The level NONE, LOW, MEDIUM or HIGH follows from one table of measures and thresholds. Where enough deals closed in
+    the month, it is also said how good their predictions were.
+
+    Args:
+        current_month: The month to look at, written as YYYY-MM. It must have been ingested.
+        reference_month: The month whose reference it is compared with; by default the month before.
+    """
+    months.last_day(current_month)
+    reference_month = months.previous(current_month) if reference_month is None else reference_month
+    months.last_day(reference_month)
+    if current_month <= reference_month:
+        raise BadChoice(
+            f"current_month {current_month} is not after reference_month {reference_month}: "
+            "choose a reference from before the month to look at."
+        )
+    place = lake.from_environment()
+    material = read_material(place, current_month, reference_month)
+    found = measure(material, current_month)
+    result = results.describe(found, current_month=current_month, reference_month=reference_month, card=material.card)
+    manifest, page = write_reports(place, material, result)
+    tell(place, result, manifest, page)
+    get_run_logger().info("Drift of %s against %s: %s.", current_month, reference_month, found.level)
+    return {"month": current_month, "reference": reference_month, "alert_level": found.level}

@@ -1,0 +1,83 @@
+"""How good probabilities are, against what then happened; and how sure that is."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flows.crm.encoder import Numbers
+
+FEWEST = 50  # closed deals, below which a measure is noise
+FEWEST_OF_A_KIND = 10  # of the won and of the lost ones
+TENTHS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """`auc` is the chance that a won deal was given more than a lost one: 0.5 is guessing, 1 is knowing.
+
+    Its bounds are those of 95 %, after Hanley and McNeil (1982).
+    """
+
+    deals: int
+    win_rate: float
+    mean_prediction: float
+    auc: float
+    auc_low: float
+    auc_high: float
+    accuracy: float  # at even odds
+    log_loss: float
+    brier: float
+    calibration_error: float  # mean distance of prediction and win rate, over tenths of the deals
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
+
+
+def enough(won: Numbers) -> bool:
+    wins = int(won.sum())
+    return len(won) >= FEWEST and min(wins, len(won) - wins) >= FEWEST_OF_A_KIND
+
+
+def judge(chances: Numbers, won: Numbers) -> Quality:
+    """Both classes must be there."""
+    area = auc(chances, won)
+    margin = 1.96 * _auc_error(area, int(won.sum()), int(len(won) - won.sum()))
+    kept = np.clip(chances, 1e-6, 1 - 1e-6)
+    return Quality(
+        deals=len(won),
+        win_rate=float(won.mean()),
+        mean_prediction=float(chances.mean()),
+        auc=area,
+        auc_low=max(0.0, area - margin),
+        auc_high=min(1.0, area + margin),
+        accuracy=float(((chances >= 0.5) == (won == 1)).mean()),
+        log_loss=log_loss(kept, won),
+        brier=float(((chances - won) ** 2).mean()),
+        calibration_error=_calibration_error(chances, won),
+    )
+
+
+def auc(chances: Numbers, won: Numbers) -> float:
+    ranks = pd.Series(chances).rank().to_numpy(dtype=np.float64)
+    wins = won.sum()
+    return float((ranks[won == 1].sum() - wins * (wins + 1) / 2) / (wins * (len(won) - wins)))
+
+
+def log_loss(chances: Numbers, won: Numbers) -> float:
+    return float(-(won * np.log(chances) + (1 - won) * np.log(1 - chances)).mean())
+
+
+def _auc_error(area: float, wins: int, losses: int) -> float:
+    two_wins, two_losses = area / (2 - area), 2 * area**2 / (1 + area)
+    spread = area * (1 - area) + (wins - 1) * (two_wins - area**2) + (losses - 1) * (two_losses - area**2)
+    return math.sqrt(max(spread, 0.0) / (wins * losses))
+
+
+def _calibration_error(chances: Numbers, won: Numbers) -> float:
+    parts = np.array_split(np.argsort(chances, kind="stable"), TENTHS)
+    return float(
+        sum(len(part) * abs(chances[part].mean() - won[part].mean()) for part in parts if len(part)) / len(won)
+    )

@@ -1,0 +1,196 @@
+"""One month's training: closed deals split by time, candidates compared, the winner judged once and held against the
+current model."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flows.crm import candidates, encoder, metrics
+from flows.crm.candidates import outcomes
+from flows.crm.failures import TooFewDeals
+from flows.crm.lake import encode
+from flows.crm.metrics import Quality
+from flows.crm.scorer import Model
+
+# Shares of the closed deals, by day of closing: learnt from, calibrated and compared on, judged on.
+LEARNING, COMPARING = 0.6, 0.2
+FEWEST = 300  # closed deals to train on
+# A newer model takes over when, on deals that neither has seen, it is not worse than the current one by more than this.
+GATE = {"log_loss": 0.005, "auc": 0.02}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    learning: pd.DataFrame
+    comparing: pd.DataFrame
+    judging: pd.DataFrame
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            name: {
+                "deals": len(part),
+                "closed_from": f"{part['close_date'].min():%Y-%m-%d}",
+                "closed_until": f"{part['close_date'].max():%Y-%m-%d}",
+                "win_rate": round(float(outcomes(part).mean()), 4),
+            }
+            for name, part in (("learning", self.learning), ("comparing", self.comparing), ("judging", self.judging))
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The model that a new one is held against; `seen_until` is the last closing that shaped it."""
+
+    version: str
+    model: Model
+    seen_until: pd.Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    promoted: bool
+    reason: str
+    deals: int = 0
+    challenger: Quality | None = None
+    champion: Quality | None = None
+    champion_version: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "promoted": self.promoted,
+            "reason": self.reason,
+            "deals": self.deals,
+            "challenger": self.challenger.as_json() if self.challenger else None,
+            "champion": self.champion.as_json() if self.champion else None,
+            "champion_version": self.champion_version,
+            "tolerance": GATE,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    month: str
+    version: str
+    model: Model
+    parts: Parts
+    compared: dict[str, Quality]
+    quality: Quality
+    base_rate_log_loss: float
+    verdict: Verdict
+    influence: dict[str, float]
+
+    def card(self, source: str) -> dict[str, Any]:
+        return {
+            "contract": "crm-model-card/1",
+            "month": self.month,
+            "version": self.version,
+            "kind": self.model.kind,
+            "promoted": self.verdict.promoted,
+            "seen_until": f"{self.parts.comparing['close_date'].max():%Y-%m-%d}",
+            "features": list(encoder.USED),
+            "parts": self.parts.as_json(),
+            "candidates": {name: quality.as_json() for name, quality in self.compared.items()},
+            "quality": self.quality.as_json(),
+            "base_rate_log_loss": round(self.base_rate_log_loss, 4),
+            "better_than_base_rate": self.quality.log_loss < self.base_rate_log_loss,
+            "gate": self.verdict.as_json(),
+            "influence": [{"feature": name, "auc_lost": round(lost, 4)} for name, lost in self.influence.items()],
+            "source": source,
+        }
+
+
+def closed_deals(deals: pd.DataFrame, pipeline: pd.DataFrame) -> pd.DataFrame:
+    """The deals with an outcome, with their day of closing, in the order in which they closed."""
+    days = pipeline.set_index("opportunity_id")["close_date"]
+    closed = deals[deals["won"].notna()].assign(close_date=lambda frame: frame["opportunity_id"].map(days))
+    return closed.sort_values(["close_date", "opportunity_id"], ignore_index=True)
+
+
+def split(closed: pd.DataFrame, month: str) -> Parts:
+    """By day of closing, a day never divided: what is judged on happened after everything that was learnt from."""
+    if len(closed) < FEWEST:
+        raise TooFewDeals(f"{month} has {len(closed)} closed deals, and training needs {FEWEST}: choose a later month.")
+    days = closed["close_date"]
+    first, second = (days.iloc[int(len(closed) * share)] for share in (LEARNING, LEARNING + COMPARING))
+    parts = Parts(closed[days < first], closed[(days >= first) & (days < second)], closed[days >= second])
+    for part in (parts.learning, parts.comparing, parts.judging):
+        if not metrics.enough(outcomes(part)):
+            raise TooFewDeals(
+                f"{month} has too few won or lost deals in one stretch of time to train on: choose a later month."
+            )
+    return parts
+
+
+def train(
+    closed: pd.DataFrame,
+    month: str,
+    current: Current | None,
+    report: Callable[[str, float], None] = lambda step, share: None,
+) -> Trained:
+    parts = split(closed, month)
+    steps = len(candidates.CANDIDATES) + 2
+    models: dict[str, Model] = {}
+    compared: dict[str, Quality] = {}
+    for done, kind in enumerate(candidates.CANDIDATES, start=1):
+        models[kind] = candidates.fit(kind, parts.learning, parts.comparing)
+        compared[kind] = metrics.judge(models[kind](parts.comparing), outcomes(parts.comparing))
+        report(kind, done / steps)
+    best = min(compared, key=lambda kind: compared[kind].log_loss)
+    model = models[best]
+    # The judging part is looked at for the chosen one alone: a choice made on it would flatter it.
+    quality = metrics.judge(model(parts.judging), outcomes(parts.judging))
+    report("judged", (steps - 1) / steps)
+    version = f"{month}-{hashlib.sha256(encode(model.as_json())).hexdigest()[:8]}"
+    rate = float(outcomes(closed[closed["close_date"] < parts.judging["close_date"].min()]).mean())
+    base = metrics.log_loss(np.full(len(parts.judging), rate), outcomes(parts.judging))
+    verdict = gate(model, parts, current)
+    found = Trained(
+        month, version, model, parts, compared, quality, base, verdict, influence(model, parts.judging, quality.auc)
+    )
+    report("held against the current model", 1.0)
+    return found
+
+
+def gate(model: Model, parts: Parts, current: Current | None) -> Verdict:
+    """Whether the new model becomes the current one."""
+    if current is None:
+        return Verdict(True, "It is the first model.")
+    unseen = parts.judging[parts.judging["close_date"] > current.seen_until]
+    won = outcomes(unseen)
+    if not metrics.enough(won):
+        reason = f"Only {len(unseen)} deals closed after both were trained: too few to tell whether it is as good."
+        return Verdict(False, reason, len(unseen), champion_version=current.version)
+    challenger, champion = metrics.judge(model(unseen), won), metrics.judge(current.model(unseen), won)
+    worse = [
+        f"its {label} of {new:.4f} is worse than {old:.4f}"
+        for label, new, old, lost in (
+            (
+                "log loss",
+                challenger.log_loss,
+                champion.log_loss,
+                challenger.log_loss - champion.log_loss > GATE["log_loss"],
+            ),
+            ("AUC", challenger.auc, champion.auc, champion.auc - challenger.auc > GATE["auc"]),
+        )
+        if lost
+    ]
+    reason = (
+        f"On {len(unseen)} deals that neither has seen, {' and '.join(worse)} of {current.version}."
+        if worse
+        else f"On {len(unseen)} deals that neither has seen, it is as good as {current.version} or better."
+    )
+    return Verdict(not worse, reason, len(unseen), challenger, champion, current.version)
+
+
+def influence(model: Model, deals: pd.DataFrame, area: float) -> dict[str, float]:
+    """How much of the AUC is lost when one feature is shuffled among the deals, the largest loss first."""
+    won, lost = outcomes(deals), {}
+    order = np.random.default_rng(0).permutation(len(deals))
+    for name in encoder.USED:
+        shuffled = deals.assign(**{name: deals[name].to_numpy()[order]})
+        lost[name] = area - metrics.auc(model(shuffled), won)
+    return dict(sorted(lost.items(), key=lambda item: -item[1]))

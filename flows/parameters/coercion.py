@@ -1,0 +1,254 @@
+"""Between values and the text of an input: what is shown for a value, and what was meant by what was typed."""
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from flows.parameters.schema import MISSING, Node, Path, Schema, parts
+from flows.parameters.secrets import MASK, conceal, is_secret
+from flows.parameters.walk import types_of
+
+SCALARS = frozenset({"boolean", "integer", "number", "string"})
+RETYPE = f"{MASK} type again"
+
+
+class Unreadable(Exception):
+    """What was typed is no value; the sentence says why."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One parameter as a form sees it: its schema without "or null", and the value it shows."""
+
+    schema: Schema
+    node: Node
+    is_nullable: bool
+    shown: Any = MISSING
+
+    @property
+    def item(self) -> "Slot":
+        """What one item of a list is."""
+        return slot(self.schema, self.node.get("items", {}))
+
+    @property
+    def forms(self) -> list[Node]:
+        """The forms a value may have: one, or those of a union."""
+        union = self.node.get("anyOf") or self.node.get("oneOf")
+        return [self.schema.effective(form) for form in union] if union else [self.node]
+
+    @property
+    def scalar_types(self) -> list[str]:
+        """The types of a value that fits on one line, or none if it does not fit."""
+        types = [kind for form in self.forms for kind in types_of(form) or ["any"]]
+        fixed = any({"enum", "const", "anyOf", "oneOf"}.intersection(form) for form in self.forms)
+        return list(dict.fromkeys(types)) if SCALARS.issuperset(types) and not fixed else []
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """The offered values by the text that stands for each; empty where anything may be typed."""
+        values = self.node.get("enum", [self.node["const"]] if "const" in self.node else [])
+        if any(isinstance(value, dict | list) for value in values):
+            return {}
+        plain = {value: value for value in values if isinstance(value, str) and value}
+        return plain if len(plain) == len(values) else {json.dumps(value): value for value in values}
+
+    @property
+    def is_secret(self) -> bool:
+        return is_secret(self.node) or any(map(is_secret, self.forms))
+
+
+def slot(schema: Schema, node: Node, shown: Any = MISSING) -> Slot:
+    """Takes "or null" off a node, in each of the four ways a schema says it."""
+    node, is_nullable = schema.effective(node), False
+    if None in node.get("enum", ()):
+        node, is_nullable = {**node, "enum": [choice for choice in node["enum"] if choice is not None]}, True
+    types = types_of(node)
+    if "null" in types and len(types) > 1:
+        node, is_nullable = {**node, "type": [kind for kind in types if kind != "null"]}, True
+    for key in ("anyOf", "oneOf"):
+        forms = node.get(key, [])
+        others = [form for form in forms if types_of(schema.effective(form)) != ["null"]]
+        is_nullable = is_nullable or len(others) < len(forms)
+        if len(others) == 1:
+            rest = {name: value for name, value in node.items() if name != key}
+            inner = slot(schema, others[0])
+            return Slot(schema, {**inner.node, **rest}, is_nullable or inner.is_nullable, shown)
+        if len(others) < len(forms):
+            node = {**node, key: others}
+    return Slot(schema, node, is_nullable, shown)
+
+
+def show_plain(value: Any, slot: Slot) -> str:
+    if value is None or value is MISSING:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def read_text(raw: str, slot: Slot) -> Any:
+    return raw.replace("\r\n", "\n")  # browsers send the line ends of a text area as two characters
+
+
+def read_number(raw: str, slot: Slot) -> Any:
+    """A number where there is one; else the text as it is, which the judge then refuses by its type."""
+    text = raw.strip()
+    if re.fullmatch(r"[+-]?[0-9]{1,1000}", text):
+        return int(text)
+    if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", text):
+        return float(text)
+    return raw
+
+
+def read_scalar(raw: str, slot: Slot) -> Any:
+    """What a union of simple types takes it for: true or false first, then a number, then text."""
+    kinds, text = slot.scalar_types, raw.strip()
+    if "boolean" in kinds and text in ("true", "false"):
+        return text == "true"
+    number = read_number(text, slot)
+    if isinstance(number, str) or not {"integer", "number"}.intersection(kinds):
+        return read_text(raw, slot)
+    if "string" in kinds:
+        # A decimal: its default is a number kept as text, or a float would not spell it the same.
+        is_decimal = isinstance(slot.shown, str) and not isinstance(read_number(slot.shown, slot), str)
+        if is_decimal or ("number" not in kinds and isinstance(number, float)) or repr(number) != text:
+            return text
+    return number
+
+
+def read_flag(raw: str, slot: Slot) -> Any:
+    return {"true": True, "false": False}.get(raw, raw)
+
+
+def show_choice(value: Any, slot: Slot) -> str:
+    if value is MISSING or (value is None and slot.is_nullable):
+        return ""
+    return next((code for code, one in slot.choices.items() if json.dumps(one) == json.dumps(value)), "")
+
+
+def read_choice(raw: str, slot: Slot) -> Any:
+    return slot.choices.get(raw, raw)
+
+
+def show_ticks(value: Any, slot: Slot) -> list[str]:
+    return [show_choice(one, slot.item) for one in value] if isinstance(value, list) else []
+
+
+def read_ticks(raw: list[str] | str, slot: Slot) -> Any:
+    codes = raw.split("\n") if isinstance(raw, str) else raw  # text comes from a link, boxes from a form
+    return [read_choice(code, slot.item) for code in codes]
+
+
+def as_moment(value: Any) -> datetime | None:
+    with suppress(TypeError, ValueError):
+        return datetime.fromisoformat(value)
+    return None
+
+
+def show_moment(value: Any, slot: Slot) -> str:
+    """A moment with a zone is shown in the reader's; finer parts than a browser takes are left off."""
+    moment = as_moment(value)
+    if moment is None:
+        return show_plain(value, slot)
+    with suppress(OverflowError, ValueError):
+        moment = timezone.make_naive(moment) if moment.tzinfo else moment
+    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "auto")
+
+
+def read_moment(raw: str, slot: Slot) -> Any:
+    """What was typed in the reader's zone says so, unless the flow's default shows that it thinks without zones."""
+    moment = as_moment(raw.strip())
+    if moment is None:
+        return raw
+    with suppress(OverflowError, ValueError):
+        if moment.tzinfo is None and not is_zoneless(slot):
+            moment = timezone.make_aware(moment)
+    return moment.isoformat()
+
+
+def is_zoneless(slot: Slot) -> bool:
+    moment = as_moment(slot.shown)
+    return moment is not None and moment.tzinfo is None
+
+
+def show_json(value: Any, slot: Slot) -> str:
+    if value is MISSING or (value is None and slot.is_nullable):
+        return ""
+    return spell(_concealed(slot, value, lambda path, secret: MASK))
+
+
+def read_json(raw: str, slot: Slot) -> Any:
+    """The value that was typed as JSON; a secret left masked is the one it stands for."""
+    return _concealed(slot, parse(raw), lambda path, typed: _unmask(typed, path, slot.shown))
+
+
+def keep_json(raw: str, slot: Slot) -> str:
+    """What was typed, fit to be shown again: without the secrets in it."""
+    if not holds_secret(slot):
+        return raw
+    with suppress(Unreadable):
+        return spell(_concealed(slot, parse(raw), lambda path, typed: MASK if typed == MASK else RETYPE))
+    return ""
+
+
+def _concealed(slot: Slot, value: Any, instead: Callable[[Path, Any], Any]) -> Any:
+    return conceal(slot.schema, slot.node, value, instead) if holds_secret(slot) else value
+
+
+def _unmask(typed: Any, path: Path, shown: Any) -> Any:
+    if typed == MASK:
+        with suppress(KeyError, IndexError, TypeError):
+            for key in path:
+                shown = shown[key]
+            if shown is not MISSING:
+                return shown
+    if typed in (MASK, RETYPE):
+        raise Unreadable("Type the secret in place of the dots: they stand for none that is stored here.")
+    return typed
+
+
+def holds_secret(slot: Slot) -> bool:
+    """Whether a secret can stand anywhere within."""
+    seen: set[int] = set()
+    waiting = [slot.node]
+    while waiting:
+        for node in slot.schema.applying([waiting.pop()]):
+            if is_secret(node):
+                return True
+            if id(node) not in seen:
+                seen.add(id(node))
+                waiting += parts(node)
+    return False
+
+
+def parse(raw: str) -> Any:
+    try:
+        return json.loads(raw)
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"This is not valid JSON: see line {error.lineno}, column {error.colno}.") from None
+    except (RecursionError, ValueError):
+        raise Unreadable("This JSON is nested too deeply, or holds a number with thousands of digits.") from None
+
+
+def spell(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def show_block(value: Any, slot: Slot) -> str:
+    """A reference to a saved block by its name or id."""
+    reference = value.get("$ref") if isinstance(value, dict) and len(value) == 1 else None
+    if isinstance(reference, dict) and len(reference) == 1:
+        reference = next(iter(reference.values()))
+    return str(reference).removeprefix(f"{slot.node['block_type_slug']}/") if isinstance(reference, str) else ""
+
+
+def read_block(raw: str, slot: Slot) -> Any:
+    name = raw.strip()
+    with suppress(ValueError):
+        return {"$ref": {"block_document_id": str(UUID(name))}}
+    return {"$ref": {"block_document_slug": name if "/" in name else f"{slot.node['block_type_slug']}/{name}"}}

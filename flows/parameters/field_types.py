@@ -1,0 +1,161 @@
+"""The kinds of parameters: for each, its input, what it shows, how it is read, and what an emptied input means."""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+
+from flows.parameters import coercion, widgets
+from flows.parameters.coercion import Slot, Unreadable
+from flows.parameters.messages import KINDS as WORDS
+from flows.parameters.messages import one_of, spelled
+from flows.parameters.schema import MISSING
+from flows.parameters.walk import types_of
+
+# Up to here a list of fixed choices is a group of boxes to tick.
+TICKABLE = 12
+
+
+@dataclass(frozen=True)
+class Kind:
+    widget: Callable[[Slot, str], forms.Widget]
+    read: Callable[[Any, Slot], Any] = coercion.read_text
+    show: Callable[[Any, Slot], Any] = coercion.show_plain
+    hint: Callable[[Slot], str] = lambda slot: ""
+    # What is meant by an input that was emptied; MISSING: it may not be.
+    emptied: Any = MISSING
+
+
+def entry(kind: str, **attrs: Any) -> Callable[[Slot, str], forms.Widget]:
+    return lambda slot, shown: widgets.entry(kind, shown, **attrs)
+
+
+def flag(slot: Slot, shown: str) -> forms.Widget:
+    if shown in ("true", "false") and not slot.is_nullable:
+        return widgets.Tick()
+    return widgets.select({"true": "Yes", "false": "No"}, "Not set" if slot.is_nullable else "Choose…")
+
+
+def choice(slot: Slot, shown: str) -> forms.Widget:
+    blank = "Not set" if slot.is_nullable else "Choose…" if not shown else None
+    return widgets.select(labels(slot), blank)
+
+
+def labels(slot: Slot) -> dict[str, str]:
+    return {code: spelled(value) for code, value in slot.choices.items()}
+
+
+def show_lines(value: Any, slot: Slot) -> str:
+    """One item a line if that reads back as the same items, else JSON."""
+    if value == []:
+        return ""
+    if isinstance(value, list):
+        kind, item = kind_of(slot.item), slot.item
+        text = "\n".join(kind.show(one, item) for one in value)
+        if json.dumps(read_lines(text, slot)) == json.dumps(value):
+            return text
+    return coercion.show_json(value, slot)
+
+
+def read_lines(raw: str, slot: Slot) -> Any:
+    text = raw.strip()
+    if text.startswith("["):
+        with suppress(Unreadable):
+            return coercion.parse(text)
+    kind, item = kind_of(slot.item), slot.item
+    return [kind.read(line.strip(), item) for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
+
+
+def lines_hint(slot: Slot) -> str:
+    offered = [spelled(value) for value in slot.item.choices.values()]
+    return f"One item a line{f': {one_of(offered)}' if offered else ''}."
+
+
+def scalar_hint(slot: Slot) -> str:
+    words = one_of([WORDS[kind] for kind in slot.scalar_types])
+    return f"{words[0].upper()}{words[1:]}." if len(slot.scalar_types) > 1 else ""
+
+
+def json_hint(slot: Slot) -> str:
+    named = [
+        f"{form.get('title', 'object')} ({', '.join(form['properties'])})"
+        for form in slot.forms
+        if form.get("properties")
+    ]
+    if fixed := slot.node.get("prefixItems"):
+        words = [one_of([WORDS[kind] for kind in types_of(slot.schema.effective(one))]) for one in fixed]
+        return f"JSON: a list of {', then '.join(words)}."
+    return f"JSON: {one_of(named)}." if named else EXAMPLES.get(" ".join(types_of(slot.node)), EXAMPLES[""])
+
+
+def zone_hint(slot: Slot) -> str:
+    return (
+        "Without a time zone." if coercion.is_zoneless(slot) else f"Time zone: {timezone.get_current_timezone_name()}."
+    )
+
+
+EXAMPLES = {
+    "array": 'JSON: a list such as [1, "two"].',
+    "object": 'JSON: an object such as {"name": "value"}.',
+    "": 'JSON: such as 5, "text", [1, 2] or {"name": "value"}.',
+}
+
+TEXT = Kind(entry("text"), emptied="")
+NUMBER = Kind(lambda slot, shown: widgets.number(slot.node, shown), coercion.read_number)
+FLAG = Kind(flag, coercion.read_flag)
+CHOICE = Kind(choice, coercion.read_choice, coercion.show_choice)
+TICKS = Kind(lambda slot, shown: widgets.Ticks(labels(slot.item)), coercion.read_ticks, coercion.show_ticks, emptied=[])
+SECRET = Kind(lambda slot, shown: widgets.password(), coercion.read_scalar, lambda value, slot: "")
+SCALAR = Kind(entry("text"), coercion.read_scalar, hint=scalar_hint, emptied="")
+LINES = Kind(lambda slot, shown: widgets.area(4), read_lines, show_lines, lines_hint, emptied=[])
+BLOCK = Kind(entry("text"), coercion.read_block, coercion.show_block, lambda slot: "The name or id of a saved block.")
+JSON = Kind(lambda slot, shown: widgets.area(5, spellcheck="false"), coercion.read_json, coercion.show_json, json_hint)
+
+# By type and format; a format that is not here is shown as its type.
+SIMPLE: dict[tuple[str, str], Kind] = {
+    ("boolean", ""): FLAG,
+    ("integer", ""): NUMBER,
+    ("number", ""): NUMBER,
+    ("string", ""): TEXT,
+    ("string", "date"): Kind(entry("date")),
+    ("string", "date-time"): Kind(
+        entry("datetime-local", step="any"), coercion.read_moment, coercion.show_moment, zone_hint
+    ),
+    ("string", "duration"): Kind(entry("text"), hint=lambda slot: "Such as PT1H30M, P2D or 01:30:00."),
+    ("string", "email"): Kind(entry("email")),
+    ("string", "time"): Kind(entry("time", step="any")),
+    ("string", "uri"): Kind(entry("url")),
+    ("string", "uuid"): Kind(entry("text")),
+}
+
+
+def kind_of(slot: Slot) -> Kind:
+    """The kind that a value is shown as when it is shown by one input."""
+    if slot.is_secret:
+        return SECRET if slot.scalar_types else JSON
+    if "block_type_slug" in slot.node:
+        return BLOCK
+    if slot.choices:
+        return CHOICE
+    if len(slot.scalar_types) == 1 and len(slot.forms) == 1:
+        kind = slot.scalar_types[0]
+        return SIMPLE.get((kind, slot.node.get("format", ""))) or SIMPLE[kind, ""]
+    if slot.scalar_types:
+        return SCALAR
+    return list_kind(slot) if types_of(slot.node) == ["array"] and "prefixItems" not in slot.node else JSON
+
+
+def list_kind(slot: Slot) -> Kind:
+    item = slot.item
+    if "items" not in slot.node or item.is_secret or item.is_nullable:
+        return JSON
+    if item.choices and len(item.choices) <= TICKABLE:
+        ticked = coercion.show_ticks(slot.shown, slot)
+        # Boxes have no order and no repetition, so what is shown must not either.
+        if ticked == [code for code in item.choices if code in ticked] or slot.node.get("uniqueItems"):
+            return TICKS
+    return LINES if item.choices or item.scalar_types else JSON

@@ -1,0 +1,110 @@
+"""Prefect's event stream, read as nudges: which flow run to look at again."""
+
+import json
+import logging
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.typing import Subprotocol
+
+from flows.prefect_api import error_messages, parsing
+from flows.prefect_api.records import Credential, EventRecord, PrefectError, Rejected, Unauthorized, Unreachable
+
+# A server's largest event is 1.5 MB; websockets alone would hang up at 1 MB.
+LARGEST_MESSAGE = 4_000_000
+OPEN_SECONDS = 10
+REFUSED_CODE = 1008
+BACKFILL = timedelta(minutes=1)
+# Without an end in the future the stream delivers nothing; with one it ends there.
+FAR = timedelta(days=3650)
+
+# At DEBUG the library logs each frame, the first of which is the credential.
+_quiet = logging.getLogger(f"{__name__}.frames")
+_quiet.setLevel(logging.INFO)
+
+
+async def listen(api_url: str, credential: Credential) -> AsyncGenerator[EventRecord]:
+    """Events of flow runs and task runs, those of the last minute first, until the stream ends with a PrefectError."""
+    address = f"ws{api_url.removeprefix('http')}/events/out"
+    # None stands for "as the address says"; a context is given so that both ways trust the same certificates.
+    secure = httpx.create_ssl_context() if address.startswith("wss:") else None
+    try:
+        async with connect(
+            address,
+            subprotocols=[Subprotocol("prefect")],
+            open_timeout=OPEN_SECONDS,
+            max_size=LARGEST_MESSAGE,
+            user_agent_header="prefect-operations-portal",
+            logger=_quiet,
+            ssl=secure,
+        ) as socket:
+            await _introduce(socket, api_url, credential)
+            async for message in socket:
+                record = parsing.event(_event_in(message))
+                if record is not None:
+                    yield record
+    except (ConnectionClosed, InvalidHandshake, OSError) as error:
+        raise _said(error, api_url) from None
+    raise Unreachable(f"Prefect at {api_url} closed the event stream. Connect again.")
+
+
+async def _introduce(socket: ClientConnection, api_url: str, credential: Credential) -> None:
+    await socket.send(json.dumps({"type": "auth", "token": credential.secret.strip() or None}))
+    if _message(await socket.recv()).get("type") != "auth_success":
+        raise Unauthorized(_refusal(api_url))
+    now = datetime.now(UTC)
+    await socket.send(
+        json.dumps(
+            {
+                "type": "filter",
+                "filter": {
+                    "occurred": {"since": (now - BACKFILL).isoformat(), "until": (now + FAR).isoformat()},
+                    "event": {"prefix": [*parsing.EVENT_PREFIXES]},
+                },
+            }
+        )
+    )
+
+
+def _event_in(message: str | bytes) -> dict[str, Any]:
+    event = _message(message).get("event")
+    return event if isinstance(event, dict) else {}
+
+
+def _message(message: str | bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(message)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _said(error: Exception, api_url: str) -> PrefectError:
+    if isinstance(error, ConnectionClosed):
+        if error.rcvd is not None and error.rcvd.code == REFUSED_CODE:
+            return Unauthorized(_refusal(api_url))
+        return Unreachable(f"Prefect at {api_url} closed the event stream. Connect again.")
+    if isinstance(error, InvalidStatus):
+        status = error.response.status_code
+        if status == 401:
+            return Unauthorized(_refusal(api_url))
+        if status == 403:  # what Prefect's web server says to any socket at an address it does not know
+            return Rejected(
+                f"{api_url} refused the event stream; check that the address ends in /api and that the"
+                " credential may read events.",
+                status=status,
+            )
+        if status < 500:
+            return Rejected(f"{api_url} {error_messages.NOT_PREFECT}.", status=status)
+        return Unreachable(f"Prefect at {api_url} has no event stream now: it answered with an error ({status}).")
+    if isinstance(error, InvalidHandshake):
+        return Rejected(f"{api_url} {error_messages.NOT_PREFECT}.")
+    return Unreachable(f"Prefect at {api_url} could not open the event stream: {error_messages.explain_error(error)}.")
+
+
+def _refusal(api_url: str) -> str:
+    return f"Prefect at {api_url} refused the credential for the event stream. Check the environment's password or key."

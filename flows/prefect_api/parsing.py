@@ -1,0 +1,257 @@
+"""Prefect's JSON as our records: liberal in what is missing or new, strict only about ids."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from uuid import UUID
+
+from flows.prefect_api.records import (
+    JSON,
+    ArtifactRecord,
+    DeploymentRecord,
+    EventRecord,
+    FlowRunRecord,
+    LogRecord,
+    ScheduleRecord,
+    StateRecord,
+    TaskRunRecord,
+    WorkerRecord,
+    WorkPoolRecord,
+)
+from flows.prefect_api.schedules import describe
+
+type Raw = Mapping[str, JSON]
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+EVENT_PREFIXES = ("prefect.flow-run.", "prefect.task-run.")
+_RUN_RESOURCE = "prefect.flow-run."
+
+
+class Unreadable(Exception):
+    """What came is not what Prefect sends."""
+
+
+def deployment(raw: Raw, flow_name: str) -> DeploymentRecord:
+    return DeploymentRecord(
+        id=identity(raw, "id"),
+        flow_id=identity(raw, "flow_id"),
+        flow_name=flow_name,
+        name=_text(raw, "name"),
+        description=_text(raw, "description"),
+        tags=_texts(raw, "tags"),
+        parameter_schema=_mapping(raw, "parameter_openapi_schema"),
+        parameter_defaults=_mapping(raw, "parameters"),
+        enforces_schema=_flag(raw, "enforce_parameter_schema"),
+        schedules=tuple(sorted((_schedule(each) for each in _rows(raw, "schedules")), key=lambda one: one.id)),
+        is_paused=_flag(raw, "paused"),
+        work_pool_name=_text(raw, "work_pool_name"),
+        work_queue_name=_text(raw, "work_queue_name"),
+        status=_text(raw, "status"),
+        concurrency_limit=_concurrency(raw),
+        version=_text(raw, "version"),
+        entrypoint=_text(raw, "entrypoint"),
+        job_variables=_mapping(raw, "job_variables"),
+        created_at=_moment(raw, "created"),
+        updated_at=_moment(raw, "updated"),
+    )
+
+
+def work_pool(raw: Raw, workers: tuple[WorkerRecord, ...]) -> WorkPoolRecord:
+    return WorkPoolRecord(
+        id=identity(raw, "id"),
+        name=_text(raw, "name"),
+        type=_text(raw, "type"),
+        is_paused=_flag(raw, "is_paused"),
+        concurrency_limit=_limit(raw),
+        status=_text(raw, "status"),
+        workers=workers,
+    )
+
+
+def worker(raw: Raw) -> WorkerRecord:
+    return WorkerRecord(
+        name=_text(raw, "name"),
+        last_heartbeat=_moment(raw, "last_heartbeat_time"),
+        is_online=_text(raw, "status") == "ONLINE",
+    )
+
+
+def state(raw: Raw) -> StateRecord:
+    return StateRecord(
+        id=identity(raw, "id"),
+        type=_text(raw, "type"),
+        name=_text(raw, "name"),
+        message=_text(raw, "message"),
+        timestamp=_moment(raw, "timestamp") or EPOCH,
+    )
+
+
+def flow_run(raw: Raw) -> FlowRunRecord:
+    held = raw.get("state")
+    return FlowRunRecord(
+        id=identity(raw, "id"),
+        name=_text(raw, "name"),
+        flow_id=identity(raw, "flow_id"),
+        deployment_id=_id_or_none(raw, "deployment_id"),
+        deployment_version=_text(raw, "deployment_version"),
+        parameters=_mapping(raw, "parameters"),
+        tags=_texts(raw, "tags"),
+        state=state(held) if isinstance(held, dict) else None,
+        idempotency_key=_text(raw, "idempotency_key") or None,
+        parent_task_run_id=_id_or_none(raw, "parent_task_run_id"),
+        run_count=int(_number(raw, "run_count")),
+        expected_start_at=_moment(raw, "expected_start_time"),
+        planned_for=_moment(raw, "next_scheduled_start_time"),
+        started_at=_moment(raw, "start_time"),
+        ended_at=_moment(raw, "end_time"),
+        total_run_seconds=_number(raw, "total_run_time"),
+        work_pool_name=_text(raw, "work_pool_name"),
+        work_queue_name=_text(raw, "work_queue_name"),
+        infrastructure_pid=_text(raw, "infrastructure_pid"),
+        created_at=_moment(raw, "created"),
+        updated_at=_moment(raw, "updated"),
+        auto_scheduled=_flag(raw, "auto_scheduled"),
+    )
+
+
+def artifact(raw: Raw) -> ArtifactRecord:
+    data = raw.get("data")
+    if _text(raw, "type") == "table" and isinstance(data, str):
+        # Prefect's client sends the rows of a table as a text.
+        try:
+            data = json.loads(data)
+        except ValueError:
+            data = None
+    return ArtifactRecord(
+        id=identity(raw, "id"),
+        key=_text(raw, "key"),
+        type=_text(raw, "type"),
+        description=_text(raw, "description"),
+        data=data,
+        flow_run_id=_id_or_none(raw, "flow_run_id"),
+        task_run_id=_id_or_none(raw, "task_run_id"),
+        created_at=_moment(raw, "created"),
+        updated_at=_moment(raw, "updated"),
+    )
+
+
+def task_run(raw: Raw) -> TaskRunRecord:
+    held = raw.get("state")
+    inner = held if isinstance(held, dict) else {}
+    state_name = _text(inner, "name") or _text(raw, "state_name")
+    return TaskRunRecord(
+        id=identity(raw, "id"),
+        flow_run_id=_id_or_none(raw, "flow_run_id"),
+        name=_text(raw, "name"),
+        task_key=_text(raw, "task_key"),
+        state_type=_text(inner, "type") or _text(raw, "state_type"),
+        state_name=state_name,
+        message=_text(inner, "message"),
+        started_at=_moment(raw, "start_time"),
+        ended_at=_moment(raw, "end_time"),
+        run_count=int(_number(raw, "run_count")),
+        total_run_seconds=_number(raw, "total_run_time"),
+        # Prefect has no flag for it: a result taken from the cache is a completed state of this name.
+        cached=state_name == "Cached",
+    )
+
+
+def log(raw: Raw) -> LogRecord:
+    return LogRecord(
+        id=identity(raw, "id"),
+        flow_run_id=_id_or_none(raw, "flow_run_id"),
+        task_run_id=_id_or_none(raw, "task_run_id"),
+        level=int(_number(raw, "level")),
+        message=_text(raw, "message"),
+        timestamp=_moment(raw, "timestamp") or EPOCH,
+        logger=_text(raw, "name"),
+    )
+
+
+def event(raw: Raw) -> EventRecord | None:
+    """The flow run that an event of a flow run or of one of its task runs is about, else None."""
+    kind = _text(raw, "event")
+    if not kind.startswith(EVENT_PREFIXES):
+        return None
+    for resource in (_mapping(raw, "resource"), *_rows(raw, "related")):
+        name = _text(resource, "prefect.resource.id")
+        # A task run's event also names the parent of a subflow; only the role "flow-run" is the run itself.
+        if name.startswith(_RUN_RESOURCE) and _text(resource, "prefect.resource.role") in ("", "flow-run"):
+            try:
+                return EventRecord(flow_run_id=UUID(name.removeprefix(_RUN_RESOURCE)), kind=kind)
+            except ValueError:
+                continue
+    return None
+
+
+def _schedule(raw: Raw) -> ScheduleRecord:
+    return ScheduleRecord(
+        id=identity(raw, "id"), description=describe(_mapping(raw, "schedule")), is_active=_flag(raw, "active")
+    )
+
+
+def _concurrency(raw: Raw) -> int | None:
+    """A deployment's limit: newer servers answer it as a limit of its own, and the plain field stays empty."""
+    held = raw.get("global_concurrency_limit")
+    value = held.get("limit") if isinstance(held, dict) else raw.get("concurrency_limit")
+    return value if isinstance(value, int) else None
+
+
+def _limit(raw: Raw) -> int | None:
+    value = raw.get("concurrency_limit")
+    return value if isinstance(value, int) else None
+
+
+def identity(raw: Raw, key: str) -> UUID:
+    found = _id_or_none(raw, key)
+    if found is None:
+        raise Unreadable(key)
+    return found
+
+
+def _id_or_none(raw: Raw, key: str) -> UUID | None:
+    value = raw.get(key)
+    try:
+        return UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _text(raw: Raw, key: str) -> str:
+    value = raw.get(key)
+    return "" if value is None else str(value)
+
+
+def _texts(raw: Raw, key: str) -> tuple[str, ...]:
+    value = raw.get(key)
+    return tuple(str(each) for each in value) if isinstance(value, list) else ()
+
+
+def _number(raw: Raw, key: str) -> float:
+    value = raw.get(key)
+    return value if isinstance(value, int | float) else 0.0
+
+
+def _flag(raw: Raw, key: str) -> bool:
+    return raw.get(key) is True
+
+
+def _mapping(raw: Raw, key: str) -> dict[str, JSON]:
+    value = raw.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _rows(raw: Raw, key: str) -> list[dict[str, JSON]]:
+    value = raw.get(key)
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _moment(raw: Raw, key: str) -> datetime | None:
+    value = raw.get(key)
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    if moment is None:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

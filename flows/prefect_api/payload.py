@@ -1,0 +1,56 @@
+"""What must not be sent to Prefect: values it takes badly, with no word about why."""
+
+import math
+from collections.abc import Callable, Iterator
+
+from flows.prefect_api.records import JSON, Rejected
+
+# Answered 500 from about 250 levels on; a create that is answered 5xx counts as uncertain and would be sent for ever.
+DEEPEST = 200
+SHORTEST_SECRET = 4
+
+# The first row that holds of a value in the body refuses it.
+REFUSED: tuple[tuple[Callable[[JSON], bool], str], ...] = (
+    # Postgres cannot store these two, and Prefect answers 503, as if it were busy.
+    (lambda value: isinstance(value, str) and "\x00" in value, "a text holds the character NUL"),
+    (lambda value: isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value), "a text is cut off"),
+    # Prefect takes the run, and from then on answers 500 to every list that the run is in.
+    (
+        lambda value: isinstance(value, int) and not -(2**63) <= value < 2**64,
+        "a whole number is too large (it has 64 bits)",
+    ),
+    (
+        lambda value: isinstance(value, float) and not math.isfinite(value),
+        "a number is infinite or not a number, which JSON cannot say",
+    ),
+)
+
+
+def check_payload(body: JSON, *, where: str, act: str) -> None:
+    """Raise Rejected, without repeating the value, if Prefect could not deal with this body."""
+    for depth, value in leaf_values(body):
+        for is_so, words in REFUSED:
+            if is_so(value):
+                raise Rejected(f"{where} was not asked to {act}: {words}. Correct the parameters.")
+        if depth > DEEPEST:
+            raise Rejected(f"{where} was not asked to {act}: the parameters are nested too deeply.")
+
+
+def leaf_values(body: JSON, *, with_names: bool = True) -> Iterator[tuple[int, JSON]]:
+    """Every plain value, and every name of one, with its depth; without recursion."""
+    waiting: list[tuple[int, JSON]] = [(0, body)]
+    while waiting:
+        depth, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend((depth + 1, name) for name in value if with_names)
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+        if inner is None or depth > DEEPEST:
+            yield depth, None if inner is not None else value
+        else:
+            waiting.extend((depth + 1, each) for each in inner)
+
+
+def without_values(parameters: JSON) -> frozenset[str]:
+    """The values that a refusal may not repeat. Shorter ones are left out: they occur in any sentence."""
+    values = (value for _, value in leaf_values(parameters, with_names=False) if not isinstance(value, bool))
+    return frozenset(str(value) for value in values if value is not None and len(str(value)) >= SHORTEST_SECRET)

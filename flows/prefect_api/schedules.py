@@ -1,0 +1,82 @@
+"""A schedule of Prefect's as text for people."""
+
+from collections.abc import Mapping
+
+from flows.prefect_api.records import JSON
+
+UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+FREQUENCIES = {
+    "YEARLY": "year",
+    "MONTHLY": "month",
+    "WEEKLY": "week",
+    "DAILY": "day",
+    "HOURLY": "hour",
+    "MINUTELY": "minute",
+    "SECONDLY": "second",
+}
+DAYS = {
+    "MO": "Monday",
+    "TU": "Tuesday",
+    "WE": "Wednesday",
+    "TH": "Thursday",
+    "FR": "Friday",
+    "SA": "Saturday",
+    "SU": "Sunday",
+}
+# The parts of a recurrence rule that are put into words; a rule with any other part is shown as it is.
+_SAID = frozenset({"FREQ", "INTERVAL", "BYDAY", "BYMONTHDAY", "BYHOUR", "BYMINUTE", "COUNT"})
+
+
+def describe(schedule: Mapping[str, JSON]) -> str:
+    """Such as "cron 0 6 * * * (Europe/Vienna)", "every 2 hours (UTC)" or "every week on Monday at 06:30 (UTC)"."""
+    cron, interval, rrule = schedule.get("cron"), schedule.get("interval"), schedule.get("rrule")
+    if isinstance(cron, str):
+        text = f"cron {cron}"
+    elif isinstance(interval, int | float) and interval > 0:
+        text = _every(interval)
+    elif isinstance(rrule, str):
+        text = _recurring(rrule)
+    else:
+        return "a kind of schedule this portal does not know"
+    zone = schedule.get("timezone")
+    return f"{text} ({zone})" if zone else text
+
+
+def _every(seconds: float) -> str:
+    words, rest = [], round(seconds)
+    for size, unit in UNITS:
+        count, rest = divmod(rest, size)
+        if count:
+            words.append(_count(count, unit))
+    if len(words) == 1:
+        return f"every {words[0].removeprefix('1 ')}"
+    return f"every {' '.join(words)}" if words else f"every {seconds:g} seconds"
+
+
+def _count(count: int, unit: str) -> str:
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+
+
+def _recurring(rrule: str) -> str:
+    plain = f"rule {' '.join(rrule.split())}"
+    lines = [line.removeprefix("RRULE:") for line in rrule.split() if not line.startswith("DTSTART")]
+    if len(lines) != 1:
+        return plain
+    parts = dict(part.partition("=")[::2] for part in lines[0].split(";"))
+    unit = FREQUENCIES.get(parts.get("FREQ", ""))
+    days = [DAYS.get(day, "") for day in parts.get("BYDAY", "").split(",") if day]
+    clock = [parts.get(key, "0") for key in ("BYHOUR", "BYMINUTE")]
+    interval = parts.get("INTERVAL", "1")
+    known = parts.keys() <= _SAID and ("BYHOUR" in parts or "BYMINUTE" not in parts)
+    if not unit or "" in days or not known or not all(part.isdigit() for part in (*clock, interval)):
+        return plain
+    said = [f"every {_count(int(interval), unit)}".replace("every 1 ", "every ")]
+    if "BYMONTHDAY" in parts:
+        said.append(f"on day {parts['BYMONTHDAY']}")
+    if days:
+        said.append(f"on {', '.join(days)}")
+    if "BYHOUR" in parts:
+        said.append(f"at {int(clock[0]):02}:{int(clock[1]):02}")
+    if "COUNT" in parts:
+        said.append(f"{parts['COUNT']} times")
+    return " ".join(said)

@@ -1,0 +1,1 @@
+"""Grants, people and groups."""

@@ -1,0 +1,246 @@
+"""Grants: who may do what; given and revoked, never edited."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin import ModelAdmin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from unfold.contrib.filters.admin import RadioFilter
+
+from flows.models import Grant, Verb
+from portal.admin.access import explain_page, person_page
+from portal.admin.access.forms import GrantForm, again
+from portal.admin.actions import perform, redirect_back
+from portal.admin.base import RestrictedAdmin
+from portal.admin.filters import EnvironmentFilter
+from portal.auth.request_user import actor_of, can_view_grants, permissions_of
+from portal.ui import grant_labels, times
+from runs.access.decisions import Target
+from runs.access.who_can import grants_affecting
+from runs.errors import Refused
+from runs.governance import grants
+from runs.governance.requirements import requirements_for
+
+MOST_SUGGESTIONS = 500
+
+
+class StandingFilter(RadioFilter):
+    title = "standing"
+    parameter_name = "standing"
+    all_option = ["", "in force"]
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Sequence[tuple[str, str]]:
+        return [("later", "not yet"), ("expired", "expired"), ("revoked", "revoked"), ("all", "all")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Grant]) -> QuerySet[Grant]:
+        now = timezone.now()
+        begun, ended = Q(valid_from=None) | Q(valid_from__lte=now), Q(valid_until__lte=now)
+        table = {
+            "all": Q(),
+            "revoked": Q(revoked_at__isnull=False),
+            "expired": Q(revoked_at=None) & ended,
+            "later": Q(revoked_at=None, valid_from__gt=now) & ~ended,
+        }
+        return queryset.filter(table.get(self.value() or "", Q(revoked_at=None) & begun & ~ended))
+
+
+class EffectFilter(RadioFilter):
+    title = "effect"
+    parameter_name = "effect"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Sequence[tuple[str, str]]:
+        return [(str(value), str(label)) for value, label in Grant.Effect.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Grant]) -> QuerySet[Grant]:
+        return queryset.filter(effect=self.value()) if self.value() in Grant.Effect.values else queryset
+
+
+@admin.register(Grant)
+class GrantAdmin(RestrictedAdmin):
+    list_display = ["subject_shown", "verbs_shown", "where", "until", "standing", "given"]
+    list_filter = [StandingFilter, EffectFilter, EnvironmentFilter]
+    list_filter_submit = True
+    list_select_related = ["person", "group", "environment"]
+    search_fields = [
+        *("person__username", "group__name", "flow_name", "full_name", "tag", "reason", "ticket", "granted_by_name")
+    ]
+    search_help_text = "Person, group, flow, deployment, tag, reason, ticket, or who gave it"
+
+    def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
+        """All, or those they gave and those that bear on what they manage."""
+        if can_view_grants(request):
+            return Q()
+        return Q(granted_by=request.user.pk) | grants_affecting(permissions_of(request), Verb.MANAGE)
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return bool(
+            request.user.is_active and (can_view_grants(request) or permissions_of(request).can_any(Verb.MANAGE))
+        )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Whoever holds `manage` somewhere may try; what they may hand out is said by the verb."""
+        return request.user.has_perm("flows.add_grant") or permissions_of(request).can_any(Verb.MANAGE)
+
+    @admin.display(description="who", ordering="person__username")
+    def subject_shown(self, grant: Grant) -> SafeString:
+        return render_to_string("portal/grant/_subject.html", {"grant": grant})
+
+    @admin.display(description="may")
+    def verbs_shown(self, grant: Grant) -> SafeString:
+        return render_to_string("portal/grant/_verbs.html", grant_labels.grant_row(grant))
+
+    @admin.display(description="where")
+    def where(self, grant: Grant) -> str:
+        return grant_labels.scope_label(grant)
+
+    @admin.display(description="until", ordering="valid_until")
+    def until(self, grant: Grant) -> SafeString | str:
+        return times.relative_time(grant.valid_until) if grant.valid_until else "-"
+
+    @admin.display(description="standing")
+    def standing(self, grant: Grant) -> SafeString:
+        label, tone = grant_labels.status_label(grant)
+        return render_to_string("portal/grant/_standing.html", {"label": label, "tone": tone})
+
+    @admin.display(description="given", ordering="granted_at")
+    def given(self, grant: Grant) -> SafeString:
+        return render_to_string("portal/grant/_given.html", {"grant": grant})
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        doors: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+            "revoke": ("<int:pk>/revoke/", require_POST(self.revoke)),
+            "mine": ("mine/", require_GET(self.permissions)),
+            "why": ("why/", require_http_methods(["GET", "HEAD", "POST"])(self.why)),
+        }
+        own = [
+            path(route, self.admin_site.admin_view(view), name=f"flows_grant_{name}")
+            for name, (route, view) in doors.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    # Everybody's own
+
+    def permissions(self, request: HttpRequest) -> HttpResponse:
+        """What the reader may do themselves."""
+        frame = {**self.admin_site.each_context(request), "title": "What you may do", "opts": self.opts}
+        permissions = permissions_of(request)
+        return render(
+            request, "portal/people/mine.html", frame | person_page.rights(permissions, permissions.environments())
+        )
+
+    def why(self, request: HttpRequest) -> HttpResponse:
+        """Why somebody may or may not: of themselves for everybody, of others for administrators."""
+        return explain_page.view(request, {**self.admin_site.each_context(request), "opts": self.opts})
+
+    # The page
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        if not self.has_view_permission(request):
+            raise PermissionDenied("Grants are read by administrators, auditors, and whoever manages deployments.")
+        grant: Grant = self.visible_or_404(request, object_id)
+        label, tone = grant_labels.status_label(grant)
+        target = Target(grant.environment, grant.flow_name, grant.full_name) if grant.environment else None
+        context = {
+            **self.admin_site.each_context(request),
+            "title": str(grant),
+            "opts": self.opts,
+            "original": grant,
+            "grant": grant,
+            "sentence": grant_labels.describe(grant),
+            "where": grant_labels.scope_label(grant),
+            "what": grant_labels.verbs_label(grant),
+            "condition": grant_labels.condition(grant),
+            "predicate": json.dumps(grant.predicate, indent=2, ensure_ascii=False) if grant.predicate else "",
+            "ticket_link": requirements_for(target).link(grant.ticket) if target and grant.ticket else "",
+            "label": label,
+            "tone": tone,
+            "may_revoke": grant.revoked_at is None and grants.can_revoke(grant, actor_of(request)),
+            "may_give_again": grant_labels.has_ended(grant) and self.has_add_permission(request),
+        }
+        return TemplateResponse(request, "portal/grant/page.html", context | (extra_context or {}))
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied("Grants are given by administrators, and by whoever manages deployments.")
+        form = self.form_for(request)
+        if request.method == "POST" and form.is_valid():
+            try:
+                grant = grants.grant(by=actor_of(request), **form.cleaned_data)
+            except Refused as refusal:
+                form.add_error(None, str(refusal))
+            else:
+                messages.success(request, grant_labels.describe(grant))
+                return HttpResponseRedirect(reverse("admin:flows_grant_change", args=[grant.pk]))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Give a grant",
+            "opts": self.opts,
+            "form": form,
+            "verb_groups": form.verb_groups(),
+            "examples": grant_labels.EXAMPLES,
+            "hands_on": not request.user.has_perm("flows.add_grant"),
+            "time_zone": timezone.get_current_timezone_name(),
+            **self.suggestions(request),
+        }
+        return render(request, "portal/grant/add.html", context | (extra_context or {}))
+
+    def form_for(self, request: HttpRequest) -> GrantForm:
+        """For whoever hands on, without what they could not give anyway; `?again=` is a grant to give once more."""
+        is_administrator = request.user.has_perm("flows.add_grant")
+        initial: dict[str, Any] = request.GET.dict()
+        if earlier := initial.pop("again", ""):
+            initial |= again(self.visible_or_404(request, earlier))
+        return GrantForm(
+            request.POST if request.method == "POST" else None,
+            initial,
+            environments=None if is_administrator else permissions_of(request).environments(),
+            may_prohibit=is_administrator,
+        )
+
+    def suggestions(self, request: HttpRequest) -> dict[str, list[str]]:
+        """Names to choose from while typing, as far as the giver may see them."""
+        seen = list(
+            permissions_of(request)
+            .deployments()
+            .filter(deleted_upstream_at=None)
+            .values_list("flow_name", "full_name", "tags")
+            .order_by("full_name")[:MOST_SUGGESTIONS]
+        )
+        return {
+            "flow_names": sorted({flow_name for flow_name, _, _ in seen}),
+            "full_names": sorted({full_name for _, full_name, _ in seen}),
+            "tags": sorted({tag for _, _, tags in seen for tag in tags}),
+        }
+
+    def revoke(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied("Grants are revoked by administrators, and by whoever gave them.")
+        grant: Grant = self.visible_or_404(request, pk)
+        if not grants.can_revoke(grant, actor_of(request)):
+            raise PermissionDenied("You may end only grants that you gave.")
+        ticket = request.POST.get("ticket", "").strip()
+        perform(
+            request,
+            lambda reason: grants.revoke(grant, by=actor_of(request), reason=reason, ticket=ticket),
+            "Revoked. It ends now.",
+        )
+        return redirect_back(request, reverse("admin:flows_grant_change", args=[grant.pk]))

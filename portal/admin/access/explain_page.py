@@ -1,0 +1,136 @@
+"""Why somebody may or may not do something: the question, and the answer with every grant behind it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from flows.models import Deployment, Environment, Verb
+from portal.auth.request_user import actor_of, can_view_grants, permissions_of
+from portal.ui import grant_labels
+from runs.access.decisions import Permissions
+from runs.access.explain import Explanation
+from runs.governance import preview
+
+MOST_NAMES = 500
+INPUT = {"class": "portal-input"}
+# A JSON text longer than this is no parameters of a run.
+LONGEST = 100_000
+
+
+class WhyForm(forms.Form):
+    """Whom, what and where; the deployments are those the reader may see."""
+
+    person = forms.ModelChoiceField(User.objects.order_by("username"), empty_label=None, widget=forms.Select(INPUT))
+    verb = forms.ChoiceField(label="What", choices=Verb.choices, initial=Verb.TRIGGER, widget=forms.Select(INPUT))
+    environment = forms.ModelChoiceField(
+        Environment.objects.none(), label="Where", empty_label=None, widget=forms.Select(INPUT)
+    )
+    deployment = forms.CharField(
+        max_length=601,
+        widget=forms.TextInput({**INPUT, "list": "full-names"}),
+        help_text="flow name/deployment name",
+    )
+    parameters = forms.CharField(
+        label="With these parameters",
+        required=False,
+        max_length=LONGEST,
+        widget=forms.Textarea({"class": "portal-input portal-code", "rows": 3, "spellcheck": "false"}),
+        help_text='A JSON object such as {"region": "EU"}; defaults come to it. Left empty: with any values at all. '
+        "It is not kept; leave secrets out.",
+    )
+
+    def __init__(self, permissions: Permissions, data: Any = None, initial: Any = None) -> None:
+        super().__init__(data, initial=initial, use_required_attribute=False)
+        self.permissions = permissions
+        self.fields["environment"].queryset = permissions.environments()  # type: ignore[attr-defined]  # a model's choices
+        self.fields["deployment"].error_messages["required"] = "Name a deployment."
+        if not permissions.user.is_superuser:
+            del self.fields["person"]
+
+    def clean_parameters(self) -> dict[str, Any] | None:
+        typed = self.cleaned_data["parameters"].strip()
+        if not typed:
+            return None
+        try:
+            values = json.loads(typed)
+        except (ValueError, RecursionError) as error:
+            raise forms.ValidationError(f"It is not JSON: {error}.") from error
+        if not isinstance(values, dict):
+            raise forms.ValidationError('Write a JSON object, such as {"region": "EU"}.')
+        return values
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        if "environment" in values and "deployment" in values:
+            name = values["deployment"].strip()
+            there = self.permissions.deployments().filter(environment=values["environment"], full_name=name)
+            values["row"] = there.order_by("deleted_upstream_at").first()
+            if values["row"] is None:
+                self.add_error("deployment", f"You see no deployment of that name in {values['environment']}.")
+        return values
+
+
+def view(request: HttpRequest, frame: dict[str, Any]) -> HttpResponse:
+    """The question; on POST with its answer below."""
+    permissions = permissions_of(request)
+    form = (
+        WhyForm(permissions, request.POST)
+        if request.method == "POST"
+        else WhyForm(permissions, initial=read_query(request, permissions))
+    )
+    answer: dict[str, Any] = {}
+    if request.method == "POST" and form.is_valid():
+        values = form.cleaned_data
+        person = values.get("person") or actor_of(request).user
+        verb = Verb(values["verb"])
+        found = preview.why(person, verb, values["row"], values["parameters"], by=actor_of(request))
+        answer = describe_answer(found, permissions)
+    names = (
+        permissions.deployments()
+        .filter(deleted_upstream_at=None)
+        .order_by("full_name")
+        .values_list("full_name", flat=True)
+    )
+    context = {
+        **frame,
+        "title": "Why may somebody, and why not",
+        "form": form,
+        "full_names": list(names.distinct()[:MOST_NAMES]),
+        "answer": answer,
+        "has_links": can_view_grants(request),
+    }
+    return render(request, "portal/grant/why.html", context)
+
+
+def read_query(request: HttpRequest, permissions: Permissions) -> dict[str, Any]:
+    """What an address asks for: a deployment by its key, a person by theirs, a verb."""
+    found: dict[str, Any] = {"person": request.GET.get("person") or request.user.pk}
+    if request.GET.get("verb") in Verb.values:
+        found["verb"] = request.GET["verb"]
+    key = request.GET.get("deployment", "")
+    row: Deployment | None = None
+    if key.isascii() and key.isdigit() and len(key) < 19:
+        row = permissions.deployments().filter(pk=int(key)).first()
+    return found | ({"environment": row.environment_id, "deployment": row.full_name} if row else {})
+
+
+def describe_answer(found: Explanation, permissions: Permissions) -> dict[str, Any]:
+    """The answer as the template wants it; a grant of an environment the reader does not see is left out."""
+    seen = {None, *permissions.environments().values_list("pk", flat=True)}
+    return {
+        "decision": found.decision,
+        "tone": "green" if found.decision else "red",
+        "icon": "check_circle" if found.decision else "block",
+        "deciding": [(grant, grant_labels.describe(grant)) for grant in found.decision.grants],
+        "bystanders": [
+            (each.grant, grant_labels.describe(each.grant), each.why)
+            for each in found.ignored
+            if each.grant.environment_id in seen
+        ],
+    }

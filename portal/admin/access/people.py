@@ -1,0 +1,227 @@
+"""People and groups: who may sign in, and through which group they hold what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, Permission, User
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Count, Model, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import URLPattern, path
+from django.views.decorators.http import require_http_methods
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+
+from flows.models import Environment
+from portal.admin.access import person_page
+from portal.admin.base import RestrictedList
+from portal.admin.service_admin import ServiceModelAdmin
+from portal.auth.request_user import actor_of
+from portal.ui import tables
+from runs.access.decisions import Permissions, active_grants
+from runs.governance import configuration, preview
+
+# The permissions of Django's that open something here; what people do with flows is in their grants.
+OFFERED = {
+    "flows": ["view_grant", "add_grant", "change_grant"],
+    "runs": ["view_auditentry"],
+}
+LABELS = {
+    "is_active": ("Active", "Off: cannot sign in, and no grant counts. History keeps the name."),
+    "is_staff": ("May sign in to these pages", "Off: only for accounts that are used by programs."),
+    "is_superuser": (
+        "Administrator",
+        "Sets up the portal. May see and pause everything, but starts nothing without a grant.",
+    ),
+}
+
+
+class AdministratorsOnly(ServiceModelAdmin):
+    """Whoever edits accounts can make themselves anything, so that is for administrators alone."""
+
+    title = ""
+    compressed_fields = True
+    list_filter_submit = False
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_active and request.user.is_superuser)
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.has_module_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self.has_module_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return self.has_module_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """History names them: people are switched off, groups are emptied."""
+        return False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RestrictedList]:
+        return RestrictedList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        page: HttpResponse = super().changelist_view(request, {"title": self.title, **(extra_context or {})})
+        return page
+
+
+class PersonForm(UserChangeForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].widget.template_name = "portal/people/_password.html"
+
+
+admin.site.unregister([User, Group])
+
+
+@admin.register(User)
+class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg]  # it takes no argument when it runs
+    title = "People"
+    form = PersonForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ["username", "called", "email", "memberships", "is_superuser", "is_active", "last_login"]
+    list_filter = ["groups", "is_superuser", "is_active"]
+    filter_horizontal = ()
+    fieldsets = [
+        (None, {"fields": ["username", "password", "first_name", "last_name", "email"]}),
+        ("What they may do", {"fields": ["groups", "is_active", "is_staff", "is_superuser"]}),
+        ("Dates", {"fields": ["last_login", "date_joined"]}),
+    ]
+    add_fieldsets = [
+        (None, {"fields": ["username", "usable_password", "password1", "password2", "email"]}),
+        ("What they may do", {"fields": ["groups", "is_staff", "is_superuser"]}),
+    ]
+    readonly_fields = ["last_login", "date_joined"]
+    change_form_outer_after_template = "portal/people/_rights.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    @admin.display(description="name", ordering="first_name")
+    def called(self, person: User) -> str:
+        return person.get_full_name() or "-"
+
+    @admin.display(description="groups")
+    def memberships(self, person: User) -> str:
+        return ", ".join(group.name for group in person.groups.all()) or "-"
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name in LABELS:
+            kwargs["label"], kwargs["help_text"] = LABELS[db_field.name]
+        elif db_field.name == "groups":
+            kwargs["widget"], kwargs["help_text"] = UnfoldAdminCheckboxSelectMultipleWidget(), ""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name == "groups" and field:
+            field.widget = field.widget.widget  # without the links to groups: they have a page of their own
+        return field
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"is_staff": True, **super().get_changeform_initial_data(request)}
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        person = self.get_object(request, object_id)
+        shown: dict[str, Any] = {"show_save_and_add_another": False}
+        if person:
+            shown |= person_page.rights(Permissions.of(person), Environment.objects.all())
+        return super().change_view(request, object_id, form_url, shown | (extra_context or {}))
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(require_http_methods(["GET", "HEAD", "POST"])(self.try_as))
+        return [path("<int:pk>/try/", view, name="auth_user_try"), *super().get_urls()]
+
+    def try_as(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """What they would see and have buttons for. It is computed from their grants: nobody acts as them."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied("What other people may do is for administrators to look at.")
+        person = self.get_object(request, str(pk))
+        if person is None:
+            raise Http404
+        form = person_page.TryForm(request.POST) if request.method == "POST" else person_page.TryForm()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Try as {person}",
+            "opts": self.opts,
+            "person": person,
+            "form": form,
+        }
+        if request.method == "POST" and form.is_valid():
+            held = preview.preview_as(person, by=actor_of(request), reason=form.cleaned_data["reason"])
+            context |= {"tried": person_page.preview(held, form.cleaned_data["words"])}
+        return render(request, "portal/people/try.html", context)
+
+    def keep(self, request: HttpRequest, row: User, form: Any) -> None:
+        configuration.save_person(row, groups=form.cleaned_data["groups"], by=actor_of(request))
+
+    @transaction.atomic
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002  (Django's name)
+        # One transaction, so that the version of the account has the entry that `log_change` leaves.
+        return super().user_change_password(request, id, form_url)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        # Django has set the password itself when it calls this.
+        if request.resolver_match and request.resolver_match.url_name == "auth_user_password_change":
+            configuration.record_password_change(obj, by=actor_of(request))
+
+
+@admin.register(Group)
+class GroupAdmin(AdministratorsOnly, DjangoGroupAdmin):
+    title = "Groups"
+    list_display = ["name", "members", "grants_in_force"]
+    filter_horizontal = ()
+    change_form_outer_after_template = "portal/people/_grants.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
+        valid = Q(grants__in=active_grants().values("pk"))
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                people=Count("user", filter=Q(user__is_active=True), distinct=True),
+                valid_grants=Count("grants", filter=valid, distinct=True),
+            )
+        )
+
+    @admin.display(description="people", ordering="people")
+    def members(self, group: Any) -> int:
+        found: int = group.people
+        return found
+
+    @admin.display(description="grants", ordering="valid_grants")
+    def grants_in_force(self, group: Any) -> int:
+        found: int = group.valid_grants
+        return found
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
+        wanted = Q(pk__in=[])
+        for app, codenames in OFFERED.items():
+            wanted |= Q(content_type__app_label=app, codename__in=codenames)
+        kwargs["queryset"] = Permission.objects.filter(wanted).select_related("content_type")
+        kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
+        kwargs["help_text"] = "Beside what its grants allow. What is not listed here is for administrators alone."
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        group = self.get_object(request, object_id)
+        shown: dict[str, Any] = {"show_save_and_add_another": False}
+        if group:
+            shown |= {
+                "held": tables.GrantTable(active_grants().filter(group=group)),
+                "people": group.user_set.filter(is_active=True).order_by("username"),
+            }
+        return super().change_view(request, object_id, form_url, shown | (extra_context or {}))
+
+    def keep(self, request: HttpRequest, row: Group, form: Any) -> None:
+        configuration.save_group(row, permissions=form.cleaned_data["permissions"], by=actor_of(request))

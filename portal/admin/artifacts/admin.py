@@ -1,0 +1,111 @@
+"""Artifacts: what runs left to be looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.views.decorators.clickjacking import xframe_options_sameorigin
+from django.views.decorators.csp import csp_override
+from django.views.decorators.http import require_safe
+
+from flows.models import Verb
+from portal.admin.base import RestrictedAdmin
+from portal.admin.filters import EnvironmentFilter
+from portal.auth.request_user import permissions_of
+from portal.ui import artifact_view, freshness, times
+from runs.models import Artifact
+
+# A page made by a flow: it may paint itself and nothing else; no script, no request, no form, no link out of its frame.
+FRAME: dict[str, Any] = {
+    "default-src": ["'none'"],
+    "style-src": ["'unsafe-inline'"],
+    "img-src": ["data:"],
+    "font-src": ["data:"],
+    "frame-ancestors": ["'self'"],
+    "sandbox": True,
+}
+
+
+@admin.register(Artifact)
+class ArtifactAdmin(RestrictedAdmin):
+    list_display = ["titled", "kind", "where", "its_run", "made"]
+    list_display_links = ["titled"]
+    list_filter = [EnvironmentFilter]
+    search_fields = ["key", "description"]
+    search_help_text = "Key or description"
+    ordering = ["-created_upstream_at", "-pk"]
+    deployment_lookup = "run__deployment__"
+    base_lookup = "run__"
+
+    def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
+        """What a run says of itself is for those who may read its log."""
+        return super().visible(request, verb) & super().visible(request, Verb.SEE_LOGS)
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_view_permission(request, obj) and permissions_of(request).can_any(Verb.SEE_LOGS)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Artifact]:
+        return super().get_queryset(request).select_related("environment__health", "run__deployment")
+
+    @admin.display(description="artifact", ordering="key")
+    def titled(self, artifact: Artifact) -> str:
+        return artifact.key or Truncator(artifact.description).chars(60) or artifact.type
+
+    @admin.display(description="what it is")
+    def kind(self, artifact: Artifact) -> str:
+        return "page" if artifact_view.is_page(artifact) else artifact.type
+
+    @admin.display(description="environment", ordering="environment")
+    def where(self, artifact: Artifact) -> SafeString:
+        return render_to_string("portal/_environment.html", {"environment": artifact.environment})
+
+    @admin.display(description="run", ordering="run__name")
+    def its_run(self, artifact: Artifact) -> SafeString:
+        link = reverse("admin:runs_run_change", args=[artifact.run_id])
+        return format_html('<a class="portal-link" href="{}">{}</a>', link, artifact.run.name)
+
+    @admin.display(description="made", ordering="created_upstream_at")
+    def made(self, artifact: Artifact) -> SafeString | str:
+        return times.relative_time(artifact.created_upstream_at) if artifact.created_upstream_at else "-"
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        extra = {"freshness": freshness.freshness_of_all(request, "runs")}
+        return super().changelist_view(request, extra | (extra_context or {}))
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        frame = csp_override(FRAME)(xframe_options_sameorigin(require_safe(self.frame)))
+        permissions = [path("<int:pk>/frame/", self.admin_site.admin_view(frame), name="runs_artifact_frame")]
+        return [*permissions, *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        artifact: Artifact = self.visible_or_404(request, object_id)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": self.titled(artifact),
+            "opts": self.opts,
+            "original": artifact,
+            "run": artifact.run,
+            "one": artifact_view.shown(artifact),
+            "freshness": freshness.freshness_of([artifact.environment], "runs"),
+        }
+        return TemplateResponse(request, "portal/artifact/page.html", context | (extra_context or {}))
+
+    def frame(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """A page of HTML that a flow wrote, as it is, in a sandbox that the answer itself declares."""
+        artifact: Artifact = self.visible_or_404(request, pk)
+        if not artifact_view.is_page(artifact):
+            raise Http404
+        return HttpResponse(str(artifact.data), headers={"X-Content-Type-Options": "nosniff"})

@@ -1,0 +1,231 @@
+"""The audit trail: read, searched, verified and exported; never changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.text import Truncator
+from django.views.decorators.http import require_POST
+
+from flows.models import Verb
+from portal.admin.audit import downloads
+from portal.admin.audit.filters import FILTERS
+from portal.admin.base import RestrictedAdmin
+from portal.auth.request_user import actor_of
+from portal.ui.audit_links import link_subjects
+from portal.ui.diff import diff
+from runs import audit
+from runs.audit import export_files, lines, queries
+from runs.models import AuditEntry, Export
+
+# About five seconds; longer trails are walked whole by `manage.py verify_audit`.
+VERIFIED_HERE = 200_000
+# What an entry's own page walks before it says that the chain is sound up to there.
+VERIFIED_BEFORE_AN_ENTRY = 500
+# What is longer is made in the background, while nobody waits.
+MADE_AT_ONCE = 50_000
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(RestrictedAdmin):
+    list_display = ["when", "actor_name", "what", "subject", "environment", "why", "result", "whence"]
+    list_display_links = ["when"]
+    list_filter = FILTERS
+    list_filter_submit = True
+    list_filter_sheet = True
+    search_fields = queries.SEARCHED
+    search_help_text = queries.HELP
+    ordering = ["-sequence"]
+    sortable_by: list[str] = []
+    show_facets = admin.ShowFacets.NEVER  # a count for every actor, over the whole trail
+    list_before_template = "portal/audit/_tools.html"
+    actions = None
+
+    # Who may read it: whoever holds the permission; grants are about deployments and say nothing here.
+
+    def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
+        return Q()
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return request.user.has_perm("runs.view_auditentry")
+
+    # The list
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[AuditEntry], search_term: str
+    ) -> tuple[QuerySet[AuditEntry], bool]:
+        return queryset.filter(queries.search(search_term)), False
+
+    @admin.display(description="Time", ordering="at")
+    def when(self, entry: AuditEntry) -> str:
+        shown = date_format(timezone.localtime(entry.at), "j M Y, H:i:s")
+        return format_html('<span class="portal-number portal-audit-when">{}</span>', shown)
+
+    @admin.display(description="What was done")
+    def what(self, entry: AuditEntry) -> str:
+        is_about_another = entry.subject_name not in ("", entry.actor_name)
+        return render_to_string("portal/audit/_what.html", {"entry": entry, "is_about_another": is_about_another})
+
+    @admin.display(description="Subject")
+    def subject(self, entry: AuditEntry) -> str:
+        href = getattr(entry, "href", "")
+        name = Truncator(entry.subject_name or entry.subject_kind).chars(70)
+        return format_html('<a class="portal-link" href="{}">{}</a>', href, name) if href else name
+
+    @admin.display(description="Reason")
+    def why(self, entry: AuditEntry) -> str:
+        reason, message = Truncator(entry.reason).chars(90), Truncator(entry.message).chars(140)
+        return format_html('{}<div class="portal-faint portal-small">{}</div>', reason, message) if message else reason
+
+    @admin.display(description="Outcome")
+    def result(self, entry: AuditEntry) -> str:
+        return format_html(
+            '<span class="portal-badge" data-tone="{}">{}</span>', entry.outcome_colour, entry.get_outcome_display()
+        )
+
+    @admin.display(description="From")
+    def whence(self, entry: AuditEntry) -> str:
+        return ", ".join(filter(None, [entry.channel, entry.address]))
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        link_subjects(changelist.result_list)
+        return changelist
+
+    # One entry
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        entry: AuditEntry = self.visible_or_404(request, object_id)
+        link_subjects([entry])
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"Entry {entry.sequence}",
+            "entry": entry,
+            "entry_facts": facts(entry),
+            "changes": list(diff(entry.before, entry.after)),
+            "verification": audit.verify(up_to=entry.sequence, at_most=VERIFIED_BEFORE_AN_ENTRY),
+            "earlier": neighbour(entry.sequence - 1),
+            "later": neighbour(entry.sequence + 1),
+        }
+        return TemplateResponse(request, "portal/audit/entry.html", context)
+
+    # What can be done with it
+
+    def get_urls(self) -> list[URLPattern]:
+        views = {
+            "verify/": ("verify", require_POST(self.verify)),
+            "export/": ("export", require_POST(self.export)),
+            "exports/": ("exports", self.exports),
+            "exports/<int:pk>/download/": ("download", require_POST(self.download)),
+        }
+        own = [
+            path(route, self.admin_site.admin_view(view), name=f"runs_auditentry_{name}")
+            for route, (name, view) in views.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def verify(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        with audit.act("audit.verify", None, by=actor_of(request), subject_kind="audit") as act:
+            verification = audit.verify(at_most=VERIFIED_HERE)
+            act.subject_name = f"entries {verification.first} to {verification.last}"
+            act.after = {"head": verification.head, "broken": verification.broken}
+        if verification:
+            messages.success(request, sound(verification))
+        else:
+            messages.error(request, f"The chain is broken after entry {verification.last}: {verification.broken}")
+        return HttpResponseRedirect(reverse("admin:runs_auditentry_changelist"))
+
+    def export(self, request: HttpRequest) -> HttpResponseBase:
+        """The list as it is filtered, in a file; up to the newest entry there is when it was asked for."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        file_format = request.POST.get("format", "")
+        if file_format not in lines.FORMATS:
+            raise Http404
+        criteria = queries.selected(request.GET)
+        entries = queries.entries(criteria)
+        newest = entries.order_by("-sequence").values_list("sequence", flat=True).first() or 0
+        total = entries.count()
+        if total > MADE_AT_ONCE:
+            export_files.request_export(
+                criteria, file_format=file_format, up_to=newest, total=total, by=actor_of(request)
+            )
+            messages.success(request, f"{total:,} entries take a while. The file is being made and will be here.")
+            return HttpResponseRedirect(reverse("admin:runs_auditentry_exports"))
+        with audit.act("audit.export", None, by=actor_of(request), subject_kind="audit") as act:
+            act.subject_name = f"up to entry {newest}, as {file_format}"
+            act.after = {"format": file_format, "filters": criteria, "entries": total}
+        return downloads.stream(
+            entries.filter(sequence__lte=newest), lines.COLUMNS, file_format=file_format, name=f"audit-{newest}"
+        )
+
+    def exports(self, request: HttpRequest) -> HttpResponse:
+        """The reader's own files."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Exports of the audit trail",
+            "exports": Export.objects.filter(requested_by=request.user.pk),
+            "days": export_files.KEPT_FOR.days,
+            "made_at_once": MADE_AT_ONCE,
+        }
+        return TemplateResponse(request, "portal/audit/exports.html", context)
+
+    def download(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        found = Export.objects.filter(pk=pk, requested_by=request.user.pk, state=Export.State.READY).first()
+        if found is None:
+            raise Http404
+        export_files.note_download(found, by=actor_of(request))
+        return downloads.send(found)
+
+
+def sound(verification: audit.Verification) -> str:
+    is_whole = verification.first == verification.retired + 1
+    older = "" if is_whole else " Older ones are verified by “manage.py verify_audit”."
+    return (
+        f"{verification.entries:,} entries verified, from {verification.first} to {verification.last}: unbroken. "
+        f"Head: {verification.head}{older}"
+    )
+
+
+def neighbour(sequence: int) -> AuditEntry | None:
+    return AuditEntry.objects.filter(sequence=sequence).first()
+
+
+def facts(entry: AuditEntry) -> list[tuple[str, str]]:
+    """Everything the entry says in words, without what is empty."""
+    rows = [
+        ("Time", date_format(timezone.localtime(entry.at), "j F Y, H:i:s.u e")),
+        ("Actor", f"{entry.actor_name} ({entry.actor_kind})"),
+        ("On behalf of", entry.on_behalf_of),
+        ("Environment", entry.environment),
+        ("Reason", entry.reason),
+        ("Ticket", entry.ticket),
+        ("Message", entry.message),
+        ("Channel", entry.channel),
+        ("Token", entry.token_id),
+        ("Address", entry.address),
+        ("Program", entry.user_agent),
+    ]
+    return [(name, value) for name, value in rows if value]

@@ -1,0 +1,70 @@
+"""The filters of the list of deployments; they offer what the reader may see, and take nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin import ModelAdmin
+from django.db.models import F, Func, QuerySet
+from django.http import HttpRequest
+from unfold.contrib.filters.admin import RadioFilter
+
+from portal.admin.filters import MOST_CHOICES, Choices, OfferedFilter
+from portal.auth.request_user import permissions_of
+
+
+class TagFilter(OfferedFilter):
+    title = "tag"
+    parameter_name = "tag"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        tags = permissions_of(request).deployments().filter(deleted_upstream_at=None).order_by()
+        names = tags.annotate(tag=Func(F("tags"), function="unnest")).values_list("tag", flat=True).distinct()
+        return [(tag, tag) for tag in sorted(names[:MOST_CHOICES])]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(tags__contains=[self.value()]) if self.value() else queryset
+
+
+class PoolFilter(OfferedFilter):
+    title = "work pool"
+    parameter_name = "pool"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        pools = (
+            permissions_of(request)
+            .deployments()
+            .filter(deleted_upstream_at=None)
+            .exclude(work_pool_name="")
+            .order_by("work_pool_name")
+        )
+        return [(name, name) for name in pools.values_list("work_pool_name", flat=True).distinct()[:MOST_CHOICES]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(work_pool_name=self.value()) if self.value() else queryset
+
+
+class PausedFilter(RadioFilter):
+    title = "schedules"
+    parameter_name = "paused"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        return [("yes", "paused"), ("no", "not paused")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        wanted = {"yes": True, "no": False}.get(self.value() or "")
+        return queryset if wanted is None else queryset.filter(is_paused=wanted)
+
+
+class GoneFilter(RadioFilter):
+    title = "still deployed"
+    parameter_name = "gone"
+    all_option = ["", "deployed now"]
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        return [("yes", "no longer deployed"), ("all", "both")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "all":
+            return queryset
+        return queryset.filter(deleted_upstream_at__isnull=self.value() != "yes")

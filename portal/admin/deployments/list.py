@@ -1,0 +1,144 @@
+"""The list of deployments: one query for the rows, whatever they show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models.functions import JSONObject
+from django.http import HttpRequest
+
+from flows.models import Alias, Deployment, Environment, WorkPool
+from portal.admin.base import RestrictedList
+from portal.auth.request_user import permissions_of
+from portal.ui import freshness
+from runs.models import Run
+
+# Large, and of no use to a row.
+UNUSED = ("parameter_schema", "parameter_defaults", "job_variables", "description")
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The newest run that is more than a plan."""
+
+    pk: int
+    state_label: str
+    state_colour: str
+    at: datetime | None
+
+    @classmethod
+    def of(cls, found: dict[str, Any] | None) -> LastRun | None:
+        if found is None:
+            return None
+        run = Run(state_type=found["state_type"], state_name=found["state_name"])
+        at = found["ended_at"] or found["started_at"] or found["created_at"]
+        return cls(found["pk"], run.state_label, run.state_colour, datetime.fromisoformat(at) if at else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Workforce:
+    """Who does the work of a deployment."""
+
+    pool: str
+    sentence: str
+    colour: str
+
+    @classmethod
+    def of(cls, pool: str, found: dict[str, Any] | None) -> Workforce:
+        if not pool:
+            return cls("", "served by its own process", "grey")
+        if found is None:
+            return cls(pool, "there is no such work pool", "red")
+        online = sum(bool(worker["is_online"]) for worker in found["workers"])
+        if found["is_paused"]:
+            return cls(pool, "paused", "amber")
+        if found["type"].endswith((":push", ":managed")):
+            return cls(pool, "needs no worker", "green")
+        if not online:
+            return cls(pool, "no worker online", "amber")
+        return cls(pool, f"{online} worker{'' if online == 1 else 's'} online", "green")
+
+
+def with_surroundings(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]:
+    """Alias, work pool and last run of every row, read along with it."""
+    aliases = Alias.objects.filter(environment=OuterRef("environment"), full_name=OuterRef("full_name"))
+    pools = WorkPool.objects.filter(environment=OuterRef("environment"), name=OuterRef("work_pool_name"))
+    last = (
+        Run.objects.filter(deployment=OuterRef("pk")).exclude(state_type="SCHEDULED").order_by("-created_upstream_at")
+    )
+    return (
+        deployments.select_related("environment__health")
+        .defer(*UNUSED)
+        .annotate(
+            alias=Subquery(aliases.order_by("name").values("name")[:1]),
+            pool=Subquery(pools.values(found=JSONObject(workers="workers", is_paused="is_paused", type="type"))),
+            last=Subquery(
+                last.values(
+                    found=JSONObject(
+                        pk="pk",
+                        state_type="state_type",
+                        state_name="state_name",
+                        created_at=F("created_upstream_at"),
+                        started_at="started_at",
+                        ended_at="ended_at",
+                    )
+                )[:1]
+            ),
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """Why the list shows nothing, and what to do about it."""
+
+    title: str
+    causes: list[str] = field(default_factory=list)
+    may_add: bool = False
+
+
+class DeploymentList(RestrictedList):
+    """Adds to each row what the reader may do with it, from the grants that were read already."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Deployment]:
+        return with_surroundings(super().get_queryset(request, exclude_parameters))
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        permissions = permissions_of(request)
+        self.result_list: list[Any] = list(self.result_list)
+        for row in self.result_list:
+            row.may_run = bool(is_askable(row) and permissions.start(row))
+            row.last_run = LastRun.of(row.last)
+            row.workforce = Workforce.of(row.work_pool_name, row.pool)
+        self.freshness = freshness.freshness_of_all(request, "deployments")
+        if not self.result_list:
+            self.empty = why_empty(request, [one.environment for one in self.freshness], self.freshness)
+
+
+def is_askable(deployment: Deployment) -> bool:
+    return deployment.deleted_upstream_at is None and deployment.environment.is_active
+
+
+def why_empty(request: HttpRequest, environments: list[Environment], state: list[freshness.Freshness]) -> Empty:
+    if not environments:
+        if request.user.has_perm("flows.add_environment"):
+            return Empty(
+                "No Prefect server is connected yet", ["Add an environment: its address and its credential."], True
+            )
+        return Empty("You may see no environment", ["Ask an administrator for a grant."])
+    names = ", ".join(map(str, environments))
+    causes = [
+        "Nothing is deployed there yet. Publish the bundled flows with “python -m flows.deploy”, your own with "
+        "“prefect deploy”; they appear here within a minute.",
+        f"They are deployed to another server. You see {names}; PREFECT_API_URL, where they are deployed from, must "
+        "be the API address of one of these.",
+        "No grant of yours covers them. Ask an administrator, and name the flow.",
+    ]
+    troubled = [one for one in state if one.is_trouble]
+    if troubled:
+        causes.insert(0, f"{troubled[0].sentence} {troubled[0].advice}".strip())
+    return Empty("No deployments to show", causes)

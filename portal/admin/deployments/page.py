@@ -1,0 +1,210 @@
+"""What the page of a deployment shows, put together from Postgres."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Min, QuerySet
+from django.http import HttpRequest
+
+from flows import parameters as schemas
+from flows.models import Alias, Deployment, Verb, WorkPool
+from flows.parameters import MASK, runnable_as_is
+from flows.parameters.description import Described, describe
+from portal.admin.deployments.list import Workforce, is_askable
+from portal.auth.request_user import permissions_of
+from portal.ui import freshness, tables, times
+from runs import statistics
+from runs.access import who_can
+from runs.access.decisions import Permissions
+from runs.models import PauseRequest, Run
+
+LAST_RUNS = 10
+# A job variable of such a name is not shown, wherever it stands; everything under "env" is not either.
+SECRET_NAMES = re.compile(r"pass|secret|token|credential|api.?key|private|auth", re.IGNORECASE)
+# The verbs whose holders the page names, and how many of them; the rest is counted.
+NAMED_VERBS = (
+    *(Verb.TRIGGER, Verb.TRIGGER_LATER, Verb.RERUN, Verb.BACKFILL, Verb.SCHEDULE, Verb.CANCEL, Verb.FORCE_CANCEL),
+    *(Verb.APPROVE, Verb.BREAK_GLASS, Verb.OVERRIDE_FREEZE, Verb.PAUSE, Verb.MANAGE),
+)
+MOST_NAMED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter as the table shows it."""
+
+    described: Described
+    default: str
+
+    @classmethod
+    def of(cls, one: Described) -> Parameter:
+        return cls(one, text_of(one.default) if one.has_default else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    name: str
+    is_online: bool
+    heartbeat: datetime | None
+
+    @property
+    def tone(self) -> str:
+        return "green" if self.is_online else "grey"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How its runs went lately, as text."""
+
+    days: int
+    rate: str
+    rate_tone: str
+    median: str
+    ended: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerbGroup:
+    """People who come to it in the same way; `how` is one of them."""
+
+    names: str
+    how: who_can.Allowed
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSummary:
+    """One line of "who may run it": verbs that the same people hold in the same way."""
+
+    verbs: str
+    allowed: Sequence[VerbGroup]
+    more: int
+    denied: str
+    more_denied: int
+    has_administrators: bool
+
+    @classmethod
+    def of(cls, verbs: Sequence[str], roll: who_can.Access) -> AccessSummary:
+        # Conditions first: of many people without any, some names will do.
+        allowed = sorted(roll.allowed, key=lambda each: not (each.only or each.never or each.until))
+        alike: dict[who_can.Allowed, list[str]] = {}
+        for each in allowed[:MOST_NAMED]:
+            alike.setdefault(replace(each, name=""), []).append(each.name)
+        return cls(
+            ", ".join(verbs),
+            [VerbGroup(", ".join(names), how) for how, names in alike.items()],
+            max(len(allowed) - MOST_NAMED, 0),
+            ", ".join(each.name for each in roll.denied[:MOST_NAMED]),
+            max(len(roll.denied) - MOST_NAMED, 0),
+            roll.has_administrators,
+        )
+
+
+def text_of(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """`deployment` comes with its environment and the environment's health."""
+    permissions = permissions_of(request)
+    runs = Run.objects.filter(permissions.q(Verb.SEE, deployment="deployment__"), deployment=deployment)
+    pool = WorkPool.objects.filter(environment=deployment.environment_id, name=deployment.work_pool_name).first()
+    return {
+        "deployment": deployment,
+        "alias": Alias.objects.filter(environment=deployment.environment_id, full_name=deployment.full_name).first(),
+        "freshness": freshness.freshness_of([deployment.environment], "deployments"),
+        "pool": pool,
+        "workforce": Workforce.of(deployment.work_pool_name, vars(pool) if pool else None),
+        "workers": workers(pool),
+        "job_variables": job_variables(deployment.job_variables),
+        "parameters": [
+            Parameter.of(one) for one in describe(deployment.parameter_schema, deployment.parameter_defaults)
+        ],
+        "last_runs": tables.RunTable(runs.exclude(state_type="SCHEDULED").order_by("-created_upstream_at")[:LAST_RUNS]),
+        "next_run_at": runs.filter(state_type="SCHEDULED", deleted_upstream_at=None).aggregate(
+            at=Min("expected_start_at")
+        )["at"],
+        "figures": figures(runs),
+        "who": access_summary(deployment),
+        "switch": deployment.switches.exclude(state=PauseRequest.State.DONE).first(),
+        **buttons(permissions, deployment),
+    }
+
+
+def buttons(permissions: Permissions, deployment: Deployment) -> dict[str, Any]:
+    """What the reader may do here, and in a sentence why not."""
+    ask, manage = permissions.start(deployment), permissions.decide(Verb.PAUSE, deployment)
+    askable = is_askable(deployment)
+    may_run = ask.allowed and askable
+    return {
+        "may_run": may_run,
+        "may_run_quickly": may_run and can_quick_run(permissions, deployment),
+        "may_switch": manage.allowed and askable,
+        "why_no_run": "" if ask.allowed else ask.sentence,
+        "submission_key": uuid.uuid4(),
+    }
+
+
+def can_quick_run(permissions: Permissions, deployment: Deployment) -> bool:
+    """Whether a run with nothing but the defaults would be taken, from this person, now."""
+    if not runnable_as_is(deployment.parameter_schema, deployment.parameter_defaults):
+        return False
+    values = schemas.validate(deployment.parameter_schema, {}, defaults=deployment.parameter_defaults)
+    return permissions.decide(Verb.TRIGGER, deployment, values).allowed
+
+
+def workers(pool: WorkPool | None) -> list[Worker]:
+    found = pool.workers if pool else []
+    return [
+        Worker(
+            worker["name"],
+            bool(worker["is_online"]),
+            datetime.fromisoformat(worker["last_heartbeat"]) if worker["last_heartbeat"] else None,
+        )
+        for worker in sorted(found, key=lambda worker: (not worker["is_online"], worker["name"]))
+    ]
+
+
+def job_variables(values: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(name, text_of(without_secrets(name, value))) for name, value in sorted(values.items())]
+
+
+def without_secrets(name: str, value: Any) -> Any:
+    """A copy without what may be secret: the values of the process environment, and whatever its name gives away."""
+    if isinstance(value, dict):
+        if name == "env" or SECRET_NAMES.search(name):
+            return dict.fromkeys(value, MASK)
+        return {key: without_secrets(key, inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_secrets(name, inner) for inner in value]
+    return MASK if value not in (None, "") and SECRET_NAMES.search(name) else value
+
+
+def figures(runs: QuerySet[Run]) -> Figures:
+    found = statistics.reliability(runs)
+    rate = found.success_rate
+    return Figures(
+        found.days,
+        "-" if rate is None else f"{rate:.0%}",
+        "grey" if rate is None else "green" if rate >= 0.95 else "amber" if rate >= 0.8 else "red",
+        "-" if found.median_seconds is None else times.duration(found.median_seconds),
+        found.ended,
+        found.failed,
+    )
+
+
+def access_summary(deployment: Deployment) -> list[AccessSummary]:
+    """Who may do what here; verbs that the same people hold in the same way share a line."""
+    lines: dict[who_can.Access, list[str]] = {}
+    for verb, roll in who_can.who_can(deployment, NAMED_VERBS).items():
+        lines.setdefault(roll, []).append(str(verb))
+    return [AccessSummary.of(verbs, roll) for roll, verbs in lines.items()]

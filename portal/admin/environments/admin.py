@@ -1,0 +1,253 @@
+"""Environments: which Prefect servers there are, and how they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import ActionLocation
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
+
+from flows.models import Environment, Verb
+from portal.admin.actions import perform, redirect_back
+from portal.admin.base import RestrictedAdmin, attempt
+from portal.admin.environments.forms import ABOUT, RULES, SERVER, EnvironmentForm
+from portal.admin.service_admin import ServiceModelAdmin
+from portal.auth.request_user import actor_of, permissions_of
+from portal.ui import calendar as ui_calendar
+from portal.ui.environment_status import status_of
+from portal.ui.times import span
+from runs import queue
+from runs.errors import Refused
+from runs.governance import configuration, policies
+from runs.governance.requirements import applicable, visible
+from runs.governance.windows import Calendar
+from runs.models import Window
+
+BOTH = [ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM]
+
+
+def rules(environment: Environment) -> list[str]:
+    """What its switches mean for whoever works with it."""
+    sentences = {
+        "It is protected: only grants that name it count here.": environment.is_protected,
+        f"A run waits until somebody else approves it; after {span(environment.approval_minutes * 60)} it expires.": (
+            environment.needs_approval
+        ),
+        "A run, a cancel and a pause must say why.": environment.needs_reason,
+    }
+    return [sentence for sentence, holds in sentences.items() if holds] or ["Whoever has a grant may run and cancel."]
+
+
+def moment_of(text: str) -> datetime | None:
+    """What was typed into a field for a moment, in the portal's time zone."""
+    if not text.strip():
+        return None
+    try:
+        found = parse_datetime(text.strip())
+    except ValueError:
+        found = None
+    if found is None:
+        raise Refused("Write the date and time as 2026-01-31 14:30.")
+    return found if timezone.is_aware(found) else timezone.make_aware(found)
+
+
+@admin.register(Environment)
+class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
+    form = EnvironmentForm
+    list_display = ["named", "how", "read", "rules"]
+    list_select_related = ["health"]
+    search_fields = ["slug", "description"]
+    actions = ["check_connection", "read_now"]
+    change_list_template = "portal/environment/list.html"
+    change_form_outer_before_template = "portal/environment/_panel.html"
+    change_form_outer_after_template = "portal/_story.html"
+
+    def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
+        return Q(pk__in=permissions_of(request).environments().values("pk"))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        return [
+            ("Environment", {"fields": ABOUT}),
+            ("Prefect server", {"fields": SERVER}),
+            ("Rules", {"fields": RULES}),
+        ]
+
+    def get_actions(self, request: HttpRequest, action_location: ActionLocation = ActionLocation.CHANGE_LIST) -> Any:
+        found = super().get_actions(request, action_location=action_location)
+        found.pop("delete_selected", None)
+        return found
+
+    @admin.display(description="name", ordering="position")
+    def named(self, environment: Environment) -> SafeString:
+        return render_to_string("portal/_environment.html", {"environment": environment})
+
+    @admin.display(description="health")
+    def how(self, environment: Environment) -> SafeString:
+        return render_to_string("portal/environment/_health.html", {"said": status_of(environment)})
+
+    @admin.display(description="read")
+    def read(self, environment: Environment) -> SafeString:
+        return render_to_string("portal/environment/_read.html", {"said": status_of(environment)})
+
+    @admin.display(description="rules")
+    def rules(self, environment: Environment) -> str:
+        rules = {
+            "protected": environment.is_protected,
+            "needs approval": environment.needs_approval,
+            "needs a reason": environment.needs_reason,
+        }
+        return ", ".join(rule for rule, applies in rules.items() if applies) or "none"
+
+    @admin.action(description="Test connection", permissions=["change"], location=BOTH)
+    def check_connection(self, request: HttpRequest, queryset: QuerySet[Environment]) -> None:
+        for environment in queryset:
+            queue.enqueue("runs.tasks.check", environment.pk)
+        messages.info(request, "The connection is being tested. The result shows here in a few seconds.")
+
+    @admin.action(description="Read deployments and runs now", permissions=["change"], location=BOTH)
+    def read_now(self, request: HttpRequest, queryset: QuerySet[Environment]) -> None:
+        for environment in queryset.filter(is_active=True):
+            queue.enqueue("runs.tasks.sync", environment.pk)
+        messages.info(request, "Deployments and runs are being read. What was found shows here in a few seconds.")
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        environment = self.visible_or_404(request, object_id)
+        may_change = self.has_change_permission(request)
+        context = {
+            **self.freezing(request, environment),
+            "said": status_of(environment),
+            "pools": environment.work_pools.order_by("name"),
+            "may_change": may_change,
+            "action_field": ACTION_CHECKBOX_NAME,
+            "show_save_and_add_another": False,
+        }
+        if not may_change:
+            return self.page(request, environment, context)
+        response: HttpResponse = super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+        return response
+
+    def freezing(self, request: HttpRequest, environment: Environment) -> dict[str, Any]:
+        """Whether it is frozen, and whether the reader may change that."""
+        return {
+            "freeze": policies.freeze_of(environment),
+            "may_freeze": permissions_of(request).decide(Verb.MANAGE, policies.normalise(environment)).allowed,
+            "time_zone": timezone.get_current_timezone_name(),
+        }
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        views: dict[str, Callable[..., HttpResponse]] = {
+            "freeze": require_POST(self.freeze),
+            "unfreeze": require_POST(self.unfreeze),
+            "calendar": self.calendar,
+        }
+        own = [
+            path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"flows_environment_{name}")
+            for name, view in views.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def freeze(self, request: HttpRequest, pk: int) -> HttpResponse:
+        environment = self.visible_or_404(request, pk)
+
+        def act(reason: str) -> None:
+            until = moment_of(request.POST.get("until", ""))
+            ticket = request.POST.get("ticket", "")
+            policies.freeze(environment, by=actor_of(request), reason=reason, ticket=ticket, until=until)
+
+        perform(request, act, f"{environment} is frozen: no run starts there.")
+        return redirect_back(request, reverse("admin:flows_environment_change", args=[pk]))
+
+    def unfreeze(self, request: HttpRequest, pk: int) -> HttpResponse:
+        environment = self.visible_or_404(request, pk)
+
+        def act(reason: str) -> None:
+            policies.unfreeze(environment, by=actor_of(request), reason=reason, ticket=request.POST.get("ticket", ""))
+
+        perform(request, act, f"{environment} goes on: what waited is sent.")
+        return redirect_back(request, reverse("admin:flows_environment_change", args=[pk]))
+
+    def calendar(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """When runs may start in an environment, and which rules bear on which deployments."""
+        environment = self.visible_or_404(request, pk)
+        permissions, now = permissions_of(request), timezone.now()
+        rows = visible(
+            Window.objects.filter(applicable(environment), is_active=True).select_related("environment"), permissions
+        )
+        whole = Calendar.of(policies.normalise(environment))
+        context = {
+            **self.admin_site.each_context(request),
+            **self.freezing(request, environment),
+            "title": f"Calendar of {environment}",
+            "opts": self.opts,
+            "original": environment,
+            "standing": whole.at(now),
+            "hours": [(row, *ui_calendar.now_of(row, now)) for row in rows],
+            "picture": ui_calendar.picture_of_environment(environment, whole, rows, now),
+            "bearings": ui_calendar.applicable_rules_of(environment, permissions, now),
+        }
+        return TemplateResponse(request, "portal/environment/calendar.html", context)
+
+    def page(self, request: HttpRequest, environment: Environment, context: dict[str, Any]) -> HttpResponse:
+        """For whoever may only look; the form, even read-only, has fields that are not for everybody."""
+        if request.method not in ("GET", "HEAD"):
+            raise PermissionDenied("Environments are changed by administrators.")
+        frame = {
+            **self.admin_site.each_context(request),
+            "title": str(environment),
+            "opts": self.opts,
+            "original": environment,
+            "rules": rules(environment),
+        }
+        return TemplateResponse(request, "portal/environment/page.html", frame | context)
+
+    def keep(self, request: HttpRequest, row: Environment, form: Any) -> None:
+        configuration.save_environment(row, by=actor_of(request))
+
+    def response_post_save_add(self, request: HttpRequest, obj: Environment) -> HttpResponseRedirect:
+        return HttpResponseRedirect(reverse("admin:flows_environment_change", args=[obj.pk]))
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Django's own page lists what keeps a row alive; one sentence says it better."""
+        environment = self.visible_or_404(request, object_id)
+        if not self.has_delete_permission(request, environment):
+            raise PermissionDenied("Environments are deleted by administrators.")
+        page = HttpResponseRedirect(reverse("admin:flows_environment_change", args=[environment.pk]))
+        if request.method != "POST":
+            if why_not := configuration.why_not_delete(environment):
+                messages.warning(request, why_not)
+                return page
+            response: HttpResponse = super().delete_view(request, object_id, extra_context)
+            return response
+
+        def delete() -> None:
+            configuration.delete_environment(environment, by=actor_of(request))
+
+        if attempt(request, environment, delete, "deleted."):
+            return HttpResponseRedirect(reverse("admin:flows_environment_changelist"))
+        return page

@@ -1,0 +1,185 @@
+"""Policies: what asking for a run takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from flows.parameters import formats
+from portal.admin.filters import EnvironmentFilter
+from portal.admin.governance.selector_admin import INPUT, SELECTOR, SelectorAdmin, SelectorForm
+from portal.auth.request_user import actor_of
+from portal.ui import rule_labels
+from runs.errors import Refused
+from runs.governance import policies
+from runs.models import Policy
+from runs.models.policy import Stage
+
+EXAMPLE = "OPS-12"
+OUTSIDE: dict[str, str] = {
+    Policy.Outside.WAIT: "runs wait until they may start",
+    Policy.Outside.REFUSE: "runs are refused",
+}
+
+
+class StagesWidget(forms.Widget):
+    """A row a stage: how many, and of which group. Plain fields, so that it works without a script."""
+
+    template_name = "portal/policy/_stages.html"
+    use_fieldset = True
+
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        given = list(value or [])[: policies.MOST_STAGES]
+        blank = [{"needed": "", "group": ""}] * (policies.MOST_STAGES - len(given))
+        context: dict[str, Any] = super().get_context(name, None, attrs)
+        groups = list(Group.objects.order_by("name").values_list("name", flat=True))
+        return context | {"stages": list(enumerate([*given, *blank], start=1)), "groups": groups}
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[dict[str, str]]:
+        rows = range(1, policies.MOST_STAGES + 1)
+        typed = [
+            {"needed": data.get(f"{name}-{row}-needed", "").strip(), "group": data.get(f"{name}-{row}-group", "")}
+            for row in rows
+        ]
+        return [stage for stage in typed if stage["needed"]]
+
+    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
+        return f"{name}-1-needed" not in data
+
+
+class StagesField(forms.Field):
+    widget = StagesWidget
+
+    def clean(self, value: Any) -> list[Stage]:
+        try:
+            return policies.checked_stages(value)
+        except Refused as refusal:
+            raise forms.ValidationError(str(refusal)) from refusal
+        except (ValueError, OverflowError) as error:
+            raise forms.ValidationError("Write how many approvals as a number.") from error
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return True
+
+
+class PolicyForm(SelectorForm):
+    stages = StagesField(
+        label="Approvals",
+        required=False,
+        help_text="From top to bottom, one stage after the other. Left empty: as the environment says. Several "
+        "policies about one deployment all count: of each group, the larger number.",
+    )
+    sample = forms.CharField(
+        label="A ticket to try the pattern on",
+        required=False,
+        max_length=100,
+        widget=forms.TextInput({**INPUT, "placeholder": EXAMPLE}),
+        help_text="It must fit when this is saved. It is not kept.",
+    )
+
+    class Meta:
+        model = Policy
+        fields = [
+            *("name", "stages", "approval_minutes", "needs_reason", "needs_ticket", "ticket_pattern", "ticket_link"),
+            *("needs_confirmation", "outside_window", "risk", *SELECTOR),
+        ]
+        labels = {
+            "approval_minutes": "Answer within (minutes)",
+            "needs_reason": "A reason is wanted",
+            "needs_ticket": "A ticket is wanted",
+            "ticket_pattern": "What a ticket looks like",
+            "ticket_link": "Where a ticket is read",
+            "needs_confirmation": "Confirmed by typing the name",
+            "outside_window": "Outside change windows, runs are to",
+        }
+        widgets = {
+            **{name: forms.TextInput(INPUT) for name in ("name", "ticket_pattern", "ticket_link")},
+            "approval_minutes": forms.NumberInput({**INPUT, "min": 1}),
+            "outside_window": forms.Select(INPUT),
+            "risk": forms.Select(INPUT),
+        }
+
+    field_order = [
+        *("name", "stages", "approval_minutes", "needs_reason", "needs_ticket", "ticket_pattern", "sample"),
+        *("ticket_link", "needs_confirmation", "outside_window", "risk", *SELECTOR),
+    ]
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        pattern, sample = values.get("ticket_pattern", ""), values.get("sample", "").strip()
+        if pattern and sample and formats.fits(pattern, sample) is False:
+            self.add_error("sample", f"“{sample}” does not fit {pattern}.")
+        return values
+
+
+@admin.register(Policy)
+class PolicyAdmin(SelectorAdmin):
+    form = PolicyForm
+    heading = "Add a policy"
+    template = "portal/policy/page.html"
+    list_display = ["name", "about_what", "takes", "outside", "risk_shown"]
+    list_filter = [EnvironmentFilter]
+    list_filter_submit = True
+    list_select_related = ["environment"]
+    search_fields = ["name", "flow_name", "full_name", "tag"]
+
+    @admin.display(description="about")
+    def about_what(self, policy: Policy) -> str:
+        return policy.selector
+
+    @admin.display(description="takes")
+    def takes(self, policy: Policy) -> str:
+        return "; ".join(demands(policy)) or "nothing more"
+
+    @admin.display(description="outside windows", ordering="outside_window")
+    def outside(self, policy: Policy) -> str:
+        return OUTSIDE[policy.outside_window]
+
+    @admin.display(description="risk", ordering="risk")
+    def risk_shown(self, policy: Policy) -> SafeString:
+        return render_to_string("portal/_state.html", {"row": rule_labels.risk_badge(policy.risk)})
+
+    def about(self, row: Policy) -> dict[str, Any]:
+        return {"policy": row, "risk": rule_labels.risk_badge(row.risk), "facts": facts(row)}
+
+    def keep(self, request: HttpRequest, row: Policy) -> None:
+        policies.save_policy(row, by=actor_of(request))
+
+    def drop(self, request: HttpRequest, row: Policy) -> None:
+        policies.delete_policy(row, by=actor_of(request))
+
+
+def demands(policy: Policy) -> list[str]:
+    """What it adds to what the environment asks."""
+    table = {
+        rule_labels.approvals_label(policy.stages): bool(policy.stages),
+        f"an answer within {policy.approval_minutes} minutes": bool(policy.approval_minutes),
+        "a reason": policy.needs_reason,
+        "a ticket": policy.needs_ticket,
+        "the deployment's name typed": policy.needs_confirmation,
+    }
+    return [words for words, applies in table.items() if applies]
+
+
+def facts(policy: Policy) -> list[tuple[str, str]]:
+    link = policy.ticket_link.replace("{ticket}", EXAMPLE)
+    return [
+        ("About", policy.selector),
+        ("Approvals", rule_labels.approvals_label(policy.stages) if policy.stages else "as the environment says"),
+        (
+            "Answer within",
+            f"{policy.approval_minutes} minutes" if policy.approval_minutes else "as the environment says",
+        ),
+        ("Reason", "wanted" if policy.needs_reason else "as the environment says"),
+        ("Ticket", "wanted" if policy.needs_ticket else "may be named"),
+        ("A ticket looks like", policy.ticket_pattern or "anything"),
+        ("It is read at", link or "-"),
+        ("Confirmation", "the deployment's name is typed" if policy.needs_confirmation else "as the environment says"),
+        ("Outside change windows", OUTSIDE[policy.outside_window]),
+    ]

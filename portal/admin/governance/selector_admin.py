@@ -1,0 +1,178 @@
+"""What the pages of policies and of windows share: who may read them, one form, saved and deleted by verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, Q
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.views.decorators.http import require_POST
+
+from flows.models import Environment, Verb
+from portal.admin.base import RestrictedAdmin
+from portal.auth.request_user import permissions_of
+from runs.errors import Refused
+from runs.governance.requirements import visible
+
+MOST_SUGGESTIONS = 500
+INPUT = {"class": "portal-input"}
+SELECTOR = ["environment", "flow_name", "full_name", "tag"]
+
+
+class SelectorForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument when it runs
+    """The fields that say what a rule is about."""
+
+    environment = forms.ModelChoiceField(
+        Environment.objects.all(), required=False, empty_label="every environment", widget=forms.Select(INPUT)
+    )
+    flow_name = forms.CharField(
+        label="Flow",
+        required=False,
+        max_length=300,
+        widget=forms.TextInput({**INPUT, "list": "flow-names"}),
+        help_text="Left empty: every flow.",
+    )
+    full_name = forms.CharField(
+        label="Deployment",
+        required=False,
+        max_length=601,
+        widget=forms.TextInput({**INPUT, "list": "full-names"}),
+        help_text="flow name/deployment name. Left empty: every deployment.",
+    )
+    tag = forms.CharField(
+        required=False,
+        max_length=300,
+        widget=forms.TextInput({**INPUT, "list": "tags"}),
+        help_text="Only deployments with this tag. Left empty: whatever their tags.",
+    )
+
+    def __init__(self, data: Any = None, *, instance: Any = None) -> None:
+        super().__init__(data, instance=instance, use_required_attribute=False)
+
+    @property
+    def selector(self) -> list[forms.BoundField]:
+        return [self[name] for name in SELECTOR]
+
+    @property
+    def others(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.fields if name not in SELECTOR]
+
+
+class SelectorAdmin(RestrictedAdmin):
+    """A list, and a page that reads for everybody and edits for administrators."""
+
+    form: type[SelectorForm] = SelectorForm
+    heading = ""
+    template = ""
+
+    def keep(self, request: HttpRequest, row: Any) -> None:
+        """Call the verb that saves."""
+        raise NotImplementedError
+
+    def drop(self, request: HttpRequest, row: Any) -> None:
+        """Call the verb that deletes."""
+        raise NotImplementedError
+
+    def about(self, row: Any) -> dict[str, Any]:
+        """What the page says of a rule that there is."""
+        raise NotImplementedError
+
+    def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
+        """Whoever reads the audit trail reads of every rule there; others of what is about something they may see."""
+        if request.user.has_perm("runs.view_auditentry"):
+            return Q()
+        rows = self.model._default_manager.select_related("environment")
+        return Q(pk__in=[row.pk for row in visible(rows, permissions_of(request))])
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_view_permission(request, obj) or request.user.has_perm("runs.view_auditentry")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_active and request.user.is_superuser)
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        drop: Callable[..., HttpResponse] = self.admin_site.admin_view(require_POST(self.remove))
+        name = f"{self.opts.app_label}_{self.opts.model_name}_remove"
+        return [path("<int:pk>/remove/", drop, name=name), *super().get_urls()]
+
+    def address(self, what: str, *args: Any) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{what}", args=args)
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied(f"{str(self.opts.verbose_name_plural).capitalize()} are set up by administrators.")
+        return self.page(request, self.model())
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied("There is nothing here that you may see.")
+        row = self.visible_or_404(request, object_id)
+        if request.method == "POST" and not self.has_add_permission(request):
+            raise PermissionDenied(f"{str(self.opts.verbose_name_plural).capitalize()} are changed by administrators.")
+        return self.page(request, row)
+
+    def page(self, request: HttpRequest, row: Any) -> HttpResponse:
+        if request.method not in ("GET", "HEAD", "POST"):
+            return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
+        said = self.about(row) if row.pk else {}
+        title = str(row) if row.pk else self.heading
+        form = self.form(request.POST if request.method == "POST" else None, instance=row)
+        if request.method == "POST" and form.is_valid():
+            try:
+                self.keep(request, form.instance)
+            except Refused as refusal:
+                form.add_error(None, str(refusal))
+            else:
+                messages.success(request, f"{form.instance} is saved. It counts from now on.")
+                return HttpResponseRedirect(self.address("change", form.instance.pk))
+        may_change = self.has_add_permission(request)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "original": row if row.pk else None,
+            "form": form if may_change else None,
+            "list_address": self.address("changelist"),
+            "remove_address": self.address("remove", row.pk) if row.pk and may_change else "",
+            **(self.suggestions(request) if may_change else {}),
+            **said,
+        }
+        return render(request, self.template, context)
+
+    def suggestions(self, request: HttpRequest) -> dict[str, list[str]]:
+        """Names to choose from while typing."""
+        seen = list(
+            permissions_of(request)
+            .deployments()
+            .filter(deleted_upstream_at=None)
+            .values_list("flow_name", "full_name", "tags")
+            .order_by("full_name")[:MOST_SUGGESTIONS]
+        )
+        return {
+            "flow_names": sorted({flow_name for flow_name, _, _ in seen}),
+            "full_names": sorted({full_name for _, full_name, _ in seen}),
+            "tags": sorted({tag for _, _, tags in seen for tag in tags}),
+        }
+
+    def remove(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied(f"{str(self.opts.verbose_name_plural).capitalize()} are deleted by administrators.")
+        row = self.visible_or_404(request, pk)
+        name = str(row)
+        try:
+            self.drop(request, row)
+        except Refused as refusal:
+            messages.warning(request, str(refusal))
+            return HttpResponseRedirect(self.address("change", pk))
+        messages.success(request, f"{name} is deleted. It does not count any more.")
+        return HttpResponseRedirect(self.address("changelist"))

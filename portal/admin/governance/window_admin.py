@@ -1,0 +1,118 @@
+"""Change windows: when runs may start, and when not."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import available_timezones
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from portal.admin.filters import EnvironmentFilter
+from portal.admin.governance.selector_admin import INPUT, SELECTOR, SelectorAdmin, SelectorForm
+from portal.auth.request_user import actor_of
+from portal.ui import calendar, times
+from runs.errors import Refused
+from runs.governance import policies
+from runs.models import Freeze, Window
+
+# What is written often, to be copied: expression -> what it means.
+EXAMPLES = {
+    "0 22 * * 1-5": "at 22:00 from Monday to Friday",
+    "0 6 * * 6": "at 6:00 on Saturdays",
+    "0 0 L * *": "at midnight, when the last day of a month begins",
+}
+
+
+class WindowForm(SelectorForm):
+    class Meta:
+        model = Window
+        fields = ["name", "effect", "cron", "minutes", "time_zone", "reason", "is_active", *SELECTOR]
+        widgets = {
+            "name": forms.TextInput(INPUT),
+            "effect": forms.Select(INPUT),
+            "cron": forms.TextInput({**INPUT, "placeholder": next(iter(EXAMPLES))}),
+            "minutes": forms.NumberInput({**INPUT, "min": 1}),
+            "time_zone": forms.TextInput({**INPUT, "list": "time-zones"}),
+            "reason": forms.Textarea({**INPUT, "rows": 2}),
+        }
+        labels = {"effect": "What it does", "is_active": "It counts"}
+        help_texts = {
+            "cron": "Minute, hour, day, month, weekday.",
+            "minutes": "So many minutes as they pass, also when the clocks are changed meanwhile.",
+            "is_active": "Off: it is kept and does not count.",
+            "reason": "Why there is this window; for whoever wonders.",
+        }
+
+    field_order = ["name", "effect", "cron", "minutes", "time_zone", "reason", "is_active", *SELECTOR]
+
+    def __init__(self, data: Any = None, *, instance: Any = None) -> None:
+        super().__init__(data, instance=instance)
+        if not self.instance.pk:
+            self.fields["time_zone"].initial = timezone.get_current_timezone_name()
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        if not self.errors:
+            row = Window(**{name: values[name] for name in ("name", "cron", "minutes", "time_zone")})
+            try:
+                policies.require_valid_window(row)
+            except Refused as refusal:
+                self.add_error("time_zone" if "time zone" in str(refusal) else "cron", str(refusal))
+        return values
+
+
+@admin.register(Window)
+class WindowAdmin(SelectorAdmin):
+    form = WindowForm
+    heading = "Add a change window"
+    template = "portal/window/page.html"
+    list_display = ["name", "about_what", "when", "now"]
+    list_filter = [EnvironmentFilter]
+    list_filter_submit = True
+    list_select_related = ["environment"]
+    search_fields = ["name", "flow_name", "full_name", "tag", "reason"]
+
+    @admin.display(description="about")
+    def about_what(self, window: Window) -> str:
+        return window.selector
+
+    @admin.display(description="when")
+    def when(self, window: Window) -> SafeString:
+        return render_to_string("portal/window/_when.html", {"window": window, "lasts": lasts(window)})
+
+    @admin.display(description="now")
+    def now(self, window: Window) -> SafeString:
+        badge, changes_at = calendar.now_of(window, timezone.now())
+        return render_to_string("portal/window/_now.html", {"badge": badge, "changes_at": changes_at})
+
+    def about(self, row: Window) -> dict[str, Any]:
+        now = timezone.now()
+        badge, changes_at = calendar.now_of(row, now)
+        frozen = Freeze.objects.filter(environment=row.environment_id, lifted_at=None).select_related("environment")
+        return {
+            "window": row,
+            "badge": badge,
+            "changes_at": changes_at,
+            "lasts": lasts(row),
+            "openings": calendar.openings(row, now),
+            "portal_time_zone": timezone.get_current_timezone_name(),
+            "picture": calendar.picture_of(row, frozen, now),
+        }
+
+    def suggestions(self, request: HttpRequest) -> dict[str, Any]:
+        return {**super().suggestions(request), "time_zones": sorted(available_timezones()), "examples": EXAMPLES}
+
+    def keep(self, request: HttpRequest, row: Window) -> None:
+        policies.save_window(row, by=actor_of(request))
+
+    def drop(self, request: HttpRequest, row: Window) -> None:
+        policies.delete_window(row, by=actor_of(request))
+
+
+def lasts(window: Window) -> str:
+    return times.span(window.minutes * 60)

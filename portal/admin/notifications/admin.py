@@ -1,0 +1,143 @@
+"""Messages: what somebody wants to be told of by mail, and what they were told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib import messages as banners
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, Q
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.views.decorators.http import require_POST
+
+from flows.models import Environment, Verb
+from portal.admin.base import RestrictedAdmin
+from portal.auth.request_user import actor_of, permissions_of
+from portal.ui.rule_labels import Badge
+from runs import notifications
+from runs.errors import Refused
+from runs.models import Notification
+from runs.models.notification import Topic
+
+FEW = 30
+EVERYWHERE = "all"
+COLOURS: dict[str, str] = {
+    Notification.State.WANTED: "blue",
+    Notification.State.SENT: "green",
+    Notification.State.FAILED: "red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One box to tick: its value says what it is about."""
+
+    value: str
+    is_ticked: bool
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    notice: Notification
+    badge: Badge
+
+
+@admin.register(Notification)
+class NotificationAdmin(RestrictedAdmin):
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Everybody has messages of their own."""
+        return bool(request.user.is_active)
+
+    def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
+        return Q(person=request.user.pk)
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        choose: Callable[..., HttpResponse] = self.admin_site.admin_view(require_POST(self.choose))
+        return [path("choose/", choose, name="runs_notification_choose"), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if not request.user.is_authenticated:
+            raise PermissionDenied("Nobody is signed in.")
+        permissions = request.user.notices.order_by("-created_at", "-pk")[:FEW]
+        places = list(permissions_of(request).environments())
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Messages",
+            "opts": self.opts,
+            "places": places,
+            "table": subscription_table(request, places),
+            "told": [deliveries(notice) for notice in permissions],
+            "failed": failed() if request.user.is_superuser else None,
+            "has_address": bool(request.user.email),
+            "email": request.user.email,
+            "sends_mail": settings.SENDS_MAIL,
+        }
+        return render(request, "portal/notifications/page.html", context | (extra_context or {}))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        raise Http404
+
+    def choose(self, request: HttpRequest) -> HttpResponse:
+        person = request.user
+        if not person.is_authenticated:
+            raise PermissionDenied("Nobody is signed in.")
+        try:
+            wanted = [split_choice(value) for value in request.POST.getlist("wanted")]
+            notifications.subscribe(person, wanted, by=actor_of(request))
+        except Refused as refusal:
+            banners.warning(request, str(refusal))
+        else:
+            banners.success(request, "Kept. It counts from the next message on.")
+        return HttpResponseRedirect(reverse("admin:runs_notification_changelist"))
+
+
+def split_choice(value: str) -> tuple[str, int | None]:
+    """A ticked box as topic and environment."""
+    topic, _, place = value.rpartition(":")
+    if place == EVERYWHERE:
+        return topic, None
+    if not place.isdecimal() or len(place) > 18:
+        raise Refused("There is no such environment.")
+    return topic, int(place)
+
+
+def subscription_table(request: HttpRequest, places: list[Environment]) -> list[tuple[str, list[Cell]]]:
+    """A row a topic, a box for every environment and one for all of them."""
+    chosen = set(request.user.subscriptions.values_list("topic", "environment")) if request.user.pk else set()
+    return [
+        (
+            str(topic.label),
+            [
+                Cell(
+                    f"{topic.value}:{place.pk if place else EVERYWHERE}",
+                    (topic.value, place.pk if place else None) in chosen,
+                    f"{topic.label} in {place or 'every environment'}",
+                )
+                for place in [None, *places]
+            ],
+        )
+        for topic in Topic
+    ]
+
+
+def deliveries(notice: Notification) -> Delivery:
+    return Delivery(notice, Badge(notice.get_state_display(), COLOURS[notice.state]))
+
+
+def failed() -> list[Delivery]:
+    """What could not be sent, to whomever; the texts are theirs alone."""
+    rows = (
+        Notification.objects.filter(state=Notification.State.FAILED)
+        .select_related("person")
+        .order_by("-created_at", "-pk")
+    )
+    return [deliveries(notice) for notice in rows[:FEW]]

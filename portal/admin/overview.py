@@ -1,0 +1,178 @@
+"""The overview: how the environments are, what runs, what waits, what failed; all as far as the reader may see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, time
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpRequest
+from django.utils import formats, timezone
+from django.utils.safestring import SafeString
+
+from flows.models import Verb, WorkPool
+from portal import inbox
+from portal.auth.request_user import permissions_of
+from portal.ui import calendar, charts
+from portal.ui.environment_status import EnvironmentStatus, status_of
+from runs import diagnosis, statistics
+from runs.access.decisions import Permissions
+from runs.models import BreakGlass, Run, RunRequest
+from runs.requests import visibility
+
+FEW = 8
+CHART_DAYS = 14
+ACTIVE_RUNS = ["RUNNING", "PENDING", "CANCELLING", "PAUSED"]
+FAILED = ["FAILED", "CRASHED"]
+# What is stacked in the chart, from below: label -> colour, Prefect's state types.
+STACK = {
+    "Completed": ("green", ["COMPLETED"]),
+    "Failed or crashed": ("red", FAILED),
+    "Cancelled": ("grey", ["CANCELLED"]),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One environment."""
+
+    said: EnvironmentStatus
+    pools: int
+    workers: int
+    place: calendar.Place
+
+    @property
+    def workforce(self) -> str:
+        if not self.workers:
+            return "No worker is online: runs will wait."
+        return (
+            f"{self.workers} {'worker' if self.workers == 1 else 'workers'} online in "
+            f"{self.pools} {'work pool' if self.pools == 1 else 'work pools'}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Listing[Row]:
+    """The first rows of something, and how many there are."""
+
+    rows: list[Row]
+    total: int
+
+    @property
+    def more(self) -> int:
+        return self.total - len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    run: Run
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    svg: SafeString
+    headings: list[str]
+    rows: list[tuple[str, list[int]]]
+    legend: list[charts.Series]
+
+
+def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """What the theme calls for the admin's index page."""
+    permissions = permissions_of(request)
+    found = tiles(permissions)
+    runs = Run.objects.filter(permissions.q(Verb.SEE, deployment="deployment__")).select_related("environment")
+    context |= {
+        "title": "Overview",
+        "tiles": found,
+        "may_add_environment": request.user.has_perm("flows.add_environment"),
+        "at_work": active_runs(runs),
+        "waiting": waiting_requests(request, permissions),
+        "to_review": to_review(request, permissions),
+        "failed": failed(runs, permissions),
+        "chart": chart(runs) if found else None,
+        "time_zone": timezone.get_current_timezone_name(),
+    }
+    return context
+
+
+def tiles(permissions: Permissions) -> list[Tile]:
+    environments = (
+        permissions.environments()
+        .select_related("health")
+        .prefetch_related(Prefetch("work_pools", WorkPool.objects.only("environment_id", "workers")))
+    )
+    places = calendar.statuses(list(environments), timezone.now())
+    return [
+        Tile(
+            status_of(environment),
+            place=places[environment.pk],
+            pools=len(environment.work_pools.all()),
+            workers=sum(pool.workers_online for pool in environment.work_pools.all()),
+        )
+        for environment in environments
+    ]
+
+
+def first_rows(queryset: QuerySet[Any]) -> Listing[Any]:
+    rows = list(queryset[: FEW + 1])
+    return Listing(rows[:FEW], len(rows) if len(rows) <= FEW else queryset.count())
+
+
+def active_runs(runs: QuerySet[Run]) -> Listing[Run]:
+    return first_rows(runs.filter(state_type__in=ACTIVE_RUNS, deleted_upstream_at=None).order_by("-started_at", "-pk"))
+
+
+def failed(runs: QuerySet[Run], permissions: Permissions) -> Listing[Failure]:
+    """What failed since midnight, in the portal's time zone."""
+    midnight = timezone.make_aware(datetime.combine(timezone.localdate(), time.min))
+    today = runs.filter(state_type__in=FAILED, ended_at__gte=midnight)
+    found = first_rows(today.select_related("environment", "deployment__environment").order_by("-ended_at"))
+    return Listing(
+        [Failure(run, diagnosis.explain_failure(visibility.muted(run, permissions))) for run in found.rows], found.total
+    )
+
+
+def waiting_requests(request: HttpRequest, permissions: Permissions) -> Listing[RunRequest] | None:
+    """What waits for an answer the reader may give; None for those who approve nothing."""
+    if not permissions.can_any(Verb.APPROVE):
+        return None
+    found = RunRequest.objects.filter(pk__in=inbox.waiting_for(request))
+    return first_rows(found.select_related("environment").order_by("expires_at"))
+
+
+def to_review(request: HttpRequest, permissions: Permissions) -> list[BreakGlass]:
+    """Broken glass that waits for a review which the reader may give."""
+    if not permissions.can_any(Verb.APPROVE):
+        return []
+    places = {"deployment": "run_request__deployment__", "base": "run_request__"}
+    me = request.user.pk
+    found = (
+        BreakGlass.objects.filter(
+            permissions.q(Verb.SEE, **places), permissions.q(Verb.APPROVE, **places), reviewed_at=None
+        )
+        .exclude(by=me)
+        .exclude(run_request__requested_by=me)
+        .exclude(run_request__on_behalf_of=me)
+    )
+    return list(found.select_related("run_request")[:FEW])
+
+
+def chart(runs: QuerySet[Run]) -> Chart | None:
+    """Runs a day by how they ended; None when nothing ended."""
+    days = statistics.by_day(runs, days=CHART_DAYS)
+    legend = [
+        charts.Series(label, tone, tuple(sum(day.counts.get(state, 0) for state in states) for day in days))
+        for label, (tone, states) in STACK.items()
+    ]
+    if not any(series.total for series in legend):
+        return None
+    labels = [formats.date_format(day.day, "j M") for day in days]
+    total = sum(series.total for series in legend)
+    return Chart(
+        svg=charts.stacked_bars(f"{total} runs ended in the last {CHART_DAYS} days, by day and state", labels, legend),
+        headings=[series.label for series in legend],
+        rows=[(label, [series.values[index] for series in legend]) for index, label in enumerate(labels)],
+        legend=legend,
+    )

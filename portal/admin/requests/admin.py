@@ -1,0 +1,221 @@
+"""Requests: what was asked for, and the doors to approve, reject and withdraw it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.views.decorators.http import require_GET, require_POST
+
+from flows.models import Verb
+from portal.admin.actions import perform, redirect_back
+from portal.admin.base import RestrictedAdmin, attempt
+from portal.admin.filters import EnvironmentFilter
+from portal.admin.requests import bulk
+from portal.admin.requests import page as requests_page
+from portal.admin.runs.filters import ConcernFilter, DayFilter, DeploymentFilter, RequestStateFilter, TagFilter
+from portal.admin.runs.log import number
+from portal.auth.request_user import actor_of, permissions_of
+from portal.ui import freshness, times
+from runs import changes
+from runs.errors import Refused
+from runs.models import BreakGlass, RunRequest
+
+# What a row and a page say about a request without asking again.
+AROUND = [
+    *("environment__health", "deployment__environment", "run__environment__health", "run__deployment__environment"),
+    "rerun_of__deployment__environment",
+]
+
+
+@admin.register(RunRequest)
+class RunRequestAdmin(RestrictedAdmin):
+    deployment_lookup = "deployment__"
+    list_display = ["title", "where_it_is", "deployment_name", "where", "requested_by_name", "asked", "why", "its_run"]
+    list_filter = [
+        ConcernFilter,
+        EnvironmentFilter,
+        RequestStateFilter,
+        DeploymentFilter,
+        TagFilter,
+        ("requested_at", DayFilter),
+    ]
+    list_filter_submit = True
+    search_fields = ["deployment_name", "requested_by_name", "reason", "run_name", "=id", "run__name"]
+    search_help_text = "Number, deployment, person, reason or run"
+    actions = ["approve_selected", "reject_selected", "withdraw_selected"]
+
+    # The list
+
+    @admin.display(description="request", ordering="pk")
+    def title(self, run_request: RunRequest) -> SafeString:
+        # On a narrow screen the columns with the rest are hidden.
+        return format_html(
+            'Request {}<span class="portal-narrow portal-faint portal-small">{} · {} · {}</span>',
+            run_request.pk,
+            run_request.deployment_name,
+            run_request.environment,
+            times.relative_time(run_request.requested_at),
+        )
+
+    @admin.display(description="state", ordering="state")
+    def where_it_is(self, run_request: RunRequest) -> str:
+        return render_to_string("portal/_state.html", {"row": run_request})
+
+    @admin.display(description="environment", ordering="environment")
+    def where(self, run_request: RunRequest) -> str:
+        return render_to_string("portal/_environment.html", {"environment": run_request.environment})
+
+    @admin.display(description="asked", ordering="requested_at")
+    def asked(self, run_request: RunRequest) -> SafeString:
+        return times.relative_time(run_request.requested_at)
+
+    @admin.display(description="reason", ordering="reason")
+    def why(self, run_request: RunRequest) -> SafeString:
+        short = Truncator(run_request.reason).chars(60)
+        return format_html('<span title="{}">{}</span>', run_request.reason, short or "-")
+
+    @admin.display(description="run", ordering="run__name")
+    def its_run(self, run_request: RunRequest) -> SafeString | str:
+        run = run_request.run
+        if run is None:
+            return "-"
+        link = reverse("admin:runs_run_change", args=[run.pk])
+        return format_html('<a class="portal-link" href="{}">{}</a>', link, run.name)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        shown = {"title": "Run requests", "freshness": freshness.freshness_of_all(request, "runs")}
+        page: HttpResponse = super().changelist_view(request, shown | (extra_context or {}))
+        return page
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RunRequest]:
+        return super().get_queryset(request).select_related(*AROUND)
+
+    def has_withdraw_permission(self, request: HttpRequest) -> bool:
+        return permissions_of(request).can_any(Verb.TRIGGER) or permissions_of(request).can_any(Verb.CANCEL)
+
+    @admin.action(description="Approve selected requests …", permissions=["approve"])
+    def approve_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> HttpResponse | None:
+        return bulk.view(request, queryset, bulk.APPROVE, self.frame(request))
+
+    @admin.action(description="Reject selected requests …", permissions=["approve"])
+    def reject_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> HttpResponse | None:
+        return bulk.view(request, queryset, bulk.REJECT, self.frame(request))
+
+    def frame(self, request: HttpRequest) -> dict[str, Any]:
+        return {**self.admin_site.each_context(request), "opts": self.opts}
+
+    @admin.action(description="Withdraw selected requests", permissions=["withdraw"])
+    def withdraw_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> None:
+        for run_request in queryset:
+            attempt(request, run_request, partial(changes.withdraw, run_request, by=actor_of(request)), "withdrawn.")
+
+    # The page
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        doors: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+            "approve": ("approve/", require_POST(self.approve)),
+            "reject": ("reject/", require_POST(self.reject)),
+            "withdraw": ("withdraw/", require_POST(self.withdraw)),
+            "comment": ("comment/", require_POST(self.comment)),
+            "break_glass": ("break-glass/", require_POST(self.break_glass)),
+            "override": ("override/", require_POST(self.override)),
+            "review": ("review/", require_POST(self.review)),
+            "status": ("status.json", require_GET(self.status)),
+        }
+        permissions = [
+            path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"runs_runrequest_{name}")
+            for name, (route, view) in doors.items()
+        ]
+        return [*permissions, *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        run_request: RunRequest = self.visible_or_404(request, object_id)
+        shown = requests_page.context(run_request, permissions_of(request))
+        frame = {
+            **self.frame(request),
+            "title": f"Request {run_request.pk}",
+            "original": run_request,
+        }
+        return TemplateResponse(request, "portal/request/page.html", frame | shown | (extra_context or {}))
+
+    def approve(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run_request: RunRequest = self.visible_or_404(request, pk)
+        seen = request.POST.get("displayed_digest", "")
+
+        def act(reason: str) -> None:
+            changes.approve(run_request, by=actor_of(request), reason=reason, displayed_digest=seen)
+
+        perform(request, act, lambda: requests_page.what_is_left(run_request))
+        return redirect_back(request, self.address(run_request))
+
+    def reject(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.press(request, pk, changes.reject, "Rejected: it will not run.")
+
+    def withdraw(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.press(request, pk, changes.withdraw, "Withdrawn: it will not run.")
+
+    def override(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.press(request, pk, changes.override, "It waits for no change window any more.")
+
+    def press(self, request: HttpRequest, pk: int, verb: Callable[..., object], done: str, **more: Any) -> HttpResponse:
+        """Do what takes the request and a reason."""
+        run_request: RunRequest = self.visible_or_404(request, pk)
+        perform(request, lambda reason: verb(run_request, by=actor_of(request), reason=reason, **more), done)
+        return redirect_back(request, self.address(run_request))
+
+    def comment(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run_request: RunRequest = self.visible_or_404(request, pk)
+        text = request.POST.get("text", "")
+        perform(request, lambda _: changes.comment(run_request, text, by=actor_of(request)), "Your comment is kept.")
+        return redirect_back(request, self.address(run_request))
+
+    def break_glass(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run_request: RunRequest = self.visible_or_404(request, pk)
+        minutes = number(request.POST.get("minutes"), otherwise=0) or 0
+
+        def act(reason: str) -> None:
+            # Whoever may not is refused by the verb, and that is in the trail.
+            may = permissions_of(request).decide(Verb.BREAK_GLASS, run_request.deployment)
+            if may and request.POST.get("confirmation", "").strip() != run_request.deployment_name:
+                raise Refused(f"Nothing was done. Type {run_request.deployment_name} to break the glass.")
+            changes.break_glass(run_request, by=actor_of(request), reason=reason, minutes=minutes)
+
+        perform(request, act, "The glass is broken: it is on its way to Prefect. Somebody else has to review this.")
+        return redirect_back(request, self.address(run_request))
+
+    def review(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run_request: RunRequest = self.visible_or_404(request, pk)
+        row = BreakGlass.objects.select_related("run_request__deployment__environment").filter(run_request=run_request)
+        found = request.POST.get("was_right", "")
+
+        def act(reason: str) -> None:
+            glass = row.first()
+            if glass is None:
+                raise Refused(f"No glass was broken for request {run_request.pk}.")
+            if found not in ("yes", "no"):
+                raise Refused("Say whether breaking the glass was right.")
+            changes.review(glass, by=actor_of(request), was_right=found == "yes", text=reason)
+
+        perform(request, act, "Your review is kept.")
+        return redirect_back(request, self.address(run_request))
+
+    def status(self, request: HttpRequest, pk: int) -> JsonResponse:
+        return JsonResponse(requests_page.status(self.visible_or_404(request, pk)))
+
+    def address(self, run_request: RunRequest) -> str:
+        return reverse("admin:runs_runrequest_change", args=[run_request.pk])

@@ -1,0 +1,1 @@
+"""The form that requests a run, its confirmation and reruns."""

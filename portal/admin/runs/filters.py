@@ -1,0 +1,126 @@
+"""The filters of the lists of runs and requests; none of them offers what the reader may not see."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+from typing import Any, ClassVar
+
+from django.contrib.admin import ModelAdmin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.dateparse import parse_date
+from unfold.contrib.filters.admin import CheckboxFilter, DropdownFilter, RadioFilter, RangeDateFilter, TextFilter
+
+from portal import inbox
+from portal.admin.filters import MOST_CHOICES, Choices
+from portal.auth.request_user import permissions_of
+from runs.models import RunRequest
+from runs.models.run import ACTIVE, STATES
+
+
+class DeploymentFilter(DropdownFilter):
+    title = "deployment"
+    parameter_name = "deployment"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        names = (
+            permissions_of(request).deployments().order_by("full_name").values_list("full_name", flat=True).distinct()
+        )
+        return [(name, name) for name in names[:MOST_CHOICES]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(deployment_name=self.value()) if self.value() else queryset
+
+
+class StateFilter(CheckboxFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        return [("active", "Not over yet"), *((key, label) for key, (label, _) in STATES.items())]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        wanted = set(self.value() or [])
+        if "active" in wanted:
+            wanted |= ACTIVE
+        return queryset.filter(state_type__in=wanted) if wanted else queryset
+
+
+class TagFilter(TextFilter):
+    title = "tag"
+    parameter_name = "tag"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        # Postgres takes no NUL in a text, and no tag has one.
+        tag = (self.value() or "").replace("\0", "").strip()
+        return queryset.filter(tags__contains=[tag]) if tag else queryset
+
+
+class OriginFilter(RadioFilter):
+    title = "who started it"
+    parameter_name = "origin"
+    ORIGINS: ClassVar[dict[str, tuple[str, Q]]] = {
+        "portal": ("asked for here", Q(created_by_portal=True)),
+        "schedule": ("its schedule in Prefect", Q(created_by_portal=False, is_auto_scheduled=True)),
+        "outside": ("outside the portal", Q(created_by_portal=False, is_auto_scheduled=False)),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        return [(key, label) for key, (label, _) in self.ORIGINS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(self.ORIGINS[self.value()][1]) if self.value() in self.ORIGINS else queryset
+
+
+class DayFilter(RangeDateFilter):
+    """From a day to a day, both included, in the portal's time zone."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.title = "day"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        first, last = self.day("from"), self.day("to")
+        if first:
+            queryset = queryset.filter(**{f"{self.field_path}__gte": midnight(first)})
+        if last:
+            queryset = queryset.filter(**{f"{self.field_path}__lt": midnight(last + timedelta(days=1))})
+        return queryset
+
+    def day(self, end: str) -> date | None:
+        typed = str(self.used_parameters.get(f"{self.parameter_name}_{end}") or "")
+        try:
+            return parse_date(typed) or datetime.strptime(typed, "%d/%m/%Y").date()  # noqa: DTZ007  (a day, no time)
+        except ValueError:
+            return None
+
+
+def midnight(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time.min))
+
+
+class RequestStateFilter(CheckboxFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        return [(str(value), str(label)) for value, label in RunRequest.State.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(state__in=self.value()) if self.value() else queryset
+
+
+class ConcernFilter(RadioFilter):
+    title = "whose"
+    parameter_name = "whose"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        return [("mine", "asked for by me"), ("to-answer", "waiting for my answer")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "mine":
+            return queryset.filter(requested_by=request.user.pk)
+        if self.value() == "to-answer":
+            return queryset.filter(pk__in=inbox.waiting_for(request))
+        return queryset

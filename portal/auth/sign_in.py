@@ -1,0 +1,70 @@
+"""Signing in and out and changing one's password, with an audit entry for each, the refused attempts included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from unfold.forms import AuthenticationForm
+
+from portal.auth.request_user import actor_of
+from runs import audit
+from runs.actors import Actor, Channel, Kind
+
+
+class SignInForm(AuthenticationForm):  # type: ignore[misc]  # the theme's forms have no types
+    """The theme's form; whether it lets somebody in, and whom it does not, is audited."""
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            # One transaction: Django may hash the password anew, and that version of the account has this entry.
+            with transaction.atomic():
+                cleaned: dict[str, Any] = super().clean()
+                # Nobody, when a field was left empty: then nothing was tried.
+                if person := self.get_user():
+                    record_sign_in(self.request, person.get_username())
+        except ValidationError as error:
+            record_sign_in(self.request, str(self.cleaned_data.get("username", "")), refusal=error.messages[0])
+            raise
+        return cleaned
+
+
+def record_sign_in(request: HttpRequest, username: str, *, refusal: str = "") -> None:
+    by = attempted_name(request, username)
+    with audit.act("session.sign_in", None, by=by, subject_kind="session", subject_name=by.name) as act:
+        act.refusal = refusal
+
+
+def attempted_name(request: HttpRequest, username: str) -> Actor:
+    """Whoever says to be `username`. A name nobody has is not kept: it may be a password in the wrong field."""
+    address, user_agent = request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_USER_AGENT", "")
+    person = User.objects.filter(username=username).first()
+    if person:
+        return Actor.person(person, channel=Channel.ADMIN, address=address, user_agent=user_agent)
+    return Actor(Kind.PERSON, "", "unknown account", Channel.ADMIN, None, address, user_agent)
+
+
+def change_password(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
+    """Django's own page, which answers with a redirect when it has changed the password of whoever is signed in."""
+    if request.method != "POST" or not request.user.is_authenticated:
+        return view()
+    about = {"subject_kind": "person", "subject_id": str(request.user.pk), "subject_name": request.user.get_username()}
+    with audit.act("person.own_password", None, by=actor_of(request), **about) as act:
+        response = view()
+        if not isinstance(response, HttpResponseRedirect):
+            form = (getattr(response, "context_data", None) or {}).get("form")
+            said = [message for messages in form.errors.values() for message in messages] if form else []
+            act.refusal = " ".join(said) or "The form was not filled in as it must be."
+    return response
+
+
+def record_sign_out(request: HttpRequest) -> None:
+    """Call it while the session still says who it is."""
+    if request.user.is_authenticated:
+        by = actor_of(request)
+        with audit.act("session.sign_out", None, by=by, subject_kind="session", subject_name=by.name):
+            pass

@@ -1,0 +1,181 @@
+"""One program: started in a session of its own, logged to a file, asked whether it is ready, ended as a group."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from portal.demo import reaper as demo_reaper
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+OWN_SETTINGS = ("PORTAL_", "PREFECT_", "DJANGO_", "PG", "Q_CLUSTER_", "DATABASE_URL")
+LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+LAST_LINES = 12
+
+
+class NotStarted(Exception):
+    """A part could not be started; the text is a sentence for whoever started it."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """The operating system's user a program runs as."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What to run, and how to tell that it works."""
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+    environment: Mapping[str, str] = field(repr=False)  # holds secrets, which is why no command line does
+    folder: Path = ROOT
+    user: User | None = None
+    # A question, or a text that its log must show; None: it runs to its end, which must be one with code 0.
+    ready: Callable[[], bool] | str | None = None
+    waits_for: str = "it to end"
+    patience: float = 120.0
+    grace: float = 4.0
+
+
+def inherited_environment() -> dict[str, str]:
+    """This process's environment without anything that configures the portal, Prefect, Django or Postgres."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN_SETTINGS)}
+    # A proxy meant for the outside must not be asked for addresses on this machine.
+    local = [kept.get("NO_PROXY") or kept.get("no_proxy") or "", "127.0.0.1", "localhost"]
+    kept["PYTHONUNBUFFERED"] = "1"
+    kept["NO_PROXY"] = kept["no_proxy"] = ",".join(filter(None, local))
+    return kept
+
+
+def time_zone() -> dict[str, str]:
+    """The setting of this process that every portal started by it shares; unlike the others, it differs by person."""
+    return {name: os.environ[name] for name in ("PORTAL_TIME_ZONE", "PORTAL_TIME_ZONE_FILE") if name in os.environ}
+
+
+class Reaper:
+    """The supervisor's end of the process in `warden.py`."""
+
+    def __init__(self, marker: str, *, keep_open: tuple[int, ...] = ()) -> None:
+        self.marker = marker
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", demo_reaper.__file__, marker],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+            cwd="/",
+            # The lock on the data folder stays taken until the last process that uses it is gone.
+            pass_fds=keep_open,
+        )
+
+    def knows(self, group: int, rank: int) -> None:
+        self._tell(f"+{group} {rank}")
+
+    def forgets(self, group: int) -> None:
+        self._tell(f"-{group}")
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        try:
+            print(line, file=self._process.stdin, flush=True)
+        except BrokenPipeError:
+            return
+
+    def dismiss(self) -> None:
+        """Let it end whatever is left, and wait for that."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+class Process:
+    """A running program, the leader of its session and process group."""
+
+    def __init__(self, program: Program, reaper: Reaper, rank: int) -> None:
+        self.program = program
+        self._reaper = reaper
+        self.started = time.monotonic()
+        self.started_at = time.time()
+        self._step = 0
+        self._next_at = 0.0
+        # The log is appended to at every start.
+        self._log_begins = program.log.stat().st_size if program.log.exists() else 0
+        descriptor = os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        user = program.user
+        try:
+            self._popen = subprocess.Popen(
+                program.command,
+                cwd=program.folder,
+                env={**program.environment, demo_reaper.MARKER: reaper.marker},
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                umask=0o077,
+                user=user.uid if user else None,
+                group=user.gid if user else None,
+                extra_groups=[] if user else None,
+            )
+        except OSError as error:
+            raise NotStarted(f"{program.name} cannot be started: {error.strerror or error}.") from error
+        finally:
+            os.close(descriptor)
+        reaper.knows(self.pid, rank)
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._popen.poll()
+
+    def is_ready(self) -> bool:
+        ready, code = self.program.ready, self.exit_code
+        if ready is None:
+            return code == 0
+        if code is not None:
+            return False
+        return ready in self._said() if isinstance(ready, str) else ready()
+
+    def last_words(self) -> str:
+        """The end of the log, for the person who has to find out why."""
+        return "\n".join(f"  | {line}" for line in self._said().splitlines()[-LAST_LINES:])
+
+    def _said(self) -> str:
+        with self.program.log.open("rb") as file:
+            file.seek(self._log_begins)
+            return file.read().decode(errors="replace")
+
+    def end(self, *, at_once: bool = False) -> bool:
+        """Send the next signal when its time has come; True once the whole group is gone."""
+        if self._popen.poll() is not None and not demo_reaper.lives(self.pid):
+            self._reaper.forgets(self.pid)
+            return True
+        if at_once and self._step < len(LADDER) - 1:
+            self._step, self._next_at = len(LADDER) - 1, 0.0
+        if time.monotonic() < self._next_at:
+            return False
+        if self._step == len(LADDER):
+            # Killed and still listed: dead ones that this machine's init does not collect.
+            self._reaper.forgets(self.pid)
+            return True
+        demo_reaper.send(LADDER[self._step], groups=[self.pid])
+        self._next_at = time.monotonic() + (self.program.grace if self._step == 0 else 2.0)
+        self._step += 1
+        return False

@@ -1,0 +1,290 @@
+"""The whole product on one machine: what is started, in which order, and what each part is told."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+import httpx
+import psycopg
+
+from portal.demo import postgres
+from portal.demo.data_dir import DataFolder, fernet_key
+from portal.demo.ports import next_free
+from portal.demo.postgres import Embedded, Server
+from portal.demo.prefect_server import PrefectServer
+from portal.demo.processes import ROOT, NotStarted, Program, Reaper, inherited_environment, time_zone
+from portal.demo.supervisor import Part, Supervisor
+from portal.demo.watchdogs import HeartbeatWatch, QueueWatch
+
+PREFECT_PORT = 4200
+WORK_POOL = "portal-pool"
+MIGRATE, CLOCK, WEB = "Database migrations", "Periodic tasks", "Web"
+BACKGROUND, FOLLOWER = "Background tasks", "Event follower"
+STORY = "Story"
+DRIFT = "0.9"  # how far the demo's invented world moves away, for the last month of its story
+UNREAD = """
+    SELECT environment.slug
+    FROM flows_environment AS environment
+    LEFT JOIN flows_health AS health ON health.environment_id = environment.id
+    WHERE environment.slug = ANY(%s) AND coalesce(health.synced_at < to_timestamp(%s), true)
+    ORDER BY environment.position
+"""
+
+
+class Account(TypedDict):
+    name: str
+    password: str
+    may: str
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What whoever starts a stack may choose."""
+
+    data: Path
+    port: int = 8000
+    prefect_port: int = PREFECT_PORT
+    environments: Sequence[str] = ("dev", "prod")
+    story: bool = False  # whether the first environment is given a past
+    database: str = field(default="", repr=False)  # as DATABASE_URL; empty: a Postgres of its own
+
+
+class Stack:
+    """Postgres, the Prefect servers with a worker each, the web process, the background tasks and the follower."""
+
+    def __init__(self, options: Options, say: Callable[[str], None]) -> None:
+        self.folder = DataFolder(options.data)
+        self.started = time.monotonic()
+        self._began_at = time.time()
+        self._wishes = options
+        self._say = say
+        self._ports: set[int] = set()
+        self._embedded: Embedded | None = None
+        self._lock = self.folder.take()
+        self._reaper = Reaper(str(self.folder.path), keep_open=(self._lock,))
+        self.supervisor = Supervisor([], self._reaper, say)
+        try:
+            self.server = self._postgres()
+            self.address = f"http://127.0.0.1:{self._port(options.port, 'the portal')}/"
+            self.prefects = [self._prefect(name, index) for index, name in enumerate(options.environments)]
+            self.settings = self._portal_settings()
+        except NotStarted:
+            self.stop()
+            raise
+
+    def start(self) -> bool:
+        """Start all that the first environment needs; `watch` starts the rest.
+
+        Two Prefect servers at once would make everybody wait half as long again for the first page.
+        False when a stop was asked for meanwhile. Raises `NotStarted`.
+        """
+        if not self.supervisor.start():
+            return False
+        self.server.create(self.server.main_database)
+        self._refuse_other_peoples_database()
+        self.server.create(*(self._database(prefect.name) for prefect in self.prefects))
+        first, *others = self._layers()
+        self.supervisor.add(*first)
+        self.supervisor.add(*(part for layer in others for part in layer))
+        if not self.supervisor.start(*(part.name for part in first)):
+            return False
+        self.folder.publish(self.settings)
+        return True
+
+    def stop(self) -> None:
+        """Stop everything; the last process out gives the data folder free."""
+        self.folder.withdraw()
+        self.supervisor.stop()
+        self._reaper.dismiss()
+        if self._embedded:
+            self._embedded.forget_socket()
+        os.close(self._lock)
+
+    def accounts(self) -> list[Account]:
+        """The people that can sign in, as the command that made them printed them."""
+        printed = self._accounts_log(self.prefects[0]).read_text().splitlines()
+        found: list[Account] = json.loads(next(line for line in reversed(printed) if line.startswith("[")))
+        return found
+
+    @property
+    def has_story(self) -> bool:
+        return self._wishes.story
+
+    def unread(self, *names: str) -> list[str]:
+        """Which of these environments were not read since this start."""
+        with psycopg.connect(self.settings["DATABASE_URL"], connect_timeout=5) as connection:
+            return [slug for (slug,) in connection.execute(UNREAD, [list(names), self._began_at]).fetchall()]
+
+    def manage(self, *arguments: str) -> tuple[str, ...]:
+        return (sys.executable, str(ROOT / "manage.py"), *arguments)
+
+    def environment(self) -> dict[str, str]:
+        """What a process of the portal is given."""
+        return inherited_environment() | self.settings
+
+    def _postgres(self) -> Server:
+        if address := self._wishes.database:
+            self._say("Postgres … that of DATABASE_URL")
+            return Server(address)
+        options = ("-c", "log_min_messages=warning")
+        self._embedded = Embedded(self.folder.path / "postgres", self.folder.logs / "postgres.log", options=options)
+        server = self._embedded.prepare()
+        self.supervisor.add(Part(self._embedded.program(server)))
+        return server
+
+    def _refuse_other_peoples_database(self) -> None:
+        """Accounts with passwords that everybody knows must not get into a portal that is in use."""
+        if self._embedded:
+            return
+        ours, mark = self.folder.path / "database", hashlib.sha256(self.server.address.encode()).hexdigest()
+        if ours.exists() and ours.read_text() == mark:
+            return
+        with psycopg.connect(self.server.address, connect_timeout=5) as connection:
+            if connection.execute("SELECT to_regclass('auth_user')").fetchone() != (None,):
+                raise NotStarted(
+                    "The database of DATABASE_URL already holds a portal, and a demo would add accounts with "
+                    "well-known passwords to it. Name an empty database, or unset DATABASE_URL."
+                )
+        ours.write_text(mark)
+
+    def _port(self, wanted: int, whose: str) -> int:
+        port = next_free(wanted, but_not=self._ports)
+        self._ports.add(port)
+        if wanted and port != wanted:
+            self._say(f"Port {wanted} is taken: {whose} uses {port}.")
+        return port
+
+    def _prefect(self, name: str, index: int) -> PrefectServer:
+        wanted = self._wishes.prefect_port and self._wishes.prefect_port + index
+        secret = self.folder.secret(f"prefect-{name}")
+        return PrefectServer(
+            name=name,
+            port=self._port(wanted, f"the Prefect server of {name}"),
+            auth=f"portal:{secret.read_text()}",
+            database=self.server.asyncpg_url(self._database(name)),
+            home=self.folder.path / "prefect" / name,
+            logs=self.folder.logs,
+        )
+
+    def _database(self, environment: str) -> str:
+        own = "prefect" if self._embedded else f"{self.server.main_database}_prefect"
+        return f"{own}_{environment}"
+
+    def _portal_settings(self) -> dict[str, str]:
+        return {
+            "DATABASE_URL": self.server.url(self.server.main_database),
+            "PORTAL_MODE": "demo",
+            "PORTAL_SECRET_KEY_FILE": str(self.folder.secret("secret-key")),
+            "PORTAL_FIELD_KEYS_FILE": str(self.folder.secret("field-key", fernet_key)),
+            "PORTAL_PUBLIC_URL": self.address.rstrip("/"),
+            **time_zone(),
+        }
+
+    def _layers(self) -> list[list[Part]]:
+        """The portal's own parts with the first environment's, then those of each further environment."""
+        base = (postgres.NAME,) if self._embedded else ()
+        queue, heartbeat = QueueWatch(self.settings["DATABASE_URL"]), HeartbeatWatch(self.folder.path / "follower.beat")
+        layer = [
+            Part(self._command(MIGRATE, "migrate", "--verbosity", "1"), base),
+            Part(self._command(CLOCK, "sync_periodic"), (MIGRATE,)),
+            Part(self._web(), (MIGRATE,)),
+            Part(self._service(BACKGROUND, "qcluster", says="running."), (MIGRATE,), problem=queue.problem),
+            Part(self._follower(heartbeat.file), (MIGRATE,), problem=heartbeat.problem),
+        ]
+        layers: list[list[Part]] = []
+        before: tuple[str, ...] = ()
+        for index, prefect in enumerate(self.prefects):
+            publish, accounts, worker = self._publish(prefect), self._accounts(index), self._worker(prefect)
+            layer += [
+                Part(prefect.server(), base, before),
+                Part(publish, (prefect.server_name,)),
+                Part(worker, (prefect.server_name,), (publish.name,)),
+                Part(accounts, (MIGRATE,), (worker.name,)),
+            ]
+            layers.append(layer)
+            layer, before = [], (accounts.name,)
+        if self._wishes.story:
+            layers.append([self._story(before)])
+        return layers
+
+    def _command(self, name: str, *arguments: str) -> Program:
+        log = self.folder.logs / f"{arguments[0].replace('_', '-')}.log"
+        return Program(name=name, command=self.manage(*arguments), log=log, environment=self.environment())
+
+    def _follower(self, heartbeat: Path) -> Program:
+        follower = self._service(FOLLOWER, "follow", says="Following.")
+        told = {**follower.environment, "PORTAL_HEARTBEAT": str(heartbeat)}
+        return dataclasses.replace(follower, environment=told)
+
+    def _service(self, name: str, command: str, *, says: str) -> Program:
+        return dataclasses.replace(self._command(name, command), ready=says, waits_for=f"the line {says!r} in its log")
+
+    def _web(self) -> Program:
+        port = str(httpx.URL(self.address).port)
+
+        def ready() -> bool:
+            try:
+                return httpx.get(f"{self.address}admin/login/", timeout=5, trust_env=False).is_success
+            except httpx.HTTPError:
+                return False
+
+        return Program(
+            name=WEB,
+            command=(
+                *(sys.executable, "-m", "uvicorn", "portal.asgi:application", "--host", "127.0.0.1", "--port", port),
+                # Open event streams would otherwise hold up the stop for ever.
+                *("--timeout-graceful-shutdown", "3", "--no-server-header"),
+            ),
+            log=self.folder.logs / "web.log",
+            environment=self.environment() | {"PORTAL_PROCESS": "web"},
+            ready=ready,
+            waits_for=f"the sign-in page at {self.address}",
+        )
+
+    def _publish(self, prefect: PrefectServer) -> Program:
+        return Program(
+            name=f"Pipelines ({prefect.name})",
+            command=(sys.executable, "-m", "flows.deploy", "--pool", WORK_POOL),
+            log=self.folder.logs / f"pipelines-{prefect.name}.log",
+            environment=prefect.client(),
+        )
+
+    def _worker(self, prefect: PrefectServer) -> Program:
+        # What one environment's pipelines keep is not another's.
+        lake = os.environ.get("CRM_LAKE") or str(self.folder.path / "lake" / prefect.name)
+        return prefect.worker(WORK_POOL, settings={"CRM_LAKE": lake, "CRM_DRIFT": os.environ.get("CRM_DRIFT", DRIFT)})
+
+    def _story(self, after: tuple[str, ...]) -> Part:
+        """Goes on while people already look; it is not needed for anything."""
+        told = self._command(STORY, "demo_story", "--environment", self.prefects[0].name)
+        return Part(dataclasses.replace(told, patience=1800.0), (BACKGROUND, MIGRATE), after)
+
+    def _accounts(self, index: int) -> Program:
+        """Comes last in an environment, because it queues the first look at pipelines and worker."""
+        prefect, known = self.prefects[index], self.prefects[: index + 1]
+        pairs = [argument for it in known for argument in ("--environment", f"{it.name}={it.api_url}")]
+        log = self._accounts_log(prefect)
+        log.unlink(missing_ok=True)
+        return Program(
+            name=f"Accounts ({prefect.name})",
+            command=self.manage("demo_cast", *pairs),
+            log=log,
+            environment=self.environment() | {f"PORTAL_DEMO_AUTH_{it.name.upper()}": it.auth for it in known},
+        )
+
+    def _accounts_log(self, prefect: PrefectServer) -> Path:
+        return self.folder.logs / f"accounts-{prefect.name}.log"
+
+
+def await_first_sync(stack: Stack, *names: str, patience: float = 60.0) -> list[str]:
+    """Keep the stack alive until these environments were read; answers those that were not in time."""
+    deadline = time.monotonic() + patience
+    stack.supervisor.watch(until=lambda: time.monotonic() > deadline or not stack.unread(*names))
+    return [] if stack.supervisor.stopping else stack.unread(*names)

@@ -1,0 +1,85 @@
+"""The pages shown in place of one that cannot be: what happened, and what to do."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from django.contrib import admin
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from portal.auth.request_user import actor_of
+from runs import audit
+from runs.access.decisions import Forbidden
+from runs.errors import Refused
+
+# status -> (title, what to do, icon)
+PAGES: dict[int, tuple[str, str, str]] = {
+    400: (
+        "This request could not be read",
+        "Something in its address or its form is not what this page takes, or was cut off. Go back and try again.",
+        "error",
+    ),
+    403: (
+        "You may not do this",
+        "Permissions are given as grants. Ask an administrator for one, and name the page you were on.",
+        "lock",
+    ),
+    404: (
+        "There is nothing here that you may see",
+        "The address may be mistyped, the thing may be gone, or no grant of yours covers it.",
+        "search_off",
+    ),
+    413: (
+        "That was too much at once",
+        "A page of the portal takes up to 8 MB, and a flow run at most 512 kB of parameters. "
+        "Put large data where the flow can fetch it, and pass its address.",
+        "weight",
+    ),
+}
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    # A verb that forbade it has said so in the trail; what was turned away before any verb was asked is said here.
+    is_act = request.method not in ("GET", "HEAD", "OPTIONS") and request.user.is_authenticated
+    if is_act and not isinstance(exception.__cause__, Forbidden):
+        by = actor_of(request)
+        with (
+            suppress(Refused),
+            audit.act("portal.refuse", None, by=by, subject_kind="address", subject_name=request.path),
+        ):
+            raise Refused(str(exception) or f"{by.name} may not do this.")
+    return page(request, 403, sentence=str(exception))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    # What Django says here names the model, which tells that it exists.
+    return page(request, 404)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return page(request, 413 if isinstance(exception, RequestDataTooBig | TooManyFieldsSent) else 400)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return page(
+        request,
+        403,
+        sentence="The form was open for too long, or you signed in or out in another tab.",
+        advice="Nothing was done. Go back, reload the page, and send it again.",
+    )
+
+
+def page(request: HttpRequest, status: int, *, sentence: str = "", advice: str = "") -> HttpResponse:
+    title, usual_advice, icon = PAGES[status]
+    context = {
+        # A page that failed may have no session yet; then nothing of the site is shown around the sentence.
+        **(admin.site.each_context(request) if hasattr(request, "user") else {}),
+        "title": title,
+        "sentence": sentence,
+        "advice": advice or usual_advice,
+        "icon": icon,
+        "status": status,
+    }
+    return render(request, "portal/error.html", context, status=status)

@@ -1,0 +1,10 @@
+"""Times in templates: {% when run.started_at %}."""
+
+from django import template
+
+from portal.ui import times
+
+register = template.Library()
+register.simple_tag(times.relative_time)
+register.simple_tag(times.running_for)
+register.filter(times.exact_time)

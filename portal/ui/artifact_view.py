@@ -1,0 +1,78 @@
+"""Artifacts as a page shows them: every text in them comes from a flow and is taken for hostile."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.utils.safestring import SafeString
+from markdown_it import MarkdownIt
+
+from portal.admin.runs.log import clean
+from runs.models import Artifact
+
+MOST_ROWS, MOST_COLUMNS, LONGEST_CELL = 500, 30, 300
+MOST_UNFOLDED = 12
+# HTML stays text, links may not begin with javascript:, and nothing is fetched from elsewhere to be shown.
+MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").disable("image")
+ICONS = {"markdown": "article", "table": "table_chart", "progress": "progress_activity", "image": "image"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One artifact: as `html`, as a table, as a bar of `percent`, as a page of its own, or with a note why not."""
+
+    artifact: Artifact
+    icon: str
+    html: SafeString | None = None
+    columns: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    left_out: int = 0
+    percent: float | None = None
+    is_page: bool = False
+    note: str = ""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it is unfolded where several are shown."""
+        return len(self.rows) <= MOST_UNFOLDED
+
+
+def shown(artifact: Artifact) -> Shown:
+    data = artifact.data
+    icon = ICONS.get(artifact.type, "draft")
+    if is_page(artifact):
+        return Shown(artifact, "web", is_page=True)
+    if artifact.type == "markdown" and isinstance(data, str):
+        return Shown(artifact, icon, html=rendered(data))
+    if artifact.type == "table" and isinstance(data, list):
+        return table(artifact, icon, data)
+    if artifact.type == "progress" and isinstance(data, int | float):
+        return Shown(artifact, icon, percent=round(min(max(float(data), 0.0), 100.0), 1))
+    if data is None:
+        return Shown(artifact, icon, note="It is too large to be shown here, or empty. Look at it in Prefect.")
+    return Shown(artifact, icon, html=None, note=clean(cell(data)))
+
+
+def is_page(artifact: Artifact) -> bool:
+    """Whether it is a page of HTML, which is only ever opened in a frame that may do nothing."""
+    start = artifact.data[:200].lstrip().lower() if isinstance(artifact.data, str) else ""
+    return start.startswith(("<!doctype html", "<html"))
+
+
+def rendered(text: str) -> SafeString:
+    """Markdown as HTML that holds no HTML of the author's: the renderer escapes every text and tag."""
+    return SafeString(MARKDOWN.render(clean(text)))
+
+
+def table(artifact: Artifact, icon: str, data: list[Any]) -> Shown:
+    dicts = [row for row in data if isinstance(row, dict)]
+    columns = list(dict.fromkeys(str(name) for row in dicts[:MOST_ROWS] for name in row))[:MOST_COLUMNS]
+    rows = [[cell(row.get(name, "")) for name in columns] for row in dicts[:MOST_ROWS]]
+    return Shown(artifact, icon, columns=columns, rows=rows, left_out=max(len(dicts) - MOST_ROWS, 0))
+
+
+def cell(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return clean(text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]} …")

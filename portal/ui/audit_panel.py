@@ -1,0 +1,42 @@
+"""The last audit entries about one row or by one person, for its page; only for readers of the audit trail."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import reverse
+
+from portal.ui import versions as ui_versions
+from portal.ui.audit_links import filter_of, link_subjects
+from runs.audit import queries
+
+MOST = 10
+
+
+def can_read(request: HttpRequest) -> bool:
+    return bool(request.user.is_active and request.user.has_perm("runs.view_auditentry"))
+
+
+def entries_about(request: HttpRequest, row: Model | None) -> dict[str, Any]:
+    """What `portal/audit/_trail.html` shows; empty for whoever may not read the trail."""
+    if row is None or not row.pk or not can_read(request):
+        return {}
+    criteria = filter_of(row)
+    entries = list(queries.entries(criteria).order_by("-sequence")[: MOST + 1])
+    link_subjects(entries[:MOST])
+    return {
+        "is_shown": True,
+        "entries": entries[:MOST],
+        "has_more": len(entries) > MOST,
+        "whole": f"{reverse('admin:runs_auditentry_changelist')}?{urlencode(criteria)}",
+    }
+
+
+def versions(request: HttpRequest, row: Model | None) -> dict[str, Any]:
+    """What `portal/_history.html` shows; for the same readers, who see what everybody set up."""
+    if row is None or not row.pk or not can_read(request):
+        return {}
+    return {"is_shown": True, "versions": ui_versions.versions_of(row)}

@@ -1,0 +1,214 @@
+"""Windows and freezes for people: whether runs may start now, when next, and a picture of the coming two weeks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from flows.models import Environment
+from portal.ui import charts
+from portal.ui.rule_labels import Badge
+from runs.access.decisions import Permissions, Target, matches
+from runs.governance import policies, windows
+from runs.governance.requirements import applicable, visible
+from runs.governance.windows import Calendar, Span
+from runs.models import Freeze, Policy, Window
+
+AHEAD = timedelta(days=14)
+OPENINGS, MOST_ROWS, MOST_NAMES = 5, 60, 5
+# effect of a window -> colour, and what it says while it is open and while it is not
+SENTENCES = {
+    Window.Effect.ALLOW: ("green", "Runs may start", "Runs wait"),
+    Window.Effect.DENY: ("red", "No run may start", "Runs are not held up"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """One line of the table that says what the picture shows."""
+
+    what: str
+    tone: str
+    begins: str
+    ends: str
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarPicture:
+    svg: SafeString
+    rows: list[Interval]
+    more: int
+    time_zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class NextOpening:
+    """One coming time a window begins, on its own clock and on the portal's."""
+
+    at: datetime
+    there: str
+    here: str
+    ends: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One environment on the overview: `sentence` says why runs wait, and is empty when they do not."""
+
+    freeze: Freeze | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicableRules:
+    """Deployments that the same rules are about, and whether they may run now."""
+
+    names: list[str]
+    more: int
+    windows: list[Window]
+    policies: list[Policy]
+    now: Badge
+    sentence: str
+
+
+def statuses(environments: Sequence[Environment], moment: datetime) -> dict[int, Place]:
+    """How each environment stands, for what no narrower window is about; two queries for all of them."""
+    rows = list(Window.objects.filter(is_active=True, flow_name="", full_name="", tag="").select_related("environment"))
+    frozen = {freeze.environment_id: freeze for freeze in policies.frozen_now(*environments)}
+    found = {}
+    for environment in environments:
+        freeze, target = frozen.get(environment.pk), policies.normalise(environment)
+        # Its freeze is told by itself.
+        calendar = Calendar(tuple(row for row in rows if matches(row, target)), ())
+        found[environment.pk] = Place(freeze, calendar.at(moment).sentence)
+    return found
+
+
+def clock(moment: datetime, zone: tzinfo) -> str:
+    return f"{moment.astimezone(zone):%a %d %b %Y, %H:%M %Z}"
+
+
+def now_of(window: Window, moment: datetime) -> tuple[Badge, datetime | None]:
+    """What a window says at a moment, and when that changes."""
+    if not window.is_active:
+        return Badge("Switched off", "grey"), None
+    is_open, changes_at = windows.hours(window, moment)
+    tone, while_open, otherwise = SENTENCES[Window.Effect(window.effect)]
+    if is_open:
+        return Badge(while_open, tone), changes_at
+    return Badge(otherwise, "amber" if window.effect == Window.Effect.ALLOW else "grey"), changes_at
+
+
+def openings(window: Window, moment: datetime) -> list[NextOpening]:
+    there, here = ZoneInfo(window.time_zone), timezone.get_current_timezone()
+    return [
+        NextOpening(start, clock(start, there), clock(start, here), clock(windows.lasts(window, start), there))
+        for start in windows.next_starts(window, moment, OPENINGS)
+    ]
+
+
+def picture_of(window: Window, freezes: Iterable[Freeze], moment: datetime) -> CalendarPicture:
+    """The coming two weeks of one window, by its own clock."""
+    tone, while_open, _ = SENTENCES[Window.Effect(window.effect)]
+    until = moment + AHEAD
+    found = [(while_open, tone, windows.spans(window, moment, until)), *frozen(freezes, moment, until)]
+    return picture(f"The coming two weeks of {window}", found, moment, ZoneInfo(window.time_zone))
+
+
+def picture_of_environment(
+    environment: Environment, calendar: Calendar, rows: Sequence[Window], moment: datetime
+) -> CalendarPicture:
+    """The coming two weeks of an environment: what holds for everything there, and each window that holds for some."""
+    until = moment + AHEAD
+    found: list[tuple[str, str, list[Span]]] = [
+        ("Runs may start, if no narrower window is about them", "green", calendar.open_spans(moment, until)),
+        *frozen(calendar.freezes, moment, until),
+    ]
+    for row in rows:
+        tone, while_open, _ = SENTENCES[Window.Effect(row.effect)]
+        tone = "blue" if tone == "green" else tone
+        found.append((f"{row}: {while_open.lower()}", tone, windows.spans(row, moment, until)))
+    title = f"When runs may start in {environment} in the coming two weeks"
+    return picture(title, found, moment, timezone.get_current_timezone())
+
+
+def frozen(freezes: Iterable[Freeze], moment: datetime, until: datetime) -> list[tuple[str, str, list[Span]]]:
+    spans = [
+        (moment, min(freeze.until or until, until)) for freeze in freezes if not freeze.until or freeze.until > moment
+    ]
+    return [("Frozen", "amber", spans)] if spans else []
+
+
+def picture(title: str, found: Sequence[tuple[str, str, list[Span]]], since: datetime, zone: tzinfo) -> CalendarPicture:
+    rows = [
+        Interval(label, tone, clock(start, zone), clock(close, zone))
+        for label, tone, spans in found
+        for start, close in spans
+    ]
+    drawn = [
+        charts.Lane(
+            label,
+            tuple(
+                charts.Band(
+                    share(start, since), share(close, since), tone, f"{clock(start, zone)} to {clock(close, zone)}"
+                )
+                for start, close in spans
+            ),
+        )
+        for label, tone, spans in found
+    ]
+    marks = [(share(midnight, since), f"{midnight:%d %b}") for midnight in midnights(since, zone)]
+    return CalendarPicture(
+        charts.lanes(title, drawn, marks), rows[:MOST_ROWS], max(len(rows) - MOST_ROWS, 0), str(zone)
+    )
+
+
+def share(moment: datetime, since: datetime) -> float:
+    return (moment - since) / AHEAD
+
+
+def midnights(since: datetime, zone: tzinfo) -> list[datetime]:
+    first = since.astimezone(zone).date()
+    days = (datetime.combine(first + timedelta(days=day), time(), zone) for day in range(1, AHEAD.days + 1))
+    return [day for day in days if day < since + AHEAD]
+
+
+def applicable_rules_of(environment: Environment, permissions: Permissions, moment: datetime) -> list[ApplicableRules]:
+    """Which rules bear on which deployments that the reader may see; those with the same rules are together."""
+    rows = visible(
+        Window.objects.filter(applicable(environment), is_active=True).select_related("environment"), permissions
+    )
+    rules = visible(Policy.objects.filter(applicable(environment)).select_related("environment"), permissions)
+    freezes = tuple(environment.freezes.filter(lifted_at=None))
+    together: dict[tuple[tuple[int, ...], tuple[int, ...]], list[str]] = {}
+    seen = permissions.deployments().filter(environment=environment, deleted_upstream_at=None).order_by("full_name")
+    for deployment in seen:
+        target = Target.of(deployment)
+        key = (
+            tuple(row.pk for row in rows if matches(row, target)),
+            tuple(rule.pk for rule in rules if matches(rule, target)),
+        )
+        together.setdefault(key, []).append(deployment.full_name)
+    return [
+        applicable_rules(
+            names,
+            [row for row in rows if row.pk in key[0]],
+            [rule for rule in rules if rule.pk in key[1]],
+            freezes,
+            moment,
+        )
+        for key, names in together.items()
+    ]
+
+
+def applicable_rules(
+    names: list[str], rows: list[Window], rules: list[Policy], freezes: tuple[Freeze, ...], moment: datetime
+) -> ApplicableRules:
+    standing = Calendar(tuple(rows), freezes).at(moment)
+    badge = Badge("May start", "green") if standing else Badge("Waits", "amber")
+    return ApplicableRules(names[:MOST_NAMES], max(len(names) - MOST_NAMES, 0), rows, rules, badge, standing.sentence)

@@ -1,0 +1,116 @@
+"""Grants in words: whom they are for, what they say, where they hold, and whether they still do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.utils import timezone
+
+from flows.models import Grant, Verb
+from runs.access import predicates
+
+# What the verbs are about -> what each of them opens, for whoever gives it.
+VERBS: dict[str, dict[Verb, str]] = {
+    "Looking": {
+        Verb.SEE: "the deployment, its runs and requests, but not what they were given or wrote",
+        Verb.SEE_INPUTS: "the parameters of runs and requests; secret ones stay masked",
+        Verb.SEE_LOGS: "logs, and what the states and tasks of a run say",
+    },
+    "Starting": {
+        Verb.TRIGGER: "ask for a run that starts now",
+        Verb.TRIGGER_LATER: "ask for a run at a later time",
+        Verb.RERUN: "ask for the same run again, with the same values",
+        Verb.BACKFILL: "ask for many runs at once, one for each step of a range",
+        Verb.SCHEDULE: "set up runs that come again",
+    },
+    "Stopping": {
+        Verb.CANCEL: "ask for a run to be stopped, and take back requests of others",
+        Verb.FORCE_CANCEL: "call a run ended when a cancel did not stop it",
+        Verb.PAUSE: "pause and resume the schedules in Prefect",
+    },
+    "Answering": {
+        Verb.APPROVE: "approve and reject what waits, but never their own",
+        Verb.BREAK_GLASS: "let a request go without its approvals, once, to be reviewed afterwards",
+        Verb.OVERRIDE_FREEZE: "let a run go outside change windows and in spite of a freeze",
+    },
+    "Administering": {
+        Verb.MANAGE: "hand out what they hold themselves, no more and no longer; freeze and unfreeze",
+    },
+}
+# What a condition on parameters may look like, said and written.
+EXAMPLES: dict[str, str] = {
+    "only region EU": '{"properties": {"region": {"const": "EU"}}}',
+    "at most 1000 rows": '{"properties": {"rows": {"type": "integer", "maximum": 1000}}}',
+    "never with force": '{"properties": {"force": {"not": {"const": true}}}}',
+}
+
+
+def scope_label(grant: Grant) -> str:
+    """What it covers; an allowing grant for every environment does not reach a protected one."""
+    environment = str(grant.environment) if grant.environment else everywhere(grant)
+    return ", ".join([environment, *narrowed(grant)])
+
+
+def narrowed(grant: Grant) -> list[str]:
+    """What of an environment it covers; empty for everything there."""
+    places = []
+    if grant.full_name:
+        places.append(grant.full_name)
+    elif grant.flow_name:
+        places.append(f"flow {grant.flow_name}")
+    if grant.tag:
+        places.append(f"what is tagged {grant.tag}")
+    return places
+
+
+def everywhere(grant: Grant) -> str:
+    return "every environment" if is_prohibition(grant) else "every environment that is not protected"
+
+
+def is_prohibition(grant: Grant) -> bool:
+    return grant.effect == Grant.Effect.DENY
+
+
+def join(words: Iterable[str]) -> str:
+    """Such as "see, trigger and cancel"."""
+    found = [str(word) for word in words]
+    return ", ".join(found[:-1]) + (" and " if found[:-1] else "") + found[-1] if found else "nothing"
+
+
+def verbs_label(grant: Grant) -> str:
+    return f"{'may not' if is_prohibition(grant) else 'may'} {join(grant.verbs)}"
+
+
+def condition(grant: Grant) -> str:
+    """Which values it speaks of, such as "only when region is EU"; empty for any."""
+    if not grant.predicate:
+        return ""
+    return f"{'when' if is_prohibition(grant) else 'only when'} {predicates.describe(grant.predicate)}"
+
+
+def grant_row(grant: Grant) -> dict[str, object]:
+    """What the cell with its verbs wants to know."""
+    return {"grant": grant, "is_prohibition": is_prohibition(grant), "condition": condition(grant)}
+
+
+def describe(grant: Grant) -> str:
+    bound = condition(grant)
+    return f"{grant.subject} {verbs_label(grant)} in {scope_label(grant)}{f', {bound}' if bound else ''}."
+
+
+def status_label(grant: Grant, now: datetime | None = None) -> tuple[str, str]:
+    """Whether it counts, and its colour."""
+    now = now or timezone.now()
+    if grant.revoked_at:
+        return "Revoked", "grey"
+    if grant.valid_until and grant.valid_until <= now:
+        return "Expired", "grey"
+    if grant.valid_from and grant.valid_from > now:
+        return "Not yet", "blue"
+    return "In force", "green"
+
+
+def has_ended(grant: Grant) -> bool:
+    """Whether it will never count again."""
+    return status_label(grant)[0] in ("Revoked", "Expired")

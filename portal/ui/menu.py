@@ -1,0 +1,76 @@
+"""The sidebar: what is in it, and for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+
+from flows.models import Verb
+from portal import inbox
+from portal.auth.request_user import permissions_of
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the sidebar. Its model's admin says who may see it; the badge shows a number that is not 0."""
+
+    title: str
+    icon: str
+    model: str
+    badge: Callable[[HttpRequest], int] | None = None
+
+
+MENU: dict[str, list[Entry]] = {
+    "Flows": [
+        Entry("Environments", "dns", "flows.environment"),
+        Entry("Deployments", "rocket_launch", "flows.deployment"),
+        Entry("Aliases", "label", "flows.alias"),
+        Entry("Grants", "key", "flows.grant"),
+        Entry("Policies", "rule", "runs.policy"),
+        Entry("Change windows", "calendar_month", "runs.window"),
+    ],
+    "Runs": [
+        Entry("Run requests", "assignment", "runs.runrequest", inbox.waiting_for_me),
+        Entry("Runs", "play_circle", "runs.run"),
+        Entry("Artifacts", "analytics", "runs.artifact"),
+    ],
+    "Portal": [
+        Entry("Audit trail", "policy", "runs.auditentry"),
+        Entry("Messages", "mail", "runs.notification"),
+        Entry("People", "person", "auth.user"),
+        Entry("Groups", "group", "auth.group"),
+    ],
+}
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """The sidebar as the theme wants it."""
+    overview = {"title": "Overview", "icon": "space_dashboard", "link": reverse("admin:index")}
+    groups: list[dict[str, Any]] = [{"title": "", "items": [overview]}]
+    if permissions_of(request).can_any(Verb.SEE_LOGS):
+        groups[0]["items"].append({"title": "Model monitoring", "icon": "monitoring", "link": reverse("monitoring")})
+    for title, entries in MENU.items():
+        items = [line(request, entry) for entry in entries if is_shown(request, entry)]
+        if items:
+            groups.append({"title": title, "separator": True, "items": items})
+    return groups
+
+
+def is_shown(request: HttpRequest, entry: Entry) -> bool:
+    model = apps.get_model(entry.model)
+    return admin.site.is_registered(model) and bool(admin.site.get_model_admin(model).has_module_permission(request))
+
+
+def line(request: HttpRequest, entry: Entry) -> dict[str, Any]:
+    model = apps.get_model(entry.model)
+    link = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    found: dict[str, Any] = {"title": entry.title, "icon": entry.icon, "link": link}
+    if entry.badge:
+        found |= {"badge": entry.badge(request), "badge_variant": "warning"}
+    return found

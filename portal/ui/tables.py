@@ -1,0 +1,66 @@
+"""Tables inside pages: rows that a list elsewhere shows in full."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import django_tables2
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from flows.models import Grant
+from portal.ui import grant_labels, times
+from runs.models import Run
+
+TEMPLATE = "portal/_table.html"
+
+
+class RunTable(django_tables2.Table):
+    """The last runs of a deployment."""
+
+    state = django_tables2.Column(accessor="state_label")
+    name = django_tables2.Column("Run", linkify=("admin:runs_run_change", {"object_id": django_tables2.A("pk")}))
+    started_at = django_tables2.Column("Started", empty_values=())
+    run_seconds = django_tables2.Column("Duration", attrs={"th": {"class": "is-number"}, "td": {"class": "is-number"}})
+
+    class Meta:
+        orderable = False
+        template_name = TEMPLATE
+        empty_text = "It has not run since the portal reads this server."
+
+    def render_state(self, record: Run) -> str:
+        return render_to_string("portal/_state.html", {"row": record})
+
+    def render_started_at(self, record: Run) -> SafeString:
+        return times.relative_time(record.started_at or record.expected_start_at)
+
+    def render_run_seconds(self, record: Run) -> SafeString | str:
+        if record.started_at is None:
+            return "-"
+        return times.duration(record.run_seconds) if record.is_terminal else times.running_for(record.started_at)
+
+
+class GrantTable(django_tables2.Table):
+    """Who may do something: the grants that bear on it, prohibitions among them."""
+
+    subject = django_tables2.Column("Who")
+    verbs = django_tables2.Column("May")
+    selector = django_tables2.Column("Where")
+    valid_until = django_tables2.Column("Until", empty_values=())
+
+    class Meta:
+        orderable = False
+        template_name = TEMPLATE
+        empty_text = "No grant reaches it."
+
+    def render_subject(self, record: Grant) -> str:
+        return render_to_string("portal/grant/_subject.html", {"grant": record})
+
+    def render_verbs(self, record: Grant) -> str:
+        return render_to_string("portal/grant/_verbs.html", grant_labels.grant_row(record))
+
+    def render_selector(self, record: Grant) -> str:
+        return grant_labels.scope_label(record)
+
+    def render_valid_until(self, record: Grant) -> Any:
+        return times.relative_time(record.valid_until) if record.valid_until else "-"

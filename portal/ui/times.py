@@ -1,0 +1,59 @@
+"""Times as people say them; `live.js` counts on with the same words."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+# size of the unit in seconds, its name, the smaller unit that is told with it
+UNITS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+NEVER = format_html('<span class="portal-faint">{}</span>', "-")
+
+
+def span(seconds: float) -> str:
+    """2 d 3 h, 1 h 5 min, 3 min 20 s, 42 s."""
+    whole = max(int(seconds), 0)
+    for size, unit, smaller, rest in UNITS:
+        if whole >= size:
+            left = whole % size // smaller
+            return f"{whole // size} {unit}" + (f" {left} {rest}" if left else "")
+    return f"{whole} s"
+
+
+def duration(seconds: float) -> str:
+    """A length that is over: below ten seconds the tenths count."""
+    return f"{max(seconds, 0):.1f} s" if seconds < 10 else span(seconds)
+
+
+def age(at: datetime, now: datetime) -> str:
+    seconds = (now - at).total_seconds()
+    if seconds < 0:
+        return f"in {span(-seconds)}"
+    return "just now" if seconds < 5 else f"{rough_age(seconds)} ago"
+
+
+def rough_age(seconds: float) -> str:
+    """The larger unit alone; seconds only below a minute."""
+    return " ".join(span(seconds).split()[:2])
+
+
+def exact_time(at: datetime) -> str:
+    return f"{timezone.localtime(at):%d %b %Y, %H:%M:%S %Z}"
+
+
+def relative_time(at: datetime | None) -> SafeString:
+    """How long ago, counting by itself, with the exact time as its title."""
+    if at is None:
+        return NEVER
+    return format_html(
+        '<time datetime="{}" title="{}" data-ago>{}</time>', at.isoformat(), exact_time(at), age(at, timezone.now())
+    )
+
+
+def running_for(since: datetime) -> SafeString:
+    """How long something has been going on, counting by itself."""
+    seconds = (timezone.now() - since).total_seconds()
+    return format_html('<span data-elapsed="{}">{}</span>', since.isoformat(), span(seconds))

@@ -1,0 +1,185 @@
+"""The versions of one row, newest first: what changed, when, and who did it, or that it was done past the portal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth.models import Group, Permission, User
+from django.db.models import Exists, Field, Model, OuterRef, QuerySet, Subquery
+from django.db.models.fields import DateTimeField
+from django.db.models.functions import JSONObject
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from flows.models import Alias, Environment, Grant
+from portal.ui.diff import Change, diff
+from runs.models import AuditCheckpoint, AuditEntry, Freeze, Policy, RowVersion, Window
+from runs.models.audit import VERBS
+
+MOST = 50
+OUTSIDE = "Outside the portal"
+RETIRED = "Its audit entry was retired"
+# Transaction ids begin again when the database is restored into a new server: an entry of another time is not meant.
+LONGEST_TRANSACTION = timedelta(hours=1)
+# The models whose rows have versions that a page shows; those in LINKS belong to one of them.
+VERSIONED: frozenset[type[Model]] = frozenset({Environment, Alias, Grant, Policy, Window, Freeze, User, Group})
+# The label of a version -> what happened. Any other label is the name of a secret column.
+LABELS = {"insert": "Added", "update": "Changed", "delete": "Deleted", "found": "Was there when versions began"}
+SECRETS = {"password": "Password", "sealed_credential": "Credential"}
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Rows that belong to another: their model, the columns of the owner and of what is named, and its model."""
+
+    through: type[Model]
+    owner: str
+    named: str
+    model: type[Model]
+
+
+LINKS: dict[type[Model], list[Link]] = {
+    User: [
+        Link(User.groups.through, "user_id", "group_id", Group),
+        Link(User.user_permissions.through, "user_id", "permission_id", Permission),
+    ],
+    Group: [
+        Link(User.groups.through, "group_id", "user_id", User),
+        Link(Group.permissions.through, "group_id", "permission_id", Permission),
+    ],
+}
+# column -> the model that a key in it belongs to
+KEYS: dict[str, type[Model]] = {
+    "environment_id": Environment,
+    "person_id": User,
+    "group_id": Group,
+    "granted_by_id": User,
+    "begun_by_id": User,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One change of a row; `is_outside` when its transaction left no audit entry."""
+
+    at: datetime
+    title: str
+    who: str
+    how: str
+    reason: str
+    is_outside: bool
+    changes: tuple[Change, ...]
+
+
+def versions_of(row: Model) -> list[Version]:
+    """The newest versions of a row and of what belongs to it."""
+    model = type(row)
+    if model not in VERSIONED:
+        return []
+    found = [
+        *own_versions(row),
+        *(version for link in LINKS.get(model, []) for version in related_versions(link, row.pk)),
+    ]
+    return sorted(found, key=lambda version: version.at, reverse=True)[:MOST]
+
+
+def rows_of(model: type[Model]) -> QuerySet[RowVersion]:
+    """The versions of a table's rows, newest first, each with the audit entry that followed it in its transaction."""
+    entries = AuditEntry.objects.filter(
+        transaction=OuterRef("transaction"),
+        at__gte=OuterRef("created_at"),
+        at__lte=OuterRef("created_at") + LONGEST_TRANSACTION,
+    ).order_by("sequence")
+    return (
+        RowVersion.objects.filter(table_name=model._meta.db_table)
+        .annotate(
+            entry=Subquery(entries.values_list(JSONObject(actor="actor_name", verb="verb", reason="reason"))[:1]),
+            is_retired=Exists(AuditCheckpoint.objects.filter(ended_at__gte=OuterRef("created_at"))),
+        )
+        .order_by("-pk")
+    )
+
+
+def own_versions(row: Model) -> Iterator[Version]:
+    # One more than is shown, so that the oldest shown has something to differ from.
+    found = list(rows_of(type(row)).filter(row_pk=str(row.pk))[: MOST + 1])
+    names = display_name(found)
+    fields = {field.attname: field for field in row._meta.concrete_fields}
+    for number, each in enumerate(found[:MOST]):
+        values = columns(each, fields, names)
+        if each.label in ("insert", "found"):
+            yield version(each, LABELS[each.label], diff({}, with_names(values)))
+        elif each.label == "delete":
+            yield version(each, LABELS[each.label], diff(with_names(values), {}))
+        elif each.label == "update":
+            before = columns(found[number + 1], fields, names) if number + 1 < len(found) else {}
+            differing = [name for name in values if before.get(name) != values[name]]
+            was = {name: before[name] for name in differing if name in before}
+            yield version(each, LABELS[each.label], diff(was, {name: values[name] for name in differing}))
+        else:
+            yield version(each, f"{SECRETS.get(each.label, each.label)} changed", iter(()))
+
+
+def related_versions(link: Link, pk: Any) -> Iterator[Version]:
+    """Rows of another table that came and went."""
+    found = rows_of(link.through).filter(data__contains={link.owner: pk}).exclude(label="found")
+    newest = list(found[:MOST])
+    pks = {each.data[link.named] for each in newest}
+    names = {row.pk: str(row) for row in link.model._default_manager.filter(pk__in=pks)}
+    for each in newest:
+        key = each.data[link.named]
+        named = {str(link.model._meta.verbose_name): names.get(key, f"no. {key}, which is gone")}
+        if each.label == "delete":
+            yield version(each, "Taken away", diff(named, {}))
+        else:
+            yield version(each, "Given", diff({}, named))
+
+
+def display_name(versions: list[RowVersion]) -> dict[tuple[str, Any], str]:
+    """The names of what the keys in these versions belong to; one query for each column."""
+    names: dict[tuple[str, Any], str] = {}
+    for column, model in KEYS.items():
+        pks = {each.data.get(column) for each in versions} - {None}
+        names |= {(column, row.pk): str(row) for row in model._default_manager.filter(pk__in=pks)} if pks else {}
+    return names
+
+
+def columns(
+    row: RowVersion, fields: Mapping[str, Field[Any, Any]], names: Mapping[tuple[str, Any], str]
+) -> dict[str, Any]:
+    """The recorded values as people read them, by the names of the fields; a column that is gone keeps its own name."""
+    return {
+        fields[column].name if column in fields else column: display_value(fields.get(column), column, value, names)
+        for column, value in row.data.items()
+        if column != "id"
+    }
+
+
+def display_value(field: Field[Any, Any] | None, column: str, value: Any, names: Mapping[tuple[str, Any], str]) -> Any:
+    if isinstance(field, DateTimeField) and isinstance(value, str) and (at := parse_datetime(value)):
+        return timezone.localtime(at).strftime("%Y-%m-%d %H:%M:%S")
+    return names.get((column, value), value) if isinstance(value, int) else value
+
+
+def with_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what says nothing, for a row that came or went as a whole."""
+    return {name: value for name, value in values.items() if value not in ("", None, [], {})}
+
+
+def version(row: Any, title: str, found: Iterator[Change]) -> Version:
+    entry = row.entry or {}
+    is_outside = not entry and not row.is_retired and row.label != "found"
+    verb = entry.get("verb", "")
+    missing = OUTSIDE if is_outside else RETIRED if row.is_retired and row.label != "found" else ""
+    return Version(
+        at=row.created_at,
+        title=title,
+        who=entry.get("actor", "") or missing,
+        how=VERBS.get(verb, verb),
+        reason=entry.get("reason", ""),
+        is_outside=is_outside,
+        changes=tuple(found),
+    )

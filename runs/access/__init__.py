@@ -1,0 +1,1 @@
+"""Whether an action is allowed, and what is visible to whom."""

@@ -1,0 +1,105 @@
+"""Whom the grants let do something with a deployment, and which grants bear on what somebody manages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.contrib.auth.models import User
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import CharField, Exists, ExpressionWrapper, F, Func, OuterRef, Q, QuerySet
+
+from flows.models import Deployment, Grant, Verb
+from flows.models.grant import PART_OF
+from runs.access import predicates
+from runs.access.decisions import SUPERUSER_VERBS, Permissions, Target, active_grants, covers
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """One person and how they come to it. `only` and `never` are conditions on values, in words."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    only: str = ""
+    never: str = ""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may do one thing, and whom a prohibition keeps from it although some grant would allow it."""
+
+    allowed: tuple[Allowed, ...]
+    denied: tuple[Allowed, ...]
+    has_administrators: bool = False
+
+
+def who_can(deployment: Deployment, verbs: Iterable[Verb]) -> dict[Verb, Access]:
+    """For each verb what `decide` would answer each active person, in three queries for all of them."""
+    target = Target.of(deployment)
+    grants_for = [grant for grant in active_grants() if covers(grant, target)]
+    members: dict[int, set[int]] = {}
+    names = dict(User.objects.filter(is_active=True, grants__in=grants_for).values_list("pk", "username"))
+    groups = {grant.group_id for grant in grants_for if grant.group_id}
+    for group, pk, name in User.objects.filter(is_active=True, groups__in=groups).values_list(
+        "groups", "pk", "username"
+    ):
+        members.setdefault(group, set()).add(pk)
+        names[pk] = name
+    people = {
+        grant.pk: members.get(grant.group_id, set()) if grant.group_id else names.keys() & {grant.person_id}
+        for grant in grants_for
+    }
+    return {verb: access_to(verb, grants_for, people, names) for verb in verbs}
+
+
+def access_to(verb: Verb, grants_for: Sequence[Grant], people: dict[int, set[int]], names: dict[int, str]) -> Access:
+    allowing = [grant for grant in grants_for if grant.effect == Grant.Effect.ALLOW and verb in grant.verbs]
+    whole = {verb, PART_OF.get(verb, verb)}
+    denying = [grant for grant in grants_for if grant.effect == Grant.Effect.DENY and whole & set(grant.verbs)]
+
+    def allowed(pk: int) -> Allowed:
+        permissions = [grant for grant in allowing if pk in people[grant.pk]]
+        bound = [predicates.describe(grant.predicate) for grant in permissions if grant.predicate]
+        never = [
+            predicates.describe(grant.predicate) for grant in denying if grant.predicate and pk in people[grant.pk]
+        ]
+        ends = [grant.valid_until for grant in permissions]
+        return Allowed(
+            names[pk],
+            tuple(dict.fromkeys(grant.subject for grant in permissions if grant.group_id)),
+            "; or when ".join(dict.fromkeys(bound)) if len(bound) == len(permissions) else "",
+            "; nor when ".join(dict.fromkeys(never)),
+            None if None in ends else max((end for end in ends if end), default=None),
+        )
+
+    wished = {pk for grant in allowing for pk in people[grant.pk]}
+    denied = {pk for grant in denying if not grant.predicate for pk in people[grant.pk]}
+    by_name = sorted(wished | denied, key=lambda pk: names[pk].lower())
+    return Access(
+        tuple(allowed(pk) for pk in by_name if pk in wished - denied),
+        tuple(allowed(pk) for pk in by_name if pk in denied),
+        verb in SUPERUSER_VERBS,
+    )
+
+
+def grants_affecting(permissions: Permissions, verb: Verb) -> Q:
+    """Grants whose selector covers at least one deployment that this verb is allowed on; `covers` in SQL."""
+    wanted = {
+        name: ExpressionWrapper(OuterRef(name), output_field=CharField()) for name in ("full_name", "flow_name", "tag")
+    }
+    tags = Func(F("wanted_tag"), template="ARRAY[%(expressions)s]::varchar[]", output_field=ArrayField(CharField()))
+    there: QuerySet[Deployment] = Deployment.objects.filter(permissions.q(verb)).alias(
+        **{f"wanted_{name}": value for name, value in wanted.items()}
+    )
+    covered = there.filter(
+        Q(wanted_full_name="") | Q(full_name=F("wanted_full_name")),
+        Q(wanted_flow_name="") | Q(flow_name=F("wanted_flow_name")),
+        Q(wanted_tag="") | Q(tags__contains=tags),
+    )
+    named = Q(Exists(covered.filter(environment=OuterRef("environment"))))
+    everywhere = Q(Exists(covered.filter(environment__is_protected=False)))
+    everywhere |= Q(Exists(covered), effect=Grant.Effect.DENY)
+    return Q(named, environment__isnull=False) | Q(everywhere, environment=None)

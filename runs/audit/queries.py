@@ -1,0 +1,99 @@
+"""Finds entries: one reading of the filters for the page, for a file made at once and for one made later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+from django.utils.dateparse import parse_date
+from django.utils.text import smart_split, unescape_string_literal
+
+from runs.models import AuditEntry
+from runs.models.audit import VERBS
+
+SEARCHED = ("actor_name", "on_behalf_of", "subject_name", "reason", "ticket", "message", "address")
+SEARCHED_WHOLE = ("subject_id", "digest", "token_id")
+HELP = "Act, actor, subject, reason, ticket, message, address, or a whole digest"
+# A person is a subject under either name: as an account, and as somebody who holds grants.
+PERSON = ("person", "user")
+
+
+def day(text: str) -> date | None:
+    try:
+        return parse_date(text)
+    except ValueError:
+        return None
+
+
+def midnight(on: date) -> datetime:
+    return timezone.make_aware(datetime.combine(on, time.min))
+
+
+def since(text: str) -> Q:
+    first = day(text)
+    return Q(at__gte=midnight(first)) if first else Q()
+
+
+def until(text: str) -> Q:
+    """The last day counts whole."""
+    last = day(text)
+    return Q(at__lt=midnight(last + timedelta(days=1))) if last and last < date.max else Q()
+
+
+def subjects(text: str) -> Q:
+    """Any of "run:12,runrequest:7"."""
+    found = Q(pk__in=[])
+    for each in text.split(","):
+        kind, _, pk = each.partition(":")
+        found |= Q(subject_kind=kind, subject_id=pk)
+    return found
+
+
+def person(pk: str) -> Q:
+    """What somebody did, and what was done to their account."""
+    return Q(actor_id=pk, actor_kind="person") | Q(subject_kind__in=PERSON, subject_id=pk)
+
+
+def search(text: str) -> Q:
+    """Every word must be somewhere; words in quotation marks are one."""
+    found = Q()
+    for word in smart_split(text):
+        if word.startswith(('"', "'")) and word[0] == word[-1] and len(word) > 1:
+            word = unescape_string_literal(word)
+        either = Q()
+        for column in SEARCHED:
+            either |= Q(**{f"{column}__icontains": word})
+        for column in SEARCHED_WHOLE:
+            either |= Q(**{column: word})
+        said = [verb for verb, words in VERBS.items() if word.casefold() in words.casefold()]
+        found &= either | Q(verb__in=said) if said else either
+    return found
+
+
+def column(name: str) -> Callable[[str], Q]:
+    return lambda value: Q(**{name: value})
+
+
+# name in the address -> what it lets through
+CRITERIA: dict[str, Callable[[str], Q]] = {
+    "at_from": since,
+    "at_to": until,
+    "subject": subjects,
+    "person": person,
+    "q": search,
+    **{name: column(name) for name in ("actor_name", "verb", "environment", "outcome", "channel")},
+}
+
+
+def selected(query: Mapping[str, str]) -> dict[str, str]:
+    """Of what stands in an address, the filters that are set."""
+    return {name: value for name in CRITERIA if (value := query.get(name, ""))}
+
+
+def entries(criteria: Mapping[str, str]) -> QuerySet[AuditEntry]:
+    condition = Q()
+    for name, value in criteria.items():
+        condition &= CRITERIA[name](value)
+    return AuditEntry.objects.filter(condition)

@@ -1,0 +1,83 @@
+"""Takes old parts out of the database without breaking the chain: the only code that writes `AuditCheckpoint`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from django.db import connection, transaction
+
+from runs.actors import Actor
+from runs.audit import lines
+from runs.audit.partitions import Part, parts
+from runs.audit.record import act
+from runs.audit.verify import verify
+from runs.errors import Refused
+from runs.models import AuditCheckpoint, AuditEntry
+
+
+def older_than(moment: datetime) -> list[Part]:
+    """The parts, from the oldest on, whose every entry was written before `moment`; never the one without an end."""
+    found: list[Part] = []
+    for part in parts():
+        last = AuditEntry.objects.filter(sequence=part.last).first() if part.last else None
+        if last is None or last.at >= moment:
+            break
+        found.append(part)
+    return found
+
+
+def retire(part: Part, *, by: Actor, reason: str = "", keep_in: Path | None = None) -> AuditCheckpoint:
+    """Verify the oldest part, write it to a new file if one is named, leave a checkpoint in its place, and drop it.
+
+    Needs the owner of the tables. The entry that tells of it is in the trail before the part is gone.
+    """
+    with act("audit.retire", None, by=by, reason=reason, subject_kind="audit") as this:
+        this.subject_name = f"entries {part.first} to {part.last}"
+        verification = verify(up_to=part.last)
+        if not verification:
+            raise Refused(f"It is not sound, and must stay as it is: {verification.broken}")
+        if part.last is None or verification.last != part.last or verification.first != part.first:
+            raise Refused(f"{part.table} is not the oldest part: parts go in their order.")
+        inside = AuditEntry.objects.filter(sequence__gte=part.first, sequence__lte=part.last).order_by("sequence")
+        if keep_in:
+            write(inside.iterator(chunk_size=2000), keep_in)
+        first, last = inside.first(), inside.last()
+        if first is None or last is None:
+            raise Refused(f"{part.table} is empty.")
+        checkpoint = AuditCheckpoint.objects.create(
+            first=part.first,
+            last=part.last,
+            digest=last.digest,
+            began_at=first.at,
+            ended_at=last.at,
+            retired_by=by.name,
+            kept_in=str(keep_in or ""),
+        )
+        this.before = {"first": part.first, "last": part.last, "from": first.at, "to": last.at}
+        this.after = {"last": part.last, "digest": last.digest, "file": str(keep_in or "")}
+        # Long walks are over: only now does everybody else have to wait, and not for long.
+        drop(part)
+    return checkpoint
+
+
+def drop(part: Part) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        table = connection.ops.quote_name(part.table)
+        cursor.execute("SELECT set_config('lock_timeout', '5s', true)")
+        cursor.execute(f"ALTER TABLE {AuditEntry._meta.db_table} DETACH PARTITION {table}")
+        cursor.execute(f"DROP TABLE {table}")
+
+
+def write(entries: Iterator[AuditEntry], path: Path) -> None:
+    """As JSON lines, the oldest first, safe on the disk when it returns; a file that is there already stays."""
+    try:
+        with path.open("x") as file:
+            for entry in entries:
+                file.write(lines.written([entry], lines.COLUMNS, lines.FORMATS["jsonl"]))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise Refused(f"{path} could not be written: {error.strerror}.") from error

@@ -1,0 +1,144 @@
+"""Walks the chain and names the first broken link; fast enough to be done every night over years."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+from django.db import connection
+
+from runs.audit.chain import CHAINED, EMPTY, GENESIS, digest
+from runs.models import AuditCheckpoint, AuditEntry
+
+TABLE = AuditEntry._meta.db_table
+# Read first, in this order; the others are texts.
+LEADING = ("sequence", "transaction", "previous_digest", "digest", "at", "before", "after")
+TEXTS = tuple(name for name in CHAINED if name not in LEADING)
+NO_FRACTION = ".000000"
+# How COPY writes what would end a field or a line.
+ESCAPE = re.compile(r"\\(.)")
+ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v"}
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """`entries` sound ones from `first` on, the `head` digest, and the first broken link as a sentence, if any.
+
+    `retired` entries before them were taken out of the database, and a checkpoint took their place.
+    """
+
+    entries: int
+    head: str
+    broken: str = ""
+    first: int = 1
+    retired: int = 0
+
+    def __bool__(self) -> bool:
+        return not self.broken
+
+    @property
+    def last(self) -> int:
+        return self.first + self.entries - 1
+
+
+def verify(*, up_to: int | None = None, at_most: int | None = None, known_head: str = "") -> Verification:
+    """Walk the chain from its first entry, or its last `at_most` entries, to its end or `up_to` an entry.
+
+    `known_head` is a digest noted earlier: an entry that has it must still be there. Without one, a chain whose end was
+    cut off looks sound.
+    """
+    checkpoint = AuditCheckpoint.objects.order_by("-last").first()
+    base = checkpoint.last if checkpoint else 0
+    end = AuditEntry.objects.order_by("-sequence")
+    last = (end.filter(sequence__lte=up_to) if up_to is not None else end).values_list("sequence", flat=True).first()
+    start = max((last or 0) - at_most, base) if at_most else base
+    previous = checkpoint.digest if checkpoint else GENESIS
+    if start != base:
+        previous = AuditEntry.objects.filter(sequence=start).values_list("digest", flat=True).first() or ""
+    elif checkpoint and not has_checkpoint(checkpoint):
+        broken = f"#{checkpoint.first} to #{checkpoint.last} are gone, and no entry says that they were retired."
+        return Verification(0, previous, broken, start + 1, base)
+    found = known_head in ("", GENESIS) or AuditCheckpoint.objects.filter(digest=known_head).exists()
+    sequence = start
+
+    def result(broken: str = "") -> Verification:
+        return Verification(sequence - start, previous, broken, start + 1, base)
+
+    for number, link, own, is_sound in walk(start, last or 0):
+        if number != sequence + 1:
+            return result(f"#{sequence + 1} is missing: deleted, or never written.")
+        if link != previous:
+            return result(f"#{number} does not follow from the entry before it.")
+        if not is_sound:
+            return result(f"#{number} was changed after it was written.")
+        previous, sequence = own, number
+        if own == known_head:
+            found = True
+    if not found:
+        older = " It may be of an entry that was retired: look for it in the files those were kept in." if base else ""
+        return result(f"no entry has the digest {known_head} noted earlier: the trail was cut off or rewritten.{older}")
+    return result()
+
+
+def has_checkpoint(checkpoint: AuditCheckpoint) -> bool:
+    """Whether the trail itself says that what lies before the checkpoint was retired."""
+    told = AuditEntry.objects.filter(verb="audit.retire", outcome=AuditEntry.Outcome.DONE)
+    return told.filter(after__last=checkpoint.last, after__digest=checkpoint.digest).exists()
+
+
+def walk(after: int, up_to: int) -> Iterator[tuple[int, str, str, bool]]:
+    """Number, previous digest, own digest of each entry in their order, and whether the digest is of what it says.
+
+    The loop is what the speed of `verify` is made of: COPY instead of rows, one encoding by orjson, and the exact one
+    only where the two differ, as for numbers like 1e16. Both can be read back into the same columns and into no
+    others, so a digest that is met by either one is met by the entry.
+    """
+    dumps, loads, sha256, sort = orjson.dumps, orjson.loads, hashlib.sha256, orjson.OPT_SORT_KEYS
+    for line in lines(after, up_to):
+        number, transaction, link, own, at, before, later, *texts = (
+            line.split("\t") if "\\" not in line else unescaped(line)
+        )
+        columns: dict[str, object] = {name: text for name, text in zip(TEXTS, texts, strict=True) if text}
+        columns["sequence"] = sequence = int(number)
+        columns["transaction"] = int(transaction)
+        columns["at"] = at if NO_FRACTION not in at else at.replace(NO_FRACTION, "")
+        if link:
+            columns["previous_digest"] = link
+        try:
+            for name, text in (("before", before), ("after", later)):
+                if text != "{}" and (value := loads(text)) not in EMPTY:
+                    columns[name] = value
+            is_sound = sha256(dumps(columns, option=sort)).hexdigest() == own
+        except ValueError:  # a number beyond 64 bits
+            is_sound = False
+        yield sequence, link, own, is_sound or exactly(columns, own, before, later) == own
+
+
+def lines(after: int, up_to: int) -> Iterator[str]:
+    """The entries as COPY writes them, a tab between columns."""
+    moment = "to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"+00:00\"')"
+    columns = ", ".join(moment if name == "at" else name for name in (*LEADING, *TEXTS))
+    query = f"SELECT {columns} FROM {TABLE} WHERE sequence > {after:d} AND sequence <= {up_to:d} ORDER BY sequence"
+    with connection.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT") as copy:
+        rest = b""
+        for block in copy:
+            rest += block
+            if rest.endswith(b"\n"):
+                yield from rest[:-1].decode().split("\n")
+                rest = b""
+
+
+def unescaped(line: str) -> list[str]:
+    return [ESCAPE.sub(lambda found: ESCAPED.get(found[1], found[1]), field) for field in line.split("\t")]
+
+
+def exactly(columns: dict[str, object], own: str, before: str, after: str) -> str:
+    """The digest as it was taken when the entry was written."""
+    entry = AuditEntry(**columns | {"digest": own, "before": json.loads(before), "after": json.loads(after)})
+    entry.at = datetime.fromisoformat(str(columns["at"]))
+    return digest(entry)

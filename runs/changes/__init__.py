@@ -1,0 +1,49 @@
+"""Decisions on what was requested: approvals, overrides, and the moves of a request from state to state.
+
+The only writer of approvals, comments and emergency overrides, and of the state of run requests.
+"""
+
+from runs.changes.approvals import (
+    Step,
+    approve,
+    approvers_of,
+    comment,
+    expire,
+    reject,
+    require_approved,
+    require_decidable,
+    step_for,
+    steps,
+    withdraw,
+)
+from runs.changes.launch_results import hold, launched, recheck, refuse, requeue
+from runs.changes.overrides import MAX_OVERRIDE, MIN_OVERRIDE, break_glass, override, review
+from runs.changes.settle import settle
+from runs.changes.states import LEGAL_FROM, move
+
+__all__ = [
+    "LEGAL_FROM",
+    "MAX_OVERRIDE",
+    "MIN_OVERRIDE",
+    "Step",
+    "approve",
+    "approvers_of",
+    "break_glass",
+    "comment",
+    "expire",
+    "hold",
+    "launched",
+    "move",
+    "override",
+    "recheck",
+    "refuse",
+    "reject",
+    "requeue",
+    "require_approved",
+    "require_decidable",
+    "review",
+    "settle",
+    "step_for",
+    "steps",
+    "withdraw",
+]

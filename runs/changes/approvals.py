@@ -1,0 +1,221 @@
+"""What becomes of a request before it is sent: approved, rejected, commented on, withdrawn, expired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from flows.db_text import sanitize
+from flows.models import Verb
+from runs import audit, notifications, queue
+from runs.access.decisions import Target, decide, require
+from runs.actors import Actor
+from runs.change_feed import publish
+from runs.changes.states import move, too_late
+from runs.errors import Refused
+from runs.governance import windows
+from runs.governance.requirements import requirements_for
+from runs.models import Approval, Comment, RunRequest
+from runs.models.notification import Topic
+from runs.models.policy import Stage
+from runs.models.request import State
+from runs.requests.submit import digest, values_of
+
+MAX_COMMENT_LENGTH = 2000
+# For a request that was asked for when one approval was all there was.
+ONE = Stage(needed=1, group="")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One stage of a request's approvals: `given` are the names of those who approved."""
+
+    position: int
+    needed: int
+    group: str
+    given: tuple[str, ...]
+
+    @property
+    def is_done(self) -> bool:
+        return len(self.given) >= self.needed
+
+    @property
+    def left(self) -> int:
+        return max(self.needed - len(self.given), 0)
+
+
+def steps(run_request: RunRequest) -> list[Step]:
+    """The stages that a request was asked under, and who has approved at each, in order."""
+    stages: list[Stage] = run_request.policy.get("stages") or ([ONE] if run_request.needs_approval else [])
+    standing = approvers_of(run_request)
+    return [
+        Step(
+            position,
+            stage["needed"],
+            stage["group"],
+            tuple(each.by_name for each in standing if each.stage == position),
+        )
+        for position, stage in enumerate(stages)
+    ]
+
+
+def approvers_of(run_request: RunRequest) -> list[Approval]:
+    """The approvals that count: of exactly this wish, the last word of each person."""
+    last = {each.by_id: each for each in sorted(run_request.approvals.all(), key=lambda each: each.pk)}
+    return [each for each in last.values() if each.approved and each.digest == run_request.digest]
+
+
+def step_for(run_request: RunRequest, user: User) -> Step:
+    """The stage that waits for an answer, if this person may give it; else `Refused`."""
+    step = next((each for each in steps(run_request) if not each.is_done), None)
+    if step is None:
+        raise Refused(f"Request {run_request.pk} has all its approvals.")
+    if step.group and not user.groups.filter(name=step.group).exists():
+        raise Refused(f"It waits for {step.left} of the group {step.group} now.")
+    return step
+
+
+def require_decidable(run_request: RunRequest, by: Actor) -> None:
+    """Refuse an answer of the asker, of whom they act for, of whoever may not, and one that comes too late."""
+    if by.user.pk in (run_request.requested_by_id, run_request.on_behalf_of_id):
+        raise Refused("You cannot answer your own request: somebody else must look at it.")
+    if by.on_behalf_of:
+        raise Refused("An answer is one's own: nobody gives it on behalf of somebody else.")
+    require(by.user, Verb.APPROVE, run_request.deployment, values_of(run_request))
+    if run_request.expires_at and run_request.expires_at <= timezone.now():
+        raise Refused(f"Request {run_request.pk} expired before it was answered. It has to be asked for again.")
+
+
+def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_digest: str | None = None) -> None:
+    """Sign exactly this wish; with the last signature that it needs, it goes to Prefect.
+
+    `seen_digest` is the digest that the approver looked at; None for the one it has now.
+    """
+    with audit.act("request.approve", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
+        lock(run_request)
+        require_decidable(run_request, by)
+        if digest(run_request) != run_request.digest or displayed_digest not in (None, run_request.digest):
+            raise Refused(f"Request {run_request.pk} is not what was looked at. Reload the page and look again.")
+        act.before = {"state": run_request.state}
+        if run_request.state != State.WAITING:
+            raise too_late(run_request, State.APPROVED)
+        if any(each.by_id == by.user.pk for each in approvers_of(run_request)):
+            raise Refused("You approved it already: somebody else must be the next.")
+        step = step_for(run_request, by.user)
+        record_decision(run_request, True, step.position, by=by, reason=reason)
+        left = sum(each.left for each in steps(run_request))
+        if left:
+            act.after = {"state": run_request.state, "digest": run_request.digest, "approvals_left": left}
+            return
+        move(run_request, to=State.APPROVED, message="", expires_at=valid_until(run_request))
+        act.after = {"state": State.APPROVED, "digest": run_request.digest}
+        queue.enqueue("runs.tasks.launch", run_request.pk)
+        notify_requester(run_request, "approved", by)
+
+
+def reject(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
+    """Close a waiting request; one rejection is enough, also by somebody who approved it before."""
+    with audit.act("request.reject", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
+        lock(run_request)
+        require_decidable(run_request, by)
+        if not reason.strip():
+            raise Refused("Say in one sentence why it is rejected: its asker will want to know.")
+        act.before = {"state": run_request.state}
+        move(run_request, to=State.REJECTED, message=reason)
+        record_decision(run_request, False, 0, by=by, reason=reason)
+        act.after = {"state": State.REJECTED, "digest": run_request.digest}
+        notify_requester(run_request, "rejected", by)
+
+
+def lock(run_request: RunRequest) -> None:
+    """Read the row as it is now, for nobody else to change until this is over: answers are counted one by one."""
+    run_request.refresh_from_db(from_queryset=RunRequest.objects.select_for_update(of=["self"]))
+
+
+def record_decision(run_request: RunRequest, approved: bool, stage: int, *, by: Actor, reason: str) -> None:
+    Approval.objects.create(
+        run_request=run_request,
+        approved=approved,
+        stage=stage,
+        by=by.user,
+        by_name=by.name,
+        digest=run_request.digest,
+        reason=sanitize(reason),
+    )
+    publish("request", [run_request.pk])
+
+
+def valid_until(run_request: RunRequest) -> datetime:
+    """When an approval is too old to be used: as long after it can first be used as an answer may take."""
+    now = timezone.now()
+    earliest = max(now, run_request.scheduled_for or now)
+    opens_at = windows.standing(Target.of(run_request.deployment), earliest).opens_at
+    minutes = requirements_for(Target.of(run_request.deployment)).minutes
+    return max(earliest, opens_at or earliest) + timedelta(minutes=minutes)
+
+
+def require_approved(run_request: RunRequest) -> None:
+    """Refuse a launch whose approvals no longer hold: the rules became stricter, or an approver may no longer."""
+    rules = requirements_for(Target.of(run_request.deployment))
+    if rules.stages and list(rules.stages) != run_request.policy.get("stages", [ONE]):
+        raise Refused(f"What a run of {run_request.deployment_name} takes was changed meanwhile. Ask for it again.")
+    if not run_request.needs_approval and not rules.stages:
+        return
+    values = values_of(run_request)
+    for each in approvers_of(run_request):
+        if not decide(each.by, Verb.APPROVE, run_request.deployment, values):
+            raise Refused(f"{each.by_name}, who approved it, may not any more. Ask for it again.")
+    found = steps(run_request)
+    for each in approvers_of(run_request):
+        group = next((step.group for step in found if step.position == each.stage), "")
+        if group and not each.by.groups.filter(name=group).exists():
+            raise Refused(f"{each.by_name}, who approved it, is not in the group {group} any more. Ask for it again.")
+    if not found or any(not step.is_done for step in found):
+        raise Refused("Its approvals do not count any more. Ask for it again.")
+    if run_request.expires_at and run_request.expires_at <= timezone.now():
+        raise Refused("The approval is too old by now. Ask for it again.")
+
+
+def notify_requester(run_request: RunRequest, what: str, by: Actor) -> None:
+    if run_request.requested_by:
+        notifications.notify_person(
+            Topic.ANSWERED,
+            run_request.environment,
+            run_request.requested_by,
+            f"{run_request.deployment_name} in {run_request.environment_name} was {what}",
+            f"{by.name} {what} your request {run_request.pk}. {run_request.message}",
+            path=f"/admin/runs/runrequest/{run_request.pk}/change/",
+        )
+
+
+def comment(run_request: RunRequest, text: str, *, by: Actor) -> None:
+    """Say something about a request; for everybody who may see it."""
+    with audit.act("request.comment", run_request, by=by, reason=text, ticket=run_request.ticket):
+        require(by.user, Verb.SEE, run_request.deployment)
+        said = sanitize(text.strip())
+        if not said or len(said) > MAX_COMMENT_LENGTH:
+            raise Refused(f"A comment has between 1 and {MAX_COMMENT_LENGTH} characters.")
+        Comment.objects.create(run_request=run_request, by=by.user, by_name=by.name, text=said)
+        publish("request", [run_request.pk])
+
+
+def withdraw(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
+    """Take a request back before it is sent; its asker, or whoever may cancel."""
+    with audit.act("request.withdraw", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
+        if not by.is_same_person_as(run_request.requested_by_id):
+            require(by.user, Verb.CANCEL, run_request.deployment)
+        act.before = {"state": run_request.state}
+        move(run_request, to=State.WITHDRAWN, message=reason)
+        act.after = {"state": State.WITHDRAWN}
+
+
+def expire(run_request: RunRequest) -> None:
+    """Close a request that nobody answered in time."""
+    with audit.act("request.expire", run_request, by=Actor.system()):
+        lock(run_request)
+        if run_request.expires_at is None or run_request.expires_at > timezone.now():
+            raise Refused(f"Request {run_request.pk} may still be answered.")
+        move(run_request, to=State.EXPIRED, message="Nobody answered in time. It has to be asked for again.")

@@ -1,0 +1,46 @@
+"""The legal moves of a request as one table, and the one function that makes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils import timezone
+
+from flows.db_text import sanitize
+from runs.change_feed import publish
+from runs.errors import Refused
+from runs.models import RunRequest
+from runs.models.request import State
+
+# The legal moves: to -> from. Anything else is refused.
+LEGAL_FROM: dict[State, frozenset[State]] = {
+    State.APPROVED: frozenset({State.WAITING, State.LAUNCHING}),
+    State.LAUNCHING: frozenset({State.APPROVED, State.LAUNCHING}),
+    State.LAUNCHED: frozenset({State.LAUNCHING, State.COMPLETED, State.FAILED, State.CANCELLED}),
+    State.COMPLETED: frozenset({State.LAUNCHED}),
+    State.FAILED: frozenset({State.LAUNCHED}),
+    State.CANCELLED: frozenset({State.LAUNCHED}),
+    State.REJECTED: frozenset({State.WAITING}),
+    State.WITHDRAWN: frozenset({State.WAITING, State.APPROVED}),
+    State.EXPIRED: frozenset({State.WAITING}),
+    State.REFUSED: frozenset({State.APPROVED, State.LAUNCHING}),
+}
+
+
+def move(run_request: RunRequest, *, to: State, message: str = "", **columns: Any) -> None:
+    """Compare and swap the state; `Refused` when somebody else moved it first."""
+    moved = RunRequest.objects.filter(pk=run_request.pk, state__in=LEGAL_FROM[to]).update(
+        state=to, message=sanitize(message), changed_at=timezone.now(), **columns
+    )
+    run_request.refresh_from_db()
+    if not moved:
+        raise too_late(run_request, to)
+    publish("request", [run_request.pk])
+
+
+def too_late(run_request: RunRequest, to: State) -> Refused:
+    """Somebody was first: where the request is, and what it cannot become any more."""
+    return Refused(
+        f"Request {run_request.pk} is “{run_request.get_state_display()}”: "
+        f"it cannot become “{to.label}” any more. Reload the page to see what happened."
+    )

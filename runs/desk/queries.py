@@ -1,0 +1,170 @@
+"""Finding things by their names, as far as a person may see them."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import F, QuerySet
+
+from flows.catalog import health as healths
+from flows.models import Alias, Deployment, Environment, Health, Verb
+from runs.access.decisions import Permissions, Target
+from runs.actors import Actor, Channel
+from runs.errors import Refused
+from runs.models import Run, RunRequest
+from runs.models.run import STATES
+
+MOST_CANDIDATES = 10
+
+
+class NotVisible(Refused):
+    """Nothing of that name is there, or it may not be seen: the two are not told apart."""
+
+    code = "not-found"
+
+
+def user(username: str) -> User:
+    found = User.objects.filter(username=username, is_active=True).first()
+    if found is None:
+        raise NotVisible(f"The portal has no active user {username}.")
+    return found
+
+
+def person(username: str) -> Actor:
+    """The actor for a user of the portal; the account and the machine that act in their name are kept with each act."""
+    who = user(username)
+    return Actor.person(who, channel=Channel.COMMAND, address=socket.gethostname(), user_agent=account())
+
+
+def account() -> str:
+    """The operating system's name for whoever runs this."""
+    try:
+        return f"operating system account {getpass.getuser()}"
+    except (OSError, KeyError):
+        # A container may run under a number that no account has.
+        return "operating system account without a name"
+
+
+def environments(*, by: Actor | None = None) -> list[Environment]:
+    return list(Permissions.of(by.user).environments() if by else Environment.objects.all())
+
+
+def environment(name: str, *, by: Actor | None = None) -> Environment:
+    found = environments(by=by)
+    for each in found:
+        if each.slug == name:
+            return each
+    raise NotVisible(f"There is no environment {name}. {listing('There is', [each.slug for each in found])}")
+
+
+def chosen(name: str, *, by: Actor | None) -> list[Environment]:
+    """One environment, or all when there is no name."""
+    return [environment(name, by=by)] if name else environments(by=by)
+
+
+def health(name: str, *, by: Actor | None = None) -> Health:
+    """Ask an environment's Prefect now how it is."""
+    return healths.check(environment(name, by=by))
+
+
+def deployments(name: str = "", *, by: Actor | None = None) -> QuerySet[Deployment]:
+    """What is deployed in one environment, or in all."""
+    visible = Permissions.of(by.user).deployments() if by else Deployment.objects.select_related("environment")
+    there = visible.filter(environment__in=chosen(name, by=by), deleted_upstream_at=None)
+    return there.order_by("environment__position", "environment", "full_name")
+
+
+def deployment(environment_name: str, name: str, *, by: Actor | None = None) -> Deployment:
+    """By alias, full name, or a flow's or deployment's name that only one has."""
+    place = environment(environment_name, by=by)
+    there = list(deployments(environment_name, by=by))
+    alias = Alias.objects.filter(environment=place, name=name).first()
+    wanted = alias.full_name if alias else name
+    found = [each for each in there if each.full_name == wanted]
+    if not found and not alias:
+        found = [each for each in there if name in (each.name, each.flow_name, str(each.prefect_id))]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = listing("Name one", [each.full_name for each in found])
+        raise NotVisible(f"{name} may mean several deployments in {place}. {names}")
+    if alias and may_know(alias, by):
+        raise NotVisible(
+            f"{name} stands for {alias.full_name}, which is not deployed in {place}. Deploy it there, then read the "
+            f"environment again with “manage.py sync {place}”."
+        )
+    raise NotVisible(
+        f"{place} has no deployment {name}. {listing('It has', [each.full_name for each in there])} "
+        f"One that was deployed just now is read by “manage.py sync {place}”."
+    )
+
+
+def may_know(alias: Alias, by: Actor | None) -> bool:
+    """Whether what an alias stands for may be named to somebody."""
+    target = Target(alias.environment, alias.full_name.partition("/")[0], alias.full_name)
+    return by is None or Permissions.of(by.user).decide(Verb.SEE, target).allowed
+
+
+def runs(name: str = "", *, by: Actor | None = None, state: str = "", limit: int = 20) -> list[Run]:
+    """The newest runs; `state` is Prefect's state type, in capitals or not."""
+    wanted = state.upper()
+    if wanted and wanted not in STATES:
+        raise Refused(f"There is no state {state}. {listing('There is', [each.lower() for each in STATES])}")
+    found = visible_runs(by).filter(environment__in=chosen(name, by=by), deleted_upstream_at=None)
+    if wanted:
+        found = found.filter(state_type=wanted)
+    return list(found.order_by(F("created_upstream_at").desc(nulls_last=True), "-pk")[:limit])
+
+
+def run(reference: str, environment_name: str = "", *, by: Actor | None = None) -> Run:
+    """By Prefect's id, or by a name that only one run has; `request:12` is the run of a request."""
+    places = chosen(environment_name, by=by)
+    runs_there = visible_runs(by).filter(environment__in=places, **lookup(reference))
+    found = list(runs_there.order_by("-pk")[: MOST_CANDIDATES + 1])
+    if not found:
+        raise NotVisible(f"There is no run {reference}.")
+    if len(found) > 1:
+        names = [f"{each.prefect_id} ({each.state_label} in {each.environment})" for each in found]
+        raise NotVisible(
+            f"{reference} may mean several runs. {listing('Give the id and the environment of one', names)}"
+        )
+    return found[0]
+
+
+def lookup(reference: str) -> dict[str, Any]:
+    kind, _, number = reference.partition(":")
+    if kind == "request" and number.isdecimal():
+        return {"run_request": int(number)}
+    try:
+        return {"prefect_id": uuid.UUID(reference)}
+    except ValueError:
+        return {"name": reference}
+
+
+def visible_runs(by: Actor | None) -> QuerySet[Run]:
+    found = Run.objects.select_related("environment", "deployment")
+    return found.filter(Permissions.of(by.user).q(Verb.SEE, deployment="deployment__")) if by else found
+
+
+def status(reference: int | RunRequest, *, by: Actor | None = None) -> RunRequest:
+    """A request as it is now, by its number."""
+    pk = reference.pk if isinstance(reference, RunRequest) else reference
+    found = RunRequest.objects.select_related("environment", "deployment", "run__environment").filter(pk=pk)
+    if by:
+        found = found.filter(Permissions.of(by.user).q(Verb.SEE, deployment="deployment__"))
+    for run_request in found:
+        return run_request
+    raise NotVisible(f"There is no request {pk}.")
+
+
+def listing(begin: str, names: Sequence[str]) -> str:
+    """A sentence that names the candidates, or nothing when there are none."""
+    if not names:
+        return ""
+    more = f" and {len(names) - MOST_CANDIDATES} more" if len(names) > MOST_CANDIDATES else ""
+    return f"{begin}: {', '.join(names[:MOST_CANDIDATES])}{more}."

@@ -1,0 +1,152 @@
+"""Setting up the portal itself: the only code that changes environments, aliases, people and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth.models import Group, Permission, User
+from django.db import models
+
+from flows.models import Alias, Environment
+from runs import audit, queue
+from runs.actors import Actor
+from runs.errors import Refused
+
+# What is told of a row in the audit trail; secrets are told as "set", never by value.
+ENVIRONMENT = [
+    "slug",
+    "description",
+    "api_url",
+    "ui_url",
+    "credential_kind",
+    "is_protected",
+    "needs_approval",
+    "needs_reason",
+    "approval_minutes",
+    "colour",
+    "position",
+    "is_active",
+]
+PERSON = ["username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser"]
+# What an environment may have that outlives it -> how it is called in the refusal to delete it.
+HISTORY = {"deployments": "deployments", "runs": "runs", "run_requests": "run requests", "grants": "grants"}
+
+
+def require_administrator(by: Actor) -> None:
+    if by.holder is not None and not (by.holder.is_active and by.holder.is_superuser):
+        raise Refused(f"{by.name} may not change how the portal is set up: that takes an administrator.")
+
+
+def columns(row: models.Model, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
+
+
+def difference(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Only what changed, of both."""
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return ({name: before.get(name) for name in changed if before}, {name: after.get(name) for name in changed})
+
+
+def save_environment(environment: Environment, *, by: Actor) -> None:
+    """Keep a new or changed environment, and look at its server soon."""
+    stored = Environment.objects.filter(pk=environment.pk).first()
+    with audit.act("environment.change" if stored else "environment.create", environment, by=by) as act:
+        require_administrator(by)
+        before = describe_environment(stored) if stored else {}
+        after = describe_environment(environment)
+        if stored and bytes(stored.sealed_credential) != bytes(environment.sealed_credential):
+            # The two texts are encrypted; that they differ is all there is to say.
+            after["credential"] = "changed" if after["credential"] else ""
+        environment.save()
+        act.before, act.after = difference(before, after)
+        act.environment = environment.slug
+        if environment.is_active:
+            queue.enqueue("runs.tasks.sync", environment.pk)
+
+
+def describe_environment(environment: Environment) -> dict[str, Any]:
+    return columns(environment, ENVIRONMENT) | {"credential": "set" if environment.sealed_credential else ""}
+
+
+def delete_environment(environment: Environment, *, by: Actor) -> None:
+    """Forget an environment that was never used."""
+    with audit.act("environment.delete", environment, by=by, environment=environment.slug) as act:
+        require_administrator(by)
+        act.before = describe_environment(environment)
+        act.subject_id = str(environment.pk)
+        if why_not := why_not_delete(environment):
+            raise Refused(why_not)
+        environment.delete()
+
+
+def why_not_delete(environment: Environment) -> str:
+    """What of its history keeps an environment, as a sentence; empty when there is none."""
+    left = [name for related, name in HISTORY.items() if getattr(environment, related).exists()]
+    if not left:
+        return ""
+    return (
+        f"{environment} has {' and '.join(left)}, which must stay readable. Switch it off instead: "
+        "then it is no longer read, and nothing can be asked for there."
+    )
+
+
+def save_alias(alias: Alias, *, by: Actor) -> None:
+    stored = Alias.objects.filter(pk=alias.pk).first()
+    with audit.act("alias.change" if stored else "alias.create", alias, by=by) as act:
+        require_administrator(by)
+        alias.save()
+        act.before, act.after = difference(describe_alias(stored) if stored else {}, describe_alias(alias))
+        act.environment = alias.environment.slug
+
+
+def delete_alias(alias: Alias, *, by: Actor) -> None:
+    with audit.act("alias.delete", alias, by=by, environment=alias.environment.slug) as act:
+        require_administrator(by)
+        act.before, act.subject_id = describe_alias(alias), str(alias.pk)
+        alias.delete()
+
+
+def describe_alias(alias: Alias) -> dict[str, Any]:
+    return {"environment": alias.environment.slug, "name": alias.name, "deployment": alias.full_name}
+
+
+def save_person(person: User, *, groups: Iterable[Group], by: Actor) -> None:
+    """Keep a new or changed account with its groups."""
+    stored = User.objects.filter(pk=person.pk).first()
+    with audit.act("person.change" if stored else "person.create", person, by=by, subject_kind="person") as act:
+        require_administrator(by)
+        if stored and stored.pk == getattr(by.holder, "pk", None) and not (person.is_active and person.is_superuser):
+            # Whoever does this is an administrator still, so there is always one left.
+            raise Refused("You cannot take your own administrator rights away: another administrator can.")
+        before = describe_person(stored) if stored else {}
+        has_new_password = stored is not None and stored.password != person.password
+        person.save()
+        person.groups.set(groups)
+        act.before, act.after = difference(before, describe_person(person))
+        if has_new_password:
+            act.after["password"] = "changed"  # noqa: S105  (that it was, not what it is)
+
+
+def describe_person(person: User) -> dict[str, Any]:
+    return columns(person, PERSON) | {"groups": sorted(person.groups.values_list("name", flat=True))}
+
+
+def record_password_change(person: User, *, by: Actor) -> None:
+    """Tell the audit trail that somebody's password was set; Django's own form sets it."""
+    with audit.act("person.password", person, by=by, subject_kind="person"):
+        pass
+
+
+def save_group(group: Group, *, permissions: Iterable[Permission], by: Actor) -> None:
+    stored = Group.objects.filter(pk=group.pk).first()
+    with audit.act("group.change" if stored else "group.create", group, by=by) as act:
+        require_administrator(by)
+        before = describe_group(stored) if stored else {}
+        group.save()
+        group.permissions.set(permissions)
+        act.before, act.after = difference(before, describe_group(group))
+
+
+def describe_group(group: Group) -> dict[str, Any]:
+    return {"name": group.name, "permissions": sorted(group.permissions.values_list("codename", flat=True))}

@@ -1,0 +1,193 @@
+"""Giving and taking permissions: the only code that writes `Grant`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+from django.db.models import Q
+from django.utils import timezone
+
+from flows.models import Environment, Grant, Verb
+from flows.models.grant import PART_OF, WITH_PARAMETERS
+from runs import audit
+from runs.access import predicates
+from runs.access.decisions import Permissions, Target
+from runs.actors import Actor
+from runs.errors import Refused
+from runs.governance.requirements import requirements_for
+
+
+def grant(
+    *,
+    by: Actor,
+    verbs: Sequence[str],
+    person: User | None = None,
+    group: Group | None = None,
+    effect: str = Grant.Effect.ALLOW,
+    environment: Environment | None = None,
+    tag: str = "",
+    flow_name: str = "",
+    full_name: str = "",
+    valid_from: datetime | None = None,
+    valid_until: datetime | None = None,
+    predicate: dict[str, Any] | None = None,
+    reason: str = "",
+    ticket: str = "",
+) -> Grant:
+    """Allow or deny; an empty selector matches everything.
+
+    `predicate` is a JSON Schema that the parameters of a run must satisfy for the grant to count. Administrators give
+    what they like; whoever holds `manage` gives what they hold, for as long as they hold it, and nothing beyond.
+    """
+    with audit.act("grant.give", None, by=by, reason=reason, ticket=ticket, subject_kind="grant") as act:
+        if (person is None) == (group is None):
+            raise Refused("A grant is for one person or for one group.")
+        if not verbs or set(verbs) - set(Verb.values):
+            raise Refused("A grant needs at least one verb, and only verbs that exist.")
+        if valid_from and valid_until and valid_from >= valid_until:
+            raise Refused("A grant must begin before it ends.")
+        if predicate is not None:
+            require_valid(predicate, verbs)
+        row = Grant(
+            person=person,
+            group=group,
+            effect=effect,
+            verbs=sorted(set(verbs), key=Verb.values.index),
+            environment=environment,
+            tag=tag,
+            flow_name=flow_name,
+            full_name=full_name,
+            valid_from=valid_from,
+            valid_until=valid_until,
+            predicate=predicate,
+            reason=reason,
+            ticket=ticket,
+            granted_by=by.holder,
+            granted_by_name=by.name,
+        )
+        if not can_administer(by, "flows.add_grant"):
+            bounded(row, by)
+        if environment and by.holder is not None:
+            target = Target(environment, flow_name, full_name, (tag,) if tag else ())
+            requirements_for(target).require_reason_and_ticket("grant", reason=reason, ticket=ticket)
+        row.save()
+        act.subject, act.after, act.environment = row, describe(row), environment.slug if environment else ""
+        return row
+
+
+def require_valid(predicate: dict[str, Any], verbs: Sequence[str]) -> None:
+    """Refuse a condition on values that nobody could judge, or that no values would ever come to."""
+    if errors := predicates.problems(predicate):
+        raise Refused(f"The condition on parameters cannot be used. {' '.join(errors)}")
+    if unbound := [verb for verb in verbs if verb not in WITH_PARAMETERS]:
+        raise Refused(f"{', '.join(unbound)} comes without parameters: give it in a grant without a condition on them.")
+
+
+def bounded(row: Grant, by: Actor) -> None:
+    """Hold a grant that is handed on against what its giver holds, and bind it to the same values and dates."""
+    if row.effect == Grant.Effect.DENY:
+        raise Refused("Prohibitions are given by administrators.")
+    if by.is_same_person_as(row.person_id):
+        # It would outlast their leaving the group that they hold it by.
+        raise Refused("Nobody hands a grant on to themselves: ask somebody else for it.")
+    permissions = Permissions.of(by.user)
+    denying = prohibitions(by.user)
+    for verb in (Verb.MANAGE, *map(Verb, row.verbs)):
+        denied = {verb, PART_OF.get(verb, verb)}
+        if any(denied & set(permissions.verbs) and may_overlap(permissions, row) for permissions in denying):
+            raise Refused(f"A prohibition keeps {by.name} from “{verb}” on {row.selector}: it cannot be handed on.")
+        held = [
+            permissions
+            for permissions in permissions.grants
+            if verb in permissions.verbs and contains(permissions, row)
+        ]
+        if not held:
+            raise Refused(
+                f"{by.name} does not hold “{verb}” on all of {row.selector} for that long: it cannot be handed on."
+            )
+        if verb != Verb.MANAGE and all(permissions.predicate for permissions in held):
+            row.predicate = predicates.both(held[0].predicate, row.predicate)
+
+
+def prohibitions(user: User) -> list[Grant]:
+    """What keeps somebody from something now or will do so: what is handed on outlives the day it is given."""
+    theirs = Grant.objects.filter(Q(person=user) | Q(group__user=user), effect=Grant.Effect.DENY, revoked_at=None)
+    return list(theirs.filter(Q(valid_until=None) | Q(valid_until__gt=timezone.now())).distinct())
+
+
+def contains(permissions: Grant, row: Grant) -> bool:
+    """Whether one allowing grant reaches at least as far and as long as another."""
+    if permissions.effect == Grant.Effect.DENY:
+        return False
+    if permissions.environment_id is None:
+        is_there = row.environment is None or not row.environment.is_protected
+    else:
+        is_there = permissions.environment_id == row.environment_id
+    flow_name = row.flow_name or row.full_name.partition("/")[0]
+    begins = row.valid_from or timezone.now()
+    return (
+        is_there
+        and permissions.full_name in ("", row.full_name)
+        and permissions.flow_name in ("", flow_name)
+        and permissions.tag in ("", row.tag)
+        and (permissions.valid_from is None or permissions.valid_from <= begins)
+        and (
+            permissions.valid_until is None
+            or (row.valid_until is not None and row.valid_until <= permissions.valid_until)
+        )
+    )
+
+
+def may_overlap(denying: Grant, row: Grant) -> bool:
+    """Whether there could be a deployment that both are about."""
+    pairs = [
+        (denying.environment_id, row.environment_id),
+        (denying.full_name, row.full_name),
+        (denying.flow_name, row.flow_name or row.full_name.partition("/")[0]),
+    ]
+    return all(not one or not other or one == other for one, other in pairs)
+
+
+def revoke(row: Grant, *, by: Actor, reason: str = "", ticket: str = "") -> None:
+    """End a grant now; it stays to be read. Administrators end any, others what they gave."""
+    with audit.act("grant.revoke", row, by=by, reason=reason, ticket=ticket) as act:
+        act.environment = row.environment.slug if row.environment else ""
+        if not can_revoke(row, by):
+            raise Refused(f"{by.name} may end only grants that they gave.")
+        act.before = describe(row)
+        revoked = Grant.objects.filter(pk=row.pk, revoked_at=None).update(
+            revoked_at=timezone.now(), revoked_by_name=by.name
+        )
+        if not revoked:
+            raise Refused("This grant was revoked already.")
+
+
+def can_administer(by: Actor, permission: str) -> bool:
+    """The portal itself, and whoever holds the permission."""
+    return by.holder is None or bool(by.user.has_perm(permission))
+
+
+def can_grant(by: Actor) -> bool:
+    """Whether there is any grant they could give."""
+    return can_administer(by, "flows.add_grant") or (
+        by.holder is not None and any(Verb.MANAGE in grant.verbs for grant in Permissions.of(by.user).grants)
+    )
+
+
+def can_revoke(row: Grant, by: Actor) -> bool:
+    return can_administer(by, "flows.change_grant") or (by.is_same_person_as(row.granted_by_id) and can_grant(by))
+
+
+def describe(row: Grant) -> dict[str, Any]:
+    return {
+        "subject": row.subject,
+        "effect": row.effect,
+        "verbs": list(row.verbs),
+        "selector": row.selector,
+        "predicate": row.predicate,
+        "valid_from": row.valid_from,
+        "valid_until": row.valid_until,
+    }

@@ -1,0 +1,86 @@
+"""Pausing and resuming deployments: the only maker of a `Switch`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, Subquery
+
+from flows.db_text import sanitize
+from flows.models import Deployment, Verb
+from runs import audit, queue
+from runs.access.decisions import Target, require
+from runs.actors import Actor
+from runs.errors import Refused
+from runs.governance.requirements import requirements_for
+from runs.models import Freeze, PauseRequest
+
+
+def pause(deployment: Deployment, *, by: Actor, reason: str = "", ticket: str = "") -> PauseRequest:
+    """Ask for a deployment's schedules to stop."""
+    return request(deployment, pause=True, by=by, reason=reason, ticket=ticket)
+
+
+def resume(deployment: Deployment, *, by: Actor, reason: str = "", ticket: str = "") -> PauseRequest:
+    """Ask for a deployment's schedules to go on."""
+    return request(deployment, pause=False, by=by, reason=reason, ticket=ticket)
+
+
+def request(deployment: Deployment, *, pause: bool, by: Actor, reason: str, ticket: str) -> PauseRequest:
+    with audit.act(
+        "deployment.pause" if pause else "deployment.resume", deployment, by=by, reason=reason, ticket=ticket
+    ) as act:
+        require(by.user, Verb.PAUSE, deployment)
+        if deployment.deleted_upstream_at:
+            raise Refused(f"{deployment} is no longer deployed in {deployment.environment}.")
+        if deployment.is_paused == pause:
+            raise Refused(f"{deployment} is {'paused' if pause else 'not paused'} already.")
+        what = "pause" if pause else "resume"
+        requirements_for(Target.of(deployment)).require_reason_and_ticket(what, reason=reason, ticket=ticket)
+        act.before, act.after = {"is_paused": deployment.is_paused}, {"is_paused": pause}
+        return create(
+            deployment, pause=pause, reason=sanitize(reason), ticket=sanitize(ticket)[:100], requested_by_name=by.name
+        )
+
+
+def create(deployment: Deployment, **columns: Any) -> PauseRequest:
+    switch = PauseRequest.objects.create(deployment=deployment, **columns)
+    queue.enqueue("runs.tasks.set_paused", switch.pk)
+    return switch
+
+
+def pause_for_freeze(freeze: Freeze) -> int:
+    """Pause what its own schedules would start in a frozen environment; returns how many that are.
+
+    Prefect starts the runs of its schedules by itself: no gate of ours would be asked. What it has planned is dropped.
+    """
+    wanted = PauseRequest.objects.filter(deployment=OuterRef("pk"), state=PauseRequest.State.WANTED)
+    going = Deployment.objects.filter(
+        ~Exists(wanted),
+        environment=freeze.environment_id,
+        deleted_upstream_at=None,
+        is_paused=False,
+        schedules__contains=[{"is_active": True}],
+    )
+    made = [pause_or_resume(each, freeze, pause=True, by_name=freeze.begun_by_name) for each in going]
+    return len(made)
+
+
+def resume_after_freeze(freeze: Freeze, *, by_name: str) -> int:
+    """Let the schedules go on that a freeze held back, but for those that somebody switched since."""
+    latest = PauseRequest.objects.filter(deployment=OuterRef("deployment")).order_by("-pk").values("pk")[:1]
+    may_be_sent = Q(state=PauseRequest.State.DONE) | Q(state=PauseRequest.State.WANTED, attempts__gt=0)
+    held = list(freeze.switches.filter(may_be_sent, pk=Subquery(latest), pause=True).select_related("deployment"))
+    freeze.switches.filter(pause=True, state=PauseRequest.State.WANTED).update(
+        state=PauseRequest.State.FAILED, message="The freeze was lifted before it was sent."
+    )
+    for each in held:
+        pause_or_resume(each.deployment, freeze, pause=False, by_name=by_name)
+    return len(held)
+
+
+def pause_or_resume(deployment: Deployment, freeze: Freeze, *, pause: bool, by_name: str) -> PauseRequest:
+    """A switch that is part of a freeze, whose entry in the trail stands for it."""
+    return create(
+        deployment, pause=pause, freeze=freeze, reason=freeze.reason, ticket=freeze.ticket, requested_by_name=by_name
+    )

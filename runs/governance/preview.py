@@ -1,0 +1,52 @@
+"""Looking at the portal with somebody's grants, without acting as them; that somebody looked is in the trail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.auth.models import User
+
+from flows import parameters as schemas
+from flows.models import Deployment, Verb
+from flows.parameters import Invalid
+from runs import audit
+from runs.access.decisions import Decision, Forbidden, Permissions
+from runs.access.explain import Explanation, explain
+from runs.actors import Actor
+
+
+def preview_as(person: User, *, by: Actor, reason: str = "") -> Permissions:
+    """What somebody holds now, for a page that shows what they would see. Nothing can be done with it in their name."""
+    with audit.act("person.try", person, by=by, reason=reason, subject_kind="person") as act:
+        require_viewer(person, by)
+        act.after = {"looked_at": "what they see"}
+        return Permissions.of(person)
+
+
+def why(
+    person: User, verb: Verb, deployment: Deployment, parameters: Mapping[str, Any] | None = None, *, by: Actor
+) -> Explanation:
+    """Whether and why somebody may; `parameters` are what they would type, the deployment's defaults come to them."""
+    with audit.act("person.try", person, by=by, subject_kind="person") as act:
+        require_viewer(person, by)
+        found = explain(
+            person, verb, deployment, None if parameters is None else resolve_values(deployment, parameters)
+        )
+        act.environment = deployment.environment.slug
+        act.after = {"verb": verb, "deployment": deployment.full_name, "answer": found.decision.code}
+        return found
+
+
+def require_viewer(person: User, by: Actor) -> None:
+    """Everybody may look at their own grants; at those of others, administrators."""
+    if by.holder is not None and not by.is_same_person_as(person.pk) and not by.user.is_superuser:
+        raise Forbidden(Decision(False, "no-grant", "What other people may do is for administrators to look at."))
+
+
+def resolve_values(deployment: Deployment, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The values a run would get; what the schema does not take is judged as it was typed."""
+    try:
+        return schemas.validate(deployment.parameter_schema, dict(parameters), defaults=deployment.parameter_defaults)
+    except Invalid:
+        return {**deployment.parameter_defaults, **parameters}

@@ -1,0 +1,117 @@
+"""What a run takes: approvals, a reason, a ticket and a time, put together from every policy about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from django.db import models
+
+from flows.models import Environment
+from flows.parameters import formats
+from runs.access.decisions import Permissions, Target, matches
+from runs.errors import Refused
+from runs.models import Policy, Window
+from runs.models.policy import Risk, Stage
+
+Rule = Policy | Window
+
+RISKS = [str(risk) for risk in Risk]
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What everything that is about one deployment asks together; `minutes` is how long an answer may take."""
+
+    place: str
+    stages: tuple[Stage, ...]
+    minutes: int
+    needs_reason: bool = False
+    needs_ticket: bool = False
+    ticket_patterns: tuple[str, ...] = ()
+    ticket_link: str = ""
+    needs_confirmation: bool = False
+    refuse_outside_window: bool = False
+    risk: str = Risk.LOW
+    names: tuple[str, ...] = ()
+
+    @property
+    def approvals_needed(self) -> int:
+        return sum(stage["needed"] for stage in self.stages)
+
+    def frozen(self) -> dict[str, Any]:
+        """What a request keeps of them, as JSON."""
+        return {"stages": list(self.stages), "risk": self.risk, "policies": list(self.names)}
+
+    def link(self, ticket: str) -> str:
+        """Where a ticket is read, or an empty string."""
+        return self.ticket_link.replace("{ticket}", quote(ticket, safe="")) if ticket and self.ticket_link else ""
+
+    def require_reason_and_ticket(self, what: str, *, reason: str, ticket: str) -> None:
+        """Refuse an act that does not say why, or under which ticket; `what` is “run”, “cancel” and so on."""
+        if self.needs_reason and not reason.strip():
+            raise Refused(f"{self.place} wants a reason with every {what}. Say in one sentence why it is needed.")
+        if self.needs_ticket and not ticket.strip():
+            raise Refused(f"{self.place} wants a ticket with every {what}. Name the one that asks for it.")
+        for pattern in self.ticket_patterns:
+            if ticket.strip() and not formats.fits(pattern, ticket.strip()):
+                raise Refused(f"“{ticket.strip()}” does not look like a ticket: it must fit {pattern}.")
+
+
+def requirements_for(target: Target) -> Requirements:
+    """The environment's own rules and every policy about a target: the strictest of each counts.
+
+    Stages of the same group are one stage with the larger number; stages of different groups all count.
+    """
+    environment = target.environment
+    found = [each for each in Policy.objects.select_related("environment") if matches(each, target)]
+    needed: dict[str, int] = {}
+    for policy in found:
+        for stage in policy.stages:
+            needed[stage["group"]] = max(stage["needed"], needed.get(stage["group"], 0))
+    if environment.needs_approval and not needed:
+        needed[""] = 1
+    return Requirements(
+        place=str(environment),
+        stages=tuple(Stage(needed=count, group=group) for group, count in needed.items()),
+        minutes=min(
+            [policy.approval_minutes for policy in found if policy.approval_minutes] or [environment.approval_minutes]
+        ),
+        needs_reason=environment.needs_reason or any(policy.needs_reason for policy in found),
+        needs_ticket=any(policy.needs_ticket for policy in found),
+        ticket_patterns=tuple(policy.ticket_pattern for policy in found if policy.ticket_pattern),
+        ticket_link=next((policy.ticket_link for policy in found if policy.ticket_link), ""),
+        needs_confirmation=environment.is_protected or any(policy.needs_confirmation for policy in found),
+        refuse_outside_window=any(policy.outside_window == Policy.Outside.REFUSE for policy in found),
+        risk=max((policy.risk for policy in found), key=RISKS.index, default=Risk.LOW),
+        names=tuple(policy.name for policy in found),
+    )
+
+
+def visible[R: (Policy, Window)](rows: Iterable[R], permissions: Permissions) -> list[R]:
+    """The rules that somebody may know of: about something that they may see.
+
+    One that names a deployment, flow or tag would tell that there is such a one.
+    """
+    if permissions.user.is_active and permissions.user.is_superuser:
+        return list(rows)
+    places = set(permissions.environments().values_list("pk", flat=True))
+    targets = [Target.of(each) for each in permissions.deployments().filter(deleted_upstream_at=None)]
+    return [
+        row
+        for row in rows
+        if row.environment_id in places | {None}
+        and (not names_something(row) or any(matches(row, target) for target in targets))
+        and (places or targets)
+    ]
+
+
+def names_something(rule: Rule) -> bool:
+    return bool(rule.full_name or rule.flow_name or rule.tag)
+
+
+def applicable(environment: Environment) -> models.Q:
+    """The rules that bear on something in an environment."""
+    return models.Q(environment=environment) | models.Q(environment=None)

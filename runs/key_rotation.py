@@ -1,0 +1,52 @@
+"""Encrypting every stored secret with the newest key, so that older keys can go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.apps import apps
+from django.db import models
+
+from flows import encryption
+from runs import audit
+from runs.actors import Actor
+from runs.errors import Refused
+
+# How the columns are called that hold what the vault sealed.
+SEALED = "sealed_"
+TABLES = ("flows", "runs", "portal")
+
+
+def columns() -> Iterator[tuple[type[models.Model], str]]:
+    """Every model with a sealed column, and the column."""
+    for model in apps.get_models():
+        if model._meta.app_label in TABLES and not model._meta.proxy:
+            for field in model._meta.concrete_fields:
+                if isinstance(field, models.BinaryField) and field.name.startswith(SEALED):
+                    yield model, field.name
+
+
+def rotate(*, by: Actor) -> dict[str, int]:
+    """How many secrets of which kind were encrypted anew; what is so already is left alone.
+
+    One that no key opens is `Refused`, and then nothing is changed: a key that is still needed would be thrown away.
+    """
+    with audit.act("portal.reseal", None, by=by, subject_kind="portal") as act:
+        done = {str(model._meta.verbose_name_plural): renew(model, name) for model, name in columns()}
+        act.after = dict(sorted(done.items()))
+        return act.after
+
+
+def renew(model: type[models.Model], name: str) -> int:
+    rows = model._default_manager.exclude(**{name: b""}).order_by("pk").values_list("pk", name)
+    number = 0
+    for pk, token in rows.iterator(chunk_size=500):
+        if encryption.is_current(token):
+            continue
+        try:
+            fresh = encryption.seal(encryption.unseal(token))
+        except encryption.DecryptionError as error:
+            raise Refused(f"{model._meta.verbose_name} {pk}: {error} Nothing was changed.") from error
+        # Somebody may have stored another one meanwhile, with the newest key.
+        number += model._default_manager.filter(pk=pk, **{name: token}).update(**{name: fresh})
+    return number

@@ -1,0 +1,52 @@
+"""What is given to commands as text: parameters and moments."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from flows.prefect_api.records import JSON
+from runs.errors import Refused
+
+
+def parse_pairs(texts: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise Refused(f"-p wants NAME=VALUE, not {text}.")
+        pairs[name] = value
+    return pairs
+
+
+def parse_values(path: str) -> dict[str, JSON]:
+    """The object in a JSON file; `-` is the standard input."""
+    if not path:
+        return {}
+    try:
+        values = json.loads(sys.stdin.read() if path == "-" else Path(path).read_text())
+    except OSError as error:
+        raise Refused(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise Refused(f"{path} is not JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise Refused(f"{path} must hold one JSON object: names and values.")
+    return values
+
+
+def parse_moment(text: str, *, option: str = "--at") -> datetime | None:
+    """An ISO time; without an offset it is in the portal's time zone."""
+    if not text:
+        return None
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        found = None
+    if found is None:
+        raise Refused(f"{option} wants a time such as 2026-11-30T06:00, not {text}.")
+    return found if timezone.is_aware(found) else timezone.make_aware(found)

@@ -1,0 +1,134 @@
+"""How commands speak: tables for people, JSON for scripts, sentences and exit codes for what went wrong."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NoReturn
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.utils import timezone
+
+from flows.encryption import DecryptionError
+from flows.parameters import Invalid
+from flows.prefect_api.records import PrefectError
+from runs import desk
+from runs.access.decisions import Forbidden
+from runs.actors import Actor
+from runs.errors import Refused
+
+DONE, REFUSED, FORBIDDEN, NOT_FOUND, PREFECT, RUN_FAILED, STILL_GOING = range(7)
+# The first that fits counts.
+EXIT_CODES: dict[type[Exception], int] = {
+    Forbidden: FORBIDDEN,
+    desk.NotVisible: NOT_FOUND,
+    desk.StillRunning: STILL_GOING,
+    Refused: REFUSED,
+    Invalid: REFUSED,
+    PrefectError: PREFECT,
+    DecryptionError: PREFECT,
+}
+EXIT_CODES_HELP = (
+    "exit codes: 0 done, 1 refused or used wrongly, 2 not permitted, 3 not found, 4 Prefect is down or failed, "
+    "5 the run did not complete, 6 not over in time"
+)
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+class PortalCommand(BaseCommand):
+    """A command whose refusals are sentences, and whose exit code says of what kind."""
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        parser = super().create_parser(prog_name, subcommand, epilog=EXIT_CODES_HELP, **kwargs)
+
+        def misused(message: str) -> NoReturn:
+            # argparse would leave with 2, which here means that somebody has no permission.
+            parser.print_usage(sys.stderr)
+            parser.exit(REFUSED, f"{message}\n")
+
+        parser.error = misused  # type: ignore[method-assign]  # Django makes the parser, and asks for no class
+        return parser
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--as", dest="person", metavar="USER", default=os.environ.get("PORTAL_USER", ""))
+        parser.add_argument("--json", action="store_true", help="for scripts: the answer as JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        # That something was queued is how it is done, not what was asked.
+        logging.getLogger("django-q").setLevel(logging.WARNING)
+        try:
+            code = self.run(Namespace(**options))
+        except tuple(EXIT_CODES) as error:
+            self.stderr.write("\n".join(plain(sentence) for sentence in sentences(error)))
+            code = next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
+        if code:
+            sys.exit(code)
+
+    def run(self, asked: Namespace) -> int:
+        """Do it, write the answer, return the exit code."""
+        raise NotImplementedError
+
+    def tell(self, rows: Rows, *, as_json: bool, nothing: str) -> None:
+        """A list, in the one way or the other."""
+        if as_json:
+            self.stdout.write(json.dumps(rows, default=json_value, indent=2))
+        else:
+            self.stdout.write(table(rows) if rows else nothing)
+
+    def print_row(self, row: Mapping[str, Any], sentence: str, *, as_json: bool) -> None:
+        self.stdout.write(json.dumps(row, default=json_value, indent=2) if as_json else plain(sentence))
+
+
+def require_reader(name: str) -> Actor | None:
+    """Whoever looks: a user of the portal, or nobody in particular."""
+    return desk.person(name) if name else None
+
+
+def require_actor(name: str) -> Actor:
+    """Whoever acts, who must be somebody."""
+    if not name:
+        raise Refused("Say as which user of the portal you act: --as USER, or PORTAL_USER in the environment.")
+    return desk.person(name)
+
+
+def sentences(error: Exception) -> list[str]:
+    return [str(each) for each in error.errors] if isinstance(error, Invalid) else [str(error)]
+
+
+def table(rows: Rows) -> str:
+    """Columns as wide as their widest value."""
+    lines = [[name.replace("_", " ").upper() for name in rows[0]]]
+    lines += [[cell(value) for value in row.values()] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def cell(value: object) -> str:
+    match value:
+        case None | "":
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case datetime():
+            return timezone.localtime(value).strftime("%Y-%m-%d %H:%M:%S")
+        case float():
+            return f"{value:.1f}"
+        case list() | tuple():
+            return ", ".join(map(cell, value)) or "-"
+        case _:
+            return plain(str(value))
+
+
+def plain(text: str) -> str:
+    """Names and messages come from elsewhere: what a terminal would obey is taken out."""
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
+def json_value(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

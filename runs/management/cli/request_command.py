@@ -1,0 +1,52 @@
+"""What the commands about one request share."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from runs.actors import Actor
+from runs.management.cli.command import DONE, PortalCommand, require_actor
+from runs.models import RunRequest
+
+
+class RequestCommand(PortalCommand):
+    """One act on one request, by its number, then how the request is."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("request", type=int, help="the number of the request")
+        super().add_arguments(parser)
+
+    def run(self, asked: Namespace) -> int:
+        run_request = self.act(asked, require_actor(asked.person))
+        self.print_row(describe(run_request), outcome_line(run_request), as_json=asked.json)
+        return DONE
+
+    def act(self, asked: Namespace, by: Actor) -> RunRequest:
+        raise NotImplementedError
+
+
+def describe(run_request: RunRequest) -> dict[str, Any]:
+    return {
+        "request": run_request.pk,
+        "state": run_request.state,
+        "message": run_request.message,
+        "environment": run_request.environment_name,
+        "deployment": run_request.deployment_name,
+        "flow_run_id": run_request.flow_run_id,
+        "run": run_request.run.name if run_request.run else None,
+        "run_state": run_request.run.state_label if run_request.run else None,
+        "prefect_url": run_request.run.prefect_url if run_request.run else None,
+    }
+
+
+def outcome_line(run_request: RunRequest) -> str:
+    run = (
+        f" Run {run_request.run.name}: {run_request.run.state_label}, {run_request.run.prefect_url}"
+        if run_request.run
+        else ""
+    )
+    message = f" {run_request.message}" if run_request.message else ""
+    return f"{run_request}: {run_request.get_state_display()}.{message}{run}"

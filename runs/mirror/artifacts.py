@@ -1,0 +1,56 @@
+"""Carries what runs leave to be looked at to Postgres: the only code that writes `Artifact`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from uuid import UUID
+
+from flows.db_text import sanitize_json
+from flows.models import Environment
+from flows.prefect_api import connect
+from flows.prefect_api.records import ArtifactRecord, Rejected, Uncertain
+from runs.models import Artifact, Run
+
+log = logging.getLogger(__name__)
+
+# Larger ones are looked at in Prefect: a page that shows them would be of no use, nor would the table.
+LARGEST = 1024 * 1024
+COLUMNS = ["environment", "key", "type", "description", "data", "created_upstream_at", "updated_upstream_at"]
+
+
+def upsert_artifacts(environment: Environment, runs: Mapping[UUID, Run]) -> None:
+    """Read the artifacts of these runs, by Prefect's ids; raises `PrefectError` when it cannot be reached."""
+    try:
+        records = connect.client_for(environment).artifacts(list(runs))
+    except (Rejected, Uncertain) as error:
+        # One that Prefect cannot show must not keep states and logs from being read.
+        log.warning("%s: the artifacts of %d runs could not be read: %s", environment, len(runs), error)
+        return
+    known = dict(Artifact.objects.filter(run__in=runs.values()).values_list("prefect_id", "updated_upstream_at"))
+    # Most are never touched again, and a log that grows asks for them every other second.
+    rows = [
+        row(environment, record, run)
+        for record in records
+        if record.flow_run_id and (run := runs.get(record.flow_run_id))
+        if record.id not in known or known[record.id] != record.updated_at
+    ]
+    Artifact.objects.bulk_create(
+        map(sanitize_json, rows), update_conflicts=True, unique_fields=["run", "prefect_id"], update_fields=COLUMNS
+    )
+
+
+def row(environment: Environment, record: ArtifactRecord, run: Run) -> Artifact:
+    is_small = len(json.dumps(record.data)) <= LARGEST
+    return Artifact(
+        environment=environment,
+        run=run,
+        prefect_id=record.id,
+        key=record.key,
+        type=record.type,
+        description=record.description,
+        data=record.data if is_small else None,
+        created_upstream_at=record.created_at,
+        updated_upstream_at=record.updated_at,
+    )

@@ -1,0 +1,108 @@
+"""Runs that Prefect has and nobody asked for through the portal: each is told in the audit trail, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from flows.catalog import health
+from flows.models import Environment
+from flows.prefect_api.records import FlowRunRecord
+from runs import audit
+from runs.actors import Actor
+from runs.models import AuditEntry, Run, RunRequest
+
+PREFIX = "portal-"
+# Prefect's clock and ours differ.
+SKEW = timedelta(minutes=2)
+BEFORE_EVERYTHING = datetime.min.replace(tzinfo=UTC)
+
+
+def requested_ids(environment: Environment, records: Sequence[FlowRunRecord]) -> set[UUID]:
+    """Which of these flow runs were launched for a request, though the request may not know its run yet."""
+    requests = RunRequest.objects.filter(environment=environment)
+    found = requests.filter(flow_run_id__in=[record.id for record in records])
+    ours = {pk for pk in found.values_list("flow_run_id", flat=True) if pk}
+    # A key of our form proves nothing, anybody may send one: there must be a request that has it.
+    keys = {record.idempotency_key: record.id for record in records if record.id not in ours}
+    submissions = [pk for key in keys if (pk := submission(key))]
+    if submissions:
+        asked = {each.idempotency_key for each in requests.filter(submission_key__in=submissions)}
+        ours |= {pk for key, pk in keys.items() if key in asked}
+    return ours
+
+
+def submission(key: str | None) -> UUID | None:
+    try:
+        return UUID(key[len(PREFIX) :][:36]) if key and key.startswith(PREFIX) else None
+    except ValueError:
+        return None
+
+
+def record_external_runs(
+    environment: Environment,
+    records: Iterable[FlowRunRecord],
+    *,
+    known: Mapping[UUID, Run],
+    ours: set[UUID],
+    runs: Iterable[Run],
+) -> None:
+    """Tell of those that are news; `known` is what we had of them, `runs` what we have now."""
+    news = [record for record in records if record.id not in ours and is_new(record, known.get(record.id))]
+    since = watching_since(environment) if news else None
+    if since is None:
+        return
+    rows = {run.prefect_id: run for run in runs}
+    by = Actor.system("Prefect")
+    audit.record_many(
+        [
+            audit.Act("run.appeared", rows[record.id], by, environment=environment.slug, after=describe(record))
+            for record in news
+            if record.id in rows and (started_at(record) or since) >= since
+        ]
+    )
+
+
+def is_new(record: FlowRunRecord, known: Run | None) -> bool:
+    """New, or for a run of a schedule of Prefect's own begun: planned ones come and go by hundreds."""
+    if record.auto_scheduled:
+        return record.started_at is not None and (known is None or known.started_at is None)
+    return known is None
+
+
+def started_at(record: FlowRunRecord) -> datetime | None:
+    return record.started_at if record.auto_scheduled else record.created_at
+
+
+def watching_since(environment: Environment) -> datetime | None:
+    """Since when whatever comes is news; None before the history that an environment came with was read."""
+    if health.health_of(environment).runs_synced_at is None:
+        return None
+    adopted = AuditEntry.objects.filter(
+        verb="run.adopted", subject_kind="environment", subject_id=str(environment.pk)
+    ).first()
+    return adopted.at - SKEW if adopted else BEFORE_EVERYTHING
+
+
+def describe(record: FlowRunRecord) -> dict[str, Any]:
+    """What is known of it; of parameters their names, for values may be secret."""
+    return {
+        "prefect_id": str(record.id),
+        "state": record.state.name if record.state else "",
+        "created_at": record.created_at,
+        "parameters": sorted(record.parameters),
+        "tags": list(record.tags),
+        "is_child_of_a_run": record.parent_task_run_id is not None,
+        "is_from_a_schedule_in_prefect": record.auto_scheduled,
+    }
+
+
+def record_first_history(environment: Environment) -> None:
+    """One entry for all the history that an environment came with."""
+    count = Run.objects.filter(environment=environment, created_by_portal=False).count()
+    if count:
+        by = Actor.system("Prefect")
+        with audit.act("run.adopted", environment, by=by, environment=environment.slug) as act:
+            act.after = {"runs": count}

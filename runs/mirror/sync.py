@@ -1,0 +1,91 @@
+"""Which flow runs are read: those that were named, or all that may have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import batched
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+
+from flows.catalog import health
+from flows.encryption import DecryptionError
+from flows.models import Environment
+from flows.prefect_api import connect
+from flows.prefect_api.records import FlowRunRecord, PrefectError
+from runs.mirror import external_runs
+from runs.mirror.details import fetch_details, tail_logs, with_open_logs
+from runs.mirror.upsert import BATCH, mark_deleted, upsert
+from runs.models import Run, RunRequest
+from runs.models.run import ACTIVE
+
+# Prefect's clock and ours differ, and a run may end while a sweep is reading.
+OVERLAP = timedelta(minutes=2)
+
+
+def refresh(environment: Environment, prefect_ids: Iterable[UUID]) -> int:
+    """Read these flow runs again, with their states, tasks and logs; returns how many Prefect still has."""
+    found = refresh_state(environment, prefect_ids)
+    fetch_details(environment, found)
+    return len(found)
+
+
+def refresh_state(environment: Environment, prefect_ids: Iterable[UUID]) -> list[UUID]:
+    """Read only what these flow runs are now; returns those that Prefect still has."""
+    wanted = set(prefect_ids)
+    if not wanted:
+        return []
+    records = connect.client_for(environment).flow_runs(list(wanted))
+    upsert(environment, records)
+    found = [record.id for record in records]
+    mark_deleted(environment, wanted - set(found))
+    return found
+
+
+def sync(environment: Environment) -> int:
+    """Read every run that is not over and every one that ended since the last sweep; returns how many.
+
+    Raises `PrefectError` after noting it in the health.
+    """
+    now = timezone.now()
+    runs_synced_at = health.health_of(environment).runs_synced_at
+    since = runs_synced_at - OVERLAP if runs_synced_at else now - timedelta(days=settings.HISTORY_DAYS)
+    count = 0
+    try:
+        gateway = connect.client_for(environment)
+        seen: set[UUID] = set()
+        for page in batched(chain(gateway.active_flow_runs(), gateway.flow_runs_ended_since(since)), BATCH):
+            seen |= {record.id for record in page}
+            changed = upsert(environment, page)
+            fetch_details(environment, [run.prefect_id for run in changed if needs_details(run, now)])
+            count += len(page)
+        # What we hold open and Prefect did not list has ended long ago or is gone: ask for it by id.
+        held = Run.objects.filter(environment=environment, state_type__in=ACTIVE, deleted_upstream_at=None)
+        awaited = RunRequest.objects.filter(environment=environment, flow_run_id__isnull=False, run=None)
+        missing = {*held.values_list("prefect_id", flat=True), *awaited.values_list("flow_run_id", flat=True)} - seen
+        count += refresh(environment, [pk for pk in missing if pk])
+        tail_logs(environment, list(with_open_logs(environment)))
+    except (PrefectError, DecryptionError) as error:
+        health.record_error(environment, error)
+        raise
+    if runs_synced_at is None:
+        external_runs.record_first_history(environment)
+    health.note_runs_synced(environment, now)
+    return count
+
+
+def chain(*sources: Iterator[FlowRunRecord]) -> Iterator[FlowRunRecord]:
+    """The runs of several listings, each once: one that ends between two listings is in both."""
+    seen: set[UUID] = set()
+    for source in sources:
+        for record in source:
+            if record.id not in seen:
+                seen.add(record.id)
+                yield record
+
+
+def needs_details(run: Run, now: datetime) -> bool:
+    """Old history gets its states and logs when somebody opens it."""
+    return run.started_at is not None and (not run.is_terminal or (run.ended_at or now) > now - timedelta(hours=1))

@@ -1,0 +1,127 @@
+"""Writing what Prefect said of flow runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from flows import parameters as schemas
+from flows.db_text import sanitize_json
+from flows.models import Deployment, Environment
+from flows.prefect_api.records import FlowRunRecord
+from runs import changes
+from runs.change_feed import publish
+from runs.mirror import external_runs
+from runs.models import Run
+
+KEY = ["environment", "prefect_id"]
+COLUMNS = [f.name for f in Run._meta.concrete_fields if f.name not in {"id", "created_by_portal", "detailed_at", *KEY}]
+BATCH = 200
+MIRROR_LOCK = 0x6D6972
+# The parameters of a run without a known schema may be secrets: their names are kept, their values are not.
+HIDDEN = "••••••"
+
+
+@transaction.atomic
+def upsert(environment: Environment, records: Sequence[FlowRunRecord]) -> list[Run]:
+    """Upsert runs, never an older state over a newer one; returns those whose state changed or that are new."""
+    mirror_lock(environment)
+    known = {
+        run.prefect_id: run
+        for run in Run.objects.select_for_update(of=["self"])
+        .filter(environment=environment, prefect_id__in=[record.id for record in records])
+        .order_by("pk")
+    }
+    deployments = {
+        deployment.prefect_id: deployment
+        for deployment in Deployment.objects.filter(
+            environment=environment, prefect_id__in=[r.deployment_id for r in records if r.deployment_id]
+        )
+    }
+    ours = external_runs.requested_ids(environment, records)
+    now = timezone.now()
+    fresh = [record for record in records if not is_stale(record, known.get(record.id))]
+    rows = [row(environment, record, deployments.get(record.deployment_id), now) for record in fresh]  # type: ignore[arg-type]  # None is never a key
+    Run.objects.bulk_create(
+        map(sanitize_json, rows), update_conflicts=True, unique_fields=KEY, update_fields=COLUMNS, batch_size=BATCH
+    )
+    Run.objects.filter(environment=environment, prefect_id__in=ours, created_by_portal=False).update(
+        created_by_portal=True
+    )
+    changed = [r.id for r in fresh if r.id not in known or differs(r, known[r.id])]
+    runs = list(
+        Run.objects.filter(environment=environment, prefect_id__in=changed).select_related("environment", "deployment")
+    )
+    changes.settle(runs)
+    external_runs.record_external_runs(environment, fresh, known=known, ours=ours, runs=runs)
+    publish("run", [run.pk for run in runs])
+    return runs
+
+
+def mirror_lock(environment: Environment) -> None:
+    """Row locks do not hold back two readers that both have news of a run nobody has yet."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [MIRROR_LOCK, environment.pk])
+
+
+def is_stale(record: FlowRunRecord, known: Run | None) -> bool:
+    """Whether this reading is older than what we have: two readers may overtake each other."""
+    if known is None or known.state_at is None or record.state is None:
+        return False
+    return record.state.timestamp < known.state_at
+
+
+def differs(record: FlowRunRecord, known: Run) -> bool:
+    state = record.state.id if record.state else None
+    return state != known.state_id or record.name != known.name or known.deleted_upstream_at is not None
+
+
+def row(environment: Environment, record: FlowRunRecord, deployment: Deployment | None, now: datetime) -> Run:
+    state = record.state
+    return Run(
+        environment=environment,
+        deployment=deployment,
+        prefect_id=record.id,
+        name=record.name,
+        flow_name=deployment.flow_name if deployment else "",
+        deployment_name=deployment.full_name if deployment else "",
+        deployment_version=record.deployment_version,
+        parameters=visible_parameters(record.parameters, deployment),
+        tags=list(record.tags),
+        state_id=state.id if state else None,
+        state_type=state.type if state else "PENDING",
+        state_name=state.name if state else "",
+        state_message=state.message if state else "",
+        state_at=state.timestamp if state else None,
+        run_count=record.run_count,
+        expected_start_at=record.planned_for or record.expected_start_at,
+        started_at=record.started_at,
+        ended_at=record.ended_at,
+        run_seconds=record.total_run_seconds,
+        work_pool_name=record.work_pool_name,
+        work_queue_name=record.work_queue_name,
+        infrastructure_pid=record.infrastructure_pid,
+        is_auto_scheduled=record.auto_scheduled,
+        created_upstream_at=record.created_at,
+        synced_at=now,
+        deleted_upstream_at=None,
+    )
+
+
+def visible_parameters(parameters: dict[str, Any], deployment: Deployment | None) -> dict[str, Any]:
+    if deployment is None:
+        return dict.fromkeys(parameters, HIDDEN)
+    return schemas.mask(deployment.parameter_schema, parameters)
+
+
+def mark_deleted(environment: Environment, prefect_ids: set[UUID]) -> None:
+    """Prefect no longer has these runs: somebody deleted them there."""
+    with transaction.atomic():
+        gone = list(Run.objects.filter(environment=environment, prefect_id__in=prefect_ids, deleted_upstream_at=None))
+        Run.objects.filter(pk__in=[run.pk for run in gone]).update(deleted_upstream_at=timezone.now())
+        publish("run", [run.pk for run in gone])

@@ -1,0 +1,68 @@
+"""Messages to people, and who wants which."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+
+from flows.models import Environment
+
+
+class Topic(models.TextChoices):
+    """What a message can be about."""
+
+    WAITING = "waiting", "a request that I may answer"
+    ANSWERED = "answered", "an answer to my request"
+    BREAK_GLASS = "break glass", "a run that went around its approval"
+    FREEZE = "freeze", "a freeze, and its end"
+
+
+class Subscription(models.Model):
+    """Somebody wants messages on a topic, in one environment or in every one they may see.
+
+    `runs.notifications.services` is the only code that writes it.
+    """
+
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="subscriptions")
+    topic = models.CharField(max_length=20, choices=Topic)
+    environment = models.ForeignKey(Environment, models.CASCADE, null=True, blank=True, related_name="subscriptions")
+
+    class Meta:
+        ordering = ["person", "topic"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["person", "topic", "environment"], name="unique_subscription_per_topic", nulls_distinct=False
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.person} wants {self.get_topic_display()} in {self.environment or 'every environment'}"
+
+
+class Notification(models.Model):
+    """One message to one person, and whether it could be sent. `runs.notifications.services` is the only code that writes it."""
+
+    class State(models.TextChoices):
+        WANTED = "wanted", "Queued"
+        SENT = "sent", "Sent"
+        FAILED = "failed", "Could not be sent"
+
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="notices")
+    topic = models.CharField(max_length=20, choices=Topic)
+    subject = models.CharField(max_length=300)
+    text = models.TextField()
+    path = models.CharField(max_length=300, blank=True, help_text="Where in the portal it is looked at.")
+    created_at = models.DateTimeField(db_default=Now())
+    state = models.CharField(max_length=10, choices=State, default=State.WANTED)
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True)
+    message = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        indexes = [models.Index(fields=["state", "next_attempt_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.subject} (to {self.person})"

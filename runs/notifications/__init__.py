@@ -1,0 +1,12 @@
+"""Who is told what, and the delivery of it by mail."""
+
+from runs.notifications.services import (
+    LEASE,
+    MOST_ATTEMPTS,
+    notify,
+    notify_person,
+    send,
+    subscribe,
+)
+
+__all__ = ["LEASE", "MOST_ATTEMPTS", "notify", "notify_person", "send", "subscribe"]

@@ -1,0 +1,154 @@
+"""Messages to people by mail: the only code that writes `Notice` and `Subscription`."""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.mail import EmailMessage
+from django.db.models import F, Q
+from django.utils import timezone
+
+from flows.db_text import sanitize
+from flows.models import Environment
+from runs import audit, queue
+from runs.access.decisions import Permissions
+from runs.actors import Actor
+from runs.errors import Refused
+from runs.models import Notification, Subscription
+from runs.models.notification import Topic
+
+LEASE = timedelta(minutes=2)
+MOST_ATTEMPTS = 6
+FIRST_WAIT = timedelta(minutes=1)
+NEVER = 500
+LONGEST_SUBJECT = 300
+
+
+def notify(
+    topic: Topic,
+    environment: Environment,
+    subject: str,
+    text: str,
+    *,
+    path: str = "",
+    may: Callable[[User], bool] | None = None,
+) -> None:
+    """Queue a message to everybody who subscribed, within the current transaction.
+
+    `may` says of one person whether they may know of it; left out: whoever may see the environment.
+    """
+    people = User.objects.filter(
+        Q(subscriptions__environment=environment) | Q(subscriptions__environment=None),
+        subscriptions__topic=topic,
+        is_active=True,
+    ).distinct()
+    for person in people:
+        if may(person) if may else Permissions.of(person).environments().filter(pk=environment.pk).exists():
+            create(person, topic, subject, text, path)
+
+
+def notify_person(
+    topic: Topic, environment: Environment, person: User, subject: str, text: str, *, path: str = ""
+) -> None:
+    """Queue a message to one person, if they subscribed."""
+    wanted = Q(environment=environment) | Q(environment=None)
+    if person.is_active and person.subscriptions.filter(wanted, topic=topic).exists():
+        create(person, topic, subject, text, path)
+
+
+def create(person: User, topic: Topic, subject: str, text: str, path: str) -> None:
+    # Names are anybody's: a line break in a subject would begin a header of its own.
+    one_line = " ".join(sanitize(subject).split())[:LONGEST_SUBJECT]
+    notice = Notification.objects.create(person=person, topic=topic, subject=one_line, text=sanitize(text), path=path)
+    queue.enqueue("runs.tasks.send_notification", notice.pk)
+
+
+def subscribe(person: User, wanted: Iterable[tuple[str, int | None]], *, by: Actor) -> None:
+    """Make somebody's subscriptions these: pairs of topic and environment, None for every one."""
+    with audit.act("person.subscribe", person, by=by, subject_kind="person") as act:
+        if not by.is_same_person_as(person.pk):
+            raise Refused("People choose their own messages.")
+        chosen = set(wanted)
+        visible = set(Permissions.of(person).environments().values_list("pk", flat=True)) | {None}
+        if {environment for _, environment in chosen} - visible:
+            raise Refused("There is no such environment.")
+        if unknown := {topic for topic, _ in chosen} - set(Topic.values):
+            raise Refused(f"There are no messages about {', '.join(sorted(unknown))}.")
+        # What they cannot see now was not shown to them either, and stays for when they can.
+        kept = {
+            (row.topic, row.environment_id): row for row in person.subscriptions.all() if row.environment_id in visible
+        }
+        for pair in kept.keys() - chosen:
+            kept[pair].delete()
+        for topic, environment in chosen - kept.keys():
+            Subscription.objects.create(person=person, topic=topic, environment_id=environment)
+        act.after = {"topics": sorted({topic for topic, _ in chosen})}
+
+
+def send(notice: Notification) -> None:
+    """Mail one message, once; a server that cannot be reached is tried again."""
+    now = timezone.now()
+    due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
+    permissions = Notification.objects.filter(due, pk=notice.pk, state=Notification.State.WANTED)
+    if not permissions.update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE):
+        return
+    notice.refresh_from_db()
+    if not notice.person.email:
+        settle(notice, Notification.State.FAILED, f"{notice.person} has no mail address.")
+        return
+    if not settings.SENDS_MAIL:
+        settle(notice, Notification.State.FAILED, "No mail server is set up: PORTAL_MAIL_HOST names one.")
+        return
+    try:
+        EmailMessage(notice.subject, written(notice), to=[notice.person.email]).send()
+    except (OSError, smtplib.SMTPException) as error:
+        postpone(notice, error, now)
+    except ValueError as error:
+        # An address or a text that cannot stand in a mail; it will not be another one next time.
+        settle(notice, Notification.State.FAILED, f"It cannot be written as a mail to “{notice.person.email}”: {error}")
+    else:
+        settle(notice, Notification.State.SENT, "", sent_at=now)
+
+
+def written(notice: Notification) -> str:
+    if not notice.path:
+        return f"{notice.text}\n"
+    where = settings.PUBLIC_URL.rstrip("/")
+    return f"{notice.text}\n\n{where}{notice.path}\n" if where else f"{notice.text}\n\nIn the portal: {notice.path}\n"
+
+
+def postpone(notice: Notification, error: Exception, now: datetime) -> None:
+    """Try again later, unless the server said that it will never take it or it was tried often enough."""
+    said = f"The mail server {settings.SMTP['host']} did not take it: {recipients(error)}."
+    if is_final(error) or notice.attempts >= MOST_ATTEMPTS:
+        settle(notice, Notification.State.FAILED, said)
+        return
+    wait = FIRST_WAIT * (1 << (notice.attempts - 1))
+    Notification.objects.filter(pk=notice.pk).update(message=f"{said} It is tried again.", next_attempt_at=now + wait)
+
+
+def recipients(error: Exception) -> str:
+    """What kind of error it was; what a server says may hold anything."""
+    names = {
+        ConnectionRefusedError: "nothing answers there",
+        TimeoutError: "it did not answer in time",
+        smtplib.SMTPAuthenticationError: "it refused the user and password",
+        smtplib.SMTPRecipientsRefused: "it refused the address",
+        smtplib.SMTPSenderRefused: "it refused the sender",
+    }
+    return next((words for kind, words in names.items() if isinstance(error, kind)), type(error).__name__)
+
+
+def is_final(error: Exception) -> bool:
+    """Whether every code the server answered with says never (5xx) instead of not now (4xx)."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return all(code >= NEVER for code, _ in error.recipients.values())
+    return isinstance(error, smtplib.SMTPSenderRefused | smtplib.SMTPDataError) and error.smtp_code >= NEVER
+
+
+def settle(notice: Notification, state: str, message: str, **columns: object) -> None:
+    Notification.objects.filter(pk=notice.pk).update(state=state, message=message, next_attempt_at=None, **columns)

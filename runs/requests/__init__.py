@@ -1,0 +1,26 @@
+"""Run requests and cancellations: submitting them, repeating them, and who may see what they hold."""
+
+from runs.requests.cancel import PATIENCE, cancel, force_cancel, target_of
+from runs.requests.submit import (
+    digest,
+    require_rerun_allowed,
+    require_start_allowed,
+    require_submittable,
+    rerun,
+    submit,
+    values_of,
+)
+
+__all__ = [
+    "PATIENCE",
+    "cancel",
+    "digest",
+    "force_cancel",
+    "require_rerun_allowed",
+    "require_start_allowed",
+    "require_submittable",
+    "rerun",
+    "submit",
+    "target_of",
+    "values_of",
+]

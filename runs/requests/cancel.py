@@ -1,0 +1,86 @@
+"""Asking for a run to be stopped."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from flows.db_text import sanitize
+from flows.models import Verb
+from runs import audit, queue
+from runs.access.decisions import Target, require
+from runs.actors import Actor
+from runs.change_feed import publish
+from runs.errors import Refused
+from runs.governance.requirements import requirements_for
+from runs.models import Cancellation, Run
+
+# How long a cancel may take before it may be forced: the worker looks for them every few seconds.
+PATIENCE = timedelta(minutes=2)
+
+
+def cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Cancellation:
+    """Ask for a run to be stopped."""
+    with audit.act("run.cancel", run, by=by, reason=reason, ticket=ticket) as act:
+        run = locked(run)
+        require(by.user, Verb.CANCEL, target_of(run))
+        require_cancellable(run, reason, ticket)
+        earlier = run.cancellations.filter(state__in=Cancellation.OPEN).first()
+        if earlier:
+            raise Refused(f"{earlier.requested_by_name} asked for this already; Prefect has not confirmed it yet.")
+        return request_cancellation(run, act, reason, ticket, is_forced=False)
+
+
+def force_cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Cancellation:
+    """Tell Prefect that a run is over although nothing confirms it; its process, if there is one, goes on.
+
+    For a run whose worker is gone: it takes a cancel that was sent before and had time to work.
+    """
+    with audit.act("run.force_cancel", run, by=by, reason=reason, ticket=ticket) as act:
+        run = locked(run)
+        require(by.user, Verb.FORCE_CANCEL, target_of(run))
+        require_cancellable(run, reason, ticket)
+        if not reason.strip():
+            raise Refused("Say in one sentence how you know that its process is gone.")
+        earlier = run.cancellations.filter(state__in=Cancellation.OPEN).first()
+        if earlier is None or earlier.is_forced or earlier.requested_at > timezone.now() - PATIENCE:
+            minutes = PATIENCE // timedelta(minutes=1)
+            raise Refused(f"Cancel {run} first, and give the cancel {minutes} minutes to work.")
+        Cancellation.objects.filter(pk=earlier.pk).update(
+            state=Cancellation.State.FAILED, message="It was forced instead.", settled_at=timezone.now()
+        )
+        return request_cancellation(run, act, reason, ticket, is_forced=True)
+
+
+def locked(run: Run) -> Run:
+    return Run.objects.select_for_update(of=["self"]).select_related("environment", "deployment").get(pk=run.pk)
+
+
+def require_cancellable(run: Run, reason: str, ticket: str) -> None:
+    if run.is_terminal:
+        raise Refused(f"{run} has ended already: {run.state_label}.")
+    if run.deleted_upstream_at:
+        raise Refused(f"{run} is no longer in Prefect: there is nothing left to cancel.")
+    requirements_for(target_of(run)).require_reason_and_ticket("cancel", reason=reason, ticket=ticket)
+
+
+def request_cancellation(run: Run, act: audit.Act, reason: str, ticket: str, *, is_forced: bool) -> Cancellation:
+    cancellation = Cancellation.objects.create(
+        run=run,
+        reason=sanitize(reason),
+        ticket=sanitize(ticket)[:100],
+        is_forced=is_forced,
+        requested_by=act.by.user,
+        requested_by_name=act.by.name,
+    )
+    act.before = {"state": run.state_type}
+    act.after = {"cancellation": cancellation.pk}
+    queue.enqueue("runs.tasks.cancel_run", cancellation.pk)
+    publish("run", [run.pk])
+    return cancellation
+
+
+def target_of(run: Run) -> Target:
+    """What grants are held against for a run: its deployment, or its flow when it has none."""
+    return Target.of(run.deployment) if run.deployment else Target(run.environment, run.flow_name)

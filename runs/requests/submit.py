@@ -1,0 +1,292 @@
+"""Asking for a run."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from flows import canonical, encryption
+from flows import parameters as schemas
+from flows.db_text import sanitize
+from flows.models import Deployment, Verb
+from runs import audit, notifications, queue
+from runs.access.decisions import Forbidden, Permissions, Target, decide, require
+from runs.actors import Actor
+from runs.change_feed import publish
+from runs.errors import Refused
+from runs.governance import windows
+from runs.governance.requirements import Requirements, requirements_for
+from runs.models import RunRequest
+from runs.models.notification import Topic
+from runs.models.request import State
+
+FROZEN = [
+    "environment_name",
+    "flow_name",
+    "deployment_name",
+    "deployment_prefect_id",
+    "deployment_version",
+    "schema_fingerprint",
+    "parameters",
+    "scheduled_for",
+    "tags",
+    "run_name",
+    "reason",
+    "requested_by_name",
+]
+# Left out of the digest while they are empty, so that requests from before they were there keep theirs.
+FROZEN_LATER = ["ticket", "on_behalf_of_name", "verb", "policy", "approvals_needed", "rerun_of_id"]
+MAX_AHEAD = timedelta(days=366)
+MAX_TAGS = 50
+
+
+def submit(
+    deployment: Deployment,
+    parameters: Mapping[str, Any],
+    *,
+    by: Actor,
+    scheduled_for: datetime | None = None,
+    tags: Sequence[str] = (),
+    run_name: str = "",
+    reason: str = "",
+    ticket: str = "",
+    on_behalf_of: User | None = None,
+    rerun_of: RunRequest | None = None,
+    overrides_windows: bool = False,
+    submission_key: uuid.UUID | None = None,
+    form_fingerprint: str = "",
+) -> RunRequest:
+    """Ask for a run.
+
+    The same `submission_key` again gives the same request. `seen_fingerprint` is the schema the asker saw. `asked_for`
+    is whom the asker acts for. `rerun_of` is the request that this one repeats, edited or not. `overrides_windows`
+    lets it go outside change windows and in spite of a freeze, for whoever may.
+    Raises `Forbidden`, `Refused`, or `flows.parameters.Invalid` with every error at once.
+    """
+    key = submission_key or uuid.uuid4()
+    if on_behalf_of and not by.is_same_person_as(on_behalf_of.pk):
+        by = replace(by, on_behalf_of=on_behalf_of.get_username())
+    with audit.act("request.submit", deployment, by=by, reason=reason, ticket=ticket) as act:
+        if scheduled_for:
+            scheduled_for = one_moment(scheduled_for)
+        deployment = Deployment.objects.select_related("environment").get(pk=deployment.pk)
+        verb = Verb.TRIGGER_LATER if is_later(scheduled_for) else Verb.TRIGGER
+        if rerun_of:
+            require_rerun_allowed(rerun_of, deployment, by=by)
+            # Whoever asked once and may trigger needs no further verb to ask for the same again.
+            is_own = by.is_same_person_as(rerun_of.requested_by_id)
+            may_trigger = is_own and not decide(by.user, Verb.RERUN, deployment)
+            verb = Verb.RERUN if verb == Verb.TRIGGER and not may_trigger else verb
+        require(by.user, verb, deployment)
+        rules = requirements_for(Target.of(deployment))
+        require_submittable(deployment, scheduled_for=scheduled_for)
+        rules.require_reason_and_ticket("run", reason=reason, ticket=ticket)
+        if form_fingerprint and form_fingerprint != deployment.schema_fingerprint:
+            raise Refused(
+                f"The parameters of {deployment} changed while the form was open. Check the values and send it again."
+            )
+        validate_text(run_name, reason, tags, ticket)
+        values = schemas.validate(deployment.parameter_schema, dict(parameters), defaults=deployment.parameter_defaults)
+        if rerun_of and verb == Verb.RERUN and not canonical.same(values, values_of(rerun_of)):
+            verb = Verb.TRIGGER  # a repetition with other values is an act of its own
+        decision = require(by.user, verb, deployment, values)
+        public, secret = schemas.split(deployment.parameter_schema, values)
+        environment = deployment.environment
+        run_request = RunRequest(
+            submission_key=key,
+            environment=environment,
+            deployment=deployment,
+            environment_name=environment.slug,
+            flow_name=deployment.flow_name,
+            deployment_name=deployment.full_name,
+            deployment_prefect_id=deployment.prefect_id,
+            deployment_version=deployment.version,
+            schema_fingerprint=deployment.schema_fingerprint,
+            parameters=public,
+            sealed_parameters=encryption.seal(json.dumps(secret)) if secret else b"",
+            scheduled_for=scheduled_for,
+            tags=sorted({tag.strip() for tag in tags if tag.strip()}),
+            run_name=run_name.strip(),
+            reason=reason.strip(),
+            ticket=ticket.strip(),
+            verb=verb,
+            rerun_of=rerun_of,
+            requested_by=by.user,
+            requested_by_name=by.name,
+            on_behalf_of=on_behalf_of,
+            on_behalf_of_name=on_behalf_of.get_username() if on_behalf_of else "",
+            channel=by.channel,
+            needs_approval=bool(rules.stages),
+            approvals_needed=rules.approvals_needed,
+            policy=rules.frozen(),
+            state=State.WAITING if rules.stages else State.APPROVED,
+        )
+        run_request.digest = digest(run_request)
+        if rules.stages:
+            run_request.expires_at = timezone.now() + timedelta(minutes=rules.minutes)
+        require_start_window(run_request, rules, by=by, overrides=overrides_windows)
+        run_request, is_new = insert_once(run_request)
+        act.subject = run_request
+        if not is_new:
+            if run_request.digest != run_request.digest or not by.is_same_person_as(run_request.requested_by_id):
+                raise Refused("This form was sent before with other values. Open it again to ask for another run.")
+            act.is_repeat = True
+            return run_request
+        act.after = {
+            "deployment": deployment.full_name,
+            "parameters": schemas.mask(deployment.parameter_schema, values),
+            "scheduled_for": scheduled_for,
+            "state": run_request.state,
+            "digest": run_request.digest,
+            "grants": [grant.pk for grant in decision.grants],
+            **({"overrides": run_request.message} if run_request.overridden_at else {}),
+        }
+        if run_request.state == State.APPROVED:
+            queue.enqueue("runs.tasks.launch", run_request.pk)
+        else:
+            notify_approvers(run_request)
+        publish("request", [run_request.pk])
+        return run_request
+
+
+def one_moment(given: datetime) -> datetime:
+    """As it is stored, whatever offset it was given in."""
+    try:
+        return canonical.moment(given)
+    except ValueError as error:
+        raise Refused("A start without its offset from UTC could mean several moments. Name the offset.") from error
+
+
+def is_later(scheduled_for: datetime | None) -> bool:
+    return scheduled_for is not None and scheduled_for > timezone.now()
+
+
+def require_start_window(run_request: RunRequest, rules: Requirements, *, by: Actor, overrides: bool) -> None:
+    """Refuse what would begin outside its change windows where the policy says so, or say that it will wait."""
+    now = timezone.now()
+    standing = windows.standing(Target.of(run_request.deployment), max(run_request.scheduled_for or now, now))
+    if standing:
+        return
+    if overrides:
+        require(by.user, Verb.OVERRIDE_FREEZE, run_request.deployment)
+        if not run_request.reason:
+            raise Refused("Say in one sentence why it cannot wait.")
+        run_request.overridden_at, run_request.overridden_by_name = now, by.name
+        run_request.message = f"It goes although: {standing.sentence}"
+    elif rules.refuse_outside_window:
+        raise Refused(f"{standing.sentence} Ask for it for a time within.")
+    elif run_request.state == State.APPROVED:
+        run_request.message = standing.sentence
+
+
+def notify_approvers(run_request: RunRequest) -> None:
+    """Tell those who subscribed and may answer."""
+
+    def may(person: User) -> bool:
+        own = person.pk in (run_request.requested_by_id, run_request.on_behalf_of_id)
+        return not own and decide(person, Verb.APPROVE, run_request.deployment, values_of(run_request)).allowed
+
+    notifications.notify(
+        Topic.WAITING,
+        run_request.environment,
+        f"{run_request.deployment_name} in {run_request.environment_name} waits for approval",
+        f"{run_request.requested_by_name} asks for a run of {run_request.deployment_name} in "
+        f"{run_request.environment_name}. Reason: {run_request.reason or 'none given'}.",
+        path=f"/admin/runs/runrequest/{run_request.pk}/change/",
+        may=may,
+    )
+
+
+def values_of(run_request: RunRequest) -> dict[str, Any]:
+    """The parameters it will run with, the secret ones too. Keep them in memory."""
+    sealed = run_request.sealed_parameters
+    return schemas.join(run_request.parameters, json.loads(encryption.unseal(sealed)) if sealed else {})
+
+
+def rerun(
+    run_request: RunRequest, *, by: Actor, changes: Mapping[str, Any] | None = None, reason: str = "", ticket: str = ""
+) -> RunRequest:
+    """Ask for the same run again, with its secret values unseen; `changes` are parameters to run with instead."""
+    return submit(
+        run_request.deployment,
+        {**values_of(run_request), **(changes or {})},
+        by=by,
+        tags=run_request.tags,
+        run_name=run_request.run_name,
+        reason=reason,
+        ticket=ticket,
+        rerun_of=run_request,
+    )
+
+
+def require_rerun_allowed(run_request: RunRequest, deployment: Deployment, *, by: Actor) -> None:
+    """Refuse to take over the values, the secret ones too, of another deployment's request or unpermitted of another's.
+
+    At whatever time it is to start: `trigger later` gives nobody somebody else's secrets.
+    """
+    if (run_request.environment_id, run_request.deployment_name) != (deployment.environment_id, deployment.full_name):
+        where = f"{run_request.deployment_name} in {run_request.environment_name}"
+        raise Refused(f"Request {run_request.pk} was for {where}: it cannot be repeated elsewhere.")
+    if not by.is_same_person_as(run_request.requested_by_id):
+        require(by.user, Verb.RERUN, deployment)
+
+
+def validate_text(run_name: str, reason: str, tags: Sequence[str], ticket: str) -> None:
+    """Texts that neither Postgres nor Prefect would take are refused before either is asked."""
+    limits = [("run name", run_name, 200), ("reason", reason, 1000), ("ticket", ticket, 100)]
+    limits += [("tag", tag, 300) for tag in tags]
+    for what, text, longest in limits:
+        if text != sanitize(text):
+            raise Refused(f"The {what} holds a character that cannot be stored. Type it again instead of pasting it.")
+        if len(text) > longest:
+            raise Refused(f"A {what} may have {longest} characters; this one has {len(text)}.")
+    if len(tags) > MAX_TAGS:
+        raise Refused(f"A run may have {MAX_TAGS} tags; these are {len(tags)}.")
+
+
+def require_start_allowed(deployment: Deployment, *, by: Actor) -> None:
+    """For a door that turns people away before it looks at what they sent: the refusal is recorded all the same."""
+    decision = Permissions.of(by.user).start(deployment)
+    if not decision:
+        with audit.act("request.submit", deployment, by=by):
+            raise Forbidden(decision)
+
+
+def require_submittable(deployment: Deployment, *, scheduled_for: datetime | None) -> None:
+    """The gates that do not depend on who asks; asked again at launch."""
+    environment = deployment.environment
+    if not environment.is_active:
+        raise Refused(f"{environment} is switched off in the portal: nothing can be asked for there.")
+    if deployment.deleted_upstream_at:
+        raise Refused(f"{deployment} is no longer deployed in {environment}. Deploy it again, or pick another one.")
+    if scheduled_for and scheduled_for > timezone.now() + MAX_AHEAD:
+        raise Refused("A run can be asked for at most a year ahead.")
+
+
+def insert_once(run_request: RunRequest) -> tuple[RunRequest, bool]:
+    """Store a wish, or find the one that the same form made a moment ago."""
+    try:
+        with transaction.atomic():
+            run_request.save(force_insert=True)
+    except IntegrityError:
+        return RunRequest.objects.get(submission_key=run_request.submission_key), False
+    return run_request, True
+
+
+def digest(run_request: RunRequest) -> str:
+    """SHA-256, in hexadecimal, over everything frozen; secret values count by a keyed hash."""
+    frozen = {name: getattr(run_request, name) for name in FROZEN}
+    frozen |= {name: value for name in FROZEN_LATER if (value := getattr(run_request, name))}
+    secret = run_request.sealed_parameters
+    spelled = canonical.text(json.loads(encryption.unseal(secret))) if secret else ""
+    frozen["secret"] = salted_hmac("runs.changes.digest", spelled, algorithm="sha256").hexdigest()
+    return canonical.digest(frozen)

@@ -1,0 +1,83 @@
+"""The page about a month's drift: complete, small, and harmless whatever the data says."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from flows.crm import drift, html_report, results
+from flows.crm.results import Result
+from tests.crm import generated
+
+NASTY = "<script>alert(1)</script> & \"quoted\" 'name'"
+
+
+@pytest.fixture(scope="module")
+def told() -> tuple[Result, str]:
+    tables = generated.world(1, 1.0).tables
+    normal = generated.reference(tables)
+    deals = generated.month(tables, generated.CURRENT)
+    now = deals.deals[deals.deals["engage_date"] > pd.Timestamp("2017-07-31")]
+    now = now.assign(prediction=normal.model(now), product=now["product"].replace("GTX Pro", NASTY))
+    found = drift.compare(normal.deals, now, closed=now[now["won"].notna()], baseline=normal.quality.as_json())
+    card: dict[str, Any] = {"month": "2017-06", "version": "2017-06-abc", "quality": normal.quality.as_json()}
+    result = results.describe(found, current_month="2017-08", reference_month="2017-06", card=card)
+    return result, html_report.page(result, [results.remember(result)], normal.deals, now)
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+        self.left_open: list[str] = []
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.opened.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag not in ("meta", "rect"):
+            self.left_open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("meta", "rect"):
+            assert self.left_open.pop() == tag
+
+
+def test_it_has_no_script_and_loads_nothing(told: tuple[Result, str]) -> None:
+    page = told[1]
+    tags = Tags()
+    tags.feed(page)
+    assert tags.left_open == []
+    assert not {"script", "link", "img", "iframe", "object", "form", "a"} & set(tags.opened)
+    assert not {"src", "href"} & tags.attributes
+    assert not [name for name in tags.attributes if name.startswith("on")]
+    assert not re.search(r"url\(|@import|https?:", page)
+
+
+def test_names_of_the_data_are_text(told: tuple[Result, str]) -> None:
+    assert NASTY not in told[1]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quoted&quot;" in told[1]
+
+
+def test_it_is_small(told: tuple[Result, str]) -> None:
+    assert len(told[1].encode()) < 60_000
+
+
+def test_it_tells_level_columns_and_history(told: tuple[Result, str]) -> None:
+    result, page = told
+    assert f"Drift of {result['current_month']} against {result['reference_month']}" in page
+    for row in (*result["measures"], *result["columns"]):
+        assert row.get("title", row.get("name")) in page
+    for row in result["recommendations"]:
+        assert row["text"] in page
+    assert "Every month that was monitored." in page
+
+
+def test_what_is_not_known_is_told_as_such(told: tuple[Result, str]) -> None:
+    result = {**told[0], "performance": None, "performance_month": None, "auc": None, "accuracy": None}
+    deals = generated.reference(generated.world().tables).deals
+    page = html_report.page(result, [results.remember(result)], deals, deals)
+    assert "Too few deals closed in this month" in page
+    assert "not known" in page

@@ -1,0 +1,425 @@
+"""A Prefect in memory with the gateway's methods, the only fake of the product; a contract test keeps it honest."""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from flows.prefect_api import PrefectClient
+from flows.prefect_api.client import in_order_of_start
+from flows.prefect_api.error_messages import explain_response
+from flows.prefect_api.payload import check_payload
+from flows.prefect_api.records import (
+    JSON,
+    ArtifactRecord,
+    DeploymentRecord,
+    EventRecord,
+    FlowRunRecord,
+    LogRecord,
+    NotFound,
+    PrefectError,
+    Rejected,
+    ServerRecord,
+    StateRecord,
+    TaskRunRecord,
+    Uncertain,
+    Unreachable,
+    WorkPoolRecord,
+)
+from tests.fakes import records
+
+WHERE = "Prefect in memory"
+LARGEST = 524_288
+# What becomes of a run that is asked to cancel; a terminal one stays as it is.
+ON_CANCEL = {"SCHEDULED": "CANCELLED", "PENDING": "CANCELLING", "RUNNING": "CANCELLING", "PAUSED": "CANCELLING"}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a gateway's method, as a test may want to look at it."""
+
+    method: str
+    arguments: Mapping[str, Any]
+
+
+class FakePrefect(PrefectClient):
+    """Knows only what a test has added, and refuses the rest. What the gateway can do and this cannot is an error."""
+
+    def __init__(self, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.calls: list[Call] = []
+        self._clock = now
+        self._last = datetime.min.replace(tzinfo=UTC)
+        self._deployments: dict[UUID, DeploymentRecord] = {}
+        self._flows: dict[str, UUID] = {}
+        self._pools: dict[str, WorkPoolRecord] = {}
+        self._runs: dict[UUID, FlowRunRecord] = {}
+        self._states: dict[UUID, list[StateRecord]] = {}
+        self._task_runs: dict[UUID, TaskRunRecord] = {}
+        self._logs: list[LogRecord] = []
+        self._artifacts: dict[UUID, ArtifactRecord] = {}
+        self._keys: dict[tuple[UUID, str], UUID] = {}
+        self._nudges: deque[EventRecord] = deque()
+        self._failure: PrefectError | None = None
+        self._next_create: deque[PrefectError] = deque()
+
+    def __repr__(self) -> str:
+        return f"<FakePrefect {len(self._deployments)} deployments, {len(self._runs)} runs>"
+
+    # What a test does to it
+
+    def add_deployment(self, name: str = "nightly", flow_name: str = "etl", **fields: Any) -> DeploymentRecord:
+        """Any field of DeploymentRecord may be given; deployments of one flow name share the flow."""
+        at = self._now()
+        flow_id = self._flows.setdefault(flow_name, uuid4())
+        plain = {"flow_id": flow_id, "created_at": at, "updated_at": at}
+        record = records.deployment(**plain | {"name": name, "flow_name": flow_name} | fields)
+        self._deployments[record.id] = record
+        return record
+
+    def change_deployment(self, deployment_id: UUID, **fields: Any) -> DeploymentRecord:
+        changed = replace(self._known_deployment(deployment_id), updated_at=self._now(), **fields)
+        self._deployments[deployment_id] = changed
+        return changed
+
+    def remove_deployment(self, deployment_id: UUID) -> None:
+        """Prefect deletes with it every run that has not begun, whoever asked for it."""
+        del self._deployments[deployment_id]
+        self._remove_planned(run for run in self._runs.values() if run.deployment_id == deployment_id)
+
+    def add_work_pool(self, name: str, **fields: Any) -> WorkPoolRecord:
+        self._pools[name] = records.work_pool(name=name, **fields)
+        return self._pools[name]
+
+    def remove_work_pool(self, name: str) -> None:
+        del self._pools[name]
+
+    def add_run(
+        self, deployment_id: UUID | None = None, *, state_type: str = "SCHEDULED", **fields: Any
+    ) -> FlowRunRecord:
+        """A run that was started elsewhere, brought to a state by the way it would have come.
+
+        Any field of FlowRunRecord may be given, and wins over what the way there has made of it.
+        """
+        deployment = self._known_deployment(deployment_id) if deployment_id else None
+        run = self._new_run(deployment, fields)
+        way = ("SCHEDULED", "PENDING", "RUNNING", state_type)
+        for step in dict.fromkeys(way[: way.index(state_type) + 1]):
+            self.set_state(run.id, step)
+        self._runs[run.id] = replace(self._runs[run.id], **fields)
+        return self._runs[run.id]
+
+    def change_run(self, flow_run_id: UUID, **fields: Any) -> FlowRunRecord:
+        """Rename it, change its tags, and so on; no event tells of it."""
+        changed = replace(self._known_run(flow_run_id), updated_at=self._now(), **fields)
+        self._runs[flow_run_id] = changed
+        return changed
+
+    def remove_run(self, flow_run_id: UUID) -> None:
+        """Deleted in Prefect, states, task runs and logs with it; no event tells of it."""
+        del self._runs[flow_run_id], self._states[flow_run_id]
+        self._task_runs = {key: each for key, each in self._task_runs.items() if each.flow_run_id != flow_run_id}
+        self._logs = [each for each in self._logs if each.flow_run_id != flow_run_id]
+        self._keys = {key: each for key, each in self._keys.items() if each != flow_run_id}
+
+    def set_state(
+        self,
+        flow_run_id: UUID,
+        state_type: str,
+        name: str | None = None,
+        message: str = "",
+        *,
+        at: datetime | None = None,
+    ) -> FlowRunRecord:
+        """What the worker and the run itself do: a new state, with its times, and an event."""
+        run = self._known_run(flow_run_id)
+        moment = at or self._now()
+        state = StateRecord(uuid4(), state_type, name or state_type.capitalize(), message, moment)
+        self._states[flow_run_id].append(state)
+        started = run.started_at
+        if state_type == "RUNNING" or state.is_terminal:
+            started = started or moment
+        was_running = run.state is not None and run.state.type in ("RUNNING", "CANCELLING")
+        worked = (moment - run.state.timestamp).total_seconds() if run.state and was_running else 0.0
+        self._runs[flow_run_id] = replace(
+            run,
+            state=state,
+            started_at=started,
+            ended_at=moment if state.is_terminal else None,
+            run_count=run.run_count + (state_type == "RUNNING"),
+            total_run_seconds=run.total_run_seconds + max(worked, 0.0),
+            updated_at=moment,
+        )
+        self.nudge(flow_run_id, f"prefect.flow-run.{state.name}")
+        return self._runs[flow_run_id]
+
+    def confirm_cancel(self, flow_run_id: UUID) -> FlowRunRecord:
+        """The runner has killed the process."""
+        held = self._known_run(flow_run_id).state
+        assert held is not None
+        assert held.type == "CANCELLING", f"Nobody asked to cancel this run; it is {held.type}."
+        return self.set_state(flow_run_id, "CANCELLED")
+
+    def add_task_run(self, flow_run_id: UUID, **fields: Any) -> TaskRunRecord:
+        record = records.task_run(self._known_run(flow_run_id).id, **fields)
+        self._task_runs[record.id] = record
+        self.nudge(flow_run_id, f"prefect.task-run.{record.state_name}")
+        return record
+
+    def add_artifact(self, flow_run_id: UUID, **fields: Any) -> ArtifactRecord:
+        at = self._now()
+        made = {"created_at": at, "updated_at": at}
+        record = records.artifact(self._known_run(flow_run_id).id, **made | fields)
+        self._artifacts[record.id] = record
+        return record
+
+    def change_artifact(self, artifact_id: UUID, **fields: Any) -> ArtifactRecord:
+        self._artifacts[artifact_id] = replace(self._artifacts[artifact_id], updated_at=self._now(), **fields)
+        return self._artifacts[artifact_id]
+
+    def add_log(self, flow_run_id: UUID, message: str, **fields: Any) -> LogRecord:
+        record = records.log(self._known_run(flow_run_id).id, message, **{"timestamp": self._now()} | fields)
+        self._logs.append(record)
+        return record
+
+    def nudge(self, flow_run_id: UUID, kind: str) -> None:
+        self._nudges.append(EventRecord(flow_run_id, kind))
+
+    def go_down(self, failure: PrefectError | None = None) -> None:
+        """Every call fails from now on: unreachable, or as `failure` says (such as Unauthorized)."""
+        self._failure = failure or Unreachable(f"{WHERE} could not be reached: a test has taken it down.")
+
+    def come_back(self) -> None:
+        self._failure = None
+
+    def lose_answer_of_next_create(self) -> None:
+        """The run is made, and nobody hears of it."""
+        self._next_create.append(
+            Uncertain(f"{WHERE} was asked to start a flow run, but it did not answer. It may have been done.")
+        )
+
+    def reject_next_create(self, message: str, *, status: int = 409) -> None:
+        self._next_create.append(Rejected(f"{WHERE} refused to start a flow run: {message}.", status=status))
+
+    # The gateway's methods
+
+    def close(self) -> None:
+        self._note("close")
+
+    def health(self) -> ServerRecord:
+        self._asked("health")
+        return ServerRecord(version="3.9.1")
+
+    def deployments(self) -> Iterator[DeploymentRecord]:
+        self._asked("deployments")
+        return iter(sorted(self._deployments.values(), key=lambda each: each.created_at or self._last, reverse=True))
+
+    def deployment(self, deployment_id: UUID) -> DeploymentRecord:
+        self._asked("deployment", deployment_id=deployment_id)
+        return self._known_deployment(deployment_id)
+
+    def work_pools(self) -> list[WorkPoolRecord]:
+        self._asked("work_pools")
+        return [self._pools[name] for name in sorted(self._pools)]
+
+    def flow_runs(self, ids: Sequence[UUID]) -> list[FlowRunRecord]:
+        self._asked("flow_runs", ids=tuple(ids))
+        return [self._runs[each] for each in dict.fromkeys(ids) if each in self._runs]
+
+    def active_flow_runs(self) -> Iterator[FlowRunRecord]:
+        self._asked("active_flow_runs")
+        active = (run for run in self._runs.values() if run.state and not run.state.is_terminal)
+        return self._by_time(active, lambda run: run.started_at or run.expected_start_at)
+
+    def flow_runs_ended_since(self, since: datetime) -> Iterator[FlowRunRecord]:
+        self._asked("flow_runs_ended_since", since=since)
+        ended = [run for run in self._runs.values() if run.ended_at and run.ended_at >= since]
+        return self._by_time(ended, lambda run: run.ended_at, newest_first=True)
+
+    def states(self, flow_run_id: UUID) -> list[StateRecord]:
+        self._asked("states", flow_run_id=flow_run_id)
+        return sorted(self._states.get(flow_run_id, ()), key=lambda each: each.timestamp)
+
+    def task_runs(self, flow_run_ids: Sequence[UUID]) -> list[TaskRunRecord]:
+        self._asked("task_runs", flow_run_ids=tuple(flow_run_ids))
+        found = [each for each in self._task_runs.values() if each.flow_run_id in flow_run_ids]
+        return sorted(found, key=in_order_of_start)
+
+    def artifacts(self, flow_run_ids: Sequence[UUID]) -> list[ArtifactRecord]:
+        self._asked("artifacts", flow_run_ids=tuple(flow_run_ids))
+        found = [each for each in self._artifacts.values() if each.flow_run_id in flow_run_ids]
+        return sorted(found, key=lambda each: (each.created_at or datetime.min.replace(tzinfo=UTC), each.id))
+
+    def logs(
+        self, flow_run_ids: Sequence[UUID], *, after: datetime | None = None, limit: int = 1000
+    ) -> list[LogRecord]:
+        self._asked("logs", flow_run_ids=tuple(flow_run_ids), after=after, limit=limit)
+        found = [each for each in self._logs if each.flow_run_id in flow_run_ids]
+        found = [each for each in found if after is None or each.timestamp >= after]
+        return sorted(found, key=lambda each: each.timestamp)[:limit]
+
+    async def events(self) -> AsyncGenerator[EventRecord]:
+        """What has been nudged, then what is; ends as the real one does when the server goes down."""
+        self._note("events")
+        while True:
+            self._fail_if_down()
+            while self._nudges:
+                yield self._nudges.popleft()
+            await asyncio.sleep(0.005)
+
+    def create_flow_run(
+        self,
+        deployment_id: UUID,
+        *,
+        parameters: Mapping[str, JSON],
+        idempotency_key: str,
+        name: str | None,
+        tags: Sequence[str],
+        scheduled_for: datetime | None,
+    ) -> FlowRunRecord:
+        body: dict[str, JSON] = {"parameters": dict(parameters), "idempotency_key": idempotency_key, "tags": [*tags]}
+        self._asked(
+            "create_flow_run",
+            deployment_id=deployment_id,
+            **body,
+            name=name,
+            scheduled_for=scheduled_for,
+        )
+        act = f"start a flow run of deployment {deployment_id}"
+        check_payload(body, where=WHERE, act=act)
+        failure = self._next_create.popleft() if self._next_create else None
+        if isinstance(failure, Rejected):
+            raise failure
+        deployment = self._known_deployment(deployment_id)
+        # Prefect judges the parameters before it looks at the key.
+        values = deployment.parameter_defaults | dict(parameters)
+        size = len(json.dumps(body["parameters"], separators=(",", ":")))
+        if size >= LARGEST:
+            said = f"parameters: they must be less than {LARGEST:,} bytes when serialized (got {size:,} bytes)"
+            raise Rejected(f"{WHERE} refused to {act}: {said}.", status=422)
+        if said := _unfit(deployment, values):
+            raise Rejected(f"{WHERE} refused to {act}: {said}.", status=409)
+        key = (deployment.flow_id, idempotency_key)
+        if key not in self._keys:
+            run = self._new_run(
+                deployment,
+                {
+                    "parameters": values,
+                    "idempotency_key": idempotency_key,
+                    "tags": tuple(sorted({*deployment.tags, *tags})),
+                    "expected_start_at": scheduled_for or self._now(),
+                }
+                | ({"name": name} if name else {}),
+            )
+            self._keys[key] = run.id
+            self.set_state(run.id, "SCHEDULED")
+        if failure:
+            raise failure
+        return self._runs[self._keys[key]]
+
+    def cancel(self, flow_run_id: UUID, *, force: bool = False) -> None:
+        self._asked("cancel", flow_run_id=flow_run_id)
+        run = self._known_run(flow_run_id)
+        assert run.state is not None
+        if force:
+            self.set_state(flow_run_id, "CANCELLED")
+            return
+        becomes = ON_CANCEL.get(run.state.type)
+        if run.state.name == "Suspended" or (run.state.type == "SCHEDULED" and not run.infrastructure_pid):
+            becomes = "CANCELLED"
+        elif run.state.type == "SCHEDULED":
+            becomes = "CANCELLING"
+        if becomes:
+            self.set_state(flow_run_id, becomes)
+
+    def postpone(self, flow_run_id: UUID, until: datetime, why: str) -> None:
+        self._asked("postpone", flow_run_id=flow_run_id, until=until, why=why)
+        self.set_state(flow_run_id, "SCHEDULED", message=why)
+        self._runs[flow_run_id] = replace(self._known_run(flow_run_id), planned_for=until)
+
+    def set_paused(self, deployment_id: UUID, paused: bool) -> None:
+        self._asked("set_paused", deployment_id=deployment_id, paused=paused)
+        self.change_deployment(deployment_id, is_paused=paused)
+        if paused:
+            runs = self._runs.values()
+            self._remove_planned(run for run in runs if run.deployment_id == deployment_id and run.auto_scheduled)
+
+    # How it does it
+
+    def _asked(self, method: str, **arguments: Any) -> None:
+        self._note(method, **arguments)
+        self._fail_if_down()
+
+    def _note(self, method: str, **arguments: Any) -> None:
+        self.calls.append(Call(method, arguments))
+
+    def _fail_if_down(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _now(self) -> datetime:
+        """The clock, but never the same instant twice: what happens later sorts later."""
+        self._last = max(self._clock(), self._last + timedelta(microseconds=1))
+        return self._last
+
+    def _known_deployment(self, deployment_id: UUID) -> DeploymentRecord:
+        if deployment_id not in self._deployments:
+            raise NotFound(f"{WHERE} has no deployment {deployment_id}.")
+        return self._deployments[deployment_id]
+
+    def _known_run(self, flow_run_id: UUID) -> FlowRunRecord:
+        if flow_run_id not in self._runs:
+            raise NotFound(f"{WHERE} has no flow run {flow_run_id}.")
+        return self._runs[flow_run_id]
+
+    def _new_run(self, deployment: DeploymentRecord | None, fields: Mapping[str, Any]) -> FlowRunRecord:
+        at = self._now()
+        plain = {"name": f"run-{len(self._runs) + 1}", "expected_start_at": at, "created_at": at, "updated_at": at}
+        run = records.flow_run(deployment, **plain | dict(fields))
+        self._runs[run.id] = run
+        self._states[run.id] = []
+        return run
+
+    def _remove_planned(self, runs: Iterable[FlowRunRecord]) -> None:
+        for run in [each for each in runs if each.state and each.state.type == "SCHEDULED"]:
+            self.remove_run(run.id)
+
+    def _by_time(
+        self,
+        runs: Iterable[FlowRunRecord],
+        moment: Callable[[FlowRunRecord], datetime | None],
+        *,
+        newest_first: bool = False,
+    ) -> Iterator[FlowRunRecord]:
+        return iter(sorted(runs, key=lambda run: moment(run) or self._last, reverse=newest_first))
+
+
+def _unfit(deployment: DeploymentRecord, values: Mapping[str, JSON]) -> str:
+    """What Prefect says of these parameters: it knows required names and JSON types, and takes unknown names."""
+    if "__prefect_kind" in json.dumps(values):
+        raise AssertionError("Prefect would fill in this __prefect_kind from its own data; it may not get here.")
+    if not deployment.enforces_schema:
+        return ""
+    problem = best_match(Draft202012Validator(_nullable(deployment.parameter_schema)).iter_errors(dict(values)))
+    if problem is None:
+        return ""
+    field = problem.json_path.replace("$.", "")
+    place = "" if field == "$" else f" for field {field!r}"
+    said = f"Error creating flow run: Validation failed{place}. Failure reason: {problem.message}"
+    return explain_response({"detail": said})
+
+
+def _nullable(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Prefect lets an optional property without a default be null."""
+    required = schema.get("required", [])
+    properties = {
+        key: {"anyOf": [each, {"type": "null"}]} if key not in required and "default" not in each else each
+        for key, each in schema.get("properties", {}).items()
+    }
+    return {**schema, "properties": properties}

@@ -1,0 +1,66 @@
+"""How an environment is."""
+
+from __future__ import annotations
+
+import pytest
+
+from flows.catalog import health
+from flows.models import Environment, Health
+from flows.prefect_api.records import Rejected, Unauthorized, Uncertain, Unreachable
+from tests.fakes.prefect import FakePrefect
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_server_that_answers_is_up_and_has_a_version(dev: Environment, fake: FakePrefect) -> None:
+    found = health.check(dev)
+    assert found.state == Health.State.UP
+    assert found.version
+    assert found.checked_at is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (Unreachable("It could not be reached."), Health.State.DOWN),
+        (Unauthorized("It refused the credential."), Health.State.REFUSED),
+        (Rejected("It answered, but not as a Prefect API."), Health.State.DOWN),
+    ],
+)
+def test_a_check_says_what_is_wrong(dev: Environment, fake: FakePrefect, error: Exception, state: Health.State) -> None:
+    fake.go_down(error)
+    found = health.check(dev)
+    assert (found.state, found.message) == (state, str(error))
+
+
+def test_since_when_it_is_so_is_kept(dev: Environment, fake: FakePrefect) -> None:
+    first = health.check(dev)
+    again = health.check(dev)
+    assert again.changed_at == first.changed_at
+    fake.go_down()
+    assert health.check(dev).changed_at > first.changed_at
+
+
+def test_one_call_that_fails_does_not_make_a_server_down(dev: Environment, fake: FakePrefect) -> None:
+    health.check(dev)
+    found = health.record_error(dev, Uncertain("It answered with an error of its own."))
+    assert found.state == Health.State.UP
+    found.refresh_from_db()
+    assert found.sync_message == "It answered with an error of its own."
+
+
+def test_a_credential_that_cannot_be_opened_is_said(dev: Environment, fake: FakePrefect) -> None:
+    dev.credential_kind = "basic"
+    dev.sealed_credential = b"not a token"
+    dev.save()
+    found = health.check(dev)
+    assert found.state == Health.State.REFUSED
+    assert "PORTAL_FIELD_KEYS" in found.message
+
+
+def test_a_credential_is_stored_encrypted(dev: Environment) -> None:
+    dev.credential = "user:hunter22"
+    dev.save()
+    stored = bytes(Environment.objects.values_list("sealed_credential", flat=True).get(pk=dev.pk))
+    assert b"hunter22" not in stored
+    assert Environment.objects.get(pk=dev.pk).credential == "user:hunter22"

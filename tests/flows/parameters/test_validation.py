@@ -1,0 +1,554 @@
+"""Values are judged once, by the schema and by what Prefect and Postgres would make of them."""
+
+import contextlib
+import json
+import time
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.parameters import MASK, Invalid, fingerprint, join, mask, runnable_as_is, split, validate
+from flows.parameters import validation as judging
+
+SCHEMAS = Path(__file__).parent / "schemas"
+EVERY_KIND: dict[str, Any] = json.loads((SCHEMAS / "every_kind.json").read_text())
+BLOCKS: dict[str, Any] = json.loads((SCHEMAS / "blocks.json").read_text())
+PYDANTIC_1: dict[str, Any] = json.loads((SCHEMAS / "pydantic_1.json").read_text())
+
+BLOCK_ID = "123e4567-e89b-12d3-a456-426614174000"
+
+
+def schema(*, required: tuple[str, ...] = (), definitions: Any = None, **properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "definitions": definitions or {},
+    }
+
+
+def only(name: str) -> dict[str, Any]:
+    """The schema of one parameter of the flow that has every kind."""
+    return {**schema(value=EVERY_KIND["properties"][name]), "definitions": EVERY_KIND["definitions"]}
+
+
+def refusals(of: Any, values: dict[str, Any], defaults: dict[str, Any] | None = None) -> dict[str, str]:
+    with pytest.raises(Invalid) as caught:
+        validate(of, values, defaults=defaults or {})
+    return {error.field: error.message for error in caught.value.errors}
+
+
+def refusal(of: Any, values: dict[str, Any], defaults: dict[str, Any] | None = None) -> str:
+    (message,) = refusals(of, values, defaults).values()
+    return message
+
+
+# What the run would get
+
+
+def test_values_come_before_the_deployments_defaults_and_those_before_the_flows() -> None:
+    three = schema(a={"type": "integer", "default": 1}, b={"type": "integer", "default": 1}, c={"default": 1})
+    assert validate(three, {"a": 3}, defaults={"a": 2, "b": 2}) == {"a": 3, "b": 2, "c": 1}
+
+
+def test_values_stand_in_the_order_of_the_signature() -> None:
+    two = schema(later={"position": 1}, first={"position": 0})
+    assert list(validate(two, {"later": 1, "first": 2}, defaults={})) == ["first", "later"]
+
+
+def test_what_was_resolved_once_resolves_to_itself() -> None:
+    values = validate(only("db"), {"value": {"host": "h"}}, defaults={})
+    assert validate(only("db"), values, defaults={}) == values
+
+
+def test_nested_defaults_are_left_to_the_flow() -> None:
+    assert validate(only("db"), {"value": {"host": "h"}}, defaults={}) == {"value": {"host": "h"}}
+
+
+def test_a_default_that_its_own_type_refuses_is_left_to_the_flow() -> None:
+    assert validate(only("none_int"), {}, defaults={}) == {}
+
+
+@pytest.mark.parametrize("name", ["secdef", "dbdef"])
+def test_a_default_with_a_starred_secret_is_left_to_the_flow(name: str) -> None:
+    assert validate(only(name), {}, defaults={}) == {}
+
+
+def test_null_is_a_default_like_others() -> None:
+    optional = schema(a={"anyOf": [{"type": "string"}, {"type": "null"}], "default": None})
+    assert validate(optional, {}, defaults={}) == {"a": None}
+
+
+def test_what_comes_back_shares_nothing_with_what_was_given() -> None:
+    given: dict[str, Any] = {"value": ["a"]}
+    validate(only("ls"), given, defaults={})["value"].append("b")  # type: ignore[union-attr]
+    assert given == {"value": ["a"]}
+
+
+def test_an_error_in_a_deployments_own_default_says_whose_it_is() -> None:
+    assert refusal(only("i"), {}, {"value": "x"}) == "Must be a whole number. (This is the deployment's own default.)"
+
+
+def test_a_deployment_is_runnable_as_it_is_when_nothing_is_missing() -> None:
+    needs_one = schema(a={"type": "string"}, required=("a",))
+    assert not runnable_as_is(needs_one, {})
+    assert not runnable_as_is(needs_one, {"a": ""})
+    assert not runnable_as_is(needs_one, {"a": "x", "gone": 1})
+    assert runnable_as_is(needs_one, {"a": "x"})
+
+
+# What is refused
+
+
+def test_all_errors_come_at_once_in_the_order_of_the_signature() -> None:
+    found = refusals(EVERY_KIND, {"i": "x", "nope": 1, "lm": [{"host": "h", "port": 0}, {}], "tree": {"name": 1}})
+    assert len(found) > 40
+    assert found["i"] == "Must be a whole number."
+    assert found["nope"] == "Unknown parameter: Prefect would accept it and the run would crash."
+    assert found["lm[0].port"] == "Must be at least 1."
+    assert found["lm[1].host"] == "This value is required."
+    assert found["tree.name"] == "Must be text."
+    names = [name for name in found if name in EVERY_KIND["properties"]]
+    assert names == sorted(names, key=lambda name: EVERY_KIND["properties"][name]["position"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("s", 5, "Must be text."),
+        ("i", 1.5, "Must be a whole number."),
+        ("i", True, "Must be a whole number."),
+        ("fl", "x", "Must be a number."),
+        ("b", 1, "Must be true or false."),
+        ("d", "31.1.2026", "Must be a date such as 2026-01-31."),
+        ("colour", "blue", "Must be one of: red, green."),
+        ("num", 3, "Must be one of: 1, 2."),
+        ("lit", "c", "Must be one of: a, b."),
+        ("oi", "x", "Must be a whole number."),
+        ("ob", 0, "Must be true or false."),
+        ("u", [], "Must be a whole number or text."),
+        ("ls", "a", "Must be a list."),
+        ("dsi", [], "Must be an object with named values."),
+        ("bi", 0, "Must be at least 1."),
+        ("bi", 12, "Must be at most 10."),
+        ("bi", 3, "Must be a multiple of 2."),
+        ("gi", 0, "Must be greater than 0."),
+        ("gi", 5, "Must be less than 5."),
+        ("pat", "a", "Must have at least 2 characters."),
+        ("pat", "abcdef", "May have at most 5 characters."),
+        ("pat", "A1", "Must fit the pattern ^[a-z]+$"),
+        ("cl", [], "Must have at least 1 item."),
+        ("cl", [1, 2, 3, 4], "May have at most 3 items."),
+        ("tup", [1], "Must have at least 2 items."),
+        ("uid", "7", "Must be an id such as 123e4567-e89b-12d3-a456-426614174000."),
+    ],
+)
+def test_each_refusal_is_a_sentence(name: str, value: Any, sentence: str) -> None:
+    assert refusal(only(name), {"value": value}) == sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "where", "sentence"),
+    [
+        ("st", ["a", "b", "a"], "value[2]", "Is the same as item 1; all items must differ."),
+        ("tup", ["x", "y"], "value[0]", "Must be a whole number."),
+        ("dsi", {"a": "x"}, "value.a", "Must be a whole number."),
+        ("db", {"host": "h", "prot": 1}, "value.prot", "Unknown name: the flow would ignore it."),
+        ("dpat", {"y": 1}, "value.y", "Unknown name: the flow would ignore it."),
+        ("odb", {"host": 1}, "value.host", "Must be text."),
+        ("u2", {"kind": "dog"}, "value.bark", "This value is required."),
+        ("u2", {"kind": "cat", "lives": "x"}, "value.lives", "Must be a whole number."),
+        ("du", {"kind": "dog"}, "value.bark", "This value is required."),
+        ("du", {"bark": "w"}, "value.kind", "This value is required: it says which form is meant."),
+        ("du", {"kind": "cow"}, "value.kind", "Must be one of: cat, dog."),
+        ("tree", {"name": "a", "children": [{"children": [], "name": 1}]}, "value.children[0].name", "Must be text."),
+    ],
+)
+def test_a_refusal_names_the_place(name: str, value: Any, where: str, sentence: str) -> None:
+    assert refusals(only(name), {"value": value}) == {where: sentence}
+
+
+def test_a_multiple_is_counted_in_decimals() -> None:
+    tenths = schema(a={"type": "number", "multipleOf": 0.1})
+    assert validate(tenths, {"a": 0.3}, defaults={}) == {"a": 0.3}
+    assert refusal(tenths, {"a": 0.35}) == "Must be a multiple of 0.1."
+
+
+def test_no_refusal_repeats_a_value() -> None:
+    word = "hunter2-hunter2"
+    values = dict.fromkeys(EVERY_KIND["properties"], word) | {"nope": word}
+    assert word not in " ".join(refusals(EVERY_KIND, values).values())
+
+
+def test_required_text_may_not_be_empty() -> None:
+    nested = {**only("db"), "required": ["value"]}
+    assert refusals(nested, {"value": {"host": ""}}) == {"value.host": "This value is required."}
+    optional = schema(a={"anyOf": [{"type": "string"}, {"type": "null"}]}, required=("a",))
+    assert refusal(optional, {"a": ""}) == "This value is required."
+    assert validate(optional, {"a": None}, defaults={}) == {"a": None}
+
+
+def test_an_empty_text_that_is_offered_is_a_value() -> None:
+    offered = schema(a={"type": "string", "enum": ["", "x"]}, required=("a",))
+    assert validate(offered, {"a": ""}, defaults={}) == {"a": ""}
+
+
+def test_names_that_a_schema_allows_are_not_unknown() -> None:
+    kind = {"type": "object", "properties": {"a": {}}, "additionalProperties": True}
+    assert validate(schema(v=kind), {"v": {"b": 1}}, defaults={}) == {"v": {"b": 1}}
+    closed = {**kind, "additionalProperties": False}
+    assert refusals(schema(v=closed), {"v": {"b": 1}}) == {"v.b": "Unknown name: the flow does not take it."}
+
+
+def test_names_of_a_composition_are_known_to_all_its_parts() -> None:
+    composed = {"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}], "properties": {"c": {}}}
+    assert validate(schema(v=composed), {"v": {"a": 1, "b": 2, "c": 3}}, defaults={})
+    assert list(refusals(schema(v=composed), {"v": {"d": 1}})) == ["v.d"]
+
+
+def test_schemas_of_pydantic_1_are_read() -> None:
+    values = {"v": {"t": [1, "x"], "n": 4}, "d": "2026-01-31T00:00:00Z"}
+    assert validate(PYDANTIC_1, values, defaults={}) == values
+    found = refusals(PYDANTIC_1, {"v": {"t": ["x", 1], "n": 3}, "d": ""})
+    assert set(found) == {"v.t[0]", "v.t[1]", "v.n", "d"}
+
+
+def test_a_schema_without_parameters_takes_none() -> None:
+    assert validate({}, {}, defaults={}) == {}
+    assert list(refusals({}, {"a": 1})) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("d", ["2026-01-31"], ["2026-02-30", "20260131", "2026-01-31T00:00", "2026-W05-6", "1700000000", ""]),
+        (
+            "dt",
+            [
+                "2026-01-31",
+                "2026-01-31T14:30",
+                "2026-01-31 14:30:00.5",
+                "2026-01-31T14:30:00Z",
+                "2026-01-31T14:30:00+01:00",
+            ],
+            ["2026-01-31T25:00", "1700000000", "20260131T143000", "now", "2026-01-31T14:30:00+99:00"],
+        ),
+        ("t", ["14:30", "14:30:00", "14:30:00.5+01:00"], ["25:00", "1430", "3600", "noon"]),
+        (
+            "td",
+            ["PT1H30M", "P2D", "-P1W", "01:30:00", "1 day, 01:00:00", "PT0.5S"],
+            ["", "P", "90", "1.5", "P1H", "1h"],
+        ),
+        ("uid", [BLOCK_ID, BLOCK_ID.replace("-", "")], ["", "x", BLOCK_ID[:-1], f"{BLOCK_ID}\n"]),
+        ("url", ["https://example.org/a?b=c", "s3://bucket/key"], ["example.org", "/a", "http://[", "https://a b"]),
+    ],
+)
+def test_formats_are_what_the_flow_itself_would_take(name: str, good: list[str], bad: list[str]) -> None:
+    for text in good:
+        assert validate(only(name), {"value": text}, defaults={}) == {"value": text}
+    for text in bad:
+        assert refusals(only(name), {"value": text}), text
+
+
+@pytest.mark.parametrize(("kind", "good", "bad"), [("email", "a@b.org", "a@b"), ("ipv4", "127.0.0.1", "::1")])
+def test_other_formats_that_a_schema_names_are_checked(kind: str, good: str, bad: str) -> None:
+    named = schema(a={"type": "string", "format": kind})
+    assert validate(named, {"a": good}, defaults={})
+    assert refusals(named, {"a": bad})
+
+
+# What neither Prefect nor Postgres may get
+
+
+@pytest.mark.parametrize("name", ["anyv", "dsa", "s"])
+def test_nothing_that_prefect_would_fill_in(name: str) -> None:
+    value: Any = {"__prefect_kind": "jinja", "template": "{{ x }}"}
+    assert "__prefect_kind" in refusals(only(name), {"value": value})["value"]
+    if name != "s":
+        deep = {"a": [{"b": value}]}
+        assert "__prefect_kind" in refusals(only(name), {"value": deep})["value.a[0].b"]
+
+
+def test_nor_as_a_default_of_the_deployment() -> None:
+    default = {"value": {"__prefect_kind": "workspace_variable", "variable_name": "password"}}
+    assert "deployment's own default" in refusal(only("s"), {}, default)
+    assert validate(only("s"), {"value": "x"}, defaults=default) == {"value": "x"}
+
+
+def test_no_block_is_loaded_where_none_is_asked_for() -> None:
+    value = {"$ref": {"block_document_slug": "secret/prod-database"}}
+    assert "$ref" in refusal(only("anyv"), {"value": value})
+    assert "$ref" in refusals(only("dsa"), {"value": {"a": [value]}})["value.a[0]"]
+
+
+@pytest.mark.parametrize(
+    "reference", [BLOCK_ID, {"block_document_id": BLOCK_ID}, {"block_document_slug": "creds/warehouse"}]
+)
+def test_a_block_may_be_named_where_one_is_asked_for(reference: Any) -> None:
+    values = {"c": {"$ref": reference}, "s": {"$ref": reference}, "oc": {"$ref": reference}, "args": 1}
+    assert validate(BLOCKS, values, defaults={}) == values
+
+
+def test_a_block_may_not_be_named_within_another() -> None:
+    value = {"user": "u", "password": "p", "more": {"$ref": {"block_document_id": BLOCK_ID}}}
+    assert "$ref" in refusals(BLOCKS, {"c": value})["c.more"]
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "x\udfff"])
+def test_no_character_that_postgres_cannot_store(text: str) -> None:
+    assert "cannot be stored" in refusal(only("s"), {"value": text})
+    assert "cannot be stored" in refusal(only("dsa"), {"value": {text: 1}})
+    assert "cannot be stored" in refusals(only("dsa"), {"value": {"a": [text]}})["value.a[0]"]
+    assert "cannot be stored" in str(refusals(only("s"), {text: 1}))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_no_number_that_json_does_not_have(number: float) -> None:
+    assert refusal(only("fl"), {"value": number}) == "Must be a finite number."
+    assert refusals(only("bi"), {"value": number})
+
+
+def test_five_megabytes_are_refused_with_the_limit() -> None:
+    started = time.thread_time()
+    message = refusal(only("ls"), {"value": ["x" * 100] * 50_000})
+    assert message == "The parameters take 5,029 kB; Prefect takes at most 512 kB for one run."
+    assert time.thread_time() - started < 1
+
+
+def test_size_is_counted_as_prefect_counts_it() -> None:
+    around = len('{"value":""}')
+    assert validate(only("s"), {"value": "x" * (512 * 1024 - around)}, defaults={})
+    assert refusal(only("s"), {"value": "x" * (512 * 1024 - around + 1)})
+    assert refusal(only("s"), {"value": "é" * (512 * 1024 // 6)})
+
+
+@pytest.mark.parametrize("levels", [25, 100_000])
+def test_no_nesting_without_end(levels: int) -> None:
+    value: Any = []
+    for _ in range(levels):
+        value = [value]
+    found = refusals(only("anyv"), {"value": value})
+    assert list(found.values()) == ["Is nested more than 20 levels deep."]
+
+
+@pytest.mark.parametrize("value", [{1, 2}, object(), b"x", (1, 2), {1: "x"}, [10**5000]])
+def test_only_json_is_judged(value: Any) -> None:
+    assert refusals(only("anyv"), {"value": value})
+
+
+# Schemas written with ill will
+
+
+@pytest.mark.parametrize(
+    "ref",
+    ["http://127.0.0.1:9/x.json", "https://example.org/#/a", "file:///etc/passwd", "other.json", "#/properties/a", "#"],
+)
+def test_nothing_outside_the_schema_is_read(ref: str) -> None:
+    assert "outside of its own definitions" in refusal(schema(a={"$ref": ref}), {"a": 1})
+
+
+@pytest.mark.parametrize(
+    "definitions",
+    [
+        {"A": {"$ref": "#/definitions/A"}},
+        {"A": {"$ref": "#/definitions/B"}, "B": {"allOf": [{"$ref": "#/definitions/A"}]}},
+        {"A": {"anyOf": [{"$ref": "#/definitions/A"}, {"$ref": "#/definitions/A"}]}},
+        {"A": {"anyOf": [{"$ref": "#/definitions/A"}, {"type": "null"}]}},
+        {"A": {"not": {"$ref": "#/definitions/A"}}},
+    ],
+)
+def test_a_schema_that_goes_round_in_circles_is_refused(definitions: Any) -> None:
+    circular = schema(a={"$ref": "#/definitions/A"}, definitions=definitions)
+    assert "cannot be used" in refusal(circular, {"a": 1})
+    assert mask(circular, {"a": 1}) == {"a": MASK}
+
+
+def test_a_schema_whose_references_go_on_and_on_is_refused() -> None:
+    chain: dict[str, Any] = {f"A{n}": {"anyOf": [{"$ref": f"#/definitions/A{n + 1}"}]} for n in range(1000)}
+    endless = schema(a={"$ref": "#/definitions/A0"}, definitions=chain | {"A1000": {}})
+    assert "lead on for too long" in refusal(endless, {"a": 1})
+
+
+def test_a_type_that_holds_itself_is_no_circle() -> None:
+    inner = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"$ref": "#/definitions/A"}}]}
+    nested = schema(a={"$ref": "#/definitions/A"}, definitions={"A": inner})
+    assert validate(nested, {"a": ["x", ["y", []]]}, defaults={})
+    assert refusal(nested, {"a": [[1]]}) == "Must be text or a list."
+
+
+def test_a_schema_that_multiplies_its_work_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count()
+    monkeypatch.setattr(judging, "thread_time", lambda: next(ticks) / 1000)
+    doubling = {f"A{n}": {"allOf": [{"$ref": f"#/definitions/A{n + 1}"}] * 2} for n in range(50)} | {"A50": {}}
+    message = refusal(schema(a={"$ref": "#/definitions/A0"}, definitions=doubling), {"a": 1})
+    assert "takes longer than 5 seconds" in message
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("^(a+)+$", "a" * 50_000 + "!"),
+        ("^(a|a)*$", "a" * 50_000 + "!"),
+        ("(.*)*x(.*)*y", " " * 50_000),
+        ("((a{1000}){1000}){1000}", "a"),
+        ("(?:a*){50000}[bc]", "a" * 10_000),
+        ("(?:[ab]?[ac]?){20000}[de]$", "a" * 5_000),
+        ("(" * 5_000 + "a" + ")" * 5_000, "a"),
+    ],
+)
+def test_no_pattern_hangs(pattern: str, text: str) -> None:
+    started = time.thread_time()
+    with contextlib.suppress(Invalid):
+        validate(schema(a={"type": "string", "pattern": pattern}), {"a": text}, defaults={})
+    assert time.thread_time() - started < 2
+
+
+def test_a_text_too_long_for_its_pattern_is_refused() -> None:
+    costly = schema(a={"type": "string", "pattern": "^(ab?){1000}$"})
+    assert refusal(costly, {"a": "a" * 10_000}) == "Is too long to be held against its pattern."
+
+
+def test_a_pattern_of_another_dialect_is_left_to_the_flow() -> None:
+    assert validate(schema(a={"type": "string", "pattern": "^(?=a)a"}), {"a": "b"}, defaults={}) == {"a": "b"}
+
+
+def test_a_part_of_a_schema_cannot_ask_for_another_judge() -> None:
+    other = {"$schema": "http://json-schema.org/draft-07/schema#", "type": "string", "pattern": "^(a|a)*$"}
+    started = time.thread_time()
+    assert refusals(schema(a=other), {"a": "a" * 40 + "!"})
+    assert refusals(schema(a={"$id": "http://x/", "$ref": "#/definitions/A"}, definitions={"A": other}), {"a": 1})
+    assert time.thread_time() - started < 1
+
+
+def test_many_different_items_are_compared_in_time() -> None:
+    values = [{"n": number} for number in range(20_000)]
+    different = schema(a={"type": "array", "uniqueItems": True})
+    started = time.thread_time()
+    assert validate(different, {"a": values}, defaults={})
+    assert refusals(different, {"a": [1, 1.0]})
+    assert validate(different, {"a": [1, True, "1"]}, defaults={})
+    assert time.thread_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": 5},
+        {"type": "strange"},
+        {"minimum": "x"},
+        {"minimum": float("nan")},
+        {"multipleOf": 0},
+        {"multipleOf": float("inf")},
+        {"pattern": 5},
+        {"enum": 5},
+        {"anyOf": {}},
+        {"anyOf": [5]},
+        {"items": 5},
+        {"properties": []},
+        {"properties": {"a": 5}},
+        {"required": [["a"]]},
+        {"unevaluatedProperties": False},
+        {"$dynamicRef": "#x"},
+        {"$ref": 5},
+        {"discriminator": []},
+    ],
+)
+def test_a_schema_that_is_none_is_refused_with_a_sentence(part: Any) -> None:
+    assert refusal(schema(a=part), {"a": 1}).startswith("The parameter schema of this deployment cannot be used: ")
+    assert refusal(schema(a={"type": "array", "items": part}), {"a": [1]}).startswith("The parameter schema")
+
+
+def test_a_schema_as_deep_as_a_well_is_refused() -> None:
+    deep: Any = {}
+    for _ in range(200):
+        deep = {"type": "array", "items": deep}
+    assert "nested too deeply" in refusal(schema(a=deep), {"a": []})
+
+
+# Fingerprints
+
+
+def test_a_fingerprint_does_not_depend_on_spelling() -> None:
+    assert fingerprint({"a": 1, "b": [1.0, 1e22]}) == fingerprint({"b": [1, 10**22], "a": 1.0})
+
+
+@pytest.mark.parametrize("other", [{"a": True}, {"a": "1"}, {"a": 2}, {"a": [1]}, {"a": 1, "b": None}, {}])
+def test_a_fingerprint_depends_on_everything_else(other: Any) -> None:
+    assert fingerprint({"a": 1}) != fingerprint(other)
+
+
+# Secrets
+
+
+SECRETS: dict[str, Any] = {
+    "s": "seen",
+    "sec": "hidden-1",
+    "osec": "hidden-2",
+    "lsec": ["hidden-3", "hidden-4"],
+    "dsec": {"a/b~c": "hidden-5"},
+    "db": {"host": "seen", "password": "hidden-6"},
+    "odb": {"host": "seen", "password": None},
+    "lm": [{"host": "seen"}, {"host": "seen", "password": "hidden-7"}],
+}
+
+
+def test_secrets_are_masked_wherever_they_stand() -> None:
+    masked = mask(EVERY_KIND, SECRETS)
+    assert "hidden" not in json.dumps(masked)
+    assert masked == {
+        "s": "seen",
+        "sec": MASK,
+        "osec": MASK,
+        "lsec": [MASK, MASK],
+        "dsec": {"a/b~c": MASK},
+        "db": {"host": "seen", "password": MASK},
+        "odb": {"host": "seen", "password": None},
+        "lm": [{"host": "seen"}, {"host": "seen", "password": MASK}],
+    }
+
+
+def test_what_is_split_is_joined_again() -> None:
+    public, secrets = split(EVERY_KIND, SECRETS)
+    assert "hidden" not in json.dumps(public)
+    assert secrets["/dsec/a~1b~0c"] == "hidden-5"
+    assert secrets["/lm/1/password"] == "hidden-7"
+    assert join(json.loads(json.dumps(public)), json.loads(json.dumps(secrets))) == SECRETS
+
+
+def test_what_the_schema_does_not_know_is_hidden() -> None:
+    values = {"password_of_last_year": "x", "db": {"token": "y", "host": "h"}, "i": {"password": "z"}, "dsa": {"a": 1}}
+    assert mask(EVERY_KIND, values) == {
+        "password_of_last_year": MASK,
+        "db": {"token": MASK, "host": "h"},
+        "i": MASK,
+        "dsa": {"a": 1},
+    }
+
+
+def test_without_a_usable_schema_everything_is_secret() -> None:
+    broken = schema(a={"$ref": "http://example.org"})
+    assert mask(broken, {"a": 1}) == {"a": MASK}
+    assert split(broken, {"a": 1}) == ({}, {"/a": 1})
+
+
+def test_secrets_of_any_form_of_a_union_are_hidden() -> None:
+    key = {"type": "object", "properties": {"key": {"type": "string", "writeOnly": True}}}
+    user = {"type": "object", "properties": {"user": {"type": "string"}}}
+    union = schema(a={"anyOf": [{"type": "array", "items": key}, key, user]})
+    assert mask(union, {"a": {"key": "k"}}) == {"a": {"key": MASK}}
+    assert mask(union, {"a": [{"key": "k"}]}) == {"a": [{"key": MASK}]}
+    assert mask(union, {"a": {"user": "u"}}) == {"a": {"user": "u"}}
+
+
+def test_a_block_that_is_spelled_out_keeps_its_secrets() -> None:
+    values = {"c": {"user": "u", "password": "p"}, "s": {"value": {"password": "p"}}}
+    assert mask(BLOCKS, values) == {"c": {"user": "u", "password": MASK}, "s": {"value": MASK}}
+
+
+def test_masking_reads_values_of_any_depth() -> None:
+    value: Any = 1
+    for _ in range(400):
+        value = [value]
+    assert MASK in json.dumps(mask(only("anyv"), {"value": value}), ensure_ascii=False)

@@ -1,0 +1,704 @@
+"""What the gateway promises, asked of a real Prefect server and of the fake alike."""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from importlib import metadata
+from typing import Any, Protocol, cast
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from flows.prefect_api import Credential, PrefectClient
+from flows.prefect_api.records import (
+    JSON,
+    EventRecord,
+    FlowRunRecord,
+    NotFound,
+    PrefectError,
+    Rejected,
+    Uncertain,
+    Unreachable,
+)
+from tests.fakes import records
+from tests.fakes.prefect import FakePrefect
+
+SCHEMA: dict[str, JSON] = {
+    "type": "object",
+    "properties": {
+        "rows": {"type": "integer", "title": "rows"},
+        "note": {"type": "string", "title": "note"},
+        "mode": {"type": "string", "title": "mode", "default": "fast"},
+    },
+    "required": ["rows"],
+}
+DEFAULTS: dict[str, JSON] = {"mode": "fast"}
+SECRET = "hunter2-and-more"
+
+
+def nested(levels: int) -> JSON:
+    value: JSON = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+class Bench(Protocol):
+    """A Prefect with one flow, and the hands of those who are not the portal."""
+
+    gateway: PrefectClient
+
+    def deploy(self, *, flow: str = "flow") -> UUID: ...
+    def undeploy(self, deployment_id: UUID) -> None: ...
+    def plan(self, deployment_id: UUID) -> None: ...
+    def put(self, flow_run_id: UUID, state: str) -> None: ...
+    def delete_run(self, flow_run_id: UUID) -> None: ...
+    def log(self, flow_run_id: UUID, message: str) -> None: ...
+    def task_run(self, flow_run_id: UUID, name: str) -> None: ...
+    def artifact(self, flow_run_id: UUID, key: str, kind: str, data: JSON) -> None: ...
+    def lose_next_answer(self) -> None: ...
+    def out_of_reach(self) -> PrefectClient: ...
+
+
+class FakeBench:
+    def __init__(self) -> None:
+        self.fake = FakePrefect()
+        self.gateway: PrefectClient = self.fake
+
+    def deploy(self, *, flow: str = "flow") -> UUID:
+        return self.fake.add_deployment(
+            f"contract-{uuid4()}",
+            flow_name=flow,
+            tags=("contract",),
+            parameter_schema=SCHEMA,
+            parameter_defaults=DEFAULTS,
+            schedules=(records.cron("0 6 * * *", is_active=False),),
+        ).id
+
+    def undeploy(self, deployment_id: UUID) -> None:
+        self.fake.remove_deployment(deployment_id)
+
+    def plan(self, deployment_id: UUID) -> None:
+        self.fake.add_run(deployment_id, auto_scheduled=True)
+
+    def put(self, flow_run_id: UUID, state: str) -> None:
+        self.fake.set_state(flow_run_id, "PAUSED" if state == "SUSPENDED" else state, state.capitalize())
+
+    def delete_run(self, flow_run_id: UUID) -> None:
+        self.fake.remove_run(flow_run_id)
+
+    def log(self, flow_run_id: UUID, message: str) -> None:
+        self.fake.add_log(flow_run_id, message)
+
+    def task_run(self, flow_run_id: UUID, name: str) -> None:
+        self.fake.add_task_run(flow_run_id, name=name, task_key=name)
+
+    def artifact(self, flow_run_id: UUID, key: str, kind: str, data: JSON) -> None:
+        self.fake.add_artifact(flow_run_id, key=key, type=kind, data=data)
+
+    def lose_next_answer(self) -> None:
+        self.fake.lose_answer_of_next_create()
+
+    def out_of_reach(self) -> PrefectClient:
+        fake = FakePrefect()
+        fake.go_down()
+        return fake
+
+
+class Forgetful(httpx.BaseTransport):
+    """Carries every request to the server, and loses an answer when told to."""
+
+    def __init__(self) -> None:
+        self.loses_next = False
+        self._inner = httpx.HTTPTransport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = self._inner.handle_request(request)
+        if self.loses_next:
+            self.loses_next = False
+            response.read()
+            raise httpx.ReadTimeout("lost", request=request)
+        return response
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class RealBench:
+    def __init__(self, api_url: str, auth: str) -> None:
+        self._forgetful = Forgetful()
+        self.gateway = PrefectClient(api_url, Credential("basic", auth), transport=self._forgetful)
+        user, _, password = auth.partition(":")
+        # A request to Prefect that fails may cost its connection, and these are few.
+        self._http = httpx.Client(
+            base_url=api_url, auth=(user, password), limits=httpx.Limits(max_keepalive_connections=0), timeout=20
+        )
+        self._flows: dict[str, str] = {}
+
+    def deploy(self, *, flow: str = "flow") -> UUID:
+        if flow not in self._flows:
+            self._flows[flow] = self._post("/flows/", {"name": f"contract-{flow}-{uuid4()}"})["id"]
+        made = self._post(
+            "/deployments/",
+            {
+                "name": f"contract-{uuid4()}",
+                "flow_id": self._flows[flow],
+                "tags": ["contract"],
+                "parameter_openapi_schema": SCHEMA,
+                "parameters": DEFAULTS,
+                "enforce_parameter_schema": True,
+                "schedules": [{"schedule": {"cron": "0 6 * * *", "timezone": "UTC"}, "active": False}],
+            },
+        )
+        return UUID(made["id"])
+
+    def undeploy(self, deployment_id: UUID) -> None:
+        self._http.delete(f"/deployments/{deployment_id}").raise_for_status()
+
+    def plan(self, deployment_id: UUID) -> None:
+        schedules = self._http.get(f"/deployments/{deployment_id}/schedules").json()
+        path = f"/deployments/{deployment_id}/schedules/{schedules[0]['id']}"
+        self._http.patch(path, json={"active": True}).raise_for_status()
+        self._post(f"/deployments/{deployment_id}/schedule", {"min_runs": 1, "max_runs": 1})
+
+    def put(self, flow_run_id: UUID, state: str) -> None:
+        kind = "PAUSED" if state == "SUSPENDED" else state
+        details = {"pause_reschedule": state == "SUSPENDED", "pause_timeout": "2100-01-01T00:00:00Z"}
+        body = {"type": kind, "name": state.capitalize()} | ({"state_details": details} if kind == "PAUSED" else {})
+        self._post(f"/flow_runs/{flow_run_id}/set_state", {"state": body, "force": True})
+
+    def delete_run(self, flow_run_id: UUID) -> None:
+        self._http.delete(f"/flow_runs/{flow_run_id}").raise_for_status()
+
+    def log(self, flow_run_id: UUID, message: str) -> None:
+        line = {
+            "name": "prefect.flow_runs",
+            "level": 20,
+            "message": message,
+            "timestamp": datetime.now(UTC).isoformat(),
+            "flow_run_id": str(flow_run_id),
+        }
+        self._http.post("/logs/", json=[line]).raise_for_status()
+
+    def task_run(self, flow_run_id: UUID, name: str) -> None:
+        body = {
+            "flow_run_id": str(flow_run_id),
+            "name": name,
+            "task_key": name,
+            "dynamic_key": "0",
+            "state": {"type": "COMPLETED"},
+        }
+        self._post("/task_runs/", body)
+
+    def artifact(self, flow_run_id: UUID, key: str, kind: str, data: JSON) -> None:
+        # As Prefect's own client sends a table: its rows as one text.
+        sent = json.dumps(data) if kind == "table" else data
+        self._post("/artifacts/", {"flow_run_id": str(flow_run_id), "key": key, "type": kind, "data": sent})
+
+    def lose_next_answer(self) -> None:
+        self._forgetful.loses_next = True
+
+    def out_of_reach(self) -> PrefectClient:
+        return PrefectClient("http://127.0.0.1:9/api", Credential())
+
+    def close(self) -> None:
+        for flow in self._flows.values():
+            self._http.delete(f"/flows/{flow}")
+        self._http.close()
+        self.gateway.close()
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        answer = self._http.post(path, json=body)
+        answer.raise_for_status()
+        return answer.json()
+
+
+@pytest.fixture(scope="module")
+def real_bench(prefect_server: Any) -> Iterator[RealBench]:
+    made = RealBench(prefect_server.api_url, prefect_server.auth)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["fake", "real"])
+def bench(request: pytest.FixtureRequest, real_bench: RealBench) -> Bench:
+    return FakeBench() if request.param == "fake" else real_bench
+
+
+@pytest.fixture
+def gateway(bench: Bench) -> PrefectClient:
+    return bench.gateway
+
+
+@pytest.fixture
+def deployment_id(bench: Bench) -> UUID:
+    return bench.deploy()
+
+
+Start = Callable[..., FlowRunRecord]
+
+
+@pytest.fixture
+def start(gateway: PrefectClient, deployment_id: UUID) -> Start:
+    """Starts a run of `deployment_id`, with a key of its own unless the test names one."""
+
+    def make(of: UUID = deployment_id, **options: Any) -> FlowRunRecord:
+        plain: dict[str, Any] = {
+            "parameters": {"rows": 1},
+            "idempotency_key": str(uuid4()),
+            "name": None,
+            "tags": (),
+            "scheduled_for": None,
+        }
+        return gateway.create_flow_run(of, **plain | options)
+
+    return make
+
+
+def read(gateway: PrefectClient, flow_run_id: UUID) -> FlowRunRecord:
+    (found,) = gateway.flow_runs([flow_run_id])
+    return found
+
+
+def state_of(gateway: PrefectClient, flow_run_id: UUID) -> str:
+    state = read(gateway, flow_run_id).state
+    return state.type if state else ""
+
+
+# What can be run
+
+
+def test_health_says_which_version_answers(gateway: PrefectClient) -> None:
+    assert gateway.health().version.startswith("3.")
+
+
+def test_the_server_asked_is_of_the_version_that_is_meant(real_bench: RealBench) -> None:
+    meant = os.environ.get("PORTAL_TEST_PREFECT_VERSION") or metadata.version("prefect")
+
+    assert real_bench.gateway.health().version == meant
+
+
+def test_a_deployment_is_read_with_all_a_form_needs(gateway: PrefectClient, deployment_id: UUID) -> None:
+    record = gateway.deployment(deployment_id)
+
+    assert "flow" in record.flow_name
+    assert record.name.startswith("contract-")
+    assert record.tags == ("contract",)
+    assert record.parameter_schema == SCHEMA
+    assert record.parameter_defaults == DEFAULTS
+    assert record.enforces_schema
+    assert [(each.description, each.is_active) for each in record.schedules] == [("cron 0 6 * * * (UTC)", False)]
+    assert not record.is_paused
+    assert record.created_at is not None
+    assert record.created_at.tzinfo is UTC
+
+
+def test_the_list_of_deployments_says_the_same_as_each_alone(bench: Bench, gateway: PrefectClient) -> None:
+    ids = [bench.deploy(flow=flow) for flow in ("flow", "flow", "other flow")]
+
+    listed = {record.id: record for record in gateway.deployments()}
+
+    for each in ids:
+        assert listed[each] == gateway.deployment(each)
+
+
+def test_work_pools_are_listed(gateway: PrefectClient) -> None:
+    assert isinstance(gateway.work_pools(), list)
+
+
+def test_what_is_not_there_is_not_found(gateway: PrefectClient, start: Start) -> None:
+    nowhere = uuid4()
+
+    for act in (
+        lambda: gateway.deployment(nowhere),
+        lambda: start(nowhere),
+        lambda: gateway.cancel(nowhere),
+        lambda: gateway.set_paused(nowhere, True),
+    ):
+        with pytest.raises(NotFound, match=str(nowhere)):
+            act()
+
+
+def test_out_of_reach_is_unreachable_and_says_so(bench: Bench) -> None:
+    gateway = bench.out_of_reach()
+
+    for act in (gateway.health, lambda: list(gateway.deployments()), lambda: gateway.cancel(uuid4())):
+        with pytest.raises(Unreachable, match="could not"):
+            act()
+
+
+# Starting
+
+
+def test_a_run_starts_scheduled_with_defaults_and_tags_added(start: Start, deployment_id: UUID) -> None:
+    run = start(parameters={"rows": 3}, idempotency_key="a-" + str(deployment_id), name="march", tags=["urgent"])
+
+    assert run.deployment_id == deployment_id
+    assert run.name == "march"
+    assert run.parameters == {"rows": 3, "mode": "fast"}
+    assert sorted(run.tags) == ["contract", "urgent"]
+    assert run.idempotency_key == "a-" + str(deployment_id)
+    assert run.state is not None
+    assert run.state.type == "SCHEDULED"
+    assert (run.run_count, run.started_at, run.ended_at, run.auto_scheduled) == (0, None, None, False)
+    assert run.expected_start_at is not None
+    assert abs(run.expected_start_at - datetime.now(UTC)) < timedelta(seconds=30)
+
+
+def test_what_starting_returns_is_what_is_read_afterwards(gateway: PrefectClient, start: Start) -> None:
+    run = start()
+    again = read(gateway, run.id)
+
+    assert (again.id, again.name, again.parameters, again.state) == (run.id, run.name, run.parameters, run.state)
+
+
+def test_a_run_without_a_name_gets_one(start: Start) -> None:
+    assert start(name=None).name
+
+
+def test_a_later_start_is_kept_to_the_microsecond(start: Start) -> None:
+    later = datetime(2031, 5, 1, 6, 30, 15, 123456, tzinfo=UTC)
+
+    assert start(scheduled_for=later).expected_start_at == later
+
+
+def test_the_same_key_returns_the_first_run_and_ignores_the_new_parameters(start: Start) -> None:
+    key = str(uuid4())
+    first = start(idempotency_key=key, parameters={"rows": 1})
+    second = start(idempotency_key=key, parameters={"rows": 2})
+
+    assert second.id == first.id
+    assert second.parameters["rows"] == 1
+
+
+def test_a_key_belongs_to_the_flow_and_not_to_the_deployment(bench: Bench, start: Start, deployment_id: UUID) -> None:
+    key = str(uuid4())
+    first = start(idempotency_key=key)
+
+    assert start(bench.deploy(), idempotency_key=key).deployment_id == deployment_id
+    assert start(bench.deploy(flow="other flow"), idempotency_key=key).id != first.id
+
+
+def test_a_lost_answer_is_uncertain_and_the_same_key_finds_the_run(
+    bench: Bench, gateway: PrefectClient, start: Start, deployment_id: UUID
+) -> None:
+    key = str(uuid4())
+    bench.lose_next_answer()
+    with pytest.raises(Uncertain):
+        start(idempotency_key=key)
+
+    found = start(idempotency_key=key)
+
+    assert [run.id for run in gateway.active_flow_runs() if run.deployment_id == deployment_id] == [found.id]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field", "status"),
+    [
+        ({"rows": SECRET}, "rows", 409),
+        ({"rows": 1, "note": [SECRET]}, "note", 409),
+        ({"note": SECRET}, "rows", 409),
+        ({"rows": 1, "note": SECRET * 40_000}, "parameters", 422),
+    ],
+)
+def test_parameters_that_do_not_fit_are_rejected_by_name_and_never_repeated(
+    start: Start, parameters: dict[str, JSON], field: str, status: int
+) -> None:
+    with pytest.raises(Rejected, match=field) as refusal:
+        start(parameters=parameters)
+
+    assert refusal.value.status == status
+    assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a\x00b", "\ud800", 2**64, -(2**63) - 1, float("nan"), float("inf"), {"a\x00": 1}, nested(300)],
+    ids=["NUL", "half a character", "too large", "too small", "NaN", "infinity", "NUL in a name", "too deep"],
+)
+def test_what_prefect_would_choke_on_is_rejected_at_once(
+    gateway: PrefectClient, start: Start, deployment_id: UUID, value: JSON
+) -> None:
+    with pytest.raises(Rejected, match="was not asked to"):
+        start(parameters={"rows": 1, "anything": value})
+
+    assert not [run for run in gateway.active_flow_runs() if run.deployment_id == deployment_id]
+
+
+@pytest.mark.parametrize("value", [2**64 - 1, -(2**63), "\\u0000", "ünï😀", {"deep": [[[[{}]]]]}, None])
+def test_unusual_values_and_unknown_names_arrive_whole(gateway: PrefectClient, start: Start, value: JSON) -> None:
+    run = start(parameters={"rows": 1, "anything": value})
+
+    assert read(gateway, run.id).parameters["anything"] == value
+
+
+def test_an_optional_parameter_may_be_null(start: Start) -> None:
+    assert start(parameters={"rows": 1, "note": None}).parameters["note"] is None
+
+
+# Pausing
+
+
+def test_a_paused_deployment_says_so_and_still_takes_runs(
+    gateway: PrefectClient, start: Start, deployment_id: UUID
+) -> None:
+    gateway.set_paused(deployment_id, True)
+    assert gateway.deployment(deployment_id).is_paused
+    assert start().deployment_id == deployment_id
+
+    gateway.set_paused(deployment_id, False)
+    assert not gateway.deployment(deployment_id).is_paused
+
+
+def test_pausing_deletes_what_a_schedule_has_planned_and_nothing_else(
+    bench: Bench, gateway: PrefectClient, start: Start, deployment_id: UUID
+) -> None:
+    on_behalf_of = start()
+    bench.plan(deployment_id)
+    planned = [run for run in gateway.active_flow_runs() if run.deployment_id == deployment_id and run.auto_scheduled]
+    assert planned
+
+    gateway.set_paused(deployment_id, True)
+
+    left = [run.id for run in gateway.active_flow_runs() if run.deployment_id == deployment_id]
+    assert left == [on_behalf_of.id]
+
+
+def test_deleting_a_deployment_deletes_its_waiting_runs_and_keeps_the_others(
+    bench: Bench, gateway: PrefectClient, start: Start, deployment_id: UUID
+) -> None:
+    waiting, running = start(), start()
+    bench.put(running.id, "RUNNING")
+
+    bench.undeploy(deployment_id)
+
+    left = gateway.flow_runs([waiting.id, running.id])
+    assert [(run.id, run.deployment_id) for run in left] == [(running.id, deployment_id)]
+
+
+# Cancelling
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("SCHEDULED", "CANCELLED"),
+        ("PENDING", "CANCELLING"),
+        ("RUNNING", "CANCELLING"),
+        ("SUSPENDED", "CANCELLED"),
+        ("PAUSED", "CANCELLING"),
+        ("CANCELLING", "CANCELLING"),
+        ("COMPLETED", "COMPLETED"),
+        ("FAILED", "FAILED"),
+        ("CRASHED", "CRASHED"),
+        ("CANCELLED", "CANCELLED"),
+    ],
+)
+def test_what_becomes_of_a_run_that_is_cancelled(
+    bench: Bench, gateway: PrefectClient, start: Start, before: str, after: str
+) -> None:
+    run = start()
+    way = {"SCHEDULED": (), "PENDING": ("PENDING",), "RUNNING": ("RUNNING",)}.get(before, ("RUNNING", before))
+    for step in way:
+        bench.put(run.id, step)
+
+    gateway.cancel(run.id)
+
+    assert state_of(gateway, run.id) == after
+
+
+def test_a_running_run_stays_cancelling_until_somebody_has_stopped_it(
+    bench: Bench, gateway: PrefectClient, start: Start
+) -> None:
+    run = start()
+    bench.put(run.id, "RUNNING")
+    gateway.cancel(run.id)
+    assert read(gateway, run.id).ended_at is None
+
+    bench.put(run.id, "CANCELLED")
+
+    assert state_of(gateway, run.id) == "CANCELLED"
+    assert [state.type for state in gateway.states(run.id)] == ["SCHEDULED", "RUNNING", "CANCELLING", "CANCELLED"]
+
+
+def test_cancelling_what_has_ended_adds_no_state(bench: Bench, gateway: PrefectClient, start: Start) -> None:
+    run = start()
+    bench.put(run.id, "COMPLETED")
+    before = gateway.states(run.id)
+
+    gateway.cancel(run.id)
+
+    assert gateway.states(run.id) == before
+
+
+# Reading what happened
+
+
+def test_a_run_that_ran_has_its_times(bench: Bench, gateway: PrefectClient, start: Start) -> None:
+    run = start()
+    bench.put(run.id, "RUNNING")
+    assert read(gateway, run.id).started_at is not None
+    assert read(gateway, run.id).run_count == 1
+
+    bench.put(run.id, "COMPLETED")
+
+    ended = read(gateway, run.id)
+    assert ended.started_at is not None
+    assert ended.ended_at is not None
+    assert ended.started_at <= ended.ended_at
+    assert ended.total_run_seconds > 0
+
+
+def test_flow_runs_are_read_by_any_number_of_ids_and_unknown_ones_are_absent(
+    gateway: PrefectClient, start: Start
+) -> None:
+    runs = [start(), start()]
+    unknown = [uuid4() for _ in range(450)]
+
+    found = gateway.flow_runs([runs[0].id, *unknown, runs[1].id, runs[0].id])
+
+    assert sorted(run.id for run in found) == sorted(run.id for run in runs)
+    assert gateway.flow_runs([]) == []
+
+
+def test_a_deleted_run_is_gone_and_leaves_no_states(bench: Bench, gateway: PrefectClient, start: Start) -> None:
+    run = start()
+    bench.delete_run(run.id)
+
+    assert gateway.flow_runs([run.id]) == []
+    assert gateway.states(run.id) == []
+
+
+def test_a_run_is_active_until_it_ends_and_ended_from_then_on(
+    bench: Bench, gateway: PrefectClient, start: Start
+) -> None:
+    run, other = start(), start()
+    before = datetime.now(UTC) - timedelta(seconds=5)
+    assert run.id in {each.id for each in gateway.active_flow_runs()}
+    assert run.id not in {each.id for each in gateway.flow_runs_ended_since(before)}
+
+    bench.put(run.id, "RUNNING")
+    bench.put(run.id, "FAILED")
+
+    assert run.id not in {each.id for each in gateway.active_flow_runs()}
+    ended = list(gateway.flow_runs_ended_since(before))
+    assert run.id in {each.id for each in ended}
+    assert other.id not in {each.id for each in ended}
+    assert ended == sorted(ended, key=lambda each: each.ended_at or before, reverse=True)
+    moment = read(gateway, run.id).ended_at
+    assert moment is not None
+    assert run.id in {each.id for each in gateway.flow_runs_ended_since(moment)}
+    assert run.id not in {each.id for each in gateway.flow_runs_ended_since(moment + timedelta(microseconds=1))}
+
+
+def test_active_runs_come_the_longest_waiting_first(gateway: PrefectClient, start: Start) -> None:
+    year = [datetime(2030, month, 1, tzinfo=UTC) for month in (3, 1, 2)]
+    made = {start(scheduled_for=moment).id: moment for moment in year}
+
+    listed = [made[run.id] for run in gateway.active_flow_runs() if run.id in made]
+
+    assert listed == sorted(year)
+
+
+def test_a_run_that_is_postponed_keeps_its_first_time_and_says_why(gateway: PrefectClient, start: Start) -> None:
+    first = datetime(2031, 5, 1, 6, 30, tzinfo=UTC)
+    later = first + timedelta(hours=2)
+    run = start(scheduled_for=first)
+
+    gateway.postpone(run.id, later, "The night is over at 8.")
+
+    again = read(gateway, run.id)
+    assert (again.expected_start_at, again.planned_for) == (first, later)
+    assert again.state is not None
+    assert run.state is not None
+    assert (again.state.type, again.state.message) == ("SCHEDULED", "The night is over at 8.")
+    assert again.state.id != run.state.id
+
+
+def test_logs_come_oldest_first_from_an_instant_on_and_no_more_than_asked(
+    bench: Bench, gateway: PrefectClient, start: Start
+) -> None:
+    run, other = start(), start()
+    for word in ("one", "two", "three"):
+        bench.log(run.id, word)
+    bench.log(other.id, "elsewhere")
+
+    lines = gateway.logs([run.id])
+    assert [(line.message, line.level, line.flow_run_id) for line in lines] == [
+        (word, 20, run.id) for word in ("one", "two", "three")
+    ]
+    again = gateway.logs([run.id], after=lines[1].timestamp)
+    assert [line.id for line in again] == [line.id for line in lines[1:]]
+    assert [line.message for line in gateway.logs([run.id], limit=2)] == ["one", "two"]
+    assert len(gateway.logs([run.id, other.id])) == 4
+    assert gateway.logs([]) == []
+
+
+def test_artifacts_belong_to_their_flow_run_and_keep_their_kind(
+    bench: Bench, gateway: PrefectClient, start: Start
+) -> None:
+    run, other = start(), start()
+    bench.artifact(run.id, "card", "markdown", "# A card")
+    bench.artifact(run.id, "facts", "table", [{"field": "months", "value": ["2017-01"]}])
+    bench.artifact(run.id, "bar", "progress", 42.5)
+    bench.artifact(other.id, "card", "markdown", "Another")
+    found = {each.key: each for each in gateway.artifacts([run.id])}
+    assert {key: (each.type, each.data) for key, each in found.items()} == {
+        "card": ("markdown", "# A card"),
+        "facts": ("table", [{"field": "months", "value": ["2017-01"]}]),
+        "bar": ("progress", 42.5),
+    }
+    assert {each.flow_run_id for each in found.values()} == {run.id}
+    assert all(each.created_at and each.updated_at for each in found.values())
+    assert len(gateway.artifacts([run.id, other.id])) == 4
+
+
+def test_task_runs_belong_to_their_flow_run(bench: Bench, gateway: PrefectClient, start: Start) -> None:
+    run, other = start(), start()
+    bench.task_run(run.id, "load")
+    bench.task_run(other.id, "store")
+
+    (found,) = gateway.task_runs([run.id])
+
+    assert (found.flow_run_id, found.name, found.task_key) == (run.id, "load", "load")
+    assert (found.state_type, found.state_name, found.cached) == ("COMPLETED", "Completed", False)
+    assert {each.name for each in gateway.task_runs([run.id, other.id])} == {"load", "store"}
+
+
+# Events
+
+
+def test_a_change_of_state_is_a_nudge_to_read_that_run(bench: Bench, gateway: PrefectClient, start: Start) -> None:
+    async def hear_of(flow_run_id: UUID, kind: str) -> EventRecord:
+        # An async generator that is left early is closed by whoever left it.
+        async with aclosing(cast(Any, gateway.events())) as stream:
+            async for event in stream:
+                if event == EventRecord(flow_run_id, kind):
+                    return cast(EventRecord, event)
+        raise AssertionError("The stream ended without an error.")
+
+    async def run_and_listen() -> EventRecord:
+        run = await asyncio.to_thread(start)
+        listening = asyncio.create_task(hear_of(run.id, "prefect.flow-run.Running"))
+        # What happens while the server takes the subscription may be missed, so it happens again until it is heard.
+        for state in ("RUNNING", "PENDING") * 10:
+            await asyncio.to_thread(bench.put, run.id, state)
+            if (await asyncio.wait([listening], timeout=5))[0]:
+                return listening.result()
+        listening.cancel()
+        raise AssertionError("Nothing was heard of it.")
+
+    assert asyncio.run(run_and_listen()).kind == "prefect.flow-run.Running"
+
+
+def test_a_stream_out_of_reach_is_an_error_and_not_silence(bench: Bench) -> None:
+    async def listen() -> None:
+        async for _ in bench.out_of_reach().events():
+            pass
+
+    with pytest.raises(PrefectError):
+        asyncio.run(listen())

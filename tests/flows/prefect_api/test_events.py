@@ -1,0 +1,171 @@
+"""How the gateway listens: the handshake of Prefect's event stream, and every way it can end."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from uuid import uuid4
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from flows.prefect_api import Credential, PrefectClient
+from flows.prefect_api.records import EventRecord, PrefectError, Rejected, Unauthorized, Unreachable
+
+RUN = uuid4()
+SECRET = "portal:hunter2-and-more"
+EVENT = {
+    "type": "event",
+    "event": {"event": "prefect.flow-run.Running", "resource": {"prefect.resource.id": f"prefect.flow-run.{RUN}"}},
+}
+
+Talk = Callable[[ServerConnection], Awaitable[None]]
+Refusal = Callable[[ServerConnection, Request], Response | None]
+
+
+NOTHING = Credential("none")
+
+
+@asynccontextmanager
+async def stream(talk: Talk, refusal: Refusal | None) -> AsyncIterator[str]:
+    prefect = [Subprotocol("prefect")]
+    async with serve(talk, "127.0.0.1", 0, subprotocols=prefect, process_request=refusal) as server:
+        yield f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/api"
+
+
+def hear(
+    talk: Talk, credential: Credential = NOTHING, refusal: Refusal | None = None
+) -> tuple[list[EventRecord], PrefectError]:
+    """What is heard until the stream ends, and the error that it always ends with."""
+    heard: list[EventRecord] = []
+
+    async def listen() -> None:
+        async with stream(talk, refusal) as url:
+            async for event in PrefectClient(url, credential).events():
+                heard.append(event)
+
+    with pytest.raises(PrefectError) as end:
+        asyncio.run(asyncio.wait_for(listen(), 10))
+    return heard, end.value
+
+
+async def welcome(socket: ServerConnection) -> dict[str, dict[str, dict[str, str]]]:
+    await socket.recv()
+    await socket.send(json.dumps({"type": "auth_success"}))
+    answer: dict[str, dict[str, dict[str, str]]] = json.loads(await socket.recv())
+    return answer
+
+
+def test_it_introduces_itself_with_the_credential_and_then_asks_for_all_that_is_to_come() -> None:
+    said: list[object] = []
+
+    async def talk(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        said.extend((socket.request.path, socket.subprotocol, json.loads(await socket.recv())))
+        await socket.send(json.dumps({"type": "auth_success"}))
+        said.append(json.loads(await socket.recv()))
+
+    hear(talk, Credential("basic", SECRET))
+
+    path, subprotocol, introduction, run_request = said
+    assert (path, subprotocol) == ("/api/events/out", "prefect")
+    assert introduction == {"type": "auth", "token": SECRET}
+    assert isinstance(run_request, dict)
+    assert run_request["type"] == "filter"
+    assert run_request["filter"]["event"] == {"prefix": ["prefect.flow-run.", "prefect.task-run."]}
+    now = datetime.now(UTC)
+    assert datetime.fromisoformat(run_request["filter"]["occurred"]["until"]) > now + timedelta(days=365)
+    assert now - timedelta(minutes=2) < datetime.fromisoformat(run_request["filter"]["occurred"]["since"]) < now
+
+
+def test_without_a_credential_the_token_is_empty() -> None:
+    said: list[object] = []
+
+    async def talk(socket: ServerConnection) -> None:
+        said.append(json.loads(await socket.recv()))
+
+    hear(talk)
+
+    assert said == [{"type": "auth", "token": None}]
+
+
+def test_events_are_nudges_and_the_rest_is_passed_over() -> None:
+    async def talk(socket: ServerConnection) -> None:
+        await welcome(socket)
+        for message in (json.dumps(EVENT), "not json", "[]", json.dumps({"type": "event"}), json.dumps(EVENT)):
+            await socket.send(message)
+
+    heard, _ = hear(talk)
+
+    assert heard == [EventRecord(RUN, "prefect.flow-run.Running")] * 2
+
+
+def test_an_event_as_large_as_prefect_allows_is_heard() -> None:
+    async def talk(socket: ServerConnection) -> None:
+        await welcome(socket)
+        await socket.send(json.dumps({**EVENT, "payload": "x" * 1_500_000}))
+
+    heard, _ = hear(talk)
+
+    assert len(heard) == 1
+
+
+async def closes(socket: ServerConnection) -> None:
+    await welcome(socket)
+
+
+async def breaks(socket: ServerConnection) -> None:
+    await welcome(socket)
+    socket.transport.abort()
+
+
+async def refuses(socket: ServerConnection) -> None:
+    await socket.recv()
+    await socket.close(1008, "Invalid token")
+
+
+async def answers_nonsense(socket: ServerConnection) -> None:
+    await socket.recv()
+    await socket.send("[]")
+
+
+@pytest.mark.parametrize(
+    ("talk", "error"),
+    [(closes, Unreachable), (breaks, Unreachable), (refuses, Unauthorized), (answers_nonsense, Unauthorized)],
+)
+def test_every_end_of_the_stream_is_an_error_with_a_sentence(talk: Talk, error: type[PrefectError]) -> None:
+    heard, end = hear(talk, Credential("basic", SECRET))
+
+    assert heard == []
+    assert type(end) is error
+    assert str(end).startswith("Prefect at http://127.0.0.1:")
+    assert "hunter2" not in str(end)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(401, Unauthorized), (403, Rejected), (404, Rejected), (200, Rejected), (502, Unreachable)],
+)
+def test_a_refused_handshake_says_what_to_check(status: int, error: type[PrefectError]) -> None:
+    def refusal(socket: ServerConnection, request: Request) -> Response:
+        return socket.respond(HTTPStatus(status), "no")
+
+    _, end = hear(closes, refusal=refusal)
+
+    assert type(end) is error
+
+
+def test_the_credential_is_not_logged_even_at_debug(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    # The stand-in for Prefect logs what it receives, which is no doing of ours.
+    caplog.set_level(logging.INFO, logger="websockets.server")
+
+    hear(refuses, Credential("basic", SECRET))
+
+    assert caplog.text
+    assert "hunter2" not in caplog.text

@@ -1,0 +1,304 @@
+"""What the gateway makes of Prefect's answers: old ones, new ones, long ones and half-broken ones."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from flows.prefect_api import Credential, PrefectClient
+from flows.prefect_api.parsing import event
+from flows.prefect_api.records import JSON, EventRecord, Unreachable
+from flows.prefect_api.schedules import describe
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+TOO_LARGE = "too large"
+
+
+def talking_to(handler: Callable[[httpx.Request], httpx.Response]) -> PrefectClient:
+    return PrefectClient("http://prefect.test/api", Credential(), transport=httpx.MockTransport(handler))
+
+
+def flow_run(**fields: JSON) -> dict[str, JSON]:
+    return {"id": str(uuid4()), "flow_id": str(uuid4()), "name": "run", **fields}
+
+
+def answering(answer: JSON) -> PrefectClient:
+    return talking_to(lambda request: httpx.Response(200, json=answer))
+
+
+class Lists:
+    """Prefect's lists as far as their pages go: time bounds, a sorting without a tie-breaker, limit and offset."""
+
+    FIELDS = {"START_TIME_ASC": "start_time", "END_TIME_DESC": "end_time", "TIMESTAMP_ASC": "timestamp"}
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
+        self.calls = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.calls += 1
+        body = json.loads(request.content)
+        kind = request.url.path.split("/")[-2]
+        field = self.FIELDS.get(body["sort"], "created")
+        bounds = body.get(kind, {}).get(field, {})
+        # A database is free to return equal rows in another order each time; this one makes use of it.
+        found = sorted(self.rows, key=lambda row: hash((row["id"], self.calls)))
+        found = [row for row in found if bounds.get("after_", "0") <= row[field] <= bounds.get("before_", "9")]
+        found.sort(key=lambda row: row[field], reverse=body["sort"].endswith("DESC"))
+        page = found[body["offset"] : body["offset"] + body["limit"]]
+        if any(row.get("parameters") == TOO_LARGE for row in page):
+            return httpx.Response(500, json={"exception_message": "Internal Server Error"})
+        return httpx.Response(200, json=page)
+
+
+def at(minutes: int) -> str:
+    return (NOON + timedelta(minutes=minutes)).isoformat()
+
+
+# Pages
+
+
+@pytest.mark.parametrize("count", [0, 1, 199, 200, 201, 1000])
+def test_a_list_by_time_holds_every_row_once(count: int) -> None:
+    rows = [flow_run(start_time=at(minute)) for minute in range(count)]
+
+    found = list(talking_to(Lists(rows)).active_flow_runs())
+
+    assert [str(run.id) for run in found] == [row["id"] for row in rows]
+
+
+def test_runs_that_start_at_the_same_instant_are_not_lost_between_pages() -> None:
+    # Every schedule fires at midnight: 150 rows, then 190 of one instant across the first page's end, then more.
+    rows = [flow_run(start_time=at(minute)) for minute in [*range(150), *[200] * 190, *range(300, 400)]]
+
+    found = [str(run.id) for run in talking_to(Lists(rows)).active_flow_runs()]
+
+    assert sorted(found) == sorted(str(row["id"]) for row in rows)
+
+
+def test_the_latest_ends_come_first_and_nothing_older_than_asked() -> None:
+    rows = [flow_run(end_time=at(minute)) for minute in range(500)]
+
+    found = list(talking_to(Lists(rows)).flow_runs_ended_since(NOON + timedelta(minutes=40)))
+
+    assert [str(run.id) for run in found] == [row["id"] for row in reversed(rows[40:])]
+
+
+def test_logs_stop_at_the_limit() -> None:
+    run = uuid4()
+    rows = [{"id": str(uuid4()), "flow_run_id": str(run), "timestamp": at(minute)} for minute in range(450)]
+    server = Lists(rows)
+
+    assert len(talking_to(server).logs([run], limit=300)) == 300
+    assert server.calls == 2
+
+
+def test_a_deployment_deleted_while_the_pages_are_read_hides_no_other() -> None:
+    rows = [
+        {"id": str(uuid4()), "flow_id": str(UUID(int=1)), "name": f"{number}", "created": at(-number)}
+        for number in range(450)
+    ]
+    server = Lists(list(rows))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/flows/filter"):
+            return httpx.Response(200, json=[{"id": str(UUID(int=1)), "name": "etl"}])
+        response = server(request)
+        del server.rows[:5]
+        return response
+
+    found = list(talking_to(answer).deployments())
+
+    assert {record.name for record in found} >= {str(number) for number in range(10, 450)}
+    assert len({record.id for record in found}) == len(found)
+    assert {record.flow_name for record in found} == {"etl"}
+
+
+def test_one_run_that_prefect_cannot_show_does_not_hide_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [flow_run(start_time=at(minute)) for minute in range(500)]
+    rows[123]["parameters"] = TOO_LARGE
+
+    found = [str(run.id) for run in talking_to(Lists(rows)).active_flow_runs()]
+
+    assert found == [row["id"] for row in rows if row is not rows[123]]
+    assert "cannot show one of its flow runs; delete it there" in caplog.text
+
+
+def test_a_run_that_no_list_can_show_is_read_alone_and_not_taken_for_deleted() -> None:
+    good, bad, gone = flow_run(), flow_run(parameters={"n": 2**70}), flow_run()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(500, json={"exception_message": "Internal Server Error"})
+        for row in (good, bad):
+            if request.url.path.endswith(str(row["id"])):
+                return httpx.Response(200, json=row)
+        return httpx.Response(404, json={"detail": "Flow run not found"})
+
+    found = talking_to(answer).flow_runs([UUID(str(row["id"])) for row in (good, bad, gone)])
+
+    assert [str(run.id) for run in found] == [good["id"], bad["id"]]
+
+
+def test_a_server_that_fails_at_everything_is_soon_left_alone() -> None:
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(500, json={"exception_message": "Internal Server Error"})
+
+    with pytest.raises(Unreachable, match="an error of its own"):
+        list(talking_to(answer).active_flow_runs())
+    assert len(asked) < 50
+
+
+# Records
+
+
+def test_a_bare_run_is_read_with_empty_fields() -> None:
+    (run,) = answering([flow_run()]).flow_runs([uuid4()])
+
+    assert (run.state, run.deployment_id, run.idempotency_key, run.started_at) == (None, None, None, None)
+    assert (run.parameters, run.tags, run.work_pool_name, run.run_count) == ({}, (), "", 0)
+
+
+def test_a_state_and_fields_from_the_future_are_passed_on_or_passed_over() -> None:
+    state: JSON = {
+        "id": str(uuid4()),
+        "type": "DREAMING",
+        "name": "Dreaming",
+        "timestamp": "2030-01-01T12:00:00Z",
+        "x": 1,
+    }
+    raw = flow_run(state=state, new_field={"a": 1}, start_time="not a time", tags=None, total_run_time="much")
+
+    (run,) = answering([raw]).flow_runs([uuid4()])
+
+    assert run.state is not None
+    assert (run.state.type, run.state.is_terminal, run.state.timestamp) == ("DREAMING", False, NOON)
+    assert (run.started_at, run.tags, run.total_run_seconds) == (None, (), 0.0)
+
+
+def test_times_are_utc_whatever_zone_they_come_in() -> None:
+    raw = flow_run(start_time="2030-01-01T13:00:00+01:00", end_time="2030-01-01T12:00:00")
+
+    (run,) = answering([raw]).flow_runs([uuid4()])
+
+    assert run.started_at == run.ended_at == NOON
+    assert run.started_at.tzinfo is run.ended_at.tzinfo is UTC  # type: ignore[union-attr]  # equal to NOON
+
+
+def test_a_task_run_served_from_the_cache_says_so() -> None:
+    run = uuid4()
+    raw: JSON = {"id": str(uuid4()), "flow_run_id": str(run), "state": {"type": "COMPLETED", "name": "Cached"}}
+
+    (found,) = answering([raw]).task_runs([run])
+
+    assert found.cached
+    assert found.state_type == "COMPLETED"
+
+
+def test_task_runs_come_in_the_order_they_started() -> None:
+    starts = {"third": None, "second": at(2), "first": at(1)}
+    raws: JSON = [{"id": str(uuid4()), "name": name, "start_time": start} for name, start in starts.items()]
+
+    assert [each.name for each in answering(raws).task_runs([uuid4()])] == ["first", "second", "third"]
+
+
+def test_work_pools_come_with_their_workers() -> None:
+    pool: dict[str, JSON] = {"id": str(uuid4()), "name": "a pool", "type": "process", "concurrency_limit": 4}
+    worker: JSON = {"id": str(uuid4()), "name": "w1", "status": "ONLINE", "last_heartbeat_time": at(0)}
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.raw_path.decode())
+        return httpx.Response(200, json=[worker] if "workers" in request.url.path else [pool])
+
+    (found,) = talking_to(answer).work_pools()
+
+    assert (found.name, found.concurrency_limit, found.is_paused) == ("a pool", 4, False)
+    assert [(each.name, each.is_online, each.last_heartbeat) for each in found.workers] == [("w1", True, NOON)]
+    assert "/api/work_pools/a%20pool/workers/filter" in asked
+
+
+@pytest.mark.parametrize(
+    ("raw", "limit"),
+    [
+        ({"concurrency_limit": 2}, 2),
+        ({"concurrency_limit": None, "global_concurrency_limit": {"limit": 3}}, 3),
+        ({"concurrency_limit": None}, None),
+    ],
+)
+def test_a_deployments_concurrency_limit_is_read_where_it_is_kept(raw: dict[str, JSON], limit: int | None) -> None:
+    deployment: JSON = {"id": str(uuid4()), "flow_id": str(uuid4()), "name": "nightly", **raw}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=deployment if request.method == "GET" else [])
+
+    assert talking_to(answer).deployment(uuid4()).concurrency_limit == limit
+
+
+# Schedules
+
+
+@pytest.mark.parametrize(
+    ("schedule", "text"),
+    [
+        ({"cron": "0 6 * * *", "timezone": "Europe/Vienna", "day_or": True}, "cron 0 6 * * * (Europe/Vienna)"),
+        ({"cron": "@daily", "timezone": None}, "cron @daily"),
+        ({"interval": 3600.0, "timezone": "UTC"}, "every hour (UTC)"),
+        ({"interval": 5400.0, "timezone": "UTC"}, "every 1 hour 30 minutes (UTC)"),
+        ({"interval": 172800, "timezone": "UTC"}, "every 2 days (UTC)"),
+        ({"rrule": "FREQ=DAILY"}, "every day"),
+        ({"rrule": "DTSTART:20200101T000000\nFREQ=WEEKLY;BYDAY=MO,FR"}, "every week on Monday, Friday"),
+        (
+            {"rrule": "RRULE:FREQ=WEEKLY;INTERVAL=2;BYDAY=MO;BYHOUR=6;BYMINUTE=5", "timezone": "UTC"},
+            "every 2 weeks on Monday at 06:05 (UTC)",
+        ),
+        ({"rrule": "FREQ=MONTHLY;BYMONTHDAY=-1;COUNT=3"}, "every month on day -1 3 times"),
+        ({"rrule": "FREQ=DAILY;BYSETPOS=1"}, "rule FREQ=DAILY;BYSETPOS=1"),
+        ({"rrule": "FREQ=HOURLY;BYMINUTE=30"}, "rule FREQ=HOURLY;BYMINUTE=30"),
+        ({"rrule": "FREQ=MONTHLY;BYDAY=1MO"}, "rule FREQ=MONTHLY;BYDAY=1MO"),
+        ({"rrule": "FREQ=DAILY\nEXDATE:20300101T000000"}, "rule FREQ=DAILY EXDATE:20300101T000000"),
+        ({"moon": "full"}, "a kind of schedule this portal does not know"),
+    ],
+)
+def test_a_schedule_is_text_for_people(schedule: dict[str, JSON], text: str) -> None:
+    assert describe(schedule) == text
+
+
+# Events
+
+
+RUN = uuid4()
+THE_RUN: JSON = {"prefect.resource.id": f"prefect.flow-run.{RUN}", "prefect.resource.role": "flow-run"}
+PARENT: JSON = {"prefect.resource.id": f"prefect.flow-run.{uuid4()}", "prefect.resource.role": "parent-flow-run"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "nudge"),
+    [
+        (
+            {"event": "prefect.flow-run.Running", "resource": {"prefect.resource.id": f"prefect.flow-run.{RUN}"}},
+            EventRecord(RUN, "prefect.flow-run.Running"),
+        ),
+        (
+            {
+                "event": "prefect.task-run.Completed",
+                "resource": {"prefect.resource.id": f"prefect.task-run.{uuid4()}"},
+                "related": [{"prefect.resource.id": "prefect.tag.a"}, PARENT, THE_RUN],
+            },
+            EventRecord(RUN, "prefect.task-run.Completed"),
+        ),
+        ({"event": "prefect.task-run.Completed", "resource": {"prefect.resource.id": "prefect.task-run.x"}}, None),
+        ({"event": "prefect.flow-run.Running", "resource": {"prefect.resource.id": "prefect.flow-run.x"}}, None),
+        ({"event": "prefect.work-pool.ready", "related": [THE_RUN]}, None),
+        ({}, None),
+    ],
+)
+def test_an_event_names_the_flow_run_it_is_about(raw: dict[str, JSON], nudge: EventRecord | None) -> None:
+    assert event(raw) == nudge

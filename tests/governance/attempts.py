@@ -1,0 +1,233 @@
+"""How to knock at a door of the portal: by a button, a form, an action of a list, a command or a function."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
+
+from flows.models import Alias, Deployment, Environment, Grant
+from runs.actors import Actor, Channel
+from runs.errors import Refused
+from runs.models import Freeze, Policy, Run, RunRequest, Window
+
+# The columns of the table of doors: who knocks. The requester is an operator, and the request is theirs.
+ROLES = ("viewer", "requester", "operator", "approver", "manager", "auditor", "administrator", "stranger")
+# `done`, `refused` (by the verb) and `forbidden` (403, before any verb was asked) leave exactly one entry in the audit
+# trail; `not_found` (404) and `hidden`, where the door is not shown to this person and nothing happens, leave none.
+OUTCOMES = ("done", "refused", "forbidden", "not_found", "hidden")
+PASSWORD = "correct horse battery staple"
+
+
+@dataclass(frozen=True)
+class Site:
+    """One environment with one of everything in it."""
+
+    environment: Environment
+    deployment: Deployment
+    run: Run
+    stuck: Run
+    run_request: RunRequest
+    broken: RunRequest
+    paused: Deployment
+    alias: Alias
+    grant: Grant
+    person: User
+    group: Group
+    unused: Environment
+    policy: Policy
+    window: Window
+
+    @property
+    def slug(self) -> str:
+        return self.environment.slug
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody, with their browser."""
+
+    user: User
+    client: Client
+
+
+Knock = Callable[[Visitor, Site], Any]
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where it is, as the code calls it, and how to knock; what becomes of it is in tests/expectations/doors.json."""
+
+    place: str
+    knock: Knock
+
+
+def press(route: str, subject: str = "", /, **data: Any) -> Knock:
+    """A button: POST to an address of the admin about one of the site's rows."""
+
+    def knock(visitor: Visitor, site: Site) -> Any:
+        args = [getattr(site, subject).pk] if subject else []
+        return visitor.client.post(reverse(f"admin:{route}", args=args), filled(data, site))
+
+    return knock
+
+
+def filled(data: dict[str, Any], site: Site) -> dict[str, Any]:
+    return {name: value(site) if callable(value) else value for name, value in data.items()}
+
+
+def ask(name: str) -> Knock:
+    """The run form or the quick run, with what they send back, and the confirmation where one is wanted."""
+
+    def knock(visitor: Visitor, site: Site) -> Any:
+        address = reverse(f"admin:{name}", args=[site.deployment.pk])
+        typed = {
+            "start": "now",
+            "reason": "month end",
+            "parameters-month": "2026-10",
+            "parameters-rows": "100",
+            "submission_key": uuid.uuid4(),
+            "form_fingerprint": site.deployment.schema_fingerprint,
+        }
+        answer = visitor.client.post(address, typed)
+        draft = re.search(r'name="draft" value="([^"]+)"', answer.content.decode())
+        if draft is None:
+            return answer
+        form = reverse("admin:flows_deployment_run", args=[site.deployment.pk])
+        word = site.slug if "quick" in name else site.deployment.full_name
+        return visitor.client.post(form, {"draft": draft[1], "confirmation": word})
+
+    return knock
+
+
+def act(model: str, action: str, subject: str, **data: Any) -> Knock:
+    """An action of a list, on one row that is ticked."""
+
+    def knock(visitor: Visitor, site: Site) -> Any:
+        app, _, name = model.lower().partition(".")
+        row = getattr(site, subject)
+        body = {"action": action, "_selected_action": [row.pk], "index": "0", "reason": "r", **filled(data, site)}
+        return visitor.client.post(reverse(f"admin:{app}_{name}_changelist"), body)
+
+    return knock
+
+
+def order(name: str, *words: Any, **options: Any) -> Knock:
+    """A command, by `--as` the visitor."""
+
+    def knock(visitor: Visitor, site: Site) -> Any:
+        said = [word(site) if callable(word) else word for word in words]
+        silent = io.StringIO()
+        with contextlib.suppress(SystemExit):
+            call_command(
+                name,
+                *map(str, said),
+                "--as",
+                visitor.user.username,
+                stdout=silent,
+                stderr=silent,
+                **filled(options, site),
+            )
+
+    return knock
+
+
+def call(function: Callable[..., object], *words: Any, **options: Any) -> Knock:
+    """A function of the Python API."""
+
+    def knock(visitor: Visitor, site: Site) -> Any:
+        by = Actor.person(visitor.user, channel=Channel.COMMAND)
+        with contextlib.suppress(Refused):
+            function(*[word(site) if callable(word) else word for word in words], by=by, **filled(options, site))
+
+    return knock
+
+
+ENVIRONMENT = {
+    "slug": lambda site: site.slug,
+    "api_url": lambda site: site.environment.api_url,
+    "colour": "green",
+    "position": "5",
+    "credential_kind": "none",
+    "approval_minutes": "30",
+    "is_active": "on",
+    "needs_approval": "on",
+}
+NAME = {"name": "new-name", "full_name": "monthly/monthly", "environment": lambda site: site.environment.pk}
+PERSON = {"username": "new", "usable_password": "false", "is_staff": "on"}
+POLICY = {"name": "new", "outside_window": "wait", "risk": "low", "environment": lambda site: site.environment.pk}
+WINDOW = {
+    "name": "new",
+    "effect": "deny",
+    "cron": "0 3 * * *",
+    "minutes": "60",
+    "time_zone": "UTC",
+    "environment": lambda site: site.environment.pk,
+}
+GRANT = {
+    "person": lambda site: site.person.pk,
+    "effect": "allow",
+    "verbs": ["cancel"],
+    "environment": lambda site: site.environment.pk,
+    "reason": "r",
+}
+
+
+def slug(site: Site) -> str:
+    return site.slug
+
+
+def full_name(site: Site) -> str:
+    return site.deployment.full_name
+
+
+def run_id(site: Site) -> str:
+    return str(site.run.prefect_id)
+
+
+def run_request(site: Site) -> int:
+    return site.run_request.pk
+
+
+def seen(site: Site) -> str:
+    return site.run_request.digest
+
+
+def broken(site: Site) -> int:
+    return site.broken.pk
+
+
+def given(site: Site) -> int:
+    return site.grant.pk
+
+
+def somebody(site: Site) -> str:
+    return site.person.username
+
+
+def sign_in(visitor: Visitor, site: Site) -> Any:
+    return Client().post(reverse("admin:login"), {"username": visitor.user.username, "password": PASSWORD})
+
+
+def sign_selected(visitor: Visitor, site: Site) -> Any:
+    looked_at = {f"seen-{site.run_request.pk}": site.run_request.digest}
+    return act("runs.RunRequest", "approve_selected", "run_request", **looked_at)(visitor, site)
+
+
+def frozen(knock: Knock) -> Knock:
+    """Where runs have been stopped."""
+
+    def knock_there(visitor: Visitor, site: Site) -> Any:
+        Freeze.objects.create(environment=site.environment, reason="year end", begun_by_name="somebody")
+        return knock(visitor, site)
+
+    return knock_there

@@ -1,0 +1,280 @@
+"""Every door through which somebody may act, and what becomes of a knock there for each role."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin
+from django.core.management import get_commands
+
+from runs import desk
+from tests.governance.attempts import (
+    ENVIRONMENT,
+    GRANT,
+    NAME,
+    PASSWORD,
+    PERSON,
+    POLICY,
+    WINDOW,
+    Door,
+    act,
+    ask,
+    broken,
+    call,
+    frozen,
+    full_name,
+    given,
+    order,
+    press,
+    run_id,
+    run_request,
+    seen,
+    sign_in,
+    sign_selected,
+    slug,
+    somebody,
+)
+
+# Addresses that only show, whatever is sent to them; `{model}` stands for each that the admin knows.
+LOOKS = {
+    *("", "health/live", "health/ready", "admin/", "admin/nowhere/", "admin/flows/", "admin/runs/", "admin/auth/"),
+    *("admin/jsi18n/", "admin/autocomplete/", "admin/search/", "admin/live/", "admin/monitoring/"),
+    *("admin/password_change/done/", "admin/r/<path:content_type_id>/<path:object_id>/"),
+    *("{model}", "{model}<path:object_id>/", "{model}<path:object_id>/history/"),
+    *("admin/runs/run/<int:pk>/log/", "admin/runs/run/<int:pk>/log.txt", "admin/runs/artifact/<int:pk>/frame/"),
+    *("admin/flows/grant/mine/", "admin/flows/grant/why/", "admin/runs/runrequest/<int:pk>/status.json"),
+    *("admin/flows/environment/<int:pk>/calendar/", "admin/runs/auditentry/exports/"),
+    "admin/runs/auditentry/<path:object_id>/change/",
+    "admin/runs/auditentry/exports/<int:pk>/download/",
+}
+# Django would make these; nobody may use them.
+SHUT = {
+    *(f"admin/{model}/add/" for model in ("flows/deployment", "runs/run", "runs/runrequest", "runs/auditentry")),
+    *(f"admin/{model}/<path:object_id>/delete/" for model in ("flows/deployment", "flows/grant", "auth/user")),
+    *(f"admin/runs/{model}/<path:object_id>/delete/" for model in ("run", "runrequest", "auditentry", "artifact")),
+    *("admin/auth/group/<path:object_id>/delete/", "admin/runs/artifact/add/", "admin/runs/notification/add/"),
+    *(f"admin/runs/{model}/<path:object_id>/delete/" for model in ("policy", "window", "notice")),
+    "admin/runs/notification/<path:object_id>/change/",
+    *(f"admin/{model}/<path:object_id>/change/" for model in ("flows/deployment", "flows/grant", "runs/run")),
+    *(f"admin/runs/{model}/<path:object_id>/change/" for model in ("runrequest", "artifact")),
+}
+# Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
+NOT_DOORS = {
+    *("flows", "runs", "health", "verify_audit", "follow", "sync_periodic", "new_database", "sync"),
+    *(
+        "secure_audit",
+        "retire_audit",
+        "rotate_keys",
+        "demo",
+        "demo_cast",
+        "demo_story",
+        "inbox",
+        "who",
+        "why",
+        "windows",
+    ),
+}
+# Functions of the Python API that only look, or do what the portal does by itself every half minute.
+API_LOOKS = {
+    *("calendar", "chosen", "deployment", "deployments", "environment", "environments", "health", "inbox", "run"),
+    *("runs", "status", "sync", "who", "why"),
+}
+
+# door -> how to knock and, for each of ROLES, what becomes of it in dev and in prod
+DOORS: dict[str, Door] = {
+    "sign in, by page": Door("admin/login/", sign_in),
+    "sign out, by page": Door("admin/logout/", press("logout")),
+    "change one's own password, by page": Door(
+        "admin/password_change/",
+        press(
+            "password_change", old_password=PASSWORD, new_password1="Xk7-long-enough", new_password2="Xk7-long-enough"
+        ),
+    ),
+    "request a run, by page": Door("admin/flows/deployment/<int:pk>/run/", ask("flows_deployment_run")),
+    "request a quick run, by page": Door(
+        "admin/flows/deployment/<int:pk>/quick-run/", ask("flows_deployment_quick_run")
+    ),
+    "pause a deployment, by page": Door(
+        "admin/flows/deployment/<int:pk>/pause/", press("flows_deployment_pause", "deployment", reason="r")
+    ),
+    "resume a deployment, by page": Door(
+        "admin/flows/deployment/<int:pk>/resume/", press("flows_deployment_resume", "paused", reason="r")
+    ),
+    "cancel a run, by page": Door("admin/runs/run/<int:pk>/cancel/", press("runs_run_cancel", "run", reason="r")),
+    "refresh a run, by page": Door("admin/runs/run/<int:pk>/refresh/", press("runs_run_refresh", "run")),
+    "approve a request, by page": Door(
+        "admin/runs/runrequest/<int:pk>/approve/",
+        press("runs_runrequest_approve", "run_request", reason="r", displayed_digest=seen),
+    ),
+    "reject a request, by page": Door(
+        "admin/runs/runrequest/<int:pk>/reject/", press("runs_runrequest_reject", "run_request", reason="r")
+    ),
+    "withdraw a request, by page": Door(
+        "admin/runs/runrequest/<int:pk>/withdraw/", press("runs_runrequest_withdraw", "run_request", reason="r")
+    ),
+    "verify the audit trail, by page": Door("admin/runs/auditentry/verify/", press("runs_auditentry_verify")),
+    "export the audit trail, by page": Door(
+        "admin/runs/auditentry/export/", press("runs_auditentry_export", format="csv")
+    ),
+    "create an environment, by page": Door(
+        "admin/flows/environment/add/",
+        press("flows_environment_add", **{**ENVIRONMENT, "slug": "new", "api_url": "http://new.test/api"}),
+    ),
+    "change an environment, by page": Door(
+        "admin/flows/environment/<path:object_id>/change/",
+        press("flows_environment_change", "environment", **ENVIRONMENT),
+    ),
+    "delete an environment, by page": Door(
+        "admin/flows/environment/<path:object_id>/delete/", press("flows_environment_delete", "unused", post="yes")
+    ),
+    "freeze an environment, by page": Door(
+        "admin/flows/environment/<int:pk>/freeze/", press("flows_environment_freeze", "environment", reason="r")
+    ),
+    "unfreeze an environment, by page": Door(
+        "admin/flows/environment/<int:pk>/unfreeze/",
+        frozen(press("flows_environment_unfreeze", "environment", reason="r")),
+    ),
+    "create a policy, by page": Door("admin/runs/policy/add/", press("runs_policy_add", **POLICY)),
+    "change a policy, by page": Door(
+        "admin/runs/policy/<path:object_id>/change/", press("runs_policy_change", "policy", **POLICY)
+    ),
+    "delete a policy, by page": Door("admin/runs/policy/<int:pk>/remove/", press("runs_policy_remove", "policy")),
+    "create a window, by page": Door("admin/runs/window/add/", press("runs_window_add", **WINDOW)),
+    "change a window, by page": Door(
+        "admin/runs/window/<path:object_id>/change/", press("runs_window_change", "window", **WINDOW)
+    ),
+    "delete a window, by page": Door("admin/runs/window/<int:pk>/remove/", press("runs_window_remove", "window")),
+    "choose one's notifications, by page": Door("admin/runs/notification/choose/", press("runs_notification_choose")),
+    "create an alias, by page": Door("admin/flows/alias/add/", press("flows_alias_add", **NAME)),
+    "change an alias, by page": Door(
+        "admin/flows/alias/<path:object_id>/change/", press("flows_alias_change", "alias", **NAME)
+    ),
+    "delete an alias, by page": Door(
+        "admin/flows/alias/<path:object_id>/delete/", press("flows_alias_delete", "alias", post="yes")
+    ),
+    "give a grant, by page": Door("admin/flows/grant/add/", press("flows_grant_add", **GRANT)),
+    "revoke a grant, by page": Door(
+        "admin/flows/grant/<int:pk>/revoke/", press("flows_grant_revoke", "grant", reason="r")
+    ),
+    "create a person, by page": Door("admin/auth/user/add/", press("auth_user_add", **PERSON)),
+    "change a person, by page": Door(
+        "admin/auth/user/<path:object_id>/change/",
+        press("auth_user_change", "person", **{**PERSON, "email": "x@example.org"}),
+    ),
+    "set a person's password, by page": Door(
+        "admin/auth/user/<id>/password/",
+        press("auth_user_password_change", "person", password1="Xk7-long-enough", password2="Xk7-long-enough"),
+    ),
+    "create a group, by page": Door("admin/auth/group/add/", press("auth_group_add", name="new")),
+    "change a group, by page": Door(
+        "admin/auth/group/<path:object_id>/change/", press("auth_group_change", "group", name="renamed")
+    ),
+    "request runs of selected deployments, by list action": Door(
+        "action flows.Deployment.quick_run_selected",
+        act(
+            "flows.Deployment",
+            "quick_run_selected",
+            "deployment",
+            **{"confirmation-dev": "dev", "confirmation-prod": "prod"},
+        ),
+    ),
+    "pause selected deployments, by list action": Door(
+        "action flows.Deployment.pause_selected", act("flows.Deployment", "pause_selected", "deployment")
+    ),
+    "resume selected deployments, by list action": Door(
+        "action flows.Deployment.resume_selected", act("flows.Deployment", "resume_selected", "paused")
+    ),
+    "check the connection of selected environments, by list action": Door(
+        "action flows.Environment.check_connection", act("flows.Environment", "check_connection", "environment")
+    ),
+    "refresh selected environments, by list action": Door(
+        "action flows.Environment.read_now", act("flows.Environment", "read_now", "environment")
+    ),
+    "approve selected requests, by list action": Door("action runs.RunRequest.approve_selected", sign_selected),
+    "reject selected requests, by list action": Door(
+        "action runs.RunRequest.reject_selected", act("runs.RunRequest", "reject_selected", "run_request")
+    ),
+    "withdraw selected requests, by list action": Door(
+        "action runs.RunRequest.withdraw_selected", act("runs.RunRequest", "withdraw_selected", "run_request")
+    ),
+    "cancel selected runs, by list action": Door(
+        "action runs.Run.cancel_selected", act("runs.Run", "cancel_selected", "run")
+    ),
+    "preview the portal as a person, by page": Door(
+        "admin/auth/user/<int:pk>/try/", press("auth_user_try", "person", reason="r", words="")
+    ),
+    "force a run to be cancelled, by page": Door(
+        "admin/runs/run/<int:pk>/force-cancel/", press("runs_run_force_cancel", "stuck", reason="r")
+    ),
+    "comment on a request, by page": Door(
+        "admin/runs/runrequest/<int:pk>/comment/", press("runs_runrequest_comment", "run_request", reason="r", text="r")
+    ),
+    "override a change window, by page": Door(
+        "admin/runs/runrequest/<int:pk>/override/", press("runs_runrequest_override", "run_request", reason="r")
+    ),
+    "bypass the approval of a request, by page": Door(
+        "admin/runs/runrequest/<int:pk>/break-glass/",
+        press("runs_runrequest_break_glass", "run_request", reason="r", minutes="5", confirmation=full_name),
+    ),
+    "review a bypassed approval, by page": Door(
+        "admin/runs/runrequest/<int:pk>/review/", press("runs_runrequest_review", "broken", reason="r", was_right="yes")
+    ),
+    "request a run, by command": Door(
+        "command trigger", order("trigger", slug, full_name, pairs=["month=2026-10"], reason="r")
+    ),
+    "cancel a run, by command": Door("command cancel", order("cancel", run_id, reason="r")),
+    "approve a request, by command": Door("command approve", order("approve", run_request)),
+    "reject a request, by command": Door("command reject", order("reject", run_request, reason="r")),
+    "comment on a request, by command": Door("command comment", order("comment", run_request, "r")),
+    "withdraw a request, by command": Door("command withdraw", order("withdraw", run_request)),
+    "rerun a request, by command": Door("command rerun", order("rerun", run_request, reason="r")),
+    "override a change window, by command": Door("command override", order("override", run_request, reason="r")),
+    "bypass the approval of a request, by command": Door(
+        "command break_glass", order("break_glass", run_request, reason="r")
+    ),
+    "review a bypassed approval, by command": Door("command review", order("review", broken, "--right", text="r")),
+    "freeze an environment, by command": Door("command freeze", order("freeze", slug, reason="r")),
+    "unfreeze an environment, by command": Door("command unfreeze", frozen(order("unfreeze", slug))),
+    "give a grant, by command": Door("command grant", order("grant", somebody, "cancel", "--env", slug, reason="r")),
+    "revoke a grant, by command": Door("command revoke", order("revoke", given, reason="r")),
+    "request a run, by function": Door(
+        "desk.trigger", call(desk.trigger, slug, full_name, {"month": "2026-10"}, reason="r")
+    ),
+    "cancel a run, by function": Door("desk.cancel", call(desk.cancel, run_id, reason="r")),
+    "approve a request, by function": Door("desk.approve", call(desk.approve, run_request)),
+    "reject a request, by function": Door("desk.reject", call(desk.reject, run_request, reason="r")),
+    "comment on a request, by function": Door("desk.comment", call(desk.comment, run_request, "r")),
+    "withdraw a request, by function": Door("desk.withdraw", call(desk.withdraw, run_request)),
+    "rerun a request, by function": Door("desk.rerun", call(desk.rerun, run_request, reason="r")),
+    "override a change window, by function": Door("desk.override", call(desk.override, run_request, reason="r")),
+    "bypass the approval of a request, by function": Door(
+        "desk.break_glass", call(desk.break_glass, run_request, reason="r")
+    ),
+    "review a bypassed approval, by function": Door("desk.review", call(desk.review, broken, was_right=True, text="r")),
+    "freeze an environment, by function": Door("desk.freeze", call(desk.freeze, slug, reason="r")),
+    "unfreeze an environment, by function": Door("desk.unfreeze", frozen(call(desk.unfreeze, slug))),
+    "give a grant, by function": Door(
+        "desk.grant", call(desk.grant, somebody, ["cancel"], environment_name=slug, reason="r")
+    ),
+    "revoke a grant, by function": Door("desk.revoke", call(desk.revoke, given, reason="r")),
+}
+
+
+def public(module: Any) -> Iterator[str]:
+    """The functions of the Python API that take an actor."""
+    for name, function in inspect.getmembers(module, inspect.isfunction):
+        ours = function.__module__.startswith(module.__name__)
+        if ours and not name.startswith("_") and "by" in inspect.signature(function).parameters:
+            yield f"desk.{name}"
+
+
+def actions() -> Iterator[str]:
+    for model, model_admin in admin.site._registry.items():
+        for action in model_admin.actions or ():
+            yield f"action {model._meta.label}.{action if isinstance(action, str) else action.__name__}"
+
+
+def commands() -> Iterator[str]:
+    yield from (f"command {name}" for name, app in get_commands().items() if app in ("flows", "runs", "portal"))

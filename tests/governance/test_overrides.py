@@ -1,0 +1,315 @@
+"""The ways around the rules: broken glass and its review, an overridden window, a freeze, a forced cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from flows.models import Deployment, Environment
+from runs import changes, dispatch, notifications, requests, tasks
+from runs.access.decisions import Forbidden
+from runs.actors import Actor
+from runs.errors import Refused
+from runs.governance import grants, policies
+from runs.models import AuditEntry, BreakGlass, Cancellation, Notification, Policy, Run, RunRequest, Window
+from runs.models.notification import Topic
+from runs.models.request import State
+from tests.cast import by, person
+from tests.fakes.prefect import FakePrefect
+
+pytestmark = pytest.mark.django_db
+
+
+@contextmanager
+def clock_at(moment: datetime) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timezone, "now", lambda: moment)
+        yield
+
+
+@pytest.fixture
+def firefighter(prod: Environment) -> User:
+    user = person("firefighter")
+    grants.grant(by=Actor.system(), person=user, verbs=["see", "break glass", "override freeze"], environment=prod)
+    return user
+
+
+@pytest.fixture
+def ask(prod_deployment: Deployment, requester: User) -> Callable[..., RunRequest]:
+    def submit(**columns: Any) -> RunRequest:
+        return requests.submit(prod_deployment, {"month": "2026-10"}, by=by(requester), reason="r", **columns)
+
+    return submit
+
+
+def sent(fake: FakePrefect) -> int:
+    return [call.method for call in fake.calls].count("create_flow_run")
+
+
+def launch(run_request: RunRequest) -> None:
+    RunRequest.objects.filter(pk=run_request.pk).update(next_attempt_at=None)
+    dispatch.launch(RunRequest.objects.get(pk=run_request.pk))
+    run_request.refresh_from_db()
+
+
+# Broken glass
+
+
+def test_glass_is_broken_by_its_verb_alone(
+    ask: Callable[..., RunRequest], requester: User, approver: User, admin_user: User, viewer: User
+) -> None:
+    run_request = ask()
+    for nobody in (requester, approver, admin_user, viewer):
+        with pytest.raises(Forbidden, match="break glass"):
+            changes.break_glass(run_request, by=by(nobody), reason="fire")
+    assert run_request.state == State.WAITING
+    assert AuditEntry.objects.filter(verb="request.break_glass", outcome="refused").count() == 4
+
+
+def test_a_request_behind_broken_glass_goes_once_and_is_marked(
+    ask: Callable[..., RunRequest], firefighter: User, approver: User, prod: Environment, prod_fake: FakePrefect
+) -> None:
+    notifications.subscribe(approver, [(Topic.BREAK_GLASS, None)], by=by(approver))
+    run_request = ask()
+    row = changes.break_glass(run_request, by=by(firefighter), reason="payroll is due")
+    assert run_request.state == State.APPROVED
+    launch(run_request)
+    assert run_request.state == State.LAUNCHED
+    (record,) = prod_fake.flow_runs([run_request.flow_run_id])
+    assert "break-glass" in record.tags
+    assert [notice.person for notice in Notification.objects.filter(topic=Topic.BREAK_GLASS)] == [approver]
+    assert row.reviewed_at is None
+    entry = AuditEntry.objects.get(verb="request.break_glass")
+    assert (entry.actor_name, entry.outcome, entry.reason) == ("firefighter", "done", "payroll is due")
+    with pytest.raises(Refused, match="does not wait for approval"):
+        changes.break_glass(run_request, by=by(firefighter), reason="again")
+
+
+def test_broken_glass_is_over_after_its_minutes(
+    ask: Callable[..., RunRequest], firefighter: User, prod_fake: FakePrefect
+) -> None:
+    run_request = ask()
+    row = changes.break_glass(run_request, by=by(firefighter), reason="fire", minutes=5)
+    with clock_at(row.until + timedelta(seconds=1)):
+        launch(run_request)
+    assert run_request.state == State.REFUSED
+    assert "The glass was broken until" in run_request.message
+    assert sent(prod_fake) == 0
+
+
+@pytest.mark.parametrize(("reason", "minutes"), [("", 5), ("  ", 5), ("fire", 0), ("fire", 61), ("fire", -5)])
+def test_glass_wants_a_reason_and_a_few_minutes(
+    ask: Callable[..., RunRequest], firefighter: User, reason: str, minutes: int
+) -> None:
+    run_request = ask()
+    with pytest.raises(Refused):
+        changes.break_glass(run_request, by=by(firefighter), reason=reason, minutes=minutes)
+    assert not BreakGlass.objects.exists()
+
+
+def test_no_glass_is_left_to_break_for_what_expired(ask: Callable[..., RunRequest], firefighter: User) -> None:
+    run_request = ask()
+    RunRequest.objects.filter(pk=run_request.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    with pytest.raises(Refused, match="expired"):
+        changes.break_glass(run_request, by=by(firefighter), reason="fire")
+
+
+@pytest.mark.parametrize("gate", ["grant", "frozen", "deployed"])
+def test_broken_glass_opens_no_other_gate(
+    ask: Callable[..., RunRequest],
+    firefighter: User,
+    admin_user: User,
+    requester: User,
+    prod: Environment,
+    prod_fake: FakePrefect,
+    gate: str,
+) -> None:
+    run_request = ask()
+    changes.break_glass(run_request, by=by(firefighter), reason="fire")
+    if gate == "grant":
+        grants.grant(by=Actor.system(), person=requester, verbs=["trigger"], effect="deny")
+    elif gate == "frozen":
+        policies.freeze(prod, by=by(admin_user), reason="year end")
+    else:
+        Deployment.objects.filter(environment=prod).update(version="2")
+    launch(run_request)
+    assert run_request.state == (State.APPROVED if gate == "frozen" else State.REFUSED)
+    assert sent(prod_fake) == 0
+
+
+def test_who_had_a_part_in_it_does_not_review_it(
+    ask: Callable[..., RunRequest], firefighter: User, requester: User, approver: User, viewer: User, prod: Environment
+) -> None:
+    row = changes.break_glass(ask(on_behalf_of=viewer), by=by(firefighter), reason="fire")
+    for part in (firefighter, requester, viewer):
+        grants.grant(by=Actor.system(), person=part, verbs=["see", "approve"], environment=prod)
+        with pytest.raises(Refused, match="Somebody else must review"):
+            changes.review(row, by=by(part), was_right=True, text="fine")
+    with pytest.raises(Refused, match="one sentence"):
+        changes.review(row, by=by(approver), was_right=True, text=" ")
+    changes.review(row, by=by(approver), was_right=False, text="It could have waited.")
+    row.refresh_from_db()
+    assert (row.reviewed_by, row.was_right) == (approver, False)
+    with pytest.raises(Refused, match="reviewed already"):
+        changes.review(row, by=by(approver), was_right=True, text="On second thought.")
+
+
+def test_a_review_takes_the_right_to_approve(
+    ask: Callable[..., RunRequest], firefighter: User, admin_user: User, auditor: User
+) -> None:
+    row = changes.break_glass(ask(), by=by(firefighter), reason="fire")
+    for nobody in (admin_user, auditor):
+        with pytest.raises(Forbidden):
+            changes.review(row, by=by(nobody), was_right=True, text="fine")
+
+
+# Windows and freezes
+
+
+@pytest.fixture
+def closed(admin_user: User, dev: Environment) -> Window:
+    """A window of one minute in dev that is not open for months."""
+    far = timezone.now() + timedelta(days=120)
+    window = Window(name="rare", environment=dev, cron=f"0 3 1 {far.month} *", minutes=1)
+    policies.save_window(window, by=by(admin_user))
+    return window
+
+
+def test_outside_its_window_a_run_waits_and_says_until_when(
+    deployment: Deployment, requester: User, closed: Window, fake: FakePrefect
+) -> None:
+    run_request = requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
+    launch(run_request)
+    assert run_request.state == State.APPROVED
+    assert "It may start from" in run_request.message
+    assert sent(fake) == 0
+    closed.delete()
+    launch(run_request)
+    assert run_request.state == State.LAUNCHED
+
+
+def test_by_policy_it_is_refused_at_once(
+    deployment: Deployment, requester: User, admin_user: User, closed: Window
+) -> None:
+    policies.save_policy(Policy(name="strict", outside_window="refuse"), by=by(admin_user))
+    with pytest.raises(Refused, match="Runs may start only during “rare”"):
+        requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
+
+
+def test_a_window_that_closed_after_the_asking_refuses_at_launch(
+    deployment: Deployment, requester: User, admin_user: User, fake: FakePrefect
+) -> None:
+    run_request = requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
+    policies.save_policy(Policy(name="strict", outside_window="refuse"), by=by(admin_user))
+    policies.save_window(Window(name="never", effect="deny", cron="* * * * *", minutes=5), by=by(admin_user))
+    launch(run_request)
+    assert run_request.state == State.REFUSED
+    assert sent(fake) == 0
+
+
+def test_a_window_is_overridden_by_its_verb_with_a_reason_alone(
+    deployment: Deployment, requester: User, closed: Window, fake: FakePrefect, admin_user: User
+) -> None:
+    run_request = requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
+    boss = person("boss")
+    grants.grant(by=Actor.system(), person=boss, verbs=["see", "override freeze"])
+    for nobody in (requester, admin_user):
+        with pytest.raises(Forbidden, match="override freeze"):
+            changes.override(run_request, by=by(nobody), reason="now")
+    with pytest.raises(Refused, match="why it cannot wait"):
+        changes.override(run_request, by=by(boss), reason="")
+    changes.override(run_request, by=by(boss), reason="the board waits")
+    launch(run_request)
+    assert run_request.state == State.LAUNCHED
+    (record,) = fake.flow_runs([run_request.flow_run_id])
+    assert "window-override" in record.tags
+
+
+def test_asking_to_go_anyway_takes_the_verb_too(deployment: Deployment, requester: User, closed: Window) -> None:
+    with pytest.raises(Forbidden, match="override freeze"):
+        requests.submit(deployment, {"month": "2026-10"}, by=by(requester), reason="now", overrides_windows=True)
+    grants.grant(by=Actor.system(), person=requester, verbs=["override freeze"])
+    with pytest.raises(Refused, match="why it cannot wait"):
+        requests.submit(deployment, {"month": "2026-10"}, by=by(requester), overrides_windows=True)
+    run_request = requests.submit(
+        deployment, {"month": "2026-10"}, by=by(requester), reason="now", overrides_windows=True
+    )
+    assert run_request.overridden_by_name == "requester"
+
+
+def test_a_freeze_holds_back_a_planned_run_until_it_is_lifted(
+    deployment: Deployment, requester: User, admin_user: User, dev: Environment, fake: FakePrefect
+) -> None:
+    at = timezone.now() + timedelta(hours=1)
+    run_request = requests.submit(deployment, {"month": "2026-10"}, by=by(requester), scheduled_for=at)
+    policies.freeze(dev, by=by(admin_user), reason="year end")
+    with clock_at(at):
+        launch(run_request)
+        assert run_request.state == State.APPROVED
+        assert "dev is frozen by administrator: year end." in run_request.message
+        assert sent(fake) == 0
+        policies.unfreeze(dev, by=by(admin_user))
+        launch(run_request)
+    assert run_request.state == State.LAUNCHED
+
+
+def test_a_freeze_takes_manage_of_everything_there(
+    requester: User, approver: User, prod: Environment, prod_deployment: Deployment
+) -> None:
+    grants.grant(by=Actor.system(), person=requester, verbs=["manage"], environment=prod, tag="crm")
+    for nobody in (requester, approver):
+        with pytest.raises(Forbidden, match="manage"):
+            policies.freeze(prod, by=by(nobody), reason="mine")
+    assert policies.freeze_of(prod) is None
+
+
+# Forced cancels
+
+
+def cancel(run: Run, user: User) -> Cancellation:
+    return requests.cancel(run, by=by(user), reason="stuck")
+
+
+def test_a_cancel_is_forced_only_after_an_ordinary_one_had_its_time(
+    a_run: Callable[..., Run], requester: User, fake: FakePrefect
+) -> None:
+    run = a_run("RUNNING")
+    force = {"by": by(requester), "reason": "its machine is gone"}
+    with pytest.raises(Forbidden, match="force cancel"):
+        requests.force_cancel(run, **force)
+    grants.grant(by=Actor.system(), person=requester, verbs=["force cancel"])
+    with pytest.raises(Refused, match=r"Cancel .* first"):
+        requests.force_cancel(run, **force)
+    earlier = cancel(run, requester)
+    tasks.cancel_run(earlier.pk)
+    with pytest.raises(Refused, match="give the cancel 2 minutes"):
+        requests.force_cancel(run, **force)
+    Cancellation.objects.filter(pk=earlier.pk).update(requested_at=timezone.now() - timedelta(minutes=3))
+    with pytest.raises(Refused, match="how you know"):
+        requests.force_cancel(run, by=by(requester), reason=" ")
+    forced = requests.force_cancel(run, **force)
+    with pytest.raises(Refused):
+        requests.force_cancel(run, **force)
+    tasks.cancel_run(forced.pk)
+    run.refresh_from_db()
+    assert run.state_type == "CANCELLED"
+    assert [each.state for each in run.cancellations.order_by("pk")] == ["failed", "confirmed"]
+
+
+def test_a_run_that_ended_is_not_forced(a_run: Callable[..., Run], requester: User) -> None:
+    grants.grant(by=Actor.system(), person=requester, verbs=["force cancel"])
+    with pytest.raises(Refused, match="has ended already"):
+        requests.force_cancel(a_run("COMPLETED"), by=by(requester), reason="gone")
+
+
+def test_a_prohibition_to_cancel_is_one_to_force(a_run: Callable[..., Run], requester: User) -> None:
+    grants.grant(by=Actor.system(), person=requester, verbs=["force cancel"])
+    grants.grant(by=Actor.system(), person=requester, verbs=["cancel"], effect="deny")
+    with pytest.raises(Forbidden, match="A prohibition"):
+        requests.force_cancel(a_run("RUNNING"), by=by(requester), reason="gone")

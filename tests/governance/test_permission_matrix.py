@@ -1,0 +1,233 @@
+"""Every door as every role in two environments: what becomes of a knock, and the one entry it leaves in the trail."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.db import transaction
+from django.test import Client
+from django.utils import timezone
+
+from flows.catalog import sync
+from flows.models import Alias, Deployment, Environment, Verb
+from runs import changes, desk, mirror, requests
+from runs.actors import Actor
+from runs.governance import grants
+from runs.models import AuditEntry, Cancellation, Policy, Run, Window
+from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, person
+from tests.expectations import load
+from tests.fakes.prefect import FakePrefect
+from tests.governance import entry_points
+from tests.governance.attempts import OUTCOMES, PASSWORD, ROLES, Door, Site, Visitor
+from tests.governance.entry_points import API_LOOKS, DOORS, LOOKS, NOT_DOORS, SHUT
+from tests.portal.addresses import fill, routes
+from tests.row_counts import written
+
+pytestmark = pytest.mark.django_db
+
+GROUPS = {
+    "viewer": ["Viewer"],
+    "requester": ["Operator"],
+    "operator": ["Operator"],
+    "approver": ["Approver"],
+    "manager": ["Release manager"],
+    "auditor": ["Auditor"],
+    "administrator": [],
+    "stranger": [],
+}
+# What becomes of a knock, by the name of the door, the environment and the role. In prod, viewer, auditor and
+# administrator hold no grant; a door that is about no environment has no column for prod.
+EXPECTED = load("doors")
+# What they hold in prod, which has to be named.
+MANAGES = ["pause", "manage", "force cancel", "override freeze", "break glass"]
+IN_PROD = {"requester": ASKS, "operator": ASKS, "approver": ANSWERS, "manager": [*ASKS, "approve", *MANAGES]}
+
+
+@pytest.fixture
+def visitors(prod: Environment) -> dict[str, Visitor]:
+    found = {}
+    for role in ROLES:
+        user = person(role, *GROUPS[role], is_superuser=role == "administrator")
+        if role in IN_PROD:
+            grants.grant(by=Actor.system(), person=user, verbs=IN_PROD[role], environment=prod)
+        if role == "manager":
+            grants.grant(by=Actor.system(), person=user, verbs=["break glass"])
+        user.set_password(PASSWORD)
+        user.save()
+        client = Client()
+        client.force_login(user)
+        found[role] = Visitor(user, client)
+    return found
+
+
+def site(environment: Environment, requester: User, breaker: User) -> Site:
+    fake = FAKES.setdefault(environment.api_url, FakePrefect())
+    same = {"parameter_schema": SCHEMA, "parameter_defaults": {"month": "2026-10"}, "flow_name": "monthly"}
+    record = fake.add_deployment(name="monthly", **same)
+    fake.add_deployment(name="paused", is_paused=True, **same)
+    sync.sync(environment)
+    run, stuck = (fake.add_run(record.id, state_type="RUNNING", name=name) for name in ("run", "stuck"))
+    mirror.refresh(environment, [run.id, stuck.id])
+    stuck_row = Run.objects.get(prefect_id=stuck.id)
+    requests.cancel(stuck_row, by=by(requester))
+    Cancellation.objects.update(requested_at=timezone.now() - timedelta(minutes=5))
+    deployment, paused = Deployment.objects.filter(environment=environment).order_by("name")
+    slug = environment.slug
+    broken = requests.submit(deployment, {}, by=by(requester), reason="month end")
+    changes.break_glass(broken, by=by(breaker), reason="fire")
+    return Site(
+        environment=environment,
+        deployment=deployment,
+        paused=paused,
+        run=Run.objects.get(prefect_id=run.id),
+        stuck=stuck_row,
+        broken=broken,
+        run_request=requests.submit(deployment, {}, by=by(requester), reason="month end"),
+        alias=Alias.objects.create(environment=environment, name="nightly", full_name=deployment.full_name),
+        grant=grants.grant(by=Actor.system(), person=person(f"holder-{slug}"), verbs=["see"], environment=environment),
+        person=person(f"somebody-{slug}"),
+        policy=Policy.objects.create(name=f"policy-{slug}", environment=environment),
+        # One that does not count: what the doors do is not to wait for it.
+        window=Window.objects.create(
+            name=f"window-{slug}", environment=environment, cron="0 3 * * *", minutes=60, is_active=False
+        ),
+        unused=Environment.objects.create(
+            slug=f"unused-{slug}", api_url=f"http://{slug}.unused/api", is_protected=environment.is_protected
+        ),
+        group=Group.objects.create(name=f"group-{slug}"),
+    )
+
+
+@pytest.fixture(autouse=True)
+def silence() -> Iterator[None]:
+    """Django logs every 403 with its traceback, which takes longer than the knock."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def sites(dev: Environment, prod: Environment, visitors: dict[str, Visitor]) -> dict[str, Site]:
+    # The same rules in both, so that the two columns differ by grants alone.
+    for each in (dev, prod):
+        each.needs_approval, each.needs_reason = True, False
+        each.save()
+    return {each.slug: site(each, visitors["requester"].user, visitors["manager"].user) for each in (dev, prod)}
+
+
+def became(door: Door, visitor: Visitor, there: Site) -> tuple[str, list[tuple[str, str]]]:
+    """The outcome, and the entries that the knock left; everything else of it is taken back."""
+    cookies = visitor.client.cookies.copy()
+    with transaction.atomic():
+        last = AuditEntry.objects.values_list("sequence", flat=True).first() or 0
+        answer = door.knock(visitor, there)
+        entries = list(AuditEntry.objects.filter(sequence__gt=last).values_list("verb", "outcome"))
+        transaction.set_rollback(True)
+    visitor.client.cookies = cookies
+    if entries == [("portal.refuse", "refused")]:
+        return "forbidden", entries
+    if entries:
+        return entries[0][1], entries
+    return ("not_found" if answer is not None and answer.status_code == 404 else "hidden"), entries
+
+
+def test_what_becomes_of_every_knock(
+    sites: dict[str, Site], visitors: dict[str, Visitor], subtests: pytest.Subtests
+) -> None:
+    for name, door in DOORS.items():
+        for slug in [slug for slug in sites if slug in EXPECTED[name]]:
+            for role, visitor in visitors.items():
+                with subtests.test(door=name, environment=slug, role=role):
+                    outcome, entries = became(door, visitor, sites[slug])
+                    assert outcome == EXPECTED[name][slug][role], entries
+                    if outcome in ("done", "refused"):
+                        assert [verb for verb, _ in entries] == [EXPECTED[name]["verb"]]
+
+
+def models() -> list[str]:
+    """Such as "admin/runs/run/"."""
+    return [f"admin/{model._meta.app_label}/{model._meta.model_name}/" for model in admin.site._registry]
+
+
+def shown() -> set[str]:
+    return {name.format(model=model) for name in LOOKS for model in models()}
+
+
+def test_there_is_no_door_that_is_not_in_the_table() -> None:
+    there = {
+        "address": set(routes()) - shown() - SHUT,
+        "action of a list": {*entry_points.actions()},
+        "command": {*entry_points.commands()} - {f"command {name}" for name in NOT_DOORS},
+        "function of the Python API": {*entry_points.public(desk)} - {f"desk.{name}" for name in API_LOOKS},
+    }
+    for kind, names in there.items():
+        missing = sorted(names - {door.place for door in DOORS.values()})
+        assert not missing, (
+            f"{', '.join(missing)} is a new {kind}. Say in tests/governance/entry_points.py how to knock there, and in "
+            "tests/expectations/doors.json what becomes of it for each role, or that it acts on nothing."
+        )
+
+
+def test_the_table_has_no_door_that_is_not_there() -> None:
+    there = {*routes(), *entry_points.actions(), *entry_points.commands(), *entry_points.public(desk)}
+    assert {door.place for door in DOORS.values()} - there == set()
+    assert len({door.place for door in DOORS.values()}) == len(DOORS)
+    assert shown() - there == {name for name in shown() if "history" in name} - there
+    assert SHUT - there == set()
+    assert NOT_DOORS - {name.removeprefix("command ") for name in entry_points.commands()} == set()
+    assert API_LOOKS - {name.removeprefix("desk.") for name in entry_points.public(desk)} == set()
+
+
+def test_every_row_of_the_table_is_whole() -> None:
+    assert EXPECTED.keys() == DOORS.keys()
+    for name, row in EXPECTED.items():
+        assert {"verb", "dev"} <= row.keys() <= {"verb", "dev", "prod"}, name
+        for column in (row[slug] for slug in ("dev", "prod") if slug in row):
+            assert column.keys() == set(ROLES), name
+            assert set(column.values()) <= set(OUTCOMES), name
+        # A door that nobody can use proves nothing of those whom it keeps out.
+        assert ("done" in row["dev"].values()) is bool(row["verb"]), name
+
+
+def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
+    sites: dict[str, Site], visitors: dict[str, Visitor], subtests: pytest.Subtests
+) -> None:
+    """By somebody who holds every verb; a logged-in session and what is cached of it is nobody's act."""
+    almighty = visitors["administrator"]
+    for verb in Verb:
+        for environment in (None, sites["prod"].environment):
+            grants.grant(by=Actor.system(), person=almighty.user, verbs=[verb], environment=environment)
+    there = sites["dev"]
+    rows = {
+        "flows/deployment": [there.deployment.pk],
+        "runs/run": [there.run.pk],
+        "runs/runrequest": [there.run_request.pk],
+        "flows/environment": [there.environment.pk],
+        "flows/alias": [there.alias.pk],
+        "flows/grant": [there.grant.pk],
+        "auth/user": [there.person.pk],
+        "auth/group": [there.group.pk],
+        "runs/auditentry": [1],
+        "runs/policy": [there.policy.pk],
+        "runs/window": [there.window.pk],
+    }
+    sent = {"reason": "r", "post": "yes", "name": "x", "action": "delete_selected", "_selected_action": "1"}
+    for route in sorted(set(routes()) & (shown() | SHUT)):
+        for address in fill(route, rows):
+            with subtests.test(address=address), transaction.atomic():
+                before, last = written(), AuditEntry.objects.count()
+                answer = almighty.client.post(address, sent)
+                left = list(AuditEntry.objects.order_by("sequence").values_list("verb", flat=True)[last:])
+                assert {table for table, count in written().items() if count != before.get(table)} <= {
+                    "runs_auditentry"
+                }
+                # That somebody was turned away is all there is to say.
+                assert left == (["portal.refuse"] if answer.status_code == 403 else [])
+                if route in SHUT:
+                    assert answer.status_code in (403, 404, 405)
+                transaction.set_rollback(True)

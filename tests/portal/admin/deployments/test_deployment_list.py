@@ -1,0 +1,313 @@
+"""The list of deployments: what it shows, to whom, and at what cost."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from flows.catalog import health, sync
+from flows.models import Alias, Deployment, Environment, Health
+from runs.actors import Actor
+from runs.governance import grants
+from runs.models import PauseRequest, RunRequest
+from tests.fakes import records
+from tests.fakes.prefect import FakePrefect
+from tests.portal.many_rows import many_runs
+from tests.portal.query_counts import count, must_be_agreed
+
+pytestmark = pytest.mark.django_db
+
+URL = reverse("admin:flows_deployment_changelist")
+Login = Callable[[User], Client]
+
+
+def text(client: Client, query: str = "") -> str:
+    answer = client.get(URL + query)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def names(page: str) -> list[str]:
+    return re.findall(r'portal-cell-title">([^<]*)<', page)
+
+
+def many(environment: Environment, number: int, **columns: Any) -> list[Deployment]:
+    now = timezone.now()
+    start = Deployment.objects.count()
+    return Deployment.objects.bulk_create(
+        Deployment(
+            environment=environment,
+            prefect_id=uuid.uuid4(),
+            flow_id=uuid.uuid4(),
+            **{
+                "flow_name": "flow",
+                "name": f"d{index:03}",
+                "full_name": f"flow/d{index:03}",
+                "schema_fingerprint": "0",
+                "synced_at": now,
+                "tags": ["some", f"tag-{index}"],
+                "work_pool_name": "pool",
+            }
+            | columns,
+        )
+        for index in range(start, start + number)
+    )
+
+
+def test_a_row_says_what_it_is_where_it_runs_and_how_it_went(
+    requester: User, deployment: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    fake.add_work_pool("main", workers=(records.worker("w1"), records.worker("w2", is_online=False)))
+    fake.change_deployment(deployment.prefect_id, work_pool_name="main", schedules=(records.cron("0 6 * * *"),))
+    sync.sync(deployment.environment)
+    Alias.objects.create(environment=deployment.environment, name="month-end", full_name=deployment.full_name)
+    many_runs(deployment, 1, state_type="FAILED", ended_at=timezone.now() - timedelta(minutes=3))
+    many_runs(deployment, 1, state_type="SCHEDULED")
+    page = text(login(requester))
+    assert names(page) == ["monthly/monthly"]
+    for said in ("alias month-end", ">crm<", "1 worker online", "1 active", ">Failed<", "3 min ago", ">dev<"):
+        assert said in page, said
+    assert ">Scheduled<" not in page, "what is planned is not the last run"
+
+
+@pytest.mark.parametrize(
+    ("pool", "sentence"),
+    [
+        ({"workers": ()}, "no worker online"),
+        ({"workers": (records.worker(),), "is_paused": True}, "paused"),
+        ({"type": "prefect:managed"}, "needs no worker"),
+        (None, "there is no such work pool"),
+    ],
+)
+def test_who_does_the_work_is_said_before_somebody_waits_for_it(
+    pool: dict[str, Any] | None, sentence: str, requester: User, deployment: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    if pool is not None:
+        fake.add_work_pool("main", **pool)
+    fake.change_deployment(deployment.prefect_id, work_pool_name="main")
+    sync.sync(deployment.environment)
+    assert sentence in text(login(requester))
+
+
+def test_a_reader_sees_what_a_grant_covers_and_nothing_tells_of_the_rest(
+    viewer: User, deployment: Deployment, prod_deployment: Deployment, login: Login
+) -> None:
+    Deployment.objects.filter(pk=prod_deployment.pk).update(
+        full_name="covert/covert", tags=["covert-tag"], work_pool_name="covert-pool"
+    )
+    client = login(viewer)
+    page = text(client, "?gone=all")
+    assert names(page) == ["monthly/monthly"]
+    assert "covert" not in page
+    assert ">prod<" not in page, "filters and ages name only what may be seen"
+    assert names(text(client, "?q=covert")) == []
+    for unseen in ("prod", "no-such"):
+        assert names(text(client, f"?environment={unseen}")) == [], "what may not be seen looks like what there is not"
+    assert names(text(client, "?tag=covert-tag")) == ["monthly/monthly"]
+
+
+def test_a_stranger_sees_no_list(stranger: User, deployment: Deployment, login: Login) -> None:
+    answer = login(stranger).get(URL)
+    assert answer.status_code == 403
+    assert b"monthly" not in answer.content
+
+
+def test_the_run_button_stands_where_the_reader_may_run(
+    requester: User, viewer: User, deployment: Deployment, prod_deployment: Deployment, login: Login
+) -> None:
+    grants.grant(
+        by=Actor.system(), person=requester, verbs=["trigger"], effect="deny", environment=deployment.environment
+    )
+    doors = [reverse("admin:flows_deployment_run", args=[each.pk]) for each in (deployment, prod_deployment)]
+    page = text(login(requester))
+    assert [door in page for door in doors] == [False, True]
+    page = text(login(viewer))
+    assert [door in page for door in doors] == [False, False]
+
+
+def test_what_is_gone_is_listed_only_when_asked_for(
+    requester: User, deployment: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    fake.remove_deployment(deployment.prefect_id)
+    sync.sync(deployment.environment)
+    client = login(requester)
+    assert names(text(client)) == []
+    assert names(text(client, "?gone=yes")) == ["monthly/monthly"]
+    page = text(client, "?gone=all")
+    assert ">gone<" in page
+    assert reverse("admin:flows_deployment_run", args=[deployment.pk]) not in page
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("?environment=dev", ["a/a", "b/b"]),
+        ("?tag=red", ["a/a"]),
+        ("?tag=%00", ["a/a", "b/b"]),
+        ("?pool=east", ["b/b"]),
+        ("?paused=yes", ["b/b"]),
+        ("?paused=no", ["a/a"]),
+        ("?paused=nonsense", ["a/a", "b/b"]),
+        ("?q=b/b", ["b/b"]),
+        ("?q=words", ["a/a"]),
+        ("?q=%00", ["a/a", "b/b"]),
+        ("?_facets=True", ["a/a", "b/b"]),
+    ],
+)
+def test_a_filter_keeps_what_it_says(
+    query: str, found: list[str], requester: User, dev: Environment, login: Login
+) -> None:
+    many(dev, 1, full_name="a/a", tags=["red"], description="a few words")
+    many(dev, 1, full_name="b/b", work_pool_name="east", is_paused=True)
+    assert names(text(login(requester), query)) == found
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?parameter_defaults__token__startswith=o",
+        "?job_variables__env__KEY__startswith=o",
+        "?environment__sealed_credential__gt=a",
+        "?environment__api_url__startswith=http",
+        "?grants__reason=x",
+        "?runs__state_message__contains=x",
+    ],
+)
+def test_what_a_page_hides_cannot_be_guessed_letter_by_letter(
+    query: str, viewer: User, deployment: Deployment, login: Login
+) -> None:
+    Deployment.objects.update(parameter_defaults={"token": "opensesame"}, job_variables={"env": {"KEY": "opensesame"}})
+    answer = login(viewer).get(URL + query)
+    assert answer.status_code in (302, 400)
+
+
+@pytest.mark.parametrize("model", ["flows_deployment", "flows_environment", "runs_run", "runs_runrequest"])
+def test_a_nul_in_the_address_is_no_error(model: str, viewer: User, deployment: Deployment, login: Login) -> None:
+    client = login(viewer)
+    url = reverse(f"admin:{model}_changelist")
+    for name in ("q", "environment", "deployment", "state", "tag", "no_such_column"):
+        assert client.get(f"{url}?{name}=%00").status_code in (200, 302, 400), name
+
+
+def test_hostile_names_and_tags_are_only_text(requester: User, dev: Environment, login: Login) -> None:
+    evil = "<script>alert(1)</script>"
+    (row,) = many(dev, 1, full_name=evil, tags=[f'"{evil}'], work_pool_name=evil, description=evil)
+    many_runs(row, 1, state_name=evil)
+    page = text(login(requester))
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+# Nothing to show
+
+
+def test_without_an_environment_the_administrator_is_told_to_add_one(admin_user: User, login: Login) -> None:
+    page = text(login(admin_user))
+    assert "No Prefect server is connected yet" in page
+    assert reverse("admin:flows_environment_add") in page
+
+
+def test_without_deployments_the_causes_are_named(viewer: User, dev: Environment, login: Login) -> None:
+    health.record(dev, Health.State.UP, "")
+    page = text(login(viewer))
+    for cause in ("Nothing is deployed there yet.", "deployed to another server. You see dev;", "No grant of yours"):
+        assert cause in page, cause
+
+
+def test_an_environment_that_is_down_does_not_look_empty(viewer: User, dev: Environment, login: Login) -> None:
+    health.record(dev, Health.State.DOWN, "No answer.")
+    page = text(login(viewer))
+    assert "dev: Unreachable. No answer." in page
+    assert "Is the server running at http://dev.test/api?" in page
+
+
+def test_a_search_that_finds_nothing_does_not_explain_how_to_deploy(
+    requester: User, deployment: Deployment, login: Login
+) -> None:
+    page = text(login(requester), "?q=nothing-like-it")
+    assert "Nothing is deployed there yet." not in page
+    assert "Nothing matches" in page
+
+
+# Several at once
+
+
+def post(client: Client, action: str, rows: list[Deployment], **data: str) -> str:
+    answer = client.post(URL, {"action": action, "_selected_action": [row.pk for row in rows], **data}, follow=True)
+    return answer.content.decode()
+
+
+def test_several_are_paused_with_one_reason(admin_user: User, dev: Environment, login: Login) -> None:
+    rows = many(dev, 2)
+    client = login(admin_user)
+    assert "Pause 2 deployments" in post(client, "pause_selected", rows)
+    assert not PauseRequest.objects.exists(), "asking for the reason is not pausing"
+    page = post(client, "pause_selected", rows, reason="Month end")
+    assert page.count("asked for.") == 2
+    assert [switch.reason for switch in PauseRequest.objects.all()] == ["Month end", "Month end"]
+
+
+def test_what_is_refused_for_one_is_done_for_the_others(admin_user: User, dev: Environment, login: Login) -> None:
+    rows = [*many(dev, 1), *many(dev, 1, is_paused=True)]
+    page = post(login(admin_user), "pause_selected", rows, reason="")
+    assert "flow/d001 is paused already." in page
+    assert PauseRequest.objects.get().deployment == rows[0]
+
+
+def test_a_quick_run_of_several_asks_for_those_that_need_no_parameter(
+    requester: User, deployment: Deployment, login: Login
+) -> None:
+    rows = [*many(deployment.environment, 1), deployment]
+    client = login(requester)
+    asked = post(client, "quick_run_selected", rows)
+    keys = dict(re.findall(r'name="(submission_key-\d+)" value="([^"]+)"', asked))
+    assert len(keys) == 2
+    page = post(client, "quick_run_selected", rows, reason="", **keys)
+    assert "It cannot run with its defaults alone: month: This value is required." in page
+    assert [each.deployment for each in RunRequest.objects.all()] == [rows[0]]
+    post(client, "quick_run_selected", rows, reason="", **keys)
+    assert RunRequest.objects.count() == 1, "the same page sent twice is one request"
+
+
+def test_a_reason_that_is_too_long_is_a_sentence(admin_user: User, dev: Environment, login: Login) -> None:
+    page = post(login(admin_user), "pause_selected", many(dev, 1), reason="x" * 1001)
+    assert "A reason may have 1000 characters" in page
+    assert not PauseRequest.objects.exists()
+
+
+@pytest.mark.parametrize("action", ["pause_selected", "resume_selected", "quick_run_selected"])
+def test_a_viewer_has_none_of_these(action: str, viewer: User, deployment: Deployment, login: Login) -> None:
+    client = login(viewer)
+    assert action not in text(client)
+    post(client, action, [deployment], reason="Let me")
+    assert not PauseRequest.objects.exists()
+    assert not RunRequest.objects.exists()
+
+
+def test_what_may_not_be_seen_is_not_reached_by_its_number(
+    viewer: User, prod_deployment: Deployment, login: Login
+) -> None:
+    grants.grant(by=Actor.system(), person=viewer, verbs=["manage"], environment=prod_deployment.environment)
+    page = post(login(viewer), "pause_selected", [prod_deployment], reason="Guess")
+    assert "monthly/monthly" not in page
+    assert not PauseRequest.objects.exists()
+
+
+def test_the_cost_is_the_same_for_10_and_100_rows(requester: User, dev: Environment, login: Login) -> None:
+    client = login(requester)
+    many(dev, 10)
+    ten = count(client, f"{URL}?all=")
+    for row in many(dev, 90):
+        many_runs(row, 1)
+    hundred = count(client, f"{URL}?all=")
+    assert ten == hundred <= 15
+    must_be_agreed("deployment list", ten)

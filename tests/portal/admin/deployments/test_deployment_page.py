@@ -1,0 +1,412 @@
+"""The page of a deployment: what it tells, to whom, and what its buttons do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from flows.catalog import sync
+from flows.models import Alias, Deployment, Environment
+from portal.admin.deployments.page import without_secrets
+from runs.actors import Actor
+from runs.governance import grants
+from runs.governance import pausing as governance_pausing
+from runs.models import AuditEntry, PauseRequest, RunRequest
+from tests.cast import by, person
+from tests.fakes import records
+from tests.fakes.prefect import FakePrefect
+from tests.portal.many_rows import many_runs
+from tests.portal.query_counts import count, must_be_agreed
+
+pytestmark = pytest.mark.django_db
+
+EVIL = '"><script>alert(1)</script>'
+Login = Callable[[User], Client]
+
+
+def page_of(deployment: Deployment) -> str:
+    return reverse("admin:flows_deployment_change", args=[deployment.pk])
+
+
+def door(name: str, deployment: Deployment) -> str:
+    return reverse(f"admin:flows_deployment_{name}", args=[deployment.pk])
+
+
+def text(client: Client, deployment: Deployment) -> str:
+    answer = client.get(page_of(deployment))
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def changed(deployment: Deployment, fake: FakePrefect, **fields: Any) -> Deployment:
+    fake.change_deployment(deployment.prefect_id, **fields)
+    sync.sync(deployment.environment)
+    deployment.refresh_from_db()
+    return deployment
+
+
+@pytest.fixture
+def plain(deployment: Deployment, fake: FakePrefect) -> Deployment:
+    """A deployment that runs with its defaults alone."""
+    return changed(deployment, fake, parameter_defaults={"month": "2026-01"})
+
+
+# What it tells
+
+
+def test_it_tells_what_it_is_and_where_it_runs(
+    viewer: User, deployment: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    fake.add_work_pool("main", workers=(records.worker("north"), records.worker("south", is_online=False)))
+    changed(
+        deployment,
+        fake,
+        description="Loads the month.",
+        version="7.1",
+        entrypoint="flows.monthly:run",
+        work_pool_name="main",
+        work_queue_name="slow",
+        concurrency_limit=3,
+        schedules=(records.cron("0 6 * * *"), records.cron("0 7 * * *", is_active=False)),
+    )
+    page = text(login(viewer), deployment)
+    for said in ("Loads the month.", "7.1", "flows.monthly:run", "main", "slow", "north", "south", "1 worker online"):
+        assert said in page, said
+    assert "cron 0 6 * * * (UTC)" in page
+    assert "(inactive)" in page
+    assert f"{deployment.environment.prefect_ui}/deployments/deployment/{deployment.prefect_id}" in page
+
+
+def test_the_parameters_are_told_in_words_and_secret_defaults_are_not(
+    viewer: User, deployment: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    changed(deployment, fake, parameter_defaults={"token": "opensesame"})
+    page = text(login(viewer), deployment)
+    assert "whole number from 1 to 1000" in page
+    assert ">required<" in page
+    assert "secret text" in page
+    assert "opensesame" not in page
+
+
+def test_job_variables_are_shown_without_what_may_be_secret() -> None:
+    shown = without_secrets(
+        "",
+        {
+            "image": "portal:1",
+            "env": {"DB_URL": "postgres://me:pw@x"},
+            "options": {"api_key": "abc", "cpu": 2, "list": [{"password": "pw"}]},
+            "credentials": {"user": "me", "value": "pw"},
+            "token": "",
+        },
+    )
+    assert shown["image"] == "portal:1"
+    assert shown["options"]["cpu"] == 2
+    assert shown["token"] == ""
+    assert "pw" not in str(shown)
+    assert "abc" not in str(shown)
+
+
+def test_success_and_duration_are_those_of_the_last_30_days(viewer: User, deployment: Deployment, login: Login) -> None:
+    now = timezone.now()
+    many_runs(deployment, 3, ended_at=now, run_seconds=42.0)
+    many_runs(deployment, 1, state_type="CRASHED", ended_at=now)
+    many_runs(deployment, 1, state_type="CANCELLED", ended_at=now)
+    many_runs(deployment, 9, state_type="FAILED", ended_at=now - timedelta(days=31))
+    page = text(login(viewer), deployment)
+    assert ">75%<" in page
+    assert ">42 s<" in page
+    assert "1 failed" in page
+
+
+def test_its_last_runs_are_named_and_the_next_is_announced(viewer: User, deployment: Deployment, login: Login) -> None:
+    (run,) = many_runs(deployment, 1, name="brave-otter", state_type="FAILED")
+    many_runs(
+        deployment, 1, name="planned", state_type="SCHEDULED", expected_start_at=timezone.now() + timedelta(hours=3)
+    )
+    page = text(login(viewer), deployment)
+    assert reverse("admin:runs_run_change", args=[run.pk]) in page
+    assert "brave-otter" in page
+    assert ">planned<" not in page
+    assert "in 2 h" in page
+
+
+def test_who_may_run_it_is_told_by_name_with_conditions_and_prohibitions(
+    viewer: User, requester: User, deployment: Deployment, login: Login
+) -> None:
+    bound = {"properties": {"rows": {"maximum": 5}}}
+    grants.grant(by=Actor.system(), person=viewer, verbs=["trigger"], flow_name="another")
+    grants.grant(by=Actor.system(), person=viewer, verbs=["trigger later"], flow_name="monthly", predicate=bound)
+    grants.grant(by=Actor.system(), person=requester, verbs=["cancel"], effect="deny", flow_name="monthly")
+    page = text(login(viewer), deployment)
+    panel = page[page.index("Who may run it") :]
+    lines = {line.split("</td>")[0]: line for line in panel.split('<td class="portal-who-verbs">')[1:]}
+    now = lines["trigger, rerun, backfill"]
+    assert "requester" in now
+    assert "as Operator" in now
+    assert "viewer" not in now, "a grant that does not reach it is not told"
+    assert "only when rows is at most 5" in lines["trigger later"]
+    (stopping,) = [line for verbs, line in lines.items() if verbs.startswith("cancel")]
+    assert "prohibited" in stopping
+    (pausing,) = [line for verbs, line in lines.items() if "pause" in verbs]
+    assert "administrators alone" in pausing
+
+
+def test_of_many_people_some_are_named_and_the_rest_counted(viewer: User, deployment: Deployment, login: Login) -> None:
+    for at in range(15):
+        person(f"person-{at:02}", "Operator")
+    page = text(login(viewer), deployment)
+    assert "person-11" in page
+    assert "person-12" not in page
+    assert "and 3 more" in page
+
+
+def test_quick_run_is_offered_only_where_the_defaults_are_allowed(
+    stranger: User, plain: Deployment, login: Login
+) -> None:
+    grants.grant(by=Actor.system(), person=stranger, verbs=["see"])
+    bound = grants.grant(
+        by=Actor.system(), person=stranger, verbs=["trigger"], predicate={"properties": {"x": {"const": 1}}}
+    )
+    assert "Quick run" not in text(login(stranger), plain)
+    assert door("run", plain) in text(login(stranger), plain)
+    grants.revoke(bound, by=Actor.system())
+    grants.grant(by=Actor.system(), person=stranger, verbs=["trigger"])
+    assert "Quick run" in text(login(stranger), plain)
+
+
+def test_one_that_is_gone_says_since_when_and_what_to_do(
+    requester: User, plain: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    fake.remove_deployment(plain.prefect_id)
+    sync.sync(plain.environment)
+    page = text(login(requester), plain)
+    assert "Not deployed any more" in page
+    assert "prefect deploy" in page
+    assert door("run", plain) not in page
+    assert door("quick_run", plain) not in page
+
+
+def test_every_text_of_prefect_is_only_text(
+    requester: User, deployment: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    fake.add_work_pool("main", type=EVIL, workers=(records.worker(EVIL),))
+    changed(
+        deployment,
+        fake,
+        name=EVIL,
+        description=EVIL,
+        tags=(EVIL,),
+        version=EVIL,
+        entrypoint=EVIL,
+        work_pool_name="main",
+        work_queue_name=EVIL,
+        status="<b>ready</b>",
+        job_variables={EVIL: EVIL},
+        parameter_defaults={"month": EVIL},
+        parameter_schema={
+            "type": "object",
+            "properties": {
+                EVIL: {"type": "string", "title": EVIL, "description": EVIL, "default": EVIL},
+                "colour": {"enum": [EVIL, "blue"], "description": EVIL},
+            },
+        },
+    )
+    many_runs(deployment, 1, name=EVIL, state_name=EVIL)
+    client = login(requester)
+    for url in (page_of(deployment), door("run", deployment)):
+        page = client.get(url).content.decode()
+        assert "<script>alert" not in page, url
+        assert "<b>ready" not in page, url
+        assert "&lt;script&gt;alert(1)" in page, url
+
+
+# Who may
+
+
+def test_one_that_may_not_be_seen_is_not_there(viewer: User, prod_deployment: Deployment, login: Login) -> None:
+    client = login(viewer)
+    assert client.get(page_of(prod_deployment)).status_code == 404
+    assert client.get(door("run", prod_deployment)).status_code == 404
+    for name in ("quick_run", "pause", "resume"):
+        assert client.post(door(name, prod_deployment)).status_code == 404
+    assert client.get(reverse("admin:flows_deployment_change", args=[10**9])).status_code == 404
+
+
+def test_a_stranger_finds_nothing(stranger: User, deployment: Deployment, login: Login) -> None:
+    client = login(stranger)
+    assert client.get(page_of(deployment)).status_code == 404
+    assert client.post(door("quick_run", deployment)).status_code == 404
+
+
+def test_a_viewer_is_told_why_there_is_no_button(viewer: User, deployment: Deployment, login: Login) -> None:
+    page = text(login(viewer), deployment)
+    assert door("run", deployment) not in page
+    assert "viewer has no grant for “trigger” on monthly/monthly in dev." in page
+
+
+@pytest.mark.parametrize("name", ["quick_run", "pause", "resume"])
+def test_a_viewer_who_acts_all_the_same_is_refused_with_the_reason(
+    name: str, viewer: User, plain: Deployment, login: Login
+) -> None:
+    answer = login(viewer).post(door(name, plain))
+    assert answer.status_code == 403
+    assert "viewer has no grant for “" in answer.content.decode()
+    assert not PauseRequest.objects.exists()
+    assert not RunRequest.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["quick_run", "pause", "resume"])
+def test_looking_at_the_address_of_a_button_does_nothing(
+    name: str, admin_user: User, plain: Deployment, login: Login
+) -> None:
+    assert login(admin_user).get(door(name, plain)).status_code == 405
+
+
+def test_nothing_can_be_written_to_the_page_itself(admin_user: User, deployment: Deployment, login: Login) -> None:
+    assert login(admin_user).post(page_of(deployment), {"full_name": "mine"}).status_code == 405
+    delete = reverse("admin:flows_deployment_delete", args=[deployment.pk])
+    assert login(admin_user).post(delete, {"post": "yes"}).status_code == 403
+    assert Deployment.objects.filter(pk=deployment.pk, full_name="monthly/monthly").exists()
+
+
+# Quick run
+
+
+def test_a_quick_run_asks_with_the_defaults_and_leads_to_the_request(
+    requester: User, plain: Deployment, login: Login
+) -> None:
+    client = login(requester)
+    page = text(client, plain)
+    key = page.split('name="submission_key" value="')[1].split('"')[0]
+    answer = client.post(door("quick_run", plain), {"submission_key": key})
+    run_request = RunRequest.objects.get()
+    assert answer.url == reverse("admin:runs_runrequest_change", args=[run_request.pk])  # type: ignore[attr-defined]
+    assert run_request.parameters["month"] == "2026-01"
+    again = client.post(door("quick_run", plain), {"submission_key": key})
+    assert again.url == answer.url  # type: ignore[attr-defined]  # a redirect
+    assert RunRequest.objects.count() == 1
+
+
+def test_without_all_defaults_a_quick_run_leads_to_the_form(
+    requester: User, deployment: Deployment, login: Login
+) -> None:
+    client = login(requester)
+    assert door("quick_run", deployment) not in text(client, deployment)
+    assert client.post(door("quick_run", deployment)).url == door("run", deployment)  # type: ignore[attr-defined]
+    assert not RunRequest.objects.exists()
+
+
+def test_where_a_reason_is_wanted_a_quick_run_leads_to_the_form(
+    requester: User, prod_deployment: Deployment, prod_fake: FakePrefect, login: Login
+) -> None:
+    changed(prod_deployment, prod_fake, parameter_defaults={"month": "2026-01"})
+    answer = login(requester).post(door("quick_run", prod_deployment))
+    assert answer.url == door("run", prod_deployment)  # type: ignore[attr-defined]  # a redirect
+    assert not RunRequest.objects.exists()
+
+
+def test_a_quick_run_of_what_is_gone_is_refused_with_a_sentence(
+    requester: User, plain: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    fake.remove_deployment(plain.prefect_id)
+    sync.sync(plain.environment)
+    page = login(requester).post(door("quick_run", plain), follow=True).content.decode()
+    assert "monthly/monthly is no longer deployed in dev." in page
+    assert not RunRequest.objects.exists()
+
+
+# Pausing
+
+
+def test_pausing_is_asked_for_with_its_reason_and_shown_as_under_way(
+    admin_user: User, deployment: Deployment, login: Login
+) -> None:
+    page = login(admin_user).post(door("pause", deployment), {"reason": "Month end"}, follow=True).content.decode()
+    assert PauseRequest.objects.get().reason == "Month end"
+    assert "Pause: queued." in page
+    assert AuditEntry.objects.latest("sequence").verb == "deployment.pause"
+
+
+def test_a_protected_environment_wants_a_reason_for_pausing(
+    admin_user: User, prod_deployment: Deployment, login: Login
+) -> None:
+    page = login(admin_user).post(door("pause", prod_deployment), {"reason": " "}, follow=True).content.decode()
+    assert "prod wants a reason with every pause." in page
+    assert not PauseRequest.objects.exists()
+
+
+def test_a_pause_that_could_not_be_sent_says_so(admin_user: User, deployment: Deployment, login: Login) -> None:
+    governance_pausing.pause(deployment, by=by(admin_user))
+    PauseRequest.objects.update(message="Prefect does not answer. It will be sent again by itself.")
+    assert "Prefect does not answer. It will be sent again by itself." in text(login(admin_user), deployment)
+
+
+# Aliases
+
+
+def test_an_alias_that_points_to_nothing_says_how_to_deploy(
+    viewer: User, dev: Environment, deployment: Deployment, login: Login
+) -> None:
+    alias = Alias.objects.create(environment=dev, name="lost", full_name="monthly/not there")
+    client = login(viewer)
+    page = client.get(reverse("admin:flows_alias_change", args=[alias.pk])).content.decode()
+    assert "monthly/not there is not deployed in dev." in page
+    assert "PREFECT_API_URL=http://dev.test/api prefect deploy --name &#x27;not there&#x27;" in page
+    assert "nothing deployed" in client.get(reverse("admin:flows_alias_changelist")).content.decode()
+
+
+def test_an_alias_follows_its_deployment(
+    viewer: User, dev: Environment, deployment: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    alias = Alias.objects.create(environment=dev, name="month-end", full_name="monthly/monthly")
+    fake.remove_deployment(deployment.prefect_id)
+    fake.add_deployment(flow_name="monthly", name="monthly")
+    sync.sync(dev)
+    successor = Deployment.objects.get(deleted_upstream_at=None)
+    assert successor.pk != deployment.pk
+    page = login(viewer).get(reverse("admin:flows_alias_change", args=[alias.pk])).content.decode()
+    assert page_of(successor) in page
+
+
+def test_an_alias_is_seen_by_whoever_may_see_what_it_names(
+    viewer: User, requester: User, dev: Environment, prod: Environment, deployment: Deployment, login: Login
+) -> None:
+    here = Alias.objects.create(environment=dev, name="here", full_name="monthly/monthly")
+    there = Alias.objects.create(environment=prod, name="there", full_name="monthly/monthly")
+    grants.grant(by=Actor.system(), person=requester, verbs=["see"], effect="deny", tag="crm")
+    may = {viewer: [here], requester: [there]}
+    for reader, seen in may.items():
+        client = login(reader)
+        codes = [client.get(reverse("admin:flows_alias_change", args=[each.pk])).status_code for each in (here, there)]
+        assert codes == [200 if each in seen else 404 for each in (here, there)], reader
+
+
+def test_only_an_administrator_makes_and_changes_aliases(
+    admin_user: User, requester: User, dev: Environment, login: Login
+) -> None:
+    add = reverse("admin:flows_alias_add")
+    typed = {"environment": dev.pk, "name": "nightly", "full_name": "flow/deployment"}
+    assert login(requester).post(add, typed).status_code == 403
+    assert "Write it as Prefect does" in login(admin_user).post(add, {**typed, "full_name": "x"}).content.decode()
+    assert login(admin_user).post(add, typed).status_code == 302
+    alias = Alias.objects.get()
+    assert AuditEntry.objects.latest("sequence").verb == "alias.create"
+    login(admin_user).post(reverse("admin:flows_alias_delete", args=[alias.pk]), {"post": "yes"})
+    assert not Alias.objects.exists()
+    assert AuditEntry.objects.latest("sequence").verb == "alias.delete"
+
+
+def test_the_cost_of_the_page_does_not_grow(requester: User, deployment: Deployment, login: Login) -> None:
+    client = login(requester)
+    many_runs(deployment, 1)
+    few = count(client, page_of(deployment))
+    many_runs(deployment, 50)
+    assert count(client, page_of(deployment)) == few
+    must_be_agreed("deployment page", few)

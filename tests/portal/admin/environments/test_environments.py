@@ -1,0 +1,303 @@
+"""The pages of environments: who may read and change them, and that a credential never comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from flows.catalog import health
+from flows.models import Deployment, Environment, Health, WorkPool
+from runs.access.decisions import Permissions
+from runs.actors import Actor
+from runs.governance import grants
+from runs.models import AuditEntry
+
+pytestmark = pytest.mark.django_db
+
+LIST = reverse("admin:flows_environment_changelist")
+ADD = reverse("admin:flows_environment_add")
+SECRET = "robot:opensesame"
+Login = Callable[[User], Client]
+TYPED: dict[str, Any] = {
+    "slug": "staging",
+    "description": "",
+    "colour": "blue",
+    "position": 3,
+    "is_active": "on",
+    "api_url": "http://staging.test:4200/api",
+    "ui_url": "",
+    "credential_kind": "none",
+    "new_credential": "",
+    "approval_minutes": 60,
+}
+
+
+def queued() -> list[tuple[Any, ...]]:
+    """What was asked of the background, as task and arguments."""
+    return [(task.func(), *task.args()) for task in OrmQ.objects.order_by("pk")]
+
+
+def page_of(environment: Environment) -> str:
+    return reverse("admin:flows_environment_change", args=[environment.pk])
+
+
+def delete_of(environment: Environment) -> str:
+    return reverse("admin:flows_environment_delete", args=[environment.pk])
+
+
+def keep_secret(environment: Environment) -> Environment:
+    environment.credential_kind, environment.credential = "basic", SECRET
+    environment.save()
+    return environment
+
+
+def last_entry() -> AuditEntry:
+    return AuditEntry.objects.latest("sequence")
+
+
+# Who may read
+
+
+def test_a_viewer_sees_the_environments_of_their_grants_and_no_other(
+    viewer: User, dev: Environment, prod: Environment, login: Login
+) -> None:
+    client = login(viewer)
+    page = client.get(LIST).content.decode()
+    assert ">dev<" in page
+    assert "prod" not in page
+    assert client.get(page_of(dev)).status_code == 200
+    assert client.get(page_of(prod)).status_code == 404
+
+
+def test_a_stranger_sees_none(stranger: User, dev: Environment, login: Login) -> None:
+    client = login(stranger)
+    assert client.get(LIST).status_code == 403
+    assert client.get(page_of(dev)).status_code == 404
+
+
+def test_whoever_is_only_kept_from_an_environment_does_not_see_it(
+    viewer: User, dev: Environment, prod: Environment
+) -> None:
+    grants.grant(by=Actor.system(), person=viewer, verbs=["see"], effect="deny", environment=prod)
+    assert list(Permissions.of(viewer).environments()) == [dev]
+    grants.grant(by=Actor.system(), person=viewer, verbs=["see"], effect="deny", environment=dev)
+    assert not Permissions.of(viewer).environments()
+
+
+def test_a_prohibition_of_one_flow_hides_the_flow_and_not_the_environment(viewer: User, dev: Environment) -> None:
+    grants.grant(by=Actor.system(), person=viewer, verbs=["see"], effect="deny", environment=dev, flow_name="monthly")
+    assert list(Permissions.of(viewer).environments()) == [dev]
+
+
+# The credential
+
+
+@pytest.mark.parametrize("reader", ["viewer", "admin_user"])
+def test_the_credential_is_on_no_page(
+    request: pytest.FixtureRequest, dev: Environment, login: Login, reader: str
+) -> None:
+    keep_secret(dev)
+    client = login(request.getfixturevalue(reader))
+    for url in (LIST, page_of(dev), reverse("admin:index")):
+        page = client.get(url).content.decode()
+        assert "opensesame" not in page
+        assert bytes(dev.sealed_credential).decode() not in page
+
+
+def test_a_new_credential_is_stored_sealed_and_told_only_as_changed(
+    admin_user: User, dev: Environment, login: Login
+) -> None:
+    typed = {**TYPED, "slug": "dev", "api_url": dev.api_url, "credential_kind": "basic", "new_credential": SECRET}
+    answer = login(admin_user).post(page_of(dev), typed)
+    assert answer.status_code == 302
+    dev.refresh_from_db()
+    assert dev.credential == SECRET
+    assert SECRET.encode() not in bytes(dev.sealed_credential)
+    entry = last_entry()
+    assert (entry.verb, entry.actor_name) == ("environment.change", "administrator")
+    assert entry.after["credential"] == "changed"
+    assert "opensesame" not in f"{entry.before}{entry.after}"
+
+
+def test_left_empty_the_stored_credential_stays(admin_user: User, dev: Environment, login: Login) -> None:
+    keep_secret(dev)
+    typed = {**TYPED, "slug": "dev", "api_url": dev.api_url, "credential_kind": "basic"}
+    assert login(admin_user).post(page_of(dev), typed).status_code == 302
+    dev.refresh_from_db()
+    assert dev.credential == SECRET
+    assert "credential" not in last_entry().after
+
+
+def test_the_stored_credential_is_not_sent_to_another_server(admin_user: User, dev: Environment, login: Login) -> None:
+    keep_secret(dev)
+    typed = {**TYPED, "slug": "dev", "api_url": "http://elsewhere.test/api", "credential_kind": "basic"}
+    answer = login(admin_user).post(page_of(dev), typed)
+    assert b"The address leads to another server now." in answer.content
+    dev.refresh_from_db()
+    assert dev.api_url == "http://dev.test/api"
+
+
+def test_no_credential_any_more_means_that_it_is_forgotten(admin_user: User, dev: Environment, login: Login) -> None:
+    keep_secret(dev)
+    assert login(admin_user).post(page_of(dev), {**TYPED, "slug": "dev", "api_url": dev.api_url}).status_code == 302
+    dev.refresh_from_db()
+    assert bytes(dev.sealed_credential) == b""
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"credential_kind": "basic"}, "Enter the credential: there is none of this kind yet."),
+        ({"credential_kind": "basic", "new_credential": "nocolon"}, "Write it as user:password."),
+        ({"new_credential": SECRET}, "Say what kind of credential this is."),
+        ({"api_url": "ftp://x/api"}, "Enter a valid URL."),
+        ({"api_url": "http://me:pw@x.test/api"}, "Leave the user and password out of the address"),
+        ({"api_url": "http://x.test/api?token=1"}, "The address may not have a ? or a # in it."),
+        ({"slug": "with space"}, "Enter a valid"),
+        ({"slug": "nul\0"}, "Null characters are not allowed."),
+    ],
+)
+def test_what_cannot_be_is_said_beside_its_field(
+    changed: dict[str, str], sentence: str, admin_user: User, login: Login
+) -> None:
+    answer = login(admin_user).post(ADD, TYPED | changed)
+    assert answer.status_code == 200
+    assert sentence in answer.content.decode()
+    assert b"opensesame" not in answer.content
+    assert not Environment.objects.filter(slug="staging").exists()
+
+
+def test_whoever_may_only_look_reads_the_rules_in_words(requester: User, prod: Environment, login: Login) -> None:
+    page = login(requester).get(page_of(prod)).content.decode()
+    assert "It is protected: only grants that name it count here." in page
+    assert "A run waits until somebody else approves it; after 8 h it expires." in page
+    assert "credential_kind" not in page
+
+
+# Changing
+
+
+def test_a_new_environment_is_audited_and_looked_at_at_once(admin_user: User, login: Login) -> None:
+    answer = login(admin_user).post(ADD, TYPED)
+    environment = Environment.objects.get(slug="staging")
+    assert answer.url == page_of(environment)  # type: ignore[attr-defined]  # a redirect
+    assert queued() == [("runs.tasks.sync", environment.pk)]
+    entry = last_entry()
+    assert (entry.verb, entry.subject_name, entry.environment) == ("environment.create", "staging", "staging")
+
+
+def test_the_audit_trail_tells_what_was_and_what_is(admin_user: User, dev: Environment, login: Login) -> None:
+    login(admin_user).post(page_of(dev), {**TYPED, "slug": "dev", "api_url": dev.api_url, "needs_approval": "on"})
+    entry = last_entry()
+    assert entry.before["needs_approval"] is False
+    assert entry.after["needs_approval"] is True
+    assert "api_url" not in entry.after, "what did not change is not told"
+
+
+@pytest.mark.parametrize("reader", ["viewer", "requester", "approver", "auditor"])
+def test_nobody_else_changes_one(request: pytest.FixtureRequest, dev: Environment, login: Login, reader: str) -> None:
+    client = login(request.getfixturevalue(reader))
+    assert client.post(page_of(dev), {**TYPED, "slug": "mine"}).status_code == 403
+    assert client.get(ADD).status_code == 403
+    assert client.post(delete_of(dev), {"post": "yes"}).status_code == 403
+    assert "new_credential" not in client.get(page_of(dev)).content.decode()
+    assert Environment.objects.get(pk=dev.pk).slug == "dev"
+
+
+def test_one_with_a_history_is_switched_off_not_deleted(admin_user: User, deployment: Deployment, login: Login) -> None:
+    answer = login(admin_user).post(delete_of(deployment.environment), {"post": "yes"}, follow=True)
+    assert "dev has deployments, which must stay readable. Switch it off instead" in answer.content.decode()
+    assert Environment.objects.filter(slug="dev").exists()
+    assert (last_entry().verb, last_entry().outcome) == ("environment.delete", "refused")
+
+
+def test_who_wants_to_delete_one_with_a_history_is_told_before_being_asked(
+    admin_user: User, deployment: Deployment, login: Login
+) -> None:
+    answer = login(admin_user).get(delete_of(deployment.environment), follow=True)
+    assert answer.redirect_chain[0][0] == page_of(deployment.environment)
+    assert "Switch it off instead" in answer.content.decode()
+
+
+def test_one_that_grants_name_is_not_deleted(
+    admin_user: User, requester: User, prod: Environment, login: Login
+) -> None:
+    answer = login(admin_user).post(delete_of(prod), {"post": "yes"}, follow=True)
+    assert "prod has grants, which must stay readable." in answer.content.decode()
+
+
+def test_one_that_was_never_used_can_be_deleted(admin_user: User, dev: Environment, login: Login) -> None:
+    health.health_of(dev)
+    assert login(admin_user).post(delete_of(dev), {"post": "yes"}).status_code == 302
+    assert not Environment.objects.exists()
+    assert (last_entry().verb, last_entry().outcome) == ("environment.delete", "done")
+
+
+def test_a_look_at_the_page_to_delete_deletes_nothing(admin_user: User, dev: Environment, login: Login) -> None:
+    assert login(admin_user).get(delete_of(dev)).status_code == 200
+    assert Environment.objects.exists()
+
+
+# Health
+
+
+@pytest.mark.parametrize(
+    ("action", "task"), [("check_connection", "runs.tasks.check"), ("read_now", "runs.tasks.sync")]
+)
+def test_the_buttons_ask_the_background(
+    action: str, task: str, admin_user: User, dev: Environment, login: Login
+) -> None:
+    client = login(admin_user)
+    client.post(page_of(dev), {"CHANGE_FORM-action": action, "_selected_action": dev.pk})
+    client.post(LIST, {"action": action, "_selected_action": dev.pk})
+    assert queued() == [(task, dev.pk)] * 2
+
+
+def test_a_viewer_has_no_such_buttons(viewer: User, dev: Environment, login: Login) -> None:
+    client = login(viewer)
+    assert b"Test connection" not in client.get(page_of(dev)).content
+    client.post(page_of(dev), {"CHANGE_FORM-action": "check_connection", "_selected_action": dev.pk})
+    client.post(LIST, {"action": "check_connection", "_selected_action": dev.pk})
+    assert queued() == []
+
+
+def test_down_is_said_with_its_message_and_what_to_do(viewer: User, dev: Environment, login: Login) -> None:
+    health.record(dev, Health.State.DOWN, "No answer.")
+    page = login(viewer).get(page_of(dev)).content.decode()
+    assert "Unreachable" in page
+    assert "No answer." in page
+    assert "Is the server running at http://dev.test/api? The address usually ends in /api." in page
+
+
+def test_a_wrong_credential_is_another_trouble_than_down(viewer: User, dev: Environment, login: Login) -> None:
+    health.record(dev, Health.State.REFUSED, "401")
+    page = login(viewer).get(LIST).content.decode()
+    assert "Wrong credential" in page
+    assert "An administrator can enter it anew" in page
+
+
+def test_health_that_nobody_looked_at_for_long_is_not_called_up(viewer: User, dev: Environment, login: Login) -> None:
+    health.record(dev, Health.State.UP, "")
+    Health.objects.update(checked_at=timezone.now() - timedelta(minutes=9))
+    page = login(viewer).get(LIST).content.decode()
+    assert "Not checked lately" in page
+    assert "Nobody has looked for 9 minutes" in page
+
+
+def test_what_the_server_says_is_only_text(viewer: User, dev: Environment, login: Login) -> None:
+    health.record(dev, Health.State.DOWN, "<script>alert(1)</script>", version="<b>3</b>")
+    WorkPool.objects.create(environment=dev, name="<img src=x>", type="<i>", status="READY", synced_at=timezone.now())
+    client = login(viewer)
+    for url in (LIST, page_of(dev), reverse("admin:index")):
+        page = client.get(url).content.decode()
+        assert "<script>alert" not in page
+        assert "<img src=x>" not in page
+        assert "<b>3</b>" not in page

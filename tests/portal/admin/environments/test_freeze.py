@@ -1,0 +1,146 @@
+"""The freeze button, and the banner on every page about a frozen environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from flows.models import Deployment, Environment
+from runs import changes, requests
+from runs.actors import Actor
+from runs.governance import grants, policies
+from runs.models import AuditEntry, Freeze, Window
+from tests.cast import by
+
+pytestmark = pytest.mark.django_db
+
+Login = Callable[[User], Client]
+
+
+def address(what: str, environment: Environment) -> str:
+    return reverse(f"admin:flows_environment_{what}", args=[environment.pk])
+
+
+def text(client: Client, url: str) -> str:
+    answer = client.get(url)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+@pytest.fixture
+def manager(requester: User, dev: Environment) -> User:
+    grants.grant(by=Actor.system(), person=requester, verbs=["manage"], environment=dev)
+    return requester
+
+
+def test_whoever_manages_all_of_it_freezes_it_and_lets_it_go_on(
+    dev: Environment, deployment: Deployment, manager: User, login: Login
+) -> None:
+    client = login(manager)
+    assert "Freeze …" in text(client, address("change", dev))
+    until = (timezone.now() + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M")
+    client.post(address("freeze", dev), {"reason": "Month end", "ticket": "OPS-1", "until": until})
+    freeze = Freeze.objects.get()
+    assert (freeze.reason, freeze.ticket, freeze.begun_by_name) == ("Month end", "OPS-1", "requester")
+    assert timezone.localtime(freeze.until).strftime("%Y-%m-%dT%H:%M") == until
+    page = text(client, address("change", dev))
+    assert "Lift the freeze …" in page
+    assert "dev is frozen" in page
+    client.post(address("unfreeze", dev), {"reason": "Done", "ticket": "OPS-2"})
+    assert policies.freeze_of(dev) is None
+    assert AuditEntry.objects.get(verb="environment.unfreeze").ticket == "OPS-2"
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"reason": ""}, "why it is frozen"),
+        ({"reason": "x", "until": "soon"}, "Write the date and time as 2026-01-31 14:30."),
+        ({"reason": "x", "until": "2026-02-30T00:00"}, "Write the date and time as 2026-01-31 14:30."),
+        ({"reason": "x", "until": "1999-01-01T00:00"}, "That moment has passed"),
+        ({"reason": "x" * 501}, "A reason may have 500 characters"),
+        ({"reason": "x", "ticket": "x" * 101}, "A ticket may have 100 characters"),
+    ],
+)
+def test_a_mistake_is_a_sentence(
+    dev: Environment, deployment: Deployment, manager: User, login: Login, values: dict[str, Any], sentence: str
+) -> None:
+    answer = login(manager).post(address("freeze", dev), values, follow=True)
+    assert sentence in answer.content.decode()
+    assert not Freeze.objects.exists()
+
+
+def test_who_does_not_manage_it_finds_no_button_and_no_way(
+    dev: Environment, prod: Environment, deployment: Deployment, viewer: User, requester: User, login: Login
+) -> None:
+    grants.grant(by=Actor.system(), person=requester, verbs=["manage"], environment=dev, tag="crm")
+    for user in (viewer, requester):
+        assert "Freeze …" not in text(login(user), address("change", dev))
+        assert login(user).post(address("freeze", dev), {"reason": "x"}).status_code == 403
+    assert login(viewer).post(address("freeze", prod), {"reason": "x"}).status_code == 404
+    assert not Freeze.objects.exists()
+
+
+def test_every_page_about_it_says_so(
+    dev: Environment, deployment: Deployment, admin_user: User, requester: User, a_run: Any, login: Login
+) -> None:
+    run_request = requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
+    pages = {
+        "overview": reverse("admin:index"),
+        "deployment": reverse("admin:flows_deployment_change", args=[deployment.pk]),
+        "form": reverse("admin:flows_deployment_run", args=[deployment.pk]),
+        "request": reverse("admin:runs_runrequest_change", args=[run_request.pk]),
+        "run": reverse("admin:runs_run_change", args=[a_run().pk]),
+        "environment": address("change", dev),
+        "calendar": address("calendar", dev),
+    }
+    client = login(requester)
+    said = "dev is frozen: no run starts there until it is lifted."
+    assert [name for name, url in pages.items() if said in text(client, url)] == []
+    policies.freeze(dev, by=by(admin_user), reason="Audit <b>now</b>")
+    for url in pages.values():
+        page = text(client, url)
+        assert said in page
+        assert "Audit &lt;b&gt;now&lt;/b&gt;" in page
+
+
+def test_whoever_does_not_see_it_reads_nothing_of_its_freeze(
+    prod: Environment, deployment: Deployment, admin_user: User, viewer: User, login: Login
+) -> None:
+    policies.freeze(prod, by=by(admin_user), reason="Secret plans")
+    for url in (
+        reverse("admin:index"),
+        reverse("admin:runs_run_changelist"),
+        reverse("admin:flows_deployment_changelist"),
+    ):
+        assert "Secret plans" not in text(login(viewer), url)
+
+
+def test_the_overview_says_when_runs_may_start(
+    dev: Environment, deployment: Deployment, viewer: User, login: Login
+) -> None:
+    Window.objects.create(name="New year", environment=dev, cron="0 0 1 1 *", minutes=1)
+    assert "Runs may start only during “New year”. It may start from 1 Jan" in text(
+        login(viewer), reverse("admin:index")
+    )
+
+
+def test_broken_glass_waits_on_the_overview_for_a_review(
+    prod_deployment: Deployment, prod: Environment, requester: User, approver: User, viewer: User, login: Login
+) -> None:
+    grants.grant(by=Actor.system(), person=requester, verbs=["break glass", "approve"], environment=prod)
+    run_request = requests.submit(prod_deployment, {"month": "2026-10"}, by=by(requester), reason="Month end")
+    row = changes.break_glass(run_request, by=by(requester), reason="The shop is down")
+    overview = reverse("admin:index")
+    assert f"Review request {run_request.pk}" in text(login(approver), overview)
+    assert "The shop is down" not in text(login(requester), overview)
+    assert "The shop is down" not in text(login(viewer), overview)
+    changes.review(row, by=by(approver), was_right=True, text="It was")
+    assert "The shop is down" not in text(login(approver), overview)

@@ -1,0 +1,275 @@
+"""The list of requests and its actions on several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client, RequestFactory
+
+from flows.models import Deployment, Environment
+from portal import inbox
+from runs import changes
+from runs import requests as runs_requests
+from runs.actors import Actor
+from runs.governance import grants
+from runs.models import Approval, Policy, RunRequest
+from tests.cast import by, person
+from tests.portal.many_rows import many_requests, many_runs
+from tests.portal.query_counts import count, must_be_agreed
+
+URL = "/admin/runs/runrequest/"
+Login = Callable[[User], Client]
+State = RunRequest.State
+
+
+def text(client: Client, query: str = "") -> str:
+    answer = client.get(URL + query)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def post(client: Client, action: str, requests: list[RunRequest], **more: str) -> str:
+    data = {"action": action, "_selected_action": [each.pk for each in requests], "index": "0", **more}
+    page = client.post(URL, data, follow=True).content.decode()
+    for each in requests:
+        each.refresh_from_db()
+    return page
+
+
+def looked_at(requests: list[RunRequest]) -> dict[str, str]:
+    return {f"seen-{each.pk}": each.digest for each in requests}
+
+
+@pytest.fixture
+def waiting(requester: User, prod_deployment: Deployment) -> list[RunRequest]:
+    return [
+        runs_requests.submit(prod_deployment, {"month": f"2026-0{month}"}, by=by(requester), reason=f"Month {month}")
+        for month in (1, 2)
+    ]
+
+
+def test_a_row_says_what_was_asked_by_whom_and_where_it_is(
+    approver: User, waiting: list[RunRequest], login: Login
+) -> None:
+    page = text(login(approver))
+    for piece in (
+        f"Request {waiting[0].pk}",
+        "monthly/monthly",
+        ">Waiting for approval<",
+        "requester",
+        "Month 1",
+        ">prod<",
+    ):
+        assert piece in page or piece.strip("<>") in page
+
+
+def test_an_empty_list_says_why_it_is_empty(requester: User, login: Login) -> None:
+    assert "Nobody has asked for a run yet" in text(login(requester))
+    assert "Nothing fits" in text(login(requester), "?q=no-such-request")
+
+
+def test_a_viewer_of_dev_sees_no_request_of_prod(viewer: User, waiting: list[RunRequest], login: Login) -> None:
+    page = text(login(viewer))
+    assert "Month 1" not in page
+    assert f"Request {waiting[0].pk}<" not in page
+
+
+def test_a_stranger_sees_no_list(stranger: User, waiting: list[RunRequest], login: Login) -> None:
+    answer = login(stranger).get(URL)
+    assert answer.status_code == 403
+    assert b"Month 1" not in answer.content
+
+
+@pytest.mark.parametrize(
+    ("query", "who", "found"),
+    [
+        ("?whose=to-answer", "approver", {"Month 1", "Month 2"}),
+        ("?whose=to-answer", "requester", set()),
+        ("?whose=mine", "requester", {"Month 1", "Month 2"}),
+        ("?whose=mine", "approver", set()),
+        ("?state=waiting", "requester", {"Month 1", "Month 2"}),
+        ("?state=completed", "requester", set()),
+        ("?environment=dev", "requester", set()),
+        ("?q=Month+2", "requester", {"Month 2"}),
+    ],
+)
+def test_a_filter_keeps_what_it_says(
+    query: str, who: str, found: set[str], requester: User, approver: User, waiting: list[RunRequest], login: Login
+) -> None:
+    page = text(login({"requester": requester, "approver": approver}[who]), query)
+    assert {reason for reason in ("Month 1", "Month 2") if f">{reason}<" in page} == found
+
+
+def test_several_are_approved_at_once(approver: User, waiting: list[RunRequest], login: Login) -> None:
+    client = login(approver)
+    page = post(client, "approve_selected", waiting)
+    assert {each.state for each in waiting} == {State.WAITING}
+    assert "2 of 2 selected requests wait for your answer" in page
+    assert "month: 2026-01" in page, "nobody signs what was not shown"
+    seen = looked_at(waiting)
+    assert all(f'name="{name}" value="{digest}"' in page for name, digest in seen.items())
+    page = post(client, "approve_selected", waiting, reason="Month end", **seen)
+    assert page.count("Approved.") == 2
+    assert {each.state for each in waiting} == {State.APPROVED}
+    assert set(Approval.objects.values_list("reason", flat=True)) == {"Month end"}
+
+
+def test_the_list_that_is_answered_shows_risk_and_every_value_and_no_secret(
+    approver: User, requester: User, prod_deployment: Deployment, login: Login
+) -> None:
+    Policy.objects.create(environment=prod_deployment.environment, name="Careful", risk="high")
+    values = {"month": "2026-01", "rows": 7, "token": "opensesame"}
+    run_request = runs_requests.submit(prod_deployment, values, by=by(requester), reason="Closing", ticket="OPS-7")
+    page = post(login(approver), "approve_selected", [run_request])
+    for piece in ("High risk", "rows: 7", "usually 100", "Closing", "Ticket OPS-7", "token: ••••••"):
+        assert piece in page
+    assert "opensesame" not in page
+
+
+def test_what_was_not_shown_is_not_signed(approver: User, waiting: list[RunRequest], login: Login) -> None:
+    page = post(login(approver), "approve_selected", waiting, reason="", **{f"seen-{waiting[0].pk}": "0" * 64})
+    assert page.count("is not what was looked at") == 2
+    assert {each.state for each in waiting} == {State.WAITING}
+
+
+def test_several_are_rejected_at_once_with_a_reason(approver: User, waiting: list[RunRequest], login: Login) -> None:
+    client = login(approver)
+    assert "Why are they rejected?" in post(client, "reject_selected", waiting)
+    assert "their askers will want to know" in post(client, "reject_selected", waiting, reason="  ")
+    assert {each.state for each in waiting} == {State.WAITING}
+    page = post(client, "reject_selected", waiting, reason="Freeze until Monday")
+    assert page.count("Rejected.") == 2
+    assert {(each.state, each.message) for each in waiting} == {(State.REJECTED, "Freeze until Monday")}
+
+
+def test_several_are_withdrawn_by_their_asker(requester: User, waiting: list[RunRequest], login: Login) -> None:
+    page = post(login(requester), "withdraw_selected", waiting)
+    assert page.count("withdrawn.") == 2
+    assert {each.state for each in waiting} == {State.WITHDRAWN}
+
+
+def test_one_that_is_too_late_does_not_keep_the_others_back(
+    approver: User, waiting: list[RunRequest], login: Login
+) -> None:
+    changes.reject(waiting[0], by=by(approver), reason="No")
+    client = login(approver)
+    assert "1 of 2 selected requests wait for your answer" in post(client, "approve_selected", waiting)
+    page = post(client, "approve_selected", waiting, reason="", **looked_at(waiting))
+    assert "cannot become “Queued” any more" in page
+    assert "1 of 2 approved" in page
+    assert [each.state for each in waiting] == [State.REJECTED, State.APPROVED]
+
+
+def test_one_s_own_among_them_is_said_and_left_out(
+    approver: User, prod: Environment, waiting: list[RunRequest], login: Login
+) -> None:
+    grants.grant(by=Actor.system(), person=approver, verbs=["trigger"], environment=prod)
+    own = runs_requests.submit(waiting[0].deployment, {"month": "2026-03"}, by=by(approver), reason="Mine")
+    page = post(login(approver), "approve_selected", [*waiting, own])
+    assert "2 of 3 selected requests wait for your answer" in page
+    assert f'name="seen-{own.pk}"' not in page
+
+
+# The inbox
+
+
+def badge(client: Client) -> int:
+    request = RequestFactory().get("/admin/")
+    request.user = User.objects.get(pk=client.session["_auth_user_id"])
+    return inbox.waiting_for_me(request)
+
+
+def in_stages(prod: Environment, *groups: str) -> None:
+    stages = [{"needed": 1, "group": group} for group in groups]
+    Policy.objects.create(environment=prod, name="In stages", stages=stages)
+
+
+def test_what_waits_for_another_group_is_not_in_the_inbox(
+    approver: User, requester: User, prod: Environment, prod_deployment: Deployment, login: Login
+) -> None:
+    in_stages(prod, "Release manager", "Approver")
+    run_request = runs_requests.submit(prod_deployment, {"month": "2026-01"}, by=by(requester), reason="Month 1")
+    manager = person("manager", "Release manager")
+    grants.grant(by=Actor.system(), person=manager, verbs=["see", "approve"], environment=prod)
+    client, other = login(approver), login(manager)
+    assert (badge(client), badge(other)) == (0, 1)
+    assert ">Month 1<" not in text(client, "?whose=to-answer")
+    changes.approve(run_request, by=by(manager))
+    assert (badge(client), badge(other)) == (1, 0)
+    assert ">Month 1<" in text(client, "?whose=to-answer")
+
+
+def test_what_one_approved_or_is_asked_on_ones_behalf_is_not_in_the_inbox(
+    approver: User, requester: User, prod: Environment, prod_deployment: Deployment, login: Login
+) -> None:
+    Policy.objects.create(environment=prod, name="Two", stages=[{"needed": 2, "group": ""}])
+    run_request = {"by": by(requester), "reason": "Month 1"}
+    first = runs_requests.submit(prod_deployment, {"month": "2026-01"}, **run_request)
+    runs_requests.submit(prod_deployment, {"month": "2026-02"}, on_behalf_of=approver, **run_request)
+    client = login(approver)
+    assert badge(client) == 1
+    changes.approve(first, by=by(approver))
+    first.refresh_from_db()
+    assert first.state == State.WAITING
+    assert badge(client) == 0
+
+
+def test_what_no_grant_reaches_by_its_values_is_not_in_the_inbox(
+    requester: User, prod: Environment, prod_deployment: Deployment, login: Login
+) -> None:
+    bound = person("bound")
+    only = {"properties": {"rows": {"maximum": 10}}}
+    grants.grant(by=Actor.system(), person=bound, verbs=["see"], environment=prod)
+    grants.grant(by=Actor.system(), person=bound, verbs=["approve"], environment=prod, predicate=only)
+    for rows in (5, 50):
+        runs_requests.submit(prod_deployment, {"month": "2026-01", "rows": rows}, by=by(requester), reason="Closing")
+    assert badge(login(bound)) == 1
+
+
+def test_the_inbox_costs_the_same_for_2_and_20(
+    approver: User, requester: User, prod: Environment, prod_deployment: Deployment, login: Login
+) -> None:
+    in_stages(prod, "Approver", "Release manager")
+
+    def add(number: int) -> int:
+        many_requests(
+            prod_deployment, requester, number, policy={"stages": [{"needed": 1, "group": "Release manager"}]}
+        )
+        return count(login(approver), URL)
+
+    assert add(2) == add(18)
+
+
+def test_the_asker_is_not_offered_an_answer(requester: User, waiting: list[RunRequest], login: Login) -> None:
+    client = login(requester)
+    assert "Approve selected requests" not in text(client)
+    post(client, "approve_selected", waiting, reason="Mine", **looked_at(waiting))
+    assert {each.state for each in waiting} == {State.WAITING}
+
+
+def test_what_may_not_be_seen_is_not_reached_by_its_number(
+    viewer: User, waiting: list[RunRequest], login: Login
+) -> None:
+    post(login(viewer), "withdraw_selected", waiting)
+    assert {each.state for each in waiting} == {State.WAITING}
+
+
+def test_the_cost_is_the_same_for_10_and_100_rows(
+    approver: User, requester: User, prod_deployment: Deployment, login: Login
+) -> None:
+    client = login(approver)
+
+    def add(number: int) -> None:
+        rows = many_requests(prod_deployment, requester, number)
+        for row, run in zip(rows, many_runs(prod_deployment, number), strict=True):
+            row.run = run
+        RunRequest.objects.bulk_update(rows, ["run"])
+
+    add(10)
+    ten = count(client, f"{URL}?all=")
+    add(90)
+    hundred = count(client, f"{URL}?all=")
+    assert ten == hundred <= 15
+    must_be_agreed("request list", ten)

@@ -1,0 +1,243 @@
+"""The page of a request: what was asked, what became of it, and who may take it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from flows.models import Deployment
+from runs import dispatch, mirror, requests
+from runs.models import AuditEntry, RunRequest
+from tests.cast import by
+from tests.fakes.prefect import FakePrefect
+from tests.portal.query_counts import count, must_be_agreed
+
+Login = Callable[[User], Client]
+EVIL = "<script>alert('x')</script>"
+
+
+def address(run_request: RunRequest, door: str = "change/") -> str:
+    return f"/admin/runs/runrequest/{run_request.pk}/{door}"
+
+
+def text(client: Client, run_request: RunRequest) -> str:
+    answer = client.get(address(run_request))
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def launch(run_request: RunRequest) -> None:
+    dispatch.launch(RunRequest.objects.get(pk=run_request.pk))
+    run_request.refresh_from_db()
+    if run_request.flow_run_id:
+        mirror.refresh(run_request.environment, [run_request.flow_run_id])
+        run_request.refresh_from_db()
+
+
+@pytest.fixture
+def asked(requester: User, deployment: Deployment) -> RunRequest:
+    """Queued in dev, which wants no approval."""
+    return requests.submit(
+        deployment,
+        {"month": "2026-01", "token": "hush-hush"},
+        by=by(requester),
+        reason="Month end",
+        tags=["nightly"],
+        run_name="month-end",
+    )
+
+
+@pytest.fixture
+def waiting(requester: User, prod_deployment: Deployment) -> RunRequest:
+    """Waiting for an approval in prod."""
+    return requests.submit(prod_deployment, {"month": "2026-01"}, by=by(requester), reason="Month end")
+
+
+def test_it_shows_everything_that_was_frozen(viewer: User, asked: RunRequest, login: Login) -> None:
+    page = text(login(viewer), asked)
+    for piece in (
+        "monthly/monthly",
+        "Month end",
+        "nightly",
+        "month-end",
+        "requester",
+        "2026-01",
+        asked.digest,
+        ">Queued<",
+    ):
+        assert piece in page
+
+
+def test_secrets_are_masked_and_known_to_be_there(viewer: User, asked: RunRequest, login: Login) -> None:
+    page = text(login(viewer), asked)
+    assert "hush-hush" not in page
+    assert "••••••" in page
+
+
+def test_secrets_that_cannot_be_opened_are_no_error(viewer: User, asked: RunRequest, login: Login) -> None:
+    RunRequest.objects.update(sealed_parameters=b"sealed with a key that was lost")
+    page = text(login(viewer), asked)
+    assert "It has secret parameters too. A stored secret cannot be opened" in page
+
+
+def test_what_differs_from_the_usual_is_marked(
+    viewer: User, requester: User, deployment: Deployment, login: Login
+) -> None:
+    unusual = requests.submit(deployment, {"month": "2026-10", "rows": 7}, by=by(requester))
+    page = " ".join(text(login(viewer), unusual).split())
+    assert '<tr class="is-different"> <td><span class="portal-code">rows</span>' in page
+    assert '<tr> <td><span class="portal-code">month</span>' in page, "without a default nothing is usual"
+
+
+def test_it_follows_its_run(viewer: User, asked: RunRequest, fake: FakePrefect, login: Login) -> None:
+    client = login(viewer)
+    launch(asked)
+    page = text(client, asked)
+    assert ">Launched<" in page
+    assert "Sent to Prefect" in page
+    assert f'href="/admin/runs/run/{asked.run_id}/change/">month-end</a>' in page
+    assert asked.flow_run_id
+    fake.set_state(asked.flow_run_id, "RUNNING")
+    fake.set_state(asked.flow_run_id, "FAILED", message="Flow run encountered an exception: ValueError: no such month")
+    mirror.refresh(asked.environment, [asked.flow_run_id])
+    page = text(client, asked)
+    assert "It failed: ValueError: no such month." in page
+    assert "Run ended: Failed" in page
+
+
+def test_a_server_that_is_down_says_why_it_waits(
+    viewer: User, asked: RunRequest, fake: FakePrefect, login: Login
+) -> None:
+    fake.go_down()
+    launch(asked)
+    page = text(login(viewer), asked)
+    assert "It will be sent again by itself." in page
+    assert "1 attempt so far; the next one comes in" in page
+
+
+def test_a_request_that_was_refused_at_launch_says_why(
+    viewer: User, asked: RunRequest, deployment: Deployment, login: Login
+) -> None:
+    Deployment.objects.update(schema_fingerprint="0" * 64)
+    launch(asked)
+    page = text(login(viewer), asked)
+    assert "Refused at launch" in page
+    assert "changed after this was asked for" in page
+
+
+def test_a_scheduled_request_says_when(requester: User, deployment: Deployment, login: Login) -> None:
+    later = timezone.now() + timedelta(days=2)
+    run_request = requests.submit(deployment, {"month": "2026-01"}, by=by(requester), scheduled_for=later)
+    page = text(login(requester), run_request)
+    assert f"{timezone.localtime(later):%d %b %Y, %H:%M:%S}" in page
+
+
+def test_everything_people_and_prefect_say_is_only_text(
+    requester: User, deployment: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    run_request = requests.submit(
+        deployment, {"month": "2026-01"}, by=by(requester), reason=EVIL, tags=[EVIL], run_name=EVIL
+    )
+    launch(run_request)
+    assert run_request.flow_run_id
+    fake.set_state(run_request.flow_run_id, "FAILED", EVIL, EVIL)
+    mirror.refresh(run_request.environment, [run_request.flow_run_id])
+    page = text(login(requester), run_request)
+    assert EVIL not in page
+    assert "&lt;script&gt;" in page
+
+
+# Taking back
+
+
+def test_the_asker_takes_back_what_was_not_sent(requester: User, waiting: RunRequest, login: Login) -> None:
+    client = login(requester)
+    assert "Withdraw …" in text(client, waiting)
+    answer = client.post(address(waiting, "withdraw/"), {"reason": "Not needed"}, follow=True)
+    assert "Withdrawn: it will not run." in answer.content.decode()
+    waiting.refresh_from_db()
+    assert waiting.state == RunRequest.State.WITHDRAWN
+    assert "Withdraw …" not in answer.content.decode()
+
+
+def test_what_was_sent_is_cancelled_not_withdrawn(requester: User, asked: RunRequest, login: Login) -> None:
+    launch(asked)
+    client = login(requester)
+    page = text(client, asked)
+    assert "Withdraw …" not in page
+    assert f'action="/admin/runs/run/{asked.run_id}/cancel/"' in page
+    assert f'name="next" value="{address(asked)}"' in page
+    refused = client.post(address(asked, "withdraw/"), follow=True).content.decode()
+    assert "cannot become “Withdrawn” any more" in refused
+
+
+def test_a_viewer_sees_it_but_may_not_take_it_back(viewer: User, asked: RunRequest, login: Login) -> None:
+    client = login(viewer)
+    assert "Withdraw …" not in text(client, asked)
+    assert client.post(address(asked, "withdraw/")).status_code == 403
+    asked.refresh_from_db()
+    assert asked.state == RunRequest.State.APPROVED
+    assert AuditEntry.objects.get(verb="request.withdraw").outcome == "refused"
+
+
+# Who may see it
+
+
+@pytest.mark.parametrize("door", ["change/", "status.json", "history/"])
+def test_a_stranger_finds_nothing(door: str, stranger: User, asked: RunRequest, login: Login) -> None:
+    client = login(stranger)
+    answer = client.get(address(asked, door))
+    assert answer.status_code == client.get(f"/admin/runs/runrequest/999999/{door}").status_code == 404
+    assert b"Month end" not in answer.content
+
+
+def test_who_may_see_dev_finds_nothing_of_prod(viewer: User, waiting: RunRequest, login: Login) -> None:
+    assert login(viewer).get(address(waiting)).status_code == 404
+
+
+@pytest.mark.parametrize("door", ["approve/", "reject/", "withdraw/"])
+def test_a_stranger_cannot_act_on_it(door: str, stranger: User, asked: RunRequest, login: Login) -> None:
+    assert login(stranger).post(address(asked, door)).status_code == 404
+
+
+@pytest.mark.parametrize("door", ["approve/", "reject/", "withdraw/"])
+def test_looking_at_the_address_of_an_act_does_nothing(
+    door: str, requester: User, asked: RunRequest, login: Login
+) -> None:
+    assert login(requester).get(address(asked, door)).status_code == 405
+
+
+def test_nobody_edits_a_request(admin_user: User, asked: RunRequest, login: Login) -> None:
+    client = login(admin_user)
+    assert client.post(address(asked), {"reason": "other"}).status_code == 405
+    assert client.post(address(asked, "delete/"), {"post": "yes"}).status_code == 403
+    assert client.get("/admin/runs/runrequest/add/").status_code == 403
+
+
+# For programs and waiting pages
+
+
+def test_its_status_is_told_as_json(viewer: User, asked: RunRequest, login: Login) -> None:
+    client = login(viewer)
+    before = client.get(address(asked, "status.json")).json()
+    assert before["state"] == "approved"
+    assert before["label"] == "Queued"
+    assert before["is_over"] is False
+    assert before["run"] is None
+    launch(asked)
+    after = client.get(address(asked, "status.json")).json()
+    assert after["state"] == "launched"
+    assert after["run"]["url"] == f"/admin/runs/run/{asked.run_id}/change/"
+    assert after["run"]["state"] == "SCHEDULED"
+
+
+def test_the_cost_is_agreed(viewer: User, asked: RunRequest, login: Login) -> None:
+    launch(asked)
+    found = count(login(viewer), address(asked))
+    assert found <= 20
+    must_be_agreed("request page", found)

@@ -1,0 +1,327 @@
+"""Confirming a run where it matters: what is shown, what is typed, and what travels in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from flows import encryption
+from flows.catalog import sync
+from flows.models import Deployment, Environment
+from portal.admin.run_form import draft as run_form_draft
+from runs.actors import Actor
+from runs.governance import grants, policies
+from runs.models import AuditEntry, Policy, RunRequest, Window
+from tests.cast import SCHEMA, by, person
+from tests.fakes.prefect import FakePrefect
+from tests.portal.forms import confirm, fill_in, form_of, hidden
+from tests.portal.many_rows import many_runs
+
+pytestmark = pytest.mark.django_db
+
+Login = Callable[[User], Client]
+NAME = "monthly/monthly"
+
+
+def shown(answer: Any) -> str:
+    assert answer.status_code == 200
+    return str(answer.content.decode())
+
+
+@pytest.fixture
+def client(requester: User, login: Login) -> Client:
+    return login(requester)
+
+
+@pytest.fixture
+def closed(prod: Environment) -> Environment:
+    """Prod, frozen until tomorrow."""
+    until = timezone.now() + timedelta(days=1)
+    policies.freeze(prod, by=by(person("boss", is_superuser=True)), reason="Year end", until=until)
+    return prod
+
+
+def policy(environment: Environment, **columns: Any) -> Policy:
+    return Policy.objects.create(environment=environment, name=f"Policy {Policy.objects.count()}", **columns)
+
+
+# What is shown
+
+
+def test_the_page_shows_everything_that_would_run(client: Client, prod_deployment: Deployment) -> None:
+    (last,) = many_runs(prod_deployment, 1, parameters={"month": "2025-12", "rows": 7}, ended_at=timezone.now())
+    answer = fill_in(client, prod_deployment, reason="Closing", **{"parameters-rows": "9"})
+    page = " ".join(shown(answer).split())
+    for piece in ("Is this what shall run in prod?", NAME, "Closing", "2026-01", "as soon as possible", "1 approval"):
+        assert piece in page
+    assert f'<a href="/admin/runs/run/{last.pk}/change/">Last successful run</a>' in page
+    assert (
+        '<tr class="is-different"> <td><span class="portal-code">rows</span></td> <td><span class="portal-code">9<'
+        in page
+    )
+    assert "not the default" in page
+    assert "unlike the last run" in page
+    assert not RunRequest.objects.exists()
+
+
+def test_no_secret_is_in_the_page_but_it_arrives(client: Client, prod_deployment: Deployment) -> None:
+    answer = fill_in(client, prod_deployment, reason="Closing", **{"parameters-token": "opensesame"})
+    page = shown(answer)
+    assert "opensesame" not in page
+    assert "secret, not compared" in page
+    assert confirm(client, prod_deployment, page, NAME).status_code == 302
+    run_request = RunRequest.objects.get()
+    assert "opensesame" in encryption.unseal(run_request.sealed_parameters)
+    assert "opensesame" not in client.get(f"/admin/runs/runrequest/{run_request.pk}/change/").content.decode()
+
+
+def test_everything_typed_before_arrives(client: Client, prod_deployment: Deployment, approver: User) -> None:
+    later = timezone.localtime(timezone.now() + timedelta(days=2)).replace(second=0, microsecond=0)
+    run_request = {
+        "start": "later",
+        "scheduled_for": f"{later:%Y-%m-%dT%H:%M}",
+        "reason": "Closing",
+        "ticket": "OPS-1",
+        "run_name": "January",
+        "tags": "a, b",
+        "on_behalf_of": "approver",
+    }
+    page = shown(fill_in(client, prod_deployment, **run_request))
+    confirm(client, prod_deployment, page, NAME)
+    found = RunRequest.objects.get()
+    assert (found.scheduled_for, found.reason, found.ticket, found.run_name) == (later, "Closing", "OPS-1", "January")
+    assert (found.tags, found.on_behalf_of) == (["a", "b"], approver)
+
+
+# What is typed
+
+
+@pytest.mark.parametrize("word", ["", "monthly", "prod", "MONTHLY/MONTHLY", "\0"])
+def test_another_name_shows_the_page_again(word: str, client: Client, prod_deployment: Deployment) -> None:
+    page = shown(fill_in(client, prod_deployment, reason="Closing"))
+    again = shown(confirm(client, prod_deployment, page, word))
+    assert f"This is not the name. Type {NAME} to confirm." in again
+    assert not RunRequest.objects.exists()
+    assert confirm(client, prod_deployment, again, f" {NAME} ").status_code == 302
+
+
+def test_a_double_click_is_one_request(client: Client, prod_deployment: Deployment) -> None:
+    page = shown(fill_in(client, prod_deployment, reason="Closing"))
+    first, second = (confirm(client, prod_deployment, page, NAME) for _ in range(2))
+    assert first.url == second.url
+    assert RunRequest.objects.count() == 1
+
+
+def test_changing_something_brings_the_form_back_with_its_secret_kept(
+    client: Client, prod_deployment: Deployment
+) -> None:
+    secret = {"parameters-token": "opensesame", "parameters-rows": "9"}
+    page = shown(fill_in(client, prod_deployment, reason="Closing", tags="a", **secret))
+    form = shown(confirm(client, prod_deployment, page, "", change="1"))
+    assert 'value="9"' in form
+    assert "Closing" in form
+    assert "opensesame" not in form
+    body = {"start": "now", "reason": "Closing", "parameters-month": "2026-02", "parameters-rows": "9"}
+    page = shown(client.post(form_of(prod_deployment), {**body, "parameters-token": "", **hidden(form)}))
+    confirm(client, prod_deployment, page, NAME)
+    found = RunRequest.objects.get()
+    assert found.parameters["month"] == "2026-02"
+    assert "opensesame" in encryption.unseal(found.sealed_parameters)
+
+
+def test_an_open_environment_asks_for_no_name(client: Client, deployment: Deployment) -> None:
+    assert fill_in(client, deployment).status_code == 302
+
+
+def test_a_policy_can_ask_for_a_name_too(client: Client, deployment: Deployment) -> None:
+    policy(deployment.environment, needs_confirmation=True)
+    page = shown(fill_in(client, deployment))
+    assert confirm(client, deployment, page, NAME).status_code == 302
+
+
+# What travels in between
+
+
+def test_a_draft_is_good_for_its_writer_only(
+    client: Client, requester: User, prod: Environment, prod_deployment: Deployment, login: Login
+) -> None:
+    page = shown(fill_in(client, prod_deployment, reason="Closing"))
+    other = person("other", "Operator")
+    grants.grant(by=Actor.system(), person=other, verbs=["see", "trigger"], environment=prod)
+    answer = confirm(login(other), prod_deployment, page, NAME)
+    assert run_form_draft.TOO_OLD in shown(answer)
+    assert not RunRequest.objects.exists()
+
+
+@pytest.mark.parametrize("draft", ["", "nonsense", "x" * 5000])
+def test_a_draft_that_is_none_shows_the_form(draft: str, client: Client, prod_deployment: Deployment) -> None:
+    body = {"draft": draft, "confirmation": NAME}
+    assert run_form_draft.TOO_OLD in shown(client.post(form_of(prod_deployment), body))
+
+
+def test_something_else_that_was_sealed_is_no_draft(client: Client, prod_deployment: Deployment) -> None:
+    for text in ('{"user": 1}', "[]", '"portal:password"', "portal:password"):
+        body = {"draft": encryption.seal(text).decode(), "confirmation": NAME}
+        assert run_form_draft.TOO_OLD in shown(client.post(form_of(prod_deployment), body))
+
+
+def test_a_draft_is_good_for_half_an_hour(
+    client: Client, prod_deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = shown(fill_in(client, prod_deployment, reason="Closing"))
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now + timedelta(minutes=31))
+    assert run_form_draft.TOO_OLD in shown(confirm(client, prod_deployment, page, NAME))
+    assert not RunRequest.objects.exists()
+
+
+def test_parameters_that_changed_meanwhile_bring_the_form_back(
+    client: Client, prod_deployment: Deployment, prod_fake: FakePrefect
+) -> None:
+    page = shown(fill_in(client, prod_deployment, reason="Closing"))
+    schema = {**SCHEMA, "properties": {**SCHEMA["properties"], "dry_run": {"type": "boolean", "default": False}}}
+    prod_fake.change_deployment(prod_deployment.prefect_id, parameter_schema=schema)
+    sync.sync(prod_deployment.environment)
+    form = shown(confirm(client, prod_deployment, page, NAME))
+    assert "changed while the form was open" in form
+    assert "dry_run" in form
+    assert not RunRequest.objects.exists()
+
+
+# What will be refused is not confirmed first
+
+
+def test_a_grant_for_other_values_is_said_on_the_form_and_kept_in_the_trail(
+    viewer: User, deployment: Deployment, dev: Environment, login: Login
+) -> None:
+    only = {"properties": {"rows": {"maximum": 10}}}
+    grants.grant(by=Actor.system(), person=viewer, verbs=["trigger"], environment=dev, predicate=only)
+    policy(dev, needs_confirmation=True)
+    form = shown(fill_in(login(viewer), deployment, **{"parameters-rows": "50"}))
+    assert "only when rows is at most 10" in form
+    assert 'value="50"' in form
+    assert AuditEntry.objects.get(verb="request.submit").outcome == "refused"
+
+
+# Tickets, windows and whom one acts for
+
+
+def test_a_ticket_is_asked_for_and_looked_at(client: Client, deployment: Deployment) -> None:
+    policy(deployment.environment, needs_ticket=True, ticket_pattern="^OPS-[0-9]+$")
+    assert "dev wants a ticket with every run." in shown(fill_in(client, deployment))
+    assert "does not look like a ticket" in shown(fill_in(client, deployment, ticket="BUG 7"))
+    assert fill_in(client, deployment, ticket="OPS-7").status_code == 302
+    assert RunRequest.objects.get().ticket == "OPS-7"
+
+
+def test_a_ticket_is_a_link_on_the_page_that_is_confirmed(client: Client, prod_deployment: Deployment) -> None:
+    policy(prod_deployment.environment, ticket_link="https://tickets.example/{ticket}")
+    page = shown(fill_in(client, prod_deployment, reason="Closing", ticket="../x?y"))
+    assert 'href="https://tickets.example/..%2Fx%3Fy"' in page
+
+
+def test_nobody_is_acted_for_who_does_not_sign_in_here(client: Client, deployment: Deployment) -> None:
+    page = shown(fill_in(client, deployment, on_behalf_of="nobody-here"))
+    assert "Nobody signs in here by that name." in page
+    assert '<details class="portal-more" open>' in page
+
+
+def test_a_freeze_is_said_with_when_it_ends_and_what_happens_meanwhile(
+    client: Client, prod_deployment: Deployment, closed: Environment
+) -> None:
+    form = shown(client.get(form_of(prod_deployment)))
+    assert "prod is frozen by boss: Year end." in form
+    assert "It may start from" in form
+    assert "Asked for now it waits until then." in form
+    assert "Go anyway" not in form
+    page = shown(fill_in(client, prod_deployment, reason="Closing"))
+    assert "It waits until then." in page
+
+
+def test_going_anyway_is_for_those_who_may_and_takes_a_reason(
+    client: Client, requester: User, deployment: Deployment, dev: Environment
+) -> None:
+    Window.objects.create(environment=dev, name="Never", effect="deny", cron="* * * * *", minutes=5)
+    grants.grant(by=Actor.system(), person=requester, verbs=["override freeze"], environment=dev)
+    assert "Go anyway" in shown(client.get(form_of(deployment)))
+    assert "Say in one sentence why it cannot wait." in shown(fill_in(client, deployment, overrides="on"))
+    assert fill_in(client, deployment, overrides="on", reason="Fire").status_code == 302
+    assert RunRequest.objects.get().overridden_by_name == "requester"
+
+
+def test_who_may_not_go_anyway_does_not_by_saying_so(client: Client, deployment: Deployment, dev: Environment) -> None:
+    Window.objects.create(environment=dev, name="Never", effect="deny", cron="* * * * *", minutes=5)
+    assert fill_in(client, deployment, overrides="on", reason="Fire").status_code == 302
+    assert RunRequest.objects.get().overridden_at is None
+
+
+def test_where_a_policy_refuses_outside_the_form_says_so(
+    client: Client, deployment: Deployment, dev: Environment
+) -> None:
+    Window.objects.create(environment=dev, name="Never", effect="deny", cron="* * * * *", minutes=5)
+    policy(dev, outside_window="refuse", needs_confirmation=True)
+    assert "Asked for now it is refused: choose “Later”" in shown(client.get(form_of(deployment)))
+    assert "Ask for it for a time within." in shown(fill_in(client, deployment))
+    assert AuditEntry.objects.get(verb="request.submit").outcome == "refused"
+
+
+def test_stages_are_named_in_their_order(client: Client, deployment: Deployment, dev: Environment) -> None:
+    stages = [{"needed": 1, "group": "Approver"}, {"needed": 1, "group": "Release manager"}]
+    policy(dev, stages=stages, risk="high")
+    form = shown(client.get(form_of(deployment)))
+    assert "It needs 2 approvals: 1 of Approver, then 1 of Release manager." in form
+    assert "High risk" in form
+
+
+def test_who_may_only_ask_for_later_is_offered_later(
+    viewer: User, deployment: Deployment, dev: Environment, login: Login
+) -> None:
+    grants.grant(by=Actor.system(), person=viewer, verbs=["trigger later"], environment=dev)
+    client = login(viewer)
+    form = shown(client.get(form_of(deployment)))
+    assert 'value="later"' in form
+    assert 'value="now"' not in form
+    later = f"{timezone.localtime(timezone.now() + timedelta(days=1)):%Y-%m-%dT%H:%M}"
+    assert fill_in(client, deployment, start="later", scheduled_for=later).status_code == 302
+
+
+# Quick runs
+
+
+@pytest.fixture
+def plain(prod: Environment, prod_fake: FakePrefect) -> Deployment:
+    """A deployment in prod that needs no parameter, where prod wants no reason."""
+    Environment.objects.filter(pk=prod.pk).update(needs_reason=False)
+    record = prod_fake.add_deployment(flow_name="plain", name="plain", parameter_schema={"type": "object"})
+    sync.sync(prod)
+    return Deployment.objects.select_related("environment").get(prefect_id=record.id)
+
+
+def test_a_quick_run_is_confirmed_with_the_name_of_the_environment(client: Client, plain: Deployment) -> None:
+    page = shown(client.post(f"/admin/flows/deployment/{plain.pk}/quick-run/"))
+    assert "The name of the environment." in page
+    assert not RunRequest.objects.exists()
+    again = shown(confirm(client, plain, page, "plain/plain"))
+    assert "Type prod to confirm" in again
+    assert confirm(client, plain, again, "prod").status_code == 302
+    assert RunRequest.objects.count() == 1
+
+
+def test_several_quick_runs_are_confirmed_together(client: Client, plain: Deployment) -> None:
+    def post(**data: Any) -> str:
+        body = {"action": "quick_run_selected", "_selected_action": [plain.pk], "index": "0", **data}
+        return client.post("/admin/flows/deployment/", body, follow=True).content.decode()
+
+    assert "to confirm the runs there" in post()
+    wrong = post(**{"reason": "Month end", "confirmation-prod": "dev"})
+    assert "Type the name of the environment: prod." in wrong
+    assert "Month end" in wrong
+    assert not RunRequest.objects.exists()
+    post(**{"reason": "", "confirmation-prod": "prod"})
+    assert RunRequest.objects.count() == 1

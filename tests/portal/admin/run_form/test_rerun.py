@@ -1,0 +1,173 @@
+"""Asking again: who may, which values come along, and what nobody sees of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from flows.catalog import sync
+from flows.models import Deployment, Environment, Verb
+from runs import requests
+from runs.actors import Actor
+from runs.governance import grants
+from runs.models import Run, RunRequest
+from tests.cast import by, person
+from tests.fakes.prefect import FakePrefect
+from tests.portal.forms import confirm, fill_in, form_of, hidden
+
+pytestmark = pytest.mark.django_db
+
+Login = Callable[[User], Client]
+KEPT = {"parameters-month": "2026-01", "parameters-rows": "7", "parameters-token": ""}
+
+
+@pytest.fixture
+def asked(requester: User, deployment: Deployment) -> RunRequest:
+    values = {"month": "2026-01", "rows": 7, "token": "opensesame"}
+    return requests.submit(deployment, values, by=by(requester), tags=["a"], run_name="January")
+
+
+@pytest.fixture
+def other(dev: Environment) -> User:
+    """May run things again, and ask for nothing else."""
+    user = person("other", "Viewer")
+    grants.grant(by=Actor.system(), person=user, verbs=["see", "see inputs", "rerun"], environment=dev)
+    return user
+
+
+def query(run_request: RunRequest) -> str:
+    return f"?again={run_request.pk}"
+
+
+def newest() -> RunRequest:
+    return RunRequest.objects.order_by("-pk")[0]
+
+
+def test_the_form_is_filled_in_and_the_secret_is_not_shown(requester: User, asked: RunRequest, login: Login) -> None:
+    form = login(requester).get(form_of(asked.deployment, query(asked))).content.decode()
+    for piece in ('value="2026-01"', 'value="7"', 'value="January"', f"request {asked.pk}</a> of asker"):
+        assert piece in form
+    assert "opensesame" not in form
+    assert f"kept from request {asked.pk} unseen" in form
+
+
+def test_as_it_was_it_is_a_rerun_with_its_secret(other: User, asked: RunRequest, login: Login) -> None:
+    answer = fill_in(login(other), asked.deployment, query(asked), **KEPT)
+    assert answer.status_code == 302
+    again = newest()
+    assert (again.rerun_of, again.verb, again.requested_by) == (asked, Verb.RERUN, other)
+    assert requests.values_of(again)["token"] == "opensesame"
+
+
+def test_a_secret_typed_anew_takes_the_place_of_the_old(requester: User, asked: RunRequest, login: Login) -> None:
+    fill_in(login(requester), asked.deployment, query(asked), **{**KEPT, "parameters-token": "other"})
+    assert requests.values_of(newest())["token"] == "other"
+    assert newest().verb == Verb.TRIGGER
+
+
+def test_other_values_take_the_right_to_trigger(other: User, asked: RunRequest, login: Login) -> None:
+    client = login(other)
+    answer = fill_in(client, asked.deployment, query(asked), **{**KEPT, "parameters-rows": "8"})
+    assert "other has no grant for “trigger”" in answer.content.decode()
+    assert newest() == asked
+
+
+def test_ones_own_needs_no_further_verb(viewer: User, deployment: Deployment, login: Login) -> None:
+    grants.grant(by=Actor.system(), person=viewer, verbs=["trigger"], environment=deployment.environment)
+    own = requests.submit(deployment, {"month": "2026-01", "rows": 7}, by=by(viewer))
+    assert fill_in(login(viewer), deployment, query(own), **KEPT).status_code == 302
+    assert (newest().rerun_of, newest().verb) == (own, Verb.TRIGGER)
+
+
+def test_anothers_takes_the_verb_even_for_later(viewer: User, asked: RunRequest, login: Login) -> None:
+    verbs = ["trigger", "trigger later"]
+    grants.grant(by=Actor.system(), person=viewer, verbs=verbs, environment=asked.environment)
+    answer = login(viewer).get(form_of(asked.deployment, query(asked)))
+    assert answer.status_code == 403
+    assert "viewer has no grant for “rerun”" in answer.content.decode()
+
+
+def test_who_may_not_see_it_finds_nothing(stranger: User, asked: RunRequest, login: Login, dev: Environment) -> None:
+    grants.grant(by=Actor.system(), person=stranger, verbs=["see", "trigger"], full_name="other/other")
+    assert login(stranger).get(form_of(asked.deployment, query(asked))).status_code == 404
+
+
+@pytest.mark.parametrize("pk", ["999999", "nonsense", "\0", "9" * 30])
+def test_a_number_that_is_no_request_is_not_found(
+    pk: str, requester: User, deployment: Deployment, login: Login
+) -> None:
+    assert login(requester).get(form_of(deployment), {"again": pk}).status_code == 404
+
+
+def test_another_deployment_does_not_take_its_values(
+    requester: User, asked: RunRequest, prod_deployment: Deployment, login: Login
+) -> None:
+    answer = login(requester).get(form_of(prod_deployment, query(asked)), follow=True)
+    assert (
+        f"Request {asked.pk} was for monthly/monthly in dev: it cannot be repeated elsewhere."
+        in answer.content.decode()
+    )
+
+
+def test_who_may_not_see_inputs_repeats_it_unseen(asked: RunRequest, dev: Environment, login: Login) -> None:
+    blind = person("blind")
+    grants.grant(by=Actor.system(), person=blind, verbs=["see", "rerun"], environment=dev)
+    client = login(blind)
+    form = client.get(form_of(asked.deployment, query(asked))).content.decode()
+    assert "You may not see its parameters" in form
+    assert "2026-01" not in form
+    assert client.post(form_of(asked.deployment, query(asked)), {**hidden(form), "start": "now"}).status_code == 302
+    assert requests.values_of(newest()) == requests.values_of(asked)
+
+
+def test_where_it_is_confirmed_the_difference_to_the_earlier_one_is_shown(
+    requester: User, prod_deployment: Deployment, login: Login
+) -> None:
+    values = {"month": "2026-01", "rows": 7, "token": "opensesame"}
+    asked = requests.submit(prod_deployment, values, by=by(requester), reason="Closing")
+    client = login(requester)
+    changed = {**KEPT, "parameters-rows": "8", "reason": "Once more"}
+    page = fill_in(client, prod_deployment, query(asked), **changed).content.decode()
+    assert f"unlike request {asked.pk}" in page
+    assert "opensesame" not in page
+    answer = confirm(client, prod_deployment, page, "monthly/monthly", query(asked))
+    assert answer.status_code == 302
+    assert newest().rerun_of == asked
+    assert requests.values_of(newest())["token"] == "opensesame"
+
+
+def test_one_that_was_deployed_anew_is_asked_for_under_its_name(
+    requester: User, asked: RunRequest, fake: FakePrefect, login: Login
+) -> None:
+    fake.remove_deployment(asked.deployment.prefect_id)
+    schema = asked.deployment.parameter_schema
+    record = fake.add_deployment(flow_name="monthly", name="monthly", parameter_schema=schema)
+    sync.sync(asked.environment)
+    anew = Deployment.objects.get(prefect_id=record.id)
+    answer = fill_in(login(requester), anew, query(asked), **KEPT)
+    assert answer.status_code == 302
+    assert newest().deployment == anew
+
+
+def test_a_run_of_elsewhere_fills_the_form_in_without_its_secrets(
+    requester: User, a_run: Callable[..., Run], deployment: Deployment, login: Login
+) -> None:
+    run = a_run("COMPLETED", parameters={"month": "2026-03", "token": "opensesame"})
+    form = login(requester).get(form_of(deployment, f"?like={run.pk}")).content.decode()
+    assert 'value="2026-03"' in form
+    assert "opensesame" not in form
+    assert "••••••" not in form
+
+
+def test_who_may_not_see_inputs_is_not_shown_those_of_a_run(
+    a_run: Callable[..., Run], deployment: Deployment, dev: Environment, login: Login
+) -> None:
+    blind = person("blind")
+    grants.grant(by=Actor.system(), person=blind, verbs=["see", "trigger"], environment=dev)
+    run = a_run("COMPLETED", parameters={"month": "2026-03"})
+    answer: Any = login(blind).get(form_of(deployment, f"?like={run.pk}"))
+    assert "2026-03" not in answer.content.decode()

@@ -1,0 +1,346 @@
+"""Asking for a run: what the form shows, what it takes, and what becomes of mistakes."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from flows.catalog import health, sync
+from flows.models import Deployment, Environment, Health
+from runs.actors import Actor
+from runs.governance import grants
+from runs.models import AuditEntry, RunRequest
+from tests.cast import SCHEMA
+from tests.fakes.prefect import FakePrefect
+from tests.portal.query_counts import count, must_be_agreed
+
+pytestmark = pytest.mark.django_db
+
+Login = Callable[[User], Client]
+
+
+def form_of(deployment: Deployment) -> str:
+    return reverse("admin:flows_deployment_run", args=[deployment.pk])
+
+
+def hidden(page: str) -> dict[str, str]:
+    """What the form brings along by itself."""
+    names = ("submission_key", "form_fingerprint")
+    return {name: re.findall(f'name="{name}" value="([^"]*)"', page)[0] for name in names}
+
+
+def typed(**values: str) -> dict[str, str]:
+    """What a person types, by the names of the inputs."""
+    return {"start": "now", "parameters-month": "2026-01", "parameters-rows": "100", "parameters-token": "", **values}
+
+
+def send(client: Client, deployment: Deployment, **values: str) -> Any:
+    """Open the form and send it."""
+    page = client.get(form_of(deployment)).content.decode()
+    return client.post(form_of(deployment), hidden(page) | typed(**values))
+
+
+def refused(answer: Any, sentence: str) -> bool:
+    return answer.status_code == 200 and sentence in answer.content.decode() and not RunRequest.objects.exists()
+
+
+# Asking
+
+
+def test_what_was_typed_is_asked_for_and_leads_to_the_request(
+    requester: User, deployment: Deployment, login: Login
+) -> None:
+    answer = send(
+        login(requester),
+        deployment,
+        **{"parameters-rows": "7", "tags": "month-end, retry", "run_name": "January", "reason": "Closing"},
+    )
+    run_request = RunRequest.objects.get()
+    assert answer.url == reverse("admin:runs_runrequest_change", args=[run_request.pk])
+    assert run_request.parameters == {"month": "2026-01", "rows": 7}
+    assert run_request.tags == ["month-end", "retry"]
+    assert (run_request.run_name, run_request.reason) == ("January", "Closing")
+    assert run_request.requested_by == requester
+    assert run_request.scheduled_for is None
+
+
+def test_a_double_click_is_one_request(requester: User, deployment: Deployment, login: Login) -> None:
+    client = login(requester)
+    body = hidden(client.get(form_of(deployment)).content.decode()) | typed()
+    first, second = client.post(form_of(deployment), body), client.post(form_of(deployment), body)
+    assert first.url == second.url  # type: ignore[attr-defined]  # redirects
+    assert RunRequest.objects.count() == 1
+
+
+def test_the_same_page_with_other_values_is_refused_once_and_then_a_request_of_its_own(
+    requester: User, deployment: Deployment, login: Login
+) -> None:
+    client = login(requester)
+    body = hidden(client.get(form_of(deployment)).content.decode()) | typed()
+    client.post(form_of(deployment), body)
+    page = client.post(form_of(deployment), body | {"parameters-rows": "9"}).content.decode()
+    assert "This form was sent before with other values." in page
+    assert RunRequest.objects.count() == 1
+    client.post(form_of(deployment), body | {"parameters-rows": "9"} | hidden(page))
+    assert RunRequest.objects.count() == 2
+
+
+def test_without_a_key_it_is_a_request_all_the_same(requester: User, deployment: Deployment, login: Login) -> None:
+    client = login(requester)
+    body = hidden(client.get(form_of(deployment)).content.decode()) | typed()
+    client.post(form_of(deployment), {**body, "submission_key": "nonsense"})
+    assert RunRequest.objects.count() == 1
+
+
+def test_later_is_a_moment_in_the_portals_time_zone(
+    requester: User, deployment: Deployment, login: Login, settings: Any
+) -> None:
+    settings.TIME_ZONE = "Europe/Vienna"
+    client = login(requester)
+    assert "Europe/Vienna" in client.get(form_of(deployment)).content.decode()
+    year = timezone.now().year + 1
+    run_request = {"start": "later", "scheduled_for": f"{year}-01-31T14:30"}
+    if datetime(year, 1, 31, tzinfo=UTC) > timezone.now() + timedelta(days=300):
+        run_request["scheduled_for"] = (timezone.now() + timedelta(days=30)).strftime("%Y-%m-%dT14:30")
+    send(client, deployment, **run_request)
+    asked = RunRequest.objects.get().scheduled_for
+    assert asked is not None
+    assert timezone.localtime(asked).strftime("%Y-%m-%dT%H:%M") == run_request["scheduled_for"]
+
+
+def test_a_moment_left_over_means_nothing_when_it_starts_now(
+    requester: User, deployment: Deployment, login: Login
+) -> None:
+    send(login(requester), deployment, start="now", scheduled_for="1999-01-01T00:00")
+    assert RunRequest.objects.get().scheduled_for is None
+
+
+# Mistakes
+
+
+def test_every_mistake_is_said_at_once_beside_its_field_and_what_was_typed_stays(
+    requester: User, prod_deployment: Deployment, login: Login
+) -> None:
+    answer = send(
+        login(requester),
+        prod_deployment,
+        **{"parameters-month": "January", "parameters-rows": "5000", "start": "later", "run_name": "my run"},
+    )
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    assert "Must be at most 1000" in page or "1000" in page[page.index("parameters-rows") :]
+    assert 'value="January"' in page
+    assert 'value="5000"' in page
+    assert 'value="my run"' in page
+    assert "Say when it is to start" in page
+    assert "prod wants a reason with every run" in page
+    assert len(re.findall(r'id="[^"]*_errors"', page)) == 2
+    assert not RunRequest.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"parameters-month": ""}, "required"),
+        ({"parameters-month": "2026-01\0"}, "cannot be stored"),
+        ({"reason": "nul\0"}, "Null characters are not allowed."),
+        ({"run_name": "nul\0"}, "Null characters are not allowed."),
+        ({"run_name": "x" * 201}, "at most 200 characters"),
+        ({"reason": "x" * 1001}, "at most 1000 characters"),
+        ({"tags": "x" * 101}, "At most 20 tags of 100 characters each."),
+        ({"tags": ",".join(map(str, range(21)))}, "At most 20 tags of 100 characters each."),
+        ({"start": "tomorrow"}, "Select a valid choice."),
+        ({"start": "later", "scheduled_for": "soon"}, "Write the date and time as 2026-01-31 14:30."),
+        ({"start": "later", "scheduled_for": "2026-02-31T10:00"}, "Write the date and time as 2026-01-31 14:30."),
+        ({"start": "later", "scheduled_for": "0001-01-01T00:00"}, "That moment has passed."),
+        ({"start": "later", "scheduled_for": "1999-01-01T00:00"}, "That moment has passed."),
+        ({"start": "later", "scheduled_for": "9999-12-31T23:59"}, "at most a year ahead"),
+        ({"start": "later", "scheduled_for": "nul\0"}, "Write the date and time as 2026-01-31 14:30."),
+    ],
+)
+def test_a_mistake_is_a_sentence(
+    values: dict[str, str], sentence: str, requester: User, deployment: Deployment, login: Login
+) -> None:
+    assert refused(send(login(requester), deployment, **values), sentence)
+
+
+def test_five_megabytes_are_refused_with_a_sentence(
+    requester: User, deployment: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}}
+    fake.change_deployment(deployment.prefect_id, parameter_schema=schema)
+    sync.sync(deployment.environment)
+    answer = send(login(requester), deployment, **{"parameters-text": "x" * 5_000_000})
+    assert refused(answer, "Prefect takes at most 512 kB for one run.")
+
+
+def test_nine_megabytes_are_refused_before_they_are_read(requester: User, deployment: Deployment, login: Login) -> None:
+    answer = send(login(requester), deployment, **{"parameters-month": "x" * 9_000_000})
+    assert answer.status_code == 413
+    assert b"That was too much at once" in answer.content
+
+
+def test_a_parameter_that_the_form_does_not_have_is_not_smuggled_in(
+    requester: User, deployment: Deployment, login: Login
+) -> None:
+    send(login(requester), deployment, **{"parameters-extra": "1", "parameters-__prefect_kind": "jinja"})
+    assert set(RunRequest.objects.get().parameters) <= {"month", "rows", "token"}
+
+
+def test_a_secret_is_not_shown_again(requester: User, deployment: Deployment, login: Login) -> None:
+    answer = send(login(requester), deployment, **{"parameters-token": "opensesame", "parameters-month": "wrong"})
+    assert answer.status_code == 200
+    assert b"opensesame" not in answer.content
+
+
+# When something changed meanwhile
+
+
+def test_parameters_that_changed_meanwhile_bring_the_new_form_with_what_was_typed(
+    requester: User, deployment: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    client = login(requester)
+    body = hidden(client.get(form_of(deployment)).content.decode()) | typed(**{"parameters-rows": "7"})
+    schema = {**SCHEMA, "properties": {**SCHEMA["properties"], "dry_run": {"type": "boolean", "default": False}}}
+    fake.change_deployment(deployment.prefect_id, parameter_schema=schema)
+    sync.sync(deployment.environment)
+    answer = client.post(form_of(deployment), body)
+    assert refused(answer, "Its parameters changed while this form was open.")
+    page = answer.content.decode()
+    assert "dry_run" in page
+    assert 'value="7"' in page
+    client.post(form_of(deployment), body | hidden(page))
+    assert RunRequest.objects.get().parameters["rows"] == 7
+
+
+def test_a_form_that_says_nothing_of_what_it_showed_is_shown_again(
+    requester: User, deployment: Deployment, login: Login
+) -> None:
+    answer = login(requester).post(form_of(deployment), typed(submission_key=str(uuid.uuid4())))
+    assert refused(answer, "Its parameters changed while this form was open.")
+
+
+def test_one_that_is_gone_meanwhile_leads_to_its_page(
+    requester: User, deployment: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    client = login(requester)
+    body = hidden(client.get(form_of(deployment)).content.decode()) | typed()
+    fake.remove_deployment(deployment.prefect_id)
+    sync.sync(deployment.environment)
+    answer = client.post(form_of(deployment), body, follow=True)
+    assert answer.redirect_chain[0][0] == reverse("admin:flows_deployment_change", args=[deployment.pk])
+    assert "monthly/monthly is no longer deployed in dev." in answer.content.decode()
+    assert not RunRequest.objects.exists()
+
+
+def test_a_grant_that_ended_meanwhile_is_a_refusal(requester: User, deployment: Deployment, login: Login) -> None:
+    client = login(requester)
+    body = hidden(client.get(form_of(deployment)).content.decode()) | typed()
+    requester.groups.clear()
+    grants.grant(by=Actor.system(), person=requester, verbs=["see"])
+    assert client.post(form_of(deployment), body).status_code == 403
+    assert not RunRequest.objects.exists()
+
+
+def test_a_server_that_is_down_is_told_and_the_request_is_taken(
+    requester: User, deployment: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    health.record(deployment.environment, Health.State.DOWN, "No answer.")
+    fake.go_down()
+    client = login(requester)
+    assert "dev: Unreachable. No answer." in client.get(form_of(deployment)).content.decode()
+    assert send(client, deployment).status_code == 302
+    assert RunRequest.objects.count() == 1
+
+
+# Links and protected environments
+
+
+def test_a_link_fills_in_and_never_sends(requester: User, deployment: Deployment, login: Login) -> None:
+    query = "?p.month=2026-03&p.rows=12&p.token=opensesame&p.nothing=1&tags=from-a-link&reason=mine"
+    page = login(requester).get(form_of(deployment) + query).content.decode()
+    assert 'value="2026-03"' in page
+    assert 'value="12"' in page
+    assert 'value="from-a-link"' in page
+    assert "opensesame" not in page
+    assert "“nothing” is left out" in page
+    assert not RunRequest.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "query", ["?p.month=%00", "?p.rows=%3Cscript%3Ealert(1)%3C/script%3E", "?p.=1", "?run_name=%00"]
+)
+def test_a_hostile_link_is_only_text(query: str, requester: User, deployment: Deployment, login: Login) -> None:
+    answer = login(requester).get(form_of(deployment) + query)
+    assert answer.status_code == 200
+    assert b"<script>alert" not in answer.content
+
+
+def test_a_protected_environment_is_announced_with_what_it_takes(
+    requester: User, prod_deployment: Deployment, login: Login
+) -> None:
+    page = login(requester).get(form_of(prod_deployment)).content.decode()
+    assert "You are asking for a run in prod." in page
+    assert "It needs 1 approval by somebody who may approve here." in page
+    assert 'portal-banner" data-tone="red"' in page
+    assert "Check and confirm" in page
+
+
+def test_what_needs_an_approval_waits(requester: User, deployment: Deployment, dev: Environment, login: Login) -> None:
+    Environment.objects.update(needs_approval=True)
+    client = login(requester)
+    assert "Ask for this run" in client.get(form_of(deployment)).content.decode()
+    send(client, deployment, reason="Closing")
+    assert RunRequest.objects.get().state == RunRequest.State.WAITING
+
+
+# Who may
+
+
+def test_a_viewer_is_refused_with_the_reason(viewer: User, deployment: Deployment, login: Login) -> None:
+    client = login(viewer)
+    for answer in (client.get(form_of(deployment)), client.post(form_of(deployment), typed())):
+        assert answer.status_code == 403
+        assert "viewer has no grant for “trigger” on monthly/monthly in dev." in answer.content.decode()
+    assert not RunRequest.objects.exists()
+
+
+def test_an_administrator_starts_nothing_without_a_grant(
+    admin_user: User, deployment: Deployment, login: Login
+) -> None:
+    assert login(admin_user).get(form_of(deployment)).status_code == 403
+
+
+def test_whoever_may_not_see_it_learns_nothing(stranger: User, deployment: Deployment, login: Login) -> None:
+    answer = login(stranger).get(form_of(deployment))
+    assert answer.status_code == 404
+    assert b"monthly" not in answer.content
+
+
+def test_without_the_forms_own_token_nothing_is_done(requester: User, deployment: Deployment) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(requester)
+    answer = client.post(form_of(deployment), typed())
+    assert answer.status_code == 403
+    assert b"Nothing was done. Go back, reload the page" in answer.content
+    assert not RunRequest.objects.exists()
+
+
+def test_a_request_is_in_the_audit_trail_with_its_grants(requester: User, deployment: Deployment, login: Login) -> None:
+    send(login(requester), deployment)
+    entry = AuditEntry.objects.get(verb="request.submit")
+    assert (entry.actor_name, entry.channel, entry.outcome) == ("requester", "admin", "done")
+    assert entry.after["grants"]
+
+
+def test_the_cost_of_the_form(requester: User, deployment: Deployment, login: Login) -> None:
+    must_be_agreed("run form", count(login(requester), form_of(deployment)))

@@ -1,0 +1,148 @@
+"""What a run was given and what it wrote: each is a verb of its own, at every door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client, RequestFactory
+from django.urls import reverse
+
+from flows.models import Deployment, Environment
+from portal.auth import request_user
+from runs import changes, mirror, requests
+from runs.access.decisions import Permissions
+from runs.actors import Actor
+from runs.governance import grants
+from runs.models import Run
+from runs.requests import visibility
+from tests.cast import by, person
+from tests.fakes.prefect import FakePrefect
+
+pytestmark = pytest.mark.django_db
+
+Login = Callable[[User], Client]
+GIVEN, WRITTEN, SAID = "2031-07", "a line of its log", "what its state says"
+
+
+@pytest.fixture
+def told(deployment: Deployment, fake: FakePrefect) -> Run:
+    """A run that failed, with parameters, a log, and messages of its states and tasks."""
+    record = fake.add_run(deployment.prefect_id, state_type="RUNNING", parameters={"month": GIVEN})
+    fake.set_state(record.id, "FAILED", name="Failed", message=f"Flow run encountered an exception: {SAID}")
+    fake.add_task_run(record.id, name="load", state_type="FAILED", state_name="Failed", message=SAID)
+    fake.add_log(record.id, WRITTEN, level=40)
+    mirror.refresh(deployment.environment, [record.id])
+    return Run.objects.get(prefect_id=record.id)
+
+
+def reader_of(*verbs: str) -> User:
+    user = person("reader")
+    grants.grant(by=Actor.system(), person=user, verbs=list(verbs))
+    return user
+
+
+def doors(run: Run) -> list[str]:
+    """Every address that tells of a run, and those that look for it."""
+    page = reverse("admin:runs_run_change", args=[run.pk])
+    runs = reverse("admin:runs_run_changelist")
+    searches = [f"{runs}?q={word}" for word in (GIVEN, "line", "state")]
+    return [
+        *(
+            page,
+            f"{page}?level=40",
+            *(reverse(f"admin:runs_run_{name}", args=[run.pk]) for name in ("log", "log_text")),
+        ),
+        *("/admin/", runs, *searches),
+        *(f"/admin/search/?s={GIVEN}", f"{runs}?parameters__month={GIVEN}", f"{runs}?log_lines__message__contains=a"),
+    ]
+
+
+def read(client: Client, run: Run) -> str:
+    answers = [client.get(address, follow=True) for address in doors(run)]
+    answers.append(client.get(doors(run)[0], headers={"X-Portal-Live": "1"}))
+    return "".join(answer.content.decode() for answer in answers)
+
+
+def test_who_may_only_see_a_run_reads_neither_its_parameters_nor_its_log(told: Run, login: Login) -> None:
+    text = read(login(reader_of("see")), told)
+    assert "“see inputs”" in text
+    assert "“see logs”" in text
+    for hidden in (WRITTEN, SAID):
+        assert hidden not in text
+    # What was searched for is said again; it is nowhere else.
+    page = login(User.objects.get(username="reader")).get(doors(told)[0]).content.decode()
+    assert GIVEN not in page
+
+
+def test_inputs_and_logs_are_shown_apart(told: Run, login: Login) -> None:
+    page, _, log, log_text = doors(told)[:4]
+    client = login(reader_of("see", "see inputs"))
+    assert GIVEN in client.get(page).content.decode()
+    assert WRITTEN not in client.get(page).content.decode()
+    assert [client.get(each).status_code for each in (log, log_text)] == [403, 403]
+    other = person("other")
+    grants.grant(by=Actor.system(), person=other, verbs=["see", "see logs"])
+    client = login(other)
+    assert GIVEN not in client.get(page).content.decode()
+    assert all(WRITTEN in client.get(each).content.decode() for each in (page, log, log_text))
+    assert SAID in client.get(page).content.decode()
+
+
+def test_a_filter_by_a_value_tells_nothing_even_to_those_who_see_it(told: Run, login: Login) -> None:
+    client = login(reader_of("see", "see inputs", "see logs"))
+    runs = reverse("admin:runs_run_changelist")
+    for query in (f"parameters__month={GIVEN}", "log_lines__message__contains=a", "run_request__reason=x"):
+        assert told.name not in client.get(f"{runs}?{query}").content.decode()
+
+
+def test_the_overview_does_not_say_why_a_run_failed_to_those_who_may_not_read_it(told: Run, login: Login) -> None:
+    Run.objects.filter(pk=told.pk).update(ended_at=told.synced_at)
+    assert visibility.HIDDEN in login(reader_of("see")).get("/admin/").content.decode()
+    told.refresh_from_db()
+    assert SAID in told.state_message
+
+
+def test_a_prohibition_of_seeing_inputs_wins_over_a_role(told: Run, viewer: User, login: Login) -> None:
+    page = doors(told)[0]
+    assert GIVEN in login(viewer).get(page).content.decode()
+    grants.grant(by=Actor.system(), person=viewer, verbs=["see inputs"], effect="deny", flow_name="monthly")
+    assert GIVEN not in login(viewer).get(page).content.decode()
+
+
+def test_whoever_asked_sees_what_they_asked_for_and_nothing_of_others(deployment: Deployment) -> None:
+    requester, other = reader_of("see", "trigger"), person("other")
+    grants.grant(by=Actor.system(), person=other, verbs=["see", "trigger"])
+    run_request = requests.submit(deployment, {"month": GIVEN}, by=by(requester))
+    assert visibility.can_view_parameters(Permissions.of(requester), run_request)
+    assert not visibility.can_view_parameters(Permissions.of(other), run_request)
+    assert not visibility.can_view_parameters(Permissions.of(requester), deployment)
+
+
+def test_whoever_may_answer_sees_it_while_it_waits(
+    prod: Environment, prod_deployment: Deployment, requester: User
+) -> None:
+    def answers(name: str, **columns: Any) -> User:
+        user = person(name)
+        grants.grant(by=Actor.system(), person=user, verbs=["see"], environment=prod)
+        grants.grant(by=Actor.system(), person=user, verbs=["approve"], environment=prod, **columns)
+        return user
+
+    run_request = requests.submit(prod_deployment, {"month": GIVEN}, by=by(requester), reason="r")
+    fits = answers("fits", predicate={"properties": {"month": {"const": GIVEN}}})
+    does_not = answers("does_not", predicate={"properties": {"month": {"const": "1999-01"}}})
+    assert visibility.can_view_parameters(Permissions.of(fits), run_request)
+    assert not visibility.can_view_parameters(Permissions.of(does_not), run_request)
+    assert not visibility.can_view_parameters(Permissions.of(fits), prod_deployment)
+    changes.reject(run_request, by=by(fits), reason="not now")
+    run_request.refresh_from_db()
+    assert not visibility.can_view_parameters(Permissions.of(fits), run_request)
+
+
+def test_the_pages_ask_with_the_grants_of_their_reader(told: Run) -> None:
+    request = RequestFactory().get("/")
+    request.user = reader_of("see", "see inputs")
+    assert request_user.can_view_parameters(request, told)
+    assert not request_user.can_view_logs(request, told)

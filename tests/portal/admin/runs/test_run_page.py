@@ -1,0 +1,309 @@
+"""The page of a run: what it tells, and what it keeps to itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from flows.catalog import health, sync
+from flows.models import Deployment, Environment, Health
+from runs import changes, dispatch, mirror, requests
+from runs.models import LogLine, Run, RunRequest, TaskRun
+from tests.cast import by
+from tests.fakes.prefect import FakePrefect
+from tests.portal.many_rows import many_runs
+from tests.portal.query_counts import count, must_be_agreed
+
+Login = Callable[[User], Client]
+Runs = Callable[..., Run]
+EVIL = "<script>alert('x')</script>"
+
+
+def address(run: Run, door: str = "change/") -> str:
+    return f"/admin/runs/run/{run.pk}/{door}"
+
+
+def text(client: Client, url: str) -> str:
+    answer = client.get(url)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def read_again(run: Run) -> None:
+    mirror.refresh(run.environment, [run.prefect_id])
+
+
+def test_it_tells_name_state_deployment_and_environment(viewer: User, a_run: Runs, login: Login) -> None:
+    page = text(login(viewer), address(a_run("RUNNING", name="brave-otter")))
+    for piece in (
+        "brave-otter",
+        ">Running<",
+        "monthly/monthly",
+        "Outside the portal",
+        "http://dev.test/runs/flow-run/",
+    ):
+        assert piece in page
+    assert 'rel="noopener noreferrer"' in page
+
+
+def test_a_run_asked_for_here_names_its_asker_its_reason_and_its_approver(
+    requester: User, approver: User, prod_deployment: Deployment, login: Login
+) -> None:
+    run_request = requests.submit(prod_deployment, {"month": "2026-01"}, by=by(requester), reason="Month end")
+    changes.approve(run_request, by=by(approver), reason="Looks right")
+    dispatch.launch(RunRequest.objects.get(pk=run_request.pk))
+    read_again_by_id(run_request)
+    page = text(login(approver), address(Run.objects.get(run_request=run_request)))
+    assert f"Request {run_request.pk}" in page
+    for piece in ("requester", "Month end", "Approved by", "approver", "Looks right"):
+        assert piece in page
+
+
+def read_again_by_id(run_request: RunRequest) -> None:
+    run_request.refresh_from_db()
+    assert run_request.flow_run_id
+    mirror.refresh(run_request.environment, [run_request.flow_run_id])
+
+
+def test_a_failure_is_explained_in_one_sentence(viewer: User, a_run: Runs, fake: FakePrefect, login: Login) -> None:
+    run = a_run("RUNNING")
+    fake.set_state(run.prefect_id, "CRASHED", message="Flow run process exited with non-zero status code 1.")
+    read_again(run)
+    assert "Its process ended with status 1: its code could not be loaded" in text(login(viewer), address(run))
+
+
+def test_a_run_that_does_not_start_says_what_is_missing(
+    viewer: User, dev: Environment, a_run: Runs, fake: FakePrefect, login: Login
+) -> None:
+    fake.add_work_pool("batch", workers=())
+    run = a_run("SCHEDULED", work_pool_name="batch")
+    sync.sync(dev)
+    assert "Work pool “batch” has no worker. Start one: prefect worker start --pool batch" in text(
+        login(viewer), address(run)
+    )
+
+
+def test_an_environment_that_is_down_says_how_old_the_page_is(
+    viewer: User, dev: Environment, a_run: Runs, login: Login
+) -> None:
+    run = a_run("SCHEDULED")
+    health.note_runs_synced(dev, timezone.now() - timedelta(minutes=3))
+    health.record(dev, Health.State.DOWN, "No answer from dev.")
+    page = text(login(viewer), address(run))
+    assert "dev: Unreachable. No answer from dev." in page
+    assert "Last read" in page
+    assert "dev cannot be read now, so this may have changed" in page
+
+
+def test_secret_parameters_are_masked(viewer: User, a_run: Runs, login: Login) -> None:
+    page = text(login(viewer), address(a_run("RUNNING", parameters={"month": "2026-01", "token": "hush-hush"})))
+    assert "2026-01" in page
+    assert "hush-hush" not in page
+    assert "••••••" in page
+
+
+def test_states_tasks_and_log_are_shown(viewer: User, a_run: Runs, fake: FakePrefect, login: Login) -> None:
+    run = a_run("RUNNING")
+    fake.add_task_run(run.prefect_id, name="load-accounts")
+    fake.add_log(run.prefect_id, "Read 85 accounts.")
+    read_again(run)
+    page = text(login(viewer), address(run))
+    for piece in ("load-accounts", "Read 85 accounts.", "portal-gantt", ">Pending<", ">Scheduled<"):
+        assert piece in page
+
+
+def test_everything_prefect_says_is_only_text(
+    viewer: User, a_run: Runs, deployment: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    run = a_run("RUNNING", name=EVIL, tags=(EVIL,), parameters={"month": EVIL, EVIL: EVIL}, infrastructure_pid=EVIL)
+    fake.add_task_run(run.prefect_id, name=EVIL, message=EVIL, state_name=EVIL)
+    fake.add_log(run.prefect_id, EVIL)
+    fake.set_state(run.prefect_id, "FAILED", EVIL, EVIL)
+    read_again(run)
+    client = login(viewer)
+    for url in (address(run), address(run, "log/"), f"{address(run, 'log/')}?after=0"):
+        page = text(client, url)
+        assert EVIL not in page
+        assert "&lt;script&gt;alert(" in page
+
+
+def test_a_terminal_cannot_be_driven_by_a_log_line(viewer: User, a_run: Runs, fake: FakePrefect, login: Login) -> None:
+    run = a_run("RUNNING")
+    fake.add_log(run.prefect_id, "\x1b[31mred\x1b[0m \x07bell \u202eright to left")
+    read_again(run)
+    client = login(viewer)
+    for page in (text(client, address(run)), text(client, address(run, "log.txt"))):
+        assert "\x1b" not in page
+        assert "\u202e" not in page
+        assert "red bell right to left" in page
+
+
+# The log
+
+
+@pytest.fixture
+def logged(a_run: Runs) -> Run:
+    """1,200 lines, of which every hundredth is an error."""
+    run = a_run("RUNNING")
+    start = timezone.now() - timedelta(hours=1)
+    LogLine.objects.bulk_create(
+        LogLine(
+            run=run,
+            prefect_id=f"00000000-0000-0000-0000-{index:012}",
+            at=start + timedelta(seconds=index),
+            level=20 if index % 100 else 40,
+            message=f"line {index}.",
+        )
+        for index in range(1200)
+    )
+    return run
+
+
+def test_the_tail_comes_first_and_older_lines_follow_by_link(viewer: User, logged: Run, login: Login) -> None:
+    client = login(viewer)
+    page = text(client, address(logged))
+    assert "line 1199." in page
+    assert "line 700." in page
+    assert "line 699." not in page
+    edge = LogLine.objects.get(message="line 700.").pk
+    assert f"before={edge}" in page
+    older = text(client, f"{address(logged)}?before={edge}")
+    assert "line 699." in older
+    assert "line 700." not in older
+    assert "Back to the newest lines" in older
+
+
+def test_the_log_can_be_filtered_by_level(viewer: User, logged: Run, login: Login) -> None:
+    page = text(login(viewer), f"{address(logged)}?level=40")
+    assert "line 1100." in page
+    assert "line 0." in page
+    assert "line 1199." not in page
+
+
+def test_only_what_is_new_is_fetched(viewer: User, logged: Run, login: Login) -> None:
+    client = login(viewer)
+    last = LogLine.objects.get(message="line 1197.").pk
+    page = text(client, f"{address(logged, 'log/')}?level=0&after={last}")
+    assert "line 1198." in page
+    assert "line 1197." not in page
+    assert "line 1198." not in text(client, f"{address(logged, 'log/')}?level=40&after={last}")
+
+
+def test_the_log_is_a_file_too(viewer: User, logged: Run, login: Login) -> None:
+    answer = login(viewer).get(address(logged, "log.txt"))
+    assert answer["Content-Type"] == "text/plain; charset=utf-8"
+    assert answer["Content-Disposition"].startswith("attachment;")
+    lines = answer.content.decode().splitlines()
+    assert len(lines) == 1200
+    assert lines[0].endswith("ERROR    line 0.")
+
+
+@pytest.mark.parametrize(
+    "query", ["level=nonsense", "before=-1", "before=999999999999999999999", "level=%00", "after=x"]
+)
+def test_nonsense_in_the_address_is_passed_over(query: str, viewer: User, logged: Run, login: Login) -> None:
+    client = login(viewer)
+    assert client.get(f"{address(logged)}?{query}").status_code == 200
+    assert client.get(f"{address(logged, 'log/')}?{query}").status_code == 200
+
+
+def test_a_look_for_news_does_not_carry_the_log(viewer: User, logged: Run, login: Login) -> None:
+    page = login(viewer).get(address(logged), headers={"X-Portal-Live": "1"}).content.decode()
+    assert 'data-live="headline"' in page
+    assert "line 1199." not in page
+
+
+# Reading again
+
+
+def queued() -> list[Any]:
+    return [task.task["func"] for task in OrmQ.objects.all()]
+
+
+def test_a_run_without_details_is_read_when_somebody_opens_it(
+    viewer: User, deployment: Deployment, login: Login
+) -> None:
+    (run,) = many_runs(deployment, 1, detailed_at=None)
+    client = login(viewer)
+    assert "They are being read." in text(client, address(run))
+    assert queued() == ["runs.tasks.refresh"]
+    client.get(address(run), headers={"X-Portal-Live": "1"})
+    assert len(queued()) == 1, "a page that looks for news asks for nothing"
+
+
+def test_a_run_with_details_is_not(viewer: User, a_run: Runs, login: Login) -> None:
+    text(login(viewer), address(a_run("RUNNING")))
+    assert queued() == []
+
+
+def test_read_again_queues_a_refresh(viewer: User, a_run: Runs, login: Login) -> None:
+    run = a_run("RUNNING")
+    answer = login(viewer).post(address(run, "refresh/"), follow=True)
+    assert "Prefect is being asked" in answer.content.decode()
+    assert queued() == ["runs.tasks.refresh"]
+
+
+# Who may see it
+
+
+@pytest.mark.parametrize("door", ["change/", "log/", "log.txt", "history/"])
+def test_a_stranger_finds_nothing(door: str, stranger: User, a_run: Runs, login: Login) -> None:
+    run = a_run("RUNNING", name="hidden-name")
+    client = login(stranger)
+    answer = client.get(address(run, door))
+    nothing = client.get(f"/admin/runs/run/999999/{door}")
+    assert answer.status_code == nothing.status_code == 404
+    assert b"hidden-name" not in answer.content
+
+
+@pytest.mark.parametrize("door", ["cancel/", "refresh/"])
+def test_a_stranger_cannot_act_on_what_is_not_there_for_him(
+    door: str, stranger: User, a_run: Runs, login: Login
+) -> None:
+    run = a_run("RUNNING")
+    assert login(stranger).post(address(run, door)).status_code == 404
+    assert queued() == []
+
+
+@pytest.mark.parametrize("door", ["cancel/", "refresh/"])
+def test_looking_at_the_address_of_an_act_does_nothing(door: str, requester: User, a_run: Runs, login: Login) -> None:
+    assert login(requester).get(address(a_run("RUNNING"), door)).status_code == 405
+    assert queued() == []
+
+
+def test_nothing_is_changed_added_or_deleted_here(admin_user: User, a_run: Runs, login: Login) -> None:
+    run = a_run("RUNNING")
+    client = login(admin_user)
+    assert client.post(address(run), {"name": "other"}).status_code == 405
+    assert client.post(address(run, "delete/"), {"post": "yes"}).status_code == 403
+    assert client.get("/admin/runs/run/add/").status_code == 403
+    assert Run.objects.get().name == run.name
+
+
+def test_nobody_sees_anything_without_signing_in(a_run: Runs) -> None:
+    answer = Client().get(address(a_run("RUNNING")))
+    assert answer.status_code == 302
+    assert "/admin/login/" in answer["Location"]
+
+
+def test_the_cost_does_not_grow_with_tasks_and_states(
+    viewer: User, a_run: Runs, fake: FakePrefect, login: Login
+) -> None:
+    run = a_run("RUNNING")
+    client = login(viewer)
+    few = count(client, address(run))
+    for index in range(60):
+        fake.add_task_run(run.prefect_id, name=f"task-{index}")
+        fake.add_log(run.prefect_id, f"line {index}")
+    read_again(run)
+    assert TaskRun.objects.count() == 60
+    many = count(client, address(run))
+    assert few == many <= 20
+    must_be_agreed("run page", many)

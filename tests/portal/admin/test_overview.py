@@ -1,0 +1,306 @@
+"""The overview, the sidebar and the palette: all that is seen first, and only what may be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from flows.catalog import health, sync
+from flows.models import Deployment, Environment, Health
+from runs import requests
+from runs.actors import Actor
+from runs.governance import grants
+from runs.models import RunRequest
+from tests.cast import by
+from tests.fakes import records
+from tests.fakes.prefect import FakePrefect
+from tests.portal.many_rows import many_requests, many_runs
+from tests.portal.query_counts import count, must_be_agreed
+
+pytestmark = pytest.mark.django_db
+
+URL = reverse("admin:index")
+SEARCH = reverse("admin:search")
+EVIL = '"><script>alert(1)</script>'
+Login = Callable[[User], Client]
+
+
+def text(client: Client, url: str = URL) -> str:
+    answer = client.get(url)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def panel(page: str, title: str) -> str:
+    """The piece of the page under a heading."""
+    start = page.index(f"<h2>{title}</h2>")
+    return page[start : page.index("</section>", start)]
+
+
+# What it shows
+
+
+def test_an_environment_is_shown_with_its_health_and_who_works_there(
+    viewer: User, dev: Environment, fake: FakePrefect, login: Login
+) -> None:
+    fake.add_work_pool("main", workers=(records.worker("one"), records.worker("two", is_online=False)))
+    health.check(dev)
+    sync.sync(dev)
+    page = text(login(viewer))
+    assert ">Up<" in page
+    assert "1 worker online in 1 work pool" in page
+    assert "Deployments read" in page
+
+
+def test_an_environment_without_a_worker_says_that_runs_will_wait(
+    viewer: User, dev: Environment, fake: FakePrefect, login: Login
+) -> None:
+    health.check(dev)
+    assert "No worker is online: runs will wait." in text(login(viewer))
+
+
+def test_down_is_said_with_what_to_do(viewer: User, dev: Environment, login: Login) -> None:
+    health.record(dev, Health.State.DOWN, "No answer.")
+    page = text(login(viewer))
+    assert "Unreachable" in page
+    assert "Is the server running at http://dev.test/api?" in page
+
+
+def test_what_runs_and_what_failed_today_is_listed_with_its_reason(
+    viewer: User, deployment: Deployment, login: Login
+) -> None:
+    now = timezone.now()
+    many_runs(deployment, 1, name="busy-bee", state_type="RUNNING", started_at=now)
+    many_runs(
+        deployment,
+        1,
+        name="sad-seal",
+        state_type="FAILED",
+        ended_at=now,
+        state_message="Flow run encountered an exception: ValueError: no such month",
+    )
+    many_runs(deployment, 1, name="old-owl", state_type="FAILED", ended_at=now - timedelta(days=1, minutes=1))
+    page = text(login(viewer))
+    assert "busy-bee" in panel(page, "Running now")
+    failed = panel(page, "Failed today")
+    assert "sad-seal" in failed
+    assert "It failed: ValueError: no such month." in failed
+    assert "old-owl" not in failed
+
+
+def test_long_lists_are_cut_and_say_how_many_more_there_are(viewer: User, deployment: Deployment, login: Login) -> None:
+    many_runs(deployment, 11, state_type="RUNNING")
+    running = panel(text(login(viewer)), "Running now")
+    assert "3 more" in running
+    assert ">11<" in running
+
+
+def test_an_approver_sees_what_waits_for_them_and_nobody_else_does(
+    requester: User, approver: User, prod_deployment: Deployment, login: Login
+) -> None:
+    requests.submit(prod_deployment, {"month": "2026-01"}, by=by(requester), reason="Month-end close")
+    waiting = panel(text(login(approver)), "Waiting for your answer")
+    assert "Month-end close" in waiting
+    assert "requester" in waiting
+    assert "Waiting for your answer" not in text(login(requester))
+
+
+def test_nobody_is_asked_to_answer_their_own_request(
+    requester: User, prod_deployment: Deployment, login: Login
+) -> None:
+    grants.grant(by=Actor.system(), person=requester, verbs=["approve"], environment=prod_deployment.environment)
+    requests.submit(prod_deployment, {"month": "2026-01"}, by=by(requester), reason="Mine")
+    page = text(login(requester))
+    assert "Nothing waits for an approval of yours." in page
+    assert "sidebar-badge" not in page
+
+
+def test_the_chart_has_a_table_that_says_the_same(viewer: User, deployment: Deployment, login: Login) -> None:
+    now = timezone.now()
+    many_runs(deployment, 3, ended_at=now)
+    many_runs(deployment, 2, state_type="CRASHED", ended_at=now)
+    chart = panel(text(login(viewer)), "Runs a day")
+    assert "<title>5 runs ended in the last 14 days, by day and state</title>" in chart
+    assert "3 completed, 2 failed or crashed" in chart
+    assert chart.count("<tr>") == 15
+    assert '<td class="is-number">3</td><td class="is-number">2</td>' in chart
+
+
+# Only what may be seen
+
+
+def test_nothing_of_a_hidden_environment_is_shown_or_counted(
+    viewer: User, requester: User, prod_deployment: Deployment, dev: Environment, login: Login
+) -> None:
+    now = timezone.now()
+    many_runs(prod_deployment, 5, name="covert-run", state_type="RUNNING", started_at=now)
+    many_runs(prod_deployment, 5, name="covert-run", state_type="FAILED", ended_at=now)
+    many_requests(prod_deployment, requester, 2)
+    page = text(login(viewer))
+    assert ">prod<" not in page
+    assert "covert-run" not in page
+    assert "Nothing runs at the moment." in page
+    assert "Nothing failed since midnight" in page
+    assert "No run ended in the last two weeks." in page
+    assert "sidebar-badge" not in page
+
+
+def test_a_stranger_is_told_how_to_get_a_grant_and_sees_nothing_else(
+    stranger: User, deployment: Deployment, login: Login
+) -> None:
+    many_runs(deployment, 2, name="covert-run", state_type="RUNNING")
+    page = text(login(stranger))
+    assert "Nothing has been granted to you yet" in page
+    for hidden in ("covert-run", "monthly", ">dev<", "Deployments", "Environments", "Grants", "People"):
+        assert hidden not in page, hidden
+
+
+def test_the_first_administrator_is_told_what_to_do_next(admin_user: User, login: Login) -> None:
+    page = text(login(admin_user))
+    assert "Connect the first Prefect server" in page
+    assert reverse("admin:flows_environment_add") in page
+
+
+def test_what_prefect_says_is_only_text(viewer: User, dev: Environment, deployment: Deployment, login: Login) -> None:
+    now = timezone.now()
+    health.record(dev, Health.State.DOWN, EVIL, version=EVIL[:40])
+    for columns in ({"state_type": "RUNNING"}, {"state_type": "FAILED", "ended_at": now, "state_message": EVIL}):
+        many_runs(deployment, 1, name=EVIL, state_name=EVIL, **columns)
+    page = text(login(viewer))
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_somebody_not_signed_in_is_sent_to_sign_in(client: Client, db: None) -> None:
+    for url in (URL, SEARCH, reverse("admin:flows_deployment_changelist")):
+        assert client.get(url).url.startswith("/admin/login/")  # type: ignore[attr-defined]  # a redirect
+    assert b"Operations portal" in client.get("/admin/login/").content
+
+
+# The sidebar
+
+
+@pytest.mark.parametrize(
+    ("reader", "entries"),
+    [
+        ("stranger", []),
+        ("viewer", ["environment", "deployment", "alias", "runrequest", "run"]),
+        ("auditor", ["environment", "deployment", "alias", "grant", "runrequest", "run", "auditentry"]),
+        (
+            "admin_user",
+            ["environment", "deployment", "alias", "grant", "runrequest", "run", "auditentry", "user", "group"],
+        ),
+    ],
+)
+def test_the_sidebar_shows_what_the_reader_may_open(
+    request: pytest.FixtureRequest, reader: str, entries: list[str], login: Login
+) -> None:
+    apps = {"user": "auth", "group": "auth", "runrequest": "runs", "run": "runs", "auditentry": "runs"}
+    everything = ["environment", "deployment", "alias", "grant", "runrequest", "run", "auditentry", "user", "group"]
+    client = login(request.getfixturevalue(reader))
+    page = text(client)
+    sidebar = page[: page.index('id="main"')]
+    for name in everything:
+        url = reverse(f"admin:{apps.get(name, 'flows')}_{name}_changelist")
+        assert (f'href="{url}"' in sidebar) == (name in entries), name
+        assert (client.get(url).status_code == 200) == (name in entries), name
+
+
+def test_the_badge_counts_what_waits_for_the_reader(
+    requester: User, approver: User, prod_deployment: Deployment, login: Login
+) -> None:
+    many_requests(prod_deployment, requester, 3)
+    many_requests(prod_deployment, approver, 1)
+    (expired,) = many_requests(prod_deployment, requester, 1)
+    RunRequest.objects.filter(pk=expired.pk).update(expires_at=timezone.now() - timedelta(minutes=1))
+    page = text(login(approver))
+    badge = page[page.index("sidebar-badge") :]
+    assert badge[badge.index(">") + 1 : badge.index("</span>")].strip() == "3"
+
+
+def test_the_pages_of_the_queue_are_nobodys(admin_user: User, login: Login) -> None:
+    client = login(admin_user)
+    for path in ("", "schedule/", "success/", "failure/", "ormq/"):
+        assert client.get(f"/admin/django_q/{path}").status_code == 404
+
+
+# The palette
+
+
+def test_the_palette_finds_pages_deployments_and_runs(requester: User, deployment: Deployment, login: Login) -> None:
+    (run,) = many_runs(deployment, 1, name="monthly-otter", created_upstream_at=timezone.now())
+    client = login(requester)
+    found = text(client, f"{SEARCH}?s=monthly")
+    assert reverse("admin:flows_deployment_change", args=[deployment.pk]) in found
+    assert reverse("admin:runs_run_change", args=[run.pk]) in found
+    assert reverse("admin:runs_run_change", args=[run.pk]) in text(client, f"{SEARCH}?s={run.prefect_id}")
+    assert reverse("admin:runs_run_changelist") in text(client, f"{SEARCH}?s=runs")
+
+
+def test_the_palette_finds_a_request_by_its_number_and_its_ticket(
+    requester: User, viewer: User, prod_deployment: Deployment, login: Login
+) -> None:
+    run_request = requests.submit(
+        prod_deployment, {"month": "2026-01"}, by=by(requester), reason="Closing", ticket="OPS-7"
+    )
+    page = reverse("admin:runs_runrequest_change", args=[run_request.pk])
+    for term in (run_request.pk, f"Request {run_request.pk}", "ops-7"):
+        assert page in text(login(requester), f"{SEARCH}?s={term}")
+        assert page not in text(login(viewer), f"{SEARCH}?s={term}")
+    assert page not in text(login(requester), f"{SEARCH}?s=OPS")
+
+
+def test_the_palette_finds_nothing_that_may_not_be_seen_and_forgets_at_once(
+    viewer: User, deployment: Deployment, prod_deployment: Deployment, login: Login
+) -> None:
+    many_runs(prod_deployment, 1, name="monthly-covert")
+    client = login(viewer)
+    found = text(client, f"{SEARCH}?s=monthly")
+    assert reverse("admin:flows_deployment_change", args=[deployment.pk]) in found
+    assert reverse("admin:flows_deployment_change", args=[prod_deployment.pk]) not in found
+    assert "monthly-covert" not in found
+    assert "Grants" not in text(client, f"{SEARCH}?s=gra")
+    viewer.groups.clear()
+    assert "monthly/monthly" not in text(client, f"{SEARCH}?s=monthly"), "an ended grant ends at once"
+
+
+@pytest.mark.parametrize("term", ["", "%00", "%25", "x" * 5000, "9" * 18, "9" * 99, "²", "<script>alert(1)</script>"])
+def test_any_term_is_answered(term: str, requester: User, deployment: Deployment, login: Login) -> None:
+    Deployment.objects.update(full_name=EVIL)
+    answer = login(requester).get(f"{SEARCH}?s={term}")
+    assert answer.status_code == 200
+    assert b"<script>alert" not in answer.content
+
+
+# Pages for what cannot be
+
+
+def test_what_is_not_there_is_said_without_telling_whether_it_is_hidden(viewer: User, login: Login) -> None:
+    client = login(viewer)
+    for url in ("/admin/no/such/", "/nowhere/", reverse("admin:flows_deployment_change", args=[1])):
+        answer = client.get(url)
+        assert answer.status_code == 404
+        assert b"There is nothing here that you may see" in answer.content
+
+
+def test_the_cost_of_the_overview_does_not_grow(
+    approver: User, requester: User, dev: Environment, prod_deployment: Deployment, login: Login
+) -> None:
+    client = login(approver)
+    now = timezone.now()
+    for columns in ({"state_type": "RUNNING"}, {"state_type": "FAILED", "ended_at": now}):
+        many_runs(prod_deployment, 2, **columns)
+    many_requests(prod_deployment, requester, 2)
+    few = count(client, URL)
+    for columns in ({"state_type": "RUNNING"}, {"state_type": "FAILED", "ended_at": now}):
+        many_runs(prod_deployment, 5, **columns)
+    many_requests(prod_deployment, requester, 5)
+    assert RunRequest.objects.count() == 7
+    assert count(client, URL) == few
+    must_be_agreed("overview", few)

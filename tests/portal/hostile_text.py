@@ -1,0 +1,196 @@
+"""A Prefect whose every text tries to be more than text, and everything the portal makes of it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+
+from flows.catalog import health, sync
+from flows.models import Alias, Deployment, Environment, Health, Verb
+from flows.prefect_api.records import ScheduleRecord
+from runs import changes, mirror, tasks
+from runs import requests as runs_requests
+from runs.actors import Actor
+from runs.governance import grants, pausing, policies
+from runs.models import AuditEntry, Notification, Policy, Run, RunRequest, Window
+from tests.cast import by, person
+from tests.fakes import records
+from tests.fakes.prefect import FakePrefect
+
+# What a page shows of the texts, at least on one of all pages.
+SHOWN = (
+    *("deployment", "flow", "tag", "description", "version", "entrypoint", "schedule", "pool", "queue", "type"),
+    *("worker", "variable", "setting", "title", "help", "default", "choice", "value", "run", "runtag", "process"),
+    *("state", "message", "task", "taskstate", "taskmessage", "log", "user", "group", "reason", "runname", "asktag"),
+    *("answer", "cancel", "switch", "grant", "condition", "grantticket", "health", "sync", "environment"),
+    *("policy", "pattern", "window", "windowreason", "freeze", "freezeticket", "notice", "noticetext", "notsent"),
+)
+
+
+def bad(place: str) -> str:
+    """No slash: it separates the names of flow and deployment."""
+    return f"<bad-{place} x=1 onclick=alert(1)>\"'&{{{{7*7}}}}{{% now %}}"
+
+
+SCHEMA: dict[str, Any] = {
+    "title": "Parameters",
+    "type": "object",
+    "properties": {
+        "text": {"title": bad("title"), "description": bad("help"), "type": "string", "default": bad("default")},
+        "pick": {"enum": [bad("choice"), "other"], "type": "string", "default": "other"},
+        bad("parameter"): {"type": "string", "default": ""},
+    },
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """The keys of its rows, by app and model as addresses name them."""
+
+    deployment: Deployment
+    rows: Mapping[str, Sequence[object]]
+
+
+def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
+    """Make it; `reader` may do everything in it."""
+    Environment.objects.filter(pk=environment.pk).update(needs_approval=True, description=bad("environment"))
+    fake.add_work_pool(bad("pool"), type=bad("type"), workers=(records.worker(bad("worker")),))
+    record = fake.add_deployment(
+        name=bad("deployment"),
+        flow_name=bad("flow"),
+        description=bad("description"),
+        tags=(bad("tag"),),
+        parameter_schema=SCHEMA,
+        version=bad("version"),
+        entrypoint=bad("entrypoint"),
+        work_pool_name=bad("pool"),
+        work_queue_name=bad("queue"),
+        job_variables={bad("variable"): bad("setting")},
+        schedules=(ScheduleRecord(id=uuid.uuid4(), description=bad("schedule"), is_active=True),),
+    )
+    sync.sync(environment)
+    deployment = Deployment.objects.select_related("environment").get(prefect_id=record.id)
+    group, requester = Group.objects.create(name=bad("group")), person(bad("user"), "Operator")
+    for verb in Verb:
+        grants.grant(by=Actor.system(), person=reader, verbs=[verb], reason=bad("grant"))
+    grant = grants.grant(
+        by=Actor.system(),
+        group=group,
+        verbs=["see"],
+        flow_name=bad("flow"),
+        full_name=deployment.full_name,
+        tag=bad("tag"),
+        reason=bad("grant"),
+    )
+    bound = grants.grant(
+        by=Actor.system(),
+        group=group,
+        verbs=["trigger"],
+        predicate={"properties": {"text": {"const": bad("condition")}}},
+        ticket=bad("grantticket")[:100],
+    )
+    requester.groups.add(group)
+    alias = Alias.objects.create(environment=environment, name="nightly", full_name=deployment.full_name)
+    runs = [run_of(deployment, fake, state) for state in ("RUNNING", "FAILED")]
+    requests = [request_of(deployment, requester) for _ in range(2)]
+    changes.approve(requests[1], by=by(reader), reason=bad("answer"))
+    tasks.launch(requests[1].pk)
+    tasks.follow_up(requests[1].pk)
+    runs_requests.cancel(runs[0], by=by(reader), reason=bad("cancel"))
+    pausing.pause(deployment, by=by(reader), reason=bad("switch"))
+    policy = Policy.objects.create(name=bad("policy"), ticket_pattern=bad("pattern"), tag=bad("tag"))
+    window = Window.objects.create(
+        name=bad("window"), reason=bad("windowreason"), full_name=deployment.full_name, cron="* * * * *", minutes=1
+    )
+    policies.freeze(environment, by=by(reader), reason=bad("freeze"), ticket=bad("freezeticket"))
+    texts = {"subject": bad("notice"), "text": bad("noticetext"), "message": bad("notsent"), "state": "failed"}
+    Notification.objects.create(person=reader, topic="freeze", path="/admin/", **texts)
+    Health.objects.filter(pk=health.health_of(environment).pk).update(message=bad("health"), sync_message=bad("sync"))
+    return World(
+        deployment,
+        {
+            "flows/alias": [alias.pk],
+            "flows/deployment": [deployment.pk],
+            "flows/environment": [environment.pk],
+            "flows/grant": [grant.pk, bound.pk],
+            "runs/policy": [policy.pk],
+            "runs/window": [window.pk],
+            "runs/run": list(Run.objects.values_list("pk", flat=True)),
+            "runs/runrequest": [each.pk for each in requests],
+            "runs/auditentry": list(AuditEntry.objects.values_list("pk", flat=True)),
+            "auth/user": [requester.pk],
+            "auth/group": [group.pk],
+        },
+    )
+
+
+def run_of(deployment: Deployment, fake: FakePrefect, state: str) -> Run:
+    record = fake.add_run(
+        deployment.prefect_id,
+        state_type="RUNNING",
+        name=bad("run"),
+        parameters={"text": bad("value"), bad("parameter"): bad("value")},
+        tags=(bad("runtag"),),
+        infrastructure_pid=bad("process"),
+    )
+    fake.set_state(record.id, state, name=bad("state"), message=bad("message"))
+    task = {"name": bad("task"), "state_type": "FAILED", "state_name": bad("taskstate"), "message": bad("taskmessage")}
+    fake.add_task_run(record.id, **task)
+    fake.add_log(record.id, bad("log"), level=40)
+    mirror.refresh(deployment.environment, [record.id])
+    return Run.objects.select_related("environment", "deployment").get(prefect_id=record.id)
+
+
+def request_of(deployment: Deployment, requester: User) -> RunRequest:
+    return runs_requests.submit(
+        deployment,
+        {"text": bad("value"), "pick": bad("choice")},
+        by=by(requester),
+        tags=[bad("asktag")],
+        run_name=bad("runname"),
+        reason=bad("reason"),
+    )
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page; `complaints` is what one of the texts has become beyond text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.complaints: list[str] = []
+        self.text = ""
+        self._inside = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = tag
+        if tag.startswith("bad-"):
+            self.complaints.append(f"It is an element: {tag}")
+        for name, value in attrs:
+            self.text += f" {value}"
+            if "bad-" in name or ("bad-" in (value or "") and is_program(name, value or "")):
+                self.complaints.append(f"It is in the attribute {name} of {tag}: {value}")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if "bad-" in data and self._inside in ("script", "style"):
+            self.complaints.append(f"It is in a {self._inside}: {data[:80]}")
+
+    def handle_comment(self, data: str) -> None:
+        if "bad-" in data:
+            self.complaints.append(f"It is in a comment: {data[:80]}")
+
+
+def is_program(name: str, value: str) -> bool:
+    """Whether a browser or Alpine runs what stands in this attribute."""
+    runs = name.startswith(("on", "x-", "@", ":", "hx-on")) or name in ("style", "srcdoc")
+    return runs or value.strip().lower().startswith("javascript:")

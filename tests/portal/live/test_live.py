@@ -1,0 +1,350 @@
+"""The live stream: who hears of what, what is said, and when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.test import AsyncClient, Client
+
+from flows.models import Deployment, Grant
+from portal.live import broadcast
+from portal.live import stream as live_stream
+from portal.live.broadcast import Broadcaster, Changes, Subscriber
+from runs.actors import Actor
+from runs.change_feed import CHANNEL
+from runs.governance import grants
+from runs.models import Run
+from tests.portal.many_rows import many_requests, many_runs
+
+Runs = Callable[..., Run]
+Login = Callable[[User], Client]
+
+
+class Silent(Broadcaster):
+    """Does not listen: what is committed elsewhere must not disturb, and nothing is committed here."""
+
+    async def _listen(self) -> None:
+        await asyncio.sleep(3600)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_stream, "PACE_SECONDS", 0.0)
+    monkeypatch.setattr(live_stream, "PACE_OF_LISTS_SECONDS", 0.0)
+
+
+def room() -> Broadcaster:
+    """The one of this loop, silent from the start."""
+    return broadcast.BROADCASTERS.setdefault(asyncio.get_running_loop(), Silent())
+
+
+def by_itself(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Runs a test's coroutine so that its database calls stay in the test's transaction."""
+    return async_to_sync(test)
+
+
+@asynccontextmanager
+async def opened(user: User, query: str) -> AsyncIterator[AsyncIterator[str]]:
+    """What a page hears: one event at a time."""
+    room()
+    client = AsyncClient()
+    await client.aforce_login(user)
+    answer = await client.get(f"/admin/live/?{query}")
+    assert answer.status_code == 200
+    assert answer["Content-Type"] == "text/event-stream"
+    assert "no-store" in answer["Cache-Control"]
+    stream: AsyncGenerator[Any] = aiter(answer)  # type: ignore[arg-type]  # a streaming answer, which the stubs do not know
+    try:
+        yield (piece.decode() if isinstance(piece, bytes) else piece async for piece in stream)
+    finally:
+        await stream.aclose()
+
+
+async def heard(stream: AsyncIterator[str]) -> tuple[str, Any]:
+    """The next event and its data."""
+    piece = await asyncio.wait_for(anext(stream), 5)
+    lines = dict(line.split(": ", 1) for line in piece.strip().splitlines() if line)
+    return lines.get("event", "ping"), json.loads(lines.get("data", "null"))
+
+
+async def nothing(stream: AsyncIterator[str]) -> bool:
+    """Whether nothing is said for a moment. The stream is no good afterwards."""
+    try:
+        await asyncio.wait_for(anext(stream), 0.3)
+    except TimeoutError:
+        return True
+    return False
+
+
+def say(**ids: int) -> None:
+    room().deliver(Changes({subject: frozenset([pk]) for subject, pk in ids.items()}))
+
+
+async def status(user: User | None, query: str) -> int:
+    room()
+    client = AsyncClient()
+    if user:
+        await client.aforce_login(user)
+    answer = await client.get(f"/admin/live/?{query}")
+    return int(answer.status_code)
+
+
+def test_a_page_hears_of_its_run_and_of_no_other(viewer: User, a_run: Runs) -> None:
+    permissions, other = a_run("RUNNING"), a_run("RUNNING")
+
+    async def story() -> None:
+        async with opened(viewer, f"run={permissions.pk}") as stream:
+            assert await heard(stream) == ("ready", {})
+            say(run=other.pk)
+            say(run=permissions.pk)
+            assert await heard(stream) == ("nudge", {"run": [permissions.pk]})
+
+    by_itself(story)()
+
+
+def test_only_ids_are_said(viewer: User, requester: User, deployment: Deployment, a_run: Runs) -> None:
+    run = a_run("RUNNING", name="secret-name")
+    (run_request,) = many_requests(deployment, requester, 1)
+
+    async def story() -> None:
+        async with opened(viewer, f"run={run.pk}&request={run_request.pk}&list=runs") as stream:
+            await heard(stream)
+            say(run=run.pk, request=run_request.pk)
+            said = await heard(stream)
+            assert said == ("nudge", {"run": [run.pk], "request": [run_request.pk], "list": ["runs"]})
+
+    by_itself(story)()
+
+
+def test_a_list_hears_only_of_what_may_be_seen_and_no_ids(
+    viewer: User, a_run: Runs, prod_deployment: Deployment
+) -> None:
+    seen = a_run("RUNNING")
+    (hidden,) = many_runs(prod_deployment, 1)
+
+    async def story() -> None:
+        async with opened(viewer, "list=runs") as stream:
+            await heard(stream)
+            say(run=seen.pk)
+            assert await heard(stream) == ("nudge", {"list": ["runs"]})
+            say(run=hidden.pk)
+            assert await nothing(stream)
+
+    by_itself(story)()
+
+
+def test_what_may_not_be_seen_is_not_found(
+    viewer: User, stranger: User, a_run: Runs, prod_deployment: Deployment
+) -> None:
+    run = a_run("RUNNING")
+    (hidden,) = many_runs(prod_deployment, 1)
+
+    async def story() -> None:
+        assert await status(viewer, f"run={hidden.pk}") == 404
+        assert await status(viewer, f"run={run.pk}&run={hidden.pk}") == 404
+        assert await status(stranger, f"run={run.pk}") == 404
+        assert await status(stranger, "list=runs") == 404
+        assert not room().mailboxes
+
+    by_itself(story)()
+
+
+@pytest.mark.parametrize(
+    "query", ["", "run=x", "run=1.5", "list=people", "list=runs&user=1", "&".join(f"run={pk}" for pk in range(60))]
+)
+def test_nonsense_is_not_found(query: str, viewer: User) -> None:
+    async def story() -> None:
+        assert await status(viewer, query) == 404
+
+    by_itself(story)()
+
+
+def test_nobody_listens_without_signing_in(a_run: Runs) -> None:
+    run = a_run("RUNNING")
+
+    async def story() -> None:
+        assert await status(None, f"run={run.pk}") == 403
+
+    by_itself(story)()
+
+
+def test_a_form_cannot_be_sent_here(viewer: User, login: Login) -> None:
+    assert login(viewer).post("/admin/live/?list=runs").status_code == 405
+
+
+def test_the_stream_ends_with_the_session(viewer: User, a_run: Runs) -> None:
+    run = a_run("RUNNING")
+
+    async def story() -> None:
+        async with opened(viewer, f"run={run.pk}") as stream:
+            await heard(stream)
+            await Session.objects.all().adelete()
+            say(run=run.pk)
+            assert await heard(stream) == ("end", {})
+            with pytest.raises(StopAsyncIteration):
+                await anext(stream)
+        assert not room().mailboxes
+
+    by_itself(story)()
+
+
+def test_the_stream_ends_with_the_grant(viewer: User, a_run: Runs) -> None:
+    run = a_run("RUNNING")
+
+    async def story() -> None:
+        async with opened(viewer, f"run={run.pk}") as stream:
+            await heard(stream)
+            await Grant.objects.all().adelete()
+            say(run=run.pk)
+            assert await heard(stream) == ("end", {})
+
+    by_itself(story)()
+
+
+def test_the_stream_ends_when_a_prohibition_comes(viewer: User, deployment: Deployment, a_run: Runs) -> None:
+    run = a_run("RUNNING")
+    forbid = sync_to_async(grants.grant)
+
+    async def story() -> None:
+        async with opened(viewer, f"run={run.pk}") as stream:
+            await heard(stream)
+            await forbid(by=Actor.system(), person=viewer, verbs=["see"], effect="deny", full_name=deployment.full_name)
+            say(run=run.pk)
+            assert await heard(stream) == ("end", {})
+
+    by_itself(story)()
+
+
+def test_the_stream_ends_for_somebody_made_inactive(viewer: User, a_run: Runs) -> None:
+    run = a_run("RUNNING")
+
+    async def story() -> None:
+        async with opened(viewer, f"run={run.pk}") as stream:
+            await heard(stream)
+            await User.objects.filter(pk=viewer.pk).aupdate(is_active=False)
+            say(run=run.pk)
+            assert await heard(stream) == ("end", {})
+
+    by_itself(story)()
+
+
+def test_rights_are_asked_again_though_nothing_happens(
+    viewer: User, a_run: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_stream, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(live_stream, "RECHECK_SECONDS", 0.1)
+    run = a_run("RUNNING")
+
+    async def story() -> None:
+        async with opened(viewer, f"run={run.pk}") as stream:
+            await heard(stream)
+            await Session.objects.all().adelete()
+            said = [await heard(stream)]
+            while said[-1][0] == "ping":
+                said.append(await heard(stream))
+            assert said[-1] == ("end", {})
+
+    by_itself(story)()
+
+
+def test_a_quiet_stream_gives_signs_of_life(viewer: User, a_run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_stream, "PING_SECONDS", 0.05)
+    run = a_run("RUNNING")
+
+    async def story() -> None:
+        async with opened(viewer, f"run={run.pk}") as stream:
+            await heard(stream)
+            assert await asyncio.wait_for(anext(stream), 5) == ": ping\n\n"
+
+    by_itself(story)()
+
+
+def test_a_lost_connection_to_postgres_counts_as_news(viewer: User, a_run: Runs) -> None:
+    run = a_run("RUNNING")
+
+    async def story() -> None:
+        async with opened(viewer, f"run={run.pk}&list=runs") as stream:
+            await heard(stream)
+            room().deliver(Changes(is_anything=True))
+            assert await heard(stream) == ("nudge", {"run": [run.pk], "list": ["runs"]})
+
+    by_itself(story)()
+
+
+def test_too_many_pages_are_told_to_ask_by_themselves(viewer: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_stream, "MOST_CLIENTS", 1)
+
+    async def story() -> None:
+        async with opened(viewer, "list=runs") as stream:
+            await heard(stream)
+            assert await status(viewer, "list=runs") == 503
+
+    by_itself(story)()
+
+
+# The mailboxes and the connection
+
+
+def test_a_slow_client_does_not_grow_the_process() -> None:
+    async def story() -> None:
+        mailbox = Subscriber()
+        for pk in range(broadcast.ROOM + 1):
+            mailbox.put(Changes({"run": frozenset([pk])}))
+        news = await mailbox.take(1)
+        assert news == Changes({}, is_anything=True)
+        assert await mailbox.take(0.01) is None
+
+    asyncio.run(story())
+
+
+def test_news_of_one_row_come_once() -> None:
+    async def story() -> None:
+        mailbox = Subscriber()
+        for _ in range(5):
+            mailbox.put(Changes({"run": frozenset([7])}))
+        assert await mailbox.take(1) == Changes({"run": frozenset([7])})
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("payload", ["", "[]", "7", '{"run": 7}', '{"run": ["x"]}', "{", '"text"', "null"])
+def test_what_is_no_nudge_is_nothing(payload: str) -> None:
+    assert broadcast.read(payload) == Changes()
+
+
+@pytest.mark.usefixtures("db")
+def test_what_postgres_announces_reaches_the_mailbox_over_one_connection() -> None:
+    async def story() -> None:
+        permissions = Broadcaster()
+        first, second = permissions.subscribe(), permissions.subscribe()
+        # Nobody knows what was said before the connection stood.
+        assert await first.take(5) == Changes({}, is_anything=True)
+        assert await second.take(5) == Changes({}, is_anything=True)
+        async with await psycopg.AsyncConnection.connect(**broadcast.address(), autocommit=True) as other:
+            listeners = await other.execute(
+                "SELECT pid FROM pg_stat_activity WHERE query = %s AND datname = current_database()",
+                [f"LISTEN {CHANNEL}"],
+            )
+            pids = [pid for (pid,) in await listeners.fetchall()]
+            assert len(pids) == 1
+            await other.execute("SELECT pg_notify(%s, %s)", [CHANNEL, '{"run": [1, 2]}'])
+            assert await first.take(5) == Changes({"run": frozenset([1, 2])})
+            assert await second.take(5) == Changes({"run": frozenset([1, 2])})
+
+            # A broken connection is opened again, and what was missed is made good.
+            await other.execute("SELECT pg_terminate_backend(%s)", [pids[0]])
+            assert await first.take(10) == Changes({}, is_anything=True)
+        permissions.unsubscribe(first)
+        permissions.unsubscribe(second)
+        assert not permissions.mailboxes
+
+    asyncio.run(story())

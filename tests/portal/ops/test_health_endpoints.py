@@ -1,0 +1,112 @@
+"""Whether the processes live: the pages that probes ask, and the checks that containers run."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+from django.utils import timezone
+from django_q.models import OrmQ, Schedule, Success
+
+from portal import settings
+from portal.ops import probe, views
+from runs import periodic, queue
+
+
+def test_living_needs_no_database(client: Client) -> None:
+    assert client.get("/health/live").json() == {"status": "live"}
+
+
+@pytest.mark.django_db
+def test_ready_with_a_migrated_database(client: Client) -> None:
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
+    assert "no-store" in answer["Cache-Control"]
+
+
+@pytest.mark.django_db
+def test_not_ready_while_migrations_are_missing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "wanted_migrations", lambda: frozenset({("runs", "9999_later")}))
+    answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "Migrations are missing: run “manage.py migrate”."}
+
+
+@pytest.mark.django_db
+def test_not_ready_without_a_database(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*arguments: Any, **names: Any) -> None:
+        raise OperationalError("secret host is down")
+
+    monkeypatch.setattr(connection, "cursor", gone)
+    answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "The database does not answer."}
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+def test_only_reading_is_answered(client: Client, path: str) -> None:
+    assert client.post(path).status_code == 405
+
+
+# What a container asks
+
+
+@pytest.fixture
+def own(own_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks open connections of their own, to the database this test commits to."""
+    monkeypatch.setattr(probe, "conninfo", lambda: own_database)
+
+
+@pytest.mark.usefixtures("own")
+def test_the_background_is_alive_when_nothing_is_overdue() -> None:
+    periodic.sync_schedules()
+    queue.enqueue("runs.tasks.sync_all")
+    assert probe.check_tasks() == ""
+
+
+@pytest.mark.usefixtures("own")
+def test_overdue_schedules_mean_that_nobody_looks() -> None:
+    periodic.sync_schedules()
+    Schedule.objects.update(next_run=timezone.now() - timedelta(minutes=10))
+    assert probe.check_tasks() == "Periodic tasks are overdue: nobody looks at the schedules."
+
+
+@pytest.mark.usefixtures("own")
+def test_an_old_task_means_that_nobody_takes_it_unless_others_are_done() -> None:
+    queue.enqueue("runs.tasks.sync_all")
+    OrmQ.objects.update(lock=timezone.now() - timedelta(minutes=10))
+    assert probe.check_tasks() == "Tasks are due and nobody takes them."
+    now = timezone.now()
+    Success.objects.create(id="x" * 32, name="x", func="x", started=now, stopped=now, success=True)
+    assert probe.check_tasks() == ""
+
+
+def test_a_database_that_is_away_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "conninfo", lambda: "host=127.0.0.1 port=1 dbname=x")
+    assert probe.check_tasks() == "The database does not answer: OperationalError."
+
+
+def test_the_follower_lives_while_its_file_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beat = tmp_path / "beat"
+    monkeypatch.setattr(settings, "HEARTBEAT_FILE", str(beat))
+    assert probe.check_follower() == "PORTAL_HEARTBEAT cannot be read: No such file or directory."
+    beat.touch()
+    assert probe.check_follower() == ""
+    os.utime(beat, (time.time() - 300,) * 2)
+    assert probe.check_follower() == "The follower has shown no sign of life for 300 s."
+
+
+def test_a_web_process_that_is_away_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert probe.main(["web", "1"]) == 1
+    assert "The web process does not answer" in capsys.readouterr().err
+
+
+def test_an_unknown_process_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert probe.main([]) == probe.main(["cleaner"]) == 2
+    assert "Say which process: web, background, follower." in capsys.readouterr().err

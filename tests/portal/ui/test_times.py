@@ -1,0 +1,55 @@
+"""Times as people say them."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from portal.ui import times
+
+NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-1, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (200, "3 min 20 s"),
+        (3600, "1 h"),
+        (3900, "1 h 5 min"),
+        (86400, "1 d"),
+        (183600, "2 d 3 h"),
+    ],
+)
+def test_a_span_has_two_units_at_most(seconds: float, said: str) -> None:
+    assert times.span(seconds) == said
+
+
+def test_tenths_count_only_when_little_is_there_to_count() -> None:
+    assert times.duration(0.04) == "0.0 s"
+    assert times.duration(9.94) == "9.9 s"
+    assert times.duration(10.5) == "10 s"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "just now"),
+        (4, "just now"),
+        (42, "42 s ago"),
+        (200, "3 min ago"),
+        (90000, "1 d ago"),
+        (-3900, "in 1 h 5 min"),
+    ],
+)
+def test_what_was_and_what_will_be(seconds: int, said: str) -> None:
+    assert times.age(NOW - timedelta(seconds=seconds), NOW) == said
+
+
+def test_a_time_carries_its_exact_self() -> None:
+    html = times.relative_time(NOW)
+    assert 'datetime="2026-03-02T14:00:00+00:00"' in html
+    assert 'title="02 Mar 2026, 14:00:00 UTC"' in html
+    assert "data-ago" in html
+    assert ">-<" in times.relative_time(None)

@@ -1,0 +1,93 @@
+"""Answering a waiting request: approve, reject, withdraw, expire."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from flows.models import Deployment, Environment
+from runs import changes, requests, tasks
+from runs.access.decisions import Forbidden
+from runs.actors import Actor
+from runs.errors import Refused
+from runs.governance import grants
+from runs.models import AuditEntry, RunRequest
+from runs.models.request import State
+from tests.cast import by
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def waiting(prod_deployment: Deployment, requester: User) -> RunRequest:
+    return requests.submit(prod_deployment, {"month": "2026-10"}, by=by(requester), reason="month end")
+
+
+def test_an_approval_lets_it_go(waiting: RunRequest, approver: User) -> None:
+    changes.approve(waiting, by=by(approver), reason="fine")
+    assert waiting.state == State.APPROVED
+    approval = waiting.approvals.get()
+    assert (approval.by, approval.digest, approval.approved) == (approver, waiting.digest, True)
+    assert OrmQ.objects.count() == 1
+    assert AuditEntry.objects.get(verb="request.approve").outcome == "done"
+
+
+def test_the_asker_never_approves(waiting: RunRequest, requester: User, prod: Environment) -> None:
+    grants.grant(by=Actor.system(), person=requester, verbs=["approve"], environment=prod)
+    for superuser in (False, True):
+        requester.is_superuser = superuser
+        requester.save()
+        with pytest.raises(Refused, match="your own request"):
+            changes.approve(waiting, by=by(requester))
+    waiting.refresh_from_db()
+    assert waiting.state == State.WAITING
+    assert AuditEntry.objects.filter(verb="request.approve", outcome="refused").count() == 2
+
+
+def test_a_superuser_without_a_grant_does_not_approve(waiting: RunRequest, admin_user: User) -> None:
+    with pytest.raises(Forbidden):
+        changes.approve(waiting, by=by(admin_user))
+
+
+def test_the_second_answer_comes_too_late(waiting: RunRequest, approver: User) -> None:
+    changes.reject(waiting, by=by(approver), reason="not now")
+    with pytest.raises(Refused, match="it cannot become"):
+        changes.approve(waiting, by=by(approver))
+    assert waiting.state == State.REJECTED
+    assert waiting.message == "not now"
+    assert waiting.approvals.count() == 1
+    assert OrmQ.objects.count() == 0
+
+
+def test_an_expired_request_cannot_be_approved(waiting: RunRequest, approver: User) -> None:
+    RunRequest.objects.filter(pk=waiting.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    waiting.refresh_from_db()
+    with pytest.raises(Refused, match="expired"):
+        changes.approve(waiting, by=by(approver))
+    tasks.expire()
+    waiting.refresh_from_db()
+    assert waiting.state == State.EXPIRED
+
+
+def test_the_asker_may_take_it_back(waiting: RunRequest, requester: User) -> None:
+    changes.withdraw(waiting, by=by(requester))
+    assert waiting.state == State.WITHDRAWN
+
+
+def test_somebody_else_takes_it_back_only_with_a_grant(waiting: RunRequest, viewer: User, approver: User) -> None:
+    for person in (viewer, approver):
+        with pytest.raises(Forbidden):
+            changes.withdraw(waiting, by=by(person))
+
+
+def test_every_legal_move_ends_somewhere() -> None:
+    """From every state but the last ones there is a way on, and nothing leads back to the beginning."""
+    last = {State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.REFUSED}
+    for state in State:
+        ways = {to for to, sources in changes.LEGAL_FROM.items() if state in sources}
+        assert bool(ways) is (state not in last)
+        assert State.WAITING not in ways

@@ -1,0 +1,123 @@
+"""Following an environment: events as hints, the sweep as the floor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from flows.catalog import sync
+from flows.models import Environment, Health
+from runs.mirror import follower
+from runs.models import Run
+from tests.cast import FAKES, SCHEMA
+from tests.fakes.prefect import FakePrefect
+
+pytestmark = pytest.mark.usefixtures("own_database")
+
+
+@pytest.fixture
+def dev(own_database: str) -> Environment:
+    return Environment.objects.create(slug="dev", api_url="http://dev.test/api")
+
+
+@pytest.fixture
+def fake(dev: Environment) -> FakePrefect:
+    fake = FAKES.setdefault(dev.api_url, FakePrefect())
+    fake.add_deployment(flow_name="monthly", name="monthly", parameter_schema=SCHEMA)
+    sync.sync(dev)
+    return fake
+
+
+async def until(true: Callable[[], bool], seconds: float = 10) -> None:
+    """Poll the database, in a thread as Django wants it, until something is true there."""
+    async with asyncio.timeout(seconds):
+        while not await follower.in_thread(true):
+            await asyncio.sleep(0.02)
+
+
+def following(environment: Environment, story: Callable[[], asyncio.Future[None]]) -> None:
+    async def play() -> None:
+        task = asyncio.create_task(follower.Follower(environment).run())
+        try:
+            await story()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(play())
+
+
+def state_is(state: str) -> Callable[[], bool]:
+    return lambda: list(Run.objects.values_list("state_type", flat=True)) == [state]
+
+
+def test_an_event_brings_the_run(dev: Environment, fake: FakePrefect) -> None:
+    (deployment,) = fake.deployments()
+
+    async def story() -> None:
+        record = fake.add_run(deployment.id, state_type="RUNNING")
+        await until(state_is("RUNNING"))
+        fake.set_state(record.id, "COMPLETED")
+        await until(state_is("COMPLETED"))
+
+    following(dev, story)
+
+
+def test_what_no_event_told_is_found_by_the_sweep(
+    dev: Environment, fake: FakePrefect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "SWEEP_SECONDS", 0.2)  # a clock
+    (deployment,) = fake.deployments()
+
+    async def story() -> None:
+        record = fake.add_run(deployment.id, state_type="RUNNING")
+        await until(state_is("RUNNING"))
+        fake.remove_run(record.id)
+        await until(lambda: Run.objects.filter(deleted_upstream_at__isnull=False).exists())
+
+    following(dev, story)
+
+
+def test_log_lines_arrive_while_it_runs(dev: Environment, fake: FakePrefect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "TAIL_SECONDS", 0.1)  # a clock
+    (deployment,) = fake.deployments()
+
+    async def story() -> None:
+        record = fake.add_run(deployment.id, state_type="RUNNING")
+        await until(state_is("RUNNING"))
+        fake.add_log(record.id, "half way")
+        await until(lambda: Run.objects.get().log_lines.filter(message="half way").exists())
+
+    following(dev, story)
+
+
+def test_a_server_that_comes_back_is_noticed_and_read(
+    dev: Environment, fake: FakePrefect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "CHECK_SECONDS", 0.2)  # clocks
+    monkeypatch.setattr(follower, "SWEEP_SECONDS", 0.2)
+
+    def health() -> str:
+        return Health.objects.get(environment=dev).state
+
+    async def story() -> None:
+        fake.go_down()
+        await until(lambda: health() == Health.State.DOWN)
+        fake.come_back()
+        await until(lambda: health() == Health.State.UP)
+
+    following(dev, story)
+
+
+def test_the_event_stream_s_age_is_known(dev: Environment, fake: FakePrefect) -> None:
+    (deployment,) = fake.deployments()
+    began = datetime.now(UTC)
+
+    async def story() -> None:
+        fake.add_run(deployment.id, state_type="RUNNING")
+        await until(lambda: Health.objects.filter(followed_at__gte=began).exists())
+
+    following(dev, story)

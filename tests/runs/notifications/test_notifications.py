@@ -1,0 +1,279 @@
+"""Messages by mail: who gets which, what stands in them, and what happens when the server does not take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from flows.models import Deployment, Environment
+from runs import changes, notifications, requests, tasks
+from runs.actors import Actor
+from runs.errors import Refused
+from runs.governance import grants
+from runs.models import Notification, RunRequest, Subscription
+from runs.models.notification import Topic
+from tests.cast import by
+from tests.smtp import Post, post_office
+
+pytestmark = pytest.mark.django_db
+
+SMTP = "django.core.mail.backends.smtp.EmailBackend"
+
+
+@pytest.fixture
+def post(settings: Any) -> Iterator[Post]:
+    with post_office() as post:
+        settings.SMTP = {"host": "127.0.0.1", "port": post.port, "timeout": 5}
+        settings.MAILERS = {"default": {"BACKEND": SMTP, "OPTIONS": settings.SMTP}}
+        settings.PUBLIC_URL = "https://portal.example/"
+        settings.SENDS_MAIL = True
+        settings.DEFAULT_FROM_EMAIL = "portal@portal.example"
+        yield post
+
+
+@pytest.fixture
+def reader(approver: User) -> User:
+    """An approver with an address, who wants to know of everything."""
+    approver.email = "approver@portal.example"
+    approver.save()
+    notifications.subscribe(approver, [(topic, None) for topic in Topic], by=by(approver))
+    return approver
+
+
+def ask(deployment: Deployment, requester: User, **values: Any) -> RunRequest:
+    return requests.submit(deployment, {"month": "2026-10"}, by=by(requester), **{"reason": "Month end", **values})
+
+
+def only() -> Notification:
+    return Notification.objects.get()
+
+
+# Who gets which
+
+
+def test_who_may_answer_is_told_and_the_mail_leads_to_the_request(
+    prod_deployment: Deployment, requester: User, reader: User, post: Post, client: Client
+) -> None:
+    run_request = ask(prod_deployment, requester)
+    tasks.send_notification(only().pk)
+    (mail,) = post.mails
+    assert post.recipients == ["approver@portal.example"]
+    assert mail["Subject"] == "monthly/monthly in prod waits for approval"
+    assert mail["From"] == "portal@portal.example"
+    text = mail.get_content()
+    assert "asker asks for a run of monthly/monthly in prod. Reason: Month end." in text
+    link = text.split()[-1]
+    assert link == f"https://portal.example/admin/runs/runrequest/{run_request.pk}/change/"
+    assert (only().state, only().sent_at is not None) == ("sent", True)
+
+    # Whoever follows it signs in first, and is there.
+    path = link.removeprefix("https://portal.example")
+    gate = client.get(path)
+    assert gate.url == f"/admin/login/?next={path}"  # type: ignore[attr-defined]  # a redirect
+    reader.set_password("portal-test")
+    reader.save()
+    signed_in = client.post(gate.url, {"username": "approver", "password": "portal-test", "next": path})  # type: ignore[attr-defined]  # as above
+    assert signed_in.url == path  # type: ignore[attr-defined]  # as above
+    assert client.get(path).status_code == 200
+
+
+def test_nobody_is_told_of_what_they_may_not_answer_or_see(
+    prod_deployment: Deployment, requester: User, reader: User, viewer: User, stranger: User
+) -> None:
+    for person in (requester, viewer, stranger):
+        notifications.subscribe(person, [(topic, None) for topic in Topic], by=by(person))
+    grants.grant(by=Actor.system(), person=requester, verbs=["approve"], environment=prod_deployment.environment)
+    ask(prod_deployment, requester)
+    assert [notice.person for notice in Notification.objects.all()] == [reader]
+
+
+def test_an_answer_reaches_the_asker_alone(
+    prod_deployment: Deployment, requester: User, approver: User, viewer: User
+) -> None:
+    for person in (requester, viewer):
+        notifications.subscribe(person, [("answered", None)], by=by(person))
+    changes.reject(ask(prod_deployment, requester), by=by(approver), reason="Not today")
+    assert (only().person, only().subject) == (requester, "monthly/monthly in prod was rejected")
+    assert "Not today" in only().text
+
+
+def test_broken_glass_alerts_everybody_who_wants_to_know(
+    prod_deployment: Deployment, prod: Environment, requester: User, reader: User, viewer: User, auditor: User
+) -> None:
+    grants.grant(by=Actor.system(), person=requester, verbs=["break glass"], environment=prod)
+    for person in (viewer, auditor):
+        grants.grant(by=Actor.system(), person=person, verbs=["see"], environment=prod)
+        notifications.subscribe(person, [("break glass", prod.pk)], by=by(person))
+    changes.break_glass(ask(prod_deployment, requester), by=by(requester), reason="The shop is down")
+    told = Notification.objects.filter(topic="break glass")
+    assert {notice.person for notice in told} == {reader, viewer, auditor}
+    assert "Reason: The shop is down." in told[0].text
+
+
+def test_whoever_left_gets_nothing(prod_deployment: Deployment, requester: User, reader: User) -> None:
+    reader.is_active = False
+    reader.save()
+    ask(prod_deployment, requester)
+    assert not Notification.objects.exists()
+
+
+# Choosing
+
+
+def test_people_choose_their_own_messages(dev: Environment, viewer: User, requester: User) -> None:
+    notifications.subscribe(viewer, [("freeze", dev.pk), ("waiting", None)], by=by(viewer))
+    notifications.subscribe(viewer, [("freeze", dev.pk)], by=by(viewer))
+    assert [(row.topic, row.environment) for row in viewer.subscriptions.all()] == [("freeze", dev)]
+    with pytest.raises(Refused, match="People choose their own messages"):
+        notifications.subscribe(viewer, [], by=by(requester))
+    with pytest.raises(Refused, match="no messages about gossip"):
+        notifications.subscribe(viewer, [("gossip", None)], by=by(viewer))
+
+
+def test_an_environment_that_is_not_seen_is_not_there(prod: Environment, viewer: User) -> None:
+    with pytest.raises(Refused, match="There is no such environment"):
+        notifications.subscribe(viewer, [("freeze", prod.pk)], by=by(viewer))
+    with pytest.raises(Refused, match="There is no such environment"):
+        notifications.subscribe(viewer, [("freeze", 999)], by=by(viewer))
+
+
+def test_what_was_chosen_for_an_environment_comes_back_with_the_grant(prod: Environment, viewer: User) -> None:
+    Subscription.objects.create(person=viewer, topic="freeze", environment=prod)
+    notifications.subscribe(viewer, [("freeze", None)], by=by(viewer))
+    assert viewer.subscriptions.count() == 2
+
+
+# What stands in them
+
+
+@pytest.mark.parametrize("evil", ["x\r\nBcc: everybody@evil.example", "x\nSubject: y", "x\u2028Bcc: z", "x\x85Bcc: z"])
+def test_a_name_with_a_line_break_is_one_line(
+    prod_deployment: Deployment, requester: User, reader: User, post: Post, evil: str
+) -> None:
+    Deployment.objects.update(full_name=evil)
+    prod_deployment.refresh_from_db()
+    ask(prod_deployment, requester, reason="<b>now</b>\r\n.\r\nQUIT")
+    tasks.send_notification(only().pk)
+    (mail,) = post.mails
+    assert mail["Subject"] == f"{' '.join(evil.split())} in prod waits for approval"
+    assert mail["Bcc"] is None
+    assert post.recipients == ["approver@portal.example"]
+    assert mail.get_content_type() == "text/plain"
+    # As it was typed, and it ended neither the mail nor the talk with the server.
+    assert "<b>now</b>\n.\nQUIT" in mail.get_content().replace("\r\n", "\n")
+    assert mail.get_content().strip().endswith("/change/")
+
+
+def test_an_address_that_would_be_a_header_is_refused_for_good(
+    prod_deployment: Deployment, requester: User, reader: User, post: Post
+) -> None:
+    User.objects.filter(pk=reader.pk).update(email="a@portal.example\nBcc: b@evil.example")
+    ask(prod_deployment, requester)
+    tasks.send_notification(only().pk)
+    assert post.mails == []
+    assert only().state == "failed"
+    assert only().message.startswith("It cannot be written as a mail to ")
+
+
+def test_without_a_public_address_the_mail_says_where_in_the_portal(
+    prod_deployment: Deployment, requester: User, reader: User, post: Post, settings: Any
+) -> None:
+    settings.PUBLIC_URL = ""
+    run_request = ask(prod_deployment, requester)
+    tasks.send_notification(only().pk)
+    assert f"In the portal: /admin/runs/runrequest/{run_request.pk}/change/" in post.mails[0].get_content()
+
+
+# When it does not work
+
+
+def at_once(notice: Notification) -> None:
+    """Its next attempt is due."""
+    Notification.objects.filter(pk=notice.pk).update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_a_server_that_is_down_is_tried_again_and_given_up_with_a_sentence(
+    prod_deployment: Deployment, requester: User, reader: User, settings: Any
+) -> None:
+    with post_office() as closed:
+        pass
+    settings.SMTP = {"host": "127.0.0.1", "port": closed.port, "timeout": 5}
+    settings.MAILERS = {"default": {"BACKEND": SMTP, "OPTIONS": settings.SMTP}}
+    ask(prod_deployment, requester)
+    waits = []
+    for _ in range(notifications.MOST_ATTEMPTS - 1):
+        before = timezone.now()
+        tasks.send_notification(only().pk)
+        assert only().state == "wanted"
+        next_at = only().next_attempt_at
+        assert next_at
+        waits.append(round((next_at - before) / timedelta(minutes=1)))
+        tasks.send_notification(only().pk)  # not due: nothing happens
+        at_once(only())
+    assert waits == [1, 2, 4, 8, 16]
+    assert only().message == "The mail server 127.0.0.1 did not take it: nothing answers there. It is tried again."
+    tasks.send_notification(only().pk)
+    assert (only().state, only().attempts) == ("failed", notifications.MOST_ATTEMPTS)
+    assert only().message == "The mail server 127.0.0.1 did not take it: nothing answers there."
+    at_once(only())
+    tasks.send_notification(only().pk)
+    assert only().attempts == notifications.MOST_ATTEMPTS
+
+
+@pytest.mark.parametrize(("answer", "state"), [("550 no such user", "failed"), ("451 come back later", "wanted")])
+def test_an_address_that_is_refused_for_good_is_not_tried_again(
+    prod_deployment: Deployment, requester: User, reader: User, post: Post, answer: str, state: str
+) -> None:
+    post.answer = answer
+    ask(prod_deployment, requester)
+    tasks.send_notification(only().pk)
+    assert only().state == state
+    assert "it refused the address" in only().message
+
+
+def test_a_mail_is_sent_once(prod_deployment: Deployment, requester: User, reader: User, post: Post) -> None:
+    ask(prod_deployment, requester)
+    for _ in range(3):
+        tasks.send_notification(only().pk)
+    assert len(post.mails) == 1
+
+
+@pytest.mark.parametrize(
+    ("email", "sends", "sentence"),
+    [("", True, "approver has no mail address."), ("a@portal.example", False, "PORTAL_MAIL_HOST names one")],
+)
+def test_what_cannot_be_sent_says_what_is_missing(
+    prod_deployment: Deployment, requester: User, reader: User, settings: Any, email: str, sends: bool, sentence: str
+) -> None:
+    settings.SENDS_MAIL = sends
+    User.objects.filter(pk=reader.pk).update(email=email)
+    ask(prod_deployment, requester)
+    tasks.send_notification(only().pk)
+    assert only().state == "failed"
+    assert sentence in only().message
+
+
+def test_a_worker_that_died_leaves_the_message_to_the_next(
+    prod_deployment: Deployment, requester: User, reader: User, post: Post
+) -> None:
+    ask(prod_deployment, requester)
+    Notification.objects.update(attempts=1, next_attempt_at=timezone.now() + notifications.LEASE)
+    tasks.send_notification(only().pk)
+    assert post.mails == []
+    at_once(only())
+    tasks.send_notification(only().pk)
+    assert len(post.mails) == 1
+
+
+def test_a_refusal_takes_its_messages_along(
+    prod_deployment: Deployment, requester: User, reader: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Refused):
+        ask(prod_deployment, requester, reason="")
+    assert not Notification.objects.exists()

@@ -1,0 +1,332 @@
+"""The arrows between the rooms, held against the code's own imports."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("flows", "runs", "portal")
+
+ACTING = frozenset({"create_flow_run", "cancel", "set_paused", "postpone"})
+WRITING = frozenset({"create", "bulk_create", "bulk_update", "update", "update_or_create", "get_or_create", "delete"})
+# What a page must not reach: all of it waits for Prefect, or does what only background tasks do.
+BACKSTAGE = (
+    *("flows.prefect_api", "flows.prefect_api.connect", "flows.catalog.sync"),
+    *("runs.dispatch", "runs.mirror", "runs.mirror.follower", "runs.tasks", "flows.tasks"),
+)
+# import -> the only files that may have it; a folder ends in a slash
+KEEPERS: dict[str, tuple[str, ...]] = {
+    "django_q": ("runs/queue.py", "runs/broker.py", "runs/periodic.py"),
+    "django_tables2": ("portal/ui/tables.py", "portal/tables/"),
+    "httpx": ("flows/prefect_api/", "portal/demo/"),
+    "websockets": ("flows/prefect_api/",),
+    "prefect": ("flows/crm/", "flows/deploy.py", "flows/deploy/"),
+    "importlib.import_module": ("flows/deploy.py", "flows/deploy/"),
+    "django.utils.module_loading.import_string": ("flows/prefect_api/connect.py",),
+}
+FOLK_NAMES = frozenset({"utils.py", "helpers.py", "misc.py", "common.py", "signals.py", "registry.py"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of the product; `path` is relative to the root."""
+
+    path: str
+    tree: ast.Module
+
+    @classmethod
+    def of(cls, path: str, text: str) -> Source:
+        return cls(path, ast.parse(textwrap.dedent(text)))
+
+    @property
+    def module(self) -> str:
+        return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+    def is_in(self, *places: str) -> bool:
+        return any(self.path.startswith(place) if place.endswith("/") else self.path == place for place in places)
+
+    @property
+    def is_model(self) -> bool:
+        return self.path.endswith("/models.py") or "/models/" in self.path
+
+    def imports(self) -> Iterator[tuple[int, str]]:
+        """Line and full name of everything imported: `from a import b` is `a.b`."""
+        package = self.module if self.path.endswith("__init__.py") else self.module.rpartition(".")[0]
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from ((node.lineno, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+                start = ".".join([*base, *([node.module] if node.module else [])])
+                yield from ((node.lineno, f"{start}.{alias.name}") for alias in node.names)
+
+    def finds(self, *targets: str) -> Iterator[tuple[int, str]]:
+        """The imports of these modules, or of something inside them."""
+        for line, name in self.imports():
+            if any(name == target or name.startswith(f"{target}.") for target in targets):
+                yield line, name
+
+    def says(self, line: int, sentence: str) -> str:
+        return f"{self.path}:{line}: {sentence}"
+
+
+Rule = Callable[[Source], Iterator[str]]
+
+
+def one_way_between_rooms(source: Source) -> Iterator[str]:
+    above = {"flows/": ("runs", "portal"), "runs/": ("portal",)}
+    for room, forbidden in above.items():
+        if source.is_in(room):
+            for line, name in source.finds(*forbidden):
+                yield source.says(line, f"{room} may not import {name}: facts go up, imports come down.")
+
+
+def prefect_stays_with_the_pipelines(source: Source) -> Iterator[str]:
+    for line, name in source.finds("prefect"):
+        if not source.is_in(*KEEPERS["prefect"]):
+            yield source.says(line, f"{name} may be imported in flows/crm, flows/deploy and tests only.")
+        if next(source.finds("django"), None):
+            yield source.says(line, f"no file imports both django and {name}.")
+
+
+def pipelines_are_alone(source: Source) -> Iterator[str]:
+    if source.is_in("flows/crm/"):
+        for line, name in source.finds(*ROOMS, "django", "tests"):
+            if not name.startswith("flows.crm"):
+                yield source.says(line, f"flows/crm may not import {name}: a worker knows nothing else of ours.")
+    elif not source.is_in("flows/deploy.py", "flows/deploy/"):
+        for line, name in source.finds("flows.crm"):
+            yield source.says(line, f"only flows/deploy and tests import {name}.")
+
+
+def pages_ask_by_queueing(source: Source) -> Iterator[str]:
+    if source.is_in("portal/"):
+        for line, name in source.finds(*BACKSTAGE):
+            yield source.says(line, f"portal may not import {name}: a page asks by queueing.")
+
+
+def tasks_are_named_not_imported(source: Source) -> Iterator[str]:
+    for line, name in source.finds("runs.tasks", "flows.tasks"):
+        yield source.says(line, f"{name} is called by its dotted name through runs.queue.enqueue, never imported.")
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            room, _, function = node.value.partition(".tasks.")
+            if room in ROOMS and function.isidentifier() and function not in functions_of(f"{room}/tasks.py"):
+                yield source.says(node.lineno, f"there is no task {node.value}.")
+
+
+def models_know_no_verbs(source: Source) -> Iterator[str]:
+    if source.is_model:
+        for line, name in source.finds(*ROOMS):
+            if not name.startswith(("flows.models", "runs.models", "portal.models", "flows.encryption")):
+                yield source.says(line, f"a model may not import {name}: models are nouns.")
+
+
+def flows_and_runs_know_no_pages(source: Source) -> Iterator[str]:
+    if source.is_in("flows/", "runs/"):
+        for line, name in source.finds("django.http", "django.contrib.admin", "django.shortcuts", "unfold"):
+            yield source.says(line, f"{name} belongs to portal: flows and runs do not know who is looking.")
+
+
+def readers_do_not_act(source: Source) -> Iterator[str]:
+    if source.is_in("runs/mirror/", "flows/catalog/sync.py", "flows/catalogue/"):
+        for line, name in source.finds("runs.dispatch"):
+            yield source.says(line, f"a reader may not import {name}.")
+        for line, owner, attribute in attributes(source):
+            if owner == "lifecycle" and attribute != "settle":
+                yield source.says(line, f"lifecycle.settle is the one bridge from fact to request, not {attribute}.")
+            elif owner != "lifecycle" and attribute in ACTING:
+                yield source.says(line, f"mirror and catalogue never act on Prefect: {attribute}.")
+    if not source.is_in("runs/dispatch/", "flows/prefect_api/"):
+        for line, _, attribute in attributes(source):
+            if attribute in ACTING - {"cancel", "postpone"}:
+                yield source.says(line, f"only runs/dispatch asks Prefect to act: {attribute}.")
+
+
+def libraries_have_one_keeper(source: Source) -> Iterator[str]:
+    for library, keepers in KEEPERS.items():
+        if not source.is_in(*keepers):
+            for line, name in source.finds(library):
+                yield source.says(line, f"{name} may be imported in {', '.join(keepers)} only.")
+
+
+def a_nudge_is_not_a_fact(source: Source) -> Iterator[str]:
+    if source.is_in("runs/mirror/follower.py", "runs/follow/", "portal/webhooks.py", "portal/webhooks/"):
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                chain = ast.unparse(node.func)
+                if node.func.attr == "save" or (".objects." in chain and node.func.attr in WRITING):
+                    yield source.says(node.lineno, f"an event or a webhook is a nudge, it may not write: {chain}.")
+
+
+def imports_stand_at_the_top(source: Source) -> Iterator[str]:
+    for function in ast.walk(source.tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    yield source.says(node.lineno, "an import inside a function hides an arrow: move it to the top.")
+
+
+def nothing_happens_by_itself(source: Source) -> Iterator[str]:
+    if Path(source.path).name in FOLK_NAMES:
+        yield source.says(1, "name the file after what it knows, not after how it is used.")
+    signals = ("django.dispatch", "django.core.signals", "django.test.signals", "django.contrib.auth.signals")
+    for line, name in source.finds(*signals, "django.db.models.signals", "django.db.backends.signals"):
+        yield source.says(line, f"no signals: call the function instead of {name}.")
+
+
+RULES: list[Rule] = [
+    one_way_between_rooms,
+    prefect_stays_with_the_pipelines,
+    pipelines_are_alone,
+    pages_ask_by_queueing,
+    tasks_are_named_not_imported,
+    models_know_no_verbs,
+    flows_and_runs_know_no_pages,
+    readers_do_not_act,
+    libraries_have_one_keeper,
+    a_nudge_is_not_a_fact,
+    imports_stand_at_the_top,
+    nothing_happens_by_itself,
+]
+
+
+def attributes(source: Source) -> Iterator[tuple[int, str, str]]:
+    """Line, owner and name of every `owner.name` used."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Attribute):
+            yield node.lineno, node.value.id if isinstance(node.value, ast.Name) else "", node.attr
+
+
+@cache
+def functions_of(path: str) -> frozenset[str]:
+    if not (ROOT / path).exists():
+        return frozenset()
+    tree = ast.parse((ROOT / path).read_text())
+    return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
+
+
+@cache
+def product() -> tuple[Source, ...]:
+    """Every Python file of the three rooms; migrations are frozen history and follow no arrows."""
+    paths = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")) if "migrations" not in path.parts]
+    return tuple(Source.of(path.relative_to(ROOT).as_posix(), path.read_text()) for path in paths)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_code_keeps_to_the_arrow(rule: Rule) -> None:
+    breaches = [breach for source in product() for breach in rule(source)]
+    assert not breaches, "\n".join(["", *breaches])
+
+
+def test_no_base_class_has_one_child() -> None:
+    classes = {node.name: (s, node) for s in product() for node in ast.walk(s.tree) if isinstance(node, ast.ClassDef)}
+    parents = [base for _, node in classes.values() for base in node.bases]
+    children = Counter(last_name(base) for base in parents)
+    inherited = {id(node) for base in parents for node in ast.walk(base)}
+    # A class that is also used itself, such as an exception that is raised, is more than a base.
+    used = {
+        last_name(node)
+        for source in product()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Name | ast.Attribute) and id(node) not in inherited
+    }
+    lonely = [
+        source.says(node.lineno, f"{name} has one child and no other use: make them one class.")
+        for name, (source, node) in classes.items()
+        if children[name] == 1 and name not in used
+    ]
+    assert not lonely, "\n".join(["", *lonely])
+
+
+def last_name(node: ast.AST) -> str:
+    if isinstance(node, ast.Subscript):
+        return last_name(node.value)
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+# rule, file, what is written there: each rule finds what it is for.
+TRESPASSES: list[tuple[Rule, str, str]] = [
+    (one_way_between_rooms, "runs/access/decisions.py", "from runs import audit"),
+    (one_way_between_rooms, "runs/tasks.py", "import portal.settings"),
+    (prefect_stays_with_the_pipelines, "runs/tasks.py", "from prefect import flow"),
+    (prefect_stays_with_the_pipelines, "flows/deploy.py", "import django, prefect.flows"),
+    (pipelines_are_alone, "flows/crm/lake.py", "from flows.prefect_api.records import JSON"),
+    (pipelines_are_alone, "flows/crm/lake.py", "from ..records import JSON"),
+    (pipelines_are_alone, "flows/catalog/sync.py", "from flows import crm"),
+    (pages_ask_by_queueing, "portal/admin/runs/admin.py", "from flows import gateway"),
+    (pages_ask_by_queueing, "portal/api/runs.py", "from runs.mirror import refresh"),
+    (tasks_are_named_not_imported, "runs/requests/submit.py", "from runs import tasks"),
+    (tasks_are_named_not_imported, "runs/requests/submit.py", "later('runs.tasks.no_such_task', 1)"),
+    (models_know_no_verbs, "runs/models/run.py", "from runs import lifecycle"),
+    (flows_and_runs_know_no_pages, "runs/audit.py", "from django.http import HttpRequest"),
+    (flows_and_runs_know_no_pages, "flows/models.py", "from django.contrib import admin"),
+    (readers_do_not_act, "runs/mirror/upsert.py", "lifecycle.approve(run_request)"),
+    (readers_do_not_act, "flows/catalog/sync.py", "gateway.set_paused(1, True)"),
+    (readers_do_not_act, "runs/requests/submit.py", "gateway.create_flow_run(1)"),
+    (libraries_have_one_keeper, "runs/requests/submit.py", "from django_q.tasks import async_task"),
+    (libraries_have_one_keeper, "portal/live/stream.py", "import httpx"),
+    (a_nudge_is_not_a_fact, "runs/mirror/follower.py", "Run.objects.filter(pk=1).update(state='x')"),
+    (imports_stand_at_the_top, "runs/audit.py", "def f():\n    if True:\n        import json"),
+    (nothing_happens_by_itself, "runs/utils.py", ""),
+    (nothing_happens_by_itself, "portal/apps.py", "from django.db.models.signals import post_save"),
+]
+
+
+@pytest.mark.parametrize(("rule", "path", "text"), TRESPASSES)
+def test_a_trespass_is_found_and_named(rule: Rule, path: str, text: str) -> None:
+    breaches = list(rule(Source.of(path, text)))
+    assert breaches, f"{rule.__name__} does not see: {text}"
+    assert all(breach.startswith(f"{path}:") and breach.endswith(".") for breach in breaches)
+
+
+def test_nothing_is_passed_over() -> None:
+    assert {source.module for source in product()} >= {"flows.models", "runs.audit", "portal.settings"}
+
+
+def loaded_by(program: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after running `program`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PORTAL_", "DJANGO_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}\nimport sys\nprint('\\n'.join(sys.modules))"],
+        cwd=ROOT,
+        env=inherited | {"PORTAL_MODE": "test", "DJANGO_SETTINGS_MODULE": "portal.settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_the_web_process_loads_neither_prefect_nor_the_gateway() -> None:
+    loaded = loaded_by("import portal.asgi, portal.urls")
+    assert not {"prefect", "fastapi", "flows.deploy", *BACKSTAGE} & loaded
+
+
+def test_qcluster_and_the_follower_do_not_load_prefect() -> None:
+    loaded = loaded_by(
+        "import django; django.setup()\n"
+        "import django_q.cluster, runs.tasks, runs.management.commands.follow\n"
+        "from django.conf import settings; from django.utils.module_loading import import_string\n"
+        "import_string(settings.PREFECT_CLIENT); import_string(settings.Q_CLUSTER['broker_class'])"
+    )
+    assert not {"prefect", "fastapi", "flows.deploy"} & loaded
+
+
+def test_the_pipelines_do_not_load_django() -> None:
+    modules = sorted(source.module for source in product() if source.is_in("flows/crm/"))
+    loaded = loaded_by(f"import {', '.join(modules)}")
+    assert "prefect" in loaded
+    assert not {name for name in loaded if name == "django" or name.startswith(("django.", "runs", "portal"))}
