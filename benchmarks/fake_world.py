@@ -117,7 +117,7 @@ class Track:
         prod = Environment.objects.create(
             slug="prod", api_url="http://prod.race/api", is_protected=True, needs_approval=True
         )
-        # A superuser who holds every verb: if the asker could approve at all, this one could.
+        # A superuser who holds every verb: if the requester could approve at all, this one could.
         requester = User.objects.create(username="requester", is_superuser=True)
         approvers = [User.objects.create(username=f"approver-{number}") for number in range(3)]
         verbs = ["see", "trigger", "cancel", "approve", "break glass", "manage"]

@@ -1,4 +1,4 @@
-"""Whether anything is ever launched twice or approved by its asker: `python -m benchmarks.races` races acts.
+"""Whether anything is ever launched twice or approved by its requester: `python -m benchmarks.races` races acts.
 
 It starts its own Postgres, or uses a database of its own on the server that DATABASE_URL names. The races and what must
 hold after each are in `benchmarks.race_rounds`; the test run does a few rounds of the same.

@@ -232,7 +232,7 @@ LOGGING = {
 }
 
 # Dotted name of the function that opens an environment's gateway; only tests name another one.
-PREFECT_CLIENT = "flows.prefect_api.for_environment"
+PREFECT_CLIENT = "flows.prefect_api.client.for_environment"
 # Mail goes out when a server is named; else the demo writes it to its log, and production notes that it was not sent.
 MAIL_HOST = env("PORTAL_MAIL_HOST")
 SENDS_MAIL = bool(MAIL_HOST) or not PRODUCTION

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from flows.models import Environment
-from flows.prefect_api import PrefectClient
+from flows.prefect_api.client import PrefectClient
 from flows.prefect_api.records import Credential, CredentialKind
 
 ClientFactory = Callable[[str, Credential], PrefectClient]

@@ -36,7 +36,7 @@ def actor_of(request: HttpRequest, channel: Channel = Channel.ADMIN) -> Actor:
 
 
 def can_view_parameters(request: HttpRequest, subject: Deployment | Target | Run | RunRequest) -> bool:
-    """Whether the page may show parameter values. Give the request or its run where there is one: its asker may."""
+    """Whether the page may show parameter values. Give the request or its run where there is one: its requester may."""
     return visibility.can_view_parameters(permissions_of(request), subject)
 
 

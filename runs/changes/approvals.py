@@ -79,7 +79,7 @@ def step_for(run_request: RunRequest, user: User) -> Step:
 
 
 def require_decidable(run_request: RunRequest, by: Actor) -> None:
-    """Refuse an answer of the asker, of whom they act for, of whoever may not, and one that comes too late."""
+    """Refuse an answer of the requester, of whom they act for, of whoever may not, and one that comes too late."""
     if by.user.pk in (run_request.requested_by_id, run_request.on_behalf_of_id):
         raise Refused("You cannot answer your own request: somebody else must look at it.")
     if by.on_behalf_of:
@@ -122,7 +122,7 @@ def reject(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
         lock(run_request)
         require_decidable(run_request, by)
         if not reason.strip():
-            raise Refused("Say in one sentence why it is rejected: its asker will want to know.")
+            raise Refused("Say in one sentence why it is rejected: its requester will want to know.")
         act.before = {"state": run_request.state}
         move(run_request, to=State.REJECTED, message=reason)
         record_decision(run_request, False, 0, by=by, reason=reason)
@@ -203,7 +203,7 @@ def comment(run_request: RunRequest, text: str, *, by: Actor) -> None:
 
 
 def withdraw(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
-    """Take a request back before it is sent; its asker, or whoever may cancel."""
+    """Take a request back before it is sent; its requester, or whoever may cancel."""
     with audit.act("request.withdraw", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         if not by.is_same_person_as(run_request.requested_by_id):
             require(by.user, Verb.CANCEL, run_request.deployment)

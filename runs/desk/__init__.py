@@ -4,9 +4,9 @@
     wish = desk.trigger("dev", "monthly/monthly", {"month": "2026-10"}, by=by, reason="Month end")
     wish = desk.wait(wish, seconds=600)
 
-Everything is done by the same verbs that the pages call. `by=None`, where it is allowed, sees everything: whoever runs
-Python here has the database anyway. All errors but `flows.prefect_api.records.PrefectError` and `flows.parameters.Invalid` are
-`runs.errors.Refused`, and all of them are sentences for the reader.
+Everything is done by the same services that the pages call. `by=None`, where it is allowed, sees everything: code that
+runs here has the database anyway. All errors are `runs.errors.Refused`, `flows.prefect_api.records.PrefectError` or
+`flows.parameters.Invalid`, and each message is a sentence for the reader.
 """
 
 from runs.desk.access import grant, revoke, who, why
@@ -40,7 +40,7 @@ from runs.desk.queries import (
     status,
     user,
 )
-from runs.desk.runs import StillRunning, cancel, sync, trigger, typed, wait
+from runs.desk.run_actions import StillRunning, cancel, sync, trigger, typed, wait
 
 __all__ = [
     "Hours",

@@ -560,7 +560,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         USER,
                         models.PROTECT,
-                        help_text="Whom the asker acts for, if anybody; they cannot approve it either.",
+                        help_text="Whom the requester acts for, if anybody; they cannot approve it either.",
                         null=True,
                         related_name="+",
                     ),

@@ -41,7 +41,7 @@ class Subscription(models.Model):
 
 
 class Notification(models.Model):
-    """One message to one person, and whether it could be sent. `runs.notifications.services` is the only code that writes it."""
+    """One message to one person, and whether it could be sent; written by `runs.notifications` only."""
 
     class State(models.TextChoices):
         WANTED = "wanted", "Queued"

@@ -119,7 +119,7 @@ class RunRequest(models.Model):
         models.PROTECT,
         null=True,
         related_name="+",
-        help_text="Whom the asker acts for, if anybody; they cannot approve it either.",
+        help_text="Whom the requester acts for, if anybody; they cannot approve it either.",
     )
     on_behalf_of_name = models.CharField("on behalf of", max_length=200, blank=True)
     channel = models.CharField(max_length=20)

@@ -65,11 +65,11 @@ def submit(
     submission_key: uuid.UUID | None = None,
     form_fingerprint: str = "",
 ) -> RunRequest:
-    """Ask for a run.
+    """Submit a request for a run.
 
-    The same `submission_key` again gives the same request. `seen_fingerprint` is the schema the asker saw. `asked_for`
-    is whom the asker acts for. `rerun_of` is the request that this one repeats, edited or not. `overrides_windows`
-    lets it go outside change windows and in spite of a freeze, for whoever may.
+    The same `submission_key` again gives the same request. `form_fingerprint` is the schema that the form was made from.
+    `on_behalf_of` is the person the requester acts for. `rerun_of` is the request that this one repeats, edited or not.
+    `overrides_windows` starts it outside change windows and during a freeze, for requesters with that permission.
     Raises `Forbidden`, `Refused`, or `flows.parameters.Invalid` with every error at once.
     """
     key = submission_key or uuid.uuid4()

@@ -13,7 +13,7 @@ HIDDEN = "What it said is for those who may see its logs."
 
 
 def can_view_parameters(permissions: Permissions, subject: Deployment | Target | Run | RunRequest) -> bool:
-    """Whether somebody may see parameter values: by their grants, as their asker, or because they are to answer.
+    """Whether somebody may see parameter values: by their grants, as their requester, or because they are to answer.
 
     For a request and its run the reader's own part counts; for a deployment only grants do.
     """

@@ -188,7 +188,7 @@ def test_asking_and_cancelling_need_no_script(visit: Visit, portal: Portal, depl
 def test_a_run_in_prod_waits_for_somebody_else(visit: Visit, deployments: dict[Any, int]) -> None:
     requester = ask(visit("otto"), deployments["prod", LONG_HAUL], minutes="1.5", reason="The quarter is over")
     expect(headline(requester)).to_contain_text("Waiting for approval")
-    expect(requester.locator("[data-live=sentence]").get_by_text("Somebody other than its asker")).to_be_visible()
+    expect(requester.locator("[data-live=sentence]").get_by_text("Somebody other than its requester")).to_be_visible()
     expect(requester.get_by_text("Withdraw …")).to_be_visible()
     expect(requester.get_by_text("Approve …")).to_have_count(0)
     mark(requester)

@@ -12,8 +12,7 @@ from uuid import UUID, uuid4
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from flows.prefect_api import PrefectClient
-from flows.prefect_api.client import in_order_of_start
+from flows.prefect_api.client import PrefectClient, in_order_of_start
 from flows.prefect_api.error_messages import explain_response
 from flows.prefect_api.payload import check_payload
 from flows.prefect_api.records import (

@@ -45,7 +45,7 @@ def waiting(prod_deployment: Deployment, requester: User) -> RunRequest:
 
 @pytest.fixture
 def superuser(requester: User) -> User:
-    """The asker, made an administrator."""
+    """The requester, made an administrator."""
     User.objects.filter(pk=requester.pk).update(is_superuser=True)
     requester.refresh_from_db()
     return requester

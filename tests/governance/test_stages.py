@@ -194,7 +194,7 @@ def swapped_secret(run_request: RunRequest, ann: User, fake: FakePrefect) -> Non
         (new_version, "deployed anew"),
         (new_schema, "parameters of monthly/monthly changed"),
         (revoke("ann"), "ann, who approved it, may not any more"),
-        (revoke("requester"), "asker has no grant"),
+        (revoke("requester"), "requester has no grant"),
         (inactive, "ann, who approved it, may not any more"),
         (prohibited, "ann, who approved it, may not any more"),
         (swapped_secret, "not what was asked for"),

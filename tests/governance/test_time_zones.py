@@ -30,7 +30,7 @@ from tests.cast import FAKES, by, key, person
 from tests.fakes.prefect import FakePrefect
 from tests.portal.forms import PLAIN, confirm, fill_in, form_of, hidden
 from tests.runs.conftest import (
-    Say,  # noqa: F401  (a fixture)
+    Say,
 )
 
 pytestmark = pytest.mark.django_db
@@ -136,7 +136,7 @@ class Hands:
 
 
 @pytest.fixture
-def hands(deployment: Deployment, requester: User, login: Login, say: Say) -> Hands:  # noqa: F811  (a fixture)
+def hands(deployment: Deployment, requester: User, login: Login, say: Say) -> Hands:
     return Hands(deployment, requester, login(requester), say)
 
 

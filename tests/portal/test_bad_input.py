@@ -88,7 +88,7 @@ def page_of(client: Client, row: Environment | RunRequest | Deployment) -> str:
 def test_a_wrong_address_is_named_with_what_to_do(
     admin_user: User, login: Login, odd: Deployment, settings: Any, address: str
 ) -> None:
-    settings.PREFECT_CLIENT = "flows.prefect_api.for_environment"
+    settings.PREFECT_CLIENT = "flows.prefect_api.client.for_environment"
     environment = odd.environment
     Environment.objects.filter(pk=environment.pk).update(api_url=address)
     tasks.sync(environment.pk)

@@ -22,7 +22,7 @@ from flows.models import Deployment, Environment, Verb
 from portal.auth.request_user import permissions_of
 from portal.ui import charts, freshness
 from runs.access.decisions import Permissions
-from runs.mirror.queries import OFFERS, facts, offered
+from runs.artifact_facts import OFFERS, facts, offered
 from runs.models import Artifact
 
 DRIFT, MONTHS, REPORT = "crm-drift", "crm-months", "crm-drift-report"

@@ -93,7 +93,7 @@ def view(
             reason = reason_of(request)
             if reason or not answer.needs_reason:
                 return results(request, found, answer, reason, frame)
-            error = "Say in one sentence why they are rejected: their askers will want to know."
+            error = "Say in one sentence why they are rejected: their requesters will want to know."
         except Refused as refusal:
             error = str(refusal)
     permissions = permissions_of(request)

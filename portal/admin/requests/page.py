@@ -30,7 +30,7 @@ from runs.requests import visibility
 MOST_MEMBERS = 20
 # State -> what it means for whoever waits, when the request carries no message of its own.
 MEANINGS: dict[str, str] = {
-    State.WAITING: "Somebody other than its asker has to approve it before it is sent to Prefect.",
+    State.WAITING: "Somebody other than its requester has to approve it before it is sent to Prefect.",
     State.APPROVED: "It is queued and will be sent to Prefect in a moment.",
     State.LAUNCHING: "It is being sent to Prefect.",
     State.LAUNCHED: "Prefect has taken it; its run will be shown here in a moment.",

@@ -17,9 +17,9 @@ from portal.admin.run_form.draft import Draft
 from portal.admin.run_form.forms import LATER, NOW, RunOptionsForm
 from portal.auth.request_user import permissions_of
 from portal.ui import freshness, rule_labels, times
+from runs import artifact_facts
 from runs.access.decisions import Target
 from runs.governance import requirements, windows
-from runs.mirror import queries
 from runs.models import RunRequest
 
 # Query parameters of a shared link: p.month=2026-01 fills the parameter "month".
@@ -50,7 +50,7 @@ class RunFormContext:
 
     @property
     def is_blind(self) -> bool:
-        """Whether it repeats what its asker may not see."""
+        """Whether it repeats what its requester may not see."""
         return self.earlier is not None and not self.earlier.may_be_seen
 
     @property
@@ -73,7 +73,10 @@ class RunFormContext:
         if self.is_blind:
             return None
         schema = self.deployment.parameter_schema if is_whole else self.offer.schema
-        defaults, offers = self.deployment.parameter_defaults, queries.offers(self.deployment.environment, self.flow)
+        defaults, offers = (
+            self.deployment.parameter_defaults,
+            artifact_facts.offers(self.deployment.environment, self.flow),
+        )
         return ParameterForm(schema, defaults, data=data, initial=initial, suggestions=offers)
 
     def form_from(self, draft: Draft) -> Prefilled:

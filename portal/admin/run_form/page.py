@@ -28,10 +28,9 @@ from portal.admin.run_form.context import (
 )
 from portal.admin.run_form.draft import Draft
 from portal.auth.request_user import actor_of, permissions_of
-from runs import requests
+from runs import artifact_facts, requests
 from runs.access.decisions import Forbidden
 from runs.errors import Refused
-from runs.mirror import queries
 
 CHANGED = "Its parameters changed while this form was open. Check what you typed below, and send it again."
 UNSEEN = "It cannot run with those values any more. Ask somebody who may see them to ask for it."
@@ -126,7 +125,7 @@ def submit(asking: RunFormContext, draft: Draft, again: Callable[[str, uuid.UUID
         # Values that no grant allows, too: whoever may not ask at all was turned away before.
         return again(str(refusal), draft.renewed().key)
     if not asking.is_blind:
-        for sentence in queries.not_offered(draft.deployment.environment, asking.flow, run_request.parameters):
+        for sentence in artifact_facts.not_offered(draft.deployment.environment, asking.flow, run_request.parameters):
             messages.warning(asking.request, sentence)
     return HttpResponseRedirect(reverse("admin:runs_runrequest_change", args=[run_request.pk]))
 

@@ -13,10 +13,10 @@ from runs.models import RunRequest
 
 
 class Command(RequestCommand):
-    help = "Reject a request: it is closed, and its asker reads why."
+    help = "Reject a request: it is closed, and its requester reads why."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--reason", default="", help="why; its asker reads it")
+        parser.add_argument("--reason", default="", help="why; its requester reads it")
         super().add_arguments(parser)
 
     def act(self, asked: Namespace, by: Actor) -> RunRequest:

@@ -13,9 +13,10 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from flows.prefect_api import Credential, PrefectClient
+from flows.prefect_api.client import PrefectClient
 from flows.prefect_api.records import (
     JSON,
+    Credential,
     EventRecord,
     FlowRunRecord,
     NotFound,

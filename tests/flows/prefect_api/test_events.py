@@ -14,8 +14,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from flows.prefect_api import Credential, PrefectClient
-from flows.prefect_api.records import EventRecord, PrefectError, Rejected, Unauthorized, Unreachable
+from flows.prefect_api.client import PrefectClient
+from flows.prefect_api.records import Credential, EventRecord, PrefectError, Rejected, Unauthorized, Unreachable
 
 RUN = uuid4()
 SECRET = "portal:hunter2-and-more"

@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from flows.prefect_api import Credential, PrefectClient
+from flows.prefect_api.client import PrefectClient
 from flows.prefect_api.parsing import event
-from flows.prefect_api.records import JSON, EventRecord, Unreachable
+from flows.prefect_api.records import JSON, Credential, EventRecord, Unreachable
 from flows.prefect_api.schedules import describe
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)

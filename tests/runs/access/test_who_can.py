@@ -181,5 +181,5 @@ def test_nothing_counts_for_somebody_who_is_not_active(requester: User, deployme
     found = explain(requester, Verb.TRIGGER, deployment)
     assert found.decision.code == "inactive"
     assert [each.why for each in found.ignored if each.grant.group_id] == [
-        "asker is not active: no grant of theirs counts."
+        "requester is not active: no grant of theirs counts."
     ]

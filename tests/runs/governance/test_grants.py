@@ -75,7 +75,7 @@ def test_a_grant_that_makes_no_sense_is_refused(admin_user: User, stranger: User
 
 @pytest.fixture
 def deputy(requester: User, prod: Environment) -> User:
-    """The asker, who may hand on what they hold in prod."""
+    """The requester, who may hand on what they hold in prod."""
     grants.grant(by=Actor.system(), person=requester, verbs=["manage"], environment=prod)
     return requester
 
@@ -114,7 +114,7 @@ def test_a_prohibition_of_the_whole_keeps_its_parts_from_being_handed_on(
 ) -> None:
     grants.grant(by=by(admin_user), person=deputy, verbs=["trigger"], environment=prod, effect="deny", reason="no")
     for verb in ("trigger", "rerun", "trigger later", "backfill"):
-        with pytest.raises(Refused, match="A prohibition keeps asker"):
+        with pytest.raises(Refused, match="A prohibition keeps requester"):
             grants.grant(by=by(deputy), person=stranger, verbs=[verb], environment=prod)
 
 

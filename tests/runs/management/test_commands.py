@@ -36,7 +36,7 @@ def in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
         for cancellation in Cancellation.objects.filter(state=Cancellation.State.WANTED):
             dispatch.cancel_run(cancellation)
 
-    monkeypatch.setattr("runs.desk.runs.time.sleep", work)
+    monkeypatch.setattr("runs.desk.run_actions.time.sleep", work)
 
 
 # Who may, and what is said otherwise
@@ -201,7 +201,7 @@ def test_waiting_makes_the_end_of_the_run_the_exit_code(
         fake.set_state(run_request.flow_run_id, ends)
         mirror.refresh(run_request.environment, [run_request.flow_run_id])
 
-    monkeypatch.setattr("runs.desk.runs.time.sleep", work)
+    monkeypatch.setattr("runs.desk.run_actions.time.sleep", work)
     code, out, _ = say("trigger", "dev", "monthly", "-p", "month=2026-10", "--as", "requester", "--wait")
     assert code == leaves
     assert f"{ends.capitalize()}, http://dev.test" in out
@@ -232,7 +232,7 @@ def test_a_request_that_is_rejected_is_1(
     prod_deployment: Deployment, requester: User, approver: User, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "runs.desk.runs.time.sleep",
+        "runs.desk.run_actions.time.sleep",
         lambda seconds: changes.reject(RunRequest.objects.get(), by=by(approver), reason="Not today."),
     )
     words = ["-p", "month=2026-10", "--as", "requester", "--reason", "month end", "--wait"]
@@ -259,7 +259,7 @@ def test_cancel_waits_until_prefect_confirms(
         fake.set_state(run.prefect_id, "CANCELLED")
         mirror.refresh(run.environment, [run.prefect_id])
 
-    monkeypatch.setattr("runs.desk.runs.time.sleep", work)
+    monkeypatch.setattr("runs.desk.run_actions.time.sleep", work)
     code, out, _ = say("cancel", "quiet-otter", "--as", "requester", "--wait", "--json")
     assert code == 0
     assert json.loads(out)["state"] == "confirmed"

@@ -17,7 +17,6 @@ from runs.actors import Actor
 from runs.governance import grants, policies
 from runs.models import AuditEntry, BreakGlass, Cancellation, Comment, Policy, RunRequest, Window
 from runs.models.request import State
-from runs.requests import cancel
 from tests.cast import by
 from tests.runs.conftest import Say
 
@@ -198,7 +197,7 @@ def test_a_cancel_is_forced_only_after_one_that_came_to_nothing(a_run: Any, requ
     assert say(*words, "--force")[0] == 1
     assert say(*words, "--ticket", "OPS-1")[0] == 0
     assert Cancellation.objects.get().ticket == "OPS-1"
-    Cancellation.objects.update(requested_at=timezone.now() - cancel.PATIENCE * 2)
+    Cancellation.objects.update(requested_at=timezone.now() - requests.PATIENCE * 2)
     assert say(*words, "--force")[0] == 0
     assert Cancellation.objects.get(is_forced=True).state == "wanted"
 
@@ -216,7 +215,10 @@ def test_freezing_and_going_on(dev: Environment, deployment: Deployment, request
     code, out, _ = say("freeze", "dev", "--reason", "Audit", "--ticket", "OPS-1", "--as", "requester", "--json")
     assert (code, json.loads(out)["ticket"]) == (0, "OPS-1")
     code, out, _ = say("windows", "dev")
-    assert out == "dev is frozen by asker: Audit. Nobody can say yet when it may start.\nThere are no change windows.\n"
+    assert (
+        out
+        == "dev is frozen by requester: Audit. Nobody can say yet when it may start.\nThere are no change windows.\n"
+    )
     assert say("unfreeze", "dev", "--as", "requester")[1] == "dev goes on: what waited is sent.\n"
     assert say("windows", "dev")[1] == "Runs of dev may start.\nThere are no change windows.\n"
 

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flows.models import Environment
-from runs import mirror
-from runs.mirror import queries
+from runs import artifact_facts, mirror
 from runs.models import Artifact, Run
 from tests.fakes.prefect import FakePrefect
 
@@ -48,12 +47,14 @@ def test_the_newest_of_a_key_speaks(dev: Environment, fake: FakePrefect, a_run: 
     now = datetime.now(UTC)
     rows = [{"flow": "monthly", "parameter": "month", "values": ["2026-09"]}]
     older, newer = a_run("COMPLETED"), a_run("COMPLETED")
-    fake.add_artifact(newer.prefect_id, key=queries.OFFERS, type="table", data=rows, created_at=now)
+    fake.add_artifact(newer.prefect_id, key=artifact_facts.OFFERS, type="table", data=rows, created_at=now)
     old_rows = [{**rows[0], "values": ["2020-01"]}]
-    fake.add_artifact(older.prefect_id, key=queries.OFFERS, type="table", data=old_rows, created_at=now - timedelta(1))
+    fake.add_artifact(
+        older.prefect_id, key=artifact_facts.OFFERS, type="table", data=old_rows, created_at=now - timedelta(1)
+    )
     mirror.refresh(dev, [older.prefect_id, newer.prefect_id])
-    assert queries.offers(dev, "monthly") == {"month": ["2026-09"]}
-    assert queries.offers(dev, "other") == {}
+    assert artifact_facts.offers(dev, "monthly") == {"month": ["2026-09"]}
+    assert artifact_facts.offers(dev, "other") == {}
 
 
 @pytest.mark.parametrize(
@@ -61,25 +62,25 @@ def test_the_newest_of_a_key_speaks(dev: Environment, fake: FakePrefect, a_run: 
 )
 def test_what_is_no_offer_offers_nothing(data: object, dev: Environment, a_run: MakeRun) -> None:
     run = a_run("COMPLETED")
-    Artifact.objects.create(environment=dev, run=run, prefect_id=run.prefect_id, key=queries.OFFERS, data=data)
-    assert queries.offers(dev, "monthly") == {}
+    Artifact.objects.create(environment=dev, run=run, prefect_id=run.prefect_id, key=artifact_facts.OFFERS, data=data)
+    assert artifact_facts.offers(dev, "monthly") == {}
 
 
 def test_the_fields_of_a_table_become_a_mapping(dev: Environment, a_run: MakeRun) -> None:
     run = a_run("COMPLETED")
     data = [{"field": "a", "value": 1}, {"field": "b", "value": [2]}, "stray", {"value": 3}]
     one = Artifact.objects.create(environment=dev, run=run, prefect_id=run.prefect_id, key="facts", data=data)
-    assert queries.facts(one) == {"a": 1, "b": [2]}
-    assert queries.facts(None) == {}
+    assert artifact_facts.facts(one) == {"a": 1, "b": [2]}
+    assert artifact_facts.facts(None) == {}
 
 
 def test_a_value_nobody_offered_is_told_and_taken(dev: Environment, a_run: MakeRun) -> None:
     run = a_run("COMPLETED")
     rows = [{"flow": "monthly", "parameter": "month", "values": ["2026-07", "2026-08", "2026-09", "2026-10"]}]
-    Artifact.objects.create(environment=dev, run=run, prefect_id=run.prefect_id, key=queries.OFFERS, data=rows)
-    (said,) = queries.not_offered(dev, "monthly", {"month": "2026-11"})
+    Artifact.objects.create(environment=dev, run=run, prefect_id=run.prefect_id, key=artifact_facts.OFFERS, data=rows)
+    (said,) = artifact_facts.not_offered(dev, "monthly", {"month": "2026-11"})
     assert "no 2026-11" in said
     assert "2026-07 to 2026-10" in said
-    assert not queries.not_offered(dev, "monthly", {"month": "2026-08"})
-    assert not queries.not_offered(dev, "monthly", {"other": 5})
-    assert not queries.not_offered(dev, "other", {"month": "2026-11"})
+    assert not artifact_facts.not_offered(dev, "monthly", {"month": "2026-08"})
+    assert not artifact_facts.not_offered(dev, "monthly", {"other": 5})
+    assert not artifact_facts.not_offered(dev, "other", {"month": "2026-11"})

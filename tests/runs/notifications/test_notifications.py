@@ -67,7 +67,7 @@ def test_who_may_answer_is_told_and_the_mail_leads_to_the_request(
     assert mail["Subject"] == "monthly/monthly in prod waits for approval"
     assert mail["From"] == "portal@portal.example"
     text = mail.get_content()
-    assert "asker asks for a run of monthly/monthly in prod. Reason: Month end." in text
+    assert "requester asks for a run of monthly/monthly in prod. Reason: Month end." in text
     link = text.split()[-1]
     assert link == f"https://portal.example/admin/runs/runrequest/{run_request.pk}/change/"
     assert (only().state, only().sent_at is not None) == ("sent", True)

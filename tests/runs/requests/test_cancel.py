@@ -80,7 +80,7 @@ def test_a_run_that_ends_first_outruns_its_cancel(
 def test_asking_twice_is_refused_with_the_first_asker_s_name(a_run: Callable[..., Run], requester: User) -> None:
     run = a_run("RUNNING")
     requests.cancel(run, by=by(requester))
-    with pytest.raises(Refused, match="asker asked for this already"):
+    with pytest.raises(Refused, match="requester asked for this already"):
         requests.cancel(run, by=by(requester))
 
 

@@ -66,7 +66,7 @@ def test_a_grant_is_given_with_all_that_narrows_it(
 ) -> None:
     until = (timezone.now() + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M")
     values = typed(
-        viewer, environment=prod.pk, flow_name="monthly", tag="crm", valid_until=until, reason="Covers for asker"
+        viewer, environment=prod.pk, flow_name="monthly", tag="crm", valid_until=until, reason="Covers for requester"
     )
     answer = login(admin_user).post(ADD, values)
     grant = Grant.objects.get(person=viewer)
@@ -75,7 +75,7 @@ def test_a_grant_is_given_with_all_that_narrows_it(
     assert (grant.environment, grant.flow_name, grant.tag) == (prod, "monthly", "crm")
     assert timezone.localtime(grant.valid_until).strftime("%Y-%m-%dT%H:%M") == until
     entry = last_entry()
-    assert (entry.verb, entry.actor_name, entry.reason) == ("grant.give", "administrator", "Covers for asker")
+    assert (entry.verb, entry.actor_name, entry.reason) == ("grant.give", "administrator", "Covers for requester")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_names_to_choose_from_are_only_text(admin_user: User, deployment: Deploy
 def test_a_grant_is_told_in_a_sentence(admin_user: User, requester: User, prod: Environment, login: Login) -> None:
     grant = given(requester, verbs=["see", "trigger", "cancel"], environment=prod, flow_name="monthly", tag="crm")
     page = login(admin_user).get(page_of(grant)).content.decode()
-    assert "asker may see, trigger and cancel in prod, flow monthly, what is tagged crm." in page
+    assert "requester may see, trigger and cancel in prod, flow monthly, what is tagged crm." in page
     assert "cover" in page
 
 
@@ -147,7 +147,7 @@ def test_the_list_shows_what_is_in_force_and_the_rest_when_asked_for(
         "?standing=all&effect=deny": set(),
         "?standing=all&q=flow-re": {"revoked"},
         "?standing=all&q=portal": {"now", "later", "over", "revoked"},
-        "?standing=all&q=asker": {"now", "later", "over", "revoked"},
+        "?standing=all&q=requester": {"now", "later", "over", "revoked"},
     }.items():
         page = client.get(LIST + query).content.decode()
         found = {name for name in ("now", "later", "over", "revoked") if f"flow flow-{name}" in page}
@@ -365,7 +365,7 @@ def test_nobody_asks_of_others_but_administrators(
 ) -> None:
     assert "viewer has no grant" in ask(login(viewer), deployment, person=requester.pk)
     page = ask(login(admin_user), deployment, person=requester.pk)
-    assert "<strong>Yes.</strong> asker may “trigger” on monthly/monthly in dev." in page
+    assert "<strong>Yes.</strong> requester may “trigger” on monthly/monthly in dev." in page
     assert "Operator may" in page
     assert (last_entry().actor_name, last_entry().subject_name) == ("administrator", "requester")
 
@@ -429,7 +429,7 @@ def test_an_administrator_sees_what_somebody_would_see_and_stays_themselves(
     assert "viewer has no grant for “trigger”" in shown
     assert "Audit trail" not in shown[: shown.index("</dl>")]
     page = client.post(try_of(requester)).content.decode()
-    shown = page[page.index("What asker sees") :]
+    shown = page[page.index("What requester sees") :]
     assert shown.count("monthly/monthly<div>") == 2
     assert "Run …" in shown
     assert client.get(PEOPLE).status_code == 200, "nobody was signed in as anybody else"
@@ -473,7 +473,7 @@ def test_the_page_of_a_person_tells_what_they_may_do_and_through_which_group(
     given(requester, verbs=["approve"], flow_name="monthly", predicate=EU)
     given(requester, verbs=["cancel"], effect="deny", tag="crm")
     page = login(admin_user).get(page_of_person(requester)).content.decode()
-    panel = page[page.index("What asker may do") :]
+    panel = page[page.index("What requester may do") :]
     for said in ("as Operator", "trigger, trigger later", "approve", "flow monthly", "only when region is EU"):
         assert said in panel, said
     assert panel.count("may not") == 2, "a prohibition of every environment is told in each"

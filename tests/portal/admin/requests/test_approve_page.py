@@ -1,4 +1,4 @@
-"""Answering a request from its page: what the approver sees, and what keeps the asker from it."""
+"""Answering a request from its page: what the approver sees, and what keeps the requester from it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_the_asker_has_no_such_button_and_cannot_press_it(
     client = login(requester)
     page = text(client, waiting)
     assert "Approve …" not in page
-    assert "Somebody other than its asker has to approve it" in page
+    assert "Somebody other than its requester has to approve it" in page
     for door in ("approve/", "reject/"):
         assert "somebody else must look at it" in press(client, waiting, door, "Mine")
     assert waiting.state == State.WAITING

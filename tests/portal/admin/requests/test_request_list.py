@@ -137,7 +137,7 @@ def test_what_was_not_shown_is_not_signed(approver: User, waiting: list[RunReque
 def test_several_are_rejected_at_once_with_a_reason(approver: User, waiting: list[RunRequest], login: Login) -> None:
     client = login(approver)
     assert "Why are they rejected?" in post(client, "reject_selected", waiting)
-    assert "their askers will want to know" in post(client, "reject_selected", waiting, reason="  ")
+    assert "their requesters will want to know" in post(client, "reject_selected", waiting, reason="  ")
     assert {each.state for each in waiting} == {State.WAITING}
     page = post(client, "reject_selected", waiting, reason="Freeze until Monday")
     assert page.count("Rejected.") == 2

@@ -66,7 +66,7 @@ def staged(requester: User, prod: Environment, prod_deployment: Deployment) -> R
 
 @pytest.fixture
 def emergency(requester: User, prod: Environment, staged: RunRequest) -> RunRequest:
-    """One whose asker may break the glass."""
+    """One whose requester may break the glass."""
     may(requester, prod, "break glass")
     return staged
 
@@ -184,7 +184,7 @@ def test_whoever_is_acted_for_has_no_such_button(
     )
     client = login(approver)
     page = text(client, run_request)
-    assert "asked by asker for approver" in page
+    assert "asked by requester for approver" in page
     assert "It is asked for on your behalf: somebody else must answer it." in page
     assert "cannot answer your own" in press(client, run_request, "approve/", displayed_digest=run_request.digest)
     assert run_request.state == State.WAITING
@@ -244,7 +244,7 @@ def test_breaking_the_glass_takes_the_verb_the_name_and_a_reason(
     assert "The glass is broken" in press(client, emergency, "break-glass/", **GLASS)
     assert emergency.state == State.APPROVED
     page = text(client, emergency)
-    assert "asker broke the glass:</strong> Payroll stands still" in page
+    assert "requester broke the glass:</strong> Payroll stands still" in page
     assert "Somebody who had no part in it has to review this." in page
 
 
@@ -254,7 +254,7 @@ def test_it_is_reviewed_once_by_somebody_else(
     changes.break_glass(emergency, by=by(requester), reason="Payroll")
     assert "had a part in it" in press(login(requester), emergency, "review/", was_right="yes", reason="Of course")
     client = login(approver)
-    assert "asker broke the glass. Was it right?" in text(client, emergency)
+    assert "requester broke the glass. Was it right?" in text(client, emergency)
     assert "Say whether breaking the glass was right." in press(client, emergency, "review/", reason="Fine")
     press(client, emergency, "review/", was_right="no", reason="It could have waited")
     row = BreakGlass.objects.get()
@@ -331,7 +331,7 @@ def test_a_repeated_request_says_what_is_other_than_before(
 ) -> None:
     anew = requests.rerun(staged, by=by(requester), changes={"rows": 8}, reason="Once more")
     page = text(login(approver), anew)
-    assert f"as request {staged.pk}</a> of asker" in page
+    assert f"as request {staged.pk}</a> of requester" in page
     assert f"unlike request {staged.pk}" in page
 
 

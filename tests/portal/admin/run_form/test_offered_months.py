@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from flows.models import Deployment
-from runs.mirror.queries import OFFERS
+from runs.artifact_facts import OFFERS
 from runs.models import Artifact, Run, RunRequest
 
 Login = Callable[[User], Client]

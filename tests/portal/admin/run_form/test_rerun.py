@@ -49,7 +49,7 @@ def newest() -> RunRequest:
 
 def test_the_form_is_filled_in_and_the_secret_is_not_shown(requester: User, asked: RunRequest, login: Login) -> None:
     form = login(requester).get(form_of(asked.deployment, query(asked))).content.decode()
-    for piece in ('value="2026-01"', 'value="7"', 'value="January"', f"request {asked.pk}</a> of asker"):
+    for piece in ('value="2026-01"', 'value="7"', 'value="January"', f"request {asked.pk}</a> of requester"):
         assert piece in form
     assert "opensesame" not in form
     assert f"kept from request {asked.pk} unseen" in form

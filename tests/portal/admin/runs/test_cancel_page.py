@@ -49,19 +49,19 @@ def test_from_wish_to_result(requester: User, a_run: Runs, fake: FakePrefect, lo
     run, client = a_run("RUNNING"), login(requester)
     page = press(client, run, "Wrong month")
     assert "The cancel is on its way." in page
-    assert "<strong>Queued:</strong> asked by asker" in page
+    assert "<strong>Queued:</strong> asked by requester" in page
     assert "Wrong month" in page
     assert "Cancel this run" not in page, "one wish is enough"
 
     dispatch.cancel_run(Cancellation.objects.get())
     page = text(client, run)
-    assert "<strong>Cancelling:</strong> asked by asker" in page
+    assert "<strong>Cancelling:</strong> asked by requester" in page
     assert "Prefect has been asked to stop it" in page
 
     fake.confirm_cancel(run.prefect_id)
     mirror.refresh(run.environment, [run.prefect_id])
     page = text(client, run)
-    assert "<strong>Cancelled:</strong> asked by asker" in page
+    assert "<strong>Cancelled:</strong> asked by requester" in page
     assert ">Cancelled<" in page
 
 
@@ -88,7 +88,7 @@ def test_a_server_that_is_down_says_that_it_is_tried_again(
 def test_a_second_wish_is_refused_with_the_name_of_the_first(requester: User, a_run: Runs, login: Login) -> None:
     run, client = a_run("RUNNING"), login(requester)
     press(client, run, "First")
-    assert "asker asked for this already" in press(client, run, "Second")
+    assert "requester asked for this already" in press(client, run, "Second")
     assert run.cancellations.count() == 1
 
 
@@ -131,7 +131,7 @@ def test_a_policy_can_want_a_ticket_that_fits(requester: User, a_run: Runs, dev:
 
 @pytest.fixture
 def stuck(requester: User, a_run: Runs, dev: Environment) -> Run:
-    """A run that was cancelled five minutes ago and has not stopped; its asker may force that."""
+    """A run that was cancelled five minutes ago and has not stopped; its requester may force that."""
     grants.grant(by=Actor.system(), person=requester, verbs=["force cancel"], environment=dev)
     run = a_run("RUNNING")
     requests.cancel(run, by=by(requester), reason="Wrong month")
@@ -218,7 +218,7 @@ def test_a_prohibition_closes_the_door_even_for_operators(
     run = a_run("RUNNING")
     grants.grant(by=Actor.system(), person=requester, verbs=["cancel"], effect="deny", environment=dev, reason="Audit")
     client = login(requester)
-    assert "A prohibition keeps asker from “cancel”" in text(client, run)
+    assert "A prohibition keeps requester from “cancel”" in text(client, run)
     assert client.post(address(run, "cancel/")).status_code == 403
 
 

@@ -92,7 +92,8 @@ def wait[Wish: (RunRequest, Cancellation)](run_request: Wish, *, seconds: float)
         if run_request.state not in OPEN[type(run_request)]:
             return run_request
         if time.monotonic() >= deadline:
-            said = f"{run_request} is not over after {seconds:g} s. {run_request.message or f'It is “{run_request.get_state_display()}”.'}"
+            message = run_request.message or f"It is “{run_request.get_state_display()}”."
+            said = f"{run_request} is not over after {seconds:g} s. {message}"
             raise (
                 PrefectError(said)
                 if run_request.message and run_request.state in NOT_SENT[type(run_request)]
