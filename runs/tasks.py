@@ -30,8 +30,8 @@ def cancel_run(pk: int) -> None:
     dispatch.cancel_run(Cancellation.objects.get(pk=pk))
 
 
-def set_paused(pk: int) -> None:
-    dispatch.set_paused(PauseRequest.objects.get(pk=pk))
+def apply_pause(pk: int) -> None:
+    dispatch.apply_pause(PauseRequest.objects.get(pk=pk))
 
 
 def send_notification(pk: int) -> None:
@@ -88,7 +88,7 @@ def requeue_due() -> None:
     table = {
         "runs.tasks.launch": RunRequest.objects.filter(state__in=[State.APPROVED, State.LAUNCHING]),
         "runs.tasks.cancel_run": Cancellation.objects.filter(state__in=Cancellation.OPEN),
-        "runs.tasks.set_paused": PauseRequest.objects.filter(state=PauseRequest.State.WANTED),
+        "runs.tasks.apply_pause": PauseRequest.objects.filter(state=PauseRequest.State.WANTED),
         "runs.tasks.send_notification": Notification.objects.filter(state=Notification.State.WANTED),
     }
     for task, rows in table.items():

@@ -92,7 +92,7 @@ def require_decidable(run_request: RunRequest, by: Actor) -> None:
 def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_digest: str | None = None) -> None:
     """Sign exactly this wish; with the last signature that it needs, it goes to Prefect.
 
-    `seen_digest` is the digest that the approver looked at; None for the one it has now.
+    `displayed_digest` is the digest that the approver looked at; None for the one it has now.
     """
     with audit.act("request.approve", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         lock(run_request)

@@ -31,7 +31,7 @@ def inbox(*, by: Actor) -> list[RunRequest]:
 
 
 def approve(reference: Reference, *, by: Actor, reason: str = "", displayed_digest: str | None = None) -> RunRequest:
-    """Approve a request; with `seen_digest` only if it is exactly what was looked at."""
+    """Approve a request; with `displayed_digest` only if it is exactly what was looked at."""
     run_request = status(reference, by=by)
     runs_changes.approve(run_request, by=by, reason=reason, displayed_digest=displayed_digest)
     return status(run_request)

@@ -11,23 +11,25 @@ from runs.dispatch.leases import backoff, record_attempt, take_lease
 from runs.models import PauseRequest
 
 
-def set_paused(run_request: PauseRequest) -> None:
+def apply_pause(pause_request: PauseRequest) -> None:
     """Pause or resume a deployment, then read what it is now."""
-    if not take_lease(PauseRequest.objects.filter(pk=run_request.pk, state=PauseRequest.State.WANTED)):
+    if not take_lease(PauseRequest.objects.filter(pk=pause_request.pk, state=PauseRequest.State.WANTED)):
         return
-    run_request.refresh_from_db()
-    deployment = run_request.deployment
+    pause_request.refresh_from_db()
+    deployment = pause_request.deployment
     try:
-        connect.client_for(deployment.environment).set_paused(deployment.prefect_id, run_request.pause)
+        connect.client_for(deployment.environment).set_paused(deployment.prefect_id, pause_request.pause)
         sync.refresh(deployment)
     except (NotFound, Rejected) as error:
-        PauseRequest.objects.filter(pk=run_request.pk).update(state=PauseRequest.State.FAILED, message=str(error))
+        PauseRequest.objects.filter(pk=pause_request.pk).update(state=PauseRequest.State.FAILED, message=str(error))
         return
     except PrefectError as error:
         record_attempt(
-            run_request, f"{error} It will be sent again by itself.", at=timezone.now() + backoff(run_request.attempts)
+            pause_request,
+            f"{error} It will be sent again by itself.",
+            at=timezone.now() + backoff(pause_request.attempts),
         )
         return
-    PauseRequest.objects.filter(pk=run_request.pk).update(
+    PauseRequest.objects.filter(pk=pause_request.pk).update(
         state=PauseRequest.State.DONE, message="", next_attempt_at=None
     )

@@ -44,9 +44,9 @@ def request(deployment: Deployment, *, pause: bool, by: Actor, reason: str, tick
 
 
 def create(deployment: Deployment, **columns: Any) -> PauseRequest:
-    switch = PauseRequest.objects.create(deployment=deployment, **columns)
-    queue.enqueue("runs.tasks.set_paused", switch.pk)
-    return switch
+    pause_request = PauseRequest.objects.create(deployment=deployment, **columns)
+    queue.enqueue("runs.tasks.apply_pause", pause_request.pk)
+    return pause_request
 
 
 def pause_for_freeze(freeze: Freeze) -> int:
@@ -70,8 +70,8 @@ def resume_after_freeze(freeze: Freeze, *, by_name: str) -> int:
     """Let the schedules go on that a freeze held back, but for those that somebody switched since."""
     latest = PauseRequest.objects.filter(deployment=OuterRef("deployment")).order_by("-pk").values("pk")[:1]
     may_be_sent = Q(state=PauseRequest.State.DONE) | Q(state=PauseRequest.State.WANTED, attempts__gt=0)
-    held = list(freeze.switches.filter(may_be_sent, pk=Subquery(latest), pause=True).select_related("deployment"))
-    freeze.switches.filter(pause=True, state=PauseRequest.State.WANTED).update(
+    held = list(freeze.pause_requests.filter(may_be_sent, pk=Subquery(latest), pause=True).select_related("deployment"))
+    freeze.pause_requests.filter(pause=True, state=PauseRequest.State.WANTED).update(
         state=PauseRequest.State.FAILED, message="The freeze was lifted before it was sent."
     )
     for each in held:
@@ -80,7 +80,7 @@ def resume_after_freeze(freeze: Freeze, *, by_name: str) -> int:
 
 
 def pause_or_resume(deployment: Deployment, freeze: Freeze, *, pause: bool, by_name: str) -> PauseRequest:
-    """A switch that is part of a freeze, whose entry in the trail stands for it."""
+    """A pause_request that is part of a freeze, whose entry in the trail stands for it."""
     return create(
         deployment, pause=pause, freeze=freeze, reason=freeze.reason, ticket=freeze.ticket, requested_by_name=by_name
     )

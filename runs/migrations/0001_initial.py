@@ -703,7 +703,7 @@ class Migration(migrations.Migration):
                 ("attempts", models.PositiveIntegerField(default=0)),
                 ("next_attempt_at", models.DateTimeField(null=True)),
                 ("message", models.TextField(blank=True)),
-                ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, related_name="switches")),
+                ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, related_name="pause_requests")),
                 (
                     "freeze",
                     models.ForeignKey(
@@ -711,11 +711,11 @@ class Migration(migrations.Migration):
                         models.SET_NULL,
                         help_text="The freeze that holds the schedules back, or that held them until now.",
                         null=True,
-                        related_name="switches",
+                        related_name="pause_requests",
                     ),
                 ),
             ],
-            options={"verbose_name_plural": "switches", "ordering": ["-requested_at"]},
+            options={"verbose_name_plural": "pause requests", "ordering": ["-requested_at"]},
         ),
         migrations.CreateModel(
             name="TaskRun",

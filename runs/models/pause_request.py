@@ -19,7 +19,7 @@ class PauseRequest(models.Model):
         DONE = "done", "Done"
         FAILED = "failed", "Failed"
 
-    deployment = models.ForeignKey(Deployment, models.PROTECT, related_name="switches")
+    deployment = models.ForeignKey(Deployment, models.PROTECT, related_name="pause_requests")
     pause = models.BooleanField(help_text="True: pause; False: resume.")
     state = models.CharField(max_length=10, choices=State, default=State.WANTED)
     reason = models.CharField(max_length=1000, blank=True)
@@ -28,7 +28,7 @@ class PauseRequest(models.Model):
         "runs.Freeze",
         models.SET_NULL,
         null=True,
-        related_name="switches",
+        related_name="pause_requests",
         help_text="The freeze that holds the schedules back, or that held them until now.",
     )
     requested_by_name = models.CharField(max_length=200)
@@ -39,7 +39,7 @@ class PauseRequest(models.Model):
 
     class Meta:
         ordering = ["-requested_at"]
-        verbose_name_plural = "switches"
+        verbose_name_plural = "pause requests"
 
     def __str__(self) -> str:
         return f"{'Pause' if self.pause else 'Resume'} {self.deployment}"

@@ -67,7 +67,7 @@ def submit(
 ) -> RunRequest:
     """Submit a request for a run.
 
-    The same `submission_key` again gives the same request. `form_fingerprint` is the schema that the form was made from.
+    The same `submission_key` again gives the same request. `form_fingerprint` is the schema behind the form.
     `on_behalf_of` is the person the requester acts for. `rerun_of` is the request that this one repeats, edited or not.
     `overrides_windows` starts it outside change windows and during a freeze, for requesters with that permission.
     Raises `Forbidden`, `Refused`, or `flows.parameters.Invalid` with every error at once.
@@ -101,7 +101,7 @@ def submit(
         decision = require(by.user, verb, deployment, values)
         public, secret = schemas.split(deployment.parameter_schema, values)
         environment = deployment.environment
-        run_request = RunRequest(
+        new = RunRequest(
             submission_key=key,
             environment=environment,
             deployment=deployment,
@@ -130,14 +130,14 @@ def submit(
             policy=rules.frozen(),
             state=State.WAITING if rules.stages else State.APPROVED,
         )
-        run_request.digest = digest(run_request)
+        new.digest = digest(new)
         if rules.stages:
-            run_request.expires_at = timezone.now() + timedelta(minutes=rules.minutes)
-        require_start_window(run_request, rules, by=by, overrides=overrides_windows)
-        run_request, is_new = insert_once(run_request)
+            new.expires_at = timezone.now() + timedelta(minutes=rules.minutes)
+        require_start_window(new, rules, by=by, overrides=overrides_windows)
+        run_request, is_new = insert_once(new)
         act.subject = run_request
         if not is_new:
-            if run_request.digest != run_request.digest or not by.is_same_person_as(run_request.requested_by_id):
+            if run_request.digest != new.digest or not by.is_same_person_as(run_request.requested_by_id):
                 raise Refused("This form was sent before with other values. Open it again to ask for another run.")
             act.is_repeat = True
             return run_request

@@ -135,7 +135,7 @@ def context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
         )["at"],
         "figures": figures(runs),
         "who": access_summary(deployment),
-        "switch": deployment.switches.exclude(state=PauseRequest.State.DONE).first(),
+        "switch": deployment.pause_requests.exclude(state=PauseRequest.State.DONE).first(),
         **buttons(permissions, deployment),
     }
 

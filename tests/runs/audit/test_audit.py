@@ -27,7 +27,7 @@ from runs.models.audit import COLOURS, VERBS
 from tests.cast import by
 from tests.tampering import found, outcome_of, refused
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 SYSTEM = Actor.system("test")
 
 pytestmark = pytest.mark.django_db

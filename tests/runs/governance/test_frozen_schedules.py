@@ -30,8 +30,8 @@ def scheduled(dev: Environment, fake: FakePrefect) -> Deployment:
 
 
 def send_all() -> None:
-    for switch in PauseRequest.objects.filter(state=PauseRequest.State.WANTED).order_by("pk"):
-        dispatch.set_paused(switch)
+    for pause_request in PauseRequest.objects.filter(state=PauseRequest.State.WANTED).order_by("pk"):
+        dispatch.apply_pause(pause_request)
 
 
 def paused(fake: FakePrefect) -> set[str]:

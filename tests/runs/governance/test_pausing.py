@@ -20,13 +20,13 @@ pytestmark = pytest.mark.django_db
 
 
 def test_pausing_is_asked_for_sent_and_read_back(deployment: Deployment, admin_user: User, fake: FakePrefect) -> None:
-    run_request = pausing.pause(deployment, by=by(admin_user), reason="month end")
-    assert [task.func() for task in OrmQ.objects.all()] == ["runs.tasks.set_paused"]
-    dispatch.set_paused(run_request)
+    pause_request = pausing.pause(deployment, by=by(admin_user), reason="month end")
+    assert [task.func() for task in OrmQ.objects.all()] == ["runs.tasks.apply_pause"]
+    dispatch.apply_pause(pause_request)
     deployment.refresh_from_db()
     assert deployment.is_paused
     assert fake.deployment(deployment.prefect_id).is_paused
-    dispatch.set_paused(pausing.resume(deployment, by=by(admin_user)))
+    dispatch.apply_pause(pausing.resume(deployment, by=by(admin_user)))
     deployment.refresh_from_db()
     assert not deployment.is_paused
     assert list(AuditEntry.objects.values_list("verb", "outcome").order_by("sequence")) == [
@@ -52,25 +52,25 @@ def test_production_wants_a_reason(prod_deployment: Deployment, prod: Environmen
 
 
 def test_prefect_down_it_waits(deployment: Deployment, admin_user: User, fake: FakePrefect) -> None:
-    run_request = pausing.pause(deployment, by=by(admin_user))
+    pause_request = pausing.pause(deployment, by=by(admin_user))
     fake.go_down()
-    dispatch.set_paused(run_request)
-    run_request.refresh_from_db()
-    assert run_request.state == PauseRequest.State.WANTED
-    assert "sent again by itself" in run_request.message
+    dispatch.apply_pause(pause_request)
+    pause_request.refresh_from_db()
+    assert pause_request.state == PauseRequest.State.WANTED
+    assert "sent again by itself" in pause_request.message
     fake.come_back()
     PauseRequest.objects.update(next_attempt_at=timezone.now())
-    dispatch.set_paused(run_request)
-    run_request.refresh_from_db()
-    assert run_request.state == PauseRequest.State.DONE
+    dispatch.apply_pause(pause_request)
+    pause_request.refresh_from_db()
+    assert pause_request.state == PauseRequest.State.DONE
 
 
 def test_a_deployment_that_is_gone_fails_with_its_reason(
     deployment: Deployment, admin_user: User, fake: FakePrefect
 ) -> None:
-    run_request = pausing.pause(deployment, by=by(admin_user))
+    pause_request = pausing.pause(deployment, by=by(admin_user))
     fake.remove_deployment(deployment.prefect_id)
-    dispatch.set_paused(run_request)
-    run_request.refresh_from_db()
-    assert run_request.state == PauseRequest.State.FAILED
-    assert run_request.message
+    dispatch.apply_pause(pause_request)
+    pause_request.refresh_from_db()
+    assert pause_request.state == PauseRequest.State.FAILED
+    assert pause_request.message

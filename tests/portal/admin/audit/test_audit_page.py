@@ -34,7 +34,7 @@ from tests.cast import by
 
 pytestmark = pytest.mark.django_db
 
-DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
+DOCS = Path(__file__).resolve().parents[4] / "docs"
 LIST = reverse("admin:runs_auditentry_changelist")
 VERIFY = reverse("admin:runs_auditentry_verify")
 EXPORT = reverse("admin:runs_auditentry_export")

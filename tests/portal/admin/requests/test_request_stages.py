@@ -170,7 +170,7 @@ def test_a_mind_is_changed_by_a_new_answer_that_is_recorded(staged: RunRequest, 
 
 def test_the_digest_on_the_page_is_the_one_that_is_signed(staged: RunRequest, approver: User, login: Login) -> None:
     client = login(approver)
-    assert f'name="seen_digest" value="{staged.digest}"' in text(client, staged)
+    assert f'name="displayed_digest" value="{staged.digest}"' in text(client, staged)
     for looked_at in ({}, {"displayed_digest": ""}, {"displayed_digest": "0" * 64}):
         assert "is not what was looked at" in press(client, staged, "approve/", **looked_at)
     assert not Approval.objects.exists()
