@@ -55,7 +55,7 @@ SHUT = {
     *(f"admin/{model}/<path:object_id>/delete/" for model in ("flows/deployment", "flows/grant", "auth/user")),
     *(f"admin/runs/{model}/<path:object_id>/delete/" for model in ("run", "runrequest", "auditentry", "artifact")),
     *("admin/auth/group/<path:object_id>/delete/", "admin/runs/artifact/add/", "admin/runs/notification/add/"),
-    *(f"admin/runs/{model}/<path:object_id>/delete/" for model in ("policy", "window", "notice")),
+    *(f"admin/runs/{model}/<path:object_id>/delete/" for model in ("policy", "window", "notification")),
     "admin/runs/notification/<path:object_id>/change/",
     *(f"admin/{model}/<path:object_id>/change/" for model in ("flows/deployment", "flows/grant", "runs/run")),
     *(f"admin/runs/{model}/<path:object_id>/change/" for model in ("runrequest", "artifact")),
