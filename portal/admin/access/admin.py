@@ -122,7 +122,7 @@ class GrantAdmin(RestrictedAdmin):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         doors: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
             "revoke": ("<int:pk>/revoke/", require_POST(self.revoke)),
-            "mine": ("mine/", require_GET(self.permissions)),
+            "mine": ("mine/", require_GET(self.my_access)),
             "why": ("why/", require_http_methods(["GET", "HEAD", "POST"])(self.why)),
         }
         own = [
@@ -133,7 +133,7 @@ class GrantAdmin(RestrictedAdmin):
 
     # Everybody's own
 
-    def permissions(self, request: HttpRequest) -> HttpResponse:
+    def my_access(self, request: HttpRequest) -> HttpResponse:
         """What the reader may do themselves."""
         frame = {**self.admin_site.each_context(request), "title": "What you may do", "opts": self.opts}
         permissions = permissions_of(request)

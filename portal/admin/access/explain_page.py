@@ -128,7 +128,7 @@ def describe_answer(found: Explanation, permissions: Permissions) -> dict[str, A
         "tone": "green" if found.decision else "red",
         "icon": "check_circle" if found.decision else "block",
         "deciding": [(grant, grant_labels.describe(grant)) for grant in found.decision.grants],
-        "bystanders": [
+        "ignored": [
             (each.grant, grant_labels.describe(each.grant), each.why)
             for each in found.ignored
             if each.grant.environment_id in seen
