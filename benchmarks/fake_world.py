@@ -15,11 +15,11 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from flows.models import Deployment, Environment, Grant
+from flows.models import Deployment, Environment
 from flows.prefect_api.records import JSON, Credential, FlowRunRecord, StateRecord
 from runs import changes, dispatch, requests
 from runs.actors import Actor, Channel
-from runs.models import Approval, AuditEntry, Freeze, Policy, RunRequest
+from runs.models import Approval, AuditEntry, Freeze, Grant, Policy, RunRequest
 
 VALUES = {"month": "2026-10"}
 SCHEMA = {"type": "object", "properties": {"month": {"type": "string"}}, "required": ["month"]}

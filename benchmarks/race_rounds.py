@@ -31,11 +31,11 @@ from benchmarks.fake_world import (
     prefect,
     queued,
 )
-from flows.models import Deployment, Environment, Grant
+from flows.models import Deployment, Environment
 from runs import changes, dispatch
 from runs.errors import Refused
 from runs.governance import policies
-from runs.models import Approval, BreakGlass, Policy, RunRequest
+from runs.models import Approval, BreakGlass, Grant, Policy, RunRequest
 from runs.models.request import State
 
 GONE_ON = {State.LAUNCHED, State.COMPLETED, State.FAILED, State.CANCELLED}

@@ -1,26 +1,14 @@
 """What can run: environments, deployments and the rows that belong to them."""
 
-from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import URLValidator, validate_slug
 from django.db import migrations, models
-from django.db.models.functions import Now
-
-USER = settings.AUTH_USER_MODEL
-
-
-"What can run: environments, deployments and the rows that belong to them."
-
-USER = USER
 
 
 class Migration(migrations.Migration):
     initial = True
-    dependencies = [
-        ("auth", "0012_alter_user_first_name_max_length"),
-        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
-    ]
+    dependencies = []
     operations = [
         migrations.CreateModel(
             name="Environment",
@@ -203,93 +191,6 @@ class Migration(migrations.Migration):
                 "ordering": ["environment", "name"],
                 "constraints": [
                     models.UniqueConstraint(fields=("environment", "name"), name="unique_alias_per_environment")
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="Grant",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("tag", models.CharField(blank=True, max_length=300)),
-                ("flow_name", models.CharField(blank=True, max_length=300, verbose_name="flow")),
-                (
-                    "full_name",
-                    models.CharField(
-                        blank=True, help_text="flow name/deployment name", max_length=601, verbose_name="deployment"
-                    ),
-                ),
-                (
-                    "effect",
-                    models.CharField(choices=[("allow", "allow"), ("deny", "deny")], default="allow", max_length=5),
-                ),
-                (
-                    "verbs",
-                    ArrayField(
-                        base_field=models.CharField(
-                            choices=[
-                                ("see", "see"),
-                                ("see inputs", "see inputs"),
-                                ("see logs", "see logs"),
-                                ("trigger", "trigger"),
-                                ("trigger later", "trigger later"),
-                                ("backfill", "backfill"),
-                                ("rerun", "rerun"),
-                                ("cancel", "cancel"),
-                                ("force cancel", "force cancel"),
-                                ("approve", "approve"),
-                                ("schedule", "schedule"),
-                                ("pause", "pause"),
-                                ("override freeze", "override freeze"),
-                                ("break glass", "break glass"),
-                                ("manage", "manage"),
-                            ],
-                            max_length=20,
-                        )
-                    ),
-                ),
-                (
-                    "predicate",
-                    models.JSONField(
-                        blank=True,
-                        help_text="A JSON Schema: the grant counts only for parameters that satisfy it.",
-                        null=True,
-                    ),
-                ),
-                ("valid_from", models.DateTimeField(blank=True, null=True)),
-                ("valid_until", models.DateTimeField(blank=True, null=True)),
-                ("reason", models.CharField(blank=True, max_length=500)),
-                ("ticket", models.CharField(blank=True, max_length=100)),
-                ("granted_by_name", models.CharField(editable=False, max_length=200)),
-                ("granted_at", models.DateTimeField(db_default=Now(), editable=False)),
-                ("revoked_at", models.DateTimeField(editable=False, null=True)),
-                ("revoked_by_name", models.CharField(blank=True, editable=False, max_length=200)),
-                (
-                    "environment",
-                    models.ForeignKey(
-                        "flows.environment", models.CASCADE, blank=True, null=True, related_name="%(class)ss"
-                    ),
-                ),
-                (
-                    "granted_by",
-                    models.ForeignKey(USER, models.PROTECT, editable=False, null=True, related_name="grants_given"),
-                ),
-                (
-                    "group",
-                    models.ForeignKey("auth.group", models.PROTECT, blank=True, null=True, related_name="grants"),
-                ),
-                ("person", models.ForeignKey(USER, models.PROTECT, blank=True, null=True, related_name="grants")),
-            ],
-            options={
-                "ordering": ["-granted_at"],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(("group__isnull", True), ("person__isnull", False)),
-                            models.Q(("group__isnull", False), ("person__isnull", True)),
-                            _connector="OR",
-                        ),
-                        name="grant_has_one_subject",
-                    )
                 ],
             },
         ),

@@ -14,9 +14,9 @@ from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
-from flows.models import Verb
 from portal.auth.request_user import actor_of, permissions_of
 from runs.errors import Refused
+from runs.models import Verb
 
 __all__ = ["RestrictedAdmin", "actor_of", "attempt", "permissions_of"]
 

@@ -11,14 +11,14 @@ from django.http import HttpRequest
 from django.utils import formats, timezone
 from django.utils.safestring import SafeString
 
-from flows.models import Verb, WorkPool
+from flows.models import WorkPool
 from portal import inbox
 from portal.auth.request_user import permissions_of
 from portal.ui import calendar, charts
 from portal.ui.environment_status import EnvironmentStatus, status_of
 from runs import diagnosis, statistics
 from runs.access.decisions import Permissions
-from runs.models import BreakGlass, Run, RunRequest
+from runs.models import BreakGlass, Run, RunRequest, Verb
 from runs.requests import visibility
 
 FEW = 8

@@ -7,8 +7,9 @@ from typing import Any
 from django.contrib.auth.backends import BaseBackend
 from django.db import models
 
-from flows.models import Deployment, Verb
+from flows.models import Deployment
 from runs.access.decisions import Permissions
+from runs.models import Verb
 
 PERMISSIONS = {
     "flows.view_deployment": Verb.SEE,

@@ -11,7 +11,7 @@ from runs.models import Run, RunRequest
 from runs.requests import visibility
 
 # Whoever may read or change any grant, or reads the audit trail, which tells of every grant, sees all of them.
-READERS_OF_GRANTS = ("flows.view_grant", "flows.add_grant", "flows.change_grant", "runs.view_auditentry")
+READERS_OF_GRANTS = ("runs.view_grant", "runs.add_grant", "runs.change_grant", "runs.view_auditentry")
 
 
 def permissions_of(request: HttpRequest) -> Permissions:

@@ -19,10 +19,9 @@ from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
 from django.views.decorators.http import require_GET
 
-from flows.models import Verb
 from portal.live.broadcast import Broadcaster, Changes, Subscriber, broadcaster
 from runs.access.decisions import Permissions
-from runs.models import Run, RunRequest
+from runs.models import Run, RunRequest, Verb
 
 PING_SECONDS = 15.0
 # A session that ended or a grant that was revoked ends the stream at the latest after this.

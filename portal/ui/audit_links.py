@@ -17,7 +17,7 @@ SUBJECTS = {
     "deployment": "flows.Deployment",
     "environment": "flows.Environment",
     "alias": "flows.Alias",
-    "grant": "flows.Grant",
+    "grant": "runs.Grant",
     "run": "runs.Run",
     "runrequest": "runs.RunRequest",
     "policy": "runs.Policy",

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from flows.models import Grant, Verb
 from runs.access import predicates
+from runs.models import Grant, Verb
 
 # What the verbs are about -> what each of them opens, for whoever gives it.
 VERBS: dict[str, dict[Verb, str]] = {

@@ -11,9 +11,9 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
-from flows.models import Verb
 from portal import inbox
 from portal.auth.request_user import permissions_of
+from runs.models import Verb
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ MENU: dict[str, list[Entry]] = {
         Entry("Environments", "dns", "flows.environment"),
         Entry("Deployments", "rocket_launch", "flows.deployment"),
         Entry("Aliases", "label", "flows.alias"),
-        Entry("Grants", "key", "flows.grant"),
+        Entry("Grants", "key", "runs.grant"),
         Entry("Policies", "rule", "runs.policy"),
         Entry("Change windows", "calendar_month", "runs.window"),
     ],

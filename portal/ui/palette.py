@@ -11,10 +11,9 @@ from django.urls import reverse
 from django.utils import timezone
 from unfold.dataclasses import SearchResult
 
-from flows.models import Verb
 from portal.auth.request_user import permissions_of
 from portal.ui import menu
-from runs.models import Run, RunRequest
+from runs.models import Run, RunRequest, Verb
 
 FEW = 10
 LONGEST = 100

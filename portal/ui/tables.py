@@ -8,9 +8,8 @@ import django_tables2
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from flows.models import Grant
 from portal.ui import grant_labels, times
-from runs.models import Run
+from runs.models import Grant, Run
 
 TEMPLATE = "portal/_table.html"
 

@@ -14,9 +14,9 @@ from django.db.models.functions import JSONObject
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from flows.models import Alias, Environment, Grant
+from flows.models import Alias, Environment
 from portal.ui.diff import Change, diff
-from runs.models import AuditCheckpoint, AuditEntry, Freeze, Policy, RowVersion, Window
+from runs.models import AuditCheckpoint, AuditEntry, Freeze, Grant, Policy, RowVersion, Window
 from runs.models.audit import VERBS
 
 MOST = 50

@@ -11,10 +11,11 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from flows.models import Deployment, Environment, Grant, Selector, Verb
-from flows.models.grant import PART_OF
+from flows.models import Deployment, Environment
 from runs.access import predicates
 from runs.errors import Refused
+from runs.models import Grant, Selector, Verb
+from runs.models.grant import PART_OF
 
 # Administering is what a superuser is for; starting, stopping and approving still need a grant.
 SUPERUSER_VERBS = frozenset({Verb.SEE, Verb.SEE_INPUTS, Verb.SEE_LOGS, Verb.PAUSE, Verb.MANAGE})

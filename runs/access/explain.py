@@ -11,10 +11,11 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
 
-from flows.models import Deployment, Grant, Verb
-from flows.models.grant import PART_OF
+from flows.models import Deployment
 from runs.access import predicates
 from runs.access.decisions import Decision, Permissions, Target
+from runs.models import Grant, Verb
+from runs.models.grant import PART_OF
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from django.contrib.auth.models import User
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import CharField, Exists, ExpressionWrapper, F, Func, OuterRef, Q, QuerySet
 
-from flows.models import Deployment, Grant, Verb
-from flows.models.grant import PART_OF
+from flows.models import Deployment
 from runs.access import predicates
 from runs.access.decisions import SUPERUSER_VERBS, Permissions, Target, active_grants, covers
+from runs.models import Grant, Verb
+from runs.models.grant import PART_OF
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flows.db_text import sanitize
-from flows.models import Verb
 from runs import audit, notifications, queue
 from runs.access.decisions import Target, decide, require
 from runs.actors import Actor
@@ -18,7 +17,7 @@ from runs.changes.states import move, too_late
 from runs.errors import Refused
 from runs.governance import windows
 from runs.governance.requirements import requirements_for
-from runs.models import Approval, Comment, RunRequest
+from runs.models import Approval, Comment, RunRequest, Verb
 from runs.models.notification import Topic
 from runs.models.policy import Stage
 from runs.models.request import State

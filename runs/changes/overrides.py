@@ -8,7 +8,6 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flows.db_text import sanitize
-from flows.models import Verb
 from runs import audit, notifications, queue
 from runs.access.decisions import decide, require
 from runs.actors import Actor
@@ -16,7 +15,7 @@ from runs.change_feed import publish
 from runs.changes.approvals import lock
 from runs.changes.states import move
 from runs.errors import Refused
-from runs.models import BreakGlass, RunRequest
+from runs.models import BreakGlass, RunRequest, Verb
 from runs.models.notification import Topic
 from runs.models.request import State
 from runs.requests.submit import digest, values_of

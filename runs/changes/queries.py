@@ -8,10 +8,9 @@ from django.db.models import Exists, OuterRef, QuerySet, prefetch_related_object
 from django.utils import timezone
 
 from flows import encryption
-from flows.models import Verb
 from runs import changes, requests
 from runs.access.decisions import Permissions
-from runs.models import Approval, RunRequest
+from runs.models import Approval, RunRequest, Verb
 
 
 def waiting_for(permissions: Permissions) -> list[int]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from django.contrib.auth.models import Group, User
 
-from flows.models import Grant, Verb
 from flows.prefect_api.records import JSON
 from runs.access import who_can
 from runs.access.explain import Explanation
@@ -16,6 +15,7 @@ from runs.actors import Actor
 from runs.desk.queries import NotVisible, deployment, environment, listing, user
 from runs.errors import Refused
 from runs.governance import grants, preview
+from runs.models import Grant, Verb
 
 GROUP = "group:"
 

@@ -12,11 +12,11 @@ from django.contrib.auth.models import User
 from django.db.models import F, QuerySet
 
 from flows.catalog import health as healths
-from flows.models import Alias, Deployment, Environment, Health, Verb
+from flows.models import Alias, Deployment, Environment, Health
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor, Channel
 from runs.errors import Refused
-from runs.models import Run, RunRequest
+from runs.models import Run, RunRequest, Verb
 from runs.models.run import STATES
 
 MOST_CANDIDATES = 10

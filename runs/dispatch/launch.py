@@ -12,7 +12,7 @@ from django.utils.formats import date_format
 
 from flows import canonical
 from flows.catalog import health
-from flows.models import Deployment, Verb
+from flows.models import Deployment
 from flows.prefect_api import connect
 from flows.prefect_api.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain
 from runs import changes, requests
@@ -21,7 +21,7 @@ from runs.dispatch.leases import LEASE, backoff
 from runs.errors import Refused
 from runs.governance import windows
 from runs.governance.requirements import requirements_for
-from runs.models import BreakGlass, RunRequest
+from runs.models import BreakGlass, RunRequest, Verb
 from runs.models.request import State
 
 # How long before its time a planned run is handed over, so that a worker has it by then.

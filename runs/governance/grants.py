@@ -10,14 +10,15 @@ from django.contrib.auth.models import Group, User
 from django.db.models import Q
 from django.utils import timezone
 
-from flows.models import Environment, Grant, Verb
-from flows.models.grant import PART_OF, WITH_PARAMETERS
+from flows.models import Environment
 from runs import audit
 from runs.access import predicates
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance.requirements import requirements_for
+from runs.models import Grant, Verb
+from runs.models.grant import PART_OF, WITH_PARAMETERS
 
 
 def grant(
@@ -68,7 +69,7 @@ def grant(
             granted_by=by.holder,
             granted_by_name=by.name,
         )
-        if not can_administer(by, "flows.add_grant"):
+        if not can_administer(by, "runs.add_grant"):
             bounded(row, by)
         if environment and by.holder is not None:
             target = Target(environment, flow_name, full_name, (tag,) if tag else ())
@@ -172,13 +173,13 @@ def can_administer(by: Actor, permission: str) -> bool:
 
 def can_grant(by: Actor) -> bool:
     """Whether there is any grant they could give."""
-    return can_administer(by, "flows.add_grant") or (
+    return can_administer(by, "runs.add_grant") or (
         by.holder is not None and any(Verb.MANAGE in grant.verbs for grant in Permissions.of(by.user).grants)
     )
 
 
 def can_revoke(row: Grant, by: Actor) -> bool:
-    return can_administer(by, "flows.change_grant") or (by.is_same_person_as(row.granted_by_id) and can_grant(by))
+    return can_administer(by, "runs.change_grant") or (by.is_same_person_as(row.granted_by_id) and can_grant(by))
 
 
 def describe(row: Grant) -> dict[str, Any]:

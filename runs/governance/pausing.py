@@ -7,13 +7,13 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q, Subquery
 
 from flows.db_text import sanitize
-from flows.models import Deployment, Verb
+from flows.models import Deployment
 from runs import audit, queue
 from runs.access.decisions import Target, require
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance.requirements import requirements_for
-from runs.models import Freeze, PauseRequest
+from runs.models import Freeze, PauseRequest, Verb
 
 
 def pause(deployment: Deployment, *, by: Actor, reason: str = "", ticket: str = "") -> PauseRequest:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from flows import canonical
 from flows.db_text import sanitize
-from flows.models import Environment, Verb
+from flows.models import Environment
 from flows.parameters import formats
 from runs import audit, changes, notifications
 from runs.access.decisions import Target, require
@@ -22,7 +22,7 @@ from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import configuration, pausing
 from runs.governance.requirements import requirements_for
-from runs.models import Freeze, Policy, Window
+from runs.models import Freeze, Policy, Verb, Window
 from runs.models.notification import Topic
 from runs.models.policy import Stage
 

@@ -8,12 +8,13 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from flows import parameters as schemas
-from flows.models import Deployment, Verb
+from flows.models import Deployment
 from flows.parameters import Invalid
 from runs import audit
 from runs.access.decisions import Decision, Forbidden, Permissions
 from runs.access.explain import Explanation, explain
 from runs.actors import Actor
+from runs.models import Verb
 
 
 def preview_as(person: User, *, by: Actor, reason: str = "") -> Permissions:

@@ -1,4 +1,4 @@
-"""What was asked for and what happened."""
+"""What is requested and what happened."""
 
 import uuid
 
@@ -9,12 +9,23 @@ from django.db import migrations, models
 from django.db.models.functions import Now
 
 USER = settings.AUTH_USER_MODEL
-
-
-"What was asked for and what happened."
-
-USER = USER
-
+VERBS = [
+    ("see", "see"),
+    ("see inputs", "see inputs"),
+    ("see logs", "see logs"),
+    ("trigger", "trigger"),
+    ("trigger later", "trigger later"),
+    ("backfill", "backfill"),
+    ("rerun", "rerun"),
+    ("cancel", "cancel"),
+    ("force cancel", "force cancel"),
+    ("approve", "approve"),
+    ("schedule", "schedule"),
+    ("pause", "pause"),
+    ("override freeze", "override freeze"),
+    ("break glass", "break glass"),
+    ("manage", "manage"),
+]
 TOPICS = [
     ("waiting", "a request that I may answer"),
     ("answered", "an answer to my request"),
@@ -25,7 +36,11 @@ TOPICS = [
 
 class Migration(migrations.Migration):
     initial = True
-    dependencies = [("flows", "0001_initial"), migrations.swappable_dependency(settings.AUTH_USER_MODEL)]
+    dependencies = [
+        ("auth", "0012_alter_user_first_name_max_length"),
+        ("flows", "0001_initial"),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+    ]
     operations = [
         migrations.CreateModel(
             name="AuditCheckpoint",
@@ -142,6 +157,69 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Grant",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("tag", models.CharField(blank=True, max_length=300)),
+                ("flow_name", models.CharField(blank=True, max_length=300, verbose_name="flow")),
+                (
+                    "full_name",
+                    models.CharField(
+                        blank=True, help_text="flow name/deployment name", max_length=601, verbose_name="deployment"
+                    ),
+                ),
+                (
+                    "effect",
+                    models.CharField(choices=[("allow", "allow"), ("deny", "deny")], default="allow", max_length=5),
+                ),
+                ("verbs", ArrayField(base_field=models.CharField(choices=VERBS, max_length=20))),
+                (
+                    "predicate",
+                    models.JSONField(
+                        blank=True,
+                        help_text="A JSON Schema: the grant counts only for parameters that satisfy it.",
+                        null=True,
+                    ),
+                ),
+                ("valid_from", models.DateTimeField(blank=True, null=True)),
+                ("valid_until", models.DateTimeField(blank=True, null=True)),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                ("ticket", models.CharField(blank=True, max_length=100)),
+                ("granted_by_name", models.CharField(editable=False, max_length=200)),
+                ("granted_at", models.DateTimeField(db_default=Now(), editable=False)),
+                ("revoked_at", models.DateTimeField(editable=False, null=True)),
+                ("revoked_by_name", models.CharField(blank=True, editable=False, max_length=200)),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        "flows.environment", models.CASCADE, blank=True, null=True, related_name="%(class)ss"
+                    ),
+                ),
+                (
+                    "granted_by",
+                    models.ForeignKey(USER, models.PROTECT, editable=False, null=True, related_name="grants_given"),
+                ),
+                (
+                    "group",
+                    models.ForeignKey("auth.group", models.PROTECT, blank=True, null=True, related_name="grants"),
+                ),
+                ("person", models.ForeignKey(USER, models.PROTECT, blank=True, null=True, related_name="grants")),
+            ],
+            options={
+                "ordering": ["-granted_at"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("group__isnull", True), ("person__isnull", False)),
+                            models.Q(("group__isnull", False), ("person__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="grant_has_one_subject",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Notification",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -169,10 +247,42 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-created_at"],
-                "indexes": [
-                    models.Index(fields=["state", "next_attempt_at"], name="runs_notification_state_41d94f_idx")
-                ],
+                "indexes": [models.Index(fields=["state", "next_attempt_at"], name="runs_notifi_state_888022_idx")],
             },
+        ),
+        migrations.CreateModel(
+            name="PauseRequest",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("pause", models.BooleanField(help_text="True: pause; False: resume.")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("wanted", "Queued"), ("done", "Done"), ("failed", "Failed")],
+                        default="wanted",
+                        max_length=10,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, max_length=1000)),
+                ("ticket", models.CharField(blank=True, max_length=100)),
+                ("requested_by_name", models.CharField(max_length=200)),
+                ("requested_at", models.DateTimeField(db_default=Now())),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("next_attempt_at", models.DateTimeField(null=True)),
+                ("message", models.TextField(blank=True)),
+                ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, related_name="pause_requests")),
+                (
+                    "freeze",
+                    models.ForeignKey(
+                        "runs.freeze",
+                        models.SET_NULL,
+                        help_text="The freeze that holds the schedules back, or that held them until now.",
+                        null=True,
+                        related_name="pause_requests",
+                    ),
+                ),
+            ],
+            options={"verbose_name_plural": "pause requests", "ordering": ["-requested_at"]},
         ),
         migrations.CreateModel(
             name="Policy",
@@ -484,26 +594,7 @@ class Migration(migrations.Migration):
                 (
                     "verb",
                     models.CharField(
-                        choices=[
-                            ("see", "see"),
-                            ("see inputs", "see inputs"),
-                            ("see logs", "see logs"),
-                            ("trigger", "trigger"),
-                            ("trigger later", "trigger later"),
-                            ("backfill", "backfill"),
-                            ("rerun", "rerun"),
-                            ("cancel", "cancel"),
-                            ("force cancel", "force cancel"),
-                            ("approve", "approve"),
-                            ("schedule", "schedule"),
-                            ("pause", "pause"),
-                            ("override freeze", "override freeze"),
-                            ("break glass", "break glass"),
-                            ("manage", "manage"),
-                        ],
-                        default="trigger",
-                        help_text="The verb it was allowed by.",
-                        max_length=20,
+                        choices=VERBS, default="trigger", help_text="The verb it was allowed by.", max_length=20
                     ),
                 ),
                 ("requested_by_name", models.CharField(max_length=200, verbose_name="asked by")),
@@ -553,8 +644,8 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("overridden_by_name", models.CharField(blank=True, max_length=200)),
-                ("rerun_of", models.ForeignKey("runs.runrequest", models.PROTECT, null=True, related_name="again")),
-                ("requested_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="run_requests")),
+                ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, related_name="run_requests")),
+                ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="run_requests")),
                 (
                     "on_behalf_of",
                     models.ForeignKey(
@@ -565,16 +656,16 @@ class Migration(migrations.Migration):
                         related_name="+",
                     ),
                 ),
-                ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, related_name="run_requests")),
-                ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="run_requests")),
+                ("requested_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="run_requests")),
+                ("rerun_of", models.ForeignKey("runs.runrequest", models.PROTECT, null=True, related_name="again")),
                 ("run", models.OneToOneField("runs.run", models.PROTECT, null=True, related_name="run_request")),
             ],
             options={
                 "ordering": ["-requested_at"],
                 "indexes": [
                     models.Index(fields=["state", "next_attempt_at"], name="runs_runreq_state_0a8201_idx"),
-                    models.Index(fields=["-requested_at"], name="runs_runreq_asked_a_eed9ab_idx"),
-                    models.Index(fields=["deployment", "-requested_at"], name="runs_runreq_deploym_5a1e6f_idx"),
+                    models.Index(fields=["-requested_at"], name="runs_runreq_request_1738d5_idx"),
+                    models.Index(fields=["deployment", "-requested_at"], name="runs_runreq_deploym_ec9e9b_idx"),
                 ],
             },
         ),
@@ -682,40 +773,6 @@ class Migration(migrations.Migration):
                     )
                 ],
             },
-        ),
-        migrations.CreateModel(
-            name="PauseRequest",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("pause", models.BooleanField(help_text="True: pause; False: resume.")),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("wanted", "Queued"), ("done", "Done"), ("failed", "Failed")],
-                        default="wanted",
-                        max_length=10,
-                    ),
-                ),
-                ("reason", models.CharField(blank=True, max_length=1000)),
-                ("ticket", models.CharField(blank=True, max_length=100)),
-                ("requested_by_name", models.CharField(max_length=200)),
-                ("requested_at", models.DateTimeField(db_default=Now())),
-                ("attempts", models.PositiveIntegerField(default=0)),
-                ("next_attempt_at", models.DateTimeField(null=True)),
-                ("message", models.TextField(blank=True)),
-                ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, related_name="pause_requests")),
-                (
-                    "freeze",
-                    models.ForeignKey(
-                        "runs.freeze",
-                        models.SET_NULL,
-                        help_text="The freeze that holds the schedules back, or that held them until now.",
-                        null=True,
-                        related_name="pause_requests",
-                    ),
-                ),
-            ],
-            options={"verbose_name_plural": "pause requests", "ordering": ["-requested_at"]},
         ),
         migrations.CreateModel(
             name="TaskRun",

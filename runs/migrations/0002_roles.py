@@ -21,7 +21,7 @@ ROLES = {
 
 def create_roles(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     Group = apps.get_model("auth", "Group")
-    Grant = apps.get_model("flows", "Grant")
+    Grant = apps.get_model("runs", "Grant")
     for name, verbs in ROLES.items():
         group, _ = Group.objects.get_or_create(name=name)
         Grant.objects.create(group=group, effect="allow", verbs=verbs, reason="role", granted_by_name="installation")

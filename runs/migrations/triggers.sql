@@ -268,7 +268,7 @@ BEGIN
          'colour position is_active',
          'sealed_credential'),
         ('flows_alias', 'id environment_id name full_name', ''),
-        ('flows_grant',
+        ('runs_grant',
          'id environment_id tag flow_name full_name person_id group_id effect verbs predicate valid_from valid_until '
          'reason ticket granted_by_id granted_by_name granted_at revoked_at revoked_by_name',
          ''),

@@ -5,6 +5,7 @@ from runs.models.artifact import Artifact
 from runs.models.audit import AuditCheckpoint, AuditEntry
 from runs.models.cancellation import Cancellation
 from runs.models.export import Export, ExportPart
+from runs.models.grant import Grant, Selector, Verb
 from runs.models.notification import Notification, Subscription
 from runs.models.pause_request import PauseRequest
 from runs.models.policy import Freeze, Policy, Window
@@ -23,6 +24,7 @@ __all__ = [
     "Export",
     "ExportPart",
     "Freeze",
+    "Grant",
     "LogLine",
     "Notification",
     "PauseRequest",
@@ -30,8 +32,10 @@ __all__ = [
     "RowVersion",
     "Run",
     "RunRequest",
+    "Selector",
     "StateChange",
     "Subscription",
     "TaskRun",
+    "Verb",
     "Window",
 ]

@@ -8,7 +8,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
-from flows.models import Environment, Selector
+from flows.models import Environment
+from runs.models.grant import Selector
 
 
 class Stage(TypedDict):

@@ -9,7 +9,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
-from flows.models import Deployment, Environment, Verb
+from flows.models import Deployment, Environment
+from runs.models.grant import Verb
 
 
 class State(models.TextChoices):

@@ -7,14 +7,13 @@ from datetime import timedelta
 from django.utils import timezone
 
 from flows.db_text import sanitize
-from flows.models import Verb
 from runs import audit, queue
 from runs.access.decisions import Target, require
 from runs.actors import Actor
 from runs.change_feed import publish
 from runs.errors import Refused
 from runs.governance.requirements import requirements_for
-from runs.models import Cancellation, Run
+from runs.models import Cancellation, Run, Verb
 
 # How long a cancel may take before it may be forced: the worker looks for them every few seconds.
 PATIENCE = timedelta(minutes=2)

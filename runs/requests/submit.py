@@ -17,7 +17,7 @@ from django.utils.crypto import salted_hmac
 from flows import canonical, encryption
 from flows import parameters as schemas
 from flows.db_text import sanitize
-from flows.models import Deployment, Verb
+from flows.models import Deployment
 from runs import audit, notifications, queue
 from runs.access.decisions import Forbidden, Permissions, Target, decide, require
 from runs.actors import Actor
@@ -25,7 +25,7 @@ from runs.change_feed import publish
 from runs.errors import Refused
 from runs.governance import windows
 from runs.governance.requirements import Requirements, requirements_for
-from runs.models import RunRequest
+from runs.models import RunRequest, Verb
 from runs.models.notification import Topic
 from runs.models.request import State
 

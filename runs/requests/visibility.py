@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from flows import encryption
-from flows.models import Deployment, Verb
+from flows.models import Deployment
 from runs.access.decisions import Permissions, Target
-from runs.models import Run, RunRequest
+from runs.models import Run, RunRequest, Verb
 from runs.models.request import State
 from runs.requests import target_of, values_of
 

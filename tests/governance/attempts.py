@@ -15,10 +15,10 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
-from flows.models import Alias, Deployment, Environment, Grant
+from flows.models import Alias, Deployment, Environment
 from runs.actors import Actor, Channel
 from runs.errors import Refused
-from runs.models import Freeze, Policy, Run, RunRequest, Window
+from runs.models import Freeze, Grant, Policy, Run, RunRequest, Window
 
 # The columns of the table of doors: who knocks. The requester is an operator, and the request is theirs.
 ROLES = ("viewer", "requester", "operator", "approver", "manager", "auditor", "administrator", "stranger")

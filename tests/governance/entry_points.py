@@ -44,7 +44,7 @@ LOOKS = {
     *("admin/password_change/done/", "admin/r/<path:content_type_id>/<path:object_id>/"),
     *("{model}", "{model}<path:object_id>/", "{model}<path:object_id>/history/"),
     *("admin/runs/run/<int:pk>/log/", "admin/runs/run/<int:pk>/log.txt", "admin/runs/artifact/<int:pk>/frame/"),
-    *("admin/flows/grant/mine/", "admin/flows/grant/why/", "admin/runs/runrequest/<int:pk>/status.json"),
+    *("admin/runs/grant/mine/", "admin/runs/grant/why/", "admin/runs/runrequest/<int:pk>/status.json"),
     *("admin/flows/environment/<int:pk>/calendar/", "admin/runs/auditentry/exports/"),
     "admin/runs/auditentry/<path:object_id>/change/",
     "admin/runs/auditentry/exports/<int:pk>/download/",
@@ -52,12 +52,12 @@ LOOKS = {
 # Django would make these; nobody may use them.
 SHUT = {
     *(f"admin/{model}/add/" for model in ("flows/deployment", "runs/run", "runs/runrequest", "runs/auditentry")),
-    *(f"admin/{model}/<path:object_id>/delete/" for model in ("flows/deployment", "flows/grant", "auth/user")),
+    *(f"admin/{model}/<path:object_id>/delete/" for model in ("flows/deployment", "runs/grant", "auth/user")),
     *(f"admin/runs/{model}/<path:object_id>/delete/" for model in ("run", "runrequest", "auditentry", "artifact")),
     *("admin/auth/group/<path:object_id>/delete/", "admin/runs/artifact/add/", "admin/runs/notification/add/"),
     *(f"admin/runs/{model}/<path:object_id>/delete/" for model in ("policy", "window", "notification")),
     "admin/runs/notification/<path:object_id>/change/",
-    *(f"admin/{model}/<path:object_id>/change/" for model in ("flows/deployment", "flows/grant", "runs/run")),
+    *(f"admin/{model}/<path:object_id>/change/" for model in ("flows/deployment", "runs/grant", "runs/run")),
     *(f"admin/runs/{model}/<path:object_id>/change/" for model in ("runrequest", "artifact")),
 }
 # Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
@@ -154,9 +154,9 @@ DOORS: dict[str, Door] = {
     "delete an alias, by page": Door(
         "admin/flows/alias/<path:object_id>/delete/", press("flows_alias_delete", "alias", post="yes")
     ),
-    "give a grant, by page": Door("admin/flows/grant/add/", press("flows_grant_add", **GRANT)),
+    "give a grant, by page": Door("admin/runs/grant/add/", press("runs_grant_add", **GRANT)),
     "revoke a grant, by page": Door(
-        "admin/flows/grant/<int:pk>/revoke/", press("flows_grant_revoke", "grant", reason="r")
+        "admin/runs/grant/<int:pk>/revoke/", press("runs_grant_revoke", "grant", reason="r")
     ),
     "create a person, by page": Door("admin/auth/user/add/", press("auth_user_add", **PERSON)),
     "change a person, by page": Door(

@@ -14,11 +14,11 @@ from django.test import Client
 from django.utils import timezone
 
 from flows.catalog import sync
-from flows.models import Alias, Deployment, Environment, Verb
+from flows.models import Alias, Deployment, Environment
 from runs import changes, desk, mirror, requests
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import AuditEntry, Cancellation, Policy, Run, Window
+from runs.models import AuditEntry, Cancellation, Policy, Run, Verb, Window
 from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, person
 from tests.expectations import load
 from tests.fakes.prefect import FakePrefect
@@ -209,7 +209,7 @@ def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
         "runs/runrequest": [there.run_request.pk],
         "flows/environment": [there.environment.pk],
         "flows/alias": [there.alias.pk],
-        "flows/grant": [there.grant.pk],
+        "runs/grant": [there.grant.pk],
         "auth/user": [there.person.pk],
         "auth/group": [there.group.pk],
         "runs/auditentry": [1],

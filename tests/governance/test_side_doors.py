@@ -16,11 +16,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from flows.catalog import sync
-from flows.models import Deployment, Environment, Verb
+from flows.models import Deployment, Environment
 from runs import mirror, requests
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import Freeze, Run, RunRequest
+from runs.models import Freeze, Run, RunRequest, Verb
 from tests.cast import SCHEMA, by, person
 from tests.expectations import load
 from tests.fakes.prefect import FakePrefect
@@ -39,7 +39,7 @@ SAID_AT = {
     for address, page in {
         "/admin/flows/environment/": "environments",
         "/admin/flows/deployment/": "deployments",
-        "/admin/flows/grant/mine/": "my access",
+        "/admin/runs/grant/mine/": "my access",
     }.items()
 }
 # What does not show without a verb; None stands for all of it but the above.

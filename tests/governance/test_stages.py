@@ -10,13 +10,13 @@ import pytest
 from django.contrib.auth.models import Group, User
 
 from flows.catalog import sync
-from flows.models import Deployment, Environment, Grant
+from flows.models import Deployment, Environment
 from runs import changes, dispatch, requests
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import grants, policies
-from runs.models import AuditEntry, Policy, RunRequest
+from runs.models import AuditEntry, Grant, Policy, RunRequest
 from runs.models.request import State
 from tests.cast import ANSWERS, SCHEMA, by, person
 from tests.fakes.prefect import FakePrefect

@@ -11,13 +11,13 @@ from typing import Any
 from django.contrib.auth.models import Group, User
 
 from flows.catalog import health, sync
-from flows.models import Alias, Deployment, Environment, Health, Verb
+from flows.models import Alias, Deployment, Environment, Health
 from flows.prefect_api.records import ScheduleRecord
 from runs import changes, mirror, tasks
 from runs import requests as runs_requests
 from runs.actors import Actor
 from runs.governance import grants, pausing, policies
-from runs.models import AuditEntry, Notification, Policy, Run, RunRequest, Window
+from runs.models import AuditEntry, Notification, Policy, Run, RunRequest, Verb, Window
 from tests.cast import by, person
 from tests.fakes import records
 from tests.fakes.prefect import FakePrefect
@@ -117,7 +117,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
             "flows/alias": [alias.pk],
             "flows/deployment": [deployment.pk],
             "flows/environment": [environment.pk],
-            "flows/grant": [grant.pk, bound.pk],
+            "runs/grant": [grant.pk, bound.pk],
             "runs/policy": [policy.pk],
             "runs/window": [window.pk],
             "runs/run": list(Run.objects.values_list("pk", flat=True)),

@@ -14,14 +14,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from flows.catalog import health, sync
-from flows.models import Deployment, Environment, Verb
+from flows.models import Deployment, Environment
 from flows.parameters import Invalid
 from flows.prefect_api.records import Unauthorized
 from runs import dispatch, mirror, tasks
 from runs import requests as runs_requests
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import AuditEntry, Run, RunRequest
+from runs.models import AuditEntry, Run, RunRequest, Verb
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 
@@ -265,7 +265,7 @@ def keys(odd: Deployment, fake: FakePrefect, requester: User, admin_user: User) 
     grant = grants.grant(by=Actor.system(), person=admin_user, verbs=list(Verb))
     mirror.refresh(odd.environment, [fake.add_run(odd.prefect_id, state_type="RUNNING").id])
     requests = {f"runs_runrequest_{door}": waiting.pk for door in ("approve", "reject", "withdraw")}
-    others = {"runs_run_cancel": Run.objects.get().pk, "flows_deployment_pause": odd.pk, "flows_grant_revoke": grant.pk}
+    others = {"runs_run_cancel": Run.objects.get().pk, "flows_deployment_pause": odd.pk, "runs_grant_revoke": grant.pk}
     return requests | others
 
 
@@ -273,7 +273,7 @@ def keys(odd: Deployment, fake: FakePrefect, requester: User, admin_user: User) 
     "door",
     [
         *("runs_runrequest_approve", "runs_runrequest_reject", "runs_runrequest_withdraw"),
-        *("runs_run_cancel", "flows_deployment_pause", "flows_grant_revoke"),
+        *("runs_run_cancel", "flows_deployment_pause", "runs_grant_revoke"),
     ],
 )
 @pytest.mark.parametrize("reason", ["month\0end", "x" * 5000, "<b>&\u202e"])

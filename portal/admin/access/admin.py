@@ -20,7 +20,6 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from unfold.contrib.filters.admin import RadioFilter
 
-from flows.models import Grant, Verb
 from portal.admin.access import explain_page, person_page
 from portal.admin.access.forms import GrantForm, again
 from portal.admin.actions import perform, redirect_back
@@ -33,6 +32,7 @@ from runs.access.who_can import grants_affecting
 from runs.errors import Refused
 from runs.governance import grants
 from runs.governance.requirements import requirements_for
+from runs.models import Grant, Verb
 
 MOST_SUGGESTIONS = 500
 
@@ -92,7 +92,7 @@ class GrantAdmin(RestrictedAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Whoever holds `manage` somewhere may try; what they may hand out is said by the verb."""
-        return request.user.has_perm("flows.add_grant") or permissions_of(request).can_any(Verb.MANAGE)
+        return request.user.has_perm("runs.add_grant") or permissions_of(request).can_any(Verb.MANAGE)
 
     @admin.display(description="who", ordering="person__username")
     def subject_shown(self, grant: Grant) -> SafeString:
@@ -126,7 +126,7 @@ class GrantAdmin(RestrictedAdmin):
             "why": ("why/", require_http_methods(["GET", "HEAD", "POST"])(self.why)),
         }
         own = [
-            path(route, self.admin_site.admin_view(view), name=f"flows_grant_{name}")
+            path(route, self.admin_site.admin_view(view), name=f"runs_grant_{name}")
             for name, (route, view) in doors.items()
         ]
         return [*own, *super().get_urls()]
@@ -189,7 +189,7 @@ class GrantAdmin(RestrictedAdmin):
                 form.add_error(None, str(refusal))
             else:
                 messages.success(request, grant_labels.describe(grant))
-                return HttpResponseRedirect(reverse("admin:flows_grant_change", args=[grant.pk]))
+                return HttpResponseRedirect(reverse("admin:runs_grant_change", args=[grant.pk]))
         context = {
             **self.admin_site.each_context(request),
             "title": "Give a grant",
@@ -197,7 +197,7 @@ class GrantAdmin(RestrictedAdmin):
             "form": form,
             "verb_groups": form.verb_groups(),
             "examples": grant_labels.EXAMPLES,
-            "hands_on": not request.user.has_perm("flows.add_grant"),
+            "hands_on": not request.user.has_perm("runs.add_grant"),
             "time_zone": timezone.get_current_timezone_name(),
             **self.suggestions(request),
         }
@@ -205,7 +205,7 @@ class GrantAdmin(RestrictedAdmin):
 
     def form_for(self, request: HttpRequest) -> GrantForm:
         """For whoever hands on, without what they could not give anyway; `?again=` is a grant to give once more."""
-        is_administrator = request.user.has_perm("flows.add_grant")
+        is_administrator = request.user.has_perm("runs.add_grant")
         initial: dict[str, Any] = request.GET.dict()
         if earlier := initial.pop("again", ""):
             initial |= again(self.visible_or_404(request, earlier))
@@ -243,4 +243,4 @@ class GrantAdmin(RestrictedAdmin):
             lambda reason: grants.revoke(grant, by=actor_of(request), reason=reason, ticket=ticket),
             "Revoked. It ends now.",
         )
-        return redirect_back(request, reverse("admin:flows_grant_change", args=[grant.pk]))
+        return redirect_back(request, reverse("admin:runs_grant_change", args=[grant.pk]))

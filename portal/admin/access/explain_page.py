@@ -10,12 +10,13 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from flows.models import Deployment, Environment, Verb
+from flows.models import Deployment, Environment
 from portal.auth.request_user import actor_of, can_view_grants, permissions_of
 from portal.ui import grant_labels
 from runs.access.decisions import Permissions
 from runs.access.explain import Explanation
 from runs.governance import preview
+from runs.models import Verb
 
 MOST_NAMES = 500
 INPUT = {"class": "portal-input"}

@@ -12,10 +12,11 @@ from django.db.models import QuerySet
 from django.forms.boundfield import BoundWidget
 from django.utils import timezone
 
-from flows.models import Environment, Grant, Verb
-from flows.models.grant import WITH_PARAMETERS
+from flows.models import Environment
 from portal.ui import grant_labels
 from runs.access import predicates
+from runs.models import Grant, Verb
+from runs.models.grant import WITH_PARAMETERS
 
 INPUT = {"class": "portal-input"}
 MOMENT = "%Y-%m-%dT%H:%M"

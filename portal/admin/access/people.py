@@ -29,8 +29,7 @@ from runs.governance import configuration, preview
 
 # The permissions of Django's that open something here; what people do with flows is in their grants.
 OFFERED = {
-    "flows": ["view_grant", "add_grant", "change_grant"],
-    "runs": ["view_auditentry"],
+    "runs": ["view_grant", "add_grant", "change_grant", "view_auditentry"],
 }
 LABELS = {
     "is_active": ("Active", "Off: cannot sign in, and no grant counts. History keeps the name."),

@@ -10,11 +10,12 @@ from django import forms
 from django.http import HttpRequest
 from django.utils import timezone
 
-from flows.models import Deployment, Environment, Grant, Verb
+from flows.models import Deployment, Environment
 from portal.admin.deployments.list import is_askable
 from portal.admin.deployments.page import can_quick_run
 from portal.ui import grant_labels, menu
 from runs.access.decisions import Permissions
+from runs.models import Grant, Verb
 
 MOST_DEPLOYMENTS = 100
 

@@ -17,12 +17,11 @@ from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.csp import csp_override
 from django.views.decorators.http import require_safe
 
-from flows.models import Verb
 from portal.admin.base import RestrictedAdmin
 from portal.admin.filters import EnvironmentFilter
 from portal.auth.request_user import permissions_of
 from portal.ui import artifact_view, freshness, times
-from runs.models import Artifact
+from runs.models import Artifact, Verb
 
 # A page made by a flow: it may paint itself and nothing else; no script, no request, no form, no link out of its frame.
 FRAME: dict[str, Any] = {

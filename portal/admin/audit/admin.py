@@ -17,7 +17,6 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 from django.views.decorators.http import require_POST
 
-from flows.models import Verb
 from portal.admin.audit import downloads
 from portal.admin.audit.filters import FILTERS
 from portal.admin.base import RestrictedAdmin
@@ -26,7 +25,7 @@ from portal.ui.audit_links import link_subjects
 from portal.ui.diff import diff
 from runs import audit
 from runs.audit import export_files, lines, queries
-from runs.models import AuditEntry, Export
+from runs.models import AuditEntry, Export, Verb
 
 # About five seconds; longer trails are walked whole by `manage.py verify_audit`.
 VERIFIED_HERE = 200_000

@@ -16,11 +16,12 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from flows.models import Alias, Deployment, Verb
+from flows.models import Alias, Deployment
 from portal.admin.base import RestrictedAdmin
 from portal.admin.service_admin import ServiceModelAdmin
 from portal.auth.request_user import actor_of, permissions_of
 from runs.governance import configuration
+from runs.models import Verb
 
 FULL_NAME = re.compile(r"[^/]+/[^/]+")
 

@@ -14,7 +14,7 @@ from django.db.models import Min, QuerySet
 from django.http import HttpRequest
 
 from flows import parameters as schemas
-from flows.models import Alias, Deployment, Verb, WorkPool
+from flows.models import Alias, Deployment, WorkPool
 from flows.parameters import MASK, runnable_as_is
 from flows.parameters.description import Described, describe
 from portal.admin.deployments.list import Workforce, is_askable
@@ -23,7 +23,7 @@ from portal.ui import freshness, tables, times
 from runs import statistics
 from runs.access import who_can
 from runs.access.decisions import Permissions
-from runs.models import PauseRequest, Run
+from runs.models import PauseRequest, Run, Verb
 
 LAST_RUNS = 10
 # A job variable of such a name is not shown, wherever it stands; everything under "env" is not either.

@@ -20,7 +20,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from flows.models import Environment, Verb
+from flows.models import Environment
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.environments.forms import ABOUT, RULES, SERVER, EnvironmentForm
@@ -34,7 +34,7 @@ from runs.errors import Refused
 from runs.governance import configuration, policies
 from runs.governance.requirements import applicable, visible
 from runs.governance.windows import Calendar
-from runs.models import Window
+from runs.models import Verb, Window
 
 BOTH = [ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM]
 

@@ -14,11 +14,12 @@ from django.shortcuts import render
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.views.decorators.http import require_POST
 
-from flows.models import Environment, Verb
+from flows.models import Environment
 from portal.admin.base import RestrictedAdmin
 from portal.auth.request_user import permissions_of
 from runs.errors import Refused
 from runs.governance.requirements import visible
+from runs.models import Verb
 
 MOST_SUGGESTIONS = 500
 INPUT = {"class": "portal-input"}

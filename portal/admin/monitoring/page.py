@@ -18,12 +18,12 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from flows.models import Deployment, Environment, Verb
+from flows.models import Deployment, Environment
 from portal.auth.request_user import permissions_of
 from portal.ui import charts, freshness
 from runs.access.decisions import Permissions
 from runs.artifact_facts import OFFERS, facts, offered
-from runs.models import Artifact
+from runs.models import Artifact, Verb
 
 DRIFT, MONTHS, REPORT = "crm-drift", "crm-months", "crm-drift-report"
 MOST_REPORTS, MOST_MONTHS = 12, 24

@@ -16,13 +16,13 @@ from django.shortcuts import render
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.views.decorators.http import require_POST
 
-from flows.models import Environment, Verb
+from flows.models import Environment
 from portal.admin.base import RestrictedAdmin
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui.rule_labels import Badge
 from runs import notifications
 from runs.errors import Refused
-from runs.models import Notification
+from runs.models import Notification, Verb
 from runs.models.notification import Topic
 
 FEW = 30

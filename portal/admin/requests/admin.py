@@ -17,7 +17,6 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.views.decorators.http import require_GET, require_POST
 
-from flows.models import Verb
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.filters import EnvironmentFilter
@@ -29,7 +28,7 @@ from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import freshness, times
 from runs import changes
 from runs.errors import Refused
-from runs.models import BreakGlass, RunRequest
+from runs.models import BreakGlass, RunRequest, Verb
 
 # What a row and a page say about a request without asking again.
 AROUND = [

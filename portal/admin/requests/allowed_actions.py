@@ -8,13 +8,12 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flows import encryption
-from flows.models import Verb
 from runs import changes, requests
 from runs.access.decisions import Decision, Permissions
 from runs.changes.queries import values_of
 from runs.errors import Refused
 from runs.governance import windows
-from runs.models import BreakGlass, RunRequest
+from runs.models import BreakGlass, RunRequest, Verb
 from runs.models.request import State
 
 

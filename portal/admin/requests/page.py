@@ -10,7 +10,6 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
-from flows.models import Grant, Verb
 from portal.admin.requests import parameter_diff
 from portal.admin.requests.allowed_actions import Actions
 from portal.admin.run_form import rerun
@@ -21,7 +20,7 @@ from runs.access.decisions import Permissions, Target, decide, who_may
 from runs.changes import queries
 from runs.governance import windows
 from runs.governance.requirements import Requirements, requirements_for
-from runs.models import Approval, BreakGlass, RunRequest
+from runs.models import Approval, BreakGlass, Grant, RunRequest, Verb
 from runs.models.policy import Risk
 from runs.models.request import State
 from runs.requests import visibility

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flows.models import Deployment, Grant, Verb
+from flows.models import Deployment
 from runs.access import predicates
 from runs.access.decisions import Permissions, Target
+from runs.models import Grant, Verb
 
 REQUESTING = (Verb.TRIGGER, Verb.TRIGGER_LATER)
 WHEN = {Verb.TRIGGER: "to start now", Verb.TRIGGER_LATER: "to start later", Verb.RERUN: "to run it again"}

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from flows import parameters as schemas
-from flows.models import Deployment, Verb
+from flows.models import Deployment
 from flows.parameters import Invalid
 from portal.admin.requests import parameter_diff
 from portal.admin.run_form import rerun
@@ -21,6 +21,7 @@ from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import rule_labels
 from runs.access.decisions import Decision, Target
 from runs.governance import windows
+from runs.models import Verb
 from runs.requests import visibility
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils import timezone
 
-from flows.models import Deployment, Verb, WorkPool
+from flows.models import Deployment, WorkPool
 from flows.parameters import ParameterForm
 from flows.parameters.references import from_texts
 from portal.admin.deployments.list import Workforce
@@ -20,7 +20,7 @@ from portal.ui import freshness, rule_labels, times
 from runs import artifact_facts
 from runs.access.decisions import Target
 from runs.governance import requirements, windows
-from runs.models import RunRequest
+from runs.models import RunRequest, Verb
 
 # Query parameters of a shared link: p.month=2026-01 fills the parameter "month".
 LINK_PREFIX = "p."

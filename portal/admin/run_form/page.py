@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from flows import encryption
-from flows.models import Deployment, Verb
+from flows.models import Deployment
 from flows.parameters import Invalid
 from portal.admin.run_form import draft as run_form_draft
 from portal.admin.run_form import rerun
@@ -31,6 +31,7 @@ from portal.auth.request_user import actor_of, permissions_of
 from runs import artifact_facts, requests
 from runs.access.decisions import Forbidden
 from runs.errors import Refused
+from runs.models import Verb
 
 CHANGED = "Its parameters changed while this form was open. Check what you typed below, and send it again."
 UNSEEN = "It cannot run with those values any more. Ask somebody who may see them to ask for it."

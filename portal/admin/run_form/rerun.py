@@ -10,13 +10,13 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 from django.urls import reverse
 
-from flows.models import Deployment, Verb
+from flows.models import Deployment
 from flows.parameters import MASK
 from portal.admin.runs.log import number
 from portal.auth.request_user import actor_of, permissions_of
 from runs import requests
 from runs.access.decisions import Decision, Forbidden, Permissions
-from runs.models import Run, RunRequest
+from runs.models import Run, RunRequest, Verb
 
 # Query parameters of the form: the request to ask for again, and a run that nobody asked for here.
 AGAIN, LIKE = "again", "like"

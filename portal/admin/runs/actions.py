@@ -7,13 +7,12 @@ from typing import Any
 
 from django.utils import timezone
 
-from flows.models import Verb
 from portal.admin.run_form import rerun
 from portal.ui import times
 from runs import requests
 from runs.access.decisions import Permissions
 from runs.governance.requirements import requirements_for
-from runs.models import Cancellation, Run, RunRequest
+from runs.models import Cancellation, Run, RunRequest, Verb
 
 
 def cancelling(run: Run, permissions: Permissions, cancellations: Iterable[Cancellation]) -> dict[str, Any]:

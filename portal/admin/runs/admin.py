@@ -21,7 +21,6 @@ from django.utils.safestring import SafeString
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET, require_POST
 
-from flows.models import Verb
 from portal.admin.actions import perform, reason_of, redirect_back, ticket_of
 from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.filters import EnvironmentFilter
@@ -33,7 +32,7 @@ from portal.auth.request_user import actor_of, can_view_logs, permissions_of
 from portal.ui import freshness, times
 from runs import queue, requests
 from runs.governance.requirements import requirements_for
-from runs.models import Run
+from runs.models import Run, Verb
 
 MOST_AT_ONCE = 100
 # What a row and a page say about a run without asking again.

@@ -13,13 +13,13 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from flows import canonical
-from flows.models import Deployment, Health, Verb, WorkPool
+from flows.models import Deployment, Health, WorkPool
 from flows.parameters.description import describe
 from portal.admin.runs import actions, log
 from portal.ui import artifact_view, freshness, times
 from runs import diagnosis, requests
 from runs.access.decisions import Decision, Permissions
-from runs.models import Approval, Run, RunRequest, StateChange, TaskRun
+from runs.models import Approval, Run, RunRequest, StateChange, TaskRun, Verb
 from runs.requests import visibility
 
 MOST_TASKS = 200

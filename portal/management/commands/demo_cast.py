@@ -10,12 +10,12 @@ from django.contrib.auth.models import Group, User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from flows.models import Environment, Grant
+from flows.models import Environment
 from runs import queue
 from runs.actors import Actor
 from runs.governance import grants as governance_grants
 from runs.governance import policies
-from runs.models import Policy, Window
+from runs.models import Grant, Policy, Window
 from runs.models.policy import Risk
 
 # name -> (groups, superuser, what the account is for)

@@ -8,13 +8,13 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from flows.models import Grant, Verb
 from runs import desk
 from runs.access import predicates
 from runs.errors import Refused
 from runs.governance import grants
 from runs.management.cli.arguments import parse_moment
 from runs.management.cli.command import DONE, PortalCommand, require_actor
+from runs.models import Grant, Verb
 
 
 class Command(PortalCommand):

@@ -7,10 +7,10 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from flows.models import Verb
 from runs import desk
 from runs.access import who_can
 from runs.management.cli.command import DONE, PortalCommand, require_reader
+from runs.models import Verb
 
 
 class Command(PortalCommand):

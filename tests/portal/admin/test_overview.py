@@ -201,7 +201,7 @@ def test_somebody_not_signed_in_is_sent_to_sign_in(client: Client, db: None) -> 
 def test_the_sidebar_shows_what_the_reader_may_open(
     request: pytest.FixtureRequest, reader: str, entries: list[str], login: Login
 ) -> None:
-    apps = {"user": "auth", "group": "auth", "runrequest": "runs", "run": "runs", "auditentry": "runs"}
+    apps = {"user": "auth", "group": "auth"} | dict.fromkeys(["grant", "runrequest", "run", "auditentry"], "runs")
     everything = ["environment", "deployment", "alias", "grant", "runrequest", "run", "auditentry", "user", "group"]
     client = login(request.getfixturevalue(reader))
     page = text(client)

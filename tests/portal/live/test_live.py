@@ -15,14 +15,14 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import AsyncClient, Client
 
-from flows.models import Deployment, Grant
+from flows.models import Deployment
 from portal.live import broadcast
 from portal.live import stream as live_stream
 from portal.live.broadcast import Broadcaster, Changes, Subscriber
 from runs.actors import Actor
 from runs.change_feed import CHANNEL
 from runs.governance import grants
-from runs.models import Run
+from runs.models import Grant, Run
 from tests.portal.many_rows import many_requests, many_runs
 
 Runs = Callable[..., Run]

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from flows.models import Deployment, Environment, Grant, Verb
-from flows.models.grant import PART_OF
+from flows.models import Deployment, Environment
 from runs.access.decisions import Forbidden, Permissions, Target, decide, require, who_may
-from runs.models import Run
+from runs.models import Grant, Run, Verb
+from runs.models.grant import PART_OF
 from runs.requests import target_of
 
 

@@ -10,12 +10,13 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
-from flows.models import Deployment, Environment, Grant, Verb
+from flows.models import Deployment, Environment
 from runs.access.decisions import Permissions, Target, covers, decide
 from runs.access.explain import explain
 from runs.access.who_can import grants_affecting, who_can
 from runs.actors import Actor
 from runs.governance import grants
+from runs.models import Grant, Verb
 from tests.cast import person
 
 pytestmark = pytest.mark.django_db

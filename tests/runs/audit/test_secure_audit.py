@@ -59,7 +59,7 @@ def session(own_database: str, role: str, tmp_path: Path) -> Iterator[psycopg.Co
             "CREATE OR REPLACE FUNCTION audit_cut() RETURNS text LANGUAGE sql AS 'SELECT 1::text'",
         ),
         ("forge a checkpoint", "INSERT INTO runs_auditcheckpoint (first, last) VALUES (1, 1)"),
-        ("delete from the history of grants", "DELETE FROM runs_rowversion WHERE table_name = 'flows_grant'"),
+        ("delete from the history of grants", "DELETE FROM runs_rowversion WHERE table_name = 'runs_grant'"),
         ("update the history of persons", "UPDATE runs_rowversion SET data = '{}' WHERE table_name = 'auth_user'"),
         (
             "write a version of a row",

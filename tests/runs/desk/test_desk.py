@@ -12,14 +12,14 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flows.catalog import sync
-from flows.models import Alias, Deployment, Environment, Health, Verb
+from flows.models import Alias, Deployment, Environment, Health
 from flows.prefect_api.records import PrefectError, Unreachable
 from runs import desk, dispatch, mirror
 from runs.access.decisions import Forbidden
 from runs.actors import Actor, Channel
 from runs.errors import Refused
 from runs.governance import grants
-from runs.models import AuditEntry, Cancellation, Run, RunRequest
+from runs.models import AuditEntry, Cancellation, Run, RunRequest, Verb
 from runs.models.request import State
 from tests.cast import SCHEMA, key
 from tests.fakes.prefect import FakePrefect

@@ -12,11 +12,11 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from flows.catalog import sync
-from flows.models import Deployment, Environment, Grant
+from flows.models import Deployment, Environment
 from flows.prefect_api.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain, Unreachable
 from runs import changes, dispatch, mirror, requests, tasks
 from runs.errors import Refused
-from runs.models import AuditEntry, Run, RunRequest
+from runs.models import AuditEntry, Grant, Run, RunRequest
 from runs.models.request import State
 from tests import cast
 from tests.cast import SCHEMA, by

@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, event, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from flows.models import Deployment, Environment, Grant, Verb
+from flows.models import Deployment, Environment
 from runs.access import predicates
 from runs.access.decisions import Permissions, Target, decide
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import grants
-from runs.models import AuditEntry
+from runs.models import AuditEntry, Grant, Verb
 from tests.cast import by
 
 pytestmark = pytest.mark.django_db

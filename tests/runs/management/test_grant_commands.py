@@ -12,11 +12,11 @@ from django.contrib.auth.models import User
 from django.core.management import load_command_class
 from django.utils import timezone
 
-from flows.models import Deployment, Environment, Grant, Verb
+from flows.models import Deployment, Environment
 from runs.access.decisions import decide
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import AuditEntry
+from runs.models import AuditEntry, Grant, Verb
 from tests.cast import person
 
 pytestmark = pytest.mark.django_db

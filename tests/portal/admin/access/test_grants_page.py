@@ -14,32 +14,32 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from flows.models import Deployment, Environment, Grant, Verb
+from flows.models import Deployment, Environment
 from portal.ui import grant_labels
 from runs.access import predicates
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
 from runs.governance import grants, preview
-from runs.models import AuditEntry
+from runs.models import AuditEntry, Grant, Verb
 from tests.cast import by, person
 
 pytestmark = pytest.mark.django_db
 
-LIST = reverse("admin:flows_grant_changelist")
-ADD = reverse("admin:flows_grant_add")
+LIST = reverse("admin:runs_grant_changelist")
+ADD = reverse("admin:runs_grant_add")
 PEOPLE = reverse("admin:auth_user_changelist")
-WHY = reverse("admin:flows_grant_why")
-MINE = reverse("admin:flows_grant_mine")
+WHY = reverse("admin:runs_grant_why")
+MINE = reverse("admin:runs_grant_mine")
 Login = Callable[[User], Client]
 EU = {"properties": {"region": {"const": "EU"}}}
 
 
 def page_of(grant: Grant) -> str:
-    return reverse("admin:flows_grant_change", args=[grant.pk])
+    return reverse("admin:runs_grant_change", args=[grant.pk])
 
 
 def revoke_of(grant: Grant) -> str:
-    return reverse("admin:flows_grant_revoke", args=[grant.pk])
+    return reverse("admin:runs_grant_revoke", args=[grant.pk])
 
 
 def page_of_person(user: User) -> str:
@@ -322,7 +322,7 @@ def test_a_grant_is_neither_edited_nor_deleted(admin_user: User, requester: User
     client = login(admin_user)
     assert client.post(page_of(grant), {"verbs": ["approve"]}).status_code == 405
     assert client.get(revoke_of(grant)).status_code == 405
-    assert client.post(reverse("admin:flows_grant_delete", args=[grant.pk]), {"post": "yes"}).status_code == 403
+    assert client.post(reverse("admin:runs_grant_delete", args=[grant.pk]), {"post": "yes"}).status_code == 403
     client.post(LIST, {"action": "delete_selected", "_selected_action": grant.pk, "post": "yes"})
     grant.refresh_from_db()
     assert grant.verbs == ["trigger"]
@@ -354,7 +354,7 @@ def test_everybody_may_ask_why_of_themselves(deployment: Deployment, viewer: Use
     assert "<strong>No.</strong> viewer has no grant for “trigger” on monthly/monthly in dev." in page
     assert "It was revoked on" in page
     assert "by portal." in page
-    assert "flows/grant/1/" not in page, "who may not open a grant gets no link to it"
+    assert "runs/grant/1/" not in page, "who may not open a grant gets no link to it"
     entry = last_entry()
     assert (entry.verb, entry.actor_name, entry.subject_name) == ("person.try", "viewer", "viewer")
     assert entry.after == {"verb": "trigger", "deployment": "monthly/monthly", "answer": "no-grant"}

@@ -10,11 +10,11 @@ from django.db import connection
 from django.test import Client, override_settings
 from django.urls import reverse
 
-from flows.models import Alias, Deployment, Environment, Grant
+from flows.models import Alias, Deployment, Environment
 from portal.ui import versions as ui_versions
 from runs import audit, dispatch, mirror, requests
 from runs.governance import configuration, grants
-from runs.models import AuditEntry, RowVersion, Run
+from runs.models import AuditEntry, Grant, RowVersion, Run
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 
@@ -147,8 +147,8 @@ def test_a_deleted_row_leaves_its_last_version(dev: Environment, deployment: Dep
 
 def test_a_grant_that_somebody_widened_by_hand_shows(login: Login, admin_user: User, requester: User) -> None:
     grant = Grant.objects.get(person=requester)
-    raw(f"UPDATE flows_grant SET verbs = '{{see,approve}}' WHERE id = {grant.pk}")
-    text = page(login(admin_user), grant, "flows_grant")
+    raw(f"UPDATE runs_grant SET verbs = '{{see,approve}}' WHERE id = {grant.pk}")
+    text = page(login(admin_user), grant, "runs_grant")
     assert ui_versions.OUTSIDE in text.partition(VERSIONS)[2]
     assert "approve" in text.partition(VERSIONS)[2]
 

@@ -10,11 +10,11 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from flows.catalog import sync
-from flows.models import Deployment, Environment, Verb
+from flows.models import Deployment, Environment
 from runs import requests
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import Run, RunRequest
+from runs.models import Run, RunRequest, Verb
 from tests.cast import by, person
 from tests.fakes.prefect import FakePrefect
 from tests.portal.forms import confirm, fill_in, form_of, hidden

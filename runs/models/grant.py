@@ -10,7 +10,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
-from flows.models.environment import Environment
+from flows.models import Environment
 
 
 class Verb(models.TextChoices):
