@@ -91,6 +91,43 @@ SABOTAGES = (
         ("tests/governance/test_database_refuses.py::test_broken_glass_stays_as_it_was_broken",),
         statement=without_triggers("runs_breakglass"),
     ),
+    Sabotage(
+        "versions of rows have no triggers",
+        ("tests/governance/test_database_refuses.py::test_no_known_way_switches_the_triggers_off",),
+        statement=without_triggers("runs_rowversion"),
+    ),
+    Sabotage(
+        "a change of a person leaves no version",
+        ("tests/portal/admin/audit/test_audit_panel.py::test_of_a_password_only_that_it_changed_is_kept",),
+        statement=without_triggers("auth_user"),
+    ),
+    Sabotage(
+        "a trigger does not fire in a session that acts as a replica",
+        (
+            "tests/governance/test_database_refuses.py::test_no_known_way_switches_the_triggers_off",
+            "tests/governance/test_database_refuses.py::test_every_trigger_fires_in_every_session",
+        ),
+        statement="ALTER TABLE runs_runrequest ENABLE TRIGGER approved_by_enough",
+    ),
+    Sabotage(
+        "an audit entry names another transaction",
+        ("tests/runs/test_row_versions.py::test_an_entry_that_names_another_transaction_is_refused",),
+        statement="DROP TRIGGER own_transaction ON runs_auditentry",
+    ),
+    Sabotage(
+        "a version holds a credential",
+        (
+            "tests/runs/test_row_versions.py::test_every_column_is_recorded_or_named_as_not_to_be",
+            "tests/portal/admin/audit/test_audit_panel.py::test_of_a_credential_only_that_it_changed_is_kept",
+        ),
+        statement="CREATE OR REPLACE TRIGGER record_version AFTER INSERT OR UPDATE OR DELETE ON flows_environment "
+        "FOR EACH ROW EXECUTE FUNCTION record_version('id slug needs_approval sealed_credential', '')",
+    ),
+    Sabotage(
+        "a temporary table stands in for approvals",
+        ("tests/governance/test_database_refuses.py::test_a_temporary_table_does_not_stand_in_for_approvals",),
+        statement="ALTER FUNCTION require_approvals() RESET search_path",
+    ),
     # Approving
     Sabotage(
         "a request is approved by its requester",
