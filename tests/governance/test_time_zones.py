@@ -69,8 +69,8 @@ def zone(request: pytest.FixtureRequest, settings: Any) -> ZoneInfo:
 
 @pytest.fixture(params=CHANGES.values(), ids=list(CHANGES))
 def moments(request: pytest.FixtureRequest) -> list[datetime]:
-    """Around a change of clocks: in the last hour before it, and in the first two after it."""
-    return [request.param + timedelta(minutes=minutes) for minutes in (-90, -30, 0, 30, 90)]
+    """Around a change of clocks: in the last two hours before it, and in the first two after it."""
+    return [request.param + timedelta(minutes=minutes) for minutes in (-90, -30, 30, 90)]
 
 
 def spelled(moment: datetime, offset: str) -> str:
