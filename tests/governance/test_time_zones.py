@@ -29,9 +29,7 @@ from runs.models.request import State
 from tests.cast import FAKES, by, key, person
 from tests.fakes.prefect import FakePrefect
 from tests.portal.forms import PLAIN, confirm, fill_in, form_of, hidden
-from tests.runs.conftest import (
-    Say,
-)
+from tests.runs.conftest import Say, say  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.django_db
 
@@ -136,7 +134,7 @@ class Hands:
 
 
 @pytest.fixture
-def hands(deployment: Deployment, requester: User, login: Login, say: Say) -> Hands:
+def hands(deployment: Deployment, requester: User, login: Login, say: Say) -> Hands:  # noqa: F811  (a fixture)
     return Hands(deployment, requester, login(requester), say)
 
 
