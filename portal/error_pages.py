@@ -49,7 +49,7 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
             suppress(Refused),
             audit.act("portal.refuse", None, by=by, subject_kind="address", subject_name=request.path),
         ):
-            raise Refused(str(exception) or f"{by.name} may not do this.")
+            raise Refused("access.denied", str(exception) or f"{by.name} does not have permission for this.")
     return page(request, 403, sentence=str(exception))
 
 

@@ -46,7 +46,7 @@ def renew(model: type[models.Model], name: str) -> int:
         try:
             fresh = encryption.seal(encryption.unseal(token))
         except encryption.DecryptionError as error:
-            raise Refused(f"{model._meta.verbose_name} {pk}: {error} Nothing was changed.") from error
+            raise Refused("key.unreadable", f"{model._meta.verbose_name} {pk}: {error} Nothing was changed.") from error
         # Somebody may have stored another one meanwhile, with the newest key.
         number += model._default_manager.filter(pk=pk, **{name: token}).update(**{name: fresh})
     return number

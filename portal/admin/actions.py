@@ -25,8 +25,10 @@ def perform(request: HttpRequest, act: Callable[[str], object], done: str | Call
         act(reason_of(request))
     except Forbidden as forbidden:
         raise PermissionDenied(str(forbidden)) from forbidden
-    except (Refused, encryption.DecryptionError) as refusal:
-        messages.warning(request, str(refusal))
+    except Refused as refusal:
+        messages.warning(request, refusal.message, extra_tags=refusal.code)
+    except encryption.DecryptionError as error:
+        messages.warning(request, str(error), extra_tags="key.unreadable")
     else:
         messages.success(request, done if isinstance(done, str) else done())
 
@@ -34,19 +36,27 @@ def perform(request: HttpRequest, act: Callable[[str], object], done: str | Call
 def reason_of(request: HttpRequest) -> str:
     reason = request.POST.get("reason", "").strip()
     if len(reason) > LONGEST_REASON:
-        raise Refused(f"A reason may have {LONGEST_REASON} characters; this one has {len(reason)}.")
+        raise Refused(
+            "reason.too_long",
+            f"The reason is too long: {len(reason)} characters, at most {LONGEST_REASON}.",
+            limit=LONGEST_REASON,
+        )
     return reason
 
 
 def ticket_of(request: HttpRequest) -> str:
     ticket = request.POST.get("ticket", "").strip()
     if len(ticket) > LONGEST_TICKET:
-        raise Refused(f"A ticket may have {LONGEST_TICKET} characters; this one has {len(ticket)}.")
+        raise Refused(
+            "ticket.too_long",
+            f"The ticket is too long: {len(ticket)} characters, at most {LONGEST_TICKET}.",
+            limit=LONGEST_TICKET,
+        )
     return ticket
 
 
 def redirect_back(request: HttpRequest, otherwise: str) -> HttpResponseRedirect:
     """To the page the form names as `next`, when it is one of ours."""
     target = request.POST.get("next", "")
-    created_by_portal = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
-    return HttpResponseRedirect(target if created_by_portal else otherwise)
+    is_own = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
+    return HttpResponseRedirect(target if is_own else otherwise)

@@ -26,7 +26,7 @@ def attempt(request: HttpRequest, subject: object, act: Callable[[], object], do
     try:
         act()
     except Refused as refusal:
-        messages.warning(request, f"{subject}: {refusal}")
+        messages.warning(request, f"{subject}: {refusal}", extra_tags=refusal.code)
         return False
     messages.success(request, f"{subject}: {done}")
     return True

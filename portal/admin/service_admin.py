@@ -23,7 +23,7 @@ class ServiceModelAdmin(ModelAdmin):
         try:
             self.keep(request, obj, form)
         except Refused as refusal:
-            request.refusal = str(refusal)  # type: ignore[attr-defined]  # lives as long as the request
+            request.refusal = refusal  # type: ignore[attr-defined]  # lives as long as the request
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """The verb has saved the groups and permissions too."""
@@ -43,8 +43,8 @@ class ServiceModelAdmin(ModelAdmin):
         return response
 
     def refused(self, request: HttpRequest) -> HttpResponse | None:
-        refusal = getattr(request, "refusal", "")
-        if not refusal:
+        refusal: Refused | None = getattr(request, "refusal", None)
+        if refusal is None:
             return None
-        messages.warning(request, refusal)
+        messages.warning(request, refusal.message, extra_tags=refusal.code)
         return HttpResponseRedirect(request.get_full_path())

@@ -25,9 +25,8 @@ class Forbidden(Refused):
     """An act is not permitted to this person; carries the decision that said so."""
 
     def __init__(self, decision: Decision) -> None:
-        super().__init__(decision.sentence)
+        super().__init__(decision.code, decision.sentence)
         self.decision = decision
-        self.code = decision.code
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ class Permissions:
             known, target = properties if isinstance(properties, dict) else (), Target.of(target)
         who = self.user.get_username() or "Somebody not signed in"
         if not self.user.is_active:
-            return Decision(False, "inactive", f"{who} is not active.")
+            return Decision(False, "access.inactive", f"{who} is not active.")
         denying = tuple(
             grant
             for grant in self.grants_for(verb, target, Grant.Effect.DENY)
@@ -130,7 +129,7 @@ class Permissions:
         if denying:
             reason = f" ({denying[0].reason})" if denying[0].reason else ""
             sentence = f"A prohibition keeps {who} from “{verb}” on {target}{describe_condition(denying)}{reason}."
-            return Decision(False, "denied", sentence, denying)
+            return Decision(False, "access.denied", sentence, denying)
         allowing = self.grants_for(verb, target, Grant.Effect.ALLOW)
         counting = tuple(
             grant
@@ -138,14 +137,14 @@ class Permissions:
             if not grant.predicate or parameters is None or predicates.matches(grant.predicate, parameters)
         )
         if counting:
-            return Decision(True, "granted", f"{who} may “{verb}” on {target}.", counting)
+            return Decision(True, "access.granted", f"{who} may “{verb}” on {target}.", counting)
         if allowing:
             sentence = f"{who} may “{verb}” on {target} only{describe_condition(allowing)}."
-            return Decision(False, "values", sentence, allowing)
+            return Decision(False, "access.values", sentence, allowing)
         if self.user.is_superuser and verb in SUPERUSER_VERBS:
-            return Decision(True, "superuser", f"{who} administers the portal.")
+            return Decision(True, "access.superuser", f"{who} administers the portal.")
         hint = f" {target.environment} is protected: the grant must name it." if target.environment.is_protected else ""
-        return Decision(False, "no-grant", f"{who} has no grant for “{verb}” on {target}.{hint}")
+        return Decision(False, "access.no_grant", f"{who} has no grant for “{verb}” on {target}.{hint}")
 
     def start(self, target: Deployment | Target) -> Decision:
         """Whether there is any way to ask for a run of this, now or later."""

@@ -80,7 +80,7 @@ def why_ignored(
         (bool(grant.tag) and grant.tag not in target.tags, f"It is for what is tagged {grant.tag}."),
         (is_prohibition and bool(told), f"It prohibits only when {told}."),
         (not fits, f"The values do not fit: it counts only when {told}."),
-        (decision.code == "denied", "A prohibition wins over it."),
+        (decision.code == "access.denied", "A prohibition wins over it."),
     ]
     return next((sentence for applies, sentence in table if applies), "It does not count here.")
 

@@ -70,6 +70,8 @@ def act(verb: str, subject: models.Model | None, *, by: Actor, reason: str = "",
 def record(this: Act, outcome: AuditEntry.Outcome, message: str = "", refusal: Exception | None = None) -> AuditEntry:
     """Append one entry."""
     after = dict(this.after)
+    if isinstance(refusal, Refused):
+        after["refused"] = {"code": refusal.code, **({"data": refusal.data} if refusal.data else {})}
     if isinstance(refusal, Forbidden):
         after["decision"] = {"code": refusal.decision.code, "grants": [g.pk for g in refusal.decision.grants]}
     this.after = after

@@ -38,15 +38,21 @@ def retire(part: Part, *, by: Actor, reason: str = "", keep_in: Path | None = No
         this.subject_name = f"entries {part.first} to {part.last}"
         verification = verify(up_to=part.last)
         if not verification:
-            raise Refused(f"It is not sound, and must stay as it is: {verification.broken}")
+            raise Refused(
+                "audit.tampered", f"The audit trail does not verify and was not changed: {verification.broken}"
+            )
         if part.last is None or verification.last != part.last or verification.first != part.first:
-            raise Refused(f"{part.table} is not the oldest part: parts go in their order.")
+            raise Refused(
+                "audit.order",
+                f"{part.table} is not the oldest partition. Retire partitions in order.",
+                table=part.table,
+            )
         inside = AuditEntry.objects.filter(sequence__gte=part.first, sequence__lte=part.last).order_by("sequence")
         if keep_in:
             write(inside.iterator(chunk_size=2000), keep_in)
         first, last = inside.first(), inside.last()
         if first is None or last is None:
-            raise Refused(f"{part.table} is empty.")
+            raise Refused("audit.empty", f"{part.table} is empty.", table=part.table)
         checkpoint = AuditCheckpoint.objects.create(
             first=part.first,
             last=part.last,
@@ -80,4 +86,4 @@ def write(entries: Iterator[AuditEntry], path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise Refused(f"{path} could not be written: {error.strerror}.") from error
+        raise Refused("file.unwritable", f"{path} could not be written: {error.strerror}.", path=str(path)) from error

@@ -71,21 +71,25 @@ def step_for(run_request: RunRequest, user: User) -> Step:
     """The stage that waits for an answer, if this person may give it; else `Refused`."""
     step = next((each for each in steps(run_request) if not each.is_done), None)
     if step is None:
-        raise Refused(f"Request {run_request.pk} has all its approvals.")
+        raise Refused("approval.complete", f"Request {run_request.pk} already has all its approvals.")
     if step.group and not user.groups.filter(name=step.group).exists():
-        raise Refused(f"It waits for {step.left} of the group {step.group} now.")
+        raise Refused(
+            "approval.group",
+            f"Request {run_request.pk} needs {step.left} more from the group {step.group} now.",
+            group=step.group,
+        )
     return step
 
 
 def require_decidable(run_request: RunRequest, by: Actor) -> None:
     """Refuse an answer of the requester, of whom they act for, of whoever may not, and one that comes too late."""
     if by.user.pk in (run_request.requested_by_id, run_request.on_behalf_of_id):
-        raise Refused("You cannot answer your own request: somebody else must look at it.")
+        raise Refused("approval.own", "You cannot approve or reject your own request.")
     if by.on_behalf_of:
-        raise Refused("An answer is one's own: nobody gives it on behalf of somebody else.")
+        raise Refused("approval.on_behalf", "You cannot approve or reject on someone else's behalf.")
     require(by.user, Verb.APPROVE, run_request.deployment, values_of(run_request))
     if run_request.expires_at and run_request.expires_at <= timezone.now():
-        raise Refused(f"Request {run_request.pk} expired before it was answered. It has to be asked for again.")
+        raise Refused("request.expired", f"Request {run_request.pk} has expired. Submit a new request.")
 
 
 def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_digest: str | None = None) -> None:
@@ -97,12 +101,17 @@ def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_d
         lock(run_request)
         require_decidable(run_request, by)
         if digest(run_request) != run_request.digest or displayed_digest not in (None, run_request.digest):
-            raise Refused(f"Request {run_request.pk} is not what was looked at. Reload the page and look again.")
+            raise Refused(
+                "approval.stale",
+                f"Request {run_request.pk} is not what you were shown. Reload the page and check it again.",
+            )
         act.before = {"state": run_request.state}
         if run_request.state != State.WAITING:
             raise too_late(run_request, State.APPROVED)
         if any(each.by_id == by.user.pk for each in approvers_of(run_request)):
-            raise Refused("You approved it already: somebody else must be the next.")
+            raise Refused(
+                "approval.twice", "You have already approved this. The next approval must come from someone else."
+            )
         step = step_for(run_request, by.user)
         record_decision(run_request, True, step.position, by=by, reason=reason)
         left = sum(each.left for each in steps(run_request))
@@ -121,7 +130,7 @@ def reject(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
         lock(run_request)
         require_decidable(run_request, by)
         if not reason.strip():
-            raise Refused("Say in one sentence why it is rejected: its requester will want to know.")
+            raise Refused("rejection.reason_required", "Give a reason for the rejection. The requester will see it.")
         act.before = {"state": run_request.state}
         move(run_request, to=State.REJECTED, message=reason)
         record_decision(run_request, False, 0, by=by, reason=reason)
@@ -160,22 +169,34 @@ def require_approved(run_request: RunRequest) -> None:
     """Refuse a launch whose approvals no longer hold: the rules became stricter, or an approver may no longer."""
     rules = requirements_for(Target.of(run_request.deployment))
     if rules.stages and list(rules.stages) != run_request.policy.get("stages", [ONE]):
-        raise Refused(f"What a run of {run_request.deployment_name} takes was changed meanwhile. Ask for it again.")
+        raise Refused(
+            "approval.requirements_changed",
+            f"The requirements for running {run_request.deployment_name} have changed since. Submit a new request.",
+        )
     if not run_request.needs_approval and not rules.stages:
         return
     values = values_of(run_request)
     for each in approvers_of(run_request):
         if not decide(each.by, Verb.APPROVE, run_request.deployment, values):
-            raise Refused(f"{each.by_name}, who approved it, may not any more. Ask for it again.")
+            raise Refused(
+                "approval.approver_lost_permission",
+                f"{each.by_name} approved this and no longer has permission to. Submit a new request.",
+                approver=each.by_name,
+            )
     found = steps(run_request)
     for each in approvers_of(run_request):
         group = next((step.group for step in found if step.position == each.stage), "")
         if group and not each.by.groups.filter(name=group).exists():
-            raise Refused(f"{each.by_name}, who approved it, is not in the group {group} any more. Ask for it again.")
+            raise Refused(
+                "approval.approver_left_group",
+                f"{each.by_name} approved this and is no longer in the group {group}. Submit a new request.",
+                approver=each.by_name,
+                group=group,
+            )
     if not found or any(not step.is_done for step in found):
-        raise Refused("Its approvals do not count any more. Ask for it again.")
+        raise Refused("approval.insufficient", "Its approvals are no longer valid. Submit a new request.")
     if run_request.expires_at and run_request.expires_at <= timezone.now():
-        raise Refused("The approval is too old by now. Ask for it again.")
+        raise Refused("approval.too_old", "The approval is too old. Submit a new request.")
 
 
 def notify_requester(run_request: RunRequest, what: str, by: Actor) -> None:
@@ -196,7 +217,9 @@ def comment(run_request: RunRequest, text: str, *, by: Actor) -> None:
         require(by.user, Verb.SEE, run_request.deployment)
         said = sanitize(text.strip())
         if not said or len(said) > MAX_COMMENT_LENGTH:
-            raise Refused(f"A comment has between 1 and {MAX_COMMENT_LENGTH} characters.")
+            raise Refused(
+                "comment.length", f"A comment must have 1 to {MAX_COMMENT_LENGTH} characters.", limit=MAX_COMMENT_LENGTH
+            )
         Comment.objects.create(run_request=run_request, by=by.user, by_name=by.name, text=said)
         publish("request", [run_request.pk])
 
@@ -216,5 +239,5 @@ def expire(run_request: RunRequest) -> None:
     with audit.act("request.expire", run_request, by=Actor.system()):
         lock(run_request)
         if run_request.expires_at is None or run_request.expires_at > timezone.now():
-            raise Refused(f"Request {run_request.pk} may still be answered.")
+            raise Refused("request.not_expired", f"Request {run_request.pk} has not expired yet.")
         move(run_request, to=State.EXPIRED, message="Nobody answered in time. It has to be asked for again.")

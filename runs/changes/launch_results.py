@@ -31,14 +31,15 @@ def launched(run_request: RunRequest, flow_run_id: uuid.UUID) -> None:
         queue.enqueue("runs.tasks.follow_up", run_request.pk)
 
 
-def refuse(run_request: RunRequest, why: str, *, attempt: int | None = None) -> None:
-    """Close a request that a gate or Prefect turned down at launch. Called by `runs.dispatch`."""
+def refuse(run_request: RunRequest, code: str, why: str, *, attempt: int | None = None) -> None:
+    """Close a request that a check or Prefect rejected at launch. Called by `runs.dispatch`."""
     with audit.act("request.launch", run_request, by=Actor.system()) as act:
         if is_overtaken(run_request, attempt):
             act.is_repeat = True
             return
         move(run_request, to=State.REFUSED, message=why, next_attempt_at=None)
         act.refusal = why
+        act.after = {"refused": {"code": code}}
 
 
 @transaction.atomic

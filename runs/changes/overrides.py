@@ -30,15 +30,25 @@ def break_glass(run_request: RunRequest, *, by: Actor, reason: str, minutes: int
         lock(run_request)
         require(by.user, Verb.BREAK_GLASS, run_request.deployment, values_of(run_request))
         if not reason.strip():
-            raise Refused("Say in one sentence what the emergency is.")
+            raise Refused("override.reason_required", "Describe the emergency.")
         if not MIN_OVERRIDE <= minutes <= MAX_OVERRIDE:
-            raise Refused(f"The glass is broken for {MIN_OVERRIDE} to {MAX_OVERRIDE} minutes.")
+            raise Refused(
+                "override.minutes",
+                f"An emergency override lasts {MIN_OVERRIDE} to {MAX_OVERRIDE} minutes.",
+                minimum=MIN_OVERRIDE,
+                maximum=MAX_OVERRIDE,
+            )
         if run_request.state != State.WAITING:
-            raise Refused(f"Request {run_request.pk} does not wait for approval: there is no glass to break.")
+            raise Refused(
+                "override.not_waiting",
+                f"Request {run_request.pk} is not waiting for approval, so there is nothing to override.",
+            )
         if run_request.expires_at and run_request.expires_at <= timezone.now():
-            raise Refused(f"Request {run_request.pk} expired before it was answered. It has to be asked for again.")
+            raise Refused("request.expired", f"Request {run_request.pk} has expired. Submit a new request.")
         if digest(run_request) != run_request.digest:
-            raise Refused(f"Request {run_request.pk} is not what was asked for. Ask for it again.")
+            raise Refused(
+                "request.changed", f"Request {run_request.pk} does not match what was requested. Submit a new request."
+            )
         until = timezone.now() + timedelta(minutes=minutes)
         row = BreakGlass.objects.create(
             run_request=run_request, by=by.user, by_name=by.name, until=until, reason=sanitize(reason.strip())
@@ -73,10 +83,10 @@ def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:
     run_request = row.run_request
     with audit.act("request.review", run_request, by=by, reason=text, ticket=run_request.ticket) as act:
         if by.user.pk in (row.by_id, run_request.requested_by_id, run_request.on_behalf_of_id):
-            raise Refused("Somebody else must review this: you had a part in it.")
+            raise Refused("review.own", "This must be reviewed by someone who had no part in it.")
         require(by.user, Verb.APPROVE, run_request.deployment, values_of(run_request))
         if not text.strip():
-            raise Refused("Say in one sentence what the review found.")
+            raise Refused("review.text_required", "Describe what the review found.")
         reviewed = BreakGlass.objects.filter(pk=row.pk, reviewed_at=None).update(
             reviewed_by=by.user,
             reviewed_by_name=by.name,
@@ -85,7 +95,7 @@ def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:
             review=sanitize(text.strip())[:1000],
         )
         if not reviewed:
-            raise Refused("It was reviewed already.")
+            raise Refused("review.twice", "This override has already been reviewed.")
         act.after = {"was_right": was_right}
         publish("request", [run_request.pk])
 
@@ -96,9 +106,9 @@ def override(run_request: RunRequest, *, by: Actor, reason: str) -> None:
         lock(run_request)
         require(by.user, Verb.OVERRIDE_FREEZE, run_request.deployment, values_of(run_request))
         if not reason.strip():
-            raise Refused("Say in one sentence why it cannot wait.")
+            raise Refused("window.reason_required", "Give a reason for starting outside the change window.")
         if run_request.state not in (State.WAITING, State.APPROVED) or run_request.overridden_at:
-            raise Refused(f"Request {run_request.pk} does not wait for a change window.")
+            raise Refused("window.not_waiting", f"Request {run_request.pk} is not waiting for a change window.")
         act.before = {"state": run_request.state, "waited_for": run_request.message}
         RunRequest.objects.filter(pk=run_request.pk).update(
             overridden_at=timezone.now(), overridden_by_name=by.name, next_attempt_at=None

@@ -41,6 +41,11 @@ def move(run_request: RunRequest, *, to: State, message: str = "", **columns: An
 def too_late(run_request: RunRequest, to: State) -> Refused:
     """Somebody was first: where the request is, and what it cannot become any more."""
     return Refused(
-        f"Request {run_request.pk} is “{run_request.get_state_display()}”: "
-        f"it cannot become “{to.label}” any more. Reload the page to see what happened."
+        "state.illegal",
+        (
+            f"Request {run_request.pk} is “{run_request.get_state_display()}” and can no longer become “{to.label}”. "
+            "Reload the page to see what happened."
+        ),
+        state=run_request.state,
+        to=to.value,
     )

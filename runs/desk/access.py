@@ -25,7 +25,7 @@ def verb(name: str) -> Verb:
     try:
         return Verb(name.replace("-", " "))
     except ValueError as error:
-        raise Refused(f"There is no verb {name}. There are: {', '.join(Verb.values)}.") from error
+        raise Refused("verb.unknown", f"Unknown verb {name}. Verbs: {', '.join(Verb.values)}.", verb=name) from error
 
 
 def subject(name: str) -> dict[str, Any]:
@@ -35,7 +35,9 @@ def subject(name: str) -> dict[str, Any]:
     group = Group.objects.filter(name=name.removeprefix(GROUP)).first()
     if group is None:
         there = listing("There is", list(Group.objects.order_by("name").values_list("name", flat=True)))
-        raise NotVisible(f"There is no group {name.removeprefix(GROUP)}. {there}")
+        raise NotVisible(
+            "group.unknown", f"Unknown group {name.removeprefix(GROUP)}. {there}", group=name.removeprefix(GROUP)
+        )
     return {"group": group}
 
 
@@ -77,7 +79,7 @@ def revoke(number: int, *, by: Actor, reason: str = "", ticket: str = "") -> Gra
     """End a grant now."""
     row = Grant.objects.select_related("environment", "person", "group").filter(pk=number).first()
     if row is None:
-        raise NotVisible(f"There is no grant {number}.")
+        raise NotVisible("grant.unknown", f"Unknown grant {number}.", grant=number)
     grants.revoke(row, by=by, reason=reason, ticket=ticket)
     return row
 
@@ -102,6 +104,6 @@ def why(
     """Whether somebody may, and why; without `values`, whether with any values at all."""
     whose = User.objects.filter(username=username).first()
     if whose is None:
-        raise NotVisible(f"The portal has no user {username}.")
+        raise NotVisible("user.unknown", f"Unknown user {username}.", user=username)
     place = deployment(environment_name, deployment_name, by=by)
     return preview.why(whose, verb(verb_name), place, values, by=by)

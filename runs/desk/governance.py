@@ -87,7 +87,7 @@ def review(reference: Reference, *, by: Actor, was_right: bool, text: str) -> Ru
     row = BreakGlass.objects.select_related("run_request__environment", "run_request__deployment__environment")
     broken = row.filter(run_request=run_request).first()
     if broken is None:
-        raise Refused(f"Nobody broke the glass for request {run_request.pk}.")
+        raise Refused("override.none", f"Request {run_request.pk} has no emergency override.")
     runs_changes.review(broken, by=by, was_right=was_right, text=text)
     return status(run_request)
 

@@ -23,15 +23,13 @@ MOST_CANDIDATES = 10
 
 
 class NotVisible(Refused):
-    """Nothing of that name is there, or it may not be seen: the two are not told apart."""
-
-    code = "not-found"
+    """There is no such row, or it is not visible: the two are not told apart."""
 
 
 def user(username: str) -> User:
     found = User.objects.filter(username=username, is_active=True).first()
     if found is None:
-        raise NotVisible(f"The portal has no active user {username}.")
+        raise NotVisible("user.unknown", f"Unknown or inactive user {username}.", user=username)
     return found
 
 
@@ -59,7 +57,11 @@ def environment(name: str, *, by: Actor | None = None) -> Environment:
     for each in found:
         if each.slug == name:
             return each
-    raise NotVisible(f"There is no environment {name}. {listing('There is', [each.slug for each in found])}")
+    raise NotVisible(
+        "environment.unknown",
+        f"Unknown environment {name}. {listing('Environments:', [each.slug for each in found])}",
+        environment=name,
+    )
 
 
 def chosen(name: str, *, by: Actor | None) -> list[Environment]:
@@ -92,15 +94,23 @@ def deployment(environment_name: str, name: str, *, by: Actor | None = None) -> 
         return found[0]
     if found:
         names = listing("Name one", [each.full_name for each in found])
-        raise NotVisible(f"{name} may mean several deployments in {place}. {names}")
+        raise NotVisible(
+            "deployment.ambiguous", f"{name} matches several deployments in {place}. {names}", deployment=name
+        )
     if alias and may_know(alias, by):
         raise NotVisible(
-            f"{name} stands for {alias.full_name}, which is not deployed in {place}. Deploy it there, then read the "
-            f"environment again with “manage.py sync {place}”."
+            "deployment.not_deployed",
+            (
+                f"{name} is an alias of {alias.full_name}, which is not deployed in {place}. Deploy it there, then sync with "
+                f"“manage.py sync {place}”."
+            ),
+            deployment=name,
         )
     raise NotVisible(
+        "deployment.unknown",
         f"{place} has no deployment {name}. {listing('It has', [each.full_name for each in there])} "
-        f"One that was deployed just now is read by “manage.py sync {place}”."
+        f"One that was deployed just now is read by “manage.py sync {place}”.",
+        deployment=name,
     )
 
 
@@ -114,7 +124,11 @@ def runs(name: str = "", *, by: Actor | None = None, state: str = "", limit: int
     """The newest runs; `state` is Prefect's state type, in capitals or not."""
     wanted = state.upper()
     if wanted and wanted not in STATES:
-        raise Refused(f"There is no state {state}. {listing('There is', [each.lower() for each in STATES])}")
+        raise Refused(
+            "state.unknown",
+            f"Unknown state {state}. {listing('States:', [each.lower() for each in STATES])}",
+            state=state,
+        )
     found = visible_runs(by).filter(environment__in=chosen(name, by=by), deleted_upstream_at=None)
     if wanted:
         found = found.filter(state_type=wanted)
@@ -127,11 +141,13 @@ def run(reference: str, environment_name: str = "", *, by: Actor | None = None) 
     runs_there = visible_runs(by).filter(environment__in=places, **lookup(reference))
     found = list(runs_there.order_by("-pk")[: MOST_CANDIDATES + 1])
     if not found:
-        raise NotVisible(f"There is no run {reference}.")
+        raise NotVisible("run.unknown", f"Unknown run {reference}.", run=reference)
     if len(found) > 1:
         names = [f"{each.prefect_id} ({each.state_label} in {each.environment})" for each in found]
         raise NotVisible(
-            f"{reference} may mean several runs. {listing('Give the id and the environment of one', names)}"
+            "run.ambiguous",
+            f"{reference} may mean several runs. {listing('Give the id and the environment of one', names)}",
+            run=reference,
         )
     return found[0]
 
@@ -159,7 +175,7 @@ def status(reference: int | RunRequest, *, by: Actor | None = None) -> RunReques
         found = found.filter(Permissions.of(by.user).q(Verb.SEE, deployment="deployment__"))
     for run_request in found:
         return run_request
-    raise NotVisible(f"There is no request {pk}.")
+    raise NotVisible("request.unknown", f"Unknown request {pk}.", request=pk)
 
 
 def listing(begin: str, names: Sequence[str]) -> str:

@@ -37,9 +37,7 @@ LOOK_EVERY = 0.5
 
 
 class StillRunning(Refused):
-    """It was not over in the time that was given."""
-
-    code = "still-going"
+    """The request did not finish within the given time."""
 
 
 def trigger(
@@ -97,7 +95,7 @@ def wait[Wish: (RunRequest, Cancellation)](run_request: Wish, *, seconds: float)
             raise (
                 PrefectError(said)
                 if run_request.message and run_request.state in NOT_SENT[type(run_request)]
-                else StillRunning(said)
+                else StillRunning("wait.timeout", said)
             )
         time.sleep(min(LOOK_EVERY, max(deadline - time.monotonic(), 0)))
 

@@ -50,7 +50,7 @@ def launch(run_request: RunRequest) -> None:
             scheduled_for=run_request.scheduled_for,
         )
     except (NotFound, Rejected) as error:
-        changes.refuse(run_request, str(error), attempt=attempt)
+        changes.refuse(run_request, "prefect.rejected", str(error), attempt=attempt)
     except Uncertain as error:
         wait(run_request, error, to=State.LAUNCHING, attempt=attempt)
     except PrefectError as error:
@@ -82,7 +82,7 @@ def claim(run_request: RunRequest) -> State | None:
                 check_again(taken)
                 wait_until = start_time(taken)
             except Refused as refusal:
-                changes.refuse(run_request, str(refusal))
+                changes.refuse(run_request, refusal.code, refusal.message)
                 return None
             if wait_until:
                 changes.hold(run_request, wait_until[1], at=wait_until[0])
@@ -107,16 +107,25 @@ def check_again(run_request: RunRequest) -> None:
         require(run_request.requested_by, Verb(run_request.verb), deployment, requests.values_of(run_request))
     requests.require_submittable(deployment, scheduled_for=None)
     if requests.digest(run_request) != run_request.digest:
-        raise Refused("It is not what was asked for: somebody changed it in the database. Ask for it again.")
+        raise Refused(
+            "request.changed",
+            "It does not match what was requested: it was changed in the database. Submit a new request.",
+        )
     if deployment.schema_fingerprint != run_request.schema_fingerprint:
-        raise Refused(f"The parameters of {deployment} changed after this was asked for. Ask for it again.")
+        raise Refused(
+            "schema.changed", f"The parameters of {deployment} changed after the request. Submit a new request."
+        )
     if run_request.needs_approval and deployment.version != run_request.deployment_version:
-        raise Refused(f"{deployment} was deployed anew after this was approved. Ask for it again.")
+        raise Refused("definition.changed", f"{deployment} was redeployed after the approval. Submit a new request.")
     glass = BreakGlass.objects.filter(run_request=run_request).first()
     if glass is None:
         changes.require_approved(run_request)
     elif glass.until <= timezone.now():
-        raise Refused(f"The glass was broken until {glass.until:%H:%M} UTC, and that is over. Ask for it again.")
+        raise Refused(
+            "override.expired",
+            f"The emergency override ended at {glass.until:%H:%M} UTC. Submit a new request.",
+            until=glass.until.isoformat(),
+        )
 
 
 def start_time(run_request: RunRequest) -> tuple[datetime, str] | None:
@@ -138,7 +147,7 @@ def start_time(run_request: RunRequest) -> tuple[datetime, str] | None:
     if standing:
         return None
     if requirements_for(target).refuse_outside_window:
-        raise Refused(f"{standing.sentence} Ask for it again for then.")
+        raise Refused("window.closed", f"{standing.sentence} Submit a new request for a permitted time.")
     return min(standing.opens_at or now + LOOK_AGAIN, now + LOOK_AGAIN), standing.sentence
 
 

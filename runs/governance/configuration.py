@@ -35,7 +35,9 @@ HISTORY = {"deployments": "deployments", "runs": "runs", "run_requests": "run re
 
 def require_administrator(by: Actor) -> None:
     if by.holder is not None and not (by.holder.is_active and by.holder.is_superuser):
-        raise Refused(f"{by.name} may not change how the portal is set up: that takes an administrator.")
+        raise Refused(
+            "access.administrators_only", f"{by.name} cannot change the configuration. Only administrators can."
+        )
 
 
 def columns(row: models.Model, names: Iterable[str]) -> dict[str, Any]:
@@ -76,7 +78,7 @@ def delete_environment(environment: Environment, *, by: Actor) -> None:
         act.before = describe_environment(environment)
         act.subject_id = str(environment.pk)
         if why_not := why_not_delete(environment):
-            raise Refused(why_not)
+            raise Refused("environment.in_use", why_not)
         environment.delete()
 
 
@@ -118,7 +120,9 @@ def save_person(person: User, *, groups: Iterable[Group], by: Actor) -> None:
         require_administrator(by)
         if stored and stored.pk == getattr(by.holder, "pk", None) and not (person.is_active and person.is_superuser):
             # Whoever does this is an administrator still, so there is always one left.
-            raise Refused("You cannot take your own administrator rights away: another administrator can.")
+            raise Refused(
+                "administrator.own", "You cannot remove your own administrator rights. Another administrator can."
+            )
         before = describe_person(stored) if stored else {}
         has_new_password = stored is not None and stored.password != person.password
         person.save()

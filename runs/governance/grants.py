@@ -45,11 +45,11 @@ def grant(
     """
     with audit.act("grant.give", None, by=by, reason=reason, ticket=ticket, subject_kind="grant") as act:
         if (person is None) == (group is None):
-            raise Refused("A grant is for one person or for one group.")
+            raise Refused("grant.subject", "A grant applies to exactly one person or one group.")
         if not verbs or set(verbs) - set(Verb.values):
-            raise Refused("A grant needs at least one verb, and only verbs that exist.")
+            raise Refused("grant.verbs", "Choose at least one verb.")
         if valid_from and valid_until and valid_from >= valid_until:
-            raise Refused("A grant must begin before it ends.")
+            raise Refused("grant.dates", "A grant must start before it ends.")
         if predicate is not None:
             require_valid(predicate, verbs)
         row = Grant(
@@ -82,24 +82,30 @@ def grant(
 def require_valid(predicate: dict[str, Any], verbs: Sequence[str]) -> None:
     """Refuse a condition on values that nobody could judge, or that no values would ever come to."""
     if errors := predicates.problems(predicate):
-        raise Refused(f"The condition on parameters cannot be used. {' '.join(errors)}")
+        raise Refused("grant.condition", f"The condition on parameters is not valid. {' '.join(errors)}")
     if unbound := [verb for verb in verbs if verb not in WITH_PARAMETERS]:
-        raise Refused(f"{', '.join(unbound)} comes without parameters: give it in a grant without a condition on them.")
+        raise Refused(
+            "grant.condition_unbound",
+            f"A condition on parameters cannot apply to {', '.join(unbound)}. Create a separate grant for it.",
+            verbs=sorted(unbound),
+        )
 
 
 def bounded(row: Grant, by: Actor) -> None:
     """Hold a grant that is handed on against what its giver holds, and bind it to the same values and dates."""
     if row.effect == Grant.Effect.DENY:
-        raise Refused("Prohibitions are given by administrators.")
+        raise Refused("grant.deny", "Only administrators can deny access.")
     if by.is_same_person_as(row.person_id):
         # It would outlast their leaving the group that they hold it by.
-        raise Refused("Nobody hands a grant on to themselves: ask somebody else for it.")
+        raise Refused("grant.own", "You cannot grant permissions to yourself.")
     permissions = Permissions.of(by.user)
     denying = prohibitions(by.user)
     for verb in (Verb.MANAGE, *map(Verb, row.verbs)):
         denied = {verb, PART_OF.get(verb, verb)}
         if any(denied & set(permissions.verbs) and may_overlap(permissions, row) for permissions in denying):
-            raise Refused(f"A prohibition keeps {by.name} from “{verb}” on {row.selector}: it cannot be handed on.")
+            raise Refused(
+                "grant.denied", f"{by.name} is denied “{verb}” on {row.selector} and cannot grant it.", verb=str(verb)
+            )
         held = [
             permissions
             for permissions in permissions.grants
@@ -107,7 +113,9 @@ def bounded(row: Grant, by: Actor) -> None:
         ]
         if not held:
             raise Refused(
-                f"{by.name} does not hold “{verb}” on all of {row.selector} for that long: it cannot be handed on."
+                "grant.beyond_own",
+                f"{by.name} does not have “{verb}” on all of {row.selector} for that long and cannot grant it.",
+                verb=str(verb),
             )
         if verb != Verb.MANAGE and all(permissions.predicate for permissions in held):
             row.predicate = predicates.both(held[0].predicate, row.predicate)
@@ -157,13 +165,13 @@ def revoke(row: Grant, *, by: Actor, reason: str = "", ticket: str = "") -> None
     with audit.act("grant.revoke", row, by=by, reason=reason, ticket=ticket) as act:
         act.environment = row.environment.slug if row.environment else ""
         if not can_revoke(row, by):
-            raise Refused(f"{by.name} may end only grants that they gave.")
+            raise Refused("grant.not_own", f"{by.name} can revoke only grants they created.")
         act.before = describe(row)
         revoked = Grant.objects.filter(pk=row.pk, revoked_at=None).update(
             revoked_at=timezone.now(), revoked_by_name=by.name
         )
         if not revoked:
-            raise Refused("This grant was revoked already.")
+            raise Refused("grant.revoked", "This grant has already been revoked.")
 
 
 def can_administer(by: Actor, permission: str) -> bool:

@@ -32,9 +32,9 @@ def request(deployment: Deployment, *, pause: bool, by: Actor, reason: str, tick
     ) as act:
         require(by.user, Verb.PAUSE, deployment)
         if deployment.deleted_upstream_at:
-            raise Refused(f"{deployment} is no longer deployed in {deployment.environment}.")
+            raise Refused("deployment.gone", f"{deployment} is no longer deployed in {deployment.environment}.")
         if deployment.is_paused == pause:
-            raise Refused(f"{deployment} is {'paused' if pause else 'not paused'} already.")
+            raise Refused("deployment.unchanged", f"{deployment} is already {'paused' if pause else 'active'}.")
         what = "pause" if pause else "resume"
         requirements_for(Target.of(deployment)).require_reason_and_ticket(what, reason=reason, ticket=ticket)
         act.before, act.after = {"is_paused": deployment.is_paused}, {"is_paused": pause}

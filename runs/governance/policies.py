@@ -58,13 +58,14 @@ def require_valid_policy(policy: Policy) -> None:
     policy.stages = checked_stages(policy.stages)
     if policy.ticket_pattern and formats.fits(policy.ticket_pattern, "") is None:
         raise Refused(
-            f"The pattern {policy.ticket_pattern} cannot be judged: it is no regular expression, or looks around or "
-            "back."
+            "policy.ticket_pattern",
+            f"The ticket pattern {policy.ticket_pattern} is not a supported regular expression: look-around and "
+                "backreferences are not allowed.",
         )
     if policy.ticket_link and not policy.ticket_link.startswith(("https://", "http://")):
-        raise Refused("The link to a ticket must begin with https:// or http://.")
+        raise Refused("policy.ticket_link_scheme", "The ticket URL must start with https:// or http://.")
     if policy.ticket_link and "{ticket}" not in policy.ticket_link:
-        raise Refused("The link to a ticket must have {ticket} where the ticket's name goes.")
+        raise Refused("policy.ticket_link_placeholder", "The ticket URL must contain {ticket}.")
 
 
 def checked_stages(stages: Sequence[Any]) -> list[Stage]:
@@ -72,14 +73,20 @@ def checked_stages(stages: Sequence[Any]) -> list[Stage]:
     for stage in stages:
         needed, group = int(stage["needed"]), str(stage["group"])
         if not 1 <= needed <= MOST_APPROVALS:
-            raise Refused(f"A stage takes between 1 and {MOST_APPROVALS} approvals.")
+            raise Refused(
+                "policy.stage_approvals", f"A stage needs 1 to {MOST_APPROVALS} approvals.", maximum=MOST_APPROVALS
+            )
         if group and not Group.objects.filter(name=group).exists():
-            raise Refused(f"There is no group {group}: nobody could approve at that stage.")
+            raise Refused(
+                "policy.stage_group", f"Unknown group {group}: no one could approve at that stage.", group=str(group)
+            )
         if group in [each["group"] for each in kept]:
-            raise Refused(f"Two stages are for {group or 'whoever may approve'}: make them one.")
+            raise Refused(
+                "policy.stage_duplicate", f"Two stages are for {group or 'anyone who can approve'}. Combine them."
+            )
         kept.append(Stage(needed=needed, group=group))
     if len(kept) > MOST_STAGES:
-        raise Refused(f"A policy has at most {MOST_STAGES} stages.")
+        raise Refused("policy.stages_too_many", f"A policy has at most {MOST_STAGES} stages.", maximum=MOST_STAGES)
     return kept
 
 
@@ -92,15 +99,20 @@ def save_window(window: Window, *, by: Actor) -> None:
 def require_valid_window(window: Window) -> None:
     """Refuse a time that never comes, or that nobody could tell."""
     if window.time_zone not in available_timezones():
-        raise Refused(f"There is no time zone {window.time_zone}. Write it as Europe/Vienna.")
+        raise Refused("window.time_zone", f"Unknown time zone {window.time_zone}. Use a name such as Europe/Vienna.")
     if len(window.cron.split()) != CRON_PARTS:
-        raise Refused(f"“{window.cron}” is not a time: it has five parts, minute hour day month weekday.")
+        raise Refused(
+            "window.cron",
+            f"“{window.cron}” is not a cron expression: it needs five fields, minute hour day month weekday.",
+        )
     try:
         next(CronSim(window.cron, timezone.now()))
     except (CronSimError, StopIteration) as error:
-        raise Refused(f"“{window.cron}” is not a time that comes: {error or 'it never does'}.") from error
+        raise Refused(
+            "window.cron_never", f"“{window.cron}” is not a time that comes: {error or 'it never does'}."
+        ) from error
     if not 0 < window.minutes <= LONGEST_WINDOW / timedelta(minutes=1):
-        raise Refused(f"A window lasts between a minute and {LONGEST_WINDOW.days} days.")
+        raise Refused("window.minutes", f"A window lasts from 1 minute to {LONGEST_WINDOW.days} days.")
 
 
 def delete_policy(policy: Policy, *, by: Actor) -> None:
@@ -129,7 +141,9 @@ def save(rule: Policy | Window, names: list[str], act: audit.Act) -> None:
         with transaction.atomic():
             rule.save()
     except IntegrityError as error:
-        raise Refused(f"There is a {rule._meta.verbose_name} of the name {rule.name} already.") from error
+        raise Refused(
+            "name.taken", f"A {rule._meta.verbose_name} named {rule.name} already exists.", name=rule.name
+        ) from error
     act.before, act.after = configuration.difference(before, describe(rule, names))
     act.environment = rule.environment.slug if rule.environment else ""
 
@@ -154,11 +168,13 @@ def freeze(
         act.environment = environment.slug
         require(by.user, Verb.MANAGE, normalise(environment))
         if not reason.strip():
-            raise Refused("Say in one sentence why it is frozen: everybody whose run has to wait will read it.")
+            raise Refused(
+                "freeze.reason_required", "Give a reason for the freeze. It is shown to everyone whose run is held."
+            )
         requirements_for(normalise(environment)).require_reason_and_ticket("freeze", reason=reason, ticket=ticket)
         require_fit(Freeze, reason=reason.strip(), ticket=ticket.strip())
         if until and until <= timezone.now():
-            raise Refused("That moment has passed: the freeze would never hold.")
+            raise Refused("freeze.past", "The end of the freeze is in the past.")
         until = canonical.moment(until) if until else None
         row = Freeze(environment=environment, reason=sanitize(reason.strip()), until=until)
         row.ticket = sanitize(ticket.strip())
@@ -167,7 +183,7 @@ def freeze(
             with transaction.atomic():
                 row.save()
         except IntegrityError as error:
-            raise Refused(f"{environment} is frozen already.") from error
+            raise Refused("freeze.already", f"{environment} is already frozen.") from error
         act.after = {"until": until, "ticket": ticket, "schedules_held": pausing.pause_for_freeze(row)}
         lasts = f" It ends by itself at {timezone.localtime(until):%d %b %Y, %H:%M %Z}." if until else ""
         text = f"{by.name} froze {environment}: {row.reason}. No run starts there until it is lifted.{lasts}"
@@ -185,7 +201,7 @@ def unfreeze(environment: Environment, *, by: Actor, reason: str = "", ticket: s
         )
         row = freeze_of(environment)
         if row is None or not lift(row, timezone.now(), by.name):
-            raise Refused(f"{environment} is not frozen.")
+            raise Refused("freeze.none", f"{environment} is not frozen.")
         act.after = {"schedules_released": pausing.resume_after_freeze(row, by_name=by.name)}
         changes.recheck(environment)
         text = f"{by.name} lifted the freeze of {environment}: what waited for it goes on."
@@ -221,7 +237,12 @@ def require_fit(model: type[models.Model], **texts: str) -> None:
     for name, text in texts.items():
         longest = getattr(model._meta.get_field(name), "max_length", None)
         if longest and len(text) > longest:
-            raise Refused(f"A {name} may have {longest} characters; this one has {len(text)}.")
+            raise Refused(
+                "text.too_long",
+                f"The {name} is too long: {len(text)} characters, at most {longest}.",
+                field=name,
+                limit=longest,
+            )
 
 
 def page_of(environment: Environment) -> str:

@@ -42,7 +42,9 @@ def why(
 def require_viewer(person: User, by: Actor) -> None:
     """Everybody may look at their own grants; at those of others, administrators."""
     if by.holder is not None and not by.is_same_person_as(person.pk) and not by.user.is_superuser:
-        raise Forbidden(Decision(False, "no-grant", "What other people may do is for administrators to look at."))
+        raise Forbidden(
+            Decision(False, "access.no_grant", "What other people may do is for administrators to look at.")
+        )
 
 
 def resolve_values(deployment: Deployment, parameters: Mapping[str, Any]) -> dict[str, Any]:

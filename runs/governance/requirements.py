@@ -52,12 +52,16 @@ class Requirements:
     def require_reason_and_ticket(self, what: str, *, reason: str, ticket: str) -> None:
         """Refuse an act that does not say why, or under which ticket; `what` is “run”, “cancel” and so on."""
         if self.needs_reason and not reason.strip():
-            raise Refused(f"{self.place} wants a reason with every {what}. Say in one sentence why it is needed.")
+            raise Refused("reason.required", f"A reason is required for every {what} in {self.place}.")
         if self.needs_ticket and not ticket.strip():
-            raise Refused(f"{self.place} wants a ticket with every {what}. Name the one that asks for it.")
+            raise Refused("ticket.required", f"A ticket is required for every {what} in {self.place}.")
         for pattern in self.ticket_patterns:
             if ticket.strip() and not formats.fits(pattern, ticket.strip()):
-                raise Refused(f"“{ticket.strip()}” does not look like a ticket: it must fit {pattern}.")
+                raise Refused(
+                    "ticket.pattern",
+                    f"“{ticket.strip()}” is not a valid ticket: it must match {pattern}.",
+                    pattern=pattern,
+                )
 
 
 def requirements_for(target: Target) -> Requirements:

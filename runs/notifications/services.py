@@ -71,13 +71,13 @@ def subscribe(person: User, wanted: Iterable[tuple[str, int | None]], *, by: Act
     """Make somebody's subscriptions these: pairs of topic and environment, None for every one."""
     with audit.act("person.subscribe", person, by=by, subject_kind="person") as act:
         if not by.is_same_person_as(person.pk):
-            raise Refused("People choose their own messages.")
+            raise Refused("notifications.not_own", "You can change only your own notification settings.")
         chosen = set(wanted)
         visible = set(Permissions.of(person).environments().values_list("pk", flat=True)) | {None}
         if {environment for _, environment in chosen} - visible:
-            raise Refused("There is no such environment.")
+            raise Refused("environment.unknown", "Unknown environment.")
         if unknown := {topic for topic, _ in chosen} - set(Topic.values):
-            raise Refused(f"There are no messages about {', '.join(sorted(unknown))}.")
+            raise Refused("notifications.topic", f"Unknown notification topics: {', '.join(sorted(unknown))}.")
         # What they cannot see now was not shown to them either, and stays for when they can.
         kept = {
             (row.topic, row.environment_id): row for row in person.subscriptions.all() if row.environment_id in visible

@@ -27,7 +27,11 @@ def cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Cancel
         require_cancellable(run, reason, ticket)
         earlier = run.cancellations.filter(state__in=Cancellation.OPEN).first()
         if earlier:
-            raise Refused(f"{earlier.requested_by_name} asked for this already; Prefect has not confirmed it yet.")
+            raise Refused(
+                "cancellation.pending",
+                f"{earlier.requested_by_name} has already requested this. Prefect has not confirmed it yet.",
+                requested_by=earlier.requested_by_name,
+            )
         return request_cancellation(run, act, reason, ticket, is_forced=False)
 
 
@@ -41,11 +45,15 @@ def force_cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> 
         require(by.user, Verb.FORCE_CANCEL, target_of(run))
         require_cancellable(run, reason, ticket)
         if not reason.strip():
-            raise Refused("Say in one sentence how you know that its process is gone.")
+            raise Refused("force.reason_required", "Describe how you know that its process has stopped.")
         earlier = run.cancellations.filter(state__in=Cancellation.OPEN).first()
         if earlier is None or earlier.is_forced or earlier.requested_at > timezone.now() - PATIENCE:
             minutes = PATIENCE // timedelta(minutes=1)
-            raise Refused(f"Cancel {run} first, and give the cancel {minutes} minutes to work.")
+            raise Refused(
+                "force.too_early",
+                f"Cancel {run} first, then wait {minutes} minutes for the cancellation to take effect.",
+                minutes=minutes,
+            )
         Cancellation.objects.filter(pk=earlier.pk).update(
             state=Cancellation.State.FAILED, message="It was forced instead.", settled_at=timezone.now()
         )
@@ -58,9 +66,9 @@ def locked(run: Run) -> Run:
 
 def require_cancellable(run: Run, reason: str, ticket: str) -> None:
     if run.is_terminal:
-        raise Refused(f"{run} has ended already: {run.state_label}.")
+        raise Refused("run.finished", f"{run} has already finished: {run.state_label}.", state=run.state_type)
     if run.deleted_upstream_at:
-        raise Refused(f"{run} is no longer in Prefect: there is nothing left to cancel.")
+        raise Refused("run.gone", f"{run} no longer exists in Prefect, so there is nothing to cancel.")
     requirements_for(target_of(run)).require_reason_and_ticket("cancel", reason=reason, ticket=ticket)
 
 

@@ -92,7 +92,8 @@ def submit(
         rules.require_reason_and_ticket("run", reason=reason, ticket=ticket)
         if form_fingerprint and form_fingerprint != deployment.schema_fingerprint:
             raise Refused(
-                f"The parameters of {deployment} changed while the form was open. Check the values and send it again."
+                "form.stale",
+                (f"The parameters of {deployment} changed while the form was open. Check the values and submit again."),
             )
         validate_text(run_name, reason, tags, ticket)
         values = schemas.validate(deployment.parameter_schema, dict(parameters), defaults=deployment.parameter_defaults)
@@ -138,7 +139,10 @@ def submit(
         act.subject = run_request
         if not is_new:
             if run_request.digest != new.digest or not by.is_same_person_as(run_request.requested_by_id):
-                raise Refused("This form was sent before with other values. Open it again to ask for another run.")
+                raise Refused(
+                    "submission.reused",
+                    "This form was already submitted with other values. Open it again to request another run.",
+                )
             act.is_repeat = True
             return run_request
         act.after = {
@@ -163,7 +167,7 @@ def one_moment(given: datetime) -> datetime:
     try:
         return canonical.moment(given)
     except ValueError as error:
-        raise Refused("A start without its offset from UTC could mean several moments. Name the offset.") from error
+        raise Refused("start.no_offset", "A start time without a UTC offset is ambiguous. Add the offset.") from error
 
 
 def is_later(scheduled_for: datetime | None) -> bool:
@@ -179,11 +183,11 @@ def require_start_window(run_request: RunRequest, rules: Requirements, *, by: Ac
     if overrides:
         require(by.user, Verb.OVERRIDE_FREEZE, run_request.deployment)
         if not run_request.reason:
-            raise Refused("Say in one sentence why it cannot wait.")
+            raise Refused("window.reason_required", "Give a reason for starting outside the change window.")
         run_request.overridden_at, run_request.overridden_by_name = now, by.name
         run_request.message = f"It goes although: {standing.sentence}"
     elif rules.refuse_outside_window:
-        raise Refused(f"{standing.sentence} Ask for it for a time within.")
+        raise Refused("window.closed", f"{standing.sentence} Request a start within a permitted time.")
     elif run_request.state == State.APPROVED:
         run_request.message = standing.sentence
 
@@ -235,7 +239,9 @@ def require_rerun_allowed(run_request: RunRequest, deployment: Deployment, *, by
     """
     if (run_request.environment_id, run_request.deployment_name) != (deployment.environment_id, deployment.full_name):
         where = f"{run_request.deployment_name} in {run_request.environment_name}"
-        raise Refused(f"Request {run_request.pk} was for {where}: it cannot be repeated elsewhere.")
+        raise Refused(
+            "rerun.other_deployment", f"Request {run_request.pk} was for {where} and cannot be re-run elsewhere."
+        )
     if not by.is_same_person_as(run_request.requested_by_id):
         require(by.user, Verb.RERUN, deployment)
 
@@ -246,11 +252,20 @@ def validate_text(run_name: str, reason: str, tags: Sequence[str], ticket: str) 
     limits += [("tag", tag, 300) for tag in tags]
     for what, text, longest in limits:
         if text != sanitize(text):
-            raise Refused(f"The {what} holds a character that cannot be stored. Type it again instead of pasting it.")
+            raise Refused(
+                "text.unstorable",
+                f"The {what} contains a character that cannot be stored. Type it instead of pasting it.",
+                field=what,
+            )
         if len(text) > longest:
-            raise Refused(f"A {what} may have {longest} characters; this one has {len(text)}.")
+            raise Refused(
+                "text.too_long",
+                f"The {what} is too long: {len(text)} characters, at most {longest}.",
+                field=what,
+                limit=longest,
+            )
     if len(tags) > MAX_TAGS:
-        raise Refused(f"A run may have {MAX_TAGS} tags; these are {len(tags)}.")
+        raise Refused("tags.too_many", f"A run can have at most {MAX_TAGS} tags, not {len(tags)}.", limit=MAX_TAGS)
 
 
 def require_start_allowed(deployment: Deployment, *, by: Actor) -> None:
@@ -265,11 +280,16 @@ def require_submittable(deployment: Deployment, *, scheduled_for: datetime | Non
     """The gates that do not depend on who asks; asked again at launch."""
     environment = deployment.environment
     if not environment.is_active:
-        raise Refused(f"{environment} is switched off in the portal: nothing can be asked for there.")
+        raise Refused(
+            "environment.inactive", f"{environment} is disabled in the portal. No runs can be requested there."
+        )
     if deployment.deleted_upstream_at:
-        raise Refused(f"{deployment} is no longer deployed in {environment}. Deploy it again, or pick another one.")
+        raise Refused(
+            "deployment.gone",
+            f"{deployment} is no longer deployed in {environment}. Deploy it again or choose another deployment.",
+        )
     if scheduled_for and scheduled_for > timezone.now() + MAX_AHEAD:
-        raise Refused("A run can be asked for at most a year ahead.")
+        raise Refused("start.too_far", "A run can be scheduled at most one year ahead.")
 
 
 def insert_once(run_request: RunRequest) -> tuple[RunRequest, bool]:

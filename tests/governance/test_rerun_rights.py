@@ -12,12 +12,12 @@ from flows.models import Deployment, Environment
 from runs import dispatch, requests
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
-from runs.errors import Refused
 from runs.governance import grants
 from runs.models import AuditEntry, RunRequest
 from runs.models.request import State
 from tests.cast import SCHEMA, by
 from tests.fakes.prefect import FakePrefect
+from tests.refusals import refused
 
 pytestmark = pytest.mark.django_db
 
@@ -74,7 +74,7 @@ def test_it_is_repeated_where_it_was_and_nowhere_else(
     fake.add_deployment(flow_name="payroll", name="payroll", parameter_schema=SCHEMA)
     sync.sync(dev)
     other = Deployment.objects.get(flow_name="payroll")
-    with pytest.raises(Refused, match="cannot be repeated elsewhere"):
+    with refused("rerun.other_deployment"):
         requests.submit(other, requests.values_of(first), by=by(repeater), rerun_of=first)
 
 

@@ -22,13 +22,13 @@ from flows.models import Deployment, Environment
 from runs import audit, desk, dispatch, requests
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
-from runs.errors import Refused
 from runs.governance import grants, policies
 from runs.models import AuditEntry, RunRequest
 from runs.models.request import State
 from tests.cast import FAKES, by, key, person
 from tests.fakes.prefect import FakePrefect
 from tests.portal.forms import PLAIN, confirm, fill_in, form_of, hidden
+from tests.refusals import refused
 from tests.runs.conftest import Say, say  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.django_db
@@ -212,7 +212,7 @@ def test_the_same_moment_in_another_offset_is_the_same_wish(
         once = key()
         asked = [hands.python(spelled(moment, offset), key=once) for offset in OFFSETS]
         assert len({each.pk for each in asked}) == len({each.digest for each in asked}) == 1
-        with pytest.raises(Refused, match="sent before with other values"):
+        with refused("submission.reused"):
             hands.python(moment + timedelta(microseconds=1), key=once)
 
 
@@ -226,7 +226,7 @@ def test_what_was_planned_is_asked_for_again_at_once(hands: Hands, zone: ZoneInf
 
 
 def test_a_time_without_an_offset_is_no_moment(hands: Hands) -> None:
-    with pytest.raises(Refused, match="Name the offset"):
+    with refused("start.no_offset"):
         hands.python("2027-01-01T00:00")
     assert AuditEntry.objects.get(verb="request.submit").outcome == "refused"
 
@@ -271,7 +271,7 @@ def test_the_order_of_names_makes_no_other_wish(
         for value in ({"a": 1, "b": 2.0}, {"b": 2, "a": 1.0})
     ]
     assert asked[0] == asked[1]
-    with pytest.raises(Refused, match="sent before with other values"):
+    with refused("submission.reused"):
         requests.submit(odd, {"x": {"a": True, "b": 2}}, by=by(requester), submission_key=once)
 
 

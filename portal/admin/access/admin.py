@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import ModelAdmin
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import render
@@ -186,7 +186,7 @@ class GrantAdmin(RestrictedAdmin):
             try:
                 grant = grants.grant(by=actor_of(request), **form.cleaned_data)
             except Refused as refusal:
-                form.add_error(None, str(refusal))
+                form.add_error(None, ValidationError(refusal.message, refusal.code))
             else:
                 messages.success(request, grant_labels.describe(grant))
                 return HttpResponseRedirect(reverse("admin:runs_grant_change", args=[grant.pk]))

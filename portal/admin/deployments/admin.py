@@ -150,7 +150,9 @@ class DeploymentAdmin(RestrictedAdmin):
                 submission_key=run_form_page.key_of(request, f"submission_key-{deployment.pk}", "submission_key"),
             )
         except Invalid as invalid:
-            raise Refused(f"It cannot run with its defaults alone: {invalid}") from invalid
+            raise Refused(
+                "parameters.default_invalid", f"It cannot run with its default parameters: {invalid}"
+            ) from invalid
 
     # The page
 
@@ -212,7 +214,7 @@ class DeploymentAdmin(RestrictedAdmin):
         except Forbidden as forbidden:
             raise PermissionDenied(str(forbidden)) from forbidden
         except Refused as refusal:
-            messages.warning(request, str(refusal))
+            messages.warning(request, refusal.message, extra_tags=refusal.code)
             return HttpResponseRedirect(self.address(deployment))
         messages.success(request, f"{deployment} was asked for with its defaults.")
         return HttpResponseRedirect(reverse("admin:runs_runrequest_change", args=[run_request.pk]))

@@ -60,7 +60,7 @@ def moment_of(text: str) -> datetime | None:
     except ValueError:
         found = None
     if found is None:
-        raise Refused("Write the date and time as 2026-01-31 14:30.")
+        raise Refused("time.format", "Enter the date and time as 2026-01-31 14:30.")
     return found if timezone.is_aware(found) else timezone.make_aware(found)
 
 

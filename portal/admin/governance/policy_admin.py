@@ -60,7 +60,7 @@ class StagesField(forms.Field):
         try:
             return policies.checked_stages(value)
         except Refused as refusal:
-            raise forms.ValidationError(str(refusal)) from refusal
+            raise forms.ValidationError(refusal.message, refusal.code) from refusal
         except (ValueError, OverflowError) as error:
             raise forms.ValidationError("Write how many approvals as a number.") from error
 

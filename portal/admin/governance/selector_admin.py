@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import render
@@ -132,7 +132,7 @@ class SelectorAdmin(RestrictedAdmin):
             try:
                 self.keep(request, form.instance)
             except Refused as refusal:
-                form.add_error(None, str(refusal))
+                form.add_error(None, ValidationError(refusal.message, refusal.code))
             else:
                 messages.success(request, f"{form.instance} is saved. It counts from now on.")
                 return HttpResponseRedirect(self.address("change", form.instance.pk))
@@ -173,7 +173,7 @@ class SelectorAdmin(RestrictedAdmin):
         try:
             self.drop(request, row)
         except Refused as refusal:
-            messages.warning(request, str(refusal))
+            messages.warning(request, refusal.message, extra_tags=refusal.code)
             return HttpResponseRedirect(self.address("change", pk))
         messages.success(request, f"{name} is deleted. It does not count any more.")
         return HttpResponseRedirect(self.address("changelist"))

@@ -28,6 +28,16 @@ EXAMPLES = {
 }
 
 
+# code of a refusal -> the field that it is shown at
+FIELD_OF = {
+    "window.time_zone": "time_zone",
+    "window.cron": "cron",
+    "window.cron_never": "cron",
+    "window.minutes": "minutes",
+    "name.taken": "name",
+}
+
+
 class WindowForm(SelectorForm):
     class Meta:
         model = Window
@@ -62,7 +72,7 @@ class WindowForm(SelectorForm):
             try:
                 policies.require_valid_window(row)
             except Refused as refusal:
-                self.add_error("time_zone" if "time zone" in str(refusal) else "cron", str(refusal))
+                self.add_error(FIELD_OF.get(refusal.code), forms.ValidationError(refusal.message, refusal.code))
         return values
 
 

@@ -94,7 +94,7 @@ class NotificationAdmin(RestrictedAdmin):
             wanted = [split_choice(value) for value in request.POST.getlist("wanted")]
             notifications.subscribe(person, wanted, by=actor_of(request))
         except Refused as refusal:
-            banners.warning(request, str(refusal))
+            banners.warning(request, refusal.message, extra_tags=refusal.code)
         else:
             banners.success(request, "Kept. It counts from the next message on.")
         return HttpResponseRedirect(reverse("admin:runs_notification_changelist"))
@@ -106,7 +106,7 @@ def split_choice(value: str) -> tuple[str, int | None]:
     if place == EVERYWHERE:
         return topic, None
     if not place.isdecimal() or len(place) > 18:
-        raise Refused("There is no such environment.")
+        raise Refused("environment.unknown", "Unknown environment.")
     return topic, int(place)
 
 

@@ -191,7 +191,10 @@ class RunRequestAdmin(RestrictedAdmin):
             # Whoever may not is refused by the verb, and that is in the trail.
             may = permissions_of(request).decide(Verb.BREAK_GLASS, run_request.deployment)
             if may and request.POST.get("confirmation", "").strip() != run_request.deployment_name:
-                raise Refused(f"Nothing was done. Type {run_request.deployment_name} to break the glass.")
+                raise Refused(
+                    "confirmation.mismatch",
+                    f"Nothing was done. Type {run_request.deployment_name} to confirm the emergency override.",
+                )
             changes.break_glass(run_request, by=actor_of(request), reason=reason, minutes=minutes)
 
         perform(request, act, "The glass is broken: it is on its way to Prefect. Somebody else has to review this.")
@@ -205,9 +208,9 @@ class RunRequestAdmin(RestrictedAdmin):
         def act(reason: str) -> None:
             glass = row.first()
             if glass is None:
-                raise Refused(f"No glass was broken for request {run_request.pk}.")
+                raise Refused("override.none", f"Request {run_request.pk} has no emergency override.")
             if found not in ("yes", "no"):
-                raise Refused("Say whether breaking the glass was right.")
+                raise Refused("review.verdict_required", "Choose whether the emergency override was justified.")
             changes.review(glass, by=actor_of(request), was_right=found == "yes", text=reason)
 
         perform(request, act, "Your review is kept.")

@@ -105,7 +105,7 @@ class RunOptionsForm(forms.Form):
         try:
             self.rules.require_reason_and_ticket("run", reason="said elsewhere", ticket=ticket)
         except Refused as refusal:
-            raise forms.ValidationError(str(refusal)) from refusal
+            raise forms.ValidationError(refusal.message, refusal.code) from refusal
         return ticket
 
     def clean_on_behalf_of(self) -> User | None:

@@ -60,7 +60,7 @@ class Command(BaseCommand):
             ended = desk.wait(run_request, seconds=PATIENCE_SECONDS)
             self.stdout.write(f"{ended}: {ended.get_state_display()}.")
             if ended.state != RunRequest.State.COMPLETED:
-                raise Refused(f"{ended} did not complete. {ended.message}")
+                raise Refused("demo.incomplete", f"{ended} did not complete. {ended.message}")
 
     def ask(self, environment: str, flow: str, values: dict[str, str | int], by: Actor) -> RunRequest:
         key = uuid.uuid5(NAMESPACE, f"{environment} {flow} {sorted(values.items())}")

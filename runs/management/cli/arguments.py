@@ -19,7 +19,7 @@ def parse_pairs(texts: list[str]) -> dict[str, str]:
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign or not name:
-            raise Refused(f"-p wants NAME=VALUE, not {text}.")
+            raise Refused("argument.parameter", f"-p needs NAME=VALUE, not {text}.")
         pairs[name] = value
     return pairs
 
@@ -31,11 +31,11 @@ def parse_values(path: str) -> dict[str, JSON]:
     try:
         values = json.loads(sys.stdin.read() if path == "-" else Path(path).read_text())
     except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}.") from error
+        raise Refused("file.unreadable", f"{path} cannot be read: {error.strerror}.", path=str(path)) from error
     except ValueError as error:
-        raise Refused(f"{path} is not JSON: {error}.") from error
+        raise Refused("file.not_json", f"{path} is not JSON: {error}.", path=str(path)) from error
     if not isinstance(values, dict):
-        raise Refused(f"{path} must hold one JSON object: names and values.")
+        raise Refused("file.not_object", f"{path} must hold one JSON object of names and values.", path=str(path))
     return values
 
 
@@ -48,5 +48,5 @@ def parse_moment(text: str, *, option: str = "--at") -> datetime | None:
     except ValueError:
         found = None
     if found is None:
-        raise Refused(f"{option} wants a time such as 2026-11-30T06:00, not {text}.")
+        raise Refused("time.format", f"{option} needs a time such as 2026-11-30T06:00, not {text}.")
     return found if timezone.is_aware(found) else timezone.make_aware(found)

@@ -93,7 +93,7 @@ def require_reader(name: str) -> Actor | None:
 def require_actor(name: str) -> Actor:
     """Whoever acts, who must be somebody."""
     if not name:
-        raise Refused("Say as which user of the portal you act: --as USER, or PORTAL_USER in the environment.")
+        raise Refused("actor.required", "Name the user of the portal: --as USER, or PORTAL_USER in the environment.")
     return desk.person(name)
 
 

@@ -65,7 +65,9 @@ def predicate_of(text: str) -> dict[str, Any] | None:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Refused(f"--when wants JSON: {error}.") from error
+        raise Refused("grant.condition", f"--when needs JSON: {error}.") from error
     if not isinstance(found, dict):
-        raise Refused('--when wants a JSON Schema, such as {"properties": {"region": {"const": "EU"}}}.')
+        raise Refused(
+            "grant.condition", '--when needs a JSON Schema, such as {"properties": {"region": {"const": "EU"}}}.'
+        )
     return found

@@ -65,5 +65,5 @@ class Command(PortalCommand):
         if not asked.wait or run_request.state == State.COMPLETED:
             return DONE
         if run_request.flow_run_id is None:
-            raise Refused(f"No run was started. {run_request.message}")
+            raise Refused("run.not_started", f"No run was started. {run_request.message}")
         return RUN_FAILED

@@ -55,7 +55,7 @@ def prod_etl(prod: Environment) -> Deployment:
 def test_no_grant_no_act(stranger: User, etl: Deployment) -> None:
     decision = decide(stranger, Verb.SEE, etl)
     assert not decision
-    assert decision.code == "no-grant"
+    assert decision.code == "access.no_grant"
     assert "stranger" in decision.sentence
     assert "etl/nightly" in decision.sentence
 
@@ -70,7 +70,7 @@ def test_deny_wins(stranger: User, etl: Deployment) -> None:
     give(stranger, "trigger")
     denial = give(stranger, "trigger", effect="deny", tag="nightly", reason="year-end close")
     decision = decide(stranger, Verb.TRIGGER, etl)
-    assert decision.code == "denied"
+    assert decision.code == "access.denied"
     assert decision.grants == (denial,)
     assert "year-end close" in decision.sentence
 
@@ -155,14 +155,14 @@ def test_a_denial_binds_a_superuser_too(admin_user: User, etl: Deployment) -> No
 def test_somebody_inactive_may_nothing(requester: User, etl: Deployment) -> None:
     requester.is_active = False
     requester.save()
-    assert decide(requester, Verb.SEE, etl).code == "inactive"
+    assert decide(requester, Verb.SEE, etl).code == "access.inactive"
     assert not Permissions.of(requester).deployments().exists()
 
 
 def test_demand_carries_the_decision(viewer: User, etl: Deployment) -> None:
     with pytest.raises(Forbidden) as caught:
         require(viewer, Verb.TRIGGER, etl)
-    assert caught.value.decision.code == "no-grant"
+    assert caught.value.decision.code == "access.no_grant"
 
 
 def test_who_may_lists_what_bears_on_a_deployment(stranger: User, viewer: User, etl: Deployment) -> None:
@@ -321,7 +321,7 @@ def test_a_prohibition_of_the_whole_is_one_of_the_part(
     give(stranger, part)
     assert decide(stranger, part, etl)
     give(stranger, whole, effect="deny")
-    assert decide(stranger, part, etl).code == "denied"
+    assert decide(stranger, part, etl).code == "access.denied"
     assert not Permissions.of(stranger).deployments(part).exists()
     assert whole in {verb for grant, _ in who_may(part, etl) if grant.effect == "deny" for verb in grant.verbs}
 
@@ -333,11 +333,11 @@ def test_a_prohibition_bound_to_values_holds_for_its_parts_and_for_a_default_nob
     give(stranger, "trigger", "rerun")
     give(stranger, "trigger", effect="deny", predicate=never)
     for verb in (Verb.TRIGGER, Verb.RERUN):
-        assert decide(stranger, verb, etl, {"force": True}).code == "denied"
+        assert decide(stranger, verb, etl, {"force": True}).code == "access.denied"
         assert decide(stranger, verb, etl, {"force": False})
         assert decide(stranger, verb, etl, {})
     etl.parameter_schema = {"properties": {"force": {"type": "boolean"}}}
-    assert decide(stranger, Verb.TRIGGER, etl, {}).code == "denied"
+    assert decide(stranger, Verb.TRIGGER, etl, {}).code == "access.denied"
     etl.parameter_schema = {"properties": "nonsense"}
     assert decide(stranger, Verb.TRIGGER, etl, {})
 

@@ -168,7 +168,7 @@ def test_values_that_do_not_fit_are_said(stranger: User, deployment: Deployment)
         "The values do not fit: it counts only when region is UK."
     ]
     refused = explain(stranger, Verb.TRIGGER, deployment, {"region": "US"})
-    assert (refused.decision.code, len(refused.decision.grants)) == ("values", 2)
+    assert (refused.decision.code, len(refused.decision.grants)) == ("access.values", 2)
 
 
 def test_a_permission_under_a_prohibition_says_that_it_loses(requester: User, deployment: Deployment) -> None:
@@ -180,7 +180,7 @@ def test_nothing_counts_for_somebody_who_is_not_active(requester: User, deployme
     User.objects.filter(pk=requester.pk).update(is_active=False)
     requester.refresh_from_db()
     found = explain(requester, Verb.TRIGGER, deployment)
-    assert found.decision.code == "inactive"
+    assert found.decision.code == "access.inactive"
     assert [each.why for each in found.ignored if each.grant.group_id] == [
         "requester is not active: no grant of theirs counts."
     ]

@@ -321,7 +321,7 @@ def test_a_refusal_stays_though_its_transaction_is_rolled_back(deployment: Deplo
     entry = AuditEntry.objects.get(actor_name="viewer")
     assert (entry.verb, entry.outcome, entry.reason) == ("request.submit", "refused", "just trying")
     assert "no grant" in entry.message
-    assert entry.after["decision"]["code"] == "no-grant"
+    assert entry.after["decision"]["code"] == "access.no_grant"
 
 
 def test_an_error_of_ours_is_recorded_as_failed_without_its_details() -> None:

@@ -13,11 +13,11 @@ from flows.models import Deployment, Environment
 from runs import changes, requests, tasks
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
-from runs.errors import Refused
 from runs.governance import grants
 from runs.models import AuditEntry, RunRequest
 from runs.models.request import State
 from tests.cast import by
+from tests.refusals import refused
 
 pytestmark = pytest.mark.django_db
 
@@ -41,7 +41,7 @@ def test_the_asker_never_approves(waiting: RunRequest, requester: User, prod: En
     for superuser in (False, True):
         requester.is_superuser = superuser
         requester.save()
-        with pytest.raises(Refused, match="your own request"):
+        with refused("approval.own"):
             changes.approve(waiting, by=by(requester))
     waiting.refresh_from_db()
     assert waiting.state == State.WAITING
@@ -55,7 +55,7 @@ def test_a_superuser_without_a_grant_does_not_approve(waiting: RunRequest, admin
 
 def test_the_second_answer_comes_too_late(waiting: RunRequest, approver: User) -> None:
     changes.reject(waiting, by=by(approver), reason="not now")
-    with pytest.raises(Refused, match="it cannot become"):
+    with refused("state.illegal"):
         changes.approve(waiting, by=by(approver))
     assert waiting.state == State.REJECTED
     assert waiting.message == "not now"
@@ -66,7 +66,7 @@ def test_the_second_answer_comes_too_late(waiting: RunRequest, approver: User) -
 def test_an_expired_request_cannot_be_approved(waiting: RunRequest, approver: User) -> None:
     RunRequest.objects.filter(pk=waiting.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     waiting.refresh_from_db()
-    with pytest.raises(Refused, match="expired"):
+    with refused("request.expired"):
         changes.approve(waiting, by=by(approver))
     tasks.expire()
     waiting.refresh_from_db()

@@ -17,12 +17,12 @@ from flows.prefect_api.records import PrefectError, Unreachable
 from runs import desk, dispatch, mirror
 from runs.access.decisions import Forbidden
 from runs.actors import Actor, Channel
-from runs.errors import Refused
 from runs.governance import grants
 from runs.models import AuditEntry, Cancellation, Run, RunRequest, Verb
 from runs.models.request import State
 from tests.cast import SCHEMA, key
 from tests.fakes.prefect import FakePrefect
+from tests.refusals import refused
 
 pytestmark = pytest.mark.django_db
 
@@ -51,7 +51,7 @@ def test_a_person_acts_by_command_and_the_account_is_kept(otto: Actor, deploymen
 @pytest.mark.parametrize("name", ["nobody-of-that-name", "requester"])
 def test_nobody_acts_without_an_active_account(requester: User, name: str) -> None:
     User.objects.update(is_active=False)
-    with pytest.raises(desk.NotVisible, match="no active user"):
+    with refused("user.unknown"):
         desk.person(name)
 
 
@@ -68,23 +68,19 @@ def test_a_deployment_has_several_names(deployment: Deployment, otto: Actor, nam
 def test_a_name_that_several_have_lists_them(deployment: Deployment, fake: FakePrefect, otto: Actor) -> None:
     fake.add_deployment(flow_name="monthly", name="again")
     sync.sync(deployment.environment)
-    with pytest.raises(
-        desk.NotVisible, match=r"may mean several deployments in dev. Name one: monthly/again, monthly/monthly"
-    ):
+    with refused("deployment.ambiguous") as caught:
         desk.deployment("dev", "monthly", by=otto)
     assert desk.deployment("dev", "monthly/monthly", by=otto) == deployment
 
 
 def test_an_unknown_name_says_what_there_is_and_how_to_read_again(deployment: Deployment, otto: Actor) -> None:
-    with pytest.raises(desk.NotVisible, match=r"It has: monthly/monthly. .*manage.py sync dev"):
+    with refused("deployment.unknown"):
         desk.deployment("dev", "yearly", by=otto)
 
 
 def test_an_alias_of_something_not_deployed_says_what_to_deploy(deployment: Deployment, otto: Actor) -> None:
     Alias.objects.create(environment=deployment.environment, name="yearly", full_name="yearly/yearly")
-    with pytest.raises(
-        desk.NotVisible, match=r"yearly stands for yearly/yearly, which is not deployed in dev. Deploy it"
-    ):
+    with refused("deployment.not_deployed"):
         desk.deployment("dev", "yearly", by=otto)
 
 
@@ -155,7 +151,7 @@ def test_a_run_is_looked_for_in_one_environment(otto: Actor, prod: Environment, 
 
 def test_a_run_name_that_several_have_lists_their_ids(otto: Actor, a_run: Callable[..., Run]) -> None:
     runs = [a_run(name="quiet-otter"), a_run("COMPLETED", name="quiet-otter")]
-    with pytest.raises(desk.NotVisible, match="may mean several runs") as caught:
+    with refused("run.ambiguous") as caught:
         desk.run("quiet-otter", by=otto)
     assert all(str(run.prefect_id) in str(caught.value) for run in runs)
 
@@ -165,7 +161,7 @@ def test_runs_are_filtered_by_state(otto: Actor, a_run: Callable[..., Run]) -> N
     a_run("COMPLETED")
     assert desk.runs("dev", by=otto, state="running") == [running]
     assert len(desk.runs("dev", by=otto, limit=1)) == 1
-    with pytest.raises(Refused, match=r"There is no state walking. There is: scheduled"):
+    with refused("state.unknown"):
         desk.runs(by=otto, state="walking")
 
 
@@ -211,7 +207,7 @@ def test_waiting_ends_with_the_run(deployment: Deployment, fake: FakePrefect, ot
 def test_waiting_is_given_up_in_time(deployment: Deployment, otto: Actor) -> None:
     run_request = desk.trigger("dev", "monthly", {"month": "2026-10"}, by=otto)
     started = timezone.now()
-    with pytest.raises(desk.StillRunning, match=r"is not over after 0.6 s. It is “Queued”"):
+    with refused("wait.timeout"):
         desk.wait(run_request, seconds=0.6)
     assert timezone.now() - started < timedelta(minutes=1)
 

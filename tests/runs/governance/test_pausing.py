@@ -10,11 +10,11 @@ from django_q.models import OrmQ
 from flows.models import Deployment, Environment
 from runs import dispatch
 from runs.access.decisions import Forbidden
-from runs.errors import Refused
 from runs.governance import pausing
 from runs.models import AuditEntry, PauseRequest
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
+from tests.refusals import refused
 
 pytestmark = pytest.mark.django_db
 
@@ -42,12 +42,12 @@ def test_who_may_not_manage_may_not_pause(deployment: Deployment, requester: Use
 
 
 def test_what_is_so_already_is_refused(deployment: Deployment, admin_user: User) -> None:
-    with pytest.raises(Refused, match="not paused already"):
+    with refused("deployment.unchanged"):
         pausing.resume(deployment, by=by(admin_user))
 
 
 def test_production_wants_a_reason(prod_deployment: Deployment, prod: Environment, admin_user: User) -> None:
-    with pytest.raises(Refused, match="wants a reason"):
+    with refused("reason.required"):
         pausing.pause(prod_deployment, by=by(admin_user))
 
 

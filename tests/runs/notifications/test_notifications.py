@@ -19,6 +19,7 @@ from runs.governance import grants
 from runs.models import Notification, RunRequest, Subscription
 from runs.models.notification import Topic
 from tests.cast import by
+from tests.refusals import refused
 from tests.smtp import Post, post_office
 
 pytestmark = pytest.mark.django_db
@@ -130,16 +131,16 @@ def test_people_choose_their_own_messages(dev: Environment, viewer: User, reques
     notifications.subscribe(viewer, [("freeze", dev.pk), ("waiting", None)], by=by(viewer))
     notifications.subscribe(viewer, [("freeze", dev.pk)], by=by(viewer))
     assert [(row.topic, row.environment) for row in viewer.subscriptions.all()] == [("freeze", dev)]
-    with pytest.raises(Refused, match="People choose their own messages"):
+    with refused("notifications.not_own"):
         notifications.subscribe(viewer, [], by=by(requester))
-    with pytest.raises(Refused, match="no messages about gossip"):
+    with refused("notifications.topic"):
         notifications.subscribe(viewer, [("gossip", None)], by=by(viewer))
 
 
 def test_an_environment_that_is_not_seen_is_not_there(prod: Environment, viewer: User) -> None:
-    with pytest.raises(Refused, match="There is no such environment"):
+    with refused("environment.unknown"):
         notifications.subscribe(viewer, [("freeze", prod.pk)], by=by(viewer))
-    with pytest.raises(Refused, match="There is no such environment"):
+    with refused("environment.unknown"):
         notifications.subscribe(viewer, [("freeze", 999)], by=by(viewer))
 
 

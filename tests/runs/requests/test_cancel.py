@@ -12,10 +12,10 @@ from django_q.models import OrmQ
 from flows.models import Deployment, Environment
 from runs import dispatch, mirror, requests, tasks
 from runs.access.decisions import Forbidden
-from runs.errors import Refused
 from runs.models import AuditEntry, Cancellation, Run
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
+from tests.refusals import refused
 
 pytestmark = pytest.mark.django_db
 
@@ -60,7 +60,7 @@ def test_every_state_that_is_not_final_can_be_cancelled(
 
 @pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"])
 def test_a_run_that_is_over_is_left_alone(a_run: Callable[..., Run], requester: User, state: str) -> None:
-    with pytest.raises(Refused, match="ended already"):
+    with refused("run.finished"):
         requests.cancel(a_run(state), by=by(requester))
     assert AuditEntry.objects.get(verb="run.cancel").outcome == "refused"
 
@@ -80,7 +80,7 @@ def test_a_run_that_ends_first_outruns_its_cancel(
 def test_asking_twice_is_refused_with_the_first_asker_s_name(a_run: Callable[..., Run], requester: User) -> None:
     run = a_run("RUNNING")
     requests.cancel(run, by=by(requester))
-    with pytest.raises(Refused, match="requester asked for this already"):
+    with refused("cancellation.pending"):
         requests.cancel(run, by=by(requester))
 
 
@@ -95,7 +95,7 @@ def test_production_wants_a_reason(
 ) -> None:
     record = prod_fake.add_run(prod_deployment.prefect_id, state_type="RUNNING")
     mirror.refresh(prod, [record.id])
-    with pytest.raises(Refused, match="wants a reason"):
+    with refused("reason.required"):
         requests.cancel(Run.objects.get(), by=by(requester))
 
 

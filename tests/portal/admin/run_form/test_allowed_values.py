@@ -94,7 +94,7 @@ def test_what_is_not_allowed_comes_back_with_what_was_typed_and_is_in_the_trail(
     assert not RunRequest.objects.exists()
     entry = AuditEntry.objects.latest("sequence")
     assert (entry.verb, entry.outcome) == ("request.submit", "refused")
-    assert entry.after["decision"]["code"] == "values"
+    assert entry.after["decision"]["code"] == "access.values"
 
 
 def test_a_prohibited_value_is_not_offered_and_is_refused(export: Deployment, login: Login) -> None:
