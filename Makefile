@@ -1,7 +1,7 @@
 # make demo starts everything on this machine; make test is what has to pass.
 # Arguments for the demo: make demo ARGS="--port 9000 --environments dev"
 
-.PHONY: demo test contract checks guard sabotage bench races bench-audit fmt lock clean
+.PHONY: docs demo test contract checks guard sabotage bench races bench-audit fmt lock clean
 .DEFAULT_GOAL := demo
 
 # 3.13 first: it is what the product is tested with.
@@ -68,6 +68,10 @@ races: $(INSTALLED)
 
 bench-audit: $(INSTALLED)
 	@$(PYTHON) -m benchmarks.audit $(ARGS)
+
+# The pages of docs/ that are made from the code.
+docs: $(INSTALLED)
+	@$(PYTHON) -m tests.docs_from_code
 
 fmt: $(INSTALLED)
 	$(PYTHON) -m ruff check --fix .

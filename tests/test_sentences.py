@@ -26,9 +26,7 @@ def template_of(node: ast.expr) -> str:
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
-        return "".join(
-            str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values
-        )
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
     return "{…}"
 
 

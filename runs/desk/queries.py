@@ -59,7 +59,7 @@ def environment(name: str, *, by: Actor | None = None) -> Environment:
             return each
     raise NotVisible(
         "environment.unknown",
-        f"Unknown environment {name}. {listing('Environments:', [each.slug for each in found])}",
+        f"Unknown environment {name}. {listing('Environments', [each.slug for each in found])}",
         environment=name,
     )
 
@@ -101,8 +101,8 @@ def deployment(environment_name: str, name: str, *, by: Actor | None = None) -> 
         raise NotVisible(
             "deployment.not_deployed",
             (
-                f"{name} is an alias of {alias.full_name}, which is not deployed in {place}. Deploy it there, then sync with "
-                f"“manage.py sync {place}”."
+                f"{name} is an alias of {alias.full_name}, which is not deployed in {place}. Deploy it there, then "
+                f"sync with “manage.py sync {place}”."
             ),
             deployment=name,
         )
@@ -126,7 +126,7 @@ def runs(name: str = "", *, by: Actor | None = None, state: str = "", limit: int
     if wanted and wanted not in STATES:
         raise Refused(
             "state.unknown",
-            f"Unknown state {state}. {listing('States:', [each.lower() for each in STATES])}",
+            f"Unknown state {state}. {listing('States', [each.lower() for each in STATES])}",
             state=state,
         )
     found = visible_runs(by).filter(environment__in=chosen(name, by=by), deleted_upstream_at=None)

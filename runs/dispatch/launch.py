@@ -60,7 +60,7 @@ def launch(run_request: RunRequest) -> None:
     else:
         difference = differs(run_request, record, values)
         if difference:
-            changes.refuse(run_request, difference, attempt=attempt)
+            changes.refuse(run_request, "run.differs", difference, attempt=attempt)
         else:
             changes.launched(run_request, record.id)
 

@@ -60,7 +60,7 @@ def require_valid_policy(policy: Policy) -> None:
         raise Refused(
             "policy.ticket_pattern",
             f"The ticket pattern {policy.ticket_pattern} is not a supported regular expression: look-around and "
-                "backreferences are not allowed.",
+            "backreferences are not allowed.",
         )
     if policy.ticket_link and not policy.ticket_link.startswith(("https://", "http://")):
         raise Refused("policy.ticket_link_scheme", "The ticket URL must start with https:// or http://.")

@@ -18,12 +18,11 @@ from runs import changes, dispatch, requests
 from runs.actors import Actor
 from runs.audit import partitions
 from runs.governance import grants, policies
-from runs.models import Approval, BreakGlass, Comment, Policy, RowVersion, RunRequest
+from runs.models import Approval, AuditEntry, BreakGlass, Comment, Policy, RowVersion, RunRequest
 from runs.models.request import CLOSED, FROZEN, State
-from tests import tampering
+from tests import refusals, tampering
 from tests.cast import ANSWERS, by, person
 from tests.fakes.prefect import FakePrefect
-from tests import refusals
 
 pytestmark = pytest.mark.django_db
 

@@ -98,7 +98,10 @@ def require_actor(name: str) -> Actor:
 
 
 def sentences(error: Exception) -> list[str]:
-    return [str(each) for each in error.errors] if isinstance(error, Invalid) else [str(error)]
+    """What a person reads, with the code of a refusal, to be looked up in docs/errors.md."""
+    if isinstance(error, Invalid):
+        return [str(each) for each in error.errors]
+    return [f"{error} ({error.code})" if isinstance(error, Refused) else str(error)]
 
 
 def table(rows: Rows) -> str:

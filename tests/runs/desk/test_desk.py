@@ -68,7 +68,7 @@ def test_a_deployment_has_several_names(deployment: Deployment, otto: Actor, nam
 def test_a_name_that_several_have_lists_them(deployment: Deployment, fake: FakePrefect, otto: Actor) -> None:
     fake.add_deployment(flow_name="monthly", name="again")
     sync.sync(deployment.environment)
-    with refused("deployment.ambiguous") as caught:
+    with refused("deployment.ambiguous"):
         desk.deployment("dev", "monthly", by=otto)
     assert desk.deployment("dev", "monthly/monthly", by=otto) == deployment
 
