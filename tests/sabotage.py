@@ -170,8 +170,8 @@ SABOTAGES = (
         "an expired request is approved",
         ("tests/runs/changes/test_approve.py::test_an_expired_request_cannot_be_approved",),
         "runs/changes/approvals.py",
-        '<= timezone.now():\n        raise Refused(f"Request {run_request.pk} expired',
-        '<= run_request.created_at:\n        raise Refused(f"Request {run_request.pk} expired',
+        '<= timezone.now():\n        raise Refused("request.expired"',
+        '<= run_request.created_at:\n        raise Refused("request.expired"',
     ),
     Sabotage(
         "a change of state does not compare the state it comes from",
@@ -237,8 +237,8 @@ SABOTAGES = (
         "an approval is good for ever",
         ("tests/runs/dispatch/test_launch.py::test_an_approval_that_is_too_old_is_none",),
         "runs/changes/approvals.py",
-        '<= timezone.now():\n        raise Refused("The approval is too old',
-        '<= run_request.created_at:\n        raise Refused("The approval is too old',
+        '<= timezone.now():\n        raise Refused("approval.too_old"',
+        '<= run_request.created_at:\n        raise Refused("approval.too_old"',
     ),
     Sabotage(
         "the idempotency key does not name the deployment",

@@ -108,7 +108,7 @@ def test_a_refused_act_leaves_an_entry_and_no_version(dev: Environment) -> None:
     def refuse() -> None:
         with audit.act("environment.change", dev, by=ADA):
             Environment.objects.update(needs_reason=True)
-            raise Refused("Not today.")
+            raise Refused("state.illegal", "Not today.")
 
     with pytest.raises(Refused):
         refuse()

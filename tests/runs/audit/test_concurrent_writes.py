@@ -43,7 +43,7 @@ def write() -> None:
         try:
             with audit.act("grant.give", None, by=Actor.system("test"), subject_name=str(number)):
                 if number % 3 == 0:
-                    raise Refused("Not every time.")
+                    raise Refused("state.illegal", "Not every time.")
         except Refused:
             continue
 
