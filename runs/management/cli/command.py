@@ -101,7 +101,7 @@ def sentences(error: Exception) -> list[str]:
     """What a person reads, with the code of a refusal, to be looked up in docs/errors.md."""
     if isinstance(error, Invalid):
         return [str(each) for each in error.errors]
-    return [f"{error} ({error.code})" if isinstance(error, Refused) else str(error)]
+    return [f"{str(error).strip()} ({error.code})" if isinstance(error, Refused) else str(error)]
 
 
 def table(rows: Rows) -> str:

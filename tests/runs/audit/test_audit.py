@@ -301,7 +301,7 @@ def test_whatever_somebody_types_is_written_and_verifies() -> None:
     awkward = "a\x00b\ud800c" * 300
     actor = Actor(Kind.TOKEN, awkward, awkward, Channel.API, None, awkward, awkward, awkward)
     with pytest.raises(Refused), audit.act("x" * 99, None, by=actor, reason=awkward, subject_name=awkward):
-        raise Refused(awkward)
+        raise Refused("text.unstorable", awkward)
     entry = AuditEntry.objects.get()
     assert entry.reason == "a\ufffdb\ufffdc" * 300
     assert audit.verify()

@@ -197,7 +197,7 @@ def test_a_schema_that_changed_after_the_request_closes_it(
     sync.sync(dev)
     dispatch.launch(queued)
     assert queued.state == State.REFUSED
-    assert "changed after this was asked for" in queued.message
+    assert AuditEntry.objects.get(verb="request.launch").after["refused"]["code"] == "schema.changed"
     assert runs_in(fake) == 0
 
 

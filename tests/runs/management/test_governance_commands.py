@@ -83,7 +83,8 @@ def test_the_asker_cannot_approve_here_either(
 ) -> None:
     may(requester, "approve", environment=prod)
     code, _, err = say("approve", str(run_request.pk), "--as", "requester")
-    assert (code, err) == (1, "You cannot answer your own request: somebody else must look at it.\n")
+    assert code == 1
+    assert "(approval.own)" in err
 
 
 def test_a_rejection_wants_a_reason(run_request: RunRequest, say: Say) -> None:
@@ -209,9 +210,7 @@ def test_freezing_and_going_on(dev: Environment, deployment: Deployment, request
     assert say("freeze", "dev", "--reason", "Audit", "--as", "requester")[0] == 2
     may(requester, "manage", environment=dev)
     assert say("freeze", "dev", "--as", "requester")[0] == 1
-    assert say("freeze", "dev", "--reason", "Audit", "--until", "soon", "--as", "requester")[2] == (
-        "--until wants a time such as 2026-11-30T06:00, not soon.\n"
-    )
+    assert "(time.format)" in say("freeze", "dev", "--reason", "Audit", "--until", "soon", "--as", "requester")[2]
     code, out, _ = say("freeze", "dev", "--reason", "Audit", "--ticket", "OPS-1", "--as", "requester", "--json")
     assert (code, json.loads(out)["ticket"]) == (0, "OPS-1")
     code, out, _ = say("windows", "dev")
