@@ -1,7 +1,7 @@
 # make demo starts everything on this machine; make test is what has to pass.
 # Arguments for the demo: make demo ARGS="--port 9000 --environments dev"
 
-.PHONY: docs demo test contract checks guard sabotage bench races bench-audit fmt lock clean
+.PHONY: docs demo quick test proof contract lint guard sabotage bench races bench-audit fmt lock clean
 .DEFAULT_GOAL := demo
 
 # 3.13 first: it is what the product is tested with.
@@ -12,8 +12,16 @@ INSTALLED := .venv/installed
 demo: $(INSTALLED)
 	@$(PYTHON) manage.py demo $(ARGS)
 
-test: checks
+# What is worth running after each change: the tests of everything that starts nothing and trains nothing.
+quick: $(INSTALLED)
+	@$(PYTHON) -m pytest -n 2 -q -m "not stack and not e2e and not prefect and not ml and not matrix" $(ARGS)
+
+test: lint
 	@$(PYTHON) -m pytest -n 2 $(ARGS)
+
+# What takes longest: kills, races, both Prefect versions, sabotages. Its table is kept in benchmarks/proof.json.
+proof: $(INSTALLED)
+	@$(PYTHON) -m tests.proof $(ARGS)
 
 # What the tests expect of Prefect, asked of a real server and of the fake. make contract PREFECT=3.8.8 asks a server of
 # that version, from an environment of its own.
@@ -39,10 +47,11 @@ var/prefect-%/installed: | $(PYTHON)
 	@touch $@
 
 # The database of makemigrations is one that does not exist, so that a demo that runs is left alone.
-checks: export DATABASE_URL := postgresql://nobody@127.0.0.1:9/none
-checks: $(INSTALLED)
+lint: export DATABASE_URL := postgresql://nobody@127.0.0.1:9/none
+lint: $(INSTALLED)
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	PORTAL_MODE=test .venv/bin/lint-imports --no-cache
 	$(PYTHON) -m tests.expectations.guard
 	PORTAL_MODE=test $(PYTHON) -m mypy --strict flows runs portal
 	PORTAL_MODE=test $(PYTHON) -W ignore::RuntimeWarning manage.py makemigrations --check

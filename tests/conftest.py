@@ -132,7 +132,27 @@ SLOW = (
 )
 
 
+# marker -> where the tests are that `make quick` leaves out; those that use a real Prefect server are marked by that.
+MARKED = {
+    "e2e": (END_TO_END,),
+    "stack": ("tests/demo/", "tests/test_compose.py"),
+    "ml": ("tests/crm/",),
+    "matrix": (
+        *("tests/governance/test_permission_matrix.py", "tests/governance/test_side_doors.py"),
+        *("tests/governance/test_races.py", "tests/governance/test_time_zones.py"),
+        *("tests/portal/test_every_address.py", "tests/portal/test_bad_input.py", "tests/runs/test_row_versions.py"),
+    ),
+}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for marker, places in MARKED.items():
+            if item.nodeid.startswith(places):
+                item.add_marker(marker)
+        if "prefect_server" in getattr(item, "fixturenames", ()):
+            item.add_marker("prefect")
     items.sort(key=lambda item: next((n for n, slow in enumerate(SLOW) if item.nodeid.startswith(slow)), len(SLOW)))
 
 

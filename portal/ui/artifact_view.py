@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
 
-from portal.admin.runs.log import clean
+from portal.ui.text import without_control
 from runs.models import Artifact
 
 MOST_ROWS, MOST_COLUMNS, LONGEST_CELL = 500, 30, 300
@@ -52,7 +52,7 @@ def shown(artifact: Artifact) -> Shown:
         return Shown(artifact, icon, percent=round(min(max(float(data), 0.0), 100.0), 1))
     if data is None:
         return Shown(artifact, icon, note="It is too large to be shown here, or empty. Look at it in Prefect.")
-    return Shown(artifact, icon, html=None, note=clean(cell(data)))
+    return Shown(artifact, icon, html=None, note=without_control(cell(data)))
 
 
 def is_page(artifact: Artifact) -> bool:
@@ -63,7 +63,7 @@ def is_page(artifact: Artifact) -> bool:
 
 def rendered(text: str) -> SafeString:
     """Markdown as HTML that holds no HTML of the author's: the renderer escapes every text and tag."""
-    return SafeString(MARKDOWN.render(clean(text)))
+    return SafeString(MARKDOWN.render(without_control(text)))
 
 
 def table(artifact: Artifact, icon: str, data: list[Any]) -> Shown:
@@ -75,4 +75,4 @@ def table(artifact: Artifact, icon: str, data: list[Any]) -> Shown:
 
 def cell(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return clean(text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]} …")
+    return without_control(text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]} …")

@@ -23,9 +23,9 @@ from portal.admin.filters import EnvironmentFilter
 from portal.admin.requests import bulk
 from portal.admin.requests import page as requests_page
 from portal.admin.runs.filters import ConcernFilter, DayFilter, DeploymentFilter, RequestStateFilter, TagFilter
-from portal.admin.runs.log import number
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import freshness, times
+from portal.ui.text import number
 from runs import changes
 from runs.errors import Refused
 from runs.models import BreakGlass, RunRequest, Verb

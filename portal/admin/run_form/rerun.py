@@ -12,8 +12,8 @@ from django.urls import reverse
 
 from flows.models import Deployment
 from flows.parameters import MASK
-from portal.admin.runs.log import number
 from portal.auth.request_user import actor_of, permissions_of
+from portal.ui.text import number
 from runs import requests
 from runs.access.decisions import Decision, Forbidden, Permissions
 from runs.models import Run, RunRequest, Verb

@@ -27,9 +27,9 @@ from portal.admin.filters import EnvironmentFilter
 from portal.admin.runs import log as runs_log
 from portal.admin.runs import page as runs_page
 from portal.admin.runs.filters import DayFilter, DeploymentFilter, OriginFilter, StateFilter, TagFilter
-from portal.admin.runs.log import number
 from portal.auth.request_user import actor_of, can_view_logs, permissions_of
 from portal.ui import freshness, times
+from portal.ui.text import number
 from runs import queue, requests
 from runs.governance.requirements import requirements_for
 from runs.models import Run, Verb

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -10,6 +9,7 @@ from itertools import islice
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from portal.ui.text import without_control
 from runs.models import LogLine, Run
 
 WINDOW = 500
@@ -26,8 +26,6 @@ LEVELS: tuple[tuple[int, str, str], ...] = (
 )
 # What the filter offers: the least level, and what it is called.
 CHOICES: tuple[tuple[int, str], ...] = ((0, "Everything"), (20, "Info and up"), (30, "Warnings and up"), (40, "Errors"))
-# Colours and cursor movements of a terminal, and other characters that a page or a terminal might obey.
-CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ def as_text(run: Run, *, level: int) -> str:
     """The whole log as a file, one line a line."""
     found: Iterable[LogLine] = at_least(run, level).order_by("at", "pk").iterator(chunk_size=5000)
     lines = [
-        f"{each.at.isoformat(timespec='milliseconds')} {name_of(each.level).upper():8} {clean(each.message)}"
+        f"{each.at.isoformat(timespec='milliseconds')} {name_of(each.level).upper():8} {without_control(each.message)}"
         for each in islice(found, MOST_LINES + 1)
     ]
     if len(lines) > MOST_LINES:
@@ -100,18 +98,9 @@ def line(row: LogLine) -> Line:
         f"{local:%d %b %Y, %H:%M:%S.%f %Z}",
         name_of(row.level),
         next(tone for least, _, tone in LEVELS if row.level >= least),
-        clean(row.message),
+        without_control(row.message),
     )
 
 
 def name_of(level: int) -> str:
     return next((name for least, name, _ in LEVELS if level >= least), "debug")
-
-
-def clean(text: str) -> str:
-    return CONTROL.sub("", text)
-
-
-def number(text: str | None, *, otherwise: int | None = None) -> int | None:
-    """A number of a query string; nonsense counts as not given."""
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else otherwise

@@ -17,6 +17,7 @@ from flows.models import Deployment, Health, WorkPool
 from flows.parameters.description import describe
 from portal.admin.runs import actions, log
 from portal.ui import artifact_view, freshness, times
+from portal.ui.text import without_control
 from runs import diagnosis, requests
 from runs.access.decisions import Decision, Permissions
 from runs.models import Approval, Run, RunRequest, StateChange, TaskRun, Verb
@@ -158,7 +159,7 @@ def table(values: Mapping[str, Any], deployment: Deployment | None, *, compares:
 
 def pretty(value: Any) -> str:
     """Text as it is, everything else as JSON."""
-    return log.clean(value) if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    return without_control(value) if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def steps(changes: Sequence[StateChange]) -> list[Step]:
