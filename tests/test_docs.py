@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+import pytest
 
 from runs.changes import LEGAL_FROM
 from runs.models.request import State
+from tests.docs_from_code import architecture, errors
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+GUIDES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md")
 
 
 def drawn() -> str:
@@ -26,3 +32,22 @@ def drawn() -> str:
 def test_the_drawing_of_the_lifecycle_is_the_table() -> None:
     text = (DOCS / "lifecycle.md").read_text()
     assert drawn() in text, f"Put this into docs/lifecycle.md:\n{drawn()}"
+
+
+def test_what_is_made_from_the_code_is_up_to_date() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    assert architecture(page) == page, "Run make docs."
+    assert errors() == (DOCS / "errors.md").read_text(), "Run make docs."
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_the_files_that_a_guide_names_exist(guide: str) -> None:
+    named = re.findall(r"`((?:flows|runs|portal|tests|benchmarks|docs)/[\w./]*)`", (ROOT / guide).read_text())
+    assert not [name for name in named if not (ROOT / name).exists() and name != "benchmarks/proof.json"]
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_the_make_targets_that_a_guide_names_exist(guide: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"(?:`|^|\n)make ([a-z-]+)", (ROOT / guide).read_text())
+    assert set(named) <= targets

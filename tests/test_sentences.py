@@ -57,9 +57,3 @@ def test_the_sentences_of_a_code(code: str) -> None:
 
 def test_no_code_is_listed_that_does_not_exist() -> None:
     assert SENTENCES.keys() == CODES.keys()
-
-
-def test_the_page_of_codes_is_up_to_date() -> None:
-    page = (ROOT / "docs" / "errors.md").read_text()
-    rows = [f"| `{code}` | {meaning} |" for code, meaning in CODES.items()]
-    assert [row for row in page.splitlines() if row.startswith("| `")] == rows, "Run make docs."
