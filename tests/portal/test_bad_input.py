@@ -242,7 +242,7 @@ def test_a_link_with_an_unknown_parameter_says_that_it_is_left_out(client: Clien
         ("run_name", "a\0b", "Null characters are not allowed"),
         ("tags", "a\0b", "Null characters are not allowed"),
         ("reason", "a\0b", "Null characters are not allowed"),
-        ("scheduled_for", "2026-13-01T00:00", "Write the date and time as"),
+        ("scheduled_for", "2026-13-01T00:00", "Enter the date and time as"),
         ("tags", "x" * 101, "At most 20 tags of 100 characters each"),
     ],
 )

@@ -41,7 +41,7 @@ def moment(label: str, help_text: str) -> forms.DateTimeField:
         input_formats=MOMENTS,
         help_text=help_text,
         widget=forms.DateTimeInput(format=MOMENT, attrs={**INPUT, "type": "datetime-local"}),
-        error_messages={"invalid": "Write the date and time as 2026-01-31 14:30."},
+        error_messages={"invalid": "Enter the date and time as 2026-01-31 14:30."},
     )
 
 

@@ -248,7 +248,7 @@ def warnings(run_request: RunRequest, rules: Requirements) -> list[str]:
         ),
         (
             deployment.schema_fingerprint != run_request.schema_fingerprint,
-            "The parameters of the deployment changed after this was asked for. It would be refused at launch.",
+            "The parameters of the deployment changed after the request. It would be refused at launch.",
         ),
         (
             run_request.needs_approval and asked != deployed,

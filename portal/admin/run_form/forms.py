@@ -35,7 +35,7 @@ class RunOptionsForm(forms.Form):
         required=False,
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"],
         widget=forms.DateTimeInput(format="%Y-%m-%dT%H:%M", attrs={**INPUT, "type": "datetime-local"}),
-        error_messages={"invalid": "Write the date and time as 2026-01-31 14:30."},
+        error_messages={"invalid": "Enter the date and time as 2026-01-31 14:30."},
     )
     reason = forms.CharField(
         required=False,
@@ -120,7 +120,7 @@ class RunOptionsForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
         if values.get("overrides") and not values.get("reason") and "reason" not in self.errors:
-            self.add_error("reason", "Say in one sentence why it cannot wait.")
+            self.add_error("reason", "Give a reason for starting outside the change window.")
         if values.get("start") != LATER:
             values["scheduled_for"] = None
         elif "scheduled_for" in values and "scheduled_for" not in self.errors:

@@ -86,15 +86,15 @@ def test_a_grant_is_given_with_all_that_narrows_it(
         ({"verbs": ["rule"]}, "Select a valid choice."),
         ({"effect": "maybe"}, "Select a valid choice."),
         ({"valid_until": "1999-01-01T00:00"}, "That moment has passed: the grant would never count."),
-        ({"valid_from": "9000-01-01T00:00", "valid_until": "8000-01-01T00:00"}, "A grant must begin before it ends."),
-        ({"valid_until": "soon"}, "Write the date and time as 2026-01-31 14:30."),
+        ({"valid_from": "9000-01-01T00:00", "valid_until": "8000-01-01T00:00"}, "A grant must start before it ends."),
+        ({"valid_until": "soon"}, "Enter the date and time as 2026-01-31 14:30."),
         ({"tag": "nul\0"}, "Null characters are not allowed."),
         ({"environment": "999"}, "Select a valid choice."),
         ({"predicate": "region is EU"}, "It is not JSON"),
         ({"predicate": "[" * 9000}, "It is not JSON"),
         ({"predicate": '{"const": 1}'}, "Name at least one parameter"),
         ({"predicate": '{"properties": {"a": {"$ref": "http://x"}}}'}, "$ref is not known here."),
-        ({"predicate": '{"properties": {"a": {"const": 1}}}'}, "see comes without parameters"),
+        ({"predicate": '{"properties": {"a": {"const": 1}}}'}, "cannot apply to see"),
     ],
 )
 def test_a_mistake_is_a_sentence(
@@ -244,8 +244,8 @@ def test_whoever_manages_hands_on_what_they_hold_and_nothing_else(
     permissions = Grant.objects.get(person=viewer)
     assert permissions.granted_by_name == "manager"
     for more, sentence in {
-        "verbs": (["approve"], "does not hold “approve”"),
-        "flow_name": ("other", "does not hold “manage”"),
+        "verbs": (["approve"], "does not have “approve”"),
+        "flow_name": ("other", "does not have “manage”"),
         "effect": ("deny", "Select a valid choice."),
         "environment": (dev.pk, "Select a valid choice."),
     }.items():
@@ -314,7 +314,7 @@ def test_a_grant_that_was_revoked_says_so_the_second_time(admin_user: User, requ
     grant = given(requester)
     client = login(admin_user)
     client.post(revoke_of(grant))
-    assert "This grant was revoked already." in client.post(revoke_of(grant), follow=True).content.decode()
+    assert "This grant has already been revoked." in client.post(revoke_of(grant), follow=True).content.decode()
 
 
 def test_a_grant_is_neither_edited_nor_deleted(admin_user: User, requester: User, login: Login) -> None:
@@ -357,7 +357,7 @@ def test_everybody_may_ask_why_of_themselves(deployment: Deployment, viewer: Use
     assert "runs/grant/1/" not in page, "who may not open a grant gets no link to it"
     entry = last_entry()
     assert (entry.verb, entry.actor_name, entry.subject_name) == ("person.try", "viewer", "viewer")
-    assert entry.after == {"verb": "trigger", "deployment": "monthly/monthly", "answer": "no-grant"}
+    assert entry.after == {"verb": "trigger", "deployment": "monthly/monthly", "answer": "access.no_grant"}
 
 
 def test_nobody_asks_of_others_but_administrators(
@@ -536,7 +536,7 @@ def test_a_new_person_may_sign_in_and_has_the_groups_that_were_ticked(admin_user
 def test_an_administrator_cannot_lock_everybody_out(admin_user: User, login: Login) -> None:
     values = {"username": admin_user.username, "is_staff": "on", "is_active": "on"}
     page = login(admin_user).post(page_of_person(admin_user), values, follow=True).content.decode()
-    assert "You cannot take your own administrator rights away" in page
+    assert "You cannot remove your own administrator rights" in page
     admin_user.refresh_from_db()
     assert admin_user.is_superuser
     assert last_entry().outcome == "refused"

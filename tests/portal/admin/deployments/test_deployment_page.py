@@ -338,7 +338,7 @@ def test_a_protected_environment_wants_a_reason_for_pausing(
     admin_user: User, prod_deployment: Deployment, login: Login
 ) -> None:
     page = login(admin_user).post(door("pause", prod_deployment), {"reason": " "}, follow=True).content.decode()
-    assert "prod wants a reason with every pause." in page
+    assert "A reason is required for every pause in prod." in page
     assert not PauseRequest.objects.exists()
 
 

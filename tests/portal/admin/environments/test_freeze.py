@@ -61,12 +61,12 @@ def test_whoever_manages_all_of_it_freezes_it_and_lets_it_go_on(
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"reason": ""}, "why it is frozen"),
-        ({"reason": "x", "until": "soon"}, "Write the date and time as 2026-01-31 14:30."),
-        ({"reason": "x", "until": "2026-02-30T00:00"}, "Write the date and time as 2026-01-31 14:30."),
-        ({"reason": "x", "until": "1999-01-01T00:00"}, "That moment has passed"),
-        ({"reason": "x" * 501}, "A reason may have 500 characters"),
-        ({"reason": "x", "ticket": "x" * 101}, "A ticket may have 100 characters"),
+        ({"reason": ""}, "Give a reason for the freeze"),
+        ({"reason": "x", "until": "soon"}, "Enter the date and time as 2026-01-31 14:30."),
+        ({"reason": "x", "until": "2026-02-30T00:00"}, "Enter the date and time as 2026-01-31 14:30."),
+        ({"reason": "x", "until": "1999-01-01T00:00"}, "The end of the freeze is in the past"),
+        ({"reason": "x" * 501}, "The reason is too long"),
+        ({"reason": "x", "ticket": "x" * 101}, "The ticket is too long"),
     ],
 )
 def test_a_mistake_is_a_sentence(

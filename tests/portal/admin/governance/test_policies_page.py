@@ -73,13 +73,13 @@ def test_an_administrator_adds_changes_and_deletes_one(admin_user: User, prod: E
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"stages-1-needed": "10"}, "A stage takes between 1 and 9 approvals."),
+        ({"stages-1-needed": "10"}, "A stage needs 1 to 9 approvals."),
         ({"stages-1-needed": "many"}, "Write how many approvals as a number."),
         ({"stages-1-needed": "²"}, "Write how many approvals as a number."),
-        ({"stages-1-group": "Nobody"}, "There is no group Nobody"),
+        ({"stages-1-group": "Nobody"}, "Unknown group Nobody"),
         ({"stages-3-group": "Approver"}, "Two stages are for Approver"),
-        ({"ticket_pattern": "(?=x)"}, "cannot be judged"),
-        ({"ticket_link": "javascript:alert(1)//{ticket}"}, "must begin with https://"),
+        ({"ticket_pattern": "(?=x)"}, "is not a supported regular expression"),
+        ({"ticket_link": "javascript:alert(1)//{ticket}"}, "must start with https://"),
         ({"ticket_pattern": "^OPS-[0-9]+$", "sample": "ops 12"}, "“ops 12” does not fit ^OPS-[0-9]+$."),
         ({"risk": "huge"}, "Select a valid choice."),
     ],

@@ -72,7 +72,7 @@ def test_approving_sends_it_on_its_way(approver: User, waiting: RunRequest, logi
 
 def test_rejecting_needs_a_reason_and_closes_it(approver: User, waiting: RunRequest, login: Login) -> None:
     client = login(approver)
-    assert "Say in one sentence why it is rejected" in press(client, waiting, "reject/", "  ")
+    assert "Give a reason for the rejection" in press(client, waiting, "reject/", "  ")
     assert waiting.state == State.WAITING
     page = press(client, waiting, "reject/", "Freeze until Monday")
     assert waiting.state == State.REJECTED
@@ -89,7 +89,7 @@ def test_the_asker_has_no_such_button_and_cannot_press_it(
     assert "Approve …" not in page
     assert "Somebody other than its requester has to approve it" in page
     for door in ("approve/", "reject/"):
-        assert "somebody else must look at it" in press(client, waiting, door, "Mine")
+        assert "You cannot approve or reject your own request" in press(client, waiting, door, "Mine")
     assert waiting.state == State.WAITING
     assert set(AuditEntry.objects.filter(verb__startswith="request.").values_list("verb", "outcome")) == {
         ("request.submit", "done"),
@@ -121,7 +121,7 @@ def test_a_superuser_is_not_above_four_eyes(admin_user: User, waiting: RunReques
 def test_the_second_answer_is_too_late(approver: User, waiting: RunRequest, login: Login) -> None:
     client = login(approver)
     press(client, waiting, "approve/")
-    assert "cannot become “Rejected” any more" in press(client, waiting, "reject/", "Changed my mind")
+    assert "can no longer become “Rejected”" in press(client, waiting, "reject/", "Changed my mind")
     assert waiting.state == State.APPROVED
     assert Approval.objects.count() == 1
 
@@ -132,7 +132,7 @@ def test_an_expired_request_has_no_buttons(approver: User, waiting: RunRequest, 
     page = text(client, waiting)
     assert "Approve …" not in page
     assert "Nobody answered in time." in page
-    assert "expired before it was answered" in press(client, waiting, "approve/")
+    assert "has expired" in press(client, waiting, "approve/")
 
 
 def test_a_deployment_that_changed_meanwhile_is_said_before_it_is_approved(
@@ -140,7 +140,7 @@ def test_a_deployment_that_changed_meanwhile_is_said_before_it_is_approved(
 ) -> None:
     Deployment.objects.update(version="2", schema_fingerprint="0" * 64)
     page = text(login(approver), waiting)
-    assert "The parameters of the deployment changed after this was asked for." in page
+    assert "The parameters of the deployment changed after the request." in page
     assert "deployed is 2. It would be refused at launch." in page
 
 

@@ -130,7 +130,7 @@ def test_the_list_that_is_answered_shows_risk_and_every_value_and_no_secret(
 
 def test_what_was_not_shown_is_not_signed(approver: User, waiting: list[RunRequest], login: Login) -> None:
     page = post(login(approver), "approve_selected", waiting, reason="", **{f"seen-{waiting[0].pk}": "0" * 64})
-    assert page.count("is not what was looked at") == 2
+    assert page.count("is not what you were shown") == 2
     assert {each.state for each in waiting} == {State.WAITING}
 
 
@@ -157,7 +157,7 @@ def test_one_that_is_too_late_does_not_keep_the_others_back(
     client = login(approver)
     assert "1 of 2 selected requests wait for your answer" in post(client, "approve_selected", waiting)
     page = post(client, "approve_selected", waiting, reason="", **looked_at(waiting))
-    assert "cannot become “Queued” any more" in page
+    assert "can no longer become “Queued”" in page
     assert "1 of 2 approved" in page
     assert [each.state for each in waiting] == [State.REJECTED, State.APPROVED]
 

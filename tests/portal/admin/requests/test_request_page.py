@@ -127,7 +127,7 @@ def test_a_request_that_was_refused_at_launch_says_why(
     launch(asked)
     page = text(login(viewer), asked)
     assert "Refused at launch" in page
-    assert "changed after this was asked for" in page
+    assert "changed after the request" in page
 
 
 def test_a_scheduled_request_says_when(requester: User, deployment: Deployment, login: Login) -> None:
@@ -173,7 +173,7 @@ def test_what_was_sent_is_cancelled_not_withdrawn(requester: User, asked: RunReq
     assert f'action="/admin/runs/run/{asked.run_id}/cancel/"' in page
     assert f'name="next" value="{address(asked)}"' in page
     refused = client.post(address(asked, "withdraw/"), follow=True).content.decode()
-    assert "cannot become “Withdrawn” any more" in refused
+    assert "can no longer become “Withdrawn”" in refused
 
 
 def test_a_viewer_sees_it_but_may_not_take_it_back(viewer: User, asked: RunRequest, login: Login) -> None:

@@ -145,7 +145,7 @@ def test_the_asker_sees_only_their_own_inputs(
 
 def test_the_stages_are_signed_in_their_order(staged: RunRequest, approver: User, manager: User, login: Login) -> None:
     first, second = login(approver), login(manager)
-    assert "It waits for 1 of the group Approver now. You may still reject it." in text(second, staged)
+    assert "needs 1 more from the group Approver now. You may still reject it." in text(second, staged)
     assert "Approve …" not in text(second, staged)
     said = press(first, staged, "approve/", reason="Fine", displayed_digest=staged.digest)
     assert "Approved. It waits for 1 more of Release manager now." in said
@@ -172,7 +172,7 @@ def test_the_digest_on_the_page_is_the_one_that_is_signed(staged: RunRequest, ap
     client = login(approver)
     assert f'name="displayed_digest" value="{staged.digest}"' in text(client, staged)
     for looked_at in ({}, {"displayed_digest": ""}, {"displayed_digest": "0" * 64}):
-        assert "is not what was looked at" in press(client, staged, "approve/", **looked_at)
+        assert "is not what you were shown" in press(client, staged, "approve/", **looked_at)
     assert not Approval.objects.exists()
 
 
@@ -186,7 +186,9 @@ def test_whoever_is_acted_for_has_no_such_button(
     page = text(client, run_request)
     assert "asked by requester for approver" in page
     assert "It is asked for on your behalf: somebody else must answer it." in page
-    assert "cannot answer your own" in press(client, run_request, "approve/", displayed_digest=run_request.digest)
+    assert "cannot approve or reject your own" in press(
+        client, run_request, "approve/", displayed_digest=run_request.digest
+    )
     assert run_request.state == State.WAITING
 
 
@@ -216,7 +218,7 @@ def test_a_comment_is_kept_and_everybody_reads_it_as_text(
 ) -> None:
     press(login(approver), staged, "comment/", text="Which <b>month</b>?")
     assert "Which &lt;b&gt;month&lt;/b&gt;?" in text(login(requester), staged)
-    assert "between 1 and 2000 characters" in press(login(requester), staged, "comment/", text="  ")
+    assert "1 to 2000 characters" in press(login(requester), staged, "comment/", text="  ")
     assert Comment.objects.count() == 1
 
 
@@ -234,10 +236,10 @@ def test_breaking_the_glass_takes_the_verb_the_name_and_a_reason(
     client = login(requester)
     assert "Break glass …" in text(client, emergency)
     for change, sentence in (
-        ({"confirmation": "monthly"}, "Nothing was done. Type monthly/monthly to break the glass."),
-        ({"reason": " "}, "Say in one sentence what the emergency is."),
-        ({"minutes": "600"}, "The glass is broken for 1 to 60 minutes."),
-        ({"minutes": "many"}, "The glass is broken for 1 to 60 minutes."),
+        ({"confirmation": "monthly"}, "Nothing was done. Type monthly/monthly to confirm the emergency override."),
+        ({"reason": " "}, "Describe the emergency."),
+        ({"minutes": "600"}, "An emergency override lasts 1 to 60 minutes."),
+        ({"minutes": "many"}, "An emergency override lasts 1 to 60 minutes."),
     ):
         assert sentence in press(client, emergency, "break-glass/", **GLASS | change)
     assert emergency.state == State.WAITING
@@ -252,22 +254,22 @@ def test_it_is_reviewed_once_by_somebody_else(
     emergency: RunRequest, requester: User, approver: User, login: Login
 ) -> None:
     changes.break_glass(emergency, by=by(requester), reason="Payroll")
-    assert "had a part in it" in press(login(requester), emergency, "review/", was_right="yes", reason="Of course")
+    assert "had no part in it" in press(login(requester), emergency, "review/", was_right="yes", reason="Of course")
     client = login(approver)
     assert "requester broke the glass. Was it right?" in text(client, emergency)
-    assert "Say whether breaking the glass was right." in press(client, emergency, "review/", reason="Fine")
+    assert "Choose whether the emergency override was justified." in press(client, emergency, "review/", reason="Fine")
     press(client, emergency, "review/", was_right="no", reason="It could have waited")
     row = BreakGlass.objects.get()
     assert (row.reviewed_by, row.was_right, row.review) == (approver, False, "It could have waited")
     page = text(client, emergency)
     assert "approver found that it was not right: It could have waited" in page
     assert "Reviewed: it was not right" in page
-    assert "reviewed already" in press(client, emergency, "review/", was_right="yes", reason="Well")
+    assert "already been reviewed" in press(client, emergency, "review/", was_right="yes", reason="Well")
 
 
 def test_there_is_nothing_to_review_where_no_glass_was_broken(staged: RunRequest, approver: User, login: Login) -> None:
     assert "Review …" not in text(login(approver), staged)
-    assert "No glass was broken" in press(login(approver), staged, "review/", was_right="yes", reason="x")
+    assert "has no emergency override" in press(login(approver), staged, "review/", was_right="yes", reason="x")
 
 
 # In spite of a window
@@ -285,7 +287,7 @@ def test_what_waits_for_a_window_says_until_when_and_goes_anyway_by_its_verb(
     assert client.post(address(run_request, "override/"), {"reason": "Fire"}).status_code == 403
     may(requester, dev, "override freeze")
     assert "Go anyway …" in text(client, run_request)
-    assert "Say in one sentence why it cannot wait." in press(client, run_request, "override/", reason="")
+    assert "Give a reason for starting outside the change window." in press(client, run_request, "override/", reason="")
     assert "waits for no change window any more" in press(client, run_request, "override/", reason="Fire")
     assert run_request.overridden_by_name == "requester"
     page = text(client, run_request)

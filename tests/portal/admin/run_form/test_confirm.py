@@ -215,7 +215,7 @@ def test_a_grant_for_other_values_is_said_on_the_form_and_kept_in_the_trail(
 def test_a_ticket_is_asked_for_and_looked_at(client: Client, deployment: Deployment) -> None:
     policy(deployment.environment, needs_ticket=True, ticket_pattern="^OPS-[0-9]+$")
     assert "dev wants a ticket with every run." in shown(fill_in(client, deployment))
-    assert "does not look like a ticket" in shown(fill_in(client, deployment, ticket="BUG 7"))
+    assert "is not a valid ticket" in shown(fill_in(client, deployment, ticket="BUG 7"))
     assert fill_in(client, deployment, ticket="OPS-7").status_code == 302
     assert RunRequest.objects.get().ticket == "OPS-7"
 
@@ -250,7 +250,7 @@ def test_going_anyway_is_for_those_who_may_and_takes_a_reason(
     Window.objects.create(environment=dev, name="Never", effect="deny", cron="* * * * *", minutes=5)
     grants.grant(by=Actor.system(), person=requester, verbs=["override freeze"], environment=dev)
     assert "Go anyway" in shown(client.get(form_of(deployment)))
-    assert "Say in one sentence why it cannot wait." in shown(fill_in(client, deployment, overrides="on"))
+    assert "Give a reason for starting outside the change window." in shown(fill_in(client, deployment, overrides="on"))
     assert fill_in(client, deployment, overrides="on", reason="Fire").status_code == 302
     assert RunRequest.objects.get().overridden_by_name == "requester"
 
@@ -267,7 +267,7 @@ def test_where_a_policy_refuses_outside_the_form_says_so(
     Window.objects.create(environment=dev, name="Never", effect="deny", cron="* * * * *", minutes=5)
     policy(dev, outside_window="refuse", needs_confirmation=True)
     assert "Asked for now it is refused: choose “Later”" in shown(client.get(form_of(deployment)))
-    assert "Ask for it for a time within." in shown(fill_in(client, deployment))
+    assert "Request a start within a permitted time." in shown(fill_in(client, deployment))
     assert AuditEntry.objects.get(verb="request.submit").outcome == "refused"
 
 

@@ -108,8 +108,7 @@ def test_another_deployment_does_not_take_its_values(
 ) -> None:
     answer = login(requester).get(form_of(prod_deployment, query(asked)), follow=True)
     assert (
-        f"Request {asked.pk} was for monthly/monthly in dev: it cannot be repeated elsewhere."
-        in answer.content.decode()
+        f"Request {asked.pk} was for monthly/monthly in dev and cannot be re-run elsewhere." in answer.content.decode()
     )
 
 

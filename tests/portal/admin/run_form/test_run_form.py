@@ -88,7 +88,7 @@ def test_the_same_page_with_other_values_is_refused_once_and_then_a_request_of_i
     body = hidden(client.get(form_of(deployment)).content.decode()) | typed()
     client.post(form_of(deployment), body)
     page = client.post(form_of(deployment), body | {"parameters-rows": "9"}).content.decode()
-    assert "This form was sent before with other values." in page
+    assert "This form was already submitted with other values." in page
     assert RunRequest.objects.count() == 1
     client.post(form_of(deployment), body | {"parameters-rows": "9"} | hidden(page))
     assert RunRequest.objects.count() == 2
@@ -159,12 +159,12 @@ def test_every_mistake_is_said_at_once_beside_its_field_and_what_was_typed_stays
         ({"tags": "x" * 101}, "At most 20 tags of 100 characters each."),
         ({"tags": ",".join(map(str, range(21)))}, "At most 20 tags of 100 characters each."),
         ({"start": "tomorrow"}, "Select a valid choice."),
-        ({"start": "later", "scheduled_for": "soon"}, "Write the date and time as 2026-01-31 14:30."),
-        ({"start": "later", "scheduled_for": "2026-02-31T10:00"}, "Write the date and time as 2026-01-31 14:30."),
+        ({"start": "later", "scheduled_for": "soon"}, "Enter the date and time as 2026-01-31 14:30."),
+        ({"start": "later", "scheduled_for": "2026-02-31T10:00"}, "Enter the date and time as 2026-01-31 14:30."),
         ({"start": "later", "scheduled_for": "0001-01-01T00:00"}, "That moment has passed."),
         ({"start": "later", "scheduled_for": "1999-01-01T00:00"}, "That moment has passed."),
-        ({"start": "later", "scheduled_for": "9999-12-31T23:59"}, "at most a year ahead"),
-        ({"start": "later", "scheduled_for": "nul\0"}, "Write the date and time as 2026-01-31 14:30."),
+        ({"start": "later", "scheduled_for": "9999-12-31T23:59"}, "at most one year ahead"),
+        ({"start": "later", "scheduled_for": "nul\0"}, "Enter the date and time as 2026-01-31 14:30."),
     ],
 )
 def test_a_mistake_is_a_sentence(

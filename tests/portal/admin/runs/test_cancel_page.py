@@ -88,7 +88,7 @@ def test_a_server_that_is_down_says_that_it_is_tried_again(
 def test_a_second_wish_is_refused_with_the_name_of_the_first(requester: User, a_run: Runs, login: Login) -> None:
     run, client = a_run("RUNNING"), login(requester)
     press(client, run, "First")
-    assert "requester asked for this already" in press(client, run, "Second")
+    assert "requester has already requested this" in press(client, run, "Second")
     assert run.cancellations.count() == 1
 
 
@@ -96,14 +96,14 @@ def test_a_second_wish_is_refused_with_the_name_of_the_first(requester: User, a_
 def test_a_run_that_is_over_has_no_button_and_refuses(state: str, requester: User, a_run: Runs, login: Login) -> None:
     run, client = a_run(state), login(requester)
     assert "Cancel this run" not in text(client, run)
-    assert "has ended already" in press(client, run, "Late")
+    assert "has already finished" in press(client, run, "Late")
 
 
 def test_a_run_that_is_gone_has_no_button(requester: User, a_run: Runs, login: Login) -> None:
     run, client = a_run("RUNNING"), login(requester)
     Run.objects.update(deleted_upstream_at=timezone.now())
     assert "Cancel this run" not in text(client, run)
-    assert "is no longer in Prefect" in press(client, run, "Gone")
+    assert "no longer exists in Prefect" in press(client, run, "Gone")
 
 
 def test_an_environment_that_wants_a_reason_gets_one(
@@ -112,7 +112,7 @@ def test_an_environment_that_wants_a_reason_gets_one(
     (run,) = many_runs(prod_deployment, 1, state_type="RUNNING")
     client = login(requester)
     assert 'maxlength="1000" required' in text(client, run)
-    assert "prod wants a reason with every cancel." in press(client, run, "  ")
+    assert "A reason is required for every cancel in prod." in press(client, run, "  ")
     assert "The cancel is on its way." in press(client, run, "Wrong month")
 
 
@@ -120,8 +120,8 @@ def test_a_policy_can_want_a_ticket_that_fits(requester: User, a_run: Runs, dev:
     Policy.objects.create(environment=dev, name="Tickets", needs_ticket=True, ticket_pattern="^OPS-[0-9]+$")
     run, client = a_run("RUNNING"), login(requester)
     assert 'id="cancel-ticket" name="ticket" maxlength="100" required' in text(client, run)
-    assert "dev wants a ticket with every cancel." in press(client, run, "Wrong month")
-    assert "does not look like a ticket" in press(client, run, "Wrong month", ticket="later")
+    assert "A ticket is required for every cancel in dev." in press(client, run, "Wrong month")
+    assert "is not a valid ticket" in press(client, run, "Wrong month", ticket="later")
     press(client, run, "Wrong month", ticket="OPS-7")
     assert run.cancellations.get().ticket == "OPS-7"
 
@@ -146,7 +146,7 @@ def force(client: Client, run: Run, reason: str = "Its machine is gone") -> Any:
 def test_a_cancel_that_does_not_work_is_forced(requester: User, stuck: Run, fake: FakePrefect, login: Login) -> None:
     client = login(requester)
     assert "Force cancel …" in text(client, stuck)
-    assert "Say in one sentence how you know" in force(client, stuck, " ").content.decode()
+    assert "Describe how you know" in force(client, stuck, " ").content.decode()
     assert "Prefect is told that it is over." in force(client, stuck).content.decode()
     dispatch.cancel_run(Cancellation.objects.get(is_forced=True))
     mirror.refresh(stuck.environment, [stuck.prefect_id])
@@ -159,7 +159,7 @@ def test_a_cancel_is_given_time_first(requester: User, stuck: Run, login: Login)
     page = text(client, stuck)
     assert "the cancel can be forced in" in page
     assert "Force the cancel" not in page
-    assert "give the cancel 2 minutes to work" in force(client, stuck).content.decode()
+    assert "wait 2 minutes for the cancellation" in force(client, stuck).content.decode()
 
 
 def test_forcing_takes_its_own_verb(viewer: User, stuck: Run, dev: Environment, login: Login) -> None:
@@ -184,7 +184,7 @@ def test_the_run_page_asks_again_for_its_request_or_for_what_it_was_given(
 
 def test_a_reason_that_is_too_long_is_refused_and_not_cut(requester: User, a_run: Runs, login: Login) -> None:
     run = a_run("RUNNING")
-    assert "A reason may have 1000 characters; this one has 1001." in press(login(requester), run, "x" * 1001)
+    assert "The reason is too long: 1001 characters, at most 1000." in press(login(requester), run, "x" * 1001)
     assert not run.cancellations.exists()
 
 
@@ -196,7 +196,7 @@ def test_a_hostile_reason_is_only_text(requester: User, a_run: Runs, login: Logi
 
 def test_a_hostile_name_is_only_text_in_a_refusal(requester: User, a_run: Runs, login: Login) -> None:
     page = press(login(requester), a_run("COMPLETED", name="<img src=x onerror=alert(1)>"), "Late")
-    assert "has ended already" in page
+    assert "has already finished" in page
     assert "<img src=x" not in page
 
 

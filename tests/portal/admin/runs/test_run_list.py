@@ -191,7 +191,7 @@ def test_what_cannot_be_cancelled_is_said_and_not_sent(
     client = login(requester)
     page = post(client, "cancel_selected", runs).content.decode()
     assert "1 of 3 selected runs can be cancelled" in page
-    assert "It has ended already: Completed." in page
+    assert "It has already finished: Completed." in page
     assert "A prohibition keeps requester from “cancel”" in page
     post(client, "cancel_selected", runs, reason="All of them")
     assert [run.cancellations.count() for run in runs] == [1, 0, 0]
