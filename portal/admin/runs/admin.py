@@ -130,7 +130,9 @@ class RunAdmin(RestrictedAdmin):
         rows = [
             (
                 run,
-                f"It has already finished: {run.state_label}." if run.is_terminal else runs_page.why_no_cancel(run, said),
+                f"It has already finished: {run.state_label}."
+                if run.is_terminal
+                else runs_page.why_no_cancel(run, said),
             )
             for run, said in decisions
         ]
