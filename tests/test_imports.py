@@ -35,6 +35,8 @@ KEEPERS: dict[str, tuple[str, ...]] = {
     "importlib.import_module": ("flows/deploy.py", "flows/deploy/"),
     "django.utils.module_loading.import_string": ("flows/prefect_api/connect.py",),
 }
+# The file names that recur in the folders of subjects; every other name exists once.
+RECURRING = frozenset({"__init__", "actions", "admin", "apps", "filters", "forms", "page", "queries", "sync"})
 FOLK_NAMES = frozenset({"utils.py", "helpers.py", "misc.py", "common.py", "signals.py", "registry.py"})
 
 
@@ -228,6 +230,15 @@ def product() -> tuple[Source, ...]:
 def test_the_code_keeps_to_the_arrow(rule: Rule) -> None:
     breaches = [breach for source in product() for breach in rule(source)]
     assert not breaches, "\n".join(["", *breaches])
+
+
+def test_a_file_name_exists_once_or_recurs_in_every_subject() -> None:
+    names = Counter(
+        Path(source.path).stem
+        for source in product()
+        if not source.is_model and "/management/commands/" not in source.path and "/migrations/" not in source.path
+    )
+    assert {name for name, count in names.items() if count > 1} <= RECURRING
 
 
 def test_no_base_class_has_one_child() -> None:
