@@ -153,7 +153,7 @@ def _put(client: SyncPrefectClient, flow_name: str, name: str, wanted: dict[str,
     if not changed:
         return "unchanged"
     sent = {*changed, "work_pool_name", "work_queue_name"}  # a queue is found by both
-    # Not created anew: that would delete the schedules which operations have given it.
+    # Not created again: that would delete the schedules that operations staff gave it.
     client.update_deployment(found.id, DeploymentUpdate(**{field: wanted[field] for field in sent}))
     told = [f"version {there['version']} -> {wanted['version']}" if field == "version" else field for field in changed]
     return f"updated: {', '.join(told)}"

@@ -253,7 +253,7 @@ MAILERS: dict[str, dict[str, object]] = {
     else {"BACKEND": "django.core.mail.backends.console.EmailBackend"}
 }
 
-# The follower touches this file while it lives, for whoever watches over its process.
+# The follower touches this file while it runs; health probes look at its age.
 HEARTBEAT_FILE = env("PORTAL_HEARTBEAT")
 # How far back the first reading of an environment goes.
 HISTORY_DAYS = int(env("PORTAL_HISTORY_DAYS", "30"))

@@ -15,7 +15,7 @@ from unfold.sites import UnfoldAdminSite
 from portal.auth import sign_in
 from portal.ui import palette
 
-# django-q2 would bring pages that show the arguments of every task to whoever holds a Django permission.
+# django-q2 would bring pages that show the arguments of every task to anyone with a Django permission.
 PAGELESS_APPS = frozenset({"django_q"})
 
 

@@ -1,4 +1,4 @@
-"""Why a run failed, or why it does not start, as one sentence for whoever has to do something about it."""
+"""Why a run failed, or why it does not start, in one sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def span(length: timedelta) -> str:
     return f"{seconds} s"
 
 
-# What an exit status means to whoever runs the worker; others are told as they are.
+# What an exit status means to the operator of the worker; others are shown as they are.
 EXITS: dict[int, str] = {
     1: "its code could not be loaded or it did not accept a parameter; the last lines of the log say which",
     2: "its command was not understood; the deployment's entrypoint or job settings are wrong",

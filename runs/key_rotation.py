@@ -27,7 +27,7 @@ def columns() -> Iterator[tuple[type[models.Model], str]]:
 
 
 def rotate(*, by: Actor) -> dict[str, int]:
-    """How many secrets of which kind were encrypted anew; what is so already is left alone.
+    """Encrypt all secrets with the current key; returns how many of each kind were changed.
 
     One that no key opens is `Refused`, and then nothing is changed: a key that is still needed would be thrown away.
     """

@@ -68,7 +68,7 @@ def find(lake: Lake, categories: Sequence[str]) -> list[Doomed]:
             continue
         layer, choose = MONTHS[category]
         for month in choose(lake):
-            # The manifest goes first: whoever reads meanwhile finds no month, never half of one.
+            # The manifest goes first: a reader finds no month meanwhile, never half of one.
             paths = tuple(path for path in lake.manifest(layer, month).files if path in there)
             doomed.append(Doomed(category, month, paths, sum(there[path].size for path in paths)))
     return doomed

@@ -1,7 +1,7 @@
 """The lake: Parquet tables and documents by layer and month, each month of a layer described by a manifest.
 
 A file is named after its own content and never changed. A month is written by putting its new files beside the
-old ones and then replacing its manifest in one step: whoever reads sees the old month or the new one, also when the
+old ones and then replacing its manifest in one step: a reader sees the old month or the new one, also when the
 writer is killed half-way or two of them write at once. The same content always gives the same bytes.
 """
 

@@ -1,6 +1,6 @@
 """Has Evidently draw its report in a process of its own.
 
-Importing Evidently takes seconds and a hundred megabytes, which whoever publishes or starts a pipeline should not pay.
+Importing Evidently takes seconds and a hundred megabytes, which publishing or starting a pipeline should not cost.
 """
 
 import os

@@ -65,7 +65,7 @@ class Deployment(models.Model):
 
 
 class Alias(models.Model):
-    """A stable name for a deployment, which outlives its being deployed anew."""
+    """A stable name for a deployment, which survives a redeploy."""
 
     environment = models.ForeignKey(Environment, models.CASCADE, related_name="aliases")
     name = models.CharField(max_length=100, validators=[validate_slug])

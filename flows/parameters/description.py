@@ -1,4 +1,4 @@
-"""Parameters in words, for whoever wants to know what a deployment takes before asking for a run."""
+"""Describes a deployment's parameters in words, for its page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

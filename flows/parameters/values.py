@@ -25,7 +25,7 @@ HALVES = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class ParameterError:
-    """What is wrong with one value, in words for whoever typed it."""
+    """What is wrong with one value: its path, and a sentence for the person who typed it."""
 
     path: Path
     message: str

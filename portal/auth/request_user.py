@@ -10,7 +10,7 @@ from runs.actors import Actor, Channel
 from runs.models import Run, RunRequest
 from runs.requests import visibility
 
-# Whoever may read or change any grant, or reads the audit trail, which tells of every grant, sees all of them.
+# People who may view or change grants, or read the audit trail, see all grants.
 READERS_OF_GRANTS = ("runs.view_grant", "runs.add_grant", "runs.change_grant", "runs.view_auditentry")
 
 

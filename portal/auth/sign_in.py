@@ -21,7 +21,7 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]  # the theme's forms
 
     def clean(self) -> dict[str, Any]:
         try:
-            # One transaction: Django may hash the password anew, and that version of the account has this entry.
+            # One transaction: Django may rehash the password, and that row version belongs to this entry.
             with transaction.atomic():
                 cleaned: dict[str, Any] = super().clean()
                 # Nobody, when a field was left empty: then nothing was tried.
@@ -40,7 +40,7 @@ def record_sign_in(request: HttpRequest, username: str, *, refusal: str = "") ->
 
 
 def attempted_name(request: HttpRequest, username: str) -> Actor:
-    """Whoever says to be `username`. A name nobody has is not kept: it may be a password in the wrong field."""
+    """The actor of an attempted sign-in. An unknown name is not recorded: it may be a password in the wrong field."""
     address, user_agent = request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_USER_AGENT", "")
     person = User.objects.filter(username=username).first()
     if person:
@@ -49,7 +49,7 @@ def attempted_name(request: HttpRequest, username: str) -> Actor:
 
 
 def change_password(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
-    """Django's own page, which answers with a redirect when it has changed the password of whoever is signed in."""
+    """Django's own page, which answers with a redirect when it has changed one's own password."""
     if request.method != "POST" or not request.user.is_authenticated:
         return view()
     about = {"subject_kind": "person", "subject_id": str(request.user.pk), "subject_name": request.user.get_username()}

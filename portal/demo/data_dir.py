@@ -25,7 +25,7 @@ class DataFolder:
         self._environment = self.path / "portal.env"
 
     def take(self) -> int:
-        """Make it ours until this process, and whoever inherits the answered descriptor, ends. Raises `NotStarted`."""
+        """Lock it until this process and those that inherit the returned descriptor end. Raises `NotStarted`."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             # As root, Postgres runs as another user, who has to pass through here to its own folder.

@@ -181,7 +181,7 @@ class Embedded:
             )
 
     def _remove_stale_pid_file(self) -> None:
-        """Whoever calls holds the lock on the data folder, so a server still running here is one left behind."""
+        """The caller holds the lock on the data folder, so a server still running here was left behind."""
         path = self.data / "postmaster.pid"
         if not path.exists():
             return

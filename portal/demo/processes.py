@@ -18,7 +18,7 @@ LAST_LINES = 12
 
 
 class NotStarted(Exception):
-    """A part could not be started; the text is a sentence for whoever started it."""
+    """A part could not be started; the text says what happened and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

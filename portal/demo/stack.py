@@ -46,7 +46,7 @@ class Account(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What whoever starts a stack may choose."""
+    """The options of a stack."""
 
     data: Path
     port: int = 8000

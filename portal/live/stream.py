@@ -142,7 +142,7 @@ def visible_changes(session: SessionBase, run_request: Topics, news: Changes) ->
 
 
 def current_user(session: SessionBase) -> User:
-    """Whoever is signed in now; the session is read again, it may have ended since the stream began."""
+    """The signed-in person; the session is read again, as it may have ended since the stream began."""
     probe = HttpRequest()
     probe.session = type(session)(session.session_key)
     user = get_user(probe)

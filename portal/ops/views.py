@@ -1,4 +1,4 @@
-"""Whether the web process lives, and whether it can serve: for whoever watches over it, without signing in."""
+"""Liveness and readiness of the web process, without signing in."""
 
 from __future__ import annotations
 

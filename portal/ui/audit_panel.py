@@ -21,7 +21,7 @@ def can_read(request: HttpRequest) -> bool:
 
 
 def entries_about(request: HttpRequest, row: Model | None) -> dict[str, Any]:
-    """What `portal/audit/_trail.html` shows; empty for whoever may not read the trail."""
+    """What `portal/audit/_trail.html` shows; empty without permission to read the trail."""
     if row is None or not row.pk or not can_read(request):
         return {}
     criteria = filter_of(row)

@@ -10,7 +10,7 @@ from django.utils import timezone
 from runs.access import predicates
 from runs.models import Grant, Verb
 
-# What the verbs are about -> what each of them opens, for whoever gives it.
+# Group of verbs -> verb -> what it allows.
 VERBS: dict[str, dict[Verb, str]] = {
     "Looking": {
         Verb.SEE: "the deployment, its runs and requests, but not what they were given or wrote",

@@ -62,7 +62,7 @@ def steps(run_request: RunRequest) -> list[Step]:
 
 
 def approvers_of(run_request: RunRequest) -> list[Approval]:
-    """The approvals that count: of exactly this wish, the last word of each person."""
+    """The approvals that count: each person's last decision on exactly this digest."""
     last = {each.by_id: each for each in sorted(run_request.approvals.all(), key=lambda each: each.pk)}
     return [each for each in last.values() if each.approved and each.digest == run_request.digest]
 
@@ -82,7 +82,7 @@ def step_for(run_request: RunRequest, user: User) -> Step:
 
 
 def require_decidable(run_request: RunRequest, by: Actor) -> None:
-    """Refuse an answer of the requester, of whom they act for, of whoever may not, and one that comes too late."""
+    """Refuse a decision by the requester or those they act for, without permission, or after expiry."""
     if by.user.pk in (run_request.requested_by_id, run_request.on_behalf_of_id):
         raise Refused("approval.own", "You cannot approve or reject your own request.")
     if by.on_behalf_of:
@@ -93,7 +93,7 @@ def require_decidable(run_request: RunRequest, by: Actor) -> None:
 
 
 def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_digest: str | None = None) -> None:
-    """Sign exactly this wish; with the last signature that it needs, it goes to Prefect.
+    """Record an approval of exactly this request; with the last one needed, it is launched.
 
     `displayed_digest` is the digest that the approver looked at; None for the one it has now.
     """
@@ -225,7 +225,7 @@ def comment(run_request: RunRequest, text: str, *, by: Actor) -> None:
 
 
 def withdraw(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
-    """Take a request back before it is sent; its requester, or whoever may cancel."""
+    """Withdraw a request before it is sent: by its requester, or with permission to cancel."""
     with audit.act("request.withdraw", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         if not by.is_same_person_as(run_request.requested_by_id):
             require(by.user, Verb.CANCEL, run_request.deployment)

@@ -1,4 +1,4 @@
-"""From fact to wish: what a run's state makes of the request and the cancellations that wait for it."""
+"""Ends requests and cancellations when the state of their run says so."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SETTLES: dict[str, State] = {
 def settle(runs: Sequence[Run]) -> None:
     """Carry the facts of these runs' states to the requests and cancellations that wait for them.
 
-    Called by `runs.mirror`. Rows first, the trail last: whoever holds its end must not wait for a row.
+    Called by `runs.mirror`. Rows first, the trail last: the holder of the trail's lock must not wait for a row.
     """
     for run in runs:
         settle_request(run)

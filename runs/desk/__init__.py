@@ -1,8 +1,8 @@
 """The portal from Python: look, trigger, wait and cancel by name, with the permissions and the audit of a person.
 
     by = desk.person("otto")
-    wish = desk.trigger("dev", "monthly/monthly", {"month": "2026-10"}, by=by, reason="Month end")
-    wish = desk.wait(wish, seconds=600)
+    request = desk.trigger("dev", "monthly/monthly", {"month": "2026-10"}, by=by, reason="Month end")
+    request = desk.wait(request, seconds=600)
 
 Everything is done by the same services that the pages call. `by=None`, where it is allowed, sees everything: code that
 runs here has the database anyway. All errors are `runs.errors.Refused`, `flows.prefect_api.records.PrefectError` or

@@ -40,7 +40,7 @@ def person(username: str) -> Actor:
 
 
 def account() -> str:
-    """The operating system's name for whoever runs this."""
+    """The operating system's name of the current user."""
     try:
         return f"operating system account {getpass.getuser()}"
     except (OSError, KeyError):

@@ -23,7 +23,7 @@ from runs.errors import Refused
 from runs.models import Cancellation, RunRequest
 from runs.models.request import State
 
-# Where a wish can still change; anything else is its end.
+# The states that can still change; every other state is final.
 OPEN: dict[type[Model], frozenset[str]] = {
     RunRequest: frozenset({State.WAITING, State.APPROVED, State.LAUNCHING, State.LAUNCHED}),
     Cancellation: frozenset(Cancellation.OPEN),

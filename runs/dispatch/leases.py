@@ -1,4 +1,4 @@
-"""Who sends a wish, and when it is sent again."""
+"""Leases and retry backoff for calls that change something in Prefect."""
 
 from __future__ import annotations
 

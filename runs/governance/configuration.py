@@ -119,7 +119,7 @@ def save_person(person: User, *, groups: Iterable[Group], by: Actor) -> None:
     with audit.act("person.change" if stored else "person.create", person, by=by, subject_kind="person") as act:
         require_administrator(by)
         if stored and stored.pk == getattr(by.holder, "pk", None) and not (person.is_active and person.is_superuser):
-            # Whoever does this is an administrator still, so there is always one left.
+            # The person doing this stays an administrator, so there is always one left.
             raise Refused(
                 "administrator.own", "You cannot remove your own administrator rights. Another administrator can."
             )

@@ -41,7 +41,7 @@ def grant(
     """Allow or deny; an empty selector matches everything.
 
     `predicate` is a JSON Schema that the parameters of a run must satisfy for the grant to count. Administrators give
-    what they like; whoever holds `manage` gives what they hold, for as long as they hold it, and nothing beyond.
+    anything; people with `manage` grant what they have themselves, for no longer than they have it.
     """
     with audit.act("grant.give", None, by=by, reason=reason, ticket=ticket, subject_kind="grant") as act:
         if (person is None) == (group is None):
@@ -175,7 +175,7 @@ def revoke(row: Grant, *, by: Actor, reason: str = "", ticket: str = "") -> None
 
 
 def can_administer(by: Actor, permission: str) -> bool:
-    """The portal itself, and whoever holds the permission."""
+    """The portal itself, and people with the permission."""
     return by.holder is None or bool(by.user.has_perm(permission))
 
 

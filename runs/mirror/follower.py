@@ -58,7 +58,7 @@ def supervise() -> list[Environment]:
 
 
 def address_of(environment: Environment) -> str:
-    """Changes when the environment has to be followed anew."""
+    """Changes when the environment needs a new connection."""
     return f"{environment.api_url} {environment.credential_kind} {bytes(environment.sealed_credential).hex()}"
 
 

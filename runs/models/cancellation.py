@@ -1,4 +1,4 @@
-"""Wishes to stop a run."""
+"""Requests to cancel a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runs.models.run import Run
 
 
 class Cancellation(models.Model):
-    """A wish to cancel a run, and what became of it.
+    """A request to cancel a run, and its result.
 
     `runs.changes` makes and settles it, `runs.dispatch` notes that it was sent.
     """

@@ -70,7 +70,7 @@ class Selector(models.Model):
 
 
 class Grant(Selector):
-    """A person's or a group's permission or prohibition; never edited: revoked and made anew.
+    """Allows or denies verbs to a person or a group; never edited: revoked and created again.
 
     Empty selectors match everything, except that an allowing grant must name a protected environment.
     `runs.governance.grants` is the only code that writes it.

@@ -1,4 +1,4 @@
-"""Wishes to pause or resume a deployment."""
+"""Requests to pause or resume a deployment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flows.models import Deployment
 
 
 class PauseRequest(models.Model):
-    """A wish to pause or resume a deployment's schedules.
+    """A request to pause or resume a deployment's schedules.
 
     `runs.governance.pausing` makes it, `runs.dispatch` notes what became of it.
     """

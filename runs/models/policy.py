@@ -13,7 +13,7 @@ from runs.models.grant import Selector
 
 
 class Stage(TypedDict):
-    """`needed` different people must approve; `group` is the name of theirs, or empty for whoever may approve."""
+    """`needed` different people must approve; `group` is the name of theirs, or empty for anyone who can approve."""
 
     needed: int
     group: str

@@ -83,7 +83,7 @@ CLOSED = [State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.REFUSED]
 
 
 class RunRequest(models.Model):
-    """A frozen wish for one flow run; nobody edits it.
+    """A frozen request for one flow run; never edited.
 
     `runs.changes` moves it, `runs.dispatch` notes its attempts.
     """

@@ -1,4 +1,4 @@
-"""Every version of the rows that decide who may do what: kept by triggers, whoever changes them and however."""
+"""Versions of the rows that decide who may do what, recorded by triggers for every kind of change."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def notify(
 ) -> None:
     """Queue a message to everybody who subscribed, within the current transaction.
 
-    `may` says of one person whether they may know of it; left out: whoever may see the environment.
+    `may` decides whether a person may be told; by default those who may see the environment.
     """
     people = User.objects.filter(
         Q(subscriptions__environment=environment) | Q(subscriptions__environment=None),

@@ -82,7 +82,7 @@ def submit(
         verb = Verb.TRIGGER_LATER if is_later(scheduled_for) else Verb.TRIGGER
         if rerun_of:
             require_rerun_allowed(rerun_of, deployment, by=by)
-            # Whoever asked once and may trigger needs no further verb to ask for the same again.
+            # A requester who may trigger needs no further verb to repeat their own request.
             is_own = by.is_same_person_as(rerun_of.requested_by_id)
             may_trigger = is_own and not decide(by.user, Verb.RERUN, deployment)
             verb = Verb.RERUN if verb == Verb.TRIGGER and not may_trigger else verb
@@ -293,7 +293,7 @@ def require_submittable(deployment: Deployment, *, scheduled_for: datetime | Non
 
 
 def insert_once(run_request: RunRequest) -> tuple[RunRequest, bool]:
-    """Store a wish, or find the one that the same form made a moment ago."""
+    """Insert the request, or return the one that the same form made before."""
     try:
         with transaction.atomic():
             run_request.save(force_insert=True)

@@ -50,7 +50,7 @@ def is_requester(permissions: Permissions, run_request: RunRequest | None) -> bo
 
 
 def can_decide(permissions: Permissions, run_request: RunRequest) -> bool:
-    """Whoever is to sign something sees what it is, for as long as it waits for them."""
+    """Approvers see the parameters of what they are asked to approve while it is waiting."""
     if run_request.state != State.WAITING or permissions.user.pk in (
         run_request.requested_by_id,
         run_request.on_behalf_of_id,

@@ -23,10 +23,10 @@ def refuse(*arguments):
 
 socket.socket.connect = socket.getaddrinfo = refuse
 import pandas as pd
-from flows.crm import evident
+from flows.crm import evidently_report
 
 was, now = (pd.read_parquet(path) for path in sys.argv[1:3])
-found = evident.full_report(was, now, float(sys.argv[3]))
+found = evidently_report.full_report(was, now, float(sys.argv[3]))
 print(json.dumps({
     "p_values": found.p_values,
     "begins": found.html.lstrip()[:15],

@@ -103,7 +103,7 @@ def test_the_months_of_a_layer_are_listed(place: Lake) -> None:
 
 KILLED = """
 import os, signal, sys
-from flows.crm import lake, store
+from flows.crm import lake, storage
 from tests.crm.test_lake import Folder, Lake, Path, write
 
 left = int(sys.argv[2])

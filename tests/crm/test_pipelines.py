@@ -148,8 +148,8 @@ def test_every_kind_of_parameter_is_asked_for_and_explained() -> None:
     assert all(field["description"] for field in properties.values())
     assert (properties["password"]["format"], properties["password"]["writeOnly"]) == ("password", True)
     assert (properties["count"]["minimum"], properties["count"]["maximum"]) == (1, 1000)
-    formats = {name: properties[name]["format"] for name in ("day", "moment", "sync_periodic", "patience")}
-    assert formats == {"day": "date", "moment": "date-time", "sync_periodic": "time", "patience": "duration"}
+    formats = {name: properties[name]["format"] for name in ("day", "moment", "clock", "patience")}
+    assert formats == {"day": "date", "moment": "date-time", "clock": "time", "patience": "duration"}
     assert properties["colour"]["$ref"] == "#/definitions/Colour"
     assert properties["size"]["enum"] == ["small", "medium", "large"]
     assert properties["limit"]["anyOf"] == [{"type": "integer"}, {"type": "null"}]

@@ -18,10 +18,10 @@ from portal.demo.processes import ROOT, NotStarted
 HOLD = """
 import sys, time
 from pathlib import Path
-from portal.stack.folder import DataFolder
-from portal.stack.processes import Warden
+from portal.demo.data_dir import DataFolder
+from portal.demo.processes import Reaper
 folder = DataFolder(Path(sys.argv[1]))
-warden = Warden(str(folder.path), keep_open=(folder.take(),))
+reaper = Reaper(str(folder.path), keep_open=(folder.take(),))
 print("held", flush=True)
 time.sleep(600)
 """

@@ -14,8 +14,8 @@ from tests.demo.conftest import soon
 SUPERVISOR = """
 import sys, time
 from pathlib import Path
-from portal.stack.processes import Program, Warden, inherited
-from portal.stack.supervisor import Part, Supervisor
+from portal.demo.processes import Program, Reaper, inherited_environment
+from portal.demo.supervisor import Part, Supervisor
 
 folder = Path(sys.argv[1])
 SERVE = "import time; print('ready', flush=True); time.sleep(600)"
@@ -28,10 +28,10 @@ CODES = {
 
 def part(name, code):
     log = folder / f"{name}.log"
-    return Part(Program(name=name, command=(sys.executable, "-c", code), log=log, environment=inherited(),
+    return Part(Program(name=name, command=(sys.executable, "-c", code), log=log, environment=inherited_environment(),
                         ready=lambda: "ready" in log.read_text()))
 
-supervisor = Supervisor([part(*it) for it in CODES.items()], Warden(str(folder)), lambda line: None)
+supervisor = Supervisor([part(*it) for it in CODES.items()], Reaper(str(folder)), lambda line: None)
 supervisor.start()
 print("started", flush=True)
 time.sleep(600)

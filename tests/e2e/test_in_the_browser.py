@@ -242,7 +242,7 @@ def test_an_auditor_reads_who_asked_and_who_answered(visit: Visit, deployments: 
     page.get_by_role("link", name="Audit trail").click()
     page.get_by_role("search").get_by_role("textbox").fill(reason)
     page.keyboard.press("Enter")
-    for who, what in (("otto", "Asked for a run"), ("anna", "Rejected a run")):
+    for who, what in (("otto", "Requested a run"), ("anna", "Rejected a run")):
         expect(page.get_by_role("row").filter(has_text=who).filter(has_text=what)).to_contain_text(reason)
 
     visitor = visit("otto")

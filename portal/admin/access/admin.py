@@ -91,7 +91,7 @@ class GrantAdmin(RestrictedAdmin):
         )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Whoever holds `manage` somewhere may try; what they may hand out is said by the verb."""
+        """People with `manage` anywhere may open the form; the service decides what they can grant."""
         return request.user.has_perm("runs.add_grant") or permissions_of(request).can_any(Verb.MANAGE)
 
     @admin.display(description="who", ordering="person__username")
@@ -204,7 +204,7 @@ class GrantAdmin(RestrictedAdmin):
         return render(request, "portal/grant/add.html", context | (extra_context or {}))
 
     def form_for(self, request: HttpRequest) -> GrantForm:
-        """For whoever hands on, without what they could not give anyway; `?again=` is a grant to give once more."""
+        """The form, without what this person cannot grant; `?again=` prefills it from another grant."""
         is_administrator = request.user.has_perm("runs.add_grant")
         initial: dict[str, Any] = request.GET.dict()
         if earlier := initial.pop("again", ""):

@@ -1,4 +1,4 @@
-"""The form that gives a grant: for administrators, and for whoever hands out what they hold."""
+"""The form that creates a grant, for administrators and for people who grant what they have."""
 
 from __future__ import annotations
 

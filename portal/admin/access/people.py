@@ -42,7 +42,7 @@ LABELS = {
 
 
 class AdministratorsOnly(ServiceModelAdmin):
-    """Whoever edits accounts can make themselves anything, so that is for administrators alone."""
+    """Editing accounts can give any permission, so only administrators can."""
 
     title = ""
     compressed_fields = True

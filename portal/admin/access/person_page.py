@@ -1,4 +1,4 @@
-"""What a person may do, for their page and for whoever tries the portal with their grants."""
+"""What a person may do, for their page and for the preview with their grants."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class AuditEntryAdmin(RestrictedAdmin):
     list_before_template = "portal/audit/_tools.html"
     actions = None
 
-    # Who may read it: whoever holds the permission; grants are about deployments and say nothing here.
+    # Reading it needs Django's permission; grants apply to deployments, not to the trail.
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
         return Q()

@@ -1,4 +1,4 @@
-"""Files for whoever looks: streamed piece by piece, so that memory holds one of them."""
+"""Downloads, streamed in pieces, so that memory holds one piece at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Aliases: stable names for deployments, which outlive their being deployed anew."""
+"""Aliases: stable names for deployments, which survive a redeploy."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class AliasAdmin(ServiceModelAdmin, RestrictedAdmin):
     change_form_outer_after_template = "portal/_story.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Alias]:
-        """A name is seen by whoever may see what it names, deployed or not."""
+        """An alias is visible to those who may see the deployment, deployed or not."""
         named = Deployment.objects.filter(environment=OuterRef("environment"), full_name=OuterRef("full_name"))
         live = named.filter(deleted_upstream_at=None).order_by("-pk")
         tags = ArrayField(CharField())

@@ -40,7 +40,7 @@ BOTH = [ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM]
 
 
 def rules(environment: Environment) -> list[str]:
-    """What its switches mean for whoever works with it."""
+    """What the environment's settings mean for those who use it."""
     sentences = {
         "It is protected: only grants that name it count here.": environment.is_protected,
         f"A run waits until somebody else approves it; after {span(environment.approval_minutes * 60)} it expires.": (
@@ -212,7 +212,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         return TemplateResponse(request, "portal/environment/calendar.html", context)
 
     def page(self, request: HttpRequest, environment: Environment, context: dict[str, Any]) -> HttpResponse:
-        """For whoever may only look; the form, even read-only, has fields that are not for everybody."""
+        """The page without the form: even read-only, the form has fields that not everyone may see."""
         if request.method not in ("GET", "HEAD"):
             raise PermissionDenied("Environments are changed by administrators.")
         frame = {

@@ -85,7 +85,7 @@ class SelectorAdmin(RestrictedAdmin):
         raise NotImplementedError
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
-        """Whoever reads the audit trail reads of every rule there; others of what is about something they may see."""
+        """Readers of the audit trail see every rule; others see the rules that apply to what they may see."""
         if request.user.has_perm("runs.view_auditentry"):
             return Q()
         rows = self.model._default_manager.select_related("environment")

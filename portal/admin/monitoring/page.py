@@ -247,7 +247,7 @@ def due(allowed: Sequence[str], there: Sequence[str]) -> str:
 
 
 def link_to(permissions: Permissions, deployment: Deployment | None, parameter: str, month: str) -> Link | None:
-    """The way to the run form, for whoever may ask for a run there."""
+    """The link to the run form, for those who may request a run there."""
     if deployment is None or not permissions.start(deployment):
         return None
     query = f"?{urlencode({f'p.{parameter}': month})}" if month else ""

@@ -188,7 +188,7 @@ class RunRequestAdmin(RestrictedAdmin):
         minutes = number(request.POST.get("minutes"), otherwise=0) or 0
 
         def act(reason: str) -> None:
-            # Whoever may not is refused by the verb, and that is in the trail.
+            # Without permission the service refuses, and records it in the audit trail.
             may = permissions_of(request).decide(Verb.BREAK_GLASS, run_request.deployment)
             if may and request.POST.get("confirmation", "").strip() != run_request.deployment_name:
                 raise Refused(

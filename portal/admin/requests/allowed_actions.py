@@ -30,7 +30,7 @@ NOT_ALLOWED = Action(False)
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """`reject` is open to whoever approved it before, too: a mind may change, by a new answer."""
+    """`reject` stays open to earlier approvers, who may change their mind."""
 
     approve: Action
     reject: Action
@@ -73,7 +73,7 @@ def can_decide(run_request: RunRequest, permissions: Permissions) -> Action:
 
 
 def can_approve(run_request: RunRequest, permissions: Permissions) -> Action:
-    """For whoever may answer."""
+    """For people who may approve or reject."""
     if not isinstance(permissions.user, User):
         return NOT_ALLOWED
     if any(each.by_id == permissions.user.pk for each in changes.approvers_of(run_request)):

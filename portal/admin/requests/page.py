@@ -27,7 +27,7 @@ from runs.requests import visibility
 
 # A group may have hundreds; the page names the first.
 MOST_MEMBERS = 20
-# State -> what it means for whoever waits, when the request carries no message of its own.
+# State -> what it means for the requester, where the request has no message.
 MEANINGS: dict[str, str] = {
     State.WAITING: "Somebody other than its requester has to approve it before it is sent to Prefect.",
     State.APPROVED: "It is queued and will be sent to Prefect in a moment.",
@@ -117,7 +117,7 @@ def inputs(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]:
     if not visibility.can_view_parameters(permissions, run_request):
         return {"sees_inputs": False}
     deployment, earlier = run_request.deployment, run_request.rerun_of
-    # Whoever is to answer sees the difference to the last run, too.
+    # Approvers also see the difference from the last run.
     sees_all = visibility.can_view_parameters(permissions, deployment) or visibility.can_decide(
         permissions, run_request
     )
@@ -177,7 +177,7 @@ def attempts(run_request: RunRequest, now: datetime) -> str:
 
 
 def what_is_left(run_request: RunRequest) -> str:
-    """What an approval came to, for whoever gave it."""
+    """What an approval led to, for the person who gave it."""
     waiting = next((step for step in changes.steps(run_request) if not step.is_done), None)
     if waiting is None:
         return "Approved: it is on its way to Prefect."
@@ -223,7 +223,7 @@ def around(run_request: RunRequest, glass: BreakGlass | None) -> list[Moment]:
         what = "Let go in spite of a window or freeze"
         found.append(Moment(run_request.overridden_at, what, "amber", run_request.overridden_by_name))
     if glass:
-        found.append(Moment(glass.at, "Broke the glass", "red", glass.by_name, glass.reason))
+        found.append(Moment(glass.at, "Used emergency override", "red", glass.by_name, glass.reason))
     if glass and glass.reviewed_at:
         what, tone = ("Reviewed: it was right", "green") if glass.was_right else ("Reviewed: it was not right", "red")
         found.append(Moment(glass.reviewed_at, what, tone, glass.reviewed_by_name, glass.review))

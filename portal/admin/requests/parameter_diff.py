@@ -79,7 +79,7 @@ def columns(deployment: Deployment, last: Run | None, earlier: RunRequest | None
 def rows(values: Mapping[str, Any], deployment: Deployment, against: Sequence[Column]) -> list[Row]:
     """`values` come masked, too; in the order of the flow's signature.
 
-    Two secrets are never compared: whoever may ask could guess one and read here whether the guess was right.
+    Secrets are never compared: a requester could guess one and read here whether the guess is right.
     """
     known = describe(deployment.parameter_schema, deployment.parameter_defaults)
     names = dict.fromkeys([*(each.name for each in known), *values])

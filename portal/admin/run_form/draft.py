@@ -1,4 +1,4 @@
-"""A wish between the form and its confirmation: it travels in the page, sealed, so that nobody reads or changes it."""
+"""A request between form and confirmation: encrypted in the page, so that it can be neither read nor changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runs import requests
 from runs.actors import Actor
 from runs.models import RunRequest
 
-# It may hold secrets, so it is of no use to whoever finds the page later.
+# It may hold secrets, so it expires: a page found later is of no use.
 GOOD_FOR = timedelta(minutes=30)
 TOO_OLD = (
     f"The page was open for more than {GOOD_FOR // timedelta(minutes=1)} minutes, or was not yours. "

@@ -123,7 +123,7 @@ def submit(asking: RunFormContext, draft: Draft, again: Callable[[str, uuid.UUID
     except Invalid as invalid:
         return again(UNSEEN if asking.is_blind else str(invalid), draft.renewed().key)
     except Refused as refusal:
-        # Values that no grant allows, too: whoever may not ask at all was turned away before.
+        # Includes values that no grant allows; people without any permission were refused before.
         return again(str(refusal), draft.renewed().key)
     if not asking.is_blind:
         for sentence in artifact_facts.not_offered(draft.deployment.environment, asking.flow, run_request.parameters):

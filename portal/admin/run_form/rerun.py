@@ -64,7 +64,7 @@ def values_of_run(request: HttpRequest, deployment: Deployment) -> dict[str, Any
 
 
 def address(run_request: RunRequest, deployment: Deployment, permissions: Permissions) -> str:
-    """Of the form that asks for it again, or an empty string for whoever may not."""
+    """The address of the re-run form, or an empty string without permission."""
     found = current_deployment(deployment)
     if found is None or not can_rerun(run_request, found, permissions):
         return ""
@@ -87,7 +87,7 @@ def can_rerun(run_request: RunRequest, deployment: Deployment, permissions: Perm
 
 
 def current_deployment(deployment: Deployment) -> Deployment | None:
-    """The deployment of that name as it is now, for one that was deployed anew under another id."""
+    """The deployment of that name now, which may have been redeployed under another id."""
     if not deployment.environment.is_active:
         return None
     if deployment.deleted_upstream_at is None:

@@ -232,7 +232,7 @@ class RunAdmin(RestrictedAdmin):
         )
 
     def readable(self, request: HttpRequest, pk: int) -> Run:
-        """The run, for whoever may see its log too."""
+        """The run, if the person may also see its log."""
         run: Run = self.visible_or_404(request, pk)
         if not can_view_logs(request, run):
             raise PermissionDenied(f"Your grants show you {run}, but not its log: that is the verb “see logs”.")

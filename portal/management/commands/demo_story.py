@@ -32,7 +32,7 @@ STORY: list[list[tuple[str, dict[str, str | int]]]] = [
 ]
 TELLER = "otto"
 PATIENCE_SECONDS = 300.0
-# The same wish has the same key at every start, so that a demo that is started again does not begin anew.
+# The same request has the same key at every start, so that a restarted demo does not repeat it.
 NAMESPACE = uuid.UUID("6f7a2a0e-4d0b-4f3e-9c5a-0d9b1f2c7e11")
 
 

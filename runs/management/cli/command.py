@@ -86,12 +86,12 @@ class PortalCommand(BaseCommand):
 
 
 def require_reader(name: str) -> Actor | None:
-    """Whoever looks: a user of the portal, or nobody in particular."""
+    """The user whose permissions restrict what is shown, or None for everything."""
     return desk.person(name) if name else None
 
 
 def require_actor(name: str) -> Actor:
-    """Whoever acts, who must be somebody."""
+    """The user who acts; raises `Refused` if none is named."""
     if not name:
         raise Refused("actor.required", "Name the user of the portal: --as USER, or PORTAL_USER in the environment.")
     return desk.person(name)

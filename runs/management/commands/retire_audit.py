@@ -61,7 +61,7 @@ class Command(BaseCommand):
 
 
 def operator() -> Actor:
-    """Whoever has the owner's password is known to the operating system, not to the portal."""
+    """The holder of the owner's password is known to the operating system, not to the portal."""
     return Actor(Kind.SYSTEM, "", account(), Channel.COMMAND, address=socket.gethostname())
 
 

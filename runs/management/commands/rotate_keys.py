@@ -17,5 +17,5 @@ class Command(PortalCommand):
     def run(self, asked: Namespace) -> int:
         done = desk.rotate_keys()
         listed = ", ".join(f"{number} {kind}" for kind, number in done.items())
-        self.print_row(done, f"Secrets sealed anew: {listed}.", as_json=asked.json)
+        self.print_row(done, f"Secrets encrypted with the current key: {listed}.", as_json=asked.json)
         return DONE

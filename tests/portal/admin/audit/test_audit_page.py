@@ -112,7 +112,7 @@ def test_a_row_says_who_did_what_to_what_and_why(
 ) -> None:
     asked(deployment, requester)
     text = login(auditor).get(LIST).content.decode()
-    for said in ("requester", "Asked for a run", "monthly/monthly", "dev", "month end", "done", "admin, 192.0.2.1"):
+    for said in ("requester", "Requested a run", "monthly/monthly", "dev", "month end", "done", "admin, 192.0.2.1"):
         assert said in text
 
 
@@ -137,7 +137,7 @@ def test_a_subject_that_still_exists_is_a_link(login: Login, auditor: User) -> N
         ("channel=command", set()),
         ("environment=nowhere", set()),
         ("q=cancel", {"a cancel"}),
-        ("q=%22asked+for+a+CANCEL%22", {"a cancel"}),
+        ("q=%22requested+a+CANCELLATION%22", {"a cancel"}),
         ("q=month+end", {"by anna", "a cancel"}),
         ("q=192.0.2.7", {"by anna", "a cancel"}),
         ("at_from=2020-01-01&at_to=2020-12-31", set()),

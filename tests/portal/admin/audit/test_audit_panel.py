@@ -52,7 +52,7 @@ def test_a_run_and_its_request_tell_one_story(login: Login, admin_user: User, la
     for row, name in ((launched, "runs_run"), (launched.run_request, "runs_runrequest")):
         text = page(client, row, name)
         assert TRAIL in text
-        for said in ("Asked for a run", "Launched a run", "month end"):
+        for said in ("Requested a run", "Launched a run", "month end"):
             assert said in text.partition(TRAIL)[2]
 
 
@@ -79,8 +79,8 @@ def test_a_person_shows_what_they_did_and_what_was_done_to_them(
     requester.first_name = "Anna"
     configuration.save_person(requester, groups=requester.groups.all(), by=by(admin_user))
     text = page(login(admin_user), requester, "auth_user").partition(TRAIL)[2]
-    assert "Asked for a run" in text
-    assert "Changed a person" in text
+    assert "Requested a run" in text
+    assert "Changed a user" in text
 
 
 def test_ten_entries_are_shown_and_the_rest_is_a_link(login: Login, admin_user: User, deployment: Deployment) -> None:
@@ -258,5 +258,5 @@ def test_looking_at_the_form_is_no_entry(login: Login, otto: User) -> None:
 def test_a_grant_is_signed_by_whoever_gave_it(admin_user: User, stranger: User, dev: Environment) -> None:
     grant = grants.grant(by=by(admin_user), person=stranger, verbs=["see"], environment=dev, reason="new here")
     (version,) = ui_versions.versions_of(grant)
-    assert (version.who, version.how, version.reason) == ("administrator", "Gave a grant", "new here")
+    assert (version.who, version.how, version.reason) == ("administrator", "Created a grant", "new here")
     assert ("environment", "", "dev") in [(each.path, each.before, each.after) for each in version.changes]
