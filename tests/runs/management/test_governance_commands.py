@@ -256,7 +256,7 @@ def test_secrets_are_sealed_with_the_newest_key_and_the_old_one_may_go(
     settings.FIELD_KEYS = [new, old]
     code, out, _ = say("rotate_keys", "--json")
     assert (code, json.loads(out)) == (0, {"environments": 1, "run requests": 1})
-    assert say("rotate_keys")[1] == "Secrets sealed anew: 0 environments, 0 run requests.\n"
+    assert say("rotate_keys")[1] == "Secrets encrypted with the current key: 0 environments, 0 run requests.\n"
     settings.FIELD_KEYS = [new]
     run_request.refresh_from_db()
     assert requests.values_of(run_request)["token"] == "hush-hush"
