@@ -24,7 +24,7 @@ def seal(text: str) -> bytes:
 
 
 def unseal(token: bytes | memoryview) -> str:
-    """Decrypt with whichever key fits, or raise `Sealed`."""
+    """Decrypt with whichever key fits, or raise `DecryptionError`."""
     try:
         return _box(tuple(settings.FIELD_KEYS)).decrypt(bytes(token)).decode()
     except InvalidToken as error:

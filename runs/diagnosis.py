@@ -116,7 +116,7 @@ WAITING_RULES: tuple[tuple[Callable[[Run, Context], bool], str], ...] = (
 
 
 def fill(sentence: str, run: Run, scene: Context) -> str:
-    """The words of a sentence in `WAITS`."""
+    """What the sentences in `WAITING_RULES` fill in."""
     pool, deployment = scene.pool, run.deployment
     return sentence.format(
         environment=run.environment,

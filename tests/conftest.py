@@ -113,10 +113,8 @@ class Services:
 
     def _drop_databases(self) -> None:
         with psycopg.connect(self.server.address, autocommit=True) as session:
-            permissions = session.execute(
-                "SELECT datname FROM pg_database WHERE datname LIKE %s", [f"%{self.folder.name}%"]
-            )
-            for (name,) in permissions.fetchall():
+            others = session.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [f"%{self.folder.name}%"])
+            for (name,) in others.fetchall():
                 session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 

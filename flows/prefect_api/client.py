@@ -43,7 +43,7 @@ class PrefectClient:
         self._credential = credential
 
     def __repr__(self) -> str:
-        return f"<Gateway {self._wire.url}>"
+        return f"<PrefectClient {self._wire.url}>"
 
     def close(self) -> None:
         self._wire.close()
@@ -262,7 +262,7 @@ _open_client: dict[tuple[int, str, Credential], PrefectClient] = {}
 
 
 def for_environment(api_url: str, credential: Credential) -> PrefectClient:
-    """The one gateway of this process to this address with this credential; a second one would cost 35 ms."""
+    """The one client of this process for this address with this credential; a second one would cost 35 ms."""
     key = (os.getpid(), api_url, credential)
     if key not in _open_client:
         _open_client.setdefault(key, PrefectClient(api_url, credential))

@@ -1,4 +1,4 @@
-"""The gateway of an environment; tests put their fake here by a setting."""
+"""The client of an environment; a setting lets tests use their fake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the gateway hands over: frozen records of Prefect's facts, and the errors it raises."""
+"""What the client returns: frozen records of Prefect's facts, and the errors it raises."""
 
 from dataclasses import dataclass, field
 from datetime import datetime

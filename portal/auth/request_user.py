@@ -16,10 +16,10 @@ READERS_OF_GRANTS = ("runs.view_grant", "runs.add_grant", "runs.change_grant", "
 
 def permissions_of(request: HttpRequest) -> Permissions:
     """The reader's grants, read once a page; acts read them afresh."""
-    found: Permissions | None = getattr(request, "_holding", None)
+    found: Permissions | None = getattr(request, "_permissions", None)
     if found is None:
         found = Permissions.of(request.user)
-        request._holding = found  # type: ignore[attr-defined]  # lives as long as the request
+        request._permissions = found  # type: ignore[attr-defined]  # lives as long as the request
     return found
 
 

@@ -63,7 +63,7 @@ def time_zone() -> dict[str, str]:
 
 
 class Reaper:
-    """The supervisor's end of the process in `warden.py`."""
+    """The supervisor's end of the process in `reaper.py`."""
 
     def __init__(self, marker: str, *, keep_open: tuple[int, ...] = ()) -> None:
         self.marker = marker

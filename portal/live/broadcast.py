@@ -109,10 +109,10 @@ class Broadcaster:
 
 def address() -> dict[str, Any]:
     """How to reach the database the portal uses, without its pool: a pooled connection would be given to others."""
-    permissions = {
+    parameters = {
         name: value for name, value in connection.get_connection_params().items() if name not in DJANGO_OPTIONS
     }
-    return KEEPALIVE | permissions
+    return KEEPALIVE | parameters
 
 
 def read(payload: str) -> Changes:

@@ -74,8 +74,8 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     # Opened before the first look, so that nothing falls between the look and the first wait.
     mailbox = room.subscribe()
     try:
-        run_request = Topics.of(request.GET)
-        await visible_changes(session, run_request, Changes())
+        topics = Topics.of(request.GET)
+        await visible_changes(session, topics, Changes())
     except (Http404, PermissionDenied) as refusal:
         room.unsubscribe(mailbox)
         return HttpResponse(status=404 if isinstance(refusal, Http404) else 403)
@@ -83,27 +83,25 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
         room.unsubscribe(mailbox)
         raise
     return StreamingHttpResponse(
-        events(room, mailbox, session, run_request),
+        events(room, mailbox, session, topics),
         content_type="text/event-stream",
         headers={"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"},
     )
 
 
-async def events(
-    room: Broadcaster, mailbox: Subscriber, session: SessionBase, run_request: Topics
-) -> AsyncIterator[str]:
+async def events(room: Broadcaster, mailbox: Subscriber, session: SessionBase, topics: Topics) -> AsyncIterator[str]:
     sent = looked = time.monotonic()
     try:
         yield "retry: 3000\n" + event("ready", {})
         while True:
             news = await mailbox.take(max(PING_SECONDS - (time.monotonic() - sent), 0.1)) or Changes()
-            if run_request.concerns(news) or time.monotonic() - looked > RECHECK_SECONDS:
-                heard = await visible_changes(session, run_request, news)
+            if topics.concerns(news) or time.monotonic() - looked > RECHECK_SECONDS:
+                heard = await visible_changes(session, topics, news)
                 looked = time.monotonic()
                 if heard:
                     yield event("nudge", heard)
                     sent = time.monotonic()
-                    await asyncio.sleep(PACE_OF_LISTS_SECONDS if run_request.lists else PACE_SECONDS)
+                    await asyncio.sleep(PACE_OF_LISTS_SECONDS if topics.lists else PACE_SECONDS)
             if time.monotonic() - sent > PING_SECONDS:
                 yield ": ping\n\n"
                 sent = time.monotonic()
@@ -114,7 +112,7 @@ async def events(
 
 
 @sync_to_async
-def visible_changes(session: SessionBase, run_request: Topics, news: Changes) -> dict[str, list[Any]]:
+def visible_changes(session: SessionBase, topics: Topics, news: Changes) -> dict[str, list[Any]]:
     """What of the news this session may hear, with the rights it has now.
 
     Raises `PermissionDenied` when it is no longer signed in, `Http404` when a row it asked for may not be seen.
@@ -125,12 +123,12 @@ def visible_changes(session: SessionBase, run_request: Topics, news: Changes) ->
             raise Http404
         visible = permissions.q(Verb.SEE, deployment="deployment__")
         heard: dict[str, list[Any]] = {}
-        for subject, pks in run_request.rows.items():
+        for subject, pks in topics.rows.items():
             if SUBJECTS[subject]._default_manager.filter(visible, pk__in=pks).count() != len(pks):
                 raise Http404
             if changed := pks if news.is_anything else pks & news.of(subject):
                 heard[subject] = sorted(changed)
-        for name in sorted(run_request.lists):
+        for name in sorted(topics.lists):
             rows, pks = SUBJECTS[LISTS[name]]._default_manager, news.of(LISTS[name])
             if news.is_anything or (pks and rows.filter(visible, pk__in=pks).exists()):
                 heard.setdefault("list", []).append(name)

@@ -28,7 +28,7 @@ class IgnoredGrant:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`bystanders` are the grants, of the person and of their groups, that did not decide."""
+    """`ignored` are the grants, of the person and of their groups, that did not decide."""
 
     decision: Decision
     ignored: tuple[IgnoredGrant, ...]

@@ -181,7 +181,7 @@ def _choice(node: Mapping[str, Any]) -> str:
 def narrowed(schema: Mapping[str, Any], predicates: Sequence[Predicate]) -> dict[str, Any]:
     """A parameter schema that offers only what at least one of the predicates allows, as far as a form can show it.
 
-    It serves the eye: whether a value is allowed is said by `meets`, over all values at once.
+    For display only: `matches` decides whether values are allowed, over all of them at once.
     """
     shown = deepcopy(dict(schema))
     nodes = shown.get("properties", {})

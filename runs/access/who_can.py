@@ -62,16 +62,16 @@ def access_to(verb: Verb, grants_for: Sequence[Grant], people: dict[int, set[int
     denying = [grant for grant in grants_for if grant.effect == Grant.Effect.DENY and whole & set(grant.verbs)]
 
     def allowed(pk: int) -> Allowed:
-        permissions = [grant for grant in allowing if pk in people[grant.pk]]
-        bound = [predicates.describe(grant.predicate) for grant in permissions if grant.predicate]
+        granted = [grant for grant in allowing if pk in people[grant.pk]]
+        bound = [predicates.describe(grant.predicate) for grant in granted if grant.predicate]
         never = [
             predicates.describe(grant.predicate) for grant in denying if grant.predicate and pk in people[grant.pk]
         ]
-        ends = [grant.valid_until for grant in permissions]
+        ends = [grant.valid_until for grant in granted]
         return Allowed(
             names[pk],
-            tuple(dict.fromkeys(grant.subject for grant in permissions if grant.group_id)),
-            "; or when ".join(dict.fromkeys(bound)) if len(bound) == len(permissions) else "",
+            tuple(dict.fromkeys(grant.subject for grant in granted if grant.group_id)),
+            "; or when ".join(dict.fromkeys(bound)) if len(bound) == len(granted) else "",
             "; nor when ".join(dict.fromkeys(never)),
             None if None in ends else max((end for end in ends if end), default=None),
         )

@@ -79,22 +79,22 @@ def cancel(
     return verb(run(reference, environment_name, by=by), by=by, reason=reason, ticket=ticket)
 
 
-def wait[Wish: (RunRequest, Cancellation)](run_request: Wish, *, seconds: float) -> Wish:
+def wait[Action: (RunRequest, Cancellation)](action: Action, *, seconds: float) -> Action:
     """Look until it is over, and give it back as it is then.
 
-    When the time is up: `StillGoing`, or `PrefectError` when Prefect has not taken it yet.
+    When the time is up: `StillRunning`, or `PrefectError` when Prefect has not taken it yet.
     """
     deadline = time.monotonic() + seconds
     while True:
-        run_request.refresh_from_db()
-        if run_request.state not in OPEN[type(run_request)]:
-            return run_request
+        action.refresh_from_db()
+        if action.state not in OPEN[type(action)]:
+            return action
         if time.monotonic() >= deadline:
-            message = run_request.message or f"It is “{run_request.get_state_display()}”."
-            said = f"{run_request} is not over after {seconds:g} s. {message}"
+            message = action.message or f"It is “{action.get_state_display()}”."
+            said = f"{action} is not over after {seconds:g} s. {message}"
             raise (
                 PrefectError(said)
-                if run_request.message and run_request.state in NOT_SENT[type(run_request)]
+                if action.message and action.state in NOT_SENT[type(action)]
                 else StillRunning("wait.timeout", said)
             )
         time.sleep(min(LOOK_EVERY, max(deadline - time.monotonic(), 0)))

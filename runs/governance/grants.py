@@ -102,22 +102,18 @@ def bounded(row: Grant, by: Actor) -> None:
     denying = prohibitions(by.user)
     for verb in (Verb.MANAGE, *map(Verb, row.verbs)):
         denied = {verb, PART_OF.get(verb, verb)}
-        if any(denied & set(permissions.verbs) and may_overlap(permissions, row) for permissions in denying):
+        if any(denied & set(denial.verbs) and may_overlap(denial, row) for denial in denying):
             raise Refused(
                 "grant.denied", f"{by.name} is denied “{verb}” on {row.selector} and cannot grant it.", verb=str(verb)
             )
-        held = [
-            permissions
-            for permissions in permissions.grants
-            if verb in permissions.verbs and contains(permissions, row)
-        ]
+        held = [grant for grant in permissions.grants if verb in grant.verbs and contains(grant, row)]
         if not held:
             raise Refused(
                 "grant.beyond_own",
                 f"{by.name} does not have “{verb}” on all of {row.selector} for that long and cannot grant it.",
                 verb=str(verb),
             )
-        if verb != Verb.MANAGE and all(permissions.predicate for permissions in held):
+        if verb != Verb.MANAGE and all(grant.predicate for grant in held):
             row.predicate = predicates.both(held[0].predicate, row.predicate)
 
 
@@ -127,26 +123,23 @@ def prohibitions(user: User) -> list[Grant]:
     return list(theirs.filter(Q(valid_until=None) | Q(valid_until__gt=timezone.now())).distinct())
 
 
-def contains(permissions: Grant, row: Grant) -> bool:
+def contains(grant: Grant, row: Grant) -> bool:
     """Whether one allowing grant reaches at least as far and as long as another."""
-    if permissions.effect == Grant.Effect.DENY:
+    if grant.effect == Grant.Effect.DENY:
         return False
-    if permissions.environment_id is None:
+    if grant.environment_id is None:
         is_there = row.environment is None or not row.environment.is_protected
     else:
-        is_there = permissions.environment_id == row.environment_id
+        is_there = grant.environment_id == row.environment_id
     flow_name = row.flow_name or row.full_name.partition("/")[0]
     begins = row.valid_from or timezone.now()
     return (
         is_there
-        and permissions.full_name in ("", row.full_name)
-        and permissions.flow_name in ("", flow_name)
-        and permissions.tag in ("", row.tag)
-        and (permissions.valid_from is None or permissions.valid_from <= begins)
-        and (
-            permissions.valid_until is None
-            or (row.valid_until is not None and row.valid_until <= permissions.valid_until)
-        )
+        and grant.full_name in ("", row.full_name)
+        and grant.flow_name in ("", flow_name)
+        and grant.tag in ("", row.tag)
+        and (grant.valid_from is None or grant.valid_from <= begins)
+        and (grant.valid_until is None or (row.valid_until is not None and row.valid_until <= grant.valid_until))
     )
 
 

@@ -5,7 +5,7 @@
 --   * no function reads a setting of the session;
 --   * each function fixes its search_path, so that a temporary table cannot stand in for one of ours;
 --   * each trigger is ENABLE ALWAYS, so that it fires under session_replication_role = replica too.
--- A later change is a migration of its own: tests/runs/test_versions.py holds the result against the models.
+-- A later change is a migration of its own: tests/runs/test_row_versions.py holds the result against the models.
 
 -- Every function below keeps this search_path (SET ... FROM CURRENT). pg_temp is named so that it comes last.
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
@@ -193,7 +193,7 @@ CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_auditcheckpoint
     EXECUTE FUNCTION refuse_change('The audit trail is append-only.');
 
 
--- Requests, and what people said of them ------------------------------------------------------------------------------
+-- Requests, approvals, comments, overrides -----------------------------------------------------------------------------
 
 CREATE TRIGGER approved_by_enough BEFORE INSERT OR UPDATE ON runs_runrequest FOR EACH ROW
     EXECUTE FUNCTION require_approvals();
@@ -201,7 +201,7 @@ CREATE TRIGGER approved_by_enough BEFORE INSERT OR UPDATE ON runs_runrequest FOR
 CREATE TRIGGER closed_stays_closed BEFORE UPDATE ON runs_runrequest FOR EACH ROW
     WHEN (OLD.state IN ('rejected', 'withdrawn', 'expired', 'refused') AND NEW.state <> OLD.state)
     EXECUTE FUNCTION refuse_change('Cannot update rows from runs_runrequest table');
--- What was asked for is never edited. The columns: runs.models.request.FROZEN.
+-- What was requested is never edited. The columns: runs.models.request.FROZEN.
 CREATE TRIGGER frozen BEFORE UPDATE ON runs_runrequest FOR EACH ROW
     WHEN (
         (OLD.submission_key, OLD.environment_id, OLD.deployment_id, OLD.environment_name, OLD.flow_name,
@@ -220,19 +220,19 @@ CREATE TRIGGER frozen BEFORE UPDATE ON runs_runrequest FOR EACH ROW
 CREATE TRIGGER stays BEFORE DELETE ON runs_runrequest FOR EACH ROW
     EXECUTE FUNCTION refuse_change('Cannot delete rows from runs_runrequest table');
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_runrequest
-    EXECUTE FUNCTION refuse_change('What people said of requests stays.');
+    EXECUTE FUNCTION refuse_change('Requests, approvals and comments are append-only.');
 
 CREATE TRIGGER four_eyes BEFORE INSERT ON runs_approval FOR EACH ROW
     EXECUTE FUNCTION require_other_person('by_id', 'approve');
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON runs_approval FOR EACH ROW
     EXECUTE FUNCTION refuse_change('Cannot update or delete rows from runs_approval table');
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_approval
-    EXECUTE FUNCTION refuse_change('What people said of requests stays.');
+    EXECUTE FUNCTION refuse_change('Requests, approvals and comments are append-only.');
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON runs_comment FOR EACH ROW
     EXECUTE FUNCTION refuse_change('Cannot update or delete rows from runs_comment table');
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_comment
-    EXECUTE FUNCTION refuse_change('What people said of requests stays.');
+    EXECUTE FUNCTION refuse_change('Requests, approvals and comments are append-only.');
 
 CREATE TRIGGER four_eyes BEFORE INSERT OR UPDATE ON runs_breakglass FOR EACH ROW
     EXECUTE FUNCTION require_other_person('reviewed_by_id', 'review');
@@ -247,7 +247,7 @@ CREATE TRIGGER reviewed_once BEFORE UPDATE ON runs_breakglass FOR EACH ROW WHEN 
 CREATE TRIGGER stays BEFORE DELETE ON runs_breakglass FOR EACH ROW
     EXECUTE FUNCTION refuse_change('Cannot delete rows from runs_breakglass table');
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_breakglass
-    EXECUTE FUNCTION refuse_change('What people said of requests stays.');
+    EXECUTE FUNCTION refuse_change('Requests, approvals and comments are append-only.');
 
 
 -- Versions of the rows that decide who may do what --------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Messages to people by mail: the only code that writes `Notice` and `Subscription`."""
+"""Email notifications: the only code that writes `Notification` and `Subscription`."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def send(notice: Notification) -> None:
     """Mail one message, once; a server that cannot be reached is tried again."""
     now = timezone.now()
     due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
-    permissions = Notification.objects.filter(due, pk=notice.pk, state=Notification.State.WANTED)
-    if not permissions.update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE):
+    claimed = Notification.objects.filter(due, pk=notice.pk, state=Notification.State.WANTED)
+    if not claimed.update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE):
         return
     notice.refresh_from_db()
     if not notice.person.email:

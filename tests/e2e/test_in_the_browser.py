@@ -186,15 +186,15 @@ def test_asking_and_cancelling_need_no_script(visit: Visit, portal: Portal, depl
 
 
 def test_a_run_in_prod_waits_for_somebody_else(visit: Visit, deployments: dict[Any, int]) -> None:
-    requester = ask(visit("otto"), deployments["prod", LONG_HAUL], minutes="1.5", reason="The quarter is over")
-    expect(headline(requester)).to_contain_text("Waiting for approval")
-    expect(requester.locator("[data-live=sentence]").get_by_text("Somebody other than its requester")).to_be_visible()
-    expect(requester.get_by_text("Withdraw …")).to_be_visible()
-    expect(requester.get_by_text("Approve …")).to_have_count(0)
-    mark(requester)
+    page = ask(visit("otto"), deployments["prod", LONG_HAUL], minutes="1.5", reason="The quarter is over")
+    expect(headline(page)).to_contain_text("Waiting for approval")
+    expect(page.locator("[data-live=sentence]").get_by_text("Somebody other than its page")).to_be_visible()
+    expect(page.get_by_text("Withdraw …")).to_be_visible()
+    expect(page.get_by_text("Approve …")).to_have_count(0)
+    mark(page)
 
     approver = visit("anna").page
-    approver.goto(requester.url)
+    approver.goto(page.url)
     parameters = approver.locator("[data-live=parameters]").get_by_role("row").filter(has_text="minutes")
     expect(parameters).to_contain_text("1.5")
     expect(approver.get_by_text("The quarter is over").first).to_be_visible()
@@ -202,12 +202,12 @@ def test_a_run_in_prod_waits_for_somebody_else(visit: Visit, deployments: dict[A
     approver.get_by_role("button", name="Approve", exact=True).click()
     expect(approver.get_by_text("Approved: it is on its way to Prefect.")).to_be_visible()
 
-    run_of(requester).click(timeout=WORK)
-    expect(headline(requester)).to_contain_text("Running", timeout=WORK)
-    expect(requester.get_by_text("Approved by")).to_be_visible()
-    cancel(requester, "seen enough")
-    expect(requester.get_by_text("asked by otto")).to_contain_text("seen enough")
-    expect(headline(requester)).to_contain_text("Cancelled", timeout=WORK)
+    run_of(page).click(timeout=WORK)
+    expect(headline(page)).to_contain_text("Running", timeout=WORK)
+    expect(page.get_by_text("Approved by")).to_be_visible()
+    cancel(page, "seen enough")
+    expect(page.get_by_text("asked by otto")).to_contain_text("seen enough")
+    expect(headline(page)).to_contain_text("Cancelled", timeout=WORK)
 
 
 def test_a_viewer_sees_and_starts_nothing(visit: Visit, deployments: dict[Any, int]) -> None:

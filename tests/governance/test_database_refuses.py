@@ -160,7 +160,11 @@ def test_an_approval_stays_as_it_was_given(waiting: RunRequest, approver: User, 
 
 @pytest.mark.parametrize("table", ["runs_approval", "runs_breakglass", "runs_runrequest CASCADE"])
 def test_no_table_of_these_is_emptied(table: str) -> None:
-    refused("truncate a table of these", lambda: sql(f"TRUNCATE {table}"), "What people said of requests stays")
+    refused(
+        "truncate a table of these",
+        lambda: sql(f"TRUNCATE {table}"),
+        "Requests, approvals and comments are append-only",
+    )
 
 
 def test_a_comment_stays_as_it_was_written(waiting: RunRequest, requester: User) -> None:

@@ -127,10 +127,10 @@ class Hands:
         code, _, err = self.say("trigger", "dev", "monthly", "-p", "month=2026-10", "--at", at, "--as", "requester")
         assert code == 0, err
 
-    def python(self, at: str | datetime | None = None, **run_request: Any) -> RunRequest:
+    def python(self, at: str | datetime | None = None, **options: Any) -> RunRequest:
         planned = datetime.fromisoformat(at) if isinstance(at, str) else at
         values = {"month": "2026-10", "token": "hunter22"}
-        return desk.trigger("dev", "monthly", values, by=by(self.requester), scheduled_for=planned, **run_request)
+        return desk.trigger("dev", "monthly", values, by=by(self.requester), scheduled_for=planned, **options)
 
 
 @pytest.fixture

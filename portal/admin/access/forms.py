@@ -54,7 +54,7 @@ def text(label: str, longest: int, help_text: str, suggestions: str = "") -> for
 
 
 class GrantForm(forms.Form):
-    """What `granting.grant` wants to know."""
+    """The arguments of `grants.grant`."""
 
     person = forms.ModelChoiceField(
         User.objects.filter(is_active=True).order_by("username"),

@@ -82,8 +82,8 @@ class ArtifactAdmin(RestrictedAdmin):
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         frame = csp_override(FRAME)(xframe_options_sameorigin(require_safe(self.frame)))
-        permissions = [path("<int:pk>/frame/", self.admin_site.admin_view(frame), name="runs_artifact_frame")]
-        return [*permissions, *super().get_urls()]
+        routes = [path("<int:pk>/frame/", self.admin_site.admin_view(frame), name="runs_artifact_frame")]
+        return [*routes, *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

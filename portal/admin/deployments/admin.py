@@ -181,11 +181,11 @@ class DeploymentAdmin(RestrictedAdmin):
             "pause": ("pause/", require_POST(self.pause)),
             "resume": ("resume/", require_POST(self.resume)),
         }
-        permissions = [
+        routes = [
             path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"flows_deployment_{name}")
             for name, (route, view) in doors.items()
         ]
-        return [*permissions, *super().get_urls()]
+        return [*routes, *super().get_urls()]
 
     def address(self, deployment: Deployment) -> str:
         return reverse("admin:flows_deployment_change", args=[deployment.pk])

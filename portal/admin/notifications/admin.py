@@ -65,7 +65,7 @@ class NotificationAdmin(RestrictedAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if not request.user.is_authenticated:
             raise PermissionDenied("Nobody is signed in.")
-        permissions = request.user.notices.order_by("-created_at", "-pk")[:FEW]
+        notices = request.user.notices.order_by("-created_at", "-pk")[:FEW]
         places = list(permissions_of(request).environments())
         context = {
             **self.admin_site.each_context(request),
@@ -73,7 +73,7 @@ class NotificationAdmin(RestrictedAdmin):
             "opts": self.opts,
             "places": places,
             "table": subscription_table(request, places),
-            "told": [deliveries(notice) for notice in permissions],
+            "told": [deliveries(notice) for notice in notices],
             "failed": failed() if request.user.is_superuser else None,
             "has_address": bool(request.user.email),
             "email": request.user.email,

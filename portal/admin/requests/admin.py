@@ -132,11 +132,11 @@ class RunRequestAdmin(RestrictedAdmin):
             "review": ("review/", require_POST(self.review)),
             "status": ("status.json", require_GET(self.status)),
         }
-        permissions = [
+        routes = [
             path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"runs_runrequest_{name}")
             for name, (route, view) in doors.items()
         ]
-        return [*permissions, *super().get_urls()]
+        return [*routes, *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -197,7 +197,7 @@ class RunRequestAdmin(RestrictedAdmin):
                 )
             changes.break_glass(run_request, by=actor_of(request), reason=reason, minutes=minutes)
 
-        perform(request, act, "The glass is broken: it is on its way to Prefect. Somebody else has to review this.")
+        perform(request, act, "Approval bypassed. The run is being launched and must be reviewed by someone else.")
         return redirect_back(request, self.address(run_request))
 
     def review(self, request: HttpRequest, pk: int) -> HttpResponse:

@@ -34,7 +34,7 @@ class PreviousRequest:
 def previous_request(request: HttpRequest, deployment: Deployment) -> PreviousRequest | None:
     """The request that the address names: 404 when it may not be seen, 403 when it may not be repeated.
 
-    Raises `Refused` when it was of another deployment, and `vault.Sealed` when its secrets cannot be opened.
+    Raises `Refused` when it was of another deployment, `encryption.DecryptionError` when its secrets do not decrypt.
     """
     if AGAIN not in request.GET:
         return None

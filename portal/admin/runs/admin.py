@@ -162,11 +162,11 @@ class RunAdmin(RestrictedAdmin):
             "log": ("log/", require_GET(self.log)),
             "log_text": ("log.txt", require_GET(self.log_text)),
         }
-        permissions = [
+        routes = [
             path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"runs_run_{name}")
             for name, (route, view) in doors.items()
         ]
-        return [*permissions, *super().get_urls()]
+        return [*routes, *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

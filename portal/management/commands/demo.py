@@ -46,8 +46,16 @@ class Command(BaseCommand):
                 self.check_up(names, options["data"])
             else:
                 database = os.environ.get("DATABASE_URL", "")
-                options = {"data": options["data"] or DATA, "port": options["port"], "story": not options["no_story"]}
-                self.serve(Options(**options, environments=names, database=database))
+                folder = options["data"] or DATA
+                self.serve(
+                    Options(
+                        data=folder,
+                        port=options["port"],
+                        story=not options["no_story"],
+                        environments=names,
+                        database=database,
+                    )
+                )
         except NotStarted as error:
             raise CommandError(str(error)) from error
 

@@ -458,7 +458,7 @@ def test_a_paused_deployment_says_so_and_still_takes_runs(
 def test_pausing_deletes_what_a_schedule_has_planned_and_nothing_else(
     bench: Bench, gateway: PrefectClient, start: Start, deployment_id: UUID
 ) -> None:
-    on_behalf_of = start()
+    waiting = start()
     bench.plan(deployment_id)
     planned = [run for run in gateway.active_flow_runs() if run.deployment_id == deployment_id and run.auto_scheduled]
     assert planned
@@ -466,7 +466,7 @@ def test_pausing_deletes_what_a_schedule_has_planned_and_nothing_else(
     gateway.set_paused(deployment_id, True)
 
     left = [run.id for run in gateway.active_flow_runs() if run.deployment_id == deployment_id]
-    assert left == [on_behalf_of.id]
+    assert left == [waiting.id]
 
 
 def test_deleting_a_deployment_deletes_its_waiting_runs_and_keeps_the_others(

@@ -72,15 +72,15 @@ def test_it_introduces_itself_with_the_credential_and_then_asks_for_all_that_is_
 
     hear(talk, Credential("basic", SECRET))
 
-    path, subprotocol, introduction, run_request = said
+    path, subprotocol, introduction, subscription = said
     assert (path, subprotocol) == ("/api/events/out", "prefect")
     assert introduction == {"type": "auth", "token": SECRET}
-    assert isinstance(run_request, dict)
-    assert run_request["type"] == "filter"
-    assert run_request["filter"]["event"] == {"prefix": ["prefect.flow-run.", "prefect.task-run."]}
+    assert isinstance(subscription, dict)
+    assert subscription["type"] == "filter"
+    assert subscription["filter"]["event"] == {"prefix": ["prefect.flow-run.", "prefect.task-run."]}
     now = datetime.now(UTC)
-    assert datetime.fromisoformat(run_request["filter"]["occurred"]["until"]) > now + timedelta(days=365)
-    assert now - timedelta(minutes=2) < datetime.fromisoformat(run_request["filter"]["occurred"]["since"]) < now
+    assert datetime.fromisoformat(subscription["filter"]["occurred"]["until"]) > now + timedelta(days=365)
+    assert now - timedelta(minutes=2) < datetime.fromisoformat(subscription["filter"]["occurred"]["since"]) < now
 
 
 def test_without_a_credential_the_token_is_empty() -> None:

@@ -324,8 +324,8 @@ def test_what_is_no_nudge_is_nothing(payload: str) -> None:
 @pytest.mark.usefixtures("db")
 def test_what_postgres_announces_reaches_the_mailbox_over_one_connection() -> None:
     async def story() -> None:
-        permissions = Broadcaster()
-        first, second = permissions.subscribe(), permissions.subscribe()
+        broadcaster = Broadcaster()
+        first, second = broadcaster.subscribe(), broadcaster.subscribe()
         # Nobody knows what was said before the connection stood.
         assert await first.take(5) == Changes({}, is_anything=True)
         assert await second.take(5) == Changes({}, is_anything=True)
@@ -343,8 +343,8 @@ def test_what_postgres_announces_reaches_the_mailbox_over_one_connection() -> No
             # A broken connection is opened again, and what was missed is made good.
             await other.execute("SELECT pg_terminate_backend(%s)", [pids[0]])
             assert await first.take(10) == Changes({}, is_anything=True)
-        permissions.unsubscribe(first)
-        permissions.unsubscribe(second)
-        assert not permissions.mailboxes
+        broadcaster.unsubscribe(first)
+        broadcaster.unsubscribe(second)
+        assert not broadcaster.mailboxes
 
     asyncio.run(story())

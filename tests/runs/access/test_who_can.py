@@ -161,8 +161,8 @@ def test_each_grant_that_does_not_count_says_why(
 
 
 def test_values_that_do_not_fit_are_said(stranger: User, deployment: Deployment) -> None:
-    permissions = given(stranger, "trigger", predicate=EU)
-    assert explain(stranger, Verb.TRIGGER, deployment, {"region": "EU"}).decision.grants == (permissions,)
+    grant = given(stranger, "trigger", predicate=EU)
+    assert explain(stranger, Verb.TRIGGER, deployment, {"region": "EU"}).decision.grants == (grant,)
     given(stranger, "trigger", predicate={"properties": {"region": {"const": "UK"}}})
     assert whys(stranger, Verb.TRIGGER, deployment, {"region": "EU"}) == [
         "The values do not fit: it counts only when region is UK."

@@ -241,8 +241,8 @@ def test_whoever_manages_hands_on_what_they_hold_and_nothing_else(
     assert ">dev<" not in page
     fits = typed(viewer, environment=prod.pk, flow_name="monthly", reason="cover")
     assert client.post(ADD, fits).status_code == 302
-    permissions = Grant.objects.get(person=viewer)
-    assert permissions.granted_by_name == "manager"
+    grant = Grant.objects.get(person=viewer)
+    assert grant.granted_by_name == "manager"
     for more, sentence in {
         "verbs": (["approve"], "does not have “approve”"),
         "flow_name": ("other", "does not have “manage”"),
@@ -252,7 +252,7 @@ def test_whoever_manages_hands_on_what_they_hold_and_nothing_else(
         answer = client.post(ADD, fits | {more: sentence[0]})
         assert answer.status_code == 200
         assert html.escape(sentence[1]) in answer.content.decode(), more
-    assert list(Grant.objects.filter(person=viewer)) == [permissions]
+    assert list(Grant.objects.filter(person=viewer)) == [grant]
     assert last_entry().outcome == "refused"
 
 

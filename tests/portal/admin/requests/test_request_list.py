@@ -205,9 +205,9 @@ def test_what_one_approved_or_is_asked_on_ones_behalf_is_not_in_the_inbox(
     approver: User, requester: User, prod: Environment, prod_deployment: Deployment, login: Login
 ) -> None:
     Policy.objects.create(environment=prod, name="Two", stages=[{"needed": 2, "group": ""}])
-    run_request = {"by": by(requester), "reason": "Month 1"}
-    first = runs_requests.submit(prod_deployment, {"month": "2026-01"}, **run_request)
-    runs_requests.submit(prod_deployment, {"month": "2026-02"}, on_behalf_of=approver, **run_request)
+    options = {"by": by(requester), "reason": "Month 1"}
+    first = runs_requests.submit(prod_deployment, {"month": "2026-01"}, **options)
+    runs_requests.submit(prod_deployment, {"month": "2026-02"}, on_behalf_of=approver, **options)
     client = login(approver)
     assert badge(client) == 1
     changes.approve(first, by=by(approver))

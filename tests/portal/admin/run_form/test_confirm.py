@@ -83,7 +83,7 @@ def test_no_secret_is_in_the_page_but_it_arrives(client: Client, prod_deployment
 
 def test_everything_typed_before_arrives(client: Client, prod_deployment: Deployment, approver: User) -> None:
     later = timezone.localtime(timezone.now() + timedelta(days=2)).replace(second=0, microsecond=0)
-    run_request = {
+    form = {
         "start": "later",
         "scheduled_for": f"{later:%Y-%m-%dT%H:%M}",
         "reason": "Closing",
@@ -92,7 +92,7 @@ def test_everything_typed_before_arrives(client: Client, prod_deployment: Deploy
         "tags": "a, b",
         "on_behalf_of": "approver",
     }
-    page = shown(fill_in(client, prod_deployment, **run_request))
+    page = shown(fill_in(client, prod_deployment, **form))
     confirm(client, prod_deployment, page, NAME)
     found = RunRequest.objects.get()
     assert (found.scheduled_for, found.reason, found.ticket, found.run_name) == (later, "Closing", "OPS-1", "January")

@@ -108,13 +108,13 @@ def test_later_is_a_moment_in_the_portals_time_zone(
     client = login(requester)
     assert "Europe/Vienna" in client.get(form_of(deployment)).content.decode()
     year = timezone.now().year + 1
-    run_request = {"start": "later", "scheduled_for": f"{year}-01-31T14:30"}
+    form = {"start": "later", "scheduled_for": f"{year}-01-31T14:30"}
     if datetime(year, 1, 31, tzinfo=UTC) > timezone.now() + timedelta(days=300):
-        run_request["scheduled_for"] = (timezone.now() + timedelta(days=30)).strftime("%Y-%m-%dT14:30")
-    send(client, deployment, **run_request)
+        form["scheduled_for"] = (timezone.now() + timedelta(days=30)).strftime("%Y-%m-%dT14:30")
+    send(client, deployment, **form)
     asked = RunRequest.objects.get().scheduled_for
     assert asked is not None
-    assert timezone.localtime(asked).strftime("%Y-%m-%dT%H:%M") == run_request["scheduled_for"]
+    assert timezone.localtime(asked).strftime("%Y-%m-%dT%H:%M") == form["scheduled_for"]
 
 
 def test_a_moment_left_over_means_nothing_when_it_starts_now(
