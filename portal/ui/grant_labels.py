@@ -79,7 +79,7 @@ def join(words: Iterable[str]) -> str:
 
 
 def verbs_label(grant: Grant) -> str:
-    return f"{'may not' if is_prohibition(grant) else 'may'} {join(grant.verbs)}"
+    return f"{'may not' if is_prohibition(grant) else 'may'} {join(grant.verb_labels)}"
 
 
 def condition(grant: Grant) -> str:

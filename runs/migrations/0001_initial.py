@@ -10,27 +10,27 @@ from django.db.models.functions import Now
 
 USER = settings.AUTH_USER_MODEL
 VERBS = [
-    ("see", "see"),
-    ("see inputs", "see inputs"),
-    ("see logs", "see logs"),
-    ("trigger", "trigger"),
-    ("trigger later", "trigger later"),
+    ("see", "view"),
+    ("see inputs", "view parameters"),
+    ("see logs", "view logs"),
+    ("trigger", "run"),
+    ("trigger later", "schedule run"),
     ("backfill", "backfill"),
-    ("rerun", "rerun"),
+    ("rerun", "re-run"),
     ("cancel", "cancel"),
     ("force cancel", "force cancel"),
     ("approve", "approve"),
-    ("schedule", "schedule"),
+    ("schedule", "manage schedules"),
     ("pause", "pause"),
     ("override freeze", "override freeze"),
-    ("break glass", "break glass"),
+    ("break glass", "emergency override"),
     ("manage", "manage"),
 ]
 TOPICS = [
-    ("waiting", "a request that I may answer"),
-    ("answered", "an answer to my request"),
-    ("break glass", "a run that went around its approval"),
-    ("freeze", "a freeze, and its end"),
+    ("waiting", "A request needs my approval"),
+    ("answered", "My request was approved or rejected"),
+    ("break glass", "Emergency override used"),
+    ("freeze", "Freeze started or ended"),
 ]
 
 
@@ -48,11 +48,14 @@ class Migration(migrations.Migration):
                 ("first", models.BigIntegerField()),
                 ("last", models.BigIntegerField(primary_key=True, serialize=False)),
                 ("digest", models.CharField(max_length=64)),
-                ("began_at", models.DateTimeField(help_text="When the first of them was written.")),
-                ("ended_at", models.DateTimeField(help_text="When the last of them was written.")),
+                ("began_at", models.DateTimeField(help_text="When the first of these entries was written.")),
+                ("ended_at", models.DateTimeField(help_text="When the last of these entries was written.")),
                 ("retired_at", models.DateTimeField(db_default=Now())),
                 ("retired_by", models.CharField(max_length=200)),
-                ("kept_in", models.CharField(blank=True, help_text="The file they were written to.", max_length=500)),
+                (
+                    "kept_in",
+                    models.CharField(blank=True, help_text="File that the entries were exported to.", max_length=500),
+                ),
             ],
             options={"ordering": ["-last"], "default_permissions": ()},
         ),
@@ -89,7 +92,9 @@ class Migration(migrations.Migration):
                 ("digest", models.CharField(max_length=64)),
                 (
                     "transaction",
-                    models.BigIntegerField(help_text="pg_current_xact_id(): the versions of rows hold it too."),
+                    models.BigIntegerField(
+                        help_text="pg_current_xact_id(); row versions of the same change have it too."
+                    ),
                 ),
             ],
             options={
@@ -110,23 +115,23 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("file_format", models.CharField(max_length=10)),
-                ("criteria", models.JSONField(help_text="As runs.audit.queries reads them.")),
-                ("up_to", models.BigIntegerField(help_text="The newest entry when it was asked for.")),
+                ("criteria", models.JSONField(help_text="Filters, in the format of runs.audit.queries.")),
+                ("up_to", models.BigIntegerField(help_text="Newest entry when the export was requested.")),
                 ("total", models.BigIntegerField()),
-                ("rows", models.BigIntegerField(default=0, help_text="How many are in the file.")),
+                ("rows", models.BigIntegerField(default=0, help_text="Number of entries in the file so far.")),
                 (
                     "reached",
-                    models.BigIntegerField(help_text="The entry that was written last, from the newest on.", null=True),
+                    models.BigIntegerField(help_text="Last entry written; the newest is written first.", null=True),
                 ),
                 ("size", models.BigIntegerField(default=0, help_text="In bytes.")),
                 (
                     "state",
                     models.CharField(
-                        choices=[("wanted", "being made"), ("ready", "ready")], default="wanted", max_length=10
+                        choices=[("wanted", "Preparing"), ("ready", "Ready")], default="wanted", max_length=10
                     ),
                 ),
                 ("requested_at", models.DateTimeField(db_default=Now())),
-                ("forgotten_at", models.DateTimeField(help_text="When the file is thrown away.")),
+                ("forgotten_at", models.DateTimeField(help_text="When the file is deleted.")),
                 ("requested_by", models.ForeignKey(USER, models.CASCADE, related_name="exports")),
             ],
             options={"ordering": ["-pk"], "default_permissions": ()},
@@ -177,7 +182,7 @@ class Migration(migrations.Migration):
                     "predicate",
                     models.JSONField(
                         blank=True,
-                        help_text="A JSON Schema: the grant counts only for parameters that satisfy it.",
+                        help_text="JSON Schema: the grant applies only to parameters that satisfy it.",
                         null=True,
                     ),
                 ),
@@ -228,7 +233,7 @@ class Migration(migrations.Migration):
                 ("text", models.TextField()),
                 (
                     "path",
-                    models.CharField(blank=True, help_text="Where in the portal it is looked at.", max_length=300),
+                    models.CharField(blank=True, help_text="Path of the portal page that it links to.", max_length=300),
                 ),
                 ("created_at", models.DateTimeField(db_default=Now())),
                 (
@@ -276,7 +281,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         "runs.freeze",
                         models.SET_NULL,
-                        help_text="The freeze that holds the schedules back, or that held them until now.",
+                        help_text="The freeze that paused the schedules, or that did until now.",
                         null=True,
                         related_name="pause_requests",
                     ),
@@ -300,50 +305,67 @@ class Migration(migrations.Migration):
                 (
                     "stages",
                     models.JSONField(
-                        blank=True, default=list, help_text="In this order: needed, group.", verbose_name="approvals"
+                        blank=True,
+                        default=list,
+                        help_text="Stages in order, each with needed and group.",
+                        verbose_name="approvals",
                     ),
                 ),
                 (
                     "approval_minutes",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="An approval not given in this time expires. Left empty: as the environment says.",
+                        help_text="Requests not approved within this time expire. Blank = environment default.",
                         null=True,
+                        verbose_name="approval timeout (minutes)",
                     ),
                 ),
                 (
                     "needs_reason",
-                    models.BooleanField(default=False, help_text="Runs, cancels, pauses and grants must say why."),
+                    models.BooleanField(
+                        verbose_name="require a reason",
+                        default=False,
+                        help_text="For runs, cancellations, pauses and grants.",
+                    ),
                 ),
-                ("needs_ticket", models.BooleanField(default=False, help_text="They must name a ticket too.")),
+                (
+                    "needs_ticket",
+                    models.BooleanField(
+                        verbose_name="require a ticket",
+                        default=False,
+                        help_text="For runs, cancellations, pauses and grants.",
+                    ),
+                ),
                 (
                     "ticket_pattern",
                     models.CharField(
-                        blank=True, help_text="What a ticket looks like, such as ^OPS-[0-9]+$.", max_length=200
+                        blank=True, help_text="Regular expression, for example ^OPS-[0-9]+$.", max_length=200
                     ),
                 ),
                 (
                     "ticket_link",
                     models.CharField(
                         blank=True,
-                        help_text="Where it is read, such as https://tickets.example/{ticket}.",
+                        help_text="For example https://tickets.example/{ticket}.",
                         max_length=500,
+                        verbose_name="ticket URL",
                     ),
                 ),
                 (
                     "needs_confirmation",
                     models.BooleanField(
+                        verbose_name="require typed confirmation",
                         default=False,
-                        help_text="Whoever asks for a run looks at its parameters again and types the deployment's name.",
+                        help_text="Requesters review the parameters and type the deployment's name.",
                     ),
                 ),
                 (
                     "outside_window",
                     models.CharField(
-                        choices=[("wait", "wait until it may start"), ("refuse", "be refused")],
+                        choices=[("wait", "Hold the run until it may start"), ("refuse", "Refuse the request")],
                         default="wait",
                         max_length=10,
-                        verbose_name="outside change windows runs",
+                        verbose_name="outside change windows",
                     ),
                 ),
                 (
@@ -351,7 +373,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[("low", "low"), ("medium", "medium"), ("high", "high")],
                         default="low",
-                        help_text="Shown to whoever approves.",
+                        help_text="Shown to approvers.",
                         max_length=10,
                     ),
                 ),
@@ -380,9 +402,7 @@ class Migration(migrations.Migration):
                 ("data", models.JSONField(help_text="Column -> value after the change; for a deleted row, before it.")),
                 (
                     "transaction",
-                    models.BigIntegerField(
-                        help_text="pg_current_xact_id(): the audit entry of the change holds it too."
-                    ),
+                    models.BigIntegerField(help_text="pg_current_xact_id(); the audit entry of the change has it too."),
                 ),
                 ("created_at", models.DateTimeField(help_text="When the row changed, not when its transaction began.")),
             ],
@@ -440,11 +460,13 @@ class Migration(migrations.Migration):
                 (
                     "created_by_portal",
                     models.BooleanField(
-                        default=False, help_text="False: started outside the portal.", verbose_name="asked for here"
+                        default=False,
+                        help_text="False: started outside the portal.",
+                        verbose_name="requested in the portal",
                     ),
                 ),
                 ("created_upstream_at", models.DateTimeField(null=True)),
-                ("synced_at", models.DateTimeField(help_text="When the mirror last read it.")),
+                ("synced_at", models.DateTimeField(help_text="When it was last read from Prefect.")),
                 (
                     "detailed_at",
                     models.DateTimeField(help_text="When states, task runs and logs were last read.", null=True),
@@ -452,7 +474,9 @@ class Migration(migrations.Migration):
                 (
                     "deleted_upstream_at",
                     models.DateTimeField(
-                        help_text="When Prefect no longer had it.", null=True, verbose_name="gone since"
+                        help_text="When it was found to be missing in Prefect.",
+                        null=True,
+                        verbose_name="deleted in Prefect",
                     ),
                 ),
                 ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, null=True, related_name="runs")),
@@ -499,7 +523,7 @@ class Migration(migrations.Migration):
                             ("wanted", "Queued"),
                             ("sent", "Cancelling"),
                             ("confirmed", "Cancelled"),
-                            ("overtaken", "Ended before it was cancelled"),
+                            ("overtaken", "Finished before the cancellation"),
                             ("failed", "Could not be sent"),
                         ],
                         default="wanted",
@@ -543,7 +567,7 @@ class Migration(migrations.Migration):
                 ("key", models.CharField(blank=True, max_length=300)),
                 ("type", models.CharField(blank=True, max_length=50)),
                 ("description", models.TextField(blank=True)),
-                ("data", models.JSONField(help_text="Text, rows or a number, as the type has it.", null=True)),
+                ("data", models.JSONField(help_text="Text, rows or a number, depending on the type.", null=True)),
                 ("created_upstream_at", models.DateTimeField(null=True)),
                 ("updated_upstream_at", models.DateTimeField(null=True)),
                 ("environment", models.ForeignKey("flows.environment", models.CASCADE, related_name="artifacts")),
@@ -563,11 +587,17 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
                     "flow_run_id",
-                    models.UUIDField(help_text="What Prefect answered; the mirror follows.", null=True, unique=True),
+                    models.UUIDField(
+                        help_text="Prefect's flow run ID; the run itself is synced later.", null=True, unique=True
+                    ),
                 ),
                 (
                     "submission_key",
-                    models.UUIDField(default=uuid.uuid4, help_text="Makes a double click one request.", unique=True),
+                    models.UUIDField(
+                        default=uuid.uuid4,
+                        help_text="Makes repeated submissions of one form a single request.",
+                        unique=True,
+                    ),
                 ),
                 ("environment_name", models.CharField(max_length=40, verbose_name="environment")),
                 ("flow_name", models.CharField(max_length=300)),
@@ -575,15 +605,15 @@ class Migration(migrations.Migration):
                 ("deployment_prefect_id", models.UUIDField()),
                 ("deployment_version", models.CharField(blank=True, max_length=300)),
                 ("schema_fingerprint", models.CharField(max_length=64)),
-                ("parameters", models.JSONField(default=dict, help_text="Resolved, without the secret ones.")),
+                ("parameters", models.JSONField(default=dict, help_text="Resolved, without secret values.")),
                 (
                     "sealed_parameters",
-                    models.BinaryField(default=b"", help_text="The secret ones: JSON pointer -> value, encrypted."),
+                    models.BinaryField(default=b"", help_text="Secret values: JSON pointer -> value, encrypted."),
                 ),
                 (
                     "digest",
                     models.CharField(
-                        help_text="SHA-256 over everything frozen here; an approval names it.", max_length=64
+                        help_text="SHA-256 over the fields locked at request time; approvals quote it.", max_length=64
                     ),
                 ),
                 ("scheduled_for", models.DateTimeField(blank=True, null=True)),
@@ -594,22 +624,28 @@ class Migration(migrations.Migration):
                 (
                     "verb",
                     models.CharField(
-                        choices=VERBS, default="trigger", help_text="The verb it was allowed by.", max_length=20
+                        choices=VERBS,
+                        default="trigger",
+                        help_text="The permission that allowed the request.",
+                        max_length=20,
                     ),
                 ),
-                ("requested_by_name", models.CharField(max_length=200, verbose_name="asked by")),
+                ("requested_by_name", models.CharField(max_length=200, verbose_name="requested by")),
                 ("on_behalf_of_name", models.CharField(blank=True, max_length=200, verbose_name="on behalf of")),
                 ("channel", models.CharField(max_length=20)),
                 ("requested_at", models.DateTimeField(db_default=Now())),
                 ("needs_approval", models.BooleanField(default=False)),
                 (
                     "approvals_needed",
-                    models.PositiveSmallIntegerField(default=0, help_text="By so many different people."),
+                    models.PositiveSmallIntegerField(
+                        default=0, help_text="Number of different people who must approve."
+                    ),
                 ),
                 (
                     "policy",
                     models.JSONField(
-                        default=dict, help_text="The rules it was asked under: runs.governance.policies.Rules."
+                        default=dict,
+                        help_text="Requirements at request time: Requirements.frozen() in runs.governance.requirements.",
                     ),
                 ),
                 (
@@ -631,7 +667,7 @@ class Migration(migrations.Migration):
                         max_length=10,
                     ),
                 ),
-                ("message", models.TextField(blank=True, help_text="One sentence on why it is where it is.")),
+                ("message", models.TextField(blank=True, help_text="One sentence that explains the state.")),
                 ("changed_at", models.DateTimeField(db_default=Now())),
                 ("expires_at", models.DateTimeField(null=True)),
                 ("attempts", models.PositiveIntegerField(default=0)),
@@ -639,9 +675,7 @@ class Migration(migrations.Migration):
                 ("launched_at", models.DateTimeField(null=True)),
                 (
                     "overridden_at",
-                    models.DateTimeField(
-                        help_text="When somebody let it go in spite of a window or freeze.", null=True
-                    ),
+                    models.DateTimeField(help_text="When a change window or freeze was overridden for it.", null=True),
                 ),
                 ("overridden_by_name", models.CharField(blank=True, max_length=200)),
                 ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, related_name="run_requests")),
@@ -651,13 +685,13 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         USER,
                         models.PROTECT,
-                        help_text="Whom the requester acts for, if anybody; they cannot approve it either.",
+                        help_text="The person the requester acts for, if any; they cannot approve the request either.",
                         null=True,
                         related_name="+",
                     ),
                 ),
                 ("requested_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="run_requests")),
-                ("rerun_of", models.ForeignKey("runs.runrequest", models.PROTECT, null=True, related_name="again")),
+                ("rerun_of", models.ForeignKey("runs.runrequest", models.PROTECT, null=True, related_name="reruns")),
                 ("run", models.OneToOneField("runs.run", models.PROTECT, null=True, related_name="run_request")),
             ],
             options={
@@ -687,18 +721,21 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("by_name", models.CharField(max_length=200)),
                 ("at", models.DateTimeField(db_default=Now())),
-                ("until", models.DateTimeField(help_text="When the request is closed if it has not been sent.")),
+                ("until", models.DateTimeField(help_text="When the request expires if it has not been launched.")),
                 ("reason", models.CharField(max_length=1000)),
                 ("reviewed_by_name", models.CharField(blank=True, max_length=200)),
                 ("reviewed_at", models.DateTimeField(null=True)),
-                ("was_right", models.BooleanField(help_text="What the review found.", null=True)),
+                (
+                    "was_right",
+                    models.BooleanField(help_text="Whether the reviewer found the override justified.", null=True),
+                ),
                 ("review", models.CharField(blank=True, max_length=1000)),
                 ("by", models.ForeignKey(USER, models.PROTECT, related_name="+")),
                 ("reviewed_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="+")),
                 ("run_request", models.OneToOneField("runs.runrequest", models.PROTECT, related_name="break_glass")),
             ],
             options={
-                "verbose_name_plural": "broken glass",
+                "verbose_name": "emergency override",
                 "ordering": ["-at"],
                 "constraints": [
                     models.CheckConstraint(
@@ -707,7 +744,7 @@ class Migration(migrations.Migration):
                             models.Q(("reviewed_by", models.F("by")), _negated=True),
                             _connector="OR",
                         ),
-                        name="broken_glass_is_reviewed_by_somebody_else",
+                        name="override_is_reviewed_by_someone_else",
                     )
                 ],
             },
@@ -720,7 +757,7 @@ class Migration(migrations.Migration):
                 (
                     "stage",
                     models.PositiveSmallIntegerField(
-                        default=0, help_text="Which of the policy's stages it counts for, from 0."
+                        default=0, help_text="Index of the approval stage, starting at 0."
                     ),
                 ),
                 ("by_name", models.CharField(max_length=200)),
@@ -811,7 +848,10 @@ class Migration(migrations.Migration):
                 (
                     "effect",
                     models.CharField(
-                        choices=[("allow", "runs may start only then"), ("deny", "no run may start then")],
+                        choices=[
+                            ("allow", "Allow runs only during the window"),
+                            ("deny", "Block runs during the window"),
+                        ],
                         default="allow",
                         max_length=5,
                     ),
@@ -819,15 +859,15 @@ class Migration(migrations.Migration):
                 (
                     "cron",
                     models.CharField(
-                        help_text="A cron expression: minute hour day month weekday.",
+                        help_text="Minute, hour, day of month, month, day of week.",
                         max_length=100,
-                        verbose_name="begins",
+                        verbose_name="starts (cron)",
                     ),
                 ),
-                ("minutes", models.PositiveIntegerField(verbose_name="lasts (minutes)")),
-                ("time_zone", models.CharField(default="UTC", help_text="Such as Europe/Vienna.", max_length=60)),
-                ("is_active", models.BooleanField(default=True)),
-                ("reason", models.CharField(blank=True, max_length=500)),
+                ("minutes", models.PositiveIntegerField(verbose_name="duration (minutes)")),
+                ("time_zone", models.CharField(default="UTC", help_text="For example Europe/Vienna.", max_length=60)),
+                ("is_active", models.BooleanField(default=True, help_text="Ignored when off.", verbose_name="active")),
+                ("reason", models.CharField(blank=True, help_text="Shown to users.", max_length=500)),
                 (
                     "environment",
                     models.ForeignKey(

@@ -20,7 +20,7 @@ class Approval(models.Model):
 
     run_request = models.ForeignKey(RunRequest, models.PROTECT, related_name="approvals")
     approved = models.BooleanField()
-    stage = models.PositiveSmallIntegerField(default=0, help_text="Which of the policy's stages it counts for, from 0.")
+    stage = models.PositiveSmallIntegerField(default=0, help_text="Index of the approval stage, starting at 0.")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="approvals")
     by_name = models.CharField(max_length=200)
     at = models.DateTimeField(db_default=Now())
@@ -60,23 +60,23 @@ class BreakGlass(models.Model):
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     by_name = models.CharField(max_length=200)
     at = models.DateTimeField(db_default=Now())
-    until = models.DateTimeField(help_text="When the request is closed if it has not been sent.")
+    until = models.DateTimeField(help_text="When the request expires if it has not been launched.")
     reason = models.CharField(max_length=1000)
     reviewed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
     reviewed_by_name = models.CharField(max_length=200, blank=True)
     reviewed_at = models.DateTimeField(null=True)
-    was_right = models.BooleanField(null=True, help_text="What the review found.")
+    was_right = models.BooleanField(null=True, help_text="Whether the reviewer found the override justified.")
     review = models.CharField(max_length=1000, blank=True)
 
     class Meta:
         ordering = ["-at"]
-        verbose_name_plural = "broken glass"
+        verbose_name = "emergency override"
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(reviewed_by=None) | ~models.Q(reviewed_by=models.F("by")),
-                name="broken_glass_is_reviewed_by_somebody_else",
+                name="override_is_reviewed_by_someone_else",
             )
         ]
 
     def __str__(self) -> str:
-        return f"{self.by_name} broke the glass for {self.run_request}"
+        return f"Emergency override of {self.run_request} by {self.by_name}"

@@ -17,7 +17,7 @@ class Artifact(models.Model):
     key = models.CharField(max_length=300, blank=True)
     type = models.CharField(max_length=50, blank=True)
     description = models.TextField(blank=True)
-    data = models.JSONField(null=True, help_text="Text, rows or a number, as the type has it.")
+    data = models.JSONField(null=True, help_text="Text, rows or a number, depending on the type.")
     created_upstream_at = models.DateTimeField(null=True)
     updated_upstream_at = models.DateTimeField(null=True)
 

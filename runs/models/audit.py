@@ -100,7 +100,7 @@ class AuditEntry(models.Model):
     message = models.TextField(blank=True)
     previous_digest = models.CharField(max_length=64)
     digest = models.CharField(max_length=64)
-    transaction = models.BigIntegerField(help_text="pg_current_xact_id(): the versions of rows hold it too.")
+    transaction = models.BigIntegerField(help_text="pg_current_xact_id(); row versions of the same change have it too.")
 
     class Meta:
         ordering = ["-sequence"]
@@ -139,11 +139,11 @@ class AuditCheckpoint(models.Model):
     first = models.BigIntegerField()
     last = models.BigIntegerField(primary_key=True)
     digest = models.CharField(max_length=64)
-    began_at = models.DateTimeField(help_text="When the first of them was written.")
-    ended_at = models.DateTimeField(help_text="When the last of them was written.")
+    began_at = models.DateTimeField(help_text="When the first of these entries was written.")
+    ended_at = models.DateTimeField(help_text="When the last of these entries was written.")
     retired_at = models.DateTimeField(db_default=Now())
     retired_by = models.CharField(max_length=200)
-    kept_in = models.CharField(max_length=500, blank=True, help_text="The file they were written to.")
+    kept_in = models.CharField(max_length=500, blank=True, help_text="File that the entries were exported to.")
 
     class Meta:
         ordering = ["-last"]

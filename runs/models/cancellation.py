@@ -19,7 +19,7 @@ class Cancellation(models.Model):
         WANTED = "wanted", "Queued"
         SENT = "sent", "Cancelling"
         CONFIRMED = "confirmed", "Cancelled"
-        OVERTAKEN = "overtaken", "Ended before it was cancelled"
+        OVERTAKEN = "overtaken", "Finished before the cancellation"
         FAILED = "failed", "Could not be sent"
 
     OPEN = (State.WANTED, State.SENT)

@@ -11,20 +11,20 @@ class Export(models.Model):
     """The audit trail as somebody filtered it, on its way into a file. `runs.audit.export_files` is the only writer."""
 
     class State(models.TextChoices):
-        WANTED = "wanted", "being made"
-        READY = "ready", "ready"
+        WANTED = "wanted", "Preparing"
+        READY = "ready", "Ready"
 
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="exports")
     file_format = models.CharField(max_length=10)
-    criteria = models.JSONField(help_text="As runs.audit.queries reads them.")
-    up_to = models.BigIntegerField(help_text="The newest entry when it was asked for.")
+    criteria = models.JSONField(help_text="Filters, in the format of runs.audit.queries.")
+    up_to = models.BigIntegerField(help_text="Newest entry when the export was requested.")
     total = models.BigIntegerField()
-    rows = models.BigIntegerField(default=0, help_text="How many are in the file.")
-    reached = models.BigIntegerField(null=True, help_text="The entry that was written last, from the newest on.")
+    rows = models.BigIntegerField(default=0, help_text="Number of entries in the file so far.")
+    reached = models.BigIntegerField(null=True, help_text="Last entry written; the newest is written first.")
     size = models.BigIntegerField(default=0, help_text="In bytes.")
     state = models.CharField(max_length=10, choices=State, default=State.WANTED)
     requested_at = models.DateTimeField(db_default=Now())
-    forgotten_at = models.DateTimeField(help_text="When the file is thrown away.")
+    forgotten_at = models.DateTimeField(help_text="When the file is deleted.")
 
     class Meta:
         ordering = ["-pk"]

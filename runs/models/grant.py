@@ -16,20 +16,20 @@ from flows.models import Environment
 class Verb(models.TextChoices):
     """What a grant may allow or deny."""
 
-    SEE = "see", "see"
-    SEE_INPUTS = "see inputs", "see inputs"
-    SEE_LOGS = "see logs", "see logs"
-    TRIGGER = "trigger", "trigger"
-    TRIGGER_LATER = "trigger later", "trigger later"
+    SEE = "see", "view"
+    SEE_INPUTS = "see inputs", "view parameters"
+    SEE_LOGS = "see logs", "view logs"
+    TRIGGER = "trigger", "run"
+    TRIGGER_LATER = "trigger later", "schedule run"
     BACKFILL = "backfill", "backfill"
-    RERUN = "rerun", "rerun"
+    RERUN = "rerun", "re-run"
     CANCEL = "cancel", "cancel"
     FORCE_CANCEL = "force cancel", "force cancel"
     APPROVE = "approve", "approve"
-    SCHEDULE = "schedule", "schedule"
+    SCHEDULE = "schedule", "manage schedules"
     PAUSE = "pause", "pause"
     OVERRIDE_FREEZE = "override freeze", "override freeze"
-    BREAK_GLASS = "break glass", "break glass"
+    BREAK_GLASS = "break glass", "emergency override"
     MANAGE = "manage", "manage"
 
 
@@ -85,7 +85,7 @@ class Grant(Selector):
     effect = models.CharField(max_length=5, choices=Effect, default=Effect.ALLOW)
     verbs = ArrayField(models.CharField(max_length=20, choices=Verb))
     predicate = models.JSONField(
-        null=True, blank=True, help_text="A JSON Schema: the grant counts only for parameters that satisfy it."
+        null=True, blank=True, help_text="JSON Schema: the grant applies only to parameters that satisfy it."
     )
     valid_from = models.DateTimeField(null=True, blank=True)
     valid_until = models.DateTimeField(null=True, blank=True)
@@ -115,3 +115,7 @@ class Grant(Selector):
     @property
     def subject(self) -> str:
         return str(self.person or self.group)
+
+    @property
+    def verb_labels(self) -> list[str]:
+        return [str(Verb(verb).label) for verb in self.verbs]

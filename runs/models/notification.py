@@ -12,10 +12,10 @@ from flows.models import Environment
 class Topic(models.TextChoices):
     """What a message can be about."""
 
-    WAITING = "waiting", "a request that I may answer"
-    ANSWERED = "answered", "an answer to my request"
-    BREAK_GLASS = "break glass", "a run that went around its approval"
-    FREEZE = "freeze", "a freeze, and its end"
+    WAITING = "waiting", "A request needs my approval"
+    ANSWERED = "answered", "My request was approved or rejected"
+    BREAK_GLASS = "break glass", "Emergency override used"
+    FREEZE = "freeze", "Freeze started or ended"
 
 
 class Subscription(models.Model):
@@ -37,7 +37,7 @@ class Subscription(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.person} wants {self.get_topic_display()} in {self.environment or 'every environment'}"
+        return f"{self.person}: {self.get_topic_display()} ({self.environment or 'every environment'})"
 
 
 class Notification(models.Model):
@@ -52,7 +52,7 @@ class Notification(models.Model):
     topic = models.CharField(max_length=20, choices=Topic)
     subject = models.CharField(max_length=300)
     text = models.TextField()
-    path = models.CharField(max_length=300, blank=True, help_text="Where in the portal it is looked at.")
+    path = models.CharField(max_length=300, blank=True, help_text="Path of the portal page that it links to.")
     created_at = models.DateTimeField(db_default=Now())
     state = models.CharField(max_length=10, choices=State, default=State.WANTED)
     attempts = models.PositiveIntegerField(default=0)

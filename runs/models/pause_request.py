@@ -29,7 +29,7 @@ class PauseRequest(models.Model):
         models.SET_NULL,
         null=True,
         related_name="pause_requests",
-        help_text="The freeze that holds the schedules back, or that held them until now.",
+        help_text="The freeze that paused the schedules, or that did until now.",
     )
     requested_by_name = models.CharField(max_length=200)
     requested_at = models.DateTimeField(db_default=Now())

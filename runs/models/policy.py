@@ -35,31 +35,38 @@ class Policy(Selector):
     """
 
     class Outside(models.TextChoices):
-        WAIT = "wait", "wait until it may start"
-        REFUSE = "refuse", "be refused"
+        WAIT = "wait", "Hold the run until it may start"
+        REFUSE = "refuse", "Refuse the request"
 
     name = models.CharField(max_length=100, unique=True)
-    stages = models.JSONField("approvals", default=list, blank=True, help_text="In this order: needed, group.")
+    stages = models.JSONField(
+        "approvals", default=list, blank=True, help_text="Stages in order, each with needed and group."
+    )
     approval_minutes = models.PositiveIntegerField(
+        "approval timeout (minutes)",
         null=True,
         blank=True,
-        help_text="An approval not given in this time expires. Left empty: as the environment says.",
+        help_text="Requests not approved within this time expire. Blank = environment default.",
     )
-    needs_reason = models.BooleanField(default=False, help_text="Runs, cancels, pauses and grants must say why.")
-    needs_ticket = models.BooleanField(default=False, help_text="They must name a ticket too.")
+    needs_reason = models.BooleanField(
+        "require a reason", default=False, help_text="For runs, cancellations, pauses and grants."
+    )
+    needs_ticket = models.BooleanField(
+        "require a ticket", default=False, help_text="For runs, cancellations, pauses and grants."
+    )
     ticket_pattern = models.CharField(
-        max_length=200, blank=True, help_text="What a ticket looks like, such as ^OPS-[0-9]+$."
+        max_length=200, blank=True, help_text="Regular expression, for example ^OPS-[0-9]+$."
     )
     ticket_link = models.CharField(
-        max_length=500, blank=True, help_text="Where it is read, such as https://tickets.example/{ticket}."
+        "ticket URL", max_length=500, blank=True, help_text="For example https://tickets.example/{ticket}."
     )
     needs_confirmation = models.BooleanField(
-        default=False, help_text="Whoever asks for a run looks at its parameters again and types the deployment's name."
+        "require typed confirmation",
+        default=False,
+        help_text="Requesters review the parameters and type the deployment's name.",
     )
-    outside_window = models.CharField(
-        "outside change windows runs", max_length=10, choices=Outside, default=Outside.WAIT
-    )
-    risk = models.CharField(max_length=10, choices=Risk, default=Risk.LOW, help_text="Shown to whoever approves.")
+    outside_window = models.CharField("outside change windows", max_length=10, choices=Outside, default=Outside.WAIT)
+    risk = models.CharField(max_length=10, choices=Risk, default=Risk.LOW, help_text="Shown to approvers.")
 
     class Meta:
         ordering = ["name"]
@@ -76,16 +83,18 @@ class Window(Selector):
     """
 
     class Effect(models.TextChoices):
-        ALLOW = "allow", "runs may start only then"
-        DENY = "deny", "no run may start then"
+        ALLOW = "allow", "Allow runs only during the window"
+        DENY = "deny", "Block runs during the window"
 
     name = models.CharField(max_length=100, unique=True)
     effect = models.CharField(max_length=5, choices=Effect, default=Effect.ALLOW)
-    cron = models.CharField("begins", max_length=100, help_text="A cron expression: minute hour day month weekday.")
-    minutes = models.PositiveIntegerField("lasts (minutes)")
-    time_zone = models.CharField(max_length=60, default="UTC", help_text="Such as Europe/Vienna.")
-    is_active = models.BooleanField(default=True)
-    reason = models.CharField(max_length=500, blank=True)
+    cron = models.CharField(
+        "starts (cron)", max_length=100, help_text="Minute, hour, day of month, month, day of week."
+    )
+    minutes = models.PositiveIntegerField("duration (minutes)")
+    time_zone = models.CharField(max_length=60, default="UTC", help_text="For example Europe/Vienna.")
+    is_active = models.BooleanField("active", default=True, help_text="Ignored when off.")
+    reason = models.CharField(max_length=500, blank=True, help_text="Shown to users.")
 
     class Meta:
         ordering = ["name"]

@@ -93,51 +93,63 @@ class RunRequest(models.Model):
     environment = models.ForeignKey(Environment, models.PROTECT, related_name="run_requests")
     deployment = models.ForeignKey(Deployment, models.PROTECT, related_name="run_requests")
     run = models.OneToOneField("runs.Run", models.PROTECT, null=True, related_name="run_request")
-    flow_run_id = models.UUIDField(null=True, unique=True, help_text="What Prefect answered; the mirror follows.")
+    flow_run_id = models.UUIDField(
+        null=True, unique=True, help_text="Prefect's flow run ID; the run itself is synced later."
+    )
 
     # Frozen when it was asked for.
-    submission_key = models.UUIDField(default=uuid.uuid4, unique=True, help_text="Makes a double click one request.")
+    submission_key = models.UUIDField(
+        default=uuid.uuid4, unique=True, help_text="Makes repeated submissions of one form a single request."
+    )
     environment_name = models.CharField("environment", max_length=40)
     flow_name = models.CharField(max_length=300)
     deployment_name = models.CharField("deployment", max_length=601)
     deployment_prefect_id = models.UUIDField()
     deployment_version = models.CharField(max_length=300, blank=True)
     schema_fingerprint = models.CharField(max_length=64)
-    parameters = models.JSONField(default=dict, help_text="Resolved, without the secret ones.")
-    sealed_parameters = models.BinaryField(default=b"", help_text="The secret ones: JSON pointer -> value, encrypted.")
-    digest = models.CharField(max_length=64, help_text="SHA-256 over everything frozen here; an approval names it.")
+    parameters = models.JSONField(default=dict, help_text="Resolved, without secret values.")
+    sealed_parameters = models.BinaryField(default=b"", help_text="Secret values: JSON pointer -> value, encrypted.")
+    digest = models.CharField(
+        max_length=64, help_text="SHA-256 over the fields locked at request time; approvals quote it."
+    )
     scheduled_for = models.DateTimeField(null=True, blank=True)
     tags = ArrayField(models.CharField(max_length=300), default=list, blank=True)
     run_name = models.CharField(max_length=200, blank=True)
     reason = models.CharField(max_length=1000, blank=True)
     ticket = models.CharField(max_length=100, blank=True)
-    verb = models.CharField(max_length=20, choices=Verb, default=Verb.TRIGGER, help_text="The verb it was allowed by.")
-    rerun_of = models.ForeignKey("self", models.PROTECT, null=True, related_name="again")
+    verb = models.CharField(
+        max_length=20, choices=Verb, default=Verb.TRIGGER, help_text="The permission that allowed the request."
+    )
+    rerun_of = models.ForeignKey("self", models.PROTECT, null=True, related_name="reruns")
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="run_requests")
-    requested_by_name = models.CharField("asked by", max_length=200)
+    requested_by_name = models.CharField("requested by", max_length=200)
     on_behalf_of = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.PROTECT,
         null=True,
         related_name="+",
-        help_text="Whom the requester acts for, if anybody; they cannot approve it either.",
+        help_text="The person the requester acts for, if any; they cannot approve the request either.",
     )
     on_behalf_of_name = models.CharField("on behalf of", max_length=200, blank=True)
     channel = models.CharField(max_length=20)
     requested_at = models.DateTimeField(db_default=Now())
     needs_approval = models.BooleanField(default=False)
-    approvals_needed = models.PositiveSmallIntegerField(default=0, help_text="By so many different people.")
-    policy = models.JSONField(default=dict, help_text="The rules it was asked under: runs.governance.policies.Rules.")
+    approvals_needed = models.PositiveSmallIntegerField(
+        default=0, help_text="Number of different people who must approve."
+    )
+    policy = models.JSONField(
+        default=dict, help_text="Requirements at request time: Requirements.frozen() in runs.governance.requirements."
+    )
 
     # Where it is.
     state = models.CharField(max_length=10, choices=State)
-    message = models.TextField(blank=True, help_text="One sentence on why it is where it is.")
+    message = models.TextField(blank=True, help_text="One sentence that explains the state.")
     changed_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     launched_at = models.DateTimeField(null=True)
-    overridden_at = models.DateTimeField(null=True, help_text="When somebody let it go in spite of a window or freeze.")
+    overridden_at = models.DateTimeField(null=True, help_text="When a change window or freeze was overridden for it.")
     overridden_by_name = models.CharField(max_length=200, blank=True)
 
     class Meta:

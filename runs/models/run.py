@@ -60,12 +60,14 @@ class Run(models.Model):
     infrastructure_pid = models.CharField(max_length=300, blank=True)
     is_auto_scheduled = models.BooleanField(default=False)
     created_by_portal = models.BooleanField(
-        "asked for here", default=False, help_text="False: started outside the portal."
+        "requested in the portal", default=False, help_text="False: started outside the portal."
     )
     created_upstream_at = models.DateTimeField(null=True)
-    synced_at = models.DateTimeField(help_text="When the mirror last read it.")
+    synced_at = models.DateTimeField(help_text="When it was last read from Prefect.")
     detailed_at = models.DateTimeField(null=True, help_text="When states, task runs and logs were last read.")
-    deleted_upstream_at = models.DateTimeField("gone since", null=True, help_text="When Prefect no longer had it.")
+    deleted_upstream_at = models.DateTimeField(
+        "deleted in Prefect", null=True, help_text="When it was found to be missing in Prefect."
+    )
 
     class Meta:
         ordering = ["-created_upstream_at"]

@@ -18,7 +18,7 @@ class RowVersion(models.Model):
         max_length=63, help_text="insert, update, delete, found, or the name of a secret column that changed."
     )
     data = models.JSONField(help_text="Column -> value after the change; for a deleted row, before it.")
-    transaction = models.BigIntegerField(help_text="pg_current_xact_id(): the audit entry of the change holds it too.")
+    transaction = models.BigIntegerField(help_text="pg_current_xact_id(); the audit entry of the change has it too.")
     created_at = models.DateTimeField(help_text="When the row changed, not when its transaction began.")
 
     class Meta:

@@ -279,7 +279,7 @@ def test_only_somebody_else_s_review_is_written_and_only_once(
     refused(
         "insert a bypass reviewed by who made it",
         lambda: glass(waiting, approver, reviewed_by=approver),
-        "reviewed_by_somebody_else",
+        "reviewed_by_someone_else",
     )
     rows = BreakGlass.objects.filter(pk=glass(waiting, approver).pk)
     refused(
@@ -290,7 +290,7 @@ def test_only_somebody_else_s_review_is_written_and_only_once(
     refused(
         "review one's own bypass",
         lambda: rows.update(reviewed_by=approver, reviewed_at=timezone.now()),
-        "reviewed_by_somebody_else",
+        "reviewed_by_someone_else",
     )
     rows.update(reviewed_by=admin_user, reviewed_at=timezone.now(), was_right=False)
     refused("review a bypass a second time", lambda: rows.update(was_right=True))

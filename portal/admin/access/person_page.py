@@ -52,7 +52,7 @@ def there(held: Permissions, environment: Environment) -> list[Right]:
         Right(
             grant,
             ", ".join(grant_labels.narrowed(grant)) or "everything there",
-            ", ".join(grant.verbs),
+            ", ".join(grant.verb_labels),
             grant_labels.condition(grant),
             grant_labels.is_prohibition(grant),
         )
@@ -116,7 +116,7 @@ def row(held: Permissions, deployment: Deployment) -> Preview:
         (asks and can_quick_run(held, deployment), "Quick run"),
         (may[Verb.PAUSE].allowed and is_askable(deployment), "Resume …" if deployment.is_paused else "Pause …"),
     ]
-    others = [verb for verb in Verb if may[verb] and verb not in (Verb.SEE, Verb.TRIGGER, Verb.PAUSE)]
+    others = [str(verb.label) for verb in Verb if may[verb] and verb not in (Verb.SEE, Verb.TRIGGER, Verb.PAUSE)]
     return Preview(
         deployment,
         ", ".join(name for is_there, name in buttons if is_there),

@@ -206,5 +206,5 @@ def access_summary(deployment: Deployment) -> list[AccessSummary]:
     """Who may do what here; verbs that the same people hold in the same way share a line."""
     lines: dict[who_can.Access, list[str]] = {}
     for verb, roll in who_can.who_can(deployment, NAMED_VERBS).items():
-        lines.setdefault(roll, []).append(str(verb))
+        lines.setdefault(roll, []).append(str(verb.label))
     return [AccessSummary.of(verbs, roll) for roll, verbs in lines.items()]

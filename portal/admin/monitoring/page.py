@@ -97,7 +97,7 @@ def page(request: HttpRequest) -> HttpResponse:
     """The page of one environment: the one named in the address, or the first that has something to show."""
     permissions = permissions_of(request)
     if not permissions.can_any(Verb.SEE_LOGS):
-        raise PermissionDenied("Model monitoring is made of what runs say: it takes a grant to “see logs”.")
+        raise PermissionDenied("Model monitoring is made of what runs say: it takes a grant to “view logs”.")
     environments = list(permissions.environments().filter(is_active=True).select_related("health"))
     named = next((each for each in environments if each.slug == request.GET.get("environment")), None)
     shown = named or first_with_data(permissions, environments)

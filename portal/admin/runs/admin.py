@@ -235,7 +235,7 @@ class RunAdmin(RestrictedAdmin):
         """The run, if the person may also see its log."""
         run: Run = self.visible_or_404(request, pk)
         if not can_view_logs(request, run):
-            raise PermissionDenied(f"Your grants show you {run}, but not its log: that is the verb “see logs”.")
+            raise PermissionDenied(f"Your grants show you {run}, but not its log: that is the verb “view logs”.")
         return run
 
     def address(self, run: Run) -> str:

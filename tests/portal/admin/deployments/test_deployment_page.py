@@ -18,7 +18,7 @@ from portal.admin.deployments.page import without_secrets
 from runs.actors import Actor
 from runs.governance import grants
 from runs.governance import pausing as governance_pausing
-from runs.models import AuditEntry, PauseRequest, RunRequest
+from runs.models import AuditEntry, PauseRequest, RunRequest, Verb
 from tests.cast import by, person
 from tests.fakes import records
 from tests.fakes.prefect import FakePrefect
@@ -147,11 +147,11 @@ def test_who_may_run_it_is_told_by_name_with_conditions_and_prohibitions(
     page = text(login(viewer), deployment)
     panel = page[page.index("Who may run it") :]
     lines = {line.split("</td>")[0]: line for line in panel.split('<td class="portal-who-verbs">')[1:]}
-    now = lines["trigger, rerun, backfill"]
+    now = lines[f"{Verb.TRIGGER.label}, {Verb.RERUN.label}, {Verb.BACKFILL.label}"]
     assert "requester" in now
     assert "as Operator" in now
     assert "viewer" not in now, "a grant that does not reach it is not told"
-    assert "only when rows is at most 5" in lines["trigger later"]
+    assert "only when rows is at most 5" in lines[Verb.TRIGGER_LATER.label]
     (stopping,) = [line for verbs, line in lines.items() if verbs.startswith("cancel")]
     assert "prohibited" in stopping
     (pausing,) = [line for verbs, line in lines.items() if "pause" in verbs]

@@ -14,7 +14,7 @@ from flows.models import Deployment, Environment
 from runs import changes, requests
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import Approval, AuditEntry, BreakGlass, Comment, Policy, RunRequest, Window
+from runs.models import Approval, AuditEntry, BreakGlass, Comment, Policy, RunRequest, Verb, Window
 from tests.cast import ANSWERS, by, person
 from tests.portal.many_rows import many_runs
 
@@ -119,7 +119,7 @@ def test_who_may_not_see_inputs_sees_the_request_without_them(
 ) -> None:
     may(stranger, prod, "see")
     page = text(login(stranger), staged)
-    assert "that is the verb “see inputs”" in page
+    assert f"“{Verb.SEE_INPUTS.label}”" in page
     assert "2026-01" not in page
 
 

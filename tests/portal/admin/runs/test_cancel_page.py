@@ -71,7 +71,7 @@ def test_a_run_that_was_faster_says_so(requester: User, a_run: Runs, fake: FakeP
     fake.set_state(run.prefect_id, "COMPLETED")
     mirror.refresh(run.environment, [run.prefect_id])
     page = text(client, run)
-    assert "<strong>Ended before it was cancelled:</strong>" in page
+    assert f"<strong>{Cancellation.State.OVERTAKEN.label}:</strong>" in page
     assert "It ended as Completed before the cancel reached it." in page
 
 

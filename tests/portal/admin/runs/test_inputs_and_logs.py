@@ -16,7 +16,7 @@ from runs import changes, mirror, requests
 from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import Run
+from runs.models import Run, Verb
 from runs.requests import visibility
 from tests.cast import by, person
 from tests.fakes.prefect import FakePrefect
@@ -68,8 +68,8 @@ def read(client: Client, run: Run) -> str:
 
 def test_who_may_only_see_a_run_reads_neither_its_parameters_nor_its_log(told: Run, login: Login) -> None:
     text = read(login(reader_of("see")), told)
-    assert "“see inputs”" in text
-    assert "“see logs”" in text
+    assert f"“{Verb.SEE_INPUTS.label}”" in text
+    assert f"“{Verb.SEE_LOGS.label}”" in text
     for hidden in (WRITTEN, SAID):
         assert hidden not in text
     # What was searched for is said again; it is nowhere else.
