@@ -233,6 +233,8 @@ LOGGING = {
 
 # Dotted name of the function that opens an environment's gateway; only tests name another one.
 PREFECT_CLIENT = "flows.prefect_api.client.for_environment"
+# Gives the page of a row; runs sends mails with links and knows no addresses.
+LINK_TO = "portal.ui.audit_links.address"
 # Mail goes out when a server is named; else the demo writes it to its log, and production notes that it was not sent.
 MAIL_HOST = env("PORTAL_MAIL_HOST")
 SENDS_MAIL = bool(MAIL_HOST) or not PRODUCTION

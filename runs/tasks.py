@@ -15,7 +15,7 @@ from flows.prefect_api.records import PrefectError
 from runs import changes, dispatch, mirror, notifications, queue
 from runs.audit import export_files, partitions
 from runs.errors import Refused
-from runs.governance import policies
+from runs.governance import freezes
 from runs.models import Cancellation, Export, Notification, PauseRequest, Run, RunRequest
 from runs.models.request import State
 
@@ -24,6 +24,11 @@ log = logging.getLogger(__name__)
 
 def launch(pk: int) -> None:
     dispatch.launch(RunRequest.objects.get(pk=pk))
+
+
+def recheck(environment_pk: int) -> None:
+    """Launch what waited for a freeze that has ended."""
+    changes.recheck(Environment.objects.get(pk=environment_pk))
 
 
 def cancel_run(pk: int) -> None:
@@ -97,7 +102,7 @@ def requeue_due() -> None:
 
 
 def pause_frozen_schedules() -> None:
-    policies.pause_frozen_schedules()
+    freezes.pause_frozen_schedules()
 
 
 def expire() -> None:

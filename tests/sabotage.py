@@ -308,8 +308,8 @@ SABOTAGES = (
         "parameter values are shown to all who see the run",
         ("tests/portal/admin/runs/test_inputs_and_logs.py::test_inputs_and_logs_are_shown_apart",),
         "runs/requests/visibility.py",
-        "Verb.SEE_INPUTS, target_of(subject)",
-        "Verb.SEE, target_of(subject)",
+        "Verb.SEE_INPUTS, Target.of_run(subject)",
+        "Verb.SEE, Target.of_run(subject)",
     ),
     # Parameters
     Sabotage(

@@ -14,7 +14,7 @@ from flows.models import Environment
 from portal.ui import charts
 from portal.ui.rule_labels import Badge
 from runs.access.decisions import Permissions, Target, matches
-from runs.governance import policies, windows
+from runs.governance import freezes, windows
 from runs.governance.requirements import applicable, visible
 from runs.governance.windows import Calendar, Span
 from runs.models import Freeze, Policy, Window
@@ -79,10 +79,10 @@ class ApplicableRules:
 def statuses(environments: Sequence[Environment], moment: datetime) -> dict[int, Place]:
     """How each environment stands, for what no narrower window is about; two queries for all of them."""
     rows = list(Window.objects.filter(is_active=True, flow_name="", full_name="", tag="").select_related("environment"))
-    frozen = {freeze.environment_id: freeze for freeze in policies.frozen_now(*environments)}
+    frozen = {freeze.environment_id: freeze for freeze in freezes.frozen_now(*environments)}
     found = {}
     for environment in environments:
-        freeze, target = frozen.get(environment.pk), policies.normalise(environment)
+        freeze, target = frozen.get(environment.pk), Target.whole(environment)
         # Its freeze is told by itself.
         calendar = Calendar(tuple(row for row in rows if matches(row, target)), ())
         found[environment.pk] = Place(freeze, calendar.at(moment).sentence)

@@ -13,7 +13,7 @@ from django.utils import timezone
 from flows.models import Environment
 from portal.auth.request_user import permissions_of
 from portal.ui.environment_status import EnvironmentStatus, status_of
-from runs.governance import policies
+from runs.governance import freezes
 from runs.models import Freeze
 
 # Runs are read every 15 s by the follower and everything every minute: this late, something is wrong.
@@ -69,13 +69,13 @@ def freshness_from(state: EnvironmentStatus, what: Source, now: datetime) -> Fre
 def freshness_of(environments: Iterable[Environment], what: Source) -> list[Freshness]:
     """Give environments that were read with `select_related("health")`; one query finds the freezes of all."""
     now, places = timezone.now(), list(environments)
-    frozen = freezes(places)
+    frozen = current_freezes(places)
     return [replace(freshness_from(status_of(place), what, now), freeze=frozen.get(place.pk)) for place in places]
 
 
-def freezes(environments: Iterable[Environment]) -> dict[int, Freeze]:
+def current_freezes(environments: Iterable[Environment]) -> dict[int, Freeze]:
     """The freezes that hold now, by environment."""
-    return {freeze.environment_id: freeze for freeze in policies.frozen_now(*environments)}
+    return {freeze.environment_id: freeze for freeze in freezes.frozen_now(*environments)}
 
 
 def freshness_of_all(request: HttpRequest, what: Source) -> list[Freshness]:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from flows.models import Deployment, Environment
 from runs.access import predicates
 from runs.errors import Refused
-from runs.models import Grant, Selector, Verb
+from runs.models import Grant, Run, Selector, Verb
 from runs.models.grant import PART_OF
 
 # Administering is what a superuser is for; starting, stopping and approving still need a grant.
@@ -41,6 +41,16 @@ class Target:
     @classmethod
     def of(cls, deployment: Deployment) -> Target:
         return cls(deployment.environment, deployment.flow_name, deployment.full_name, tuple(deployment.tags))
+
+    @classmethod
+    def of_run(cls, run: Run) -> Target:
+        """The deployment of a run, or its flow when it has none."""
+        return cls.of(run.deployment) if run.deployment else cls(run.environment, run.flow_name)
+
+    @classmethod
+    def whole(cls, environment: Environment) -> Target:
+        """Everything in an environment: only grants and policies without a narrower selector match it."""
+        return cls(environment, "")
 
     def __str__(self) -> str:
         return f"{self.full_name or self.flow_name} in {self.environment}"

@@ -207,7 +207,7 @@ def notify_requester(run_request: RunRequest, what: str, by: Actor) -> None:
             run_request.requested_by,
             f"{run_request.deployment_name} in {run_request.environment_name} was {what}",
             f"{by.name} {what} your request {run_request.pk}. {run_request.message}",
-            path=f"/admin/runs/runrequest/{run_request.pk}/change/",
+            target=run_request,
         )
 
 

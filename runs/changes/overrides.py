@@ -73,7 +73,7 @@ def notify_override(row: BreakGlass) -> None:
         f"{row.by_name} broke the glass for {run_request.deployment_name} in {run_request.environment_name}",
         f"{row.by_name} let a run of {run_request.deployment_name} go without its approvals. Reason: {row.reason}. "
         "Somebody else has to review it.",
-        path=f"/admin/runs/runrequest/{run_request.pk}/change/",
+        target=run_request,
         may=may,
     )
 

@@ -17,7 +17,7 @@ from runs.actors import Actor
 from runs.changes.queries import waiting_for
 from runs.desk.queries import deployment, environment, status
 from runs.errors import Refused
-from runs.governance import policies, windows
+from runs.governance import freezes, windows
 from runs.governance.requirements import applicable, visible
 from runs.models import BreakGlass, Freeze, RunRequest, Window
 
@@ -94,12 +94,12 @@ def review(reference: Reference, *, by: Actor, was_right: bool, text: str) -> Ru
 
 def freeze(name: str, *, by: Actor, reason: str, ticket: str = "", until: datetime | None = None) -> Freeze:
     """Let no run start in an environment, until it is lifted or that moment has come."""
-    return policies.freeze(environment(name, by=by), by=by, reason=reason, ticket=ticket, until=until)
+    return freezes.freeze(environment(name, by=by), by=by, reason=reason, ticket=ticket, until=until)
 
 
 def unfreeze(name: str, *, by: Actor, reason: str = "", ticket: str = "") -> Environment:
     place = environment(name, by=by)
-    policies.unfreeze(place, by=by, reason=reason, ticket=ticket)
+    freezes.unfreeze(place, by=by, reason=reason, ticket=ticket)
     return place
 
 
@@ -130,12 +130,12 @@ def calendar(name: str, deployment_name: str = "", *, by: Actor | None = None, a
         target = Target.of(deployment(name, deployment_name, by=by))
         rows = list(windows.Calendar.of(target).windows)
     else:
-        target = policies.normalise(place)
+        target = Target.whole(place)
         rows = list(Window.objects.filter(applicable(place), is_active=True).select_related("environment"))
     if by:
         rows = visible(rows, Permissions.of(by.user))
     hours = (Hours(row, *windows.hours(row, moment)) for row in rows)
-    return Opening(place, windows.standing(target, moment), policies.freeze_of(place), tuple(hours))
+    return Opening(place, windows.standing(target, moment), freezes.freeze_of(place), tuple(hours))
 
 
 def rotate_keys() -> dict[str, int]:

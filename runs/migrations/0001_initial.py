@@ -231,10 +231,8 @@ class Migration(migrations.Migration):
                 ("topic", models.CharField(choices=TOPICS, max_length=20)),
                 ("subject", models.CharField(max_length=300)),
                 ("text", models.TextField()),
-                (
-                    "path",
-                    models.CharField(blank=True, help_text="Path of the portal page that it links to.", max_length=300),
-                ),
+                ("target_kind", models.CharField(blank=True, max_length=20)),
+                ("target_id", models.CharField(blank=True, max_length=20)),
                 ("created_at", models.DateTimeField(db_default=Now())),
                 (
                     "state",

@@ -52,7 +52,9 @@ class Notification(models.Model):
     topic = models.CharField(max_length=20, choices=Topic)
     subject = models.CharField(max_length=300)
     text = models.TextField()
-    path = models.CharField(max_length=300, blank=True, help_text="Path of the portal page that it links to.")
+    # What the message is about, as in `AuditEntry`: the portal makes a link of it when it is sent or shown.
+    target_kind = models.CharField(max_length=20, blank=True)
+    target_id = models.CharField(max_length=20, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     state = models.CharField(max_length=10, choices=State, default=State.WANTED)
     attempts = models.PositiveIntegerField(default=0)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import smtplib
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from typing import cast
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.mail import EmailMessage
+from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from flows.db_text import sanitize
 from flows.models import Environment
@@ -34,7 +37,7 @@ def notify(
     subject: str,
     text: str,
     *,
-    path: str = "",
+    target: models.Model | None = None,
     may: Callable[[User], bool] | None = None,
 ) -> None:
     """Queue a message to everybody who subscribed, within the current transaction.
@@ -48,22 +51,25 @@ def notify(
     ).distinct()
     for person in people:
         if may(person) if may else Permissions.of(person).environments().filter(pk=environment.pk).exists():
-            create(person, topic, subject, text, path)
+            create(person, topic, subject, text, target)
 
 
 def notify_person(
-    topic: Topic, environment: Environment, person: User, subject: str, text: str, *, path: str = ""
+    topic: Topic, environment: Environment, person: User, subject: str, text: str, *, target: models.Model | None = None
 ) -> None:
     """Queue a message to one person, if they subscribed."""
     wanted = Q(environment=environment) | Q(environment=None)
     if person.is_active and person.subscriptions.filter(wanted, topic=topic).exists():
-        create(person, topic, subject, text, path)
+        create(person, topic, subject, text, target)
 
 
-def create(person: User, topic: Topic, subject: str, text: str, path: str) -> None:
+def create(person: User, topic: Topic, subject: str, text: str, target: models.Model | None) -> None:
     # Names are anybody's: a line break in a subject would begin a header of its own.
     one_line = " ".join(sanitize(subject).split())[:LONGEST_SUBJECT]
-    notice = Notification.objects.create(person=person, topic=topic, subject=one_line, text=sanitize(text), path=path)
+    notice = Notification(person=person, topic=topic, subject=one_line, text=sanitize(text))
+    if target:
+        notice.target_kind, notice.target_id = target._meta.model_name or "", str(target.pk)
+    notice.save()
     queue.enqueue("runs.tasks.send_notification", notice.pk)
 
 
@@ -115,10 +121,18 @@ def send(notice: Notification) -> None:
 
 
 def written(notice: Notification) -> str:
-    if not notice.path:
+    """The text of the mail, with a link to what it is about; without PORTAL_PUBLIC_URL only the path is known."""
+    path = link_to(notice.target_kind, notice.target_id) if notice.target_kind else ""
+    if not path:
         return f"{notice.text}\n"
-    where = settings.PUBLIC_URL.rstrip("/")
-    return f"{notice.text}\n\n{where}{notice.path}\n" if where else f"{notice.text}\n\nIn the portal: {notice.path}\n"
+    host = settings.PUBLIC_URL.rstrip("/")
+    return f"{notice.text}\n\n{host}{path}\n" if host else f"{notice.text}\n\nIn the portal: {path}\n"
+
+
+def link_to(kind: str, pk: str) -> str:
+    """The path of a page of the portal; a setting names the function, because only the portal knows its addresses."""
+    find_path = cast("Callable[[str, str], str]", import_string(settings.LINK_TO))
+    return find_path(kind, pk)
 
 
 def postpone(notice: Notification, error: Exception, now: datetime) -> None:

@@ -1,6 +1,6 @@
 """Run requests and cancellations: submitting them, repeating them, and who may see what they hold."""
 
-from runs.requests.cancel import PATIENCE, cancel, force_cancel, target_of
+from runs.requests.cancel import PATIENCE, cancel, force_cancel
 from runs.requests.submit import (
     digest,
     require_rerun_allowed,
@@ -21,6 +21,5 @@ __all__ = [
     "require_submittable",
     "rerun",
     "submit",
-    "target_of",
     "values_of",
 ]

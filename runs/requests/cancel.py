@@ -23,7 +23,7 @@ def cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Cancel
     """Ask for a run to be stopped."""
     with audit.act("run.cancel", run, by=by, reason=reason, ticket=ticket) as act:
         run = locked(run)
-        require(by.user, Verb.CANCEL, target_of(run))
+        require(by.user, Verb.CANCEL, Target.of_run(run))
         require_cancellable(run, reason, ticket)
         earlier = run.cancellations.filter(state__in=Cancellation.OPEN).first()
         if earlier:
@@ -42,7 +42,7 @@ def force_cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> 
     """
     with audit.act("run.force_cancel", run, by=by, reason=reason, ticket=ticket) as act:
         run = locked(run)
-        require(by.user, Verb.FORCE_CANCEL, target_of(run))
+        require(by.user, Verb.FORCE_CANCEL, Target.of_run(run))
         require_cancellable(run, reason, ticket)
         if not reason.strip():
             raise Refused("force.reason_required", "Describe how you know that its process has stopped.")
@@ -69,7 +69,7 @@ def require_cancellable(run: Run, reason: str, ticket: str) -> None:
         raise Refused("run.finished", f"{run} has already finished: {run.state_label}.", state=run.state_type)
     if run.deleted_upstream_at:
         raise Refused("run.gone", f"{run} no longer exists in Prefect, so there is nothing to cancel.")
-    requirements_for(target_of(run)).require_reason_and_ticket("cancel", reason=reason, ticket=ticket)
+    requirements_for(Target.of_run(run)).require_reason_and_ticket("cancel", reason=reason, ticket=ticket)
 
 
 def request_cancellation(run: Run, act: audit.Act, reason: str, ticket: str, *, is_forced: bool) -> Cancellation:
@@ -86,8 +86,3 @@ def request_cancellation(run: Run, act: audit.Act, reason: str, ticket: str, *, 
     queue.enqueue("runs.tasks.cancel_run", cancellation.pk)
     publish("run", [run.pk])
     return cancellation
-
-
-def target_of(run: Run) -> Target:
-    """What grants are held against for a run: its deployment, or its flow when it has none."""
-    return Target.of(run.deployment) if run.deployment else Target(run.environment, run.flow_name)

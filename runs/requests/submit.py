@@ -205,7 +205,7 @@ def notify_approvers(run_request: RunRequest) -> None:
         f"{run_request.deployment_name} in {run_request.environment_name} waits for approval",
         f"{run_request.requested_by_name} asks for a run of {run_request.deployment_name} in "
         f"{run_request.environment_name}. Reason: {run_request.reason or 'none given'}.",
-        path=f"/admin/runs/runrequest/{run_request.pk}/change/",
+        target=run_request,
         may=may,
     )
 

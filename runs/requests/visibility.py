@@ -7,7 +7,7 @@ from flows.models import Deployment
 from runs.access.decisions import Permissions, Target
 from runs.models import Run, RunRequest, Verb
 from runs.models.request import State
-from runs.requests import target_of, values_of
+from runs.requests import values_of
 
 HIDDEN = "What it said is for those who may see its logs."
 
@@ -19,7 +19,10 @@ def can_view_parameters(permissions: Permissions, subject: Deployment | Target |
     """
     if isinstance(subject, Run):
         run_request: RunRequest | None = getattr(subject, "run_request", None)
-        return is_requester(permissions, run_request) or permissions.decide(Verb.SEE_INPUTS, target_of(subject)).allowed
+        return (
+            is_requester(permissions, run_request)
+            or permissions.decide(Verb.SEE_INPUTS, Target.of_run(subject)).allowed
+        )
     if isinstance(subject, RunRequest):
         return (
             is_requester(permissions, subject)
@@ -31,7 +34,7 @@ def can_view_parameters(permissions: Permissions, subject: Deployment | Target |
 
 def can_view_logs(permissions: Permissions, run: Run) -> bool:
     """Whether somebody may read what a run wrote: its log, and the messages of its states, which quote it."""
-    return permissions.decide(Verb.SEE_LOGS, target_of(run)).allowed
+    return permissions.decide(Verb.SEE_LOGS, Target.of_run(run)).allowed
 
 
 def muted(run: Run, permissions: Permissions) -> Run:

@@ -16,7 +16,7 @@ from runs import changes, dispatch, notifications, requests, tasks
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
 from runs.errors import Refused
-from runs.governance import grants, policies
+from runs.governance import freezes, grants, policies
 from runs.models import AuditEntry, BreakGlass, Cancellation, Notification, Policy, Run, RunRequest, Window
 from runs.models.notification import Topic
 from runs.models.request import State
@@ -136,7 +136,7 @@ def test_broken_glass_opens_no_other_gate(
     if gate == "grant":
         grants.grant(by=Actor.system(), person=requester, verbs=["trigger"], effect="deny")
     elif gate == "frozen":
-        policies.freeze(prod, by=by(admin_user), reason="year end")
+        freezes.freeze(prod, by=by(admin_user), reason="year end")
     else:
         Deployment.objects.filter(environment=prod).update(version="2")
     launch(run_request)
@@ -249,13 +249,13 @@ def test_a_freeze_holds_back_a_planned_run_until_it_is_lifted(
 ) -> None:
     at = timezone.now() + timedelta(hours=1)
     run_request = requests.submit(deployment, {"month": "2026-10"}, by=by(requester), scheduled_for=at)
-    policies.freeze(dev, by=by(admin_user), reason="year end")
+    freezes.freeze(dev, by=by(admin_user), reason="year end")
     with clock_at(at):
         launch(run_request)
         assert run_request.state == State.APPROVED
         assert "dev is frozen by administrator: year end." in run_request.message
         assert sent(fake) == 0
-        policies.unfreeze(dev, by=by(admin_user))
+        freezes.unfreeze(dev, by=by(admin_user))
         launch(run_request)
     assert run_request.state == State.LAUNCHED
 
@@ -266,8 +266,8 @@ def test_a_freeze_takes_manage_of_everything_there(
     grants.grant(by=Actor.system(), person=requester, verbs=["manage"], environment=prod, tag="crm")
     for nobody in (requester, approver):
         with pytest.raises(Forbidden, match="manage"):
-            policies.freeze(prod, by=by(nobody), reason="mine")
-    assert policies.freeze_of(prod) is None
+            freezes.freeze(prod, by=by(nobody), reason="mine")
+    assert freezes.freeze_of(prod) is None
 
 
 # Forced cancels

@@ -22,7 +22,7 @@ from flows.models import Deployment, Environment
 from runs import audit, desk, dispatch, requests
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
-from runs.governance import grants, policies
+from runs.governance import freezes, grants
 from runs.models import AuditEntry, RunRequest
 from runs.models.request import State
 from tests.cast import FAKES, by, key, person
@@ -286,6 +286,6 @@ def test_true_is_not_one_when_a_run_is_repeated(dev: Environment, fake: FakePref
 
 def test_a_moment_in_the_trail_is_in_utc(dev: Environment, admin_user: User, clock: Clock) -> None:
     until = datetime.fromisoformat("2027-03-28T03:30+05:30")
-    policies.freeze(dev, by=by(admin_user), reason="Year end", until=until)
+    freezes.freeze(dev, by=by(admin_user), reason="Year end", until=until)
     assert AuditEntry.objects.get(verb="environment.freeze").after["until"] == "2027-03-27T22:00:00+00:00"
     assert audit.verify()

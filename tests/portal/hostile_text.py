@@ -16,7 +16,7 @@ from flows.prefect_api.records import ScheduleRecord
 from runs import changes, mirror, tasks
 from runs import requests as runs_requests
 from runs.actors import Actor
-from runs.governance import grants, pausing, policies
+from runs.governance import freezes, grants, pausing
 from runs.models import AuditEntry, Notification, Policy, Run, RunRequest, Verb, Window
 from tests.cast import by, person
 from tests.fakes import records
@@ -107,7 +107,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
     window = Window.objects.create(
         name=bad("window"), reason=bad("windowreason"), full_name=deployment.full_name, cron="* * * * *", minutes=1
     )
-    policies.freeze(environment, by=by(reader), reason=bad("freeze"), ticket=bad("freezeticket"))
+    freezes.freeze(environment, by=by(reader), reason=bad("freeze"), ticket=bad("freezeticket"))
     texts = {"subject": bad("notice"), "text": bad("noticetext"), "message": bad("notsent"), "state": "failed"}
     Notification.objects.create(person=reader, topic="freeze", path="/admin/", **texts)
     Health.objects.filter(pk=health.health_of(environment).pk).update(message=bad("health"), sync_message=bad("sync"))

@@ -30,8 +30,9 @@ from portal.ui import calendar as ui_calendar
 from portal.ui.environment_status import status_of
 from portal.ui.times import span
 from runs import queue
+from runs.access.decisions import Target
 from runs.errors import Refused
-from runs.governance import configuration, policies
+from runs.governance import configuration, freezes
 from runs.governance.requirements import applicable, visible
 from runs.governance.windows import Calendar
 from runs.models import Verb, Window
@@ -153,8 +154,8 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
     def freezing(self, request: HttpRequest, environment: Environment) -> dict[str, Any]:
         """Whether it is frozen, and whether the reader may change that."""
         return {
-            "freeze": policies.freeze_of(environment),
-            "may_freeze": permissions_of(request).decide(Verb.MANAGE, policies.normalise(environment)).allowed,
+            "freeze": freezes.freeze_of(environment),
+            "may_freeze": permissions_of(request).decide(Verb.MANAGE, Target.whole(environment)).allowed,
             "time_zone": timezone.get_current_timezone_name(),
         }
 
@@ -176,7 +177,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         def act(reason: str) -> None:
             until = moment_of(request.POST.get("until", ""))
             ticket = request.POST.get("ticket", "")
-            policies.freeze(environment, by=actor_of(request), reason=reason, ticket=ticket, until=until)
+            freezes.freeze(environment, by=actor_of(request), reason=reason, ticket=ticket, until=until)
 
         perform(request, act, f"{environment} is frozen: no run starts there.")
         return redirect_back(request, reverse("admin:flows_environment_change", args=[pk]))
@@ -185,7 +186,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         environment = self.visible_or_404(request, pk)
 
         def act(reason: str) -> None:
-            policies.unfreeze(environment, by=actor_of(request), reason=reason, ticket=request.POST.get("ticket", ""))
+            freezes.unfreeze(environment, by=actor_of(request), reason=reason, ticket=request.POST.get("ticket", ""))
 
         perform(request, act, f"{environment} goes on: what waited is sent.")
         return redirect_back(request, reverse("admin:flows_environment_change", args=[pk]))
@@ -197,7 +198,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         rows = visible(
             Window.objects.filter(applicable(environment), is_active=True).select_related("environment"), permissions
         )
-        whole = Calendar.of(policies.normalise(environment))
+        whole = Calendar.of(Target.whole(environment))
         context = {
             **self.admin_site.each_context(request),
             **self.freezing(request, environment),

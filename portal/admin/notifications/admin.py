@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST
 from flows.models import Environment
 from portal.admin.base import RestrictedAdmin
 from portal.auth.request_user import actor_of, permissions_of
+from portal.ui.audit_links import address
 from portal.ui.rule_labels import Badge
 from runs import notifications
 from runs.errors import Refused
@@ -47,6 +48,7 @@ class Cell:
 class Delivery:
     notice: Notification
     badge: Badge
+    path: str
 
 
 @admin.register(Notification)
@@ -130,7 +132,8 @@ def subscription_table(request: HttpRequest, places: list[Environment]) -> list[
 
 
 def deliveries(notice: Notification) -> Delivery:
-    return Delivery(notice, Badge(notice.get_state_display(), COLOURS[notice.state]))
+    path = address(notice.target_kind, notice.target_id) if notice.target_kind else ""
+    return Delivery(notice, Badge(notice.get_state_display(), COLOURS[notice.state]), path)
 
 
 def failed() -> list[Delivery]:

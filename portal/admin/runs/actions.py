@@ -10,7 +10,7 @@ from django.utils import timezone
 from portal.admin.run_form import rerun
 from portal.ui import times
 from runs import requests
-from runs.access.decisions import Permissions
+from runs.access.decisions import Permissions, Target
 from runs.governance.requirements import requirements_for
 from runs.models import Cancellation, Run, RunRequest, Verb
 
@@ -19,7 +19,7 @@ def cancelling(run: Run, permissions: Permissions, cancellations: Iterable[Cance
     """Whether it may be cancelled, or forced where a cancel did not work, and what must be said with that."""
     if run.is_terminal or run.deleted_upstream_at:
         return {"may_cancel": False, "may_force": False}
-    target = requests.target_of(run)
+    target = Target.of_run(run)
     wanted = next((each for each in cancellations if each.state in Cancellation.OPEN), None)
     may_cancel = wanted is None and permissions.decide(Verb.CANCEL, target).allowed
     may_force = wanted is not None and not wanted.is_forced and permissions.decide(Verb.FORCE_CANCEL, target).allowed

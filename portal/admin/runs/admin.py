@@ -31,6 +31,7 @@ from portal.auth.request_user import actor_of, can_view_logs, permissions_of
 from portal.ui import freshness, times
 from portal.ui.text import number
 from runs import queue, requests
+from runs.access.decisions import Target
 from runs.governance.requirements import requirements_for
 from runs.models import Run, Verb
 
@@ -123,9 +124,9 @@ class RunAdmin(RestrictedAdmin):
 
     def ask_for_reason(self, request: HttpRequest, runs: list[Run]) -> HttpResponse:
         permissions = permissions_of(request)
-        decisions = [(run, permissions.decide(Verb.CANCEL, requests.target_of(run))) for run in runs]
+        decisions = [(run, permissions.decide(Verb.CANCEL, Target.of_run(run))) for run in runs]
         # One look for all runs of the same deployment.
-        targets = {(run.environment_id, run.deployment_id, run.flow_name): requests.target_of(run) for run in runs}
+        targets = {(run.environment_id, run.deployment_id, run.flow_name): Target.of_run(run) for run in runs}
         rules = [requirements_for(target) for target in targets.values()]
         rows = [
             (

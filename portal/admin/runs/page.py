@@ -18,8 +18,8 @@ from flows.parameters.description import describe
 from portal.admin.runs import actions, log
 from portal.ui import artifact_view, freshness, times
 from portal.ui.text import without_control
-from runs import diagnosis, requests
-from runs.access.decisions import Decision, Permissions
+from runs import diagnosis
+from runs.access.decisions import Decision, Permissions, Target
 from runs.models import Approval, Run, RunRequest, StateChange, TaskRun, Verb
 from runs.requests import visibility
 
@@ -67,7 +67,7 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
     now = timezone.now()
     cancellations = list(run.cancellations.order_by("-requested_at"))
     run_request: RunRequest | None = getattr(run, "run_request", None)
-    decision = permissions.decide(Verb.CANCEL, requests.target_of(run))
+    decision = permissions.decide(Verb.CANCEL, Target.of_run(run))
     task_count = run.task_runs.count()
     sees_inputs, sees_logs = (
         visibility.can_view_parameters(permissions, run),

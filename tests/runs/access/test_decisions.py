@@ -19,7 +19,6 @@ from flows.models import Deployment, Environment
 from runs.access.decisions import Forbidden, Permissions, Target, decide, require, who_may
 from runs.models import Grant, Run, Verb
 from runs.models.grant import PART_OF
-from runs.requests import target_of
 
 
 def make_deployment(environment: Environment, full_name: str, tags: list[str]) -> Deployment:
@@ -245,7 +244,7 @@ def test_the_queryset_and_the_decision_never_disagree(
         for verb in Verb:
             decided = {each.pk for each in place.deployments if permissions.decide(verb, each)}
             assert decided == set(permissions.deployments(verb).values_list("pk", flat=True))
-            decided = {each.pk for each in place.runs if permissions.decide(verb, target_of(each))}
+            decided = {each.pk for each in place.runs if permissions.decide(verb, Target.of_run(each))}
             found = Run.objects.filter(permissions.q(verb, deployment="deployment__"))
             assert decided == set(found.values_list("pk", flat=True))
         transaction.set_rollback(True)

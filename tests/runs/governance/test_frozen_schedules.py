@@ -13,7 +13,7 @@ from flows.catalog import sync
 from flows.models import Deployment, Environment
 from flows.prefect_api.records import ScheduleRecord
 from runs import dispatch
-from runs.governance import pausing, policies
+from runs.governance import freezes, pausing
 from runs.models import AuditEntry, Freeze, PauseRequest
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
@@ -41,11 +41,11 @@ def paused(fake: FakePrefect) -> set[str]:
 def test_a_freeze_pauses_them_and_lifting_it_resumes_them(
     scheduled: Deployment, dev: Environment, fake: FakePrefect, admin_user: User
 ) -> None:
-    policies.freeze(dev, by=by(admin_user), reason="year end")
+    freezes.freeze(dev, by=by(admin_user), reason="year end")
     send_all()
     assert paused(fake) == {"nightly"}
     assert AuditEntry.objects.get(verb="environment.freeze").after["schedules_held"] == 1
-    policies.unfreeze(dev, by=by(admin_user))
+    freezes.unfreeze(dev, by=by(admin_user))
     send_all()
     assert paused(fake) == set()
     assert AuditEntry.objects.get(verb="environment.unfreeze").after["schedules_released"] == 1
@@ -56,8 +56,8 @@ def test_one_that_was_paused_before_stays_paused(
 ) -> None:
     fake.change_deployment(scheduled.prefect_id, is_paused=True)
     sync.sync(dev)
-    policies.freeze(dev, by=by(admin_user), reason="year end")
-    policies.unfreeze(dev, by=by(admin_user))
+    freezes.freeze(dev, by=by(admin_user), reason="year end")
+    freezes.unfreeze(dev, by=by(admin_user))
     assert not PauseRequest.objects.exists()
     assert paused(fake) == {"nightly"}
 
@@ -65,7 +65,7 @@ def test_one_that_was_paused_before_stays_paused(
 def test_one_that_somebody_switched_meanwhile_is_left_to_them(
     scheduled: Deployment, dev: Environment, fake: FakePrefect, admin_user: User
 ) -> None:
-    policies.freeze(dev, by=by(admin_user), reason="year end")
+    freezes.freeze(dev, by=by(admin_user), reason="year end")
     send_all()
     scheduled.refresh_from_db()
     pausing.resume(scheduled, by=by(admin_user))
@@ -73,7 +73,7 @@ def test_one_that_somebody_switched_meanwhile_is_left_to_them(
     scheduled.refresh_from_db()
     pausing.pause(scheduled, by=by(admin_user))
     send_all()
-    policies.unfreeze(dev, by=by(admin_user))
+    freezes.unfreeze(dev, by=by(admin_user))
     send_all()
     assert paused(fake) == {"nightly"}
 
@@ -81,12 +81,12 @@ def test_one_that_somebody_switched_meanwhile_is_left_to_them(
 def test_one_that_is_resumed_in_prefect_is_held_again(
     scheduled: Deployment, dev: Environment, fake: FakePrefect, admin_user: User
 ) -> None:
-    policies.freeze(dev, by=by(admin_user), reason="year end")
+    freezes.freeze(dev, by=by(admin_user), reason="year end")
     send_all()
     fake.change_deployment(scheduled.prefect_id, is_paused=False)
     sync.sync(dev)
-    policies.pause_frozen_schedules()
-    policies.pause_frozen_schedules()
+    freezes.pause_frozen_schedules()
+    freezes.pause_frozen_schedules()
     assert PauseRequest.objects.filter(state=PauseRequest.State.WANTED).count() == 1
     send_all()
     assert paused(fake) == {"nightly"}
@@ -95,11 +95,11 @@ def test_one_that_is_resumed_in_prefect_is_held_again(
 def test_a_freeze_that_has_had_its_time_lets_them_go_on_by_itself(
     scheduled: Deployment, dev: Environment, fake: FakePrefect, admin_user: User
 ) -> None:
-    row = policies.freeze(dev, by=by(admin_user), reason="year end", until=timezone.now() + timedelta(hours=1))
+    row = freezes.freeze(dev, by=by(admin_user), reason="year end", until=timezone.now() + timedelta(hours=1))
     send_all()
     Freeze.objects.filter(pk=row.pk).update(until=timezone.now() - timedelta(seconds=1))
-    policies.pause_frozen_schedules()
-    policies.pause_frozen_schedules()
+    freezes.pause_frozen_schedules()
+    freezes.pause_frozen_schedules()
     send_all()
     assert paused(fake) == set()
     row.refresh_from_db()
@@ -110,8 +110,8 @@ def test_a_freeze_that_has_had_its_time_lets_them_go_on_by_itself(
 def test_a_pause_that_was_never_sent_is_called_off(
     scheduled: Deployment, dev: Environment, fake: FakePrefect, admin_user: User
 ) -> None:
-    policies.freeze(dev, by=by(admin_user), reason="year end")
-    policies.unfreeze(dev, by=by(admin_user))
+    freezes.freeze(dev, by=by(admin_user), reason="year end")
+    freezes.unfreeze(dev, by=by(admin_user))
     send_all()
     assert paused(fake) == set()
     assert PauseRequest.objects.get().state == PauseRequest.State.FAILED

@@ -13,7 +13,7 @@ from flows.models import Environment
 from runs import notifications
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
-from runs.governance import grants, policies
+from runs.governance import freezes, grants, policies
 from runs.models import AuditEntry, Freeze, Notification, Policy, Window
 from tests.cast import by
 from tests.refusals import refused
@@ -109,10 +109,10 @@ def test_a_name_is_given_once(admin_user: User) -> None:
 def test_freezing_takes_manage_on_all_of_the_environment(dev: Environment, requester: User) -> None:
     grants.grant(by=Actor.system(), person=requester, verbs=["manage"], environment=dev, tag="crm")
     with pytest.raises(Forbidden):
-        policies.freeze(dev, by=by(requester), reason="Audit")
+        freezes.freeze(dev, by=by(requester), reason="Audit")
     grants.grant(by=Actor.system(), person=requester, verbs=["manage"], environment=dev)
-    policies.freeze(dev, by=by(requester), reason="Audit", ticket="OPS-1")
-    freeze = policies.freeze_of(dev)
+    freezes.freeze(dev, by=by(requester), reason="Audit", ticket="OPS-1")
+    freeze = freezes.freeze_of(dev)
     assert freeze
     assert (freeze.reason, freeze.ticket, freeze.begun_by_name) == ("Audit", "OPS-1", "requester")
     assert last().verb == "environment.freeze"
@@ -120,50 +120,50 @@ def test_freezing_takes_manage_on_all_of_the_environment(dev: Environment, reque
 
 def test_a_freeze_needs_a_reason_and_a_time_to_come(dev: Environment, admin_user: User) -> None:
     with refused("freeze.reason_required"):
-        policies.freeze(dev, by=by(admin_user), reason="  ")
+        freezes.freeze(dev, by=by(admin_user), reason="  ")
     with refused("freeze.past"):
-        policies.freeze(dev, by=by(admin_user), reason="Audit", until=timezone.now())
+        freezes.freeze(dev, by=by(admin_user), reason="Audit", until=timezone.now())
     with refused("text.too_long"):
-        policies.freeze(dev, by=by(admin_user), reason="x" * 501)
+        freezes.freeze(dev, by=by(admin_user), reason="x" * 501)
     with refused("text.too_long"):
-        policies.freeze(dev, by=by(admin_user), reason="Audit", ticket="x" * 101)
+        freezes.freeze(dev, by=by(admin_user), reason="Audit", ticket="x" * 101)
 
 
 def test_there_is_one_freeze_at_a_time(dev: Environment, admin_user: User) -> None:
-    policies.freeze(dev, by=by(admin_user), reason="Audit")
+    freezes.freeze(dev, by=by(admin_user), reason="Audit")
     with refused("freeze.already"):
-        policies.freeze(dev, by=by(admin_user), reason="Audit")
-    policies.unfreeze(dev, by=by(admin_user), reason="Done")
+        freezes.freeze(dev, by=by(admin_user), reason="Audit")
+    freezes.unfreeze(dev, by=by(admin_user), reason="Done")
     with refused("freeze.none"):
-        policies.unfreeze(dev, by=by(admin_user))
-    assert policies.freeze_of(dev) is None
+        freezes.unfreeze(dev, by=by(admin_user))
+    assert freezes.freeze_of(dev) is None
 
 
 def test_where_a_ticket_is_wanted_a_freeze_is_not_lifted_without_one(dev: Environment, admin_user: User) -> None:
-    policies.freeze(dev, by=by(admin_user), reason="Audit")
+    freezes.freeze(dev, by=by(admin_user), reason="Audit")
     Policy.objects.create(environment=dev, name="Ticketed", needs_reason=True, needs_ticket=True)
     with refused("ticket.required"):
-        policies.unfreeze(dev, by=by(admin_user), reason="Done")
-    assert policies.freeze_of(dev)
-    policies.unfreeze(dev, by=by(admin_user), reason="Done", ticket="OPS-9")
+        freezes.unfreeze(dev, by=by(admin_user), reason="Done")
+    assert freezes.freeze_of(dev)
+    freezes.unfreeze(dev, by=by(admin_user), reason="Done", ticket="OPS-9")
     entry = AuditEntry.objects.get(verb="environment.unfreeze", outcome="done")
     assert (entry.reason, entry.ticket) == ("Done", "OPS-9")
 
 
 def test_a_freeze_whose_time_is_over_makes_way_for_the_next(dev: Environment, admin_user: User) -> None:
-    policies.freeze(dev, by=by(admin_user), reason="Audit", until=timezone.now() + timedelta(hours=1))
+    freezes.freeze(dev, by=by(admin_user), reason="Audit", until=timezone.now() + timedelta(hours=1))
     Freeze.objects.update(until=timezone.now() - timedelta(minutes=1))
-    assert policies.freeze_of(dev) is None
-    policies.freeze(dev, by=by(admin_user), reason="Again")
+    assert freezes.freeze_of(dev) is None
+    freezes.freeze(dev, by=by(admin_user), reason="Again")
     assert Freeze.objects.get(reason="Audit").lifted_by_name == "its time"
-    policies.unfreeze(dev, by=by(admin_user))
+    freezes.unfreeze(dev, by=by(admin_user))
 
 
 def test_an_end_of_a_freeze_that_is_over_already_is_refused(dev: Environment, admin_user: User) -> None:
-    policies.freeze(dev, by=by(admin_user), reason="Audit", until=timezone.now() + timedelta(hours=1))
+    freezes.freeze(dev, by=by(admin_user), reason="Audit", until=timezone.now() + timedelta(hours=1))
     Freeze.objects.update(until=timezone.now() - timedelta(minutes=1))
     with refused("freeze.none"):
-        policies.unfreeze(dev, by=by(admin_user))
+        freezes.unfreeze(dev, by=by(admin_user))
 
 
 def test_everybody_who_subscribed_hears_of_a_freeze_and_of_its_end(
@@ -172,8 +172,8 @@ def test_everybody_who_subscribed_hears_of_a_freeze_and_of_its_end(
     for person in (viewer, stranger):
         notifications.subscribe(person, [("freeze", None)], by=by(person))
     notifications.subscribe(requester, [("freeze", prod.pk), ("waiting", None)], by=by(requester))
-    policies.freeze(dev, by=by(admin_user), reason="Audit")
-    policies.unfreeze(dev, by=by(admin_user))
+    freezes.freeze(dev, by=by(admin_user), reason="Audit")
+    freezes.unfreeze(dev, by=by(admin_user))
     told = list(Notification.objects.order_by("pk").values_list("person__username", "subject"))
     assert told == [("viewer", "dev is frozen"), ("viewer", "dev goes on")]
-    assert Notification.objects.filter(path=f"/admin/flows/environment/{dev.pk}/change/").count() == 2
+    assert Notification.objects.filter(target_kind="environment", target_id=dev.pk).count() == 2

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django_q.models import OrmQ
 
 from flows.models import Deployment, Environment
-from runs import changes, dispatch, requests
+from runs import changes, dispatch, requests, tasks
 from runs.access.decisions import Forbidden, Permissions, Target
 from runs.actors import Actor
 from runs.errors import Refused
-from runs.governance import grants, pausing, policies
+from runs.governance import freezes, grants, pausing
 from runs.governance.requirements import requirements_for, visible
 from runs.models import Policy, Run, RunRequest, Window
 from runs.models.request import State
@@ -94,7 +95,7 @@ def test_reason_and_ticket_are_wanted_with_every_act(
         lambda: grants.grant(
             by=by(admin_user), person=stranger, verbs=["see"], environment=deployment.environment, **said
         ),
-        lambda: policies.freeze(deployment.environment, by=by(admin_user), **said),
+        lambda: freezes.freeze(deployment.environment, by=by(admin_user), **said),
     ]
     for act in acts:
         if code:
@@ -143,14 +144,17 @@ def test_what_was_asked_for_before_a_freeze_waits_until_it_is_lifted(
     deployment: Deployment, requester: User, admin_user: User
 ) -> None:
     run_request = ask(deployment, requester)
-    policies.freeze(deployment.environment, by=by(admin_user), reason="Audit")
+    freezes.freeze(deployment.environment, by=by(admin_user), reason="Audit")
     dispatch.launch(run_request)
     run_request.refresh_from_db()
     assert (run_request.state, run_request.message) == (
         State.APPROVED,
         "dev is frozen by administrator: Audit. Nobody can say yet when it may start.",
     )
-    policies.unfreeze(deployment.environment, by=by(admin_user))
+    OrmQ.objects.all().delete()
+    freezes.unfreeze(deployment.environment, by=by(admin_user))
+    assert [task.func() for task in OrmQ.objects.all()] == ["runs.tasks.recheck"]
+    tasks.recheck(deployment.environment.pk)
     run_request.refresh_from_db()
     assert run_request.next_attempt_at is None
     dispatch.launch(run_request)
@@ -162,7 +166,7 @@ def test_what_was_asked_for_before_a_freeze_waits_until_it_is_lifted(
 def test_to_go_in_spite_of_it_takes_the_verb_and_a_reason(
     deployment: Deployment, requester: User, admin_user: User, fake: FakePrefect
 ) -> None:
-    policies.freeze(deployment.environment, by=by(admin_user), reason="Audit")
+    freezes.freeze(deployment.environment, by=by(admin_user), reason="Audit")
     run_request = ask(deployment, requester)
     with pytest.raises(Forbidden):
         changes.override(run_request, by=by(requester), reason="Cannot wait")

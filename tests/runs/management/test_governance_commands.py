@@ -14,7 +14,7 @@ from django.utils import timezone
 from flows.models import Deployment, Environment
 from runs import desk, requests
 from runs.actors import Actor
-from runs.governance import grants, policies
+from runs.governance import freezes, grants
 from runs.models import AuditEntry, BreakGlass, Cancellation, Comment, Policy, RunRequest, Window
 from runs.models.request import State
 from tests.cast import by
@@ -137,7 +137,7 @@ def test_glass_is_broken_and_reviewed_by_somebody_else(
 def test_a_waiting_request_may_be_let_go(
     deployment: Deployment, requester: User, admin_user: User, say: Say, dev: Environment
 ) -> None:
-    policies.freeze(dev, by=by(admin_user), reason="Audit")
+    freezes.freeze(dev, by=by(admin_user), reason="Audit")
     run_request = requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
     assert say("override", str(run_request.pk), "--reason", "x", "--as", "requester")[0] == 2
     may(requester, "override freeze")
@@ -148,7 +148,7 @@ def test_a_waiting_request_may_be_let_go(
 def test_asking_may_go_in_spite_of_a_window_at_once(
     deployment: Deployment, requester: User, admin_user: User, say: Say, dev: Environment
 ) -> None:
-    policies.freeze(dev, by=by(admin_user), reason="Audit")
+    freezes.freeze(dev, by=by(admin_user), reason="Audit")
     words = ("trigger", "dev", "monthly", "-p", "month=2026-10", "--as", "requester", "--override-window")
     assert say(*words, "--reason", "x")[0] == 2
     may(requester, "override freeze")

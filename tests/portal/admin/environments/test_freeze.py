@@ -15,7 +15,7 @@ from django.utils import timezone
 from flows.models import Deployment, Environment
 from runs import changes, requests
 from runs.actors import Actor
-from runs.governance import grants, policies
+from runs.governance import freezes, grants
 from runs.models import AuditEntry, Freeze, Window
 from tests.cast import by
 
@@ -54,7 +54,7 @@ def test_whoever_manages_all_of_it_freezes_it_and_lets_it_go_on(
     assert "Lift the freeze …" in page
     assert "dev is frozen" in page
     client.post(address("unfreeze", dev), {"reason": "Done", "ticket": "OPS-2"})
-    assert policies.freeze_of(dev) is None
+    assert freezes.freeze_of(dev) is None
     assert AuditEntry.objects.get(verb="environment.unfreeze").ticket == "OPS-2"
 
 
@@ -104,7 +104,7 @@ def test_every_page_about_it_says_so(
     client = login(requester)
     said = "dev is frozen: no run starts there until it is lifted."
     assert [name for name, url in pages.items() if said in text(client, url)] == []
-    policies.freeze(dev, by=by(admin_user), reason="Audit <b>now</b>")
+    freezes.freeze(dev, by=by(admin_user), reason="Audit <b>now</b>")
     for url in pages.values():
         page = text(client, url)
         assert said in page
@@ -114,7 +114,7 @@ def test_every_page_about_it_says_so(
 def test_whoever_does_not_see_it_reads_nothing_of_its_freeze(
     prod: Environment, deployment: Deployment, admin_user: User, viewer: User, login: Login
 ) -> None:
-    policies.freeze(prod, by=by(admin_user), reason="Secret plans")
+    freezes.freeze(prod, by=by(admin_user), reason="Secret plans")
     for url in (
         reverse("admin:index"),
         reverse("admin:runs_run_changelist"),

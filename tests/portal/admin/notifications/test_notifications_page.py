@@ -63,11 +63,13 @@ def test_everybody_reads_their_own_messages_and_administrators_what_could_not_be
         text="Inner words",
         state="failed",
         message="viewer has no mail address.",
-        path="/admin/",
+        target_kind="environment",
+        target_id="1",
     )
     page = Page(text(login(viewer)))
     for words in ("<b>dev</b> is frozen", "Inner words", "Could not be sent", "viewer has no mail address."):
         assert words in page.text
+    assert 'href="/admin/flows/environment/1/change/"' in text(login(viewer))
     assert "is frozen" not in text(login(stranger))
     page = Page(text(login(admin_user)))
     assert "<b>dev</b> is frozen" in page.text

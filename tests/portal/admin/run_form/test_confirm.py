@@ -16,7 +16,7 @@ from flows.catalog import sync
 from flows.models import Deployment, Environment
 from portal.admin.run_form import draft as run_form_draft
 from runs.actors import Actor
-from runs.governance import grants, policies
+from runs.governance import freezes, grants
 from runs.models import AuditEntry, Policy, RunRequest, Window
 from tests.cast import SCHEMA, by, person
 from tests.fakes.prefect import FakePrefect
@@ -43,7 +43,7 @@ def client(requester: User, login: Login) -> Client:
 def closed(prod: Environment) -> Environment:
     """Prod, frozen until tomorrow."""
     until = timezone.now() + timedelta(days=1)
-    policies.freeze(prod, by=by(person("boss", is_superuser=True)), reason="Year end", until=until)
+    freezes.freeze(prod, by=by(person("boss", is_superuser=True)), reason="Year end", until=until)
     return prod
 
 
