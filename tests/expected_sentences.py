@@ -5,13 +5,13 @@ from __future__ import annotations
 SENTENCES: dict[str, list[str]] = {
     "access.administrators_only": ["{} cannot change the configuration. Only administrators can."],
     "access.denied": ["{…}"],
-    "access.granted": ["{} may “{}” on {}."],
-    "access.inactive": ["{} is not active."],
+    "access.granted": ["{} is granted “{}” on {}."],
+    "access.inactive": ["The account {} is disabled."],
     "access.no_grant": [
-        "What other people may do is for administrators to look at.",
+        "Only administrators can view the access of other people.",
         "{} has no grant for “{}” on {}.{}",
     ],
-    "access.superuser": ["{} administers the portal."],
+    "access.superuser": ["{} is an administrator."],
     "access.values": ["{…}"],
     "actor.required": ["Name the user of the portal: --as USER, or PORTAL_USER in the environment."],
     "administrator.own": ["You cannot remove your own administrator rights. Another administrator can."],

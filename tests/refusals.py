@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from runs.access.decisions import Forbidden
 from runs.errors import Refused
+from runs.models import Verb
 
 
 @contextmanager
@@ -16,3 +18,12 @@ def refused(code: str) -> Iterator[pytest.ExceptionInfo[Refused]]:
     with pytest.raises(Refused) as caught:
         yield caught
     assert caught.value.code == code, f"{caught.value.code}: {caught.value.message}"
+
+
+@contextmanager
+def forbidden(verb: Verb, code: str = "access.no_grant") -> Iterator[pytest.ExceptionInfo[Forbidden]]:
+    """The block raises `Forbidden` for want of this verb, with exactly this code."""
+    with pytest.raises(Forbidden) as caught:
+        yield caught
+    assert caught.value.code == code, f"{caught.value.code}: {caught.value.message}"
+    assert f"“{verb.label}”" in caught.value.message

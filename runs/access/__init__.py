@@ -1,1 +1,1 @@
-"""Whether an action is allowed, and what is visible to whom."""
+"""Permissions: whether an action is allowed, why, and which rows are visible."""

@@ -1,4 +1,8 @@
-"""Whether an act is allowed: the one function that answers it, and the querysets it restricts."""
+"""Decide whether an action is allowed, and restrict querysets to the rows it is allowed on.
+
+`Permissions.decide` checks one row in Python, `Permissions.q` is the same in SQL: a change to one needs the same change
+in the other. `tests/runs/access/test_decisions.py` compares them on random grants.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +21,13 @@ from runs.errors import Refused
 from runs.models import Grant, Run, Selector, Verb
 from runs.models.grant import PART_OF
 
-# Administering is what a superuser is for; starting, stopping and approving still need a grant.
+# Superusers configure and inspect without a grant. Starting, stopping and approving still need one, so that an
+# administrator's account alone cannot run anything.
 SUPERUSER_VERBS = frozenset({Verb.SEE, Verb.SEE_INPUTS, Verb.SEE_LOGS, Verb.PAUSE, Verb.MANAGE})
 
 
 class Forbidden(Refused):
-    """An act is not permitted to this person; carries the decision that said so."""
+    """The person has no permission; `decision` says why."""
 
     def __init__(self, decision: Decision) -> None:
         super().__init__(decision.code, decision.sentence)
@@ -31,7 +36,7 @@ class Forbidden(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a grant's selector is held against: a deployment, or a run of none."""
+    """What a grant's selector is matched against: a deployment, or a run without one (`full_name` is empty)."""
 
     environment: Environment
     flow_name: str
@@ -58,7 +63,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An answer with its reasons: `code` for programs, `sentence` for people, the grants that decided."""
+    """Whether an action is allowed: `code` for programs, `sentence` for people, `grants` are those that decided."""
 
     allowed: bool
     code: str
@@ -70,7 +75,7 @@ class Decision:
 
 
 def matches(selector: Selector, target: Target) -> bool:
-    """Whether a rule is about this; what its selector leaves empty matches everything."""
+    """Return whether the selector matches the target; blank fields match everything."""
     return (
         selector.environment_id in (None, target.environment.pk)
         and selector.full_name in ("", target.full_name)
@@ -80,15 +85,15 @@ def matches(selector: Selector, target: Target) -> bool:
 
 
 def covers(grant: Grant, target: Target) -> bool:
-    """Whether the selector of a grant matches; `selector_q` says the same in SQL."""
+    """Return whether the grant applies to the target. `selector_q` is the same in SQL."""
     is_unnamed = grant.environment_id is None and grant.effect == Grant.Effect.ALLOW
-    # A protected environment must be named to be opened, but is closed by any prohibition.
+    # A grant for all environments must not open production by accident; a denial for all must close it.
     return matches(grant, target) and not (is_unnamed and target.environment.is_protected)
 
 
 def selector_q(grant: Grant, *, deployment: str, base: str = "") -> Q:
-    """`covers` in SQL, for a model whose lookups begin with `base` and reach the deployment by `deployment`."""
-    q = Q(**{f"{base}environment__isnull": False})  # never empty: Django drops an empty Q, negated or not
+    """Return `covers` in SQL, for a model whose lookups start with `base` and reach the deployment by `deployment`."""
+    q = Q(**{f"{base}environment__isnull": False})  # Django drops an empty Q, even a negated one: a denial would vanish
     if grant.environment_id is not None:
         q &= Q(**{f"{base}environment": grant.environment_id})
     elif grant.effect == Grant.Effect.ALLOW:
@@ -104,32 +109,37 @@ def selector_q(grant: Grant, *, deployment: str, base: str = "") -> Q:
 
 @dataclass(frozen=True)
 class Permissions:
-    """One person's grants, read once; ask it many times within one page or one act."""
+    """One person's active grants, read once per request.
+
+    Do not store it longer: a grant that is revoked must stop working at the next click.
+    """
 
     user: User | AnonymousUser
     grants: tuple[Grant, ...] = field(repr=False)
 
     @classmethod
     def of(cls, user: User | AnonymousUser) -> Permissions:
-        """Reads the grants that are valid now, of the person and of their groups."""
+        """Read the active grants of the person and of their groups, in one query."""
         if not user.is_active:
             return cls(user, ())
         return cls(user, tuple(active_grants().filter(Q(person=user.pk) | Q(group__user=user.pk)).distinct()))
 
     def decide(self, verb: Verb, target: Deployment | Target, parameters: Mapping[str, Any] | None = None) -> Decision:
-        """Deny wins; no grant, no act.
+        """Return whether the action is allowed. Deny wins; without a grant nothing is allowed.
 
-        `parameters` are the resolved values of the run. Without them the answer is whether there are any values at all
-        this would be allowed with: enough for a button, never for an act.
+        `parameters` are the resolved values of the run. Without them the decision is whether any values would be
+        allowed: enough to show a button, never enough to act.
         """
+        # 1. Who acts on what. `known` are the parameters of the flow, for conditions of denials.
         known: Collection[str] = ()
         if isinstance(target, Deployment):
-            # Lists leave the schema out: nothing but values is held against it.
+            # Lists defer the schema column: reading it would cost a query for each row. Only values need it.
             properties = target.parameter_schema.get("properties") if parameters is not None else None
             known, target = properties if isinstance(properties, dict) else (), Target.of(target)
-        who = self.user.get_username() or "Somebody not signed in"
+        who = self.user.get_username() or "An anonymous user"
         if not self.user.is_active:
-            return Decision(False, "access.inactive", f"{who} is not active.")
+            return Decision(False, "access.inactive", f"The account {who} is disabled.")
+        # 2. Denials. Without values a denial with a condition is skipped: other values may still be allowed.
         denying = tuple(
             grant
             for grant in self.grants_for(verb, target, Grant.Effect.DENY)
@@ -138,48 +148,53 @@ class Permissions:
         )
         if denying:
             reason = f" ({denying[0].reason})" if denying[0].reason else ""
-            sentence = f"A prohibition keeps {who} from “{verb}” on {target}{describe_condition(denying)}{reason}."
+            sentence = f"{who} is denied “{verb.label}” on {target}{describe_condition(denying)}{reason}."
             return Decision(False, "access.denied", sentence, denying)
+        # 3. Grants. One whose condition fits is enough.
         allowing = self.grants_for(verb, target, Grant.Effect.ALLOW)
-        counting = tuple(
+        fitting = tuple(
             grant
             for grant in allowing
             if not grant.predicate or parameters is None or predicates.matches(grant.predicate, parameters)
         )
-        if counting:
-            return Decision(True, "access.granted", f"{who} may “{verb}” on {target}.", counting)
+        if fitting:
+            return Decision(True, "access.granted", f"{who} is granted “{verb.label}” on {target}.", fitting)
         if allowing:
-            sentence = f"{who} may “{verb}” on {target} only{describe_condition(allowing)}."
+            sentence = f"{who} is granted “{verb.label}” on {target} only{describe_condition(allowing)}."
             return Decision(False, "access.values", sentence, allowing)
+        # 4. Without a grant: superusers, for some verbs.
         if self.user.is_superuser and verb in SUPERUSER_VERBS:
-            return Decision(True, "access.superuser", f"{who} administers the portal.")
+            return Decision(True, "access.superuser", f"{who} is an administrator.")
         hint = f" {target.environment} is protected: the grant must name it." if target.environment.is_protected else ""
-        return Decision(False, "access.no_grant", f"{who} has no grant for “{verb}” on {target}.{hint}")
+        return Decision(False, "access.no_grant", f"{who} has no grant for “{verb.label}” on {target}.{hint}")
 
     def start(self, target: Deployment | Target) -> Decision:
-        """Whether there is any way to ask for a run of this, now or later."""
+        """Return whether the person can request a run, now or scheduled; the refusal is the one for now."""
         now = self.decide(Verb.TRIGGER, target)
         return now if now else self.decide(Verb.TRIGGER_LATER, target) or now
 
     def grants_for(self, verb: Verb, target: Target, effect: str) -> tuple[Grant, ...]:
-        """The grants of one effect that speak of this verb there; a prohibition of a verb is one of all its parts."""
+        """Return the grants of one effect for this verb there; denying a verb also denies its parts (`PART_OF`)."""
         verbs = {verb, PART_OF.get(verb, verb)} if effect == Grant.Effect.DENY else {verb}
         return tuple(g for g in self.grants if g.effect == effect and verbs & set(g.verbs) and covers(g, target))
 
     def conditions(self, verb: Verb, deployment: Deployment) -> list[predicates.Predicate]:
-        """What the values must satisfy, one of these or none; empty where any value is allowed."""
+        """Return the conditions of which the values must satisfy one; empty when any values are allowed."""
         allowing = self.grants_for(verb, Target.of(deployment), Grant.Effect.ALLOW)
         return [g.predicate for g in allowing if g.predicate] if all(g.predicate for g in allowing) else []
 
     def can_any(self, verb: Verb) -> bool:
-        """Whether there is anything at all this verb is allowed on; for menus and columns, never for an act."""
+        """Return whether a grant has the verb at all: for menus and columns, never enough to act."""
         if self.user.is_active and self.user.is_superuser and verb in SUPERUSER_VERBS:
             return True
         return any(verb in grant.verbs and grant.effect == Grant.Effect.ALLOW for grant in self.grants)
 
     def q(self, verb: Verb, *, deployment: str = "", base: str = "") -> Q:
-        """Rows this verb is allowed on. `base` and `deployment` are lookup prefixes, such as "" and "deployment__"."""
-        allow = Q(pk__in=[])
+        """Return a filter for the rows the verb is allowed on.
+
+        `base` and `deployment` are lookup prefixes, such as "" and "deployment__".
+        """
+        allow = Q(pk__in=[])  # matches nothing; grants add to it
         if self.user.is_active and self.user.is_superuser and verb in SUPERUSER_VERBS:
             allow = Q()
         else:
@@ -187,9 +202,9 @@ class Permissions:
                 if grant.effect == Grant.Effect.ALLOW and verb in grant.verbs:
                     allow |= selector_q(grant, deployment=deployment, base=base)
         for grant in self.grants:
-            # One that is bound to values says nothing about rows.
-            is_meant = verb in grant.verbs or PART_OF.get(verb, verb) in grant.verbs
-            if grant.effect == Grant.Effect.DENY and is_meant and not grant.predicate:
+            # A denial with a condition denies some values, not the row.
+            is_about_verb = verb in grant.verbs or PART_OF.get(verb, verb) in grant.verbs
+            if grant.effect == Grant.Effect.DENY and is_about_verb and not grant.predicate:
                 allow &= ~selector_q(grant, deployment=deployment, base=base)
         return allow
 
@@ -197,30 +212,31 @@ class Permissions:
         return Deployment.objects.filter(self.q(verb)).select_related("environment")
 
     def environments(self) -> models.QuerySet[Environment]:
-        """Environments of which at least one deployment, or everything, may be seen."""
+        """Return the environments in which at least one deployment, or all of them, are visible."""
         if self.user.is_active and self.user.is_superuser:
             return Environment.objects.all()
         seeing = [grant for grant in self.grants if Verb.SEE in grant.verbs]
         allowing = [grant for grant in seeing if grant.effect == Grant.Effect.ALLOW]
+        # An environment without deployments is visible too, when a grant names it: it may just be new.
         seen = Q(pk__in=self.deployments().values("environment"))
         seen |= Q(pk__in=[grant.environment_id for grant in allowing if grant.environment_id])
         if any(grant.environment_id is None for grant in allowing):
             seen |= Q(is_protected=False)
         for grant in seeing:
-            # A prohibition of everything there hides that it is there.
+            # Denying everything in an environment hides the environment itself.
             if grant.effect == Grant.Effect.DENY and not (grant.full_name or grant.flow_name or grant.tag):
                 seen &= ~Q(pk=grant.environment_id) if grant.environment_id else Q(pk__in=[])
         return Environment.objects.filter(seen)
 
 
 def describe_condition(grants: Sequence[Grant]) -> str:
-    """What values these grants speak of, as the end of a sentence."""
-    said = [predicates.describe(grant.predicate) for grant in grants if grant.predicate]
-    return f" when {'; or when '.join(said)}" if said else ""
+    """Return the conditions of grants as the end of a sentence, such as “ when region is EU”."""
+    conditions = [predicates.describe(grant.predicate) for grant in grants if grant.predicate]
+    return f" when {'; or when '.join(conditions)}" if conditions else ""
 
 
 def active_grants() -> models.QuerySet[Grant]:
-    """Grants that are neither revoked nor outside their dates."""
+    """Return the grants that are neither revoked nor outside their dates."""
     now = timezone.now()
     return Grant.objects.filter(
         Q(valid_from=None) | Q(valid_from__lte=now),
@@ -235,7 +251,7 @@ def decide(
     target: Deployment | Target,
     parameters: Mapping[str, Any] | None = None,
 ) -> Decision:
-    """Whether this person may do this to that; reads their grants afresh."""
+    """Return whether the person may do this; reads their grants again, so that a revoked one does not count."""
     return Permissions.of(user).decide(verb, target, parameters)
 
 
@@ -245,7 +261,7 @@ def require(
     target: Deployment | Target,
     parameters: Mapping[str, Any] | None = None,
 ) -> Decision:
-    """`decide`, or raise `Forbidden`."""
+    """Return `decide`'s decision when it allows; raise `Forbidden` when it does not."""
     decision = decide(user, verb, target, parameters)
     if not decision:
         raise Forbidden(decision)
@@ -253,9 +269,9 @@ def require(
 
 
 def who_may(verb: Verb, deployment: Deployment) -> Iterable[tuple[Grant, Target]]:
-    """The grants, allowing and denying, that bear on a verb at a deployment."""
+    """Yield the grants, allowing and denying, for a verb on a deployment."""
     target = Target.of(deployment)
-    spoken = Q(verbs__contains=[verb]) | Q(verbs__contains=[PART_OF.get(verb, verb)], effect=Grant.Effect.DENY)
-    for grant in active_grants().filter(spoken).order_by("effect", "group__name", "person__username"):
+    about_verb = Q(verbs__contains=[verb]) | Q(verbs__contains=[PART_OF.get(verb, verb)], effect=Grant.Effect.DENY)
+    for grant in active_grants().filter(about_verb).order_by("effect", "group__name", "person__username"):
         if covers(grant, target):
             yield grant, target

@@ -1,4 +1,4 @@
-"""Why somebody may or may not do something: the decision, the grants that made it, and those that did not count."""
+"""Explain a decision: the grants that decided, and why each of the others did not."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from runs.models.grant import PART_OF
 
 @dataclass(frozen=True, slots=True)
 class IgnoredGrant:
-    """A grant that speaks of the verb, and why it did not decide."""
+    """A grant for the verb that did not decide: `code` is a key of the table in `why_ignored`, `why` a sentence."""
 
     grant: Grant
+    code: str
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`ignored` are the grants, of the person and of their groups, that did not decide."""
+    """`ignored` are the grants of the person and of their groups that did not decide."""
 
     decision: Decision
     ignored: tuple[IgnoredGrant, ...]
@@ -37,52 +38,73 @@ class Explanation:
 def explain(
     user: User, verb: Verb, target: Deployment | Target, parameters: Mapping[str, Any] | None = None
 ) -> Explanation:
-    """The answer of `decide` with everything around it; `parameters` are resolved values, or None for any."""
+    """Return the decision with the ignored grants; `parameters` are resolved values, or None for any values."""
     if isinstance(target, Deployment):
         target = Target.of(target)
     decision = Permissions.of(user).decide(verb, target, parameters)
     deciding = {grant.pk for grant in decision.grants}
-    spoken = Q(verbs__contains=[verb]) | Q(verbs__contains=[PART_OF.get(verb, verb)], effect=Grant.Effect.DENY)
-    theirs = Grant.objects.filter(spoken, Q(person=user) | Q(group__user=user)).distinct()
+    about_verb = Q(verbs__contains=[verb]) | Q(verbs__contains=[PART_OF.get(verb, verb)], effect=Grant.Effect.DENY)
+    # Revoked and expired grants are included: “it was revoked” is the explanation most people look for.
+    theirs = Grant.objects.filter(about_verb, Q(person=user) | Q(group__user=user)).distinct()
     others = theirs.exclude(pk__in=deciding).select_related("environment", "person", "group")
     return Explanation(
-        decision, tuple(IgnoredGrant(each, why_ignored(each, user, target, parameters, decision)) for each in others)
+        decision, tuple(IgnoredGrant(each, *why_ignored(each, user, target, parameters, decision)) for each in others)
     )
 
 
 def why_ignored(
     grant: Grant, user: User, target: Target, parameters: Mapping[str, Any] | None, decision: Decision
-) -> str:
-    """The first thing that keeps a grant from counting, as a sentence."""
+) -> tuple[str, str]:
+    """Return the first reason why a grant does not apply, as a code and a sentence."""
     now = timezone.now()
-    is_prohibition = grant.effect == Grant.Effect.DENY
-    is_unnamed = grant.environment_id is None and not is_prohibition
-    told = predicates.describe(grant.predicate) if grant.predicate else ""
+    is_denial = grant.effect == Grant.Effect.DENY
+    is_unnamed = grant.environment_id is None and not is_denial
+    condition = predicates.describe(grant.predicate) if grant.predicate else ""
     fits = not grant.predicate or parameters is None or predicates.matches(grant.predicate, parameters)
+    # In this order: a revoked grant for another environment is reported as revoked, whatever else is wrong with it.
     table = [
         (
             grant.revoked_at is not None,
-            f"It was revoked {describe_moment(grant.revoked_at)} by {grant.revoked_by_name}.",
+            "revoked",
+            f"Revoked {describe_moment(grant.revoked_at)} by {grant.revoked_by_name}.",
         ),
-        (grant.valid_until is not None and grant.valid_until <= now, f"It ended {describe_moment(grant.valid_until)}."),
-        (grant.valid_from is not None and grant.valid_from > now, f"It begins {describe_moment(grant.valid_from)}."),
-        (not user.is_active, f"{user} is not active: no grant of theirs counts."),
+        (
+            grant.valid_until is not None and grant.valid_until <= now,
+            "expired",
+            f"Expired {describe_moment(grant.valid_until)}.",
+        ),
+        (
+            grant.valid_from is not None and grant.valid_from > now,
+            "not_started",
+            f"Starts {describe_moment(grant.valid_from)}.",
+        ),
+        (not user.is_active, "inactive", f"The account {user} is disabled."),
         (
             grant.environment_id not in (None, target.environment.pk),
-            f"It is for {grant.environment}, not for {target.environment}.",
+            "environment",
+            f"Applies to {grant.environment}, not to {target.environment}.",
         ),
         (
             is_unnamed and target.environment.is_protected,
-            f"{target.environment} is protected, and it does not name it.",
+            "protected",
+            f"{target.environment} is protected, and the grant does not name it.",
         ),
-        (grant.full_name not in ("", target.full_name), f"It is for the deployment {grant.full_name}."),
-        (grant.flow_name not in ("", target.flow_name), f"It is for the flow {grant.flow_name}."),
-        (bool(grant.tag) and grant.tag not in target.tags, f"It is for what is tagged {grant.tag}."),
-        (is_prohibition and bool(told), f"It prohibits only when {told}."),
-        (not fits, f"The values do not fit: it counts only when {told}."),
-        (decision.code == "access.denied", "A prohibition wins over it."),
+        (
+            grant.full_name not in ("", target.full_name),
+            "deployment",
+            f"Applies to the deployment {grant.full_name}.",
+        ),
+        (grant.flow_name not in ("", target.flow_name), "flow", f"Applies to the flow {grant.flow_name}."),
+        (
+            bool(grant.tag) and grant.tag not in target.tags,
+            "tag",
+            f"Applies to deployments with the tag {grant.tag}.",
+        ),
+        (is_denial and bool(condition), "denial_values", f"Denies only when {condition}."),
+        (not fits, "values", f"The values do not match: applies only when {condition}."),
+        (decision.code == "access.denied", "denied", "A denial takes precedence."),
     ]
-    return next((sentence for applies, sentence in table if applies), "It does not count here.")
+    return next(((code, sentence) for applies, code, sentence in table if applies), ("other", "Does not apply here."))
 
 
 def describe_moment(at: datetime | None) -> str:

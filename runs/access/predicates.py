@@ -1,4 +1,4 @@
-"""Permissions on parameter values: JSON Schemas that the values of a run must satisfy for a grant to count."""
+"""Conditions of grants on parameter values: JSON Schemas that the values of a run must satisfy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flows.parameters import formats
 
 LONGEST = 10_000
 DEEPEST = 12
-# What a predicate may use: nothing that reads an address, and nothing whose cost grows faster than the values.
+# Supported keywords. Left out: those that load a URL ($ref), and those whose cost grows faster than the values.
 KEYWORDS = frozenset(
     [
         *("type", "properties", "required", "enum", "const", "minimum", "maximum", "exclusiveMinimum"),
@@ -23,7 +23,7 @@ KEYWORDS = frozenset(
         *("not", "anyOf", "allOf", "oneOf", "additionalProperties", "title", "description"),
     ]
 )
-# Keywords that a form can show by itself -> how people read them.
+# Keyword that a form can enforce by itself -> how it is worded.
 BOUNDS = {
     "minimum": "at least {}",
     "maximum": "at most {}",
@@ -36,8 +36,8 @@ BOUNDS = {
 Predicate = Mapping[str, Any]
 Check = Callable[[Any, Any, Any, Any], Any]
 
-# Each of these speaks of one kind of value, and JSON Schema lets every other kind pass: “at most 1000” would be true of
-# nothing and of "2000". Here it is not, unless a `type` beside it says that such a value is meant.
+# Each of these constrains one type, and JSON Schema lets every other type pass: `maximum: 1000` accepts null and
+# "2000", which would be a way around the grant. Here other types fail, unless the condition names a `type` itself.
 OF_KIND = {
     **dict.fromkeys(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"], "number"),
     **dict.fromkeys(["minLength", "maxLength", "pattern"], "string"),
@@ -47,11 +47,14 @@ OF_KIND = {
 
 
 class Undecided(Exception):
-    """Nobody can say whether a value satisfies a condition; inside a `not`, no answer at all must not become a yes."""
+    """It cannot be decided whether a value satisfies a condition.
+
+    An exception and not `False`: inside a `not`, `False` would turn into “satisfied”.
+    """
 
 
 def _pattern(validator: Any, pattern: str, value: Any, node: Any) -> Iterator[ValidationError]:
-    """By an engine that takes linear time."""
+    """Match with the linear-time engine of `formats`: Python's `re` can hang on a hostile pattern."""
     if isinstance(value, str):
         fits = None if formats.is_too_long(pattern, value) else formats.fits(pattern, value)
         if fits is None:
@@ -63,7 +66,7 @@ def _pattern(validator: Any, pattern: str, value: Any, node: Any) -> Iterator[Va
 def _of_kind(kind: str, check: Check) -> Check:
     def checked(validator: Any, wanted: Any, value: Any, node: Any) -> Iterator[ValidationError]:
         if "type" not in node and not validator.is_type(value, kind):
-            yield ValidationError(f"not of the kind {kind}")
+            yield ValidationError(f"not of type {kind}")
         else:
             yield from check(validator, wanted, value, node) or ()
 
@@ -77,29 +80,29 @@ Checker: Any = extend(  # type: ignore[no-untyped-call]  # untyped upstream
 
 
 def problems(predicate: Any) -> list[str]:
-    """Why this cannot be a predicate, as sentences; nothing when it can."""
+    """Return why this cannot be a condition, as sentences; empty when it can."""
     if not isinstance(predicate, dict) or not isinstance(predicate.get("properties"), dict):
-        return ['Name at least one parameter, such as {"properties": {"region": {"const": "EU"}}}.']
+        return ['Name at least one parameter, for example {"properties": {"region": {"const": "EU"}}}.']
     if len(json.dumps(predicate)) > LONGEST:
-        return [f"It may have {LONGEST:,} characters."]
+        return [f"A condition can have at most {LONGEST:,} characters."]
     try:
         Checker.check_schema(predicate)
     except (SchemaError, RecursionError) as error:
-        return [f"It is not a JSON Schema: {getattr(error, 'message', 'it is nested too deeply')}."]
+        return [f"Not a valid JSON Schema: {getattr(error, 'message', 'nested too deeply')}."]
     return list(dict.fromkeys(_unusable(predicate, 0)))
 
 
 def _unusable(node: Any, depth: int) -> Iterator[str]:
     if depth > DEEPEST:
-        yield f"It may be nested {DEEPEST} levels deep."
+        yield f"A condition can be nested at most {DEEPEST} levels deep."
         return
     if not isinstance(node, dict):
         return
     for keyword, value in node.items():
         if keyword not in KEYWORDS:
-            yield f"{keyword} is not known here. Use {', '.join(sorted(KEYWORDS))}."
+            yield f"{keyword} is not supported. Use {', '.join(sorted(KEYWORDS))}."
         elif keyword == "pattern" and formats.fits(value, "") is None:
-            yield f"The pattern {value} cannot be judged: it looks around or back."
+            yield f"The pattern {value} is not supported: look-around and backreferences are not allowed."
         elif keyword == "properties":
             for inner in value.values():
                 yield from _unusable(inner, depth + 1)
@@ -111,36 +114,40 @@ def _unusable(node: Any, depth: int) -> Iterator[str]:
 
 
 def matches(predicate: Predicate, values: Mapping[str, Any]) -> bool:
-    """Whether the values satisfy it. A parameter it names must be there: a default nobody knows satisfies nothing."""
+    """Return whether the values satisfy the condition: for grants, so in doubt False.
+
+    A parameter that it names must have a value: a default that only the flow's code knows satisfies nothing.
+    """
     if not predicate.get("properties", {}).keys() <= values.keys():
         return False
-    return _decided(predicate, values, unjudged=False)
+    return _decided(predicate, values, if_undecided=False)
 
 
 def may_match(predicate: Predicate, values: Mapping[str, Any], parameters: Collection[str] = ()) -> bool:
-    """Whether the values could satisfy it: what a prohibition goes by.
+    """Return whether the values could satisfy the condition: for denials, so in doubt True.
 
-    A parameter it names may be missing from the values and yet be one of the flow's `parameters`: then the run takes
-    a default that nobody here knows. What cannot be judged could be.
+    A parameter that it names may have no value and yet be one of the flow's `parameters`: the run then uses a default
+    that is not known here, and that could be the denied value.
     """
     if not parameter_names(predicate) <= values.keys() | set(parameters):
         return False
-    return _decided(predicate, values, unjudged=True)
+    return _decided(predicate, values, if_undecided=True)
 
 
-def _decided(predicate: Predicate, values: Mapping[str, Any], *, unjudged: bool) -> bool:
+def _decided(predicate: Predicate, values: Mapping[str, Any], *, if_undecided: bool) -> bool:
     try:
         return bool(Checker(predicate).is_valid(dict(values)))
     except (Undecided, ArithmeticError):
-        # Dividing a number of hundreds of digits is one more thing that nobody can judge.
-        return unjudged
+        # `multipleOf` with a number of hundreds of digits raises ArithmeticError.
+        return if_undecided
 
 
 def both(first: Predicate | None, second: Predicate | None) -> dict[str, Any] | None:
-    """A predicate that is satisfied where both are; None stands for no condition."""
+    """Return the condition that is satisfied when both are; None means no condition."""
     if not first or not second or first == second:
         return dict(first or second or {}) or None
     return {
+        # Repeated here, because `matches` requires a value for each of the top-level properties.
         "properties": {name: {} for name in parameter_names(first) | parameter_names(second)},
         "allOf": [dict(first), dict(second)],
     }
@@ -151,17 +158,18 @@ def parameter_names(predicate: Predicate) -> set[str]:
 
 
 def describe(predicate: Predicate) -> str:
-    """What it asks for, such as “region is EU or US, rows is at most 1000”."""
+    """Return the condition in words, such as “region is EU or US, rows is at most 1000”."""
     return ", ".join(_describe(predicate))
 
 
 def _describe(predicate: Predicate) -> Iterator[str]:
     for name, node in predicate.get("properties", {}).items():
-        said = [_choice(node), *(text.format(node[key]) for key, text in BOUNDS.items() if key in node)]
-        said = [text for text in said if text]
+        words = [_choice(node), *(text.format(node[key]) for key, text in BOUNDS.items() if key in node)]
+        words = [text for text in words if text]
         plain = {"enum", "const", "type", "title", "description", *BOUNDS}
-        if said and set(node) <= plain:
-            yield f"{name} is {' and '.join(said)}"
+        # Words only where they say all of it; otherwise the JSON, so that nothing is left out.
+        if words and set(node) <= plain:
+            yield f"{name} is {' and '.join(words)}"
         elif isinstance(node.get("not"), dict) and set(node) <= {"not", "type"} and _choice(node["not"]):
             yield f"{name} is not {_choice(node['not'])}"
         elif node:
@@ -179,33 +187,38 @@ def _choice(node: Mapping[str, Any]) -> str:
 
 
 def narrowed(schema: Mapping[str, Any], predicates: Sequence[Predicate]) -> dict[str, Any]:
-    """A parameter schema that offers only what at least one of the predicates allows, as far as a form can show it.
+    """Return the parameter schema with only the choices that at least one condition allows, as far as a form can show.
 
-    For display only: `matches` decides whether values are allowed, over all of them at once.
+    For display only: `matches` decides, on all values together.
     """
     shown = deepcopy(dict(schema))
     nodes = shown.get("properties", {})
+    # A parameter that one of the conditions does not name can have any value, so only those that all name are narrowed.
     for name in set.intersection(*(set(_conditions(each)) for each in predicates)) & nodes.keys() if predicates else ():
         node, conditions = nodes[name], [_conditions(each)[name] for each in predicates]
         if node.get("writeOnly") or node.get("format") == "password":
-            continue  # what is offered is shown, and a secret is not
+            continue  # choices would show the secret
         choices = [_choices(each, node) for each in conditions]
         if all(each is not None for each in choices):
             offered = [value for each in choices if each for value in each]
             if not offered:
-                continue  # an input without a choice would only puzzle; the verb says what is wrong
+                continue  # no select without options; the refusal on submit says what is wrong
             kept = {key: node[key] for key in ("title", "description", "position", "default") if key in node}
             nodes[name] = kept | {"enum": list({json.dumps(value): value for value in offered}.values())}
         elif node.get("type") in ("integer", "number"):
             for key, loosest, tightest in (("minimum", min, max), ("maximum", max, min)):
                 if all(key in each for each in conditions):
+                    # One condition is enough, so the loosest of them; the schema itself always applies.
                     bound = loosest(each[key] for each in conditions)
                     node[key] = tightest(bound, node.get(key, bound))
     return shown
 
 
 def opposite(predicate: Predicate) -> dict[str, Any] | None:
-    """What is left when one parameter may not have certain values; None for anything less simple."""
+    """Return the condition that excludes the values of a simple one; None when it is not simple.
+
+    Simple: one parameter, with `const` or `enum` alone.
+    """
     conditions = predicate.get("properties", {})
     if len(conditions) != 1 or set(predicate) - {"properties", "required", "type", "title", "description"}:
         return None
@@ -216,7 +229,7 @@ def opposite(predicate: Predicate) -> dict[str, Any] | None:
 
 
 def _conditions(predicate: Predicate) -> dict[str, dict[str, Any]]:
-    """What is asked of each parameter, with the conditions of an `allOf` put together where that is simple."""
+    """Return parameter -> its condition, with those of `allOf` merged in."""
     found: dict[str, dict[str, Any]] = {}
     for part in (predicate, *(each for each in predicate.get("allOf", ()) if isinstance(each, dict))):
         for name, node in part.get("properties", {}).items():
@@ -226,7 +239,7 @@ def _conditions(predicate: Predicate) -> dict[str, dict[str, Any]]:
 
 
 def _choices(condition: Mapping[str, Any], node: Mapping[str, Any]) -> list[Any] | None:
-    """The values that are left to choose from, or None where anything may be typed."""
+    """Return the values to choose from, or None when any value can be typed."""
     if "const" in condition:
         found = [condition["const"]]
     elif "enum" in condition or "enum" in node:
@@ -235,6 +248,6 @@ def _choices(condition: Mapping[str, Any], node: Mapping[str, Any]) -> list[Any]
         found = [True, False]
     else:
         return None
-    # Of which the flow takes those that it knows, and the condition those that fit it.
+    # The schema's own enum still applies, and the condition may have more keywords than the one that gave the choices.
     known = {json.dumps(value) for value in node.get("enum", found)}
     return [value for value in found if json.dumps(value) in known and Checker(condition).is_valid(value)]

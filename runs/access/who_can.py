@@ -1,4 +1,4 @@
-"""Whom the grants let do something with a deployment, and which grants bear on what somebody manages."""
+"""Who can act on a deployment, and which grants affect the deployments that a person manages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from runs.models.grant import PART_OF
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """One person and how they come to it. `only` and `never` are conditions on values, in words."""
+    """One person and how they are allowed. `only` and `never` are conditions on values, in words."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may do one thing, and whom a prohibition keeps from it although some grant would allow it."""
+    """Who is allowed one verb, and who is denied it although a grant would allow it."""
 
     allowed: tuple[Allowed, ...]
     denied: tuple[Allowed, ...]
@@ -38,7 +38,8 @@ class Access:
 
 
 def who_can(deployment: Deployment, verbs: Iterable[Verb]) -> dict[Verb, Access]:
-    """For each verb what `decide` would answer each active person, in three queries for all of them."""
+    """Return for each verb what `decide` would return for each active person, in three queries for all people."""
+    # 1. The grants that apply here, and the people and groups they name.
     target = Target.of(deployment)
     grants_for = [grant for grant in active_grants() if covers(grant, target)]
     members: dict[int, set[int]] = {}
@@ -49,6 +50,7 @@ def who_can(deployment: Deployment, verbs: Iterable[Verb]) -> dict[Verb, Access]
     ):
         members.setdefault(group, set()).add(pk)
         names[pk] = name
+    # 2. Grant -> the people it reaches. A disabled account is in no set: its grants do not count.
     people = {
         grant.pk: members.get(grant.group_id, set()) if grant.group_id else names.keys() & {grant.person_id}
         for grant in grants_for
@@ -58,8 +60,9 @@ def who_can(deployment: Deployment, verbs: Iterable[Verb]) -> dict[Verb, Access]
 
 def access_to(verb: Verb, grants_for: Sequence[Grant], people: dict[int, set[int]], names: dict[int, str]) -> Access:
     allowing = [grant for grant in grants_for if grant.effect == Grant.Effect.ALLOW and verb in grant.verbs]
-    whole = {verb, PART_OF.get(verb, verb)}
-    denying = [grant for grant in grants_for if grant.effect == Grant.Effect.DENY and whole & set(grant.verbs)]
+    # As in `Permissions.grants_for`: denying a verb also denies its parts.
+    denied_verbs = {verb, PART_OF.get(verb, verb)}
+    denying = [grant for grant in grants_for if grant.effect == Grant.Effect.DENY and denied_verbs & set(grant.verbs)]
 
     def allowed(pk: int) -> Allowed:
         granted = [grant for grant in allowing if pk in people[grant.pk]]
@@ -71,23 +74,27 @@ def access_to(verb: Verb, grants_for: Sequence[Grant], people: dict[int, set[int
         return Allowed(
             names[pk],
             tuple(dict.fromkeys(grant.subject for grant in granted if grant.group_id)),
+            # One grant without a condition allows any values, whatever the others say.
             "; or when ".join(dict.fromkeys(bound)) if len(bound) == len(granted) else "",
             "; nor when ".join(dict.fromkeys(never)),
             None if None in ends else max((end for end in ends if end), default=None),
         )
 
-    wished = {pk for grant in allowing for pk in people[grant.pk]}
-    denied = {pk for grant in denying if not grant.predicate for pk in people[grant.pk]}
-    by_name = sorted(wished | denied, key=lambda pk: names[pk].lower())
+    granted_to = {pk for grant in allowing for pk in people[grant.pk]}
+    denied_to = {pk for grant in denying if not grant.predicate for pk in people[grant.pk]}
+    by_name = sorted(granted_to | denied_to, key=lambda pk: names[pk].lower())
     return Access(
-        tuple(allowed(pk) for pk in by_name if pk in wished - denied),
-        tuple(allowed(pk) for pk in by_name if pk in denied),
+        tuple(allowed(pk) for pk in by_name if pk in granted_to - denied_to),
+        tuple(allowed(pk) for pk in by_name if pk in denied_to),
         verb in SUPERUSER_VERBS,
     )
 
 
 def grants_affecting(permissions: Permissions, verb: Verb) -> Q:
-    """Grants whose selector covers at least one deployment that this verb is allowed on; `covers` in SQL."""
+    """Return a filter for the grants that cover at least one deployment the verb is allowed on.
+
+    `covers` in SQL, for all deployments at once.
+    """
     wanted = {
         name: ExpressionWrapper(OuterRef(name), output_field=CharField()) for name in ("full_name", "flow_name", "tag")
     }
@@ -101,6 +108,7 @@ def grants_affecting(permissions: Permissions, verb: Verb) -> Q:
         Q(wanted_tag="") | Q(tags__contains=tags),
     )
     named = Q(Exists(covered.filter(environment=OuterRef("environment"))))
+    # As in `covers`: a grant for all environments leaves out protected ones, a denial for all does not.
     everywhere = Q(Exists(covered.filter(environment__is_protected=False)))
     everywhere |= Q(Exists(covered), effect=Grant.Effect.DENY)
     return Q(named, environment__isnull=False) | Q(everywhere, environment=None)

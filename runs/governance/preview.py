@@ -42,9 +42,7 @@ def why(
 def require_viewer(person: User, by: Actor) -> None:
     """Everybody may look at their own grants; at those of others, administrators."""
     if by.holder is not None and not by.is_same_person_as(person.pk) and not by.user.is_superuser:
-        raise Forbidden(
-            Decision(False, "access.no_grant", "What other people may do is for administrators to look at.")
-        )
+        raise Forbidden(Decision(False, "access.no_grant", "Only administrators can view the access of other people."))
 
 
 def resolve_values(deployment: Deployment, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -165,26 +165,28 @@ def test_a_condition_is_read_in_words(predicate: dict[str, Any], said: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("predicate", "why"),
+    ("predicate", "named"),
     [
-        (None, "Name at least one parameter"),
-        ([], "Name at least one parameter"),
-        ({"const": {}}, "Name at least one parameter"),
-        ({"properties": {"a": {"$ref": "http://169.254.169.254/"}}}, "$ref is not known here"),
-        ({"properties": {"a": {"$dynamicRef": "#x"}}}, "$dynamicRef is not known here"),
-        ({"properties": {"a": {"if": {}, "then": {}}}}, "if is not known here"),
-        ({"properties": {"a": {"format": "date"}}}, "format is not known here"),
-        ({"properties": {"a": {"pattern": "(?=x)"}}}, "looks around or back"),
-        ({"properties": {"a": {"maximum": "ten"}}}, "It is not a JSON Schema"),
-        ({"properties": {"a": {"enum": ["x" * 20_000]}}}, "10,000 characters"),
+        (None, '{"properties": {'),
+        ([], '{"properties": {'),
+        ({"const": {}}, '{"properties": {'),
+        ({"properties": {"a": {"$ref": "http://169.254.169.254/"}}}, "$ref "),
+        ({"properties": {"a": {"$dynamicRef": "#x"}}}, "$dynamicRef "),
+        ({"properties": {"a": {"if": {}, "then": {}}}}, "if "),
+        ({"properties": {"a": {"format": "date"}}}, "format "),
+        ({"properties": {"a": {"pattern": "(?=x)"}}}, "(?=x)"),
+        ({"properties": {"a": {"maximum": "ten"}}}, "'ten'"),
+        ({"properties": {"a": {"enum": ["x" * 20_000]}}}, "10,000 "),
     ],
 )
-def test_a_condition_that_cannot_be_used_is_refused_with_a_sentence(predicate: Any, why: str) -> None:
-    assert why in " ".join(problems(predicate))
+def test_a_condition_that_cannot_be_used_is_refused_with_a_sentence(predicate: Any, named: str) -> None:
+    sentence, *_ = problems(predicate)
+    assert named in sentence
 
 
 def test_a_condition_nested_too_deeply_is_refused() -> None:
     node: dict[str, Any] = {}
     for _ in range(predicates.DEEPEST + 1):
         node = {"not": node}
-    assert "levels deep" in " ".join(problems({"properties": {"a": node}}))
+    (sentence,) = problems({"properties": {"a": node}})
+    assert f" {predicates.DEEPEST} " in sentence

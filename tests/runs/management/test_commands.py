@@ -61,7 +61,7 @@ def test_the_user_may_come_from_the_environment(
 def test_without_permission_it_leaves_with_2_and_an_audit_entry(deployment: Deployment, viewer: User, say: Say) -> None:
     code, out, err = say("trigger", "dev", "monthly", "-p", "month=2026-10", "--as", "viewer")
     assert (code, out) == (2, "")
-    assert "viewer has no grant for “trigger” on monthly/monthly in dev." in err
+    assert "access.no_grant" in err
     assert AuditEntry.objects.get(actor_name="viewer").outcome == "refused"
 
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from flows.catalog import sync
 from flows.models import Alias, Deployment, Environment
 from portal.admin.deployments.page import without_secrets
+from runs.access.decisions import decide
 from runs.actors import Actor
 from runs.governance import grants
 from runs.governance import pausing as governance_pausing
@@ -248,7 +249,7 @@ def test_a_stranger_finds_nothing(stranger: User, deployment: Deployment, login:
 def test_a_viewer_is_told_why_there_is_no_button(viewer: User, deployment: Deployment, login: Login) -> None:
     page = text(login(viewer), deployment)
     assert door("run", deployment) not in page
-    assert "viewer has no grant for “trigger” on monthly/monthly in dev." in page
+    assert decide(viewer, Verb.TRIGGER, deployment).sentence in page
 
 
 @pytest.mark.parametrize("name", ["quick_run", "pause", "resume"])
@@ -257,7 +258,9 @@ def test_a_viewer_who_acts_all_the_same_is_refused_with_the_reason(
 ) -> None:
     answer = login(viewer).post(door(name, plain))
     assert answer.status_code == 403
-    assert "viewer has no grant for “" in answer.content.decode()
+    entry = AuditEntry.objects.latest("sequence")
+    assert (entry.actor_name, entry.after["refused"]["code"]) == ("viewer", "access.no_grant")
+    assert entry.message in answer.content.decode()
     assert not PauseRequest.objects.exists()
     assert not RunRequest.objects.exists()
 

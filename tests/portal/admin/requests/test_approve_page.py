@@ -12,9 +12,10 @@ from django_q.models import OrmQ
 
 from flows.models import Deployment, Environment
 from runs import requests
+from runs.access.decisions import decide
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import Approval, AuditEntry, RunRequest
+from runs.models import Approval, AuditEntry, RunRequest, Verb
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 
@@ -103,7 +104,7 @@ def test_who_may_see_but_not_approve_is_told_why_and_gets_403(auditor: User, wai
     client = login(auditor)
     page = text(client, waiting)
     assert "Approve …" not in page
-    assert "auditor has no grant for “approve” on monthly/monthly in prod." in page
+    assert decide(auditor, Verb.APPROVE, waiting.deployment).sentence in page
     for door in ("approve/", "reject/"):
         assert client.post(address(waiting, door), {"reason": "x"}).status_code == 403
     waiting.refresh_from_db()

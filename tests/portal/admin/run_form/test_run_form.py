@@ -16,9 +16,10 @@ from django.utils import timezone
 
 from flows.catalog import health, sync
 from flows.models import Deployment, Environment, Health
+from runs.access.decisions import decide
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import AuditEntry, RunRequest
+from runs.models import AuditEntry, RunRequest, Verb
 from tests.cast import SCHEMA
 from tests.fakes.prefect import FakePrefect
 from tests.portal.query_counts import count, must_be_agreed
@@ -310,7 +311,7 @@ def test_a_viewer_is_refused_with_the_reason(viewer: User, deployment: Deploymen
     client = login(viewer)
     for answer in (client.get(form_of(deployment)), client.post(form_of(deployment), typed())):
         assert answer.status_code == 403
-        assert "viewer has no grant for “trigger” on monthly/monthly in dev." in answer.content.decode()
+        assert decide(viewer, Verb.TRIGGER, deployment).sentence in answer.content.decode()
     assert not RunRequest.objects.exists()
 
 
