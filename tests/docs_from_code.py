@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from flows.parameters.messages import CODES as PARAMETER_CODES
 from portal.demo.processes import ROOT
 from runs.errors import CODES
 
@@ -18,11 +19,24 @@ sentence may change, the code stays. The audit trail keeps the code of each refu
 | Code | Meaning |
 |---|---|
 {rows}
+
+# Codes of parameter errors
+
+Values that do not satisfy a deployment's schema are refused with `parameters.invalid`: every error at once, each with
+the name of its parameter and one of these codes.
+
+| Code | Meaning |
+|---|---|
+{parameter_rows}
 """
 
 
 def errors() -> str:
-    return ERRORS.format(rows="\n".join(f"| `{code}` | {meaning} |" for code, meaning in CODES.items()))
+    return ERRORS.format(rows=table(CODES), parameter_rows=table(PARAMETER_CODES))
+
+
+def table(codes: dict[str, str]) -> str:
+    return "\n".join(f"| `{code}` | {meaning} |" for code, meaning in codes.items())
 
 
 def contracts() -> list[dict[str, Any]]:

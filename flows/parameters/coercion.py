@@ -20,7 +20,11 @@ RETYPE = f"{MASK} type again"
 
 
 class Unreadable(Exception):
-    """What was typed is no value; the sentence says why."""
+    """The input cannot be read as a value; `code` is a key of `flows.parameters.messages.CODES`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -208,7 +212,7 @@ def _unmask(typed: Any, path: Path, shown: Any) -> Any:
             if shown is not MISSING:
                 return shown
     if typed in (MASK, RETYPE):
-        raise Unreadable("Type the secret in place of the dots: they stand for none that is stored here.")
+        raise Unreadable("parameter.mask", "Type the secret again: the dots stand for no value that is stored here.")
     return typed
 
 
@@ -230,9 +234,13 @@ def parse(raw: str) -> Any:
     try:
         return json.loads(raw)
     except json.JSONDecodeError as error:
-        raise Unreadable(f"This is not valid JSON: see line {error.lineno}, column {error.colno}.") from None
+        raise Unreadable(
+            "parameter.json", f"This is not valid JSON: see line {error.lineno}, column {error.colno}."
+        ) from None
     except (RecursionError, ValueError):
-        raise Unreadable("This JSON is nested too deeply, or holds a number with thousands of digits.") from None
+        raise Unreadable(
+            "parameter.json", "This JSON is nested too deeply, or holds a number with thousands of digits."
+        ) from None
 
 
 def spell(value: Any) -> str:

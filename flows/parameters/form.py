@@ -11,11 +11,11 @@ from django.utils.safestring import SafeString
 
 from flows.parameters.coercion import Slot, slot
 from flows.parameters.field_types import kind_of
-from flows.parameters.form_fields import AnyPart, Group, Leaf, Rows
+from flows.parameters.form_fields import AnyPart, Group, Leaf, PartError, Rows
 from flows.parameters.messages import plural
 from flows.parameters.schema import MISSING, Node, Path, Unusable, prepare
 from flows.parameters.secrets import default_of
-from flows.parameters.values import Invalid, ParameterError, validate
+from flows.parameters.values import Invalid, ParameterError, field_name, validate
 from flows.parameters.walk import types_of
 from flows.prefect_api.records import JSON as Json
 
@@ -50,7 +50,7 @@ class ParameterForm:
         self.values: dict[str, Json] = {}
         self.resolved: dict[str, Json] = {}
         self.notices: list[str] = []
-        self.general: list[str] = []
+        self.general: list[PartError] = []
         self._fields = forms.Form(data, prefix=prefix)
         self._suggestions = suggestions or {}
         self._all: list[AnyPart] = []
@@ -62,7 +62,7 @@ class ParameterForm:
             self.notices += [f"“{name}” is left out: the deployment has no such parameter." for name in sorted(unknown)]
             self.parts = self._children(self._schema.root, (), {**defaults, **(initial or {})})
         except Unusable as error:
-            self.general.append(str(error))
+            self.general.append(PartError("parameter.schema", str(error)))
 
     def is_valid(self) -> bool:
         if self._verdict is None:
@@ -72,8 +72,16 @@ class ParameterForm:
     @property
     def errors(self) -> dict[str, list[str]]:
         """Sentences by field, named as `ParameterError.field` names it; `__all__` for what belongs to none."""
+        return {name: [error.message for error in errors] for name, errors in self._errors().items()}
+
+    @property
+    def codes(self) -> dict[str, list[str]]:
+        """Codes by field, as `errors` has sentences."""
+        return {name: [error.code for error in errors] for name, errors in self._errors().items()}
+
+    def _errors(self) -> dict[str, list[PartError]]:
         self.is_valid()
-        named = {ParameterError(part.path, "").field: part.errors for part in self._all if part.errors}
+        named = {field_name(part.path): part.errors for part in self._all if part.errors}
         return {**({"__all__": self.general} if self.general else {}), **named}
 
     @property
@@ -112,13 +120,13 @@ class ParameterForm:
 
     def _place(self, error: ParameterError, unread: Sequence[AnyPart]) -> None:
         if not error.path or error.path[0] not in self.parts:
-            self.general.append(str(error))
+            self.general.append(PartError(error.code, str(error)))
             return
         part, rest = self.parts[str(error.path[0])].at(error.path[1:])
         if part in unread:  # what could not be read was not sent, and is not missing either
             return
-        where = f"Item {rest[0] + 1}" if len(rest) == 1 and isinstance(rest[0], int) else ParameterError(rest, "").field
-        part.errors.append(f"{where}: {error.message}" if rest else error.message)
+        where = f"Item {rest[0] + 1}" if len(rest) == 1 and isinstance(rest[0], int) else field_name(rest)
+        part.errors.append(PartError(error.code, f"{where}: {error.message}" if rest else error.message))
 
     def _children(self, node: Node, path: Path, given: Mapping[str, Any]) -> dict[str, AnyPart]:
         properties = self._schema.properties if not path else node["properties"]
@@ -146,7 +154,7 @@ class ParameterForm:
         elif _is_rows(one):
             part = self._rows(one, path, base)
         else:
-            suggestions = self._suggestions.get(ParameterError(path, "").field, ())
+            suggestions = self._suggestions.get(field_name(path), ())
             part = Leaf(**base, kind=kind_of(one), suggestions=suggestions)
         self._all.append(part)
         return part

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from django import forms
 from django.utils.safestring import SafeString
@@ -18,6 +18,13 @@ type Collected = tuple[Any, bool]
 type AnyPart = Leaf | Group | Rows
 
 NOT_EMPTY = "Give a value: this may not be empty."
+
+
+class PartError(NamedTuple):
+    """An error shown beside an input."""
+
+    code: str
+    message: str
 
 
 class RawField(forms.Field):
@@ -44,7 +51,7 @@ class FormPart:
     is_required: bool
     # What the deployment or the caller gives. A default that only the schema gives is shown, but not sent.
     given: Any
-    errors: list[str] = field(default_factory=list)
+    errors: list[PartError] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -142,7 +149,7 @@ class Leaf(FormPart):
             if shown and canonical.same(value, self.kind.read(shown, self.slot)):
                 return self.untouched(), False
         except Unreadable as refusal:
-            self.errors.append(str(refusal))
+            self.errors.append(PartError(refusal.code, str(refusal)))
             return MISSING, True
         return value, True
 
@@ -150,7 +157,7 @@ class Leaf(FormPart):
         if self.slot.is_nullable:
             return None
         if self.kind.emptied is MISSING:
-            self.errors.append(NOT_EMPTY)
+            self.errors.append(PartError("parameter.empty", NOT_EMPTY))
         return self.kind.emptied
 
 

@@ -45,30 +45,71 @@ def _enum(choices: list[Any]) -> str:
     return f"Must be one of: {shown}{' and others' if len(choices) > SHOWN else ''}."
 
 
-SENTENCES: dict[str, Callable[[Any], str]] = {
-    "const": lambda only: f"Must be {spelled(only)}.",
-    "contains": lambda inner: "Does not hold an item that it must hold.",
-    "dependentRequired": lambda names: "A value that belongs to this one is missing.",
-    "enum": _enum,
-    "exclusiveMaximum": lambda bound: f"Must be less than {spelled(bound)}.",
-    "exclusiveMinimum": lambda bound: f"Must be greater than {spelled(bound)}.",
-    "format": lambda name: FORMAT_SENTENCES.get(name, f"Must be written as {name}."),
-    "maxItems": lambda count: f"May have at most {plural(count, 'item')}.",
-    "maxLength": lambda count: f"May have at most {plural(count, 'character')}.",
-    "maxProperties": lambda count: f"May have at most {plural(count, 'name')}.",
-    "maximum": lambda bound: f"Must be at most {spelled(bound)}.",
-    "minItems": lambda count: f"Must have at least {plural(count, 'item')}.",
-    "minLength": lambda count: f"Must have at least {plural(count, 'character')}.",
-    "minProperties": lambda count: f"Must have at least {plural(count, 'name')}.",
-    "minimum": lambda bound: f"Must be at least {spelled(bound)}.",
-    "multipleOf": lambda step: f"Must be a multiple of {spelled(step)}.",
-    "pattern": lambda pattern: f"Must fit the pattern {spelled(pattern)}",
-    "type": _type,
+# JSON Schema keyword -> the code of its error and its sentence, made from the keyword's value in the schema.
+KEYWORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "const": ("parameter.const", lambda only: f"Must be {spelled(only)}."),
+    "contains": ("parameter.contains", lambda inner: "Does not hold an item that it must hold."),
+    "dependentRequired": ("parameter.dependent", lambda names: "A value that belongs to this one is missing."),
+    "enum": ("parameter.enum", _enum),
+    "exclusiveMaximum": ("parameter.maximum", lambda bound: f"Must be less than {spelled(bound)}."),
+    "exclusiveMinimum": ("parameter.minimum", lambda bound: f"Must be greater than {spelled(bound)}."),
+    "format": ("parameter.format", lambda name: FORMAT_SENTENCES.get(name, f"Must be written as {name}.")),
+    "maxItems": ("parameter.max_items", lambda count: f"May have at most {plural(count, 'item')}."),
+    "maxLength": ("parameter.max_length", lambda count: f"May have at most {plural(count, 'character')}."),
+    "maxProperties": ("parameter.max_properties", lambda count: f"May have at most {plural(count, 'name')}."),
+    "maximum": ("parameter.maximum", lambda bound: f"Must be at most {spelled(bound)}."),
+    "minItems": ("parameter.min_items", lambda count: f"Must have at least {plural(count, 'item')}."),
+    "minLength": ("parameter.min_length", lambda count: f"Must have at least {plural(count, 'character')}."),
+    "minProperties": ("parameter.min_properties", lambda count: f"Must have at least {plural(count, 'name')}."),
+    "minimum": ("parameter.minimum", lambda bound: f"Must be at least {spelled(bound)}."),
+    "multipleOf": ("parameter.multiple_of", lambda step: f"Must be a multiple of {spelled(step)}."),
+    "pattern": ("parameter.pattern", lambda pattern: f"Must match the pattern {spelled(pattern)}"),
+    "type": ("parameter.type", _type),
+}
+# code -> what it means; docs/errors.md is made from this table.
+CODES: dict[str, str] = {
+    "parameter.ambiguous": "The value matches more than one of the allowed forms.",
+    "parameter.const": "The value is not the only one allowed.",
+    "parameter.contains": "The list lacks an item that it must contain.",
+    "parameter.dependent": "A value that belongs to this one is missing.",
+    "parameter.duplicate": "The items of the list are not all different.",
+    "parameter.empty": "The input was emptied, and the parameter has no empty value.",
+    "parameter.enum": "The value is not one of the choices.",
+    "parameter.format": "The text is not in the required format.",
+    "parameter.json": "The input is not valid JSON.",
+    "parameter.mask": "The dots of a hidden secret were sent as its value.",
+    "parameter.max_items": "The list is too long.",
+    "parameter.max_length": "The text is too long.",
+    "parameter.max_properties": "The object has too many names.",
+    "parameter.maximum": "The number is too large.",
+    "parameter.min_items": "The list is too short.",
+    "parameter.min_length": "The text is too short.",
+    "parameter.min_properties": "The object has too few names.",
+    "parameter.minimum": "The number is too small.",
+    "parameter.multiple_of": "The number is not a multiple of the required step.",
+    "parameter.name": "A name in the object is not allowed.",
+    "parameter.not_allowed": "The schema does not allow the value.",
+    "parameter.not_finite": "The number is infinite or not a number.",
+    "parameter.not_json": "The value has no JSON form.",
+    "parameter.not_storable": "The text has a character that Postgres cannot store.",
+    "parameter.pattern": "The text does not match the pattern.",
+    "parameter.prefect_kind": "The object has the name __prefect_kind, which Prefect would act on.",
+    "parameter.reference": "The object has the name $ref, which Prefect would load a block for.",
+    "parameter.required": "A required value is missing.",
+    "parameter.schema": "The deployment's schema cannot be used.",
+    "parameter.too_deep": "The value is nested too deeply.",
+    "parameter.too_large": "The parameters are larger than Prefect accepts.",
+    "parameter.type": "The value has the wrong type.",
+    "parameter.unknown": "The deployment has no such parameter, or the object no such name.",
 }
 
 
-def sentence(error: ValidationError) -> str:
-    if error.validator in {"required", "said", "stranger"}:
-        return error.message
-    make = SENTENCES.get(str(error.validator))
-    return make(error.validator_value) if make else "This value is not allowed here."
+def code_and_sentence(error: ValidationError) -> tuple[str, str]:
+    """What to report; an error made by `flows.parameters.validation` itself has its code as its keyword."""
+    keyword = str(error.validator)
+    if keyword in CODES:
+        return keyword, error.message
+    if keyword not in KEYWORDS:
+        return "parameter.not_allowed", "This value is not allowed here."
+    code, make = KEYWORDS[keyword]
+    return code, make(error.validator_value)

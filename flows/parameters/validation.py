@@ -16,8 +16,8 @@ from referencing import Registry
 
 from flows import canonical
 from flows.parameters import formats
-from flows.parameters.messages import sentence
-from flows.parameters.schema import Node, Schema, Unusable
+from flows.parameters.messages import code_and_sentence
+from flows.parameters.schema import Node, Path, Schema, Unusable
 from flows.parameters.walk import types_of
 
 # Of work, not by the clock: a busy host does not make values wrong.
@@ -42,9 +42,9 @@ class Context:
 _case: ContextVar[Context] = ContextVar("case")
 
 
-def said(words: str, *path: str | int, keyword: str = "said") -> ValidationError:
-    """An error whose words are ours already: they name the schema's values, never the reader's."""
-    return ValidationError(words, validator=keyword, path=path)
+def _error(code: str, message: str, *path: str | int) -> ValidationError:
+    """An error with a message of our own, which names values of the schema, never those that were given."""
+    return ValidationError(message, validator=code, path=path)
 
 
 def _descend(validator: Any, value: Any, node: Node, *path: str | int) -> Errors:
@@ -68,7 +68,7 @@ def _required(validator: Any, names: list[str], value: Any, node: Node) -> Error
     if isinstance(value, dict):
         for name in names:
             if name not in value or (value[name] == "" and _wants_text(node.get("properties", {}).get(name, {}))):
-                yield said("This value is required.", name, keyword="required")
+                yield _error("parameter.required", "This value is required.", name)
 
 
 def _wants_text(node: Node) -> bool:
@@ -111,11 +111,11 @@ def _properties(validator: Any, properties: dict[str, Node], value: Any, node: N
         known = _known_names(node)
         for name in value:
             if name not in known and not _has_pattern(name, node):
-                yield _stranger(name, node, "Unknown name: the flow would ignore it.")
+                yield _unknown(name, node, "Unknown name: the flow would ignore it.")
 
 
-def _stranger(name: str, node: Node, words: str) -> ValidationError:
-    return said(UNKNOWN if node is _case.get().schema.root else words, name, keyword="stranger")
+def _unknown(name: str, node: Node, words: str) -> ValidationError:
+    return _error("parameter.unknown", UNKNOWN if node is _case.get().schema.root else words, name)
 
 
 def _additional_properties(validator: Any, more: Node | bool, value: Any, node: Node) -> Errors:
@@ -125,7 +125,7 @@ def _additional_properties(validator: Any, more: Node | bool, value: Any, node: 
         if name in node.get("properties", {}) or _has_pattern(name, node):
             continue
         if more is False:
-            yield _stranger(name, node, "Unknown name: the flow does not take it.")
+            yield _unknown(name, node, "Unknown name: the flow does not accept it.")
         else:
             yield from _descend(validator, value[name], more, name)
 
@@ -144,14 +144,14 @@ def _property_names(validator: Any, inner: Node, value: Any, node: Node) -> Erro
     if isinstance(value, dict):
         for name in value:
             if any(_descend(validator, name, inner)):
-                yield said("This name is not allowed here.", name)
+                yield _error("parameter.name", "This name is not allowed here.", name)
 
 
 def _pattern(validator: Any, pattern: str, value: Any, node: Node) -> Errors:
     if not isinstance(value, str):
         return
     if formats.is_too_long(pattern, value):
-        yield said("Is too long to be held against its pattern.")
+        yield _error("parameter.max_length", "Is too long to check against its pattern.")
     elif formats.fits(pattern, value) is False:
         # One that this engine does not have is left to Prefect and the flow.
         yield ValidationError("", validator="pattern", validator_value=pattern)
@@ -169,7 +169,7 @@ def _unique_items(validator: Any, wanted: bool, value: Any, node: Node) -> Error
         for index, item in enumerate(value):
             # jsonschema compares unsortable items pair by pair, which takes minutes for a long list.
             if (other := first.setdefault(canonical.text(item), index)) != index:
-                yield said(f"Is the same as item {other + 1}; all items must differ.", index)
+                yield _error("parameter.duplicate", f"Is the same as item {other + 1}; all items must differ.", index)
 
 
 def _items(validator: Any, inner: Node, value: Any, node: Node) -> Errors:
@@ -182,7 +182,7 @@ def _all_of(validator: Any, parts: list[Node], value: Any, node: Node) -> Errors
     known = _known_names(node)
     for part in parts:
         for error in _descend(validator, value, part):
-            if not (error.validator == "stranger" and len(error.path) == 1 and error.path[0] in known):
+            if not (error.validator == "parameter.unknown" and len(error.path) == 1 and error.path[0] in known):
                 yield error
 
 
@@ -204,7 +204,7 @@ def _one_of(validator: Any, branches: list[Node], value: Any, node: Node) -> Err
     failures = [list(islice(_descend(validator, value, branch), ENOUGH)) for branch in branches]
     fitting = failures.count([])
     if fitting > 1:
-        yield said("Fits more than one of the allowed forms.")
+        yield _error("parameter.ambiguous", "Matches more than one of the allowed forms.")
     elif not fitting:
         yield from _closest(failures)
 
@@ -215,7 +215,7 @@ def _marked(validator: Any, marker: Node, branches: list[Node], value: dict[str,
     mapping = marker.get("mapping")
     forms: dict[str, str] = mapping if isinstance(mapping, dict) else {}
     if name not in value:
-        yield said("This value is required: it says which form is meant.", name)
+        yield _error("parameter.required", "This value is required: it says which form is meant.", name)
     elif not forms:
         yield from _any_of(validator, branches, value, {})
     elif (ref := str(forms.get(str(value[name])))) in _case.get().schema.at:
@@ -267,8 +267,8 @@ Validator: Any = extend(  # type: ignore[no-untyped-call]  # the stubs leave it 
 )
 
 
-def validator_for(schema: Schema, values: dict[str, Any], *, limit: int) -> list[tuple[tuple[str | int, ...], str]]:
-    """Up to `limit` errors, as places and sentences."""
+def find_errors(schema: Schema, values: dict[str, Any], *, limit: int) -> list[tuple[Path, str, str]]:
+    """Up to `limit` errors: path, code, sentence."""
     token = _case.set(Context(schema, thread_time() + SECONDS))
     try:
         # An empty registry: nothing a schema says makes us read a file or an address.
@@ -279,10 +279,10 @@ def validator_for(schema: Schema, values: dict[str, Any], *, limit: int) -> list
         raise Unusable("it refers to itself without end") from None
     finally:
         _case.reset(token)
-    missing = {tuple(error.absolute_path) for error in errors if error.validator == "required"}
+    missing = {tuple(error.absolute_path) for error in errors if error.validator == "parameter.required"}
     found = [
-        (tuple(error.absolute_path), sentence(error))
+        (tuple(error.absolute_path), *code_and_sentence(error))
         for error in errors
-        if error.validator == "required" or tuple(error.absolute_path) not in missing
+        if error.validator == "parameter.required" or tuple(error.absolute_path) not in missing
     ]
     return list(dict.fromkeys(found))

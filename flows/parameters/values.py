@@ -11,7 +11,7 @@ from typing import Any
 
 from flows.parameters.schema import MISSING, Path, Schema, Unusable, prepare
 from flows.parameters.secrets import default_of
-from flows.parameters.validation import validator_for
+from flows.parameters.validation import find_errors
 from flows.parameters.walk import DEEPEST, Place, inside, top
 from flows.prefect_api.records import JSON
 
@@ -25,22 +25,29 @@ HALVES = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class ParameterError:
-    """What is wrong with one value: its path, and a sentence for the person who typed it."""
+    """What is wrong with one value: its path, a code of `flows.parameters.messages.CODES`, a sentence for people."""
 
     path: Path
+    code: str
     message: str
 
     @property
     def field(self) -> str:
-        """The path as people write it: `a.b[2]`."""
-        return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path).removeprefix(".")
+        return field_name(self.path)
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}" if self.path else self.message
 
 
+def field_name(path: Path) -> str:
+    """A path as people write it: `a.b[2]`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
 class Invalid(Exception):
-    """Values that may not be sent, with everything that is wrong with them."""
+    """Values that cannot be sent to Prefect, with every error found in them."""
+
+    code = "parameters.invalid"
 
     def __init__(self, *errors: ParameterError) -> None:
         super().__init__(" ".join(map(str, errors)))
@@ -54,7 +61,7 @@ def validate(schema: Mapping[str, Any], values: Mapping[str, Any], *, defaults: 
     given from what was not.
     """
     if not isinstance(values, Mapping):
-        raise Invalid(ParameterError((), "The parameters must be an object with named values."))
+        raise Invalid(ParameterError((), "parameter.type", "The parameters must be an object with named values."))
     given: dict[str, Any] = {**defaults, **values}
     try:
         prepared = prepare(schema)
@@ -65,7 +72,7 @@ def validate(schema: Mapping[str, Any], values: Mapping[str, Any], *, defaults: 
             raise Invalid(*(_of_default(error) if error.path and error.path[0] in own else error for error in errors))
         resolved = {**given, **_flow_defaults(prepared, given)}
     except Unusable as error:
-        raise Invalid(ParameterError((), str(error))) from None
+        raise Invalid(ParameterError((), "parameter.schema", str(error))) from None
     if refusal := _refuse_unread(resolved):
         raise Invalid(refusal)
     return {name: deepcopy(resolved[name]) for name in (*prepared.properties, *resolved) if name in resolved}
@@ -81,7 +88,7 @@ def runnable_as_is(schema: Mapping[str, Any], defaults: Mapping[str, Any]) -> bo
 
 
 def _of_default(error: ParameterError) -> ParameterError:
-    return ParameterError(error.path, f"{error.message} (This is the deployment's own default.)")
+    return ParameterError(error.path, error.code, f"{error.message} (This is the deployment's own default.)")
 
 
 def _refuse_unread(values: dict[str, Any]) -> ParameterError | None:
@@ -89,32 +96,42 @@ def _refuse_unread(values: dict[str, Any]) -> ParameterError | None:
     try:
         size = len(json.dumps(values, separators=(",", ":")))
     except RecursionError:
-        return ParameterError((), TOO_DEEP)
+        return ParameterError((), "parameter.too_deep", TOO_DEEP)
     except (TypeError, ValueError):
-        return ParameterError((), "The parameters are not plain JSON, or hold a number with thousands of digits.")
+        return ParameterError(
+            (),
+            "parameter.not_json",
+            "The parameters are not plain JSON, or hold a number with thousands of digits.",
+        )
     if size > LARGEST:
         return ParameterError(
-            (), f"The parameters take {size / 1024:,.0f} kB; Prefect takes at most {LARGEST // 1024} kB for one run."
+            (),
+            "parameter.too_large",
+            f"The parameters take {size / 1024:,.0f} kB; Prefect accepts at most {LARGEST // 1024} kB for one run.",
         )
     waiting: list[tuple[Path, Any]] = [((), values)]
     while waiting:
         path, value = waiting.pop()
         if len(path) >= DEEPEST:
-            return ParameterError(path, TOO_DEEP)
+            return ParameterError(path, "parameter.too_deep", TOO_DEEP)
         if isinstance(value, dict) and not all(isinstance(name, str) and _is_storable(name) for name in value):
-            return ParameterError(path, "Has a name with a character that cannot be stored, such as a null byte.")
+            return ParameterError(
+                path,
+                "parameter.not_storable",
+                "Has a name with a character that cannot be stored, such as a null byte.",
+            )
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(inner, dict | list):
                 waiting.append(((*path, key), inner))
             elif inner is not None and not isinstance(inner, str | int | float):
-                return ParameterError((*path, key), "Is not a JSON value.")
+                return ParameterError((*path, key), "parameter.not_json", "Is not a JSON value.")
     return None
 
 
 def _problems(schema: Schema, values: dict[str, Any]) -> list[ParameterError]:
     unfit = list(islice(_unfit(schema, top(schema, values), ()), MOST_ERRORS))
     spoken = {error.path for error in unfit}
-    found = [ParameterError(path, words) for path, words in validator_for(schema, values, limit=MOST_ERRORS)]
+    found = [ParameterError(*error) for error in find_errors(schema, values, limit=MOST_ERRORS)]
     order = {name: position for position, name in enumerate(schema.properties)}
     return sorted(
         [*unfit, *(error for error in found if error.path not in spoken)],
@@ -126,14 +143,22 @@ def _unfit(schema: Schema, place: Place, path: Path) -> Iterator[ParameterError]
     """What no schema may allow: what Prefect would act on, what Postgres cannot keep, what JSON does not have."""
     value = place.value
     if isinstance(value, str) and not _is_storable(value):
-        yield ParameterError(path, "Has a character that cannot be stored, such as a null byte.")
+        yield ParameterError(
+            path, "parameter.not_storable", "Has a character that cannot be stored, such as a null byte."
+        )
     elif isinstance(value, float) and not isfinite(value):
-        yield ParameterError(path, "Must be a finite number.")
+        yield ParameterError(path, "parameter.not_finite", "Must be a finite number.")
     elif isinstance(value, dict) and "__prefect_kind" in value:
-        yield ParameterError(path, "May not hold __prefect_kind: Prefect would fill in variables and templates there.")
+        yield ParameterError(
+            path,
+            "parameter.prefect_kind",
+            "May not contain __prefect_kind: Prefect would fill in variables and templates there.",
+        )
     elif isinstance(value, dict) and "$ref" in value and not any("block_type_slug" in node for node in place.nodes):
         # Prefect loads the block behind any $ref it finds, whatever the parameter was meant to be.
-        yield ParameterError(path, "May not hold $ref: Prefect would load the block it points to.")
+        yield ParameterError(
+            path, "parameter.reference", "May not contain $ref: Prefect would load the block it points to."
+        )
     if isinstance(value, dict | list):
         for inner in inside(schema, place):
             if isinstance(inner.value, dict | list | str | float):

@@ -72,6 +72,10 @@ def record(this: Act, outcome: AuditEntry.Outcome, message: str = "", refusal: E
     after = dict(this.after)
     if isinstance(refusal, Refused):
         after["refused"] = {"code": refusal.code, **({"data": refusal.data} if refusal.data else {})}
+    if isinstance(refusal, Invalid):
+        # Names and codes only: the values may be secret.
+        errors = [{"field": error.field, "code": error.code} for error in refusal.errors]
+        after["refused"] = {"code": refusal.code, "data": {"errors": errors}}
     if isinstance(refusal, Forbidden):
         after["decision"] = {"code": refusal.decision.code, "grants": [g.pk for g in refusal.decision.grants]}
     this.after = after

@@ -197,7 +197,7 @@ def test_a_deployment_deleted_before_the_launch_closes_the_request_and_keeps_it(
 
 
 def test_five_megabytes_of_parameters_are_refused_with_the_limit(client: Client, odd: Deployment) -> None:
-    assert "Prefect takes at most 512 kB for one run" in send(client, odd, text="x" * 5_000_000)
+    assert 'data-code="parameter.too_large"' in send(client, odd, text="x" * 5_000_000)
     assert not RunRequest.objects.exists()
 
 

@@ -100,7 +100,7 @@ def require_actor(name: str) -> Actor:
 def sentences(error: Exception) -> list[str]:
     """What a person reads, with the code of a refusal, to be looked up in docs/errors.md."""
     if isinstance(error, Invalid):
-        return [str(each) for each in error.errors]
+        return [f"{each} ({each.code})" for each in error.errors]
     return [f"{str(error).strip()} ({error.code})" if isinstance(error, Refused) else str(error)]
 
 

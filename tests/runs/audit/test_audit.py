@@ -347,6 +347,9 @@ def test_a_secret_value_never_gets_into_the_trail(deployment: Deployment, reques
     with pytest.raises(Invalid):
         requests.submit(deployment, {"month": "2026-10", "token": value}, by=by(requester))
     assert "hunter22" not in repr(AuditEntry.objects.values())
+    refusal = AuditEntry.objects.get(verb="request.submit").after["refused"]
+    assert refusal["code"] == "parameters.invalid"
+    assert {error["field"] for error in refusal["data"]["errors"]} == {"token"}
 
 
 def written_verbs() -> set[str]:

@@ -181,7 +181,7 @@ def test_five_megabytes_are_refused_with_a_sentence(
     fake.change_deployment(deployment.prefect_id, parameter_schema=schema)
     sync.sync(deployment.environment)
     answer = send(login(requester), deployment, **{"parameters-text": "x" * 5_000_000})
-    assert refused(answer, "Prefect takes at most 512 kB for one run.")
+    assert refused(answer, "parameter.too_large")
 
 
 def test_nine_megabytes_are_refused_before_they_are_read(requester: User, deployment: Deployment, login: Login) -> None:
