@@ -16,14 +16,16 @@ from psycopg.conninfo import make_conninfo
 
 from portal import settings
 
+NO_SCHEDULER = "Periodic tasks are overdue: the scheduler is not running."
+NO_WORKER = "Queued tasks are overdue: no worker is processing them."
 PORT = 8000
 SECONDS = 5
 # The follower touches its file every ten seconds.
 OLDEST_BEAT = 60
 # Schedules are looked at every half minute, and the shortest runs every minute.
-IDLE_SCHEDULE = "SELECT count(*) FROM django_q_schedule WHERE next_run < now() - interval '4 minutes'"
+OVERDUE_SCHEDULES = "SELECT count(*) FROM django_q_schedule WHERE next_run < now() - interval '4 minutes'"
 # A task is ended after a minute at the latest: when something is due for longer, some task must have ended meanwhile.
-IDLE_QUEUE = """
+OVERDUE_TASKS = """
     SELECT count(*) FROM django_q_ormq WHERE lock < now() - interval '3 minutes'
     AND NOT EXISTS (SELECT 1 FROM django_q_task WHERE stopped > now() - interval '3 minutes')
 """
@@ -36,9 +38,11 @@ def check_web(port: int = PORT) -> str:
     try:
         connection.request("GET", "/health/ready", headers={"Host": host or "localhost"})
         answer = connection.getresponse()
-        return "" if answer.status == 200 else f"The web process answers {answer.status}: {answer.read(300)!r}"
+        return (
+            "" if answer.status == 200 else f"The web process responded with HTTP {answer.status}: {answer.read(300)!r}"
+        )
     except OSError as error:
-        return f"The web process does not answer: {error}."
+        return f"The web process does not respond: {error}."
     finally:
         connection.close()
 
@@ -47,14 +51,14 @@ def check_tasks() -> str:
     try:
         with psycopg.connect(conninfo(), connect_timeout=SECONDS) as connection:
             for query, sentence in (
-                (IDLE_SCHEDULE, "Periodic tasks are overdue: nobody looks at the schedules."),
-                (IDLE_QUEUE, "Tasks are due and nobody takes them."),
+                (OVERDUE_SCHEDULES, NO_SCHEDULER),
+                (OVERDUE_TASKS, NO_WORKER),
             ):
                 (count,) = connection.execute(query).fetchone() or (0,)
                 if count:
                     return sentence
     except psycopg.Error as error:
-        return f"The database does not answer: {type(error).__name__}."
+        return f"The database does not respond: {type(error).__name__}."
     return ""
 
 
@@ -63,7 +67,7 @@ def check_follower() -> str:
         age = time.time() - Path(settings.HEARTBEAT_FILE).stat().st_mtime
     except OSError as error:
         return f"PORTAL_HEARTBEAT cannot be read: {error.strerror}."
-    return "" if age < OLDEST_BEAT else f"The follower has shown no sign of life for {age:.0f} s."
+    return "" if age < OLDEST_BEAT else f"No heartbeat from the follower for {age:.0f} s."
 
 
 def conninfo() -> str:
@@ -79,7 +83,7 @@ CHECKS: dict[str, Callable[[], str]] = {"web": check_web, "background": check_ta
 def main(arguments: Sequence[str]) -> int:
     name, *port = arguments or [""]
     if name not in CHECKS:
-        print(f"Say which process: {', '.join(CHECKS)}.", file=sys.stderr)
+        print(f"Specify the process: {', '.join(CHECKS)}.", file=sys.stderr)
         return 2
     problem = check_web(int(port[0])) if name == "web" and port else CHECKS[name]()
     if problem:

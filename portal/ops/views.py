@@ -11,6 +11,9 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+NO_DATABASE = "The database does not respond."
+PENDING_MIGRATIONS = "Migrations are pending. Run “manage.py migrate”."
+
 
 @never_cache
 @require_safe
@@ -26,9 +29,9 @@ def ready(request: HttpRequest) -> JsonResponse:
     try:
         missing = pending_migrations() - MigrationRecorder(connection).applied_migrations().keys()
     except DatabaseError:
-        return JsonResponse({"status": "The database does not answer."}, status=503)
+        return JsonResponse({"status": NO_DATABASE}, status=503)
     if missing:
-        return JsonResponse({"status": "Migrations are missing: run “manage.py migrate”."}, status=503)
+        return JsonResponse({"status": PENDING_MIGRATIONS}, status=503)
     return JsonResponse({"status": "ready"})
 
 

@@ -35,7 +35,7 @@ def test_not_ready_while_migrations_are_missing(client: Client, monkeypatch: pyt
     monkeypatch.setattr(views, "pending_migrations", lambda: frozenset({("runs", "9999_later")}))
     answer = client.get("/health/ready")
     assert answer.status_code == 503
-    assert answer.json() == {"status": "Migrations are missing: run “manage.py migrate”."}
+    assert answer.json() == {"status": views.PENDING_MIGRATIONS}
 
 
 @pytest.mark.django_db
@@ -46,7 +46,8 @@ def test_not_ready_without_a_database(client: Client, monkeypatch: pytest.Monkey
     monkeypatch.setattr(connection, "cursor", gone)
     answer = client.get("/health/ready")
     assert answer.status_code == 503
-    assert answer.json() == {"status": "The database does not answer."}
+    assert answer.json() == {"status": views.NO_DATABASE}
+    assert b"secret host" not in answer.content
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
@@ -74,14 +75,14 @@ def test_the_background_is_alive_when_nothing_is_overdue() -> None:
 def test_overdue_schedules_mean_that_nobody_looks() -> None:
     periodic.sync_schedules()
     Schedule.objects.update(next_run=timezone.now() - timedelta(minutes=10))
-    assert probe.check_tasks() == "Periodic tasks are overdue: nobody looks at the schedules."
+    assert probe.check_tasks() == probe.NO_SCHEDULER
 
 
 @pytest.mark.usefixtures("own")
 def test_an_old_task_means_that_nobody_takes_it_unless_others_are_done() -> None:
     queue.enqueue("runs.tasks.sync_all")
     OrmQ.objects.update(lock=timezone.now() - timedelta(minutes=10))
-    assert probe.check_tasks() == "Tasks are due and nobody takes them."
+    assert probe.check_tasks() == probe.NO_WORKER
     now = timezone.now()
     Success.objects.create(id="x" * 32, name="x", func="x", started=now, stopped=now, success=True)
     assert probe.check_tasks() == ""
@@ -89,24 +90,24 @@ def test_an_old_task_means_that_nobody_takes_it_unless_others_are_done() -> None
 
 def test_a_database_that_is_away_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "conninfo", lambda: "host=127.0.0.1 port=1 dbname=x")
-    assert probe.check_tasks() == "The database does not answer: OperationalError."
+    assert "OperationalError" in probe.check_tasks()
 
 
 def test_the_follower_lives_while_its_file_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     beat = tmp_path / "beat"
     monkeypatch.setattr(settings, "HEARTBEAT_FILE", str(beat))
-    assert probe.check_follower() == "PORTAL_HEARTBEAT cannot be read: No such file or directory."
+    assert "PORTAL_HEARTBEAT" in probe.check_follower()
     beat.touch()
     assert probe.check_follower() == ""
     os.utime(beat, (time.time() - 300,) * 2)
-    assert probe.check_follower() == "The follower has shown no sign of life for 300 s."
+    assert "300 s" in probe.check_follower()
 
 
 def test_a_web_process_that_is_away_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert probe.main(["web", "1"]) == 1
-    assert "The web process does not answer" in capsys.readouterr().err
+    assert "web" in capsys.readouterr().err
 
 
 def test_an_unknown_process_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert probe.main([]) == probe.main(["cleaner"]) == 2
-    assert "Say which process: web, background, follower." in capsys.readouterr().err
+    assert "web, background, follower" in capsys.readouterr().err
