@@ -9,33 +9,34 @@ from django.utils import timezone
 
 from runs.access import predicates
 from runs.models import Grant, Verb
+from runs.models.grant import PART_OF
 
 # Group of verbs -> verb -> what it allows.
 VERBS: dict[str, dict[Verb, str]] = {
-    "Looking": {
-        Verb.SEE: "the deployment, its runs and requests, but not what they were given or wrote",
-        Verb.SEE_INPUTS: "the parameters of runs and requests; secret ones stay masked",
-        Verb.SEE_LOGS: "logs, and what the states and tasks of a run say",
+    "View": {
+        Verb.SEE: "view deployments, runs and requests, without parameters, logs and artifacts",
+        Verb.SEE_INPUTS: "view parameters of runs and requests; secrets stay masked",
+        Verb.SEE_LOGS: "view logs, artifacts and the messages of states and task runs",
     },
-    "Starting": {
-        Verb.TRIGGER: "ask for a run that starts now",
-        Verb.TRIGGER_LATER: "ask for a run at a later time",
-        Verb.RERUN: "ask for the same run again, with the same values",
-        Verb.BACKFILL: "ask for many runs at once, one for each step of a range",
-        Verb.SCHEDULE: "set up runs that come again",
+    "Run": {
+        Verb.TRIGGER: "request a run that starts now",
+        Verb.TRIGGER_LATER: "request a run at a later time",
+        Verb.RERUN: "request a re-run with the same parameters",
+        Verb.BACKFILL: "request many runs at once, one for each step of a range",
+        Verb.SCHEDULE: "set up recurring runs",
     },
-    "Stopping": {
-        Verb.CANCEL: "ask for a run to be stopped, and take back requests of others",
-        Verb.FORCE_CANCEL: "call a run ended when a cancel did not stop it",
-        Verb.PAUSE: "pause and resume the schedules in Prefect",
+    "Stop": {
+        Verb.CANCEL: "cancel runs, and cancel requests of other users",
+        Verb.FORCE_CANCEL: "mark a stuck run as cancelled",
+        Verb.PAUSE: "pause and resume schedules in Prefect",
     },
-    "Answering": {
-        Verb.APPROVE: "approve and reject what waits, but never their own",
-        Verb.BREAK_GLASS: "let a request go without its approvals, once, to be reviewed afterwards",
-        Verb.OVERRIDE_FREEZE: "let a run go outside change windows and in spite of a freeze",
+    "Approve": {
+        Verb.APPROVE: "approve and reject requests of other users",
+        Verb.BREAK_GLASS: "start one request without its approvals; it must be reviewed afterwards",
+        Verb.OVERRIDE_FREEZE: "start runs outside change windows and during a freeze",
     },
-    "Administering": {
-        Verb.MANAGE: "hand out what they hold themselves, no more and no longer; freeze and unfreeze",
+    "Manage": {
+        Verb.MANAGE: "grant permissions they hold themselves; freeze and unfreeze",
     },
 }
 # What a condition on parameters may look like, said and written.
@@ -60,12 +61,12 @@ def narrowed(grant: Grant) -> list[str]:
     elif grant.flow_name:
         places.append(f"flow {grant.flow_name}")
     if grant.tag:
-        places.append(f"what is tagged {grant.tag}")
+        places.append(f"tag {grant.tag}")
     return places
 
 
 def everywhere(grant: Grant) -> str:
-    return "every environment" if is_prohibition(grant) else "every environment that is not protected"
+    return "all environments" if is_prohibition(grant) else "all unprotected environments"
 
 
 def is_prohibition(grant: Grant) -> bool:
@@ -76,6 +77,14 @@ def join(words: Iterable[str]) -> str:
     """Such as "see, trigger and cancel"."""
     found = [str(word) for word in words]
     return ", ".join(found[:-1]) + (" and " if found[:-1] else "") + found[-1] if found else "nothing"
+
+
+def denied_together() -> list[tuple[str, str]]:
+    """Return each verb whose denial denies others too, with the names of those."""
+    parts: dict[str, list[str]] = {}
+    for part, whole in PART_OF.items():
+        parts.setdefault(str(whole.label), []).append(str(part.label))
+    return [(whole, join(names)) for whole, names in parts.items()]
 
 
 def verbs_label(grant: Grant) -> str:
@@ -91,7 +100,11 @@ def condition(grant: Grant) -> str:
 
 def grant_row(grant: Grant) -> dict[str, object]:
     """What the cell with its verbs wants to know."""
-    return {"grant": grant, "is_prohibition": is_prohibition(grant), "condition": condition(grant)}
+    return {
+        "grant": grant,
+        "is_prohibition": is_prohibition(grant),
+        "condition": condition(grant),
+    }
 
 
 def describe(grant: Grant) -> str:
@@ -107,8 +120,8 @@ def status_label(grant: Grant, now: datetime | None = None) -> tuple[str, str]:
     if grant.valid_until and grant.valid_until <= now:
         return "Expired", "grey"
     if grant.valid_from and grant.valid_from > now:
-        return "Not yet", "blue"
-    return "In force", "green"
+        return "Scheduled", "blue"
+    return "Active", "green"
 
 
 def has_ended(grant: Grant) -> bool:

@@ -25,7 +25,7 @@ class RunTable(django_tables2.Table):
     class Meta:
         orderable = False
         template_name = TEMPLATE
-        empty_text = "It has not run since the portal reads this server."
+        empty_text = "No runs recorded yet"
 
     def render_state(self, record: Run) -> str:
         return render_to_string("portal/_state.html", {"row": record})
@@ -42,15 +42,15 @@ class RunTable(django_tables2.Table):
 class GrantTable(django_tables2.Table):
     """Who may do something: the grants that bear on it, prohibitions among them."""
 
-    subject = django_tables2.Column("Who")
-    verbs = django_tables2.Column("May")
-    selector = django_tables2.Column("Where")
-    valid_until = django_tables2.Column("Until", empty_values=())
+    subject = django_tables2.Column("Granted to")
+    verbs = django_tables2.Column("Permissions")
+    selector = django_tables2.Column("Scope")
+    valid_until = django_tables2.Column("Expires", empty_values=())
 
     class Meta:
         orderable = False
         template_name = TEMPLATE
-        empty_text = "No grant reaches it."
+        empty_text = "No grants apply"
 
     def render_subject(self, record: Grant) -> str:
         return render_to_string("portal/grant/_subject.html", {"grant": record})

@@ -38,12 +38,12 @@ MOST_SUGGESTIONS = 500
 
 
 class StandingFilter(RadioFilter):
-    title = "standing"
+    title = "status"
     parameter_name = "standing"
-    all_option = ["", "in force"]
+    all_option = ["", "active"]
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Sequence[tuple[str, str]]:
-        return [("later", "not yet"), ("expired", "expired"), ("revoked", "revoked"), ("all", "all")]
+        return [("later", "scheduled"), ("expired", "expired"), ("revoked", "revoked"), ("all", "all")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Grant]) -> QuerySet[Grant]:
         now = timezone.now()
@@ -77,7 +77,7 @@ class GrantAdmin(RestrictedAdmin):
     search_fields = [
         *("person__username", "group__name", "flow_name", "full_name", "tag", "reason", "ticket", "granted_by_name")
     ]
-    search_help_text = "Person, group, flow, deployment, tag, reason, ticket, or who gave it"
+    search_help_text = "User, group, flow, deployment, tag, reason, ticket or creator"
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
         """All, or those they gave and those that bear on what they manage."""
@@ -94,28 +94,28 @@ class GrantAdmin(RestrictedAdmin):
         """People with `manage` anywhere may open the form; the service decides what they can grant."""
         return request.user.has_perm("runs.add_grant") or permissions_of(request).can_any(Verb.MANAGE)
 
-    @admin.display(description="who", ordering="person__username")
+    @admin.display(description="granted to", ordering="person__username")
     def subject_shown(self, grant: Grant) -> SafeString:
         return render_to_string("portal/grant/_subject.html", {"grant": grant})
 
-    @admin.display(description="may")
+    @admin.display(description="permissions")
     def verbs_shown(self, grant: Grant) -> SafeString:
         return render_to_string("portal/grant/_verbs.html", grant_labels.grant_row(grant))
 
-    @admin.display(description="where")
+    @admin.display(description="scope")
     def where(self, grant: Grant) -> str:
         return grant_labels.scope_label(grant)
 
-    @admin.display(description="until", ordering="valid_until")
+    @admin.display(description="expires", ordering="valid_until")
     def until(self, grant: Grant) -> SafeString | str:
         return times.relative_time(grant.valid_until) if grant.valid_until else "-"
 
-    @admin.display(description="standing")
+    @admin.display(description="status")
     def standing(self, grant: Grant) -> SafeString:
         label, tone = grant_labels.status_label(grant)
         return render_to_string("portal/grant/_standing.html", {"label": label, "tone": tone})
 
-    @admin.display(description="given", ordering="granted_at")
+    @admin.display(description="created", ordering="granted_at")
     def given(self, grant: Grant) -> SafeString:
         return render_to_string("portal/grant/_given.html", {"grant": grant})
 
@@ -131,18 +131,17 @@ class GrantAdmin(RestrictedAdmin):
         ]
         return [*own, *super().get_urls()]
 
-    # Everybody's own
-
+    # For every signed-in user
     def my_access(self, request: HttpRequest) -> HttpResponse:
-        """What the reader may do themselves."""
-        frame = {**self.admin_site.each_context(request), "title": "What you may do", "opts": self.opts}
+        """Show the reader's own permissions."""
+        frame = {**self.admin_site.each_context(request), "title": "My access", "opts": self.opts}
         permissions = permissions_of(request)
         return render(
             request, "portal/people/mine.html", frame | person_page.rights(permissions, permissions.environments())
         )
 
     def why(self, request: HttpRequest) -> HttpResponse:
-        """Why somebody may or may not: of themselves for everybody, of others for administrators."""
+        """Explain a user's access: everyone may ask about themselves, administrators about anyone."""
         return explain_page.view(request, {**self.admin_site.each_context(request), "opts": self.opts})
 
     # The page
@@ -153,7 +152,9 @@ class GrantAdmin(RestrictedAdmin):
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         if not self.has_view_permission(request):
-            raise PermissionDenied("Grants are read by administrators, auditors, and whoever manages deployments.")
+            raise PermissionDenied(
+                "Only administrators, auditors and users with the manage permission can view grants."
+            )
         grant: Grant = self.visible_or_404(request, object_id)
         label, tone = grant_labels.status_label(grant)
         target = Target(grant.environment, grant.flow_name, grant.full_name) if grant.environment else None
@@ -180,7 +181,7 @@ class GrantAdmin(RestrictedAdmin):
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if not self.has_add_permission(request):
-            raise PermissionDenied("Grants are given by administrators, and by whoever manages deployments.")
+            raise PermissionDenied("Only administrators and users with the manage permission can create grants.")
         form = self.form_for(request)
         if request.method == "POST" and form.is_valid():
             try:
@@ -192,10 +193,11 @@ class GrantAdmin(RestrictedAdmin):
                 return HttpResponseRedirect(reverse("admin:runs_grant_change", args=[grant.pk]))
         context = {
             **self.admin_site.each_context(request),
-            "title": "Give a grant",
+            "title": "Create grant",
             "opts": self.opts,
             "form": form,
             "verb_groups": form.verb_groups(),
+            "denied_together": grant_labels.denied_together(),
             "examples": grant_labels.EXAMPLES,
             "hands_on": not request.user.has_perm("runs.add_grant"),
             "time_zone": timezone.get_current_timezone_name(),
@@ -233,14 +235,14 @@ class GrantAdmin(RestrictedAdmin):
 
     def revoke(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not self.has_view_permission(request):
-            raise PermissionDenied("Grants are revoked by administrators, and by whoever gave them.")
+            raise PermissionDenied("Only administrators and the creator of a grant can revoke it.")
         grant: Grant = self.visible_or_404(request, pk)
         if not grants.can_revoke(grant, actor_of(request)):
-            raise PermissionDenied("You may end only grants that you gave.")
+            raise PermissionDenied("You can revoke only grants that you created.")
         ticket = request.POST.get("ticket", "").strip()
         perform(
             request,
             lambda reason: grants.revoke(grant, by=actor_of(request), reason=reason, ticket=ticket),
-            "Revoked. It ends now.",
+            "Grant revoked.",
         )
         return redirect_back(request, reverse("admin:runs_grant_change", args=[grant.pk]))

@@ -27,30 +27,30 @@ LONGEST = 100_000
 class WhyForm(forms.Form):
     """Whom, what and where; the deployments are those the reader may see."""
 
-    person = forms.ModelChoiceField(User.objects.order_by("username"), empty_label=None, widget=forms.Select(INPUT))
-    verb = forms.ChoiceField(label="What", choices=Verb.choices, initial=Verb.TRIGGER, widget=forms.Select(INPUT))
-    environment = forms.ModelChoiceField(
-        Environment.objects.none(), label="Where", empty_label=None, widget=forms.Select(INPUT)
+    person = forms.ModelChoiceField(
+        User.objects.order_by("username"), label="User", empty_label=None, widget=forms.Select(INPUT)
     )
+    verb = forms.ChoiceField(label="Permission", choices=Verb.choices, initial=Verb.TRIGGER, widget=forms.Select(INPUT))
+    environment = forms.ModelChoiceField(Environment.objects.none(), empty_label=None, widget=forms.Select(INPUT))
     deployment = forms.CharField(
         max_length=601,
         widget=forms.TextInput({**INPUT, "list": "full-names"}),
         help_text="flow name/deployment name",
     )
     parameters = forms.CharField(
-        label="With these parameters",
+        label="Parameters",
         required=False,
         max_length=LONGEST,
         widget=forms.Textarea({"class": "portal-input portal-code", "rows": 3, "spellcheck": "false"}),
-        help_text='A JSON object such as {"region": "EU"}; defaults come to it. Left empty: with any values at all. '
-        "It is not kept; leave secrets out.",
+        help_text='A JSON object such as {"region": "EU"}; defaults are added. Blank: any values. '
+        "Not stored; do not enter secrets.",
     )
 
     def __init__(self, permissions: Permissions, data: Any = None, initial: Any = None) -> None:
         super().__init__(data, initial=initial, use_required_attribute=False)
         self.permissions = permissions
         self.fields["environment"].queryset = permissions.environments()  # type: ignore[attr-defined]  # a model's choices
-        self.fields["deployment"].error_messages["required"] = "Name a deployment."
+        self.fields["deployment"].error_messages["required"] = "Enter a deployment."
         if not permissions.user.is_superuser:
             del self.fields["person"]
 
@@ -61,9 +61,9 @@ class WhyForm(forms.Form):
         try:
             values = json.loads(typed)
         except (ValueError, RecursionError) as error:
-            raise forms.ValidationError(f"It is not JSON: {error}.") from error
+            raise forms.ValidationError(f"Invalid JSON: {error}.", "json") from error
         if not isinstance(values, dict):
-            raise forms.ValidationError('Write a JSON object, such as {"region": "EU"}.')
+            raise forms.ValidationError('Enter a JSON object, such as {"region": "EU"}.', "object")
         return values
 
     def clean(self) -> dict[str, Any]:
@@ -73,7 +73,8 @@ class WhyForm(forms.Form):
             there = self.permissions.deployments().filter(environment=values["environment"], full_name=name)
             values["row"] = there.order_by("deleted_upstream_at").first()
             if values["row"] is None:
-                self.add_error("deployment", f"You see no deployment of that name in {values['environment']}.")
+                message = f"No deployment of this name in {values['environment']}."
+                self.add_error("deployment", forms.ValidationError(message, "unknown"))
         return values
 
 
@@ -100,7 +101,7 @@ def view(request: HttpRequest, frame: dict[str, Any]) -> HttpResponse:
     )
     context = {
         **frame,
-        "title": "Why may somebody, and why not",
+        "title": "Explain access",
         "form": form,
         "full_names": list(names.distinct()[:MOST_NAMES]),
         "answer": answer,

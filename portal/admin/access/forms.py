@@ -22,7 +22,7 @@ INPUT = {"class": "portal-input"}
 MOMENT = "%Y-%m-%dT%H:%M"
 MOMENTS = [MOMENT, "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"]
 ONLY = {"autocomplete": "off", "spellcheck": "false"}
-EFFECTS = [(str(Grant.Effect.ALLOW), "Allow"), (str(Grant.Effect.DENY), "Prohibit")]
+EFFECTS = [(str(Grant.Effect.ALLOW), "Allow"), (str(Grant.Effect.DENY), "Deny")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def moment(label: str, help_text: str) -> forms.DateTimeField:
         input_formats=MOMENTS,
         help_text=help_text,
         widget=forms.DateTimeInput(format=MOMENT, attrs={**INPUT, "type": "datetime-local"}),
-        error_messages={"invalid": "Enter the date and time as 2026-01-31 14:30."},
+        error_messages={"invalid": "Enter a date and time such as 2026-01-31 14:30."},
     )
 
 
@@ -58,41 +58,41 @@ class GrantForm(forms.Form):
 
     person = forms.ModelChoiceField(
         User.objects.filter(is_active=True).order_by("username"),
+        label="User",
         required=False,
         widget=forms.Select(INPUT),
-        help_text="Either a person or a group.",
+        help_text="Select either a user or a group.",
     )
     group = forms.ModelChoiceField(Group.objects.order_by("name"), required=False, widget=forms.Select(INPUT))
     effect = forms.ChoiceField(
         choices=EFFECTS,
         widget=forms.RadioSelect,
         initial=Grant.Effect.ALLOW,
-        help_text="A prohibition wins over every permission.",
+        help_text="Deny wins over allow.",
     )
-    verbs = forms.MultipleChoiceField(choices=Verb.choices, widget=forms.CheckboxSelectMultiple)
+    verbs = forms.MultipleChoiceField(label="Permissions", choices=Verb.choices, widget=forms.CheckboxSelectMultiple)
     environment = forms.ModelChoiceField(
         Environment.objects.all(),
         required=False,
-        empty_label="every environment that is not protected",
+        empty_label="all unprotected environments",
         widget=forms.Select(INPUT),
-        help_text="A protected environment counts only when it is named. A prohibition of every environment covers "
-        "the protected ones too.",
+        help_text="Select a protected environment explicitly. A deny for all environments includes the protected ones.",
     )
-    flow_name = text("Flow", 300, "Left empty: every flow.", "flow-names")
-    full_name = text("Deployment", 601, "flow name/deployment name. Left empty: every deployment.", "full-names")
-    tag = text("Tag", 300, "Only deployments with this tag. Left empty: whatever their tags.", "tags")
+    flow_name = text("Flow", 300, "Blank = all flows.", "flow-names")
+    full_name = text("Deployment", 601, "flow name/deployment name. Blank = all deployments.", "full-names")
+    tag = text("Tag", 300, "Only deployments with this tag. Blank = any tags.", "tags")
     predicate = forms.CharField(
-        label="Only for these parameter values",
+        label="Parameter values",
         required=False,
         max_length=predicates.LONGEST,
         widget=forms.Textarea({**INPUT, **ONLY, "class": "portal-input portal-code", "rows": 4}),
-        help_text="A JSON Schema over the parameters of a run. Left empty: whatever their values. Do not name secret "
-        "parameters: a condition can be read.",
+        help_text="A JSON Schema that the parameters of a run must satisfy. Blank = any values. Do not name secret "
+        "parameters: everyone who can view the grant can read the condition.",
     )
-    valid_from = moment("From", "Left empty: from now on.")
-    valid_until = moment("Until", "Left empty: until it is revoked.")
+    valid_from = moment("From", "Blank = from now.")
+    valid_until = moment("Until", "Blank = until revoked.")
     reason = forms.CharField(required=False, max_length=500, widget=forms.Textarea({**INPUT, "rows": 2}))
-    ticket = text("Ticket", 100, "Some environments want one. It is kept with the grant.")
+    ticket = text("Ticket", 100, "Required in some environments. Stored with the grant.")
 
     def __init__(
         self,
@@ -102,14 +102,14 @@ class GrantForm(forms.Form):
         environments: QuerySet[Environment] | None = None,
         may_prohibit: bool = True,
     ) -> None:
-        """`environments` are those the giver may name; all for administrators."""
+        """`environments` are those the reader may select; None for all, as administrators may."""
         super().__init__(data, initial=initial, use_required_attribute=False)
-        self.fields["verbs"].error_messages["required"] = "Tick at least one."
+        self.fields["verbs"].error_messages["required"] = "Select at least one permission."
         if environments is not None:
             self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a model's choices
         if not may_prohibit:
             self.fields["effect"].choices = EFFECTS[:1]  # type: ignore[attr-defined]  # a choice of one
-            self.fields["effect"].help_text = "Prohibitions are given by administrators."
+            self.fields["effect"].help_text = "Only administrators can create deny grants."
 
     def verb_groups(self) -> list[tuple[str, list[VerbLine]]]:
         """The verbs by what they are about, each with what it opens."""
@@ -126,19 +126,19 @@ class GrantForm(forms.Form):
         try:
             predicate = json.loads(typed)
         except (ValueError, RecursionError) as error:
-            raise forms.ValidationError(f"It is not JSON: {error}.") from error
+            raise forms.ValidationError(f"Invalid JSON: {error}.", "json") from error
         if problems := predicates.problems(predicate):
-            raise forms.ValidationError(problems)
+            raise forms.ValidationError([forms.ValidationError(problem, "condition") for problem in problems])
         found: dict[str, Any] = predicate
         return found
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
         if bool(values.get("person")) == bool(values.get("group")):
-            self.add_error("person", "Name a person or a group, one of the two.")
+            self.add_error("person", forms.ValidationError("Select either a user or a group.", "subject"))
         until = values.get("valid_until")
         if until and until <= timezone.now():
-            self.add_error("valid_until", "That moment has passed: the grant would never count.")
+            self.add_error("valid_until", forms.ValidationError("This time is in the past.", "past"))
         return values
 
 

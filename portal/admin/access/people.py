@@ -32,11 +32,14 @@ OFFERED = {
     "runs": ["view_grant", "add_grant", "change_grant", "view_auditentry"],
 }
 LABELS = {
-    "is_active": ("Active", "Off: cannot sign in, and no grant counts. History keeps the name."),
-    "is_staff": ("May sign in to these pages", "Off: only for accounts that are used by programs."),
+    "is_active": (
+        "Enabled",
+        "On: the user can sign in and their grants apply. History keeps the names of disabled users.",
+    ),
+    "is_staff": ("Can sign in", "On: the user can sign in here. Turn off for service accounts."),
     "is_superuser": (
         "Administrator",
-        "Sets up the portal. May see and pause everything, but starts nothing without a grant.",
+        "Sets up the portal. Can view and pause everything, but needs a grant to start runs.",
     ),
 }
 
@@ -83,7 +86,7 @@ admin.site.unregister([User, Group])
 
 @admin.register(User)
 class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg]  # it takes no argument when it runs
-    title = "People"
+    title = "Users"
     form = PersonForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -92,12 +95,12 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
     filter_horizontal = ()
     fieldsets = [
         (None, {"fields": ["username", "password", "first_name", "last_name", "email"]}),
-        ("What they may do", {"fields": ["groups", "is_active", "is_staff", "is_superuser"]}),
+        ("Permissions", {"fields": ["groups", "is_active", "is_staff", "is_superuser"]}),
         ("Dates", {"fields": ["last_login", "date_joined"]}),
     ]
     add_fieldsets = [
         (None, {"fields": ["username", "usable_password", "password1", "password2", "email"]}),
-        ("What they may do", {"fields": ["groups", "is_staff", "is_superuser"]}),
+        ("Permissions", {"fields": ["groups", "is_staff", "is_superuser"]}),
     ]
     readonly_fields = ["last_login", "date_joined"]
     change_form_outer_after_template = "portal/people/_rights.html"
@@ -142,14 +145,14 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
     def try_as(self, request: HttpRequest, pk: int) -> HttpResponse:
         """What they would see and have buttons for. It is computed from their grants: nobody acts as them."""
         if not self.has_view_permission(request):
-            raise PermissionDenied("What other people may do is for administrators to look at.")
+            raise PermissionDenied("Only administrators can preview the access of other users.")
         person = self.get_object(request, str(pk))
         if person is None:
             raise Http404
         form = person_page.TryForm(request.POST) if request.method == "POST" else person_page.TryForm()
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Try as {person}",
+            "title": f"Preview as {person}",
             "opts": self.opts,
             "person": person,
             "form": form,
@@ -191,12 +194,12 @@ class GroupAdmin(AdministratorsOnly, DjangoGroupAdmin):
             )
         )
 
-    @admin.display(description="people", ordering="people")
+    @admin.display(description="members", ordering="people")
     def members(self, group: Any) -> int:
         found: int = group.people
         return found
 
-    @admin.display(description="grants", ordering="valid_grants")
+    @admin.display(description="active grants", ordering="valid_grants")
     def grants_in_force(self, group: Any) -> int:
         found: int = group.valid_grants
         return found
@@ -207,7 +210,7 @@ class GroupAdmin(AdministratorsOnly, DjangoGroupAdmin):
             wanted |= Q(content_type__app_label=app, codename__in=codenames)
         kwargs["queryset"] = Permission.objects.filter(wanted).select_related("content_type")
         kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
-        kwargs["help_text"] = "Beside what its grants allow. What is not listed here is for administrators alone."
+        kwargs["help_text"] = "In addition to its grants. Everything else is reserved for administrators."
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def change_view(

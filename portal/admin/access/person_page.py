@@ -51,7 +51,7 @@ def there(held: Permissions, environment: Environment) -> list[Right]:
     found = [
         Right(
             grant,
-            ", ".join(grant_labels.narrowed(grant)) or "everything there",
+            ", ".join(grant_labels.narrowed(grant)) or "all deployments",
             ", ".join(grant.verb_labels),
             grant_labels.condition(grant),
             grant_labels.is_prohibition(grant),
@@ -67,17 +67,17 @@ class TryForm(forms.Form):
     """What to look at, and why."""
 
     words = forms.CharField(
-        label="Only deployments with these words in their name",
+        label="Deployment name contains",
         required=False,
         max_length=200,
         widget=forms.TextInput({"class": "portal-input"}),
     )
     reason = forms.CharField(
-        label="Why do you look?",
+        label="Reason",
         required=False,
         max_length=500,
         widget=forms.TextInput({"class": "portal-input"}),
-        help_text="It is kept in the audit trail, as is the look itself.",
+        help_text="Recorded in the audit trail with the preview.",
     )
 
 
@@ -112,9 +112,9 @@ def row(held: Permissions, deployment: Deployment) -> Preview:
     may = {verb: held.decide(verb, deployment) for verb in Verb}
     asks = (may[Verb.TRIGGER].allowed or may[Verb.TRIGGER_LATER].allowed) and is_askable(deployment)
     buttons = [
-        (asks, "Run …"),
+        (asks, "Run"),
         (asks and can_quick_run(held, deployment), "Quick run"),
-        (may[Verb.PAUSE].allowed and is_askable(deployment), "Resume …" if deployment.is_paused else "Pause …"),
+        (may[Verb.PAUSE].allowed and is_askable(deployment), "Resume" if deployment.is_paused else "Pause"),
     ]
     others = [str(verb.label) for verb in Verb if may[verb] and verb not in (Verb.SEE, Verb.TRIGGER, Verb.PAUSE)]
     return Preview(
