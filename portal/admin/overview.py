@@ -37,15 +37,15 @@ STACK = {
 class Tile:
     """One environment."""
 
-    said: EnvironmentStatus
+    status: EnvironmentStatus
     pools: int
     workers: int
     place: calendar.Place
 
     @property
-    def workforce(self) -> str:
+    def workers_label(self) -> str:
         if not self.workers:
-            return "No worker is online: runs will wait."
+            return "No workers online. Runs wait."
         return (
             f"{self.workers} {'worker' if self.workers == 1 else 'workers'} online in "
             f"{self.pools} {'work pool' if self.pools == 1 else 'work pools'}"

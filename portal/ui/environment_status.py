@@ -1,4 +1,4 @@
-"""How an environment's health is said to people: a label, a colour, a sentence, and what to do."""
+"""The status of an environment on pages: a label, a colour, a message, and how to fix it."""
 
 from __future__ import annotations
 
@@ -9,36 +9,35 @@ from django.utils import timezone
 
 from flows.models import Environment, Health
 
-# Every environment is looked at once a minute; nobody looked for so long means that nobody does.
+# `runs.periodic` checks every environment once a minute. After four missed checks the cluster is down, not slow.
 STALE = timedelta(minutes=4)
 
-# state -> (label, colour, what to do)
+# state -> (label, colour, how to fix it)
 LABELS: dict[str, tuple[str, str, str]] = {
     Health.State.UP: ("Up", "green", ""),
     Health.State.DOWN: (
         "Unreachable",
         "red",
-        "Is the server running at {api_url}? The address usually ends in /api. "
-        "What you see here is what Prefect said last; runs asked for now are sent when it is back.",
+        "Check that the server is running at {api_url}; the address usually ends in /api. "
+        "Data is from the last sync. Requested runs start when the server is reachable again.",
     ),
     Health.State.REFUSED: (
-        "Wrong credential",
+        "Authentication failed",
         "red",
-        "The server answers, but not to this credential. An administrator can enter it anew on the environment's page.",
+        "The server rejected the credential. Update the credential on the environment's page (administrators only).",
     ),
     Health.State.UNKNOWN: (
         "Not checked yet",
         "grey",
-        "The first look takes a few seconds. If this stays, the background tasks are not running.",
+        "The first check takes a few seconds. If this persists, the background tasks are not running.",
     ),
 }
-STALE_SYNC = (
-    "Not checked lately",
+OVERDUE = (
+    "Check overdue",
     "amber",
-    "Nobody has looked for {minutes} minutes: the background tasks do not seem to run. Whoever runs the portal can "
-    "start them with “manage.py qcluster”.",
+    "Last checked {minutes} minutes ago. The background tasks seem to be stopped: start “manage.py qcluster”.",
 )
-INACTIVE = ("Switched off", "grey", "It is no longer read, and nothing can be asked for there.")
+INACTIVE = ("Disabled", "grey", "It is not synced, and no runs can be requested.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,7 @@ class EnvironmentStatus:
     """What a page shows of one environment."""
 
     environment: Environment
+    state: str  # a value of `Health.State`, "overdue" or "disabled"
     label: str
     colour: str
     message: str
@@ -67,19 +67,23 @@ class EnvironmentStatus:
 
 
 def status_of(environment: Environment) -> EnvironmentStatus:
-    """Read `environment` with `select_related("health")` to ask this for many."""
+    """Return the status to display; load environments with `select_related("health")` before calling it for many."""
     health: Health | None = getattr(environment, "health", None)
-    label, colour, fix = LABELS[Health.State.UNKNOWN]
+    state = str(Health.State.UNKNOWN)
+    label, colour, fix = LABELS[state]
+    # A disabled environment is not checked any more, so its last health says nothing.
     if not environment.is_active:
-        label, colour, fix = INACTIVE
+        state, (label, colour, fix) = "disabled", INACTIVE
     elif health and health.checked_at:
-        silent = timezone.now() - health.checked_at
-        label, colour, fix = LABELS[health.state] if silent < STALE else STALE_SYNC
-        fix = fix.format(api_url=environment.api_url, minutes=int(silent.total_seconds() // 60))
+        age = timezone.now() - health.checked_at
+        state = health.state if age < STALE else "overdue"
+        label, colour, fix = LABELS.get(state, OVERDUE)
+        fix = fix.format(api_url=environment.api_url, minutes=int(age.total_seconds() // 60))
     if health is None:
-        return EnvironmentStatus(environment, label, colour, "", fix)
+        return EnvironmentStatus(environment, state, label, colour, "", fix)
     return EnvironmentStatus(
         environment,
+        state,
         label,
         colour,
         health.message,

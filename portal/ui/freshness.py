@@ -1,4 +1,4 @@
-"""How old a page is, environment by environment: one that is down must not look like one that is empty."""
+"""When the data on a page was last synced, per environment: unreachable must not look like empty."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from portal.ui.environment_status import EnvironmentStatus, status_of
 from runs.governance import freezes
 from runs.models import Freeze
 
-# Runs are read every 15 s by the follower and everything every minute: this late, something is wrong.
+# The follower syncs runs every 15 s and the periodic tasks sync everything every minute. Four missed rounds are no
+# coincidence.
 LATE = timedelta(minutes=4)
 
 Source = Literal["runs", "deployments"]
@@ -24,9 +25,10 @@ Source = Literal["runs", "deployments"]
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """What a page says about one environment: a line when all is well, else a banner in this tone."""
+    """What a page shows about one environment: one line while `code` is empty, else a banner in this tone."""
 
     environment: Environment
+    code: str  # "", a state of `EnvironmentStatus`, "never_synced" or "late"
     tone: str
     read_at: datetime | None
     sentence: str = ""
@@ -36,48 +38,54 @@ class Freshness:
 
     @property
     def is_trouble(self) -> bool:
-        return bool(self.sentence)
+        return bool(self.code)
 
 
-def freshness_from(state: EnvironmentStatus, what: Source, now: datetime) -> Freshness:
-    environment = state.environment
-    read_at = state.runs_synced_at if what == "runs" else state.synced_at
+def freshness_from(status: EnvironmentStatus, what: Source, now: datetime) -> Freshness:
+    """Return the most severe problem of an environment's data, or none.
+
+    The order matters: data of an unreachable server is late too, but only the first message helps.
+    """
+    environment = status.environment
+    read_at = status.runs_synced_at if what == "runs" else status.synced_at
     if not environment.is_active:
-        return Freshness(environment, "grey", read_at, f"{environment} is switched off: {state.fix}")
-    if state.fix:
-        sentence = f"{environment}: {state.label}. {state.message}".rstrip()
-        return Freshness(environment, state.colour, read_at, sentence, state.fix, state.icon)
+        return Freshness(environment, status.state, "grey", read_at, f"{environment} is disabled. {status.fix}")
+    if status.fix:
+        sentence = f"{environment}: {status.label}. {status.message}".rstrip()
+        return Freshness(environment, status.state, status.colour, read_at, sentence, status.fix, status.icon)
     if read_at is None:
         return Freshness(
             environment,
+            "never_synced",
             "blue",
             None,
-            f"The {what} of {environment} have not been read yet.",
-            "The first reading takes a few seconds. If this stays, the background tasks are not running.",
+            f"The {what} of {environment} are not synced yet.",
+            "The first sync takes a few seconds. If this persists, the background tasks are not running.",
         )
     if now - read_at > LATE:
         return Freshness(
             environment,
+            "late",
             "amber",
             read_at,
-            f"The {what} of {environment} were not read completely for a while, though the server answers.",
-            state.sync_message if what == "deployments" else "Look at the log of the follower and of the tasks.",
+            f"The {what} of {environment} are out of date although the server is reachable.",
+            status.sync_message if what == "deployments" else "Check the logs of the follower and the tasks.",
         )
-    return Freshness(environment, "green", read_at)
+    return Freshness(environment, "", "green", read_at)
 
 
 def freshness_of(environments: Iterable[Environment], what: Source) -> list[Freshness]:
-    """Give environments that were read with `select_related("health")`; one query finds the freezes of all."""
+    """Return the freshness of environments loaded with `select_related("health")`; adds one query for all freezes."""
     now, places = timezone.now(), list(environments)
     frozen = current_freezes(places)
     return [replace(freshness_from(status_of(place), what, now), freeze=frozen.get(place.pk)) for place in places]
 
 
 def current_freezes(environments: Iterable[Environment]) -> dict[int, Freeze]:
-    """The freezes that hold now, by environment."""
+    """Return the active freezes by environment id."""
     return {freeze.environment_id: freeze for freeze in freezes.frozen_now(*environments)}
 
 
 def freshness_of_all(request: HttpRequest, what: Source) -> list[Freshness]:
-    """For a page that lists what the reader may see anywhere."""
+    """Return the freshness of every enabled environment that the reader may see, for lists across environments."""
     return freshness_of(permissions_of(request).environments().filter(is_active=True).select_related("health"), what)

@@ -43,13 +43,15 @@ BOTH = [ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM]
 def rules(environment: Environment) -> list[str]:
     """What the environment's settings mean for those who use it."""
     sentences = {
-        "It is protected: only grants that name it count here.": environment.is_protected,
-        f"A run waits until somebody else approves it; after {span(environment.approval_minutes * 60)} it expires.": (
+        "Protected: only grants that name this environment apply.": environment.is_protected,
+        f"Runs need approval by someone else within {span(environment.approval_minutes * 60)}.": (
             environment.needs_approval
         ),
-        "A run, a cancel and a pause must say why.": environment.needs_reason,
+        "Runs, cancellations and pauses require a reason.": environment.needs_reason,
     }
-    return [sentence for sentence, holds in sentences.items() if holds] or ["Whoever has a grant may run and cancel."]
+    return [sentence for sentence, holds in sentences.items() if holds] or [
+        "No extra rules: anyone with a grant can run and cancel."
+    ]
 
 
 def moment_of(text: str) -> datetime | None:
@@ -61,7 +63,7 @@ def moment_of(text: str) -> datetime | None:
     except ValueError:
         found = None
     if found is None:
-        raise Refused("time.format", "Enter the date and time as 2026-01-31 14:30.")
+        raise Refused("time.format", "Enter a date and time such as 2026-01-31 14:30.")
     return found if timezone.is_aware(found) else timezone.make_aware(found)
 
 
@@ -106,18 +108,18 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
 
     @admin.display(description="health")
     def how(self, environment: Environment) -> SafeString:
-        return render_to_string("portal/environment/_health.html", {"said": status_of(environment)})
+        return render_to_string("portal/environment/_health.html", {"status": status_of(environment)})
 
-    @admin.display(description="read")
+    @admin.display(description="last synced")
     def read(self, environment: Environment) -> SafeString:
-        return render_to_string("portal/environment/_read.html", {"said": status_of(environment)})
+        return render_to_string("portal/environment/_read.html", {"status": status_of(environment)})
 
     @admin.display(description="rules")
     def rules(self, environment: Environment) -> str:
         rules = {
             "protected": environment.is_protected,
-            "needs approval": environment.needs_approval,
-            "needs a reason": environment.needs_reason,
+            "approval required": environment.needs_approval,
+            "reason required": environment.needs_reason,
         }
         return ", ".join(rule for rule, applies in rules.items() if applies) or "none"
 
@@ -125,13 +127,13 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
     def check_connection(self, request: HttpRequest, queryset: QuerySet[Environment]) -> None:
         for environment in queryset:
             queue.enqueue("runs.tasks.check", environment.pk)
-        messages.info(request, "The connection is being tested. The result shows here in a few seconds.")
+        messages.info(request, "Testing the connection. The result appears in a few seconds.")
 
-    @admin.action(description="Read deployments and runs now", permissions=["change"], location=BOTH)
+    @admin.action(description="Sync deployments and runs now", permissions=["change"], location=BOTH)
     def read_now(self, request: HttpRequest, queryset: QuerySet[Environment]) -> None:
         for environment in queryset.filter(is_active=True):
             queue.enqueue("runs.tasks.sync", environment.pk)
-        messages.info(request, "Deployments and runs are being read. What was found shows here in a few seconds.")
+        messages.info(request, "Syncing deployments and runs. The result appears in a few seconds.")
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -140,7 +142,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         may_change = self.has_change_permission(request)
         context = {
             **self.freezing(request, environment),
-            "said": status_of(environment),
+            "status": status_of(environment),
             "pools": environment.work_pools.order_by("name"),
             "may_change": may_change,
             "action_field": ACTION_CHECKBOX_NAME,
@@ -179,7 +181,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
             ticket = request.POST.get("ticket", "")
             freezes.freeze(environment, by=actor_of(request), reason=reason, ticket=ticket, until=until)
 
-        perform(request, act, f"{environment} is frozen: no run starts there.")
+        perform(request, act, f"{environment} is frozen. Runs are held.")
         return redirect_back(request, reverse("admin:flows_environment_change", args=[pk]))
 
     def unfreeze(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -188,7 +190,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         def act(reason: str) -> None:
             freezes.unfreeze(environment, by=actor_of(request), reason=reason, ticket=request.POST.get("ticket", ""))
 
-        perform(request, act, f"{environment} goes on: what waited is sent.")
+        perform(request, act, f"{environment} is unfrozen. Held runs start now.")
         return redirect_back(request, reverse("admin:flows_environment_change", args=[pk]))
 
     def calendar(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -215,7 +217,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
     def page(self, request: HttpRequest, environment: Environment, context: dict[str, Any]) -> HttpResponse:
         """The page without the form: even read-only, the form has fields that not everyone may see."""
         if request.method not in ("GET", "HEAD"):
-            raise PermissionDenied("Environments are changed by administrators.")
+            raise PermissionDenied("Only administrators can change environments.")
         frame = {
             **self.admin_site.each_context(request),
             "title": str(environment),
@@ -237,11 +239,11 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         """Django's own page lists what keeps a row alive; one sentence says it better."""
         environment = self.visible_or_404(request, object_id)
         if not self.has_delete_permission(request, environment):
-            raise PermissionDenied("Environments are deleted by administrators.")
+            raise PermissionDenied("Only administrators can delete environments.")
         page = HttpResponseRedirect(reverse("admin:flows_environment_change", args=[environment.pk]))
         if request.method != "POST":
             if why_not := configuration.why_not_delete(environment):
-                messages.warning(request, why_not)
+                messages.warning(request, why_not, extra_tags="environment.in_use")
                 return page
             response: HttpResponse = super().delete_view(request, object_id, extra_context)
             return response

@@ -27,21 +27,39 @@ class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's cl
         required=False,
         max_length=4000,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}, render_value=False),
-        help_text="user:password, or the Cloud API key. Stored encrypted and never shown again; "
-        "left empty, the stored one stays.",
+        help_text="user:password, or the Cloud API key. Stored encrypted and never displayed. "
+        "Blank = keep the stored credential.",
     )
 
     class Meta:
         model = Environment
         fields = [*ABOUT, *SERVER[:3], *RULES]
+        labels = {
+            "is_active": "Enabled",
+            "position": "Sort order",
+            "approval_minutes": "Approval timeout (minutes)",
+            "needs_approval": "Require approval",
+            "needs_reason": "Require a reason",
+        }
+        help_texts = {
+            "is_active": "On: deployments and runs are synced, and runs can be requested.",
+            "is_protected": "Only grants that name this environment apply. Grants for all environments do not.",
+            "needs_approval": "Each run needs approval by someone other than the requester.",
+            "needs_reason": "Runs, cancellations and pauses require a reason.",
+            "approval_minutes": "Requests without approval expire after this time.",
+            "api_url": "For your own server it ends in /api, for example http://prefect:4200/api.",
+            "ui_url": "Address of the Prefect UI. Blank = the API address without /api.",
+        }
 
     def clean_api_url(self) -> str:
         url: str = self.cleaned_data["api_url"].rstrip("/")
         parts = urlsplit(url)
         if "@" in parts.netloc:
-            raise forms.ValidationError("Leave the user and password out of the address: they have a field below.")
+            raise forms.ValidationError(
+                "Enter the user and password in the credential field, not in the address.", "userinfo"
+            )
         if parts.query or parts.fragment:
-            raise forms.ValidationError("The address may not have a ? or a # in it.")
+            raise forms.ValidationError("The address must not contain ? or #.", "query")
         return url
 
     def clean(self) -> dict[str, Any]:
@@ -49,9 +67,9 @@ class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's cl
         kind, typed = values.get("credential_kind"), values.get("new_credential")
         stored = bool(self.instance.sealed_credential)
         if kind == Environment.CredentialKind.NONE and typed:
-            self.add_error("credential_kind", "Say what kind of credential this is.")
+            self.add_error("credential_kind", forms.ValidationError("Select the kind of credential.", "kind"))
         elif kind == Environment.CredentialKind.BASIC and typed and ":" not in typed:
-            self.add_error("new_credential", "Write it as user:password.")
+            self.add_error("new_credential", forms.ValidationError("Enter it as user:password.", "format"))
         elif kind != Environment.CredentialKind.NONE and not typed:
             self.must_fit_stored(values, stored)
         return values
@@ -59,11 +77,17 @@ class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's cl
     def must_fit_stored(self, values: dict[str, Any], stored: bool) -> None:
         before = Environment.objects.get(pk=self.instance.pk) if self.instance.pk else None
         if not stored or before is None or before.credential_kind != values.get("credential_kind"):
-            self.add_error("new_credential", "Enter the credential: there is none of this kind yet.")
+            self.add_error(
+                "new_credential", forms.ValidationError("Enter the credential. None of this kind is stored.", "missing")
+            )
         elif "api_url" in values and origin(before.api_url) != origin(values["api_url"]):
             self.add_error(
                 "new_credential",
-                "The address leads to another server now. Enter the credential again: the stored one stays here.",
+                forms.ValidationError(
+                    "The address points to another server. Enter the credential again: "
+                    "the stored one is only used for the previous server.",
+                    "other_server",
+                ),
             )
 
     def save(self, commit: bool = True) -> Environment:
