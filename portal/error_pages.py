@@ -17,24 +17,24 @@ from runs.errors import Refused
 # status -> (title, what to do, icon)
 PAGES: dict[int, tuple[str, str, str]] = {
     400: (
-        "This request could not be read",
-        "Something in its address or its form is not what this page takes, or was cut off. Go back and try again.",
+        "Invalid request",
+        "The address or the form is malformed or incomplete. Go back and try again.",
         "error",
     ),
     403: (
-        "You may not do this",
-        "Permissions are given as grants. Ask an administrator for one, and name the page you were on.",
+        "You don't have permission",
+        "Ask an administrator for a grant, and tell them which page you were on.",
         "lock",
     ),
     404: (
-        "There is nothing here that you may see",
-        "The address may be mistyped, the thing may be gone, or no grant of yours covers it.",
+        "Page not found",
+        "The address may be wrong, the page may have been deleted, or you don't have permission to view it.",
         "search_off",
     ),
     413: (
-        "That was too much at once",
-        "A page of the portal takes up to 8 MB, and a flow run at most 512 kB of parameters. "
-        "Put large data where the flow can fetch it, and pass its address.",
+        "Request too large",
+        "A form may have up to 8 MB, and a flow run up to 512 kB of parameters. "
+        "Store large data where the flow can fetch it, and pass its address.",
         "weight",
     ),
 }
@@ -66,8 +66,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return page(
         request,
         403,
-        sentence="The form was open for too long, or you signed in or out in another tab.",
-        advice="Nothing was done. Go back, reload the page, and send it again.",
+        sentence="The form has expired, or you signed in or out in another tab.",
+        advice="Nothing was changed. Go back, reload the page and submit it again.",
     )
 
 

@@ -132,7 +132,7 @@ SENTENCES: dict[str, list[str]] = {
     "ticket.required": ["A ticket is required for every {} in {}."],
     "ticket.too_long": ["The ticket is too long: {} characters, at most {}."],
     "time.format": [
-        "Enter the date and time as 2026-01-31 14:30.",
+        "Enter a date and time such as 2026-01-31 14:30.",
         "{} needs a time such as 2026-11-30T06:00, not {}.",
     ],
     "user.unknown": ["Unknown or inactive user {}.", "Unknown user {}."],

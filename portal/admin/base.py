@@ -15,6 +15,7 @@ from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
 from portal.auth.request_user import actor_of, permissions_of
+from portal.ui import menu
 from runs.errors import Refused
 from runs.models import Verb
 
@@ -67,7 +68,7 @@ class RestrictedAdmin(ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         request.GET = without_nul(request.GET)  # type: ignore[assignment]  # a copy may be changed, no more
-        title = capfirst(self.opts.verbose_name_plural)
+        title = menu.title_of(self.model) or capfirst(self.opts.verbose_name_plural)
         response: HttpResponse = super().changelist_view(request, {"title": title, **(extra_context or {})})
         return response
 

@@ -58,7 +58,7 @@ def change_password(request: HttpRequest, view: Callable[[], HttpResponse]) -> H
         if not isinstance(response, HttpResponseRedirect):
             form = (getattr(response, "context_data", None) or {}).get("form")
             said = [message for messages in form.errors.values() for message in messages] if form else []
-            act.refusal = " ".join(said) or "The form was not filled in as it must be."
+            act.refusal = " ".join(said) or "The form is incomplete."
     return response
 
 

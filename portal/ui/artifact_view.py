@@ -51,7 +51,7 @@ def shown(artifact: Artifact) -> Shown:
     if artifact.type == "progress" and isinstance(data, int | float):
         return Shown(artifact, icon, percent=round(min(max(float(data), 0.0), 100.0), 1))
     if data is None:
-        return Shown(artifact, icon, note="It is too large to be shown here, or empty. Look at it in Prefect.")
+        return Shown(artifact, icon, note="Empty, or too large to display. Open it in Prefect.")
     return Shown(artifact, icon, html=None, note=without_control(cell(data)))
 
 
@@ -75,4 +75,4 @@ def table(artifact: Artifact, icon: str, data: list[Any]) -> Shown:
 
 def cell(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return without_control(text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]} …")
+    return without_control(text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…")

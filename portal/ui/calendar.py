@@ -23,8 +23,8 @@ AHEAD = timedelta(days=14)
 OPENINGS, MOST_ROWS, MOST_NAMES = 5, 60, 5
 # effect of a window -> colour, and what it says while it is open and while it is not
 SENTENCES = {
-    Window.Effect.ALLOW: ("green", "Runs may start", "Runs wait"),
-    Window.Effect.DENY: ("red", "No run may start", "Runs are not held up"),
+    Window.Effect.ALLOW: ("green", "Runs allowed", "Runs held"),
+    Window.Effect.DENY: ("red", "Runs blocked", "Runs allowed"),
 }
 
 
@@ -96,7 +96,7 @@ def clock(moment: datetime, zone: tzinfo) -> str:
 def now_of(window: Window, moment: datetime) -> tuple[Badge, datetime | None]:
     """What a window says at a moment, and when that changes."""
     if not window.is_active:
-        return Badge("Switched off", "grey"), None
+        return Badge("Off", "grey"), None
     is_open, changes_at = windows.hours(window, moment)
     tone, while_open, otherwise = SENTENCES[Window.Effect(window.effect)]
     if is_open:
@@ -117,7 +117,7 @@ def picture_of(window: Window, freezes: Iterable[Freeze], moment: datetime) -> C
     tone, while_open, _ = SENTENCES[Window.Effect(window.effect)]
     until = moment + AHEAD
     found = [(while_open, tone, windows.spans(window, moment, until)), *frozen(freezes, moment, until)]
-    return picture(f"The coming two weeks of {window}", found, moment, ZoneInfo(window.time_zone))
+    return picture(f"{window} in the next two weeks", found, moment, ZoneInfo(window.time_zone))
 
 
 def picture_of_environment(
@@ -126,14 +126,14 @@ def picture_of_environment(
     """The coming two weeks of an environment: what holds for everything there, and each window that holds for some."""
     until = moment + AHEAD
     found: list[tuple[str, str, list[Span]]] = [
-        ("Runs may start, if no narrower window is about them", "green", calendar.open_spans(moment, until)),
+        ("Runs allowed unless a narrower window applies", "green", calendar.open_spans(moment, until)),
         *frozen(calendar.freezes, moment, until),
     ]
     for row in rows:
         tone, while_open, _ = SENTENCES[Window.Effect(row.effect)]
         tone = "blue" if tone == "green" else tone
         found.append((f"{row}: {while_open.lower()}", tone, windows.spans(row, moment, until)))
-    title = f"When runs may start in {environment} in the coming two weeks"
+    title = f"Calendar of {environment} for the next two weeks"
     return picture(title, found, moment, timezone.get_current_timezone())
 
 
@@ -210,5 +210,5 @@ def applicable_rules(
     names: list[str], rows: list[Window], rules: list[Policy], freezes: tuple[Freeze, ...], moment: datetime
 ) -> ApplicableRules:
     standing = Calendar(tuple(rows), freezes).at(moment)
-    badge = Badge("May start", "green") if standing else Badge("Waits", "amber")
+    badge = Badge("Runs allowed", "green") if standing else Badge("Runs held", "amber")
     return ApplicableRules(names[:MOST_NAMES], max(len(names) - MOST_NAMES, 0), rows, rules, badge, standing.sentence)

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib import admin
+from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -42,11 +43,17 @@ MENU: dict[str, list[Entry]] = {
     ],
     "Portal": [
         Entry("Audit trail", "policy", "runs.auditentry"),
-        Entry("Messages", "mail", "runs.notification"),
-        Entry("People", "person", "auth.user"),
+        Entry("Notifications", "mail", "runs.notification"),
+        Entry("Users", "person", "auth.user"),
         Entry("Groups", "group", "auth.group"),
     ],
 }
+
+
+def title_of(model: type[Model]) -> str:
+    """Return the title of a model's menu entry, or "" without one: the page title and the menu must agree."""
+    label = model._meta.label_lower
+    return next((entry.title for entries in MENU.values() for entry in entries if entry.model == label), "")
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:

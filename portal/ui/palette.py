@@ -31,7 +31,7 @@ def find(request: HttpRequest, term: str) -> list[SearchResult]:
 
 def pages(request: HttpRequest, words: str) -> list[SearchResult]:
     return [
-        SearchResult(title=item["title"], description=group["title"] or "Portal", link=item["link"], icon=item["icon"])
+        SearchResult(title=item["title"], description=group["title"] or "Page", link=item["link"], icon=item["icon"])
         for group in menu.navigation(request)
         for item in group["items"]
         if words.lower() in item["title"].lower()

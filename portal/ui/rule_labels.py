@@ -22,18 +22,18 @@ def risk_badge(level: str) -> Badge:
 
 
 def approvals_label(stages: Sequence[Stage]) -> str:
-    """Such as “2 approvals: 1 of Approver, then 1 of Release manager”."""
+    """Return a label such as “2 approvals: 1 from Approver, then 1 from Release manager”."""
     total = sum(stage["needed"] for stage in stages)
     if not total:
         return "no approval"
     count = f"{total} approval{'' if total == 1 else 's'}"
     if len(stages) == 1 and not stages[0]["group"]:
-        return f"{count} by {'somebody' if total == 1 else 'people'} who may approve here"
-    return f"{count}: {', then '.join(f'{stage["needed"]} of {group_label(stage["group"])}' for stage in stages)}"
+        return f"{count} from {group_label('')}"
+    return f"{count}: {', then '.join(f'{stage["needed"]} from {group_label(stage["group"])}' for stage in stages)}"
 
 
 def group_label(name: str) -> str:
-    return name or "whoever may approve"
+    return name or "anyone who can approve"
 
 
 def ticket_link(rules: Requirements, ticket: str) -> str:

@@ -21,13 +21,13 @@ from runs.models.audit import VERBS
 
 MOST = 50
 OUTSIDE = "Outside the portal"
-RETIRED = "Its audit entry was retired"
+RETIRED = "Audit entry retired"
 # Transaction ids begin again when the database is restored into a new server: an entry of another time is not meant.
 LONGEST_TRANSACTION = timedelta(hours=1)
 # The models whose rows have versions that a page shows; those in LINKS belong to one of them.
 VERSIONED: frozenset[type[Model]] = frozenset({Environment, Alias, Grant, Policy, Window, Freeze, User, Group})
 # The label of a version -> what happened. Any other label is the name of a secret column.
-LABELS = {"insert": "Added", "update": "Changed", "delete": "Deleted", "found": "Was there when versions began"}
+LABELS = {"insert": "Added", "update": "Changed", "delete": "Deleted", "found": "Existed before versions were recorded"}
 SECRETS = {"password": "Password", "sealed_credential": "Credential"}
 
 
@@ -131,11 +131,11 @@ def related_versions(link: Link, pk: Any) -> Iterator[Version]:
     names = {row.pk: str(row) for row in link.model._default_manager.filter(pk__in=pks)}
     for each in newest:
         key = each.data[link.named]
-        named = {str(link.model._meta.verbose_name): names.get(key, f"no. {key}, which is gone")}
+        named = {str(link.model._meta.verbose_name): names.get(key, f"no. {key} (deleted)")}
         if each.label == "delete":
-            yield version(each, "Taken away", diff(named, {}))
+            yield version(each, "Removed", diff(named, {}))
         else:
-            yield version(each, "Given", diff({}, named))
+            yield version(each, "Added", diff({}, named))
 
 
 def display_name(versions: list[RowVersion]) -> dict[tuple[str, Any], str]:

@@ -222,7 +222,7 @@ def test_a_viewer_sees_and_starts_nothing(visit: Visit, deployments: dict[Any, i
     assert visitor.goto(f"/admin/flows/deployment/{pk}/run/").status == 403
     expect(page.get_by_text(f"vera has no grant for “run” on {LONG_HAUL} in dev.")).to_be_visible()
     assert visitor.goto(f"/admin/flows/deployment/{deployments['prod', LONG_HAUL]}/change/").status == 404
-    expect(page.get_by_text("There is nothing here that you may see").last).to_be_visible()
+    expect(page.get_by_text("Page not found").last).to_be_visible()
     expect(page.locator("body")).not_to_contain_text(LONG_HAUL)
     visitor.troubles.clear()
 

@@ -62,7 +62,7 @@ def test_the_tables_with_versions_are_the_ones_that_pages_show() -> None:
 @pytest.mark.django_db
 def test_the_roles_of_the_installation_are_the_first_versions() -> None:
     first = ui_versions.versions_of(Group.objects.get(name="Operator"))[-1]
-    assert (first.title, first.who, first.is_outside) == ("Was there when versions began", "", False)
+    assert (first.title, first.who, first.is_outside) == (ui_versions.LABELS["found"], "", False)
     assert [(each.path, each.after) for each in first.changes] == [("name", "Operator")]
 
 

@@ -70,7 +70,7 @@ class AuditEntryAdmin(RestrictedAdmin):
         shown = date_format(timezone.localtime(entry.at), "j M Y, H:i:s")
         return format_html('<span class="portal-number portal-audit-when">{}</span>', shown)
 
-    @admin.display(description="What was done")
+    @admin.display(description="Action")
     def what(self, entry: AuditEntry) -> str:
         is_about_another = entry.subject_name not in ("", entry.actor_name)
         return render_to_string("portal/audit/_what.html", {"entry": entry, "is_about_another": is_about_another})
@@ -146,9 +146,11 @@ class AuditEntryAdmin(RestrictedAdmin):
             act.subject_name = f"entries {verification.first} to {verification.last}"
             act.after = {"head": verification.head, "broken": verification.broken}
         if verification:
-            messages.success(request, sound(verification))
+            messages.success(request, describe_intact(verification), extra_tags="audit.intact")
         else:
-            messages.error(request, f"The chain is broken after entry {verification.last}: {verification.broken}")
+            messages.error(
+                request, f"Tampering detected after entry {verification.last}: {verification.broken}", "audit.broken"
+            )
         return HttpResponseRedirect(reverse("admin:runs_auditentry_changelist"))
 
     def export(self, request: HttpRequest) -> HttpResponseBase:
@@ -166,7 +168,7 @@ class AuditEntryAdmin(RestrictedAdmin):
             export_files.request_export(
                 criteria, file_format=file_format, up_to=newest, total=total, by=actor_of(request)
             )
-            messages.success(request, f"{total:,} entries take a while. The file is being made and will be here.")
+            messages.success(request, f"Export of {total:,} entries started. Download it here when it is ready.")
             return HttpResponseRedirect(reverse("admin:runs_auditentry_exports"))
         with audit.act("audit.export", None, by=actor_of(request), subject_kind="audit") as act:
             act.subject_name = f"up to entry {newest}, as {file_format}"
@@ -199,12 +201,12 @@ class AuditEntryAdmin(RestrictedAdmin):
         return downloads.send(found)
 
 
-def sound(verification: audit.Verification) -> str:
+def describe_intact(verification: audit.Verification) -> str:
     is_whole = verification.first == verification.retired + 1
-    older = "" if is_whole else " Older ones are verified by “manage.py verify_audit”."
+    older = "" if is_whole else " To check older entries, run “manage.py verify_audit”."
     return (
-        f"{verification.entries:,} entries verified, from {verification.first} to {verification.last}: unbroken. "
-        f"Head: {verification.head}{older}"
+        f"{verification.entries:,} entries checked, {verification.first} to {verification.last}: intact. "
+        f"Fingerprint of the last entry: {verification.head}{older}"
     )
 
 
@@ -225,6 +227,6 @@ def facts(entry: AuditEntry) -> list[tuple[str, str]]:
         ("Channel", entry.channel),
         ("Token", entry.token_id),
         ("Address", entry.address),
-        ("Program", entry.user_agent),
+        ("User agent", entry.user_agent),
     ]
     return [(name, value) for name, value in rows if value]

@@ -36,7 +36,7 @@ class ActorFilter(CriterionFilter):
 
 
 class VerbFilter(CriterionFilter):
-    title, parameter_name = "what was done", "verb"
+    title, parameter_name = "action", "verb"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
         return VERBS.items()
@@ -88,7 +88,7 @@ class SubjectFilter(GivenFilter):
 class PersonFilter(GivenFilter):
     """`person=3`: what they did, and what was done to their account."""
 
-    title, parameter_name = "person", "person"
+    title, parameter_name = "user", "person"
 
     def called(self, given: str) -> str:
         row = User.objects.filter(pk=given).first() if known("person", given) else None

@@ -22,8 +22,9 @@ from runs.models import Policy
 from runs.models.policy import Stage
 
 EXAMPLE = "OPS-12"
+DEFAULT = "environment default"
 OUTSIDE: dict[str, str] = {
-    Policy.Outside.WAIT: "runs wait until they may start",
+    Policy.Outside.WAIT: "runs are held until the next window",
     Policy.Outside.REFUSE: "runs are refused",
 }
 
@@ -62,7 +63,7 @@ class StagesField(forms.Field):
         except Refused as refusal:
             raise forms.ValidationError(refusal.message, refusal.code) from refusal
         except (ValueError, OverflowError) as error:
-            raise forms.ValidationError("Write how many approvals as a number.") from error
+            raise forms.ValidationError("Enter the number of approvals as a number.", "number") from error
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return True
@@ -72,15 +73,15 @@ class PolicyForm(SelectorForm):
     stages = StagesField(
         label="Approvals",
         required=False,
-        help_text="From top to bottom, one stage after the other. Left empty: as the environment says. Several "
-        "policies about one deployment all count: of each group, the larger number.",
+        help_text="Stages are approved from top to bottom. Blank = environment default. If several policies apply, the "
+        "larger number of each group counts.",
     )
     sample = forms.CharField(
-        label="A ticket to try the pattern on",
+        label="Test value",
         required=False,
         max_length=100,
         widget=forms.TextInput({**INPUT, "placeholder": EXAMPLE}),
-        help_text="It must fit when this is saved. It is not kept.",
+        help_text="A ticket to test the pattern with. It must match to save; it is not stored.",
     )
 
     class Meta:
@@ -90,13 +91,13 @@ class PolicyForm(SelectorForm):
             *("needs_confirmation", "outside_window", "risk", *SELECTOR),
         ]
         labels = {
-            "approval_minutes": "Answer within (minutes)",
-            "needs_reason": "A reason is wanted",
-            "needs_ticket": "A ticket is wanted",
-            "ticket_pattern": "What a ticket looks like",
-            "ticket_link": "Where a ticket is read",
-            "needs_confirmation": "Confirmed by typing the name",
-            "outside_window": "Outside change windows, runs are to",
+            "approval_minutes": "Approval timeout (minutes)",
+            "needs_reason": "Require a reason",
+            "needs_ticket": "Require a ticket",
+            "ticket_pattern": "Ticket pattern (regex)",
+            "ticket_link": "Ticket URL",
+            "needs_confirmation": "Require typed confirmation",
+            "outside_window": "Outside change windows",
         }
         widgets = {
             **{name: forms.TextInput(INPUT) for name in ("name", "ticket_pattern", "ticket_link")},
@@ -114,14 +115,14 @@ class PolicyForm(SelectorForm):
         values = super().clean() or self.cleaned_data
         pattern, sample = values.get("ticket_pattern", ""), values.get("sample", "").strip()
         if pattern and sample and formats.fits(pattern, sample) is False:
-            self.add_error("sample", f"“{sample}” does not fit {pattern}.")
+            self.add_error("sample", forms.ValidationError(f"“{sample}” does not match {pattern}.", "pattern"))
         return values
 
 
 @admin.register(Policy)
 class PolicyAdmin(SelectorAdmin):
     form = PolicyForm
-    heading = "Add a policy"
+    heading = "Add policy"
     template = "portal/policy/page.html"
     list_display = ["name", "about_what", "takes", "outside", "risk_shown"]
     list_filter = [EnvironmentFilter]
@@ -129,13 +130,13 @@ class PolicyAdmin(SelectorAdmin):
     list_select_related = ["environment"]
     search_fields = ["name", "flow_name", "full_name", "tag"]
 
-    @admin.display(description="about")
+    @admin.display(description="applies to")
     def about_what(self, policy: Policy) -> str:
         return policy.selector
 
-    @admin.display(description="takes")
+    @admin.display(description="requirements")
     def takes(self, policy: Policy) -> str:
-        return "; ".join(demands(policy)) or "nothing more"
+        return "; ".join(demands(policy)) or "environment default"
 
     @admin.display(description="outside windows", ordering="outside_window")
     def outside(self, policy: Policy) -> str:
@@ -159,10 +160,10 @@ def demands(policy: Policy) -> list[str]:
     """What it adds to what the environment asks."""
     table = {
         rule_labels.approvals_label(policy.stages): bool(policy.stages),
-        f"an answer within {policy.approval_minutes} minutes": bool(policy.approval_minutes),
-        "a reason": policy.needs_reason,
-        "a ticket": policy.needs_ticket,
-        "the deployment's name typed": policy.needs_confirmation,
+        f"approval within {policy.approval_minutes} minutes": bool(policy.approval_minutes),
+        "reason": policy.needs_reason,
+        "ticket": policy.needs_ticket,
+        "typed confirmation": policy.needs_confirmation,
     }
     return [words for words, applies in table.items() if applies]
 
@@ -170,16 +171,13 @@ def demands(policy: Policy) -> list[str]:
 def facts(policy: Policy) -> list[tuple[str, str]]:
     link = policy.ticket_link.replace("{ticket}", EXAMPLE)
     return [
-        ("About", policy.selector),
-        ("Approvals", rule_labels.approvals_label(policy.stages) if policy.stages else "as the environment says"),
-        (
-            "Answer within",
-            f"{policy.approval_minutes} minutes" if policy.approval_minutes else "as the environment says",
-        ),
-        ("Reason", "wanted" if policy.needs_reason else "as the environment says"),
-        ("Ticket", "wanted" if policy.needs_ticket else "may be named"),
-        ("A ticket looks like", policy.ticket_pattern or "anything"),
-        ("It is read at", link or "-"),
-        ("Confirmation", "the deployment's name is typed" if policy.needs_confirmation else "as the environment says"),
+        ("Applies to", policy.selector),
+        ("Approvals", rule_labels.approvals_label(policy.stages) if policy.stages else DEFAULT),
+        ("Approval timeout", f"{policy.approval_minutes} minutes" if policy.approval_minutes else DEFAULT),
+        ("Reason", "required" if policy.needs_reason else DEFAULT),
+        ("Ticket", "required" if policy.needs_ticket else "optional"),
+        ("Ticket pattern", policy.ticket_pattern or "any"),
+        ("Ticket URL", link or "-"),
+        ("Confirmation", "typed confirmation" if policy.needs_confirmation else DEFAULT),
         ("Outside change windows", OUTSIDE[policy.outside_window]),
     ]

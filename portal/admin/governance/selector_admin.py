@@ -30,27 +30,27 @@ class SelectorForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class
     """The fields that say what a rule is about."""
 
     environment = forms.ModelChoiceField(
-        Environment.objects.all(), required=False, empty_label="every environment", widget=forms.Select(INPUT)
+        Environment.objects.all(), required=False, empty_label="all environments", widget=forms.Select(INPUT)
     )
     flow_name = forms.CharField(
         label="Flow",
         required=False,
         max_length=300,
         widget=forms.TextInput({**INPUT, "list": "flow-names"}),
-        help_text="Left empty: every flow.",
+        help_text="Blank = all flows.",
     )
     full_name = forms.CharField(
         label="Deployment",
         required=False,
         max_length=601,
         widget=forms.TextInput({**INPUT, "list": "full-names"}),
-        help_text="flow name/deployment name. Left empty: every deployment.",
+        help_text="flow name/deployment name. Blank = all deployments.",
     )
     tag = forms.CharField(
         required=False,
         max_length=300,
         widget=forms.TextInput({**INPUT, "list": "tags"}),
-        help_text="Only deployments with this tag. Left empty: whatever their tags.",
+        help_text="Only deployments with this tag. Blank = any tags.",
     )
 
     def __init__(self, data: Any = None, *, instance: Any = None) -> None:
@@ -109,17 +109,17 @@ class SelectorAdmin(RestrictedAdmin):
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if not self.has_add_permission(request):
-            raise PermissionDenied(f"{str(self.opts.verbose_name_plural).capitalize()} are set up by administrators.")
+            raise PermissionDenied(f"Only administrators can add {self.opts.verbose_name_plural}.")
         return self.page(request, self.model())
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if not self.has_view_permission(request):
-            raise PermissionDenied("There is nothing here that you may see.")
+            raise PermissionDenied(f"You don't have permission to view {self.opts.verbose_name_plural}.")
         row = self.visible_or_404(request, object_id)
         if request.method == "POST" and not self.has_add_permission(request):
-            raise PermissionDenied(f"{str(self.opts.verbose_name_plural).capitalize()} are changed by administrators.")
+            raise PermissionDenied(f"Only administrators can change {self.opts.verbose_name_plural}.")
         return self.page(request, row)
 
     def page(self, request: HttpRequest, row: Any) -> HttpResponse:
@@ -134,7 +134,7 @@ class SelectorAdmin(RestrictedAdmin):
             except Refused as refusal:
                 form.add_error(None, ValidationError(refusal.message, refusal.code))
             else:
-                messages.success(request, f"{form.instance} is saved. It counts from now on.")
+                messages.success(request, f"{form.instance} saved.")
                 return HttpResponseRedirect(self.address("change", form.instance.pk))
         may_change = self.has_add_permission(request)
         context = {
@@ -167,7 +167,7 @@ class SelectorAdmin(RestrictedAdmin):
 
     def remove(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not self.has_add_permission(request):
-            raise PermissionDenied(f"{str(self.opts.verbose_name_plural).capitalize()} are deleted by administrators.")
+            raise PermissionDenied(f"Only administrators can delete {self.opts.verbose_name_plural}.")
         row = self.visible_or_404(request, pk)
         name = str(row)
         try:
@@ -175,5 +175,5 @@ class SelectorAdmin(RestrictedAdmin):
         except Refused as refusal:
             messages.warning(request, refusal.message, extra_tags=refusal.code)
             return HttpResponseRedirect(self.address("change", pk))
-        messages.success(request, f"{name} is deleted. It does not count any more.")
+        messages.success(request, f"{name} deleted.")
         return HttpResponseRedirect(self.address("changelist"))

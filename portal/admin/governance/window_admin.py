@@ -22,9 +22,9 @@ from runs.models import Freeze, Window
 
 # What is written often, to be copied: expression -> what it means.
 EXAMPLES = {
-    "0 22 * * 1-5": "at 22:00 from Monday to Friday",
-    "0 6 * * 6": "at 6:00 on Saturdays",
-    "0 0 L * *": "at midnight, when the last day of a month begins",
+    "0 22 * * 1-5": "at 22:00, Monday to Friday",
+    "0 6 * * 6": "at 06:00 on Saturdays",
+    "0 0 L * *": "at 00:00 on the last day of each month",
 }
 
 
@@ -50,12 +50,12 @@ class WindowForm(SelectorForm):
             "time_zone": forms.TextInput({**INPUT, "list": "time-zones"}),
             "reason": forms.Textarea({**INPUT, "rows": 2}),
         }
-        labels = {"effect": "What it does", "is_active": "It counts"}
+        labels = {"effect": "Effect", "cron": "Start (cron)", "minutes": "Duration (minutes)", "is_active": "Active"}
         help_texts = {
-            "cron": "Minute, hour, day, month, weekday.",
-            "minutes": "So many minutes as they pass, also when the clocks are changed meanwhile.",
-            "is_active": "Off: it is kept and does not count.",
-            "reason": "Why there is this window; for whoever wonders.",
+            "cron": "Minute, hour, day of month, month, weekday.",
+            "minutes": "Elapsed minutes, unaffected by DST.",
+            "is_active": "Ignored when off.",
+            "reason": "Shown to users.",
         }
 
     field_order = ["name", "effect", "cron", "minutes", "time_zone", "reason", "is_active", *SELECTOR]
@@ -79,7 +79,7 @@ class WindowForm(SelectorForm):
 @admin.register(Window)
 class WindowAdmin(SelectorAdmin):
     form = WindowForm
-    heading = "Add a change window"
+    heading = "Add change window"
     template = "portal/window/page.html"
     list_display = ["name", "about_what", "when", "now"]
     list_filter = [EnvironmentFilter]
@@ -87,11 +87,11 @@ class WindowAdmin(SelectorAdmin):
     list_select_related = ["environment"]
     search_fields = ["name", "flow_name", "full_name", "tag", "reason"]
 
-    @admin.display(description="about")
+    @admin.display(description="applies to")
     def about_what(self, window: Window) -> str:
         return window.selector
 
-    @admin.display(description="when")
+    @admin.display(description="schedule")
     def when(self, window: Window) -> SafeString:
         return render_to_string("portal/window/_when.html", {"window": window, "lasts": lasts(window)})
 

@@ -66,12 +66,12 @@ class NotificationAdmin(RestrictedAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if not request.user.is_authenticated:
-            raise PermissionDenied("Nobody is signed in.")
+            raise PermissionDenied("Sign in first.")
         notices = request.user.notices.order_by("-created_at", "-pk")[:FEW]
         places = list(permissions_of(request).environments())
         context = {
             **self.admin_site.each_context(request),
-            "title": "Messages",
+            "title": "Notifications",
             "opts": self.opts,
             "places": places,
             "table": subscription_table(request, places),
@@ -91,14 +91,14 @@ class NotificationAdmin(RestrictedAdmin):
     def choose(self, request: HttpRequest) -> HttpResponse:
         person = request.user
         if not person.is_authenticated:
-            raise PermissionDenied("Nobody is signed in.")
+            raise PermissionDenied("Sign in first.")
         try:
             wanted = [split_choice(value) for value in request.POST.getlist("wanted")]
             notifications.subscribe(person, wanted, by=actor_of(request))
         except Refused as refusal:
             banners.warning(request, refusal.message, extra_tags=refusal.code)
         else:
-            banners.success(request, "Kept. It counts from the next message on.")
+            banners.success(request, "Preferences saved.")
         return HttpResponseRedirect(reverse("admin:runs_notification_changelist"))
 
 
@@ -122,7 +122,7 @@ def subscription_table(request: HttpRequest, places: list[Environment]) -> list[
                 Cell(
                     f"{topic.value}:{place.pk if place else EVERYWHERE}",
                     (topic.value, place.pk if place else None) in chosen,
-                    f"{topic.label} in {place or 'every environment'}",
+                    f"{topic.label} in {place or 'all environments'}",
                 )
                 for place in [None, *places]
             ],

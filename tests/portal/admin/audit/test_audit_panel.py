@@ -21,7 +21,7 @@ from tests.fakes.prefect import FakePrefect
 pytestmark = pytest.mark.django_db
 
 Login = Callable[[User], Client]
-TRAIL, VERSIONS = "In the audit trail", "<h2>Versions</h2>"
+TRAIL, VERSIONS = 'data-panel="audit"', 'data-panel="versions"'
 MD5 = override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])
 
 
@@ -91,7 +91,7 @@ def test_ten_entries_are_shown_and_the_rest_is_a_link(login: Login, admin_user: 
     assert text.partition(TRAIL)[2].count("Paused a deployment") == 10
     assert "reason 11." in text
     assert "reason 1." not in text
-    assert "All entries" in text
+    assert f"?subject=deployment%3A{deployment.pk}" in text
 
 
 # Versions
@@ -158,7 +158,7 @@ def test_groups_that_come_and_go_are_versions_of_a_person_and_of_the_group(stran
     configuration.save_person(stranger, groups=[group], by=by(admin_user))
     stranger.groups.clear()
     titles = [(each.title, each.who, [one.path for one in each.changes]) for each in ui_versions.versions_of(stranger)]
-    assert titles[:2] == [("Taken away", ui_versions.OUTSIDE, ["group"]), ("Given", "administrator", ["group"])]
+    assert titles[:2] == [("Removed", ui_versions.OUTSIDE, ["group"]), ("Added", "administrator", ["group"])]
     assert ui_versions.versions_of(group)[0].changes[0].before == "stranger"
 
 

@@ -362,7 +362,7 @@ def test_an_alias_that_points_to_nothing_says_how_to_deploy(
     page = client.get(reverse("admin:flows_alias_change", args=[alias.pk])).content.decode()
     assert "monthly/not there is not deployed in dev." in page
     assert "PREFECT_API_URL=http://dev.test/api prefect deploy --name &#x27;not there&#x27;" in page
-    assert "nothing deployed" in client.get(reverse("admin:flows_alias_changelist")).content.decode()
+    assert 'data-state="not_deployed"' in client.get(reverse("admin:flows_alias_changelist")).content.decode()
 
 
 def test_an_alias_follows_its_deployment(

@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from flows.models import Deployment, Environment
+from portal.ui import rule_labels
 from runs import changes, requests
 from runs.actors import Actor
 from runs.governance import grants
@@ -197,7 +198,7 @@ def test_rules_that_became_stricter_are_said_before_it_is_signed(
 ) -> None:
     Policy.objects.update(stages=[{"needed": 3, "group": ""}])
     page = text(login(approver), staged)
-    assert "It now takes 3 approvals by people who may approve here" in page
+    assert rule_labels.approvals_label([{"needed": 3, "group": ""}]) in page
     assert "It would be refused at launch." in page
 
 

@@ -15,6 +15,7 @@ from flows import encryption
 from flows.catalog import sync
 from flows.models import Deployment, Environment
 from portal.admin.run_form import draft as run_form_draft
+from portal.ui import rule_labels
 from runs.actors import Actor
 from runs.governance import freezes, grants
 from runs.models import AuditEntry, Policy, RunRequest, Window
@@ -275,7 +276,7 @@ def test_stages_are_named_in_their_order(client: Client, deployment: Deployment,
     stages = [{"needed": 1, "group": "Approver"}, {"needed": 1, "group": "Release manager"}]
     policy(dev, stages=stages, risk="high")
     form = shown(client.get(form_of(deployment)))
-    assert "It needs 2 approvals: 1 of Approver, then 1 of Release manager." in form
+    assert rule_labels.approvals_label(stages) in form  # type: ignore[arg-type]  # the dicts of a stage
     assert "High risk" in form
 
 

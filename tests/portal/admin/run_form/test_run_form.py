@@ -17,6 +17,7 @@ from django.utils import timezone
 from flows.catalog import health, sync
 from flows.models import Deployment, Environment, Health
 from runs.access.decisions import decide
+from portal.ui import rule_labels
 from runs.actors import Actor
 from runs.governance import grants
 from runs.models import AuditEntry, RunRequest, Verb
@@ -187,7 +188,7 @@ def test_five_megabytes_are_refused_with_a_sentence(
 def test_nine_megabytes_are_refused_before_they_are_read(requester: User, deployment: Deployment, login: Login) -> None:
     answer = send(login(requester), deployment, **{"parameters-month": "x" * 9_000_000})
     assert answer.status_code == 413
-    assert b"That was too much at once" in answer.content
+    assert b'data-status="413"' in answer.content
 
 
 def test_a_parameter_that_the_form_does_not_have_is_not_smuggled_in(
@@ -291,7 +292,7 @@ def test_a_protected_environment_is_announced_with_what_it_takes(
 ) -> None:
     page = login(requester).get(form_of(prod_deployment)).content.decode()
     assert "You are asking for a run in prod." in page
-    assert "It needs 1 approval by somebody who may approve here." in page
+    assert rule_labels.approvals_label([{"needed": 1, "group": ""}]) in page
     assert 'portal-banner" data-tone="red"' in page
     assert "Check and confirm" in page
 
@@ -332,7 +333,7 @@ def test_without_the_forms_own_token_nothing_is_done(requester: User, deployment
     client.force_login(requester)
     answer = client.post(form_of(deployment), typed())
     assert answer.status_code == 403
-    assert b"Nothing was done. Go back, reload the page" in answer.content
+    assert b'data-status="403"' in answer.content
     assert not RunRequest.objects.exists()
 
 

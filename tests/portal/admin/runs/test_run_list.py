@@ -129,12 +129,13 @@ def test_hostile_names_and_tags_are_only_text(requester: User, deployment: Deplo
 def test_an_environment_that_is_down_does_not_look_empty(requester: User, dev: Environment, login: Login) -> None:
     health.record(dev, Health.State.DOWN, "No answer from http://dev.test.")
     page = text(login(requester))
-    assert "dev: Unreachable. No answer from http://dev.test." in page
+    assert 'data-code="down"' in page
+    assert "No answer from http://dev.test." in page
 
 
 def test_an_environment_that_was_never_read_says_so(requester: User, dev: Environment, login: Login) -> None:
     health.record(dev, Health.State.UP, "")
-    assert "The runs of dev have not been read yet." in text(login(requester))
+    assert 'data-code="never_synced"' in text(login(requester))
 
 
 def test_the_age_of_what_is_shown_is_told(requester: User, dev: Environment, login: Login) -> None:

@@ -97,8 +97,10 @@ def test_an_environment_that_is_down_says_how_old_the_page_is(
     health.note_runs_synced(dev, timezone.now() - timedelta(minutes=3))
     health.record(dev, Health.State.DOWN, "No answer from dev.")
     page = text(login(viewer), address(run))
-    assert "dev: Unreachable. No answer from dev." in page
-    assert "Last read" in page
+    assert 'data-code="down"' in page
+    assert "No answer from dev." in page
+    banner = page.partition('data-code="down"')[2].partition("</div>")[0]
+    assert "data-ago" in banner, "the time of the last sync"
     assert "dev cannot be read now, so this may have changed" in page
 
 
