@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from flows.catalog import health, sync
 from flows.models import Deployment, Environment, Health
-from runs.access.decisions import decide
 from portal.ui import rule_labels
+from runs.access.decisions import decide
 from runs.actors import Actor
 from runs.governance import grants
 from runs.models import AuditEntry, RunRequest, Verb
