@@ -10,7 +10,9 @@ class DecryptionError(Exception):
     """A stored secret cannot be opened with any of the configured keys."""
 
     def __init__(self) -> None:
-        super().__init__("A stored secret cannot be opened: no key in PORTAL_FIELD_KEYS fits. Add the lost key back.")
+        super().__init__(
+            "A stored secret cannot be decrypted with any key in PORTAL_FIELD_KEYS. Add the missing key back."
+        )
 
 
 @cache

@@ -29,10 +29,10 @@ class Sync:
 
     seen: int
     new: int
-    gone: int
+    deleted: int
 
     def __str__(self) -> str:
-        return f"{self.seen} deployments, {self.new} new, {self.gone} gone"
+        return f"{self.seen} deployments, {self.new} new, {self.deleted} deleted"
 
 
 def sync(environment: Environment) -> Sync:

@@ -19,20 +19,20 @@ class Migration(migrations.Migration):
                 (
                     "api_url",
                     models.CharField(
-                        help_text="Ends in /api for a server of your own, for example http://prefect:4200/api.",
+                        help_text="Ends in /api for a self-hosted server, for example http://prefect:4200/api.",
                         max_length=500,
                         validators=[URLValidator(schemes=["http", "https"])],
-                        verbose_name="API address",
+                        verbose_name="API URL",
                     ),
                 ),
                 (
                     "ui_url",
                     models.CharField(
                         blank=True,
-                        help_text="Where people open Prefect's own pages. Left empty: the API address without /api.",
+                        help_text="URL of the Prefect UI. Blank = the API URL without /api.",
                         max_length=500,
                         validators=[URLValidator(schemes=["http", "https"])],
-                        verbose_name="UI address",
+                        verbose_name="UI URL",
                     ),
                 ),
                 (
@@ -41,6 +41,7 @@ class Migration(migrations.Migration):
                         choices=[("none", "none"), ("basic", "user:password"), ("key", "Cloud API key")],
                         default="none",
                         max_length=10,
+                        verbose_name="credential type",
                     ),
                 ),
                 ("sealed_credential", models.BinaryField(blank=True, default=b"")),
@@ -48,18 +49,33 @@ class Migration(migrations.Migration):
                     "is_protected",
                     models.BooleanField(
                         default=False,
-                        help_text="Only grants that name this environment count here; grants for every environment do not.",
+                        help_text="Only grants that name this environment apply; grants for all environments do not.",
                         verbose_name="protected",
                     ),
                 ),
                 (
                     "needs_approval",
-                    models.BooleanField(default=False, help_text="A run waits until somebody else approves it."),
+                    models.BooleanField(
+                        default=False,
+                        help_text="Runs need approval by someone other than the requester.",
+                        verbose_name="require approval",
+                    ),
                 ),
-                ("needs_reason", models.BooleanField(default=False, help_text="A run and a cancel must say why.")),
+                (
+                    "needs_reason",
+                    models.BooleanField(
+                        default=False,
+                        help_text="A reason is required to run a deployment or cancel a run.",
+                        verbose_name="require a reason",
+                    ),
+                ),
                 (
                     "approval_minutes",
-                    models.PositiveIntegerField(default=480, help_text="An approval not given in this time expires."),
+                    models.PositiveIntegerField(
+                        default=480,
+                        help_text="Minutes after which a request without approval expires.",
+                        verbose_name="approval timeout",
+                    ),
                 ),
                 (
                     "colour",
@@ -75,10 +91,12 @@ class Migration(migrations.Migration):
                         max_length=10,
                     ),
                 ),
-                ("position", models.PositiveSmallIntegerField(default=0)),
+                ("position", models.PositiveSmallIntegerField(default=0, verbose_name="sort order")),
                 (
                     "is_active",
-                    models.BooleanField(default=True, help_text="Off: no longer synced, nothing can be asked for."),
+                    models.BooleanField(
+                        default=True, help_text="Synced with Prefect; runs can be requested.", verbose_name="enabled"
+                    ),
                 ),
             ],
             options={"ordering": ["position", "slug"]},
@@ -97,7 +115,7 @@ class Migration(migrations.Migration):
                             ("unknown", "not checked yet"),
                             ("up", "up"),
                             ("down", "unreachable"),
-                            ("refused", "wrong credential"),
+                            ("refused", "authentication failed"),
                         ],
                         default="unknown",
                         max_length=10,
@@ -106,13 +124,13 @@ class Migration(migrations.Migration):
                 ("message", models.TextField(blank=True)),
                 ("version", models.CharField(blank=True, max_length=40)),
                 ("checked_at", models.DateTimeField(null=True)),
-                ("changed_at", models.DateTimeField(help_text="Since when the state is what it is.", null=True)),
-                ("synced_at", models.DateTimeField(help_text="When deployments were last read completely.", null=True)),
+                ("changed_at", models.DateTimeField(help_text="When the state last changed.", null=True)),
+                ("synced_at", models.DateTimeField(help_text="When all deployments were last synced.", null=True)),
                 ("sync_message", models.TextField(blank=True)),
-                ("runs_synced_at", models.DateTimeField(help_text="When runs were last read completely.", null=True)),
+                ("runs_synced_at", models.DateTimeField(help_text="When all runs were last synced.", null=True)),
                 (
                     "followed_at",
-                    models.DateTimeField(help_text="When the event stream last showed a sign of life.", null=True),
+                    models.DateTimeField(help_text="Last heartbeat of the event stream.", null=True),
                 ),
             ],
             options={"verbose_name_plural": "health"},
@@ -146,11 +164,13 @@ class Migration(migrations.Migration):
                 ("job_variables", models.JSONField(default=dict)),
                 ("created_upstream_at", models.DateTimeField(null=True)),
                 ("updated_upstream_at", models.DateTimeField(null=True)),
-                ("synced_at", models.DateTimeField(help_text="When the catalogue last read it.")),
+                ("synced_at", models.DateTimeField(help_text="When the catalog last synced it.")),
                 (
                     "deleted_upstream_at",
                     models.DateTimeField(
-                        help_text="When Prefect no longer had it.", null=True, verbose_name="gone since"
+                        help_text="When a sync first found it missing in Prefect.",
+                        null=True,
+                        verbose_name="deleted in Prefect",
                     ),
                 ),
                 ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="deployments")),
@@ -158,11 +178,11 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ["full_name"],
                 "permissions": [
-                    ("trigger_deployment", "Can ask for runs"),
+                    ("trigger_deployment", "Can request runs"),
                     ("cancel_deployment", "Can cancel runs"),
                     ("approve_deployment", "Can approve runs"),
                     ("pause_deployment", "Can pause and resume"),
-                    ("manage_deployment", "Can hand out what they hold, freeze and unfreeze"),
+                    ("manage_deployment", "Can grant permissions they hold, freeze and unfreeze"),
                 ],
                 "indexes": [
                     models.Index(fields=["environment", "full_name"], name="flows_deplo_environ_bf3cc8_idx"),

@@ -36,8 +36,10 @@ class Deployment(models.Model):
     job_variables = models.JSONField(default=dict)
     created_upstream_at = models.DateTimeField(null=True)
     updated_upstream_at = models.DateTimeField(null=True)
-    synced_at = models.DateTimeField(help_text="When the catalogue last read it.")
-    deleted_upstream_at = models.DateTimeField("gone since", null=True, help_text="When Prefect no longer had it.")
+    synced_at = models.DateTimeField(help_text="When the catalog last synced it.")
+    deleted_upstream_at = models.DateTimeField(
+        "deleted in Prefect", null=True, help_text="When a sync first found it missing in Prefect."
+    )
 
     class Meta:
         ordering = ["full_name"]
@@ -49,11 +51,11 @@ class Deployment(models.Model):
             GinIndex(fields=["tags"], name="deployment_tags"),
         ]
         permissions = [
-            ("trigger_deployment", "Can ask for runs"),
+            ("trigger_deployment", "Can request runs"),
             ("cancel_deployment", "Can cancel runs"),
             ("approve_deployment", "Can approve runs"),
             ("pause_deployment", "Can pause and resume"),
-            ("manage_deployment", "Can hand out what they hold, freeze and unfreeze"),
+            ("manage_deployment", "Can grant permissions they hold, freeze and unfreeze"),
         ]
 
     def __str__(self) -> str:

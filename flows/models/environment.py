@@ -28,31 +28,39 @@ class Environment(models.Model):
     slug = models.CharField("name", max_length=40, unique=True, validators=[validate_slug])
     description = models.CharField(max_length=200, blank=True)
     api_url = models.CharField(
-        "API address",
+        "API URL",
         max_length=500,
         validators=[URLValidator(schemes=["http", "https"])],
-        help_text="Ends in /api for a server of your own, for example http://prefect:4200/api.",
+        help_text="Ends in /api for a self-hosted server, for example http://prefect:4200/api.",
     )
     ui_url = models.CharField(
-        "UI address",
+        "UI URL",
         max_length=500,
         blank=True,
         validators=[URLValidator(schemes=["http", "https"])],
-        help_text="Where people open Prefect's own pages. Left empty: the API address without /api.",
+        help_text="URL of the Prefect UI. Blank = the API URL without /api.",
     )
-    credential_kind = models.CharField(max_length=10, choices=CredentialKind, default=CredentialKind.NONE)
+    credential_kind = models.CharField(
+        "credential type", max_length=10, choices=CredentialKind, default=CredentialKind.NONE
+    )
     sealed_credential = models.BinaryField(default=b"", blank=True, editable=False)
     is_protected = models.BooleanField(
         "protected",
         default=False,
-        help_text="Only grants that name this environment count here; grants for every environment do not.",
+        help_text="Only grants that name this environment apply; grants for all environments do not.",
     )
-    needs_approval = models.BooleanField(default=False, help_text="A run waits until somebody else approves it.")
-    needs_reason = models.BooleanField(default=False, help_text="A run and a cancel must say why.")
-    approval_minutes = models.PositiveIntegerField(default=480, help_text="An approval not given in this time expires.")
+    needs_approval = models.BooleanField(
+        "require approval", default=False, help_text="Runs need approval by someone other than the requester."
+    )
+    needs_reason = models.BooleanField(
+        "require a reason", default=False, help_text="A reason is required to run a deployment or cancel a run."
+    )
+    approval_minutes = models.PositiveIntegerField(
+        "approval timeout", default=480, help_text="Minutes after which a request without approval expires."
+    )
     colour = models.CharField(max_length=10, choices=Colour, default=Colour.GREY)
-    position = models.PositiveSmallIntegerField(default=0)
-    is_active = models.BooleanField(default=True, help_text="Off: no longer synced, nothing can be asked for.")
+    position = models.PositiveSmallIntegerField("sort order", default=0)
+    is_active = models.BooleanField("enabled", default=True, help_text="Synced with Prefect; runs can be requested.")
 
     class Meta:
         ordering = ["position", "slug"]
@@ -81,18 +89,18 @@ class Health(models.Model):
         UNKNOWN = "unknown", "not checked yet"
         UP = "up", "up"
         DOWN = "down", "unreachable"
-        REFUSED = "refused", "wrong credential"
+        REFUSED = "refused", "authentication failed"
 
     environment = models.OneToOneField(Environment, models.CASCADE, primary_key=True)
     state = models.CharField(max_length=10, choices=State, default=State.UNKNOWN)
     message = models.TextField(blank=True)
     version = models.CharField(max_length=40, blank=True)
     checked_at = models.DateTimeField(null=True)
-    changed_at = models.DateTimeField(null=True, help_text="Since when the state is what it is.")
-    synced_at = models.DateTimeField(null=True, help_text="When deployments were last read completely.")
+    changed_at = models.DateTimeField(null=True, help_text="When the state last changed.")
+    synced_at = models.DateTimeField(null=True, help_text="When all deployments were last synced.")
     sync_message = models.TextField(blank=True)
-    runs_synced_at = models.DateTimeField(null=True, help_text="When runs were last read completely.")
-    followed_at = models.DateTimeField(null=True, help_text="When the event stream last showed a sign of life.")
+    runs_synced_at = models.DateTimeField(null=True, help_text="When all runs were last synced.")
+    followed_at = models.DateTimeField(null=True, help_text="Last heartbeat of the event stream.")
 
     class Meta:
         verbose_name_plural = "health"

@@ -257,7 +257,7 @@ def test_an_administrator_reads_what_is_wrong_with_an_address(visit: Visit) -> N
     page, name = visitor.page, f"nowhere-{uuid.uuid4().hex[:6]}"
     visitor.goto("/admin/flows/environment/add/")
     page.get_by_label("Name").fill(name)
-    page.get_by_label("API address").fill("http://127.0.0.1:9/api")
+    page.get_by_label("API URL").fill("http://127.0.0.1:9/api")
     page.get_by_role("button", name="Save", exact=True).click()
     page.get_by_role("button", name="Test connection").click()
     health = page.locator("[data-live=health]")

@@ -321,7 +321,7 @@ def test_sync_reads_the_others_when_one_is_down(
     prod_fake.add_deployment(flow_name="etl", name="new")
     code, out, _ = say("sync")
     assert code == 4
-    assert "1 deployments, 1 new, 0 gone" in out
+    assert "1 deployments, 1 new, 0 deleted" in out
     assert say("sync", "prod")[0] == 0
 
 

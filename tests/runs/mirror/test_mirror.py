@@ -119,7 +119,7 @@ def test_a_deployment_gone_upstream_is_marked_and_comes_back(
     deployment: Deployment, fake: FakePrefect, dev: Environment
 ) -> None:
     fake.remove_deployment(deployment.prefect_id)
-    assert str(sync.sync(dev)) == "0 deployments, 0 new, 1 gone"
+    assert sync.sync(dev) == sync.Sync(seen=0, new=0, deleted=1)
     deployment.refresh_from_db()
     assert deployment.deleted_upstream_at is not None
     fake.add_deployment(id=deployment.prefect_id, flow_name="monthly", name="monthly", parameter_schema=SCHEMA)

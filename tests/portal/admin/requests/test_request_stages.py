@@ -208,7 +208,7 @@ def test_secrets_that_cannot_be_opened_close_the_door_with_a_sentence(
     RunRequest.objects.update(sealed_parameters=b"sealed with a key that was lost")
     client = login(approver)
     assert "Approve …" not in text(client, staged)
-    assert "A stored secret cannot be opened" in press(client, staged, "approve/", displayed_digest=staged.digest)
+    assert "PORTAL_FIELD_KEYS" in press(client, staged, "approve/", displayed_digest=staged.digest)
 
 
 # Comments
