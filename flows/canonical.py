@@ -18,7 +18,7 @@ from uuid import UUID
 def moment(value: datetime) -> datetime:
     """The same moment in UTC; ValueError for a time without an offset, which could be any of several."""
     if value.tzinfo is None or value.utcoffset() is None:
-        raise ValueError("A time without its offset from UTC is not one moment.")
+        raise ValueError("A time without a UTC offset is ambiguous.")
     return value.astimezone(UTC)
 
 

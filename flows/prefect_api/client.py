@@ -52,7 +52,7 @@ class PrefectClient:
 
     def health(self) -> ServerRecord:
         """Answers only if the address, the network and the credential are all good."""
-        act = "say its version"
+        act = "get the server version"
         try:
             version = self._wire.read("GET", "/admin/version", act=act)
         except (NotFound, Rejected, Unauthorized):
@@ -193,7 +193,7 @@ class PrefectClient:
         try:
             return parsing.flow_run(answer if isinstance(answer, dict) else {})
         except parsing.Unreadable:
-            raise self._wire.uncertain(act, "its answer could not be read") from None
+            raise self._wire.uncertain(act, "Unreadable response", code="response.unreadable") from None
 
     def cancel(self, flow_run_id: UUID, *, force: bool = False) -> None:
         """Ask for CANCELLING. The answer is no proof either way: believe only the state read afterwards.

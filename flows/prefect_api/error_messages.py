@@ -1,36 +1,62 @@
-"""Why a talk with Prefect failed, in words for the reader; nothing that was sent is ever repeated."""
+"""Messages for failed calls to Prefect. None repeats anything that was sent, because it may contain secrets."""
 
 import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import httpx
 
 from flows.prefect_api.records import JSON
 
-LOST = "the connection was lost before an answer came; check that its server is running"
-NOT_PREFECT = "answered, but not as a Prefect API; the address usually ends in /api"
+NOT_PREFECT = "is not a Prefect API. The URL usually ends in /api."
 
-# The first row that an exception, or one it was raised from, is an instance of.
-WHY: tuple[tuple[type[BaseException], str], ...] = (
+
+class Cause(NamedTuple):
+    """Why a connection failed: a code, a label, and what to do. Neither text ends with a full stop."""
+
+    code: str
+    label: str
+    fix: str
+
+
+LOST = Cause("connection.lost", "Connection lost before a response", "Check that the server is running")
+TIMED_OUT = Cause("connection.timeout", "Response timed out", "Check the load of the server")
+FAILED = Cause("connection.failed", "Connection failed", "Check the URL and the network")
+
+# The first row that an exception, or one it was raised from, is an instance of. Subclasses therefore come before
+# their parents: SSLError, gaierror, ConnectionRefusedError and TimeoutError are all OSErrors.
+CAUSES: tuple[tuple[type[BaseException], Cause], ...] = (
     (
         ssl.SSLCertVerificationError,
-        "its certificate is not trusted here; correct the address or name its authority in SSL_CERT_FILE",
+        Cause("tls.certificate", "TLS certificate not trusted", "Correct the URL, or set SSL_CERT_FILE to its CA"),
     ),
-    (ssl.SSLError, "it does not speak TLS there; check whether the address begins with http:// or https://"),
-    (socket.gaierror, "its host name is not known; check the address"),
-    (ConnectionRefusedError, "nothing listens there; check the address and that the server is running"),
-    (httpx.ConnectTimeout, "it did not take the connection in time; check the address, network and firewall"),
-    (httpx.PoolTimeout, "all connections to it are in use; try again"),
-    (httpx.TimeoutException, "it did not answer in time; check how busy its server is"),
-    (TimeoutError, "it did not answer in time; check the address and how busy its server is"),
-    (httpx.ProxyError, "the proxy on the way to it refused; check the proxy settings"),
-    (httpx.LocalProtocolError, "the request could not be written; check the credential for stray characters"),
+    (
+        ssl.SSLError,
+        Cause("tls.protocol", "TLS handshake failed", "Check whether the URL should begin with http:// or https://"),
+    ),
+    (socket.gaierror, Cause("connection.dns", "Host name not found", "Check the URL")),
+    (
+        ConnectionRefusedError,
+        Cause("connection.refused", "Connection refused", "Check the URL and that the server is running"),
+    ),
+    (
+        httpx.ConnectTimeout,
+        Cause("connection.timeout", "Connection timed out", "Check the URL, the network and the firewall"),
+    ),
+    (httpx.PoolTimeout, Cause("connection.pool", "All connections are in use", "Try again")),
+    (httpx.TimeoutException, TIMED_OUT),
+    (TimeoutError, TIMED_OUT),
+    (httpx.ProxyError, Cause("connection.proxy", "Proxy error", "Check the proxy settings")),
+    (
+        httpx.LocalProtocolError,
+        Cause("request.invalid", "Invalid request", "Check the credential for stray characters"),
+    ),
     (httpx.ReadError, LOST),
     (httpx.WriteError, LOST),
-    (OSError, "no connection could be made; check the address and the network"),
-    (httpx.ConnectError, "no connection could be made; check the address and the network"),
+    (OSError, FAILED),
+    (httpx.ConnectError, FAILED),
     (Exception, LOST),
 )
 
@@ -46,10 +72,10 @@ _HYDRATION = "Error hydrating flow run parameters"
 _LONGEST = 300
 
 
-def explain_error(error: BaseException) -> str:
-    """A table lookup over the exception and all it was raised from; never the exception's own text."""
+def explain_error(error: BaseException) -> Cause:
+    """Look up the exception and all it was raised from, never its text: httpx quotes header values in some."""
     chain = tuple(_chain(error))
-    return next(words for kind, words in WHY if any(isinstance(link, kind) for link in chain))
+    return next(cause for kind, cause in CAUSES if any(isinstance(link, kind) for link in chain))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -59,38 +85,42 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def explain_response(body: JSON) -> str:
-    """What a 4xx answer of Prefect says, without the request it echoes; empty if it says nothing."""
+    """Return the reason in a 4xx response, without the request that Prefect echoes; "" if there is none."""
     if not isinstance(body, dict):
         return ""
     for problems in (body.get("exception_detail"), body.get("detail")):
         if isinstance(problems, list):
             return _shorten("; ".join(_problem(problem) for problem in problems if isinstance(problem, dict)))
-    for said in (body.get("detail"), body.get("exception_message")):
-        if isinstance(said, str):
-            return _shorten(_reworded(said))
+    for text in (body.get("detail"), body.get("exception_message")):
+        if isinstance(text, str):
+            return _shorten(_reword(text))
     return ""
 
 
 def _problem(problem: Mapping[str, JSON]) -> str:
-    """One pydantic error. Only `loc` and `msg` are read: `input` and `ctx` hold what was sent."""
+    """Format one pydantic error. Only `loc` and `msg` are read: `input` and `ctx` hold what was sent."""
     steps = problem.get("loc")
     place = ".".join(str(step) for step in steps if step != "body") if isinstance(steps, list) else ""
     return f"{place}: {problem.get('msg', 'is not valid')}" if place else str(problem.get("msg", "is not valid"))
 
 
-def _reworded(said: str) -> str:
-    if said.startswith(_HYDRATION):
-        return "the parameters hold a template, JSON text or variable that it could not fill in"
-    found = _VALIDATION.search(said)
+def _reword(text: str) -> str:
+    """Replace Prefect's sentence about a parameter by one without the parameter's value."""
+    if text.startswith(_HYDRATION):
+        return "the parameters contain a template, JSON text or variable that Prefect could not resolve"
+    found = _VALIDATION.search(text)
     if not found:
-        return said
+        return text
     place = f"parameter {found['field']}" if found["field"] else "the parameters"
     if _MISSING.fullmatch(found["why"]):
         return f"{place}: {found['why']}"
     tail = _AFTER_VALUE.fullmatch(found["why"])
-    return f"{place}: the value {tail['tail']}" if tail else f"{place}: the value does not fit the deployment's schema"
+    # A sentence that is not in the pattern has an unknown shape, so it could quote the value anywhere.
+    return (
+        f"{place}: the value {tail['tail']}" if tail else f"{place}: the value does not match the deployment's schema"
+    )
 
 
-def _shorten(said: str) -> str:
-    words = " ".join(said.split()).rstrip(".")
+def _shorten(text: str) -> str:
+    words = " ".join(text.split()).rstrip(".")
     return words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"

@@ -48,14 +48,14 @@ async def listen(api_url: str, credential: Credential) -> AsyncGenerator[EventRe
                 if record is not None:
                     yield record
     except (ConnectionClosed, InvalidHandshake, OSError) as error:
-        raise _said(error, api_url) from None
-    raise Unreachable(f"Prefect at {api_url} closed the event stream. Connect again.")
+        raise _as_prefect_error(error, api_url) from None
+    raise _closed(api_url)
 
 
 async def _introduce(socket: ClientConnection, api_url: str, credential: Credential) -> None:
     await socket.send(json.dumps({"type": "auth", "token": credential.secret.strip() or None}))
     if _message(await socket.recv()).get("type") != "auth_success":
-        raise Unauthorized(_refusal(api_url))
+        raise _refused(api_url)
     now = datetime.now(UTC)
     await socket.send(
         json.dumps(
@@ -83,28 +83,43 @@ def _message(message: str | bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _said(error: Exception, api_url: str) -> PrefectError:
+def _as_prefect_error(error: Exception, api_url: str) -> PrefectError:
+    """Translate what `websockets` raises. Order matters: InvalidStatus is an InvalidHandshake."""
     if isinstance(error, ConnectionClosed):
         if error.rcvd is not None and error.rcvd.code == REFUSED_CODE:
-            return Unauthorized(_refusal(api_url))
-        return Unreachable(f"Prefect at {api_url} closed the event stream. Connect again.")
+            return _refused(api_url)
+        return _closed(api_url)
     if isinstance(error, InvalidStatus):
         status = error.response.status_code
         if status == 401:
-            return Unauthorized(_refusal(api_url))
-        if status == 403:  # what Prefect's web server says to any socket at an address it does not know
+            return _refused(api_url)
+        if status == 403:  # what Prefect's web server answers to any socket at an unknown path
             return Rejected(
-                f"{api_url} refused the event stream; check that the address ends in /api and that the"
+                f"Event stream refused (403) at {api_url}. Check that the URL ends in /api and that the"
                 " credential may read events.",
+                code="stream.refused",
                 status=status,
             )
         if status < 500:
-            return Rejected(f"{api_url} {error_messages.NOT_PREFECT}.", status=status)
-        return Unreachable(f"Prefect at {api_url} has no event stream now: it answered with an error ({status}).")
+            return Rejected(f"{api_url} {error_messages.NOT_PREFECT}", code="server.not_prefect", status=status)
+        return Unreachable(
+            f"Server error ({status}): could not open the event stream at {api_url}.",
+            code="server.error",
+            status=status,
+        )
     if isinstance(error, InvalidHandshake):
-        return Rejected(f"{api_url} {error_messages.NOT_PREFECT}.")
-    return Unreachable(f"Prefect at {api_url} could not open the event stream: {error_messages.explain_error(error)}.")
+        return Rejected(f"{api_url} {error_messages.NOT_PREFECT}", code="server.not_prefect")
+    cause = error_messages.explain_error(error)
+    return Unreachable(f"{cause.label}: could not open the event stream at {api_url}. {cause.fix}.", code=cause.code)
 
 
-def _refusal(api_url: str) -> str:
-    return f"Prefect at {api_url} refused the credential for the event stream. Check the environment's password or key."
+def _closed(api_url: str) -> Unreachable:
+    return Unreachable(f"Event stream closed by {api_url}. Reconnect.", code="stream.closed")
+
+
+def _refused(api_url: str) -> Unauthorized:
+    return Unauthorized(
+        f"Authentication failed: could not open the event stream at {api_url}."
+        " Update the environment's password or API key.",
+        code="credential.refused",
+    )

@@ -127,7 +127,7 @@ class Paginator:
                 if failures > PATIENCE:
                     raise
             if limit == 1:
-                log.warning("%s cannot show one of its flow runs; delete it there.", self._wire.where)
+                log.warning("%s fails to return one of its flow runs; delete it in Prefect.", self._wire.where)
                 return [None]
             half = limit // 2
             first = part(offset, half)
@@ -146,5 +146,5 @@ def chunks(ids: Iterable[UUID]) -> Iterator[list[JSON]]:
 
 def utc(moment: datetime) -> str:
     if moment.tzinfo is None:
-        raise ValueError("A time without its zone cannot be sent to Prefect.")
+        raise ValueError("A time without a time zone cannot be sent to Prefect.")
     return moment.astimezone(UTC).isoformat()

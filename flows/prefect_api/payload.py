@@ -12,16 +12,19 @@ SHORTEST_SECRET = 4
 # The first row that holds of a value in the body refuses it.
 REFUSED: tuple[tuple[Callable[[JSON], bool], str], ...] = (
     # Postgres cannot store these two, and Prefect answers 503, as if it were busy.
-    (lambda value: isinstance(value, str) and "\x00" in value, "a text holds the character NUL"),
-    (lambda value: isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value), "a text is cut off"),
+    (lambda value: isinstance(value, str) and "\x00" in value, "a text contains a NUL character"),
+    (
+        lambda value: isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value),
+        "a text contains half of a character",
+    ),
     # Prefect takes the run, and from then on answers 500 to every list that the run is in.
     (
         lambda value: isinstance(value, int) and not -(2**63) <= value < 2**64,
-        "a whole number is too large (it has 64 bits)",
+        "a whole number has more than 64 bits",
     ),
     (
         lambda value: isinstance(value, float) and not math.isfinite(value),
-        "a number is infinite or not a number, which JSON cannot say",
+        "a number is infinite or NaN, which JSON cannot express",
     ),
 )
 
@@ -31,9 +34,15 @@ def check_payload(body: JSON, *, where: str, act: str) -> None:
     for depth, value in leaf_values(body):
         for is_so, words in REFUSED:
             if is_so(value):
-                raise Rejected(f"{where} was not asked to {act}: {words}. Correct the parameters.")
+                raise _refusal(words, where, act)
         if depth > DEEPEST:
-            raise Rejected(f"{where} was not asked to {act}: the parameters are nested too deeply.")
+            raise _refusal("the parameters are nested too deeply", where, act)
+
+
+def _refusal(reason: str, where: str, act: str) -> Rejected:
+    return Rejected(
+        f"Could not {act}: {reason}. Nothing was sent to {where}. Correct the parameters.", code="request.unsendable"
+    )
 
 
 def leaf_values(body: JSON, *, with_names: bool = True) -> Iterator[tuple[int, JSON]]:

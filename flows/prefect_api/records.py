@@ -178,8 +178,24 @@ class EventRecord:
     kind: str
 
 
+# PrefectError
+# ├── Unreachable    no connection, or the server is busy or failing: safe to send again
+# ├── Uncertain      the request may have been executed: repeat it with the same idempotency key
+# ├── Unauthorized   401 or 403
+# ├── NotFound       404 from an API route
+# └── Rejected       any other 4xx, and requests that are never sent
+
+
 class PrefectError(Exception):
-    """A talk with Prefect that failed. `str()` is a sentence for the reader: no body, no secret."""
+    """A failed call to Prefect. `str()` is a message for people: no request body, no secret.
+
+    `code` names the cause ("connection.refused", "credential.refused", …), `status` is the HTTP status or 0.
+    """
+
+    def __init__(self, message: str, *, code: str = "", status: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
 
 
 class Unreachable(PrefectError):
@@ -187,20 +203,16 @@ class Unreachable(PrefectError):
 
 
 class Uncertain(PrefectError):
-    """It may have been sent and the answer is unknown: ask again with the same idempotency key."""
+    """It may have been sent and the answer is unknown: repeat it with the same idempotency key."""
 
 
 class Unauthorized(PrefectError):
-    """The credential was refused."""
+    """Prefect refused the credential."""
 
 
 class NotFound(PrefectError):
-    """Prefect does not have, or no longer has, what was asked for."""
+    """Prefect does not have, or no longer has, the requested object."""
 
 
 class Rejected(PrefectError):
-    """Prefect refused what was asked; the sentence carries its reason."""
-
-    def __init__(self, message: str, *, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
+    """Prefect refused the request; the message carries its reason."""

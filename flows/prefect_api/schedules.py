@@ -37,7 +37,7 @@ def describe(schedule: Mapping[str, JSON]) -> str:
     elif isinstance(rrule, str):
         text = _recurring(rrule)
     else:
-        return "a kind of schedule this portal does not know"
+        return "unknown kind of schedule"
     zone = schedule.get("timezone")
     return f"{text} ({zone})" if zone else text
 

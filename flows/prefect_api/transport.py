@@ -40,7 +40,7 @@ class TransientError(Unreachable):
 
 
 class Transport:
-    """One environment's connections. `act` in every call completes "Prefect at … could not …"."""
+    """The connections to one environment. `act` in every call completes "could not …": an infinitive."""
 
     def __init__(self, api_url: str, credential: Credential, *, transport: httpx.BaseTransport | None = None) -> None:
         self.url = _checked(api_url)
@@ -81,16 +81,18 @@ class Transport:
                 response = self._send(self._reads, method, path, body, params)
             except httpx.RequestError as error:
                 if pause is None or not isinstance(error, _READ_AGAIN):
-                    raise Unreachable(f"{self.where} could not {act}: {error_messages.explain_error(error)}.") from None
+                    raise self._unreachable(act, error_messages.explain_error(error)) from None
             else:
                 if pause is None or response.status_code not in _BUSY:
                     break
             time.sleep(pause)
         if response.status_code >= 500 or response.status_code in _BUSY:
             kind = TransientError if response.status_code == 500 else Unreachable
+            label = "Server busy" if response.status_code in _BUSY else "Server error"
             raise kind(
-                f"{self.where} could not {act}: it answered with an error of its own ({response.status_code});"
-                " its server's log says more."
+                f"{label} ({response.status_code}): could not {act} at {self.url}. See the log of the Prefect server.",
+                code="server.error",
+                status=response.status_code,
             )
         return self._answer(response, act)
 
@@ -99,25 +101,32 @@ class Transport:
         try:
             response = self._send(self._writes, "POST", path, body)
         except _NOTHING_SENT as error:
-            raise Unreachable(
-                f"{self.where} could not {act}: {error_messages.explain_error(error)}. Nothing was sent."
-            ) from None
+            raise self._unreachable(act, error_messages.explain_error(error), " Nothing was sent.") from None
         except httpx.RequestError as error:
-            raise self.uncertain(act, error_messages.explain_error(error)) from None
+            cause = error_messages.explain_error(error)
+            raise self.uncertain(act, cause.label, code=cause.code) from None
         if response.status_code == 429:
-            raise Unreachable(f"{self.where} could not {act}: it is taking no more requests now. Try again later.")
+            raise Unreachable(
+                f"Too many requests (429): could not {act} at {self.url}. Try again later.",
+                code="server.busy",
+                status=429,
+            )
         if response.status_code >= 500 or response.status_code == 408:
-            raise self.uncertain(act, f"it answered with an error of its own ({response.status_code})")
+            raise self.uncertain(act, f"Server error ({response.status_code})", code="server.error")
         return self._answer(response, act, quiet)
 
-    def uncertain(self, act: str, why: str) -> Uncertain:
+    def _unreachable(self, act: str, cause: error_messages.Cause, note: str = "") -> Unreachable:
+        return Unreachable(f"{cause.label}: could not {act} at {self.url}. {cause.fix}.{note}", code=cause.code)
+
+    def uncertain(self, act: str, why: str, *, code: str) -> Uncertain:
         return Uncertain(
-            f"{self.where} was asked to {act}, but {why}. It may have been done;"
-            " ask for the same again, it is not done twice."
+            f"{why}: {self.where} did not confirm the request to {act}. It may have been done;"
+            " repeating the request is safe, it is not done twice.",
+            code=code,
         )
 
     def not_prefect(self, status: int) -> Rejected:
-        return Rejected(f"{self.url} {error_messages.NOT_PREFECT}.", status=status)
+        return Rejected(f"{self.url} {error_messages.NOT_PREFECT}", code="server.not_prefect", status=status)
 
     def _send(
         self, client: httpx.Client, method: str, path: str, body: JSON, params: Mapping[str, str] | None = None
@@ -145,7 +154,10 @@ class Transport:
         status = response.status_code
         if status in (401, 403):
             raise Unauthorized(
-                f"{self.where} refused the credential to {act} ({status}). Check the environment's password or key."
+                f"Authentication failed ({status}): could not {act} at {self.url}."
+                " Update the environment's password or API key.",
+                code="credential.refused",
+                status=status,
             )
         if status == 204:
             return None
@@ -161,12 +173,18 @@ class Transport:
             return body
         reason = error_messages.explain_response(body)
         if any(value in reason for value in quiet):
-            reason = "its reason repeats a value of the parameters and is left out here"
+            reason = "the reason quotes a parameter value and is not shown"
         if status == 404:
             if reason in ("Not Found", ""):
                 raise self.not_prefect(status)
-            raise NotFound(f"{self.where} could not {act}: it is not there, or no longer ({reason}).")
-        raise Rejected(f"{self.where} refused to {act}: {reason or f'it gave no reason ({status})'}.", status=status)
+            raise NotFound(
+                f"Not found (404): could not {act} at {self.url} ({reason}).", code="object.not_found", status=status
+            )
+        raise Rejected(
+            f"{self.where} rejected the request to {act}: {reason or f'no reason given ({status})'}.",
+            code="request.rejected",
+            status=status,
+        )
 
 
 def _is_json(response: httpx.Response) -> bool:
@@ -180,7 +198,9 @@ def _checked(api_url: str) -> str:
     except httpx.InvalidURL:
         url = httpx.URL()
     if url.scheme not in ("http", "https") or not url.host:
-        raise Rejected("The address of a Prefect API begins with http:// or https:// and names a host.")
+        raise Rejected("The API URL must begin with http:// or https:// and contain a host name.", code="url.invalid")
     if url.userinfo:
-        raise Rejected(f"The address of Prefect at {url.host} holds a password; put it into the credential instead.")
+        raise Rejected(
+            f"The API URL of {url.host} contains a password. Enter it as the credential instead.", code="url.password"
+        )
     return str(url.copy_with(query=None, fragment=None)).rstrip("/")

@@ -192,7 +192,7 @@ class FakePrefect(PrefectClient):
 
     def go_down(self, failure: PrefectError | None = None) -> None:
         """Every call fails from now on: unreachable, or as `failure` says (such as Unauthorized)."""
-        self._failure = failure or Unreachable(f"{WHERE} could not be reached: a test has taken it down.")
+        self._failure = failure or Unreachable(f"Connection refused: {WHERE} is down.", code="connection.refused")
 
     def come_back(self) -> None:
         self._failure = None
@@ -200,11 +200,18 @@ class FakePrefect(PrefectClient):
     def lose_answer_of_next_create(self) -> None:
         """The run is made, and nobody hears of it."""
         self._next_create.append(
-            Uncertain(f"{WHERE} was asked to start a flow run, but it did not answer. It may have been done.")
+            Uncertain(
+                f"Response timed out: {WHERE} did not confirm the flow run. It may have been done.",
+                code="connection.timeout",
+            )
         )
 
     def reject_next_create(self, message: str, *, status: int = 409) -> None:
-        self._next_create.append(Rejected(f"{WHERE} refused to start a flow run: {message}.", status=status))
+        self._next_create.append(
+            Rejected(
+                f"{WHERE} rejected the request to start a flow run: {message}.", code="request.rejected", status=status
+            )
+        )
 
     # The gateway's methods
 
@@ -301,9 +308,9 @@ class FakePrefect(PrefectClient):
         size = len(json.dumps(body["parameters"], separators=(",", ":")))
         if size >= LARGEST:
             said = f"parameters: they must be less than {LARGEST:,} bytes when serialized (got {size:,} bytes)"
-            raise Rejected(f"{WHERE} refused to {act}: {said}.", status=422)
+            raise Rejected(f"{WHERE} rejected the request to {act}: {said}.", code="request.rejected", status=422)
         if said := _unfit(deployment, values):
-            raise Rejected(f"{WHERE} refused to {act}: {said}.", status=409)
+            raise Rejected(f"{WHERE} rejected the request to {act}: {said}.", code="request.rejected", status=409)
         key = (deployment.flow_id, idempotency_key)
         if key not in self._keys:
             run = self._new_run(
@@ -369,12 +376,12 @@ class FakePrefect(PrefectClient):
 
     def _known_deployment(self, deployment_id: UUID) -> DeploymentRecord:
         if deployment_id not in self._deployments:
-            raise NotFound(f"{WHERE} has no deployment {deployment_id}.")
+            raise NotFound(f"{WHERE} has no deployment {deployment_id}.", code="object.not_found", status=404)
         return self._deployments[deployment_id]
 
     def _known_run(self, flow_run_id: UUID) -> FlowRunRecord:
         if flow_run_id not in self._runs:
-            raise NotFound(f"{WHERE} has no flow run {flow_run_id}.")
+            raise NotFound(f"{WHERE} has no flow run {flow_run_id}.", code="object.not_found", status=404)
         return self._runs[flow_run_id]
 
     def _new_run(self, deployment: DeploymentRecord | None, fields: Mapping[str, Any]) -> FlowRunRecord:
@@ -402,7 +409,9 @@ class FakePrefect(PrefectClient):
 def _unfit(deployment: DeploymentRecord, values: Mapping[str, JSON]) -> str:
     """What Prefect says of these parameters: it knows required names and JSON types, and takes unknown names."""
     if "__prefect_kind" in json.dumps(values):
-        raise AssertionError("Prefect would fill in this __prefect_kind from its own data; it may not get here.")
+        raise AssertionError(
+            "Prefect would fill in this __prefect_kind from its own data; it must not reach the server."
+        )
     if not deployment.enforces_schema:
         return ""
     problem = best_match(Draft202012Validator(_nullable(deployment.parameter_schema)).iter_errors(dict(values)))

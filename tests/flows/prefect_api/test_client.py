@@ -177,8 +177,10 @@ def test_a_read_is_tried_again(first: httpx.Response | type[Exception]) -> None:
 def test_a_read_gives_up_as_unreachable(answer: httpx.Response | type[Exception], times: int) -> None:
     server = Server(answer)
 
-    with pytest.raises(Unreachable, match="could not read 1 flow runs"):
+    with pytest.raises(Unreachable) as failure:
         talking_to(server).flow_runs([RUN])
+    assert failure.value.code
+    assert URL in str(failure.value)
     assert len(server.asked) == times
 
 
@@ -270,8 +272,10 @@ def test_threads_share_one_csrf_token() -> None:
 def test_a_refused_credential_is_said_so(status: int) -> None:
     server = Server(httpx.Response(status, json={"exception_message": "Unauthorized"}))
 
-    with pytest.raises(Unauthorized, match="Check the environment's password or key"):
+    with pytest.raises(Unauthorized) as failure:
         start(talking_to(server, Credential("basic", f"portal:{SECRET}")))
+    assert (failure.value.code, failure.value.status) == ("credential.refused", status)
+    assert URL in str(failure.value)
 
 
 @pytest.mark.parametrize(
@@ -288,22 +292,23 @@ def test_a_refused_credential_is_said_so(status: int) -> None:
     ],
 )
 def test_what_is_not_a_prefect_api_is_named_as_such(answer: httpx.Response) -> None:
-    sentence = "http://prefect.test/api answered, but not as a Prefect API; the address usually ends in /api."
-
     with pytest.raises(Rejected) as failure:
         talking_to(Server(answer)).flow_runs([RUN])
-    assert str(failure.value) == sentence
+    assert failure.value.code == "server.not_prefect"
+    assert URL in str(failure.value)
 
 
 @pytest.mark.parametrize("url", ["", "prefect.test/api", "ftp://prefect.test/api", "http://", "http://[::1/api"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(Rejected, match="begins with http"):
+    with pytest.raises(Rejected) as failure:
         PrefectClient(url, NOTHING)
+    assert failure.value.code == "url.invalid"
 
 
 def test_a_password_in_the_address_is_refused_and_not_repeated() -> None:
-    with pytest.raises(Rejected, match="put it into the credential") as failure:
+    with pytest.raises(Rejected) as failure:
         PrefectClient(f"http://portal:{SECRET}@prefect.test/api", NOTHING)
+    assert failure.value.code == "url.password"
     assert SECRET not in str(failure.value)
 
 
@@ -341,7 +346,7 @@ REASONS: list[tuple[int, JSON, str]] = [
     (
         409,
         {"detail": f"Validation failed for field 'token'. Failure reason: False schema does not allow '{SECRET}'"},
-        "parameter token: the value does not fit the deployment's schema",
+        "parameter token: the value does not match the deployment's schema",
     ),
     (
         409,
@@ -351,11 +356,11 @@ REASONS: list[tuple[int, JSON, str]] = [
     (
         400,
         {"detail": f"Error hydrating flow run parameters: Variable '{SECRET}' not found in workspace."},
-        "the parameters hold a template, JSON text or variable that it could not fill in",
+        "the parameters contain a template, JSON text or variable that Prefect could not resolve",
     ),
     (409, {"detail": "Data integrity conflict.\n  See server logs."}, "Data integrity conflict. See server logs"),
-    (418, {"detail": f"Cannot brew {SECRET}"}, "its reason repeats a value of the parameters and is left out here"),
-    (418, ["unheard of"], "it gave no reason (418)"),
+    (418, {"detail": f"Cannot brew {SECRET}"}, "the reason quotes a parameter value and is not shown"),
+    (418, ["unheard of"], "no reason given (418)"),
 ]
 
 
@@ -364,14 +369,15 @@ def test_a_rejection_gives_the_reason_and_never_a_value(status: int, body: JSON,
     with pytest.raises(Rejected) as refusal:
         start(talking_to(Server(httpx.Response(status, json=body))), parameters={"token": SECRET})
 
-    assert str(refusal.value) == f"Prefect at {URL} refused to start a flow run of deployment {DEPLOYMENT}: {reason}."
-    assert refusal.value.status == status
+    assert str(refusal.value).endswith(f"start a flow run of deployment {DEPLOYMENT}: {reason}.")
+    assert (refusal.value.code, refusal.value.status) == ("request.rejected", status)
     assert refusal.value.__cause__ is None
 
 
 def test_a_missing_deployment_is_told_from_a_wrong_address() -> None:
-    with pytest.raises(NotFound, match=r"it is not there, or no longer \(Deployment not found\)"):
+    with pytest.raises(NotFound, match=r"\(Deployment not found\)") as failure:
         start(talking_to(Server(httpx.Response(404, json={"detail": "Deployment not found"}))))
+    assert failure.value.code == "object.not_found"
 
 
 def test_nothing_secret_is_shown_or_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -426,10 +432,11 @@ def test_a_server_that_hangs_up_leaves_a_start_uncertain_and_a_read_unreachable(
     serve(listener, hang_up)
     gateway = PrefectClient(address(listener), NOTHING)
 
-    with pytest.raises(Uncertain, match="connection was lost before an answer came"):
+    with pytest.raises(Uncertain) as uncertain:
         start(gateway)
-    with pytest.raises(Unreachable, match="connection was lost before an answer came"):
+    with pytest.raises(Unreachable) as unreachable:
         gateway.health()
+    assert uncertain.value.code == unreachable.value.code == "connection.lost"
 
 
 def test_reads_keep_their_connection_and_a_start_never_meets_a_stale_one() -> None:
@@ -482,21 +489,24 @@ def test_a_port_where_nothing_listens_is_said_so(listener: socket.socket) -> Non
     url = address(listener)
     listener.close()
 
-    with pytest.raises(Unreachable, match="nothing listens there; check the address") as failure:
+    with pytest.raises(Unreachable, match="Connection refused") as failure:
         start(PrefectClient(url, NOTHING))
-    assert "Nothing was sent" in str(failure.value)
+    assert failure.value.code == "connection.refused"
+    assert url in str(failure.value)
 
 
 def test_a_host_that_nobody_knows_is_said_so() -> None:
-    with pytest.raises(Unreachable, match="its host name is not known; check the address"):
+    with pytest.raises(Unreachable) as failure:
         start(PrefectClient("http://prefect.invalid/api", NOTHING))
+    assert failure.value.code == "connection.dns"
 
 
 def test_https_where_only_http_is_spoken_is_said_so(listener: socket.socket) -> None:
     serve(listener, lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
 
-    with pytest.raises(Unreachable, match="does not speak TLS there"):
+    with pytest.raises(Unreachable) as failure:
         start(PrefectClient(address(listener, "https"), NOTHING))
+    assert failure.value.code == "tls.protocol"
 
 
 def test_a_certificate_of_an_unknown_authority_is_said_so(listener: socket.socket, tmp_path: Path) -> None:
@@ -509,8 +519,9 @@ def test_a_certificate_of_an_unknown_authority_is_said_so(listener: socket.socke
 
     serve(listener, shake_hands)
 
-    with pytest.raises(Unreachable, match="certificate is not trusted here; correct the address or name its authority"):
+    with pytest.raises(Unreachable) as failure:
         start(PrefectClient(address(listener, "https"), NOTHING))
+    assert failure.value.code == "tls.certificate"
 
 
 def self_signed(folder: Path) -> Path:

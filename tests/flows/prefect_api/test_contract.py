@@ -328,8 +328,9 @@ def test_out_of_reach_is_unreachable_and_says_so(bench: Bench) -> None:
     gateway = bench.out_of_reach()
 
     for act in (gateway.health, lambda: list(gateway.deployments()), lambda: gateway.cancel(uuid4())):
-        with pytest.raises(Unreachable, match="could not"):
+        with pytest.raises(Unreachable) as failure:
             act()
+        assert failure.value.code
 
 
 # Starting
@@ -424,8 +425,9 @@ def test_parameters_that_do_not_fit_are_rejected_by_name_and_never_repeated(
 def test_what_prefect_would_choke_on_is_rejected_at_once(
     gateway: PrefectClient, start: Start, deployment_id: UUID, value: JSON
 ) -> None:
-    with pytest.raises(Rejected, match="was not asked to"):
+    with pytest.raises(Rejected) as refusal:
         start(parameters={"rows": 1, "anything": value})
+    assert refusal.value.code == "request.unsendable"
 
     assert not [run for run in gateway.active_flow_runs() if run.deployment_id == deployment_id]
 

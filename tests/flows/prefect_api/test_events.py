@@ -135,15 +135,21 @@ async def answers_nonsense(socket: ServerConnection) -> None:
 
 
 @pytest.mark.parametrize(
-    ("talk", "error"),
-    [(closes, Unreachable), (breaks, Unreachable), (refuses, Unauthorized), (answers_nonsense, Unauthorized)],
+    ("talk", "error", "code"),
+    [
+        (closes, Unreachable, "stream.closed"),
+        (breaks, Unreachable, "stream.closed"),
+        (refuses, Unauthorized, "credential.refused"),
+        (answers_nonsense, Unauthorized, "credential.refused"),
+    ],
 )
-def test_every_end_of_the_stream_is_an_error_with_a_sentence(talk: Talk, error: type[PrefectError]) -> None:
+def test_every_end_of_the_stream_is_an_error_with_a_code(talk: Talk, error: type[PrefectError], code: str) -> None:
     heard, end = hear(talk, Credential("basic", SECRET))
 
     assert heard == []
     assert type(end) is error
-    assert str(end).startswith("Prefect at http://127.0.0.1:")
+    assert end.code == code
+    assert "http://127.0.0.1:" in str(end)
     assert "hunter2" not in str(end)
 
 

@@ -125,7 +125,9 @@ def test_one_run_that_prefect_cannot_show_does_not_hide_the_others(caplog: pytes
     found = [str(run.id) for run in talking_to(Lists(rows)).active_flow_runs()]
 
     assert found == [row["id"] for row in rows if row is not rows[123]]
-    assert "cannot show one of its flow runs; delete it there" in caplog.text
+    assert [record.levelname for record in caplog.records if record.name == "flows.prefect_api.pagination"] == [
+        "WARNING"
+    ]
 
 
 def test_a_run_that_no_list_can_show_is_read_alone_and_not_taken_for_deleted() -> None:
@@ -151,8 +153,9 @@ def test_a_server_that_fails_at_everything_is_soon_left_alone() -> None:
         asked.append(request)
         return httpx.Response(500, json={"exception_message": "Internal Server Error"})
 
-    with pytest.raises(Unreachable, match="an error of its own"):
+    with pytest.raises(Unreachable) as failure:
         list(talking_to(answer).active_flow_runs())
+    assert (failure.value.code, failure.value.status) == ("server.error", 500)
     assert len(asked) < 50
 
 
@@ -264,7 +267,7 @@ def test_a_deployments_concurrency_limit_is_read_where_it_is_kept(raw: dict[str,
         ({"rrule": "FREQ=HOURLY;BYMINUTE=30"}, "rule FREQ=HOURLY;BYMINUTE=30"),
         ({"rrule": "FREQ=MONTHLY;BYDAY=1MO"}, "rule FREQ=MONTHLY;BYDAY=1MO"),
         ({"rrule": "FREQ=DAILY\nEXDATE:20300101T000000"}, "rule FREQ=DAILY EXDATE:20300101T000000"),
-        ({"moon": "full"}, "a kind of schedule this portal does not know"),
+        ({"moon": "full"}, "unknown kind of schedule"),
     ],
 )
 def test_a_schedule_is_text_for_people(schedule: dict[str, JSON], text: str) -> None:
