@@ -16,7 +16,7 @@ from flows.parameters.secrets import MASK, conceal, is_secret
 from flows.parameters.walk import types_of
 
 SCALARS = frozenset({"boolean", "integer", "number", "string"})
-RETYPE = f"{MASK} type again"
+RETYPE = f"{MASK} enter again"
 
 
 class Unreadable(Exception):
@@ -212,7 +212,7 @@ def _unmask(typed: Any, path: Path, shown: Any) -> Any:
             if shown is not MISSING:
                 return shown
     if typed in (MASK, RETYPE):
-        raise Unreadable("parameter.mask", "Type the secret again: the dots stand for no value that is stored here.")
+        raise Unreadable("parameter.mask", "Enter the secret again: the dots do not stand for a stored value here.")
     return typed
 
 
@@ -234,12 +234,10 @@ def parse(raw: str) -> Any:
     try:
         return json.loads(raw)
     except json.JSONDecodeError as error:
-        raise Unreadable(
-            "parameter.json", f"This is not valid JSON: see line {error.lineno}, column {error.colno}."
-        ) from None
+        raise Unreadable("parameter.json", f"Invalid JSON at line {error.lineno}, column {error.colno}.") from None
     except (RecursionError, ValueError):
         raise Unreadable(
-            "parameter.json", "This JSON is nested too deeply, or holds a number with thousands of digits."
+            "parameter.json", "The JSON is nested too deeply or contains a number with thousands of digits."
         ) from None
 
 

@@ -14,18 +14,18 @@ TYPES = {
     "string": "text",
     "integer": "whole number",
     "number": "number",
-    "boolean": "yes or no",
-    "object": "named values",
-    "null": "nothing",
+    "boolean": "true or false",
+    "object": "object",
+    "null": "null",
 }
 FORMATS = {
     "date": "date",
     "date-time": "date and time",
     "duration": "duration",
-    "email": "e-mail address",
+    "email": "email address",
     "time": "time",
-    "uri": "address",
-    "uuid": "id",
+    "uri": "URL",
+    "uuid": "UUID",
 }
 MOST_CHOICES = 12
 DEEPEST_LISTS = 2
@@ -61,7 +61,7 @@ def described(one: Slot, node: Node, name: str, is_required: bool, given: Any, s
     has_default = default is not MISSING
     return Described(
         name,
-        kind(one) + (", may be left empty" if one.is_nullable else ""),
+        kind(one) + (", optional" if one.is_nullable else ""),
         is_required and not has_default,
         has_default,
         mask(schema, {name: default})[name] if has_default else None,
@@ -76,7 +76,7 @@ def kind(one: Slot, lists: int = 0) -> str:
         return "secret text"
     if one.choices:
         names = list(one.choices)
-        return "one of " + ", ".join(names[:MOST_CHOICES]) + (" …" if len(names) > MOST_CHOICES else "")
+        return "one of " + ", ".join(names[:MOST_CHOICES]) + (", …" if len(names) > MOST_CHOICES else "")
     if len(one.forms) > 1:
         return " or ".join(dict.fromkeys(kind(slot(one.schema, form), lists) for form in one.forms))
     types = types_of(node)
@@ -84,7 +84,7 @@ def kind(one: Slot, lists: int = 0) -> str:
         return f"list of {kind(one.item, lists + 1)}" if "items" in node and lists < DEEPEST_LISTS else "list"
     if node.get("format") in FORMATS:
         return FORMATS[node["format"]]
-    return " or ".join(TYPES.get(each, each) for each in types) + limits(node) if types else "anything"
+    return " or ".join(TYPES.get(each, each) for each in types) + limits(node) if types else "any value"
 
 
 def limits(node: Node) -> str:

@@ -72,7 +72,7 @@ def read_lines(raw: str, slot: Slot) -> Any:
 
 def lines_hint(slot: Slot) -> str:
     offered = [spelled(value) for value in slot.item.choices.values()]
-    return f"One item a line{f': {one_of(offered)}' if offered else ''}."
+    return f"One item per line{f': {one_of(offered)}' if offered else ''}."
 
 
 def scalar_hint(slot: Slot) -> str:
@@ -99,9 +99,9 @@ def zone_hint(slot: Slot) -> str:
 
 
 EXAMPLES = {
-    "array": 'JSON: a list such as [1, "two"].',
-    "object": 'JSON: an object such as {"name": "value"}.',
-    "": 'JSON: such as 5, "text", [1, 2] or {"name": "value"}.',
+    "array": 'JSON list, for example [1, "two"].',
+    "object": 'JSON object, for example {"name": "value"}.',
+    "": 'JSON, for example 5, "text", [1, 2] or {"name": "value"}.',
 }
 
 TEXT = Kind(entry("text"), emptied="")
@@ -112,7 +112,7 @@ TICKS = Kind(lambda slot, shown: widgets.Ticks(labels(slot.item)), coercion.read
 SECRET = Kind(lambda slot, shown: widgets.password(), coercion.read_scalar, lambda value, slot: "")
 SCALAR = Kind(entry("text"), coercion.read_scalar, hint=scalar_hint, emptied="")
 LINES = Kind(lambda slot, shown: widgets.area(4), read_lines, show_lines, lines_hint, emptied=[])
-BLOCK = Kind(entry("text"), coercion.read_block, coercion.show_block, lambda slot: "The name or id of a saved block.")
+BLOCK = Kind(entry("text"), coercion.read_block, coercion.show_block, lambda slot: "Name or ID of a saved block.")
 JSON = Kind(lambda slot, shown: widgets.area(5, spellcheck="false"), coercion.read_json, coercion.show_json, json_hint)
 
 # By type and format; a format that is not here is shown as its type.
@@ -125,7 +125,7 @@ SIMPLE: dict[tuple[str, str], Kind] = {
     ("string", "date-time"): Kind(
         entry("datetime-local", step="any"), coercion.read_moment, coercion.show_moment, zone_hint
     ),
-    ("string", "duration"): Kind(entry("text"), hint=lambda slot: "Such as PT1H30M, P2D or 01:30:00."),
+    ("string", "duration"): Kind(entry("text"), hint=lambda slot: "For example PT1H30M, P2D or 01:30:00."),
     ("string", "email"): Kind(entry("email")),
     ("string", "time"): Kind(entry("time", step="any")),
     ("string", "uri"): Kind(entry("url")),

@@ -59,7 +59,7 @@ class ParameterForm:
         try:
             self._schema = prepare(schema)
             unknown = (initial or {}).keys() - self._schema.properties.keys()
-            self.notices += [f"“{name}” is left out: the deployment has no such parameter." for name in sorted(unknown)]
+            self.notices += [f"“{name}” was ignored: the deployment has no such parameter." for name in sorted(unknown)]
             self.parts = self._children(self._schema.root, (), {**defaults, **(initial or {})})
         except Unusable as error:
             self.general.append(PartError("parameter.schema", str(error)))
@@ -86,9 +86,13 @@ class ParameterForm:
 
     @property
     def summary(self) -> str:
-        count = sum(bool(part.errors) for part in self._all)
-        needs = "needs" if count == 1 else "need"
-        return f"{plural(count, 'value')} below {needs} another look." if count else ""
+        count = self.error_count
+        return f"Fix {plural(count, 'field')} below." if count else ""
+
+    @property
+    def error_count(self) -> int:
+        """The number of inputs with errors; errors that belong to no input are in `general`."""
+        return sum(bool(part.errors) for part in self._all)
 
     @property
     def media(self) -> forms.Media:

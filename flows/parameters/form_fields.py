@@ -17,7 +17,7 @@ from flows.parameters.widgets import BOX, Tick, show_again
 type Collected = tuple[Any, bool]
 type AnyPart = Leaf | Group | Rows
 
-NOT_EMPTY = "Give a value: this may not be empty."
+NOT_EMPTY = "This field cannot be empty."
 
 
 class PartError(NamedTuple):
@@ -114,13 +114,13 @@ class Leaf(FormPart):
     def help(self) -> str:
         words = [super().help, self.kind.hint(self.slot)]
         if self.slot.is_secret and self.given not in (MISSING, None):
-            words.append("A value is stored: leave this empty to keep it.")
+            words.append("A value is stored. Blank = keep it.")
         elif self.kind in (FLAG, CHOICE):
             pass  # their empty choice says itself what it means
         elif self.slot.is_nullable and (self.is_required or self.slot.shown not in (MISSING, None)):
-            words.append("Leave empty for none.")
+            words.append("Blank = none.")
         elif not self.is_required and self.slot.shown is MISSING:
-            words.append("Leave empty for the flow's own default.")
+            words.append("Blank = the flow's default.")
         return " ".join(filter(None, words))
 
     @property
@@ -169,7 +169,7 @@ class Group(FormPart):
     template = "flows/parameters/group.html"
 
     def __post_init__(self) -> None:
-        self.switch = self.tick("given", "Give this", is_on=self.is_shown) if self.slot.is_nullable else None
+        self.switch = self.tick("given", "Set this value", is_on=self.is_shown) if self.slot.is_nullable else None
 
     @property
     def is_shown(self) -> bool:

@@ -55,12 +55,12 @@ FORMAT_SENTENCES = {
     "date": "Must be a date such as 2026-01-31.",
     "date-time": "Must be a date and time such as 2026-01-31T14:30 or 2026-01-31T14:30:00+01:00.",
     "duration": "Must be a duration such as PT1H30M (one and a half hours), P2D (two days) or 01:30:00.",
-    "email": "Must be an e-mail address.",
+    "email": "Must be an email address.",
     "ipv4": "Must be an IPv4 address.",
     "ipv6": "Must be an IPv6 address.",
     "time": "Must be a time such as 14:30 or 14:30:00.",
-    "uri": "Must be a full address such as https://example.org/page.",
-    "uuid": "Must be an id such as 123e4567-e89b-12d3-a456-426614174000.",
+    "uri": "Must be a URL such as https://example.org/page.",
+    "uuid": "Must be a UUID such as 123e4567-e89b-12d3-a456-426614174000.",
 }
 
 

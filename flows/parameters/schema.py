@@ -22,12 +22,32 @@ LARGEST = 1_000_000
 DEEPEST = 60
 
 
-class Unusable(Exception):
-    """The schema itself cannot be worked with; the sentence says why."""
+# reason -> why a schema cannot be used, completing "… cannot be used: ….".
+REASONS: dict[str, str] = {
+    "circular": "one of its references leads back to itself",
+    "definitions": "{place} is not an object of schemas",
+    "keyword": "it uses {keyword}, which the portal does not support",
+    "not_json": "it is not plain JSON",
+    "not_schema": "it contains something that is not a schema where a schema belongs",
+    "recursion": "it refers to itself endlessly",
+    "reference": "it has a reference to something outside its definitions",
+    "reference_chain": "a chain of references in it is too long",
+    "slow": "checking the values against it takes longer than {seconds:g} seconds",
+    "too_deep": "it is nested too deeply",
+    "too_large": "it is larger than 1 MB",
+    "type": "it uses a type that JSON does not have",
+    "value": "its {keyword} has an invalid value",
+}
 
-    def __init__(self, why: str) -> None:
+
+class Unusable(Exception):
+    """The schema itself cannot be used. `reason` is a key of `REASONS`; the message says why and whom to contact."""
+
+    def __init__(self, reason: str, **details: object) -> None:
+        self.reason = reason
+        why = REASONS[reason].format(**details)
         super().__init__(
-            f"The parameter schema of this deployment cannot be used: {why}. Ask whoever deploys the flow."
+            f"The parameter schema of this deployment cannot be used: {why}. Contact the owner of the flow."
         )
 
 
@@ -100,9 +120,9 @@ def prepare(schema: Mapping[str, Any]) -> Schema:
     try:
         text = json.dumps(schema)
     except (RecursionError, TypeError, ValueError):
-        raise Unusable("it is not plain JSON") from None
+        raise Unusable("not_json") from None
     if len(text) > LARGEST:
-        raise Unusable("it is larger than 1 MB")
+        raise Unusable("too_large")
     return _prepare(text)
 
 
@@ -113,7 +133,7 @@ def _prepare(text: str) -> Schema:
     for place in ("definitions", "$defs"):
         definitions = raw.get(place, {})
         if not isinstance(definitions, dict):
-            raise Unusable(f"{place} is not a map of schemas")
+            raise Unusable("definitions", place=place)
         for name, node in definitions.items():
             escaped = name.replace("~", "~0").replace("/", "~1")
             at[f"#/{place}/{escaped}"] = _tidy(node, 0)
@@ -125,7 +145,7 @@ def _prepare(text: str) -> Schema:
         node = waiting.pop()
         waiting += parts(node)
         if "$ref" in node and node["$ref"] not in at:
-            raise Unusable("it refers to something outside of its own definitions")
+            raise Unusable("reference")
     _refuse_circles(at)
     return Schema(root, at)
 
@@ -138,9 +158,9 @@ def _refuse_circles(at: Mapping[str, Node]) -> None:
         for ref in TopologicalSorter(further).static_order():
             depth[ref] = 1 + max((depth[inner] for inner in further[ref]), default=0)
     except CycleError:
-        raise Unusable("one of its references leads back to itself") from None
+        raise Unusable("circular") from None
     if max(depth.values(), default=0) > DEEPEST:
-        raise Unusable("its references lead on for too long")
+        raise Unusable("reference_chain")
 
 
 def _about_the_same(node: Node, *more: str) -> Iterator[Node]:
@@ -157,23 +177,23 @@ def _about_the_same(node: Node, *more: str) -> Iterator[Node]:
 
 def _tidy(raw: object, depth: int) -> Node:
     if depth > DEEPEST:
-        raise Unusable("it is nested too deeply")
+        raise Unusable("too_deep")
     if isinstance(raw, bool):
         return {} if raw else {"not": {}}
     if not isinstance(raw, dict):
-        raise Unusable("it holds something that is not a schema where a schema belongs")
+        raise Unusable("not_schema")
     for key in UNSUPPORTED:
         if key in raw:
-            raise Unusable(f"it uses {key}, which the portal does not know")
+            raise Unusable("keyword", keyword=key)
     node = {key: raw[key] for key in raw if key in SHAPES}
     if isinstance(node.get("items"), list):  # a tuple as pydantic 1 writes it
         node["prefixItems"] = node.pop("items")
     for key, value in node.items():
         if not SHAPES[key](value):
-            raise Unusable(f"its {key} does not have the right form")
+            raise Unusable("value", keyword=key)
     types = node.get("type", [])
     if not TYPES.issuperset([types] if isinstance(types, str) else types):
-        raise Unusable("it names a type that JSON does not have")
+        raise Unusable("type")
     for key in MAPS:
         if key in node:
             node[key] = {name: _tidy(inner, depth + 1) for name, inner in node[key].items()}

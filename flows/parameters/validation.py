@@ -51,7 +51,7 @@ def _descend(validator: Any, value: Any, node: Node, *path: str | int) -> Errors
     """The errors of one value by one part of the schema; everything that can multiply the work passes through here."""
     case = _case.get()
     if thread_time() > case.deadline:
-        raise Unusable(f"checking the values against it takes longer than {SECONDS:g} seconds")
+        raise Unusable("slow", seconds=SECONDS)
     judge = case.judges.get(id(node))
     if judge is None:  # kept, because making one costs more than most of its verdicts
         judge = case.judges[id(node)] = validator.evolve(schema=node)
@@ -111,7 +111,7 @@ def _properties(validator: Any, properties: dict[str, Node], value: Any, node: N
         known = _known_names(node)
         for name in value:
             if name not in known and not _has_pattern(name, node):
-                yield _unknown(name, node, "Unknown name: the flow would ignore it.")
+                yield _unknown(name, node, "Unknown key: the flow would ignore it.")
 
 
 def _unknown(name: str, node: Node, words: str) -> ValidationError:
@@ -125,7 +125,7 @@ def _additional_properties(validator: Any, more: Node | bool, value: Any, node: 
         if name in node.get("properties", {}) or _has_pattern(name, node):
             continue
         if more is False:
-            yield _unknown(name, node, "Unknown name: the flow does not accept it.")
+            yield _unknown(name, node, "Unknown key: the flow does not accept it.")
         else:
             yield from _descend(validator, value[name], more, name)
 
@@ -144,14 +144,14 @@ def _property_names(validator: Any, inner: Node, value: Any, node: Node) -> Erro
     if isinstance(value, dict):
         for name in value:
             if any(_descend(validator, name, inner)):
-                yield _error("parameter.name", "This name is not allowed here.", name)
+                yield _error("parameter.name", "This key is not allowed here.", name)
 
 
 def _pattern(validator: Any, pattern: str, value: Any, node: Node) -> Errors:
     if not isinstance(value, str):
         return
     if formats.is_too_long(pattern, value):
-        yield _error("parameter.max_length", "Is too long to check against its pattern.")
+        yield _error("parameter.max_length", "Too long to check against its pattern.")
     elif formats.fits(pattern, value) is False:
         # One that this engine does not have is left to Prefect and the flow.
         yield ValidationError("", validator="pattern", validator_value=pattern)
@@ -169,7 +169,7 @@ def _unique_items(validator: Any, wanted: bool, value: Any, node: Node) -> Error
         for index, item in enumerate(value):
             # jsonschema compares unsortable items pair by pair, which takes minutes for a long list.
             if (other := first.setdefault(canonical.text(item), index)) != index:
-                yield _error("parameter.duplicate", f"Is the same as item {other + 1}; all items must differ.", index)
+                yield _error("parameter.duplicate", f"Duplicate of item {other + 1}; items must be unique.", index)
 
 
 def _items(validator: Any, inner: Node, value: Any, node: Node) -> Errors:
@@ -215,7 +215,7 @@ def _marked(validator: Any, marker: Node, branches: list[Node], value: dict[str,
     mapping = marker.get("mapping")
     forms: dict[str, str] = mapping if isinstance(mapping, dict) else {}
     if name not in value:
-        yield _error("parameter.required", "This value is required: it says which form is meant.", name)
+        yield _error("parameter.required", "This value is required: it selects the variant.", name)
     elif not forms:
         yield from _any_of(validator, branches, value, {})
     elif (ref := str(forms.get(str(value[name])))) in _case.get().schema.at:
@@ -276,7 +276,7 @@ def find_errors(schema: Schema, values: dict[str, Any], *, limit: int) -> list[t
             islice(Validator(schema.root, registry=Registry(), format_checker=_checker).iter_errors(values), limit)
         )
     except RecursionError:
-        raise Unusable("it refers to itself without end") from None
+        raise Unusable("recursion") from None
     finally:
         _case.reset(token)
     missing = {tuple(error.absolute_path) for error in errors if error.validator == "parameter.required"}

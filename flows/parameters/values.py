@@ -19,7 +19,7 @@ from flows.prefect_api.records import JSON
 LARGEST = 512 * 1024
 MOST_ERRORS = 100
 
-TOO_DEEP = f"Is nested more than {DEEPEST} levels deep."
+TOO_DEEP = f"Nested more than {DEEPEST} levels deep."
 HALVES = re.compile("[\ud800-\udfff]")
 
 
@@ -61,7 +61,7 @@ def validate(schema: Mapping[str, Any], values: Mapping[str, Any], *, defaults: 
     given from what was not.
     """
     if not isinstance(values, Mapping):
-        raise Invalid(ParameterError((), "parameter.type", "The parameters must be an object with named values."))
+        raise Invalid(ParameterError((), "parameter.type", "The parameters must be an object."))
     given: dict[str, Any] = {**defaults, **values}
     try:
         prepared = prepare(schema)
@@ -88,7 +88,7 @@ def runnable_as_is(schema: Mapping[str, Any], defaults: Mapping[str, Any]) -> bo
 
 
 def _of_default(error: ParameterError) -> ParameterError:
-    return ParameterError(error.path, error.code, f"{error.message} (This is the deployment's own default.)")
+    return ParameterError(error.path, error.code, f"{error.message} (From the deployment's defaults.)")
 
 
 def _refuse_unread(values: dict[str, Any]) -> ParameterError | None:
@@ -101,13 +101,13 @@ def _refuse_unread(values: dict[str, Any]) -> ParameterError | None:
         return ParameterError(
             (),
             "parameter.not_json",
-            "The parameters are not plain JSON, or hold a number with thousands of digits.",
+            "The parameters are not plain JSON or contain a number with thousands of digits.",
         )
     if size > LARGEST:
         return ParameterError(
             (),
             "parameter.too_large",
-            f"The parameters take {size / 1024:,.0f} kB; Prefect accepts at most {LARGEST // 1024} kB for one run.",
+            f"The parameters are {size / 1024:,.0f} kB; Prefect accepts at most {LARGEST // 1024} kB for one run.",
         )
     waiting: list[tuple[Path, Any]] = [((), values)]
     while waiting:
@@ -118,13 +118,13 @@ def _refuse_unread(values: dict[str, Any]) -> ParameterError | None:
             return ParameterError(
                 path,
                 "parameter.not_storable",
-                "Has a name with a character that cannot be stored, such as a null byte.",
+                "Contains a key with a character that cannot be stored, such as a null byte.",
             )
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(inner, dict | list):
                 waiting.append(((*path, key), inner))
             elif inner is not None and not isinstance(inner, str | int | float):
-                return ParameterError((*path, key), "parameter.not_json", "Is not a JSON value.")
+                return ParameterError((*path, key), "parameter.not_json", "Not a JSON value.")
     return None
 
 
@@ -144,7 +144,7 @@ def _unfit(schema: Schema, place: Place, path: Path) -> Iterator[ParameterError]
     value = place.value
     if isinstance(value, str) and not _is_storable(value):
         yield ParameterError(
-            path, "parameter.not_storable", "Has a character that cannot be stored, such as a null byte."
+            path, "parameter.not_storable", "Contains a character that cannot be stored, such as a null byte."
         )
     elif isinstance(value, float) and not isfinite(value):
         yield ParameterError(path, "parameter.not_finite", "Must be a finite number.")
@@ -152,12 +152,12 @@ def _unfit(schema: Schema, place: Place, path: Path) -> Iterator[ParameterError]
         yield ParameterError(
             path,
             "parameter.prefect_kind",
-            "May not contain __prefect_kind: Prefect would fill in variables and templates there.",
+            "Must not contain __prefect_kind: Prefect would resolve it as a variable or template.",
         )
     elif isinstance(value, dict) and "$ref" in value and not any("block_type_slug" in node for node in place.nodes):
         # Prefect loads the block behind any $ref it finds, whatever the parameter was meant to be.
         yield ParameterError(
-            path, "parameter.reference", "May not contain $ref: Prefect would load the block it points to."
+            path, "parameter.reference", "Must not contain $ref: Prefect would load the block it points to."
         )
     if isinstance(value, dict | list):
         for inner in inside(schema, place):
