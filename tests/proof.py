@@ -45,7 +45,7 @@ def main() -> int:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
         if done.returncode:
             failed = True
-            print("\n".join(lines[-40:]), done.stderr[-2000:], sep="\n")
+            print("\n".join(lines[-40:]), done.stderr[-2000:], sep="\n", flush=True)
         rows[name] = {
             "held": done.returncode == 0,
             "seconds": round(time.monotonic() - begun),
@@ -53,7 +53,7 @@ def main() -> int:
             "figure": lines[-1] if lines else "",
         }
         row = rows[name]
-        print(f"{'held' if row['held'] else 'FAILED':<7} {row['seconds']:>5} s  {name}: {row['figure']}")
+        print(f"{'held' if row['held'] else 'FAILED':<7} {row['seconds']:>5} s  {name}: {row['figure']}", flush=True)
         RESULT.write_text(json.dumps({"proofs": rows}, indent=2) + "\n")
     return 1 if failed else 0
 
