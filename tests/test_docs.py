@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 
+from runs import desk
 from runs.changes import LEGAL_FROM
 from runs.models.request import State
 from tests.docs_from_code import architecture, errors
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+# Classes, and helpers of the commands themselves.
+UNLISTED = {"Hours", "NotVisible", "StillRunning", "chosen", "typed", "user"}
 GUIDES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md")
 
 
@@ -51,3 +55,20 @@ def test_the_make_targets_that_a_guide_names_exist(guide: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = re.findall(r"(?:`|^|\n)make ([a-z-]+)", (ROOT / guide).read_text())
     assert set(named) <= targets
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_the_python_names_that_a_page_mentions_exist(page: str) -> None:
+    named = re.findall(r"`((?:desk|runs|flows|portal)\.[a-z_]+(?:\.\w+)*)[`(]", (DOCS / page).read_text())
+    for name in named:
+        if not name.endswith(".py"):
+            pkgutil.resolve_name(f"runs.{name}" if name.startswith("desk.") else name)
+
+
+def test_the_functions_that_the_page_on_commands_lists_are_the_desk() -> None:
+    listed = set(re.findall(r"`(\w+)(?:\(.*?\))?`", "\n".join(re.findall(r"^\| `.*$", python_part(), re.MULTILINE))))
+    assert {name for name in listed if name in dir(desk)} >= set(desk.__all__) - UNLISTED
+
+
+def python_part() -> str:
+    return (DOCS / "commands.md").read_text().partition("## From Python")[2]
