@@ -323,6 +323,7 @@ def test_qcluster_and_the_follower_do_not_load_prefect() -> None:
     assert not {"prefect", "fastapi", "flows.deploy"} & loaded
 
 
+@pytest.mark.ml
 def test_the_pipelines_do_not_load_django() -> None:
     modules = sorted(source.module for source in product() if source.is_in("flows/crm/"))
     loaded = loaded_by(f"import {', '.join(modules)}")

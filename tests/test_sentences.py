@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def template_of(node: ast.expr) -> str:
     return "{…}"
 
 
+@cache
 def raised() -> dict[str, set[str]]:
     """code -> the messages that the code of the product gives it."""
     found: dict[str, set[str]] = defaultdict(set)
