@@ -1,4 +1,4 @@
-"""A browser for the end-to-end tests and for the pictures: who is signed in, and everything a page complains of."""
+"""A browser for the end-to-end tests and for the pictures: signing in, common actions, and errors of pages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# Whoever leaves a page takes its open stream and its last look with them.
+# Leaving a page aborts its event stream and its last update.
 LEFT = "net::ERR_ABORTED"
 
 
@@ -50,27 +50,45 @@ def sign_in(page: Page, address: str, name: str, password: str) -> None:
 
 
 def send(page: Page, **values: str) -> None:
-    """Fill the form that asks for a run, by its labels, and send it."""
+    """Fill in the run form by its labels, and submit and confirm it."""
     for label, value in values.items():
         page.get_by_label(re.compile(f"^{label.replace('_', '[ _]')}", re.IGNORECASE)).fill(value)
-    page.get_by_role("button", name=re.compile("(Run|Ask for this run|Check and confirm)$")).click()
+    page.locator("form.portal-columns button.is-primary").click()
     confirm(page)
     expect(page).to_have_url(re.compile(r"/runrequest/\d+/change/"))
 
 
 def confirm(page: Page) -> None:
-    """Type the name where one is asked for."""
+    """Type the name where confirmation is required."""
     field = page.locator("#confirmation")
     expect(field.or_(headline(page))).to_be_visible()
     if field.count():
         field.fill(page.locator("label[for=confirmation] .portal-code").inner_text())
-        page.get_by_role("button", name=re.compile("(Run|Ask for this run)$")).click()
+        page.locator("form:has(#confirmation) button.is-primary").click()
+
+
+def open_action(page: Page, key: str) -> Locator:
+    """Open the form behind a button of the page, such as "approve" or "cancel"; the form."""
+    details = page.locator(f"details.portal-ask[data-key={key}]")
+    details.locator("summary").click()
+    return details.locator("form")
+
+
+def act(page: Page, key: str, reason: str = "") -> None:
+    """Perform an action of the page with a reason."""
+    form = open_action(page, key)
+    if reason:
+        form.locator("textarea").fill(reason)
+    form.get_by_role("button").click()
 
 
 def cancel(page: Page, reason: str) -> None:
-    page.get_by_text("Cancel run …").click()
-    page.get_by_label("Why is it cancelled?").fill(reason)
-    page.get_by_role("button", name="Cancel this run").click()
+    act(page, "cancel", reason)
+
+
+def cancellation(page: Page) -> Locator:
+    """What the page says about the cancellation of its run."""
+    return page.locator("[data-key^=cancellation-]")
 
 
 def headline(page: Page) -> Locator:
@@ -84,11 +102,11 @@ def run_of(page: Page) -> Locator:
 
 
 class Visitor:
-    """One browser context, and what its pages complained of: errors, failed requests, refusals of the server."""
+    """One browser context, and the errors, failed requests and error responses of its pages."""
 
     def __init__(self, browser: Browser, address: str, **options: Any) -> None:
         self.address = address
-        # Drawing what moves takes more than everything else that a page does.
+        # Animations cost more CPU than everything else on a page, and two cores are shared with the flows.
         self.context: BrowserContext = browser.new_context(**{"reduced_motion": "reduce"} | options)
         self.troubles: list[str] = []
         self.page: Page = self.context.new_page()

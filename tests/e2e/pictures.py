@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shutil
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.browser_actions import Visitor, cancel, headline, open_browser, run_of, send, sign_in
+from tests.e2e.browser_actions import Visitor, act, cancel, headline, open_browser, run_of, send, sign_in
 from tests.e2e.palette import with_palette
 
 PASSWORD = "portal-demo"
@@ -70,9 +69,7 @@ def make_history(otto: Visitor, anna: Visitor) -> None:
         expect(headline(ask(otto, "dev", deployment, reason=reason, **values))).to_contain_text(end)
     page = ask(otto, "prod", LONG_HAUL, reason="Backfill after Tuesday's outage", minutes="1")
     anna.page.goto(page.url)
-    anna.page.get_by_text("Approve …").click()
-    anna.page.get_by_label(re.compile("^Approve what is on this page")).fill("Agreed with finance")
-    anna.page.get_by_role("button", name="Approve", exact=True).click()
+    act(anna.page, "approve", "Agreed with finance")
     run_of(page).click()
     expect(headline(page)).to_contain_text("Running")
     cancel(page, "The outage was on Wednesday")
