@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from flows.models import Deployment, Environment
-from portal.admin.deployments.list import is_askable
+from portal.admin.deployments.list import is_runnable
 from portal.admin.deployments.page import can_quick_run
 from portal.ui import grant_labels, menu
 from runs.access.decisions import Permissions
@@ -110,11 +110,11 @@ def preview(held: Permissions, words: str) -> dict[str, Any]:
 
 def row(held: Permissions, deployment: Deployment) -> Preview:
     may = {verb: held.decide(verb, deployment) for verb in Verb}
-    asks = (may[Verb.TRIGGER].allowed or may[Verb.TRIGGER_LATER].allowed) and is_askable(deployment)
+    asks = (may[Verb.TRIGGER].allowed or may[Verb.TRIGGER_LATER].allowed) and is_runnable(deployment)
     buttons = [
         (asks, "Run"),
         (asks and can_quick_run(held, deployment), "Quick run"),
-        (may[Verb.PAUSE].allowed and is_askable(deployment), "Resume" if deployment.is_paused else "Pause"),
+        (may[Verb.PAUSE].allowed and is_runnable(deployment), "Resume" if deployment.is_paused else "Pause"),
     ]
     others = [str(verb.label) for verb in Verb if may[verb] and verb not in (Verb.SEE, Verb.TRIGGER, Verb.PAUSE)]
     return Preview(

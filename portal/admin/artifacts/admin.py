@@ -1,4 +1,4 @@
-"""Artifacts: what runs left to be looked at."""
+"""Artifacts of runs: the list, the page of one, and the sandboxed frame for HTML."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from portal.auth.request_user import permissions_of
 from portal.ui import artifact_view, freshness, times
 from runs.models import Artifact, Verb
 
-# A page made by a flow: it may paint itself and nothing else; no script, no request, no form, no link out of its frame.
+# Content security policy of HTML from a flow, which may be hostile: styles and inline images only. No scripts, no
+# requests, no forms, no navigation out of the frame.
 FRAME: dict[str, Any] = {
     "default-src": ["'none'"],
     "style-src": ["'unsafe-inline'"],
@@ -36,7 +37,7 @@ FRAME: dict[str, Any] = {
 
 @admin.register(Artifact)
 class ArtifactAdmin(RestrictedAdmin):
-    list_display = ["titled", "kind", "where", "its_run", "made"]
+    list_display = ["titled", "kind", "where", "linked_run", "created"]
     list_display_links = ["titled"]
     list_filter = [EnvironmentFilter]
     search_fields = ["key", "description"]
@@ -46,7 +47,7 @@ class ArtifactAdmin(RestrictedAdmin):
     base_lookup = "run__"
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
-        """What a run says of itself is for those who may read its log."""
+        """Artifacts quote what a run worked on, so they need the same permission as its log."""
         return super().visible(request, verb) & super().visible(request, Verb.SEE_LOGS)
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -59,7 +60,7 @@ class ArtifactAdmin(RestrictedAdmin):
     def titled(self, artifact: Artifact) -> str:
         return artifact.key or Truncator(artifact.description).chars(60) or artifact.type
 
-    @admin.display(description="what it is")
+    @admin.display(description="type")
     def kind(self, artifact: Artifact) -> str:
         return "page" if artifact_view.is_page(artifact) else artifact.type
 
@@ -68,17 +69,17 @@ class ArtifactAdmin(RestrictedAdmin):
         return render_to_string("portal/_environment.html", {"environment": artifact.environment})
 
     @admin.display(description="run", ordering="run__name")
-    def its_run(self, artifact: Artifact) -> SafeString:
+    def linked_run(self, artifact: Artifact) -> SafeString:
         link = reverse("admin:runs_run_change", args=[artifact.run_id])
         return format_html('<a class="portal-link" href="{}">{}</a>', link, artifact.run.name)
 
-    @admin.display(description="made", ordering="created_upstream_at")
-    def made(self, artifact: Artifact) -> SafeString | str:
+    @admin.display(description="created", ordering="created_upstream_at")
+    def created(self, artifact: Artifact) -> SafeString | str:
         return times.relative_time(artifact.created_upstream_at) if artifact.created_upstream_at else "-"
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        extra = {"freshness": freshness.freshness_of_all(request, "runs")}
-        return super().changelist_view(request, extra | (extra_context or {}))
+        context = {"freshness": freshness.freshness_of_all(request, "runs")}
+        return super().changelist_view(request, context | (extra_context or {}))
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         frame = csp_override(FRAME)(xframe_options_sameorigin(require_safe(self.frame)))
@@ -103,7 +104,7 @@ class ArtifactAdmin(RestrictedAdmin):
         return TemplateResponse(request, "portal/artifact/page.html", context | (extra_context or {}))
 
     def frame(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """A page of HTML that a flow wrote, as it is, in a sandbox that the answer itself declares."""
+        """Return HTML from a flow unchanged. The response declares its sandbox itself, as it can be opened directly."""
         artifact: Artifact = self.visible_or_404(request, pk)
         if not artifact_view.is_page(artifact):
             raise Http404

@@ -1,4 +1,4 @@
-"""Deployments: what can be run, and the buttons that ask for it."""
+"""Deployments: the list, the page of one, and the addresses that run, pause and resume it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from flows.parameters import Invalid, runnable_as_is
 from portal.admin.actions import perform, reason_of, redirect_back, ticket_of
 from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.deployments import page
-from portal.admin.deployments.filters import GoneFilter, PausedFilter, PoolFilter, TagFilter
+from portal.admin.deployments.filters import DeletedFilter, PausedFilter, PoolFilter, TagFilter
 from portal.admin.deployments.list import DeploymentList
 from portal.admin.filters import EnvironmentFilter
 from portal.admin.run_form import confirm
@@ -37,18 +37,19 @@ from runs.governance import pausing
 from runs.governance.requirements import requirements_for
 from runs.models import RunRequest
 
+# Each is a transaction of its own, in one web request.
 MOST_AT_ONCE = 50
 
 
 @admin.register(Deployment)
 class DeploymentAdmin(RestrictedAdmin):
-    list_display = ["titled", "where", "work", "schedule", "last_run", "door"]
-    list_filter = [EnvironmentFilter, TagFilter, PoolFilter, PausedFilter, GoneFilter]
+    list_display = ["titled", "where", "work", "schedule", "last_run", "run_link"]
+    list_filter = [EnvironmentFilter, TagFilter, PoolFilter, PausedFilter, DeletedFilter]
     list_filter_submit = True
     ordering = ["full_name", "environment__position", "pk"]
     change_list_template = "portal/deployment/list.html"
     search_fields = ["full_name", "description", "entrypoint"]
-    search_help_text = "Name of the flow or the deployment, its description or entrypoint"
+    search_help_text = "Flow or deployment name, description or entrypoint"
     actions = ["quick_run_selected", "pause_selected", "resume_selected"]
 
     # The list
@@ -78,20 +79,20 @@ class DeploymentAdmin(RestrictedAdmin):
         return render_to_string("portal/deployment/_last_run.html", {"deployment": deployment})
 
     @admin.display(description="")
-    def door(self, deployment: Deployment) -> SafeString:
-        return render_to_string("portal/deployment/_door.html", {"deployment": deployment})
+    def run_link(self, deployment: Deployment) -> SafeString:
+        return render_to_string("portal/deployment/_run_link.html", {"deployment": deployment})
 
-    @admin.action(description="Quick run with the defaults …", permissions=["trigger"])
+    @admin.action(description="Quick run with default parameters", permissions=["trigger"])
     def quick_run_selected(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse | None:
-        return self.do_to_many(request, queryset, "quick_run_selected", "Quick run", self.run_as_is)
+        return self.do_to_many(request, queryset, "quick_run_selected", "Quick run", self.run_with_defaults)
 
-    @admin.action(description="Pause schedules …", permissions=["pause"])
+    @admin.action(description="Pause schedules", permissions=["pause"])
     def pause_selected(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse | None:
-        return self.do_to_many(request, queryset, "pause_selected", "Pause", partial(self.switch, pausing.pause))
+        return self.do_to_many(request, queryset, "pause_selected", "Pause", partial(self.set_paused, pausing.pause))
 
-    @admin.action(description="Resume schedules …", permissions=["pause"])
+    @admin.action(description="Resume schedules", permissions=["pause"])
     def resume_selected(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse | None:
-        return self.do_to_many(request, queryset, "resume_selected", "Resume", partial(self.switch, pausing.resume))
+        return self.do_to_many(request, queryset, "resume_selected", "Resume", partial(self.set_paused, pausing.resume))
 
     def do_to_many(
         self,
@@ -101,19 +102,22 @@ class DeploymentAdmin(RestrictedAdmin):
         title: str,
         act: Callable[[HttpRequest, Deployment, str], object],
     ) -> HttpResponse | None:
-        """Ask for the reason, then do it to each; what is refused for one is done for the others."""
+        """Ask for a reason, then call `act` for each deployment; one that is refused does not stop the others."""
+        # 1. Limit the number; one more than allowed tells that there are too many without counting them.
         deployments = list(queryset[: MOST_AT_ONCE + 1])
         if len(deployments) > MOST_AT_ONCE:
-            messages.warning(request, f"At most {MOST_AT_ONCE} deployments at once. Select fewer.")
+            messages.warning(request, f"Select at most {MOST_AT_ONCE} deployments.")
             return None
-        rules = [requirements_for(Target.of(deployment)) for deployment in deployments]
+        # 2. Act, if the form came back with a reason and every environment that wants it was typed.
+        requirements = [requirements_for(Target.of(deployment)) for deployment in deployments]
         is_run = action == "quick_run_selected"
-        to_type = dict.fromkeys(each.place for each in rules if is_run and each.needs_confirmation)
+        to_type = dict.fromkeys(each.place for each in requirements if is_run and each.needs_confirmation)
         is_confirmed = all(request.POST.get(f"confirmation-{place}", "").strip() == place for place in to_type)
         if "reason" in request.POST and is_confirmed:
             for deployment in deployments:
-                attempt(request, deployment, partial(self.act_with_reason, act, request, deployment), "asked for.")
+                attempt(request, deployment, partial(self.act_with_reason, act, request, deployment), "requested.")
             return None
+        # 3. Otherwise show the form. Each deployment has a submission key, so that sending it twice runs it once.
         context = {
             **self.admin_site.each_context(request),
             "title": f"{title} {len(deployments)} deployment{'' if len(deployments) == 1 else 's'}",
@@ -121,11 +125,11 @@ class DeploymentAdmin(RestrictedAdmin):
             "rows": [{"deployment": deployment, "key": uuid.uuid4()} for deployment in deployments],
             "action": action,
             "verb": title,
-            "needs_reason": any(each.needs_reason for each in rules),
-            "asks_ticket": is_run and any(each.needs_ticket or each.ticket_patterns for each in rules),
-            "needs_ticket": any(each.needs_ticket for each in rules),
+            "needs_reason": any(each.needs_reason for each in requirements),
+            "asks_ticket": is_run and any(each.needs_ticket or each.ticket_patterns for each in requirements),
+            "needs_ticket": any(each.needs_ticket for each in requirements),
             "to_type": list(to_type),
-            "typed_wrong": "reason" in request.POST,
+            "is_mismatch": "reason" in request.POST,
             "reason": request.POST.get("reason", ""),
             "ticket": request.POST.get("ticket", ""),
             "checkbox": ACTION_CHECKBOX_NAME,
@@ -135,11 +139,13 @@ class DeploymentAdmin(RestrictedAdmin):
     def act_with_reason(self, act: Callable[..., object], request: HttpRequest, deployment: Deployment) -> None:
         act(request, deployment, reason_of(request))
 
-    def switch(self, verb: Callable[..., object], request: HttpRequest, deployment: Deployment, reason: str) -> None:
-        verb(deployment, by=actor_of(request), reason=reason)
+    def set_paused(
+        self, service: Callable[..., object], request: HttpRequest, deployment: Deployment, reason: str
+    ) -> None:
+        service(deployment, by=actor_of(request), reason=reason)
 
-    def run_as_is(self, request: HttpRequest, deployment: Deployment, reason: str) -> RunRequest:
-        """Ask for a run with nothing but the defaults; the form that was pressed names the key that makes it one."""
+    def run_with_defaults(self, request: HttpRequest, deployment: Deployment, reason: str) -> RunRequest:
+        """Request a run with default parameters; the submission key of the form makes a double click one request."""
         try:
             return requests.submit(
                 deployment,
@@ -171,11 +177,11 @@ class DeploymentAdmin(RestrictedAdmin):
             "opts": self.opts,
             "original": deployment,
         }
-        shown = page.context(request, deployment)
-        return TemplateResponse(request, "portal/deployment/page.html", frame | shown | (extra_context or {}))
+        page_context = page.context(request, deployment)
+        return TemplateResponse(request, "portal/deployment/page.html", frame | page_context | (extra_context or {}))
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        doors: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+        views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
             "run": ("run/", require_http_methods(["GET", "HEAD", "POST"])(self.run)),
             "quick_run": ("quick-run/", require_POST(self.quick_run)),
             "pause": ("pause/", require_POST(self.pause)),
@@ -183,7 +189,7 @@ class DeploymentAdmin(RestrictedAdmin):
         }
         routes = [
             path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"flows_deployment_{name}")
-            for name, (route, view) in doors.items()
+            for name, (route, view) in views.items()
         ]
         return [*routes, *super().get_urls()]
 
@@ -191,9 +197,8 @@ class DeploymentAdmin(RestrictedAdmin):
         return reverse("admin:flows_deployment_change", args=[deployment.pk])
 
     def run(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The form that asks for a run."""
         deployment: Deployment = self.visible_or_404(request, pk)
-        run_form_page.needs_confirmation(request, deployment)
+        run_form_page.require_permission(request, deployment)
         return run_form_page.view(request, deployment, self.frame(request, deployment))
 
     def frame(self, request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
@@ -201,31 +206,32 @@ class DeploymentAdmin(RestrictedAdmin):
 
     def quick_run(self, request: HttpRequest, pk: int) -> HttpResponse:
         deployment: Deployment = self.visible_or_404(request, pk)
-        run_form_page.needs_confirmation(request, deployment)
+        run_form_page.require_permission(request, deployment)
+        # What a quick run cannot give goes through the form: a reason, a ticket, or a parameter without default.
         is_complete = runnable_as_is(deployment.parameter_schema, deployment.parameter_defaults)
-        rules = requirements_for(Target.of(deployment))
-        if rules.needs_reason or rules.needs_ticket or not is_complete:
+        requirements = requirements_for(Target.of(deployment))
+        if requirements.needs_reason or requirements.needs_ticket or not is_complete:
             return HttpResponseRedirect(reverse("admin:flows_deployment_run", args=[deployment.pk]))
-        if rules.needs_confirmation and not deployment.deleted_upstream_at:
+        if requirements.needs_confirmation and not deployment.deleted_upstream_at:
             key = run_form_page.key_of(request, "submission_key") or uuid.uuid4()
             return confirm.confirm_quickly(request, deployment, self.frame(request, deployment), key)
         try:
-            run_request = self.run_as_is(request, deployment, "")
+            run_request = self.run_with_defaults(request, deployment, "")
         except Forbidden as forbidden:
             raise PermissionDenied(str(forbidden)) from forbidden
         except Refused as refusal:
             messages.warning(request, refusal.message, extra_tags=refusal.code)
             return HttpResponseRedirect(self.address(deployment))
-        messages.success(request, f"{deployment} was asked for with its defaults.")
+        messages.success(request, "Run requested with default parameters.")
         return HttpResponseRedirect(reverse("admin:runs_runrequest_change", args=[run_request.pk]))
 
     def pause(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self.press_switch(request, pk, pausing.pause, "Its schedules will be paused in a moment.")
+        return self.call(request, pk, pausing.pause, "Pause requested. The schedules stop shortly.")
 
     def resume(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self.press_switch(request, pk, pausing.resume, "Its schedules will go on in a moment.")
+        return self.call(request, pk, pausing.resume, "Resume requested. The schedules continue shortly.")
 
-    def press_switch(self, request: HttpRequest, pk: int, verb: Callable[..., object], done: str) -> HttpResponse:
+    def call(self, request: HttpRequest, pk: int, service: Callable[..., object], done: str) -> HttpResponse:
         deployment: Deployment = self.visible_or_404(request, pk)
-        perform(request, lambda reason: verb(deployment, by=actor_of(request), reason=reason), done)
+        perform(request, lambda reason: service(deployment, by=actor_of(request), reason=reason), done)
         return redirect_back(request, self.address(deployment))

@@ -1,4 +1,4 @@
-"""Aliases: stable names for deployments, which survive a redeploy."""
+"""Aliases: stable names for deployments that survive redeploying under another id."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class AliasForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class ta
     def clean_full_name(self) -> str:
         full_name: str = self.cleaned_data["full_name"].strip()
         if not FULL_NAME.fullmatch(full_name):
-            raise forms.ValidationError("Write it as Prefect does: flow name/deployment name.")
+            raise forms.ValidationError("Use the format of Prefect: flow name/deployment name.", "alias.format")
         return full_name
 
 
@@ -48,16 +48,20 @@ class AliasAdmin(ServiceModelAdmin, RestrictedAdmin):
     change_form_outer_after_template = "portal/_story.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Alias]:
-        """An alias is visible to those who may see the deployment, deployed or not."""
+        """Restrict aliases to people who can see the deployment, or could if it were deployed.
+
+        The annotations give an alias the columns that grants are matched by: its flow name and tags.
+        """
         named = Deployment.objects.filter(environment=OuterRef("environment"), full_name=OuterRef("full_name"))
-        live = named.filter(deleted_upstream_at=None).order_by("-pk")
+        current = named.filter(deleted_upstream_at=None).order_by("-pk")
+        # The tags of the last known deployment, deleted or not: a grant by tag must not end with a redeploy.
         tags = ArrayField(CharField())
         return (
             Alias.objects.select_related("environment")
             .annotate(
                 flow_name=Func(F("full_name"), Value("/"), Value(1), function="SPLIT_PART", output_field=CharField()),
                 tags=Coalesce(Subquery(named.order_by("-synced_at").values("tags")[:1]), Value([], output_field=tags)),
-                deployment_id=Subquery(live.values("pk")[:1]),
+                deployment_id=Subquery(current.values("pk")[:1]),
             )
             .filter(permissions_of(request).q(Verb.SEE))
         )
@@ -65,7 +69,7 @@ class AliasAdmin(ServiceModelAdmin, RestrictedAdmin):
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if db_field.name == "environment":
-            field.widget = field.widget.widget  # without the links to environments: they have a page of their own
+            field.widget = field.widget.widget  # without the buttons that add and edit environments in a popup
         return field
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -94,9 +98,9 @@ class AliasAdmin(ServiceModelAdmin, RestrictedAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         alias = self.visible_or_404(request, object_id)
-        shown = {"alias": alias, "commands": commands(alias), "show_save_and_add_another": False}
-        page: HttpResponse = super().change_view(request, object_id, form_url, shown | (extra_context or {}))
-        return page
+        context = {"alias": alias, "commands": commands(alias), "show_save_and_add_another": False}
+        response: HttpResponse = super().change_view(request, object_id, form_url, context | (extra_context or {}))
+        return response
 
     def keep(self, request: HttpRequest, row: Alias, form: Any) -> None:
         configuration.save_alias(row, by=actor_of(request))
@@ -106,10 +110,10 @@ class AliasAdmin(ServiceModelAdmin, RestrictedAdmin):
 
 
 def commands(alias: Alias) -> list[tuple[str, str]]:
-    """How to deploy what an alias names: for flows of one's own, and for the bundled ones."""
+    """Return (title, shell command) pairs that deploy what an alias points to."""
     flow_name, _, name = alias.full_name.partition("/")
     where = f"PREFECT_API_URL={shlex.quote(alias.environment.api_url)}"
     return [
-        ("A flow of your own, in its repository", f"{where} prefect deploy --name {shlex.quote(name)}"),
-        ("A bundled flow", f"{where} python -m flows.deploy --only {shlex.quote(flow_name)}"),
+        ("Your own flow, in its repository", f"{where} prefect deploy --name {shlex.quote(name)}"),
+        ("Bundled flow", f"{where} python -m flows.deploy --only {shlex.quote(flow_name)}"),
     ]

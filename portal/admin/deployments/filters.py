@@ -1,4 +1,4 @@
-"""The filters of the list of deployments; they offer what the reader may see, and take nothing else."""
+"""Filters of the list of deployments; they offer and accept only what the user can see."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ class PausedFilter(RadioFilter):
     parameter_name = "paused"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
-        return [("yes", "paused"), ("no", "not paused")]
+        return [("yes", "Paused"), ("no", "Not paused")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         wanted = {"yes": True, "no": False}.get(self.value() or "")
         return queryset if wanted is None else queryset.filter(is_paused=wanted)
 
 
-class GoneFilter(RadioFilter):
-    title = "still deployed"
+class DeletedFilter(RadioFilter):
+    title = "status"
     parameter_name = "gone"
-    all_option = ["", "deployed now"]
+    all_option = ["", "Deployed"]
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
-        return [("yes", "no longer deployed"), ("all", "both")]
+        return [("yes", "Deleted"), ("all", "All")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "all":

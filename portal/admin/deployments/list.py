@@ -1,4 +1,4 @@
-"""The list of deployments: one query for the rows, whatever they show."""
+"""The list of deployments: a single query reads the rows and everything they show."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from portal.auth.request_user import permissions_of
 from portal.ui import freshness
 from runs.models import Run
 
-# Large, and of no use to a row.
-UNUSED = ("parameter_schema", "parameter_defaults", "job_variables", "description")
+# Columns that can be large and that no row shows.
+DEFERRED = ("parameter_schema", "parameter_defaults", "job_variables", "description")
 
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The newest run that is more than a plan."""
+    """The newest run that is not merely scheduled."""
 
     pk: int
     state_label: str
@@ -40,7 +40,7 @@ class LastRun:
 
 @dataclass(frozen=True, slots=True)
 class Workforce:
-    """Who does the work of a deployment."""
+    """The work pool of a deployment and whether its workers are online."""
 
     pool: str
     sentence: str
@@ -51,10 +51,11 @@ class Workforce:
         if not pool:
             return cls("", "served by its own process", "grey")
         if found is None:
-            return cls(pool, "there is no such work pool", "red")
+            return cls(pool, "work pool not found", "red")
         online = sum(bool(worker["is_online"]) for worker in found["workers"])
         if found["is_paused"]:
             return cls(pool, "paused", "amber")
+        # Push and managed pools run on infrastructure of the provider: they have no workers to be online.
         if found["type"].endswith((":push", ":managed")):
             return cls(pool, "needs no worker", "green")
         if not online:
@@ -63,15 +64,16 @@ class Workforce:
 
 
 def with_surroundings(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]:
-    """Alias, work pool and last run of every row, read along with it."""
+    """Annotate each deployment with its alias, work pool and last run."""
     aliases = Alias.objects.filter(environment=OuterRef("environment"), full_name=OuterRef("full_name"))
     pools = WorkPool.objects.filter(environment=OuterRef("environment"), name=OuterRef("work_pool_name"))
+    # Prefect creates scheduled runs up to 100 days ahead: they are not the last run.
     last = (
         Run.objects.filter(deployment=OuterRef("pk")).exclude(state_type="SCHEDULED").order_by("-created_upstream_at")
     )
     return (
         deployments.select_related("environment__health")
-        .defer(*UNUSED)
+        .defer(*DEFERRED)
         .annotate(
             alias=Subquery(aliases.order_by("name").values("name")[:1]),
             pool=Subquery(pools.values(found=JSONObject(workers="workers", is_paused="is_paused", type="type"))),
@@ -93,7 +95,7 @@ def with_surroundings(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]
 
 @dataclass(frozen=True, slots=True)
 class Empty:
-    """Why the list shows nothing, and what to do about it."""
+    """Why the list is empty, and what to do about it."""
 
     title: str
     causes: list[str] = field(default_factory=list)
@@ -101,7 +103,7 @@ class Empty:
 
 
 class DeploymentList(RestrictedList):
-    """Adds to each row what the reader may do with it, from the grants that were read already."""
+    """Adds to each row whether the user can run it, from the grants that were read for the page."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Deployment]:
         return with_surroundings(super().get_queryset(request, exclude_parameters))
@@ -111,7 +113,7 @@ class DeploymentList(RestrictedList):
         permissions = permissions_of(request)
         self.result_list: list[Any] = list(self.result_list)
         for row in self.result_list:
-            row.may_run = bool(is_askable(row) and permissions.start(row))
+            row.may_run = bool(is_runnable(row) and permissions.start(row))
             row.last_run = LastRun.of(row.last)
             row.workforce = Workforce.of(row.work_pool_name, row.pool)
         self.freshness = freshness.freshness_of_all(request, "deployments")
@@ -119,24 +121,26 @@ class DeploymentList(RestrictedList):
             self.empty = why_empty(request, [one.environment for one in self.freshness], self.freshness)
 
 
-def is_askable(deployment: Deployment) -> bool:
+def is_runnable(deployment: Deployment) -> bool:
+    """Whether anyone could run it now: it is deployed, and its environment is enabled."""
     return deployment.deleted_upstream_at is None and deployment.environment.is_active
 
 
 def why_empty(request: HttpRequest, environments: list[Environment], state: list[freshness.Freshness]) -> Empty:
+    """Name the possible causes, an environment that cannot be read first."""
     if not environments:
         if request.user.has_perm("flows.add_environment"):
             return Empty(
-                "No Prefect server is connected yet", ["Add an environment: its address and its credential."], True
+                "No Prefect server connected", ["Add an environment with its API address and credential."], True
             )
-        return Empty("You may see no environment", ["Ask an administrator for a grant."])
+        return Empty("You have no access to any environment", ["Ask an administrator for a grant."])
     names = ", ".join(map(str, environments))
     causes = [
-        "Nothing is deployed there yet. Publish the bundled flows with “python -m flows.deploy”, your own with "
+        "Nothing is deployed yet. Deploy the bundled flows with “python -m flows.deploy”, your own with "
         "“prefect deploy”; they appear here within a minute.",
-        f"They are deployed to another server. You see {names}; PREFECT_API_URL, where they are deployed from, must "
-        "be the API address of one of these.",
-        "No grant of yours covers them. Ask an administrator, and name the flow.",
+        f"They are deployed to another server. You can see {names}: deploy with PREFECT_API_URL set to the API address "
+        "of one of these.",
+        "You have no access to them. Ask an administrator for a grant, and name the flow.",
     ]
     troubled = [one for one in state if one.is_trouble]
     if troubled:

@@ -1,4 +1,4 @@
-"""What the page of a deployment shows, put together from Postgres."""
+"""Context of the page of one deployment; everything is read from Postgres, nothing from Prefect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flows import parameters as schemas
 from flows.models import Alias, Deployment, WorkPool
 from flows.parameters import MASK, runnable_as_is
 from flows.parameters.description import Described, describe
-from portal.admin.deployments.list import Workforce, is_askable
+from portal.admin.deployments.list import Workforce, is_runnable
 from portal.auth.request_user import permissions_of
 from portal.ui import freshness, tables, times
 from runs import statistics
@@ -26,9 +26,9 @@ from runs.access.decisions import Permissions
 from runs.models import PauseRequest, Run, Verb
 
 LAST_RUNS = 10
-# A job variable of such a name is not shown, wherever it stands; everything under "env" is not either.
+# Job variables with such a name are masked at any depth, and so is everything under "env".
 SECRET_NAMES = re.compile(r"pass|secret|token|credential|api.?key|private|auth", re.IGNORECASE)
-# The verbs whose holders the page names, and how many of them; the rest is counted.
+# Verbs of the access panel. Of each, at most `MOST_NAMED` people are named; the others are counted.
 NAMED_VERBS = (
     *(Verb.TRIGGER, Verb.TRIGGER_LATER, Verb.RERUN, Verb.BACKFILL, Verb.SCHEDULE, Verb.CANCEL, Verb.FORCE_CANCEL),
     *(Verb.APPROVE, Verb.BREAK_GLASS, Verb.OVERRIDE_FREEZE, Verb.PAUSE, Verb.MANAGE),
@@ -38,7 +38,7 @@ MOST_NAMED = 12
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter as the table shows it."""
+    """One row of the table of parameters."""
 
     described: Described
     default: str
@@ -61,7 +61,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """How its runs went lately, as text."""
+    """Success rate and durations of recent runs, as text."""
 
     days: int
     rate: str
@@ -73,7 +73,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class VerbGroup:
-    """People who come to it in the same way; `how` is one of them."""
+    """People with the same groups, conditions and end date; `how` is one of them, without a name."""
 
     names: str
     how: who_can.Allowed
@@ -81,7 +81,7 @@ class VerbGroup:
 
 @dataclass(frozen=True, slots=True)
 class AccessSummary:
-    """One line of "who may run it": verbs that the same people hold in the same way."""
+    """One line of the access panel: verbs that the same people have under the same conditions."""
 
     verbs: str
     allowed: Sequence[VerbGroup]
@@ -91,9 +91,9 @@ class AccessSummary:
     has_administrators: bool
 
     @classmethod
-    def of(cls, verbs: Sequence[str], roll: who_can.Access) -> AccessSummary:
-        # Conditions first: of many people without any, some names will do.
-        allowed = sorted(roll.allowed, key=lambda each: not (each.only or each.never or each.until))
+    def of(cls, verbs: Sequence[str], access: who_can.Access) -> AccessSummary:
+        # People with conditions come first: they must not be among those who are only counted.
+        allowed = sorted(access.allowed, key=lambda each: not (each.only or each.never or each.until))
         alike: dict[who_can.Allowed, list[str]] = {}
         for each in allowed[:MOST_NAMED]:
             alike.setdefault(replace(each, name=""), []).append(each.name)
@@ -101,20 +101,21 @@ class AccessSummary:
             ", ".join(verbs),
             [VerbGroup(", ".join(names), how) for how, names in alike.items()],
             max(len(allowed) - MOST_NAMED, 0),
-            ", ".join(each.name for each in roll.denied[:MOST_NAMED]),
-            max(len(roll.denied) - MOST_NAMED, 0),
-            roll.has_administrators,
+            ", ".join(each.name for each in access.denied[:MOST_NAMED]),
+            max(len(access.denied) - MOST_NAMED, 0),
+            access.has_administrators,
         )
 
 
 def text_of(value: Any) -> str:
+    """Return text as it is, everything else as JSON."""
     if value is None:
-        return "nothing"
+        return "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
-    """`deployment` comes with its environment and the environment's health."""
+    """Build the template context; select the environment and its health with `deployment`."""
     permissions = permissions_of(request)
     runs = Run.objects.filter(permissions.q(Verb.SEE, deployment="deployment__"), deployment=deployment)
     pool = WorkPool.objects.filter(environment=deployment.environment_id, name=deployment.work_pool_name).first()
@@ -123,6 +124,7 @@ def context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
         "alias": Alias.objects.filter(environment=deployment.environment_id, full_name=deployment.full_name).first(),
         "freshness": freshness.freshness_of([deployment.environment], "deployments"),
         "pool": pool,
+        "status": deployment.status.replace("_", " ").capitalize(),
         "workforce": Workforce.of(deployment.work_pool_name, vars(pool) if pool else None),
         "workers": workers(pool),
         "job_variables": job_variables(deployment.job_variables),
@@ -135,27 +137,26 @@ def context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
         )["at"],
         "figures": figures(runs),
         "who": access_summary(deployment),
-        "switch": deployment.pause_requests.exclude(state=PauseRequest.State.DONE).first(),
+        "pause_request": deployment.pause_requests.exclude(state=PauseRequest.State.DONE).first(),
         **buttons(permissions, deployment),
     }
 
 
 def buttons(permissions: Permissions, deployment: Deployment) -> dict[str, Any]:
-    """What the reader may do here, and in a sentence why not."""
-    ask, manage = permissions.start(deployment), permissions.decide(Verb.PAUSE, deployment)
-    askable = is_askable(deployment)
-    may_run = ask.allowed and askable
+    """Decide which buttons are shown, and explain a missing run button."""
+    run, pause = permissions.start(deployment), permissions.decide(Verb.PAUSE, deployment)
+    may_run = run.allowed and is_runnable(deployment)
     return {
         "may_run": may_run,
         "may_run_quickly": may_run and can_quick_run(permissions, deployment),
-        "may_switch": manage.allowed and askable,
-        "why_no_run": "" if ask.allowed else ask.sentence,
+        "may_pause": pause.allowed and is_runnable(deployment),
+        "why_no_run": None if run.allowed else run,
         "submission_key": uuid.uuid4(),
     }
 
 
 def can_quick_run(permissions: Permissions, deployment: Deployment) -> bool:
-    """Whether a run with nothing but the defaults would be taken, from this person, now."""
+    """Check whether this person may run it with its defaults; a grant may be limited to other values."""
     if not runnable_as_is(deployment.parameter_schema, deployment.parameter_defaults):
         return False
     values = schemas.validate(deployment.parameter_schema, {}, defaults=deployment.parameter_defaults)
@@ -163,6 +164,7 @@ def can_quick_run(permissions: Permissions, deployment: Deployment) -> bool:
 
 
 def workers(pool: WorkPool | None) -> list[Worker]:
+    """Return the workers that the last sync found, those online first."""
     found = pool.workers if pool else []
     return [
         Worker(
@@ -179,7 +181,7 @@ def job_variables(values: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def without_secrets(name: str, value: Any) -> Any:
-    """A copy without what may be secret: the values of the process environment, and whatever its name gives away."""
+    """Copy a job variable with possible secrets masked: environment variables, and values with a telling name."""
     if isinstance(value, dict):
         if name == "env" or SECRET_NAMES.search(name):
             return dict.fromkeys(value, MASK)
@@ -190,6 +192,7 @@ def without_secrets(name: str, value: Any) -> Any:
 
 
 def figures(runs: QuerySet[Run]) -> Figures:
+    """Format the success rate and the median duration of the last days."""
     found = statistics.reliability(runs)
     rate = found.success_rate
     return Figures(
@@ -203,8 +206,8 @@ def figures(runs: QuerySet[Run]) -> Figures:
 
 
 def access_summary(deployment: Deployment) -> list[AccessSummary]:
-    """Who may do what here; verbs that the same people hold in the same way share a line."""
+    """List who may do what here; verbs with the same people under the same conditions share a line."""
     lines: dict[who_can.Access, list[str]] = {}
-    for verb, roll in who_can.who_can(deployment, NAMED_VERBS).items():
-        lines.setdefault(roll, []).append(str(verb.label))
-    return [AccessSummary.of(verbs, roll) for roll, verbs in lines.items()]
+    for verb, access in who_can.who_can(deployment, NAMED_VERBS).items():
+        lines.setdefault(access, []).append(str(verb.label))
+    return [AccessSummary.of(verbs, access) for access, verbs in lines.items()]

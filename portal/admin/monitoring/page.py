@@ -1,6 +1,7 @@
-"""Model monitoring: what the newest drift result says, how it came about by month, and what to run next.
+"""Model monitoring: the newest drift result, its history by month, and links to the runs that are due.
 
-Everything here is read from mirrored artifacts; their shapes are the contracts `crm-drift/1` and `crm-months/1`.
+Everything is read from mirrored artifacts, whose shapes are the contracts `crm-drift/1` and `crm-months/1`. They come
+from flows, so every value may be missing or of another type.
 """
 
 from __future__ import annotations
@@ -27,29 +28,29 @@ from runs.models import Artifact, Verb
 
 DRIFT, MONTHS, REPORT = "crm-drift", "crm-months", "crm-drift-report"
 MOST_REPORTS, MOST_MONTHS = 12, 24
-# alert level -> tone, and the words that stand beside it
+# Alert level -> tone and label.
 LEVELS: dict[str, tuple[str, str]] = {
     "NONE": ("green", "No drift"),
     "LOW": ("blue", "Low drift"),
     "MEDIUM": ("amber", "Medium drift"),
     "HIGH": ("red", "High drift"),
 }
-# What a month goes through: layer, what it is called, flow, and the parameter that takes the month.
+# (layer in `crm-months/1`, label, flow, parameter for the month), in the order that a month goes through.
 STEPS: list[tuple[str, str, str, str]] = [
     ("raw", "Acquired", "crm-data-acquisition", "snapshot_month"),
     ("features", "Ingested", "crm-data-ingestion", "snapshot_month"),
     ("models", "Trained", "monthly-win-probability-training", "snapshot_month"),
-    ("reference", "Reference kept", "reference-data-creation", "snapshot_month"),
+    ("reference", "Reference created", "reference-data-creation", "snapshot_month"),
     ("reports", "Monitored", "model-drift-monitoring", "current_month"),
 ]
-# Measure of the history -> its title, whether it is a share shown in per cent.
+# Measure of the history -> (title, whether it is a share shown as a percentage).
 CHARTS: dict[str, tuple[str, bool]] = {
-    "dataset_drift_share": ("Share of the watched columns that drifted", True),
-    "prediction_drift": ("Distance of the predictions from the reference", False),
+    "dataset_drift_share": ("Share of monitored columns that drifted", True),
+    "prediction_drift": ("Distance of predictions from the reference", False),
     "auc": ("AUC where outcomes are known", False),
     "missing_values_share": ("Share of missing values", True),
 }
-# Tile -> (title, field, whether it is a share).
+# (title, field of the result, whether it is a share shown as a percentage).
 TILES: list[tuple[str, str, bool]] = [
     ("Prediction drift", "prediction_drift", False),
     ("Dataset drift", "dataset_drift_share", True),
@@ -58,7 +59,8 @@ TILES: list[tuple[str, str, bool]] = [
     ("Accuracy", "accuracy", True),
     ("AUC", "auc", False),
 ]
-OF_OUTCOMES = frozenset({"accuracy", "auc"})
+# Measured only for months whose outcomes are known.
+OUTCOME_FIELDS = frozenset({"accuracy", "auc"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +72,20 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A button that leads to a run form with the month filled in."""
+    """A button that opens a run form with the month filled in."""
 
     title: str
-    address: str
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the months: which have it, and the way to the next."""
+    """One step of the pipeline: the months that have passed it, and a link to run the next."""
 
     title: str
     flow: str
     months: list[str]
-    door: Link | None
+    link: Link | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +96,20 @@ class History:
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    """The page of one environment: the one named in the address, or the first that has something to show."""
+    """Show one environment: the one in the query string, or the first that has data."""
     permissions = permissions_of(request)
     if not permissions.can_any(Verb.SEE_LOGS):
-        raise PermissionDenied("Model monitoring is made of what runs say: it takes a grant to “view logs”.")
+        raise PermissionDenied(f"Model monitoring requires the permission “{Verb.SEE_LOGS.label}”.")
     environments = list(permissions.environments().filter(is_active=True).select_related("health"))
     named = next((each for each in environments if each.slug == request.GET.get("environment")), None)
-    shown = named or first_with_data(permissions, environments)
+    environment = named or first_with_data(permissions, environments)
     context = {
         **admin.site.each_context(request),
         "title": "Model monitoring",
         "environments": environments,
-        "environment": shown,
-        "freshness": freshness.freshness_of([shown], "runs") if shown else [],
-        **(read_month(permissions, shown) if shown else {}),
+        "environment": environment,
+        "freshness": freshness.freshness_of([environment], "runs") if environment else [],
+        **(read_results(permissions, environment) if environment else {}),
     }
     return TemplateResponse(request, "portal/monitoring/page.html", context)
 
@@ -118,18 +120,21 @@ def first_with_data(permissions: Permissions, environments: Sequence[Environment
 
 
 def visible(permissions: Permissions, **where: Any) -> QuerySet[Artifact]:
-    """Artifacts whose run the reader may see, log included."""
-    reach = {"deployment": "run__deployment__", "base": "run__"}
+    """Return the artifacts of runs whose log the user can view, newest first."""
+    lookups = {"deployment": "run__deployment__", "base": "run__"}
     return Artifact.objects.filter(
-        permissions.q(Verb.SEE, **reach), permissions.q(Verb.SEE_LOGS, **reach), **where
+        permissions.q(Verb.SEE, **lookups), permissions.q(Verb.SEE_LOGS, **lookups), **where
     ).order_by("-created_upstream_at", "-pk")
 
 
-def read_month(permissions: Permissions, environment: Environment) -> dict[str, Any]:
+def read_results(permissions: Permissions, environment: Environment) -> dict[str, Any]:
+    """Build the context from the newest artifact of each kind."""
+    # 1. The newest artifact of each kind; earlier months are in its history.
     drift_artifact = visible(permissions, environment=environment, key=DRIFT).select_related("run").first()
     drift = facts(drift_artifact)
-    held = facts(visible(permissions, environment=environment, key=MONTHS).first())
+    months_by_layer = facts(visible(permissions, environment=environment, key=MONTHS).first())
     allowed = offered(visible(permissions, environment=environment, key=OFFERS).first())
+    # 2. The deployments that the links lead to; those the user cannot see are reported as missing.
     deployments = {
         each.flow_name: each
         for each in Deployment.objects.filter(
@@ -139,7 +144,7 @@ def read_month(permissions: Permissions, environment: Environment) -> dict[str, 
             deleted_upstream_at=None,
         ).select_related("environment")
     }
-    tone, level = LEVELS.get(str(drift.get("alert_level")), ("grey", "Not known"))
+    tone, level = LEVELS.get(str(drift.get("alert_level")), ("grey", "Unknown"))
     return {
         "artifact": drift_artifact,
         "drift": drift,
@@ -152,13 +157,14 @@ def read_month(permissions: Permissions, environment: Environment) -> dict[str, 
         "histories": histories(drift),
         "months": months(drift),
         "reports": list(visible(permissions, environment=environment, key=REPORT).select_related("run")[:MOST_REPORTS]),
-        "steps": steps(permissions, held, allowed, deployments),
+        "steps": steps(permissions, months_by_layer, allowed, deployments),
         "missing": [flow for _, _, flow, _ in STEPS if flow not in deployments],
     }
 
 
 def text(value: Any, *, is_share: bool = False) -> str:
-    """A figure as people read it; what was not measured is a dash."""
+    """Format a number; what was not measured is a dash."""
+    # In Python `True` is an int.
     if not isinstance(value, int | float) or isinstance(value, bool):
         return "-"
     return f"{value:.1%}" if is_share else f"{value:.3f}"
@@ -170,7 +176,9 @@ def tiles(drift: Mapping[str, Any]) -> list[Tile]:
         Tile(
             title,
             text(drift.get(name), is_share=is_share),
-            (f"deals closed in {known_for}" if known_for else "too few outcomes yet") if name in OF_OUTCOMES else "",
+            (f"deals closed in {known_for}" if known_for else "not enough outcomes yet")
+            if name in OUTCOME_FIELDS
+            else "",
         )
         for title, name, is_share in TILES
     ]
@@ -182,7 +190,7 @@ def named_rows(drift: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def advice(drift: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Tone, level in words and text, the loudest first."""
+    """Return (tone, label of the level, text) of each recommendation."""
     return [
         (*LEVELS.get(str(row.get("level")), ("grey", "")), str(row.get("text", "")))
         for row in named_rows(drift, "recommendations")
@@ -190,24 +198,25 @@ def advice(drift: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def measures(drift: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Title, value, tone and level of every measure that the alert level follows from."""
+    """Return (title, value, tone, label) of each measure that determines the alert level."""
     return [
-        (str(row.get("title", "")), text(row.get("value")), *LEVELS.get(str(row.get("level")), ("grey", "Not known")))
+        (str(row.get("title", "")), text(row.get("value")), *LEVELS.get(str(row.get("level")), ("grey", "Unknown")))
         for row in named_rows(drift, "measures")
     ]
 
 
 def months(drift: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The history by month, newest first, with tone and words of each level."""
+    """Return the history by month, newest first."""
     found = []
     for row in reversed(named_rows(drift, "history")[-MOST_MONTHS:]):
-        tone, level = LEVELS.get(str(row.get("alert_level")), ("grey", "Not known"))
+        tone, level = LEVELS.get(str(row.get("alert_level")), ("grey", "Unknown"))
         values = [text(row.get(name), is_share=is_share) for name, (_, is_share) in CHARTS.items()]
         found.append({"month": row.get("current_month"), "tone": tone, "level": level, "values": values})
     return found
 
 
 def histories(drift: Mapping[str, Any]) -> list[History]:
+    """Draw one chart per measure that has values, with its thresholds as lines."""
     rows = named_rows(drift, "history")[-MOST_MONTHS:]
     limits = {str(row.get("measure")): row for row in named_rows(drift, "thresholds")}
     found = []
@@ -226,30 +235,30 @@ def histories(drift: Mapping[str, Any]) -> list[History]:
 
 def steps(
     permissions: Permissions,
-    held: Mapping[str, Any],
+    months_by_layer: Mapping[str, Any],
     allowed: Mapping[tuple[str, str], Sequence[Any]],
     deployments: Mapping[str, Deployment],
 ) -> list[Step]:
-    """What the lake holds, step by step, and the run that takes the next month through each."""
+    """Return the steps of the pipeline with the months that each has processed, and a link to run the next."""
     found = []
     for layer, title, flow, parameter in STEPS:
-        has = held.get(layer)
-        there = [str(month) for month in has] if isinstance(has, list) else []
-        month = due([str(each) for each in allowed.get((flow, parameter), [])], there)
-        found.append(Step(title, flow, there, link_to(permissions, deployments.get(flow), parameter, month)))
+        months = months_by_layer.get(layer)
+        done = [str(month) for month in months] if isinstance(months, list) else []
+        month = due([str(each) for each in allowed.get((flow, parameter), [])], done)
+        found.append(Step(title, flow, done, link_to(permissions, deployments.get(flow), parameter, month)))
     return found
 
 
-def due(allowed: Sequence[str], there: Sequence[str]) -> str:
-    """The first month after the last one that is there, else the newest that can be done at all, else none."""
-    later = [month for month in allowed if month > max(there, default="") and month not in there]
+def due(allowed: Sequence[str], done: Sequence[str]) -> str:
+    """Return the first month after the last one done, else the newest that has data, else an empty string."""
+    later = [month for month in allowed if month > max(done, default="")]
     return next(iter(later or allowed[-1:]), "")
 
 
 def link_to(permissions: Permissions, deployment: Deployment | None, parameter: str, month: str) -> Link | None:
-    """The link to the run form, for those who may request a run there."""
+    """Link to the run form, or None for people who cannot run the deployment."""
     if deployment is None or not permissions.start(deployment):
         return None
     query = f"?{urlencode({f'p.{parameter}': month})}" if month else ""
-    words = f"Run for {month} …" if month else "Run …"
-    return Link(words, reverse("admin:flows_deployment_run", args=[deployment.pk]) + query)
+    title = f"Run for {month}" if month else "Run"
+    return Link(title, reverse("admin:flows_deployment_run", args=[deployment.pk]) + query)

@@ -1,4 +1,4 @@
-"""Requests: what was asked for, and the doors to approve, reject and withdraw it."""
+"""Run requests: the list, the page of one, and the addresses that approve, reject, withdraw and override."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from runs import changes
 from runs.errors import Refused
 from runs.models import BreakGlass, RunRequest, Verb
 
-# What a row and a page say about a request without asking again.
-AROUND = [
+# Joined to every row: lists and pages show these without further queries.
+RELATED = [
     *("environment__health", "deployment__environment", "run__environment__health", "run__deployment__environment"),
     "rerun_of__deployment__environment",
 ]
@@ -40,7 +40,16 @@ AROUND = [
 @admin.register(RunRequest)
 class RunRequestAdmin(RestrictedAdmin):
     deployment_lookup = "deployment__"
-    list_display = ["title", "where_it_is", "deployment_name", "where", "requested_by_name", "asked", "why", "its_run"]
+    list_display = [
+        "title",
+        "state_badge",
+        "deployment_name",
+        "where",
+        "requested_by_name",
+        "requested",
+        "reason_given",
+        "linked_run",
+    ]
     list_filter = [
         ConcernFilter,
         EnvironmentFilter,
@@ -58,7 +67,7 @@ class RunRequestAdmin(RestrictedAdmin):
 
     @admin.display(description="request", ordering="pk")
     def title(self, run_request: RunRequest) -> SafeString:
-        # On a narrow screen the columns with the rest are hidden.
+        # The other columns are hidden on narrow screens, so the first repeats what identifies the request.
         return format_html(
             'Request {}<span class="portal-narrow portal-faint portal-small">{} · {} · {}</span>',
             run_request.pk,
@@ -68,24 +77,24 @@ class RunRequestAdmin(RestrictedAdmin):
         )
 
     @admin.display(description="state", ordering="state")
-    def where_it_is(self, run_request: RunRequest) -> str:
+    def state_badge(self, run_request: RunRequest) -> str:
         return render_to_string("portal/_state.html", {"row": run_request})
 
     @admin.display(description="environment", ordering="environment")
     def where(self, run_request: RunRequest) -> str:
         return render_to_string("portal/_environment.html", {"environment": run_request.environment})
 
-    @admin.display(description="asked", ordering="requested_at")
-    def asked(self, run_request: RunRequest) -> SafeString:
+    @admin.display(description="requested", ordering="requested_at")
+    def requested(self, run_request: RunRequest) -> SafeString:
         return times.relative_time(run_request.requested_at)
 
     @admin.display(description="reason", ordering="reason")
-    def why(self, run_request: RunRequest) -> SafeString:
+    def reason_given(self, run_request: RunRequest) -> SafeString:
         short = Truncator(run_request.reason).chars(60)
         return format_html('<span title="{}">{}</span>', run_request.reason, short or "-")
 
     @admin.display(description="run", ordering="run__name")
-    def its_run(self, run_request: RunRequest) -> SafeString | str:
+    def linked_run(self, run_request: RunRequest) -> SafeString | str:
         run = run_request.run
         if run is None:
             return "-"
@@ -93,36 +102,36 @@ class RunRequestAdmin(RestrictedAdmin):
         return format_html('<a class="portal-link" href="{}">{}</a>', link, run.name)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        shown = {"title": "Run requests", "freshness": freshness.freshness_of_all(request, "runs")}
-        page: HttpResponse = super().changelist_view(request, shown | (extra_context or {}))
-        return page
+        context = {"title": "Run requests", "freshness": freshness.freshness_of_all(request, "runs")}
+        response: HttpResponse = super().changelist_view(request, context | (extra_context or {}))
+        return response
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RunRequest]:
-        return super().get_queryset(request).select_related(*AROUND)
+        return super().get_queryset(request).select_related(*RELATED)
 
     def has_withdraw_permission(self, request: HttpRequest) -> bool:
         return permissions_of(request).can_any(Verb.TRIGGER) or permissions_of(request).can_any(Verb.CANCEL)
 
-    @admin.action(description="Approve selected requests …", permissions=["approve"])
+    @admin.action(description="Approve selected requests", permissions=["approve"])
     def approve_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> HttpResponse | None:
         return bulk.view(request, queryset, bulk.APPROVE, self.frame(request))
 
-    @admin.action(description="Reject selected requests …", permissions=["approve"])
+    @admin.action(description="Reject selected requests", permissions=["approve"])
     def reject_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> HttpResponse | None:
         return bulk.view(request, queryset, bulk.REJECT, self.frame(request))
 
     def frame(self, request: HttpRequest) -> dict[str, Any]:
         return {**self.admin_site.each_context(request), "opts": self.opts}
 
-    @admin.action(description="Withdraw selected requests", permissions=["withdraw"])
+    @admin.action(description="Cancel selected requests", permissions=["withdraw"])
     def withdraw_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> None:
         for run_request in queryset:
-            attempt(request, run_request, partial(changes.withdraw, run_request, by=actor_of(request)), "withdrawn.")
+            attempt(request, run_request, partial(changes.withdraw, run_request, by=actor_of(request)), "cancelled.")
 
     # The page
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        doors: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+        views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
             "approve": ("approve/", require_POST(self.approve)),
             "reject": ("reject/", require_POST(self.reject)),
             "withdraw": ("withdraw/", require_POST(self.withdraw)),
@@ -134,7 +143,7 @@ class RunRequestAdmin(RestrictedAdmin):
         }
         routes = [
             path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"runs_runrequest_{name}")
-            for name, (route, view) in doors.items()
+            for name, (route, view) in views.items()
         ]
         return [*routes, *super().get_urls()]
 
@@ -144,43 +153,44 @@ class RunRequestAdmin(RestrictedAdmin):
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         run_request: RunRequest = self.visible_or_404(request, object_id)
-        shown = requests_page.context(run_request, permissions_of(request))
+        page_context = requests_page.context(run_request, permissions_of(request))
         frame = {
             **self.frame(request),
             "title": f"Request {run_request.pk}",
             "original": run_request,
         }
-        return TemplateResponse(request, "portal/request/page.html", frame | shown | (extra_context or {}))
+        return TemplateResponse(request, "portal/request/page.html", frame | page_context | (extra_context or {}))
 
     def approve(self, request: HttpRequest, pk: int) -> HttpResponse:
         run_request: RunRequest = self.visible_or_404(request, pk)
-        seen = request.POST.get("displayed_digest", "")
+        # What is approved is what this page displayed; a request that changed meanwhile is refused.
+        displayed = request.POST.get("displayed_digest", "")
 
         def act(reason: str) -> None:
-            changes.approve(run_request, by=actor_of(request), reason=reason, displayed_digest=seen)
+            changes.approve(run_request, by=actor_of(request), reason=reason, displayed_digest=displayed)
 
-        perform(request, act, lambda: requests_page.what_is_left(run_request))
+        perform(request, act, lambda: requests_page.describe_progress(run_request))
         return redirect_back(request, self.address(run_request))
 
     def reject(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self.press(request, pk, changes.reject, "Rejected: it will not run.")
+        return self.call(request, pk, changes.reject, "Request rejected. It will not run.")
 
     def withdraw(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self.press(request, pk, changes.withdraw, "Withdrawn: it will not run.")
+        return self.call(request, pk, changes.withdraw, "Request cancelled. It will not run.")
 
     def override(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self.press(request, pk, changes.override, "It waits for no change window any more.")
+        return self.call(request, pk, changes.override, "Change window overridden.")
 
-    def press(self, request: HttpRequest, pk: int, verb: Callable[..., object], done: str, **more: Any) -> HttpResponse:
-        """Do what takes the request and a reason."""
+    def call(self, request: HttpRequest, pk: int, service: Callable[..., object], done: str) -> HttpResponse:
+        """Call a service that needs only the request and a reason."""
         run_request: RunRequest = self.visible_or_404(request, pk)
-        perform(request, lambda reason: verb(run_request, by=actor_of(request), reason=reason, **more), done)
+        perform(request, lambda reason: service(run_request, by=actor_of(request), reason=reason), done)
         return redirect_back(request, self.address(run_request))
 
     def comment(self, request: HttpRequest, pk: int) -> HttpResponse:
         run_request: RunRequest = self.visible_or_404(request, pk)
         text = request.POST.get("text", "")
-        perform(request, lambda _: changes.comment(run_request, text, by=actor_of(request)), "Your comment is kept.")
+        perform(request, lambda _: changes.comment(run_request, text, by=actor_of(request)), "Comment added.")
         return redirect_back(request, self.address(run_request))
 
     def break_glass(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -188,9 +198,9 @@ class RunRequestAdmin(RestrictedAdmin):
         minutes = number(request.POST.get("minutes"), otherwise=0) or 0
 
         def act(reason: str) -> None:
-            # Without permission the service refuses, and records it in the audit trail.
-            may = permissions_of(request).decide(Verb.BREAK_GLASS, run_request.deployment)
-            if may and request.POST.get("confirmation", "").strip() != run_request.deployment_name:
+            # People without permission go on to the service, which refuses and records that in the audit trail.
+            is_allowed = permissions_of(request).decide(Verb.BREAK_GLASS, run_request.deployment)
+            if is_allowed and request.POST.get("confirmation", "").strip() != run_request.deployment_name:
                 raise Refused(
                     "confirmation.mismatch",
                     f"Nothing was done. Type {run_request.deployment_name} to confirm the emergency override.",
@@ -202,18 +212,20 @@ class RunRequestAdmin(RestrictedAdmin):
 
     def review(self, request: HttpRequest, pk: int) -> HttpResponse:
         run_request: RunRequest = self.visible_or_404(request, pk)
-        row = BreakGlass.objects.select_related("run_request__deployment__environment").filter(run_request=run_request)
-        found = request.POST.get("was_right", "")
+        overrides = BreakGlass.objects.select_related("run_request__deployment__environment").filter(
+            run_request=run_request
+        )
+        verdict = request.POST.get("was_right", "")
 
         def act(reason: str) -> None:
-            glass = row.first()
-            if glass is None:
+            emergency = overrides.first()
+            if emergency is None:
                 raise Refused("override.none", f"Request {run_request.pk} has no emergency override.")
-            if found not in ("yes", "no"):
+            if verdict not in ("yes", "no"):
                 raise Refused("review.verdict_required", "Choose whether the emergency override was justified.")
-            changes.review(glass, by=actor_of(request), was_right=found == "yes", text=reason)
+            changes.review(emergency, by=actor_of(request), was_right=verdict == "yes", text=reason)
 
-        perform(request, act, "Your review is kept.")
+        perform(request, act, "Review saved.")
         return redirect_back(request, self.address(run_request))
 
     def status(self, request: HttpRequest, pk: int) -> JsonResponse:

@@ -1,4 +1,4 @@
-"""What the reader may do with a request, and why not: one door for each button on its page."""
+"""The actions that the current user can take on a request, and why the others are not available."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from runs.models.request import State
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Whether a button is shown, and if not, why not; an empty sentence says that there is nothing to explain."""
+    """Whether a button is shown. `why_not` and its `code` are empty where there is nothing to explain."""
 
-    is_open: bool
+    is_allowed: bool
     why_not: str = ""
+    code: str = ""
 
 
 NOT_ALLOWED = Action(False)
@@ -30,7 +31,7 @@ NOT_ALLOWED = Action(False)
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """`reject` stays open to earlier approvers, who may change their mind."""
+    """One action per button. `reject` stays allowed to people who have approved: they can change their mind."""
 
     approve: Action
     reject: Action
@@ -45,43 +46,48 @@ class Actions:
         run_request: RunRequest,
         permissions: Permissions,
         standing: windows.Standing | None,
-        glass: BreakGlass | None,
+        emergency: BreakGlass | None,
     ) -> Actions:
-        """`standing` is None for a request whose start is behind it."""
+        """Check every action; `standing` is None for a request that has been sent or closed."""
         reject = can_decide(run_request, permissions)
         return cls(
-            can_approve(run_request, permissions) if reject.is_open else reject,
+            # People who cannot reject cannot approve either, for the same reason.
+            can_approve(run_request, permissions) if reject.is_allowed else reject,
             reject,
             can_withdraw(run_request, permissions),
             can_break_glass(run_request, permissions),
             can_override(run_request, permissions, standing),
-            can_review(run_request, permissions, glass),
+            can_review(run_request, permissions, emergency),
         )
 
 
 def can_decide(run_request: RunRequest, permissions: Permissions) -> Action:
+    """Check whether the user can reject, which every approver can at any stage."""
+    # Requesters are told nothing: the page says already that someone else must approve.
     if run_request.state != State.WAITING or permissions.user.pk == run_request.requested_by_id:
         return NOT_ALLOWED
     if permissions.user.pk == run_request.on_behalf_of_id:
-        return Action(False, "It is asked for on your behalf: somebody else must answer it.")
+        return Action(False, "Requested on your behalf: someone else must approve it.", "approval.own")
+    # The task that expires requests runs once a minute; until then the state still says "waiting".
     if run_request.expires_at and run_request.expires_at <= timezone.now():
-        return Action(False, "Nobody answered in time. It has to be asked for again.")
+        return Action(False, "Expired without a decision. Submit a new request.", "request.expired")
     try:
-        return action(permissions.decide(Verb.APPROVE, run_request.deployment, requests.values_of(run_request)))
-    except encryption.DecryptionError as sealed:
-        return Action(False, str(sealed))
+        return action_from(permissions.decide(Verb.APPROVE, run_request.deployment, requests.values_of(run_request)))
+    except encryption.DecryptionError as error:
+        return Action(False, str(error), "key.unreadable")
 
 
 def can_approve(run_request: RunRequest, permissions: Permissions) -> Action:
-    """For people who may approve or reject."""
+    """Check the stage that is due; call it only where `can_decide` allows."""
     if not isinstance(permissions.user, User):
         return NOT_ALLOWED
     if any(each.by_id == permissions.user.pk for each in changes.approvers_of(run_request)):
-        return Action(False, "You approved it: somebody else must be the next. You may still reject it.")
+        why_not = "You have already approved this. The next approval must come from someone else."
+        return Action(False, f"{why_not} You can still reject it.", "approval.twice")
     try:
         changes.step_for(run_request, permissions.user)
     except Refused as refusal:
-        return Action(False, f"{refusal} You may still reject it.")
+        return Action(False, f"{refusal} You can still reject it.", refusal.code)
     return Action(True)
 
 
@@ -90,7 +96,7 @@ def can_withdraw(run_request: RunRequest, permissions: Permissions) -> Action:
         return NOT_ALLOWED
     if run_request.requested_by_id == permissions.user.pk:
         return Action(True)
-    # Who did not ask and may not cancel expects no such button.
+    # No explanation: other people without permission to cancel do not expect this button.
     return Action(permissions.decide(Verb.CANCEL, run_request.deployment).allowed)
 
 
@@ -101,18 +107,19 @@ def can_break_glass(run_request: RunRequest, permissions: Permissions) -> Action
 
 
 def can_override(run_request: RunRequest, permissions: Permissions, standing: windows.Standing | None) -> Action:
+    # A standing is true while runs can start: then there is no window to override.
     if standing is None or standing or run_request.overridden_at:
         return NOT_ALLOWED
     return Action(permissions.decide(Verb.OVERRIDE_FREEZE, run_request.deployment, values_of(run_request)).allowed)
 
 
-def can_review(run_request: RunRequest, permissions: Permissions, glass: BreakGlass | None) -> Action:
-    if glass is None or glass.reviewed_at:
+def can_review(run_request: RunRequest, permissions: Permissions, emergency: BreakGlass | None) -> Action:
+    if emergency is None or emergency.reviewed_at:
         return NOT_ALLOWED
-    if permissions.user.pk in (glass.by_id, run_request.requested_by_id, run_request.on_behalf_of_id):
-        return Action(False, "Somebody who had no part in it has to review this.")
-    return action(permissions.decide(Verb.APPROVE, run_request.deployment, values_of(run_request)))
+    if permissions.user.pk in (emergency.by_id, run_request.requested_by_id, run_request.on_behalf_of_id):
+        return Action(False, "It must be reviewed by someone who had no part in it.", "review.own")
+    return action_from(permissions.decide(Verb.APPROVE, run_request.deployment, values_of(run_request)))
 
 
-def action(decision: Decision) -> Action:
-    return Action(decision.allowed, "" if decision.allowed else decision.sentence)
+def action_from(decision: Decision) -> Action:
+    return Action(True) if decision else Action(False, decision.sentence, decision.code)

@@ -1,4 +1,4 @@
-"""Answering several requests at once: each with its risk and what it is given, then what became of each."""
+"""Approves or rejects several requests at once: a list with the risk and parameters of each, then the results."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from django.shortcuts import render
 from flows import encryption
 from portal.admin.actions import reason_of
 from portal.admin.requests import allowed_actions, parameter_diff
+from portal.admin.run_form.draft import Problem
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import rule_labels
 from runs import changes
@@ -24,94 +25,101 @@ from runs.models import RunRequest
 from runs.models.policy import Risk
 from runs.requests import visibility
 
+# Every request of the list costs several queries and is decided in a transaction of its own.
 MOST_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
 class BulkDecision:
-    """One of the two ways to answer."""
+    """Approve or reject: its words, and the functions that check and execute it."""
 
     action: str
     word: str
     done: str
-    question: str
+    reason_label: str
     needs_reason: bool
-    act: Callable[..., None]
-    door: Callable[[RunRequest, Permissions], allowed_actions.Action]
+    execute: Callable[..., None]
+    check: Callable[[RunRequest, Permissions], allowed_actions.Action]
 
 
-def approve_seen(run_request: RunRequest, request: HttpRequest, reason: str) -> None:
-    """What is signed is what the list showed."""
-    seen = request.POST.get(f"seen-{run_request.pk}", "")
-    changes.approve(run_request, by=actor_of(request), reason=reason, displayed_digest=seen)
+def approve_displayed(run_request: RunRequest, request: HttpRequest, reason: str) -> None:
+    # The digest comes from the list that was displayed: a request that changed meanwhile is refused.
+    displayed = request.POST.get(f"seen-{run_request.pk}", "")
+    changes.approve(run_request, by=actor_of(request), reason=reason, displayed_digest=displayed)
 
 
 def reject(run_request: RunRequest, request: HttpRequest, reason: str) -> None:
     changes.reject(run_request, by=actor_of(request), reason=reason)
 
 
-def can_sign(run_request: RunRequest, permissions: Permissions) -> allowed_actions.Action:
+def can_approve(run_request: RunRequest, permissions: Permissions) -> allowed_actions.Action:
     found = allowed_actions.can_decide(run_request, permissions)
-    return allowed_actions.can_approve(run_request, permissions) if found.is_open else found
+    return allowed_actions.can_approve(run_request, permissions) if found.is_allowed else found
 
 
-APPROVE = BulkDecision("approve_selected", "Approve", "approved", "A remark?", False, approve_seen, can_sign)
-REJECT = BulkDecision(
-    "reject_selected", "Reject", "rejected", "Why are they rejected?", True, reject, allowed_actions.can_decide
-)
+APPROVE = BulkDecision("approve_selected", "Approve", "approved", "Comment", False, approve_displayed, can_approve)
+REJECT = BulkDecision("reject_selected", "Reject", "rejected", "Reason", True, reject, allowed_actions.can_decide)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A request in the list that is answered; `parameters` are None where they are not shown."""
+    """A request in the list; `parameters` are None where the user cannot view them."""
 
     run_request: RunRequest
     risk: rule_labels.Badge
     approvals: str
     parameters: list[parameter_diff.Row] | None
     why_not: str
+    code: str
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
+    """The result for one request; `code` says why it was refused and is empty when it was not."""
+
     run_request: RunRequest
-    is_done: bool
     sentence: str
+    code: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        return not self.code
 
 
 def view(
-    request: HttpRequest, queryset: QuerySet[RunRequest], answer: BulkDecision, frame: dict[str, Any]
+    request: HttpRequest, queryset: QuerySet[RunRequest], decision: BulkDecision, frame: dict[str, Any]
 ) -> HttpResponse | None:
-    """The list first; what is sent from there comes here again, with a reason."""
+    """Show the list; when its form comes back with a reason, decide each request and show the results."""
+    # One more than allowed tells that there are too many without counting them.
     found = list(queryset.prefetch_related("approvals").order_by("pk")[: MOST_AT_ONCE + 1])
     if len(found) > MOST_AT_ONCE:
-        messages.warning(request, f"At most {MOST_AT_ONCE} requests can be answered at once. Select fewer.")
+        messages.warning(request, f"Select at most {MOST_AT_ONCE} requests.")
         return None
-    error = ""
+    error: Problem | Refused | None = None
     if "reason" in request.POST:
         try:
             reason = reason_of(request)
-            if reason or not answer.needs_reason:
-                return results(request, found, answer, reason, frame)
-            error = "Say in one sentence why they are rejected: their requesters will want to know."
+            if reason or not decision.needs_reason:
+                return results(request, found, decision, reason, frame)
+            error = Problem("rejection.reason_required", "Give a reason for the rejection. The requesters will see it.")
         except Refused as refusal:
-            error = str(refusal)
+            error = refusal
     permissions = permissions_of(request)
-    rows = [row(run_request, permissions, answer) for run_request in found]
+    rows = [row(run_request, permissions, decision) for run_request in found]
     context = {
         **frame,
-        "title": f"{answer.word} selected requests",
-        "answer": answer,
+        "title": f"{decision.word} selected requests",
+        "decision": decision,
         "rows": rows,
         "count": sum(not row.why_not for row in rows),
         "error": error,
         "checkbox": ACTION_CHECKBOX_NAME,
     }
-    return render(request, "portal/request/answer_selected.html", context)
+    return render(request, "portal/request/decide_selected.html", context)
 
 
-def row(run_request: RunRequest, permissions: Permissions, answer: BulkDecision) -> Row:
-    door = answer.door(run_request, permissions)
+def row(run_request: RunRequest, permissions: Permissions, decision: BulkDecision) -> Row:
+    action = decision.check(run_request, permissions)
     parameters = None
     if visibility.can_view_parameters(permissions, run_request):
         against = parameter_diff.columns(run_request.deployment, None, None)
@@ -121,34 +129,41 @@ def row(run_request: RunRequest, permissions: Permissions, answer: BulkDecision)
         rule_labels.risk_badge(run_request.policy.get("risk", Risk.LOW)),
         rule_labels.approvals_label(run_request.policy.get("stages", [])),
         parameters,
-        "" if door.is_open else door.why_not or nothing_selected(run_request),
+        *explain_missing(run_request, action),
     )
 
 
-def nothing_selected(run_request: RunRequest) -> str:
-    """Why there is no door at all."""
+def explain_missing(run_request: RunRequest, action: allowed_actions.Action) -> tuple[str, str]:
+    """The sentence why the action is not possible, and its code; both empty when it is.
+
+    On the page of a request a missing button needs no explanation; in a list that was selected each row does.
+    """
+    if action.is_allowed:
+        return "", ""
+    if action.why_not:
+        return action.why_not, action.code
     if run_request.state == RunRequest.State.WAITING:
-        return "You asked for it: somebody else must answer it."
-    return f"It is “{run_request.state_label}”."
+        return "You cannot approve or reject your own request.", "approval.own"
+    return f"State: {run_request.state_label}", "state.illegal"
 
 
 def results(
-    request: HttpRequest, found: list[RunRequest], answer: BulkDecision, reason: str, frame: dict[str, Any]
+    request: HttpRequest, found: list[RunRequest], decision: BulkDecision, reason: str, frame: dict[str, Any]
 ) -> HttpResponse:
-    """What became of each; one that is refused keeps no other back."""
-    outcomes = [outcome(request, run_request, answer, reason) for run_request in found]
+    """Decide each request in a transaction of its own, so that a refused one does not stop the others."""
+    outcomes = [outcome(request, run_request, decision, reason) for run_request in found]
     done = sum(each.is_done for each in outcomes)
     context = {
         **frame,
-        "title": f"{done} of {len(outcomes)} {answer.done}",
+        "title": f"{done} of {len(outcomes)} {decision.done}",
         "outcomes": outcomes,
     }
-    return render(request, "portal/request/answered.html", context)
+    return render(request, "portal/request/decided.html", context)
 
 
-def outcome(request: HttpRequest, run_request: RunRequest, answer: BulkDecision, reason: str) -> Outcome:
+def outcome(request: HttpRequest, run_request: RunRequest, decision: BulkDecision, reason: str) -> Outcome:
     try:
-        answer.act(run_request, request, reason)
+        decision.execute(run_request, request, reason)
     except (Refused, encryption.DecryptionError) as refusal:
-        return Outcome(run_request, False, str(refusal))
-    return Outcome(run_request, True, f"{answer.done.capitalize()}.")
+        return Outcome(run_request, str(refusal), getattr(refusal, "code", "key.unreadable"))
+    return Outcome(run_request, f"{decision.done.capitalize()}.")

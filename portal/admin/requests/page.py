@@ -1,4 +1,4 @@
-"""What the page of a request shows, put together from Postgres."""
+"""Context of the page of one run request; everything is read from Postgres, nothing from Prefect."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from runs.models.policy import Risk
 from runs.models.request import State
 from runs.requests import visibility
 
-# A group may have hundreds; the page names the first.
+# Groups can have hundreds of members, and each is checked with `decide`: some queries per person.
 MOST_MEMBERS = 20
-# State -> what it means for the requester, where the request has no message.
+# State -> sentence for the requester, used where the request has no message of its own.
 MEANINGS: dict[str, str] = {
-    State.WAITING: "Somebody other than its requester has to approve it before it is sent to Prefect.",
-    State.APPROVED: "It is queued and will be sent to Prefect in a moment.",
-    State.LAUNCHING: "It is being sent to Prefect.",
-    State.LAUNCHED: "Prefect has taken it; its run will be shown here in a moment.",
-    State.REJECTED: "It was rejected and will not run.",
-    State.WITHDRAWN: "It was taken back before it was sent, and will not run.",
-    State.EXPIRED: "Nobody answered in time. It has to be asked for again.",
+    State.WAITING: "Needs approval by someone other than the requester.",
+    State.APPROVED: "Queued. It is sent to Prefect shortly.",
+    State.LAUNCHING: "Being sent to Prefect.",
+    State.LAUNCHED: "Submitted; the run appears here shortly.",
+    State.REJECTED: "Rejected. It will not run.",
+    State.WITHDRAWN: "Cancelled before it was sent to Prefect. It will not run.",
+    State.EXPIRED: "Expired without a decision. Submit a new request.",
 }
 ICONS: dict[str, str] = {
     State.WAITING: "how_to_reg",
@@ -48,9 +48,10 @@ ICONS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One line of what happened to a request. `at` in the future is what will happen."""
+    """One line of the activity of a request; an `at` in the future is what will happen."""
 
     at: datetime
+    kind: str
     what: str
     tone: str
     by: str = ""
@@ -59,7 +60,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of the approvals, as the picture shows it: who signed, and how many are missing."""
+    """One stage of the approvals: the names of those who approved, and a range as long as what is missing."""
 
     title: str
     given: tuple[str, ...]
@@ -72,15 +73,31 @@ class Stage:
         return "green" if not self.missing else "amber" if self.is_now else "grey"
 
 
+@dataclass(frozen=True, slots=True)
+class LaunchWarning:
+    """A reason why the launch of a waiting request would be refused, or would differ from what was requested."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approvers:
+    """The names of people and groups who can approve now, and a sentence that says so."""
+
+    names: list[str]
+    sentence: str
+
+
 def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]:
-    """Everything the template needs; `run_request` comes with its environment, deployment and run."""
+    """Build the template context; select the environment, deployment and run with `run_request`."""
     now = timezone.now()
     run, target = run_request.run, Target.of(run_request.deployment)
-    is_ahead = run_request.state in (State.WAITING, State.APPROVED)
-    standing = windows.standing(target, max(run_request.scheduled_for or now, now)) if is_ahead else None
-    glass = BreakGlass.objects.filter(run_request=run_request).first()
-    rules = requirements_for(target)
-    doors = Actions.of(run_request, permissions, standing, glass)
+    is_unsent = run_request.state in (State.WAITING, State.APPROVED)
+    # A request for later is checked against the windows at its own time, not at the time of reading.
+    standing = windows.standing(target, max(run_request.scheduled_for or now, now)) if is_unsent else None
+    emergency = BreakGlass.objects.filter(run_request=run_request).first()
+    requirements = requirements_for(target)
     return {
         "run_request": run_request,
         "run": run,
@@ -88,23 +105,24 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
         "poll": 10 if run_request.is_over else 5,
         "sentence": diagnosis.explain(visibility.muted(run, permissions), page.scene(run, now))
         if run
-        else sentence(run_request, glass),
-        "digest": run_request.digest[:12],
+        else sentence(run_request, emergency),
+        "short_digest": run_request.digest[:12],
         "attempts": attempts(run_request, now),
         "icon": ICONS.get(run_request.state, "info"),
         "took": page.took(run) if run else "",
         "risk": rule_labels.risk_badge(run_request.policy.get("risk", Risk.LOW)),
         "policies": run_request.policy.get("policies", []),
-        "ticket_link": rule_labels.ticket_link(rules, run_request.ticket),
+        "ticket_link": rule_labels.ticket_link(requirements, run_request.ticket),
         "standing": standing,
         "stages": stages(run_request),
-        "moments": moments(run_request, glass),
-        "glass": glass,
-        "warnings": warnings(run_request, rules),
-        "doors": doors,
+        "moments": moments(run_request, emergency),
+        "emergency": emergency,
+        "warnings": warnings(run_request, requirements),
+        "actions": Actions.of(run_request, permissions, standing, emergency),
         "minutes": (changes.MIN_OVERRIDE, changes.MAX_OVERRIDE),
-        "answerers": answerers(run_request) if run_request.state == State.WAITING else "",
-        "again": rerun.address(run_request, run_request.deployment, permissions),
+        "approvers": approvers(run_request) if run_request.state == State.WAITING else None,
+        "Verb": Verb,
+        "rerun_url": rerun.form_url(run_request, run_request.deployment, permissions),
         "here": reverse("admin:runs_runrequest_change", args=[run_request.pk]),
         "freshness": freshness.freshness_of([run_request.environment], "runs"),
         **inputs(run_request, permissions),
@@ -113,11 +131,14 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
 
 
 def inputs(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]:
-    """What it runs with, beside what is usual; of other runs only what the reader may see of them."""
+    """Compare the parameters with the defaults, the last successful run and the request that is repeated.
+
+    Other runs and requests are compared only where the user can view their parameters.
+    """
     if not visibility.can_view_parameters(permissions, run_request):
         return {"sees_inputs": False}
     deployment, earlier = run_request.deployment, run_request.rerun_of
-    # Approvers also see the difference from the last run.
+    # Approvers decide by the difference from the last run, so they see it without “see inputs”.
     sees_all = visibility.can_view_parameters(permissions, deployment) or visibility.can_decide(
         permissions, run_request
     )
@@ -125,11 +146,11 @@ def inputs(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]:
     if earlier and not (sees_all or visibility.can_view_parameters(permissions, earlier)):
         earlier = None
     against = parameter_diff.columns(deployment, last if sees_all else None, earlier)
-    shown, note = parameter_diff.shown(run_request)
+    values, note = parameter_diff.masked_with_note(run_request)
     return {
         "sees_inputs": True,
         "against": against,
-        "rows": parameter_diff.rows(shown, deployment, against),
+        "rows": parameter_diff.rows(values, deployment, against),
         "parameters_note": note,
     }
 
@@ -137,7 +158,7 @@ def inputs(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]:
 def stages(run_request: RunRequest) -> list[Stage]:
     steps = changes.steps(run_request)
     now = next((step.position for step in steps if not step.is_done), None)
-    # What somebody went around, rejected or let expire waits for nobody.
+    # Once overridden, rejected or expired, no stage is due although some are incomplete.
     is_waiting = run_request.state == State.WAITING
     return [
         Stage(
@@ -145,146 +166,156 @@ def stages(run_request: RunRequest) -> list[Stage]:
             step.given,
             range(step.left),
             is_waiting and step.position == now,
-            stage_sentence(step, is_waiting and step.position == now),
+            stage_sentence(step),
         )
         for step in steps
     ]
 
 
-def stage_sentence(step: changes.Step, is_now: bool) -> str:
-    """The picture in words."""
-    signed = f"{len(step.given)} of {step.needed} approved"
+def stage_sentence(step: changes.Step) -> str:
     names = f": {', '.join(step.given)}" if step.given else ""
-    left = f". It waits for {step.left} more now" if is_now else f". {step.left} missing" if step.left else ""
-    return f"{signed}{names}{left}."
+    return f"{len(step.given)} of {step.needed} approval{'' if step.needed == 1 else 's'}{names}"
 
 
-def sentence(run_request: RunRequest, glass: BreakGlass | None = None) -> str:
-    """Why it is where it is; once there is a run, that says more. That the glass was broken is said apart."""
-    is_said = glass is not None and run_request.message == f"{glass.by_name} broke the glass."
-    return (run_request.message if not is_said else "") or MEANINGS.get(run_request.state, "")
+def sentence(run_request: RunRequest, emergency: BreakGlass | None = None) -> str:
+    """Explain the state; once there is a run, its own explanation is shown instead."""
+    # Until the first attempt the message only says who used the override, which has a banner of its own.
+    is_repeated = emergency is not None and not run_request.attempts and emergency.by_name in run_request.message
+    return (run_request.message if not is_repeated else "") or MEANINGS.get(run_request.state, "")
 
 
 def attempts(run_request: RunRequest, now: datetime) -> str:
-    """How often it was tried and when it is tried next, while that is what it waits for."""
+    """Say how often the launch was tried and when it is tried next, while that is what it is waiting for."""
     next_at = run_request.next_attempt_at
     if run_request.is_over or not run_request.message or next_at is None:
         return ""
-    when = (
-        f"the next one comes in {times.span((next_at - now).total_seconds())}" if next_at > now else "the next is due"
-    )
+    when = f"next attempt in {times.span((next_at - now).total_seconds())}" if next_at > now else "next attempt due"
     return f"{run_request.attempts} attempt{'' if run_request.attempts == 1 else 's'} so far; {when}."
 
 
-def what_is_left(run_request: RunRequest) -> str:
-    """What an approval led to, for the person who gave it."""
+def describe_progress(run_request: RunRequest) -> str:
+    """Tell the approver what the approval led to."""
     waiting = next((step for step in changes.steps(run_request) if not step.is_done), None)
     if waiting is None:
-        return "Approved: it is on its way to Prefect."
-    return f"Approved. It waits for {waiting.left} more of {rule_labels.group_label(waiting.group)} now."
+        return "Approved. The run is being sent to Prefect."
+    return f"Approved. {waiting.left} more needed from {rule_labels.group_label(waiting.group)}."
 
 
-def moments(run_request: RunRequest, glass: BreakGlass | None) -> list[Moment]:
-    """What happened, newest first."""
+def moments(run_request: RunRequest, emergency: BreakGlass | None) -> list[Moment]:
+    """List the activity, newest first."""
     run = run_request.run
     behalf = f" on behalf of {run_request.on_behalf_of_name}" if run_request.on_behalf_of_name else ""
     who = f"{run_request.requested_by_name}{behalf}"
-    found = [Moment(run_request.requested_at, "Asked for", "blue", who, run_request.reason)]
-    found += [answered(each, run_request) for each in run_request.approvals.all()]
-    found += [Moment(each.at, "Commented", "grey", each.by_name, each.text) for each in run_request.comments.all()]
-    found += around(run_request, glass)
+    found = [Moment(run_request.requested_at, "requested", "Requested", "blue", who, run_request.reason)]
+    found += [decided(each, run_request) for each in run_request.approvals.all()]
+    found += [
+        Moment(each.at, "commented", "Commented", "grey", each.by_name, each.text)
+        for each in run_request.comments.all()
+    ]
+    found += overrides(run_request, emergency)
     if run_request.launched_at:
-        attempts = f"At the {ordinal(run_request.attempts)} attempt" if run_request.attempts > 1 else ""
-        found.append(Moment(run_request.launched_at, "Sent to Prefect", "blue", note=attempts))
+        note = f"{ordinal(run_request.attempts)} attempt" if run_request.attempts > 1 else ""
+        found.append(Moment(run_request.launched_at, "sent", "Sent to Prefect", "blue", note=note))
     if run and run.started_at:
-        found.append(Moment(run.started_at, "Run started", "blue"))
+        found.append(Moment(run.started_at, "started", "Run started", "blue"))
     if run and run.ended_at:
-        found.append(Moment(run.ended_at, f"Run ended: {run.state_label}", run.state_colour))
+        found.append(Moment(run.ended_at, "finished", f"Run finished: {run.state_label}", run.state_colour))
     if run_request.state in (State.WITHDRAWN, State.EXPIRED, State.REFUSED):
-        found.append(Moment(run_request.changed_at, run_request.state_label, run_request.state_colour))
+        found.append(Moment(run_request.changed_at, "closed", run_request.state_label, run_request.state_colour))
     if run_request.state == State.WAITING and run_request.expires_at:
-        found.append(Moment(run_request.expires_at, "Expires, if nobody answers", "grey"))
+        found.append(Moment(run_request.expires_at, "expires", "Expires without a decision", "grey"))
     return sorted(found, key=lambda each: each.at, reverse=True)
 
 
-def answered(answer: Approval, run_request: RunRequest) -> Moment:
-    if not answer.approved:
-        return Moment(answer.at, "Rejected", "red", answer.by_name, answer.reason)
+def decided(decision: Approval, run_request: RunRequest) -> Moment:
+    if not decision.approved:
+        return Moment(decision.at, "rejected", "Rejected", "red", decision.by_name, decision.reason)
     stages = run_request.policy.get("stages", [])
-    group = stages[answer.stage]["group"] if answer.stage < len(stages) else ""
+    # Requests that were made when one approval was all there was have no stages.
+    group = stages[decision.stage]["group"] if decision.stage < len(stages) else ""
     what = f"Approved as {group}" if group else "Approved"
-    return Moment(answer.at, what, "green", answer.by_name, answer.reason)
+    return Moment(decision.at, "approved", what, "green", decision.by_name, decision.reason)
 
 
-def around(run_request: RunRequest, glass: BreakGlass | None) -> list[Moment]:
-    """What went around the rules."""
+def overrides(run_request: RunRequest, emergency: BreakGlass | None) -> list[Moment]:
     found = []
     if run_request.overridden_at:
-        what = "Let go in spite of a window or freeze"
-        found.append(Moment(run_request.overridden_at, what, "amber", run_request.overridden_by_name))
-    if glass:
-        found.append(Moment(glass.at, "Used emergency override", "red", glass.by_name, glass.reason))
-    if glass and glass.reviewed_at:
-        what, tone = ("Reviewed: it was right", "green") if glass.was_right else ("Reviewed: it was not right", "red")
-        found.append(Moment(glass.reviewed_at, what, tone, glass.reviewed_by_name, glass.review))
+        what, by = "Overrode change window or freeze", run_request.overridden_by_name
+        found.append(Moment(run_request.overridden_at, "override", what, "amber", by))
+    if emergency:
+        what = "Used emergency override"
+        found.append(Moment(emergency.at, "emergency", what, "red", emergency.by_name, emergency.reason))
+    if emergency and emergency.reviewed_at:
+        verdict, tone = ("justified", "green") if emergency.was_right else ("not justified", "red")
+        what, by = f"Reviewed override: {verdict}", emergency.reviewed_by_name
+        found.append(Moment(emergency.reviewed_at, "review", what, tone, by, emergency.review))
     return found
 
 
 def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, 11th, 21st."""
     ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{ending}"
 
 
-def warnings(run_request: RunRequest, rules: Requirements) -> list[str]:
-    """What will be refused at launch although the request looks fine; said before somebody approves it."""
+def warnings(run_request: RunRequest, requirements: Requirements) -> list[LaunchWarning]:
+    """List what changed since the request, so that nobody approves what `launch` would refuse."""
     if run_request.state not in (State.WAITING, State.APPROVED):
         return []
-    deployment, planned = run_request.deployment, run_request.scheduled_for
-    asked, deployed = run_request.deployment_version or "none", deployment.version or "none"
+    deployment, planned, stages = run_request.deployment, run_request.scheduled_for, list(requirements.stages)
+    requested, deployed = run_request.deployment_version or "none", deployment.version or "none"
+    # The codes are those with which `runs.dispatch.launch` would refuse.
     table = [
         (
+            "deployment.gone",
             deployment.deleted_upstream_at is not None,
             f"{deployment} is no longer deployed in {run_request.environment}. It would be refused at launch.",
         ),
         (
+            "schema.changed",
             deployment.schema_fingerprint != run_request.schema_fingerprint,
             "The parameters of the deployment changed after the request. It would be refused at launch.",
         ),
         (
-            run_request.needs_approval and asked != deployed,
-            f"It was asked for with version {asked}; deployed is {deployed}. It would be refused at launch.",
+            "definition.changed",
+            run_request.needs_approval and requested != deployed,
+            f"It was requested for version {requested}; version {deployed} is deployed now. "
+            "It would be refused at launch.",
         ),
         (
-            bool(rules.stages) and list(rules.stages) != run_request.policy.get("stages", list(rules.stages)),
-            f"It now takes {rule_labels.approvals_label(rules.stages)}, and was asked for when it took "
+            "approval.requirements_changed",
+            bool(stages) and stages != run_request.policy.get("stages", stages),
+            f"It now needs {rule_labels.approvals_label(stages)}; at request time it needed "
             f"{rule_labels.approvals_label(run_request.policy.get('stages', []))}. It would be refused at launch.",
         ),
         (
+            "start.passed",
             planned is not None and planned < timezone.now(),
-            "The time it was planned for has passed: it would start at once.",
+            "Its scheduled time has passed: it would start immediately.",
         ),
     ]
-    return [text for applies, text in table if applies]
+    return [LaunchWarning(code, text) for code, applies, text in table if applies]
 
 
-def answerers(run_request: RunRequest) -> str:
-    """Whose answer it waits for: the people and groups whose grants allow one, in a stage of a group its members."""
+def approvers(run_request: RunRequest) -> Approvers:
+    """Name who can approve now: the members of the stage's group, or else everyone with a grant."""
     group = queries.group_of(run_request)
     if group:
         others = User.objects.filter(is_active=True, groups__name=group).order_by("username")
+        # Belonging to the group is not enough: each member also needs a grant to approve here.
         members = others.exclude(pk__in=[run_request.requested_by_id, run_request.on_behalf_of_id])[:MOST_MEMBERS]
         found = [each.username for each in members if decide(each, Verb.APPROVE, run_request.deployment)]
     else:
         grants = [grant for grant, _ in who_may(Verb.APPROVE, run_request.deployment)]
         found = list(dict.fromkeys(grant.subject for grant in grants if grant.effect == Grant.Effect.ALLOW))
     if found:
-        return f"It can be answered by: {', '.join(found)}."
-    whoever = f"in the group {group} " if group else ""
-    return f"Nobody {whoever}may answer it: somebody has to be given a grant to approve it."
+        return Approvers(found, f"Approvers: {', '.join(found)}.")
+    where = f" in the group {group}" if group else ""
+    return Approvers([], f"No one{where} can approve this. Ask an administrator to grant “{Verb.APPROVE.label}”.")
 
 
 def status(run_request: RunRequest) -> dict[str, Any]:
-    """Where a request and its run are, for programs and for a page that waits."""
+    """Build the JSON of `status.json`: the states of the request and its run, for scripts that poll."""
     run = run_request.run
     return {
         "id": run_request.pk,

@@ -1,4 +1,4 @@
-"""Parameters side by side with what is usual, with the last run that went well, and with the request they repeat."""
+"""Compares parameters with the defaults, the last successful run and the request that is repeated."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from flows.parameters.description import describe
 from portal.admin.runs.page import pretty
 from runs.models import Run, RunRequest
 
-NOTHING = "not given"
+NOT_GIVEN = "not given"
 NO_DEFAULT = "no default"
-# Longer than this it is a block of its own.
-LINE = 80
+# Longer values are shown in a block of their own.
+MAX_LINE = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What values are held against; all of them masked. `word` is what a row says that differs from it."""
+    """Values to compare with, masked. `word` marks a row that differs from them."""
 
     title: str
     word: str
     values: Mapping[str, Any]
     link: str = ""
-    absent: str = NOTHING
+    absent: str = NOT_GIVEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +53,31 @@ class Row:
 
     @property
     def is_long(self) -> bool:
-        return "\n" in self.text or len(self.text) > LINE
+        return "\n" in self.text or len(self.text) > MAX_LINE
 
 
 def defaults_of(deployment: Deployment) -> dict[str, Any]:
-    """The deployment's and the flow's own defaults, masked."""
+    """Return the defaults of the deployment and of the flow's code, masked."""
     known = describe(deployment.parameter_schema, deployment.parameter_defaults)
     return {each.name: each.default for each in known if each.has_default}
 
 
 def columns(deployment: Deployment, last: Run | None, earlier: RunRequest | None) -> list[Column]:
-    usual = defaults_of(deployment)
-    found = [Column("Default", "not the default", usual, absent=NO_DEFAULT)]
+    defaults = defaults_of(deployment)
+    found = [Column("Default", "changed", defaults, absent=NO_DEFAULT)]
     if last:
-        # A run that was started elsewhere lists only what it was given.
+        # Prefect lists only the parameters that a run was given, so the defaults fill in the rest.
         link = reverse("admin:runs_run_change", args=[last.pk])
-        found.append(Column("Last successful run", "unlike the last run", {**usual, **last.parameters}, link))
+        found.append(Column("Last successful run", "differs from last run", {**defaults, **last.parameters}, link))
     if earlier:
         link = reverse("admin:runs_runrequest_change", args=[earlier.pk])
         title = f"Request {earlier.pk}"
-        found.append(Column(title, f"unlike request {earlier.pk}", {**usual, **masked(earlier)}, link))
+        found.append(Column(title, f"differs from request {earlier.pk}", {**defaults, **masked(earlier)}, link))
     return found
 
 
 def rows(values: Mapping[str, Any], deployment: Deployment, against: Sequence[Column]) -> list[Row]:
-    """`values` come masked, too; in the order of the flow's signature.
+    """Compare `values`, which are masked, in the order of the flow's signature.
 
     Secrets are never compared: a requester could guess one and read here whether the guess is right.
     """
@@ -87,19 +87,19 @@ def rows(values: Mapping[str, Any], deployment: Deployment, against: Sequence[Co
 
 
 def row(name: str, values: Mapping[str, Any], against: Iterable[Column]) -> Row:
-    text = pretty(values[name]) if name in values else NOTHING
+    text = pretty(values[name]) if name in values else NOT_GIVEN
     cells, words = [], []
     for column in against:
         has = name in column.values
-        # Where nothing is usual, nothing is unusual.
-        differs = not canonical.same(values.get(name), column.values.get(name)) and (has or column.absent == NOTHING)
+        # A parameter without a default cannot differ from it.
+        differs = not canonical.same(values.get(name), column.values.get(name)) and (has or column.absent == NOT_GIVEN)
         cells.append(Cell(column.title, pretty(column.values[name]) if has else column.absent, differs))
         words += [column.word] if differs else []
     return Row(name, text, cells, words, is_secret=schemas.MASK in text)
 
 
 def last_success(deployment: Deployment, *, before: datetime | None = None, besides: int | None = None) -> Run | None:
-    """The last run that went well, as it was at a moment."""
+    """Return the last successful run that had finished `before` a moment, other than the run `besides`."""
     found = Run.objects.filter(deployment=deployment, state_type="COMPLETED")
     if besides:
         found = found.exclude(pk=besides)
@@ -109,15 +109,16 @@ def last_success(deployment: Deployment, *, before: datetime | None = None, besi
 
 
 def masked(run_request: RunRequest) -> dict[str, Any]:
-    return shown(run_request)[0]
+    return masked_with_note(run_request)[0]
 
 
-def shown(run_request: RunRequest) -> tuple[dict[str, Any], str]:
-    """The frozen parameters with the secret ones masked, and a sentence when those cannot be told."""
+def masked_with_note(run_request: RunRequest) -> tuple[dict[str, Any], str]:
+    """Return the locked parameters with secrets masked, and a sentence if even the names of those are unreadable."""
     if not run_request.sealed_parameters:
         return run_request.parameters, ""
     try:
+        # Which parameters are secret is encrypted together with their values.
         names = json.loads(encryption.unseal(run_request.sealed_parameters))
     except encryption.DecryptionError as error:
-        return run_request.parameters, f"It has secret parameters too. {error}"
+        return run_request.parameters, f"It also has secret parameters. {error}"
     return schemas.join(run_request.parameters, dict.fromkeys(names, schemas.MASK)), ""

@@ -1,4 +1,4 @@
-"""What of a parameter form the reader's grants allow, and how that is said above it."""
+"""Narrows the parameter form to the values that the user's grants allow, and describes those limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WHEN = {Verb.TRIGGER: "to start now", Verb.TRIGGER_LATER: "to start later", Verb
 
 @dataclass(frozen=True, slots=True)
 class AllowedValues:
-    """A schema for the eye, the values to begin with where a default is not allowed, and sentences above the form."""
+    """The narrowed schema, initial values where a default is not allowed, and the sentences above the form."""
 
     schema: Mapping[str, Any]
     initial: Mapping[str, Any]
@@ -27,25 +27,26 @@ class AllowedValues:
 def allowed_values(
     permissions: Permissions, deployment: Deployment, verbs: Sequence[Verb] = REQUESTING
 ) -> AllowedValues:
-    """What to show; what is allowed is said by the verb that is called with the values."""
+    """Return what the form offers. It only helps: `requests.submit` decides about the values that are sent."""
     allowed = [verb for verb in verbs if permissions.decide(verb, deployment)]
     conditions = {verb: permissions.conditions(verb, deployment) for verb in allowed}
     never = {verb: denied_values(permissions, verb, deployment) for verb in allowed}
-    said = {verb: describe(conditions[verb], never[verb]) for verb in allowed}
-    if not any(said.values()):
+    described = {verb: describe(conditions[verb], never[verb]) for verb in allowed}
+    if not any(described.values()):
         return AllowedValues(deployment.parameter_schema, {}, ())
     schema = deployment.parameter_schema
-    left = [remaining(conditions[verb], never[verb]) for verb in allowed]
-    if all(left):
-        schema = predicates.narrowed(schema, [each for some in left for each in some])
-    distinct = set(said.values())
-    bound = [verb for verb in allowed if said[verb]]
-    sentences = distinct if len(distinct) == 1 else [f"{WHEN[verb].capitalize()}: {said[verb]}" for verb in bound]
-    return AllowedValues(schema, first_words(schema, deployment), tuple(sentences))
+    remaining_values = [remaining(conditions[verb], never[verb]) for verb in allowed]
+    # A verb without limits allows every value, so nothing can be left out of the form.
+    if all(remaining_values):
+        schema = predicates.narrowed(schema, [each for some in remaining_values for each in some])
+    distinct = set(described.values())
+    bound = [verb for verb in allowed if described[verb]]
+    sentences = distinct if len(distinct) == 1 else [f"{WHEN[verb].capitalize()}: {described[verb]}" for verb in bound]
+    return AllowedValues(schema, first_choices(schema, deployment), tuple(sentences))
 
 
 def denied_values(permissions: Permissions, verb: Verb, deployment: Deployment) -> list[predicates.Predicate]:
-    """The values that nobody's permission brings back."""
+    """Return the conditions of denying grants; no allowing grant overrides them."""
     denying = permissions.grants_for(verb, Target.of(deployment), Grant.Effect.DENY)
     return [grant.predicate for grant in denying if grant.predicate]
 
@@ -53,11 +54,11 @@ def denied_values(permissions: Permissions, verb: Verb, deployment: Deployment) 
 def remaining(
     conditions: Sequence[predicates.Predicate], never: Sequence[predicates.Predicate]
 ) -> list[predicates.Predicate]:
-    """The permissions without what prohibitions take from them, as far as that is simple; nothing for any value."""
-    taken: predicates.Predicate | None = None
+    """Subtract denied values from the allowed ones, as far as a predicate can express it; empty if all are allowed."""
+    not_denied: predicates.Predicate | None = None
     for each in never:
-        taken = predicates.both(taken, predicates.opposite(each))
-    found = [predicates.both(each, taken) for each in conditions] if conditions else [taken]
+        not_denied = predicates.both(not_denied, predicates.opposite(each))
+    found = [predicates.both(each, not_denied) for each in conditions] if conditions else [not_denied]
     return [each for each in found if each]
 
 
@@ -71,8 +72,8 @@ def describe(conditions: Sequence[predicates.Predicate], never: Sequence[predica
     return " ".join(parts)
 
 
-def first_words(schema: Mapping[str, Any], deployment: Deployment) -> dict[str, Any]:
-    """The first choice that is left, for each parameter whose own default is not among them."""
+def first_choices(schema: Mapping[str, Any], deployment: Deployment) -> dict[str, Any]:
+    """Return the first remaining choice of each parameter whose default is not among the remaining ones."""
     found = {}
     for name, node in schema.get("properties", {}).items():
         before = deployment.parameter_schema["properties"][name]

@@ -1,4 +1,4 @@
-"""The page that shows once more what would run, and asks for the name of it."""
+"""The page that shows what would run and requires its name to be typed."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ from runs.models import Verb
 from runs.requests import visibility
 
 
-def is_submittable(asking: RunFormContext, draft: Draft) -> bool:
-    """Whether it is worth a confirmation: what would be refused is submitted at once, so that the verb says why."""
+def is_submittable(form: RunFormContext, draft: Draft) -> bool:
+    """Check whether to ask for confirmation. What would be refused is submitted at once: the service says why."""
     values = resolved(draft)
-    if values is None or not can_run(asking, draft, values):
+    if values is None or not can_run(form, draft, values):
         return False
-    is_refused = asking.rules.refuse_outside_window and not draft.overrides_windows
+    is_refused = form.rules.refuse_outside_window and not draft.overrides_windows
     return not is_refused or standing_of(draft).is_open
 
 
-def can_run(asking: RunFormContext, draft: Draft, values: dict[str, Any]) -> Decision:
-    permissions = permissions_of(asking.request)
+def can_run(form: RunFormContext, draft: Draft, values: dict[str, Any]) -> Decision:
+    permissions = permissions_of(form.request)
     if draft.scheduled_for:
         return permissions.decide(Verb.TRIGGER_LATER, draft.deployment, values)
-    again = permissions.decide(Verb.RERUN, draft.deployment, values) if draft.rerun_of else None
-    return again or permissions.decide(Verb.TRIGGER, draft.deployment, values)
+    # Re-running is enough only for unchanged values; `requests.submit` compares them.
+    rerun_decision = permissions.decide(Verb.RERUN, draft.deployment, values) if draft.rerun_of else None
+    return rerun_decision or permissions.decide(Verb.TRIGGER, draft.deployment, values)
 
 
 def resolved(draft: Draft) -> dict[str, Any] | None:
-    """Everything it would run with, or None when that is not valid any more."""
+    """Return the parameters with all defaults filled in, or None if they are no longer valid."""
     deployment = draft.deployment
     try:
         return schemas.validate(deployment.parameter_schema, draft.values, defaults=deployment.parameter_defaults)
@@ -56,25 +57,25 @@ def standing_of(draft: Draft) -> windows.Standing:
     return windows.standing(Target.of(draft.deployment), max(draft.scheduled_for or now, now))
 
 
-def confirm(asking: RunFormContext, draft: Draft, error: str = "") -> HttpResponse:
-    """Show what would run, with nothing secret in it, and ask for the name of where or what it is."""
-    request, deployment = asking.request, asking.deployment
+def confirm(form: RunFormContext, draft: Draft, error: str = "") -> HttpResponse:
+    """Show what would run, secrets masked, and ask for the name of the deployment or environment."""
+    request, deployment = form.request, form.deployment
     sees_all = visibility.can_view_parameters(permissions_of(request), deployment)
     last = parameter_diff.last_success(deployment) if sees_all else None
-    against = parameter_diff.columns(deployment, last, asking.rerun_of)
+    against = parameter_diff.columns(deployment, last, form.rerun_of)
     values = schemas.mask(deployment.parameter_schema, resolved(draft) or draft.values)
     context = {
-        **asking.frame,
-        **page_context(asking),
-        "title": f"Confirm a run of {deployment.full_name}",
+        **form.frame,
+        **page_context(form),
+        "title": f"Review run of {deployment.full_name}",
         "run_request": draft,
-        "rerun_of": asking.rerun_of,
+        "rerun_of": form.rerun_of,
         "against": against,
-        "rows": None if asking.is_blind else parameter_diff.rows(values, deployment, against),
+        "rows": None if form.is_blind else parameter_diff.rows(values, deployment, against),
         "closed": None if (standing := standing_of(draft)) else standing,
-        "ticket_link": rule_labels.ticket_link(asking.rules, draft.ticket),
-        "draft": draft.sealed(actor_of(request).user),
-        "address": form_address(asking),
+        "ticket_link": rule_labels.ticket_link(form.rules, draft.ticket),
+        "draft": draft.encrypt(actor_of(request).user),
+        "form_url": form_url(form),
         "error": error,
     }
     return render(request, "portal/deployment/confirm.html", context)
@@ -83,12 +84,12 @@ def confirm(asking: RunFormContext, draft: Draft, error: str = "") -> HttpRespon
 def confirm_quickly(
     request: HttpRequest, deployment: Deployment, frame: dict[str, Any], key: uuid.UUID
 ) -> HttpResponse:
-    """Have a run with nothing but its defaults confirmed."""
-    asking = build_context(request, deployment, frame)
-    return confirm(asking, Draft(deployment, {}, key, deployment.schema_fingerprint, is_quick=True))
+    """Show the confirmation page for a run with default parameters."""
+    form = build_context(request, deployment, frame)
+    return confirm(form, Draft(deployment, {}, key, deployment.schema_fingerprint, is_quick=True))
 
 
-def form_address(asking: RunFormContext) -> str:
-    """Where a confirmation goes: of what a link filled in, only what is repeated still matters."""
-    address = reverse("admin:flows_deployment_run", args=[asking.deployment.pk])
-    return f"{address}?{rerun.AGAIN}={asking.rerun_of.pk}" if asking.rerun_of else address
+def form_url(form: RunFormContext) -> str:
+    """Return the URL that the confirmation is sent to. The draft holds everything but the request to repeat."""
+    url = reverse("admin:flows_deployment_run", args=[form.deployment.pk])
+    return f"{url}?{rerun.AGAIN}={form.rerun_of.pk}" if form.rerun_of else url

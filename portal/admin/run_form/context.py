@@ -1,4 +1,4 @@
-"""What the form that asks for a run knows: the rules, the reader's own limits, and what is filled in already."""
+"""State of one run form: requirements, the limits of the user's grants, and prefilled values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from portal.auth.request_user import permissions_of
 from portal.ui import freshness, rule_labels, times
 from runs import artifact_facts
 from runs.access.decisions import Target
-from runs.governance import requirements, windows
+from runs.governance import windows
+from runs.governance.requirements import Requirements, requirements_for
 from runs.models import RunRequest, Verb
 
 # Query parameters of a shared link: p.month=2026-01 fills the parameter "month".
@@ -30,12 +31,12 @@ Prefilled = tuple[RunOptionsForm, Parameters]
 
 @dataclass(frozen=True, slots=True)
 class RunFormContext:
-    """One look at the form or one sending of it. `earlier` is the request that is asked for again."""
+    """One GET or POST of the form; `earlier` is the request that is re-run."""
 
     request: HttpRequest
     deployment: Deployment
     frame: dict[str, Any]
-    rules: requirements.Requirements
+    rules: Requirements
     standing: windows.Standing
     offer: allowed_values.AllowedValues
     earlier: rerun.PreviousRequest | None = None
@@ -50,8 +51,8 @@ class RunFormContext:
 
     @property
     def is_blind(self) -> bool:
-        """Whether it repeats what its requester may not see."""
-        return self.earlier is not None and not self.earlier.may_be_seen
+        """Whether it re-runs a request whose parameters the user cannot view."""
+        return self.earlier is not None and not self.earlier.is_visible
 
     @property
     def rerun_of(self) -> RunRequest | None:
@@ -60,15 +61,17 @@ class RunFormContext:
     def options_form(self, data: Any = None, initial: Any = None) -> RunOptionsForm:
         permissions = permissions_of(self.request)
         verbs = {NOW: Verb.RERUN if self.rerun_of else Verb.TRIGGER, LATER: Verb.TRIGGER_LATER}
-        may = {start: bool(permissions.decide(verb, self.deployment)) for start, verb in verbs.items()}
-        may[NOW] = may[NOW] or bool(permissions.decide(Verb.TRIGGER, self.deployment))
-        starts = [start for start, allowed in may.items() if allowed]
+        allowed = {start: bool(permissions.decide(verb, self.deployment)) for start, verb in verbs.items()}
+        # Whoever re-runs their own request needs only the permission to run.
+        allowed[NOW] = allowed[NOW] or bool(permissions.decide(Verb.TRIGGER, self.deployment))
+        starts = [start for start, is_allowed in allowed.items() if is_allowed]
         return RunOptionsForm(self.rules, starts, data, initial, offers_override=self.may_override)
 
     def parameter_form(self, initial: dict[str, Any], data: Any = None, *, is_whole: bool = False) -> Parameters:
-        """What was shown decides what an untouched field means, so `initial` is the same at both times.
+        """Return the parameter form, or None if the user cannot view the parameters.
 
-        `is_whole` lets values in that only the reader's grants leave out.
+        `initial` must be the same for GET and POST: it decides what an untouched field means. `is_whole` also accepts
+        values that the user's grants do not allow.
         """
         if self.is_blind:
             return None
@@ -80,7 +83,7 @@ class RunFormContext:
         return ParameterForm(schema, defaults, data=data, initial=initial, suggestions=offers)
 
     def form_from(self, draft: Draft) -> Prefilled:
-        """The form as somebody filled it in before they were asked to confirm it."""
+        """Return the form as it was filled in before the confirmation page."""
         planned = draft.scheduled_for
         given = {
             "start": LATER if planned else NOW,
@@ -98,40 +101,44 @@ class RunFormContext:
 def build_context(
     request: HttpRequest, deployment: Deployment, frame: dict[str, Any], earlier: rerun.PreviousRequest | None = None
 ) -> RunFormContext:
-    target, again = Target.of(deployment), (Verb.RERUN,) if earlier else ()
-    offer = allowed_values.allowed_values(permissions_of(request), deployment, (*again, *allowed_values.REQUESTING))
+    target, rerun_verbs = Target.of(deployment), (Verb.RERUN,) if earlier else ()
+    offer = allowed_values.allowed_values(
+        permissions_of(request), deployment, (*rerun_verbs, *allowed_values.REQUESTING)
+    )
     return RunFormContext(
-        request, deployment, frame, requirements.requirements_for(target), windows.standing(target), offer, earlier
+        request, deployment, frame, requirements_for(target), windows.standing(target), offer, earlier
     )
 
 
-def page_context(asking: RunFormContext) -> dict[str, Any]:
-    deployment, taken = asking.deployment, asking.rules
+def page_context(form: RunFormContext) -> dict[str, Any]:
+    """Return what the form and the confirmation page have in common."""
+    deployment, requirements = form.deployment, form.rules
     pool = WorkPool.objects.filter(environment=deployment.environment_id, name=deployment.work_pool_name).first()
     return {
         "deployment": deployment,
         "freshness": freshness.freshness_of([deployment.environment], "deployments"),
         "workforce": Workforce.of(deployment.work_pool_name, vars(pool) if pool else None),
-        "rules": taken,
-        "risk": rule_labels.risk_badge(taken.risk),
-        "approvals": rule_labels.approvals_label(taken.stages) if taken.stages else "",
-        "approval_time": times.span(taken.minutes * 60),
-        "standing": asking.standing,
+        "rules": requirements,
+        "risk": rule_labels.risk_badge(requirements.risk),
+        "approvals": rule_labels.approvals_label(requirements.stages) if requirements.stages else "",
+        "approval_time": times.span(requirements.minutes * 60),
+        "standing": form.standing,
     }
 
 
-def prefilled(asking: RunFormContext) -> dict[str, Any]:
-    """What the earlier request ran with, and over it the parameters that a shared link fills in."""
-    request = asking.request
+def prefilled(form: RunFormContext) -> dict[str, Any]:
+    """Return the values of the earlier request, updated with the parameters of a shared link."""
+    request = form.request
     texts = {name.removeprefix(LINK_PREFIX): request.GET[name] for name in request.GET if name.startswith(LINK_PREFIX)}
-    if asking.is_blind:
+    # Someone who cannot view the parameters must not be able to change single ones.
+    if form.is_blind:
         texts = {}
-    before = asking.earlier.values if asking.earlier else rerun.values_of_run(request, asking.deployment)
-    if not asking.earlier:
-        before = {**asking.offer.initial, **before}
-    return {**before, **from_texts(asking.deployment.parameter_schema, texts)}
+    before = form.earlier.values if form.earlier else rerun.values_of_run(request, form.deployment)
+    if not form.earlier:
+        before = {**form.offer.initial, **before}
+    return {**before, **from_texts(form.deployment.parameter_schema, texts)}
 
 
 def overrides_from(request: HttpRequest) -> dict[str, str]:
-    """The rest of what a shared link fills in; the reason is everybody's own."""
+    """Return the other values of a shared link; never the reason, which each requester must give themselves."""
     return {name: request.GET[name] for name in ("run_name", "tags") if name in request.GET}

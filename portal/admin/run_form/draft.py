@@ -1,4 +1,4 @@
-"""A request between form and confirmation: encrypted in the page, so that it can be neither read nor changed."""
+"""A filled-in form on its way through the confirmation page: encrypted, so it can be neither read nor changed there."""
 
 from __future__ import annotations
 
@@ -18,17 +18,28 @@ from runs import requests
 from runs.actors import Actor
 from runs.models import RunRequest
 
-# It may hold secrets, so it expires: a page found later is of no use.
-GOOD_FOR = timedelta(minutes=30)
-TOO_OLD = (
-    f"The page was open for more than {GOOD_FOR // timedelta(minutes=1)} minutes, or was not yours. "
-    "Fill in the form again."
+# It can hold secrets, so a page that is found later must be useless.
+VALID_FOR = timedelta(minutes=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a form is shown again, for problems that no service refuses; has the attributes of `Refused`."""
+
+    code: str
+    message: str
+
+
+EXPIRED = Problem(
+    "form.expired",
+    f"This page expired after {VALID_FOR // timedelta(minutes=1)} minutes, or belongs to someone else. "
+    "Fill in the form again.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Everything a run is asked for with. `is_quick` is one that took nothing but the defaults."""
+    """Everything a run is requested with. `is_quick`: with default parameters, without the form."""
 
     deployment: Deployment
     values: dict[str, Any]
@@ -46,11 +57,11 @@ class Draft:
 
     @property
     def word(self) -> str:
-        """What is typed to confirm it."""
+        """The name to type as confirmation."""
         return self.deployment.environment.slug if self.is_quick else self.deployment.full_name
 
-    def renewed(self) -> Draft:
-        """With another key, once the one it has made a request already: it would be refused for ever."""
+    def with_unused_key(self) -> Draft:
+        """Replace the submission key if it has made a request already: every further try would be refused."""
         is_used = RunRequest.objects.filter(submission_key=self.key).exists()
         return replace(self, key=uuid.uuid4()) if is_used else self
 
@@ -71,9 +82,10 @@ class Draft:
             form_fingerprint=self.fingerprint,
         )
 
-    def sealed(self, user: User) -> str:
-        """For a hidden input: encrypted, and good for this person, this deployment and a while."""
+    def encrypt(self, user: User) -> str:
+        """Return a token for a hidden input, valid for this user and deployment, for `VALID_FOR`."""
         plain = {
+            # Tells it from other encrypted values, such as credentials, which must not be accepted as a draft.
             "draft_of": timezone.now().isoformat(),
             "user": user.pk,
             "deployment": self.deployment.pk,
@@ -93,15 +105,19 @@ class Draft:
 
 
 def read_draft(token: str, deployment: Deployment, user: User, rerun_of: RunRequest | None) -> Draft | None:
-    """What was sealed for this person and this deployment, or None. What it repeats stands in the page's address."""
+    """Decrypt a token; None if it expired or is not for this user and deployment.
+
+    `rerun_of` comes from the URL, where it was checked again for this request.
+    """
     try:
         plain = json.loads(encryption.unseal(token.encode()))
         at = datetime.fromisoformat(plain["draft_of"])
     except (encryption.DecryptionError, ValueError, TypeError, LookupError):
         return None
-    if (plain["user"], plain["deployment"]) != (user.pk, deployment.pk) or timezone.now() - at > GOOD_FOR:
+    if (plain["user"], plain["deployment"]) != (user.pk, deployment.pk) or timezone.now() - at > VALID_FOR:
         return None
     planned = plain["scheduled_for"]
+    # Permissions are not checked here: `requests.submit` decides with the grants of that moment.
     return Draft(
         deployment,
         plain["values"],

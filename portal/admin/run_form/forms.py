@@ -1,4 +1,4 @@
-"""Everything about a wished run that is not a parameter."""
+"""The options of a run: everything in the form that is not a parameter."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from portal.admin.actions import LONGEST_REASON
+from portal.admin.run_form import tickets
 from runs.errors import Refused
 from runs.governance.requirements import Requirements
 
 NOW, LATER = "now", "later"
 STARTS = {NOW: "Now", LATER: "Later"}
 MOST_TAGS, LONGEST_TAG = 20, 100
-# The two clocks are those of the browser and of the portal.
+# How far the clocks of the browser and the server may differ.
 SLACK = timedelta(minutes=2)
 INPUT = {"class": "portal-input"}
 
@@ -27,7 +28,7 @@ def text_input(**options: Any) -> forms.CharField:
 
 
 class RunOptionsForm(forms.Form):
-    """`starts` are the times that the reader may ask for; `rules` say what a run must be asked for with."""
+    """`starts` are the values of `STARTS` that the user can request; `rules` decide which fields are required."""
 
     start = forms.ChoiceField(widget=forms.RadioSelect, required=False)
     scheduled_for = forms.DateTimeField(
@@ -41,19 +42,20 @@ class RunOptionsForm(forms.Form):
         required=False,
         max_length=LONGEST_REASON,
         widget=forms.Textarea(attrs={**INPUT, "rows": 2}),
-        help_text="Kept with the request and in the audit trail.",
+        help_text="Recorded with the request and in the audit trail.",
     )
     ticket = text_input(max_length=100)
-    run_name = text_input(max_length=200, help_text="Left empty, Prefect makes one up.")
-    tags = text_input(max_length=2000, help_text="Separated by commas; added to those of the deployment.")
+    run_name = text_input(max_length=200, help_text="Blank: generated.")
+    tags = text_input(max_length=2000, help_text="Comma-separated; added to the tags of the deployment.")
     on_behalf_of = text_input(
-        max_length=150, help_text="The user name of whoever you act for, if anybody. They cannot approve it either."
+        max_length=150,
+        help_text="Username of the person you are acting for (optional). They cannot approve the request either.",
     )
     overrides = forms.BooleanField(
-        label="Go anyway",
+        label="Override change window",
         required=False,
         widget=forms.CheckboxInput,
-        help_text="Start in spite of change windows and freezes. It takes a reason, and is marked on the run.",
+        help_text="Start regardless of change windows and freezes. Requires a reason; the run is marked.",
     )
 
     def __init__(
@@ -72,23 +74,23 @@ class RunOptionsForm(forms.Form):
         self.fields["scheduled_for"].help_text = f"In the portal's time zone, {timezone.get_current_timezone_name()}."
         reason, ticket = self.fields["reason"], self.fields["ticket"]
         reason.required, ticket.required = rules.needs_reason, rules.needs_ticket
-        reason.error_messages["required"] = f"{rules.place} wants a reason with every run: one sentence on why."
-        ticket.error_messages["required"] = f"{rules.place} wants a ticket with every run."
+        reason.error_messages["required"] = f"A reason is required in {rules.place}."
+        ticket.error_messages["required"] = f"A ticket is required in {rules.place}."
         if rules.ticket_patterns:
-            self.fields["ticket"].help_text = f"It must fit {' and '.join(rules.ticket_patterns)}."
+            self.fields["ticket"].help_text = tickets.describe(rules.ticket_patterns)
         if not offers_override:
             del self.fields["overrides"]
 
     @property
     def has_details(self) -> bool:
-        """Whether something is filled in, or wrong, in the part that is folded away."""
+        """Whether the folded part holds a value or an error, which must be visible."""
         return bool(self["on_behalf_of"].value() or self["on_behalf_of"].errors)
 
     @property
-    def run_request(self) -> dict[str, Any]:
-        """What a draft takes; the form is valid."""
-        kept = {name: self.cleaned_data[name] for name in ("scheduled_for", "reason", "ticket", "run_name")}
-        return kept | {
+    def run_options(self) -> dict[str, Any]:
+        """The arguments for a `Draft`; only for a valid form."""
+        options = {name: self.cleaned_data[name] for name in ("scheduled_for", "reason", "ticket", "run_name")}
+        return options | {
             "tags": tuple(self.cleaned_data["tags"]),
             "on_behalf_of": self.cleaned_data["on_behalf_of"],
             "overrides_windows": self.cleaned_data.get("overrides", False),
@@ -97,13 +99,14 @@ class RunOptionsForm(forms.Form):
     def clean_tags(self) -> list[str]:
         tags = [tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()]
         if len(tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in tags):
-            raise forms.ValidationError(f"At most {MOST_TAGS} tags of {LONGEST_TAG} characters each.")
+            raise forms.ValidationError(f"At most {MOST_TAGS} tags of {LONGEST_TAG} characters each.", "tags.too_many")
         return tags
 
     def clean_ticket(self) -> str:
         ticket: str = self.cleaned_data["ticket"]
         try:
-            self.rules.require_reason_and_ticket("run", reason="said elsewhere", ticket=ticket)
+            # A missing reason is an error of its own field, so the ticket is checked as if there were one.
+            self.rules.require_reason_and_ticket("run", reason="checked elsewhere", ticket=ticket)
         except Refused as refusal:
             raise forms.ValidationError(refusal.message, refusal.code) from refusal
         return ticket
@@ -114,19 +117,23 @@ class RunOptionsForm(forms.Form):
             return None
         found = User.objects.filter(username=name, is_active=True).first()
         if found is None:
-            raise forms.ValidationError("Nobody signs in here by that name.")
+            raise forms.ValidationError("No active user has this name.", "user.unknown")
         return found
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
         if values.get("overrides") and not values.get("reason") and "reason" not in self.errors:
-            self.add_error("reason", "Give a reason for starting outside the change window.")
+            message = "Give a reason for starting outside the change window."
+            self.add_error("reason", forms.ValidationError(message, "window.reason_required"))
+        # A time that was typed before “Now” was chosen is ignored.
         if values.get("start") != LATER:
             values["scheduled_for"] = None
         elif "scheduled_for" in values and "scheduled_for" not in self.errors:
             moment = values["scheduled_for"]
             if moment is None:
-                self.add_error("scheduled_for", "Say when it is to start, or choose “Now”.")
+                message = "Enter a start time, or choose “Now”."
+                self.add_error("scheduled_for", forms.ValidationError(message, "required"))
             elif moment < timezone.now() - SLACK:
-                self.add_error("scheduled_for", "That moment has passed. Choose a later one, or “Now”.")
+                message = "This time has passed. Choose a later time, or “Now”."
+                self.add_error("scheduled_for", forms.ValidationError(message, "start.past"))
         return values

@@ -1,4 +1,4 @@
-"""Asking for a run: the form, and what becomes of what was typed."""
+"""The run form: shows it, validates what was sent, and confirms or submits it."""
 
 from __future__ import annotations
 
@@ -26,132 +26,148 @@ from portal.admin.run_form.context import (
     page_context,
     prefilled,
 )
-from portal.admin.run_form.draft import Draft
+from portal.admin.run_form.draft import Draft, Problem
 from portal.auth.request_user import actor_of, permissions_of
 from runs import artifact_facts, requests
 from runs.access.decisions import Forbidden
 from runs.errors import Refused
 from runs.models import Verb
 
-CHANGED = "Its parameters changed while this form was open. Check what you typed below, and send it again."
-UNSEEN = "It cannot run with those values any more. Ask somebody who may see them to ask for it."
+CHANGED = Problem(
+    "form.stale", "The parameters changed while this form was open. Check your entries below and submit again."
+)
+HIDDEN_INVALID = Problem(
+    "parameters.hidden_invalid",
+    "The run cannot use these values any more. Ask someone who can view them to request it.",
+)
 
 
 def view(request: HttpRequest, deployment: Deployment, frame: dict[str, Any]) -> HttpResponse:
-    """Show the form; on POST have it confirmed where that is wanted, submit it, or show it again with what is wrong."""
+    """Show the form; on POST ask for confirmation where required, submit, or show it again with its errors."""
     try:
         requests.require_submittable(deployment, scheduled_for=None)
         earlier = rerun.previous_request(request, deployment)
     except (Refused, encryption.DecryptionError) as refusal:
-        messages.warning(request, str(refusal))
+        messages.warning(request, str(refusal), extra_tags=getattr(refusal, "code", "key.unreadable"))
         return HttpResponseRedirect(reverse("admin:flows_deployment_change", args=[deployment.pk]))
-    asking = build_context(request, deployment, frame, earlier)
+    form = build_context(request, deployment, frame, earlier)
     if request.method != "POST":
-        return fresh(asking)
+        return show_empty(form)
     if "draft" in request.POST:
-        return submit_confirmed(asking)
-    return sent(asking)
+        return handle_confirmation(form)
+    return handle_form(form)
 
 
-def fresh(asking: RunFormContext, refusal: str = "") -> HttpResponse:
-    given = overrides_from(asking.request)
-    if asking.rerun_of:
-        given = {"tags": ", ".join(asking.rerun_of.tags), "run_name": asking.rerun_of.run_name, **given}
-    filled = asking.options_form(initial=given), asking.parameter_form(prefilled(asking))
-    return page(asking, filled, key=uuid.uuid4(), refusal=refusal)
+def show_empty(form: RunFormContext, refusal: Problem | Refused | None = None) -> HttpResponse:
+    """Show the form with nothing but its prefilled values."""
+    options = overrides_from(form.request)
+    if form.rerun_of:
+        options = {"tags": ", ".join(form.rerun_of.tags), "run_name": form.rerun_of.run_name, **options}
+    filled = form.options_form(initial=options), form.parameter_form(prefilled(form))
+    return page(form, filled, key=uuid.uuid4(), refusal=refusal)
 
 
-def sent(asking: RunFormContext) -> HttpResponse:
-    """The form came back, filled in."""
-    request, deployment = asking.request, asking.deployment
+def handle_form(form: RunFormContext) -> HttpResponse:
+    """Validate a filled-in form, then confirm or submit it."""
+    request, deployment = form.request, form.deployment
+    # 1. Rebuild what the form showed: an untouched field means its initial value, which a draft changes.
     key = key_of(request, "submission_key") or uuid.uuid4()
-    initial, kept = prefilled(asking), request.POST.get("kept", "")
+    initial, kept = prefilled(form), request.POST.get("kept", "")
     if kept:
-        draft = run_form_draft.read_draft(kept, deployment, actor_of(request).user, asking.rerun_of)
+        draft = run_form_draft.read_draft(kept, deployment, actor_of(request).user, form.rerun_of)
         if draft is None:
-            return fresh(asking, run_form_draft.TOO_OLD)
+            return show_empty(form, run_form_draft.EXPIRED)
         initial = draft.values
-    filled = ask, parameters = asking.options_form(request.POST), asking.parameter_form(initial, request.POST)
+    # 2. Read it.
+    filled = options, parameters = form.options_form(request.POST), form.parameter_form(initial, request.POST)
     if parameters and not parameters.is_valid():
-        # What only the grants leave out is for the verb to refuse: that it was tried must be in the trail.
-        whole = asking.parameter_form(initial, request.POST, is_whole=True)
+        # Values that only the grants leave out are refused by the service, which records the attempt.
+        whole = form.parameter_form(initial, request.POST, is_whole=True)
         parameters = whole if whole and whole.is_valid() else parameters
 
-    def again(refusal: str, key: uuid.UUID = key) -> HttpResponse:
-        return page(asking, filled, key=key, refusal=refusal, kept=kept)
+    def show_again(refusal: Problem | Refused | None, key: uuid.UUID = key) -> HttpResponse:
+        return page(form, filled, key=key, refusal=refusal, kept=kept)
 
-    # Both, so that every error shows at once.
-    is_complete = all([ask.is_valid(), parameters is None or parameters.is_valid()])
+    # 3. Validate both parts, so that all errors show at once. A list, because `and` would stop at the first.
+    is_complete = all([options.is_valid(), parameters is None or parameters.is_valid()])
+    # The fingerprint comes first: errors about parameters that have changed would confuse.
     if request.POST.get("form_fingerprint", "") != deployment.schema_fingerprint:
-        return again(CHANGED)
+        return show_again(CHANGED)
     if not is_complete:
-        return again("")
+        return show_again(None)
+    # 4. Confirm or submit.
     draft = Draft(
         deployment,
         parameters.values if parameters else initial,
         key,
         deployment.schema_fingerprint,
-        rerun_of=asking.rerun_of,
-        **ask.run_request,
+        rerun_of=form.rerun_of,
+        **options.run_options,
     )
-    if asking.rules.needs_confirmation and is_submittable(asking, draft):
-        return confirm(asking, draft)
-    return submit(asking, draft, again)
+    if form.rules.needs_confirmation and is_submittable(form, draft):
+        return confirm(form, draft)
+    return submit(form, draft, show_again)
 
 
-def submit_confirmed(asking: RunFormContext) -> HttpResponse:
-    """Typed the name, typed something else, or wants to change something."""
-    request = asking.request
-    draft = run_form_draft.read_draft(request.POST["draft"], asking.deployment, actor_of(request).user, asking.rerun_of)
+def handle_confirmation(form: RunFormContext) -> HttpResponse:
+    """Submit the draft if its name was typed; else ask again, or return to the form for editing."""
+    request = form.request
+    draft = run_form_draft.read_draft(request.POST["draft"], form.deployment, actor_of(request).user, form.rerun_of)
     if draft is None:
-        return fresh(asking, run_form_draft.TOO_OLD)
-    kept = draft.sealed(actor_of(request).user)
+        return show_empty(form, run_form_draft.EXPIRED)
+    kept = draft.encrypt(actor_of(request).user)
 
-    def again(refusal: str, key: uuid.UUID = draft.key) -> HttpResponse:
-        return page(asking, asking.form_from(draft), key=key, refusal=refusal, kept=kept)
+    def show_again(refusal: Problem | Refused | None, key: uuid.UUID = draft.key) -> HttpResponse:
+        # The draft travels on as `kept`: secrets are never shown in the form, so it would lose them.
+        return page(form, form.form_from(draft), key=key, refusal=refusal, kept=kept)
 
     if "change" in request.POST:
-        return again("")
+        return show_again(None)
     if request.POST.get("confirmation", "").strip() != draft.word:
-        return confirm(asking, draft, error=f"This is not the name. Type {draft.word} to confirm.")
-    return submit(asking, draft, again)
+        return confirm(form, draft, error=f"The name does not match. Type {draft.word} to confirm.")
+    return submit(form, draft, show_again)
 
 
-def submit(asking: RunFormContext, draft: Draft, again: Callable[[str, uuid.UUID], HttpResponse]) -> HttpResponse:
+def submit(
+    form: RunFormContext, draft: Draft, show_again: Callable[[Problem | Refused, uuid.UUID], HttpResponse]
+) -> HttpResponse:
+    """Submit the draft and go to the request, or show the form again with the refusal."""
     try:
-        run_request = draft.submit(by=actor_of(asking.request))
+        run_request = draft.submit(by=actor_of(form.request))
     except Invalid as invalid:
-        return again(UNSEEN if asking.is_blind else str(invalid), draft.renewed().key)
+        # The message of `Invalid` names values, which this user may not be able to view.
+        refusal = HIDDEN_INVALID if form.is_blind else Problem("parameters.invalid", str(invalid))
+        return show_again(refusal, draft.with_unused_key().key)
     except Refused as refusal:
-        # Includes values that no grant allows; people without any permission were refused before.
-        return again(str(refusal), draft.renewed().key)
-    if not asking.is_blind:
-        for sentence in artifact_facts.not_offered(draft.deployment.environment, asking.flow, run_request.parameters):
-            messages.warning(asking.request, sentence)
+        # Includes values that no grant allows; people without any permission got a 403 before.
+        return show_again(refusal, draft.with_unused_key().key)
+    if not form.is_blind:
+        for sentence in artifact_facts.not_offered(draft.deployment.environment, form.flow, run_request.parameters):
+            messages.warning(form.request, sentence)
     return HttpResponseRedirect(reverse("admin:runs_runrequest_change", args=[run_request.pk]))
 
 
 def page(
-    asking: RunFormContext, filled: Prefilled, *, key: uuid.UUID, refusal: str = "", kept: str = ""
+    form: RunFormContext, filled: Prefilled, *, key: uuid.UUID, refusal: Problem | Refused | None = None, kept: str = ""
 ) -> HttpResponse:
-    ask, parameters = filled
+    options, parameters = filled
     context = {
-        **asking.frame,
-        **page_context(asking),
-        "title": f"Run {asking.deployment.full_name}",
-        "rerun_of": asking.rerun_of,
-        "allowed": asking.offer.sentences,
-        "ask": ask,
+        **form.frame,
+        **page_context(form),
+        "title": f"Run {form.deployment.full_name}",
+        "rerun_of": form.rerun_of,
+        "allowed": form.offer.sentences,
+        "options": options,
         "parameters": parameters,
         "submission_key": key,
         "kept": kept,
         "refusal": refusal,
     }
-    return render(asking.request, "portal/deployment/run.html", context)
+    return render(form.request, "portal/deployment/run.html", context)
 
 
 def key_of(request: HttpRequest, *names: str) -> uuid.UUID | None:
-    """The key that makes a double click one request."""
+    """Return the first valid submission key, which makes a double click one request."""
     for name in names:
         try:
             return uuid.UUID(request.POST.get(name, ""))
@@ -160,14 +176,15 @@ def key_of(request: HttpRequest, *names: str) -> uuid.UUID | None:
     return None
 
 
-def needs_confirmation(request: HttpRequest, deployment: Deployment) -> None:
-    """403 with the decision's sentence; who sends a form all the same is in the trail."""
+def require_permission(request: HttpRequest, deployment: Deployment) -> None:
+    """Raise `PermissionDenied` with the reason, for people who can neither run nor re-run the deployment."""
     decision = permissions_of(request).start(deployment)
     if not decision and rerun.AGAIN in request.GET:
         decision = permissions_of(request).decide(Verb.RERUN, deployment) or decision
     if decision:
         return
     try:
+        # The service refuses too, and records the attempt in the audit trail; looking at the form is no attempt.
         if request.method == "POST":
             requests.require_start_allowed(deployment, by=actor_of(request))
     except Forbidden as forbidden:

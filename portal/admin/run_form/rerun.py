@@ -1,4 +1,4 @@
-"""Asking again for what was asked for before: who may, with which values, and at which address."""
+"""Re-running an earlier request or run: permission, values, and the URL of the prefilled form."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from runs import requests
 from runs.access.decisions import Decision, Forbidden, Permissions
 from runs.models import Run, RunRequest, Verb
 
-# Query parameters of the form: the request to ask for again, and a run that nobody asked for here.
+# Query parameters of the form: a request to re-run, and a run started outside the portal to copy values from.
 AGAIN, LIKE = "again", "like"
 
 
 @dataclass(frozen=True, slots=True)
 class PreviousRequest:
-    """A request that is asked for again, and what it ran with, the secret values too."""
+    """The request to re-run and its values, secrets included. `is_visible`: the user can view them."""
 
     run_request: RunRequest
     values: dict[str, Any]
-    may_be_seen: bool
+    is_visible: bool
 
 
 def previous_request(request: HttpRequest, deployment: Deployment) -> PreviousRequest | None:
-    """The request that the address names: 404 when it may not be seen, 403 when it may not be repeated.
+    """Return the request named in the URL: 404 if the user cannot see it, 403 if they cannot re-run it.
 
-    Raises `Refused` when it was of another deployment, `encryption.DecryptionError` when its secrets do not decrypt.
+    Raises `Refused` for a request of another deployment, `encryption.DecryptionError` for unreadable secrets.
     """
     if AGAIN not in request.GET:
         return None
@@ -47,14 +47,14 @@ def previous_request(request: HttpRequest, deployment: Deployment) -> PreviousRe
         requests.require_rerun_allowed(found, deployment, by=actor_of(request))
     except Forbidden as forbidden:
         raise PermissionDenied(str(forbidden)) from forbidden
-    may_be_seen = found.requested_by_id == request.user.pk or bool(
+    is_visible = found.requested_by_id == request.user.pk or bool(
         permissions_of(request).decide(Verb.SEE_INPUTS, deployment)
     )
-    return PreviousRequest(found, requests.values_of(found), may_be_seen)
+    return PreviousRequest(found, requests.values_of(found), is_visible)
 
 
 def values_of_run(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
-    """What a run was started with elsewhere, as far as it is known here: secret values are not."""
+    """Return the parameters of a run, without those that contain a masked secret: the real values are not stored."""
     pk = number(request.GET.get(LIKE))
     if pk is None or not permissions_of(request).decide(Verb.SEE_INPUTS, deployment):
         return {}
@@ -63,16 +63,16 @@ def values_of_run(request: HttpRequest, deployment: Deployment) -> dict[str, Any
     return {name: value for name, value in values if MASK not in json.dumps(value, ensure_ascii=False)}
 
 
-def address(run_request: RunRequest, deployment: Deployment, permissions: Permissions) -> str:
-    """The address of the re-run form, or an empty string without permission."""
+def form_url(run_request: RunRequest, deployment: Deployment, permissions: Permissions) -> str:
+    """Return the URL of the form that re-runs a request, or an empty string without permission."""
     found = current_deployment(deployment)
     if found is None or not can_rerun(run_request, found, permissions):
         return ""
     return f"{reverse('admin:flows_deployment_run', args=[found.pk])}?{AGAIN}={run_request.pk}"
 
 
-def address_like(run: Run, permissions: Permissions) -> str:
-    """Of the form, filled in with what a run was started with that nobody asked for here."""
+def form_url_like(run: Run, permissions: Permissions) -> str:
+    """Return the URL of the form with the values of a run that was started outside the portal, or an empty string."""
     deployment = current_deployment(run.deployment) if run.deployment else None
     if deployment is None or not permissions.decide(Verb.TRIGGER, deployment):
         return ""
@@ -80,14 +80,15 @@ def address_like(run: Run, permissions: Permissions) -> str:
 
 
 def can_rerun(run_request: RunRequest, deployment: Deployment, permissions: Permissions) -> Decision:
-    again = permissions.decide(Verb.RERUN, deployment)
-    if again or run_request.requested_by_id != permissions.user.pk:
-        return again
+    decision = permissions.decide(Verb.RERUN, deployment)
+    # Re-running one's own request is no more than requesting it again.
+    if decision or run_request.requested_by_id != permissions.user.pk:
+        return decision
     return permissions.decide(Verb.TRIGGER, deployment)
 
 
 def current_deployment(deployment: Deployment) -> Deployment | None:
-    """The deployment of that name now, which may have been redeployed under another id."""
+    """Return the deployment that has this name now: deleting and redeploying gives it another id in Prefect."""
     if not deployment.environment.is_active:
         return None
     if deployment.deleted_upstream_at is None:

@@ -1,4 +1,4 @@
-"""Runs: what happened and what is happening, and the door to stop it."""
+"""Flow runs: the list, the page of one, its log, and the addresses that cancel and refresh it."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ from runs.access.decisions import Target
 from runs.governance.requirements import requirements_for
 from runs.models import Run, Verb
 
+# Each cancellation is a transaction of its own, in one web request.
 MOST_AT_ONCE = 100
-# What a row and a page say about a run without asking again.
-AROUND = ["environment__health", "deployment__environment", "run_request"]
+# Joined to every row: lists and pages show these without further queries.
+RELATED = ["environment__health", "deployment__environment", "run_request"]
 
 
 @admin.register(Run)
 class RunAdmin(RestrictedAdmin):
     deployment_lookup = "deployment__"
-    list_display = ["title", "state", "deployed", "where", "requested_by", "started", "took", "age"]
+    list_display = ["title", "state", "deployed", "where", "requested_by", "started", "took", "created"]
     list_filter = [
         EnvironmentFilter,
         StateFilter,
@@ -54,14 +55,14 @@ class RunAdmin(RestrictedAdmin):
     ]
     list_filter_submit = True
     search_fields = ["name", "deployment_name", "flow_name", "prefect_id"]
-    search_help_text = "Name of the run, the deployment or the flow, or Prefect's id of the run"
+    search_help_text = "Run, deployment or flow name, or its Prefect ID"
     actions = ["cancel_selected"]
 
     # The list
 
     @admin.display(description="run", ordering="name")
     def title(self, run: Run) -> SafeString:
-        # On a narrow screen the columns with the rest are hidden.
+        # The other columns are hidden on narrow screens, so the first repeats what identifies the run.
         return format_html(
             '{}<span class="portal-narrow portal-faint portal-small">{} · {} · {}</span>',
             run.name,
@@ -84,58 +85,53 @@ class RunAdmin(RestrictedAdmin):
 
     @admin.display(description="started by", ordering="run_request__requested_by_name")
     def requested_by(self, run: Run) -> SafeString:
-        who = runs_page.origin(run, getattr(run, "run_request", None))
-        return format_html('<span class="{}">{}</span>', "" if run.created_by_portal else "portal-faint", who)
+        origin = runs_page.origin(run, getattr(run, "run_request", None))
+        return format_html('<span class="{}">{}</span>', "" if run.created_by_portal else "portal-faint", origin)
 
     @admin.display(description="started", ordering="started_at")
     def started(self, run: Run) -> SafeString:
         if run.started_at is None and run.expected_start_at and not run.is_terminal:
-            return format_html("planned {}", times.relative_time(run.expected_start_at))
+            return format_html("scheduled {}", times.relative_time(run.expected_start_at))
         return times.relative_time(run.started_at)
 
     @admin.display(description="duration", ordering="run_seconds")
     def took(self, run: Run) -> SafeString | str:
         return runs_page.took(run) or "-"
 
-    @admin.display(description="age", ordering="created_upstream_at")
-    def age(self, run: Run) -> SafeString:
+    @admin.display(description="created", ordering="created_upstream_at")
+    def created(self, run: Run) -> SafeString:
         return times.relative_time(run.created_upstream_at)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        shown = {"title": "Runs", "freshness": freshness.freshness_of_all(request, "runs")}
-        page: HttpResponse = super().changelist_view(request, shown | (extra_context or {}))
-        return page
+        context = {"title": "Runs", "freshness": freshness.freshness_of_all(request, "runs")}
+        response: HttpResponse = super().changelist_view(request, context | (extra_context or {}))
+        return response
 
-    @admin.action(description="Cancel selected runs …", permissions=["cancel"])
+    @admin.action(description="Cancel selected runs", permissions=["cancel"])
     def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
-        """Asks for the reason first; the answer comes here again, with the reason."""
+        """Ask for a reason; when that form comes back, cancel each run."""
         if queryset.count() > MOST_AT_ONCE:
-            messages.warning(request, f"At most {MOST_AT_ONCE} runs can be cancelled at once. Select fewer.")
+            messages.warning(request, f"Select at most {MOST_AT_ONCE} runs.")
             return None
         runs = list(queryset)
         if "reason" not in request.POST:
             return self.ask_for_reason(request, runs)
         for run in runs:
-            attempt(request, run, partial(self.cancel_one, request, run), "its cancel is on its way.")
+            attempt(request, run, partial(self.cancel_one, request, run), "cancellation requested.")
         return None
 
     def cancel_one(self, request: HttpRequest, run: Run) -> None:
         requests.cancel(run, by=actor_of(request), reason=reason_of(request), ticket=ticket_of(request))
 
     def ask_for_reason(self, request: HttpRequest, runs: list[Run]) -> HttpResponse:
+        """Show the selected runs, why some cannot be cancelled, and a form for the reason."""
         permissions = permissions_of(request)
-        decisions = [(run, permissions.decide(Verb.CANCEL, Target.of_run(run))) for run in runs]
-        # One look for all runs of the same deployment.
+        # Requirements are read once per deployment, not once per run.
         targets = {(run.environment_id, run.deployment_id, run.flow_name): Target.of_run(run) for run in runs}
-        rules = [requirements_for(target) for target in targets.values()]
+        requirements = [requirements_for(target) for target in targets.values()]
         rows = [
-            (
-                run,
-                f"It has already finished: {run.state_label}."
-                if run.is_terminal
-                else runs_page.why_no_cancel(run, said),
-            )
-            for run, said in decisions
+            (run, *runs_page.explain_no_cancel(run, permissions.decide(Verb.CANCEL, Target.of_run(run))))
+            for run in runs
         ]
         return render(
             request,
@@ -145,10 +141,10 @@ class RunAdmin(RestrictedAdmin):
                 "title": "Cancel selected runs",
                 "opts": self.opts,
                 "rows": rows,
-                "count": sum(not why_not for _, why_not in rows),
-                "needs_reason": any(each.needs_reason for each in rules),
-                "asks_ticket": any(each.needs_ticket or each.ticket_patterns for each in rules),
-                "needs_ticket": any(each.needs_ticket for each in rules),
+                "count": sum(not why_not for _, why_not, _ in rows),
+                "needs_reason": any(each.needs_reason for each in requirements),
+                "asks_ticket": any(each.needs_ticket or each.ticket_patterns for each in requirements),
+                "needs_ticket": any(each.needs_ticket for each in requirements),
                 "checkbox": ACTION_CHECKBOX_NAME,
             },
         )
@@ -156,7 +152,7 @@ class RunAdmin(RestrictedAdmin):
     # The page
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        doors: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+        views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
             "cancel": ("cancel/", require_POST(self.cancel)),
             "force_cancel": ("force-cancel/", require_POST(self.force_cancel)),
             "refresh": ("refresh/", require_POST(self.refresh)),
@@ -165,7 +161,7 @@ class RunAdmin(RestrictedAdmin):
         }
         routes = [
             path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"runs_run_{name}")
-            for name, (route, view) in doors.items()
+            for name, (route, view) in views.items()
         ]
         return [*routes, *super().get_urls()]
 
@@ -176,9 +172,11 @@ class RunAdmin(RestrictedAdmin):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         run: Run = self.visible_or_404(request, object_id)
         is_live = "X-Portal-Live" in request.headers
+        # States, tasks and logs of old runs are fetched only when someone opens the page. A live update does not ask
+        # again: the first request has queued it, and pages poll every few seconds.
         if run.detailed_at is None and not is_live:
             queue.enqueue("runs.tasks.refresh", run.pk)
-        shown = runs_page.context(
+        page_context = runs_page.context(
             run,
             permissions_of(request),
             level=number(request.GET.get("level"), otherwise=0) or 0,
@@ -186,17 +184,17 @@ class RunAdmin(RestrictedAdmin):
             is_live=is_live,
         )
         frame = {**self.admin_site.each_context(request), "title": run.name, "opts": self.opts, "original": run}
-        return TemplateResponse(request, "portal/run/page.html", frame | shown | (extra_context or {}))
+        return TemplateResponse(request, "portal/run/page.html", frame | page_context | (extra_context or {}))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        return super().get_queryset(request).select_related(*AROUND)
+        return super().get_queryset(request).select_related(*RELATED)
 
     def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
         run: Run = self.visible_or_404(request, pk)
         perform(
             request,
             lambda reason: requests.cancel(run, by=actor_of(request), reason=reason, ticket=ticket_of(request)),
-            "The cancel is on its way. This page shows when the run has stopped.",
+            "Cancellation requested.",
         )
         return redirect_back(request, self.address(run))
 
@@ -205,25 +203,25 @@ class RunAdmin(RestrictedAdmin):
         perform(
             request,
             lambda reason: requests.force_cancel(run, by=actor_of(request), reason=reason, ticket=ticket_of(request)),
-            "Prefect is told that it is over. This page shows when Prefect says so too.",
+            "Forced cancellation requested.",
         )
         return redirect_back(request, self.address(run))
 
     def refresh(self, request: HttpRequest, pk: int) -> HttpResponse:
         run: Run = self.visible_or_404(request, pk)
         queue.enqueue("runs.tasks.refresh", run.pk)
-        messages.info(request, "Prefect is being asked; the page changes by itself when the answer is there.")
+        messages.info(request, "Refreshing from Prefect. This page updates automatically.")
         return redirect_back(request, self.address(run))
 
     def log(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The lines that came after one, as a piece of the page."""
-        run = self.readable(request, pk)
+        """Return the lines that arrived after one, as an HTML fragment."""
+        run = self.readable_or_403(request, pk)
         level = number(request.GET.get("level"), otherwise=0) or 0
-        news = runs_log.since(run, level=level, after=number(request.GET.get("after"), otherwise=0) or 0)
-        return render(request, "portal/run/_lines.html", {"lines": news.lines})
+        newer = runs_log.since(run, level=level, after=number(request.GET.get("after"), otherwise=0) or 0)
+        return render(request, "portal/run/_lines.html", {"lines": newer.lines})
 
     def log_text(self, request: HttpRequest, pk: int) -> HttpResponse:
-        run = self.readable(request, pk)
+        run = self.readable_or_403(request, pk)
         level = number(request.GET.get("level"), otherwise=0) or 0
         name = f"{slugify(run.name)[:60] or 'run'}-{timezone.localtime():%Y%m%d-%H%M%S}.log.txt"
         return HttpResponse(
@@ -232,11 +230,11 @@ class RunAdmin(RestrictedAdmin):
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
 
-    def readable(self, request: HttpRequest, pk: int) -> Run:
-        """The run, if the person may also see its log."""
+    def readable_or_403(self, request: HttpRequest, pk: int) -> Run:
+        """Return the run if the user can also view its log; else 403, or 404 for a run they cannot see."""
         run: Run = self.visible_or_404(request, pk)
         if not can_view_logs(request, run):
-            raise PermissionDenied(f"Your grants show you {run}, but not its log: that is the verb “view logs”.")
+            raise PermissionDenied(f"You can see {run}, but not its log. Required permission: “{Verb.SEE_LOGS.label}”.")
         return run
 
     def address(self, run: Run) -> str:

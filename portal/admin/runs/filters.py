@@ -1,4 +1,4 @@
-"""The filters of the lists of runs and requests; none of them offers what the reader may not see."""
+"""Filters of the lists of runs and requests; their choices name only what the user can see."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StateFilter(CheckboxFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
-        return [("active", "Not over yet"), *((key, label) for key, (label, _) in STATES.items())]
+        return [("active", "Active"), *((key, label) for key, (label, _) in STATES.items())]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         wanted = set(self.value() or [])
@@ -52,18 +52,18 @@ class TagFilter(TextFilter):
     parameter_name = "tag"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        # Postgres takes no NUL in a text, and no tag has one.
+        # Postgres raises an error for NUL in text; no tag contains one.
         tag = (self.value() or "").replace("\0", "").strip()
         return queryset.filter(tags__contains=[tag]) if tag else queryset
 
 
 class OriginFilter(RadioFilter):
-    title = "who started it"
+    title = "trigger"
     parameter_name = "origin"
     ORIGINS: ClassVar[dict[str, tuple[str, Q]]] = {
-        "portal": ("asked for here", Q(created_by_portal=True)),
-        "schedule": ("its schedule in Prefect", Q(created_by_portal=False, is_auto_scheduled=True)),
-        "outside": ("outside the portal", Q(created_by_portal=False, is_auto_scheduled=False)),
+        "portal": ("Portal", Q(created_by_portal=True)),
+        "schedule": ("Schedule", Q(created_by_portal=False, is_auto_scheduled=True)),
+        "outside": ("Prefect (external)", Q(created_by_portal=False, is_auto_scheduled=False)),
     }
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
@@ -74,11 +74,11 @@ class OriginFilter(RadioFilter):
 
 
 class DayFilter(RangeDateFilter):
-    """From a day to a day, both included, in the portal's time zone."""
+    """First and last day, both included, in the portal's time zone."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.title = "day"
+        self.title = "date"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         first, last = self.day("from"), self.day("to")
@@ -89,6 +89,7 @@ class DayFilter(RangeDateFilter):
         return queryset
 
     def day(self, end: str) -> date | None:
+        # Links have ISO dates; the calendar of the theme fills in those of the language, en-gb.
         typed = str(self.used_parameters.get(f"{self.parameter_name}_{end}") or "")
         try:
             return parse_date(typed) or datetime.strptime(typed, "%d/%m/%Y").date()  # noqa: DTZ007  (a day, no time)
@@ -112,11 +113,11 @@ class RequestStateFilter(CheckboxFilter):
 
 
 class ConcernFilter(RadioFilter):
-    title = "whose"
+    title = "requester"
     parameter_name = "whose"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
-        return [("mine", "asked for by me"), ("to-answer", "waiting for my answer")]
+        return [("mine", "Requested by me"), ("to-answer", "Needs my approval")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "mine":

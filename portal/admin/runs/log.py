@@ -1,4 +1,4 @@
-"""A window on a run's log: the tail, an older part, or what is new since a line."""
+"""Reads a part of a run's log: the newest lines, older ones, or those that arrived after a line."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from portal.ui.text import without_control
 from runs.models import LogLine, Run
 
 WINDOW = 500
-# A file longer than this is read where the log comes from.
+# The download is built in memory, so its length is limited.
 MOST_LINES = 100_000
 
-# From this level on -> name and tone; the first that fits counts.
+# (lowest number, name, tone); the first whose number is reached applies.
 LEVELS: tuple[tuple[int, str, str], ...] = (
     (50, "critical", "red"),
     (40, "error", "red"),
@@ -24,8 +24,8 @@ LEVELS: tuple[tuple[int, str, str], ...] = (
     (20, "info", "blue"),
     (0, "debug", "grey"),
 )
-# What the filter offers: the least level, and what it is called.
-CHOICES: tuple[tuple[int, str], ...] = ((0, "Everything"), (20, "Info and up"), (30, "Warnings and up"), (40, "Errors"))
+# Choices of the filter: the lowest level shown, and its label.
+CHOICES: tuple[tuple[int, str], ...] = ((0, "All"), (20, "Info+"), (30, "Warning+"), (40, "Error"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Lines, oldest first. `before` is the line to ask for older ones with; None when there are none."""
+    """Lines, oldest first. `before` is the key to request older lines with; None if there are none."""
 
     lines: list[Line]
     level: int
@@ -49,7 +49,7 @@ class Window:
 
     @property
     def last(self) -> int:
-        """The newest line in the order of arrival: what comes later has a larger key."""
+        """The key of the line that arrived last. Flows send their lines in batches, so it need not be the newest."""
         return max((line.pk for line in self.lines), default=0)
 
     @property
@@ -58,10 +58,12 @@ class Window:
 
 
 def window(run: Run, *, level: int, before: int | None = None) -> Window:
-    """The last lines of at least this level, or the last ones before a line."""
+    """Return the newest lines of at least this level, or the newest before a line."""
     found = at_least(run, level).order_by("-at", "-pk")
     if before is not None and (edge := run.log_lines.filter(pk=before).first()):
+        # Several lines can have the same time, so the key decides among them.
         found = found.filter(Q(at__lt=edge.at) | Q(at=edge.at, pk__lt=edge.pk))
+    # One more than is shown tells whether there are older ones.
     newest_first = list(found[: WINDOW + 1])
     shown = newest_first[:WINDOW][::-1]
     older = shown[0].pk if len(newest_first) > WINDOW else None
@@ -69,20 +71,20 @@ def window(run: Run, *, level: int, before: int | None = None) -> Window:
 
 
 def since(run: Run, *, level: int, after: int) -> Window:
-    """What has come since a line; `before` says nothing here."""
+    """Return the lines that arrived after one; `before` of the result is always None."""
     found = at_least(run, level).filter(pk__gt=after).order_by("pk")[:WINDOW]
     return Window([line(each) for each in found], level, None, is_tail=True)
 
 
 def as_text(run: Run, *, level: int) -> str:
-    """The whole log as a file, one line a line."""
+    """Format the whole log as text; control characters are removed, as a terminal would execute them."""
     found: Iterable[LogLine] = at_least(run, level).order_by("at", "pk").iterator(chunk_size=5000)
     lines = [
         f"{each.at.isoformat(timespec='milliseconds')} {name_of(each.level).upper():8} {without_control(each.message)}"
         for each in islice(found, MOST_LINES + 1)
     ]
     if len(lines) > MOST_LINES:
-        lines[MOST_LINES:] = [f"… cut after {MOST_LINES} lines; Prefect has the rest."]
+        lines[MOST_LINES:] = [f"… truncated after {MOST_LINES} lines. The full log is in Prefect."]
     return "\n".join([*lines, ""])
 
 

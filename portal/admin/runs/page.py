@@ -1,4 +1,4 @@
-"""What the page of a run shows, put together from Postgres."""
+"""Context of the page of one run; everything is read from Postgres, nothing from Prefect."""
 
 from __future__ import annotations
 
@@ -20,20 +20,23 @@ from portal.ui import artifact_view, freshness, times
 from portal.ui.text import without_control
 from runs import diagnosis
 from runs.access.decisions import Decision, Permissions, Target
-from runs.models import Approval, Run, RunRequest, StateChange, TaskRun, Verb
+from runs.models import Approval, Cancellation, Run, RunRequest, StateChange, TaskRun, Verb
 from runs.requests import visibility
 
+# A run can have thousands of task runs; each row of the table is an SVG of its own.
 MOST_TASKS = 200
 MOST_ARTIFACTS = 50
-# Prefect counts a run against a limit from the moment a worker takes it.
-TAKEN = ("PENDING", "RUNNING", "CANCELLING")
+# Prefect counts a run against concurrency limits from the moment a worker picks it up.
+OCCUPYING = ("PENDING", "RUNNING", "CANCELLING")
 NO_PARAMETER = "not given"
+# A cancellation that is settled without being confirmed did not stop the run.
+SETTLED_LABELS: dict[str, str] = {Cancellation.State.CONFIRMED: "Stopped"}
 ICONS = {"FAILED": "error", "CRASHED": "error", "CANCELLED": "info"}
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One line of a table of parameters; `usual` is the deployment's default as text."""
+    """One row of the table of parameters; `usual` is the deployment's default as text."""
 
     name: str
     text: str
@@ -44,7 +47,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One state of the timeline and how long it lasted."""
+    """One state of the timeline, and how long it lasted."""
 
     change: StateChange
     lasted: str
@@ -52,10 +55,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One task and where it lies in the run: `left` and `width` in per cent of the time from first to last."""
+    """One task run as a bar of the chart: `left` and `width` in percent of the time from first start to last end."""
 
     task: TaskRun
-    title: str = "has not started"
+    title: str = "not started"
     took: SafeString | str = ""
     left: str = "0"
     width: str = "0"
@@ -63,7 +66,10 @@ class Bar:
 
 
 def context(run: Run, permissions: Permissions, *, level: int, before: int | None, is_live: bool) -> dict[str, Any]:
-    """Everything the template needs; `run` comes with its environment, health, deployment and request."""
+    """Build the template context; select the environment, its health, the deployment and the request with `run`.
+
+    `is_live` leaves the log out: the page fetches new lines by itself, after the last one that it has.
+    """
     now = timezone.now()
     cancellations = list(run.cancellations.order_by("-requested_at"))
     run_request: RunRequest | None = getattr(run, "run_request", None)
@@ -84,10 +90,11 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
         "origin": origin(run, run_request),
         "run_request": run_request,
         "approvals": list(run_request.approvals.all()) if run_request else list[Approval](),
-        "cancellations": cancellations,
+        "cancellations": [(each, SETTLED_LABELS.get(each.state, "Closed")) for each in cancellations],
         **actions.cancelling(run, permissions, cancellations),
-        "again": actions.again(run, run_request, permissions),
-        "why_no_cancel": why_no_cancel(run, decision),
+        "rerun_url": actions.rerun_url(run, run_request, permissions),
+        "why_no_cancel": None if decision.allowed or run.is_terminal else explain_no_cancel(run, decision),
+        "Verb": Verb,
         "sees_inputs": sees_inputs,
         "sees_logs": sees_logs,
         "parameters": table(run.parameters, run.deployment) if sees_inputs else [],
@@ -95,7 +102,6 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
         "bars": bars(list(run.task_runs.all()[:MOST_TASKS]), now, has_notes=sees_logs),
         "task_count": task_count,
         "tasks_left_out": max(task_count - MOST_TASKS, 0),
-        # A look for news brings its own lines, from the last one the page has.
         "log": None if is_live or not sees_logs else log.window(run, level=level, before=before),
         "artifacts": [artifact_view.shown(each) for each in run.artifacts.all()[:MOST_ARTIFACTS]] if sees_logs else [],
         "freshness": [freshness.freshness_of([run.environment], "runs")[0]],
@@ -109,39 +115,44 @@ def took(run: Run) -> SafeString | str:
 
 
 def origin(run: Run, run_request: RunRequest | None) -> str:
-    """Who started it, in a word."""
+    """Name who or what started the run."""
     if run_request:
         return run_request.requested_by_name
-    return "Its schedule in Prefect" if run.is_auto_scheduled else "Outside the portal"
+    return "Schedule" if run.is_auto_scheduled else "Prefect (external)"
 
 
 def scene(run: Run, now: datetime) -> diagnosis.Context:
-    """What surrounds a run that is not over; one that is needs none, and no query."""
+    """Read what can delay the run; for a finished run nothing can, so there is no query."""
     if run.is_terminal or run.deleted_upstream_at:
         return diagnosis.Context(now)
     pool = WorkPool.objects.filter(environment=run.environment_id, name=run.work_pool_name).first()
-    taken = Run.objects.filter(environment=run.environment_id, state_type__in=TAKEN, deleted_upstream_at=None).exclude(
-        pk=run.pk
-    )
+    occupying = Run.objects.filter(
+        environment=run.environment_id, state_type__in=OCCUPYING, deleted_upstream_at=None
+    ).exclude(pk=run.pk)
     is_limited = run.deployment is not None and run.deployment.concurrency_limit is not None
     health: Health | None = getattr(run.environment, "health", None)
     is_down = health is not None and health.state in (Health.State.DOWN, Health.State.REFUSED)
     return diagnosis.Context(
         now,
         pool,
-        busy=taken.filter(work_pool_name=run.work_pool_name).count() if pool and pool.concurrency_limit else 0,
-        siblings=taken.filter(deployment=run.deployment_id).count() if is_limited else 0,
+        # Counted only where a limit makes the number matter.
+        busy=occupying.filter(work_pool_name=run.work_pool_name).count() if pool and pool.concurrency_limit else 0,
+        siblings=occupying.filter(deployment=run.deployment_id).count() if is_limited else 0,
         down=health.message if health and is_down else "",
     )
 
 
-def why_no_cancel(run: Run, decision: Decision) -> str:
-    """Worth a sentence only while there is something to cancel."""
-    return "" if decision.allowed or run.is_terminal or run.deleted_upstream_at else decision.sentence
+def explain_no_cancel(run: Run, decision: Decision) -> tuple[str, str]:
+    """Return the sentence why the run cannot be cancelled, and its code; both empty if it can."""
+    if run.is_terminal:
+        return f"Already finished: {run.state_label}.", "run.finished"
+    if decision.allowed or run.deleted_upstream_at:
+        return "", ""
+    return decision.sentence, decision.code
 
 
 def table(values: Mapping[str, Any], deployment: Deployment | None, *, compares: bool = False) -> list[Parameter]:
-    """Parameters as text, in the order of the flow's signature; `compares` marks what is not the usual value."""
+    """Format parameters as text, in the order of the flow's signature; `compares` marks those not at their default."""
     known = describe(deployment.parameter_schema, deployment.parameter_defaults) if deployment else []
     usual = {each.name: each.default for each in known if each.has_default}
     names = [*(each.name for each in known if compares or each.name in values), *values]
@@ -158,13 +169,13 @@ def table(values: Mapping[str, Any], deployment: Deployment | None, *, compares:
 
 
 def pretty(value: Any) -> str:
-    """Text as it is, everything else as JSON."""
+    """Return text as it is, everything else as indented JSON."""
     return without_control(value) if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def steps(changes: Sequence[StateChange]) -> list[Step]:
-    """Newest first: what matters is at the top."""
-    found = [Step(one, times.duration((then.at - one.at).total_seconds())) for one, then in pairwise(changes)]
+    """Return the states, newest first; how long the last one has lasted is not known yet."""
+    found = [Step(one, times.duration((later.at - one.at).total_seconds())) for one, later in pairwise(changes)]
     return [*(Step(last, "") for last in changes[-1:]), *reversed(found)]
 
 
@@ -172,6 +183,7 @@ def bars(tasks: Sequence[TaskRun], now: datetime, *, has_notes: bool) -> list[Ba
     begins = [task.started_at for task in tasks if task.started_at]
     ends = [task.ended_at or now for task in tasks if task.started_at]
     first, last = min(begins, default=now), max(ends, default=now)
+    # Never zero: it is divided by, and all tasks may have started in the same instant.
     whole = max((last - first).total_seconds(), 0.001)
     return [bar(task, first, whole, now, note(task) if has_notes else "") for task in tasks]
 
@@ -180,7 +192,7 @@ def bar(task: TaskRun, first: datetime, whole: float, now: datetime, note: str) 
     if task.started_at is None:
         return Bar(task, note=note)
     left = (task.started_at - first).total_seconds() / whole * 100
-    # Thin enough to be honest, wide enough to be seen.
+    # A task of milliseconds in a run of hours must still be visible.
     width = max(((task.ended_at or now) - task.started_at).total_seconds() / whole * 100, 0.8)
     return Bar(
         task,
@@ -194,6 +206,6 @@ def bar(task: TaskRun, first: datetime, whole: float, now: datetime, note: str) 
 
 
 def note(task: TaskRun) -> str:
-    """Why a task did not end well, without the words that its state says already."""
-    said = task.message.removeprefix("Task run encountered an exception").strip()
-    return diagnosis.shorten(said) if said and task.state_type != "COMPLETED" else ""
+    """Return why a task did not complete, without the words that repeat its state."""
+    message = task.message.removeprefix("Task run encountered an exception").strip()
+    return diagnosis.shorten(message) if message and task.state_type != "COMPLETED" else ""

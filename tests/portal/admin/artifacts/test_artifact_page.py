@@ -78,7 +78,7 @@ def test_who_may_not_read_the_log_sees_no_artifact(
     one = left(run, data="<!doctype html>Planted")
     grants.grant(by=Actor.system(), person=stranger, verbs=["see"])
     client = login(stranger)
-    assert "Artifacts" not in client.get(reverse("admin:runs_run_change", args=[run.pk])).content.decode()
+    assert "portal-artifact" not in client.get(reverse("admin:runs_run_change", args=[run.pk])).content.decode()
     for name in ("admin:runs_artifact_change", "admin:runs_artifact_frame"):
         assert client.get(reverse(name, args=[one.pk])).status_code in (403, 404)
     assert client.get(reverse("admin:runs_artifact_changelist")).status_code == 403

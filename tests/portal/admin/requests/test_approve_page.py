@@ -1,8 +1,9 @@
-"""Answering a request from its page: what the approver sees, and what keeps the requester from it."""
+"""Approving and rejecting a request on its page: what the approver sees, and what stops the requester."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -12,12 +13,12 @@ from django_q.models import OrmQ
 
 from flows.models import Deployment, Environment
 from runs import requests
-from runs.access.decisions import decide
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import Approval, AuditEntry, RunRequest, Verb
+from runs.models import Approval, AuditEntry, RunRequest
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
+from tests.portal.page_elements import attributes, has_button, message_codes
 
 Login = Callable[[User], Client]
 State = RunRequest.State
@@ -33,13 +34,13 @@ def text(client: Client, run_request: RunRequest) -> str:
     return answer.content.decode()
 
 
-def press(client: Client, run_request: RunRequest, door: str, reason: str = "") -> str:
+def press(client: Client, run_request: RunRequest, door: str, reason: str = "") -> Any:
     answer = client.post(
         address(run_request, door), {"reason": reason, "displayed_digest": run_request.digest}, follow=True
     )
     assert answer.status_code == 200
     run_request.refresh_from_db()
-    return answer.content.decode()
+    return answer
 
 
 @pytest.fixture
@@ -49,48 +50,49 @@ def waiting(requester: User, prod_deployment: Deployment) -> RunRequest:
 
 def test_the_approver_sees_what_will_run_and_how_it_differs(approver: User, waiting: RunRequest, login: Login) -> None:
     page = " ".join(text(login(approver), waiting).split())
-    assert "Approve …" in page
-    assert "Reject …" in page
+    assert has_button(page, "approve")
+    assert has_button(page, "reject")
     assert waiting.digest in page
     assert "Month end" in page
     assert (
         '<tr class="is-different"> <td><span class="portal-code">rows</span></td> <td><span class="portal-code">7<'
         in page
     )
-    assert '<td data-label="Default"><span class="portal-code">100</span></td>' in page
+    assert '<td data-label="Default" data-differs><span class="portal-code">100</span></td>' in page
 
 
 def test_approving_sends_it_on_its_way(approver: User, waiting: RunRequest, login: Login) -> None:
-    page = press(login(approver), waiting, "approve/", "Looks right")
-    assert "Approved: it is on its way to Prefect." in page
+    answer = press(login(approver), waiting, "approve/", "Looks right")
+    page = answer.content.decode()
+    assert message_codes(answer) == ["success"]
     assert waiting.state == State.APPROVED
     approval = Approval.objects.get()
     assert (approval.by, approval.digest, approval.reason) == (approver, waiting.digest, "Looks right")
-    assert "Approve …" not in page
+    assert not has_button(page, "approve")
     assert [task.task["func"] for task in OrmQ.objects.all()] == ["runs.tasks.launch"]
     assert "Looks right" in page
 
 
 def test_rejecting_needs_a_reason_and_closes_it(approver: User, waiting: RunRequest, login: Login) -> None:
     client = login(approver)
-    assert "Give a reason for the rejection" in press(client, waiting, "reject/", "  ")
+    assert message_codes(press(client, waiting, "reject/", "  ")) == ["rejection.reason_required"]
     assert waiting.state == State.WAITING
-    page = press(client, waiting, "reject/", "Freeze until Monday")
+    page = press(client, waiting, "reject/", "Freeze until Monday").content.decode()
     assert waiting.state == State.REJECTED
     assert "Freeze until Monday" in page
     assert not OrmQ.objects.exists()
 
 
-def test_the_asker_has_no_such_button_and_cannot_press_it(
+def test_the_requester_has_no_such_button_and_is_refused(
     requester: User, waiting: RunRequest, prod: Environment, login: Login
 ) -> None:
     grants.grant(by=Actor.system(), person=requester, verbs=["approve"], environment=prod)
     client = login(requester)
     page = text(client, waiting)
-    assert "Approve …" not in page
-    assert "Somebody other than its requester has to approve it" in page
+    assert not has_button(page, "approve")
+    assert not has_button(page, "reject")
     for door in ("approve/", "reject/"):
-        assert "You cannot approve or reject your own request" in press(client, waiting, door, "Mine")
+        assert message_codes(press(client, waiting, door, "Mine")) == ["approval.own"]
     assert waiting.state == State.WAITING
     assert set(AuditEntry.objects.filter(verb__startswith="request.").values_list("verb", "outcome")) == {
         ("request.submit", "done"),
@@ -99,30 +101,30 @@ def test_the_asker_has_no_such_button_and_cannot_press_it(
     }
 
 
-def test_who_may_see_but_not_approve_is_told_why_and_gets_403(auditor: User, waiting: RunRequest, login: Login) -> None:
+def test_people_without_the_permission_see_why_and_get_403(auditor: User, waiting: RunRequest, login: Login) -> None:
     grants.grant(by=Actor.system(), person=auditor, verbs=["see"], environment=waiting.environment)
     client = login(auditor)
     page = text(client, waiting)
-    assert "Approve …" not in page
-    assert decide(auditor, Verb.APPROVE, waiting.deployment).sentence in page
+    assert not has_button(page, "approve")
+    assert attributes(page, "data-why") == ["access.no_grant"]
     for door in ("approve/", "reject/"):
         assert client.post(address(waiting, door), {"reason": "x"}).status_code == 403
     waiting.refresh_from_db()
     assert waiting.state == State.WAITING
 
 
-def test_it_names_who_could_answer(requester: User, approver: User, waiting: RunRequest, login: Login) -> None:
-    assert "It can be answered by: approver." in text(login(requester), waiting)
+def test_it_names_who_can_approve(requester: User, approver: User, waiting: RunRequest, login: Login) -> None:
+    assert attributes(text(login(requester), waiting), "data-approvers") == ["approver"]
 
 
 def test_a_superuser_is_not_above_four_eyes(admin_user: User, waiting: RunRequest, login: Login) -> None:
     assert login(admin_user).post(address(waiting, "approve/")).status_code == 403
 
 
-def test_the_second_answer_is_too_late(approver: User, waiting: RunRequest, login: Login) -> None:
+def test_a_second_decision_is_too_late(approver: User, waiting: RunRequest, login: Login) -> None:
     client = login(approver)
     press(client, waiting, "approve/")
-    assert "can no longer become “Rejected”" in press(client, waiting, "reject/", "Changed my mind")
+    assert message_codes(press(client, waiting, "reject/", "Changed my mind")) == ["state.illegal"]
     assert waiting.state == State.APPROVED
     assert Approval.objects.count() == 1
 
@@ -131,27 +133,29 @@ def test_an_expired_request_has_no_buttons(approver: User, waiting: RunRequest, 
     RunRequest.objects.update(expires_at=timezone.now())
     client = login(approver)
     page = text(client, waiting)
-    assert "Approve …" not in page
-    assert "Nobody answered in time." in page
-    assert "has expired" in press(client, waiting, "approve/")
+    assert not has_button(page, "approve")
+    assert attributes(page, "data-why") == ["request.expired"]
+    assert message_codes(press(client, waiting, "approve/")) == ["request.expired"]
 
 
-def test_a_deployment_that_changed_meanwhile_is_said_before_it_is_approved(
+def test_a_deployment_that_changed_meanwhile_is_shown_before_it_is_approved(
     approver: User, waiting: RunRequest, login: Login
 ) -> None:
     Deployment.objects.update(version="2", schema_fingerprint="0" * 64)
     page = text(login(approver), waiting)
-    assert "The parameters of the deployment changed after the request." in page
-    assert "deployed is 2. It would be refused at launch." in page
+    keys = attributes(page, "data-key")
+    assert {"warning-schema.changed", "warning-definition.changed"} <= set(keys)
 
 
 def test_a_hostile_remark_is_only_text(approver: User, waiting: RunRequest, login: Login) -> None:
-    page = press(login(approver), waiting, "reject/", "<script>alert(1)</script>\x00")
+    page = press(login(approver), waiting, "reject/", "<script>alert(1)</script>\x00").content.decode()
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
 
 
-def test_no_answer_waits_for_prefect(approver: User, waiting: RunRequest, prod_fake: FakePrefect, login: Login) -> None:
+def test_no_approval_waits_for_prefect(
+    approver: User, waiting: RunRequest, prod_fake: FakePrefect, login: Login
+) -> None:
     before = len(prod_fake.calls)
     press(login(approver), waiting, "approve/")
     assert len(prod_fake.calls) == before

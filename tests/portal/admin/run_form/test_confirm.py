@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -14,15 +15,14 @@ from django.utils import timezone
 from flows import encryption
 from flows.catalog import sync
 from flows.models import Deployment, Environment
-from portal.admin.run_form import draft as run_form_draft
-from portal.ui import rule_labels
 from runs.actors import Actor
 from runs.governance import freezes, grants
-from runs.models import AuditEntry, Policy, RunRequest, Window
+from runs.models import AuditEntry, Freeze, Policy, RunRequest, Window
 from tests.cast import SCHEMA, by, person
 from tests.fakes.prefect import FakePrefect
 from tests.portal.forms import confirm, fill_in, form_of, hidden
 from tests.portal.many_rows import many_runs
+from tests.portal.page_elements import attributes, error_codes
 
 pytestmark = pytest.mark.django_db
 
@@ -33,6 +33,16 @@ NAME = "monthly/monthly"
 def shown(answer: Any) -> str:
     assert answer.status_code == 200
     return str(answer.content.decode())
+
+
+def problems(answer: Any) -> list[str]:
+    """The codes of what is wrong with the whole form."""
+    return attributes(shown(answer), "data-error")
+
+
+def field_errors(answer: Any) -> dict[str, list[str]]:
+    assert answer.status_code == 200
+    return error_codes(answer.context["options"])
 
 
 @pytest.fixture
@@ -59,15 +69,15 @@ def test_the_page_shows_everything_that_would_run(client: Client, prod_deploymen
     (last,) = many_runs(prod_deployment, 1, parameters={"month": "2025-12", "rows": 7}, ended_at=timezone.now())
     answer = fill_in(client, prod_deployment, reason="Closing", **{"parameters-rows": "9"})
     page = " ".join(shown(answer).split())
-    for piece in ("Is this what shall run in prod?", NAME, "Closing", "2026-01", "as soon as possible", "1 approval"):
+    for piece in (NAME, "prod", "Closing", "2026-01", "1 approval", 'name="confirmation"'):
         assert piece in page
     assert f'<a href="/admin/runs/run/{last.pk}/change/">Last successful run</a>' in page
     assert (
         '<tr class="is-different"> <td><span class="portal-code">rows</span></td> <td><span class="portal-code">9<'
         in page
     )
-    assert "not the default" in page
-    assert "unlike the last run" in page
+    row = page[page.index('<span class="portal-code">rows</span>') :].partition("</tr>")[0]
+    assert row.count("data-differs") == 2, "from the default and from the last run"
     assert not RunRequest.objects.exists()
 
 
@@ -106,8 +116,9 @@ def test_everything_typed_before_arrives(client: Client, prod_deployment: Deploy
 @pytest.mark.parametrize("word", ["", "monthly", "prod", "MONTHLY/MONTHLY", "\0"])
 def test_another_name_shows_the_page_again(word: str, client: Client, prod_deployment: Deployment) -> None:
     page = shown(fill_in(client, prod_deployment, reason="Closing"))
-    again = shown(confirm(client, prod_deployment, page, word))
-    assert f"This is not the name. Type {NAME} to confirm." in again
+    answer = confirm(client, prod_deployment, page, word)
+    assert problems(answer) == ["confirmation.mismatch"]
+    again = shown(answer)
     assert not RunRequest.objects.exists()
     assert confirm(client, prod_deployment, again, f" {NAME} ").status_code == 302
 
@@ -155,21 +166,20 @@ def test_a_draft_is_good_for_its_writer_only(
     page = shown(fill_in(client, prod_deployment, reason="Closing"))
     other = person("other", "Operator")
     grants.grant(by=Actor.system(), person=other, verbs=["see", "trigger"], environment=prod)
-    answer = confirm(login(other), prod_deployment, page, NAME)
-    assert run_form_draft.TOO_OLD in shown(answer)
+    assert problems(confirm(login(other), prod_deployment, page, NAME)) == ["form.expired"]
     assert not RunRequest.objects.exists()
 
 
 @pytest.mark.parametrize("draft", ["", "nonsense", "x" * 5000])
 def test_a_draft_that_is_none_shows_the_form(draft: str, client: Client, prod_deployment: Deployment) -> None:
     body = {"draft": draft, "confirmation": NAME}
-    assert run_form_draft.TOO_OLD in shown(client.post(form_of(prod_deployment), body))
+    assert problems(client.post(form_of(prod_deployment), body)) == ["form.expired"]
 
 
 def test_something_else_that_was_sealed_is_no_draft(client: Client, prod_deployment: Deployment) -> None:
     for text in ('{"user": 1}', "[]", '"portal:password"', "portal:password"):
         body = {"draft": encryption.seal(text).decode(), "confirmation": NAME}
-        assert run_form_draft.TOO_OLD in shown(client.post(form_of(prod_deployment), body))
+        assert problems(client.post(form_of(prod_deployment), body)) == ["form.expired"]
 
 
 def test_a_draft_is_good_for_half_an_hour(
@@ -178,7 +188,7 @@ def test_a_draft_is_good_for_half_an_hour(
     page = shown(fill_in(client, prod_deployment, reason="Closing"))
     now = timezone.now()
     monkeypatch.setattr(timezone, "now", lambda: now + timedelta(minutes=31))
-    assert run_form_draft.TOO_OLD in shown(confirm(client, prod_deployment, page, NAME))
+    assert problems(confirm(client, prod_deployment, page, NAME)) == ["form.expired"]
     assert not RunRequest.objects.exists()
 
 
@@ -189,9 +199,9 @@ def test_parameters_that_changed_meanwhile_bring_the_form_back(
     schema = {**SCHEMA, "properties": {**SCHEMA["properties"], "dry_run": {"type": "boolean", "default": False}}}
     prod_fake.change_deployment(prod_deployment.prefect_id, parameter_schema=schema)
     sync.sync(prod_deployment.environment)
-    form = shown(confirm(client, prod_deployment, page, NAME))
-    assert "changed while the form was open" in form
-    assert "dry_run" in form
+    answer = confirm(client, prod_deployment, page, NAME)
+    assert problems(answer) == ["form.stale"]
+    assert "dry_run" in shown(answer)
     assert not RunRequest.objects.exists()
 
 
@@ -204,9 +214,9 @@ def test_a_grant_for_other_values_is_said_on_the_form_and_kept_in_the_trail(
     only = {"properties": {"rows": {"maximum": 10}}}
     grants.grant(by=Actor.system(), person=viewer, verbs=["trigger"], environment=dev, predicate=only)
     policy(dev, needs_confirmation=True)
-    form = shown(fill_in(login(viewer), deployment, **{"parameters-rows": "50"}))
-    assert "only when rows is at most 10" in form
-    assert 'value="50"' in form
+    answer = fill_in(login(viewer), deployment, **{"parameters-rows": "50"})
+    assert problems(answer) == ["access.values"]
+    assert 'value="50"' in shown(answer)
     assert AuditEntry.objects.get(verb="request.submit").outcome == "refused"
 
 
@@ -215,8 +225,10 @@ def test_a_grant_for_other_values_is_said_on_the_form_and_kept_in_the_trail(
 
 def test_a_ticket_is_asked_for_and_looked_at(client: Client, deployment: Deployment) -> None:
     policy(deployment.environment, needs_ticket=True, ticket_pattern="^OPS-[0-9]+$")
-    assert "dev wants a ticket with every run." in shown(fill_in(client, deployment))
-    assert "is not a valid ticket" in shown(fill_in(client, deployment, ticket="BUG 7"))
+    answer = fill_in(client, deployment)
+    assert field_errors(answer) == {"ticket": ["required"]}
+    assert "for example OPS-123" in shown(answer)
+    assert field_errors(fill_in(client, deployment, ticket="BUG 7")) == {"ticket": ["ticket.pattern"]}
     assert fill_in(client, deployment, ticket="OPS-7").status_code == 302
     assert RunRequest.objects.get().ticket == "OPS-7"
 
@@ -228,21 +240,24 @@ def test_a_ticket_is_a_link_on_the_page_that_is_confirmed(client: Client, prod_d
 
 
 def test_nobody_is_acted_for_who_does_not_sign_in_here(client: Client, deployment: Deployment) -> None:
-    page = shown(fill_in(client, deployment, on_behalf_of="nobody-here"))
-    assert "Nobody signs in here by that name." in page
-    assert '<details class="portal-more" open>' in page
+    answer = fill_in(client, deployment, on_behalf_of="nobody-here")
+    assert field_errors(answer) == {"on_behalf_of": ["user.unknown"]}
+    assert '<details class="portal-more" open>' in shown(answer)
 
 
 def test_a_freeze_is_said_with_when_it_ends_and_what_happens_meanwhile(
     client: Client, prod_deployment: Deployment, closed: Environment
 ) -> None:
     form = shown(client.get(form_of(prod_deployment)))
-    assert "prod is frozen by boss: Year end." in form
-    assert "It may start from" in form
-    assert "Asked for now it waits until then." in form
-    assert "Go anyway" not in form
+    freeze = Freeze.objects.get()
+    assert freeze.until is not None
+    banner = form[form.index("data-outside-window") :].partition("</div>")[0]
+    for piece in ("boss", "Year end", f"{timezone.localtime(freeze.until).day}"):
+        assert piece in banner
+    assert attributes(form, "data-outside-window") == ["wait"]
+    assert 'name="overrides"' not in form
     page = shown(fill_in(client, prod_deployment, reason="Closing"))
-    assert "It waits until then." in page
+    assert "Year end" in page[page.index('data-key="closed"') :].partition("</div>")[0]
 
 
 def test_going_anyway_is_for_those_who_may_and_takes_a_reason(
@@ -250,8 +265,8 @@ def test_going_anyway_is_for_those_who_may_and_takes_a_reason(
 ) -> None:
     Window.objects.create(environment=dev, name="Never", effect="deny", cron="* * * * *", minutes=5)
     grants.grant(by=Actor.system(), person=requester, verbs=["override freeze"], environment=dev)
-    assert "Go anyway" in shown(client.get(form_of(deployment)))
-    assert "Give a reason for starting outside the change window." in shown(fill_in(client, deployment, overrides="on"))
+    assert 'name="overrides"' in shown(client.get(form_of(deployment)))
+    assert field_errors(fill_in(client, deployment, overrides="on")) == {"reason": ["window.reason_required"]}
     assert fill_in(client, deployment, overrides="on", reason="Fire").status_code == 302
     assert RunRequest.objects.get().overridden_by_name == "requester"
 
@@ -267,8 +282,8 @@ def test_where_a_policy_refuses_outside_the_form_says_so(
 ) -> None:
     Window.objects.create(environment=dev, name="Never", effect="deny", cron="* * * * *", minutes=5)
     policy(dev, outside_window="refuse", needs_confirmation=True)
-    assert "Asked for now it is refused: choose “Later”" in shown(client.get(form_of(deployment)))
-    assert "Request a start within a permitted time." in shown(fill_in(client, deployment))
+    assert attributes(shown(client.get(form_of(deployment))), "data-outside-window") == ["refuse"]
+    assert problems(fill_in(client, deployment)) == ["window.closed"]
     assert AuditEntry.objects.get(verb="request.submit").outcome == "refused"
 
 
@@ -276,7 +291,7 @@ def test_stages_are_named_in_their_order(client: Client, deployment: Deployment,
     stages = [{"needed": 1, "group": "Approver"}, {"needed": 1, "group": "Release manager"}]
     policy(dev, stages=stages, risk="high")
     form = shown(client.get(form_of(deployment)))
-    assert rule_labels.approvals_label(stages) in form  # type: ignore[arg-type]  # the dicts of a stage
+    assert re.search("2 approvals.*Approver.*Release manager", form)
     assert "High risk" in form
 
 
@@ -306,10 +321,11 @@ def plain(prod: Environment, prod_fake: FakePrefect) -> Deployment:
 
 def test_a_quick_run_is_confirmed_with_the_name_of_the_environment(client: Client, plain: Deployment) -> None:
     page = shown(client.post(f"/admin/flows/deployment/{plain.pk}/quick-run/"))
-    assert "The name of the environment." in page
+    assert '<span class="portal-code">prod</span>' in page
     assert not RunRequest.objects.exists()
-    again = shown(confirm(client, plain, page, "plain/plain"))
-    assert "Type prod to confirm" in again
+    answer = confirm(client, plain, page, "plain/plain")
+    assert problems(answer) == ["confirmation.mismatch"]
+    again = shown(answer)
     assert confirm(client, plain, again, "prod").status_code == 302
     assert RunRequest.objects.count() == 1
 
@@ -319,9 +335,9 @@ def test_several_quick_runs_are_confirmed_together(client: Client, plain: Deploy
         body = {"action": "quick_run_selected", "_selected_action": [plain.pk], "index": "0", **data}
         return client.post("/admin/flows/deployment/", body, follow=True).content.decode()
 
-    assert "to confirm the runs there" in post()
+    assert 'name="confirmation-prod"' in post()
     wrong = post(**{"reason": "Month end", "confirmation-prod": "dev"})
-    assert "Type the name of the environment: prod." in wrong
+    assert attributes(wrong, "data-error") == ["confirmation.mismatch"]
     assert "Month end" in wrong
     assert not RunRequest.objects.exists()
     post(**{"reason": "", "confirmation-prod": "prod"})

@@ -1,4 +1,4 @@
-"""Asking for a run: what the form shows, what it takes, and what becomes of mistakes."""
+"""The run form: what it shows, what it accepts, and how it reports mistakes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from django.utils import timezone
 
 from flows.catalog import health, sync
 from flows.models import Deployment, Environment, Health
-from portal.ui import rule_labels
 from runs.access.decisions import decide
 from runs.actors import Actor
 from runs.governance import grants
 from runs.models import AuditEntry, RunRequest, Verb
 from tests.cast import SCHEMA
 from tests.fakes.prefect import FakePrefect
+from tests.portal.page_elements import attributes, error_codes, message_codes
 from tests.portal.query_counts import count, must_be_agreed
 
 pytestmark = pytest.mark.django_db
@@ -51,14 +51,17 @@ def send(client: Client, deployment: Deployment, **values: str) -> Any:
     return client.post(form_of(deployment), hidden(page) | typed(**values))
 
 
-def refused(answer: Any, sentence: str) -> bool:
-    return answer.status_code == 200 and sentence in answer.content.decode() and not RunRequest.objects.exists()
+def problems(answer: Any) -> list[str]:
+    """The codes of what is wrong with the whole form; nothing was requested."""
+    assert answer.status_code == 200
+    assert not RunRequest.objects.exists()
+    return attributes(answer.content.decode(), "data-error")
 
 
-# Asking
+# Requesting
 
 
-def test_what_was_typed_is_asked_for_and_leads_to_the_request(
+def test_what_was_typed_is_requested_and_leads_to_the_request(
     requester: User, deployment: Deployment, login: Login
 ) -> None:
     answer = send(
@@ -90,7 +93,7 @@ def test_the_same_page_with_other_values_is_refused_once_and_then_a_request_of_i
     body = hidden(client.get(form_of(deployment)).content.decode()) | typed()
     client.post(form_of(deployment), body)
     page = client.post(form_of(deployment), body | {"parameters-rows": "9"}).content.decode()
-    assert "This form was already submitted with other values." in page
+    assert attributes(page, "data-error") == ["submission.reused"]
     assert RunRequest.objects.count() == 1
     client.post(form_of(deployment), body | {"parameters-rows": "9"} | hidden(page))
     assert RunRequest.objects.count() == 2
@@ -129,7 +132,7 @@ def test_a_moment_left_over_means_nothing_when_it_starts_now(
 # Mistakes
 
 
-def test_every_mistake_is_said_at_once_beside_its_field_and_what_was_typed_stays(
+def test_every_mistake_is_shown_at_once_beside_its_field_and_what_was_typed_stays(
     requester: User, prod_deployment: Deployment, login: Login
 ) -> None:
     answer = send(
@@ -143,52 +146,64 @@ def test_every_mistake_is_said_at_once_beside_its_field_and_what_was_typed_stays
     assert 'value="January"' in page
     assert 'value="5000"' in page
     assert 'value="my run"' in page
-    assert "Say when it is to start" in page
-    assert "prod wants a reason with every run" in page
+    assert error_codes(answer.context["options"]) == {"scheduled_for": ["required"], "reason": ["required"]}
     assert len(re.findall(r'id="[^"]*_errors"', page)) == 2
     assert not RunRequest.objects.exists()
 
 
 @pytest.mark.parametrize(
-    ("values", "sentence"),
+    ("values", "codes"),
     [
-        ({"parameters-month": ""}, "required"),
-        ({"parameters-month": "2026-01\0"}, "cannot be stored"),
-        ({"reason": "nul\0"}, "Null characters are not allowed."),
-        ({"run_name": "nul\0"}, "Null characters are not allowed."),
-        ({"run_name": "x" * 201}, "at most 200 characters"),
-        ({"reason": "x" * 1001}, "at most 1000 characters"),
-        ({"tags": "x" * 101}, "At most 20 tags of 100 characters each."),
-        ({"tags": ",".join(map(str, range(21)))}, "At most 20 tags of 100 characters each."),
-        ({"start": "tomorrow"}, "Select a valid choice."),
-        ({"start": "later", "scheduled_for": "soon"}, "Enter the date and time as 2026-01-31 14:30."),
-        ({"start": "later", "scheduled_for": "2026-02-31T10:00"}, "Enter the date and time as 2026-01-31 14:30."),
-        ({"start": "later", "scheduled_for": "0001-01-01T00:00"}, "That moment has passed."),
-        ({"start": "later", "scheduled_for": "1999-01-01T00:00"}, "That moment has passed."),
-        ({"start": "later", "scheduled_for": "9999-12-31T23:59"}, "at most one year ahead"),
-        ({"start": "later", "scheduled_for": "nul\0"}, "Enter the date and time as 2026-01-31 14:30."),
+        ({"reason": "nul\0"}, {"reason": ["null_characters_not_allowed"]}),
+        ({"run_name": "nul\0"}, {"run_name": ["null_characters_not_allowed"]}),
+        ({"run_name": "x" * 201}, {"run_name": ["max_length"]}),
+        ({"reason": "x" * 1001}, {"reason": ["max_length"]}),
+        ({"tags": "x" * 101}, {"tags": ["tags.too_many"]}),
+        ({"tags": ",".join(map(str, range(21)))}, {"tags": ["tags.too_many"]}),
+        ({"start": "tomorrow"}, {"start": ["invalid_choice"]}),
+        ({"start": "later", "scheduled_for": "soon"}, {"scheduled_for": ["invalid"]}),
+        ({"start": "later", "scheduled_for": "2026-02-31T10:00"}, {"scheduled_for": ["invalid"]}),
+        ({"start": "later", "scheduled_for": "0001-01-01T00:00"}, {"scheduled_for": ["start.past"]}),
+        ({"start": "later", "scheduled_for": "1999-01-01T00:00"}, {"scheduled_for": ["start.past"]}),
+        ({"start": "later", "scheduled_for": "nul\0"}, {"scheduled_for": ["invalid"]}),
     ],
 )
-def test_a_mistake_is_a_sentence(
-    values: dict[str, str], sentence: str, requester: User, deployment: Deployment, login: Login
+def test_a_wrong_option_is_an_error_of_its_field(
+    values: dict[str, str], codes: dict[str, list[str]], requester: User, deployment: Deployment, login: Login
 ) -> None:
-    assert refused(send(login(requester), deployment, **values), sentence)
+    answer = send(login(requester), deployment, **values)
+    assert problems(answer) == []
+    assert error_codes(answer.context["options"]) == codes
 
 
-def test_five_megabytes_are_refused_with_a_sentence(
-    requester: User, deployment: Deployment, fake: FakePrefect, login: Login
+@pytest.mark.parametrize("month", ["", "2026-01\0"])
+def test_a_wrong_parameter_is_an_error_of_its_field(
+    month: str, requester: User, deployment: Deployment, login: Login
 ) -> None:
+    answer = send(login(requester), deployment, **{"parameters-month": month})
+    assert problems(answer) == []
+    assert re.findall(r'id="([^"]*)_errors"', answer.content.decode()) == ["id_parameters-month"]
+
+
+def test_a_start_in_many_years_is_refused(requester: User, deployment: Deployment, login: Login) -> None:
+    answer = send(login(requester), deployment, start="later", scheduled_for="9999-12-31T23:59")
+    assert problems(answer) == ["start.too_far"]
+
+
+def test_five_megabytes_are_refused(requester: User, deployment: Deployment, fake: FakePrefect, login: Login) -> None:
     schema = {"type": "object", "properties": {"text": {"type": "string"}}}
     fake.change_deployment(deployment.prefect_id, parameter_schema=schema)
     sync.sync(deployment.environment)
     answer = send(login(requester), deployment, **{"parameters-text": "x" * 5_000_000})
-    assert refused(answer, "parameter.too_large")
+    assert problems(answer) == []
+    assert "parameter.too_large" in answer.content.decode()
 
 
 def test_nine_megabytes_are_refused_before_they_are_read(requester: User, deployment: Deployment, login: Login) -> None:
     answer = send(login(requester), deployment, **{"parameters-month": "x" * 9_000_000})
     assert answer.status_code == 413
     assert b'data-status="413"' in answer.content
+    assert not RunRequest.objects.exists()
 
 
 def test_a_parameter_that_the_form_does_not_have_is_not_smuggled_in(
@@ -216,7 +231,7 @@ def test_parameters_that_changed_meanwhile_bring_the_new_form_with_what_was_type
     fake.change_deployment(deployment.prefect_id, parameter_schema=schema)
     sync.sync(deployment.environment)
     answer = client.post(form_of(deployment), body)
-    assert refused(answer, "Its parameters changed while this form was open.")
+    assert problems(answer) == ["form.stale"]
     page = answer.content.decode()
     assert "dry_run" in page
     assert 'value="7"' in page
@@ -228,7 +243,7 @@ def test_a_form_that_says_nothing_of_what_it_showed_is_shown_again(
     requester: User, deployment: Deployment, login: Login
 ) -> None:
     answer = login(requester).post(form_of(deployment), typed(submission_key=str(uuid.uuid4())))
-    assert refused(answer, "Its parameters changed while this form was open.")
+    assert problems(answer) == ["form.stale"]
 
 
 def test_one_that_is_gone_meanwhile_leads_to_its_page(
@@ -240,7 +255,7 @@ def test_one_that_is_gone_meanwhile_leads_to_its_page(
     sync.sync(deployment.environment)
     answer = client.post(form_of(deployment), body, follow=True)
     assert answer.redirect_chain[0][0] == reverse("admin:flows_deployment_change", args=[deployment.pk])
-    assert "monthly/monthly is no longer deployed in dev." in answer.content.decode()
+    assert message_codes(answer) == ["deployment.gone"]
     assert not RunRequest.objects.exists()
 
 
@@ -253,13 +268,15 @@ def test_a_grant_that_ended_meanwhile_is_a_refusal(requester: User, deployment: 
     assert not RunRequest.objects.exists()
 
 
-def test_a_server_that_is_down_is_told_and_the_request_is_taken(
+def test_a_server_that_is_down_is_shown_and_the_request_is_accepted(
     requester: User, deployment: Deployment, fake: FakePrefect, login: Login
 ) -> None:
     health.record(deployment.environment, Health.State.DOWN, "No answer.")
     fake.go_down()
     client = login(requester)
-    assert "dev: Unreachable. No answer." in client.get(form_of(deployment)).content.decode()
+    page = client.get(form_of(deployment)).content.decode()
+    assert f"trouble-{deployment.environment.pk}" in attributes(page, "data-key")
+    assert "No answer." in page
     assert send(client, deployment).status_code == 302
     assert RunRequest.objects.count() == 1
 
@@ -287,20 +304,18 @@ def test_a_hostile_link_is_only_text(query: str, requester: User, deployment: De
     assert b"<script>alert" not in answer.content
 
 
-def test_a_protected_environment_is_announced_with_what_it_takes(
+def test_a_protected_environment_is_announced_with_its_requirements(
     requester: User, prod_deployment: Deployment, login: Login
 ) -> None:
     page = login(requester).get(form_of(prod_deployment)).content.decode()
-    assert "You are asking for a run in prod." in page
-    assert rule_labels.approvals_label([{"needed": 1, "group": ""}]) in page
-    assert 'portal-banner" data-tone="red"' in page
-    assert "Check and confirm" in page
+    banner = page[page.index('portal-banner" data-tone="red"') :].partition("</div>")[0]
+    assert "prod" in banner
+    assert "1 approval" in banner
 
 
 def test_what_needs_an_approval_waits(requester: User, deployment: Deployment, dev: Environment, login: Login) -> None:
     Environment.objects.update(needs_approval=True)
     client = login(requester)
-    assert "Ask for this run" in client.get(form_of(deployment)).content.decode()
     send(client, deployment, reason="Closing")
     assert RunRequest.objects.get().state == RunRequest.State.WAITING
 
@@ -322,7 +337,7 @@ def test_an_administrator_starts_nothing_without_a_grant(
     assert login(admin_user).get(form_of(deployment)).status_code == 403
 
 
-def test_whoever_may_not_see_it_learns_nothing(stranger: User, deployment: Deployment, login: Login) -> None:
+def test_people_who_cannot_see_it_learn_nothing(stranger: User, deployment: Deployment, login: Login) -> None:
     answer = login(stranger).get(form_of(deployment))
     assert answer.status_code == 404
     assert b"monthly" not in answer.content

@@ -1,7 +1,8 @@
-"""Cancelling a run from its page: who may, what is said, and what becomes of it."""
+"""Cancelling a run on its page: who can, what is shown, and its result."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,13 +14,13 @@ from django.utils import timezone
 
 from flows.models import Deployment, Environment
 from runs import dispatch, mirror, requests
-from runs.access.decisions import decide
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import AuditEntry, Cancellation, Policy, Run, RunRequest, Verb
+from runs.models import AuditEntry, Cancellation, Policy, Run, RunRequest
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.many_rows import many_runs
+from tests.portal.page_elements import attributes, has_button, message_codes
 
 Login = Callable[[User], Client]
 Runs = Callable[..., Run]
@@ -33,10 +34,22 @@ def text(client: Client, run: Run) -> str:
     return client.get(address(run)).content.decode()
 
 
-def press(client: Client, run: Run, reason: str = "", **data: str) -> str:
+def press(client: Client, run: Run, reason: str = "", **data: str) -> Any:
     answer = client.post(address(run, "cancel/"), {"reason": reason, **data}, follow=True)
     assert answer.status_code == 200
-    return answer.content.decode()
+    return answer
+
+
+def refusal_of(client: Client, run: Run, reason: str, **data: str) -> str:
+    """The code with which a cancel is refused."""
+    (code,) = message_codes(press(client, run, reason, **data))
+    return code
+
+
+def banners(page: str) -> list[tuple[str, str]]:
+    """(state, text) of each cancellation on the page."""
+    found = re.findall(r'data-key="cancellation-\d+" data-state="(\w+)".*?<div>(.*?)</div>', page, re.DOTALL)
+    return [(state, " ".join(text.split())) for state, text in found]
 
 
 def test_the_button_asks_for_a_reason_and_works_without_javascript(requester: User, a_run: Runs, login: Login) -> None:
@@ -46,23 +59,24 @@ def test_the_button_asks_for_a_reason_and_works_without_javascript(requester: Us
     assert '<textarea class="portal-input" id="cancel-reason" name="reason"' in page
 
 
-def test_from_wish_to_result(requester: User, a_run: Runs, fake: FakePrefect, login: Login) -> None:
+def test_from_request_to_result(requester: User, a_run: Runs, fake: FakePrefect, login: Login) -> None:
     run, client = a_run("RUNNING"), login(requester)
-    page = press(client, run, "Wrong month")
-    assert "The cancel is on its way." in page
-    assert "<strong>Queued:</strong> asked by requester" in page
-    assert "Wrong month" in page
-    assert "Cancel this run" not in page, "one wish is enough"
+    answer = press(client, run, "Wrong month")
+    page = answer.content.decode()
+    assert message_codes(answer) == ["success"]
+    ((state, banner),) = banners(page)
+    assert state == "wanted"
+    assert "requester" in banner
+    assert "Wrong month" in banner
+    assert not has_button(page, "cancel"), "one cancellation is enough"
 
     dispatch.cancel_run(Cancellation.objects.get())
-    page = text(client, run)
-    assert "<strong>Cancelling:</strong> asked by requester" in page
-    assert "Prefect has been asked to stop it" in page
+    assert [state for state, _ in banners(text(client, run))] == ["sent"]
 
     fake.confirm_cancel(run.prefect_id)
     mirror.refresh(run.environment, [run.prefect_id])
     page = text(client, run)
-    assert "<strong>Cancelled:</strong> asked by requester" in page
+    assert [state for state, _ in banners(page)] == ["confirmed"]
     assert ">Cancelled<" in page
 
 
@@ -71,9 +85,9 @@ def test_a_run_that_was_faster_says_so(requester: User, a_run: Runs, fake: FakeP
     press(client, run, "Too late")
     fake.set_state(run.prefect_id, "COMPLETED")
     mirror.refresh(run.environment, [run.prefect_id])
-    page = text(client, run)
-    assert f"<strong>{Cancellation.State.OVERTAKEN.label}:</strong>" in page
-    assert "It ended as Completed before the cancel reached it." in page
+    ((state, banner),) = banners(text(client, run))
+    assert state == "overtaken"
+    assert "Completed" in banner
 
 
 def test_a_server_that_is_down_says_that_it_is_tried_again(
@@ -83,28 +97,35 @@ def test_a_server_that_is_down_says_that_it_is_tried_again(
     press(client, run, "Stop")
     fake.go_down()
     dispatch.cancel_run(Cancellation.objects.get())
-    assert "It will be sent again by itself." in text(client, run)
+    cancellation = Cancellation.objects.get()
+    assert (cancellation.state, cancellation.attempts) == ("wanted", 1)
+    assert cancellation.next_attempt_at is not None
+    assert cancellation.message in banners(text(client, run))[0][1]
 
 
-def test_a_second_wish_is_refused_with_the_name_of_the_first(requester: User, a_run: Runs, login: Login) -> None:
+def test_a_second_cancellation_is_refused_with_the_name_of_the_first(
+    requester: User, a_run: Runs, login: Login
+) -> None:
     run, client = a_run("RUNNING"), login(requester)
     press(client, run, "First")
-    assert "requester has already requested this" in press(client, run, "Second")
+    answer = press(client, run, "Second")
+    assert message_codes(answer) == ["cancellation.pending"]
+    assert "requester" in str(*answer.context["messages"])
     assert run.cancellations.count() == 1
 
 
 @pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"])
 def test_a_run_that_is_over_has_no_button_and_refuses(state: str, requester: User, a_run: Runs, login: Login) -> None:
     run, client = a_run(state), login(requester)
-    assert "Cancel this run" not in text(client, run)
-    assert "has already finished" in press(client, run, "Late")
+    assert not has_button(text(client, run), "cancel")
+    assert refusal_of(client, run, "Late") == "run.finished"
 
 
 def test_a_run_that_is_gone_has_no_button(requester: User, a_run: Runs, login: Login) -> None:
     run, client = a_run("RUNNING"), login(requester)
     Run.objects.update(deleted_upstream_at=timezone.now())
-    assert "Cancel this run" not in text(client, run)
-    assert "no longer exists in Prefect" in press(client, run, "Gone")
+    assert not has_button(text(client, run), "cancel")
+    assert refusal_of(client, run, "Deleted") == "run.gone"
 
 
 def test_an_environment_that_wants_a_reason_gets_one(
@@ -113,16 +134,16 @@ def test_an_environment_that_wants_a_reason_gets_one(
     (run,) = many_runs(prod_deployment, 1, state_type="RUNNING")
     client = login(requester)
     assert 'maxlength="1000" required' in text(client, run)
-    assert "A reason is required for every cancel in prod." in press(client, run, "  ")
-    assert "The cancel is on its way." in press(client, run, "Wrong month")
+    assert refusal_of(client, run, "  ") == "reason.required"
+    assert message_codes(press(client, run, "Wrong month")) == ["success"]
 
 
 def test_a_policy_can_want_a_ticket_that_fits(requester: User, a_run: Runs, dev: Environment, login: Login) -> None:
     Policy.objects.create(environment=dev, name="Tickets", needs_ticket=True, ticket_pattern="^OPS-[0-9]+$")
     run, client = a_run("RUNNING"), login(requester)
     assert 'id="cancel-ticket" name="ticket" maxlength="100" required' in text(client, run)
-    assert "A ticket is required for every cancel in dev." in press(client, run, "Wrong month")
-    assert "is not a valid ticket" in press(client, run, "Wrong month", ticket="later")
+    assert refusal_of(client, run, "Wrong month") == "ticket.required"
+    assert refusal_of(client, run, "Wrong month", ticket="later") == "ticket.pattern"
     press(client, run, "Wrong month", ticket="OPS-7")
     assert run.cancellations.get().ticket == "OPS-7"
 
@@ -146,9 +167,9 @@ def force(client: Client, run: Run, reason: str = "Its machine is gone") -> Any:
 
 def test_a_cancel_that_does_not_work_is_forced(requester: User, stuck: Run, fake: FakePrefect, login: Login) -> None:
     client = login(requester)
-    assert "Force cancel …" in text(client, stuck)
-    assert "Describe how you know" in force(client, stuck, " ").content.decode()
-    assert "Prefect is told that it is over." in force(client, stuck).content.decode()
+    assert f'action="{address(stuck, "force-cancel/")}"' in text(client, stuck)
+    assert message_codes(force(client, stuck, " ")) == ["force.reason_required"]
+    assert message_codes(force(client, stuck)) == ["success"]
     dispatch.cancel_run(Cancellation.objects.get(is_forced=True))
     mirror.refresh(stuck.environment, [stuck.prefect_id])
     assert ">Cancelled<" in text(client, stuck)
@@ -158,26 +179,26 @@ def test_a_cancel_is_given_time_first(requester: User, stuck: Run, login: Login)
     Cancellation.objects.update(requested_at=timezone.now())
     client = login(requester)
     page = text(client, stuck)
-    assert "the cancel can be forced in" in page
-    assert "Force the cancel" not in page
-    assert "wait 2 minutes for the cancellation" in force(client, stuck).content.decode()
+    assert has_button(page, "force")
+    assert f'action="{address(stuck, "force-cancel/")}"' not in page
+    assert message_codes(force(client, stuck)) == ["force.too_early"]
 
 
-def test_forcing_takes_its_own_verb(viewer: User, stuck: Run, dev: Environment, login: Login) -> None:
+def test_forcing_requires_its_own_permission(viewer: User, stuck: Run, dev: Environment, login: Login) -> None:
     grants.grant(by=Actor.system(), person=viewer, verbs=["cancel"], environment=dev)
     client = login(viewer)
-    assert "Force" not in text(client, stuck)
+    assert not has_button(text(client, stuck), "force")
     assert force(client, stuck).status_code == 403
     assert AuditEntry.objects.get(verb="run.force_cancel").outcome == "refused"
 
 
-def test_the_run_page_asks_again_for_its_request_or_for_what_it_was_given(
+def test_the_run_page_reruns_its_request_or_copies_its_parameters(
     requester: User, viewer: User, a_run: Runs, deployment: Deployment, login: Login
 ) -> None:
     elsewhere = a_run("COMPLETED")
     form = f"/admin/flows/deployment/{deployment.pk}/run/"
     assert f'href="{form}?like={elsewhere.pk}"' in text(login(requester), elsewhere)
-    assert "Run again …" not in text(login(viewer), elsewhere)
+    assert f'href="{form}' not in text(login(viewer), elsewhere)
     run_request = requests.submit(deployment, {"month": "2026-01"}, by=by(requester))
     RunRequest.objects.update(run=elsewhere)
     assert f'href="{form}?again={run_request.pk}"' in text(login(requester), elsewhere)
@@ -185,42 +206,40 @@ def test_the_run_page_asks_again_for_its_request_or_for_what_it_was_given(
 
 def test_a_reason_that_is_too_long_is_refused_and_not_cut(requester: User, a_run: Runs, login: Login) -> None:
     run = a_run("RUNNING")
-    assert "The reason is too long: 1001 characters, at most 1000." in press(login(requester), run, "x" * 1001)
+    assert refusal_of(login(requester), run, "x" * 1001) == "reason.too_long"
     assert not run.cancellations.exists()
 
 
 def test_a_hostile_reason_is_only_text(requester: User, a_run: Runs, login: Login) -> None:
-    page = press(login(requester), a_run("RUNNING"), "<script>alert(1)</script>\x00")
+    page = press(login(requester), a_run("RUNNING"), "<script>alert(1)</script>\x00").content.decode()
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
 
 
 def test_a_hostile_name_is_only_text_in_a_refusal(requester: User, a_run: Runs, login: Login) -> None:
-    page = press(login(requester), a_run("COMPLETED", name="<img src=x onerror=alert(1)>"), "Late")
-    assert "has already finished" in page
-    assert "<img src=x" not in page
+    answer = press(login(requester), a_run("COMPLETED", name="<img src=x onerror=alert(1)>"), "Late")
+    assert message_codes(answer) == ["run.finished"]
+    assert "<img src=x" in str(*answer.context["messages"]), "the refusal names the run"
+    assert "<img src=x" not in answer.content.decode()
 
 
 def test_a_viewer_sees_the_run_but_may_not_cancel_it(viewer: User, a_run: Runs, login: Login) -> None:
     run, client = a_run("RUNNING"), login(viewer)
     page = text(client, run)
-    assert "Cancel this run" not in page
-    sentence = decide(viewer, Verb.CANCEL, run.deployment).sentence
-    assert sentence in page
+    assert not has_button(page, "cancel")
+    assert attributes(page, "data-why") == ["access.no_grant"]
     answer = client.post(address(run, "cancel/"), {"reason": "Let me"})
     assert answer.status_code == 403
-    assert sentence in answer.content.decode()
+    assert "monthly/monthly in dev" in answer.content.decode(), "the reason names what it is about"
     assert not run.cancellations.exists()
     assert AuditEntry.objects.get(verb="run.cancel").outcome == "refused"
 
 
-def test_a_prohibition_closes_the_door_even_for_operators(
-    requester: User, a_run: Runs, dev: Environment, login: Login
-) -> None:
+def test_a_deny_wins_even_for_operators(requester: User, a_run: Runs, dev: Environment, login: Login) -> None:
     run = a_run("RUNNING")
     grants.grant(by=Actor.system(), person=requester, verbs=["cancel"], effect="deny", environment=dev, reason="Audit")
     client = login(requester)
-    assert decide(requester, Verb.CANCEL, run.deployment).sentence in text(client, run)
+    assert attributes(text(client, run), "data-why") == ["access.denied"]
     assert client.post(address(run, "cancel/")).status_code == 403
 
 
