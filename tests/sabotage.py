@@ -280,8 +280,8 @@ SABOTAGES = (
         "the list of runs shows every run",
         ("tests/portal/admin/runs/test_run_list.py::test_what_nobody_granted_is_neither_listed_nor_counted_nor_found",),
         "portal/admin/runs/admin.py",
-        "return super().get_queryset(request).select_related(*AROUND)",
-        "return Run.objects.select_related(*AROUND)",
+        "return super().get_queryset(request).select_related(*RELATED)",
+        "return Run.objects.select_related(*RELATED)",
     ),
     Sabotage(
         "suggestions name every deployment",

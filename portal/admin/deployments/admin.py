@@ -88,11 +88,15 @@ class DeploymentAdmin(RestrictedAdmin):
 
     @admin.action(description="Pause schedules", permissions=["pause"])
     def pause_selected(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse | None:
-        return self.do_to_many(request, queryset, "pause_selected", "Pause", partial(self.set_paused, pausing.pause))
+        return self.do_to_many(
+            request, queryset, "pause_selected", "Pause", partial(self.pause_or_resume, pausing.pause)
+        )
 
     @admin.action(description="Resume schedules", permissions=["pause"])
     def resume_selected(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse | None:
-        return self.do_to_many(request, queryset, "resume_selected", "Resume", partial(self.set_paused, pausing.resume))
+        return self.do_to_many(
+            request, queryset, "resume_selected", "Resume", partial(self.pause_or_resume, pausing.resume)
+        )
 
     def do_to_many(
         self,
