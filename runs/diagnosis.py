@@ -1,4 +1,7 @@
-"""Why a run failed, or why it does not start, in one sentence that says what to do."""
+"""Explain in one sentence why a run failed or does not start, and what to do.
+
+Pure functions over mirrored rows: nothing here asks Prefect, so that a list of runs costs no calls.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,30 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.utils import timezone
 
 from flows.models import WorkPool
 from runs.models import Run
 
-# A worker polls every 15 s and needs a few more to start a process: younger than this is no trouble yet.
+# A worker polls every 15 s and takes a few seconds to start a process: below this a run is not late.
 PATIENCE = timedelta(seconds=60)
-# Prefect marks a run as cancelled by itself when nobody has confirmed it for this long.
-GIVES_UP = timedelta(minutes=5)
+# Prefect forces CANCELLED when the cancellation is not confirmed for this long; the process may go on.
+FORCED_AFTER = timedelta(minutes=5)
+# Messages of a run can be a whole traceback: cut them to about two lines on a page.
 LONGEST = 300
-# What Prefect says of a run that it only planned.
-PLAIN_NAMES = ("", "Flow run scheduled")
+# State messages of a scheduled run that add nothing to its start time.
+PLAIN_MESSAGES = ("", "Flow run scheduled")
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What surrounds a run, all of it from Postgres. `busy` counts the runs that its pool works on, `siblings` those
-    of its deployment; `down` says what the last look at the environment found, when that was not "up"."""
+    """What the explanation of a run depends on.
+
+    `busy` is the number of active runs in its work pool, `siblings` in its deployment. `down` is the message of the
+    last health check when that failed, else empty.
+    """
 
     now: datetime
     pool: WorkPool | None = None
@@ -34,113 +42,147 @@ class Context:
     down: str = ""
 
 
-def explain(run: Run, scene: Context) -> str:
-    """One sentence, or an empty string when there is nothing to explain."""
+def explain(run: Run, context: Context) -> str:
+    """Return one sentence, or an empty string when there is nothing to explain."""
     if run.state_type in ("FAILED", "CRASHED"):
         return explain_failure(run)
     if run.is_terminal:
         return explain_cancellation(run) if run.state_type == "CANCELLED" else ""
-    for applies, sentence in WAITING_RULES:
-        if applies(run, scene):
-            return fill(sentence, run, scene)
-    return ""
+    return fill(waiting_rule(run, context).sentence, run, context)
 
 
-# Why it does not go on: the first that applies is the reason, so the causes that hide others come first.
-WAITING_RULES: tuple[tuple[Callable[[Run, Context], bool], str], ...] = (
-    (lambda r, s: r.deleted_upstream_at is not None, "Prefect no longer has this run: somebody deleted it there."),
-    (lambda r, s: bool(s.down), "{environment} cannot be read now, so this may have changed: {down}"),
-    (
+def waiting_rule(run: Run, context: Context) -> Rule:
+    """Return the rule that explains a run that is not over: the first that applies."""
+    return next(rule for rule in WAITING_RULES if rule.applies(run, context))
+
+
+class Rule(NamedTuple):
+    """`sentence` may have the placeholders that `fill` knows; an empty one means that there is nothing to explain."""
+
+    code: str
+    applies: Callable[[Run, Context], bool]
+    sentence: str
+
+
+# Why a run does not go on. The first rule that applies wins, so a cause that hides others stands above them: a paused
+# pool above missing workers, missing workers above a full pool.
+WAITING_RULES: tuple[Rule, ...] = (
+    Rule("deleted", lambda r, s: r.deleted_upstream_at is not None, "This run was deleted in Prefect."),
+    Rule(
+        "unreachable", lambda r, s: bool(s.down), "{environment} cannot be reached, so this may be out of date: {down}"
+    ),
+    Rule(
+        "cancel_unconfirmed",
         lambda r, s: r.state_type == "CANCELLING" and age(r, s) > PATIENCE,
-        "Nothing has confirmed the cancel for {age}. Prefect gives up after {gives_up} minutes and marks the run as "
-        "cancelled; its process may still be working.",
+        "Cancellation not confirmed for {age}. Prefect marks the run as cancelled after {forced_after} minutes; its "
+        "process may still be running.",
     ),
-    (lambda r, s: r.state_type == "CANCELLING", "Prefect has been asked to stop it and waits until its process ends."),
-    (lambda r, s: r.state_type == "RUNNING", ""),
-    (
+    Rule(
+        "cancelling",
+        lambda r, s: r.state_type == "CANCELLING",
+        "Cancellation requested. Waiting for its process to stop.",
+    ),
+    Rule("running", lambda r, s: r.state_type == "RUNNING", ""),
+    Rule(
+        "paused",
         lambda r, s: r.state_type == "PAUSED",
-        "It waits for somebody to resume it on Prefect's own page, and fails when nobody does.",
+        "Paused. Resume it in Prefect, or it fails when its pause times out.",
     ),
-    (lambda r, s: r.state_name == "AwaitingRetry", "It failed, and will be tried again at {start}."),
-    (
+    Rule("retrying", lambda r, s: r.state_name == "AwaitingRetry", "Failed; retrying at {start}."),
+    Rule(
+        "awaiting_slot",
         lambda r, s: r.state_name == "AwaitingConcurrencySlot",
-        "Its deployment may have {siblings_limit} at a time; it starts by itself when one of them ends.",
+        "Concurrency limit of the deployment reached: {siblings_limit}. Starts when one of them finishes.",
     ),
-    (lambda r, s: is_later(r, s) and r.state_message not in PLAIN_NAMES, "It is scheduled for {start}. {message}"),
-    (lambda r, s: is_later(r, s), "It is scheduled for {start}."),
-    (
+    Rule(
+        "postponed",
+        lambda r, s: is_later(r, s) and r.state_message not in PLAIN_MESSAGES,
+        "Scheduled for {start}. {message}",
+    ),
+    Rule("scheduled", lambda r, s: is_later(r, s), "Scheduled for {start}."),
+    Rule(
+        "no_pool",
         lambda r, s: not r.work_pool_name,
-        "Its deployment has no work pool, so no worker will take it: only a process that serves the flow can start it.",
+        "The deployment has no work pool, so no worker can start it; a process that serves the flow can.",
     ),
-    (
+    Rule(
+        "unknown_pool",
         lambda r, s: s.pool is None,
-        "There is no work pool “{pool}” in {environment}. Create it, or deploy the flow to another one.",
+        "Work pool {pool} does not exist in {environment}. Create it, or deploy the flow to another work pool.",
     ),
-    (
+    Rule(
+        "pool_paused",
         lambda r, s: s.pool is not None and s.pool.is_paused,
-        "Work pool “{pool}” is paused: nothing in it starts until somebody resumes it in Prefect.",
+        "Work pool {pool} is paused. Resume it in Prefect to start its runs.",
     ),
-    (
+    Rule(
+        "pending_stuck",
         lambda r, s: r.state_type == "PENDING" and age(r, s) > PATIENCE,
-        "A worker took it {age} ago, but its process has not begun. The log says how far it came.",
+        "A worker picked it up {age} ago, but its process has not started. Check the log.",
     ),
-    (lambda r, s: r.state_type == "PENDING", "A worker has taken it and is starting its process."),
-    (
+    Rule("pending", lambda r, s: r.state_type == "PENDING", "Worker is starting the run."),
+    Rule(
+        "no_workers",
         lambda r, s: s.pool is not None and needs_worker(s.pool) and not s.pool.workers,
-        "Work pool “{pool}” has no worker. Start one: prefect worker start --pool {pool_word}",
+        "Work pool {pool} has no workers. Start one: prefect worker start --pool {pool_word}",
     ),
-    (
+    Rule(
+        "workers_offline",
         lambda r, s: s.pool is not None and needs_worker(s.pool) and not s.pool.workers_online,
-        "No worker of work pool “{pool}” is online; the last sign of life was {heartbeat}. "
+        "No worker in work pool {pool} is online. Last heartbeat: {heartbeat}. "
         "Start one: prefect worker start --pool {pool_word}",
     ),
-    (
+    Rule(
+        "pool_full",
         lambda r, s: s.pool is not None and is_full(s.pool.concurrency_limit, s.busy),
-        "Work pool “{pool}” takes {pool_limit} at a time and is full; it starts by itself when one of them ends.",
+        "Work pool {pool} is full: {pool_limit}. Starts when one of them finishes.",
     ),
-    (
+    Rule(
+        "deployment_full",
         lambda r, s: r.deployment is not None and is_full(r.deployment.concurrency_limit, s.siblings),
-        "Its deployment may have {siblings_limit} at a time; it starts by itself when one of them ends.",
+        "Concurrency limit of the deployment reached: {siblings_limit}. Starts when one of them finishes.",
     ),
-    (
+    Rule(
+        "deployment_paused",
         lambda r, s: r.is_auto_scheduled and r.deployment is not None and r.deployment.is_paused,
-        "Its deployment is paused: what its schedule has planned does not start.",
+        "The deployment is paused, so its scheduled runs do not start.",
     ),
-    (
+    Rule(
+        "late",
         lambda r, s: waited(r, s) > PATIENCE,
-        "A worker of “{pool}” is online, but has not taken it for {waited}: see whether a worker listens to work queue "
-        "“{queue}”, and whether that queue is paused or full.",
+        "A worker in {pool} is online, but has not picked it up for {waited}. Check that a worker polls work queue "
+        "{queue}, and that the queue is not paused or full.",
     ),
-    (lambda r, s: True, "It waits for a worker of “{pool}” to take it."),
+    Rule("waiting", lambda r, s: True, "Waiting for a worker in {pool}."),
 )
 
 
-def fill(sentence: str, run: Run, scene: Context) -> str:
-    """What the sentences in `WAITING_RULES` fill in."""
-    pool, deployment = scene.pool, run.deployment
+def fill(sentence: str, run: Run, context: Context) -> str:
+    """Fill the placeholders of a sentence in `WAITING_RULES`."""
+    pool, deployment = context.pool, run.deployment
     return sentence.format(
         environment=run.environment,
-        down=scene.down,
-        age=span(age(run, scene)),
-        waited=span(waited(run, scene)),
-        gives_up=GIVES_UP // timedelta(minutes=1),
-        start=moment(run.expected_start_at, scene.now),
+        down=context.down,
+        age=span(age(run, context)),
+        waited=span(waited(run, context)),
+        forced_after=FORCED_AFTER // timedelta(minutes=1),
+        start=moment(run.expected_start_at, context.now),
         message=run.state_message[:LONGEST],
         pool=run.work_pool_name,
-        pool_word=shlex.quote(run.work_pool_name),  # people paste it into a shell
+        pool_word=shlex.quote(run.work_pool_name),  # pasted into a shell, and the name is anyone's choice
         pool_limit=runs(pool.concurrency_limit if pool else None),
         siblings_limit=runs(deployment.concurrency_limit if deployment else None),
-        heartbeat=moment(last_heartbeat(pool), scene.now) if pool else "",
+        heartbeat=moment(last_heartbeat(pool), context.now) if pool else "",
         queue=run.work_queue_name or "default",
     )
 
 
-def is_later(run: Run, scene: Context) -> bool:
-    return run.state_type == "SCHEDULED" and run.expected_start_at is not None and run.expected_start_at > scene.now
+def is_later(run: Run, context: Context) -> bool:
+    return run.state_type == "SCHEDULED" and run.expected_start_at is not None and run.expected_start_at > context.now
 
 
 def needs_worker(pool: WorkPool) -> bool:
-    """Pools that Prefect Cloud empties itself have none."""
+    """Return whether runs of the pool are started by workers; Prefect Cloud submits push and managed pools itself."""
     return not pool.type.endswith((":push", ":managed"))
 
 
@@ -148,15 +190,15 @@ def is_full(limit: int | None, taken: int) -> bool:
     return limit is not None and taken >= limit
 
 
-def age(run: Run, scene: Context) -> timedelta:
-    """How long it has been in its state."""
-    return scene.now - run.state_at if run.state_at else timedelta()
+def age(run: Run, context: Context) -> timedelta:
+    """Return how long the run has been in its state."""
+    return context.now - run.state_at if run.state_at else timedelta()
 
 
-def waited(run: Run, scene: Context) -> timedelta:
-    """How long past its time it is."""
+def waited(run: Run, context: Context) -> timedelta:
+    """Return how long ago the run should have started."""
     since = run.expected_start_at or run.state_at
-    return scene.now - since if since else timedelta()
+    return context.now - since if since else timedelta()
 
 
 def last_heartbeat(pool: WorkPool) -> datetime | None:
@@ -165,20 +207,21 @@ def last_heartbeat(pool: WorkPool) -> datetime | None:
 
 
 def runs(limit: int | None) -> str:
-    """A limit as words; without one, what a limit would have said."""
-    return "only so many runs" if limit is None else f"{limit} run{'' if limit == 1 else 's'}"
+    """Return a limit in words, such as “3 runs at a time”."""
+    # A run can wait for a slot although no limit is known here: it was set or lifted after the last sync.
+    return "a limited number of runs" if limit is None else f"{limit} run{'' if limit == 1 else 's'} at a time"
 
 
 def moment(at: datetime | None, now: datetime) -> str:
-    """Today's times without the date; in the portal's time zone."""
+    """Return a time in the portal's time zone, without the date when it is today."""
     if at is None:
-        return "a time that is not known"
+        return "an unknown time"
     local, today = timezone.localtime(at), timezone.localtime(now)
     return f"{local:%H:%M:%S}" if local.date() == today.date() else f"{local:%d %b %Y %H:%M}"
 
 
 def span(length: timedelta) -> str:
-    """As people say it, with the one unit that matters: 42 s, 7 min, 3 h, 2 days."""
+    """Return a duration in its largest useful unit: 42 s, 7 min, 3 h, 2 days."""
     seconds = max(int(length.total_seconds()), 0)
     for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
@@ -186,76 +229,82 @@ def span(length: timedelta) -> str:
     return f"{seconds} s"
 
 
-# What an exit status means to the operator of the worker; others are shown as they are.
+# Exit status -> what it means to the operator of the worker; any other status is shown as a number. 128 + n and -n are
+# the same signal, as a shell and as Python report it.
 EXITS: dict[int, str] = {
-    1: "its code could not be loaded or it did not accept a parameter; the last lines of the log say which",
-    2: "its command was not understood; the deployment's entrypoint or job settings are wrong",
-    125: "its container could not be started; look at the image and at the container runtime",
-    126: "its command may not be executed; look at the file permissions in its image",
-    127: "its command was not found; look at what is installed where the worker runs",
-    -9: "it was killed, most often because memory ran out",
-    137: "it was killed, most often because memory ran out",
-    247: "it was killed because memory ran out",
-    -15: "it was told to stop from outside: the worker or its machine was shut down",
-    143: "it was told to stop from outside: the worker or its machine was shut down",
-    -11: "it crashed in compiled code",
-    139: "it crashed in compiled code",
+    1: "the code could not be loaded or a parameter was not accepted; check the last lines of the log",
+    2: "the command is not valid; check the deployment's entrypoint and job settings",
+    125: "the container could not start; check the image and the container runtime",
+    126: "the command is not executable; check the file permissions in the image",
+    127: "the command was not found; check what is installed where the worker runs",
+    -9: "killed, most often because it ran out of memory",
+    137: "killed, most often because it ran out of memory",
+    247: "killed because it ran out of memory",
+    -15: "terminated from outside; the worker or its machine was shut down",
+    143: "terminated from outside; the worker or its machine was shut down",
+    -11: "crashed in compiled code",
+    139: "crashed in compiled code",
 }
 
-# What Prefect says -> what it means here; `{0}` is the first group, cut to a readable length.
+# Pattern of Prefect's state message -> sentence, with `{0}` for the first group. A message that none of them matches is
+# shown as it is.
 FAILURES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.DOTALL), sentence)
     for pattern, sentence in (
-        (r"exceeded timeout of ([\d.]+) second", "It took longer than its time limit of {0} s."),
+        (r"exceeded timeout of ([\d.]+) second", "Timed out after {0} s."),
         (
             r"Validation of flow parameters failed with error:\s*(.*)",
-            "Its parameters were not accepted. {0}",
+            "Invalid parameters. {0}",
         ),
-        (r"^Flow run encountered an exception:?\s*(.*)", "It failed: {0}"),
+        (r"^Flow run encountered an exception:?\s*(.*)", "Failed: {0}"),
         (r"Task run encountered an exception:?\s*(.*)", "A task failed: {0}"),
-        (r"^(\d+/\d+) states failed", "{0} of its tasks failed; the table of tasks says which."),
-        (r"^(\d+/\d+) states are not final", "{0} of its tasks were left unfinished."),
-        (r"aborted by a termination signal", "It was told to stop from outside: its worker or machine was shut down."),
-        (r"aborted by an interrupt signal", "It was interrupted from the keyboard where it ran."),
-        (r"aborted by Python system exit", "Its own code ended the process (sys.exit)."),
-        (r"cancelled by the runtime environment", "Its process was stopped by what runs it, not by the flow."),
-        (r"Request (?:to \S+ )?failed", "It lost its connection to Prefect while it was running."),
-        (r"interrupted by an unexpected exception:\s*(.*)", "It was interrupted: {0}"),
-        (r"Failed to submit flow run to infrastructure:\s*(.*)", "Its worker could not start it: {0}"),
-        (r"^(?:Submission failed\.|Flow run submission failed:)\s*(.*)", "Its worker could not start it: {0}"),
-        (r"^Flow run could not start:\s*(.*)", "It could not start: {0}"),
-        (r"paused and never resumed", "It was paused, and nobody resumed it in time."),
+        (r"^(\d+/\d+) states failed", "{0} tasks failed; see the task runs."),
+        (r"^(\d+/\d+) states are not final", "{0} tasks did not finish."),
+        (r"aborted by a termination signal", "Terminated from outside: the worker or its machine was shut down."),
+        (r"aborted by an interrupt signal", "Interrupted from the keyboard."),
+        (r"aborted by Python system exit", "Its code ended the process (sys.exit)."),
+        (r"cancelled by the runtime environment", "Stopped by its infrastructure, not by the flow."),
+        (r"Request (?:to \S+ )?failed", "Lost its connection to Prefect while running."),
+        (r"interrupted by an unexpected exception:\s*(.*)", "Interrupted: {0}"),
+        (r"Failed to submit flow run to infrastructure:\s*(.*)", "The worker could not start it: {0}"),
+        (r"^(?:Submission failed\.|Flow run submission failed:)\s*(.*)", "The worker could not start it: {0}"),
+        (r"^Flow run could not start:\s*(.*)", "Could not start: {0}"),
+        (r"paused and never resumed", "Paused and not resumed in time."),
         (
             r"could not durably persist a Cancelled",
-            "It was stopped by a cancel, but its worker could not tell Prefect so.",
+            "Cancelled, but the worker could not report it to Prefect.",
         ),
     )
 )
 EXIT = re.compile(r"exited with (?:a )?(?:non-zero )?status code:? (-?\d+)")
-# The worker's own words for a cancel that worked say nothing new.
+# Messages of an ordinary cancellation: the state says the same.
 CANCELLED_AS_ASKED = re.compile(r"^$|cancelled successfully|was cancelled\.?$|terminated by the runner", re.IGNORECASE)
 
 
 def explain_failure(run: Run) -> str:
+    """Return why a run failed or crashed, from the message of its state; never empty."""
     message = run.state_message.strip()
     if not message:
-        return f"It ended as {run.state_label}, and Prefect gave no reason. The last lines of the log may."
+        return f"{run.state_label} without a message. Check the last lines of the log."
+    # Before the patterns: the exit status is more exact than the text around it.
     if found := EXIT.search(message):
         status = int(found.group(1))
-        return f"Its process ended with status {status}: {EXITS.get(status, 'the log may say why')}."
+        return f"Process exited with status {status}: {EXITS.get(status, 'check the log')}."
     for pattern, sentence in FAILURES:
         if found := pattern.search(message):
+            # Not str.format: the message may have braces.
             return shorten(sentence.replace("{0}", found.group(1) if found.groups() else ""))
     return shorten(message)
 
 
 def explain_cancellation(run: Run) -> str:
+    """Return Prefect's message of a cancellation, unless it says only that the run was cancelled."""
     message = run.state_message.strip()
     return "" if CANCELLED_AS_ASKED.search(message) else shorten(f"Prefect says: {message}")
 
 
 def shorten(text: str) -> str:
-    """On one line, cut at a word, ending in a full stop."""
+    """Return the text on one line, cut at a word, with a full stop."""
     line = " ".join(text.split())
     if len(line) > LONGEST:
         line = line[:LONGEST].rsplit(" ", 1)[0] + " …"
