@@ -1,4 +1,4 @@
-"""Who acts: a person, a token, a schedule, a chain, a webhook or the portal itself, as one type."""
+"""The actor of an action: a person, a token, a schedule, a chain, a webhook or the portal itself, as one type."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from enum import StrEnum
 from django.contrib.auth.models import User
 
 
+# Values of both enums are stored in the audit trail and covered by its digests: never rename one.
 class Kind(StrEnum):
     PERSON = "person"
     TOKEN = "token"  # noqa: S105  (a kind of actor)
@@ -29,12 +30,13 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Everybody but the system acts with the grants of a user: its own, or its owner's."""
+    """Who acts, through which channel. Everyone but the system acts with the grants of a user, `holder`."""
 
     kind: Kind
     id: str
     name: str
     channel: Channel
+    # Out of repr(): it would print the account into logs.
     holder: User | None = field(default=None, repr=False)
     address: str = ""
     user_agent: str = ""
@@ -51,10 +53,11 @@ class Actor:
 
     @property
     def user(self) -> User:
-        """The user whose grants count; the system has none and must not be asked."""
+        """Return the user whose grants count; raises TypeError for the system, which has none."""
         if self.holder is None:
-            raise TypeError(f"{self.name} is the system: it holds no grants and takes no decisions.")
+            raise TypeError(f"{self.name} is the system: it has no grants and makes no decisions.")
         return self.holder
 
     def is_same_person_as(self, user_id: int | None) -> bool:
+        """Return whether the actor is that user; never for the system, also when `user_id` is None."""
         return self.holder is not None and self.holder.pk == user_id

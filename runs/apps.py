@@ -1,4 +1,4 @@
-"""Runs: what is asked, what happens, what happened."""
+"""Run requests, approvals, runs and the audit trail."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,4 @@
-"""What the newest artifacts say, read from the mirror."""
+"""Read facts from the newest artifacts in the mirror."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 from flows.models import Environment
 from runs.models import Artifact
 
+# Key of the artifact in which a flow lists the values that its data has for the parameters of flows.
 OFFERS = "parameter-offers"
 
 
 def newest(environment: Environment, key: str) -> Artifact | None:
-    """The last artifact of that key that a run in this environment made."""
+    """Return the newest artifact with that key in an environment, or None."""
     return (
         Artifact.objects.filter(environment=environment, key=key)
         .select_related("run__deployment", "run__environment")
@@ -22,7 +23,8 @@ def newest(environment: Environment, key: str) -> Artifact | None:
 
 
 def facts(artifact: Artifact | None) -> dict[str, Any]:
-    """The values of a table of fields: rows with `field` and `value`, each field once; empty for anything else."""
+    """Return field -> value of a table with rows of `field` and `value`; empty for anything else."""
+    # Flows write artifacts, so nothing of their shape can be relied on.
     rows = artifact.data if artifact and isinstance(artifact.data, list) else []
     return {
         each["field"]: each.get("value")
@@ -32,7 +34,7 @@ def facts(artifact: Artifact | None) -> dict[str, Any]:
 
 
 def offered(artifact: Artifact | None) -> dict[tuple[str, str], list[Any]]:
-    """Flow and parameter -> values, from an artifact `parameter-offers`: rows with `flow`, `parameter` and `values`."""
+    """Return (flow, parameter) -> values from an artifact with rows of `flow`, `parameter` and `values`."""
     rows = artifact.data if artifact and isinstance(artifact.data, list) else []
     return {
         (str(each.get("flow")), str(each["parameter"])): each["values"]
@@ -42,20 +44,20 @@ def offered(artifact: Artifact | None) -> dict[tuple[str, str], list[Any]]:
 
 
 def offers(environment: Environment, flow_name: str) -> dict[str, list[Any]]:
-    """The values that a flow's own data has for its parameters. They are offered, not demanded: the schema judges."""
+    """Return parameter -> suggested values for a flow. Suggestions only: the schema decides what is valid."""
     found = offered(newest(environment, OFFERS))
     return {parameter: values for (flow, parameter), values in found.items() if flow == flow_name}
 
 
 def not_offered(environment: Environment, flow_name: str, values: Mapping[str, Any]) -> list[str]:
-    """A sentence for every value that the newest offers do not have; it may still run, and may find nothing."""
+    """Return a warning for each value that the flow's data did not have; the run may find nothing."""
     return [
-        f"There was no {values[name]} among the data for {name} when {flow_name} last looked: it has {few(offer)}."
+        f"{name} {values[name]} was not in the data at the last check of {flow_name}. Available: {few(offer)}."
         for name, offer in offers(environment, flow_name).items()
         if values.get(name) is not None and offer and values[name] not in offer
     ]
 
 
 def few(values: Sequence[Any]) -> str:
-    """The first and the last of many."""
+    """Return up to three values, or the first and the last of more."""
     return ", ".join(map(str, values)) if len(values) <= 3 else f"{values[0]} to {values[-1]}"

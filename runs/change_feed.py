@@ -1,4 +1,7 @@
-"""Tells pages that something changed: an id through NOTIFY, in the transaction that changed it."""
+"""Publish changed row ids with Postgres NOTIFY, inside the changing transaction.
+
+Postgres delivers them at the commit, so a subscriber never reads a row that is not visible yet.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ from typing import Literal
 from django.db import connection
 
 CHANNEL = "portal_live"
-# A NOTIFY carries at most 8,000 bytes.
+# A NOTIFY payload has at most 8,000 bytes.
 IDS_PER_NOTIFY = 500
 
 Subject = Literal["run", "request", "environment"]
 
 
 def publish(subject: Subject, ids: Iterable[int]) -> None:
-    """Say that these rows changed; the pages read them again, with the reader's own permissions."""
+    """Announce that these rows changed. Only ids: subscribers read the rows with their own permissions."""
     pks = sorted(set(ids))
     with connection.cursor() as cursor:
         for start in range(0, len(pks), IDS_PER_NOTIFY):

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-# code -> what it means; docs/errors.md is made from this table by `make docs`.
+# code -> what it means; `make docs` writes docs/errors.md from this table. A code stays for ever: it is in the audit
+# trail, in scripts and in tests. Sentences can change.
 CODES: dict[str, str] = {
     "access.administrators_only": "Only administrators can change the configuration.",
     "access.denied": "A grant denies the action, or the page refused it.",

@@ -1,4 +1,4 @@
-"""Encrypting every stored secret with the newest key, so that older keys can go."""
+"""Encrypt every stored secret with the newest key, so that older keys can be removed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from runs import audit
 from runs.actors import Actor
 from runs.errors import Refused
 
-# How the columns are called that hold what the vault sealed.
+# Prefix of encrypted columns. New ones are found by it, so a rotation cannot forget them.
 SEALED = "sealed_"
 TABLES = ("flows", "runs", "portal")
 
 
 def columns() -> Iterator[tuple[type[models.Model], str]]:
-    """Every model with a sealed column, and the column."""
+    """Yield every model with an encrypted column, and the column."""
     for model in apps.get_models():
         if model._meta.app_label in TABLES and not model._meta.proxy:
             for field in model._meta.concrete_fields:
@@ -27,9 +27,10 @@ def columns() -> Iterator[tuple[type[models.Model], str]]:
 
 
 def rotate(*, by: Actor) -> dict[str, int]:
-    """Encrypt all secrets with the current key; returns how many of each kind were changed.
+    """Encrypt all secrets with the current key; return how many of each kind were changed.
 
-    One that no key opens is `Refused`, and then nothing is changed: a key that is still needed would be thrown away.
+    Raises `Refused` for a secret that no key decrypts, and changes nothing then: someone would remove a key that is
+    still needed.
     """
     with audit.act("portal.reseal", None, by=by, subject_kind="portal") as act:
         done = {str(model._meta.verbose_name_plural): renew(model, name) for model, name in columns()}
@@ -38,6 +39,7 @@ def rotate(*, by: Actor) -> dict[str, int]:
 
 
 def renew(model: type[models.Model], name: str) -> int:
+    """Encrypt one column again; return how many rows changed."""
     rows = model._default_manager.exclude(**{name: b""}).order_by("pk").values_list("pk", name)
     number = 0
     for pk, token in rows.iterator(chunk_size=500):
@@ -47,6 +49,6 @@ def renew(model: type[models.Model], name: str) -> int:
             fresh = encryption.seal(encryption.unseal(token))
         except encryption.DecryptionError as error:
             raise Refused("key.unreadable", f"{model._meta.verbose_name} {pk}: {error} Nothing was changed.") from error
-        # Somebody may have stored another one meanwhile, with the newest key.
+        # Compare and set: a secret stored meanwhile has the newest key already.
         number += model._default_manager.filter(pk=pk, **{name: token}).update(**{name: fresh})
     return number

@@ -1,4 +1,4 @@
-"""The only door to django-q2."""
+"""Queue background tasks: the only module that imports django-q2's `async_task`."""
 
 from django_q.tasks import async_task
 
@@ -6,6 +6,7 @@ from django_q.tasks import async_task
 def enqueue(task: str, *args: int | str) -> None:
     """Queue `task`, a dotted name in `runs.tasks` or `flows.tasks`, as part of the current transaction.
 
-    The row is written by the ORM broker, so a rollback takes it back and nothing runs before the commit.
+    The ORM broker writes a row, so a rollback removes it and nothing runs before the commit. A task gets a primary key
+    and reads its row itself: django-q2 can run a task twice, or late.
     """
     async_task(task, *args)

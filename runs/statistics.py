@@ -1,4 +1,4 @@
-"""Counts and durations of runs, from our own tables: Prefect takes seconds to count a large history."""
+"""Counts and durations of runs, from the mirror: Prefect takes seconds to count a large history."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from django.utils import timezone
 from runs.models import Run
 
 DAYS = 30
-# In the order in which they are stacked.
+# Terminal states, in the order in which charts stack them.
 ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 class Median(Aggregate):
-    """The middle value; Postgres interpolates between the two middle ones of an even number."""
+    """The median; Postgres interpolates between the two middle values of an even number."""
 
     function = "PERCENTILE_CONT"
     template = "%(function)s(0.5) WITHIN GROUP (ORDER BY %(expressions)s)%(filter)s"
@@ -26,7 +26,7 @@ class Median(Aggregate):
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """How the runs of the last `days` went. Cancelled ones count neither as good nor as bad."""
+    """How the runs of the last `days` ended. Cancelled runs count neither as success nor as failure."""
 
     days: int
     completed: int
@@ -40,13 +40,13 @@ class Reliability:
 
     @property
     def success_rate(self) -> float | None:
-        """Between 0 and 1, or None when nothing was decided."""
+        """Return a share from 0 to 1, or None when no run completed or failed."""
         decided = self.completed + self.failed
         return self.completed / decided if decided else None
 
 
 def reliability(runs: QuerySet[Run], *, days: int = DAYS) -> Reliability:
-    """How these runs went lately, by when they ended; the median is of completed runs."""
+    """Return how the runs that ended in the last `days` ended; the median is of completed runs."""
     completed = Q(state_type="COMPLETED")
     found = runs.filter(ended_at__gte=timezone.now() - timedelta(days=days)).aggregate(
         completed=Count("pk", filter=completed),
@@ -66,11 +66,12 @@ class Day:
 
 
 def by_day(runs: QuerySet[Run], *, days: int) -> list[Day]:
-    """The last `days` days, today included, in the portal's time zone; oldest first, empty ones too."""
+    """Return the last `days` days in the portal's time zone, oldest first; today and empty days are included."""
     today = timezone.localdate()
     first = today - timedelta(days=days - 1)
     midnight = timezone.make_aware(datetime.combine(first, time.min))
     found = {first + timedelta(days=number): Day(first + timedelta(days=number)) for number in range(days)}
+    # Without the default ordering, which would become part of GROUP BY.
     rows = (
         runs.order_by()
         .filter(ended_at__gte=midnight, state_type__in=ENDS)

@@ -1,4 +1,4 @@
-"""What qcluster calls: each loads one row and calls one verb."""
+"""Background tasks, called by qcluster: each loads one row and calls one service."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from runs.models import Cancellation, Export, Notification, PauseRequest, Run, R
 from runs.models.request import State
 
 log = logging.getLogger(__name__)
+
+# A task takes primary keys only: django-q2 pickles arguments, and a pickled row would be stale when the task runs.
 
 
 def launch(pk: int) -> None:
@@ -48,13 +50,13 @@ def export_audit(pk: int) -> None:
 
 
 def maintain_audit() -> None:
-    """Give the last part of the trail an end when it is time, and throw away old exports."""
+    """Close the last partition of the trail when it is time, and delete expired exports."""
     partitions.cut()
     export_files.forget()
 
 
 def follow_up(pk: int) -> None:
-    """Read the run a request was launched as, without waiting for an event."""
+    """Read the run of a launched request without waiting for an event."""
     run_request = RunRequest.objects.select_related("environment").get(pk=pk)
     if run_request.flow_run_id:
         mirror.refresh(run_request.environment, [run_request.flow_run_id])
@@ -70,24 +72,30 @@ def check(pk: int) -> None:
 
 
 def sync(pk: int) -> None:
-    """Health, catalogue and runs of one environment; then what would start there although it may not."""
+    """Check the health of one environment, sync its deployments and runs, and postpone runs that must not start."""
     environment = Environment.objects.get(pk=pk)
     try:
+        # Deployments before runs: a run is linked to its deployment, and its secrets are masked by the schema.
         if health.check(environment).state == "up":
             catalog_sync.sync(environment)
             mirror.sync(environment)
             dispatch.postpone(environment)
     except (PrefectError, DecryptionError) as error:
-        log.warning("%s: %s", environment, error)  # the health row says it to the people
+        log.warning("%s: %s", environment, error)  # shown to people through the health row
 
 
 def sync_all() -> None:
+    """Queue a sync of each active environment, so that a slow one does not delay the others."""
     for pk in Environment.objects.filter(is_active=True).values_list("pk", flat=True):
         queue.enqueue("runs.tasks.sync", pk)
 
 
 def requeue_due() -> None:
-    """Queue again whatever is due: retries, claims of workers that died, tasks that were lost."""
+    """Queue all due work again: retries, expired leases, lost tasks.
+
+    A task that is already queued is queued twice; the lease lets only one of them act.
+    """
+    # Null is due at once: it is a row whose task was lost before its first attempt.
     now = timezone.now()
     due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
     table = {
@@ -106,8 +114,10 @@ def pause_frozen_schedules() -> None:
 
 
 def expire() -> None:
+    """Close the requests that were not approved in time."""
     for run_request in RunRequest.objects.filter(state=State.WAITING, expires_at__lte=timezone.now()):
         try:
             changes.expire(run_request)
         except Refused as refusal:
+            # Approved or withdrawn since the query; not an error.
             log.info("%s", refusal)

@@ -19,11 +19,11 @@ SENTENCES: dict[str, list[str]] = {
     "approval.approver_lost_permission": ["{} approved this and no longer has permission to. Submit a new request."],
     "approval.complete": ["Request {} already has all its approvals."],
     "approval.group": ["Request {} needs {} more from the group {} now."],
-    "approval.insufficient": ["Its approvals are no longer valid. Submit a new request."],
+    "approval.insufficient": ["The approvals are no longer valid. Submit a new request."],
     "approval.on_behalf": ["You cannot approve or reject on someone else's behalf."],
     "approval.own": ["You cannot approve or reject your own request."],
     "approval.requirements_changed": ["The requirements for running {} have changed since. Submit a new request."],
-    "approval.stale": ["Request {} is not what you were shown. Reload the page and check it again."],
+    "approval.stale": ["Request {} is not the one displayed. Reload the page and review it again."],
     "approval.too_old": ["The approval is too old. Submit a new request."],
     "approval.twice": ["You have already approved this. The next approval must come from someone else."],
     "argument.parameter": ["-p needs NAME=VALUE, not {}."],
@@ -44,9 +44,7 @@ SENTENCES: dict[str, list[str]] = {
         "{} is an alias of {}, which is not deployed in {}. Deploy it there, then sync with “manage.py sync {}”."
     ],
     "deployment.unchanged": ["{} is already {}."],
-    "deployment.unknown": [
-        "{} has no deployment {}. {} One that was deployed just now is read by “manage.py sync {}”."
-    ],
+    "deployment.unknown": ["{} has no deployment {}. {} If it was deployed just now, run “manage.py sync {}”."],
     "environment.in_use": ["{…}"],
     "environment.inactive": ["{} is disabled in the portal. No runs can be requested there."],
     "environment.unknown": ["Unknown environment {}. {}", "Unknown environment."],
@@ -64,7 +62,7 @@ SENTENCES: dict[str, list[str]] = {
     "grant.beyond_own": ["{} does not have “{}” on all of {} for that long and cannot grant it."],
     "grant.condition": [
         "--when needs JSON: {}.",
-        '--when needs a JSON Schema, such as {"properties": {"region": {"const": "EU"}}}.',
+        '--when needs a JSON Schema, for example {"properties": {"region": {"const": "EU"}}}.',
         "The condition on parameters is not valid. {}",
     ],
     "grant.condition_unbound": ["A condition on parameters cannot apply to {}. Create a separate grant for it."],
@@ -102,8 +100,8 @@ SENTENCES: dict[str, list[str]] = {
     "reason.too_long": ["The reason is too long: {} characters, at most {}."],
     "rejection.reason_required": ["Give a reason for the rejection. The requester will see it."],
     "request.changed": [
-        "It does not match what was requested: it was changed in the database. Submit a new request.",
         "Request {} does not match what was requested. Submit a new request.",
+        "The request was changed in the database after it was submitted. Submit a new request.",
     ],
     "request.expired": ["Request {} has expired. Submit a new request."],
     "request.not_expired": ["Request {} has not expired yet."],
@@ -113,7 +111,7 @@ SENTENCES: dict[str, list[str]] = {
     "review.text_required": ["Describe what the review found."],
     "review.twice": ["This override has already been reviewed."],
     "review.verdict_required": ["Choose whether the emergency override was justified."],
-    "run.ambiguous": ["{} may mean several runs. {}"],
+    "run.ambiguous": ["{} matches several runs. {}"],
     "run.differs": ["{…}"],
     "run.finished": ["{} has already finished: {}."],
     "run.gone": ["{} no longer exists in Prefect, so there is nothing to cancel."],

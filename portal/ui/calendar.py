@@ -107,7 +107,7 @@ def now_of(window: Window, moment: datetime) -> tuple[Badge, datetime | None]:
 def openings(window: Window, moment: datetime) -> list[NextOpening]:
     there, here = ZoneInfo(window.time_zone), timezone.get_current_timezone()
     return [
-        NextOpening(start, clock(start, there), clock(start, here), clock(windows.lasts(window, start), there))
+        NextOpening(start, clock(start, there), clock(start, here), clock(windows.end_of(window, start), there))
         for start in windows.next_starts(window, moment, OPENINGS)
     ]
 

@@ -1,4 +1,4 @@
-"""The audit trail: append-only and chained, so that a rewrite shows."""
+"""The audit trail: append-only, and chained by digests so that a rewrite is detected."""
 
 from runs.audit.chain import DIGEST, GENESIS, digest
 from runs.audit.record import Act, act, record, record_many

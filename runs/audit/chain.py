@@ -1,4 +1,4 @@
-"""What an entry's digest is taken of."""
+"""The digest of an audit entry, and what it covers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 from flows import canonical
 from runs.models import AuditEntry
 
+# The previous digest of the first entry.
 GENESIS = "0" * 64
 DIGEST = re.compile("[0-9a-f]{64}")
 CHAINED = [f.attname for f in AuditEntry._meta.concrete_fields if f.attname != "digest"]
@@ -16,11 +17,12 @@ EMPTY: tuple[object, ...] = ("", None, {})
 
 
 def digest(entry: AuditEntry) -> str:
-    """SHA-256, in hexadecimal, over every column but itself; the digest of the entry before is one of them.
+    """Return the SHA-256, in hexadecimal, over all other columns; the digest of the entry before is one of them.
 
-    Empty columns are left out, so that a column added later leaves the digests of older entries as they are.
+    Empty columns are left out, so that a column added later does not change the digests of older entries.
     """
     columns = {name: getattr(entry, name) for name in CHAINED}
+    # Postgres returns another UTC offset than it was given: hash the moment, not its spelling.
     columns["at"] = canonical.moment(entry.at).isoformat()
     filled = {name: value for name, value in columns.items() if value not in EMPTY}
     text = json.dumps(filled, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

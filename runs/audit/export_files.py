@@ -1,4 +1,4 @@
-"""Makes long exports piece by piece: the only code that writes `Export` and its parts."""
+"""Write long exports part by part: the only code that writes `Export` and its parts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from runs.audit.record import act
 from runs.models import Export, ExportPart
 
 ROWS_A_PART = 5000
-# A task is ended after a minute; what is left then is done by the next.
+# Well below the task timeout of a minute; the rest is done by another task.
 SECONDS_A_TASK = 20
 KEPT_FOR = timedelta(days=7)
 
 
 def request_export(criteria: Mapping[str, str], *, file_format: str, up_to: int, total: int, by: Actor) -> Export:
-    """Queue a file of what the criteria let through, up to an entry."""
+    """Queue an export of the entries that match the criteria, up to one entry."""
     with act("audit.export", None, by=by, subject_kind="audit") as this:
         export = Export.objects.create(
             requested_by=by.user,
@@ -40,7 +40,7 @@ def request_export(criteria: Mapping[str, str], *, file_format: str, up_to: int,
 
 
 def build_export(export: Export) -> None:
-    """Add parts for as long as a task may take, and queue the rest."""
+    """Add parts for up to `SECONDS_A_TASK`, then queue the rest."""
     began = time.monotonic()
     while add_part(export.pk):
         if time.monotonic() - began > SECONDS_A_TASK:
@@ -50,9 +50,9 @@ def build_export(export: Export) -> None:
 
 @transaction.atomic
 def add_part(pk: int) -> bool:
-    """One part and how far it reached, in one transaction: whatever dies meanwhile, no row is missing or doubled.
+    """Add one part and note how far it reached, in one transaction: a crash neither skips nor repeats a row.
 
-    Returns whether there is more to do; not when another task is at it.
+    Returns whether there is more to do; False when another task is working on it.
     """
     export = Export.objects.select_for_update(skip_locked=True).filter(pk=pk, state=Export.State.WANTED).first()
     if export is None:
@@ -60,6 +60,7 @@ def add_part(pk: int) -> bool:
     rows = queries.entries(export.criteria).filter(sequence__lte=export.up_to).order_by("-sequence")
     if export.reached is not None:
         rows = rows.filter(sequence__lt=export.reached)
+    # By sequence, not by offset: entries written meanwhile do not shift the pages.
     page = list(rows[:ROWS_A_PART])
     chosen = lines.FORMATS[export.file_format]
     text = lines.written(page, lines.COLUMNS, chosen)
@@ -78,15 +79,16 @@ def add_part(pk: int) -> bool:
 
 
 def piece(export: Export, number: int) -> bytes:
-    """One part of the file, from 0 on."""
+    """Return one part of the file, decompressed; `number` starts at 0."""
     return zlib.decompress(bytes(export.parts.get(number=number).content))
 
 
 def note_download(export: Export, *, by: Actor) -> None:
+    """Record a download in the audit trail."""
     with act("audit.download", None, by=by, subject_kind="audit", subject_name=str(export)) as this:
         this.after = {"format": export.file_format, "filters": export.criteria, "entries": export.rows}
 
 
 def forget() -> int:
-    """Throw away the files whose time is over."""
+    """Delete expired files; return how many."""
     return Export.objects.filter(forgotten_at__lte=timezone.now()).delete()[1].get("runs.Export", 0)

@@ -1,4 +1,4 @@
-"""How a row is written into a file: JSON lines that can be verified, or CSV that is harmless to open."""
+"""Write rows to a file: as JSON lines, which can be verified, or as CSV, which is safe to open."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 from flows import canonical
 from runs.models import AuditEntry
 
-# What a spreadsheet takes for the beginning of a formula; some also read the full-width signs.
+# Spreadsheets run a cell that starts with one of these as a formula; some accept the full-width signs too.
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  (they are meant)
 
-# heading -> how to read it from a row
+# heading -> function that returns the value of a row
 Columns = Mapping[str, Callable[[Any], object]]
 
-# Everything the digest is taken of, so that a copy can be verified without the portal.
+# Everything that the digest covers, so that a copy can be verified without the portal.
 COLUMNS: Columns = {
     name: lambda entry, name=name: getattr(entry, name)
     for name in [field.attname for field in AuditEntry._meta.concrete_fields]
@@ -28,6 +28,8 @@ COLUMNS: Columns = {
 
 @dataclass(frozen=True, slots=True)
 class Format:
+    """A file format: `head` writes the first line from the headings, `line` one row."""
+
     content_type: str
     head: Callable[[Sequence[str]], str]
     line: Callable[[Sequence[str], Sequence[object]], str]
@@ -39,7 +41,7 @@ def written(rows: Iterable[Any], columns: Columns, chosen: Format) -> str:
 
 
 def csv_head(headings: Sequence[str]) -> str:
-    # Without this mark spreadsheets take the file for one of their own country's old encodings.
+    # Without a byte order mark, spreadsheets assume a legacy encoding.
     return "\ufeff" + csv_line(headings, headings)
 
 
@@ -50,6 +52,7 @@ def csv_line(headings: Sequence[str], values: Sequence[object]) -> str:
 
 
 def cell(value: object) -> str | int | float:
+    """Return a value as CSV writes it; numbers stay numbers, so that a negative one is not taken for a formula."""
     match value:
         case None:
             return ""
@@ -66,7 +69,7 @@ def cell(value: object) -> str | int | float:
 
 
 def harmless(text: str) -> str:
-    """A leading apostrophe keeps a spreadsheet from running what somebody typed as a formula."""
+    """Return the text with a leading apostrophe if a spreadsheet would run it as a formula."""
     return f"'{text}" if text.startswith(FORMULA_SIGNS) else text
 
 

@@ -1,4 +1,4 @@
-"""Verifies entries that left the database as JSON lines."""
+"""Verify entries that were exported as JSON lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runs.models import AuditEntry
 
 
 def read(path: Path) -> Iterator[AuditEntry]:
-    """Raises ValueError or OSError for what is no such file."""
+    """Yield the entries of a file; raises ValueError or OSError when it is not an export."""
     with path.open() as file:
         for line in file:
             columns = json.loads(line)
@@ -24,15 +24,20 @@ def read(path: Path) -> Iterator[AuditEntry]:
 
 
 def verify(path: Path) -> tuple[Verification, set[str]]:
-    """The chain of one file, whichever way round it was written, and the digests in it."""
+    """Verify the chain in one file; return the result and the digests of its entries.
+
+    Raises ValueError or OSError when it is not an export.
+    """
+    # Exports are written newest first, retired entries oldest first.
     entries = sorted(read(path), key=lambda entry: entry.sequence)
     if not entries:
         raise ValueError("it is empty")
+    # What precedes the first entry is not in the file: its previous digest is taken as it is.
     first, previous, digests = entries[0].sequence, entries[0].previous_digest, set[str]()
     for count, entry in enumerate(entries):
         broken = ""
         if entry.sequence != first + count:
-            broken = f"#{first + count} is missing: deleted, or left out by a filter."
+            broken = f"#{first + count} is missing: deleted, or excluded by a filter."
         elif entry.previous_digest != previous:
             broken = f"#{entry.sequence} does not follow from the entry before it."
         elif digest(entry) != entry.digest:

@@ -1,4 +1,4 @@
-"""The parts the audit trail's table is made of; the last one has no end and takes whatever is written."""
+"""Partitions of the audit trail by sequence; the last one is open-ended and receives new entries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BOUNDS = re.compile(r"FROM \('(\d+)'\) TO \((?:'(\d+)'|MAXVALUE)\)")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A table with the entries from `first` to `last`; `last` is None for the part without an end."""
+    """A partition with the entries from `first` to `last`; `last` is None for the open-ended one."""
 
     table: str
     first: int
@@ -22,7 +22,7 @@ class Part:
 
 
 def parts() -> list[Part]:
-    """In the order of their entries."""
+    """Return the partitions in the order of their entries."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) "
@@ -37,9 +37,9 @@ def parts() -> list[Part]:
 
 
 def cut() -> str:
-    """Give the last part an end when it is long or of a month that is over; returns its name, if it was cut.
+    """Close the last partition when it is full or its month is over; return its name, or an empty string.
 
-    The database has a function for it, which the portal's own role may call and which does nothing else.
+    A database function does it: the portal's own role owns no tables, but may call this function.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT audit_cut()")
@@ -47,7 +47,7 @@ def cut() -> str:
 
 
 def cut_here() -> str:
-    """Give the last part an end whatever it holds; for the owner of the tables."""
+    """Close the last partition whatever it holds; for the owner of the tables."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT audit_cut_here()")
         return str(cursor.fetchone()[0])

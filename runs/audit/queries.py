@@ -1,4 +1,4 @@
-"""Finds entries: one reading of the filters for the page, for a file made at once and for one made later."""
+"""Filter audit entries: the same criteria for the page, an immediate export and a background export."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from runs.models.audit import VERBS
 
 SEARCHED = ("actor_name", "on_behalf_of", "subject_name", "reason", "ticket", "message", "address")
 SEARCHED_WHOLE = ("subject_id", "digest", "token_id")
-HELP = "Act, actor, subject, reason, ticket, message, address, or a whole digest"
-# A person is a subject under either name: as an account, and as somebody who holds grants.
+HELP = "Action, actor, subject, reason, ticket, message, address, or a full digest"
+# A person is a subject under either kind: `user` is the model's name, `person` is what most services pass.
 PERSON = ("person", "user")
 
 
 def day(text: str) -> date | None:
+    """Return the date, or None when the text is not one: an address can have anything."""
     try:
         return parse_date(text)
     except ValueError:
@@ -37,13 +38,13 @@ def since(text: str) -> Q:
 
 
 def until(text: str) -> Q:
-    """The last day counts whole."""
+    """Return the filter for entries up to a day, which is included."""
     last = day(text)
     return Q(at__lt=midnight(last + timedelta(days=1))) if last and last < date.max else Q()
 
 
 def subjects(text: str) -> Q:
-    """Any of "run:12,runrequest:7"."""
+    """Return the filter for several subjects, given as "run:12,runrequest:7"."""
     found = Q(pk__in=[])
     for each in text.split(","):
         kind, _, pk = each.partition(":")
@@ -52,12 +53,12 @@ def subjects(text: str) -> Q:
 
 
 def person(pk: str) -> Q:
-    """What somebody did, and what was done to their account."""
+    """Return the filter for what a person did, and for what was done to their account."""
     return Q(actor_id=pk, actor_kind="person") | Q(subject_kind__in=PERSON, subject_id=pk)
 
 
 def search(text: str) -> Q:
-    """Every word must be somewhere; words in quotation marks are one."""
+    """Return the filter for a search text: every word must match; a quoted phrase is one word."""
     found = Q()
     for word in smart_split(text):
         if word.startswith(('"', "'")) and word[0] == word[-1] and len(word) > 1:
@@ -67,8 +68,9 @@ def search(text: str) -> Q:
             either |= Q(**{f"{column}__icontains": word})
         for column in SEARCHED_WHOLE:
             either |= Q(**{column: word})
-        said = [verb for verb, words in VERBS.items() if word.casefold() in words.casefold()]
-        found &= either | Q(verb__in=said) if said else either
+        # Verbs are stored by name but shown by label, and people search for what they see.
+        verbs = [verb for verb, label in VERBS.items() if word.casefold() in label.casefold()]
+        found &= either | Q(verb__in=verbs) if verbs else either
     return found
 
 
@@ -76,7 +78,7 @@ def column(name: str) -> Callable[[str], Q]:
     return lambda value: Q(**{name: value})
 
 
-# name in the address -> what it lets through
+# query parameter -> filter
 CRITERIA: dict[str, Callable[[str], Q]] = {
     "at_from": since,
     "at_to": until,
@@ -88,11 +90,12 @@ CRITERIA: dict[str, Callable[[str], Q]] = {
 
 
 def selected(query: Mapping[str, str]) -> dict[str, str]:
-    """Of what stands in an address, the filters that are set."""
+    """Return the filters that are set in a query string."""
     return {name: value for name in CRITERIA if (value := query.get(name, ""))}
 
 
 def entries(criteria: Mapping[str, str]) -> QuerySet[AuditEntry]:
+    """Return the entries that match all criteria; raises KeyError for an unknown one."""
     condition = Q()
     for name, value in criteria.items():
         condition &= CRITERIA[name](value)

@@ -1,4 +1,4 @@
-"""Writes the audit trail: the only code that adds to `AuditEntry`."""
+"""Write the audit trail: the only code that adds to `AuditEntry`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from runs.audit.chain import GENESIS, digest
 from runs.errors import Refused
 from runs.models import AuditCheckpoint, AuditEntry, Cancellation, Run, RunRequest
 
-# One writer at a time: a chain has one end. Any constant does, as long as nothing else locks it.
+# Key of the advisory lock on the end of the chain: one writer at a time. Any constant that nothing else uses.
 CHAIN_LOCK = 0x706F7274616C
 LENGTHS = {f.attname: f.max_length for f in AuditEntry._meta.concrete_fields if f.max_length}
 
 
 @dataclass
 class Act:
-    """What a verb tells about itself while it runs."""
+    """The facts of one action, filled in while it runs."""
 
     verb: str
     subject: models.Model | None
@@ -39,13 +39,13 @@ class Act:
     environment: str = ""
     before: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] = field(default_factory=dict)
-    is_repeat: bool = False  # the same act came twice, and the first one left the entry
-    refusal: str = ""  # the act was to note a refusal
+    is_repeat: bool = False  # the same action came twice, and the first one is in the trail
+    refusal: str = ""  # the action recorded a refusal and commits all the same
 
 
 @contextmanager
 def act(verb: str, subject: models.Model | None, *, by: Actor, reason: str = "", **names: Any) -> Iterator[Act]:
-    """Run a verb in one transaction that ends with exactly one audit entry, refusals and failures included.
+    """Run an action in one transaction that ends with exactly one audit entry, also when it is refused or fails.
 
     `names` may give a `ticket`, and `subject_kind`, `subject_id`, `subject_name` and `environment` for a subject
     without a row.
@@ -54,21 +54,22 @@ def act(verb: str, subject: models.Model | None, *, by: Actor, reason: str = "",
     try:
         with transaction.atomic():
             yield this
+            # Last in the transaction: the lock on the end of the chain is held until the commit.
             if this.refusal:
                 record(this, AuditEntry.Outcome.REFUSED, this.refusal)
             elif not this.is_repeat:
                 record(this, AuditEntry.Outcome.DONE)
     except (Refused, Invalid) as refusal:
-        # The verb's own transaction is rolled back; that it was tried must stay.
+        # The action is rolled back; that it was attempted is recorded in another transaction.
         record(this, AuditEntry.Outcome.REFUSED, str(refusal), refusal)
         raise
     except Exception as error:
-        record(this, AuditEntry.Outcome.FAILED, f"{type(error).__name__} in the portal; its log has the details.")
+        record(this, AuditEntry.Outcome.FAILED, f"{type(error).__name__} in the portal. See the portal's log.")
         raise
 
 
 def record(this: Act, outcome: AuditEntry.Outcome, message: str = "", refusal: Exception | None = None) -> AuditEntry:
-    """Append one entry."""
+    """Append one entry; a refusal adds its code and data to `after`."""
     after = dict(this.after)
     if isinstance(refusal, Refused):
         after["refused"] = {"code": refusal.code, **({"data": refusal.data} if refusal.data else {})}
@@ -83,16 +84,19 @@ def record(this: Act, outcome: AuditEntry.Outcome, message: str = "", refusal: E
 
 
 def record_many(acts: Sequence[Act]) -> None:
-    """Append an entry for each of these, which are done, and take the end of the chain once for all of them."""
+    """Append an entry for each of these completed actions, locking the end of the chain once."""
     if acts:
         append(acts, AuditEntry.Outcome.DONE)
 
 
 def append(acts: Sequence[Act], outcome: AuditEntry.Outcome, message: str = "") -> list[AuditEntry]:
+    """Append chained entries at the end of the trail; return them."""
     entries: list[AuditEntry] = []
     with transaction.atomic():
-        number, moments = to_json(acts)
-        sequence, previous = head() or head_of_what_was_retired() or (0, GENESIS)
+        # 1. The lock first, then the end of the chain: read the other way round, two writers could see the same end.
+        number, moments = lock_and_normalize(acts)
+        sequence, previous = head() or head_of_retired() or (0, GENESIS)
+        # 2. Each entry has the digest of the one before.
         for this, (now, before, after) in zip(acts, moments, strict=True):
             sequence += 1
             entry = AuditEntry(sequence=sequence, at=now, before=before, after=after, previous_digest=previous)
@@ -106,18 +110,19 @@ def append(acts: Sequence[Act], outcome: AuditEntry.Outcome, message: str = "") 
 
 
 def head() -> tuple[int, str] | None:
+    """Return sequence and digest of the last entry."""
     return AuditEntry.objects.order_by("-sequence").values_list("sequence", "digest").first()
 
 
-def head_of_what_was_retired() -> tuple[int, str] | None:
-    """Where the chain goes on when nothing is left of it but a checkpoint."""
+def head_of_retired() -> tuple[int, str] | None:
+    """Return where the chain continues when only a checkpoint is left."""
     return AuditCheckpoint.objects.order_by("-last").values_list("last", "digest").first()
 
 
-def to_json(acts: Sequence[Act]) -> tuple[int, list[tuple[Any, Any, Any]]]:
-    """Wait for the end of the chain; then the transaction's id, and time, before and after of each act as kept.
+def lock_and_normalize(acts: Sequence[Act]) -> tuple[int, list[tuple[Any, Any, Any]]]:
+    """Lock the end of the chain; return the transaction id, and time, before and after of each action as stored.
 
-    Postgres writes some numbers otherwise than they were, and the digest must be of what it keeps.
+    jsonb rewrites some numbers, and the digest must cover what is stored, so Postgres converts the values first.
     """
     columns = [json.dumps([strip_control(getattr(this, name)) for this in acts]) for name in ("before", "after")]
     with connection.cursor() as cursor:
@@ -125,18 +130,18 @@ def to_json(acts: Sequence[Act]) -> tuple[int, list[tuple[Any, Any, Any]]]:
         _, number = cursor.fetchone()
         cursor.execute(
             "SELECT clock_timestamp(), b::text, a::text FROM ROWS FROM "
-            "(jsonb_array_elements(%s::jsonb), jsonb_array_elements(%s::jsonb)) WITH ORDINALITY AS told (b, a, place) "
+            "(jsonb_array_elements(%s::jsonb), jsonb_array_elements(%s::jsonb)) WITH ORDINALITY AS acts (b, a, place) "
             "ORDER BY place",
             columns,
         )
         rows = cursor.fetchall()
-    # Whatever order the clock was read in, an entry is never older than the one before it.
+    # An entry is never older than the one before it, in whatever order the rows were evaluated.
     moments = sorted(now for now, _, _ in rows)
     return number, [(now, json.loads(b), json.loads(a)) for now, (_, b, a) in zip(moments, rows, strict=True)]
 
 
 def names_of(this: Act, outcome: AuditEntry.Outcome, message: str) -> dict[str, str]:
-    """The columns of an entry that are texts."""
+    """Return the text columns of an entry."""
     kind, pk, name, environment = describe(this)
     return {
         "actor_kind": this.by.kind,
@@ -160,12 +165,12 @@ def names_of(this: Act, outcome: AuditEntry.Outcome, message: str) -> dict[str, 
 
 
 def describe(this: Act) -> tuple[str, str, str, str]:
-    """Kind, id, name and environment of an act's subject."""
+    """Return kind, id, name and environment of the subject."""
     subject = this.subject
     if subject is None:
         return this.subject_kind, this.subject_id, this.subject_name, this.environment
     if isinstance(subject, Cancellation):
-        subject = subject.run
+        subject = subject.run  # people look for the run, not for its cancellation
     environment = this.environment
     if isinstance(subject, Deployment | Run | RunRequest) and not environment:
         environment = subject.environment.slug

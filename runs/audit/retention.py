@@ -1,4 +1,4 @@
-"""Takes old parts out of the database without breaking the chain: the only code that writes `AuditCheckpoint`."""
+"""Retire old partitions without breaking the chain: the only code that writes `AuditCheckpoint`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from runs.models import AuditCheckpoint, AuditEntry
 
 
 def older_than(moment: datetime) -> list[Part]:
-    """The parts, from the oldest on, whose every entry was written before `moment`; never the one without an end."""
+    """Return the partitions, oldest first, with all entries before `moment`; never the open-ended one."""
     found: list[Part] = []
     for part in parts():
         last = AuditEntry.objects.filter(sequence=part.last).first() if part.last else None
@@ -30,12 +30,13 @@ def older_than(moment: datetime) -> list[Part]:
 
 
 def retire(part: Part, *, by: Actor, reason: str = "", keep_in: Path | None = None) -> AuditCheckpoint:
-    """Verify the oldest part, write it to a new file if one is named, leave a checkpoint in its place, and drop it.
+    """Verify the oldest partition, write it to a new file if one is named, store a checkpoint, and drop it.
 
-    Needs the owner of the tables. The entry that tells of it is in the trail before the part is gone.
+    Needs the owner of the tables. All of it is one transaction with the audit entry.
     """
     with act("audit.retire", None, by=by, reason=reason, subject_kind="audit") as this:
         this.subject_name = f"entries {part.first} to {part.last}"
+        # 1. Verify: what is dropped unverified could never be checked again.
         verification = verify(up_to=part.last)
         if not verification:
             raise Refused(
@@ -47,12 +48,14 @@ def retire(part: Part, *, by: Actor, reason: str = "", keep_in: Path | None = No
                 f"{part.table} is not the oldest partition. Retire partitions in order.",
                 table=part.table,
             )
+        # 2. Write the file, before anything is changed.
         inside = AuditEntry.objects.filter(sequence__gte=part.first, sequence__lte=part.last).order_by("sequence")
         if keep_in:
             write(inside.iterator(chunk_size=2000), keep_in)
         first, last = inside.first(), inside.last()
         if first is None or last is None:
             raise Refused("audit.empty", f"{part.table} is empty.", table=part.table)
+        # 3. The checkpoint, from which the rest of the chain verifies.
         checkpoint = AuditCheckpoint.objects.create(
             first=part.first,
             last=part.last,
@@ -64,12 +67,13 @@ def retire(part: Part, *, by: Actor, reason: str = "", keep_in: Path | None = No
         )
         this.before = {"first": part.first, "last": part.last, "from": first.at, "to": last.at}
         this.after = {"last": part.last, "digest": last.digest, "file": str(keep_in or "")}
-        # Long walks are over: only now does everybody else have to wait, and not for long.
+        # 4. Drop it last: this locks the whole trail, so nothing slow may follow.
         drop(part)
     return checkpoint
 
 
 def drop(part: Part) -> None:
+    """Detach and drop a partition; give up rather than block all writers for long."""
     with transaction.atomic(), connection.cursor() as cursor:
         table = connection.ops.quote_name(part.table)
         cursor.execute("SELECT set_config('lock_timeout', '5s', true)")
@@ -78,7 +82,7 @@ def drop(part: Part) -> None:
 
 
 def write(entries: Iterator[AuditEntry], path: Path) -> None:
-    """As JSON lines, the oldest first, safe on the disk when it returns; a file that is there already stays."""
+    """Write JSON lines, oldest first, synced to disk; never overwrites a file."""
     try:
         with path.open("x") as file:
             for entry in entries:

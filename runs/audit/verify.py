@@ -1,4 +1,4 @@
-"""Walks the chain and names the first broken link; fast enough to be done every night over years."""
+"""Verify the chain and name the first broken link; fast enough to run every night over years of entries."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from runs.audit.chain import CHAINED, EMPTY, GENESIS, digest
 from runs.models import AuditCheckpoint, AuditEntry
 
 TABLE = AuditEntry._meta.db_table
-# Read first, in this order; the others are texts.
+# Columns that need parsing come first, in this order; the others are texts.
 LEADING = ("sequence", "transaction", "previous_digest", "digest", "at", "before", "after")
 TEXTS = tuple(name for name in CHAINED if name not in LEADING)
+# isoformat() leaves out microseconds that are zero; Postgres writes them.
 NO_FRACTION = ".000000"
-# How COPY writes what would end a field or a line.
+# COPY escapes what would end a field or a line.
 ESCAPE = re.compile(r"\\(.)")
 ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v"}
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """`entries` sound ones from `first` on, the `head` digest, and the first broken link as a sentence, if any.
+    """The result: `entries` intact ones from `first` on, the `head` digest, and the first broken link as a sentence.
 
-    `retired` entries before them were taken out of the database, and a checkpoint took their place.
+    `retired` is the number of entries before them that were replaced by a checkpoint.
     """
 
     entries: int
@@ -47,11 +48,12 @@ class Verification:
 
 
 def verify(*, up_to: int | None = None, at_most: int | None = None, known_head: str = "") -> Verification:
-    """Walk the chain from its first entry, or its last `at_most` entries, to its end or `up_to` an entry.
+    """Verify the chain from its first entry, or its last `at_most` entries, to its end or `up_to` an entry.
 
-    `known_head` is a digest noted earlier: an entry that has it must still be there. Without one, a chain whose end was
-    cut off looks sound.
+    `known_head` is a digest noted earlier; an entry must still have it. Without one, a chain whose end was cut off
+    looks intact.
     """
+    # 1. Where to start, and the digest before it.
     checkpoint = AuditCheckpoint.objects.order_by("-last").first()
     base = checkpoint.last if checkpoint else 0
     end = AuditEntry.objects.order_by("-sequence")
@@ -63,6 +65,7 @@ def verify(*, up_to: int | None = None, at_most: int | None = None, known_head: 
     elif checkpoint and not has_checkpoint(checkpoint):
         broken = f"#{checkpoint.first} to #{checkpoint.last} are gone, and no entry says that they were retired."
         return Verification(0, previous, broken, start + 1, base)
+    # 2. Every link from there on.
     found = known_head in ("", GENESIS) or AuditCheckpoint.objects.filter(digest=known_head).exists()
     sequence = start
 
@@ -79,24 +82,25 @@ def verify(*, up_to: int | None = None, at_most: int | None = None, known_head: 
         previous, sequence = own, number
         if own == known_head:
             found = True
+    # 3. A rewritten chain is consistent in itself: only a digest noted outside the database shows it.
     if not found:
-        older = " It may be of an entry that was retired: look for it in the files those were kept in." if base else ""
+        older = " It may belong to a retired entry: check the files those were exported to." if base else ""
         return result(f"no entry has the digest {known_head} noted earlier: the trail was cut off or rewritten.{older}")
     return result()
 
 
 def has_checkpoint(checkpoint: AuditCheckpoint) -> bool:
-    """Whether the trail itself says that what lies before the checkpoint was retired."""
-    told = AuditEntry.objects.filter(verb="audit.retire", outcome=AuditEntry.Outcome.DONE)
-    return told.filter(after__last=checkpoint.last, after__digest=checkpoint.digest).exists()
+    """Return whether an entry in the trail records the retirement behind a checkpoint; else it could be forged."""
+    retirements = AuditEntry.objects.filter(verb="audit.retire", outcome=AuditEntry.Outcome.DONE)
+    return retirements.filter(after__last=checkpoint.last, after__digest=checkpoint.digest).exists()
 
 
 def walk(after: int, up_to: int) -> Iterator[tuple[int, str, str, bool]]:
-    """Number, previous digest, own digest of each entry in their order, and whether the digest is of what it says.
+    """Yield number, previous digest and own digest of each entry in order, and whether its digest is correct.
 
-    The loop is what the speed of `verify` is made of: COPY instead of rows, one encoding by orjson, and the exact one
-    only where the two differ, as for numbers like 1e16. Both can be read back into the same columns and into no
-    others, so a digest that is met by either one is met by the entry.
+    This loop decides the speed of `verify`: COPY instead of rows, encoding by orjson, and the exact encoding only where
+    the two differ, as for numbers like 1e16. Both encode the same columns and no others, so a digest that matches
+    either one matches the entry.
     """
     dumps, loads, sha256, sort = orjson.dumps, orjson.loads, hashlib.sha256, orjson.OPT_SORT_KEYS
     for line in lines(after, up_to):
@@ -120,12 +124,13 @@ def walk(after: int, up_to: int) -> Iterator[tuple[int, str, str, bool]]:
 
 
 def lines(after: int, up_to: int) -> Iterator[str]:
-    """The entries as COPY writes them, a tab between columns."""
+    """Yield the entries as lines of COPY, with tabs between columns."""
     moment = "to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"+00:00\"')"
     columns = ", ".join(moment if name == "at" else name for name in (*LEADING, *TEXTS))
     query = f"SELECT {columns} FROM {TABLE} WHERE sequence > {after:d} AND sequence <= {up_to:d} ORDER BY sequence"
     with connection.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT") as copy:
         rest = b""
+        # Blocks can end within a row.
         for block in copy:
             rest += block
             if rest.endswith(b"\n"):
@@ -138,7 +143,7 @@ def unescaped(line: str) -> list[str]:
 
 
 def exactly(columns: dict[str, object], own: str, before: str, after: str) -> str:
-    """The digest as it was taken when the entry was written."""
+    """Return the digest as `chain.digest` computes it."""
     entry = AuditEntry(**columns | {"digest": own, "before": json.loads(before), "after": json.loads(after)})
     entry.at = datetime.fromisoformat(str(columns["at"]))
     return digest(entry)

@@ -1,4 +1,4 @@
-"""Decisions on what was requested: approvals, overrides, and the moves of a request from state to state.
+"""Approvals, overrides and state transitions of run requests.
 
 The only writer of approvals, comments and emergency overrides, and of the state of run requests.
 """

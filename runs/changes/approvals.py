@@ -1,4 +1,4 @@
-"""What becomes of a request before it is sent: approved, rejected, commented on, withdrawn, expired."""
+"""Approve, reject, comment on, withdraw and expire run requests."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from runs.models.request import State
 from runs.requests.submit import digest, values_of
 
 MAX_COMMENT_LENGTH = 2000
-# For a request that was asked for when one approval was all there was.
+# The stage of a request that needs approval but was submitted before policies had stages.
 ONE = Stage(needed=1, group="")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One stage of a request's approvals: `given` are the names of those who approved."""
+    """One stage of a request's approvals; `given` are the names of the people who approved."""
 
     position: int
     needed: int
@@ -47,28 +47,29 @@ class Step:
 
 
 def steps(run_request: RunRequest) -> list[Step]:
-    """The stages that a request was asked under, and who has approved at each, in order."""
+    """Return the stages that were required at request time, with who has approved each, in order."""
     stages: list[Stage] = run_request.policy.get("stages") or ([ONE] if run_request.needs_approval else [])
-    standing = approvers_of(run_request)
+    valid = approvers_of(run_request)
     return [
         Step(
             position,
             stage["needed"],
             stage["group"],
-            tuple(each.by_name for each in standing if each.stage == position),
+            tuple(each.by_name for each in valid if each.stage == position),
         )
         for position, stage in enumerate(stages)
     ]
 
 
 def approvers_of(run_request: RunRequest) -> list[Approval]:
-    """The approvals that count: each person's last decision on exactly this digest."""
+    """Return the approvals that count: each person's last decision, if it approves exactly this digest."""
+    # Sorted here, not in SQL, so that lists can prefetch the approvals of all their requests.
     last = {each.by_id: each for each in sorted(run_request.approvals.all(), key=lambda each: each.pk)}
     return [each for each in last.values() if each.approved and each.digest == run_request.digest]
 
 
 def step_for(run_request: RunRequest, user: User) -> Step:
-    """The stage that waits for an answer, if this person may give it; else `Refused`."""
+    """Return the current stage if the person can approve it; raise `Refused` if not."""
     step = next((each for each in steps(run_request) if not each.is_done), None)
     if step is None:
         raise Refused("approval.complete", f"Request {run_request.pk} already has all its approvals.")
@@ -82,7 +83,7 @@ def step_for(run_request: RunRequest, user: User) -> Step:
 
 
 def require_decidable(run_request: RunRequest, by: Actor) -> None:
-    """Refuse a decision by the requester or those they act for, without permission, or after expiry."""
+    """Refuse a decision by the requester or the person they act for, without permission, or after expiry."""
     if by.user.pk in (run_request.requested_by_id, run_request.on_behalf_of_id):
         raise Refused("approval.own", "You cannot approve or reject your own request.")
     if by.on_behalf_of:
@@ -93,17 +94,20 @@ def require_decidable(run_request: RunRequest, by: Actor) -> None:
 
 
 def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_digest: str | None = None) -> None:
-    """Record an approval of exactly this request; with the last one needed, it is launched.
+    """Record an approval of exactly this request; the last one needed launches it.
 
-    `displayed_digest` is the digest that the approver looked at; None for the one it has now.
+    `displayed_digest` is the digest that the approver saw; None for the current one. Raises `Forbidden`, or `Refused`
+    with code `approval.own`, `approval.twice`, `approval.stale`, `approval.group` or `state.illegal`.
     """
     with audit.act("request.approve", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
+        # 1. Under the row lock, so that two last approvals do not launch twice.
         lock(run_request)
         require_decidable(run_request, by)
+        # 2. What is approved is what was displayed, and nobody edited the row in the database.
         if digest(run_request) != run_request.digest or displayed_digest not in (None, run_request.digest):
             raise Refused(
                 "approval.stale",
-                f"Request {run_request.pk} is not what you were shown. Reload the page and check it again.",
+                f"Request {run_request.pk} is not the one displayed. Reload the page and review it again.",
             )
         act.before = {"state": run_request.state}
         if run_request.state != State.WAITING:
@@ -112,8 +116,10 @@ def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_d
             raise Refused(
                 "approval.twice", "You have already approved this. The next approval must come from someone else."
             )
+        # 3. Record the approval for the current stage.
         step = step_for(run_request, by.user)
         record_decision(run_request, True, step.position, by=by, reason=reason)
+        # 4. Launch after the last one.
         left = sum(each.left for each in steps(run_request))
         if left:
             act.after = {"state": run_request.state, "digest": run_request.digest, "approvals_left": left}
@@ -125,7 +131,7 @@ def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_d
 
 
 def reject(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
-    """Close a waiting request; one rejection is enough, also by somebody who approved it before."""
+    """Close a waiting request. One rejection is enough, even by someone who approved it before."""
     with audit.act("request.reject", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         lock(run_request)
         require_decidable(run_request, by)
@@ -139,11 +145,12 @@ def reject(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
 
 
 def lock(run_request: RunRequest) -> None:
-    """Read the row as it is now, for nobody else to change until this is over: answers are counted one by one."""
+    """Lock the row until the transaction ends, and read it again: decisions are counted one at a time."""
     run_request.refresh_from_db(from_queryset=RunRequest.objects.select_for_update(of=["self"]))
 
 
 def record_decision(run_request: RunRequest, approved: bool, stage: int, *, by: Actor, reason: str) -> None:
+    """Insert the approval or rejection; a trigger refuses the requester's own."""
     Approval.objects.create(
         run_request=run_request,
         approved=approved,
@@ -157,7 +164,7 @@ def record_decision(run_request: RunRequest, approved: bool, stage: int, *, by: 
 
 
 def valid_until(run_request: RunRequest) -> datetime:
-    """When an approval is too old to be used: as long after it can first be used as an answer may take."""
+    """Return when the approvals expire: the approval timeout after the first moment the run could start."""
     now = timezone.now()
     earliest = max(now, run_request.scheduled_for or now)
     opens_at = windows.standing(Target.of(run_request.deployment), earliest).opens_at
@@ -166,15 +173,17 @@ def valid_until(run_request: RunRequest) -> datetime:
 
 
 def require_approved(run_request: RunRequest) -> None:
-    """Refuse a launch whose approvals no longer hold: the rules became stricter, or an approver may no longer."""
-    rules = requirements_for(Target.of(run_request.deployment))
-    if rules.stages and list(rules.stages) != run_request.policy.get("stages", [ONE]):
+    """Refuse a launch whose approvals no longer hold. Called again right before the launch, under the row lock."""
+    # 1. The requirements are still those of the request; without any, there is nothing to check.
+    requirements = requirements_for(Target.of(run_request.deployment))
+    if requirements.stages and list(requirements.stages) != run_request.policy.get("stages", [ONE]):
         raise Refused(
             "approval.requirements_changed",
             f"The requirements for running {run_request.deployment_name} have changed since. Submit a new request.",
         )
-    if not run_request.needs_approval and not rules.stages:
+    if not run_request.needs_approval and not requirements.stages:
         return
+    # 2. Each approver still has permission, with these values.
     values = values_of(run_request)
     for each in approvers_of(run_request):
         if not decide(each.by, Verb.APPROVE, run_request.deployment, values):
@@ -183,6 +192,7 @@ def require_approved(run_request: RunRequest) -> None:
                 f"{each.by_name} approved this and no longer has permission to. Submit a new request.",
                 approver=each.by_name,
             )
+    # 3. Each is still in the group of the stage they approved.
     found = steps(run_request)
     for each in approvers_of(run_request):
         group = next((step.group for step in found if step.position == each.stage), "")
@@ -193,8 +203,9 @@ def require_approved(run_request: RunRequest) -> None:
                 approver=each.by_name,
                 group=group,
             )
+    # 4. All stages are complete, and not too long ago.
     if not found or any(not step.is_done for step in found):
-        raise Refused("approval.insufficient", "Its approvals are no longer valid. Submit a new request.")
+        raise Refused("approval.insufficient", "The approvals are no longer valid. Submit a new request.")
     if run_request.expires_at and run_request.expires_at <= timezone.now():
         raise Refused("approval.too_old", "The approval is too old. Submit a new request.")
 
@@ -212,15 +223,15 @@ def notify_requester(run_request: RunRequest, what: str, by: Actor) -> None:
 
 
 def comment(run_request: RunRequest, text: str, *, by: Actor) -> None:
-    """Say something about a request; for everybody who may see it."""
+    """Add a comment to a request, visible to all who can see the request."""
     with audit.act("request.comment", run_request, by=by, reason=text, ticket=run_request.ticket):
         require(by.user, Verb.SEE, run_request.deployment)
-        said = sanitize(text.strip())
-        if not said or len(said) > MAX_COMMENT_LENGTH:
+        cleaned = sanitize(text.strip())
+        if not cleaned or len(cleaned) > MAX_COMMENT_LENGTH:
             raise Refused(
                 "comment.length", f"A comment must have 1 to {MAX_COMMENT_LENGTH} characters.", limit=MAX_COMMENT_LENGTH
             )
-        Comment.objects.create(run_request=run_request, by=by.user, by_name=by.name, text=said)
+        Comment.objects.create(run_request=run_request, by=by.user, by_name=by.name, text=cleaned)
         publish("request", [run_request.pk])
 
 
@@ -235,9 +246,10 @@ def withdraw(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
 
 
 def expire(run_request: RunRequest) -> None:
-    """Close a request that nobody answered in time."""
+    """Close a request that was not approved in time."""
     with audit.act("request.expire", run_request, by=Actor.system()):
         lock(run_request)
+        # Again under the lock: it may have been approved since the task listed it.
         if run_request.expires_at is None or run_request.expires_at > timezone.now():
             raise Refused("request.not_expired", f"Request {run_request.pk} has not expired yet.")
-        move(run_request, to=State.EXPIRED, message="Nobody answered in time. It has to be asked for again.")
+        move(run_request, to=State.EXPIRED, message="Not approved in time. Submit a new request.")

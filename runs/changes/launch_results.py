@@ -1,4 +1,8 @@
-"""What a launch makes of a request; `runs.dispatch` calls these."""
+"""Record the result of a launch attempt on its request. Called by `runs.dispatch`.
+
+Each function takes the row lock and checks whether a later attempt has taken over: an attempt whose lease expired may
+still report.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +23,11 @@ from runs.models.request import State
 
 
 def launched(run_request: RunRequest, flow_run_id: uuid.UUID) -> None:
-    """Note the flow run that Prefect made for it. Called by `runs.dispatch`."""
+    """Record the flow run that Prefect created."""
     with audit.act("request.launch", run_request, by=Actor.system()) as act:
         lock(run_request)
         if run_request.flow_run_id == flow_run_id:
-            # An answer that came after its lease: a later attempt got the same run by the same key.
+            # A late answer: another attempt already got the same run with the same idempotency key.
             act.is_repeat = True
             return
         act.after = {"flow_run_id": str(flow_run_id), "attempts": run_request.attempts}
@@ -32,38 +36,39 @@ def launched(run_request: RunRequest, flow_run_id: uuid.UUID) -> None:
 
 
 def refuse(run_request: RunRequest, code: str, why: str, *, attempt: int | None = None) -> None:
-    """Close a request that a check or Prefect rejected at launch. Called by `runs.dispatch`."""
+    """Close a request that a check or Prefect rejected at launch."""
     with audit.act("request.launch", run_request, by=Actor.system()) as act:
         if is_overtaken(run_request, attempt):
             act.is_repeat = True
             return
         move(run_request, to=State.REFUSED, message=why, next_attempt_at=None)
+        # Recorded as a refusal in the trail without raising: the transaction, with the move, must commit.
         act.refusal = why
         act.after = {"refused": {"code": code}}
 
 
 @transaction.atomic
 def requeue(run_request: RunRequest, why: str, *, to: State, at: datetime, attempt: int) -> None:
-    """Let it wait for another attempt at `at`: queued when nothing was sent, launching when that is unknown."""
+    """Schedule another attempt at `at`; `to` is approved when nothing was sent, launching when that is unknown."""
     if not is_overtaken(run_request, attempt):
         move(run_request, to=to, message=why, next_attempt_at=at)
 
 
 def is_overtaken(run_request: RunRequest, attempt: int | None) -> bool:
-    """Whether a later attempt is on its way, or done: what an earlier one hears after its lease counts no more."""
+    """Return whether a later attempt has taken over, so that the result of this one no longer counts."""
     lock(run_request)
     return attempt is not None and (run_request.attempts != attempt or run_request.state != State.LAUNCHING)
 
 
 def hold(run_request: RunRequest, why: str, *, at: datetime) -> None:
-    """Let a queued request wait for its time; it is looked at again at `at`."""
+    """Keep a queued request waiting for its start time or window; it is checked again at `at`."""
     held = RunRequest.objects.filter(pk=run_request.pk, state=State.APPROVED)
     if held.update(message=why, next_attempt_at=at):
         publish("request", [run_request.pk])
 
 
 def recheck(environment: Environment) -> None:
-    """Ask the gates of everything that waits for its time there, now that they may have opened."""
+    """Check all waiting requests of an environment again, now that a freeze or window may have opened."""
     waiting = RunRequest.objects.filter(environment=environment, state=State.APPROVED, next_attempt_at__isnull=False)
     pks = list(waiting.values_list("pk", flat=True))
     RunRequest.objects.filter(pk__in=pks, state=State.APPROVED).update(next_attempt_at=None)

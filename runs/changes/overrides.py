@@ -1,4 +1,7 @@
-"""The ways around the rules, each loud: breaking the glass, its review, and going in spite of a window."""
+"""Emergency override of approvals, its review, and override of change windows and freezes.
+
+Each needs its own verb and a reason, notifies or is marked on the run, and is in the audit trail.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,16 @@ from runs.models.notification import Topic
 from runs.models.request import State
 from runs.requests.submit import digest, values_of
 
-# How many minutes the glass may be broken for.
+# Minutes.
 MIN_OVERRIDE, MAX_OVERRIDE = 1, 60
 
 
 def break_glass(run_request: RunRequest, *, by: Actor, reason: str, minutes: int = 15) -> BreakGlass:
-    """Let one waiting request go without its approvals; it is sent within `minutes` or not at all, and is reviewed."""
+    """Launch a waiting request without its approvals, within `minutes` or not at all; it must be reviewed afterwards.
+
+    Change windows and freezes still apply: overriding those needs another verb.
+    """
+    # 1. Under the row lock: permission, reason, length, state, and that the request was not tampered with.
     with audit.act("request.break_glass", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         lock(run_request)
         require(by.user, Verb.BREAK_GLASS, run_request.deployment, values_of(run_request))
@@ -49,12 +56,13 @@ def break_glass(run_request: RunRequest, *, by: Actor, reason: str, minutes: int
             raise Refused(
                 "request.changed", f"Request {run_request.pk} does not match what was requested. Submit a new request."
             )
+        # 2. The record first: the database lets a request without approvals move on only while one is in force.
         until = timezone.now() + timedelta(minutes=minutes)
         row = BreakGlass.objects.create(
             run_request=run_request, by=by.user, by_name=by.name, until=until, reason=sanitize(reason.strip())
         )
         act.before = {"state": run_request.state}
-        move(run_request, to=State.APPROVED, message=f"{by.name} broke the glass.", expires_at=until)
+        move(run_request, to=State.APPROVED, message=row.summary, expires_at=until)
         act.after = {"state": State.APPROVED, "digest": run_request.digest, "until": until}
         queue.enqueue("runs.tasks.launch", run_request.pk)
         notify_override(row)
@@ -62,6 +70,7 @@ def break_glass(run_request: RunRequest, *, by: Actor, reason: str, minutes: int
 
 
 def notify_override(row: BreakGlass) -> None:
+    """Notify the subscribers who can see the deployment."""
     run_request = row.run_request
 
     def may(person: User) -> bool:
@@ -70,16 +79,16 @@ def notify_override(row: BreakGlass) -> None:
     notifications.notify(
         Topic.BREAK_GLASS,
         run_request.environment,
-        f"{row.by_name} broke the glass for {run_request.deployment_name} in {run_request.environment_name}",
-        f"{row.by_name} let a run of {run_request.deployment_name} go without its approvals. Reason: {row.reason}. "
-        "Somebody else has to review it.",
+        f"Emergency override: {run_request.deployment_name} in {run_request.environment_name}",
+        f"{row.by_name} ran {run_request.deployment_name} without approval. Reason: {row.reason}. "
+        "Someone else must review it.",
         target=run_request,
         may=may,
     )
 
 
 def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:
-    """Say afterwards whether breaking the glass was right; by somebody who may approve and had no part in it."""
+    """Record whether an emergency override was justified; by someone who can approve and had no part in it."""
     run_request = row.run_request
     with audit.act("request.review", run_request, by=by, reason=text, ticket=run_request.ticket) as act:
         if by.user.pk in (row.by_id, run_request.requested_by_id, run_request.on_behalf_of_id):
@@ -87,6 +96,7 @@ def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:
         require(by.user, Verb.APPROVE, run_request.deployment, values_of(run_request))
         if not text.strip():
             raise Refused("review.text_required", "Describe what the review found.")
+        # Compare and set: of two concurrent reviews only one is stored.
         reviewed = BreakGlass.objects.filter(pk=row.pk, reviewed_at=None).update(
             reviewed_by=by.user,
             reviewed_by_name=by.name,
@@ -101,7 +111,7 @@ def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:
 
 
 def override(run_request: RunRequest, *, by: Actor, reason: str) -> None:
-    """Let a request go now that waits for a change window or the end of a freeze."""
+    """Launch a request that waits for a change window or the end of a freeze. Approvals are still required."""
     with audit.act("request.override", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         lock(run_request)
         require(by.user, Verb.OVERRIDE_FREEZE, run_request.deployment, values_of(run_request))
@@ -114,6 +124,7 @@ def override(run_request: RunRequest, *, by: Actor, reason: str) -> None:
             overridden_at=timezone.now(), overridden_by_name=by.name, next_attempt_at=None
         )
         act.after = {"overridden_by": by.name}
+        # One that still waits for approval is launched by its last approval.
         if run_request.state == State.APPROVED:
             queue.enqueue("runs.tasks.launch", run_request.pk)
         publish("request", [run_request.pk])

@@ -1,4 +1,4 @@
-"""The requests that wait for somebody's answer."""
+"""The requests that need a person's approval."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from runs.models import Approval, RunRequest, Verb
 
 
 def waiting_for(permissions: Permissions) -> list[int]:
-    """The keys of them; up to four queries, however many there are.
+    """Return the primary keys of the requests that the person can approve now, in at most four queries.
 
-    Not one's own, nor those one asks for, has approved already, whose stage is another group's, or whose values no
-    grant of one's own reaches.
+    Left out are their own requests and those made on their behalf, those they have already approved, those whose
+    current stage is for another group, and those with values that none of their grants covers.
     """
+    # Menus and the overview count these on every page: start with what needs no query.
     if not permissions.can_any(Verb.APPROVE):
         return []
     is_bound = any(grant.predicate and Verb.APPROVE in grant.verbs for grant in permissions.grants)
+    # Values are decrypted and checked one by one, so only for people whose grant has a condition.
     if is_bound:
         rows = open_to(permissions).select_related("deployment__environment")
-        in_reach = [row for row in rows if permissions.decide(Verb.APPROVE, row.deployment, values_of(row))]
+        approvable = [row for row in rows if permissions.decide(Verb.APPROVE, row.deployment, values_of(row))]
     else:
-        in_reach = list(open_to(permissions).only("digest", "policy", "needs_approval"))
-    elsewhere = waiting_for_others(permissions, in_reach)
-    return [row.pk for row in in_reach if row.pk not in elsewhere]
+        approvable = list(open_to(permissions).only("digest", "policy", "needs_approval"))
+    elsewhere = waiting_for_others(permissions, approvable)
+    return [row.pk for row in approvable if row.pk not in elsewhere]
 
 
 def open_to(permissions: Permissions) -> QuerySet[RunRequest]:
-    """As far as a query can say."""
+    """Return the candidates as far as SQL can decide: stages and conditions on values are checked in Python."""
     own = Approval.objects.filter(
         run_request=OuterRef("pk"), by=permissions.user.pk, approved=True, digest=OuterRef("digest")
     )
@@ -46,7 +48,7 @@ def open_to(permissions: Permissions) -> QuerySet[RunRequest]:
 
 
 def waiting_for_others(permissions: Permissions, rows: list[RunRequest]) -> set[int]:
-    """Those of them whose stage is for a group that one is not in."""
+    """Return the keys of the rows whose current stage is for a group that the person is not in."""
     staged = [row for row in rows if any(stage["group"] for stage in row.policy.get("stages", []))]
     if not staged:
         return set()
@@ -56,12 +58,13 @@ def waiting_for_others(permissions: Permissions, rows: list[RunRequest]) -> set[
 
 
 def group_of(run_request: RunRequest) -> str:
-    """Whose answer it waits for now."""
+    """Return the group of the current stage; empty when anyone who can approve may."""
     return next((step.group for step in changes.steps(run_request) if not step.is_done), "")
 
 
 def values_of(run_request: RunRequest) -> dict[str, Any]:
-    """What an answer is about; without the secret ones where their key was lost."""
+    """Return the parameters; without the secret ones when they cannot be decrypted."""
+    # One lost key must not break the inbox; approving such a request is refused later.
     try:
         return requests.values_of(run_request)
     except encryption.DecryptionError:

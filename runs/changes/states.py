@@ -1,4 +1,4 @@
-"""The legal moves of a request as one table, and the one function that makes them."""
+"""State transitions of run requests: the table of legal ones, and the only function that makes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from runs.errors import Refused
 from runs.models import RunRequest
 from runs.models.request import State
 
-# The legal moves: to -> from. Anything else is refused.
+# New state -> the states it can follow; anything else is refused.
+# LAUNCHING can go back to APPROVED when it is certain that nothing was sent, never to WITHDRAWN or EXPIRED: Prefect may
+# have the run. LAUNCHED can follow an ended state, because Prefect retries a run under the same id.
 LEGAL_FROM: dict[State, frozenset[State]] = {
     State.APPROVED: frozenset({State.WAITING, State.LAUNCHING}),
     State.LAUNCHING: frozenset({State.APPROVED, State.LAUNCHING}),
@@ -28,10 +30,14 @@ LEGAL_FROM: dict[State, frozenset[State]] = {
 
 
 def move(run_request: RunRequest, *, to: State, message: str = "", **columns: Any) -> None:
-    """Compare and swap the state; `Refused` when somebody else moved it first."""
+    """Set the state if it is still one that `to` can follow, with other `columns`; raise `Refused` if it is not.
+
+    One UPDATE compares and sets, so of two concurrent moves only one succeeds.
+    """
     moved = RunRequest.objects.filter(pk=run_request.pk, state__in=LEGAL_FROM[to]).update(
         state=to, message=sanitize(message), changed_at=timezone.now(), **columns
     )
+    # Also when nothing was updated: the refusal names the state that the other move left.
     run_request.refresh_from_db()
     if not moved:
         raise too_late(run_request, to)
@@ -39,7 +45,7 @@ def move(run_request: RunRequest, *, to: State, message: str = "", **columns: An
 
 
 def too_late(run_request: RunRequest, to: State) -> Refused:
-    """Somebody was first: where the request is, and what it cannot become any more."""
+    """Return the refusal of an illegal move; it names the current state."""
     return Refused(
         "state.illegal",
         (

@@ -1,11 +1,11 @@
-"""The portal from Python: look, trigger, wait and cancel by name, with the permissions and the audit of a person.
+"""The portal from Python: read, trigger, wait and cancel by name, with a person's permissions and audit entries.
 
     by = desk.person("otto")
     request = desk.trigger("dev", "monthly/monthly", {"month": "2026-10"}, by=by, reason="Month end")
     request = desk.wait(request, seconds=600)
 
-Everything is done by the same services that the pages call. `by=None`, where it is allowed, sees everything: code that
-runs here has the database anyway. All errors are `runs.errors.Refused`, `flows.prefect_api.records.PrefectError` or
+The pages call the same services. `by=None`, where it is allowed, sees everything: code that runs here can read the
+database anyway. All errors are `runs.errors.Refused`, `flows.prefect_api.records.PrefectError` or
 `flows.parameters.Invalid`, and each message is a sentence for the reader.
 """
 

@@ -1,4 +1,4 @@
-"""Permissions by name: given, ended, listed and explained."""
+"""Create, revoke, list and explain grants by name."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from runs.errors import Refused
 from runs.governance import grants, preview
 from runs.models import Grant, Verb
 
+# User names cannot contain a colon, so the prefix is unambiguous.
 GROUP = "group:"
 
 
 def verb(name: str) -> Verb:
-    """By its name, with a hyphen or a space."""
+    """Return a verb by its stored name, with hyphens or spaces."""
     try:
         return Verb(name.replace("-", " "))
     except ValueError as error:
@@ -29,7 +30,7 @@ def verb(name: str) -> Verb:
 
 
 def subject(name: str) -> dict[str, Any]:
-    """The person that is named, or the group: `group:Operator`."""
+    """Return the person or group that a grant is for; a group is written `group:Operator`."""
     if not name.startswith(GROUP):
         return {"person": user(name)}
     group = Group.objects.filter(name=name.removeprefix(GROUP)).first()
@@ -57,7 +58,7 @@ def grant(
     reason: str = "",
     ticket: str = "",
 ) -> Grant:
-    """Allow or prohibit; `whom` is a user's name or `group:NAME`."""
+    """Create a grant; `whom` is a user name or `group:NAME`, `prohibits` makes it a denial."""
     return grants.grant(
         by=by,
         **subject(whom),
@@ -76,7 +77,8 @@ def grant(
 
 
 def revoke(number: int, *, by: Actor, reason: str = "", ticket: str = "") -> Grant:
-    """End a grant now."""
+    """Revoke a grant by its number."""
+    # Not restricted by visibility: the service refuses grants that the actor did not create.
     row = Grant.objects.select_related("environment", "person", "group").filter(pk=number).first()
     if row is None:
         raise NotVisible("grant.unknown", f"Unknown grant {number}.", grant=number)
@@ -87,7 +89,8 @@ def revoke(number: int, *, by: Actor, reason: str = "", ticket: str = "") -> Gra
 def who(
     environment_name: str, deployment_name: str, *, by: Actor | None = None, verbs: Sequence[str] = ()
 ) -> dict[Verb, who_can.Access]:
-    """For each verb, who may do it with a deployment, and whom a prohibition keeps from it."""
+    """Return for each verb who is allowed it on a deployment, and who is denied it."""
+    # The deployment is looked up with the reader's permissions; the people listed are not hidden from them.
     wanted = [verb(each) for each in verbs] or list(Verb)
     return who_can.who_can(deployment(environment_name, deployment_name, by=by), wanted)
 
@@ -101,7 +104,8 @@ def why(
     *,
     by: Actor,
 ) -> Explanation:
-    """Whether somebody may, and why; without `values`, whether with any values at all."""
+    """Explain whether a person is allowed a verb; without `values`, whether with any values at all."""
+    # Also a disabled account: that it is disabled is the explanation.
     whose = User.objects.filter(username=username).first()
     if whose is None:
         raise NotVisible("user.unknown", f"Unknown user {username}.", user=username)

@@ -1,4 +1,4 @@
-"""Answering requests, going around the rules where that is allowed, freezing, and reading the calendar."""
+"""Approve and reject requests, override rules, freeze environments, and read the calendar, by name."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from runs.governance import freezes, windows
 from runs.governance.requirements import applicable, visible
 from runs.models import BreakGlass, Freeze, RunRequest, Window
 
+# A request by its number, or as an earlier call returned it.
 Reference = int | RunRequest
 
 
 def inbox(*, by: Actor) -> list[RunRequest]:
-    """The requests that wait for an answer of this person, the most urgent first."""
+    """Return the requests that need this person's approval, those that expire first on top."""
     found = RunRequest.objects.filter(pk__in=waiting_for(Permissions.of(by.user))).order_by("expires_at", "pk")
     return list(found.select_related("environment", "deployment__environment", "run"))
 
 
 def approve(reference: Reference, *, by: Actor, reason: str = "", displayed_digest: str | None = None) -> RunRequest:
-    """Approve a request; with `displayed_digest` only if it is exactly what was looked at."""
+    """Approve a request; with `displayed_digest` only if it is exactly the one that was displayed."""
     run_request = status(reference, by=by)
     runs_changes.approve(run_request, by=by, reason=reason, displayed_digest=displayed_digest)
     return status(run_request)
@@ -63,37 +64,37 @@ def rerun(
     reason: str = "",
     ticket: str = "",
 ) -> RunRequest:
-    """Ask for the run of a request once more, with its secret values unseen; a new request."""
+    """Re-run a request as a new one; secret values are reused unseen."""
     return status(requests.rerun(status(reference, by=by), by=by, changes=changes or {}, reason=reason, ticket=ticket))
 
 
 def override(reference: Reference, *, by: Actor, reason: str) -> RunRequest:
-    """Let a request go now that waits for a change window or the end of a freeze."""
+    """Launch a request that waits for a change window or the end of a freeze."""
     run_request = status(reference, by=by)
     runs_changes.override(run_request, by=by, reason=reason)
     return status(run_request)
 
 
 def break_glass(reference: Reference, *, by: Actor, reason: str, minutes: int = 15) -> RunRequest:
-    """Let a waiting request go without its approvals; somebody else has to review it afterwards."""
+    """Launch a waiting request without its approvals; someone else must review that afterwards."""
     run_request = status(reference, by=by)
     runs_changes.break_glass(run_request, by=by, reason=reason, minutes=minutes)
     return status(run_request)
 
 
 def review(reference: Reference, *, by: Actor, was_right: bool, text: str) -> RunRequest:
-    """Say whether breaking the glass was right."""
+    """Record whether the emergency override of a request was justified."""
     run_request = status(reference, by=by)
     row = BreakGlass.objects.select_related("run_request__environment", "run_request__deployment__environment")
-    broken = row.filter(run_request=run_request).first()
-    if broken is None:
+    bypass = row.filter(run_request=run_request).first()
+    if bypass is None:
         raise Refused("override.none", f"Request {run_request.pk} has no emergency override.")
-    runs_changes.review(broken, by=by, was_right=was_right, text=text)
+    runs_changes.review(bypass, by=by, was_right=was_right, text=text)
     return status(run_request)
 
 
 def freeze(name: str, *, by: Actor, reason: str, ticket: str = "", until: datetime | None = None) -> Freeze:
-    """Let no run start in an environment, until it is lifted or that moment has come."""
+    """Freeze an environment until it is unfrozen, or until a moment."""
     return freezes.freeze(environment(name, by=by), by=by, reason=reason, ticket=ticket, until=until)
 
 
@@ -105,7 +106,7 @@ def unfreeze(name: str, *, by: Actor, reason: str = "", ticket: str = "") -> Env
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """One change window as it stands now; `changes_at` is when that ends, None when nobody can say."""
+    """Whether one change window is open; `changes_at` is when that changes, None when it is not known."""
 
     window: Window
     is_open: bool
@@ -114,7 +115,7 @@ class Hours:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """When runs may start in a place; the standing of an environment is that of what has no windows of its own."""
+    """When runs can start. For an environment, of deployments without narrower windows."""
 
     place: Environment
     standing: windows.Standing
@@ -123,7 +124,7 @@ class Opening:
 
 
 def calendar(name: str, deployment_name: str = "", *, by: Actor | None = None, at: datetime | None = None) -> Opening:
-    """The windows and freezes of a deployment, or of everything in an environment, and whether runs may start."""
+    """Return whether runs of a deployment, or of an environment, can start, with the windows and the freeze."""
     place = environment(name, by=by)
     moment = at or timezone.now()
     if deployment_name:
@@ -132,6 +133,7 @@ def calendar(name: str, deployment_name: str = "", *, by: Actor | None = None, a
     else:
         target = Target.whole(place)
         rows = list(Window.objects.filter(applicable(place), is_active=True).select_related("environment"))
+    # The decision uses all windows; those that name something invisible are only left out of the list.
     if by:
         rows = visible(rows, Permissions.of(by.user))
     hours = (Hours(row, *windows.hours(row, moment)) for row in rows)
@@ -139,5 +141,6 @@ def calendar(name: str, deployment_name: str = "", *, by: Actor | None = None, a
 
 
 def rotate_keys() -> dict[str, int]:
-    """Encrypt every stored secret with the first key of PORTAL_FIELD_KEYS; how many of which."""
+    """Encrypt every stored secret with the first key of PORTAL_FIELD_KEYS; return how many of each kind."""
+    # By the system: whoever can start this has the keys, and needs no portal account.
     return key_rotation.rotate(by=Actor.system("command line"))

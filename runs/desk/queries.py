@@ -1,4 +1,4 @@
-"""Finding things by their names, as far as a person may see them."""
+"""Find rows by name, as far as a person can see them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from runs.errors import Refused
 from runs.models import Run, RunRequest, Verb
 from runs.models.run import STATES
 
+# How many names an error lists.
 MOST_CANDIDATES = 10
 
 
 class NotVisible(Refused):
-    """There is no such row, or it is not visible: the two are not told apart."""
+    """There is no such row, or it is not visible; which of the two is not revealed."""
 
 
 def user(username: str) -> User:
@@ -34,17 +35,20 @@ def user(username: str) -> User:
 
 
 def person(username: str) -> Actor:
-    """The actor for a user of the portal; the account and the machine that act in their name are kept with each act."""
+    """Return the actor for a user of the portal.
+
+    Anyone with a shell here can name any user, so the operating system's account and the host are audited too.
+    """
     who = user(username)
     return Actor.person(who, channel=Channel.COMMAND, address=socket.gethostname(), user_agent=account())
 
 
 def account() -> str:
-    """The operating system's name of the current user."""
+    """Return the operating system's name of the current user, as a phrase."""
     try:
         return f"operating system account {getpass.getuser()}"
     except (OSError, KeyError):
-        # A container may run under a number that no account has.
+        # A container can run under a user id without an account.
         return "operating system account without a name"
 
 
@@ -65,29 +69,30 @@ def environment(name: str, *, by: Actor | None = None) -> Environment:
 
 
 def chosen(name: str, *, by: Actor | None) -> list[Environment]:
-    """One environment, or all when there is no name."""
+    """Return one environment, or all visible ones when the name is empty."""
     return [environment(name, by=by)] if name else environments(by=by)
 
 
 def health(name: str, *, by: Actor | None = None) -> Health:
-    """Ask an environment's Prefect now how it is."""
+    """Check the Prefect server of an environment now."""
     return healths.check(environment(name, by=by))
 
 
 def deployments(name: str = "", *, by: Actor | None = None) -> QuerySet[Deployment]:
-    """What is deployed in one environment, or in all."""
+    """Return the deployments of one environment, or of all visible ones."""
     visible = Permissions.of(by.user).deployments() if by else Deployment.objects.select_related("environment")
     there = visible.filter(environment__in=chosen(name, by=by), deleted_upstream_at=None)
     return there.order_by("environment__position", "environment", "full_name")
 
 
 def deployment(environment_name: str, name: str, *, by: Actor | None = None) -> Deployment:
-    """By alias, full name, or a flow's or deployment's name that only one has."""
+    """Return a deployment by alias, full name, id, or a flow or deployment name that is unique there."""
     place = environment(environment_name, by=by)
     there = list(deployments(environment_name, by=by))
     alias = Alias.objects.filter(environment=place, name=name).first()
     wanted = alias.full_name if alias else name
     found = [each for each in there if each.full_name == wanted]
+    # An alias names exactly one deployment: no guessing when that one is missing.
     if not found and not alias:
         found = [each for each in there if name in (each.name, each.flow_name, str(each.prefect_id))]
     if len(found) == 1:
@@ -109,19 +114,19 @@ def deployment(environment_name: str, name: str, *, by: Actor | None = None) -> 
     raise NotVisible(
         "deployment.unknown",
         f"{place} has no deployment {name}. {listing('It has', [each.full_name for each in there])} "
-        f"One that was deployed just now is read by “manage.py sync {place}”.",
+        f"If it was deployed just now, run “manage.py sync {place}”.",
         deployment=name,
     )
 
 
 def may_know(alias: Alias, by: Actor | None) -> bool:
-    """Whether what an alias stands for may be named to somebody."""
+    """Return whether an error may reveal the deployment behind an alias."""
     target = Target(alias.environment, alias.full_name.partition("/")[0], alias.full_name)
     return by is None or Permissions.of(by.user).decide(Verb.SEE, target).allowed
 
 
 def runs(name: str = "", *, by: Actor | None = None, state: str = "", limit: int = 20) -> list[Run]:
-    """The newest runs; `state` is Prefect's state type, in capitals or not."""
+    """Return the newest runs; `state` is Prefect's state type in any case."""
     wanted = state.upper()
     if wanted and wanted not in STATES:
         raise Refused(
@@ -136,7 +141,7 @@ def runs(name: str = "", *, by: Actor | None = None, state: str = "", limit: int
 
 
 def run(reference: str, environment_name: str = "", *, by: Actor | None = None) -> Run:
-    """By Prefect's id, or by a name that only one run has; `request:12` is the run of a request."""
+    """Return a run by Prefect's id, by a unique name, or as `request:12` by its request."""
     places = chosen(environment_name, by=by)
     runs_there = visible_runs(by).filter(environment__in=places, **lookup(reference))
     found = list(runs_there.order_by("-pk")[: MOST_CANDIDATES + 1])
@@ -146,7 +151,7 @@ def run(reference: str, environment_name: str = "", *, by: Actor | None = None) 
         names = [f"{each.prefect_id} ({each.state_label} in {each.environment})" for each in found]
         raise NotVisible(
             "run.ambiguous",
-            f"{reference} may mean several runs. {listing('Give the id and the environment of one', names)}",
+            f"{reference} matches several runs. {listing('Give the id and the environment of one', names)}",
             run=reference,
         )
     return found[0]
@@ -168,7 +173,7 @@ def visible_runs(by: Actor | None) -> QuerySet[Run]:
 
 
 def status(reference: int | RunRequest, *, by: Actor | None = None) -> RunRequest:
-    """A request as it is now, by its number."""
+    """Return a request by number, as it is now."""
     pk = reference.pk if isinstance(reference, RunRequest) else reference
     found = RunRequest.objects.select_related("environment", "deployment", "run__environment").filter(pk=pk)
     if by:
@@ -179,7 +184,7 @@ def status(reference: int | RunRequest, *, by: Actor | None = None) -> RunReques
 
 
 def listing(begin: str, names: Sequence[str]) -> str:
-    """A sentence that names the candidates, or nothing when there are none."""
+    """Return a sentence with the candidates, or an empty string when there are none."""
     if not names:
         return ""
     more = f" and {len(names) - MOST_CANDIDATES} more" if len(names) > MOST_CANDIDATES else ""

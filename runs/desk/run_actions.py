@@ -1,4 +1,4 @@
-"""Asking for runs and cancels by name, and waiting for their end."""
+"""Request runs and cancellations by name, and wait for their end."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ OPEN: dict[type[Model], frozenset[str]] = {
     RunRequest: frozenset({State.WAITING, State.APPROVED, State.LAUNCHING, State.LAUNCHED}),
     Cancellation: frozenset(Cancellation.OPEN),
 }
-# A message in one of these is what Prefect said, or that it said nothing.
+# In these states a message is an error from Prefect, or says that it did not respond.
 NOT_SENT: dict[type[Model], frozenset[str]] = {
     RunRequest: frozenset({State.APPROVED, State.LAUNCHING}),
     Cancellation: frozenset({Cancellation.State.WANTED}),
 }
-LOOK_EVERY = 0.5
+# Seconds between two reads while waiting.
+POLL_SECONDS = 0.5
 
 
 class StillRunning(Refused):
@@ -55,7 +56,7 @@ def trigger(
     on_behalf_of: str = "",
     override_window: bool = False,
 ) -> RunRequest:
-    """Ask for a run; the same `key` again gives the same request, however often it is sent."""
+    """Request a run; the same `key` again returns the same request."""
     return requests.submit(
         deployment(environment_name, deployment_name, by=by),
         values,
@@ -74,15 +75,15 @@ def trigger(
 def cancel(
     reference: str, environment_name: str = "", *, by: Actor, reason: str = "", ticket: str = "", force: bool = False
 ) -> Cancellation:
-    """Ask for a run to be stopped; `force` gives up on one whose cancel was sent and came to nothing."""
+    """Request a cancellation; `force` marks a run as cancelled when an ordinary cancellation had no effect."""
     verb = requests.force_cancel if force else requests.cancel
     return verb(run(reference, environment_name, by=by), by=by, reason=reason, ticket=ticket)
 
 
 def wait[Action: (RunRequest, Cancellation)](action: Action, *, seconds: float) -> Action:
-    """Look until it is over, and give it back as it is then.
+    """Wait until the request or cancellation is final, and return it.
 
-    When the time is up: `StillRunning`, or `PrefectError` when Prefect has not taken it yet.
+    After `seconds`, raises `StillRunning`, or `PrefectError` when Prefect has not accepted it yet.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -90,18 +91,18 @@ def wait[Action: (RunRequest, Cancellation)](action: Action, *, seconds: float) 
         if action.state not in OPEN[type(action)]:
             return action
         if time.monotonic() >= deadline:
-            message = action.message or f"It is “{action.get_state_display()}”."
-            said = f"{action} is not over after {seconds:g} s. {message}"
+            message = action.message or f"State: {action.get_state_display()}."
+            sentence = f"{action} did not finish within {seconds:g} s. {message}"
             raise (
-                PrefectError(said)
+                PrefectError(sentence)
                 if action.message and action.state in NOT_SENT[type(action)]
-                else StillRunning("wait.timeout", said)
+                else StillRunning("wait.timeout", sentence)
             )
-        time.sleep(min(LOOK_EVERY, max(deadline - time.monotonic(), 0)))
+        time.sleep(min(POLL_SECONDS, max(deadline - time.monotonic(), 0)))
 
 
 def sync(name: str, *, by: Actor | None = None) -> Sync:
-    """Read an environment's deployments and runs from Prefect now."""
+    """Sync an environment's deployments and runs now; raises `PrefectError`."""
     place = environment(name, by=by)
     found = healths.check(place)
     if found.state != Health.State.UP:
@@ -112,7 +113,8 @@ def sync(name: str, *, by: Actor | None = None) -> Sync:
 
 
 def typed(place: Deployment, texts: Mapping[str, str], given: Mapping[str, JSON]) -> dict[str, JSON]:
-    """Values that came as text: kept as text where the schema takes text, read as JSON where it does not."""
+    """Return parameter values from text: as text where the schema accepts that, else parsed as JSON."""
+    # Text first: a string parameter keeps "007", which JSON would reject, and "1", which it would make a number.
     values: dict[str, JSON] = {**given, **texts}
     try:
         parameters.validate(place.parameter_schema, values, defaults=place.parameter_defaults)

@@ -1,4 +1,4 @@
-"""Making the flow run of an approved request, exactly once."""
+"""Create the flow run of an approved request in Prefect, exactly once."""
 
 from __future__ import annotations
 
@@ -24,20 +24,23 @@ from runs.governance.requirements import requirements_for
 from runs.models import BreakGlass, RunRequest, Verb
 from runs.models.request import State
 
-# How long before its time a planned run is handed over, so that a worker has it by then.
+# How long before its start time a scheduled run is sent, so that a worker has picked it up by then.
 AHEAD = timedelta(seconds=30)
-# How often what waits for a window is looked at, for windows and freezes may change.
-LOOK_AGAIN = timedelta(minutes=1)
+# How often a request that waits for a window is checked: windows and freezes can change meanwhile.
+RECHECK_AFTER = timedelta(minutes=1)
 
 
 def launch(run_request: RunRequest) -> None:
-    """Make the flow run of an approved request, exactly once.
+    """Create the flow run of an approved request, exactly once.
 
-    The same idempotency key is sent however often this is called; a claim keeps two workers from sending at once.
+    Every attempt sends the same idempotency key, so Prefect returns the run of an earlier one; the lease keeps two
+    workers from sending at the same time.
     """
+    # 1. Check everything again and take the lease, in a transaction that ends before the call: a call can take seconds.
     came_from = claim(run_request)
     if came_from is None:
         return
+    # 2. Send. The attempt number tells a late result from the current one.
     attempt = run_request.attempts
     values = requests.values_of(run_request)
     try:
@@ -49,13 +52,15 @@ def launch(run_request: RunRequest) -> None:
             tags=[*run_request.tags, f"portal-request:{run_request.pk}", *marks(run_request)],
             scheduled_for=run_request.scheduled_for,
         )
+    # 3. Record the result: closed, unknown, not sent, or launched.
     except (NotFound, Rejected) as error:
         changes.refuse(run_request, "prefect.rejected", str(error), attempt=attempt)
     except Uncertain as error:
+        # Prefect may have created the run: it stays at launching, where it cannot be withdrawn.
         wait(run_request, error, to=State.LAUNCHING, attempt=attempt)
     except PrefectError as error:
         health.record_error(run_request.environment, error)
-        # That nothing was sent now says nothing of an attempt before, whose answer is unknown still.
+        # Nothing was sent now, but the result of an earlier attempt may still be unknown: keep the state it had.
         wait(run_request, error, to=came_from, attempt=attempt)
     else:
         difference = differs(run_request, record, values)
@@ -66,21 +71,25 @@ def launch(run_request: RunRequest) -> None:
 
 
 def claim(run_request: RunRequest) -> State | None:
-    """Ask every gate again under a row lock and take the lease. The state it was in; None if there is nothing to do."""
+    """Check the request again under its row lock and take the lease.
+
+    Returns the state it was in, or None when there is nothing to send: not due, another worker has it, refused or held.
+    """
     now = timezone.now()
     with transaction.atomic():
         due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
-        taken = (
+        row = (
             RunRequest.objects.select_for_update(of=["self"])
             .filter(due, pk=run_request.pk, state__in=[State.APPROVED, State.LAUNCHING])
             .first()
         )
-        if taken is None:
+        if row is None:
             return None
-        if taken.state == State.APPROVED:
+        # A request that is launching passed the checks before, and Prefect may already have its run.
+        if row.state == State.APPROVED:
             try:
-                check_again(taken)
-                wait_until = start_time(taken)
+                check_again(row)
+                wait_until = start_time(row)
             except Refused as refusal:
                 changes.refuse(run_request, refusal.code, refusal.message)
                 return None
@@ -90,55 +99,59 @@ def claim(run_request: RunRequest) -> State | None:
         changes.move(
             run_request, to=State.LAUNCHING, message="", attempts=F("attempts") + 1, next_attempt_at=now + LEASE
         )
-    return State(taken.state)
+    return State(row.state)
 
 
 def marks(run_request: RunRequest) -> list[str]:
-    """What Prefect's own pages should say of a run that went around the rules."""
-    broke_glass = BreakGlass.objects.filter(run_request=run_request).exists()
-    return [*(["break-glass"] if broke_glass else []), *(["window-override"] if run_request.overridden_at else [])]
+    """Return tags that mark an override on Prefect's own pages."""
+    is_override = BreakGlass.objects.filter(run_request=run_request).exists()
+    return [*(["break-glass"] if is_override else []), *(["window-override"] if run_request.overridden_at else [])]
 
 
 def check_again(run_request: RunRequest) -> None:
-    """Everything that had to be true when it was asked for must still be true; else `Refused`."""
+    """Refuse a launch unless everything required at request time is still true."""
+    # 1. The requester's permission, and that the deployment can be run at all.
     deployment = Deployment.objects.select_related("environment").get(pk=run_request.deployment_id)
     run_request.deployment = deployment
     if run_request.requested_by:
         require(run_request.requested_by, Verb(run_request.verb), deployment, requests.values_of(run_request))
     requests.require_submittable(deployment, scheduled_for=None)
+    # 2. The request is the one that was submitted: triggers protect its columns, not the encrypted values.
     if requests.digest(run_request) != run_request.digest:
         raise Refused(
             "request.changed",
-            "It does not match what was requested: it was changed in the database. Submit a new request.",
+            "The request was changed in the database after it was submitted. Submit a new request.",
         )
+    # 3. The deployment is the one that was requested, and approved.
     if deployment.schema_fingerprint != run_request.schema_fingerprint:
         raise Refused(
             "schema.changed", f"The parameters of {deployment} changed after the request. Submit a new request."
         )
     if run_request.needs_approval and deployment.version != run_request.deployment_version:
         raise Refused("definition.changed", f"{deployment} was redeployed after the approval. Submit a new request.")
-    glass = BreakGlass.objects.filter(run_request=run_request).first()
-    if glass is None:
+    # 4. The approvals hold, or an emergency override is in force.
+    bypass = BreakGlass.objects.filter(run_request=run_request).first()
+    if bypass is None:
         changes.require_approved(run_request)
-    elif glass.until <= timezone.now():
+    elif bypass.until <= timezone.now():
         raise Refused(
             "override.expired",
-            f"The emergency override ended at {glass.until:%H:%M} UTC. Submit a new request.",
-            until=glass.until.isoformat(),
+            f"The emergency override ended at {bypass.until:%H:%M} UTC. Submit a new request.",
+            until=bypass.until.isoformat(),
         )
 
 
 def start_time(run_request: RunRequest) -> tuple[datetime, str] | None:
-    """When to look again and why, for a request whose time has not come; else None.
+    """Return when to check again and why, for a request that cannot start yet; None when it can.
 
-    One that is planned for later stays here until then: what Prefect holds already, no freeze could hold back.
+    A scheduled run stays here until its time: a freeze could not hold back what Prefect already has.
     """
     now = timezone.now()
     planned = run_request.scheduled_for
     if planned and planned - AHEAD > now:
         return (
             planned - AHEAD,
-            f"It will be sent to Prefect at {date_format(timezone.localtime(planned), 'j M Y, H:i e')}.",
+            f"Scheduled for {date_format(timezone.localtime(planned), 'j M Y, H:i e')}.",
         )
     if run_request.overridden_at:
         return None
@@ -148,23 +161,23 @@ def start_time(run_request: RunRequest) -> tuple[datetime, str] | None:
         return None
     if requirements_for(target).refuse_outside_window:
         raise Refused("window.closed", f"{standing.sentence} Submit a new request for a permitted time.")
-    return min(standing.opens_at or now + LOOK_AGAIN, now + LOOK_AGAIN), standing.sentence
+    return min(standing.opens_at or now + RECHECK_AFTER, now + RECHECK_AFTER), standing.sentence
 
 
 def differs(run_request: RunRequest, record: FlowRunRecord, values: dict[str, Any]) -> str:
-    """Why what Prefect answered is not what was asked for, or an empty string.
+    """Return why the run that Prefect returned is not the one requested; empty when it is.
 
-    A key that was used before gives the earlier run back, whatever was asked this time.
+    For a key that was used before, Prefect returns the earlier run and ignores the new parameters.
     """
     if record.deployment_id != run_request.deployment_prefect_id:
-        return "Prefect answered with a run of another deployment for this request's key. Ask for it again."
+        return "Prefect returned a run of another deployment for this request. Submit a new request."
+    # Only the values that were sent are compared: Prefect may return more.
     if not all(canonical.same(record.parameters.get(name), value) for name, value in values.items()):
-        return (
-            "Prefect answered with a run that has other parameters than this request. Look at it before asking again."
-        )
+        return "Prefect returned a run with other parameters than requested. Check it before you submit a new request."
     return ""
 
 
 def wait(run_request: RunRequest, error: PrefectError, *, to: State, attempt: int) -> None:
+    """Schedule the next attempt after an error."""
     at = timezone.now() + backoff(attempt)
-    changes.requeue(run_request, f"{error} It will be sent again by itself.", to=to, at=at, attempt=attempt)
+    changes.requeue(run_request, f"{error} Retrying automatically.", to=to, at=at, attempt=attempt)

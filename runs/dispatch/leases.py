@@ -10,13 +10,14 @@ from django.utils import timezone
 
 from runs.models import Cancellation, PauseRequest
 
-# Longer than the gateway waits for an answer: a claim that old belongs to a process that died.
+# Longer than the client's timeout: a lease that old belongs to a process that died.
 LEASE = timedelta(seconds=30)
+# Prefect on SQLite answers about 1 in 20 creates with 503, so the first retry comes soon.
 SHORTEST, LONGEST = timedelta(seconds=2), timedelta(minutes=1)
 
 
 def backoff(attempts: int) -> timedelta:
-    """2 s, 4 s, 8 s … up to a minute: when to try again after that many attempts."""
+    """Return the delay after that many attempts: 2 s, 4 s, 8 s and so on, up to a minute."""
     doublings: int = min(max(attempts - 1, 0), 10)
     return min(SHORTEST * (1 << doublings), LONGEST)
 
@@ -24,9 +25,11 @@ def backoff(attempts: int) -> timedelta:
 def take_lease(rows: Any) -> bool:
     """Take the lease on one due row; False when another worker holds it or it is done."""
     now = timezone.now()
+    # One UPDATE both checks and takes it, so no row lock is held during the call to Prefect.
     due = rows.filter(Q(next_attempt_at=None) | Q(next_attempt_at__lte=now))
     return bool(due.update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE))
 
 
 def record_attempt(row: Cancellation | PauseRequest, message: str, *, at: datetime) -> None:
+    """Note an attempt that did not finish, and when the next is due."""
     type(row)._default_manager.filter(pk=row.pk).update(message=message, next_attempt_at=at)

@@ -1,4 +1,4 @@
-"""Telling Prefect to pause or resume a deployment."""
+"""Send pause and resume requests to Prefect."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from runs.models import PauseRequest
 
 
 def apply_pause(pause_request: PauseRequest) -> None:
-    """Pause or resume a deployment, then read what it is now."""
+    """Pause or resume a deployment in Prefect, then read the deployment."""
     if not take_lease(PauseRequest.objects.filter(pk=pause_request.pk, state=PauseRequest.State.WANTED)):
         return
     pause_request.refresh_from_db()
     deployment = pause_request.deployment
     try:
         connect.client_for(deployment.environment).set_paused(deployment.prefect_id, pause_request.pause)
+        # Prefect emits no event for pause and resume, so the next sync would be the first to notice.
         sync.refresh(deployment)
     except (NotFound, Rejected) as error:
         PauseRequest.objects.filter(pk=pause_request.pk).update(state=PauseRequest.State.FAILED, message=str(error))
@@ -26,7 +27,7 @@ def apply_pause(pause_request: PauseRequest) -> None:
     except PrefectError as error:
         record_attempt(
             pause_request,
-            f"{error} It will be sent again by itself.",
+            f"{error} Retrying automatically.",
             at=timezone.now() + backoff(pause_request.attempts),
         )
         return

@@ -1,4 +1,7 @@
-"""Holding back what Prefect would start by itself outside its change windows."""
+"""Postpone or cancel runs that Prefect would start outside their change windows.
+
+Prefect plans the runs of its own schedules up to 100 days ahead and starts them without asking the portal.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +21,16 @@ from runs.governance.requirements import requirements_for
 from runs.governance.windows import Calendar, Standing
 from runs.models import Run
 
-# Later ones are left alone: windows may change until then, and they are looked at twice a minute.
+# How far ahead runs are checked. Windows can change until a later one is due, and the check runs twice a minute.
 AHEAD = timedelta(minutes=5)
-# When to look again at what nobody can give a time.
-UNTIL_SOMEBODY_CAN_SAY = timedelta(minutes=10)
+# By how much to postpone when it is not known when the window opens.
+WITHOUT_OPENING = timedelta(minutes=10)
 
 
 def postpone(environment: Environment) -> int:
-    """Give another time to the runs of Prefect's own that would start outside their windows; returns how many.
+    """Postpone the runs of Prefect's schedules that would start outside their windows; return how many.
 
-    Where the rules refuse instead, such a run is cancelled. Raises `PrefectError`; what is left comes with the next
-    call.
+    Where the policy refuses such runs, they are cancelled. Raises `PrefectError`; the rest is done by the next call.
     """
     count = 0
     for run, standing in too_early(environment):
@@ -37,7 +39,7 @@ def postpone(environment: Environment) -> int:
 
 
 def too_early(environment: Environment) -> Iterator[tuple[Run, Standing]]:
-    """The runs that nobody asked for here, are about to start, and may not."""
+    """Yield the external runs that are about to start but are not allowed to, with the reason."""
     now = timezone.now()
     soon = Run.objects.filter(
         Q(expected_start_at=None) | Q(expected_start_at__lte=now + AHEAD),
@@ -48,6 +50,7 @@ def too_early(environment: Environment) -> Iterator[tuple[Run, Standing]]:
         created_by_portal=False,
         deleted_upstream_at=None,
     ).select_related("environment", "deployment__environment")
+    # Many runs share a deployment: its windows are read once.
     calendars: dict[int, Calendar] = {}
     for run in soon:
         if run.deployment and run.deployment.pk not in calendars:
@@ -59,22 +62,25 @@ def too_early(environment: Environment) -> Iterator[tuple[Run, Standing]]:
 
 
 def hold_back(run: Run, standing: Standing) -> bool:
-    """Postpone or cancel one run, with an entry in the trail; False if it is not to be had any more."""
-    gateway = connect.client_for(run.environment)
+    """Postpone or cancel one run and record it; return False if it has changed or gone meanwhile."""
+    # 1. Read the run again: a worker may have taken it meanwhile, and a run that is put back then can run twice.
+    client = connect.client_for(run.environment)
     mirror.refresh_state(run.environment, [run.prefect_id])
     earlier, state = run.expected_start_at, run.state_id
     run.refresh_from_db()
     if run.deleted_upstream_at or run.state_id != state:
         return False
+    # 2. Postpone or cancel it.
     refuses = bool(run.deployment and requirements_for(Target.of(run.deployment)).refuse_outside_window)
-    until = standing.opens_at or timezone.now() + UNTIL_SOMEBODY_CAN_SAY
+    until = standing.opens_at or timezone.now() + WITHOUT_OPENING
     try:
         if refuses:
-            gateway.cancel(run.prefect_id)
+            client.cancel(run.prefect_id)
         else:
-            gateway.postpone(run.prefect_id, until, standing.sentence)
+            client.postpone(run.prefect_id, until, standing.sentence)
     except (NotFound, Rejected):
         return False
+    # 3. Record it, and show the new time.
     verb = "run.skipped" if refuses else "run.postponed"
     with audit.act(verb, run, by=Actor.system(), reason=standing.sentence, environment=run.environment.slug) as act:
         act.before = {"planned": earlier}

@@ -1,4 +1,4 @@
-"""Setting up the portal itself: the only code that changes environments, aliases, people and groups."""
+"""Configure the portal: the only code that changes environments, aliases, people and groups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runs import audit, queue
 from runs.actors import Actor
 from runs.errors import Refused
 
-# What is told of a row in the audit trail; secrets are told as "set", never by value.
+# Columns in the audit trail. Secrets are not among them: they are recorded as "set" or "changed", never by value.
 ENVIRONMENT = [
     "slug",
     "description",
@@ -29,11 +29,12 @@ ENVIRONMENT = [
     "is_active",
 ]
 PERSON = ["username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser"]
-# What an environment may have that outlives it -> how it is called in the refusal to delete it.
+# Related rows that must be kept -> their name in the refusal to delete the environment.
 HISTORY = {"deployments": "deployments", "runs": "runs", "run_requests": "run requests", "grants": "grants"}
 
 
 def require_administrator(by: Actor) -> None:
+    """Refuse everyone but administrators and the system."""
     if by.holder is not None and not (by.holder.is_active and by.holder.is_superuser):
         raise Refused(
             "access.administrators_only", f"{by.name} cannot change the configuration. Only administrators can."
@@ -45,20 +46,20 @@ def columns(row: models.Model, names: Iterable[str]) -> dict[str, Any]:
 
 
 def difference(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Only what changed, of both."""
+    """Return the columns that changed, before and after."""
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return ({name: before.get(name) for name in changed if before}, {name: after.get(name) for name in changed})
 
 
 def save_environment(environment: Environment, *, by: Actor) -> None:
-    """Keep a new or changed environment, and look at its server soon."""
+    """Save a new or changed environment and queue a sync."""
     stored = Environment.objects.filter(pk=environment.pk).first()
     with audit.act("environment.change" if stored else "environment.create", environment, by=by) as act:
         require_administrator(by)
         before = describe_environment(stored) if stored else {}
         after = describe_environment(environment)
         if stored and bytes(stored.sealed_credential) != bytes(environment.sealed_credential):
-            # The two texts are encrypted; that they differ is all there is to say.
+            # Both are encrypted, so only that they differ can be recorded.
             after["credential"] = "changed" if after["credential"] else ""
         environment.save()
         act.before, act.after = difference(before, after)
@@ -72,7 +73,7 @@ def describe_environment(environment: Environment) -> dict[str, Any]:
 
 
 def delete_environment(environment: Environment, *, by: Actor) -> None:
-    """Forget an environment that was never used."""
+    """Delete an environment that was never used."""
     with audit.act("environment.delete", environment, by=by, environment=environment.slug) as act:
         require_administrator(by)
         act.before = describe_environment(environment)
@@ -83,13 +84,13 @@ def delete_environment(environment: Environment, *, by: Actor) -> None:
 
 
 def why_not_delete(environment: Environment) -> str:
-    """What of its history keeps an environment, as a sentence; empty when there is none."""
+    """Return why an environment cannot be deleted, as a sentence; empty when it can."""
     left = [name for related, name in HISTORY.items() if getattr(environment, related).exists()]
     if not left:
         return ""
     return (
-        f"{environment} has {' and '.join(left)}, which must stay readable. Switch it off instead: "
-        "then it is no longer read, and nothing can be asked for there."
+        f"{environment} has {' and '.join(left)}, which must be kept. Disable it instead: it is then no longer "
+        "synced, and no runs can be requested there."
     )
 
 
@@ -114,12 +115,12 @@ def describe_alias(alias: Alias) -> dict[str, Any]:
 
 
 def save_person(person: User, *, groups: Iterable[Group], by: Actor) -> None:
-    """Keep a new or changed account with its groups."""
+    """Save a new or changed account with its groups."""
     stored = User.objects.filter(pk=person.pk).first()
     with audit.act("person.change" if stored else "person.create", person, by=by, subject_kind="person") as act:
         require_administrator(by)
         if stored and stored.pk == getattr(by.holder, "pk", None) and not (person.is_active and person.is_superuser):
-            # The person doing this stays an administrator, so there is always one left.
+            # Administrators cannot demote themselves, so at least one is always left.
             raise Refused(
                 "administrator.own", "You cannot remove your own administrator rights. Another administrator can."
             )
@@ -137,7 +138,7 @@ def describe_person(person: User) -> dict[str, Any]:
 
 
 def record_password_change(person: User, *, by: Actor) -> None:
-    """Tell the audit trail that somebody's password was set; Django's own form sets it."""
+    """Record in the audit trail that a password was set; Django's own form sets it."""
     with audit.act("person.password", person, by=by, subject_kind="person"):
         pass
 

@@ -1,4 +1,4 @@
-"""Giving and taking permissions: the only code that writes `Grant`."""
+"""Create and revoke grants: the only code that writes `Grant`."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ def grant(
     reason: str = "",
     ticket: str = "",
 ) -> Grant:
-    """Allow or deny; an empty selector matches everything.
+    """Create a grant that allows or denies; blank selector fields match everything.
 
-    `predicate` is a JSON Schema that the parameters of a run must satisfy for the grant to count. Administrators give
-    anything; people with `manage` grant what they have themselves, for no longer than they have it.
+    `predicate` is a JSON Schema that the parameters of a run must satisfy. Administrators can grant anything; people
+    with `manage` only what they have themselves, for no longer than they have it. Raises `Refused` with a code
+    `grant.…`, `reason.required` or `ticket.required`.
     """
+    # No subject yet: the row exists only after the checks, and a refused grant is audited without one.
     with audit.act("grant.give", None, by=by, reason=reason, ticket=ticket, subject_kind="grant") as act:
         if (person is None) == (group is None):
             raise Refused("grant.subject", "A grant applies to exactly one person or one group.")
@@ -80,51 +82,55 @@ def grant(
 
 
 def require_valid(predicate: dict[str, Any], verbs: Sequence[str]) -> None:
-    """Refuse a condition on values that nobody could judge, or that no values would ever come to."""
+    """Refuse a condition that is not usable, or that is combined with a verb without parameters."""
     if errors := predicates.problems(predicate):
         raise Refused("grant.condition", f"The condition on parameters is not valid. {' '.join(errors)}")
     if unbound := [verb for verb in verbs if verb not in WITH_PARAMETERS]:
         raise Refused(
             "grant.condition_unbound",
-            f"A condition on parameters cannot apply to {', '.join(unbound)}. Create a separate grant for it.",
+            f"A condition on parameters cannot apply to {', '.join(Verb(verb).label for verb in unbound)}. Create a "
+            "separate grant for it.",
             verbs=sorted(unbound),
         )
 
 
 def bounded(row: Grant, by: Actor) -> None:
-    """Hold a grant that is handed on against what its giver holds, and bind it to the same values and dates."""
+    """Refuse a delegated grant that exceeds its giver's own, and add the giver's condition on values to it."""
     if row.effect == Grant.Effect.DENY:
         raise Refused("grant.deny", "Only administrators can deny access.")
     if by.is_same_person_as(row.person_id):
-        # It would outlast their leaving the group that they hold it by.
+        # Otherwise a grant that someone has through a group would outlast their membership.
         raise Refused("grant.own", "You cannot grant permissions to yourself.")
     permissions = Permissions.of(by.user)
-    denying = prohibitions(by.user)
+    denying = denials_of(by.user)
     for verb in (Verb.MANAGE, *map(Verb, row.verbs)):
         denied = {verb, PART_OF.get(verb, verb)}
         if any(denied & set(denial.verbs) and may_overlap(denial, row) for denial in denying):
             raise Refused(
-                "grant.denied", f"{by.name} is denied “{verb}” on {row.selector} and cannot grant it.", verb=str(verb)
+                "grant.denied",
+                f"{by.name} is denied “{verb.label}” on {row.selector} and cannot grant it.",
+                verb=str(verb),
             )
         held = [grant for grant in permissions.grants if verb in grant.verbs and contains(grant, row)]
         if not held:
             raise Refused(
                 "grant.beyond_own",
-                f"{by.name} does not have “{verb}” on all of {row.selector} for that long and cannot grant it.",
+                f"{by.name} does not have “{verb.label}” on all of {row.selector} for that long and cannot grant it.",
                 verb=str(verb),
             )
+        # With several grants the first is used: bound to one of them, it stays within what the giver has.
         if verb != Verb.MANAGE and all(grant.predicate for grant in held):
             row.predicate = predicates.both(held[0].predicate, row.predicate)
 
 
-def prohibitions(user: User) -> list[Grant]:
-    """What keeps somebody from something now or will do so: what is handed on outlives the day it is given."""
+def denials_of(user: User) -> list[Grant]:
+    """Return a person's denials, including those that start later: a delegated grant may still be valid then."""
     theirs = Grant.objects.filter(Q(person=user) | Q(group__user=user), effect=Grant.Effect.DENY, revoked_at=None)
     return list(theirs.filter(Q(valid_until=None) | Q(valid_until__gt=timezone.now())).distinct())
 
 
 def contains(grant: Grant, row: Grant) -> bool:
-    """Whether one allowing grant reaches at least as far and as long as another."""
+    """Return whether an allowing grant covers at least the scope and the time of another."""
     if grant.effect == Grant.Effect.DENY:
         return False
     if grant.environment_id is None:
@@ -144,7 +150,7 @@ def contains(grant: Grant, row: Grant) -> bool:
 
 
 def may_overlap(denying: Grant, row: Grant) -> bool:
-    """Whether there could be a deployment that both are about."""
+    """Return whether there could be a deployment to which both apply."""
     pairs = [
         (denying.environment_id, row.environment_id),
         (denying.full_name, row.full_name),
@@ -154,12 +160,13 @@ def may_overlap(denying: Grant, row: Grant) -> bool:
 
 
 def revoke(row: Grant, *, by: Actor, reason: str = "", ticket: str = "") -> None:
-    """End a grant now; it stays to be read. Administrators end any, others what they gave."""
+    """Revoke a grant now; the row is kept. Administrators can revoke any grant, others those they created."""
     with audit.act("grant.revoke", row, by=by, reason=reason, ticket=ticket) as act:
         act.environment = row.environment.slug if row.environment else ""
         if not can_revoke(row, by):
             raise Refused("grant.not_own", f"{by.name} can revoke only grants they created.")
         act.before = describe(row)
+        # Compare and set: of two concurrent revocations only one is recorded.
         revoked = Grant.objects.filter(pk=row.pk, revoked_at=None).update(
             revoked_at=timezone.now(), revoked_by_name=by.name
         )
@@ -168,12 +175,12 @@ def revoke(row: Grant, *, by: Actor, reason: str = "", ticket: str = "") -> None
 
 
 def can_administer(by: Actor, permission: str) -> bool:
-    """The portal itself, and people with the permission."""
+    """Return whether the actor is the system, or has the Django permission."""
     return by.holder is None or bool(by.user.has_perm(permission))
 
 
 def can_grant(by: Actor) -> bool:
-    """Whether there is any grant they could give."""
+    """Return whether there is any grant that the actor could create."""
     return can_administer(by, "runs.add_grant") or (
         by.holder is not None and any(Verb.MANAGE in grant.verbs for grant in Permissions.of(by.user).grants)
     )
@@ -184,6 +191,7 @@ def can_revoke(row: Grant, by: Actor) -> bool:
 
 
 def describe(row: Grant) -> dict[str, Any]:
+    """Return the grant for the audit trail and for `--json`; verbs by their stored names."""
     return {
         "subject": row.subject,
         "effect": row.effect,

@@ -1,4 +1,4 @@
-"""Pausing and resuming deployments: the only maker of a `Switch`."""
+"""Request that deployments are paused or resumed: the only code that creates `PauseRequest`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from runs.models import Freeze, PauseRequest, Verb
 
 
 def pause(deployment: Deployment, *, by: Actor, reason: str = "", ticket: str = "") -> PauseRequest:
-    """Ask for a deployment's schedules to stop."""
+    """Request that the schedules of a deployment are paused."""
     return request(deployment, pause=True, by=by, reason=reason, ticket=ticket)
 
 
 def resume(deployment: Deployment, *, by: Actor, reason: str = "", ticket: str = "") -> PauseRequest:
-    """Ask for a deployment's schedules to go on."""
+    """Request that the schedules of a deployment are resumed."""
     return request(deployment, pause=False, by=by, reason=reason, ticket=ticket)
 
 
 def request(deployment: Deployment, *, pause: bool, by: Actor, reason: str, ticket: str) -> PauseRequest:
+    """Check permission and requirements, and create the request; raises `Forbidden` or `Refused`."""
     with audit.act(
         "deployment.pause" if pause else "deployment.resume", deployment, by=by, reason=reason, ticket=ticket
     ) as act:
@@ -50,29 +51,35 @@ def create(deployment: Deployment, **columns: Any) -> PauseRequest:
 
 
 def pause_for_freeze(freeze: Freeze) -> int:
-    """Pause what its own schedules would start in a frozen environment; returns how many that are.
+    """Pause the deployments with active schedules in a frozen environment; return how many.
 
-    Prefect starts the runs of its schedules by itself: no gate of ours would be asked. What it has planned is dropped.
+    Prefect starts the runs of its schedules without asking the portal. Pausing also deletes the runs it has planned.
     """
-    wanted = PauseRequest.objects.filter(deployment=OuterRef("pk"), state=PauseRequest.State.WANTED)
-    going = Deployment.objects.filter(
-        ~Exists(wanted),
+    pending = PauseRequest.objects.filter(deployment=OuterRef("pk"), state=PauseRequest.State.WANTED)
+    unpaused = Deployment.objects.filter(
+        ~Exists(pending),
         environment=freeze.environment_id,
         deleted_upstream_at=None,
         is_paused=False,
         schedules__contains=[{"is_active": True}],
     )
-    made = [pause_or_resume(each, freeze, pause=True, by_name=freeze.begun_by_name) for each in going]
+    made = [pause_or_resume(each, freeze, pause=True, by_name=freeze.begun_by_name) for each in unpaused]
     return len(made)
 
 
 def resume_after_freeze(freeze: Freeze, *, by_name: str) -> int:
-    """Let the schedules go on that a freeze held back, but for those that somebody switched since."""
+    """Resume the schedules that a freeze paused, except those that a person paused or resumed since.
+
+    Returns how many.
+    """
+    # 1. Only where the freeze's request is the last one: a later one is a person's decision.
     latest = PauseRequest.objects.filter(deployment=OuterRef("deployment")).order_by("-pk").values("pk")[:1]
+    # One that was attempted may have reached Prefect although its result is unknown: resume it too.
     may_be_sent = Q(state=PauseRequest.State.DONE) | Q(state=PauseRequest.State.WANTED, attempts__gt=0)
     held = list(freeze.pause_requests.filter(may_be_sent, pk=Subquery(latest), pause=True).select_related("deployment"))
+    # 2. Those not sent yet must not pause anything any more.
     freeze.pause_requests.filter(pause=True, state=PauseRequest.State.WANTED).update(
-        state=PauseRequest.State.FAILED, message="The freeze was lifted before it was sent."
+        state=PauseRequest.State.FAILED, message="The freeze ended before this was sent."
     )
     for each in held:
         pause_or_resume(each.deployment, freeze, pause=False, by_name=by_name)
@@ -80,7 +87,7 @@ def resume_after_freeze(freeze: Freeze, *, by_name: str) -> int:
 
 
 def pause_or_resume(deployment: Deployment, freeze: Freeze, *, pause: bool, by_name: str) -> PauseRequest:
-    """A pause_request that is part of a freeze, whose entry in the trail stands for it."""
+    """Create the request of a freeze; it has no audit entry of its own, the freeze has one."""
     return create(
         deployment, pause=pause, freeze=freeze, reason=freeze.reason, ticket=freeze.ticket, requested_by_name=by_name
     )

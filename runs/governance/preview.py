@@ -1,4 +1,4 @@
-"""Looking at the portal with somebody's grants, without acting as them; that somebody looked is in the trail."""
+"""Preview a person's access and explain decisions, without acting as them. Each use is in the audit trail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runs.models import Verb
 
 
 def preview_as(person: User, *, by: Actor, reason: str = "") -> Permissions:
-    """What somebody holds now, for a page that shows what they would see. Nothing can be done with it in their name."""
+    """Return a person's permissions, for a page that shows what they would see. No action can be done with them."""
     with audit.act("person.try", person, by=by, reason=reason, subject_kind="person") as act:
         require_viewer(person, by)
         act.after = {"looked_at": "what they see"}
@@ -28,25 +28,27 @@ def preview_as(person: User, *, by: Actor, reason: str = "") -> Permissions:
 def why(
     person: User, verb: Verb, deployment: Deployment, parameters: Mapping[str, Any] | None = None, *, by: Actor
 ) -> Explanation:
-    """Whether and why somebody may; `parameters` are what they would type, the deployment's defaults come to them."""
+    """Explain a decision. `parameters` are what the person would enter; the deployment's defaults are added."""
     with audit.act("person.try", person, by=by, subject_kind="person") as act:
         require_viewer(person, by)
         found = explain(
             person, verb, deployment, None if parameters is None else resolve_values(deployment, parameters)
         )
+        # The code, not the sentence: it can be counted and does not change with the wording.
         act.environment = deployment.environment.slug
         act.after = {"verb": verb, "deployment": deployment.full_name, "answer": found.decision.code}
         return found
 
 
 def require_viewer(person: User, by: Actor) -> None:
-    """Everybody may look at their own grants; at those of others, administrators."""
+    """Refuse to show other people's access to anyone but administrators."""
+    # The system has no holder: commands run by an operator, who can read the database.
     if by.holder is not None and not by.is_same_person_as(person.pk) and not by.user.is_superuser:
         raise Forbidden(Decision(False, "access.no_grant", "Only administrators can view the access of other people."))
 
 
 def resolve_values(deployment: Deployment, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The values a run would get; what the schema does not take is judged as it was typed."""
+    """Return the values a run would get; invalid ones as entered, so that the conditions can still be explained."""
     try:
         return schemas.validate(deployment.parameter_schema, dict(parameters), defaults=deployment.parameter_defaults)
     except Invalid:

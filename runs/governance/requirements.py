@@ -1,4 +1,4 @@
-"""What a run takes: approvals, a reason, a ticket and a time, put together from every policy about it."""
+"""What a run requires: approvals, reason, ticket and start time, combined from all policies that apply."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from runs.models.policy import Risk, Stage
 
 Rule = Policy | Window
 
+# From low to high: the position decides which of two risks is the higher one.
 RISKS = [str(risk) for risk in Risk]
 
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """What everything that is about one deployment asks together; `minutes` is how long an answer may take."""
+    """The combined requirements for one deployment; `minutes` is the approval timeout."""
 
     place: str
     stages: tuple[Stage, ...]
@@ -42,19 +43,21 @@ class Requirements:
         return sum(stage["needed"] for stage in self.stages)
 
     def frozen(self) -> dict[str, Any]:
-        """What a request keeps of them, as JSON."""
+        """Return the part that a request stores, as JSON."""
         return {"stages": list(self.stages), "risk": self.risk, "policies": list(self.names)}
 
     def link(self, ticket: str) -> str:
-        """Where a ticket is read, or an empty string."""
+        """Return the URL of a ticket, or an empty string."""
+        # Quoted with its slashes: a ticket is typed by the requester and must not change the path.
         return self.ticket_link.replace("{ticket}", quote(ticket, safe="")) if ticket and self.ticket_link else ""
 
     def require_reason_and_ticket(self, what: str, *, reason: str, ticket: str) -> None:
-        """Refuse an act that does not say why, or under which ticket; `what` is “run”, “cancel” and so on."""
+        """Refuse an action without the required reason or ticket; `what` is “run”, “cancel” and so on."""
         if self.needs_reason and not reason.strip():
             raise Refused("reason.required", f"A reason is required for every {what} in {self.place}.")
         if self.needs_ticket and not ticket.strip():
             raise Refused("ticket.required", f"A ticket is required for every {what} in {self.place}.")
+        # A pattern binds also where no ticket is required: a wrong one would lead nowhere.
         for pattern in self.ticket_patterns:
             if ticket.strip() and not formats.fits(pattern, ticket.strip()):
                 raise Refused(
@@ -65,16 +68,18 @@ class Requirements:
 
 
 def requirements_for(target: Target) -> Requirements:
-    """The environment's own rules and every policy about a target: the strictest of each counts.
+    """Combine the environment's own requirements and all policies that apply: the strictest of each counts.
 
-    Stages of the same group are one stage with the larger number; stages of different groups all count.
+    Stages for the same group become one stage with the larger number; stages for different groups all count.
     """
     environment = target.environment
+    # There are few policies, so they are matched in Python: the same `matches` as for grants.
     found = [each for each in Policy.objects.select_related("environment") if matches(each, target)]
     needed: dict[str, int] = {}
     for policy in found:
         for stage in policy.stages:
             needed[stage["group"]] = max(stage["needed"], needed.get(stage["group"], 0))
+    # The environment's own approval is a minimum: any stage of a policy satisfies it.
     if environment.needs_approval and not needed:
         needed[""] = 1
     return Requirements(
@@ -95,10 +100,11 @@ def requirements_for(target: Target) -> Requirements:
 
 
 def visible[R: (Policy, Window)](rows: Iterable[R], permissions: Permissions) -> list[R]:
-    """The rules that somebody may know of: about something that they may see.
+    """Return the rules that a person may see: those that apply to something they can see.
 
-    One that names a deployment, flow or tag would tell that there is such a one.
+    A rule names its deployment, flow or tag, and would reveal that it exists.
     """
+    # Superusers see all deployments, so also rules for deployments that do not exist yet.
     if permissions.user.is_active and permissions.user.is_superuser:
         return list(rows)
     places = set(permissions.environments().values_list("pk", flat=True))
@@ -117,5 +123,5 @@ def names_something(rule: Rule) -> bool:
 
 
 def applicable(environment: Environment) -> models.Q:
-    """The rules that bear on something in an environment."""
+    """Return a filter for the rules that apply to something in an environment."""
     return models.Q(environment=environment) | models.Q(environment=None)

@@ -535,7 +535,8 @@ class Migration(migrations.Migration):
                 (
                     "is_forced",
                     models.BooleanField(
-                        default=False, help_text="Prefect is told that it is over, whatever its process does."
+                        default=False,
+                        help_text="Marks the run as cancelled in Prefect even if its process is still running.",
                     ),
                 ),
                 ("sent_at", models.DateTimeField(null=True)),

@@ -1,5 +1,5 @@
--- What the database itself enforces, so that no bug and no administrator's shell gets around it: the partitions of the
--- audit trail, append-only tables, the rules for requests and approvals, and the versions of rows.
+-- What the database itself enforces, against bugs and against an administrator's shell: the partitions of the audit
+-- trail, append-only tables, the rules for requests and approvals, and the versions of rows.
 --
 -- No SET switches a trigger off:
 --   * no function reads a setting of the session;
@@ -19,50 +19,50 @@ BEGIN
     RAISE EXCEPTION '%', TG_ARGV[0];
 END $$;
 
--- require_other_person(column of the person, what that person does): the requester, and whom they act for, may not.
+-- require_other_person(column of the person, verb): refuses the requester and the person they act for.
 CREATE FUNCTION require_other_person() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     person bigint := to_jsonb(NEW) ->> TG_ARGV[0];
 BEGIN
     IF EXISTS (
-        SELECT FROM runs_runrequest asked
-        WHERE asked.id = NEW.run_request_id AND person IN (asked.requested_by_id, asked.on_behalf_of_id)
+        SELECT FROM runs_runrequest request
+        WHERE request.id = NEW.run_request_id AND person IN (request.requested_by_id, request.on_behalf_of_id)
     ) THEN
-        RAISE EXCEPTION 'Nobody may % their own request.', TG_ARGV[1] USING ERRCODE = 'check_violation';
+        RAISE EXCEPTION 'Requesters cannot % their own request.', TG_ARGV[1] USING ERRCODE = 'check_violation';
     END IF;
     RETURN NEW;
 END $$;
 
--- A request goes on only with enough approvals by different people, or around them with a record of that; from whatever
--- state it comes, so that no detour through another one helps.
+-- A request moves beyond waiting only with enough approvals by different people, or with an emergency override that is
+-- in force. From whatever state it comes, so that a detour through another state does not help.
 CREATE FUNCTION require_approvals() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     beyond CONSTANT text[] := ARRAY['approved', 'launching', 'launched', 'completed', 'failed', 'cancelled'];
 BEGIN
     IF NEW.state = ANY (beyond)
     AND (TG_OP = 'INSERT' OR OLD.state <> ALL (beyond))
-    AND NOT EXISTS (SELECT FROM runs_breakglass glass WHERE glass.run_request_id = NEW.id AND glass.until > now())
+    AND NOT EXISTS (SELECT FROM runs_breakglass bypass WHERE bypass.run_request_id = NEW.id AND bypass.until > now())
     AND (
-        SELECT count(DISTINCT answer.by_id) FROM runs_approval answer
-        WHERE answer.run_request_id = NEW.id AND answer.approved AND answer.digest = NEW.digest
+        SELECT count(DISTINCT approval.by_id) FROM runs_approval approval
+        WHERE approval.run_request_id = NEW.id AND approval.approved AND approval.digest = NEW.digest
     ) < greatest(NEW.approvals_needed, NEW.needs_approval::int) THEN
         RAISE EXCEPTION 'Request % is not approved by enough people.', NEW.id USING ERRCODE = 'check_violation';
     END IF;
     RETURN NEW;
 END $$;
 
--- An entry names the transaction that writes it: a version of a row is found by that.
+-- An entry must name the transaction that writes it: row versions are linked to entries by it.
 CREATE FUNCTION require_own_transaction() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF NEW.transaction IS DISTINCT FROM pg_current_xact_id()::text::bigint THEN
-        RAISE EXCEPTION 'An audit entry names the transaction that writes it.' USING ERRCODE = 'check_violation';
+        RAISE EXCEPTION 'An audit entry must name the transaction that writes it.' USING ERRCODE = 'check_violation';
     END IF;
     RETURN NEW;
 END $$;
 
--- record_version(columns to record, secret columns): writes the row as the change left it. Of a secret column only that
--- it changed is recorded, as a version labelled with its name. It runs with its owner's rights: the portal's role cannot
--- write versions itself. In UTC, so that a value is written alike whatever the session's time zone is.
+-- record_version(columns to record, secret columns): records the row after the change. For a secret column only the
+-- fact that it changed is recorded, as a version labelled with its name. SECURITY DEFINER, because the portal's role
+-- cannot write versions itself. In UTC, so that a value does not depend on the session's time zone.
 CREATE FUNCTION record_version() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT SET timezone = 'UTC' AS $$
 DECLARE
@@ -93,15 +93,15 @@ BEGIN
     ) AS kept;
     RETURN NULL;
 END $$;
--- Else anybody could hang it on a table of their own that is called like one of ours.
+-- Otherwise any role could attach it to its own table of the same name and forge versions.
 REVOKE EXECUTE ON FUNCTION record_version() FROM PUBLIC;
 
 
 -- The audit trail in partitions ---------------------------------------------------------------------------------------
 
--- Old partitions can be taken out without touching the others. There is always one without an end, which takes whatever
--- is written; audit_cut() gives it an end and a successor. Django made an empty plain table: it becomes a partitioned one
--- with the same indexes.
+-- Old partitions can be detached without touching the others. The last one is open-ended and receives new entries;
+-- audit_cut() closes it and creates its successor. Django created an empty plain table: it is replaced by a partitioned
+-- one with the same indexes.
 DO $$
 DECLARE
     definitions CONSTANT text[] := ARRAY(
@@ -119,7 +119,7 @@ BEGIN
     CREATE TABLE runs_auditentry_from_1 PARTITION OF runs_auditentry FOR VALUES FROM (1) TO (MAXVALUE);
 END $$;
 
--- The partition without an end, and the first entry it may hold.
+-- The open-ended partition, and the first sequence that it can hold.
 CREATE FUNCTION audit_open_part(OUT part regclass, OUT lower_bound bigint) LANGUAGE sql STABLE
 SET search_path FROM CURRENT AS $$
     SELECT c.oid::regclass, substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM .''([0-9]+)''.')::bigint
@@ -153,7 +153,7 @@ BEGIN
     RETURN part::text;
 END $$;
 
--- With its owner's rights; it takes no argument and cuts only what is long or of a month that is over.
+-- With its owner's rights, so it takes no arguments, and closes only a partition that is full or of an earlier month.
 CREATE FUNCTION audit_cut(OUT part text) LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     found regclass;
@@ -169,7 +169,7 @@ BEGIN
     END IF;
 END $$;
 
--- A partition inherits the triggers of rows; those of statements it needs itself.
+-- A partition inherits row triggers; statement triggers must be created on each.
 CREATE FUNCTION audit_protect(part regclass) RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     EXECUTE format(
@@ -257,7 +257,7 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON runs_rowversion FOR EACH R
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_rowversion
     EXECUTE FUNCTION refuse_change('Versions of rows are append-only.');
 
--- The allow-list: table, the columns that are recorded, the secret ones of which only that they changed is recorded.
+-- The allow-list: table, columns to record, secret columns of which only a change is recorded.
 DO $$
 DECLARE
     tracked record;
@@ -295,7 +295,7 @@ BEGIN
             'EXECUTE FUNCTION record_version(%L, %L)',
             tracked.name, tracked.columns, tracked.secrets
         );
-        -- The rows that exist already, so that their first change has something to differ from.
+        -- Existing rows, so that their first change has a version to compare with.
         EXECUTE format(
             'INSERT INTO runs_rowversion (table_name, row_pk, label, data, transaction, created_at) '
             'SELECT %L, existing.id, ''found'', (SELECT jsonb_object_agg(name, to_jsonb(existing) -> name) '

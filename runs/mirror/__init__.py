@@ -1,4 +1,4 @@
-"""Carries the facts of flow runs to Postgres: the only code that writes `Run` and its rows."""
+"""Mirror flow runs from Prefect to Postgres: the only code that writes `Run` and its related rows."""
 
 from runs.mirror.details import fetch_details, recently_active, tail_logs, with_open_logs
 from runs.mirror.sync import refresh, refresh_state, sync

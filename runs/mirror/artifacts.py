@@ -1,4 +1,4 @@
-"""Carries what runs leave to be looked at to Postgres: the only code that writes `Artifact`."""
+"""Mirror the artifacts of runs: the only code that writes `Artifact`."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from runs.models import Artifact, Run
 
 log = logging.getLogger(__name__)
 
-# Larger ones are looked at in Prefect: a page that shows them would be of no use, nor would the table.
+# Bytes of JSON. Larger artifacts are stored without their data, and viewed in Prefect.
 LARGEST = 1024 * 1024
 COLUMNS = ["environment", "key", "type", "description", "data", "created_upstream_at", "updated_upstream_at"]
 
 
 def upsert_artifacts(environment: Environment, runs: Mapping[UUID, Run]) -> None:
-    """Read the artifacts of these runs, by Prefect's ids; raises `PrefectError` when it cannot be reached."""
+    """Upsert the artifacts of these runs, given by Prefect's id; raises `PrefectError` when it cannot be reached."""
     try:
         records = connect.client_for(environment).artifacts(list(runs))
     except (Rejected, Uncertain) as error:
-        # One that Prefect cannot show must not keep states and logs from being read.
+        # An artifact that Prefect fails to serialize must not stop states and logs from being read.
         log.warning("%s: the artifacts of %d runs could not be read: %s", environment, len(runs), error)
         return
     known = dict(Artifact.objects.filter(run__in=runs.values()).values_list("prefect_id", "updated_upstream_at"))
-    # Most are never touched again, and a log that grows asks for them every other second.
+    # This runs every 1.5 s while a log grows, and most artifacts never change: write only those that did.
     rows = [
         row(environment, record, run)
         for record in records

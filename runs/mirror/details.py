@@ -1,4 +1,4 @@
-"""The states, task runs, artifacts and log lines of flow runs."""
+"""Mirror the states, task runs, artifacts and log lines of flow runs."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ from runs.mirror import artifacts
 from runs.models import LogLine, Run, StateChange, TaskRun
 
 LOGS_A_CALL = 1000
+# Most runs whose logs are followed at once; the others are read by each sweep.
 TAILED = 50
-# A run hands its log lines in batches, the last ones after its last state, and not always in order.
+# Flows send their log in batches every 2 s: the last lines arrive after the last state, and not always in order.
 LATE_LINES = timedelta(seconds=60)
 DISORDER = timedelta(seconds=5)
-# Who has said nothing for so long is listened to with every sweep only.
+# A run without news for this long is read only by each sweep.
 SILENCE = timedelta(seconds=60)
 
 
 def fetch_details(environment: Environment, prefect_ids: Sequence[UUID]) -> None:
-    """Read the states, task runs and new log lines of these runs."""
+    """Read the states, task runs, artifacts and new log lines of these runs."""
     runs = list(Run.objects.filter(environment=environment, prefect_id__in=prefect_ids))
     if not runs:
         return
-    gateway = connect.client_for(environment)
+    client = connect.client_for(environment)
     tail_logs(environment, runs)
     for run in runs:
         try:
-            states = gateway.states(run.prefect_id)
+            states = client.states(run.prefect_id)
         except NotFound:
-            continue
+            continue  # deleted meanwhile; the next sweep marks it
         StateChange.objects.bulk_create(
             [
                 sanitize_json(
@@ -50,32 +51,34 @@ def fetch_details(environment: Environment, prefect_ids: Sequence[UUID]) -> None
             ignore_conflicts=True,
         )
     Run.objects.filter(pk__in=[run.pk for run in runs]).update(detailed_at=timezone.now())
+    # One NOTIFY for all of them, after everything is written.
     with transaction.atomic():
         publish("run", [run.pk for run in runs])
 
 
 def with_open_logs(environment: Environment) -> QuerySet[Run]:
-    """Runs whose log may grow: those at work, and those that ended a moment ago, whose last lines come late."""
-    at_work = Q(state_type__in=["RUNNING", "CANCELLING"]) | Q(ended_at__gte=timezone.now() - LATE_LINES)
-    return Run.objects.filter(at_work, environment=environment, deleted_upstream_at=None).order_by("-started_at")[
+    """Return the runs whose log may grow: active ones, and those that ended a moment ago."""
+    may_grow = Q(state_type__in=["RUNNING", "CANCELLING"]) | Q(ended_at__gte=timezone.now() - LATE_LINES)
+    return Run.objects.filter(may_grow, environment=environment, deleted_upstream_at=None).order_by("-started_at")[
         :TAILED
     ]
 
 
 def recently_active(environment: Environment) -> list[Run]:
-    """Those of them that said or did something lately: each is a question to Prefect, and many only work."""
+    """Return those of them with a recent log line or state: each costs a call to Prefect, and many only compute."""
     since = timezone.now() - SILENCE
     runs = list(with_open_logs(environment))
-    spoke = set(LogLine.objects.filter(run__in=runs, at__gte=since).values_list("run", flat=True))
-    return [run for run in runs if run.pk in spoke or (run.state_at and run.state_at >= since)]
+    recent = set(LogLine.objects.filter(run__in=runs, at__gte=since).values_list("run", flat=True))
+    return [run for run in runs if run.pk in recent or (run.state_at and run.state_at >= since)]
 
 
 def tail_logs(environment: Environment, runs: Sequence[Run]) -> int:
-    """Read the task runs, artifacts and new log lines of these runs; returns how many lines are new."""
-    gateway = connect.client_for(environment)
+    """Read the task runs, artifacts and new log lines of these runs; return how many lines are new."""
+    client = connect.client_for(environment)
     by_id = {run.prefect_id: run for run in runs}
     upsert_task_runs(by_id, environment)
     artifacts.upsert_artifacts(environment, by_id)
+    # Each run continues from its own last line.
     new: Counter[int] = Counter()
     last = dict(
         LogLine.objects.filter(run__in=runs).values_list("run").annotate(last=Max("at")).values_list("run", "last")
@@ -83,8 +86,8 @@ def tail_logs(environment: Environment, runs: Sequence[Run]) -> int:
     for run in runs:
         after = last[run.pk] - DISORDER if run.pk in last else None
         while True:
-            lines = gateway.logs([run.prefect_id], after=after, limit=LOGS_A_CALL)
-            # The last line we have comes again: what follows within its instant would be missed without it.
+            lines = client.logs([run.prefect_id], after=after, limit=LOGS_A_CALL)
+            # The last known line is read again, because others may have the same timestamp. Conflicts are ignored.
             known = LogLine.objects.filter(run=run, prefect_id__in=[line.id for line in lines])
             new[run.pk] += len(lines) - known.count()
             LogLine.objects.bulk_create(
@@ -101,6 +104,7 @@ def tail_logs(environment: Environment, runs: Sequence[Run]) -> int:
                 ],
                 ignore_conflicts=True,
             )
+            # A full page within one timestamp would be read for ever.
             if len(lines) < LOGS_A_CALL or lines[-1].timestamp == after:
                 break
             after = lines[-1].timestamp
@@ -109,6 +113,7 @@ def tail_logs(environment: Environment, runs: Sequence[Run]) -> int:
 
 
 def upsert_task_runs(by_id: dict[UUID, Run], environment: Environment) -> None:
+    """Upsert the task runs of these runs, with one call for all of them."""
     records = connect.client_for(environment).task_runs(list(by_id))
     columns = ["name", "state_type", "state_name", "message", "started_at", "ended_at", "run_count", "run_seconds"]
     TaskRun.objects.bulk_create(

@@ -1,4 +1,4 @@
-"""Runs that Prefect has and nobody asked for through the portal: each is told in the audit trail, once."""
+"""Record each run started outside the portal in the audit trail, once."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from runs.actors import Actor
 from runs.models import AuditEntry, Run, RunRequest
 
 PREFIX = "portal-"
-# Prefect's clock and ours differ.
+# Prefect's clock and this one differ.
 SKEW = timedelta(minutes=2)
 BEFORE_EVERYTHING = datetime.min.replace(tzinfo=UTC)
 
 
 def requested_ids(environment: Environment, records: Sequence[FlowRunRecord]) -> set[UUID]:
-    """Which of these flow runs were launched for a request, though the request may not know its run yet."""
+    """Return which of these flow runs were launched for a request, even if the request does not know its run yet."""
     requests = RunRequest.objects.filter(environment=environment)
     found = requests.filter(flow_run_id__in=[record.id for record in records])
     ours = {pk for pk in found.values_list("flow_run_id", flat=True) if pk}
-    # A key of our form proves nothing, anybody may send one: there must be a request that has it.
+    # The form of a key proves nothing, since any client can send one: a request must have it.
     keys = {record.idempotency_key: record.id for record in records if record.id not in ours}
     submissions = [pk for key in keys if (pk := submission(key))]
     if submissions:
-        asked = {each.idempotency_key for each in requests.filter(submission_key__in=submissions)}
-        ours |= {pk for key, pk in keys.items() if key in asked}
+        known = {each.idempotency_key for each in requests.filter(submission_key__in=submissions)}
+        ours |= {pk for key, pk in keys.items() if key in known}
     return ours
 
 
 def submission(key: str | None) -> UUID | None:
+    """Return the submission key inside an idempotency key of the portal's form, or None."""
     try:
         return UUID(key[len(PREFIX) :][:36]) if key and key.startswith(PREFIX) else None
     except ValueError:
@@ -49,9 +50,9 @@ def record_external_runs(
     ours: set[UUID],
     runs: Iterable[Run],
 ) -> None:
-    """Tell of those that are news; `known` is what we had of them, `runs` what we have now."""
-    news = [record for record in records if record.id not in ours and is_new(record, known.get(record.id))]
-    since = watching_since(environment) if news else None
+    """Record the runs that are new and external; `known` are their rows before this sync, `runs` after it."""
+    new = [record for record in records if record.id not in ours and is_new(record, known.get(record.id))]
+    since = watching_since(environment) if new else None
     if since is None:
         return
     rows = {run.prefect_id: run for run in runs}
@@ -59,14 +60,17 @@ def record_external_runs(
     audit.record_many(
         [
             audit.Act("run.appeared", rows[record.id], by, environment=environment.slug, after=describe(record))
-            for record in news
+            for record in new
             if record.id in rows and (started_at(record) or since) >= since
         ]
     )
 
 
 def is_new(record: FlowRunRecord, known: Run | None) -> bool:
-    """New, or for a run of a schedule of Prefect's own begun: planned ones come and go by hundreds."""
+    """Return whether the run was not known before; runs of Prefect's schedules count once they have started.
+
+    Prefect plans up to 100 of those ahead, and deletes them again when the schedule changes.
+    """
     if record.auto_scheduled:
         return record.started_at is not None and (known is None or known.started_at is None)
     return known is None
@@ -77,7 +81,7 @@ def started_at(record: FlowRunRecord) -> datetime | None:
 
 
 def watching_since(environment: Environment) -> datetime | None:
-    """Since when whatever comes is news; None before the history that an environment came with was read."""
+    """Return since when external runs are recorded; None before the first sync has read the existing history."""
     if health.health_of(environment).runs_synced_at is None:
         return None
     adopted = AuditEntry.objects.filter(
@@ -87,7 +91,7 @@ def watching_since(environment: Environment) -> datetime | None:
 
 
 def describe(record: FlowRunRecord) -> dict[str, Any]:
-    """What is known of it; of parameters their names, for values may be secret."""
+    """Return the facts for the audit entry; only the names of parameters, because values may be secret."""
     return {
         "prefect_id": str(record.id),
         "state": record.state.name if record.state else "",
@@ -100,7 +104,7 @@ def describe(record: FlowRunRecord) -> dict[str, Any]:
 
 
 def record_first_history(environment: Environment) -> None:
-    """One entry for all the history that an environment came with."""
+    """Record one entry for all runs that existed before the environment was added."""
     count = Run.objects.filter(environment=environment, created_by_portal=False).count()
     if count:
         by = Actor.system("Prefect")

@@ -1,4 +1,8 @@
-"""Listens to Prefect's event streams and turns events into "refresh these ids", nothing else."""
+"""Follow the event streams of all environments and refresh the runs they name.
+
+Events are hints: Prefect loses them silently under load. The run is always read from the API, and a sweep every 15 s
+reads what no event named.
+"""
 
 from __future__ import annotations
 
@@ -22,23 +26,27 @@ from runs.models import RunRequest
 
 log = logging.getLogger(__name__)
 
+# A run emits several events within a moment: wait, then read it once.
 DEBOUNCE_SECONDS = 0.15
 DETAIL_SECONDS = 0.5
+# Flows send log lines every 2 s.
 TAIL_SECONDS = 1.5
 SWEEP_SECONDS = 15.0
 CHECK_SECONDS = 5.0
 DUE_SECONDS = 5.0
 MOST_DUE = 200
+# How soon an environment that was added, changed or disabled is noticed.
 ROSTER_SECONDS = 10.0
 
 
 async def follow(*, stop: asyncio.Event) -> None:
-    """Follow every active environment until `stop`; environments come and go without a restart."""
+    """Follow every active environment until `stop`; changes of environments need no restart."""
     followers: dict[int, tuple[str, asyncio.Task[None]]] = {}
     while not stop.is_set():
-        active = {environment.pk: environment for environment in await in_thread(supervise)}
-        for pk, (door, task) in list(followers.items()):
-            if task.done() or pk not in active or door != address_of(active[pk]):
+        active = {environment.pk: environment for environment in await in_thread(active_environments)}
+        # A follower that ended by an error is replaced, like one whose address or credential changed.
+        for pk, (address, task) in list(followers.items()):
+            if task.done() or pk not in active or address != address_of(active[pk]):
                 task.cancel()
                 del followers[pk]
         for pk, environment in active.items():
@@ -53,17 +61,20 @@ async def follow(*, stop: asyncio.Event) -> None:
     await asyncio.gather(*(task for _, task in followers.values()), return_exceptions=True)
 
 
-def supervise() -> list[Environment]:
+def active_environments() -> list[Environment]:
     return list(Environment.objects.filter(is_active=True))
 
 
 def address_of(environment: Environment) -> str:
-    """Changes when the environment needs a new connection."""
+    """Return a text that changes when the environment needs a new connection."""
     return f"{environment.api_url} {environment.credential_kind} {bytes(environment.sealed_credential).hex()}"
 
 
 async def in_thread[T](work: Callable[..., T], *args: object) -> T:
+    """Run blocking database and HTTP code in a thread."""
+
     def fresh() -> T:
+        # No request ends here, so nothing else would drop a connection that the server has closed.
         close_old_connections()
         return work(*args)
 
@@ -71,15 +82,17 @@ async def in_thread[T](work: Callable[..., T], *args: object) -> T:
 
 
 class Follower:
-    """Follows one environment: events as hints, a sweep as the floor."""
+    """Follow one environment: events as hints, sweeps for what they miss."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.hints: set[UUID] = set()
         self.hinted = asyncio.Event()
-        self.bare: set[UUID] = set()
+        # Runs whose state was read, but not yet their states, tasks and logs.
+        self.pending_details: set[UUID] = set()
 
     async def run(self) -> None:
+        """Run all loops until one of them fails or the task is cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.listen())
             group.create_task(self.flush())
@@ -90,7 +103,7 @@ class Follower:
             group.create_task(self.every(DUE_SECONDS, send_due))
 
     async def listen(self) -> None:
-        """Collect ids from the stream; when it breaks, try again, sweeping for what was missed."""
+        """Collect ids from the stream; reconnect when it breaks, and sweep for what was missed."""
         pause = 1.0
         while True:
             started = time.monotonic()
@@ -101,11 +114,13 @@ class Follower:
                         self.hinted.set()
             except (PrefectError, DecryptionError) as error:
                 log.warning("%s: the event stream broke: %s", self.environment, error)
+            # A stream that held for a while starts again at once; one that breaks at once backs off.
             pause = 1.0 if time.monotonic() - started > 30 else min(pause * 2, 15.0)
             await asyncio.sleep(pause)
             await self.run_safely(sweep)
 
     async def flush(self) -> None:
+        """Read the runs that events named, in batches; keep the ids when Prefect cannot be reached."""
         while True:
             await self.hinted.wait()
             await asyncio.sleep(DEBOUNCE_SECONDS)
@@ -115,15 +130,15 @@ class Follower:
                 self.hints |= hints
                 await asyncio.sleep(1)
                 self.hinted.set()
-            self.bare |= hints
+            self.pending_details |= hints
 
     def fetch_details(self, environment: Environment) -> None:
-        """Read states, tasks and logs after the fact, so that a long log does not keep the next state waiting."""
-        bare, self.bare = self.bare, set()
+        """Read states, tasks and logs separately, so that a long log does not delay the next state."""
+        pending, self.pending_details = self.pending_details, set()
         try:
-            mirror.fetch_details(environment, list(bare))
+            mirror.fetch_details(environment, list(pending))
         except PrefectError:
-            self.bare |= bare
+            self.pending_details |= pending
             raise
 
     async def every(self, seconds: float, work: Callable[[Environment], None]) -> None:
@@ -132,6 +147,7 @@ class Follower:
             await asyncio.sleep(seconds)
 
     async def run_safely(self, work: Callable[..., None], *args: object) -> bool:
+        """Run `work` and return whether it succeeded; no error may end a loop."""
         try:
             await in_thread(work, self.environment, *args)
         except (PrefectError, DecryptionError) as error:
@@ -153,7 +169,7 @@ def sweep(environment: Environment) -> None:
 
 
 def tail(environment: Environment) -> None:
-    """New log lines have no events: ask for them."""
+    """Read new log lines: Prefect sends no events for them."""
     runs = mirror.recently_active(environment)
     if runs and is_up(environment):
         mirror.tail_logs(environment, runs)
@@ -164,7 +180,7 @@ def is_up(environment: Environment) -> bool:
 
 
 def send_due(environment: Environment) -> None:
-    """The time of a planned run has come, or that of a window: django-q2's own clock looks once a minute only."""
+    """Queue requests whose start time or window has come: django-q2's scheduler would take up to a minute."""
     due = RunRequest.objects.filter(
         environment=environment, state=RunRequest.State.APPROVED, next_attempt_at__lte=timezone.now()
     )
@@ -173,7 +189,7 @@ def send_due(environment: Environment) -> None:
 
 
 def revive(environment: Environment) -> None:
-    """Notice at once that a server is back, and send what waited for it."""
+    """Check a server that is down; when it is back, sync and send what waited for it."""
     before = health.health_of(environment).state
     if before != Health.State.UP and health.check(environment).state == Health.State.UP:
         queue.enqueue("runs.tasks.sync", environment.pk)

@@ -1,4 +1,8 @@
-"""Which flow runs are read: those that were named, or all that may have changed."""
+"""Decide which flow runs to read: those that were named, or all that may have changed.
+
+Prefect has no “changed since” filter. A sweep lists the active runs and those that ended since the last sweep, and
+reads by id what should be active but was not listed.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +25,19 @@ from runs.mirror.upsert import BATCH, mark_deleted, upsert
 from runs.models import Run, RunRequest
 from runs.models.run import ACTIVE
 
-# Prefect's clock and ours differ, and a run may end while a sweep is reading.
+# Prefect's clock and this one differ, and a run may end while a sweep is reading.
 OVERLAP = timedelta(minutes=2)
 
 
 def refresh(environment: Environment, prefect_ids: Iterable[UUID]) -> int:
-    """Read these flow runs again, with their states, tasks and logs; returns how many Prefect still has."""
+    """Read these flow runs with their states, tasks and logs; return how many Prefect still has."""
     found = refresh_state(environment, prefect_ids)
     fetch_details(environment, found)
     return len(found)
 
 
 def refresh_state(environment: Environment, prefect_ids: Iterable[UUID]) -> list[UUID]:
-    """Read only what these flow runs are now; returns those that Prefect still has."""
+    """Read only the current state of these flow runs; return the ids that Prefect still has."""
     wanted = set(prefect_ids)
     if not wanted:
         return []
@@ -45,23 +49,25 @@ def refresh_state(environment: Environment, prefect_ids: Iterable[UUID]) -> list
 
 
 def sync(environment: Environment) -> int:
-    """Read every run that is not over and every one that ended since the last sweep; returns how many.
+    """Read all active runs and those that ended since the last sweep; return how many.
 
-    Raises `PrefectError` after noting it in the health.
+    Raises `PrefectError` after recording it in the health of the environment.
     """
+    # 1. Since when. Noted before reading, so that nothing that ends meanwhile is missed.
     now = timezone.now()
     runs_synced_at = health.health_of(environment).runs_synced_at
     since = runs_synced_at - OVERLAP if runs_synced_at else now - timedelta(days=settings.HISTORY_DAYS)
     count = 0
     try:
-        gateway = connect.client_for(environment)
+        # 2. What Prefect lists.
+        client = connect.client_for(environment)
         seen: set[UUID] = set()
-        for page in batched(chain(gateway.active_flow_runs(), gateway.flow_runs_ended_since(since)), BATCH):
+        for page in batched(chain(client.active_flow_runs(), client.flow_runs_ended_since(since)), BATCH):
             seen |= {record.id for record in page}
             changed = upsert(environment, page)
             fetch_details(environment, [run.prefect_id for run in changed if needs_details(run, now)])
             count += len(page)
-        # What we hold open and Prefect did not list has ended long ago or is gone: ask for it by id.
+        # 3. What is active here and was not listed ended long ago or was deleted: read it by id.
         held = Run.objects.filter(environment=environment, state_type__in=ACTIVE, deleted_upstream_at=None)
         awaited = RunRequest.objects.filter(environment=environment, flow_run_id__isnull=False, run=None)
         missing = {*held.values_list("prefect_id", flat=True), *awaited.values_list("flow_run_id", flat=True)} - seen
@@ -70,6 +76,7 @@ def sync(environment: Environment) -> int:
     except (PrefectError, DecryptionError) as error:
         health.record_error(environment, error)
         raise
+    # 4. Only after a complete sweep: a failed one is repeated from the same moment.
     if runs_synced_at is None:
         external_runs.record_first_history(environment)
     health.note_runs_synced(environment, now)
@@ -77,7 +84,7 @@ def sync(environment: Environment) -> int:
 
 
 def chain(*sources: Iterator[FlowRunRecord]) -> Iterator[FlowRunRecord]:
-    """The runs of several listings, each once: one that ends between two listings is in both."""
+    """Yield the runs of several listings, each once: one that ends between two listings is in both."""
     seen: set[UUID] = set()
     for source in sources:
         for record in source:
@@ -87,5 +94,5 @@ def chain(*sources: Iterator[FlowRunRecord]) -> Iterator[FlowRunRecord]:
 
 
 def needs_details(run: Run, now: datetime) -> bool:
-    """Old history gets its states and logs when somebody opens it."""
+    """Return whether to read states and logs now; for older runs they are read when the page is opened."""
     return run.started_at is not None and (not run.is_terminal or (run.ended_at or now) > now - timedelta(hours=1))

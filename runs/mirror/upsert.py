@@ -1,4 +1,4 @@
-"""Writing what Prefect said of flow runs."""
+"""Upsert flow runs read from Prefect."""
 
 from __future__ import annotations
 
@@ -20,16 +20,20 @@ from runs.mirror import external_runs
 from runs.models import Run
 
 KEY = ["environment", "prefect_id"]
+# Not `created_by_portal` and `detailed_at`: a reading of Prefect knows neither, and would reset them.
 COLUMNS = [f.name for f in Run._meta.concrete_fields if f.name not in {"id", "created_by_portal", "detailed_at", *KEY}]
+# The most that Prefect lists in one call.
 BATCH = 200
+# First key of the advisory lock; any constant that nothing else uses.
 MIRROR_LOCK = 0x6D6972
-# The parameters of a run without a known schema may be secrets: their names are kept, their values are not.
+# Stands for every value when no schema says which ones are secret.
 HIDDEN = "••••••"
 
 
 @transaction.atomic
 def upsert(environment: Environment, records: Sequence[FlowRunRecord]) -> list[Run]:
-    """Upsert runs, never an older state over a newer one; returns those whose state changed or that are new."""
+    """Upsert runs, never an older state over a newer one; return those that are new or changed state."""
+    # 1. What is known. Rows are locked in the order of their keys, so that two readers cannot deadlock.
     mirror_lock(environment)
     known = {
         run.prefect_id: run
@@ -43,6 +47,7 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord]) -> list[R
             environment=environment, prefect_id__in=[r.deployment_id for r in records if r.deployment_id]
         )
     }
+    # 2. Write what is not older than the known state.
     ours = external_runs.requested_ids(environment, records)
     now = timezone.now()
     fresh = [record for record in records if not is_stale(record, known.get(record.id))]
@@ -53,6 +58,7 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord]) -> list[R
     Run.objects.filter(environment=environment, prefect_id__in=ours, created_by_portal=False).update(
         created_by_portal=True
     )
+    # 3. What follows from a change, in the same transaction: requests, audit entries, live pages.
     changed = [r.id for r in fresh if r.id not in known or differs(r, known[r.id])]
     runs = list(
         Run.objects.filter(environment=environment, prefect_id__in=changed).select_related("environment", "deployment")
@@ -64,24 +70,27 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord]) -> list[R
 
 
 def mirror_lock(environment: Environment) -> None:
-    """Row locks do not hold back two readers that both have news of a run nobody has yet."""
+    """Serialize upserts of one environment: row locks do not exist yet for a run that two readers both discover."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [MIRROR_LOCK, environment.pk])
 
 
 def is_stale(record: FlowRunRecord, known: Run | None) -> bool:
-    """Whether this reading is older than what we have: two readers may overtake each other."""
+    """Return whether this reading is older than the row: a slow reader can be overtaken by a faster one."""
     if known is None or known.state_at is None or record.state is None:
         return False
+    # Equal is not stale: other columns can change without a new state.
     return record.state.timestamp < known.state_at
 
 
 def differs(record: FlowRunRecord, known: Run) -> bool:
+    """Return whether pages and requests have to learn of this reading."""
     state = record.state.id if record.state else None
     return state != known.state_id or record.name != known.name or known.deleted_upstream_at is not None
 
 
 def row(environment: Environment, record: FlowRunRecord, deployment: Deployment | None, now: datetime) -> Run:
+    """Return the unsaved row for a reading, with secret parameters masked."""
     state = record.state
     return Run(
         environment=environment,
@@ -109,18 +118,19 @@ def row(environment: Environment, record: FlowRunRecord, deployment: Deployment 
         is_auto_scheduled=record.auto_scheduled,
         created_upstream_at=record.created_at,
         synced_at=now,
-        deleted_upstream_at=None,
+        deleted_upstream_at=None,  # a run that was marked as deleted by mistake comes back
     )
 
 
 def visible_parameters(parameters: dict[str, Any], deployment: Deployment | None) -> dict[str, Any]:
+    """Return the parameters without secrets: Prefect returns even SecretStr values in clear text."""
     if deployment is None:
         return dict.fromkeys(parameters, HIDDEN)
     return schemas.mask(deployment.parameter_schema, parameters)
 
 
 def mark_deleted(environment: Environment, prefect_ids: set[UUID]) -> None:
-    """Prefect no longer has these runs: somebody deleted them there."""
+    """Mark runs that Prefect no longer has; their rows stay for history."""
     with transaction.atomic():
         gone = list(Run.objects.filter(environment=environment, prefect_id__in=prefect_ids, deleted_upstream_at=None))
         Run.objects.filter(pk__in=[run.pk for run in gone]).update(deleted_upstream_at=timezone.now())

@@ -1,4 +1,4 @@
-"""The nouns of runs, one a file."""
+"""Models of runs, one subject per file."""
 
 from runs.models.approval import Approval, BreakGlass, Comment
 from runs.models.artifact import Artifact

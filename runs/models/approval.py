@@ -1,6 +1,6 @@
-"""What people say of a request: answers, comments, and acts that went around the answers.
+"""Approvals, rejections, comments and emergency overrides of requests.
 
-Triggers refuse an answer to one's own request, and every later change: `runs/migrations/triggers.sql`.
+Triggers refuse the approval of one's own request and every later change: `runs/migrations/triggers.sql`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from runs.models.request import RunRequest
 
 
 class Approval(models.Model):
-    """One answer to a waiting request; a changed mind is a new answer.
+    """One approval or rejection of a waiting request; a person who changes their mind adds another.
 
     `runs.changes` is the only code that writes it.
     """
@@ -22,8 +22,10 @@ class Approval(models.Model):
     approved = models.BooleanField()
     stage = models.PositiveSmallIntegerField(default=0, help_text="Index of the approval stage, starting at 0.")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="approvals")
+    # A copy: the trail must read the same after the account is renamed.
     by_name = models.CharField(max_length=200)
     at = models.DateTimeField(db_default=Now())
+    # Of the request as it was approved. An approval of another digest does not count.
     digest = models.CharField(max_length=64)
     reason = models.CharField(max_length=1000, blank=True)
 
@@ -35,7 +37,7 @@ class Approval(models.Model):
 
 
 class Comment(models.Model):
-    """What somebody has to say of a request. `runs.changes` is the only code that writes it."""
+    """A comment on a request. `runs.changes` is the only code that writes it."""
 
     run_request = models.ForeignKey(RunRequest, models.PROTECT, related_name="comments")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
@@ -51,7 +53,7 @@ class Comment(models.Model):
 
 
 class BreakGlass(models.Model):
-    """A request that was let go without its approvals, and the review of that by somebody else.
+    """An emergency override: a request launched without its approvals, and its review by someone else.
 
     `runs.changes` is the only code that writes it.
     """
@@ -80,3 +82,8 @@ class BreakGlass(models.Model):
 
     def __str__(self) -> str:
         return f"Emergency override of {self.run_request} by {self.by_name}"
+
+    @property
+    def summary(self) -> str:
+        """Return the message that the request shows; pages with more detail compare with it to leave it out."""
+        return f"Emergency override by {self.by_name}."

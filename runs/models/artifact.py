@@ -1,4 +1,4 @@
-"""What runs leave to be looked at."""
+"""Artifacts of runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from runs.models.run import Run
 
 
 class Artifact(models.Model):
-    """An artifact of a run as Prefect last showed it. `runs.mirror.artifacts` is the only code that writes it."""
+    """An artifact of a run, mirrored from Prefect. `runs.mirror.artifacts` is the only code that writes it."""
 
     environment = models.ForeignKey(Environment, models.CASCADE, related_name="artifacts")
     run = models.ForeignKey(Run, models.CASCADE, related_name="artifacts")
@@ -17,6 +17,7 @@ class Artifact(models.Model):
     key = models.CharField(max_length=300, blank=True)
     type = models.CharField(max_length=50, blank=True)
     description = models.TextField(blank=True)
+    # Empty for artifacts above the size limit of `runs.mirror.artifacts`.
     data = models.JSONField(null=True, help_text="Text, rows or a number, depending on the type.")
     created_upstream_at = models.DateTimeField(null=True)
     updated_upstream_at = models.DateTimeField(null=True)

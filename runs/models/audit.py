@@ -1,11 +1,11 @@
-"""The audit trail's table."""
+"""The audit trail and its checkpoints."""
 
 from __future__ import annotations
 
 from django.db import models
 from django.db.models.functions import Now
 
-# verb -> what people read; a verb is written to the trail under its own name.
+# verb -> label. Entries store the verb, so a label can change at any time; a verb must never be renamed or reused.
 VERBS: dict[str, str] = {
     "request.submit": "Requested a run",
     "request.approve": "Approved a run",
@@ -66,9 +66,9 @@ COLOURS: dict[str, str] = {"done": "green", "refused": "amber", "failed": "red"}
 
 
 class AuditEntry(models.Model):
-    """One act, done or refused, chained to the one before. `runs.audit` is the only code that writes it.
+    """One action, done, refused or failed, chained to the one before. `runs.audit` is the only code that writes it.
 
-    It holds no foreign keys: history outlives its subjects. A trigger refuses every change; in production the
+    No foreign keys: entries outlive their subjects. A trigger refuses every change; in production the
     portal's database role cannot change it either. The table is partitioned by sequence: `runs.audit.partitions`.
     """
 
@@ -77,6 +77,7 @@ class AuditEntry(models.Model):
         REFUSED = "refused", "refused"
         FAILED = "failed", "failed"
 
+    # Without gaps, so that a deleted entry is noticed: not an identity column, which leaves gaps on rollback.
     sequence = models.BigIntegerField(primary_key=True)
     at = models.DateTimeField("time", db_index=True)
     actor_kind = models.CharField(max_length=20)
@@ -131,7 +132,7 @@ class AuditEntry(models.Model):
 
 
 class AuditCheckpoint(models.Model):
-    """The place of entries that were retired: the next one after `last` follows from `digest`.
+    """Replaces retired entries: the entry after `last` follows from `digest`.
 
     `runs.audit.retention` is the only code that writes it.
     """

@@ -1,4 +1,4 @@
-"""Requests to cancel a run."""
+"""Cancellations of runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runs.models.run import Run
 class Cancellation(models.Model):
     """A request to cancel a run, and its result.
 
-    `runs.changes` makes and settles it, `runs.dispatch` notes that it was sent.
+    `runs.requests` creates it, `runs.dispatch` sends it, `runs.changes` settles it by the state of the run.
     """
 
     class State(models.TextChoices):
@@ -22,6 +22,7 @@ class Cancellation(models.Model):
         OVERTAKEN = "overtaken", "Finished before the cancellation"
         FAILED = "failed", "Could not be sent"
 
+    # Not settled yet: sent is not enough, the state of the run decides.
     OPEN = (State.WANTED, State.SENT)
     COLOURS = {
         State.WANTED: "amber",
@@ -39,10 +40,11 @@ class Cancellation(models.Model):
     requested_by_name = models.CharField(max_length=200)
     requested_at = models.DateTimeField(db_default=Now())
     is_forced = models.BooleanField(
-        default=False, help_text="Prefect is told that it is over, whatever its process does."
+        default=False, help_text="Marks the run as cancelled in Prefect even if its process is still running."
     )
     sent_at = models.DateTimeField(null=True)
     settled_at = models.DateTimeField(null=True)
+    # Lease and retries, as for run requests: see runs/dispatch/leases.py.
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     message = models.TextField(blank=True)
@@ -50,6 +52,7 @@ class Cancellation(models.Model):
     class Meta:
         ordering = ["-requested_at"]
         constraints = [
+            # The row lock on the run prevents a second one; this holds it for code that forgets the lock.
             models.UniqueConstraint(
                 fields=["run"],
                 condition=models.Q(state__in=["wanted", "sent"]),

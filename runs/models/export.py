@@ -1,4 +1,4 @@
-"""Files that take too long to be made while somebody waits."""
+"""Exports of the audit trail that are too large for one response."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 
 
 class Export(models.Model):
-    """The audit trail as somebody filtered it, on its way into a file. `runs.audit.export_files` is the only writer."""
+    """A filtered export of the audit trail. `runs.audit.export_files` is the only code that writes it."""
 
     class State(models.TextChoices):
         WANTED = "wanted", "Preparing"
@@ -17,9 +17,11 @@ class Export(models.Model):
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="exports")
     file_format = models.CharField(max_length=10)
     criteria = models.JSONField(help_text="Filters, in the format of runs.audit.queries.")
+    # Fixed at the start: the export must not grow while it is written.
     up_to = models.BigIntegerField(help_text="Newest entry when the export was requested.")
     total = models.BigIntegerField()
     rows = models.BigIntegerField(default=0, help_text="Number of entries in the file so far.")
+    # Where the next part continues, so that a task that dies loses at most one part.
     reached = models.BigIntegerField(null=True, help_text="Last entry written; the newest is written first.")
     size = models.BigIntegerField(default=0, help_text="In bytes.")
     state = models.CharField(max_length=10, choices=State, default=State.WANTED)
@@ -39,11 +41,12 @@ class Export(models.Model):
 
     @property
     def per_cent(self) -> int:
+        # Below 100 until the state says ready: entries may be written after the total was counted.
         return 100 if self.is_ready else min(99, int(100 * self.rows / max(self.total, 1)))
 
 
 class ExportPart(models.Model):
-    """A compressed piece of the file; here, for who makes it and who sends it may share no disk."""
+    """A compressed part of the file. In the database, because the worker and the web server may share no disk."""
 
     export = models.ForeignKey(Export, models.CASCADE, related_name="parts")
     number = models.PositiveIntegerField()

@@ -1,4 +1,4 @@
-"""Who may do what with which deployments."""
+"""Grants: who can do what with which deployments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flows.models import Environment
 
 
 class Verb(models.TextChoices):
-    """What a grant may allow or deny."""
+    """What a grant can allow or deny. Values are stored in grants and the audit trail; pages show the labels."""
 
     SEE = "see", "view"
     SEE_INPUTS = "see inputs", "view parameters"
@@ -33,7 +33,7 @@ class Verb(models.TextChoices):
     MANAGE = "manage", "manage"
 
 
-# A prohibition of the right one prohibits the left one too: there is no way around by another name.
+# verb -> the verb whose denial also denies it: otherwise a denied `trigger` could be replaced by `rerun`.
 PART_OF: dict[Verb, Verb] = {
     Verb.SEE_INPUTS: Verb.SEE,
     Verb.SEE_LOGS: Verb.SEE,
@@ -42,14 +42,14 @@ PART_OF: dict[Verb, Verb] = {
     Verb.RERUN: Verb.TRIGGER,
     Verb.FORCE_CANCEL: Verb.CANCEL,
 }
-# The verbs that come with parameters; only these can be bound to values.
+# The verbs that come with parameters; only their grants can have a condition on values.
 WITH_PARAMETERS = frozenset(
     {Verb.TRIGGER, Verb.TRIGGER_LATER, Verb.BACKFILL, Verb.RERUN, Verb.APPROVE, Verb.BREAK_GLASS}
 )
 
 
 class Selector(models.Model):
-    """Which deployments a rule is about; what is left empty matches everything."""
+    """Which deployments a rule applies to; blank fields match everything, filled ones must all match."""
 
     environment = models.ForeignKey(Environment, models.CASCADE, null=True, blank=True, related_name="%(class)ss")
     tag = models.CharField(max_length=300, blank=True)
@@ -70,9 +70,9 @@ class Selector(models.Model):
 
 
 class Grant(Selector):
-    """Allows or denies verbs to a person or a group; never edited: revoked and created again.
+    """Allows or denies verbs to a person or a group. Never edited: revoked and created again.
 
-    Empty selectors match everything, except that an allowing grant must name a protected environment.
+    Blank selector fields match everything, except that an allowing grant must name a protected environment.
     `runs.governance.grants` is the only code that writes it.
     """
 
@@ -84,6 +84,7 @@ class Grant(Selector):
     group = models.ForeignKey(Group, models.PROTECT, null=True, blank=True, related_name="grants")
     effect = models.CharField(max_length=5, choices=Effect, default=Effect.ALLOW)
     verbs = ArrayField(models.CharField(max_length=20, choices=Verb))
+    # Checked with `runs.access.predicates`, which supports a subset of JSON Schema.
     predicate = models.JSONField(
         null=True, blank=True, help_text="JSON Schema: the grant applies only to parameters that satisfy it."
     )
@@ -94,6 +95,7 @@ class Grant(Selector):
     granted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, editable=False, related_name="grants_given"
     )
+    # A copy, and the only name for grants of the installation, which no account created.
     granted_by_name = models.CharField(max_length=200, editable=False)
     granted_at = models.DateTimeField(db_default=Now(), editable=False)
     revoked_at = models.DateTimeField(null=True, editable=False)
@@ -102,6 +104,7 @@ class Grant(Selector):
     class Meta:
         ordering = ["-granted_at"]
         constraints = [
+            # A grant without a subject would apply to no one, one with two would be ambiguous when it is revoked.
             models.CheckConstraint(
                 condition=models.Q(person__isnull=False, group__isnull=True)
                 | models.Q(person__isnull=True, group__isnull=False),

@@ -1,4 +1,4 @@
-"""Messages to people, and who wants which."""
+"""Email notifications and subscriptions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flows.models import Environment
 
 
 class Topic(models.TextChoices):
-    """What a message can be about."""
+    """What a notification can be about."""
 
     WAITING = "waiting", "A request needs my approval"
     ANSWERED = "answered", "My request was approved or rejected"
@@ -19,7 +19,7 @@ class Topic(models.TextChoices):
 
 
 class Subscription(models.Model):
-    """Somebody wants messages on a topic, in one environment or in every one they may see.
+    """A person's subscription to a topic, in one environment or in all they can see.
 
     `runs.notifications.services` is the only code that writes it.
     """
@@ -31,6 +31,7 @@ class Subscription(models.Model):
     class Meta:
         ordering = ["person", "topic"]
         constraints = [
+            # Nulls count as equal: a null environment means all of them, once.
             models.UniqueConstraint(
                 fields=["person", "topic", "environment"], name="unique_subscription_per_topic", nulls_distinct=False
             )
@@ -41,7 +42,7 @@ class Subscription(models.Model):
 
 
 class Notification(models.Model):
-    """One message to one person, and whether it could be sent; written by `runs.notifications` only."""
+    """One message to one person and its delivery. `runs.notifications` is the only code that writes it."""
 
     class State(models.TextChoices):
         WANTED = "wanted", "Queued"
@@ -64,6 +65,7 @@ class Notification(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
+        # For requeue_due, which looks for due rows twice a minute.
         indexes = [models.Index(fields=["state", "next_attempt_at"])]
 
     def __str__(self) -> str:

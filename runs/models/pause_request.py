@@ -11,7 +11,7 @@ from flows.models import Deployment
 class PauseRequest(models.Model):
     """A request to pause or resume a deployment's schedules.
 
-    `runs.governance.pausing` makes it, `runs.dispatch` notes what became of it.
+    `runs.governance.pausing` creates it, `runs.dispatch` sends it and records the result.
     """
 
     class State(models.TextChoices):
@@ -24,6 +24,7 @@ class PauseRequest(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.WANTED)
     reason = models.CharField(max_length=1000, blank=True)
     ticket = models.CharField(max_length=100, blank=True)
+    # Tells the requests of a freeze from those of people: only the former are undone when it ends.
     freeze = models.ForeignKey(
         "runs.Freeze",
         models.SET_NULL,
@@ -33,6 +34,7 @@ class PauseRequest(models.Model):
     )
     requested_by_name = models.CharField(max_length=200)
     requested_at = models.DateTimeField(db_default=Now())
+    # Lease and retries, as for run requests: see runs/dispatch/leases.py.
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     message = models.TextField(blank=True)

@@ -1,4 +1,4 @@
-"""Rules about when a run may start and what it takes: policies, change windows, freezes."""
+"""Policies, change windows and freezes: what a run requires and when it can start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runs.models.grant import Selector
 
 
 class Stage(TypedDict):
-    """`needed` different people must approve; `group` is the name of theirs, or empty for anyone who can approve."""
+    """`needed` different people must approve; `group` is the name of their group, empty for anyone who can approve."""
 
     needed: int
     group: str
@@ -25,11 +25,12 @@ class Risk(models.TextChoices):
     HIGH = "high", "high"
 
 
+# Values are ordered from low to high in `runs.governance.requirements`.
 RISK_COLOURS: dict[str, str] = {Risk.LOW: "grey", Risk.MEDIUM: "amber", Risk.HIGH: "red"}
 
 
 class Policy(Selector):
-    """What asking for a run takes. Where several are about one deployment, all of them count.
+    """What a request for a run requires. All policies that apply to a deployment are combined.
 
     `runs.governance.policies` is the only code that writes it.
     """
@@ -38,6 +39,7 @@ class Policy(Selector):
         WAIT = "wait", "Hold the run until it may start"
         REFUSE = "refuse", "Refuse the request"
 
+    # Unique: refusals, approvals and audit entries name a policy.
     name = models.CharField(max_length=100, unique=True)
     stages = models.JSONField(
         "approvals", default=list, blank=True, help_text="Stages in order, each with needed and group."
@@ -54,9 +56,11 @@ class Policy(Selector):
     needs_ticket = models.BooleanField(
         "require a ticket", default=False, help_text="For runs, cancellations, pauses and grants."
     )
+    # Matched by the linear-time engine of flows.parameters.formats, which has no look-around and no backreferences.
     ticket_pattern = models.CharField(
         max_length=200, blank=True, help_text="Regular expression, for example ^OPS-[0-9]+$."
     )
+    # http or https only: it becomes a link on pages.
     ticket_link = models.CharField(
         "ticket URL", max_length=500, blank=True, help_text="For example https://tickets.example/{ticket}."
     )
@@ -77,7 +81,7 @@ class Policy(Selector):
 
 
 class Window(Selector):
-    """A time that comes again, in which runs may start, or may not. A prohibition wins.
+    """A recurring time in which runs can start, or cannot. Windows that block take precedence.
 
     `runs.governance.policies` is the only code that writes it.
     """
@@ -88,6 +92,7 @@ class Window(Selector):
 
     name = models.CharField(max_length=100, unique=True)
     effect = models.CharField(max_length=5, choices=Effect, default=Effect.ALLOW)
+    # The start only; the end is `minutes` of elapsed time later, also when clocks change meanwhile.
     cron = models.CharField(
         "starts (cron)", max_length=100, help_text="Minute, hour, day of month, month, day of week."
     )
@@ -104,14 +109,15 @@ class Window(Selector):
 
 
 class Freeze(models.Model):
-    """A stop of everything in one environment, until it is lifted or its time is over.
+    """A stop of all runs in one environment, until it is lifted or ends by itself.
 
-    `runs.governance.policies` is the only code that writes it.
+    `runs.governance.freezes` is the only code that writes it.
     """
 
     environment = models.ForeignKey(Environment, models.CASCADE, related_name="freezes")
     reason = models.CharField(max_length=500)
     ticket = models.CharField(max_length=100, blank=True)
+    # When it ends by itself; the periodic task sets `lifted_at` then.
     until = models.DateTimeField(null=True, blank=True)
     begun_at = models.DateTimeField(db_default=Now())
     begun_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
@@ -122,6 +128,7 @@ class Freeze(models.Model):
     class Meta:
         ordering = ["-begun_at"]
         constraints = [
+            # Two people who freeze at once: the second gets `freeze.already`.
             models.UniqueConstraint(
                 fields=["environment"], condition=models.Q(lifted_at=None), name="unique_open_freeze_per_environment"
             )

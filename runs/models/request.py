@@ -1,4 +1,4 @@
-"""What people and programs ask for."""
+"""Requests for runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runs.models.grant import Verb
 
 
 class State(models.TextChoices):
-    """Where a request is; `runs.changes` holds the legal moves."""
+    """The state of a request; `runs.changes.states` has the legal transitions."""
 
     WAITING = "waiting", "Waiting for approval"
     APPROVED = "approved", "Queued"
@@ -42,13 +42,13 @@ COLOURS: dict[str, str] = {
     State.EXPIRED: "grey",
     State.REFUSED: "red",
 }
-# Nothing moves a request out of these any more, but for a run that is tried again.
+# States of finished requests. Only a retry of the run in Prefect can move one of them back to launched.
 OVER = frozenset(COLOURS) - {State.WAITING, State.APPROVED, State.LAUNCHING, State.LAUNCHED}
 
 
-# Everything that says what was asked for. An approval is of these; the trigger `frozen` refuses to change them, see
-# runs/migrations/triggers.sql. The sealed parameters may be sealed anew with another key: the digest tells whether they
-# still say the same.
+# The columns locked at request time: what was requested, and what an approval is for. The trigger `frozen` in
+# runs/migrations/triggers.sql refuses to change them. The encrypted parameters are not among them, because key rotation
+# rewrites them; the digest shows whether their content is still the same.
 FROZEN = [
     "submission_key",
     "environment",
@@ -78,14 +78,14 @@ FROZEN = [
     "policy",
     "rerun_of",
 ]
-# A trigger keeps a request in these: `closed_stays_closed` in runs/migrations/triggers.sql.
+# A trigger keeps a request in these states: `closed_stays_closed` in runs/migrations/triggers.sql.
 CLOSED = [State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.REFUSED]
 
 
 class RunRequest(models.Model):
-    """A frozen request for one flow run; never edited.
+    """A request for one flow run; what was requested is never edited.
 
-    `runs.changes` moves it, `runs.dispatch` notes its attempts.
+    `runs.changes` changes its state, `runs.dispatch` records its attempts.
     """
 
     State = State
@@ -93,11 +93,12 @@ class RunRequest(models.Model):
     environment = models.ForeignKey(Environment, models.PROTECT, related_name="run_requests")
     deployment = models.ForeignKey(Deployment, models.PROTECT, related_name="run_requests")
     run = models.OneToOneField("runs.Run", models.PROTECT, null=True, related_name="run_request")
+    # `run` follows when the mirror has read it; until then this is all that links the two.
     flow_run_id = models.UUIDField(
         null=True, unique=True, help_text="Prefect's flow run ID; the run itself is synced later."
     )
 
-    # Frozen when it was asked for.
+    # Locked at request time: see FROZEN. Names are copied, so that the request reads the same after a rename.
     submission_key = models.UUIDField(
         default=uuid.uuid4, unique=True, help_text="Makes repeated submissions of one form a single request."
     )
@@ -141,7 +142,7 @@ class RunRequest(models.Model):
         default=dict, help_text="Requirements at request time: Requirements.frozen() in runs.governance.requirements."
     )
 
-    # Where it is.
+    # State and delivery. `next_attempt_at` is a lease while launching, otherwise the time of the next check.
     state = models.CharField(max_length=10, choices=State)
     message = models.TextField(blank=True, help_text="One sentence that explains the state.")
     changed_at = models.DateTimeField(db_default=Now())
@@ -155,6 +156,7 @@ class RunRequest(models.Model):
     class Meta:
         ordering = ["-requested_at"]
         indexes = [
+            # For requeue_due and the follower, which look for due requests.
             models.Index(fields=["state", "next_attempt_at"]),
             models.Index(fields=["-requested_at"]),
             models.Index(fields=["deployment", "-requested_at"]),
@@ -177,5 +179,8 @@ class RunRequest(models.Model):
 
     @property
     def idempotency_key(self) -> str:
-        """Prefect keeps keys per flow, so the deployment belongs into it."""
+        """Return the key that makes repeated launches one run.
+
+        Prefect keeps keys per flow: without the deployment in it, another deployment of the flow would get this run.
+        """
         return f"portal-{self.submission_key}-{self.deployment_prefect_id}"

@@ -1,4 +1,4 @@
-"""Flow runs as Prefect last showed them."""
+"""Flow runs, mirrored from Prefect."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.db import models
 
 from flows.models import Deployment, Environment
 
-# Prefect state type -> label and colour; everything that shows a state asks here.
+# Prefect state type -> label and colour, for every place that shows a state.
 STATES: dict[str, tuple[str, str]] = {
     "SCHEDULED": ("Scheduled", "amber"),
     "PENDING": ("Pending", "amber"),
@@ -24,31 +24,34 @@ ACTIVE = frozenset(STATES) - TERMINAL
 
 
 def label_of(state_type: str, state_name: str) -> str:
-    """Prefect's own name of the state where it says more than the type, such as AwaitingRetry."""
+    """Return Prefect's name of a state, which can say more than its type, such as AwaitingRetry."""
     return state_name or STATES.get(state_type, (state_type.title(), "grey"))[0]
 
 
 def colour_of(state_type: str) -> str:
-    """Grey for a type that Prefect adds one day."""
+    """Return the colour of a state type; grey for one that is not known here."""
     return STATES.get(state_type, ("", "grey"))[1]
 
 
 class Run(models.Model):
-    """A flow run and its last known state. `runs.mirror` is the only code that writes it and its rows."""
+    """A flow run and its last known state. `runs.mirror` is the only code that writes it and its related rows."""
 
     environment = models.ForeignKey(Environment, models.PROTECT, related_name="runs")
     deployment = models.ForeignKey(Deployment, models.PROTECT, null=True, related_name="runs")
+    # Unique per environment only: two environments can be the same server, or a copy of one.
     prefect_id = models.UUIDField()
     name = models.CharField(max_length=300)
     flow_name = models.CharField(max_length=300, blank=True)
     deployment_name = models.CharField("deployment", max_length=601, blank=True)
     deployment_version = models.CharField(max_length=300, blank=True)
+    # Prefect returns SecretStr values in clear text: they are masked before they are stored.
     parameters = models.JSONField(default=dict, help_text="Secrets masked.")
     tags = ArrayField(models.CharField(max_length=300), default=list)
     state_id = models.UUIDField(null=True)
     state_type = models.CharField("state", max_length=20, choices=[(key, label) for key, (label, _) in STATES.items()])
     state_name = models.CharField(max_length=100, blank=True)
     state_message = models.TextField(blank=True)
+    # Orders readings: an older one never overwrites a newer one.
     state_at = models.DateTimeField(null=True)
     run_count = models.IntegerField(default=0)
     expected_start_at = models.DateTimeField(null=True)
@@ -64,6 +67,7 @@ class Run(models.Model):
     )
     created_upstream_at = models.DateTimeField(null=True)
     synced_at = models.DateTimeField(help_text="When it was last read from Prefect.")
+    # Empty for old history, whose details are read when the page is opened.
     detailed_at = models.DateTimeField(null=True, help_text="When states, task runs and logs were last read.")
     deleted_upstream_at = models.DateTimeField(
         "deleted in Prefect", null=True, help_text="When it was found to be missing in Prefect."
@@ -100,7 +104,7 @@ class Run(models.Model):
 
 
 class StateChange(models.Model):
-    """One state a run was in."""
+    """One state that a run was in."""
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="state_changes")
     prefect_id = models.UUIDField()
@@ -157,16 +161,18 @@ class TaskRun(models.Model):
 
 
 class LogLine(models.Model):
-    """One line a run wrote."""
+    """One line of a run's log."""
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="log_lines")
     prefect_id = models.UUIDField()
     at = models.DateTimeField()
+    # A number, so that “warning and above” is a comparison.
     level = models.SmallIntegerField(help_text="As Python's logging: 20 info, 30 warning, 40 error.")
     message = models.TextField()
     task_run_id = models.UUIDField(null=True)
 
     class Meta:
+        # Lines of one batch can share a timestamp; the primary key keeps the order in which they were read.
         ordering = ["at", "pk"]
         constraints = [models.UniqueConstraint(fields=["run", "prefect_id"], name="unique_log_line_per_run")]
         indexes = [models.Index(fields=["run", "at"])]

@@ -1,4 +1,4 @@
-"""Versions of the rows that decide who may do what, recorded by triggers for every kind of change."""
+"""Versions of the rows that decide who can do what, recorded by triggers for every change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.db import models
 
 
 class RowVersion(models.Model):
-    """A row as one change left it. The trigger function `record_version` is the only code that writes it.
+    """A row after one change. The trigger function `record_version` is the only code that writes it.
 
     Which tables have versions, and which of their columns are recorded: runs/migrations/triggers.sql.
     """
@@ -17,6 +17,7 @@ class RowVersion(models.Model):
     label = models.CharField(
         max_length=63, help_text="insert, update, delete, found, or the name of a secret column that changed."
     )
+    # Only the columns on the allow-list in triggers.sql: a new column is not recorded until it is added there.
     data = models.JSONField(help_text="Column -> value after the change; for a deleted row, before it.")
     transaction = models.BigIntegerField(help_text="pg_current_xact_id(); the audit entry of the change has it too.")
     created_at = models.DateTimeField(help_text="When the row changed, not when its transaction began.")
@@ -26,6 +27,7 @@ class RowVersion(models.Model):
         default_permissions = ()
         indexes = [
             models.Index(fields=["table_name", "row_pk", "-id"], name="row_version"),
+            # Finds the versions of related rows, such as the group memberships of a user.
             GinIndex(fields=["data"], name="row_version_data", opclasses=["jsonb_path_ops"]),
         ]
 

@@ -1,4 +1,4 @@
-"""Who is told what, and the delivery of it by mail."""
+"""Email notifications: subscriptions, recipients and delivery."""
 
 from runs.notifications.services import (
     LEASE,

@@ -24,10 +24,13 @@ from runs.errors import Refused
 from runs.models import Notification, Subscription
 from runs.models.notification import Topic
 
+# Longer than an SMTP conversation takes: a lease that old belongs to a process that died.
 LEASE = timedelta(minutes=2)
+# After 1, 2, 4, 8 and 16 minutes: half an hour in all, then the message is of little use.
 MOST_ATTEMPTS = 6
 FIRST_WAIT = timedelta(minutes=1)
-NEVER = 500
+# SMTP: 5xx is permanent, 4xx is temporary.
+PERMANENT = 500
 LONGEST_SUBJECT = 300
 
 
@@ -40,9 +43,10 @@ def notify(
     target: models.Model | None = None,
     may: Callable[[User], bool] | None = None,
 ) -> None:
-    """Queue a message to everybody who subscribed, within the current transaction.
+    """Queue a message to all subscribers of the topic, within the current transaction.
 
-    `may` decides whether a person may be told; by default those who may see the environment.
+    `may` decides who can receive it; by default those who can see the environment. Permissions are checked for each
+    message, because a subscription outlives a grant.
     """
     people = User.objects.filter(
         Q(subscriptions__environment=environment) | Q(subscriptions__environment=None),
@@ -64,7 +68,8 @@ def notify_person(
 
 
 def create(person: User, topic: Topic, subject: str, text: str, target: models.Model | None) -> None:
-    # Names are anybody's: a line break in a subject would begin a header of its own.
+    """Store one message and queue its delivery; a rollback takes both back."""
+    # Names come from users: a line break in the subject would start another header.
     one_line = " ".join(sanitize(subject).split())[:LONGEST_SUBJECT]
     notice = Notification(person=person, topic=topic, subject=one_line, text=sanitize(text))
     if target:
@@ -74,7 +79,7 @@ def create(person: User, topic: Topic, subject: str, text: str, target: models.M
 
 
 def subscribe(person: User, wanted: Iterable[tuple[str, int | None]], *, by: Actor) -> None:
-    """Make somebody's subscriptions these: pairs of topic and environment, None for every one."""
+    """Replace a person's subscriptions: pairs of topic and environment key, None for all environments."""
     with audit.act("person.subscribe", person, by=by, subject_kind="person") as act:
         if not by.is_same_person_as(person.pk):
             raise Refused("notifications.not_own", "You can change only your own notification settings.")
@@ -84,7 +89,7 @@ def subscribe(person: User, wanted: Iterable[tuple[str, int | None]], *, by: Act
             raise Refused("environment.unknown", "Unknown environment.")
         if unknown := {topic for topic, _ in chosen} - set(Topic.values):
             raise Refused("notifications.topic", f"Unknown notification topics: {', '.join(sorted(unknown))}.")
-        # What they cannot see now was not shown to them either, and stays for when they can.
+        # Subscriptions to environments they cannot see now were not in the form, and are kept for when they can.
         kept = {
             (row.topic, row.environment_id): row for row in person.subscriptions.all() if row.environment_id in visible
         }
@@ -96,26 +101,29 @@ def subscribe(person: User, wanted: Iterable[tuple[str, int | None]], *, by: Act
 
 
 def send(notice: Notification) -> None:
-    """Mail one message, once; a server that cannot be reached is tried again."""
+    """Send one message, once; retried when the server cannot be reached."""
+    # 1. Take the lease in one UPDATE: two workers can have the same task.
     now = timezone.now()
     due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
     claimed = Notification.objects.filter(due, pk=notice.pk, state=Notification.State.WANTED)
     if not claimed.update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE):
         return
     notice.refresh_from_db()
+    # 2. Without an address or a server it fails for good.
     if not notice.person.email:
-        settle(notice, Notification.State.FAILED, f"{notice.person} has no mail address.")
+        settle(notice, Notification.State.FAILED, f"{notice.person} has no email address.")
         return
     if not settings.SENDS_MAIL:
-        settle(notice, Notification.State.FAILED, "No mail server is set up: PORTAL_MAIL_HOST names one.")
+        settle(notice, Notification.State.FAILED, "No mail server is configured. Set PORTAL_MAIL_HOST.")
         return
+    # 3. Send it. A crash between sending and recording sends it again.
     try:
         EmailMessage(notice.subject, written(notice), to=[notice.person.email]).send()
     except (OSError, smtplib.SMTPException) as error:
         postpone(notice, error, now)
     except ValueError as error:
-        # An address or a text that cannot stand in a mail; it will not be another one next time.
-        settle(notice, Notification.State.FAILED, f"It cannot be written as a mail to “{notice.person.email}”: {error}")
+        # An address or text that is not allowed in an email will not be allowed next time either.
+        settle(notice, Notification.State.FAILED, f"Invalid email to “{notice.person.email}”: {error}")
     else:
         settle(notice, Notification.State.SENT, "", sent_at=now)
 
@@ -136,33 +144,34 @@ def link_to(kind: str, pk: str) -> str:
 
 
 def postpone(notice: Notification, error: Exception, now: datetime) -> None:
-    """Try again later, unless the server said that it will never take it or it was tried often enough."""
-    said = f"The mail server {settings.SMTP['host']} did not take it: {recipients(error)}."
+    """Schedule a retry, unless the error is permanent or the attempts are used up."""
+    message = f"The mail server {settings.SMTP['host']} did not accept it: {error_label(error)}."
     if is_final(error) or notice.attempts >= MOST_ATTEMPTS:
-        settle(notice, Notification.State.FAILED, said)
+        settle(notice, Notification.State.FAILED, message)
         return
     wait = FIRST_WAIT * (1 << (notice.attempts - 1))
-    Notification.objects.filter(pk=notice.pk).update(message=f"{said} It is tried again.", next_attempt_at=now + wait)
+    Notification.objects.filter(pk=notice.pk).update(message=f"{message} Retrying.", next_attempt_at=now + wait)
 
 
-def recipients(error: Exception) -> str:
-    """What kind of error it was; what a server says may hold anything."""
-    names = {
-        ConnectionRefusedError: "nothing answers there",
-        TimeoutError: "it did not answer in time",
-        smtplib.SMTPAuthenticationError: "it refused the user and password",
-        smtplib.SMTPRecipientsRefused: "it refused the address",
-        smtplib.SMTPSenderRefused: "it refused the sender",
+def error_label(error: Exception) -> str:
+    """Return the kind of error; the server's own text is not repeated, it can contain anything."""
+    labels = {
+        ConnectionRefusedError: "connection refused",
+        TimeoutError: "timed out",
+        smtplib.SMTPAuthenticationError: "authentication failed",
+        smtplib.SMTPRecipientsRefused: "address rejected",
+        smtplib.SMTPSenderRefused: "sender rejected",
     }
-    return next((words for kind, words in names.items() if isinstance(error, kind)), type(error).__name__)
+    return next((label for kind, label in labels.items() if isinstance(error, kind)), type(error).__name__)
 
 
 def is_final(error: Exception) -> bool:
-    """Whether every code the server answered with says never (5xx) instead of not now (4xx)."""
+    """Return whether every code that the server returned is permanent (5xx)."""
     if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return all(code >= NEVER for code, _ in error.recipients.values())
-    return isinstance(error, smtplib.SMTPSenderRefused | smtplib.SMTPDataError) and error.smtp_code >= NEVER
+        return all(code >= PERMANENT for code, _ in error.recipients.values())
+    return isinstance(error, smtplib.SMTPSenderRefused | smtplib.SMTPDataError) and error.smtp_code >= PERMANENT
 
 
 def settle(notice: Notification, state: str, message: str, **columns: object) -> None:
+    """Record the final state of a message."""
     Notification.objects.filter(pk=notice.pk).update(state=state, message=message, next_attempt_at=None, **columns)

@@ -1,4 +1,4 @@
-"""Run requests and cancellations: submitting them, repeating them, and who may see what they hold."""
+"""Submit and re-run requests, request cancellations, and decide who can view parameters and logs."""
 
 from runs.requests.cancel import PATIENCE, cancel, force_cancel
 from runs.requests.submit import (

@@ -1,4 +1,4 @@
-"""Asking for a run to be stopped."""
+"""Request the cancellation of a run. `runs.dispatch` sends it, `runs.changes.settle` closes it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from runs.errors import Refused
 from runs.governance.requirements import requirements_for
 from runs.models import Cancellation, Run, Verb
 
-# How long a cancel may take before it may be forced: the worker looks for them every few seconds.
+# How long an ordinary cancellation gets before it can be forced. Prefect confirms one in 4 to 5 s while a worker runs.
 PATIENCE = timedelta(minutes=2)
 
 
 def cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Cancellation:
-    """Ask for a run to be stopped."""
+    """Request the cancellation of a run.
+
+    Raises `Forbidden`, or `Refused` when the run has finished or a cancellation is pending.
+    """
     with audit.act("run.cancel", run, by=by, reason=reason, ticket=ticket) as act:
         run = locked(run)
         require(by.user, Verb.CANCEL, Target.of_run(run))
@@ -36,9 +39,10 @@ def cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Cancel
 
 
 def force_cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Cancellation:
-    """Tell Prefect that a run is over although nothing confirms it; its process, if there is one, goes on.
+    """Request that Prefect marks a run as cancelled although nothing confirms it.
 
-    For a run whose worker is gone: it takes a cancel that was sent before and had time to work.
+    For a run whose worker is gone. A process that is still alive goes on, and can overwrite the state with its own: an
+    ordinary cancellation must have been requested before, and have had time to take effect.
     """
     with audit.act("run.force_cancel", run, by=by, reason=reason, ticket=ticket) as act:
         run = locked(run)
@@ -54,13 +58,15 @@ def force_cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> 
                 f"Cancel {run} first, then wait {minutes} minutes for the cancellation to take effect.",
                 minutes=minutes,
             )
+        # Closed first: a constraint allows one open cancellation for each run.
         Cancellation.objects.filter(pk=earlier.pk).update(
-            state=Cancellation.State.FAILED, message="It was forced instead.", settled_at=timezone.now()
+            state=Cancellation.State.FAILED, message="Replaced by a forced cancellation.", settled_at=timezone.now()
         )
         return request_cancellation(run, act, reason, ticket, is_forced=True)
 
 
 def locked(run: Run) -> Run:
+    """Return the run with its row lock: two people who cancel at once must not both succeed."""
     return Run.objects.select_for_update(of=["self"]).select_related("environment", "deployment").get(pk=run.pk)
 
 

@@ -1,4 +1,4 @@
-"""Asking for a run."""
+"""Submit a request for a run, and repeat one."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from runs.models import RunRequest, Verb
 from runs.models.notification import Topic
 from runs.models.request import State
 
+# The columns that the digest covers. Adding one changes the digest of every stored request: put it in FROZEN_LATER.
 FROZEN = [
     "environment_name",
     "flow_name",
@@ -43,8 +44,9 @@ FROZEN = [
     "reason",
     "requested_by_name",
 ]
-# Left out of the digest while they are empty, so that requests from before they were there keep theirs.
+# Covered only when not empty, so that requests from before the column existed keep their digest.
 FROZEN_LATER = ["ticket", "on_behalf_of_name", "verb", "policy", "approvals_needed", "rerun_of_id"]
+# A leap year, so that the same day next year is always possible.
 MAX_AHEAD = timedelta(days=366)
 MAX_TAGS = 50
 
@@ -65,10 +67,10 @@ def submit(
     submission_key: uuid.UUID | None = None,
     form_fingerprint: str = "",
 ) -> RunRequest:
-    """Submit a request for a run.
+    """Submit a request for a run; it is queued for launch, or waits for approval.
 
-    The same `submission_key` again gives the same request. `form_fingerprint` is the schema behind the form.
-    `on_behalf_of` is the person the requester acts for. `rerun_of` is the request that this one repeats, edited or not.
+    The same `submission_key` again returns the same request. `form_fingerprint` identifies the schema behind the form.
+    `on_behalf_of` is the person the requester acts for. `rerun_of` is the request that this one repeats.
     `overrides_windows` starts it outside change windows and during a freeze, for requesters with that permission.
     Raises `Forbidden`, `Refused`, or `flows.parameters.Invalid` with every error at once.
     """
@@ -76,30 +78,34 @@ def submit(
     if on_behalf_of and not by.is_same_person_as(on_behalf_of.pk):
         by = replace(by, on_behalf_of=on_behalf_of.get_username())
     with audit.act("request.submit", deployment, by=by, reason=reason, ticket=ticket) as act:
+        # 1. Which verb is needed. The deployment is read again: the caller's may be minutes old.
         if scheduled_for:
             scheduled_for = one_moment(scheduled_for)
         deployment = Deployment.objects.select_related("environment").get(pk=deployment.pk)
         verb = Verb.TRIGGER_LATER if is_later(scheduled_for) else Verb.TRIGGER
         if rerun_of:
             require_rerun_allowed(rerun_of, deployment, by=by)
-            # A requester who may trigger needs no further verb to repeat their own request.
+            # Requesters who may trigger need no `rerun` to repeat their own request.
             is_own = by.is_same_person_as(rerun_of.requested_by_id)
             may_trigger = is_own and not decide(by.user, Verb.RERUN, deployment)
             verb = Verb.RERUN if verb == Verb.TRIGGER and not may_trigger else verb
+        # 2. What does not depend on the values, permission first: without it nothing else is revealed.
         require(by.user, verb, deployment)
-        rules = requirements_for(Target.of(deployment))
+        requirements = requirements_for(Target.of(deployment))
         require_submittable(deployment, scheduled_for=scheduled_for)
-        rules.require_reason_and_ticket("run", reason=reason, ticket=ticket)
+        requirements.require_reason_and_ticket("run", reason=reason, ticket=ticket)
         if form_fingerprint and form_fingerprint != deployment.schema_fingerprint:
             raise Refused(
                 "form.stale",
                 (f"The parameters of {deployment} changed while the form was open. Check the values and submit again."),
             )
         validate_text(run_name, reason, tags, ticket)
+        # 3. The values, and the permission for exactly these.
         values = schemas.validate(deployment.parameter_schema, dict(parameters), defaults=deployment.parameter_defaults)
         if rerun_of and verb == Verb.RERUN and not canonical.same(values, values_of(rerun_of)):
-            verb = Verb.TRIGGER  # a repetition with other values is an act of its own
+            verb = Verb.TRIGGER  # with other values it is not the same run
         decision = require(by.user, verb, deployment, values)
+        # 4. The row, with everything that an approval is for.
         public, secret = schemas.split(deployment.parameter_schema, values)
         environment = deployment.environment
         new = RunRequest(
@@ -126,15 +132,16 @@ def submit(
             on_behalf_of=on_behalf_of,
             on_behalf_of_name=on_behalf_of.get_username() if on_behalf_of else "",
             channel=by.channel,
-            needs_approval=bool(rules.stages),
-            approvals_needed=rules.approvals_needed,
-            policy=rules.frozen(),
-            state=State.WAITING if rules.stages else State.APPROVED,
+            needs_approval=bool(requirements.stages),
+            approvals_needed=requirements.approvals_needed,
+            policy=requirements.frozen(),
+            state=State.WAITING if requirements.stages else State.APPROVED,
         )
         new.digest = digest(new)
-        if rules.stages:
-            new.expires_at = timezone.now() + timedelta(minutes=rules.minutes)
-        require_start_window(new, rules, by=by, overrides=overrides_windows)
+        if requirements.stages:
+            new.expires_at = timezone.now() + timedelta(minutes=requirements.minutes)
+        require_start_window(new, requirements, by=by, overrides=overrides_windows)
+        # 5. Insert it, or find the one that the same form made.
         run_request, is_new = insert_once(new)
         act.subject = run_request
         if not is_new:
@@ -145,6 +152,7 @@ def submit(
                 )
             act.is_repeat = True
             return run_request
+        # 6. The audit entry, without secret values; then what happens next, in the same transaction.
         act.after = {
             "deployment": deployment.full_name,
             "parameters": schemas.mask(deployment.parameter_schema, values),
@@ -163,7 +171,7 @@ def submit(
 
 
 def one_moment(given: datetime) -> datetime:
-    """As it is stored, whatever offset it was given in."""
+    """Return the start time as it is stored: in UTC, so that the digest does not depend on the offset."""
     try:
         return canonical.moment(given)
     except ValueError as error:
@@ -174,8 +182,8 @@ def is_later(scheduled_for: datetime | None) -> bool:
     return scheduled_for is not None and scheduled_for > timezone.now()
 
 
-def require_start_window(run_request: RunRequest, rules: Requirements, *, by: Actor, overrides: bool) -> None:
-    """Refuse what would begin outside its change windows where the policy says so, or say that it will wait."""
+def require_start_window(run_request: RunRequest, requirements: Requirements, *, by: Actor, overrides: bool) -> None:
+    """Refuse a start outside change windows if the policy does; otherwise note on the request that it is held."""
     now = timezone.now()
     standing = windows.standing(Target.of(run_request.deployment), max(run_request.scheduled_for or now, now))
     if standing:
@@ -185,15 +193,15 @@ def require_start_window(run_request: RunRequest, rules: Requirements, *, by: Ac
         if not run_request.reason:
             raise Refused("window.reason_required", "Give a reason for starting outside the change window.")
         run_request.overridden_at, run_request.overridden_by_name = now, by.name
-        run_request.message = f"It goes although: {standing.sentence}"
-    elif rules.refuse_outside_window:
+        run_request.message = f"Change window overridden: {standing.sentence}"
+    elif requirements.refuse_outside_window:
         raise Refused("window.closed", f"{standing.sentence} Request a start within a permitted time.")
     elif run_request.state == State.APPROVED:
         run_request.message = standing.sentence
 
 
 def notify_approvers(run_request: RunRequest) -> None:
-    """Tell those who subscribed and may answer."""
+    """Notify the subscribers who can approve this request."""
 
     def may(person: User) -> bool:
         own = person.pk in (run_request.requested_by_id, run_request.on_behalf_of_id)
@@ -202,8 +210,8 @@ def notify_approvers(run_request: RunRequest) -> None:
     notifications.notify(
         Topic.WAITING,
         run_request.environment,
-        f"{run_request.deployment_name} in {run_request.environment_name} waits for approval",
-        f"{run_request.requested_by_name} asks for a run of {run_request.deployment_name} in "
+        f"Approval needed: {run_request.deployment_name} in {run_request.environment_name}",
+        f"{run_request.requested_by_name} requested a run of {run_request.deployment_name} in "
         f"{run_request.environment_name}. Reason: {run_request.reason or 'none given'}.",
         target=run_request,
         may=may,
@@ -211,7 +219,7 @@ def notify_approvers(run_request: RunRequest) -> None:
 
 
 def values_of(run_request: RunRequest) -> dict[str, Any]:
-    """The parameters it will run with, the secret ones too. Keep them in memory."""
+    """Return the parameters of the run, secret ones included: never store, log or render them."""
     sealed = run_request.sealed_parameters
     return schemas.join(run_request.parameters, json.loads(encryption.unseal(sealed)) if sealed else {})
 
@@ -219,7 +227,7 @@ def values_of(run_request: RunRequest) -> dict[str, Any]:
 def rerun(
     run_request: RunRequest, *, by: Actor, changes: Mapping[str, Any] | None = None, reason: str = "", ticket: str = ""
 ) -> RunRequest:
-    """Ask for the same run again, with its secret values unseen; `changes` are parameters to run with instead."""
+    """Request the same run again; secret values are reused unseen. `changes` are parameters to replace."""
     return submit(
         run_request.deployment,
         {**values_of(run_request), **(changes or {})},
@@ -233,9 +241,10 @@ def rerun(
 
 
 def require_rerun_allowed(run_request: RunRequest, deployment: Deployment, *, by: Actor) -> None:
-    """Refuse to take over the values, the secret ones too, of another deployment's request or unpermitted of another's.
+    """Refuse a re-run for another deployment, or of another person's request without the verb `rerun`.
 
-    At whatever time it is to start: `trigger later` gives nobody somebody else's secrets.
+    A re-run reuses secret values. So `rerun` is required whatever the start time: `trigger later` must not be a way to
+    use someone else's secrets.
     """
     if (run_request.environment_id, run_request.deployment_name) != (deployment.environment_id, deployment.full_name):
         where = f"{run_request.deployment_name} in {run_request.environment_name}"
@@ -247,7 +256,7 @@ def require_rerun_allowed(run_request: RunRequest, deployment: Deployment, *, by
 
 
 def validate_text(run_name: str, reason: str, tags: Sequence[str], ticket: str) -> None:
-    """Texts that neither Postgres nor Prefect would take are refused before either is asked."""
+    """Refuse texts that Postgres or Prefect would reject: control characters, and more than the column holds."""
     limits = [("run name", run_name, 200), ("reason", reason, 1000), ("ticket", ticket, 100)]
     limits += [("tag", tag, 300) for tag in tags]
     for what, text, longest in limits:
@@ -269,7 +278,7 @@ def validate_text(run_name: str, reason: str, tags: Sequence[str], ticket: str) 
 
 
 def require_start_allowed(deployment: Deployment, *, by: Actor) -> None:
-    """For a door that turns people away before it looks at what they sent: the refusal is recorded all the same."""
+    """Refuse people who cannot request runs, before their input is read; the refusal is recorded."""
     decision = Permissions.of(by.user).start(deployment)
     if not decision:
         with audit.act("request.submit", deployment, by=by):
@@ -277,7 +286,7 @@ def require_start_allowed(deployment: Deployment, *, by: Actor) -> None:
 
 
 def require_submittable(deployment: Deployment, *, scheduled_for: datetime | None) -> None:
-    """The gates that do not depend on who asks; asked again at launch."""
+    """Refuse what does not depend on the requester. Checked again at launch."""
     environment = deployment.environment
     if not environment.is_active:
         raise Refused(
@@ -293,7 +302,8 @@ def require_submittable(deployment: Deployment, *, scheduled_for: datetime | Non
 
 
 def insert_once(run_request: RunRequest) -> tuple[RunRequest, bool]:
-    """Insert the request, or return the one that the same form made before."""
+    """Insert the request, or return the one that the same form made before, and whether it is new."""
+    # The unique key decides, not a query before it: a double click sends both at once.
     try:
         with transaction.atomic():
             run_request.save(force_insert=True)
@@ -303,7 +313,10 @@ def insert_once(run_request: RunRequest) -> tuple[RunRequest, bool]:
 
 
 def digest(run_request: RunRequest) -> str:
-    """SHA-256, in hexadecimal, over everything frozen; secret values count by a keyed hash."""
+    """Return the SHA-256, in hexadecimal, over the locked fields.
+
+    Secret values enter as a keyed hash: the digest is shown on pages, and short secrets could be guessed from it.
+    """
     frozen = {name: getattr(run_request, name) for name in FROZEN}
     frozen |= {name: value for name in FROZEN_LATER if (value := getattr(run_request, name))}
     secret = run_request.sealed_parameters

@@ -1,4 +1,4 @@
-"""Who may see what a run is given and what it says: seeing that it is there is not enough for either."""
+"""Decide who can view the parameters and the log of a run; seeing the run itself is not enough for either."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from runs.models import Run, RunRequest, Verb
 from runs.models.request import State
 from runs.requests import values_of
 
-HIDDEN = "What it said is for those who may see its logs."
+HIDDEN = "Hidden: requires permission to view logs."
 
 
 def can_view_parameters(permissions: Permissions, subject: Deployment | Target | Run | RunRequest) -> bool:
-    """Whether somebody may see parameter values: by their grants, as their requester, or because they are to answer.
+    """Return whether a person can view parameter values: by a grant, as the requester, or as an approver.
 
-    For a request and its run the reader's own part counts; for a deployment only grants do.
+    For a deployment only grants count.
     """
     if isinstance(subject, Run):
         run_request: RunRequest | None = getattr(subject, "run_request", None)
@@ -33,12 +33,12 @@ def can_view_parameters(permissions: Permissions, subject: Deployment | Target |
 
 
 def can_view_logs(permissions: Permissions, run: Run) -> bool:
-    """Whether somebody may read what a run wrote: its log, and the messages of its states, which quote it."""
+    """Return whether a person can view the log of a run, and the messages of its states, which quote it."""
     return permissions.decide(Verb.SEE_LOGS, Target.of_run(run)).allowed
 
 
 def muted(run: Run, permissions: Permissions) -> Run:
-    """The row for a page, without what it said where the reader may not know that. Never save it."""
+    """Return the row for display, its message hidden from people who cannot view logs. Never save it."""
     if run.state_message and not can_view_logs(permissions, run):
         run.state_message = HIDDEN
     return run
@@ -53,16 +53,17 @@ def is_requester(permissions: Permissions, run_request: RunRequest | None) -> bo
 
 
 def can_decide(permissions: Permissions, run_request: RunRequest) -> bool:
-    """Approvers see the parameters of what they are asked to approve while it is waiting."""
+    """Return whether a person can approve a waiting request: they must see the parameters they approve."""
     if run_request.state != State.WAITING or permissions.user.pk in (
         run_request.requested_by_id,
         run_request.on_behalf_of_id,
     ):
         return False
+    # Without values first: most readers have no such grant, and the values need decrypting.
     if not permissions.decide(Verb.APPROVE, run_request.deployment):
         return False
     try:
         return permissions.decide(Verb.APPROVE, run_request.deployment, values_of(run_request)).allowed
     except encryption.DecryptionError:
-        # Without the key nobody can approve it either.
+        # Without the key the request cannot be approved either.
         return False

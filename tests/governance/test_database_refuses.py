@@ -121,7 +121,9 @@ def test_approvals_of_another_digest_or_by_one_person_twice_do_not_count(
 
 
 def test_nobody_s_own_approval_is_written(waiting: RunRequest, superuser: User) -> None:
-    refused("approve one's own request", lambda: approval(waiting, superuser), "Nobody may approve their own request")
+    refused(
+        "approve one's own request", lambda: approval(waiting, superuser), "Requesters cannot approve their own request"
+    )
     refused(
         "approve one's own request, in bulk",
         lambda: Approval.objects.bulk_create([Approval(run_request=waiting, approved=True, by=superuser)]),
@@ -135,7 +137,7 @@ def test_nobody_s_own_approval_is_written(waiting: RunRequest, superuser: User) 
             superuser.pk,
             waiting.digest,
         ),
-        "Nobody may approve their own request",
+        "Requesters cannot approve their own request",
     )
 
 
@@ -146,7 +148,7 @@ def test_nor_is_one_of_whom_the_asker_acts_for(prod_deployment: Deployment, requ
     refused(
         "approve a request made on one's behalf",
         lambda: approval(waiting, approver),
-        "Nobody may approve their own request",
+        "Requesters cannot approve their own request",
     )
 
 
@@ -274,7 +276,7 @@ def test_only_somebody_else_s_review_is_written_and_only_once(
     refused(
         "insert a bypass reviewed by the requester",
         lambda: glass(waiting, approver, reviewed_by=superuser),
-        "Nobody may review their own request",
+        "Requesters cannot review their own request",
     )
     refused(
         "insert a bypass reviewed by who made it",
@@ -285,7 +287,7 @@ def test_only_somebody_else_s_review_is_written_and_only_once(
     refused(
         "review a bypass of one's own request",
         lambda: rows.update(reviewed_by=superuser, reviewed_at=timezone.now()),
-        "Nobody may review",
+        "Requesters cannot review",
     )
     refused(
         "review one's own bypass",

@@ -13,10 +13,10 @@ from django.utils import timezone
 
 from flows.models import Deployment, Environment
 from runs import changes, dispatch, notifications, requests, tasks
-from runs.access.decisions import Forbidden
+from runs.access.decisions import Forbidden, Target
 from runs.actors import Actor
 from runs.errors import Refused
-from runs.governance import freezes, grants, policies
+from runs.governance import freezes, grants, policies, windows
 from runs.models import AuditEntry, BreakGlass, Cancellation, Notification, Policy, Run, RunRequest, Verb, Window
 from runs.models.notification import Topic
 from runs.models.request import State
@@ -188,7 +188,9 @@ def test_outside_its_window_a_run_waits_and_says_until_when(
     run_request = requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
     launch(run_request)
     assert run_request.state == State.APPROVED
-    assert "It may start from" in run_request.message
+    standing = windows.standing(Target.of(deployment))
+    assert standing.opens_at is not None
+    assert run_request.message == standing.sentence
     assert sent(fake) == 0
     closed.delete()
     launch(run_request)

@@ -130,7 +130,7 @@ def test_an_entry_that_names_another_transaction_is_refused(dev: Environment) ->
     change(dev, needs_reason=True)
     entry = AuditEntry.objects.get()
     entry.sequence, entry.transaction = entry.sequence + 1, version.transaction
-    with pytest.raises(DatabaseError, match="names the transaction that writes it"):
+    with pytest.raises(DatabaseError, match="must name the transaction that writes it"):
         entry.save(force_insert=True)
     assert told(dev)[1] == ("Changed", ui_versions.OUTSIDE)
 

@@ -1,4 +1,4 @@
-"""What is given to commands as text: parameters and moments."""
+"""Parse text arguments: parameters and times."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from runs.errors import Refused
 
 
 def parse_pairs(texts: list[str]) -> dict[str, str]:
+    """Return name -> value of NAME=VALUE arguments; the value may contain further equals signs."""
     pairs = {}
     for text in texts:
         name, sign, value = text.partition("=")
@@ -25,7 +26,10 @@ def parse_pairs(texts: list[str]) -> dict[str, str]:
 
 
 def parse_values(path: str) -> dict[str, JSON]:
-    """The object in a JSON file; `-` is the standard input."""
+    """Return the object in a JSON file; `-` is the standard input, an empty path no values.
+
+    Secret parameters belong in a file: other users can see a command line.
+    """
     if not path:
         return {}
     try:
@@ -40,7 +44,7 @@ def parse_values(path: str) -> dict[str, JSON]:
 
 
 def parse_moment(text: str, *, option: str = "--at") -> datetime | None:
-    """An ISO time; without an offset it is in the portal's time zone."""
+    """Parse an ISO time; without an offset it is in the portal's time zone. An empty text is None."""
     if not text:
         return None
     try:

@@ -1,4 +1,4 @@
-"""How commands speak: tables for people, JSON for scripts, sentences and exit codes for what went wrong."""
+"""Base class of commands: tables for people, JSON for scripts, sentences and exit codes for errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from runs.actors import Actor
 from runs.errors import Refused
 
 DONE, REFUSED, FORBIDDEN, NOT_FOUND, PREFECT, RUN_FAILED, STILL_GOING = range(7)
-# The first that fits counts.
+# Exception -> exit code. The first match counts, so subclasses of Refused stand before it.
 EXIT_CODES: dict[type[Exception], int] = {
     Forbidden: FORBIDDEN,
     desk.NotVisible: NOT_FOUND,
@@ -34,33 +34,39 @@ EXIT_CODES: dict[type[Exception], int] = {
     DecryptionError: PREFECT,
 }
 EXIT_CODES_HELP = (
-    "exit codes: 0 done, 1 refused or used wrongly, 2 not permitted, 3 not found, 4 Prefect is down or failed, "
-    "5 the run did not complete, 6 not over in time"
+    "exit codes: 0 done, 1 refused or wrong usage, 2 not permitted, 3 not found, 4 Prefect is down or failed, "
+    "5 the run did not complete, 6 not finished in time"
 )
 
 Rows = Sequence[Mapping[str, Any]]
 
 
 class PortalCommand(BaseCommand):
-    """A command whose refusals are sentences, and whose exit code says of what kind."""
+    """A command that prints refusals as sentences and exits with a code for their kind."""
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, epilog=EXIT_CODES_HELP, **kwargs)
 
         def misused(message: str) -> NoReturn:
-            # argparse would leave with 2, which here means that somebody has no permission.
+            # argparse exits with 2, which here means “not permitted”.
             parser.print_usage(sys.stderr)
             parser.exit(REFUSED, f"{message}\n")
 
-        parser.error = misused  # type: ignore[method-assign]  # Django makes the parser, and asks for no class
+        parser.error = misused  # type: ignore[method-assign]  # Django creates the parser, and takes no class for it
         return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--as", dest="person", metavar="USER", default=os.environ.get("PORTAL_USER", ""))
-        parser.add_argument("--json", action="store_true", help="for scripts: the answer as JSON")
+        parser.add_argument(
+            "--as",
+            dest="person",
+            metavar="USER",
+            default=os.environ.get("PORTAL_USER", ""),
+            help="act as this portal user (default: PORTAL_USER)",
+        )
+        parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # That something was queued is how it is done, not what was asked.
+        # django-q2 logs each queued task, which would mix with the output.
         logging.getLogger("django-q").setLevel(logging.WARNING)
         try:
             code = self.run(Namespace(**options))
@@ -70,42 +76,43 @@ class PortalCommand(BaseCommand):
         if code:
             sys.exit(code)
 
-    def run(self, asked: Namespace) -> int:
-        """Do it, write the answer, return the exit code."""
+    def run(self, options: Namespace) -> int:
+        """Run the command, print the result, return the exit code."""
         raise NotImplementedError
 
-    def tell(self, rows: Rows, *, as_json: bool, nothing: str) -> None:
-        """A list, in the one way or the other."""
+    def print_rows(self, rows: Rows, *, as_json: bool, empty: str) -> None:
+        """Print a list as JSON or as a table; `empty` is printed instead of an empty table."""
         if as_json:
             self.stdout.write(json.dumps(rows, default=json_value, indent=2))
         else:
-            self.stdout.write(table(rows) if rows else nothing)
+            self.stdout.write(table(rows) if rows else empty)
 
     def print_row(self, row: Mapping[str, Any], sentence: str, *, as_json: bool) -> None:
+        """Print one row as JSON, or a sentence."""
         self.stdout.write(json.dumps(row, default=json_value, indent=2) if as_json else plain(sentence))
 
 
 def require_reader(name: str) -> Actor | None:
-    """The user whose permissions restrict what is shown, or None for everything."""
+    """Return the user whose permissions restrict the output, or None for everything."""
     return desk.person(name) if name else None
 
 
 def require_actor(name: str) -> Actor:
-    """The user who acts; raises `Refused` if none is named."""
+    """Return the user who acts; raises `Refused` when none is named."""
     if not name:
         raise Refused("actor.required", "Name the user of the portal: --as USER, or PORTAL_USER in the environment.")
     return desk.person(name)
 
 
 def sentences(error: Exception) -> list[str]:
-    """What a person reads, with the code of a refusal, to be looked up in docs/errors.md."""
+    """Return the lines to print for an error; a refusal ends with its code, see docs/errors.md."""
     if isinstance(error, Invalid):
         return [f"{each} ({each.code})" for each in error.errors]
     return [f"{str(error).strip()} ({error.code})" if isinstance(error, Refused) else str(error)]
 
 
 def table(rows: Rows) -> str:
-    """Columns as wide as their widest value."""
+    """Return a table whose columns are as wide as their widest value."""
     lines = [[name.replace("_", " ").upper() for name in rows[0]]]
     lines += [[cell(value) for value in row.values()] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -113,6 +120,7 @@ def table(rows: Rows) -> str:
 
 
 def cell(value: object) -> str:
+    """Return a value as a table shows it."""
     match value:
         case None | "":
             return "-"
@@ -129,7 +137,7 @@ def cell(value: object) -> str:
 
 
 def plain(text: str) -> str:
-    """Names and messages come from elsewhere: what a terminal would obey is taken out."""
+    """Return the text without control characters: names and messages come from others, and a terminal obeys those."""
     return "".join(each if each.isprintable() else " " for each in text)
 
 

@@ -1,4 +1,4 @@
-"""What the commands about one request share."""
+"""Base class of commands that act on one request."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from runs.models import RunRequest
 
 
 class RequestCommand(PortalCommand):
-    """One act on one request, by its number, then how the request is."""
+    """A command that acts on one request by its number and prints the request afterwards."""
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("request", type=int, help="the number of the request")
+        parser.add_argument("request", type=int, help="request number")
         super().add_arguments(parser)
 
-    def run(self, asked: Namespace) -> int:
-        run_request = self.act(asked, require_actor(asked.person))
-        self.print_row(describe(run_request), outcome_line(run_request), as_json=asked.json)
+    def run(self, options: Namespace) -> int:
+        run_request = self.act(options, require_actor(options.person))
+        self.print_row(describe(run_request), outcome_line(run_request), as_json=options.json)
         return DONE
 
-    def act(self, asked: Namespace, by: Actor) -> RunRequest:
+    def act(self, options: Namespace, by: Actor) -> RunRequest:
+        """Call the service and return the request as it is now."""
         raise NotImplementedError
 
 
 def describe(run_request: RunRequest) -> dict[str, Any]:
+    """Return the request for `--json`."""
     return {
         "request": run_request.pk,
         "state": run_request.state,
@@ -43,6 +45,7 @@ def describe(run_request: RunRequest) -> dict[str, Any]:
 
 
 def outcome_line(run_request: RunRequest) -> str:
+    """Return state, message and run of a request in one line."""
     run = (
         f" Run {run_request.run.name}: {run_request.run.state_label}, {run_request.run.prefect_url}"
         if run_request.run

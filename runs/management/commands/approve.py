@@ -1,4 +1,4 @@
-"""Approves a request."""
+"""Approve a request."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from runs.models import RunRequest
 
 
 class Command(RequestCommand):
-    help = "Approve a request; with the last approval that it needs, it goes to Prefect."
+    help = "Approve a request. The run starts after the last approval."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--reason", default="", help="what you looked at")
-        parser.add_argument("--digest", help="only if it is what “inbox --json” showed under this digest")
+        parser.add_argument("--reason", default="", help="comment")
+        parser.add_argument("--digest", help="approve only if the request has this digest, as “inbox --json” prints it")
         super().add_arguments(parser)
 
-    def act(self, asked: Namespace, by: Actor) -> RunRequest:
-        return desk.approve(asked.request, by=by, reason=asked.reason, displayed_digest=asked.digest)
+    def act(self, options: Namespace, by: Actor) -> RunRequest:
+        return desk.approve(options.request, by=by, reason=options.reason, displayed_digest=options.digest)

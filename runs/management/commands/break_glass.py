@@ -1,4 +1,4 @@
-"""Lets a request go without its approvals."""
+"""Run a request without its approvals."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from runs.models import RunRequest
 
 
 class Command(RequestCommand):
-    help = "In an emergency: let a request go without its approvals. Takes “break glass”; somebody else reviews it."
+    help = (
+        "Emergency override: run a request without its approvals. Requires the verb “break glass”, and a review by "
+        "someone else afterwards."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--reason", default="", help="what the emergency is")
-        parser.add_argument("--minutes", type=int, default=15, help="it is sent within that time or not at all (15)")
+        parser.add_argument("--reason", default="", help="describe the emergency")
+        parser.add_argument("--minutes", type=int, default=15, help="launch within this time or not at all (15)")
         super().add_arguments(parser)
 
-    def act(self, asked: Namespace, by: Actor) -> RunRequest:
-        return desk.break_glass(asked.request, by=by, reason=asked.reason, minutes=asked.minutes)
+    def act(self, options: Namespace, by: Actor) -> RunRequest:
+        return desk.break_glass(options.request, by=by, reason=options.reason, minutes=options.minutes)

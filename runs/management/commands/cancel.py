@@ -1,4 +1,4 @@
-"""Asks for a run to be stopped."""
+"""Request the cancellation of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runs import desk
 from runs.management.cli.command import DONE, PREFECT, RUN_FAILED, PortalCommand, require_actor
 from runs.models import Cancellation
 
-# How a cancellation ends -> exit code
+# Final state of a cancellation -> exit code with --wait
 ENDS = {
     Cancellation.State.CONFIRMED: DONE,
     Cancellation.State.OVERTAKEN: RUN_FAILED,
@@ -20,35 +20,35 @@ ENDS = {
 
 
 class Command(PortalCommand):
-    help = "Ask for a run to be stopped."
+    help = "Cancel a run."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("run", help="Prefect's id, a name that only one run has, or request:NUMBER")
+        parser.add_argument("run", help="Prefect ID, unique run name, or request:NUMBER")
         parser.add_argument("--env", default="", help="only in this environment")
-        parser.add_argument("--reason", default="", help="why; protected environments want one")
-        parser.add_argument("--ticket", default="", help="which one asks for it, where the policy wants one")
+        parser.add_argument("--reason", default="", help="required in some environments")
+        parser.add_argument("--ticket", default="", help="ticket ID; required by some policies")
         parser.add_argument(
             "--force",
             action="store_true",
-            help="tell Prefect that it is over although nothing confirms it; after a cancel that came to nothing",
+            help="mark the run as cancelled without confirmation, after an ordinary cancellation had no effect",
         )
-        parser.add_argument("--wait", action="store_true", help="until Prefect has confirmed it")
+        parser.add_argument("--wait", action="store_true", help="wait until Prefect confirms it")
         parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="how long to wait (600)")
         super().add_arguments(parser)
 
-    def run(self, asked: Namespace) -> int:
-        by = require_actor(asked.person)
+    def run(self, options: Namespace) -> int:
+        by = require_actor(options.person)
         cancellation = desk.cancel(
-            asked.run, asked.env, by=by, reason=asked.reason, ticket=asked.ticket, force=asked.force
+            options.run, options.env, by=by, reason=options.reason, ticket=options.ticket, force=options.force
         )
-        if asked.wait:
-            cancellation = desk.wait(cancellation, seconds=asked.timeout)
+        if options.wait:
+            cancellation = desk.wait(cancellation, seconds=options.timeout)
         message = f" {cancellation.message}" if cancellation.message else ""
-        self.print_row(described(cancellation), f"{cancellation}.{message}", as_json=asked.json)
-        return ENDS[Cancellation.State(cancellation.state)] if asked.wait else DONE
+        self.print_row(describe(cancellation), f"{cancellation}.{message}", as_json=options.json)
+        return ENDS[Cancellation.State(cancellation.state)] if options.wait else DONE
 
 
-def described(cancellation: Cancellation) -> dict[str, Any]:
+def describe(cancellation: Cancellation) -> dict[str, Any]:
     return {
         "cancellation": cancellation.pk,
         "state": cancellation.state,

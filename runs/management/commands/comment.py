@@ -1,4 +1,4 @@
-"""Says something about a request."""
+"""Comment on a request."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from runs.models import RunRequest
 
 
 class Command(RequestCommand):
-    help = "Say something about a request, for everybody who may see it."
+    help = "Comment on a request, visible to all who can see it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("text", help="what there is to say")
+        parser.add_argument("text", help="the comment")
 
-    def act(self, asked: Namespace, by: Actor) -> RunRequest:
-        return desk.comment(asked.request, asked.text, by=by)
+    def act(self, options: Namespace, by: Actor) -> RunRequest:
+        return desk.comment(options.request, options.text, by=by)

@@ -1,4 +1,4 @@
-"""Lists what can be run."""
+"""List deployments."""
 
 from __future__ import annotations
 
@@ -13,23 +13,21 @@ from runs.management.cli.command import DONE, PortalCommand, require_reader
 
 
 class Command(PortalCommand):
-    help = "List the deployments, of one environment or of all."
+    help = "List the deployments of one environment or of all."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--env", default="", help="only this environment")
         super().add_arguments(parser)
 
-    def run(self, asked: Namespace) -> int:
-        found = list(desk.deployments(asked.env, by=require_reader(asked.person)))
+    def run(self, options: Namespace) -> int:
+        found = list(desk.deployments(options.env, by=require_reader(options.person)))
         aliases = {(alias.environment_id, alias.full_name): alias.name for alias in Alias.objects.all()}
-        rows = [described(each, aliases.get((each.environment_id, each.full_name), "")) for each in found]
-        self.tell(
-            rows, as_json=asked.json, nothing="Nothing is deployed. Read the environments again with “manage.py sync”."
-        )
+        rows = [describe(each, aliases.get((each.environment_id, each.full_name), "")) for each in found]
+        self.print_rows(rows, as_json=options.json, empty="No deployments found. Sync with “manage.py sync”.")
         return DONE
 
 
-def described(deployment: Deployment, alias: str) -> dict[str, Any]:
+def describe(deployment: Deployment, alias: str) -> dict[str, Any]:
     return {
         "environment": deployment.environment.slug,
         "deployment": deployment.full_name,

@@ -1,4 +1,4 @@
-"""Runs the event follower: one process for all environments."""
+"""Run the event follower: one process for all environments."""
 
 import asyncio
 import signal
@@ -14,15 +14,16 @@ BEAT_SECONDS = 10
 
 
 class Command(BaseCommand):
-    help = "Follow the event streams of every environment, and sweep for what they miss."
+    help = "Follow the event streams of all environments, and sync what they miss."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        asyncio.run(self.until_told())
+        asyncio.run(self.run_until_signal())
 
-    async def until_told(self) -> None:
+    async def run_until_signal(self) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        # The demo waits for this word before it starts the next process.
         self.stdout.write("Following.")
         beating = asyncio.create_task(beat(settings.HEARTBEAT_FILE))
         await follow(stop=stop)
@@ -30,7 +31,7 @@ class Command(BaseCommand):
 
 
 async def beat(path: str) -> None:
-    """Show from outside that the loop still turns."""
+    """Touch the heartbeat file, so that a health check sees that the loop is not stuck."""
     while path:
         Path(path).touch()
         await asyncio.sleep(BEAT_SECONDS)

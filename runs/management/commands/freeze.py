@@ -1,4 +1,4 @@
-"""Freezes an environment."""
+"""Freeze an environment."""
 
 from __future__ import annotations
 
@@ -12,20 +12,28 @@ from runs.management.cli.command import DONE, PortalCommand, require_actor
 
 
 class Command(PortalCommand):
-    help = "Let no run start in an environment until it is lifted. Takes “manage” of all of it."
+    help = "Freeze an environment: no run starts until it is unfrozen. Requires “manage” for the whole environment."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("environment")
-        parser.add_argument("--reason", default="", help="why; everybody whose run has to wait reads it")
-        parser.add_argument("--ticket", default="", help="which one asks for it, where the policy wants one")
-        parser.add_argument("--until", default="", metavar="TIME", help="it ends by itself then, 2026-11-30T06:00")
+        parser.add_argument("--reason", default="", help="shown to everyone whose run is held")
+        parser.add_argument("--ticket", default="", help="ticket ID; required by some policies")
+        parser.add_argument(
+            "--until", default="", metavar="TIME", help="end automatically at this time, for example 2026-11-30T06:00"
+        )
         super().add_arguments(parser)
 
-    def run(self, asked: Namespace) -> int:
-        until = parse_moment(asked.until, option="--until")
+    def run(self, options: Namespace) -> int:
+        until = parse_moment(options.until, option="--until")
         row = desk.freeze(
-            asked.environment, by=require_actor(asked.person), reason=asked.reason, ticket=asked.ticket, until=until
+            options.environment,
+            by=require_actor(options.person),
+            reason=options.reason,
+            ticket=options.ticket,
+            until=until,
         )
-        told = {"environment": row.environment.slug, "reason": row.reason, "ticket": row.ticket, "until": row.until}
-        self.print_row(told, f"{row.environment} is frozen: no run starts there.", as_json=asked.json)
+        row_json = {"environment": row.environment.slug, "reason": row.reason, "ticket": row.ticket, "until": row.until}
+        self.print_row(
+            row_json, f"{row.environment} is frozen. Runs do not start until it is unfrozen.", as_json=options.json
+        )
         return DONE

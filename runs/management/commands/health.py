@@ -1,4 +1,4 @@
-"""Asks the Prefect servers how they are."""
+"""Check the Prefect servers."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from runs.management.cli.command import DONE, PREFECT, PortalCommand, require_re
 
 
 class Command(PortalCommand):
-    help = "Ask the Prefect server of one environment, or of all, how it is."
+    help = "Check the Prefect server of one environment or of all."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("environment", nargs="?", default="")
         super().add_arguments(parser)
 
-    def run(self, asked: Namespace) -> int:
-        places = desk.chosen(asked.environment, by=require_reader(asked.person))
-        found = [desk.health(place.slug) for place in places if place.is_active or asked.environment]
-        self.tell(
-            [described(each) for each in found],
-            as_json=asked.json,
-            nothing="There is no environment. Add one in the portal.",
+    def run(self, options: Namespace) -> int:
+        places = desk.chosen(options.environment, by=require_reader(options.person))
+        found = [desk.health(place.slug) for place in places if place.is_active or options.environment]
+        self.print_rows(
+            [describe(each) for each in found],
+            as_json=options.json,
+            empty="No environments. Add one in the portal.",
         )
         return DONE if all(each.state == Health.State.UP for each in found) else PREFECT
 
 
-def described(health: Health) -> dict[str, Any]:
+def describe(health: Health) -> dict[str, Any]:
     return {
         "environment": health.environment.slug,
         "state": health.get_state_display(),

@@ -1,4 +1,4 @@
-"""Lists the requests that wait for an answer."""
+"""List the requests that need approval."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from runs.models import RunRequest
 
 
 class Command(PortalCommand):
-    help = "List the requests that wait for your answer, the most urgent first."
+    help = "List the requests that need your approval, those that expire first on top."
 
-    def run(self, asked: Namespace) -> int:
-        rows = [described(run_request) for run_request in desk.inbox(by=require_actor(asked.person))]
-        if not asked.json:
+    def run(self, options: Namespace) -> int:
+        rows = [describe(run_request) for run_request in desk.inbox(by=require_actor(options.person))]
+        # A digest is as wide as a terminal, and only scripts pass it on.
+        if not options.json:
             rows = [{name: value for name, value in row.items() if name != "digest"} for row in rows]
-        self.tell(rows, as_json=asked.json, nothing="Nothing waits for your answer.")
+        self.print_rows(rows, as_json=options.json, empty="No requests need your approval.")
         return DONE
 
 
-def described(run_request: RunRequest) -> dict[str, Any]:
+def describe(run_request: RunRequest) -> dict[str, Any]:
     return {
         "request": run_request.pk,
         "environment": run_request.environment_name,

@@ -1,4 +1,4 @@
-"""Lets a request go that waits for its time."""
+"""Override the change window of a request."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from runs.models import RunRequest
 
 
 class Command(RequestCommand):
-    help = "Let a request go now that waits for a change window or the end of a freeze. Takes “override freeze”."
+    help = "Launch a request that waits for a change window or the end of a freeze. Requires “override freeze”."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--reason", default="", help="why it cannot wait")
+        parser.add_argument("--reason", default="", help="why it cannot wait (required)")
         super().add_arguments(parser)
 
-    def act(self, asked: Namespace, by: Actor) -> RunRequest:
-        return desk.override(asked.request, by=by, reason=asked.reason)
+    def act(self, options: Namespace, by: Actor) -> RunRequest:
+        return desk.override(options.request, by=by, reason=options.reason)

@@ -1,4 +1,4 @@
-"""Rejects a request."""
+"""Reject a request."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from runs.models import RunRequest
 
 
 class Command(RequestCommand):
-    help = "Reject a request: it is closed, and its requester reads why."
+    help = "Reject a request and close it."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--reason", default="", help="why; its requester reads it")
+        parser.add_argument("--reason", default="", help="shown to the requester (required)")
         super().add_arguments(parser)
 
-    def act(self, asked: Namespace, by: Actor) -> RunRequest:
-        return desk.reject(asked.request, by=by, reason=asked.reason)
+    def act(self, options: Namespace, by: Actor) -> RunRequest:
+        return desk.reject(options.request, by=by, reason=options.reason)

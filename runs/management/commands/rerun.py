@@ -1,4 +1,4 @@
-"""Asks for the run of a request once more."""
+"""Re-run a request."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from runs.models import RunRequest
 
 
 class Command(RequestCommand):
-    help = "Ask for the run of a request once more: the same values, the secret ones unseen. A new request."
+    help = "Re-run a request as a new request with the same values; secret ones are reused unseen."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "-p", dest="pairs", action="append", default=[], metavar="NAME=VALUE", help="a parameter to change"
         )
-        parser.add_argument("--reason", default="", help="why; protected environments want one")
-        parser.add_argument("--ticket", default="", help="which one asks for it, where the policy wants one")
+        parser.add_argument("--reason", default="", help="required in some environments")
+        parser.add_argument("--ticket", default="", help="ticket ID; required by some policies")
         super().add_arguments(parser)
 
-    def act(self, asked: Namespace, by: Actor) -> RunRequest:
-        run_request = desk.status(asked.request, by=by)
-        changes = desk.typed(run_request.deployment, parse_pairs(asked.pairs), {})
-        return desk.rerun(run_request, by=by, changes=changes, reason=asked.reason, ticket=asked.ticket)
+    def act(self, options: Namespace, by: Actor) -> RunRequest:
+        run_request = desk.status(options.request, by=by)
+        changes = desk.typed(run_request.deployment, parse_pairs(options.pairs), {})
+        return desk.rerun(run_request, by=by, changes=changes, reason=options.reason, ticket=options.ticket)

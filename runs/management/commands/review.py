@@ -1,4 +1,4 @@
-"""Reviews broken glass."""
+"""Review an emergency override."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from runs.models import RunRequest
 
 
 class Command(RequestCommand):
-    help = "Say afterwards whether breaking the glass for a request was right."
+    help = "Review an emergency override."
 
     def add_arguments(self, parser: CommandParser) -> None:
         verdict = parser.add_mutually_exclusive_group(required=True)
-        verdict.add_argument("--right", dest="was_right", action="store_true", help="it was right")
-        verdict.add_argument("--wrong", dest="was_right", action="store_false", help="it was not")
-        parser.add_argument("--text", default="", help="what the review found")
+        verdict.add_argument("--right", dest="was_right", action="store_true", help="it was justified")
+        verdict.add_argument("--wrong", dest="was_right", action="store_false", help="it was not justified")
+        parser.add_argument("--text", default="", help="what the review found (required)")
         super().add_arguments(parser)
 
-    def act(self, asked: Namespace, by: Actor) -> RunRequest:
-        return desk.review(asked.request, by=by, was_right=asked.was_right, text=asked.text)
+    def act(self, options: Namespace, by: Actor) -> RunRequest:
+        return desk.review(options.request, by=by, was_right=options.was_right, text=options.text)

@@ -1,4 +1,4 @@
-"""Ends a permission or a prohibition."""
+"""Revoke a grant."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from runs.management.cli.command import DONE, PortalCommand, require_actor
 
 
 class Command(PortalCommand):
-    help = "End a grant now: any as an administrator, otherwise those that one gave."
+    help = "Revoke a grant. Administrators can revoke any grant, others those they created."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("grant", type=int, help="its number, as “grant”, “why” and the pages say it")
-        parser.add_argument("--reason", default="", help="why")
+        parser.add_argument("grant", type=int, help="grant number")
+        parser.add_argument("--reason", default="", help="required in some environments")
         parser.add_argument("--ticket", default="")
         super().add_arguments(parser)
 
-    def run(self, asked: Namespace) -> int:
-        row = desk.revoke(asked.grant, by=require_actor(asked.person), reason=asked.reason, ticket=asked.ticket)
-        self.print_row({"grant": row.pk, "state": "revoked"}, f"Grant {row.pk} ended.", as_json=asked.json)
+    def run(self, options: Namespace) -> int:
+        row = desk.revoke(options.grant, by=require_actor(options.person), reason=options.reason, ticket=options.ticket)
+        self.print_row({"grant": row.pk, "state": "revoked"}, f"Grant {row.pk} revoked.", as_json=options.json)
         return DONE

@@ -1,4 +1,4 @@
-"""Lists what is and was run."""
+"""List runs."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from runs.models import Run
 
 
 class Command(PortalCommand):
-    help = "List the newest runs, of one environment or of all."
+    help = "List the newest runs of one environment or of all."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--env", default="", help="only this environment")
-        parser.add_argument("--state", default="", help="only runs in this state, such as running or failed")
+        parser.add_argument("--state", default="", help="only runs in this state, for example running or failed")
         parser.add_argument("--limit", type=int, default=20, help="how many at most (20)")
         super().add_arguments(parser)
 
-    def run(self, asked: Namespace) -> int:
-        found = desk.runs(asked.env, by=require_reader(asked.person), state=asked.state, limit=max(asked.limit, 0))
-        self.tell([described(each) for each in found], as_json=asked.json, nothing="There is no such run.")
+    def run(self, options: Namespace) -> int:
+        found = desk.runs(
+            options.env, by=require_reader(options.person), state=options.state, limit=max(options.limit, 0)
+        )
+        self.print_rows([describe(each) for each in found], as_json=options.json, empty="No runs found.")
         return DONE
 
 
-def described(run: Run) -> dict[str, Any]:
+def describe(run: Run) -> dict[str, Any]:
     return {
         "environment": run.environment.slug,
         "run": run.name,

@@ -1,4 +1,4 @@
-"""Gives the portal a database role of its own, which can add to the audit trail but not change it."""
+"""Create the database role of the portal, which can add to the audit trail but not change it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runs.audit.partitions import parts
 from runs.models import Approval, AuditCheckpoint, AuditEntry, Comment, RowVersion
 
 AUDIT = AuditEntry._meta.db_table
-# In this order, for what is granted on all tables is taken back on some of them.
+# In this order: some of what is granted on all tables is revoked afterwards.
 GRANTS = (
     "GRANT CONNECT ON DATABASE {database} TO {role}",
     "GRANT USAGE ON SCHEMA {schema} TO {role}",
@@ -25,10 +25,11 @@ GRANTS = (
 FORBIDDEN = ("UPDATE", "DELETE", "TRUNCATE", "TRIGGER")
 
 
-def kept() -> dict[str, str]:
-    """Table -> what the role may do with it. A part of the trail is reached through the whole, and needs nothing.
+def table_privileges() -> dict[str, str]:
+    """Return table -> privileges of the role.
 
-    Versions are written by a trigger with the rights of its owner.
+    Partitions need none: they are reached through the partitioned table. Row versions are written by a trigger with the
+    rights of its owner.
     """
     return {
         AUDIT: "SELECT, INSERT",
@@ -41,8 +42,8 @@ def kept() -> dict[str, str]:
 
 class Command(BaseCommand):
     help = (
-        "Make or mend the database role that the portal's processes run as. Run it as the owner of the tables, "
-        "after every migrate: new tables need grants too."
+        "Create or update the database role that the portal's processes use. Run it as the owner of the tables after "
+        "every migrate: new tables need privileges too."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -61,18 +62,19 @@ class Command(BaseCommand):
             database, schema = cursor.fetchone()
             for statement in GRANTS:
                 run(cursor, statement, role=role, database=database, schema=schema)
-            for table, privileges in kept().items():
+            for table, privileges in table_privileges().items():
                 run(cursor, "REVOKE ALL ON {table} FROM {role}", table=table, role=role)
                 if privileges:
                     run(cursor, f"GRANT {privileges} ON {{table}} TO {{role}}", table=table, role=role)
+            # A superuser, an owner or a member of their roles would keep rights whatever was revoked: check the result.
             cursor.execute(
                 "SELECT privilege FROM unnest(%s::text[]) AS privilege WHERE EXISTS (SELECT 1 FROM "
                 "unnest(%s::text[]) AS kept WHERE has_table_privilege(%s, quote_ident(kept), privilege))",
-                [list(FORBIDDEN), list(kept()), role],
+                [list(FORBIDDEN), list(table_privileges()), role],
             )
             if left := [privilege for (privilege,) in cursor.fetchall()]:
                 raise CommandError(
-                    f"{role} may still {', '.join(left)} the audit trail: it owns the table, is a superuser, or is in "
+                    f"{role} can still {', '.join(left)} the audit trail: it owns the table, is a superuser, or is in "
                     "such a role. Choose another role for the portal.",
                     returncode=1,
                 )

@@ -1,4 +1,4 @@
-"""Reads environments from Prefect now."""
+"""Sync environments from Prefect now."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from runs.management.cli.command import DONE, PREFECT, PortalCommand, require_re
 
 
 class Command(PortalCommand):
-    help = "Read deployments and runs from Prefect now, of one environment or of all; the portal does it by itself too."
+    help = "Sync deployments and runs of one environment or of all now; the portal also does so periodically."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("environment", nargs="?", default="")
         super().add_arguments(parser)
 
-    def run(self, asked: Namespace) -> int:
-        places = desk.chosen(asked.environment, by=require_reader(asked.person))
-        rows = [row(place.slug) for place in places if place.is_active or asked.environment]
-        self.tell(rows, as_json=asked.json, nothing="There is no environment. Add one in the portal.")
+    def run(self, options: Namespace) -> int:
+        places = desk.chosen(options.environment, by=require_reader(options.person))
+        rows = [row(place.slug) for place in places if place.is_active or options.environment]
+        self.print_rows(rows, as_json=options.json, empty="No environments. Add one in the portal.")
         return DONE if all(each["done"] for each in rows) else PREFECT
 
 
 def row(name: str) -> dict[str, Any]:
-    """One environment that is down must not keep the others from being read."""
+    """Sync one environment and report an error as a row: one that is down must not stop the others."""
     try:
         return {"environment": name, "done": True, "message": str(desk.sync(name))}
     except (PrefectError, DecryptionError) as error:

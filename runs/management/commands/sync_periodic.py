@@ -1,4 +1,4 @@
-"""Sets up the periodic tasks; run it after `migrate`."""
+"""Set up the periodic tasks; run it after `migrate`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Lifts a freeze."""
+"""Unfreeze an environment."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from runs.management.cli.command import DONE, PortalCommand, require_actor
 
 
 class Command(PortalCommand):
-    help = "Let runs start in an environment again. Takes “manage” of all of it."
+    help = "Unfreeze an environment. Requires “manage” for the whole environment."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("environment")
-        parser.add_argument("--reason", default="", help="why, where the policy wants one")
-        parser.add_argument("--ticket", default="", help="which one asks for it, where the policy wants one")
+        parser.add_argument("--reason", default="", help="required in some environments")
+        parser.add_argument("--ticket", default="", help="ticket ID; required by some policies")
         super().add_arguments(parser)
 
-    def run(self, asked: Namespace) -> int:
+    def run(self, options: Namespace) -> int:
         place = desk.unfreeze(
-            asked.environment, by=require_actor(asked.person), reason=asked.reason, ticket=asked.ticket
+            options.environment, by=require_actor(options.person), reason=options.reason, ticket=options.ticket
         )
-        self.print_row({"environment": place.slug}, f"{place} goes on: what waited is sent.", as_json=asked.json)
+        self.print_row(
+            {"environment": place.slug}, f"{place} is unfrozen. Held runs are launched now.", as_json=options.json
+        )
         return DONE

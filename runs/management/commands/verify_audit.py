@@ -1,4 +1,4 @@
-"""Walks the audit trail's chain."""
+"""Verify the audit trail."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from runs.models import AuditCheckpoint
 
 class Command(BaseCommand):
     help = (
-        "Check that no audit entry was changed, removed or inserted. Exits 1 and names the first broken link. "
-        "An end that was cut off, or a trail that was rewritten whole, shows only against a head noted earlier "
-        "and kept elsewhere: write one with --export, compare with --head."
+        "Check that no audit entry was changed, removed or inserted. Exits with 1 and names the first broken link. "
+        "A trail that was cut off at its end or rewritten completely is detected only with a digest noted earlier and "
+        "kept elsewhere: write one with --export, compare with --head."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--head", default="", metavar="DIGEST|FILE", help="a head noted earlier, or its file")
+        parser.add_argument("--head", default="", metavar="DIGEST|FILE", help="digest noted earlier, or its file")
         parser.add_argument(
-            "--file", type=Path, action="append", default=[], help="verify an export or what was retired instead"
+            "--file", type=Path, action="append", default=[], help="verify an export or retired entries instead"
         )
-        parser.add_argument("--export", type=Path, metavar="FILE", help="write the head that was found into a new file")
+        parser.add_argument("--export", type=Path, metavar="FILE", help="write the last digest to a new file")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["file"]:
@@ -34,14 +34,14 @@ class Command(BaseCommand):
             return
         verification = audit.verify(known_head=digest_in(options["head"]))
         if not verification:
-            raise CommandError(f"After {verification.entries} sound entries: {verification.broken}", returncode=1)
-        retired = f", after {verification.retired} that were retired" if verification.retired else ""
-        self.stdout.write(f"{verification.entries} entries, unbroken{retired}. Head: {verification.head}")
+            raise CommandError(f"After {verification.entries} intact entries: {verification.broken}", returncode=1)
+        retired = f", after {verification.retired} retired" if verification.retired else ""
+        self.stdout.write(f"{verification.entries} entries, intact{retired}. Head: {verification.head}")
         if options["export"]:
             self.export(options["export"], verification)
 
     def verify_files(self, paths: list[Path], known_head: str) -> None:
-        """Files of JSON lines, each by itself; the ends of those that were retired must be in the database's words."""
+        """Verify each file of JSON lines; the end of a retired one must match its checkpoint in the database."""
         is_known = not known_head
         for path in paths:
             try:
@@ -52,25 +52,27 @@ class Command(BaseCommand):
                 raise CommandError(f"{path}: {verification.broken}", returncode=1)
             checkpoint = AuditCheckpoint.objects.filter(last=verification.last).first()
             if checkpoint and checkpoint.digest != verification.head:
-                raise CommandError(f"{path}: its end is not what the database was left with.", returncode=1)
+                raise CommandError(
+                    f"{path}: its last digest does not match the checkpoint in the database.", returncode=1
+                )
             is_known = is_known or known_head in digests
-            self.stdout.write(f"{path}: {verification.entries} entries, unbroken. Head: {verification.head}")
+            self.stdout.write(f"{path}: {verification.entries} entries, intact. Head: {verification.head}")
         if not is_known:
             raise CommandError(f"No entry in these files has the digest {known_head}.", returncode=1)
 
     def export(self, path: Path, verification: audit.Verification) -> None:
         noted = {"entries": verification.entries, "head": verification.head, "at": timezone.now().isoformat()}
         try:
-            # Never over an older one: that may be the only witness.
+            # Never overwrite: an older file may be the only proof.
             with path.open("x") as file:
                 file.write(json.dumps(noted) + "\n")
         except OSError as error:
             raise CommandError(f"The head could not be written to {path}: {error.strerror}.", returncode=1) from error
-        self.stdout.write(f"The head is written to {path}. Keep it where the portal's database cannot reach.")
+        self.stdout.write(f"Head written to {path}. Keep it outside the reach of the portal's database.")
 
 
 def digest_in(given: str) -> str:
-    """The digest itself, or the one in a file that --export wrote."""
+    """Return a digest as it is, or the one in a file that --export wrote."""
     if not given or audit.DIGEST.fullmatch(given):
         return given
     try:

@@ -1,4 +1,4 @@
-"""Lists who may do what with a deployment."""
+"""List who can do what with a deployment."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ from runs.models import Verb
 
 
 class Command(PortalCommand):
-    help = "List who may do what with a deployment, under which conditions, and who is prohibited."
+    help = "List who can do what with a deployment, under which conditions, and who is denied."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("environment")
-        parser.add_argument("deployment", help="an alias, flow/deployment, or a name that only one has")
-        parser.add_argument("--verb", default="", help="only this one")
+        parser.add_argument("deployment", help="alias, flow/deployment, or a unique name")
+        parser.add_argument("--verb", default="", help="only this verb")
         super().add_arguments(parser)
 
-    def run(self, asked: Namespace) -> int:
-        verbs = [asked.verb] if asked.verb else []
-        found = desk.who(asked.environment, asked.deployment, by=require_reader(asked.person), verbs=verbs)
-        rows = [row for verb, roll in found.items() for row in lines(verb, roll)]
-        self.tell(rows, as_json=asked.json, nothing="Nobody: no grant reaches it.")
+    def run(self, options: Namespace) -> int:
+        verbs = [options.verb] if options.verb else []
+        found = desk.who(options.environment, options.deployment, by=require_reader(options.person), verbs=verbs)
+        rows = [row for verb, access in found.items() for row in describe(verb, access)]
+        self.print_rows(rows, as_json=options.json, empty="No one: no grant applies to this deployment.")
         return DONE
 
 
-def lines(verb: Verb, roll: who_can.Access) -> list[dict[str, Any]]:
+def describe(verb: Verb, access: who_can.Access) -> list[dict[str, Any]]:
+    """Return one row for each person, those allowed first."""
     return [
         {
             "verb": str(verb),
             "person": each.name,
-            "may": is_able,
+            "may": is_allowed,
             "as": list(each.groups),
             "only_when": each.only,
             "never_when": each.never,
             "until": each.until,
         }
-        for people, is_able in ((roll.allowed, True), (roll.denied, False))
+        for people, is_allowed in ((access.allowed, True), (access.denied, False))
         for each in people
     ]

@@ -1,4 +1,4 @@
-"""Says why somebody may or may not do something."""
+"""Explain access."""
 
 from __future__ import annotations
 
@@ -9,33 +9,35 @@ from django.core.management.base import CommandParser
 from runs import desk
 from runs.management.cli.arguments import parse_values
 from runs.management.cli.command import DONE, FORBIDDEN, PortalCommand, plain, require_actor
-from runs.management.commands.grant import told
+from runs.management.commands.grant import describe_grant
 
 
 class Command(PortalCommand):
-    help = "Say why somebody may or may not: anybody of themselves, administrators of everybody."
+    help = "Explain whether a user is allowed something. Administrators can ask for any user, others for themselves."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("user", help="of whom")
+        parser.add_argument("user", help="portal user")
         parser.add_argument("verb")
         parser.add_argument("environment")
-        parser.add_argument("deployment", help="an alias, flow/deployment, or a name that only one has")
+        parser.add_argument("deployment", help="alias, flow/deployment, or a unique name")
         parser.add_argument(
             "--parameters-file", default="", metavar="FILE|-", help="with these parameters, as a JSON object"
         )
         super().add_arguments(parser)
 
-    def run(self, asked: Namespace) -> int:
-        values = parse_values(asked.parameters_file) if asked.parameters_file else None
-        by = require_actor(asked.person)
-        found = desk.why(asked.user, asked.verb, asked.environment, asked.deployment, values, by=by)
-        deciding = [{"grant": each.pk, "says": told(each)} for each in found.decision.grants]
-        others = [{"grant": each.grant.pk, "says": told(each.grant), "why": each.why} for each in found.ignored]
-        if asked.json:
-            answer = {"allowed": found.decision.allowed, "code": found.decision.code, "why": found.decision.sentence}
-            self.print_row({**answer, "decided_by": deciding, "does_not_count": others}, "", as_json=True)
+    def run(self, options: Namespace) -> int:
+        values = parse_values(options.parameters_file) if options.parameters_file else None
+        by = require_actor(options.person)
+        found = desk.why(options.user, options.verb, options.environment, options.deployment, values, by=by)
+        deciding = [{"grant": each.pk, "says": describe_grant(each)} for each in found.decision.grants]
+        others = [
+            {"grant": each.grant.pk, "says": describe_grant(each.grant), "why": each.why} for each in found.ignored
+        ]
+        if options.json:
+            decision = {"allowed": found.decision.allowed, "code": found.decision.code, "why": found.decision.sentence}
+            self.print_row({**decision, "decided_by": deciding, "does_not_count": others}, "", as_json=True)
         else:
-            said = [f"Grant {each['grant']} decided: {each['says']}." for each in deciding]
-            said += [f"Grant {each['grant']} does not count: {each['says']}. {each['why']}" for each in others]
-            self.stdout.write("\n".join(map(plain, [found.decision.sentence, *said])))
+            lines = [f"Grant {each['grant']} decided: {each['says']}." for each in deciding]
+            lines += [f"Grant {each['grant']} does not apply: {each['says']}. {each['why']}" for each in others]
+            self.stdout.write("\n".join(map(plain, [found.decision.sentence, *lines])))
         return DONE if found.decision else FORBIDDEN

@@ -1,4 +1,4 @@
-"""Tells whether runs may start, and when."""
+"""Show whether runs can start, and when."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from runs.management.cli.command import DONE, PortalCommand, json_value, plain, 
 
 
 class Command(PortalCommand):
-    help = "Tell whether runs may start in an environment or of a deployment, and when its change windows open."
+    help = "Show whether runs of an environment or a deployment can start, and when change windows open."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("environment")
-        parser.add_argument("deployment", nargs="?", default="", help="an alias, flow/deployment, or a unique name")
-        parser.add_argument("--at", default="", metavar="TIME", help="then, instead of now: 2026-11-30T06:00")
+        parser.add_argument("deployment", nargs="?", default="", help="alias, flow/deployment, or a unique name")
+        parser.add_argument(
+            "--at", default="", metavar="TIME", help="at this time instead of now, for example 2026-11-30T06:00"
+        )
         super().add_arguments(parser)
 
-    def run(self, asked: Namespace) -> int:
-        at = parse_moment(asked.at)
-        found = desk.calendar(asked.environment, asked.deployment, by=require_reader(asked.person), at=at)
-        rows = [described(each) for each in found.hours]
-        told = {
+    def run(self, options: Namespace) -> int:
+        at = parse_moment(options.at)
+        found = desk.calendar(options.environment, options.deployment, by=require_reader(options.person), at=at)
+        rows = [describe(each) for each in found.hours]
+        result = {
             "environment": found.place.slug,
             "open": found.standing.is_open,
             "sentence": found.standing.sentence,
@@ -34,16 +36,16 @@ class Command(PortalCommand):
             "frozen": found.freeze.reason if found.freeze else None,
             "windows": rows,
         }
-        if asked.json:
-            self.stdout.write(json.dumps(told, default=json_value, indent=2))
+        if options.json:
+            self.stdout.write(json.dumps(result, default=json_value, indent=2))
         else:
-            what = asked.deployment or found.place.slug
-            self.stdout.write(plain(found.standing.sentence or f"Runs of {what} may start."))
-            self.stdout.write(table(rows) if rows else "There are no change windows.")
+            what = options.deployment or found.place.slug
+            self.stdout.write(plain(found.standing.sentence or f"Runs of {what} can start."))
+            self.stdout.write(table(rows) if rows else "No change windows.")
         return DONE
 
 
-def described(hours: desk.Hours) -> dict[str, Any]:
+def describe(hours: desk.Hours) -> dict[str, Any]:
     window = hours.window
     return {
         "window": window.name,

@@ -1,4 +1,4 @@
-"""Takes a request back."""
+"""Withdraw a request."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from runs.models import RunRequest
 
 
 class Command(RequestCommand):
-    help = "Take a request back before it is sent."
+    help = "Withdraw a request before it is launched."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--reason", default="", help="why")
+        parser.add_argument("--reason", default="", help="shown on the request")
         super().add_arguments(parser)
 
-    def act(self, asked: Namespace, by: Actor) -> RunRequest:
-        return desk.withdraw(asked.request, by=by, reason=asked.reason)
+    def act(self, options: Namespace, by: Actor) -> RunRequest:
+        return desk.withdraw(options.request, by=by, reason=options.reason)

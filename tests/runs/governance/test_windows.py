@@ -230,7 +230,7 @@ def test_a_rare_day_is_found_and_a_prohibition_without_end_has_none() -> None:
     never = window("0 * * * *", 60, effect="deny")
     standing = Calendar((never,), ()).at(at("2026-11-20T00:00"))
     assert standing.opens_at is None
-    assert "Nobody can say yet when it may start." in standing.sentence
+    assert standing.sentence.endswith(windows.until(None))
 
 
 # What counts for a deployment
@@ -242,14 +242,16 @@ def test_a_prohibition_wins_and_the_sentence_says_until_when() -> None:
     standing = Calendar((evening, month_end), ()).at(at("2026-11-30T18:30"))
     assert not standing
     assert standing.opens_at == at("2026-11-30T19:00")
-    assert standing.sentence == "No run may start during “month end”. It may start from 30 Nov 2026, 18:00 UTC."
+    assert "“month end”" in standing.sentence
+    assert "30 Nov 2026, 18:00 UTC" in standing.sentence
+    assert "evening" not in standing.sentence
     assert Calendar((evening, month_end), ()).at(at("2026-11-29T18:30"))
 
 
 def test_any_of_several_allowing_windows_is_enough() -> None:
     rows = (window("0 6 * * *", 60, name="morning"), window("0 18 * * *", 60, name="evening"))
     standing = Calendar(rows, ()).at(at("2026-11-20T07:00"))
-    assert standing.sentence.startswith("Runs may start only during “morning” or “evening”.")
+    assert "“morning” or “evening”" in standing.sentence
     assert standing.opens_at == at("2026-11-20T18:00")
     assert Calendar(rows, ()).at(at("2026-11-20T18:00"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import smtplib
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from runs.errors import Refused
 from runs.governance import grants
 from runs.models import Notification, RunRequest, Subscription
 from runs.models.notification import Topic
+from runs.notifications import services
 from tests.cast import by
 from tests.refusals import refused
 from tests.smtp import Post, post_office
@@ -65,10 +67,11 @@ def test_who_may_answer_is_told_and_the_mail_leads_to_the_request(
     tasks.send_notification(only().pk)
     (mail,) = post.mails
     assert post.recipients == ["approver@portal.example"]
-    assert mail["Subject"] == "monthly/monthly in prod waits for approval"
+    assert mail["Subject"].endswith(": monthly/monthly in prod")
     assert mail["From"] == "portal@portal.example"
     text = mail.get_content()
-    assert "requester asks for a run of monthly/monthly in prod. Reason: Month end." in text
+    for part in ("requester", "monthly/monthly in prod", "Month end"):
+        assert part in text
     link = text.split()[-1]
     assert link == f"https://portal.example/admin/runs/runrequest/{run_request.pk}/change/"
     assert (only().state, only().sent_at is not None) == ("sent", True)
@@ -162,7 +165,7 @@ def test_a_name_with_a_line_break_is_one_line(
     ask(prod_deployment, requester, reason="<b>now</b>\r\n.\r\nQUIT")
     tasks.send_notification(only().pk)
     (mail,) = post.mails
-    assert mail["Subject"] == f"{' '.join(evil.split())} in prod waits for approval"
+    assert mail["Subject"].endswith(f": {' '.join(evil.split())} in prod")
     assert mail["Bcc"] is None
     assert post.recipients == ["approver@portal.example"]
     assert mail.get_content_type() == "text/plain"
@@ -179,7 +182,7 @@ def test_an_address_that_would_be_a_header_is_refused_for_good(
     tasks.send_notification(only().pk)
     assert post.mails == []
     assert only().state == "failed"
-    assert only().message.startswith("It cannot be written as a mail to ")
+    assert "a@portal.example" in only().message
 
 
 def test_without_a_public_address_the_mail_says_where_in_the_portal(
@@ -218,10 +221,13 @@ def test_a_server_that_is_down_is_tried_again_and_given_up_with_a_sentence(
         tasks.send_notification(only().pk)  # not due: nothing happens
         at_once(only())
     assert waits == [1, 2, 4, 8, 16]
-    assert only().message == "The mail server 127.0.0.1 did not take it: nothing answers there. It is tried again."
+    retrying = only().message
+    assert "127.0.0.1" in retrying
+    assert services.error_label(ConnectionRefusedError()) in retrying
     tasks.send_notification(only().pk)
     assert (only().state, only().attempts) == ("failed", notifications.MOST_ATTEMPTS)
-    assert only().message == "The mail server 127.0.0.1 did not take it: nothing answers there."
+    assert retrying.startswith(only().message), "without saying that it is tried again"
+    assert retrying != only().message
     at_once(only())
     tasks.send_notification(only().pk)
     assert only().attempts == notifications.MOST_ATTEMPTS
@@ -235,7 +241,7 @@ def test_an_address_that_is_refused_for_good_is_not_tried_again(
     ask(prod_deployment, requester)
     tasks.send_notification(only().pk)
     assert only().state == state
-    assert "it refused the address" in only().message
+    assert services.error_label(smtplib.SMTPRecipientsRefused({})) in only().message
 
 
 def test_a_mail_is_sent_once(prod_deployment: Deployment, requester: User, reader: User, post: Post) -> None:
@@ -246,18 +252,18 @@ def test_a_mail_is_sent_once(prod_deployment: Deployment, requester: User, reade
 
 
 @pytest.mark.parametrize(
-    ("email", "sends", "sentence"),
-    [("", True, "approver has no mail address."), ("a@portal.example", False, "PORTAL_MAIL_HOST names one")],
+    ("email", "sends", "named"),
+    [("", True, "approver "), ("a@portal.example", False, "PORTAL_MAIL_HOST")],
 )
 def test_what_cannot_be_sent_says_what_is_missing(
-    prod_deployment: Deployment, requester: User, reader: User, settings: Any, email: str, sends: bool, sentence: str
+    prod_deployment: Deployment, requester: User, reader: User, settings: Any, email: str, sends: bool, named: str
 ) -> None:
     settings.SENDS_MAIL = sends
     User.objects.filter(pk=reader.pk).update(email=email)
     ask(prod_deployment, requester)
     tasks.send_notification(only().pk)
     assert only().state == "failed"
-    assert sentence in only().message
+    assert named in only().message
 
 
 def test_a_worker_that_died_leaves_the_message_to_the_next(

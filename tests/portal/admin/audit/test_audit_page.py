@@ -362,7 +362,7 @@ def test_the_documented_script_verifies_an_export_without_the_portal(auditor: Us
         return subprocess.run(words, capture_output=True, text=True, check=False)
 
     file.write_text(export(auditor, "jsonl"))
-    assert verified().stdout.strip() == f"3 entries, unbroken. Head: {AuditEntry.objects.get(sequence=3).digest}"
+    assert verified().stdout.strip() == f"3 entries, intact. Head: {AuditEntry.objects.get(sequence=3).digest}"
     file.write_text(file.read_text().replace("thing 1", "thing 7"))
     assert "#2 was changed" in verified().stderr
 

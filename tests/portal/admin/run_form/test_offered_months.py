@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 from uuid import uuid4
@@ -11,6 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from flows.models import Deployment
+from runs import artifact_facts
 from runs.artifact_facts import OFFERS
 from runs.models import Artifact, Run, RunRequest
 
@@ -33,4 +35,6 @@ def test_months_are_offered_others_are_taken_and_told(
     sent |= {"submission_key": str(uuid4())}
     answer = client.post(address, sent, follow=True)
     assert RunRequest.objects.get().parameters["month"] == "2026-11"
-    assert "There was no 2026-11 among the data for month" in answer.content.decode()
+    (warning,) = artifact_facts.not_offered(deployment.environment, deployment.flow_name, {"month": "2026-11"})
+    assert "2026-11" in warning
+    assert html.escape(warning) in answer.content.decode()
