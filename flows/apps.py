@@ -1,4 +1,4 @@
-"""Flows: what can be run."""
+"""The app of what can run: environments and deployments."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,4 @@
-"""Makes what others said fit into Postgres: one odd character may not keep a whole environment from being read."""
+"""Makes values from Prefect storable in Postgres: one odd character must not stop the sync of an environment."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ REPLACEMENT = "\ufffd"
 
 
 def sanitize(text: str) -> str:
-    """Postgres keeps neither NUL bytes nor half characters."""
+    """Replace what Postgres cannot store: NUL characters and lone surrogates."""
     return LONE_SURROGATE.sub(REPLACEMENT, text).replace("\x00", REPLACEMENT)
 
 
 def strip_control(value: object) -> Any:
-    """What JSON and Postgres can keep of a value."""
+    """Return the value as JSON that Postgres can store, at any depth."""
     match value:
         case dict():
             return {sanitize(str(key)): strip_control(each) for key, each in value.items()}
@@ -31,6 +31,7 @@ def strip_control(value: object) -> Any:
         case None | bool() | int():
             return value
         case float():
+            # Postgres' jsonb has no infinity and no NaN; as text the value stays readable.
             return value if math.isfinite(value) else str(value)
         case datetime():
             return (canonical.moment(value) if value.tzinfo else value).isoformat()
@@ -39,14 +40,16 @@ def strip_control(value: object) -> Any:
 
 
 def sanitize_json[Row: Model](row: Row) -> Row:
-    """The row, with every text storable and no longer than its column."""
+    """Return the row with every text storable and no longer than its column."""
     for column in row._meta.concrete_fields:
         setattr(row, column.attname, sanitize_value(getattr(row, column.attname), column))
     return row
 
 
 def sanitize_value(value: Any, column: Field[Any, Any]) -> Any:
+    """Return one value as its column can store it."""
     if isinstance(value, str):
+        # Truncated and not refused: a long name must not hide the row. `[:None]` leaves unlimited columns whole.
         return sanitize(value)[: column.max_length]
     if isinstance(column, ArrayField) and isinstance(value, list):
         return [sanitize_value(each, column.base_field) for each in value]

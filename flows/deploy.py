@@ -25,23 +25,25 @@ from prefect.workers.process import ProcessWorker
 HOME = Path(__file__).resolve().parent.parent  # the folder that holds the package `flows`
 DISTRIBUTION = "prefect-operations-portal"
 DEFAULT_POOL = "portal-pool"
-PATIENCE = 15.0  # seconds for one answer of the server
+TIMEOUT = 15.0  # seconds for one response of the server
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
+    """Where a flow is defined, and the tags of its deployment."""
+
     module: str
     function: str
     tags: tuple[str, ...]
-    programs: tuple[str, ...] = ()  # modules that it starts as programs, and therefore never imports
+    programs: tuple[str, ...] = ()  # modules that it runs as subprocesses and never imports; part of its version
 
     @property
     def entrypoint(self) -> str:
-        """By module, not by path: a path would put its folder first on the worker's import path."""
+        """By module, not by path: a path entrypoint puts its folder first on `sys.path` of the worker for good."""
         return f"{self.module}:{self.function}"
 
 
-# The name of the flow, which is also the name of its deployment.
+# By the name of the flow, which is also the name of its deployment.
 PIPELINES: dict[str, Pipeline] = {
     "crm-data-acquisition": Pipeline("flows.crm.acquisition", "crm_data_acquisition", ("crm",)),
     "crm-data-ingestion": Pipeline("flows.crm.ingestion", "crm_data_ingestion", ("crm",)),
@@ -58,12 +60,12 @@ PIPELINES: dict[str, Pipeline] = {
 
 
 class Refused(Exception):
-    """Nothing more can be published; the sentence says why and what to do."""
+    """Publishing stops; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line asked for, for every deployment alike."""
+    """The command line's choices, the same for every deployment."""
 
     pool: str
     queue: str
@@ -73,10 +75,10 @@ class Options:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    asked = parser().parse_args(arguments)
-    options = Options(asked.pool, asked.queue, tuple(asked.tag), asked.prefix, asked.working_directory)
+    chosen = parser().parse_args(arguments)
+    options = Options(chosen.pool, chosen.queue, tuple(chosen.tag), chosen.prefix, chosen.working_directory)
     try:
-        publish(asked.only or list(PIPELINES), options)
+        publish(chosen.only or list(PIPELINES), options)
     except Refused as refusal:
         print(refusal, file=sys.stderr)
         return 1
@@ -84,39 +86,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(prog="python -m flows.deploy", description=__doc__)
-    found.add_argument("--pool", default=DEFAULT_POOL, help="work pool; made as a process pool when it is missing")
-    found.add_argument("--queue", default="default", help="work queue of the pool")
-    found.add_argument("--tag", action="append", default=[], help="a tag for every deployment; may be repeated")
-    found.add_argument("--only", action="append", choices=list(PIPELINES), help="publish this one; may be repeated")
-    found.add_argument("--prefix", default="", help="put this before the name of every deployment")
-    found.add_argument(
+    result = argparse.ArgumentParser(prog="python -m flows.deploy", description=__doc__)
+    result.add_argument("--pool", default=DEFAULT_POOL, help="work pool; created as a process pool if missing")
+    result.add_argument("--queue", default="default", help="work queue of the pool")
+    result.add_argument("--tag", action="append", default=[], help="tag for every deployment; repeatable")
+    result.add_argument(
+        "--only", action="append", choices=list(PIPELINES), help="publish only this pipeline; repeatable"
+    )
+    result.add_argument("--prefix", default="", help="prefix of every deployment's name")
+    result.add_argument(
         "--working-directory",
         default=str(HOME) if Path.cwd() == HOME else "",
-        help="folder in which the runs work, on the worker's machine; by default the current one when it is the one "
-        "that holds the pipelines, else none. An empty text means none: then the worker needs CRM_LAKE.",
+        help="working directory of the runs on the worker; default: the current folder if it contains the pipelines, "
+        "else none. An empty value means none: the worker then needs CRM_LAKE.",
     )
-    return found
+    return result
 
 
 def publish(names: Sequence[str], options: Options) -> None:
-    """Create or update one deployment per name, and print what changed of each."""
+    """Create or update one deployment per name, and print what changed. Raises `Refused`."""
     if not PREFECT_API_URL.value():
-        # Without an address Prefect would start a server of its own, and publish into it.
+        # Without a URL Prefect would start a temporary server and publish to that.
         raise Refused("Set PREFECT_API_URL to the API of a Prefect server, such as http://127.0.0.1:4200/api.")
-    with get_client(httpx_settings={"timeout": PATIENCE}, sync_client=True) as client:
+    with get_client(httpx_settings={"timeout": TIMEOUT}, sync_client=True) as client:
         _require_server(client)
         try:
             print(f"Work pool {options.pool}: {_ensure_pool(client, options.pool)}")
             for name in names:
-                wanted = describe(PIPELINES[name], options)
-                print(f"{name}/{options.prefix}{name}: {_put(client, name, options.prefix + name, wanted)}")
+                wanted = desired_fields(PIPELINES[name], options)
+                print(f"{name}/{options.prefix}{name}: {_upsert(client, name, options.prefix + name, wanted)}")
         except PrefectHTTPStatusError as error:
             raise Refused(_explain(error)) from None
 
 
-def describe(pipeline: Pipeline, options: Options) -> dict[str, Any]:
-    """What publishing decides of a deployment; pause, schedules, defaults and limits are left to operations."""
+def desired_fields(pipeline: Pipeline, options: Options) -> dict[str, Any]:
+    """Return the fields that publishing sets. Pause, schedules, defaults and limits are left to operations."""
     flow: Flow[..., Any] = getattr(importlib.import_module(pipeline.module), pipeline.function)
     step = {"prefect.deployments.steps.set_working_directory": {"directory": options.working_directory}}
     return {
@@ -133,7 +137,8 @@ def describe(pipeline: Pipeline, options: Options) -> dict[str, Any]:
 
 
 def version(pipeline: Pipeline) -> str:
-    """The version of the product and a digest of the code: it changes when, and only when, the pipeline does."""
+    """Return the product's version and a digest of the code: it changes when, and only when, the pipeline does."""
+    # The digest covers every module that the pipeline imports, so that a fix in a shared module is a new version.
     digest = hashlib.sha256()
     modules = {name for start in (pipeline.module, *pipeline.programs) for name in _modules_of(start, set())}
     for module in sorted(modules):
@@ -141,22 +146,27 @@ def version(pipeline: Pipeline) -> str:
     return f"{_product_version()}+{digest.hexdigest()[:10]}"
 
 
-def _put(client: SyncPrefectClient, flow_name: str, name: str, wanted: dict[str, Any]) -> str:
+def _upsert(client: SyncPrefectClient, flow_name: str, name: str, wanted: dict[str, Any]) -> str:
+    """Create the deployment, or update the fields that differ; return what was done, for the user."""
+    # 1. Create it if it is new.
     try:
         found = client.read_deployment_by_name(f"{flow_name}/{name}")
     except ObjectNotFound:
         client.create_deployment(flow_id=client.create_flow_from_name(flow_name), name=name, **wanted)
         return f"created, version {wanted['version']}"
-    there = found.model_dump(mode="json")
-    there["tags"] = sorted(there["tags"])
-    changed = [field for field, value in wanted.items() if _plain(there[field] or type(value)()) != _plain(value)]
+    # 2. Compare. Prefect returns null for some fields that were sent empty, and tags in any order.
+    current = found.model_dump(mode="json")
+    current["tags"] = sorted(current["tags"])
+    changed = [field for field, value in wanted.items() if _plain(current[field] or type(value)()) != _plain(value)]
     if not changed:
         return "unchanged"
-    sent = {*changed, "work_pool_name", "work_queue_name"}  # a queue is found by both
-    # Not created again: that would delete the schedules that operations staff gave it.
+    sent = {*changed, "work_pool_name", "work_queue_name"}  # Prefect finds a queue by both names
+    # 3. Update it. Creating it again would delete its schedules, which belong to operations.
     client.update_deployment(found.id, DeploymentUpdate(**{field: wanted[field] for field in sent}))
-    told = [f"version {there['version']} -> {wanted['version']}" if field == "version" else field for field in changed]
-    return f"updated: {', '.join(told)}"
+    changes = [
+        f"version {current['version']} -> {wanted['version']}" if field == "version" else field for field in changed
+    ]
+    return f"updated: {', '.join(changes)}"
 
 
 def _plain(value: object) -> str:
@@ -170,41 +180,43 @@ def _ensure_pool(client: SyncPrefectClient, name: str) -> str:
         template = ProcessWorker.get_default_base_job_template()
         client.create_work_pool(WorkPoolCreate(name=name, type=ProcessWorker.type, base_job_template=template))
         return f"created; start a worker with `prefect worker start --pool {name}`"
-    return f"there, of type {pool.type}"
+    return f"exists, type {pool.type}"
 
 
 def _require_server(client: SyncPrefectClient) -> None:
-    trouble = client.api_healthcheck()
-    if trouble is not None and not isinstance(trouble, PrefectHTTPStatusError):
-        kind = type(trouble).__name__
-        raise Refused(f"No Prefect server answers at {_address()} ({kind}): start it, or correct PREFECT_API_URL.")
+    """Raise `Refused` unless the URL is a Prefect API that accepts the credentials."""
+    error = client.api_healthcheck()
+    if error is not None and not isinstance(error, PrefectHTTPStatusError):
+        kind = type(error).__name__
+        raise Refused(f"Connection to {_address()} failed ({kind}): start the server, or correct PREFECT_API_URL.")
+    # The health check answers without credentials; the version does not.
     try:
         client.api_version()
     except PrefectHTTPStatusError as error:
         raise Refused(_explain(error)) from None
     except ValueError:
-        # Prefect's web pages answer anything with a page.
+        # Without /api the URL leads to the Prefect UI, which answers any path with a page.
         raise Refused(f"{_address()} is not the API of a Prefect server: PREFECT_API_URL must end in /api.") from None
 
 
 REASONS = {
-    401: "The Prefect server at {address} refuses the credentials: correct PREFECT_API_AUTH_STRING or PREFECT_API_KEY.",
-    403: "The Prefect server at {address} does not let these credentials publish: use ones that may.",
+    401: "Authentication failed (401) at {address}: correct PREFECT_API_AUTH_STRING or PREFECT_API_KEY.",
+    403: "Permission denied (403) at {address}: use credentials that may publish deployments.",
     404: "{address} is not the API of a Prefect server: PREFECT_API_URL must end in /api.",
 }
 
 
 def _explain(error: PrefectHTTPStatusError) -> str:
-    """Never with the body of the answer: it may repeat what was sent."""
+    """Return the message of an HTTP error, without the response's body: it may echo the request."""
     status = error.response.status_code
-    other = "The Prefect server at {address} answered {status} to {method} {path}: its log says why."
+    other = "{method} {path} failed ({status}) at {address}: see the log of the Prefect server."
     return REASONS.get(status, other).format(
         address=_address(), status=status, method=error.request.method, path=error.request.url.path
     )
 
 
 def _address() -> str:
-    """Without the user and password that an address may carry."""
+    """Return PREFECT_API_URL without the user and password that it may contain."""
     parts = urlsplit(str(PREFECT_API_URL.value()))
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
@@ -215,10 +227,11 @@ def _file(module: str) -> Path:
 
 
 def _modules_of(module: str, seen: set[str]) -> set[str]:
-    """The module and those of the package that it imports, however indirectly; found by reading, not by importing."""
+    """Return the module and those of its package that it imports, directly or not, found by reading the source."""
     if module not in seen and _file(module).is_file():
         seen.add(module)
         for name in _imports(ast.parse(_file(module).read_bytes())):
+            # Only the same package: the rest of the product may change without a new version of the pipelines.
             if name.startswith(f"{module.rpartition('.')[0]}."):
                 _modules_of(name, seen)
     return seen
@@ -234,7 +247,7 @@ def _imports(tree: ast.AST) -> Iterator[str]:
 
 
 def _product_version() -> str:
-    """From the checkout when there is one: an installed copy may be of another day."""
+    """Return the version in the checkout if there is one: installed metadata may be older."""
     project = HOME / "pyproject.toml"
     if project.is_file():
         found = tomllib.loads(project.read_text()).get("project", {})

@@ -1,4 +1,4 @@
-"""Encryption at rest for credentials and secret parameters."""
+"""Encryption at rest for credentials and secret parameters: Fernet, with key rotation."""
 
 from functools import cache
 
@@ -7,7 +7,7 @@ from django.conf import settings
 
 
 class DecryptionError(Exception):
-    """A stored secret cannot be opened with any of the configured keys."""
+    """A stored secret cannot be decrypted with any of the configured keys."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -15,28 +15,29 @@ class DecryptionError(Exception):
         )
 
 
+# Cached by the keys, because tests and rotation change the setting within one process.
 @cache
-def _box(keys: tuple[str, ...]) -> MultiFernet:
+def _cipher(keys: tuple[str, ...]) -> MultiFernet:
     return MultiFernet([Fernet(key) for key in keys])
 
 
 def seal(text: str) -> bytes:
     """Encrypt with the newest key."""
-    return _box(tuple(settings.FIELD_KEYS)).encrypt(text.encode())
+    return _cipher(tuple(settings.FIELD_KEYS)).encrypt(text.encode())
 
 
 def unseal(token: bytes | memoryview) -> str:
-    """Decrypt with whichever key fits, or raise `DecryptionError`."""
+    """Decrypt with the first key that fits; raise `DecryptionError` if none does."""
     try:
-        return _box(tuple(settings.FIELD_KEYS)).decrypt(bytes(token)).decode()
+        return _cipher(tuple(settings.FIELD_KEYS)).decrypt(bytes(token)).decode()
     except InvalidToken as error:
         raise DecryptionError from error
 
 
 def is_current(token: bytes | memoryview) -> bool:
-    """Whether it is encrypted with the newest key."""
+    """Return whether the token is encrypted with the newest key; rotation rewrites the others."""
     try:
-        _box(tuple(settings.FIELD_KEYS[:1])).decrypt(bytes(token))
+        _cipher(tuple(settings.FIELD_KEYS[:1])).decrypt(bytes(token))
     except InvalidToken:
         return False
     return True

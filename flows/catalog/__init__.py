@@ -1,1 +1,1 @@
-"""What Prefect has: deployments and work pools read into Postgres, and each environment's health."""
+"""The catalog: deployments and work pools synced from Prefect, and the health of each environment."""

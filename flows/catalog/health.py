@@ -1,4 +1,4 @@
-"""How an environment is: the only code that writes `Health`."""
+"""The health of environments. The only code that writes `Health`."""
 
 from __future__ import annotations
 
@@ -14,43 +14,47 @@ from flows.prefect_api.records import PrefectError, Unauthorized, Unreachable
 
 
 def health_of(environment: Environment) -> Health:
-    """The health row, made when there is none yet."""
+    """Return the health row, created if missing."""
     return Health.objects.get_or_create(environment=environment)[0]
 
 
 def check(environment: Environment) -> Health:
-    """Ask the server for its version, with the credential, and note the answer. Raises nothing."""
+    """Get the server's version with the credential, and record the result. Raises nothing."""
     try:
         version = connect.client_for(environment).health().version
     except (PrefectError, DecryptionError) as error:
-        # Whatever else it answers, it is not the Prefect API that this environment needs.
+        # Any other answer means down as well: whatever responds there is not the Prefect API of this environment.
+        # A credential that cannot be decrypted is fixed in the same place as one that Prefect refuses.
         state = Health.State.REFUSED if isinstance(error, Unauthorized | DecryptionError) else Health.State.DOWN
         return record(environment, state, str(error))
     return record(environment, Health.State.UP, "", version=version)
 
 
 def record_error(environment: Environment, error: PrefectError | DecryptionError) -> Health:
-    """Note why a call failed. What a server that answers refused to do says nothing about whether it is up."""
+    """Record why a call failed. A server that rejects one request is still up."""
     if isinstance(error, Unauthorized | DecryptionError):
         return record(environment, Health.State.REFUSED, str(error))
     if isinstance(error, Unreachable):
         return record(environment, Health.State.DOWN, str(error))
+    # NotFound, Rejected and Uncertain leave the state alone: the next periodic `check` decides it.
     record_sync(environment, str(error), at=None)
     return health_of(environment)
 
 
 def record(environment: Environment, state: Health.State, message: str, **columns: Any) -> Health:
+    """Write the state and the time of the check; `changed_at` moves only when the state changes."""
     now = timezone.now()
     health = health_of(environment)
     if health.state != state:
         columns["changed_at"] = now
+    # update() and not save(): the follower and the sync write other columns of the row at the same time.
     Health.objects.filter(pk=health.pk).update(state=state, message=message, checked_at=now, **columns)
     health.refresh_from_db()
     return health
 
 
 def record_sync(environment: Environment, message: str, *, at: datetime | None) -> None:
-    """Note what a catalogue sync said; `at` is when it read everything, None when it did not."""
+    """Record the result of a catalog sync; `at` is when it read everything, None if it did not."""
     health_of(environment)
     columns: dict[str, Any] = {"sync_message": message}
     if at:
@@ -59,10 +63,12 @@ def record_sync(environment: Environment, message: str, *, at: datetime | None) 
 
 
 def note_runs_synced(environment: Environment, at: datetime) -> None:
+    """Record when all runs were last read."""
     health_of(environment)
     Health.objects.filter(environment=environment).update(runs_synced_at=at)
 
 
 def record_followed(environment: Environment, at: datetime) -> None:
+    """Record a heartbeat of the event stream."""
     health_of(environment)
     Health.objects.filter(environment=environment).update(followed_at=at)

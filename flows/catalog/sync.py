@@ -1,4 +1,4 @@
-"""The catalogue of deployments: the only code that writes `Deployment` and `WorkPool`."""
+"""The catalog of deployments. The only code that writes `Deployment` and `WorkPool`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POOL_COLUMNS = [f.name for f in WorkPool._meta.concrete_fields if f.name not in 
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """What a sync found: numbers of deployments."""
+    """The result of a sync, in numbers of deployments."""
 
     seen: int
     new: int
@@ -36,42 +36,46 @@ class Sync:
 
 
 def sync(environment: Environment) -> Sync:
-    """Read every deployment and work pool of an environment and keep them.
+    """Read every deployment and work pool of an environment and upsert them.
 
-    Those gone upstream are marked, never deleted. Raises `PrefectError` after noting it in the health.
+    Those deleted in Prefect are marked, never deleted: runs and requests refer to them. Raises `PrefectError` or
+    `DecryptionError` after recording it in the health.
     """
+    # 1. Take the time before reading: what changes meanwhile is newer than this sync.
     now = timezone.now()
     try:
-        gateway = connect.client_for(environment)
-        records = list(gateway.deployments())
-        pools = gateway.work_pools()
+        # 2. Read everything before the transaction: HTTP calls under a row lock would block other syncs.
+        client = connect.client_for(environment)
+        records = list(client.deployments())
+        pools = client.work_pools()
     except (PrefectError, DecryptionError) as error:
         health.record_sync(environment, str(error), at=None)
         health.record_error(environment, error)
         raise
     with transaction.atomic():
-        # Two syncs at once must not each mark the other's news as gone.
+        # 3. One sync at a time: two at once would each mark as deleted what only the other has read.
         Environment.objects.select_for_update().get(pk=environment.pk)
         known = set(
             Deployment.objects.filter(environment=environment, deleted_upstream_at=None).values_list(
                 "prefect_id", flat=True
             )
         )
+        # 4. Upsert what was read, and mark the rest. `synced_at__lt=now` leaves alone what a later sync has written.
         upsert(environment, records, at=now)
         seen = {record.id for record in records}
-        gone = (
+        deleted = (
             Deployment.objects.filter(environment=environment, deleted_upstream_at=None, synced_at__lt=now)
             .exclude(prefect_id__in=seen)
             .update(deleted_upstream_at=now)
         )
         upsert_work_pools(environment, pools, at=now)
-        result = Sync(len(records), len(seen - known), gone)
+        result = Sync(len(records), len(seen - known), deleted)
         health.record_sync(environment, str(result), at=now)
     return result
 
 
 def refresh(deployment: Deployment) -> None:
-    """Read one deployment again."""
+    """Sync one deployment, such as after its schedules were paused. Raises `PrefectError`."""
     now = timezone.now()
     try:
         record = connect.client_for(deployment.environment).deployment(deployment.prefect_id)
@@ -82,13 +86,16 @@ def refresh(deployment: Deployment) -> None:
 
 
 def upsert(environment: Environment, records: Sequence[DeploymentRecord], *, at: datetime) -> None:
+    """Insert or update deployments by their Prefect id."""
     rows = [Deployment(environment=environment, prefect_id=record.id, **columns(record, at)) for record in records]
+    # Sanitized, because one character that Postgres cannot store would fail the sync of the whole environment.
     Deployment.objects.bulk_create(
         map(sanitize_json, rows), update_conflicts=True, unique_fields=KEY, update_fields=COLUMNS, batch_size=200
     )
 
 
 def columns(record: DeploymentRecord, at: datetime) -> dict[str, Any]:
+    """Return the columns of a deployment, without its key."""
     return {
         "flow_id": record.flow_id,
         "flow_name": record.flow_name,
@@ -112,11 +119,12 @@ def columns(record: DeploymentRecord, at: datetime) -> dict[str, Any]:
         "created_upstream_at": record.created_at,
         "updated_upstream_at": record.updated_at,
         "synced_at": at,
-        "deleted_upstream_at": None,
+        "deleted_upstream_at": None,  # it is there again, also after it was marked as deleted
     }
 
 
 def upsert_work_pools(environment: Environment, records: Iterable[WorkPoolRecord], *, at: datetime) -> None:
+    """Insert or update work pools by name, and delete those that were not read."""
     rows = [
         WorkPool(
             environment=environment,
@@ -143,4 +151,5 @@ def upsert_work_pools(environment: Environment, records: Iterable[WorkPoolRecord
         unique_fields=["environment", "name"],
         update_fields=POOL_COLUMNS,
     )
+    # Deleted and not marked: nothing refers to a work pool.
     WorkPool.objects.filter(environment=environment, synced_at__lt=at).delete()

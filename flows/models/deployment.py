@@ -11,13 +11,15 @@ from flows.models.environment import Environment
 
 
 class Deployment(models.Model):
-    """A deployment as Prefect last showed it. `flows.catalog.sync` is the only code that writes it."""
+    """A deployment as of the last sync. `flows.catalog.sync` is the only code that writes it."""
 
+    # PROTECT: runs, requests and the audit trail outlive a decision to drop an environment.
     environment = models.ForeignKey(Environment, models.PROTECT, related_name="deployments")
     prefect_id = models.UUIDField()
     flow_id = models.UUIDField()
     flow_name = models.CharField(max_length=300)
     name = models.CharField(max_length=300)
+    # Stored and not computed: grants, aliases and searches match it in SQL.
     full_name = models.CharField(max_length=601, help_text="flow name/deployment name, as Prefect writes it")
     description = models.TextField(blank=True)
     tags = ArrayField(models.CharField(max_length=300), default=list, blank=True)
@@ -36,6 +38,7 @@ class Deployment(models.Model):
     job_variables = models.JSONField(default=dict)
     created_upstream_at = models.DateTimeField(null=True)
     updated_upstream_at = models.DateTimeField(null=True)
+    # Times of Prefect end in `_upstream_at`; `synced_at` is the portal's own.
     synced_at = models.DateTimeField(help_text="When the catalog last synced it.")
     deleted_upstream_at = models.DateTimeField(
         "deleted in Prefect", null=True, help_text="When a sync first found it missing in Prefect."
@@ -63,11 +66,12 @@ class Deployment(models.Model):
 
     @property
     def prefect_url(self) -> str:
+        """Return the deployment's address in the Prefect UI."""
         return f"{self.environment.prefect_ui}/deployments/deployment/{self.prefect_id}"
 
 
 class Alias(models.Model):
-    """A stable name for a deployment, which survives a redeploy."""
+    """A stable name for a deployment. It refers to the name, not the row, so it survives a redeploy."""
 
     environment = models.ForeignKey(Environment, models.CASCADE, related_name="aliases")
     name = models.CharField(max_length=100, validators=[validate_slug])

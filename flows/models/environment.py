@@ -1,4 +1,4 @@
-"""Prefect servers and Cloud workspaces, and what the last look at them found."""
+"""Prefect servers and Cloud workspaces, and the result of the last check of each."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class Environment(models.Model):
     credential_kind = models.CharField(
         "credential type", max_length=10, choices=CredentialKind, default=CredentialKind.NONE
     )
+    # Encrypted; read and written through `credential`. Not editable, so that no form of the admin ever offers it.
     sealed_credential = models.BinaryField(default=b"", blank=True, editable=False)
     is_protected = models.BooleanField(
         "protected",
@@ -70,6 +71,7 @@ class Environment(models.Model):
 
     @property
     def credential(self) -> str:
+        """The decrypted credential, "" for none. Raises `DecryptionError`."""
         return encryption.unseal(self.sealed_credential) if self.sealed_credential else ""
 
     @credential.setter
@@ -78,12 +80,12 @@ class Environment(models.Model):
 
     @property
     def prefect_ui(self) -> str:
-        """Where Prefect's own pages begin, without a trailing slash."""
+        """The URL of the Prefect UI, without a trailing slash."""
         return self.ui_url.rstrip("/") or re.sub(r"/api/?$", "", self.api_url)
 
 
 class Health(models.Model):
-    """What the last look at an environment found. `flows.catalog.health` is the only code that writes it."""
+    """The result of the last check of an environment. `flows.catalog.health` is the only code that writes it."""
 
     class State(models.TextChoices):
         UNKNOWN = "unknown", "not checked yet"
@@ -91,6 +93,7 @@ class Health(models.Model):
         DOWN = "down", "unreachable"
         REFUSED = "refused", "authentication failed"
 
+    # A row of its own: it is written every few seconds, and the environment's own row has recorded versions.
     environment = models.OneToOneField(Environment, models.CASCADE, primary_key=True)
     state = models.CharField(max_length=10, choices=State, default=State.UNKNOWN)
     message = models.TextField(blank=True)
@@ -110,7 +113,7 @@ class Health(models.Model):
 
 
 class WorkPool(models.Model):
-    """A work pool and its workers. `flows.catalog.sync` is the only code that writes it."""
+    """A work pool and its workers as of the last sync. `flows.catalog.sync` is the only code that writes it."""
 
     environment = models.ForeignKey(Environment, models.CASCADE, related_name="work_pools")
     name = models.CharField(max_length=300)
@@ -129,4 +132,5 @@ class WorkPool(models.Model):
 
     @property
     def workers_online(self) -> int:
+        """The number of workers that Prefect reported as online."""
         return sum(bool(worker["is_online"]) for worker in self.workers)

@@ -1,4 +1,4 @@
-"""One Prefect environment: what can be read of it, and the four things it can be asked to do."""
+"""The client of one Prefect environment: reads, and the four calls that change something."""
 
 import os
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
@@ -35,51 +35,58 @@ from flows.prefect_api.transport import TransientError, Transport
 
 
 class PrefectClient:
-    """Speaks to one Prefect API with one credential. Threads may share it; processes may not."""
+    """Client of one Prefect API with one credential. Threads may share it; processes must not."""
 
     def __init__(self, api_url: str, credential: Credential, *, transport: httpx.BaseTransport | None = None) -> None:
-        self._wire = Transport(api_url, credential, transport=transport)
-        self._pages = Paginator(self._wire)
+        self._transport = Transport(api_url, credential, transport=transport)
+        self._pages = Paginator(self._transport)
         self._credential = credential
 
     def __repr__(self) -> str:
-        return f"<PrefectClient {self._wire.url}>"
+        return f"<PrefectClient {self._transport.url}>"
 
     def close(self) -> None:
-        self._wire.close()
+        self._transport.close()
 
     # What can be run
 
     def health(self) -> ServerRecord:
-        """Answers only if the address, the network and the credential are all good."""
+        """Return the server's version. Succeeds only if the URL, the network and the credential are all valid."""
         act = "get the server version"
+        # Not /health: it answers without a credential, and under a URL without /api the UI answers it with 200.
         try:
-            version = self._wire.read("GET", "/admin/version", act=act)
+            version = self._transport.read("GET", "/admin/version", act=act)
         except (NotFound, Rejected, Unauthorized):
-            # A workspace of Prefect Cloud need not have a version; any list tells whether we are let in.
+            # A workspace of Prefect Cloud may have no version; any list shows whether the credential is accepted.
             self._pages.rows("/work_pools/filter", {"limit": 1}, act=act)
             version = ""
         if not isinstance(version, str):
-            raise self._wire.not_prefect(200)
+            raise self._transport.not_prefect(200)
         return ServerRecord(version=version)
 
     def deployments(self) -> Iterator[DeploymentRecord]:
-        """Every deployment, the newest first: names repeat over flows and would not tell two rows apart."""
+        """Yield every deployment, newest first.
+
+        Not sorted by name: names repeat across flows, and paging by offset needs an order that tells rows apart.
+        """
         act = "list the deployments"
         names: dict[UUID, str] = {}
         for page in self._pages.by_offset("/deployments/filter", {"sort": "CREATED_DESC"}, act=act):
+            # A deployment carries only the id of its flow: one more call a page, not one a deployment.
             names |= self._flow_names({self._flow_id(raw) for raw in page} - names.keys())
             for raw in page:
                 yield self._pages.record(parsing.deployment, raw, names.get(self._flow_id(raw), ""))
 
     def deployment(self, deployment_id: UUID) -> DeploymentRecord:
-        raw = self._wire.read("GET", f"/deployments/{deployment_id}", act=f"read deployment {deployment_id}")
+        """Return one deployment; raise `NotFound` if Prefect no longer has it."""
+        raw = self._transport.read("GET", f"/deployments/{deployment_id}", act=f"read deployment {deployment_id}")
         if not isinstance(raw, dict):
-            raise self._wire.not_prefect(200)
+            raise self._transport.not_prefect(200)
         flow_id = self._flow_id(raw)
         return self._pages.record(parsing.deployment, raw, self._flow_names({flow_id}).get(flow_id, ""))
 
     def work_pools(self) -> list[WorkPoolRecord]:
+        """Return every work pool with its workers: one call for each pool besides the list."""
         pages = self._pages.by_offset("/work_pools/filter", {}, act="list the work pools")
         pools = [raw for page in pages for raw in page]
         return [self._pages.record(parsing.work_pool, raw, self._workers(str(raw.get("name", "")))) for raw in pools]
@@ -87,27 +94,27 @@ class PrefectClient:
     # What happened
 
     def flow_runs(self, ids: Sequence[UUID]) -> list[FlowRunRecord]:
-        """These flow runs, in no order; those that Prefect no longer has are simply absent."""
+        """Return these flow runs in no particular order; those deleted in Prefect are absent."""
         return [
-            self._pages.record(parsing.flow_run, raw) for some in chunks(ids) for raw in self._flow_runs_of_chunk(some)
+            self._pages.record(parsing.flow_run, raw)
+            for chunk in chunks(ids)
+            for raw in self._flow_runs_of_chunk(chunk)
         ]
 
     def active_flow_runs(self) -> Iterator[FlowRunRecord]:
-        """Everything that has not ended, the longest running first and the far future last."""
+        """Yield the flow runs that have not ended, the longest running first, the far future last."""
+        # By type and not by name: flows give their states names of their own. A type that a newer Prefect invents is
+        # read as active, which costs a row in the list; read as ended, its run would never be refreshed.
         ended: list[JSON] = [*sorted(TERMINAL)]
-        return self._pages.by_time(
-            ACTIVE, {"state": {"type": {"not_any_": ended}}}, act="list the flow runs that have not ended"
-        )
+        return self._pages.by_time(ACTIVE, {"state": {"type": {"not_any_": ended}}}, act="list the active flow runs")
 
     def flow_runs_ended_since(self, since: datetime) -> Iterator[FlowRunRecord]:
-        """The last to end comes first; those that ended at `since` itself are included."""
-        return self._pages.by_time(
-            ENDED, {"end_time": {"after_": utc(since)}}, act="list the flow runs that ended lately"
-        )
+        """Yield the flow runs that ended at `since` or later, the last to end first."""
+        return self._pages.by_time(ENDED, {"end_time": {"after_": utc(since)}}, act="list the recently ended flow runs")
 
     def states(self, flow_run_id: UUID) -> list[StateRecord]:
-        """All states of a flow run, oldest first; empty if Prefect does not have the run."""
-        answer = self._wire.read(
+        """Return all states of a flow run, oldest first; empty if Prefect does not have the run."""
+        answer = self._transport.read(
             "GET",
             "/flow_run_states/",
             params={"flow_run_id": str(flow_run_id)},
@@ -117,28 +124,29 @@ class PrefectClient:
         return sorted(found, key=lambda each: each.timestamp)
 
     def task_runs(self, flow_run_ids: Sequence[UUID]) -> list[TaskRunRecord]:
-        """All task runs of these flow runs in the order they started; what has not started comes last."""
+        """Return all task runs of these flow runs in the order they started; those not started come last."""
+        # Read by id and sorted here: no sort of Prefect has a tie-breaker, so offsets by time would skip rows.
         found = [
             self._pages.record(parsing.task_run, raw)
-            for some in chunks(flow_run_ids)
+            for chunk in chunks(flow_run_ids)
             for page in self._pages.by_offset(
                 "/task_runs/filter",
-                {"task_runs": {"flow_run_id": {"any_": some}}, "sort": "ID_DESC"},
-                act=f"read the task runs of {len(some)} flow runs",
+                {"task_runs": {"flow_run_id": {"any_": chunk}}, "sort": "ID_DESC"},
+                act=f"read the task runs of {len(chunk)} flow runs",
             )
             for raw in page
         ]
-        return sorted(found, key=in_order_of_start)
+        return sorted(found, key=start_order)
 
     def artifacts(self, flow_run_ids: Sequence[UUID]) -> list[ArtifactRecord]:
-        """Everything these flow runs left to be looked at, oldest first."""
+        """Return the artifacts of these flow runs, oldest first."""
         found = [
             self._pages.record(parsing.artifact, raw)
-            for some in chunks(flow_run_ids)
+            for chunk in chunks(flow_run_ids)
             for page in self._pages.by_offset(
                 "/artifacts/filter",
-                {"artifacts": {"flow_run_id": {"any_": some}}, "sort": "ID_DESC"},
-                act=f"read the artifacts of {len(some)} flow runs",
+                {"artifacts": {"flow_run_id": {"any_": chunk}}, "sort": "ID_DESC"},
+                act=f"read the artifacts of {len(chunk)} flow runs",
             )
             for raw in page
         ]
@@ -147,21 +155,24 @@ class PrefectClient:
     def logs(
         self, flow_run_ids: Sequence[UUID], *, after: datetime | None = None, limit: int = 1000
     ) -> list[LogRecord]:
-        """The first `limit` lines from `after` on, oldest first. Lines of that very instant come again: keep by id."""
+        """Return the first `limit` lines from `after` on, oldest first.
+
+        `after` is inclusive, because lines can share an instant: the caller drops by id those it has already.
+        """
         found: list[LogRecord] = []
-        for some in chunks(flow_run_ids):
-            where: dict[str, JSON] = {"flow_run_id": {"any_": some}}
+        for chunk in chunks(flow_run_ids):
+            where: dict[str, JSON] = {"flow_run_id": {"any_": chunk}}
             if after is not None:
                 where["timestamp"] = {"after_": utc(after)}
-            lines = self._pages.by_time(LINES, where, act=f"read the logs of {len(some)} flow runs")
+            lines = self._pages.by_time(LINES, where, act=f"read the logs of {len(chunk)} flow runs")
             found.extend(islice(lines, limit))
         return sorted(found, key=lambda line: line.timestamp)[:limit]
 
     def events(self) -> AsyncGenerator[EventRecord]:
-        """Nudges as they happen, from a minute ago on, until the stream ends: that is always a PrefectError."""
-        return events.listen(self._wire.url, self._credential)
+        """Yield events as they happen, starting a minute ago, until the stream ends with a `PrefectError`."""
+        return events.listen(self._transport.url, self._credential)
 
-    # What Prefect can be asked to do
+    # What changes something in Prefect
 
     def create_flow_run(
         self,
@@ -173,47 +184,55 @@ class PrefectClient:
         tags: Sequence[str],
         scheduled_for: datetime | None,
     ) -> FlowRunRecord:
-        """A flow run of a deployment, or the one that this key made before: compare what comes back.
+        """Create a flow run of a deployment, or return the run that this key created before.
 
-        The body is an allow-list. Prefect takes more, such as job variables and work queues, and we never send it.
+        With a repeated key Prefect ignores the new parameters, so the caller compares what comes back. Keys are unique
+        per flow, not per deployment: a key must contain the deployment's id.
         """
         act = f"start a flow run of deployment {deployment_id}"
+        # An allow-list. Prefect accepts more, such as job variables, which could run other code, and work queues, which
+        # it creates silently when it does not know their names.
         body: dict[str, JSON] = {
             "parameters": dict(parameters),
             "idempotency_key": idempotency_key,
             "tags": [*tags],
         }
+        # Left out and not sent as null: Prefect then generates a name, and starts the run at once.
         if name is not None:
             body["name"] = name
         if scheduled_for is not None:
             body["state"] = {"type": "SCHEDULED", "state_details": {"scheduled_time": utc(scheduled_for)}}
-        check_payload(body, where=self._wire.where, act=act)
+        check_payload(body, where=self._transport.where, act=act)
         path = f"/deployments/{deployment_id}/create_flow_run"
-        answer = self._wire.write(path, body, act=act, quiet=without_values(body["parameters"]))
+        answer = self._transport.write(path, body, act=act, hidden=without_values(body["parameters"]))
         try:
             return parsing.flow_run(answer if isinstance(answer, dict) else {})
         except parsing.Unreadable:
-            raise self._wire.uncertain(act, "Unreadable response", code="response.unreadable") from None
+            # The run may exist although its answer is damaged.
+            raise self._transport.uncertain(act, "Unreadable response", code="response.unreadable") from None
 
     def cancel(self, flow_run_id: UUID, *, force: bool = False) -> None:
-        """Ask for CANCELLING. The answer is no proof either way: believe only the state read afterwards.
+        """Request CANCELLING; with `force` set CANCELLED, even if nothing stops the process.
 
-        `force` sets CANCELLED, whatever the process does: it goes on if it is alive, and may end as COMPLETED later.
+        A forced run whose process is alive goes on, and may become COMPLETED later.
         """
+        # The response is not used. Prefect answers REJECT for a scheduled run that it does cancel, and ACCEPT for a
+        # running one that nobody may be left to stop: only the state read afterwards counts.
         body: JSON = {"state": {"type": "CANCELLED" if force else "CANCELLING"}, "force": force}
-        self._wire.write(f"/flow_runs/{flow_run_id}/set_state", body, act=f"cancel flow run {flow_run_id}")
+        self._transport.write(f"/flow_runs/{flow_run_id}/set_state", body, act=f"cancel flow run {flow_run_id}")
 
     def postpone(self, flow_run_id: UUID, until: datetime, why: str) -> None:
-        """Give a run that has not begun another time. Prefect keeps the first one as its expected start."""
+        """Reschedule a run that has not started. Prefect keeps the first time as its expected start."""
         details: JSON = {"scheduled_time": utc(until)}
         body: JSON = {"state": {"type": "SCHEDULED", "message": why, "state_details": details}}
-        self._wire.write(f"/flow_runs/{flow_run_id}/set_state", body, act=f"postpone flow run {flow_run_id}")
+        self._transport.write(f"/flow_runs/{flow_run_id}/set_state", body, act=f"postpone flow run {flow_run_id}")
 
     def set_paused(self, deployment_id: UUID, paused: bool) -> None:
-        """Stop or go on with a deployment's schedules. Pausing deletes the runs that its schedules have planned."""
+        """Pause or resume a deployment's schedules. Pausing deletes the runs that they have planned."""
+        # The two routes leave schedules and parameters alone; a PATCH with `schedules` would replace them all.
         verb = "pause" if paused else "resume"
         path = f"/deployments/{deployment_id}/{verb}_deployment"
-        self._wire.write(path, None, act=f"{verb} deployment {deployment_id}")
+        self._transport.write(path, None, act=f"{verb} deployment {deployment_id}")
 
     def _flow_runs_of_chunk(self, ids: list[JSON]) -> list[Raw]:
         body: JSON = {"flow_runs": {"id": {"any_": ids}}, "limit": PAGE}
@@ -221,15 +240,15 @@ class PrefectClient:
             return self._pages.rows("/flow_runs/filter", body, act=f"read {len(ids)} flow runs")
         except TransientError:
             # One run that no list can show; alone, Prefect can. A run left out here would be taken for deleted.
-            return [raw for each in ids if (raw := self._flow_run_alone(each)) is not None]
+            return [raw for each in ids if (raw := self._single_flow_run(each)) is not None]
 
-    def _flow_run_alone(self, flow_run_id: JSON) -> Raw | None:
+    def _single_flow_run(self, flow_run_id: JSON) -> Raw | None:
         try:
-            raw = self._wire.read("GET", f"/flow_runs/{flow_run_id}", act=f"read flow run {flow_run_id}")
+            raw = self._transport.read("GET", f"/flow_runs/{flow_run_id}", act=f"read flow run {flow_run_id}")
         except NotFound:
             return None
         if not isinstance(raw, dict):
-            raise self._wire.not_prefect(200)
+            raise self._transport.not_prefect(200)
         return raw
 
     def _flow_id(self, raw: Raw) -> UUID:
@@ -238,9 +257,9 @@ class PrefectClient:
     def _flow_names(self, flow_ids: Iterable[UUID]) -> dict[UUID, str]:
         return {
             self._pages.record(parsing.identity, raw, "id"): str(raw.get("name", ""))
-            for some in chunks(flow_ids)
+            for chunk in chunks(flow_ids)
             for raw in self._pages.rows(
-                "/flows/filter", {"flows": {"id": {"any_": some}}, "limit": PAGE}, act="read the names of the flows"
+                "/flows/filter", {"flows": {"id": {"any_": chunk}}, "limit": PAGE}, act="read the names of the flows"
             )
         }
 
@@ -249,21 +268,23 @@ class PrefectClient:
         try:
             pages = list(self._pages.by_offset(path, {}, act=f"list the workers of work pool {pool}"))
         except NotFound:
-            return ()  # the pool was deleted since it was listed
+            return ()  # the pool was deleted after it was listed
         return tuple(self._pages.record(parsing.worker, raw) for page in pages for raw in page)
 
 
-def in_order_of_start(run: TaskRunRecord) -> tuple[bool, float, UUID]:
+def start_order(run: TaskRunRecord) -> tuple[bool, float, UUID]:
+    """Sort key of task runs: by start, then id; those not started last."""
     return run.started_at is None, run.started_at.timestamp() if run.started_at else 0.0, run.id
 
 
-# The process id is part of the key: a forked child may not go on with its parent's connections.
-_open_client: dict[tuple[int, str, Credential], PrefectClient] = {}
+# The process id is part of the key: a forked child must not use its parent's connections.
+_open_clients: dict[tuple[int, str, Credential], PrefectClient] = {}
 
 
 def for_environment(api_url: str, credential: Credential) -> PrefectClient:
-    """The one client of this process for this address with this credential; a second one would cost 35 ms."""
+    """Return this process's client for this URL and credential; creating one costs 35 ms, reusing it 7 to 10 a call."""
     key = (os.getpid(), api_url, credential)
-    if key not in _open_client:
-        _open_client.setdefault(key, PrefectClient(api_url, credential))
-    return _open_client[key]
+    if key not in _open_clients:
+        # setdefault is atomic: of two threads that get here at once, both return the first one's client.
+        _open_clients.setdefault(key, PrefectClient(api_url, credential))
+    return _open_clients[key]

@@ -1,4 +1,4 @@
-"""The client of an environment; a setting lets tests use their fake."""
+"""The client of an environment. The setting PREFECT_CLIENT lets tests use a fake."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ ClientFactory = Callable[[str, Credential], PrefectClient]
 
 
 def client_for(environment: Environment) -> PrefectClient:
-    """The process's one client for this environment."""
-    connect = cast(ClientFactory, import_string(settings.PREFECT_CLIENT))
-    return connect(
+    """Return the process's client for this environment; raise `DecryptionError` if its credential cannot be read."""
+    # Looked up at each call and not at import: tests change the setting.
+    create_client = cast(ClientFactory, import_string(settings.PREFECT_CLIENT))
+    return create_client(
         environment.api_url, Credential(cast(CredentialKind, environment.credential_kind), environment.credential)
     )

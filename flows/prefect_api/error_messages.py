@@ -74,11 +74,14 @@ _LONGEST = 300
 
 def explain_error(error: BaseException) -> Cause:
     """Look up the exception and all it was raised from, never its text: httpx quotes header values in some."""
+    # httpx wraps what the socket raised: the informative exception is at the end of the chain, so a row that matches
+    # any link wins over a later row that matches the outer one.
     chain = tuple(_chain(error))
     return next(cause for kind, cause in CAUSES if any(isinstance(link, kind) for link in chain))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the exception and what it was raised from, outermost first."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -88,6 +91,7 @@ def explain_response(body: JSON) -> str:
     """Return the reason in a 4xx response, without the request that Prefect echoes; "" if there is none."""
     if not isinstance(body, dict):
         return ""
+    # A 422 has its list under `exception_detail`, one made by FastAPI itself under `detail`.
     for problems in (body.get("exception_detail"), body.get("detail")):
         if isinstance(problems, list):
             return _shorten("; ".join(_problem(problem) for problem in problems if isinstance(problem, dict)))

@@ -1,4 +1,4 @@
-"""Prefect's event stream, read as nudges: which flow run to look at again."""
+"""Prefect's event stream: hints about which flow runs to read again. Loss is silent, so events are never facts."""
 
 import json
 import logging
@@ -14,11 +14,11 @@ from websockets.typing import Subprotocol
 from flows.prefect_api import error_messages, parsing
 from flows.prefect_api.records import Credential, EventRecord, PrefectError, Rejected, Unauthorized, Unreachable
 
-# A server's largest event is 1.5 MB; websockets alone would hang up at 1 MB.
+# A server's largest event is 1.5 MB; the default limit of websockets is 1 MB.
 LARGEST_MESSAGE = 4_000_000
 OPEN_SECONDS = 10
-REFUSED_CODE = 1008
-BACKFILL = timedelta(minutes=1)
+REFUSED_CODE = 1008  # "policy violation": how Prefect closes after a wrong credential
+BACKFILL = timedelta(minutes=1)  # covers the time of a reconnect
 # Without an end in the future the stream delivers nothing; with one it ends there.
 FAR = timedelta(days=3650)
 
@@ -28,9 +28,9 @@ _quiet.setLevel(logging.INFO)
 
 
 async def listen(api_url: str, credential: Credential) -> AsyncGenerator[EventRecord]:
-    """Events of flow runs and task runs, those of the last minute first, until the stream ends with a PrefectError."""
+    """Yield events of flow runs and task runs, starting a minute ago, until the stream ends with a `PrefectError`."""
     address = f"ws{api_url.removeprefix('http')}/events/out"
-    # None stands for "as the address says"; a context is given so that both ways trust the same certificates.
+    # An explicit context, so that the stream and the HTTP client trust the same certificates (SSL_CERT_FILE).
     secure = httpx.create_ssl_context() if address.startswith("wss:") else None
     try:
         async with connect(
@@ -42,7 +42,7 @@ async def listen(api_url: str, credential: Credential) -> AsyncGenerator[EventRe
             logger=_quiet,
             ssl=secure,
         ) as socket:
-            await _introduce(socket, api_url, credential)
+            await _authenticate(socket, api_url, credential)
             async for message in socket:
                 record = parsing.event(_event_in(message))
                 if record is not None:
@@ -52,7 +52,8 @@ async def listen(api_url: str, credential: Credential) -> AsyncGenerator[EventRe
     raise _closed(api_url)
 
 
-async def _introduce(socket: ClientConnection, api_url: str, credential: Credential) -> None:
+async def _authenticate(socket: ClientConnection, api_url: str, credential: Credential) -> None:
+    """Send the credential, then the filter: Prefect expects both, in this order, and sends no event before."""
     await socket.send(json.dumps({"type": "auth", "token": credential.secret.strip() or None}))
     if _message(await socket.recv()).get("type") != "auth_success":
         raise _refused(api_url)

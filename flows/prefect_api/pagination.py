@@ -1,4 +1,4 @@
-"""Lists of Prefect's, page by page, so that no row is missed while they change under our eyes."""
+"""Pagination of Prefect's lists that misses no row while the lists change during the read."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,10 +12,10 @@ from flows.prefect_api.parsing import Raw
 from flows.prefect_api.records import JSON
 from flows.prefect_api.transport import TransientError, Transport
 
-PAGE = 200
-# Pages overlap, because a row deleted meanwhile moves all later ones up by one.
+PAGE = 200  # the most that Prefect returns at once
+# Pages overlap by ten: each row deleted during the read moves all later ones up by one.
 STEP = PAGE - 10
-# Looking for one bad row in a page costs 9 failures; a server that fails at everything is left alone after these.
+# Bisecting a page of 200 down to one bad row costs 9 failed calls. After 40 the server itself is the problem.
 PATIENCE = 40
 
 log = logging.getLogger(__name__)
@@ -51,27 +51,27 @@ LINES = ByTime("logs", "TIMESTAMP_ASC", "timestamp", "after_", parsing.log, lamb
 
 
 class Paginator:
-    """Reads lists over one wire."""
+    """Reads lists through one transport."""
 
-    def __init__(self, wire: Transport) -> None:
-        self._wire = wire
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
 
     def rows(self, path: str, body: JSON, *, act: str) -> list[Raw]:
-        return self.listed(self._wire.read("POST", path, body, act=act))
+        return self.listed(self._transport.read("POST", path, body, act=act))
 
     def listed(self, answer: JSON) -> list[Raw]:
         if not isinstance(answer, list):
-            raise self._wire.not_prefect(200)
+            raise self._transport.not_prefect(200)
         return [raw for raw in answer if isinstance(raw, dict)]
 
     def record[**P, T](self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return read(*args, **kwargs)
         except parsing.Unreadable:
-            raise self._wire.not_prefect(200) from None
+            raise self._transport.not_prefect(200) from None
 
     def by_offset(self, path: str, body: Mapping[str, JSON], *, act: str) -> Iterator[list[Raw]]:
-        """Every page, each row once, for lists whose sorting tells any two rows apart."""
+        """Yield page after page, each row once. The sort of the list must tell any two rows apart."""
         seen: set[str] = set()
         offset = 0
         while True:
@@ -79,30 +79,34 @@ class Paginator:
             fresh = [raw for raw in page if str(raw.get("id")) not in seen]
             seen.update(str(raw.get("id")) for raw in fresh)
             yield fresh
+            # A short page is the last one. An exact multiple of PAGE costs one more call with an empty page.
             if len(page) < PAGE:
                 return
             offset += STEP
 
     def by_time[T: Identified](self, by: ByTime[T], where: Mapping[str, JSON], *, act: str) -> Iterator[T]:
-        """Every row, going on from the time of the last one instead of an offset.
+        """Yield every row, continuing from the time of the last one instead of an offset.
 
-        Prefect sorts equal times as it likes (all schedules fire at midnight), and rows move while we read: an
-        offset would skip some. The bounds are inclusive, so that a page begins with what shared the last time.
+        Prefect's sorts have no tie-breaker (all schedules fire at midnight), and rows move during the read: an offset
+        would skip some. The bounds are inclusive, so that a page begins with the rows that share the last time.
         """
         cursor: datetime | None = None
         offset = 0
         before: set[UUID] = set()
         while True:
+            # 1. Narrow the list to what is not read yet, keeping the caller's own bound on the same field.
             criteria = dict(where)
             if cursor is not None:
-                held = criteria.get(by.field)
-                criteria[by.field] = (held if isinstance(held, dict) else {}) | {by.side: utc(cursor)}
+                bounds = criteria.get(by.field)
+                criteria[by.field] = (bounds if isinstance(bounds, dict) else {}) | {by.side: utc(cursor)}
+            # 2. Read a page, and yield what the previous page did not have.
             body: dict[str, JSON] = {by.kind: criteria, "sort": by.sort, "offset": offset}
-            raws = self._without_bad_rows(f"/{by.kind}/filter", body, act=act)
-            page = [self.record(by.read, raw) for raw in raws if raw is not None]
+            page_rows = self._without_bad_rows(f"/{by.kind}/filter", body, act=act)
+            page = [self.record(by.read, raw) for raw in page_rows if raw is not None]
             yield from (row for row in page if row.id not in before)
-            if len(raws) < PAGE:
+            if len(page_rows) < PAGE:
                 return
+            # 3. Move the cursor to the last time. If a whole page shares one time, only an offset moves on.
             before = {row.id for row in page}
             last = by.moment(page[-1]) if page else None
             if last is None or last == cursor:
@@ -111,10 +115,10 @@ class Paginator:
                 cursor, offset = last, 0
 
     def _without_bad_rows(self, path: str, body: Mapping[str, JSON], *, act: str) -> list[Raw | None]:
-        """One page, with None for a row that Prefect cannot write itself.
+        """Read one page by bisection, with None for a row that Prefect itself cannot serialize.
 
-        A number beyond 64 bits in the parameters of one run is enough for it to answer 500 to every list that the
-        run is in. Anybody can start such a run, and it may not hide all others from us.
+        A number beyond 64 bits in the parameters of one run makes Prefect answer 500 to every list that contains the
+        run. Any user can start such a run, and it must not hide all others.
         """
         failures = 0
 
@@ -127,8 +131,9 @@ class Paginator:
                 if failures > PATIENCE:
                     raise
             if limit == 1:
-                log.warning("%s fails to return one of its flow runs; delete it in Prefect.", self._wire.where)
+                log.warning("%s fails to return one of its flow runs; delete it in Prefect.", self._transport.where)
                 return [None]
+            # The second half only when the first is full: a short first half ends the list.
             half = limit // 2
             first = part(offset, half)
             return first if len(first) < half else [*first, *part(offset + half, limit - half)]
@@ -138,13 +143,14 @@ class Paginator:
 
 
 def chunks(ids: Iterable[UUID]) -> Iterator[list[JSON]]:
-    """As many ids as one call takes, each once."""
+    """Yield lists of ids, each id once, as long as one call accepts."""
     every: list[JSON] = [str(each) for each in dict.fromkeys(ids)]
     for start in range(0, len(every), PAGE):
         yield every[start : start + PAGE]
 
 
 def utc(moment: datetime) -> str:
+    """Format a time for Prefect; ValueError without a time zone, because the server would read it as UTC."""
     if moment.tzinfo is None:
         raise ValueError("A time without a time zone cannot be sent to Prefect.")
     return moment.astimezone(UTC).isoformat()

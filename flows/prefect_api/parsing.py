@@ -1,4 +1,4 @@
-"""Prefect's JSON as our records: liberal in what is missing or new, strict only about ids."""
+"""Parses Prefect's JSON into records: tolerant of missing and new fields, strict only about ids."""
 
 import json
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ _RUN_RESOURCE = "prefect.flow-run."
 
 
 class Unreadable(Exception):
-    """What came is not what Prefect sends."""
+    """The response is not what Prefect sends."""
 
 
 def deployment(raw: Raw, flow_name: str) -> DeploymentRecord:
@@ -42,6 +42,7 @@ def deployment(raw: Raw, flow_name: str) -> DeploymentRecord:
         parameter_schema=_mapping(raw, "parameter_openapi_schema"),
         parameter_defaults=_mapping(raw, "parameters"),
         enforces_schema=_flag(raw, "enforce_parameter_schema"),
+        # In a fixed order, so that a reordered list does not look like a changed deployment.
         schedules=tuple(sorted((_schedule(each) for each in _rows(raw, "schedules")), key=lambda one: one.id)),
         is_paused=_flag(raw, "paused"),
         work_pool_name=_text(raw, "work_pool_name"),
@@ -82,12 +83,13 @@ def state(raw: Raw) -> StateRecord:
         type=_text(raw, "type"),
         name=_text(raw, "name"),
         message=_text(raw, "message"),
+        # A state without a time sorts first, and never wins over one that the mirror has already.
         timestamp=_moment(raw, "timestamp") or EPOCH,
     )
 
 
 def flow_run(raw: Raw) -> FlowRunRecord:
-    held = raw.get("state")
+    raw_state = raw.get("state")
     return FlowRunRecord(
         id=identity(raw, "id"),
         name=_text(raw, "name"),
@@ -96,7 +98,7 @@ def flow_run(raw: Raw) -> FlowRunRecord:
         deployment_version=_text(raw, "deployment_version"),
         parameters=_mapping(raw, "parameters"),
         tags=_texts(raw, "tags"),
-        state=state(held) if isinstance(held, dict) else None,
+        state=state(raw_state) if isinstance(raw_state, dict) else None,
         idempotency_key=_text(raw, "idempotency_key") or None,
         parent_task_run_id=_id_or_none(raw, "parent_task_run_id"),
         run_count=int(_number(raw, "run_count")),
@@ -117,7 +119,7 @@ def flow_run(raw: Raw) -> FlowRunRecord:
 def artifact(raw: Raw) -> ArtifactRecord:
     data = raw.get("data")
     if _text(raw, "type") == "table" and isinstance(data, str):
-        # Prefect's client sends the rows of a table as a text.
+        # Prefect's client sends the rows of a table as JSON text.
         try:
             data = json.loads(data)
         except ValueError:
@@ -136,8 +138,8 @@ def artifact(raw: Raw) -> ArtifactRecord:
 
 
 def task_run(raw: Raw) -> TaskRunRecord:
-    held = raw.get("state")
-    inner = held if isinstance(held, dict) else {}
+    raw_state = raw.get("state")
+    inner = raw_state if isinstance(raw_state, dict) else {}
     state_name = _text(inner, "name") or _text(raw, "state_name")
     return TaskRunRecord(
         id=identity(raw, "id"),
@@ -151,7 +153,7 @@ def task_run(raw: Raw) -> TaskRunRecord:
         ended_at=_moment(raw, "end_time"),
         run_count=int(_number(raw, "run_count")),
         total_run_seconds=_number(raw, "total_run_time"),
-        # Prefect has no flag for it: a result taken from the cache is a completed state of this name.
+        # Prefect has no flag: a result taken from the cache is a COMPLETED state with this name.
         cached=state_name == "Cached",
     )
 
@@ -169,7 +171,7 @@ def log(raw: Raw) -> LogRecord:
 
 
 def event(raw: Raw) -> EventRecord | None:
-    """The flow run that an event of a flow run or of one of its task runs is about, else None."""
+    """Return the flow run of an event of a flow run or task run, else None."""
     kind = _text(raw, "event")
     if not kind.startswith(EVENT_PREFIXES):
         return None
@@ -191,9 +193,9 @@ def _schedule(raw: Raw) -> ScheduleRecord:
 
 
 def _concurrency(raw: Raw) -> int | None:
-    """A deployment's limit: newer servers answer it as a limit of its own, and the plain field stays empty."""
-    held = raw.get("global_concurrency_limit")
-    value = held.get("limit") if isinstance(held, dict) else raw.get("concurrency_limit")
+    """Return a deployment's limit: newer servers send it as an object, and the plain field stays empty."""
+    limit = raw.get("global_concurrency_limit")
+    value = limit.get("limit") if isinstance(limit, dict) else raw.get("concurrency_limit")
     return value if isinstance(value, int) else None
 
 

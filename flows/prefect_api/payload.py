@@ -1,15 +1,16 @@
-"""What must not be sent to Prefect: values it takes badly, with no word about why."""
+"""Refuses values that Prefect accepts and then fails on, or fails on without saying why."""
 
 import math
 from collections.abc import Callable, Iterator
 
 from flows.prefect_api.records import JSON, Rejected
 
-# Answered 500 from about 250 levels on; a create that is answered 5xx counts as uncertain and would be sent for ever.
+# Prefect answers 500 from about 250 levels on. A create answered with 5xx counts as uncertain and would be retried
+# for ever.
 DEEPEST = 200
 SHORTEST_SECRET = 4
 
-# The first row that holds of a value in the body refuses it.
+# The first row whose check is true of a value in the body refuses it.
 REFUSED: tuple[tuple[Callable[[JSON], bool], str], ...] = (
     # Postgres cannot store these two, and Prefect answers 503, as if it were busy.
     (lambda value: isinstance(value, str) and "\x00" in value, "a text contains a NUL character"),
@@ -17,7 +18,7 @@ REFUSED: tuple[tuple[Callable[[JSON], bool], str], ...] = (
         lambda value: isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value),
         "a text contains half of a character",
     ),
-    # Prefect takes the run, and from then on answers 500 to every list that the run is in.
+    # Prefect accepts the run, and from then on answers 500 to every list that contains the run.
     (
         lambda value: isinstance(value, int) and not -(2**63) <= value < 2**64,
         "a whole number has more than 64 bits",
@@ -30,10 +31,10 @@ REFUSED: tuple[tuple[Callable[[JSON], bool], str], ...] = (
 
 
 def check_payload(body: JSON, *, where: str, act: str) -> None:
-    """Raise Rejected, without repeating the value, if Prefect could not deal with this body."""
+    """Raise `Rejected`, without repeating the value, if Prefect cannot handle this body."""
     for depth, value in leaf_values(body):
-        for is_so, words in REFUSED:
-            if is_so(value):
+        for is_unsendable, words in REFUSED:
+            if is_unsendable(value):
                 raise _refusal(words, where, act)
         if depth > DEEPEST:
             raise _refusal("the parameters are nested too deeply", where, act)
@@ -46,7 +47,8 @@ def _refusal(reason: str, where: str, act: str) -> Rejected:
 
 
 def leaf_values(body: JSON, *, with_names: bool = True) -> Iterator[tuple[int, JSON]]:
-    """Every plain value, and every name of one, with its depth; without recursion."""
+    """Yield every plain value, and every key, with its depth."""
+    # A stack instead of recursion: the body may be nested deeper than Python's stack.
     waiting: list[tuple[int, JSON]] = [(0, body)]
     while waiting:
         depth, value = waiting.pop()
@@ -60,6 +62,6 @@ def leaf_values(body: JSON, *, with_names: bool = True) -> Iterator[tuple[int, J
 
 
 def without_values(parameters: JSON) -> frozenset[str]:
-    """The values that a refusal may not repeat. Shorter ones are left out: they occur in any sentence."""
+    """Return the values that no error may repeat. Shorter ones are left out: they occur in any sentence."""
     values = (value for _, value in leaf_values(parameters, with_names=False) if not isinstance(value, bool))
     return frozenset(str(value) for value in values if value is not None and len(str(value)) >= SHORTEST_SECRET)

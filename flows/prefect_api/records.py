@@ -1,4 +1,4 @@
-"""What the client returns: frozen records of Prefect's facts, and the errors it raises."""
+"""What the client returns and raises: frozen records of Prefect's objects, and one tree of errors."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +15,7 @@ type CredentialKind = Literal["none", "basic", "key"]
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """How an environment lets us in: nothing, `user:password`, or a Cloud API key."""
+    """The credential of an environment: none, `user:password`, or a Cloud API key."""
 
     kind: CredentialKind = "none"
     secret: str = field(default="", repr=False)
@@ -51,8 +51,8 @@ class ScheduleRecord:
     is_active: bool
 
 
-# Values a person typed (parameters, job variables) stay out of every repr: Prefect keeps secret
-# parameters in clear text, and a repr ends in logs and tracebacks.
+# Values typed by people (parameters, job variables) stay out of every repr: Prefect stores secret parameters in clear
+# text, and a repr ends in logs and tracebacks.
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class DeploymentRecord:
 
 @dataclass(frozen=True, slots=True)
 class StateRecord:
-    """One state of a flow run. `type` is Prefect's word in capitals; one we do not know yet is passed on as it is."""
+    """One state of a flow run. `type` is Prefect's, in capitals; unknown ones are passed on unchanged."""
 
     id: UUID
     type: str
@@ -96,7 +96,10 @@ class StateRecord:
 
 @dataclass(frozen=True, slots=True)
 class FlowRunRecord:
-    """One flow run. `expected_start_at` is its first time and stays; `planned_for`, until it begins, when it may."""
+    """One flow run.
+
+    `expected_start_at` is its first scheduled time and never changes; `planned_for` is the current one until it starts.
+    """
 
     id: UUID
     name: str
@@ -124,7 +127,7 @@ class FlowRunRecord:
 
 @dataclass(frozen=True, slots=True)
 class TaskRunRecord:
-    """One task run. `task_key` is the stable name of the task; `cached` says that no work was done."""
+    """One task run. `task_key` is the stable name of the task; `cached`: the result came from the cache."""
 
     id: UUID
     flow_run_id: UUID | None
@@ -153,10 +156,10 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactRecord:
-    """Something a run left to be looked at.
+    """An artifact of a run.
 
     `data` is text for markdown, a list of rows for a table, a number from 0 to 100 for progress and an address for an
-    image. A link is kept as the markdown that Prefect makes of it.
+    image. A link is the markdown that Prefect makes of it.
     """
 
     id: UUID
@@ -172,7 +175,7 @@ class ArtifactRecord:
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """A nudge to read one flow run again; nothing of it is a fact."""
+    """A hint to read one flow run again; nothing in it is trusted."""
 
     flow_run_id: UUID
     kind: str

@@ -1,4 +1,4 @@
-"""A schedule of Prefect's as text for people."""
+"""Describes Prefect schedules in words."""
 
 from collections.abc import Mapping
 
@@ -23,12 +23,13 @@ DAYS = {
     "SA": "Saturday",
     "SU": "Sunday",
 }
-# The parts of a recurrence rule that are put into words; a rule with any other part is shown as it is.
-_SAID = frozenset({"FREQ", "INTERVAL", "BYDAY", "BYMONTHDAY", "BYHOUR", "BYMINUTE", "COUNT"})
+# The parts of a recurrence rule that are described; a rule with any other part is shown unchanged, so that no
+# description is ever wrong by omission.
+_DESCRIBED_PARTS = frozenset({"FREQ", "INTERVAL", "BYDAY", "BYMONTHDAY", "BYHOUR", "BYMINUTE", "COUNT"})
 
 
 def describe(schedule: Mapping[str, JSON]) -> str:
-    """Such as "cron 0 6 * * * (Europe/Vienna)", "every 2 hours (UTC)" or "every week on Monday at 06:30 (UTC)"."""
+    """Return text such as "cron 0 6 * * * (Europe/Vienna)" or "every week on Monday at 06:30 (UTC)"."""
     cron, interval, rrule = schedule.get("cron"), schedule.get("interval"), schedule.get("rrule")
     if isinstance(cron, str):
         text = f"cron {cron}"
@@ -67,16 +68,17 @@ def _recurring(rrule: str) -> str:
     days = [DAYS.get(day, "") for day in parts.get("BYDAY", "").split(",") if day]
     clock = [parts.get(key, "0") for key in ("BYHOUR", "BYMINUTE")]
     interval = parts.get("INTERVAL", "1")
-    known = parts.keys() <= _SAID and ("BYHOUR" in parts or "BYMINUTE" not in parts)
+    # BYMINUTE without BYHOUR means every hour, which no phrase below expresses.
+    known = parts.keys() <= _DESCRIBED_PARTS and ("BYHOUR" in parts or "BYMINUTE" not in parts)
     if not unit or "" in days or not known or not all(part.isdigit() for part in (*clock, interval)):
         return plain
-    said = [f"every {_count(int(interval), unit)}".replace("every 1 ", "every ")]
+    words = [f"every {_count(int(interval), unit)}".replace("every 1 ", "every ")]
     if "BYMONTHDAY" in parts:
-        said.append(f"on day {parts['BYMONTHDAY']}")
+        words.append(f"on day {parts['BYMONTHDAY']}")
     if days:
-        said.append(f"on {', '.join(days)}")
+        words.append(f"on {', '.join(days)}")
     if "BYHOUR" in parts:
-        said.append(f"at {int(clock[0]):02}:{int(clock[1]):02}")
+        words.append(f"at {int(clock[0]):02}:{int(clock[1]):02}")
     if "COUNT" in parts:
-        said.append(f"{parts['COUNT']} times")
-    return " ".join(said)
+        words.append(f"{parts['COUNT']} times")
+    return " ".join(words)

@@ -1,4 +1,4 @@
-"""How one Prefect API is talked to: time limits, retries, CSRF, and every failure as an error with a sentence."""
+"""HTTP transport to one Prefect API: timeouts, retries, CSRF, and every failure as a `PrefectError`."""
 
 import base64
 import json
@@ -12,11 +12,13 @@ import httpx
 from flows.prefect_api import error_messages
 from flows.prefect_api.records import JSON, Credential, NotFound, Rejected, Unauthorized, Uncertain, Unreachable
 
-TIMEOUT = httpx.Timeout(10, connect=3)
-# Prefect's server hangs up after five idle seconds without a word; we let go first.
+TIMEOUT = httpx.Timeout(10, connect=3)  # seconds
+# Prefect's server closes idle connections after five seconds unannounced; the client closes them first.
 IDLE_SECONDS = 3
-PAUSES = (0.1, 0.4)
+PAUSES = (0.1, 0.4)  # seconds before the second and the third attempt of a read
 
+# Raised before the request left, so a write may be repeated. ReadError and WriteError are not here: the server may have
+# executed what it received.
 _NOTHING_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -25,8 +27,9 @@ _NOTHING_SENT = (
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
 )
-_READ_AGAIN = (httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
-_BUSY = frozenset({429, 503})
+# Not the timeouts: a third attempt at a server that is too slow would hold the worker for half a minute.
+_RETRIED_READS = (httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+_BUSY = frozenset({429, 503})  # on SQLite about one create in twenty answers 503
 
 AUTHORIZATION: Mapping[str, Callable[[str], dict[str, str]]] = {
     "none": lambda secret: {},
@@ -36,17 +39,17 @@ AUTHORIZATION: Mapping[str, Callable[[str], dict[str, str]]] = {
 
 
 class TransientError(Unreachable):
-    """It answered 500, which may be about one row of what was asked for."""
+    """Prefect answered 500, which may be caused by a single row of the list."""
 
 
 class Transport:
     """The connections to one environment. `act` in every call completes "could not …": an infinitive."""
 
     def __init__(self, api_url: str, credential: Credential, *, transport: httpx.BaseTransport | None = None) -> None:
-        self.url = _checked(api_url)
+        self.url = _validate_url(api_url)
         self.where = f"Prefect at {self.url}"
         self._csrf: dict[str, str] = {}
-        # A refresh voids the older token of the same client id, so threads share one id and take turns.
+        # A refresh voids the older token of the same client id, so threads share one id and refresh one at a time.
         self._csrf_client = uuid4().hex
         self._csrf_lock = threading.Lock()
         trust = httpx.create_ssl_context()
@@ -65,7 +68,7 @@ class Transport:
             )
 
         self._reads = client(httpx.Limits(keepalive_expiry=IDLE_SECONDS))
-        # A write never meets a stale connection, which would leave its outcome unknown.
+        # Writes never reuse a connection: a stale one would leave the outcome unknown.
         self._writes = client(httpx.Limits(max_keepalive_connections=0))
 
     def close(self) -> None:
@@ -75,12 +78,12 @@ class Transport:
     def read(
         self, method: str, path: str, body: JSON = None, *, act: str, params: Mapping[str, str] | None = None
     ) -> JSON:
-        """Ask what may be asked twice: plain connection failures and "busy" are tried again, shortly."""
+        """Send a request that may be repeated. Connection failures, 429 and 503 are retried twice."""
         for pause in (*PAUSES, None):
             try:
                 response = self._send(self._reads, method, path, body, params)
             except httpx.RequestError as error:
-                if pause is None or not isinstance(error, _READ_AGAIN):
+                if pause is None or not isinstance(error, _RETRIED_READS):
                     raise self._unreachable(act, error_messages.explain_error(error)) from None
             else:
                 if pause is None or response.status_code not in _BUSY:
@@ -94,10 +97,13 @@ class Transport:
                 code="server.error",
                 status=response.status_code,
             )
-        return self._answer(response, act)
+        return self._parse(response, act)
 
-    def write(self, path: str, body: JSON, *, act: str, quiet: Collection[str] = ()) -> JSON:
-        """Ask once. What may have arrived and was not answered is Uncertain; no refusal repeats a `quiet` value."""
+    def write(self, path: str, body: JSON, *, act: str, hidden: Collection[str] = ()) -> JSON:
+        """Send a request once, without retries. Raise `Uncertain` if it may have been executed.
+
+        No error repeats a value in `hidden`.
+        """
         try:
             response = self._send(self._writes, "POST", path, body)
         except _NOTHING_SENT as error:
@@ -113,7 +119,7 @@ class Transport:
             )
         if response.status_code >= 500 or response.status_code == 408:
             raise self.uncertain(act, f"Server error ({response.status_code})", code="server.error")
-        return self._answer(response, act, quiet)
+        return self._parse(response, act, hidden)
 
     def _unreachable(self, act: str, cause: error_messages.Cause, note: str = "") -> Unreachable:
         return Unreachable(f"{cause.label}: could not {act} at {self.url}. {cause.fix}.{note}", code=cause.code)
@@ -135,22 +141,23 @@ class Transport:
         used = self._csrf
         response = client.request(method, path, content=content, params=params, headers=used)
         if response.status_code == 403 and "csrf" in response.text[:500].lower():
-            # Refused before anything was done, so sending it again is safe for a write too.
+            # Refused before anything was executed, so repeating it is safe for a write too.
             response = client.request(method, path, content=content, params=params, headers=self._new_csrf(used))
         return response
 
     def _new_csrf(self, used: dict[str, str]) -> dict[str, str]:
         with self._csrf_lock:
+            # Another thread may have refreshed while this one waited for the lock; then its token is used.
             if self._csrf is used:
                 answer = self._reads.get("/csrf-token", params={"client": self._csrf_client})
-                if answer.is_success and _is_json(answer) and isinstance(given := answer.json(), dict):
+                if answer.is_success and _is_json(answer) and isinstance(token := answer.json(), dict):
                     self._csrf = {
                         "Prefect-Csrf-Client": self._csrf_client,
-                        "Prefect-Csrf-Token": str(given.get("token", "")),
+                        "Prefect-Csrf-Token": str(token.get("token", "")),
                     }
             return self._csrf
 
-    def _answer(self, response: httpx.Response, act: str, quiet: Collection[str] = ()) -> JSON:
+    def _parse(self, response: httpx.Response, act: str, hidden: Collection[str] = ()) -> JSON:
         status = response.status_code
         if status in (401, 403):
             raise Unauthorized(
@@ -161,8 +168,8 @@ class Transport:
             )
         if status == 204:
             return None
-        # Without /api the address leads to Prefect's pages, which answer anything; a route that Prefect
-        # does not know says exactly "Not Found", while a missing deployment or run is named.
+        # Without /api the URL leads to Prefect's UI, which answers any path with a page. A route that Prefect does not
+        # know answers exactly "Not Found", while the message about a missing deployment or run names it.
         if not _is_json(response) or status < 200 or 300 <= status < 400 or status == 405:
             raise self.not_prefect(status)
         try:
@@ -171,8 +178,9 @@ class Transport:
             raise self.not_prefect(status) from None
         if status < 300:
             return body
+        # The body is never shown whole: a 422 echoes the request, secrets included.
         reason = error_messages.explain_response(body)
-        if any(value in reason for value in quiet):
+        if any(value in reason for value in hidden):
             reason = "the reason quotes a parameter value and is not shown"
         if status == 404:
             if reason in ("Not Found", ""):
@@ -191,8 +199,8 @@ def _is_json(response: httpx.Response) -> bool:
     return "json" in response.headers.get("content-type", "")
 
 
-def _checked(api_url: str) -> str:
-    """The address without its trailing slash; refused if it could not be one, or carries a password."""
+def _validate_url(api_url: str) -> str:
+    """Return the URL without a trailing slash; raise `Rejected` if it is invalid or contains a password."""
     try:
         url = httpx.URL(api_url.strip())
     except httpx.InvalidURL:

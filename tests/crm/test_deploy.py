@@ -48,7 +48,7 @@ def test_every_pipeline_is_created_once_and_then_unchanged(
     assert (
         first[0] == f"Work pool {prefix}pool: created; start a worker with `prefect worker start --pool {prefix}pool`"
     )
-    assert second[0] == f"Work pool {prefix}pool: there, of type process"
+    assert second[0] == f"Work pool {prefix}pool: exists, type process"
     for name, line in zip(deploy.PIPELINES, first[1:], strict=True):
         assert line.startswith(f"{name}/{prefix}{name}: created, version ")
     assert second[1:] == [f"{name}/{prefix}{name}: unchanged" for name in deploy.PIPELINES]
@@ -129,17 +129,16 @@ def test_without_an_address_nothing_is_published(capsys: Output) -> None:
 
 def test_a_server_that_does_not_answer_is_named_without_its_password(capsys: Output) -> None:
     with temporary_settings({PREFECT_API_URL: "http://me:secret@127.0.0.1:9/api"}):
-        assert refusal(capsys) == (
-            "No Prefect server answers at http://127.0.0.1:9/api (ConnectError): start it, or correct PREFECT_API_URL."
-        )
+        message = refusal(capsys)
+        assert "http://127.0.0.1:9/api (ConnectError)" in message
+        assert "secret" not in message
 
 
 def test_wrong_credentials_are_told_as_such(client: SyncPrefectClient, prefect_server: Prefect, capsys: Output) -> None:
     with temporary_settings({PREFECT_API_AUTH_STRING: "somebody:else"}):
-        assert refusal(capsys) == (
-            f"The Prefect server at {prefect_server.api_url} refuses the credentials: "
-            "correct PREFECT_API_AUTH_STRING or PREFECT_API_KEY."
-        )
+        message = refusal(capsys)
+        assert f"(401) at {prefect_server.api_url}" in message
+        assert "PREFECT_API_AUTH_STRING" in message
 
 
 def test_an_address_that_is_not_the_api_is_told_as_such(

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from flows.prefect_api.client import PrefectClient, in_order_of_start
+from flows.prefect_api.client import PrefectClient, start_order
 from flows.prefect_api.error_messages import explain_response
 from flows.prefect_api.payload import check_payload
 from flows.prefect_api.records import (
@@ -255,7 +255,7 @@ class FakePrefect(PrefectClient):
     def task_runs(self, flow_run_ids: Sequence[UUID]) -> list[TaskRunRecord]:
         self._asked("task_runs", flow_run_ids=tuple(flow_run_ids))
         found = [each for each in self._task_runs.values() if each.flow_run_id in flow_run_ids]
-        return sorted(found, key=in_order_of_start)
+        return sorted(found, key=start_order)
 
     def artifacts(self, flow_run_ids: Sequence[UUID]) -> list[ArtifactRecord]:
         self._asked("artifacts", flow_run_ids=tuple(flow_run_ids))
