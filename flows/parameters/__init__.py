@@ -1,4 +1,4 @@
-"""Parameter schemas: the only place that reads one."""
+"""Parameter schemas: forms, validation, secrets. The only code that reads a schema."""
 
 from flows.parameters.form import ParameterForm
 from flows.parameters.schema import fingerprint

@@ -1,4 +1,4 @@
-"""Between values and the text of an input: what is shown for a value, and what was meant by what was typed."""
+"""Converts between values and the text of an input, in both directions."""
 
 import json
 import re
@@ -20,7 +20,7 @@ RETYPE = f"{MASK} enter again"
 
 
 class Unreadable(Exception):
-    """The input cannot be read as a value; `code` is a key of `flows.parameters.messages.CODES`."""
+    """The text of an input is not a value; `code` is a key of `flows.parameters.messages.CODES`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Slot:
-    """One parameter as a form sees it: its schema without "or null", and the value it shows."""
+    """One parameter as a form sees it: its schema without "or null", and the value it displays."""
 
     schema: Schema
     node: Node
@@ -38,28 +38,29 @@ class Slot:
 
     @property
     def item(self) -> "Slot":
-        """What one item of a list is."""
+        """The slot of one item of a list."""
         return slot(self.schema, self.node.get("items", {}))
 
     @property
     def forms(self) -> list[Node]:
-        """The forms a value may have: one, or those of a union."""
+        """The variants of a value: one, or those of a union."""
         union = self.node.get("anyOf") or self.node.get("oneOf")
         return [self.schema.effective(form) for form in union] if union else [self.node]
 
     @property
     def scalar_types(self) -> list[str]:
-        """The types of a value that fits on one line, or none if it does not fit."""
+        """The types of a value that one line of text can hold; empty if it cannot."""
         types = [kind for form in self.forms for kind in types_of(form) or ["any"]]
         fixed = any({"enum", "const", "anyOf", "oneOf"}.intersection(form) for form in self.forms)
         return list(dict.fromkeys(types)) if SCALARS.issuperset(types) and not fixed else []
 
     @property
     def choices(self) -> dict[str, Any]:
-        """The offered values by the text that stands for each; empty where anything may be typed."""
+        """The choices by their text in the form; empty where any value may be typed."""
         values = self.node.get("enum", [self.node["const"]] if "const" in self.node else [])
         if any(isinstance(value, dict | list) for value in values):
             return {}
+        # As JSON as soon as one choice is not text, so that 1 and "1" stay two choices.
         plain = {value: value for value in values if isinstance(value, str) and value}
         return plain if len(plain) == len(values) else {json.dumps(value): value for value in values}
 
@@ -69,13 +70,16 @@ class Slot:
 
 
 def slot(schema: Schema, node: Node, shown: Any = MISSING) -> Slot:
-    """Takes "or null" off a node, in each of the four ways a schema says it."""
+    """Build the slot of a node: resolve references, and move "or null" from the schema into `is_nullable`."""
+    # 1. null among the choices.
     node, is_nullable = schema.effective(node), False
     if None in node.get("enum", ()):
         node, is_nullable = {**node, "enum": [choice for choice in node["enum"] if choice is not None]}, True
+    # 2. null among the types.
     types = types_of(node)
     if "null" in types and len(types) > 1:
         node, is_nullable = {**node, "type": [kind for kind in types if kind != "null"]}, True
+    # 3. null as a variant of a union. A union with one variant left is that variant; the words beside it win.
     for key in ("anyOf", "oneOf"):
         forms = node.get(key, [])
         others = [form for form in forms if types_of(schema.effective(form)) != ["null"]]
@@ -90,18 +94,20 @@ def slot(schema: Schema, node: Node, shown: Any = MISSING) -> Slot:
 
 
 def show_plain(value: Any, slot: Slot) -> str:
+    """Return text unchanged, and anything else as JSON."""
     if value is None or value is MISSING:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def read_text(raw: str, slot: Slot) -> Any:
-    return raw.replace("\r\n", "\n")  # browsers send the line ends of a text area as two characters
+    return raw.replace("\r\n", "\n")  # browsers submit the line breaks of a text area as CRLF
 
 
 def read_number(raw: str, slot: Slot) -> Any:
-    """A number where there is one; else the text as it is, which the judge then refuses by its type."""
+    """Return a number, or the text unchanged, which validation then refuses by its type."""
     text = raw.strip()
+    # Bounded: int() raises ValueError for more than 4,300 digits.
     if re.fullmatch(r"[+-]?[0-9]{1,1000}", text):
         return int(text)
     if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", text):
@@ -110,7 +116,7 @@ def read_number(raw: str, slot: Slot) -> Any:
 
 
 def read_scalar(raw: str, slot: Slot) -> Any:
-    """What a union of simple types takes it for: true or false first, then a number, then text."""
+    """Read the text for a union of simple types: true or false first, then a number, then text."""
     kinds, text = slot.scalar_types, raw.strip()
     if "boolean" in kinds and text in ("true", "false"):
         return text == "true"
@@ -118,7 +124,7 @@ def read_scalar(raw: str, slot: Slot) -> Any:
     if isinstance(number, str) or not {"integer", "number"}.intersection(kinds):
         return read_text(raw, slot)
     if "string" in kinds:
-        # A decimal: its default is a number kept as text, or a float would not spell it the same.
+        # Keep it as text for decimals: the default is a number written as text, or a float would spell it differently.
         is_decimal = isinstance(slot.shown, str) and not isinstance(read_number(slot.shown, slot), str)
         if is_decimal or ("number" not in kinds and isinstance(number, float)) or repr(number) != text:
             return text
@@ -126,12 +132,14 @@ def read_scalar(raw: str, slot: Slot) -> Any:
 
 
 def read_flag(raw: str, slot: Slot) -> Any:
+    """Return True, False, or the text unchanged for validation to refuse."""
     return {"true": True, "false": False}.get(raw, raw)
 
 
 def show_choice(value: Any, slot: Slot) -> str:
     if value is MISSING or (value is None and slot.is_nullable):
         return ""
+    # Compared as JSON, because to Python True equals 1.
     return next((code for code, one in slot.choices.items() if json.dumps(one) == json.dumps(value)), "")
 
 
@@ -144,7 +152,7 @@ def show_ticks(value: Any, slot: Slot) -> list[str]:
 
 
 def read_ticks(raw: list[str] | str, slot: Slot) -> Any:
-    codes = raw.split("\n") if isinstance(raw, str) else raw  # text comes from a link, boxes from a form
+    codes = raw.split("\n") if isinstance(raw, str) else raw  # text comes from a link, a list from checkboxes
     return [read_choice(code, slot.item) for code in codes]
 
 
@@ -155,17 +163,18 @@ def as_moment(value: Any) -> datetime | None:
 
 
 def show_moment(value: Any, slot: Slot) -> str:
-    """A moment with a zone is shown in the reader's; finer parts than a browser takes are left off."""
+    """Return a time as a browser input accepts it: in the user's time zone, without microseconds."""
     moment = as_moment(value)
     if moment is None:
         return show_plain(value, slot)
+    # Years 1 and 9999 overflow when moved to another zone; they are shown without.
     with suppress(OverflowError, ValueError):
         moment = timezone.make_naive(moment) if moment.tzinfo else moment
     return moment.isoformat(timespec="milliseconds" if moment.microsecond else "auto")
 
 
 def read_moment(raw: str, slot: Slot) -> Any:
-    """What was typed in the reader's zone says so, unless the flow's default shows that it thinks without zones."""
+    """Add the user's time zone to a time, unless the default shows that the flow uses times without a zone."""
     moment = as_moment(raw.strip())
     if moment is None:
         return raw
@@ -176,27 +185,30 @@ def read_moment(raw: str, slot: Slot) -> Any:
 
 
 def is_zoneless(slot: Slot) -> bool:
+    """Return whether the displayed default is a time without a time zone."""
     moment = as_moment(slot.shown)
     return moment is not None and moment.tzinfo is None
 
 
 def show_json(value: Any, slot: Slot) -> str:
+    """Return the value as JSON, secrets masked."""
     if value is MISSING or (value is None and slot.is_nullable):
         return ""
     return spell(_concealed(slot, value, lambda path, secret: MASK))
 
 
 def read_json(raw: str, slot: Slot) -> Any:
-    """The value that was typed as JSON; a secret left masked is the one it stands for."""
+    """Parse JSON; a secret left masked is replaced by the stored one at the same place."""
     return _concealed(slot, parse(raw), lambda path, typed: _unmask(typed, path, slot.shown))
 
 
-def keep_json(raw: str, slot: Slot) -> str:
-    """What was typed, fit to be shown again: without the secrets in it."""
+def redisplay_json(raw: str, slot: Slot) -> str:
+    """Return the typed text for display after an error, without the secrets in it."""
     if not holds_secret(slot):
         return raw
     with suppress(Unreadable):
         return spell(_concealed(slot, parse(raw), lambda path, typed: MASK if typed == MASK else RETYPE))
+    # What cannot be parsed cannot be masked: show nothing rather than a password.
     return ""
 
 
@@ -205,19 +217,22 @@ def _concealed(slot: Slot, value: Any, instead: Callable[[Path, Any], Any]) -> A
 
 
 def _unmask(typed: Any, path: Path, shown: Any) -> Any:
+    # 1. The mask stands for the stored value at this path, if there is one.
     if typed == MASK:
         with suppress(KeyError, IndexError, TypeError):
             for key in path:
                 shown = shown[key]
             if shown is not MISSING:
                 return shown
+    # 2. Otherwise the dots would be sent as the password.
     if typed in (MASK, RETYPE):
         raise Unreadable("parameter.mask", "Enter the secret again: the dots do not stand for a stored value here.")
     return typed
 
 
 def holds_secret(slot: Slot) -> bool:
-    """Whether a secret can stand anywhere within."""
+    """Return whether the schema allows a secret at any depth."""
+    # By identity, because schemas may refer to themselves.
     seen: set[int] = set()
     waiting = [slot.node]
     while waiting:
@@ -231,6 +246,7 @@ def holds_secret(slot: Slot) -> bool:
 
 
 def parse(raw: str) -> Any:
+    """Parse JSON; raise `Unreadable` with the place of the error."""
     try:
         return json.loads(raw)
     except json.JSONDecodeError as error:
@@ -246,7 +262,7 @@ def spell(value: Any) -> str:
 
 
 def show_block(value: Any, slot: Slot) -> str:
-    """A reference to a saved block by its name or id."""
+    """Return the name or id of the saved block that the value refers to."""
     reference = value.get("$ref") if isinstance(value, dict) and len(value) == 1 else None
     if isinstance(reference, dict) and len(reference) == 1:
         reference = next(iter(reference.values()))
@@ -254,6 +270,7 @@ def show_block(value: Any, slot: Slot) -> str:
 
 
 def read_block(raw: str, slot: Slot) -> Any:
+    """Return a reference to a saved block, in the form that Prefect resolves."""
     name = raw.strip()
     with suppress(ValueError):
         return {"$ref": {"block_document_id": str(UUID(name))}}

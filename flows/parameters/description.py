@@ -1,4 +1,4 @@
-"""Describes a deployment's parameters in words, for its page."""
+"""Descriptions of a deployment's parameters, for its page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ DEEPEST_LISTS = 2
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One parameter. `default` is masked where it is secret, and means nothing without `has_default`."""
+    """One parameter. `default` is masked if secret, and None without `has_default`."""
 
     name: str
     kind: str
@@ -44,21 +44,25 @@ class Described:
 
 
 def describe(schema: Mapping[str, Any], defaults: Mapping[str, JSON]) -> list[Described]:
-    """In the order of the flow's signature. Raises nothing: a schema that cannot be read has no rows."""
+    """Describe the parameters in the order of the flow's signature; empty for a schema that cannot be used."""
     try:
         prepared = prepare(schema)
         required = prepared.root.get("required", ())
         return [
-            described(slot(prepared, node), node, name, name in required, defaults.get(name, MISSING), schema)
+            describe_parameter(slot(prepared, node), node, name, name in required, defaults.get(name, MISSING), schema)
             for name, node in prepared.properties.items()
         ]
     except Unusable:
         return []
 
 
-def described(one: Slot, node: Node, name: str, is_required: bool, given: Any, schema: Mapping[str, Any]) -> Described:
+def describe_parameter(
+    one: Slot, node: Node, name: str, is_required: bool, given: Any, schema: Mapping[str, Any]
+) -> Described:
     default = default_of(one.schema, node) if given is MISSING else given
+    # null is a default like others: only MISSING means that there is none.
     has_default = default is not MISSING
+    # Masked through the whole schema: a default may contain secrets at any depth.
     return Described(
         name,
         kind(one) + (", optional" if one.is_nullable else ""),
@@ -70,7 +74,7 @@ def described(one: Slot, node: Node, name: str, is_required: bool, given: Any, s
 
 
 def kind(one: Slot, lists: int = 0) -> str:
-    """What may be given, in a few words; a type may hold itself, so lists of lists of lists end somewhere."""
+    """Describe the accepted values in a few words. `lists` counts nested lists: a type may contain itself."""
     node = one.node
     if one.is_secret:
         return "secret text"
@@ -88,6 +92,7 @@ def kind(one: Slot, lists: int = 0) -> str:
 
 
 def limits(node: Node) -> str:
+    """Describe the bounds, such as " from 1 to 1000" or " of at most 20 characters"."""
     words = [
         f" {word} {node[key]}"
         for key, word in (

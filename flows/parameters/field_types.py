@@ -1,4 +1,4 @@
-"""The kinds of parameters: for each, its input, what it shows, how it is read, and what an emptied input means."""
+"""The kinds of parameters: the input of each, its display, how it is read, and what an empty input means."""
 
 import json
 from collections.abc import Callable
@@ -16,17 +16,19 @@ from flows.parameters.messages import one_of, spelled
 from flows.parameters.schema import MISSING
 from flows.parameters.walk import types_of
 
-# Up to here a list of fixed choices is a group of boxes to tick.
+# Up to this many choices a list of fixed choices is a group of checkboxes.
 TICKABLE = 12
 
 
 @dataclass(frozen=True)
 class Kind:
+    """How values of one kind are entered, read and displayed."""
+
     widget: Callable[[Slot, str], forms.Widget]
     read: Callable[[Any, Slot], Any] = coercion.read_text
     show: Callable[[Any, Slot], Any] = coercion.show_plain
     hint: Callable[[Slot], str] = lambda slot: ""
-    # What is meant by an input that was emptied; MISSING: it may not be.
+    # The value of an input that was emptied; MISSING: it must not be empty.
     emptied: Any = MISSING
 
 
@@ -35,6 +37,7 @@ def entry(kind: str, **attrs: Any) -> Callable[[Slot, str], forms.Widget]:
 
 
 def flag(slot: Slot, shown: str) -> forms.Widget:
+    """A checkbox has no third state, so without a value to display, or where null is allowed, it is a select."""
     if shown in ("true", "false") and not slot.is_nullable:
         return widgets.Tick()
     return widgets.select({"true": "Yes", "false": "No"}, "Not set" if slot.is_nullable else "Choose…")
@@ -50,18 +53,20 @@ def labels(slot: Slot) -> dict[str, str]:
 
 
 def show_lines(value: Any, slot: Slot) -> str:
-    """One item a line if that reads back as the same items, else JSON."""
+    """Return one item per line if that reads back as the same items, else JSON."""
     if value == []:
         return ""
     if isinstance(value, list):
         kind, item = kind_of(slot.item), slot.item
         text = "\n".join(kind.show(one, item) for one in value)
+        # Items with line breaks or outer spaces, and a first item that begins with "[", would read back differently.
         if json.dumps(read_lines(text, slot)) == json.dumps(value):
             return text
     return coercion.show_json(value, slot)
 
 
 def read_lines(raw: str, slot: Slot) -> Any:
+    # Both notations are accepted; text that only begins like JSON is read as lines.
     text = raw.strip()
     if text.startswith("["):
         with suppress(Unreadable):
@@ -115,7 +120,7 @@ LINES = Kind(lambda slot, shown: widgets.area(4), read_lines, show_lines, lines_
 BLOCK = Kind(entry("text"), coercion.read_block, coercion.show_block, lambda slot: "Name or ID of a saved block.")
 JSON = Kind(lambda slot, shown: widgets.area(5, spellcheck="false"), coercion.read_json, coercion.show_json, json_hint)
 
-# By type and format; a format that is not here is shown as its type.
+# By type and format; a format without an entry gets the input of its type.
 SIMPLE: dict[tuple[str, str], Kind] = {
     ("boolean", ""): FLAG,
     ("integer", ""): NUMBER,
@@ -134,7 +139,8 @@ SIMPLE: dict[tuple[str, str], Kind] = {
 
 
 def kind_of(slot: Slot) -> Kind:
-    """The kind that a value is shown as when it is shown by one input."""
+    """Return the kind of a value that has one input."""
+    # From the most specific to the most general; a secret first, so that no other input ever displays it.
     if slot.is_secret:
         return SECRET if slot.scalar_types else JSON
     if "block_type_slug" in slot.node:
@@ -150,12 +156,14 @@ def kind_of(slot: Slot) -> Kind:
 
 
 def list_kind(slot: Slot) -> Kind:
+    """Return the kind of a list that has one input: checkboxes, lines, or JSON."""
     item = slot.item
+    # An empty line cannot stand for null, and lines would display a secret.
     if "items" not in slot.node or item.is_secret or item.is_nullable:
         return JSON
     if item.choices and len(item.choices) <= TICKABLE:
         ticked = coercion.show_ticks(slot.shown, slot)
-        # Boxes have no order and no repetition, so what is shown must not either.
+        # Checkboxes have neither order nor repetition, so the value must not depend on either.
         if ticked == [code for code in item.choices if code in ticked] or slot.node.get("uniqueItems"):
             return TICKS
     return LINES if item.choices or item.scalar_types else JSON

@@ -1,4 +1,4 @@
-"""The form for the parameters of one deployment: every input without JavaScript, every error beside its input."""
+"""The form for the parameters of a deployment: works without JavaScript, shows each error beside its input."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from flows.parameters.values import Invalid, ParameterError, field_name, validat
 from flows.parameters.walk import types_of
 from flows.prefect_api.records import JSON as Json
 
-# Past these a form helps nobody: the value is one input that takes JSON.
+# Beyond these limits a form is unusable: the value becomes one JSON input.
 MOST_PARTS = 300
 MOST_ROWS = 50
 DEEPEST = 3
@@ -29,11 +29,11 @@ TEMPLATE = "flows/parameters/form.html"
 
 
 class ParameterForm:
-    """Asks for parameters and hands what was typed to `validate`.
+    """A form that collects parameters and passes them to `validate`.
 
-    `initial` lies over the deployment's defaults, as a preset or an earlier run does; `suggestions` are offered while
-    typing. After `is_valid()`, `values` is what the form gives and `resolved` is what the run would get.
-    A form whose reader asked for more rows is not valid and has no errors: show it again.
+    `initial` overrides the deployment's defaults, for presets and re-runs; `suggestions` are offered while typing.
+    After `is_valid()`, `values` are the submitted values and `resolved` those that the run would get.
+    A form submitted to get more rows is not valid and has no errors: display it again.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class ParameterForm:
         self._fields = forms.Form(data, prefix=prefix)
         self._suggestions = suggestions or {}
         self._all: list[AnyPart] = []
-        self._verdict: bool | None = None
+        self._is_valid: bool | None = None
         self.parts: dict[str, AnyPart] = {}
         try:
             self._schema = prepare(schema)
@@ -65,18 +65,18 @@ class ParameterForm:
             self.general.append(PartError("parameter.schema", str(error)))
 
     def is_valid(self) -> bool:
-        if self._verdict is None:
-            self._verdict = self.is_bound and not self.general and self._judge()
-        return self._verdict
+        if self._is_valid is None:
+            self._is_valid = self.is_bound and not self.general and self._validate()
+        return self._is_valid
 
     @property
     def errors(self) -> dict[str, list[str]]:
-        """Sentences by field, named as `ParameterError.field` names it; `__all__` for what belongs to none."""
+        """Messages by field, named as in `ParameterError.field`; `__all__` for those of no field."""
         return {name: [error.message for error in errors] for name, errors in self._errors().items()}
 
     @property
     def codes(self) -> dict[str, list[str]]:
-        """Codes by field, as `errors` has sentences."""
+        """Codes by field, in the order of the messages in `errors`."""
         return {name: [error.code for error in errors] for name, errors in self._errors().items()}
 
     def _errors(self) -> dict[str, list[PartError]]:
@@ -104,30 +104,34 @@ class ParameterForm:
 
     __str__ = __html__ = render
 
-    def _judge(self) -> bool:
+    def _validate(self) -> bool:
+        """Fill `values` and `resolved`, and put every error beside its input."""
+        # 1. Collect what was typed; inputs that cannot be read have an error now.
         for name, part in self.parts.items():
             value, _ = part.collect()
             if value is not MISSING:
                 self.values[name] = value
-        unread = [part for part in self._all if part.errors]
+        unreadable = [part for part in self._all if part.errors]
+        # 2. Only more rows were requested: errors would be about a form that is not finished.
         if any(isinstance(part, Rows) and part.wants_more for part in self._all):
-            for part in unread:
+            for part in unreadable:
                 part.errors.clear()
             return False
+        # 3. Validate, as every caller does.
         try:
             self.resolved = validate(self.schema, self.values, defaults=self.defaults)
         except Invalid as invalid:
             for error in invalid.errors:
-                self._place(error, unread)
+                self._place(error, unreadable)
             return False
-        return not unread
+        return not unreadable
 
-    def _place(self, error: ParameterError, unread: Sequence[AnyPart]) -> None:
+    def _place(self, error: ParameterError, unreadable: Sequence[AnyPart]) -> None:
         if not error.path or error.path[0] not in self.parts:
             self.general.append(PartError(error.code, str(error)))
             return
         part, rest = self.parts[str(error.path[0])].at(error.path[1:])
-        if part in unread:  # what could not be read was not sent, and is not missing either
+        if part in unreadable:  # it was not sent, so it would also count as missing
             return
         where = f"Item {rest[0] + 1}" if len(rest) == 1 and isinstance(rest[0], int) else field_name(rest)
         part.errors.append(PartError(error.code, f"{where}: {error.message}" if rest else error.message))
@@ -140,6 +144,7 @@ class ParameterForm:
         }
 
     def _part(self, node: Node, path: Path, is_required: bool, given: Any) -> AnyPart:
+        """Build the part for one node: a group, rows, or an input."""
         shown = default_of(self._schema, node) if given is MISSING else given
         one = slot(self._schema, node, shown)
         base: dict[str, Any] = {
@@ -151,6 +156,7 @@ class ParameterForm:
             "given": given,
         }
         part: AnyPart
+        # Schemas may contain themselves (trees): the depth and the number of parts end the recursion.
         if len(path) > DEEPEST or len(self._all) > MOST_PARTS:
             part = Leaf(**base, kind=kind_of(one))
         elif _is_group(one) and (shown in (MISSING, None) or isinstance(shown, dict)):
@@ -168,6 +174,7 @@ class ParameterForm:
         html_name = self._fields.add_prefix(base["name"])
         typed = str(self._fields.data.get(f"{html_name}-rows", ""))
         wants_more = self._fields.data.get(f"{html_name}-more") == "true"
+        # The number of rows is in the submitted form, which any client can forge: hence the bounds.
         count = int(typed) if re.fullmatch("[0-9]{1,3}", typed) else len(shown) + BLANK_ROWS
         count = max(min(count + wants_more * BLANK_ROWS, MOST_ROWS), len(shown))
         values = [*shown, *[MISSING] * (count - len(shown))]
@@ -177,12 +184,14 @@ class ParameterForm:
 
 
 def _is_group(one: Slot) -> bool:
+    """Return whether inputs for the properties can express every value: no union, no additional keys."""
     node = one.node
     is_closed = not any(key in node for key in ("anyOf", "oneOf", "allOf", "patternProperties"))
     return "properties" in node and is_closed and not node.get("additionalProperties") and not one.is_secret
 
 
 def _is_rows(one: Slot) -> bool:
+    """Return whether a list gets rows: its items are models or secrets, and not too many."""
     if types_of(one.node) != ["array"] or "items" not in one.node or "prefixItems" in one.node or one.is_secret:
         return False
     shown, item = one.shown, one.item
@@ -191,5 +200,5 @@ def _is_rows(one: Slot) -> bool:
 
 
 def _quoted(part: str | int) -> str:
-    """Any name as a piece of an HTML name; dots and dashes have a meaning there."""
+    """Quote a name for use in an HTML name, where dots and dashes separate parts."""
     return quote(str(part), safe="").replace(".", "%2E").replace("-", "%2D")

@@ -1,4 +1,4 @@
-"""The parts of a parameter form: one input, a group of parts, rows of alike parts; each collects what was typed."""
+"""The parts of a parameter form: an input, a group, rows. Each collects the values that were typed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from django import forms
 from django.utils.safestring import SafeString
 
 from flows import canonical
-from flows.parameters.coercion import Slot, Unreadable, keep_json
+from flows.parameters.coercion import Slot, Unreadable, redisplay_json
 from flows.parameters.field_types import CHOICE, FLAG, JSON, Kind
 from flows.parameters.schema import MISSING, Path
-from flows.parameters.widgets import BOX, Tick, show_again
+from flows.parameters.widgets import BOX, Tick, allow_redisplay
 
-# A value, or MISSING where none is to be sent, and whether the reader changed it.
+# A value, or MISSING where none is to be sent, and whether the user changed it.
 type Collected = tuple[Any, bool]
 type AnyPart = Leaf | Group | Rows
 
@@ -21,35 +21,35 @@ NOT_EMPTY = "This field cannot be empty."
 
 
 class PartError(NamedTuple):
-    """An error shown beside an input."""
+    """An error displayed beside an input."""
 
     code: str
     message: str
 
 
 class RawField(forms.Field):
-    """Takes whatever was typed, and has no opinion: the judge of values is not Django."""
+    """A field without validation of its own: `validate()` decides about values, not Django."""
 
-    def __init__(self, keep: Callable[[str], str] | None = None, **options: Any) -> None:
+    def __init__(self, redisplay: Callable[[str], str] | None = None, **options: Any) -> None:
         super().__init__(required=False, **options)
-        self.keep = keep
+        self.redisplay = redisplay
 
     def bound_data(self, data: Any, initial: Any) -> Any:
         if data is None:
             return initial
-        return self.keep(data) if self.keep else data
+        return self.redisplay(data) if self.redisplay else data
 
 
 @dataclass(kw_only=True, eq=False)
 class FormPart:
-    """A place in the values, its words, and the value it began with."""
+    """A place in the values, with its label, its help and its initial value."""
 
     form: forms.Form
     path: Path
     name: str
     slot: Slot
     is_required: bool
-    # What the deployment or the caller gives. A default that only the schema gives is shown, but not sent.
+    # From the deployment or the caller. A default that is only in the schema is displayed, but not sent.
     given: Any
     errors: list[PartError] = field(default_factory=list)
 
@@ -72,7 +72,7 @@ class FormPart:
 
     @property
     def described_by(self) -> str:
-        """The ids of the help and the errors that are there."""
+        """The ids of the elements with the help and the errors, for `aria-describedby`."""
         return " ".join(f"{self.id}_{kind}" for kind, words in (("help", self.help), ("errors", self.errors)) if words)
 
     @property
@@ -80,12 +80,13 @@ class FormPart:
         return self.is_required and not self.slot.is_nullable
 
     def untouched(self) -> Any:
-        """What is meant by leaving everything as it was."""
+        """Return the value to send when nothing was changed, or MISSING."""
+        # A required parameter without any default gets null if that is allowed: sending nothing would be refused.
         nothing = self.given is MISSING and self.slot.shown is MISSING
         return None if nothing and self.is_required and self.slot.is_nullable else self.given
 
     def tick(self, suffix: str, label: str, *, is_on: bool = False) -> forms.BoundField:
-        """A box of the form's own, which is no value."""
+        """Add a checkbox that controls the form and is not a value."""
         name = f"{self.name}-{suffix}"
         self.form.fields[name] = RawField(widget=Tick(), label=label, initial="true" if is_on else "false")
         return self.form[name]
@@ -106,8 +107,8 @@ class Leaf(FormPart):
             widget.attrs["aria-required"] = "true"
         if self.suggestions:
             widget.attrs["list"] = f"{self.id}_suggestions"
-        keep = (lambda raw: keep_json(raw, self.slot)) if self.kind is JSON else None
-        self.form.fields[self.name] = RawField(keep, widget=widget, initial=shown, label=self.label)
+        redisplay = (lambda raw: redisplay_json(raw, self.slot)) if self.kind is JSON else None
+        self.form.fields[self.name] = RawField(redisplay, widget=widget, initial=shown, label=self.label)
         self.bound = self.form[self.name]
 
     @property
@@ -116,7 +117,7 @@ class Leaf(FormPart):
         if self.slot.is_secret and self.given not in (MISSING, None):
             words.append("A value is stored. Blank = keep it.")
         elif self.kind in (FLAG, CHOICE):
-            pass  # their empty choice says itself what it means
+            pass  # the label of their empty choice says what it means
         elif self.slot.is_nullable and (self.is_required or self.slot.shown not in (MISSING, None)):
             words.append("Blank = none.")
         elif not self.is_required and self.slot.shown is MISSING:
@@ -127,7 +128,7 @@ class Leaf(FormPart):
     def input(self) -> SafeString:
         attrs = {"aria-describedby": self.described_by, "aria-invalid": "true" if self.errors else ""}
         if self.errors:
-            show_again(self.bound.field.widget, self.bound.data)
+            allow_redisplay(self.bound.field.widget, self.bound.data)
         return self.bound.as_widget(attrs={name: value for name, value in attrs.items() if value})
 
     @property
@@ -138,14 +139,18 @@ class Leaf(FormPart):
         return self, path
 
     def collect(self) -> Collected:
+        """Return the typed value, or `untouched()` if the input was not changed. Adds an error if it cannot be read."""
+        # 1. Not sent, or sent as it was displayed: unchanged, so that a default stays a default.
         widget, raw, shown = self.bound.field.widget, self.bound.data, self.bound.initial
         if widget.value_omitted_from_data(self.form.data, self.form.files, self.html_name) or _alike(raw, shown):
             return self.untouched(), False
+        # 2. Emptied by the user.
         if not raw:
             return self._emptied(), True
+        # 3. Typed.
         try:
             value = self.kind.read(raw, self.slot)
-            # Browsers spell dates and numbers in their own way: only another meaning is a change.
+            # Browsers reformat dates and numbers: only another meaning is a change.
             if shown and canonical.same(value, self.kind.read(shown, self.slot)):
                 return self.untouched(), False
         except Unreadable as refusal:
@@ -163,7 +168,7 @@ class Leaf(FormPart):
 
 @dataclass(kw_only=True, eq=False)
 class Group(FormPart):
-    """Parts under one heading: a nested model, or one row of a list of them."""
+    """Parts under one heading: a nested model, or one row of a list of models."""
 
     children: dict[str, AnyPart]
     template = "flows/parameters/group.html"
@@ -179,20 +184,22 @@ class Group(FormPart):
         return self.children[str(path[0])].at(path[1:]) if path and path[0] in self.children else (self, path)
 
     def collect(self) -> Collected:
-        # What the form has no input for stays as it is, for the judge to see.
-        kept = self.slot.shown if self.is_shown else {}
-        values = {name: value for name, value in kept.items() if name not in self.children}
+        """Return the object of the children's values, or `untouched()` if none was changed."""
+        # 1. Keys without an input stay in the value, so that validation sees them.
+        current = self.slot.shown if self.is_shown else {}
+        values = {name: value for name, value in current.items() if name not in self.children}
         is_touched = False
         for name, child in self.children.items():
             value, was_touched = child.collect()
             is_touched = is_touched or was_touched
             if value is not MISSING:
                 values[name] = value
+        # 2. The switch of an optional group decides between null and an object.
         if self.is_shown and not self._is_wanted:
             return None, True
         if is_touched or (self._is_wanted and not self.is_shown):
             return values, True
-        # Sent even if empty, so that what is missing in it is said beside each input.
+        # 3. A required group is sent even if empty, so that each missing input gets its own error.
         if self.is_marked and self.slot.shown is MISSING:
             return values, False
         return self.untouched(), False
@@ -206,7 +213,7 @@ class Group(FormPart):
 
 @dataclass(kw_only=True, eq=False)
 class Rows(FormPart):
-    """A list, one part a row; rows left blank are not sent."""
+    """A list, one part per row; blank rows are not sent."""
 
     rows: list[AnyPart]
     wants_more: bool
@@ -214,6 +221,7 @@ class Rows(FormPart):
     box = BOX
 
     def __post_init__(self) -> None:
+        # The rows behind the collected items: removed and blank rows shift the indexes that errors refer to.
         self.sent: list[AnyPart] = []
         existing = len(self.slot.shown) if isinstance(self.slot.shown, list) else 0
         removals = [self.tick(f"{index}-remove", "Remove") for index in range(existing)]
@@ -225,12 +233,14 @@ class Rows(FormPart):
         return self, path
 
     def collect(self) -> Collected:
+        """Return the list without removed and blank rows, or `untouched()` if no row was changed."""
         values, is_touched = [], False
         for row, removal in self.numbered:
             if removal is not None and removal.data == "true":
                 is_touched = True
                 continue
             value, was_touched = row.collect()
+            # A row that cannot be read keeps its place with null, so that later errors hit the right rows.
             if value is not MISSING or row.errors:
                 values.append(None if value is MISSING else value)
                 self.sent.append(row)
@@ -239,7 +249,7 @@ class Rows(FormPart):
 
 
 def _alike(typed: Any, shown: Any) -> bool:
-    """Whether nothing was typed: browsers change line ends, and ticks have no order."""
+    """Return whether the input is unchanged: browsers rewrite line breaks, and checkboxes have no order."""
     if isinstance(typed, str):
         return typed.replace("\r\n", "\n") == str(shown or "").replace("\r\n", "\n").replace("\r", "\n")
     return sorted(typed or ()) == sorted(shown or ())

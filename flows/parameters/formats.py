@@ -1,4 +1,4 @@
-"""Texts with a meaning: dates, durations, ids and patterns, judged by the engine that will judge them in the worker."""
+"""Formats and patterns of text, checked with pydantic's engine, which also parses them in the worker."""
 
 import re
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
-# The steps that one pattern may take over one text. The engine is linear but counts multiply: (a*){50000} over ten
-# thousand characters takes it twelve seconds.
+# The most steps of one pattern over one text. The engine is linear in the text, but counts multiply: (a*){50000} over
+# ten thousand characters takes twelve seconds.
 PATTERN_STEPS = 10_000_000
 
 
 def _pydantic(kind: core_schema.CoreSchema, shape: str) -> Callable[[str], bool]:
-    """What pydantic takes, less what only looks like it: to pydantic the text 20260131 is a moment in 1970."""
+    """Return a check for what pydantic accepts in this shape; to pydantic alone, 20260131 is a moment in 1970."""
     engine, looks = SchemaValidator(kind), re.compile(shape)
     return lambda text: bool(looks.match(text)) and engine.isinstance_python(text)
 
@@ -38,7 +38,7 @@ def _is_address(text: str) -> bool:
         return False
 
 
-# A date and time without a zone passes, as it does in Prefect: the flow then reads it in the worker's own way.
+# A date and time without a zone is valid, as in Prefect: the flow interprets it in the worker.
 FORMATS: dict[str, Callable[[str], bool]] = {
     "date": _pydantic(core_schema.date_schema(), r"\d{4}-\d\d-\d\d\Z"),
     "date-time": _pydantic(core_schema.datetime_schema(), r"\d{4}-\d\d-\d\d([Tt ]|\Z)"),
@@ -64,9 +64,10 @@ FORMAT_SENTENCES = {
 }
 
 
+# Not `re`: it backtracks, so one pattern of a deployment could block a web process for hours.
 @lru_cache(maxsize=512)
 def _engine(pattern: str) -> SchemaValidator | None:
-    """The pattern in the linear-time engine pydantic uses, or None where that engine has no such pattern."""
+    """Compile a pattern with pydantic's linear-time engine; None for syntax that it does not support."""
     try:
         return SchemaValidator(core_schema.str_schema(pattern=pattern))
     except SchemaError:
@@ -75,15 +76,18 @@ def _engine(pattern: str) -> SchemaValidator | None:
 
 @lru_cache(maxsize=512)
 def _steps(pattern: str) -> int:
+    """Estimate the steps per character: the length of the pattern, times its counted repetitions."""
+    # A count of nine digits and more is left out: the engine refuses such a pattern, and the product would be huge.
     counts = re.findall(r"\{(?:\d*,)?(\d+)", pattern)
     return len(pattern) * prod(max(int(count), 1) for count in counts if len(count) < 9)
 
 
 def is_too_long(pattern: str, text: str) -> bool:
+    """Return whether checking the text against the pattern would take too many steps."""
     return _steps(pattern) * len(text) > PATTERN_STEPS
 
 
 def fits(pattern: str, text: str) -> bool | None:
-    """Whether the pattern is found in the text; None if it cannot be said (look-around, back-references)."""
+    """Return whether the text contains the pattern; None for syntax that the engine lacks, such as look-around."""
     engine = _engine(pattern)
     return None if engine is None else engine.isinstance_python(text)

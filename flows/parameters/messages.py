@@ -1,4 +1,4 @@
-"""The sentence a reader gets for each keyword that a value does not satisfy; none repeats the value."""
+"""The message and the code for each keyword that a value does not satisfy. No message repeats the value."""
 
 import json
 from collections.abc import Callable
@@ -17,25 +17,29 @@ KINDS = {
     "object": "an object",
     "string": "text",
 }
-SHOWN = 20
+SHOWN = 20  # choices in one message
 
 
 def one_of(words: list[str]) -> str:
+    """Join words as "a, b or c"."""
     *others, last = words or ["something else"]
     return f"{', '.join(others)} or {last}" if others else last
 
 
 def plural(count: int, noun: str) -> str:
+    """Return the count with its noun; only for nouns with a regular plural."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def spelled(value: Any) -> str:
+    """Return a value of the schema for a message, shortened to 60 characters."""
     text = value if isinstance(value, str) and value else json.dumps(value)
     return text if len(text) <= 60 else text[:59] + "…"
 
 
 def _type(kinds: str | list[str]) -> str:
     kinds = [kinds] if isinstance(kinds, str) else kinds
+    # "or empty" is left out: an optional parameter says so beside its input.
     named = [kind for kind in kinds if kind != "null"] or ["null"]
     return f"Must be {one_of([KINDS.get(kind, kind) for kind in named])}."
 
@@ -45,7 +49,7 @@ def _enum(choices: list[Any]) -> str:
     return f"Must be one of: {shown}{' and others' if len(choices) > SHOWN else ''}."
 
 
-# JSON Schema keyword -> the code of its error and its sentence, made from the keyword's value in the schema.
+# JSON Schema keyword -> the code of its error, and its message built from the keyword's value in the schema.
 KEYWORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "const": ("parameter.const", lambda only: f"Must be {spelled(only)}."),
     "contains": ("parameter.contains", lambda inner: "A required item is missing."),
@@ -66,7 +70,7 @@ KEYWORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "pattern": ("parameter.pattern", lambda pattern: f"Must match the pattern {spelled(pattern)}"),
     "type": ("parameter.type", _type),
 }
-# code -> what it means; docs/errors.md is made from this table.
+# code -> what it means; docs/errors.md is generated from this table.
 CODES: dict[str, str] = {
     "parameter.ambiguous": "The value matches more than one of the allowed forms.",
     "parameter.const": "The value differs from the only one allowed.",
@@ -105,10 +109,11 @@ CODES: dict[str, str] = {
 
 
 def code_and_sentence(error: ValidationError) -> tuple[str, str]:
-    """What to report; an error made by `flows.parameters.validation` itself has its code as its keyword."""
+    """Return code and message. Errors made by `flows.parameters.validation` itself have their code as keyword."""
     keyword = str(error.validator)
     if keyword in CODES:
         return keyword, error.message
+    # jsonschema's own message quotes the value, so an unknown keyword gets a message without details.
     if keyword not in KEYWORDS:
         return "parameter.not_allowed", "This value is not allowed here."
     code, make = KEYWORDS[keyword]

@@ -1,4 +1,4 @@
-"""Values from a link somebody shared: texts that become what the schema wants, for a form to show, never to send."""
+"""Values from a shared link, converted for display in a form. They are never sent without a person's submit."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from flows.prefect_api.records import JSON
 
 
 def from_texts(schema: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, JSON]:
-    """Names that the schema does not have stay, so that the form can say so; secrets do not belong into links."""
+    """Convert texts by their schema. Unknown names stay, so that the form reports them; secrets are dropped."""
     try:
         prepared = prepare(schema)
     except Unusable:
@@ -21,10 +21,12 @@ def from_texts(schema: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str,
             values[name] = text
             continue
         one = slot(prepared, prepared.properties[name])
+        # Links end in histories and chats: a secret in one must not be honoured.
         if one.is_secret:
             continue
         try:
             values[name] = kind_of(one).read(text, one)
         except Unreadable:
+            # Displayed as typed, so that the form's own validation explains what is wrong.
             values[name] = text
     return values

@@ -1,4 +1,4 @@
-"""Reads a parameter schema: checks its shape once, and says what applies at one place of the values."""
+"""Parameter schemas: checked and normalized once, then queried for what applies to a value."""
 
 import hashlib
 import json
@@ -15,11 +15,11 @@ from flows.parameters.schema_checks import SHAPES, TYPES, UNSUPPORTED
 type Path = tuple[str | int, ...]
 type Node = dict[str, Any]
 
-# Stands where there is no value, for None is one.
+# Means "no value", because None is a value.
 MISSING: Any = object()
 
-LARGEST = 1_000_000
-DEEPEST = 60
+LARGEST = 1_000_000  # characters of JSON
+DEEPEST = 60  # levels; deeper schemas would exhaust the stack of the recursive reader
 
 
 # reason -> why a schema cannot be used, completing "… cannot be used: ….".
@@ -55,7 +55,7 @@ MAPS = ("properties", "patternProperties", "dependentSchemas")
 LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
 SINGLES = ("additionalProperties", "contains", "else", "if", "items", "not", "propertyNames", "then")
 
-# How Prefect lets a run name a saved block instead of spelling it out.
+# How Prefect accepts a reference to a saved block in place of its fields.
 BLOCK_REFERENCE: Node = {
     "type": "object",
     "title": "Saved block",
@@ -81,7 +81,7 @@ BLOCK_REFERENCE: Node = {
 
 @dataclass(frozen=True)
 class Schema:
-    """A checked schema: its root and, by reference, its definitions."""
+    """A checked schema: its root, and its definitions by reference."""
 
     root: Node
     at: Mapping[str, Node]
@@ -89,11 +89,13 @@ class Schema:
     @property
     def properties(self) -> dict[str, Node]:
         """The parameters, in the order of the flow's signature."""
+        # JSON objects have no order, so Prefect numbers the parameters; those without a number come last.
         found: dict[str, Node] = self.root["properties"]
         return dict(sorted(found.items(), key=lambda item: item[1].get("position", len(found))))
 
     def effective(self, node: Node) -> Node:
-        """The node with its reference, or its only `allOf`, folded in; what stands beside a reference wins."""
+        """Return the node with its reference, or its only `allOf`, merged; keys beside a reference win."""
+        # Ends, because `_refuse_circles` has checked that no reference leads back to itself.
         while True:
             if "$ref" in node:
                 inner = self.at[node["$ref"]]
@@ -104,11 +106,11 @@ class Schema:
             node = {**inner, **{key: value for key, value in node.items() if key not in ("$ref", "allOf")}}
 
     def applying(self, nodes: Iterable[Node]) -> list[Node]:
-        """Every node that may have a say about a value: through references, compositions and conditions."""
+        """Return every node that may apply to a value: through references, compositions and conditions."""
         found: dict[int, Node] = {}
         waiting = list(nodes)
         while waiting:
-            for node in _about_the_same(waiting.pop()):
+            for node in _same_value_nodes(waiting.pop()):
                 if id(node) not in found:
                     found[id(node)] = node
                     waiting += [self.at[node["$ref"]]] if "$ref" in node else []
@@ -116,7 +118,7 @@ class Schema:
 
 
 def prepare(schema: Mapping[str, Any]) -> Schema:
-    """The checked form of a schema as Prefect stores it, or `Unusable`."""
+    """Check and normalize a schema as Prefect stores it; raise `Unusable`."""
     try:
         text = json.dumps(schema)
     except (RecursionError, TypeError, ValueError):
@@ -126,8 +128,10 @@ def prepare(schema: Mapping[str, Any]) -> Schema:
     return _prepare(text)
 
 
+# Cached by text: pages with many runs prepare the same few schemas again and again. Nothing may change the result.
 @lru_cache(maxsize=128)
 def _prepare(text: str) -> Schema:
+    # 1. Normalize the definitions, under the references that point to them.
     raw = json.loads(text)
     at: dict[str, Node] = {}
     for place in ("definitions", "$defs"):
@@ -137,9 +141,11 @@ def _prepare(text: str) -> Schema:
         for name, node in definitions.items():
             escaped = name.replace("~", "~0").replace("/", "~1")
             at[f"#/{place}/{escaped}"] = _tidy(node, 0)
+    # 2. Normalize the root: parameters are always an object.
     root = _tidy(raw, 0)
     root.setdefault("properties", {})
     root["type"] = "object"
+    # 3. Refuse references to anywhere else: resolving one would read a file or a URL.
     waiting = [root, *at.values()]
     while waiting:
         node = waiting.pop()
@@ -151,8 +157,10 @@ def _prepare(text: str) -> Schema:
 
 
 def _refuse_circles(at: Mapping[str, Node]) -> None:
-    """Refuse references that come back to themselves, or go on for long, without going into the value."""
-    further = {ref: {one["$ref"] for one in _about_the_same(node, "not") if "$ref" in one} for ref, node in at.items()}
+    """Refuse references that lead back to themselves, or form long chains, without descending into the value."""
+    further = {
+        ref: {one["$ref"] for one in _same_value_nodes(node, "not") if "$ref" in one} for ref, node in at.items()
+    }
     depth: dict[str, int] = {}
     try:
         for ref in TopologicalSorter(further).static_order():
@@ -163,8 +171,8 @@ def _refuse_circles(at: Mapping[str, Node]) -> None:
         raise Unusable("reference_chain")
 
 
-def _about_the_same(node: Node, *more: str) -> Iterator[Node]:
-    """The node and the schemas in it that speak about the same value, references not followed."""
+def _same_value_nodes(node: Node, *more: str) -> Iterator[Node]:
+    """Yield the node and the schemas in it that apply to the same value; references are not followed."""
     waiting = [node]
     while waiting:
         one = waiting.pop()
@@ -176,17 +184,20 @@ def _about_the_same(node: Node, *more: str) -> Iterator[Node]:
 
 
 def _tidy(raw: object, depth: int) -> Node:
+    """Return a copy with supported keywords only, each of a valid shape; raise `Unusable`."""
+    # 1. Shapes that are no object.
     if depth > DEEPEST:
         raise Unusable("too_deep")
     if isinstance(raw, bool):
         return {} if raw else {"not": {}}
     if not isinstance(raw, dict):
         raise Unusable("not_schema")
+    # 2. Keywords. Annotations are dropped, but ignoring a keyword that restricts values would accept too much.
     for key in UNSUPPORTED:
         if key in raw:
             raise Unusable("keyword", keyword=key)
     node = {key: raw[key] for key in raw if key in SHAPES}
-    if isinstance(node.get("items"), list):  # a tuple as pydantic 1 writes it
+    if isinstance(node.get("items"), list):  # a tuple in the notation of pydantic 1
         node["prefixItems"] = node.pop("items")
     for key, value in node.items():
         if not SHAPES[key](value):
@@ -194,6 +205,7 @@ def _tidy(raw: object, depth: int) -> Node:
     types = node.get("type", [])
     if not TYPES.issuperset([types] if isinstance(types, str) else types):
         raise Unusable("type")
+    # 3. The schemas within.
     for key in MAPS:
         if key in node:
             node[key] = {name: _tidy(inner, depth + 1) for name, inner in node[key].items()}
@@ -201,9 +213,10 @@ def _tidy(raw: object, depth: int) -> Node:
         if key in node:
             node[key] = [_tidy(inner, depth + 1) for inner in node[key]]
     for key in SINGLES:
-        # Whether more names are allowed stays readable as a plain yes or no.
+        # A boolean stays one here: the rest of the code tells "no other keys" from "keys of any value" by it.
         if key in node and not (key == "additionalProperties" and isinstance(node[key], bool)):
             node[key] = _tidy(node[key], depth + 1)
+    # 4. What the rest of the code relies on: plain references, text as text, blocks also by name.
     if "$ref" in node:
         node["$ref"] = unquote(node["$ref"])
     for key in ("title", "description"):
@@ -216,7 +229,7 @@ def _tidy(raw: object, depth: int) -> Node:
 
 
 def parts(node: Node) -> Iterator[Node]:
-    """The schemas directly within a schema, references not followed."""
+    """Yield the schemas directly within a schema; references are not followed."""
     for key in MAPS:
         yield from node.get(key, {}).values()
     for key in LISTS:
@@ -225,7 +238,7 @@ def parts(node: Node) -> Iterator[Node]:
 
 
 def fingerprint(schema: Mapping[str, Any]) -> str:
-    """A digest that changes when, and only when, the schema says something else."""
+    """Return a digest that changes when, and only when, the meaning of the JSON changes."""
     try:
         text = canonical.text(schema)
     except (RecursionError, TypeError, ValueError):

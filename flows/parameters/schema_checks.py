@@ -1,4 +1,4 @@
-"""The keywords of JSON Schema that the portal acts on, and the shape each must have."""
+"""The JSON Schema keywords that the portal supports, and the shape that each must have."""
 
 from collections.abc import Callable
 from math import isfinite
@@ -9,6 +9,7 @@ def _is_anything(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
+    # To Python True is an int; to JSON it is no number.
     return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and isfinite(value))
 
 
@@ -40,8 +41,8 @@ def _is_discriminator(value: object) -> bool:
     return isinstance(value, dict) and isinstance(value.get("propertyName"), str)
 
 
-# Every keyword we act on, and the shape it must have. All others are annotations and are dropped, `$schema` and `$id`
-# among them: jsonschema would change to another validator, or to another document, in the middle of ours.
+# Every supported keyword and its shape. All others are annotations and are dropped, `$schema` and `$id` among them:
+# they would make jsonschema switch to another validator, or resolve references in another document.
 SHAPES: dict[str, Callable[[object], bool]] = {
     "$ref": _is_text,
     "additionalProperties": _is_anything,
@@ -88,5 +89,6 @@ SHAPES: dict[str, Callable[[object], bool]] = {
     "uniqueItems": _is_flag,
     "writeOnly": _is_flag,
 }
+# Keywords that restrict values in ways the form and the validation do not follow: a schema with one is refused.
 UNSUPPORTED = ("$dynamicRef", "$recursiveRef", "unevaluatedItems", "unevaluatedProperties")
 TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})

@@ -1,57 +1,58 @@
-"""Keeps secret parameters apart: masks them for the eye, and splits them off for the vault."""
+"""Secret parameters: masked for display, and split off for encrypted storage."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
 from flows.parameters.schema import MISSING, Node, Path, Schema, Unusable, prepare
-from flows.parameters.walk import DEEPEST, Place, inside, is_misplaced, top
+from flows.parameters.walk import DEEPEST, Place, children, is_misplaced, root_place
 from flows.prefect_api.records import JSON
 
 MASK = "••••••"
-# What pydantic writes into a schema in the place of a secret default.
+# What pydantic writes into a schema in place of a secret default.
 STARS = "**********"
 
 
 def is_secret(node: Node) -> bool:
+    """Return whether a node describes a secret. pydantic's SecretStr sets both keys, hand-written schemas often one."""
     return node.get("writeOnly") is True or node.get("format") == "password"
 
 
-def hides(place: Place, depth: int) -> bool:
-    """Whether a value must not be seen.
+def is_hidden(place: Place, depth: int) -> bool:
+    """Return whether a value must be hidden.
 
-    What the schema does not know counts as secret: a run started elsewhere, or before the schema changed, may carry
-    a password under a name that the schema no longer has.
+    Values that the schema does not know count as secret: a run started elsewhere, or before the schema changed, may
+    contain a password under a name that the schema no longer has.
     """
     if place.value is None:
         return False
     return not place.is_known or depth > DEEPEST or any(map(is_secret, place.nodes)) or is_misplaced(place)
 
 
-def without_secrets(schema: Schema, values: dict[str, Any], instead: Callable[[Path, Any], Any]) -> dict[str, Any]:
-    """A copy of the values in which `instead` stands wherever a secret was."""
-    copy: dict[str, Any] = _copy(schema, top(schema, values), (), instead)
+def without_secrets(schema: Schema, values: dict[str, Any], replace: Callable[[Path, Any], Any]) -> dict[str, Any]:
+    """Return a copy of the values with `replace(path, value)` in place of every secret."""
+    copy: dict[str, Any] = _copy(schema, root_place(schema, values), (), replace)
     return copy
 
 
-def conceal(schema: Schema, node: Node, value: Any, instead: Callable[[Path, Any], Any]) -> Any:
-    """The same for one value and the part of the schema that describes it."""
-    return _copy(schema, Place("", value, schema.applying([node]), True), (), instead)
+def conceal(schema: Schema, node: Node, value: Any, replace: Callable[[Path, Any], Any]) -> Any:
+    """Do the same for one value and the part of the schema that describes it."""
+    return _copy(schema, Place("", value, schema.applying([node]), True), (), replace)
 
 
-def _copy(schema: Schema, place: Place, path: Path, instead: Callable[[Path, Any], Any]) -> Any:
-    if hides(place, len(path)):
-        return instead(path, place.value)
-    copies = {inner.key: _copy(schema, inner, (*path, inner.key), instead) for inner in inside(schema, place)}
+def _copy(schema: Schema, place: Place, path: Path, replace: Callable[[Path, Any], Any]) -> Any:
+    if is_hidden(place, len(path)):
+        return replace(path, place.value)
+    copies = {inner.key: _copy(schema, inner, (*path, inner.key), replace) for inner in children(schema, place)}
     if isinstance(place.value, dict):
         return {name: copy for name, copy in copies.items() if copy is not MISSING}
-    if isinstance(place.value, list):  # an empty chair keeps the other items where they are
+    if isinstance(place.value, list):  # null keeps the other items at their indexes, which `join` needs
         return [None if copy is MISSING else copy for copy in copies.values()]
     return place.value
 
 
 def default_of(schema: Schema, node: Node) -> Any:
-    """The default a schema states, or MISSING; a secret in it that pydantic has starred out is left out."""
+    """Return the default in a schema, without secrets that pydantic replaced by stars; MISSING if there is none."""
     default = schema.effective(node).get("default", MISSING)
     if default is MISSING:
         return MISSING
@@ -59,7 +60,7 @@ def default_of(schema: Schema, node: Node) -> Any:
 
 
 def mask(schema: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, JSON]:
-    """The values as anybody may see them. Never raises: with a schema that cannot be used, all is hidden."""
+    """Return the values for display, secrets masked. Never raises: with an unusable schema everything is masked."""
     try:
         return without_secrets(prepare(schema), dict(values), lambda path, value: MASK)
     except Unusable:
@@ -67,7 +68,7 @@ def mask(schema: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, JSON
 
 
 def split(schema: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[dict[str, JSON], dict[str, JSON]]:
-    """The public values, and the secret ones by JSON pointer; `join` puts them together again."""
+    """Split values into public ones and secret ones by JSON pointer; `join` reverses it."""
     secrets: dict[str, JSON] = {}
 
     def take(path: Path, value: Any) -> Any:
@@ -77,12 +78,15 @@ def split(schema: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[dict[st
     try:
         return without_secrets(prepare(schema), dict(values), take), secrets
     except Unusable:
+        # Without a schema any value may be a secret, so all are encrypted.
         return {}, {pointer((name,)): value for name, value in values.items()}
 
 
 def join(public: Mapping[str, Any], secrets: Mapping[str, Any]) -> dict[str, JSON]:
+    """Insert the secret values at their JSON pointers; the reverse of `split`."""
     values: dict[str, Any] = deepcopy(dict(public))
     for where, value in secrets.items():
+        # "~1" before "~0", or "~01" would become "/" (RFC 6901).
         *parents, last = (part.replace("~1", "/").replace("~0", "~") for part in where.split("/")[1:])
         spot: Any = values
         for part in parents:
@@ -95,4 +99,5 @@ def join(public: Mapping[str, Any], secrets: Mapping[str, Any]) -> dict[str, JSO
 
 
 def pointer(path: Path) -> str:
+    """Return the JSON pointer of a path (RFC 6901)."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)

@@ -1,4 +1,4 @@
-"""Judges values by their schema: jsonschema reads, but the keywords that could hang, fetch or mumble are ours."""
+"""Validation by jsonschema, with keywords replaced that could hang, load a URL or give an unclear message."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -20,8 +20,9 @@ from flows.parameters.messages import code_and_sentence
 from flows.parameters.schema import Node, Path, Schema, Unusable
 from flows.parameters.walk import types_of
 
-# Of work, not by the clock: a busy host does not make values wrong.
+# CPU seconds of this thread, not wall time: a busy host must not make values invalid.
 SECONDS = 5.0
+# Errors collected from one variant of a union: enough to choose the closest variant.
 ENOUGH = 50
 
 UNKNOWN = "Unknown parameter: Prefect would accept it and the run would crash."
@@ -32,36 +33,36 @@ type Keyword = Callable[[Any, Any, Any, Node], Iterable[ValidationError] | None]
 
 @dataclass(frozen=True)
 class Context:
-    """What the keywords need to know and jsonschema does not hand them."""
+    """What the keyword functions need and jsonschema does not pass to them."""
 
     schema: Schema
     deadline: float
-    judges: dict[int, Any] = field(default_factory=dict)
+    validators: dict[int, Any] = field(default_factory=dict)
 
 
-_case: ContextVar[Context] = ContextVar("case")
+_context: ContextVar[Context] = ContextVar("context")
 
 
 def _error(code: str, message: str, *path: str | int) -> ValidationError:
-    """An error with a message of our own, which names values of the schema, never those that were given."""
+    """Build an error with its own message, which may quote the schema, never the value."""
     return ValidationError(message, validator=code, path=path)
 
 
 def _descend(validator: Any, value: Any, node: Node, *path: str | int) -> Errors:
-    """The errors of one value by one part of the schema; everything that can multiply the work passes through here."""
-    case = _case.get()
-    if thread_time() > case.deadline:
+    """Yield the errors of one value under one node. All recursion passes through here, so the deadline holds."""
+    context = _context.get()
+    if thread_time() > context.deadline:
         raise Unusable("slow", seconds=SECONDS)
-    judge = case.judges.get(id(node))
-    if judge is None:  # kept, because making one costs more than most of its verdicts
-        judge = case.judges[id(node)] = validator.evolve(schema=node)
-    for error in judge.iter_errors(value):
+    child = context.validators.get(id(node))
+    if child is None:  # cached: creating a validator costs more than most checks
+        child = context.validators[id(node)] = validator.evolve(schema=node)
+    for error in child.iter_errors(value):
         error.path.extendleft(path)
         yield error
 
 
 def _ref(validator: Any, ref: str, value: Any, node: Node) -> Errors:
-    yield from _descend(validator, value, _case.get().schema.at[ref])
+    yield from _descend(validator, value, _context.get().schema.at[ref])
 
 
 def _required(validator: Any, names: list[str], value: Any, node: Node) -> Errors:
@@ -72,15 +73,15 @@ def _required(validator: Any, names: list[str], value: Any, node: Node) -> Error
 
 
 def _wants_text(node: Node) -> bool:
-    """Whether "" is no value here: a text is asked for, and "" is not among its choices."""
-    nodes = _case.get().schema.applying([node])
+    """Return whether "" counts as missing: text is expected, and "" is not among the choices."""
+    nodes = _context.get().schema.applying([node])
     offered = [choice for one in nodes for choice in (*one.get("enum", ()), one.get("const"))]
     return "" not in offered and any("string" in types_of(one) for one in nodes)
 
 
 def _known_names(node: Node) -> set[str]:
-    """The names of an object, those of the parts it is composed of included."""
-    schema, names, waiting = _case.get().schema, set[str](), [node]
+    """Return the property names of an object, including those of the parts it is composed of."""
+    schema, names, waiting = _context.get().schema, set[str](), [node]
     seen: set[int] = set()
     while waiting:
         one = waiting.pop()
@@ -93,6 +94,7 @@ def _known_names(node: Node) -> set[str]:
 
 
 def _has_pattern(name: str, node: Node) -> bool:
+    # A pattern that cannot be checked is taken to match: a valid key must not be refused.
     return any((found := _find(pattern, name)) or found is None for pattern in node.get("patternProperties", {}))
 
 
@@ -106,7 +108,7 @@ def _properties(validator: Any, properties: dict[str, Node], value: Any, node: N
     for name, inner in properties.items():
         if name in value:
             yield from _descend(validator, value[name], inner, name)
-    # Pydantic leaves additionalProperties out and then drops such names in silence: a typo would pass unseen.
+    # Pydantic omits additionalProperties and silently drops unknown keys: a typo would go unnoticed.
     if "additionalProperties" not in node:
         known = _known_names(node)
         for name in value:
@@ -115,7 +117,7 @@ def _properties(validator: Any, properties: dict[str, Node], value: Any, node: N
 
 
 def _unknown(name: str, node: Node, words: str) -> ValidationError:
-    return _error("parameter.unknown", UNKNOWN if node is _case.get().schema.root else words, name)
+    return _error("parameter.unknown", UNKNOWN if node is _context.get().schema.root else words, name)
 
 
 def _additional_properties(validator: Any, more: Node | bool, value: Any, node: Node) -> Errors:
@@ -153,12 +155,12 @@ def _pattern(validator: Any, pattern: str, value: Any, node: Node) -> Errors:
     if formats.is_too_long(pattern, value):
         yield _error("parameter.max_length", "Too long to check against its pattern.")
     elif formats.fits(pattern, value) is False:
-        # One that this engine does not have is left to Prefect and the flow.
+        # A pattern that this engine does not support is left to Prefect and the flow.
         yield ValidationError("", validator="pattern", validator_value=pattern)
 
 
 def _multiple_of(validator: Any, step: float, value: Any, node: Node) -> Errors:
-    # By decimal spelling: 0.3 is a multiple of 0.1, though not in binary.
+    # In decimals: 0.3 is a multiple of 0.1, though not in binary.
     if validator.is_type(value, "number") and isfinite(value) and Fraction(repr(value)) % Fraction(repr(step)):
         yield ValidationError("", validator="multipleOf", validator_value=step)
 
@@ -167,7 +169,7 @@ def _unique_items(validator: Any, wanted: bool, value: Any, node: Node) -> Error
     if wanted and isinstance(value, list):
         first: dict[str, int] = {}
         for index, item in enumerate(value):
-            # jsonschema compares unsortable items pair by pair, which takes minutes for a long list.
+            # jsonschema compares unsortable items pairwise, which takes minutes for a long list.
             if (other := first.setdefault(canonical.text(item), index)) != index:
                 yield _error("parameter.duplicate", f"Duplicate of item {other + 1}; items must be unique.", index)
 
@@ -179,6 +181,7 @@ def _items(validator: Any, inner: Node, value: Any, node: Node) -> Errors:
 
 
 def _all_of(validator: Any, parts: list[Node], value: Any, node: Node) -> Errors:
+    # Each part sees the whole object, so to one part the keys of the others are unknown: those errors are dropped.
     known = _known_names(node)
     for part in parts:
         for error in _descend(validator, value, part):
@@ -187,6 +190,7 @@ def _all_of(validator: Any, parts: list[Node], value: Any, node: Node) -> Errors
 
 
 def _any_of(validator: Any, branches: list[Node], value: Any, node: Node) -> Errors:
+    # jsonschema would report "not valid under any of the given schemas", with the value in it.
     failures = []
     for branch in branches:
         errors = list(islice(_descend(validator, value, branch), ENOUGH))
@@ -197,9 +201,9 @@ def _any_of(validator: Any, branches: list[Node], value: Any, node: Node) -> Err
 
 
 def _one_of(validator: Any, branches: list[Node], value: Any, node: Node) -> Errors:
-    marker = node.get("discriminator", {})
-    if marker and isinstance(value, dict):
-        yield from _marked(validator, marker, branches, value)
+    discriminator = node.get("discriminator", {})
+    if discriminator and isinstance(value, dict):
+        yield from _discriminated(validator, discriminator, branches, value)
         return
     failures = [list(islice(_descend(validator, value, branch), ENOUGH)) for branch in branches]
     fitting = failures.count([])
@@ -209,26 +213,30 @@ def _one_of(validator: Any, branches: list[Node], value: Any, node: Node) -> Err
         yield from _closest(failures)
 
 
-def _marked(validator: Any, marker: Node, branches: list[Node], value: dict[str, Any]) -> Errors:
-    """A union that says by one of its names which form it is: pydantic wants that name even where it has a default."""
-    name = marker["propertyName"]
-    mapping = marker.get("mapping")
+def _discriminated(validator: Any, discriminator: Node, branches: list[Node], value: dict[str, Any]) -> Errors:
+    """Check a union with a discriminator. pydantic requires the discriminating key even if it has a default."""
+    name = discriminator["propertyName"]
+    mapping = discriminator.get("mapping")
     forms: dict[str, str] = mapping if isinstance(mapping, dict) else {}
     if name not in value:
         yield _error("parameter.required", "This value is required: it selects the variant.", name)
     elif not forms:
         yield from _any_of(validator, branches, value, {})
-    elif (ref := str(forms.get(str(value[name])))) in _case.get().schema.at:
+    elif (ref := str(forms.get(str(value[name])))) in _context.get().schema.at:
         yield from _ref(validator, ref, value, {})
     else:
         yield ValidationError("", validator="enum", validator_value=list(forms), path=[name])
 
 
 def _closest(failures: list[list[ValidationError]]) -> list[ValidationError]:
-    """The errors of the form that the value was most likely meant to have."""
-    heard = [errors for errors in failures if not any(error.validator == "type" and not error.path for error in errors)]
-    if heard:
-        return min(heard, key=lambda errors: (any(map(_marks_another, errors)), len(errors)))
+    """Return the errors of the variant that the value was most likely meant to be."""
+    # 1. Variants of the value's own type, preferring those whose constants match, then those with the fewest errors.
+    right_type = [
+        errors for errors in failures if not any(error.validator == "type" and not error.path for error in errors)
+    ]
+    if right_type:
+        return min(right_type, key=lambda errors: (any(map(_is_other_variant, errors)), len(errors)))
+    # 2. None has its type: report all types that are allowed.
     kinds = [kind for errors in failures for error in errors if not error.path for kind in _kinds(error)]
     return [ValidationError("", validator="type", validator_value=list(dict.fromkeys(kinds)))]
 
@@ -237,11 +245,11 @@ def _kinds(error: ValidationError) -> list[str]:
     return types_of({"type": error.validator_value}) if error.validator == "type" else []
 
 
-def _marks_another(error: ValidationError) -> bool:
+def _is_other_variant(error: ValidationError) -> bool:
     return len(error.path) == 1 and error.validator in {"const", "enum"}
 
 
-OURS: Mapping[str, Keyword] = {
+KEYWORD_FUNCTIONS: Mapping[str, Keyword] = {
     "$ref": _ref,
     "additionalProperties": _additional_properties,
     "allOf": _all_of,
@@ -256,29 +264,32 @@ OURS: Mapping[str, Keyword] = {
     "required": _required,
     "uniqueItems": _unique_items,
 }
+# jsonschema's own format checks depend on which packages are installed; only these count.
 _checker = FormatChecker(formats=())
 for _name, _check in formats.FORMATS.items():
     _checker.checks(_name)(lambda value, check=_check: not isinstance(value, str) or check(value))
 
 Validator: Any = extend(  # type: ignore[no-untyped-call]  # the stubs leave it open
     Draft202012Validator,
-    OURS,
+    KEYWORD_FUNCTIONS,
     format_checker=_checker,
 )
 
 
 def find_errors(schema: Schema, values: dict[str, Any], *, limit: int) -> list[tuple[Path, str, str]]:
-    """Up to `limit` errors: path, code, sentence."""
-    token = _case.set(Context(schema, thread_time() + SECONDS))
+    """Return up to `limit` errors as path, code, message. Raises `Unusable` if the schema takes too long."""
+    # 1. Validate. The context variable serves concurrent requests: each thread and task has its own.
+    token = _context.set(Context(schema, thread_time() + SECONDS))
     try:
-        # An empty registry: nothing a schema says makes us read a file or an address.
+        # An empty registry: no schema can make the portal load a file or a URL.
         errors = list(
             islice(Validator(schema.root, registry=Registry(), format_checker=_checker).iter_errors(values), limit)
         )
     except RecursionError:
         raise Unusable("recursion") from None
     finally:
-        _case.reset(token)
+        _context.reset(token)
+    # 2. A missing value gets that one error: others about it, such as its length, would be noise.
     missing = {tuple(error.absolute_path) for error in errors if error.validator == "parameter.required"}
     found = [
         (tuple(error.absolute_path), *code_and_sentence(error))

@@ -1,4 +1,4 @@
-"""The one judge of parameter values: form, API, webhook, schedule and command line all ask here."""
+"""Validation of parameter values: the one entry point for forms, the command line and launches."""
 
 import json
 import re
@@ -12,20 +12,20 @@ from typing import Any
 from flows.parameters.schema import MISSING, Path, Schema, Unusable, prepare
 from flows.parameters.secrets import default_of
 from flows.parameters.validation import find_errors
-from flows.parameters.walk import DEEPEST, Place, inside, top
+from flows.parameters.walk import DEEPEST, Place, children, root_place
 from flows.prefect_api.records import JSON
 
-# Prefect refuses more; it counts the compact JSON with non-ASCII characters escaped, and so do we.
+# Prefect refuses more. Like Prefect, count compact JSON with non-ASCII characters escaped.
 LARGEST = 512 * 1024
 MOST_ERRORS = 100
 
 TOO_DEEP = f"Nested more than {DEEPEST} levels deep."
-HALVES = re.compile("[\ud800-\udfff]")
+SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class ParameterError:
-    """What is wrong with one value: its path, a code of `flows.parameters.messages.CODES`, a sentence for people."""
+    """One invalid value: its path, a code of `flows.parameters.messages.CODES`, a message for people."""
 
     path: Path
     code: str
@@ -40,12 +40,12 @@ class ParameterError:
 
 
 def field_name(path: Path) -> str:
-    """A path as people write it: `a.b[2]`."""
+    """Format a path as `a.b[2]`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
 class Invalid(Exception):
-    """Values that cannot be sent to Prefect, with every error found in them."""
+    """Values that cannot be sent to Prefect, with all their errors."""
 
     code = "parameters.invalid"
 
@@ -55,31 +55,36 @@ class Invalid(Exception):
 
 
 def validate(schema: Mapping[str, Any], values: Mapping[str, Any], *, defaults: Mapping[str, Any]) -> dict[str, JSON]:
-    """What the run would get: the values, then the deployment's defaults, then the flow's own, or `Invalid`.
+    """Return what the run would get: the values, else the deployment's defaults, else the flow's. Raises `Invalid`.
 
-    A default is taken whole, as Prefect does; nothing is filled in within a nested value, for a flow may tell what was
-    given from what was not.
+    A default is used whole, as in Prefect. Nested values are not completed, because a flow can tell which keys were
+    given.
     """
     if not isinstance(values, Mapping):
         raise Invalid(ParameterError((), "parameter.type", "The parameters must be an object."))
+    # 1. What Prefect would merge.
     given: dict[str, Any] = {**defaults, **values}
     try:
+        # 2. Size and depth first: the checks after it walk every value.
         prepared = prepare(schema)
-        if refusal := _refuse_unread(given):
+        if refusal := _refuse_unwalkable(given):
             raise Invalid(refusal)
-        if errors := _problems(prepared, given):
+        if errors := _find_errors(prepared, given):
             own = defaults.keys() - values.keys()
-            raise Invalid(*(_of_default(error) if error.path and error.path[0] in own else error for error in errors))
+            raise Invalid(*(_from_default(error) if error.path and error.path[0] in own else error for error in errors))
+        # 3. Add the flow's own defaults, so that approvers see them and conditions of grants apply to them.
         resolved = {**given, **_flow_defaults(prepared, given)}
     except Unusable as error:
         raise Invalid(ParameterError((), "parameter.schema", str(error))) from None
-    if refusal := _refuse_unread(resolved):
+    # 4. The defaults may have made it too large.
+    if refusal := _refuse_unwalkable(resolved):
         raise Invalid(refusal)
+    # A copy in the order of the signature: callers change what they get, and defaults belong to the cached schema.
     return {name: deepcopy(resolved[name]) for name in (*prepared.properties, *resolved) if name in resolved}
 
 
 def runnable_as_is(schema: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
-    """Whether a run asked for with no values at all would be accepted."""
+    """Return whether a run without any values would be accepted."""
     try:
         validate(schema, {}, defaults=defaults)
     except Invalid:
@@ -87,12 +92,12 @@ def runnable_as_is(schema: Mapping[str, Any], defaults: Mapping[str, Any]) -> bo
     return True
 
 
-def _of_default(error: ParameterError) -> ParameterError:
+def _from_default(error: ParameterError) -> ParameterError:
     return ParameterError(error.path, error.code, f"{error.message} (From the deployment's defaults.)")
 
 
-def _refuse_unread(values: dict[str, Any]) -> ParameterError | None:
-    """Refuse what is too large or odd to be looked at value by value."""
+def _refuse_unwalkable(values: dict[str, Any]) -> ParameterError | None:
+    """Return an error for values that are too large, too deep or too odd to be checked one by one."""
     try:
         size = len(json.dumps(values, separators=(",", ":")))
     except RecursionError:
@@ -128,19 +133,19 @@ def _refuse_unread(values: dict[str, Any]) -> ParameterError | None:
     return None
 
 
-def _problems(schema: Schema, values: dict[str, Any]) -> list[ParameterError]:
-    unfit = list(islice(_unfit(schema, top(schema, values), ()), MOST_ERRORS))
-    spoken = {error.path for error in unfit}
+def _find_errors(schema: Schema, values: dict[str, Any]) -> list[ParameterError]:
+    forbidden = list(islice(_forbidden_values(schema, root_place(schema, values), ()), MOST_ERRORS))
+    reported = {error.path for error in forbidden}
     found = [ParameterError(*error) for error in find_errors(schema, values, limit=MOST_ERRORS)]
     order = {name: position for position, name in enumerate(schema.properties)}
     return sorted(
-        [*unfit, *(error for error in found if error.path not in spoken)],
+        [*forbidden, *(error for error in found if error.path not in reported)],
         key=lambda error: order.get(str(error.path[0]), -1) if error.path else -1,
     )
 
 
-def _unfit(schema: Schema, place: Place, path: Path) -> Iterator[ParameterError]:
-    """What no schema may allow: what Prefect would act on, what Postgres cannot keep, what JSON does not have."""
+def _forbidden_values(schema: Schema, place: Place, path: Path) -> Iterator[ParameterError]:
+    """Yield what no schema may allow: what Prefect would act on, Postgres cannot store, or JSON cannot express."""
     value = place.value
     if isinstance(value, str) and not _is_storable(value):
         yield ParameterError(
@@ -155,33 +160,33 @@ def _unfit(schema: Schema, place: Place, path: Path) -> Iterator[ParameterError]
             "Must not contain __prefect_kind: Prefect would resolve it as a variable or template.",
         )
     elif isinstance(value, dict) and "$ref" in value and not any("block_type_slug" in node for node in place.nodes):
-        # Prefect loads the block behind any $ref it finds, whatever the parameter was meant to be.
+        # Prefect loads the block behind any $ref that it finds, whatever the type of the parameter.
         yield ParameterError(
             path, "parameter.reference", "Must not contain $ref: Prefect would load the block it points to."
         )
     if isinstance(value, dict | list):
-        for inner in inside(schema, place):
+        for inner in children(schema, place):
             if isinstance(inner.value, dict | list | str | float):
-                yield from _unfit(schema, inner, (*path, inner.key))
+                yield from _forbidden_values(schema, inner, (*path, inner.key))
 
 
 def _is_storable(text: str) -> bool:
-    """Postgres stores neither null bytes nor halves of surrogate pairs."""
-    return "\0" not in text and not HALVES.search(text)
+    """Return whether Postgres can store the text: no null bytes, no lone surrogates."""
+    return "\0" not in text and not SURROGATES.search(text)
 
 
 def _flow_defaults(schema: Schema, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The flow's own defaults that may be sent as they stand in the schema.
+    """Return the flow's own defaults that can be sent as they are in the schema.
 
-    `rows: int = None` has a default that its own type refuses: it stays out, and the flow fills it in itself.
+    `rows: int = None` has a default that its own type refuses: it is left out, and the flow fills it in itself.
     """
     own: dict[str, Any] = {}
     for name, node in schema.properties.items():
         default = default_of(schema, node)
-        # One that lost a starred secret is not the whole default.
+        # A default that lost a starred secret is incomplete; the flow has the real one.
         if name not in given and default is not MISSING and default == schema.effective(node)["default"]:
             own[name] = default
-    if _refuse_unread(own):
+    if _refuse_unwalkable(own):
         return {}
-    unfit = {error.path[0] for error in _problems(schema, own) if error.path}
-    return {name: value for name, value in own.items() if name not in unfit}
+    forbidden = {error.path[0] for error in _find_errors(schema, own) if error.path}
+    return {name: value for name, value in own.items() if name not in forbidden}

@@ -1,11 +1,11 @@
-"""Walks values side by side with their schema, so that each value knows which parts of the schema speak about it."""
+"""Walks values together with their schema: for each value, the parts of the schema that apply to it."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from flows.parameters.schema import Node, Schema
 
-# Deeper than any form a person fills in; Prefect and Postgres would take more, a recursive reader would not.
+# Levels. Deeper than any form; Prefect and Postgres would accept more, recursive code would not.
 DEEPEST = 20
 
 ANNOTATIONS = frozenset({"title", "description", "default", "position", "format", "writeOnly"})
@@ -22,7 +22,7 @@ FITS = {
 
 
 class Place(NamedTuple):
-    """One value, the parts of the schema that apply to it, and whether the schema has room for it at all."""
+    """One value, the parts of the schema that apply to it, and whether the schema allows it at all."""
 
     key: str | int
     value: Any
@@ -31,51 +31,58 @@ class Place(NamedTuple):
 
 
 def is_free(node: Node) -> bool:
-    """Whether anything goes here."""
+    """Return whether the node allows any value."""
     return ANNOTATIONS.issuperset(node)
 
 
 def types_of(node: Node) -> list[str]:
+    """Return the types of a node as a list; empty for any type."""
     stated = node.get("type", [])
     return [stated] if isinstance(stated, str) else list(stated)
 
 
-def top(schema: Schema, values: dict[str, Any]) -> Place:
+def root_place(schema: Schema, values: dict[str, Any]) -> Place:
+    """Return the place of all values, where a walk begins."""
     return Place("", values, schema.applying([schema.root]), True)
 
 
-def inside(schema: Schema, place: Place) -> Iterator[Place]:
+def children(schema: Schema, place: Place) -> Iterator[Place]:
+    """Yield the places directly within a place: values of an object, items of a list."""
     if isinstance(place.value, dict):
         for name, value in place.value.items():
-            nodes = [found for node in place.nodes for found in _about_name(node, name)]
+            nodes = [found for node in place.nodes for found in _property_nodes(node, name)]
             yield Place(name, value, schema.applying(nodes), bool(nodes))
     elif isinstance(place.value, list):
         fixed = max((len(node.get("prefixItems", ())) for node in place.nodes), default=0)
         nodes = []
         for index, value in enumerate(place.value):
-            # Past the fixed ones all items are alike: a long list asks the schema once, not for every item.
+            # Items after the fixed ones share their nodes: a long list queries the schema once, not per item.
             if index <= fixed:
-                nodes = schema.applying([found for node in place.nodes for found in _about_item(node, index)])
+                nodes = schema.applying([found for node in place.nodes for found in _item_nodes(node, index)])
             yield Place(index, value, nodes, bool(nodes))
 
 
-def _about_name(node: Node, name: str) -> Iterator[Node]:
+def _property_nodes(node: Node, name: str) -> Iterator[Node]:
     if name in node.get("properties", {}):
         yield node["properties"][name]
-    # Which pattern fits does not matter here: one that might apply is taken to apply.
+    # Patterns are not checked here: one that might apply counts, because hiding too much is safe.
     yield from node.get("patternProperties", {}).values()
     more = node.get("additionalProperties")
     if isinstance(more, dict):
         yield more
-    elif more is True or is_free(node) or ("object" in types_of(node) and more is None and not _names_its_own(node)):
+    elif (
+        more is True
+        or is_free(node)
+        or ("object" in types_of(node) and more is None and not _has_named_properties(node))
+    ):
         yield {}
 
 
-def _names_its_own(node: Node) -> bool:
+def _has_named_properties(node: Node) -> bool:
     return "properties" in node or "patternProperties" in node
 
 
-def _about_item(node: Node, index: int) -> Iterator[Node]:
+def _item_nodes(node: Node, index: int) -> Iterator[Node]:
     fixed = node.get("prefixItems", ())
     if index < len(fixed):
         yield fixed[index]
@@ -88,7 +95,7 @@ def _about_item(node: Node, index: int) -> Iterator[Node]:
 
 
 def is_misplaced(place: Place) -> bool:
-    """Whether the value has a type that no part of the schema speaks of."""
+    """Return whether the value has a type that no part of the schema allows."""
     stated = [kind for node in place.nodes for kind in types_of(node)]
     if not stated or any(is_free(node) or ("type" not in node and "enum" in node) for node in place.nodes):
         return False

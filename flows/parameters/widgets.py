@@ -1,4 +1,4 @@
-"""The inputs of a parameter form, dressed as the theme dresses its own."""
+"""The inputs of a parameter form, with the classes of the admin theme."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from flows.parameters.schema import Node
 from flows.parameters.walk import types_of
 
-# Names of the admin theme's classes, written out as a template would: flows does not import who is looking.
+# The classes of the admin theme are repeated here, because `flows` must not import from `portal` or the theme.
 COMMON = (
     "bg-white border border-base-200 font-medium min-w-20 px-3 py-2 rounded-default shadow-xs text-sm "
     "text-font-default-light w-full aria-invalid:border-red-600 focus:outline-2 focus:-outline-offset-2 "
@@ -30,8 +30,8 @@ BOX = (
     "dark:border-base-700 dark:checked:after:text-white dark:checked:bg-primary-600 dark:checked:border-primary-600"
 )
 
-# A browser empties an input whose value does not have its type's form, and an emptied input would change the value:
-# such a value is shown as plain text.
+# A browser empties an input whose value does not match its type, and an empty input would change the value on submit:
+# such a value gets a text input.
 FORMS = {
     "date": r"\d{4}-\d\d-\d\d",
     "datetime-local": r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,3})?)?",
@@ -41,7 +41,7 @@ FORMS = {
 
 
 def entry(kind: str, shown: str, **attrs: Any) -> forms.Widget:
-    """One line, or a few where the value has several: a one-line input would run them together."""
+    """Return a one-line input, or a text area for a value with line breaks, which an input would remove."""
     if "\n" in shown or "\r" in shown:
         return area(rows=5)
     fits = not shown or kind not in FORMS or re.fullmatch(FORMS[kind], shown)
@@ -50,8 +50,8 @@ def entry(kind: str, shown: str, **attrs: Any) -> forms.Widget:
     return widget
 
 
-def show_again(widget: forms.Widget, typed: Any) -> None:
-    """Let an input show what was typed even if it has not the form of its type."""
+def allow_redisplay(widget: forms.Widget, typed: Any) -> None:
+    """Make an input a text input if the typed text does not match its type, so that the browser displays it."""
     form = FORMS.get(getattr(widget, "input_type", ""))
     if typed and form and isinstance(widget, forms.TextInput) and not re.fullmatch(form, str(typed)):
         widget.input_type = "text"
@@ -66,6 +66,7 @@ def password() -> forms.Widget:
 
 
 def number(node: Node, shown: str) -> forms.Widget:
+    """Return a number input with the bounds of the schema, where the browser's rules agree with JSON Schema's."""
     is_whole = types_of(node) == ["integer"]
     low = node.get("minimum", node.get("exclusiveMinimum"))
     high = node.get("maximum", node.get("exclusiveMaximum"))
@@ -73,7 +74,7 @@ def number(node: Node, shown: str) -> forms.Widget:
     attrs: dict[str, Any] = {"step": 1 if is_whole else "any"}
     if is_whole and low is not None:
         low = int(low) + 1 if "minimum" not in node else ceil(low)
-        # Browsers count steps from the minimum, JSON Schema from nought.
+        # Browsers count steps from the minimum, JSON Schema from zero.
         if isinstance(step, int):
             low, attrs["step"] = ceil(low / step) * step, step
     elif step != 1:
@@ -85,7 +86,7 @@ def number(node: Node, shown: str) -> forms.Widget:
 
 
 def select(choices: Mapping[str, str], blank: str | None) -> forms.Widget:
-    """`blank` is what the empty choice says, or None where there must not be one."""
+    """Return a select; `blank` is the label of the empty choice, None for no such choice."""
     offered = list(choices.items())
     return Choice({"class": SELECT}, choices=offered if blank is None else [("", blank), *offered])
 
@@ -95,7 +96,7 @@ class Choice(forms.Select):
 
 
 class Tick(forms.CheckboxInput):
-    """One box. A hidden "false" goes along, so that an unticked box differs from one that was never shown."""
+    """A checkbox with a hidden "false": an unticked box is submitted, and differs from one that was not in the form."""
 
     def __init__(self) -> None:
         super().__init__({"class": BOX}, check_test=lambda value: value == "true")
@@ -115,7 +116,7 @@ class Tick(forms.CheckboxInput):
 
 
 class Ticks(forms.CheckboxSelectMultiple):
-    """A box for each choice, with a hidden empty one for the same reason."""
+    """A checkbox for each choice, with a hidden empty value for the same reason."""
 
     template_name = "flows/parameters/_ticks.html"
 
@@ -134,7 +135,7 @@ class Ticks(forms.CheckboxSelectMultiple):
 
 
 def listed(data: Any, name: str) -> Sequence[str]:
-    """All values sent under a name, from a QueryDict or from a plain dict."""
+    """Return all values under a name, from a QueryDict or a plain dict."""
     if hasattr(data, "getlist"):
         values: list[str] = data.getlist(name)
         return values
