@@ -1,1 +1,1 @@
-"""The bundled CRM pipelines: plain Prefect flows over Parquet files, which know nothing of the portal."""
+"""The bundled CRM pipelines: plain Prefect flows over Parquet files. They do not import the portal."""

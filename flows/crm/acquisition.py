@@ -1,4 +1,4 @@
-"""The first pipeline of a month: the CRM tables as they stood at its end, written raw to the lake."""
+"""First pipeline of a month: writes the CRM tables, as of the end of the month, unchanged to the lake."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def take_snapshot(found: source.Source, month: str) -> tuple[Tables, tuple[str, 
     all_deals, deals = found.tables["sales_pipeline"], tables["sales_pipeline"]
     closed = deals["deal_stage"].isin(snapshot.CLOSED).sum()
     get_run_logger().info(
-        "At the end of %s, %d of %d deals were known: %d closed, %d open.",
+        "Snapshot of %s: %d of %d deals were known, %d closed and %d open.",
         day,
         len(deals),
         len(all_deals),
@@ -57,16 +57,17 @@ def write_raw(tables: Tables, month: str, source_name: str, span: tuple[str, str
 
 @flow(name="crm-data-acquisition", validate_parameters=False)
 def crm_data_acquisition(snapshot_month: months.SnapshotMonth) -> dict[str, Any]:
-    """Take the CRM tables as they stood at the end of a month, and keep them raw in the lake.
+    """Take the CRM tables as of the end of a month, and store them unchanged in the lake.
 
-    Deals engaged later are unseen, deals closed later are still open. The same month of the same source gives the same
-    files, so a second run does no harm.
+    Deals engaged later are left out, deals closed later are still open. The same month of the same source gives the
+    same files, so running it again is safe.
 
     Args:
-        snapshot_month: The month to take, written as YYYY-MM: the data as it stood at the end of its last day.
+        snapshot_month: Month to acquire, as YYYY-MM: the data as of the end of its last day.
     """
-    # Prefect's own validation would answer with five lines of pydantic; this says it in one sentence.
+    # validate_parameters=False and this check: Prefect's own validation would fail with five lines of pydantic.
     months.last_day(snapshot_month)
+    # Fail before reading the source if the lake is not usable.
     lake.from_environment()
     found = read_source()
     tables, span = take_snapshot(found, snapshot_month)

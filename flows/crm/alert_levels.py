@@ -1,4 +1,4 @@
-"""How loud a month's drift is: one table of measures and thresholds, and what each level asks people to do."""
+"""Alert levels of drift: one table of measures and thresholds, and the recommended action for each level."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ LEVELS = ("NONE", "LOW", "MEDIUM", "HIGH")
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A measure is as loud as the last of its thresholds that it reaches."""
+    """A measure of drift. Its level is that of the highest threshold that its value reaches."""
 
     name: str
     title: str
@@ -18,70 +18,70 @@ class Measure:
     advice: str
 
     def level(self, value: float | None) -> str:
-        """What could not be measured is not loud; it is told as not known."""
+        """Return the level of a value; NONE for one that could not be measured, which reports show as "not known"."""
         if value is None:
             return "NONE"
         reached = sum(value >= threshold for threshold in (self.low, self.medium, self.high))
         return LEVELS[reached]
 
 
-# The level of a month is that of its loudest measure.
+# The level of a month is the highest level of its measures. docs/pipelines.md repeats this table, and a test compares.
 RULE = (
     Measure(
         "dataset_drift_share",
-        "share of the watched columns that drifted",
+        "share of monitored columns that drifted",
         0.08,
         0.25,
         0.5,
-        "Look at the drifted columns: ask the sales desk what changed, and whether it will stay.",
+        "Review the drifted columns: ask the sales desk what changed, and whether it will last.",
     ),
     Measure(
         "prediction_drift",
-        "distance of the predictions from those of the reference",
+        "shift of the predictions from the reference",
         0.1,
         0.2,
         0.4,
-        "Compare the predictions with the outcomes as they come in, before anybody acts on them.",
+        "Compare the predictions with incoming outcomes before acting on them.",
     ),
     Measure(
         "missing_values_added",
-        "share of due values that are missing, above the reference, in the worst column",
+        "missing required values in the worst column, above the reference",
         0.05,
         0.2,
         0.5,
-        "Ask the sales desk to fill in what is missing, then acquire and ingest the month again.",
+        "Ask the sales desk to fill in the missing values, then acquire and ingest the month again.",
     ),
     Measure(
         "unseen_values_share",
-        "share of values that the reference never had",
+        "share of values not seen in the reference",
         0.02,
         0.1,
         0.25,
-        "Look at the values that are new: a new product or agent needs a new model, a slip needs a new spelling rule.",
+        "Review the new values: a new product or agent needs a new model, a typo needs a spelling rule.",
     ),
     Measure(
         "auc_lost",
-        "AUC lost since the model was judged, beyond chance",
+        "AUC lost since the model was evaluated, beyond chance",
         0.02,
         0.06,
         0.12,
-        "Train a new model on a later month; the gate decides whether it takes over.",
+        "Train a new model on a later month; the promotion gate decides whether it replaces the current one.",
     ),
     Measure(
         "calibration_gap",
-        "distance of the mean prediction from the win rate, beyond chance",
+        "gap between mean prediction and win rate, beyond chance",
         0.03,
         0.08,
         0.15,
-        "Do not take the probabilities at their word until a new model is trained.",
+        "Do not rely on the probabilities until a new model is trained.",
     ),
 )
 
 GENERAL = {
-    "NONE": "Nothing to do: this month looks like the reference.",
-    "LOW": "Keep an eye on it: monitor the next month as soon as it is ingested.",
-    "MEDIUM": "Find out why within the week, and train a new model if it stays.",
-    "HIGH": "Stop relying on the predictions until somebody has looked at this.",
+    "NONE": "No action needed: this month matches the reference.",
+    "LOW": "Monitor the next month as soon as it is ingested.",
+    "MEDIUM": "Investigate within a week, and train a new model if it persists.",
+    "HIGH": "Do not rely on the predictions until this is investigated.",
 }
 
 
@@ -96,20 +96,22 @@ class Reading:
 
 
 def read(values: Mapping[str, float | None]) -> list[Reading]:
+    """Return a reading for each measure; KeyError if one has no value."""
     return [Reading(measure, values[measure.name]) for measure in RULE]
 
 
 def overall(readings: list[Reading]) -> str:
+    """Return the highest level of the readings."""
     return max((reading.level for reading in readings), key=LEVELS.index)
 
 
 def recommendations(readings: list[Reading]) -> list[dict[str, str]]:
-    """By level, the loudest first; what to do in general before what to do about each measure."""
-    loud = sorted((r for r in readings if r.level != "NONE"), key=lambda r: -LEVELS.index(r.level))
+    """Return recommendations, the highest level first; the general one before those for single measures."""
+    raised = sorted((r for r in readings if r.level != "NONE"), key=lambda r: -LEVELS.index(r.level))
     level = overall(readings)
     return [
         {"level": level, "text": GENERAL[level]},
-        *({"level": reading.level, "text": reading.measure.advice} for reading in loud),
+        *({"level": reading.level, "text": reading.measure.advice} for reading in raised),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The kinds of model that are compared, each fitted with scikit-learn and handed on as plain data."""
+"""The candidate models: each is fitted with scikit-learn and returned as plain data."""
 
 from collections.abc import Callable
 
@@ -11,8 +11,8 @@ from flows.crm import encoder as crm_encoder
 from flows.crm.encoder import Numbers
 from flows.crm.scorer import Linear, Model, Scorer, Tree, Trees
 
-# A calibration sees few deals. Outside these bounds it would follow their noise: it would turn an order round that was
-# learnt from many more, or take it for sharper than it is.
+# Bounds of the calibration's slope. It is fitted on few deals, and outside these bounds follows their noise: it would
+# reverse a ranking that was learned from many more deals, or sharpen it too much.
 FLATTEST, STEEPEST = 0.25, 1.5
 
 
@@ -25,6 +25,7 @@ def _boosted(matrix: Numbers, won: Numbers) -> Scorer:
     found = GradientBoostingClassifier(
         n_estimators=80, learning_rate=0.06, max_depth=2, min_samples_leaf=30, random_state=0
     ).fit(matrix, won)
+    # Exported as plain arrays: a pickled model would run code when it is read. The learning rate goes into the leaves.
     share = float(won.mean())
     trees = []
     for [grown] in found.estimators_:
@@ -39,6 +40,7 @@ def _boosted(matrix: Numbers, won: Numbers) -> Scorer:
                 values.tolist(),
             )
         )
+    # Gradient boosting starts at the log-odds of the base rate.
     return Trees(float(np.log(share / (1 - share))), trees)
 
 
@@ -49,7 +51,7 @@ CANDIDATES: dict[str, Callable[[Numbers, Numbers], Scorer]] = {
 
 
 def fit(kind: str, learning: pd.DataFrame, calibrating: pd.DataFrame) -> Model:
-    """Encoder and model see the learning part alone, the calibration its own."""
+    """Fit encoder and model on the learning part, and the calibration on its own part."""
     encoder = crm_encoder.fit(learning)
     scorer = CANDIDATES[kind](encoder(learning), outcomes(learning))
     slope, shift = calibrate(scorer(encoder(calibrating)), outcomes(calibrating))
@@ -57,21 +59,24 @@ def fit(kind: str, learning: pd.DataFrame, calibrating: pd.DataFrame) -> Model:
 
 
 def outcomes(deals: pd.DataFrame) -> Numbers:
+    """Return 1.0 for won and 0.0 for lost deals."""
     return deals["won"].to_numpy(dtype=np.float64)
 
 
 def calibrate(scores: Numbers, won: Numbers) -> tuple[float, float]:
-    """Slope and shift of the scores that make the outcomes most likely (Platt 1999)."""
+    """Return slope and shift of the scores by Platt scaling (Platt 1999): the most likely ones given the outcomes."""
+    # A large C means no regularization, which would flatten the probabilities.
     found = LogisticRegression(C=1e6, max_iter=1000).fit(scores[:, None], won)
     fitted = float(found.coef_[0, 0])
     slope = min(max(fitted, FLATTEST), STEEPEST)
     if slope == fitted:
         return slope, float(found.intercept_[0])
+    # With a bounded slope the fitted shift no longer matches: choose the one that meets the win rate.
     return slope, _shift_for(slope * scores, float(won.mean()))
 
 
 def _shift_for(odds: Numbers, rate: float) -> float:
-    """What to add to the odds so that the mean chance is the rate, by halving."""
+    """Return what to add to the log-odds so that the mean probability equals the rate, by bisection."""
     low, high = -30.0, 30.0
     for _ in range(60):
         middle = (low + high) / 2

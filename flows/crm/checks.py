@@ -1,6 +1,6 @@
-"""What must be true of a month's tables, as a table of named checks.
+"""Data quality checks of a month's tables, as a table of named checks.
 
-A blocking check stops the ingestion: going on would make features out of nonsense. A warning is only told.
+A failed blocking check stops the ingestion: features would be built from invalid data. A warning is only reported.
 """
 
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from flows.crm.failures import FailedChecks
 from flows.crm.snapshot import CLOSED, OPEN
 from flows.crm.table_schema import SHAPES, Tables
 
-FEW_CLOSED_DEALS = 100  # below this, a win rate says little
+FEW_CLOSED_DEALS = 100  # below this, a win rate means little
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     raw: Tables
     cleaned: Tables
-    day: date  # the last day that the month may know of
+    day: date  # last day of the month; later dates are errors
 
     @property
     def deals(self) -> pd.DataFrame:
@@ -33,7 +33,7 @@ class Check:
     name: str
     blocking: bool
     asks: str
-    find: Callable[[Evidence], list[str]]  # names what is wrong, most often by identifier
+    find: Callable[[Evidence], list[str]]  # returns the offending rows, usually by identifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,12 @@ class Finding:
 
 
 def run(evidence: Evidence) -> list[Finding]:
+    """Run every check, also after one has failed: the table of findings shows all of them."""
     return [Finding(check, check.find(evidence)) for check in CHECKS]
 
 
 def require_passed(month: str, findings: list[Finding]) -> None:
+    """Raise `FailedChecks` with every failed blocking check."""
     failed = [finding for finding in findings if finding.result == "failed"]
     if failed:
         reasons = "; ".join(f"{finding.check.name} ({finding.examples})" for finding in failed)
@@ -79,6 +81,7 @@ def require_passed(month: str, findings: list[Finding]) -> None:
 
 
 def _ids(table: str, frame: pd.DataFrame, wrong: pd.Series) -> list[str]:
+    # A comparison with a missing value is neither true nor false: the checks for missing values report it.
     return [str(name) for name in frame.loc[wrong.fillna(False).astype(bool), SHAPES[table].identifier]]
 
 
@@ -91,7 +94,7 @@ def _empty_tables(evidence: Evidence) -> list[str]:
 
 
 def _repeated(evidence: Evidence) -> list[str]:
-    """After cleaning: two spellings of one product are one product."""
+    """Check the cleaned tables: two spellings of a product are one product."""
     repeated: list[str] = []
     for name, shape in SHAPES.items():
         frame = evidence.cleaned[name]
@@ -118,6 +121,7 @@ def _without_price(evidence: Evidence) -> list[str]:
 
 
 def _odd_values(evidence: Evidence) -> list[str]:
+    # Repeated products are another check's finding; here they would break the lookup.
     prices = evidence.cleaned["products"].drop_duplicates("product").set_index("product")["sales_price"]
     deals = evidence.deals
     ratio = deals["close_value"] / deals["product"].map(prices)
@@ -125,7 +129,7 @@ def _odd_values(evidence: Evidence) -> list[str]:
 
 
 def _misspelt(evidence: Evidence) -> list[str]:
-    """Once for each cell, so that the count is the number of cells."""
+    """Return one entry per cell, so that the count is the number of cells."""
     found: list[str] = []
     for (table, column), spellings in SPELLINGS.items():
         cells = evidence.raw[table][column].str.strip()
@@ -144,7 +148,7 @@ def _too_few_closed(evidence: Evidence) -> list[str]:
 
 CHECKS = (
     Check("tables-have-rows", True, "Has every table at least one row?", _empty_tables),
-    Check("identifiers-unique", True, "Does every row have an identifier of its own?", _repeated),
+    Check("identifiers-unique", True, "Does every row have a unique identifier?", _repeated),
     Check(
         "stage-known",
         True,
@@ -160,12 +164,12 @@ CHECKS = (
     Check("product-known", True, "Is every product of a deal in the price list?", _unknown("product", "products")),
     Check("agent-known", True, "Is every agent of a deal in a sales team?", _unknown("sales_agent", "sales_teams")),
     Check("account-known", True, "Is every account of a deal among the accounts?", _unknown("account", "accounts")),
-    Check("price-positive", True, "Has every product a price above zero?", _without_price),
-    Check("nothing-from-the-future", True, "Does no date lie after the month?", _too_late),
+    Check("price-positive", True, "Does every product have a price above zero?", _without_price),
+    Check("nothing-from-the-future", True, "Are all dates within the month or earlier?", _too_late),
     Check(
         "closed-deals-dated",
         True,
-        "Has every closed deal a day of engagement and of closing?",
+        "Does every closed deal have an engage_date and a close_date?",
         _deals(
             lambda deals: deals["deal_stage"].isin(CLOSED) & (deals["engage_date"].isna() | deals["close_date"].isna())
         ),
@@ -173,25 +177,25 @@ CHECKS = (
     Check(
         "open-deals-not-closed",
         True,
-        "Has no open deal a day of closing?",
+        "Are all open deals without a close_date?",
         _deals(lambda deals: deals["deal_stage"].isin(OPEN) & deals["close_date"].notna()),
     ),
     Check(
         "engaged-before-closed",
         True,
-        "Was no deal closed before it was engaged?",
+        "Was every deal engaged before it was closed?",
         _deals(lambda deals: deals["close_date"] < deals["engage_date"]),
     ),
     Check(
         "engaging-deals-dated",
         True,
-        "Has every deal in stage Engaging a day of engagement?",
+        "Does every deal in stage Engaging have an engage_date?",
         _deals(lambda deals: (deals["deal_stage"] == "Engaging") & deals["engage_date"].isna()),
     ),
     Check(
         "won-deals-have-value",
         False,
-        "Has every won deal a value above zero?",
+        "Does every won deal have a value above zero?",
         _deals(lambda deals: (deals["deal_stage"] == "Won") & ~(deals["close_value"] > 0)),
     ),
     Check(
@@ -210,10 +214,10 @@ CHECKS = (
     Check(
         "prospects-undated",
         False,
-        "Has no deal in stage Prospecting a day of engagement?",
+        "Are all deals in stage Prospecting without an engage_date?",
         _deals(lambda deals: (deals["deal_stage"] == "Prospecting") & deals["engage_date"].notna()),
     ),
-    Check("spelling", False, "Is everything spelt as it should be? (Known slips are put right.)", _misspelt),
-    Check("agents-have-deals", False, "Has every agent at least one deal?", _idle_agents),
+    Check("spelling", False, "Is everything spelled correctly? (Known misspellings are corrected.)", _misspelt),
+    Check("agents-have-deals", False, "Does every agent have at least one deal?", _idle_agents),
     Check("enough-closed-deals", False, f"Are at least {FEW_CLOSED_DEALS} deals closed?", _too_few_closed),
 )

@@ -1,4 +1,4 @@
-"""The pipeline that makes room: it lists what nobody needs any more, and deletes it when it is told to."""
+"""The cleanup pipeline: lists what the lake no longer needs, and deletes it unless it is a dry run."""
 
 from typing import Any
 
@@ -7,19 +7,19 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.crm import cleanup_plan, lake, publication
-from flows.crm.cleanup_plan import Category, Doomed
+from flows.crm.cleanup_plan import Category, Deletable
 from flows.crm.failures import BadChoice
 from flows.crm.lake import Lake
 from flows.crm.retries import DISK
 
 
-@task(name="list what may go", cache_policy=NO_CACHE, **DISK)
-def list_doomed(place: Lake, categories: list[str], dry_run: bool) -> list[Doomed]:
-    doomed = cleanup_plan.find(place, categories)
+@task(name="list deletable files", cache_policy=NO_CACHE, **DISK)
+def list_deletable(place: Lake, categories: list[str], dry_run: bool) -> list[Deletable]:
+    deletable = cleanup_plan.find(place, categories)
     logger = get_run_logger()
-    for one in doomed:
+    for one in deletable:
         logger.info("%s, %s: %d files, %d bytes.", one.category, one.month, len(one.paths), one.size)
-    # Written before anything is deleted: the list is what is left of it.
+    # Written before anything is deleted: afterwards the list is the only record.
     create_table_artifact(
         table=[
             {
@@ -29,18 +29,18 @@ def list_doomed(place: Lake, categories: list[str], dry_run: bool) -> list[Doome
                 "bytes": one.size,
                 "path": one.paths[0],
             }
-            for one in doomed
+            for one in deletable
             if one.paths
         ],
         key="crm-cleanup",
         description=f"{'Would be deleted' if dry_run else 'Deleted'} from {place.store.name}.",
     )
-    return doomed
+    return deletable
 
 
-@task(name="delete it", cache_policy=NO_CACHE, **DISK)
-def delete(place: Lake, doomed: list[Doomed]) -> None:
-    cleanup_plan.delete(place, doomed)
+@task(name="delete files", cache_policy=NO_CACHE, **DISK)
+def delete(place: Lake, deletable: list[Deletable]) -> None:
+    cleanup_plan.delete(place, deletable)
     publication.months_held(place)
 
 
@@ -52,19 +52,19 @@ def crm_data_cleanup(
     """List what the lake no longer needs, and delete it unless this is a dry run. Raw tables are never deleted.
 
     Args:
-        dry_run: Only list; nothing is deleted.
-        categories: leftovers are files that no manifest names any more, a day old at least; processed, features and
-            reference are all months but the newest; models are those that were not promoted; reports are all but the
-            newest twelve.
+        dry_run: List only; delete nothing.
+        categories: leftovers: files in no manifest, at least a day old. processed, features, reference: all months but
+            the newest. models: those not promoted. reports: all but the newest twelve.
     """
+    # The flow's validation is off, and "no" would be true.
     if not isinstance(dry_run, bool):
         raise BadChoice(f"dry_run is {dry_run!r}: choose true or false.")
     chosen = cleanup_plan.require_categories(categories)
     place = lake.from_environment()
-    doomed = list_doomed(place, chosen, dry_run)
-    files, size = sum(len(one.paths) for one in doomed), sum(one.size for one in doomed)
+    deletable = list_deletable(place, chosen, dry_run)
+    files, size = sum(len(one.paths) for one in deletable), sum(one.size for one in deletable)
     if not dry_run:
-        delete(place, doomed)
+        delete(place, deletable)
     verb = "would be deleted" if dry_run else "deleted"
     get_run_logger().info("%d files, %d bytes %s.", files, size, verb)
     return {"dry_run": dry_run, "categories": chosen, "files": files, "bytes": size}

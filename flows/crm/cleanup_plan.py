@@ -1,6 +1,6 @@
-"""What in the lake may go: a table of categories, each of which says which months or files nobody needs any more.
+"""What the cleanup may delete: a table of categories, each with the months or files that are no longer needed.
 
-Raw tables are in none of them: the source may not be able to tell the past a second time.
+Raw tables are in none of them: the source may no longer have the data of that month.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,13 +16,13 @@ Category = Literal["leftovers", "processed", "features", "models", "reference", 
 
 DERIVED = [layer for layer in LAYERS if layer != "raw"]
 
-# A file that no manifest names may be one whose manifest is about to be written.
+# A file in no manifest may belong to a month that is being written: its manifest comes last.
 SETTLED = 24 * 3600.0  # seconds
 REPORTS_KEPT = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Doomed:
+class Deletable:
     category: str
     month: str
     paths: tuple[str, ...]  # in the order in which they are deleted
@@ -48,10 +48,11 @@ MONTHS: dict[str, tuple[Layer, Callable[[Lake], list[str]]]] = {
 
 
 def require_categories(categories: object) -> list[str]:
+    """Return the categories in a fixed order; raise `BadChoice` for unknown ones and for none."""
     known = get_args(Category)
     named = list(categories) if isinstance(categories, Sequence) and not isinstance(categories, str) else [categories]
     if "raw" in named:
-        raise BadChoice("Raw tables are never deleted: their source may no longer be able to tell what was known then.")
+        raise BadChoice("Raw tables are never deleted: the source may no longer have the data of that month.")
     unknown = [name for name in named if name not in known]
     if unknown or not named:
         shown = repr(unknown[0]) if unknown else "none"
@@ -59,27 +60,28 @@ def require_categories(categories: object) -> list[str]:
     return [name for name in known if name in named]
 
 
-def find(lake: Lake, categories: Sequence[str]) -> list[Doomed]:
-    there = {kept.path: kept for kept in lake.store.files()}
-    doomed: list[Doomed] = []
+def find(lake: Lake, categories: Sequence[str]) -> list[Deletable]:
+    """Return what each category may delete now."""
+    existing = {kept.path: kept for kept in lake.store.files()}
+    deletable: list[Deletable] = []
     for category in categories:
         if category == "leftovers":
-            doomed += _unnamed(lake, there)
+            deletable += _unnamed(lake, existing)
             continue
         layer, choose = MONTHS[category]
         for month in choose(lake):
-            # The manifest goes first: a reader finds no month meanwhile, never half of one.
-            paths = tuple(path for path in lake.manifest(layer, month).files if path in there)
-            doomed.append(Doomed(category, month, paths, sum(there[path].size for path in paths)))
-    return doomed
+            # The manifest is deleted first: readers meanwhile find no month instead of half of one.
+            paths = tuple(path for path in lake.manifest(layer, month).files if path in existing)
+            deletable.append(Deletable(category, month, paths, sum(existing[path].size for path in paths)))
+    return deletable
 
 
-def _unnamed(lake: Lake, there: dict[str, Kept]) -> list[Doomed]:
-    """Files below a month of a layer that its manifest does not name; a month without a manifest names none."""
+def _unnamed(lake: Lake, existing: dict[str, Kept]) -> list[Deletable]:
+    """Return files of a month that its manifest does not name; without a manifest, all of its files."""
     named = {path for layer in LAYERS for month in lake.months(layer) for path in lake.manifest(layer, month).files}
     return [
-        Doomed("leftovers", path.split("/")[1], (path,), kept.size)
-        for path, kept in there.items()
+        Deletable("leftovers", path.split("/")[1], (path,), kept.size)
+        for path, kept in existing.items()
         if path.split("/")[0] in DERIVED
         and path.count("/") == 2
         and path not in named
@@ -88,9 +90,11 @@ def _unnamed(lake: Lake, there: dict[str, Kept]) -> list[Doomed]:
     ]
 
 
-def delete(lake: Lake, doomed: Sequence[Doomed]) -> None:
-    for one in doomed:
+def delete(lake: Lake, deletable: Sequence[Deletable]) -> None:
+    """Delete the files in order; raise `BadChoice` before a raw table would be deleted."""
+    for one in deletable:
         for path in one.paths:
+            # A second check beside the table of categories, because this cannot be undone.
             if path.startswith("raw/"):
                 raise BadChoice(f"{path} is a raw table, and is never deleted.")
             lake.store.remove(path)

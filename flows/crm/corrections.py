@@ -1,10 +1,10 @@
-"""One spelling for one thing: the known slips of the sales desk, put right."""
+"""Corrections of known misspellings in the CRM tables."""
 
 import pandas as pd
 
 from flows.crm.table_schema import SHAPES, Tables, typed
 
-# table, column -> as it is written -> as it is meant
+# table, column -> misspelling -> correct spelling
 SPELLINGS: dict[tuple[str, str], dict[str, str]] = {
     ("sales_pipeline", "product"): {"GTXPro": "GTX Pro"},
     ("accounts", "sector"): {"technolgy": "technology"},
@@ -17,19 +17,20 @@ def misspelt(tables: Tables, table: str, column: str) -> pd.Series:
 
 
 def clean(tables: Tables) -> Tables:
-    """The same rows with known misspellings put right and runs of spaces made one."""
+    """Return the same rows with known misspellings corrected and runs of spaces collapsed."""
     cleaned = {name: frame.copy() for name, frame in tables.items()}
     for name, frame in cleaned.items():
         for column, kind in SHAPES[name].columns.items():
             if kind == "text":
                 spaced = frame[column].str.split().str.join(" ").astype(object)
                 tidy = spaced.replace(SPELLINGS.get((name, column), {}))
+                # pandas marks a missing text as NaN after these operations; the tables use None.
                 frame[column] = tidy.where(tidy.notna(), None)
     return {name: typed(SHAPES[name].columns, frame) for name, frame in cleaned.items()}
 
 
 def count_corrections(tables: Tables) -> dict[str, int]:
-    """How many cells each spelling changes, such as {"GTXPro -> GTX Pro": 1480}."""
+    """Return how many cells each correction changes, such as {"GTXPro -> GTX Pro": 1480}."""
     return {
         f"{wrong} -> {right}": int((tables[table][column] == wrong).sum())
         for (table, column), spellings in SPELLINGS.items()

@@ -1,4 +1,4 @@
-"""Whether a month's deals, and what the model says of them, still look like the reference."""
+"""Drift: compares a month's deals and their predictions with the reference."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from flows.crm.metrics import Quality
 
 Kind = Literal["category", "number"]
 
-# What of a deal does not move by its nature. The calendar, the counts and the win rates of the past do.
+# Monitored columns. The calendar, counts and past win rates are not among them: they change with time by their nature.
 WATCHED: dict[str, Kind] = {
     "product": "category",
     "series": "category",
@@ -33,10 +33,10 @@ WATCHED: dict[str, Kind] = {
 }
 OF_THE_ACCOUNT = {"sector", "revenue", "employees", "is_domestic", "is_subsidiary"}
 PREDICTION = "prediction"
-# Eleven columns are asked each month: at 1 in 500 each, chance alone raises an alarm in about one month of fifty.
+# Eleven columns are tested each month: at 1 in 500 each, chance alone raises an alarm in about one month of fifty.
 P_VALUE = 0.002
-SURE = 2.576  # standard errors that chance stays within in 99 of 100 months
-FEWEST = 50  # deals of a month, below which nothing can be said of it
+SURE = 2.576  # two-sided 99 % quantile of the normal distribution, in standard errors
+FEWEST = 50  # deals of a month; fewer are too few to test
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class ColumnDrift:
     test: str
     statistic: float
     p_value: float
-    threshold: float  # of the p-value: below it, chance is no explanation
+    threshold: float  # of the p-value: below it the column has drifted
 
     @property
     def drifted(self) -> bool:
@@ -64,12 +64,12 @@ class ColumnDrift:
 
 @dataclass(frozen=True, slots=True)
 class DataQuality:
-    """Shares of the watched cells; `score` is 1 when nothing is worse than in the reference."""
+    """Shares of the monitored cells; `score` is 1 if nothing is worse than in the reference."""
 
     missing: float
     missing_in_reference: float
-    missing_added: dict[str, float]  # by column, above the reference, of the cells that ought to be filled in
-    unseen: float  # categories the reference does not have, numbers outside its range
+    missing_added: dict[str, float]  # by column, above the reference, of the cells that must be filled in
+    unseen: float  # categories not in the reference, numbers outside its range
 
     @property
     def score(self) -> float:
@@ -79,7 +79,7 @@ class DataQuality:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All that is known of a month's drift; `performance` is empty where too few outcomes are known."""
+    """The drift of a month; `performance` is None if too few outcomes are known."""
 
     deals: int
     reference_deals: int
@@ -104,7 +104,7 @@ class Found:
 
 
 def observed(deals: pd.DataFrame) -> pd.DataFrame:
-    """The watched columns and the prediction, in plain types, with nothing where a value is not known."""
+    """Return the monitored columns and the prediction in plain types; unknown values are None or NaN."""
     columns: dict[str, Any] = {}
     for name, kind in WATCHED.items():
         if kind == "number":
@@ -117,8 +117,9 @@ def observed(deals: pd.DataFrame) -> pd.DataFrame:
 
 
 def same_shares(reference: pd.Series, current: pd.Series) -> tuple[float, float]:
-    """Chi-square of the two samples' counts; it knows that the reference is a sample too."""
+    """Return statistic and p-value of a two-sample chi-square test: the reference counts as a sample too."""
     counts = pd.concat([reference.value_counts(), current.value_counts()], axis="columns").fillna(0)
+    # With one category or an empty sample there is nothing to compare.
     if len(counts) < 2 or (counts.sum() == 0).any():
         return 0.0, 1.0
     found = stats.chi2_contingency(counts.to_numpy(), correction=False)
@@ -126,10 +127,11 @@ def same_shares(reference: pd.Series, current: pd.Series) -> tuple[float, float]
 
 
 def same_distribution(reference: pd.Series, current: pd.Series) -> tuple[float, float]:
-    """Kolmogorov and Smirnov's test of two samples."""
+    """Return statistic and p-value of the two-sample Kolmogorov-Smirnov test."""
     known, seen = reference.dropna(), current.dropna()
     if known.empty or seen.empty:
         return 0.0, 1.0
+    # Always asymptotic: scipy's default changes the method with the sample size, and months must be comparable.
     found = stats.ks_2samp(known, seen, method="asymp")
     return float(found.statistic), float(found.pvalue)
 
@@ -148,25 +150,32 @@ def compare(
     baseline: dict[str, Any],
     report: Callable[[float], None] = lambda share: None,
 ) -> Found:
-    """`closed` are deals with a prediction and an outcome that the model has not seen, `baseline` is the quality of
-    the model as its card tells it."""
+    """Compare a month with the reference. Raises `TooFewDeals`.
+
+    `closed`: deals of the month with prediction and outcome, not seen in training. `baseline`: the quality in the
+    model's card. `report` receives the share that is done, from 0 to 1.
+    """
     if len(current) < FEWEST:
         raise TooFewDeals(
             f"Only {len(current)} deals were engaged in that month, and {FEWEST} are needed: choose another."
         )
+    # 1. Inputs: one test a column.
     was, now = observed(reference), observed(current)
     columns = []
     for name, kind in WATCHED.items():
         columns.append(_column(name, kind, was, now))
         report(len(columns) / (len(WATCHED) + 1))
+    # 2. Predictions: a test, and a distance that says how large the shift is.
     prediction = _column(PREDICTION, "number", was, now)
     spread = float(was[PREDICTION].std()) or 1.0
     distance = float(stats.wasserstein_distance(was[PREDICTION], now[PREDICTION])) / spread
+    # 3. Data quality, and the model's performance on closed deals.
     quality = _quality(was, now, _due(reference), _due(current))
     performance = _performance(closed)
+    # 4. The values of the measures in `alert_levels.RULE`.
     values: dict[str, float | None] = {
         "dataset_drift_share": sum(column.drifted for column in columns) / len(columns),
-        # A distance that chance explains is no drift.
+        # A distance that the test attributes to chance is no drift.
         "prediction_drift": distance if prediction.drifted else 0.0,
         "missing_values_added": max(quality.missing_added.values()),
         "unseen_values_share": quality.unseen,
@@ -178,13 +187,13 @@ def compare(
 
 
 def _column(name: str, kind: Kind, was: pd.DataFrame, now: pd.DataFrame) -> ColumnDrift:
-    test, ask = TESTS[kind]
-    statistic, p_value = ask(was[name], now[name])
+    test, compare_samples = TESTS[kind]
+    statistic, p_value = compare_samples(was[name], now[name])
     return ColumnDrift(name, test, statistic, p_value, P_VALUE)
 
 
 def _due(deals: pd.DataFrame) -> pd.DataFrame:
-    """Which cells ought to be filled in: the sales desk names the account when a deal closes, so not those before."""
+    """Return which cells must be filled in: accounts only of closed deals, as the sales desk adds them at closing."""
     closed = deals["won"].notna().to_numpy(dtype=bool)
     return pd.DataFrame({name: closed if name in OF_THE_ACCOUNT else np.ones_like(closed) for name in WATCHED})
 
@@ -211,20 +220,22 @@ def _quality(was: pd.DataFrame, now: pd.DataFrame, due_then: pd.DataFrame, due_n
 
 
 def _performance(closed: pd.DataFrame) -> Quality | None:
+    """Return the quality of the predictions for closed deals; None if there are too few."""
     chances: Numbers = closed[PREDICTION].to_numpy(dtype=np.float64)
     won: Numbers = closed["won"].to_numpy(dtype=np.float64)
-    return metrics.judge(chances, won) if metrics.enough(won) else None
+    return metrics.evaluate(chances, won) if metrics.enough(won) else None
 
 
 def _auc_lost(performance: Quality | None, baseline: dict[str, Any]) -> float | None:
     if performance is None:
         return None
+    # Both AUCs are estimates: subtract the margin of their difference, scaled from 95 % to 99 %.
     margins = (baseline["auc_high"] - baseline["auc"], performance.auc_high - performance.auc)
     return max(0.0, float(baseline["auc"]) - performance.auc - SURE / 1.96 * float(np.hypot(*margins)))
 
 
 def _calibration_gap(performance: Quality | None, baseline: dict[str, Any]) -> float | None:
-    """The model was calibrated on about as many deals as it was judged on, so its own rate is a guess as well."""
+    """Return the gap between mean prediction and win rate beyond chance; the baseline's rate is an estimate as well."""
     if performance is None:
         return None
     rate = performance.win_rate

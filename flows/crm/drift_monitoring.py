@@ -1,4 +1,4 @@
-"""The fifth pipeline: compare a month with a reference, and say how loud the difference is."""
+"""Fifth pipeline: compares a month with a reference, and publishes the drift and its alert level."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +48,7 @@ def read_material(place: Lake, current_month: str, reference_month: str) -> Mate
     closed = model_training.closed_deals(deals, place.read(processed)["sales_pipeline"])
     if not len(reference):
         raise BadLake(f"The reference of {reference_month} is empty: create it again.")
-    # The model may have been trained anew since: reference and month must be seen with the same eyes.
+    # Predicted again for both: the model may have been retrained since the reference was created.
     material = Material(
         reference.assign(prediction=model(reference)),
         deals[_in_month(deals["engage_date"], current_month)],
@@ -57,7 +57,7 @@ def read_material(place: Lake, current_month: str, reference_month: str) -> Mate
         f"{features.name} against {kept.name}",
     )
     get_run_logger().info(
-        "%d deals engaged in %s and %d closed in it; %d deals of reference; model %s.",
+        "Read %d deals engaged in %s and %d closed in it, %d reference deals, model %s.",
         len(material.current),
         current_month,
         len(material.closed),
@@ -90,9 +90,10 @@ def measure(material: Material, month: str) -> Found:
 @task(name="write the reports", cache_policy=NO_CACHE, **DISK)
 def write_reports(place: Lake, material: Material, result: Result) -> tuple[Manifest, str]:
     logger, month = get_run_logger(), result["current_month"]
-    logger.info("Drawing Evidently's full report.")
+    logger.info("Rendering the full Evidently report.")
     full = report_process.full_page(material.reference, material.current)
     others = [row for row in results.history(place) if row["current_month"] != month]
+    # The month's own earlier result is replaced, so that a second run shows it once.
     history = sorted([*others, results.remember(result)], key=lambda row: str(row["current_month"]))
     page = html_report.page(result, history, material.reference, material.current)
     documents = {
@@ -102,18 +103,18 @@ def write_reports(place: Lake, material: Material, result: Result) -> tuple[Mani
     }
     manifest = place.write("reports", month, {}, {}, source=material.source, documents=documents)
     sizes = len(page.encode()) // 1000, len(full) // 1000
-    logger.info("Wrote %s to %s: a page of %d kB, Evidently's of %d kB.", manifest.name, place.store.name, *sizes)
+    logger.info("Wrote %s to %s: summary page %d kB, Evidently report %d kB.", manifest.name, place.store.name, *sizes)
     return manifest, page
 
 
-@task(name="tell about the drift", cache_policy=NO_CACHE)
-def tell(place: Lake, result: Result, manifest: Manifest, page: str) -> None:
+@task(name="publish the drift", cache_policy=NO_CACHE)
+def publish(place: Lake, result: Result, manifest: Manifest, page: str) -> None:
     about = f"{result['current_month']} against {result['reference_month']}"
     history = results.history(place)
     publication.fields(publication.DRIFT, {**result, "history": history}, description=f"Drift of {about}.")
-    publication.report(page, description=f"Report on the drift of {about}, a page of HTML.")
+    publication.report(page, description=f"Drift report of {about} (HTML).")
     create_markdown_artifact(markdown=summary(result), key="crm-drift-summary", description=f"Drift of {about}.")
-    publication.link("crm-drift-full-report", place.address(manifest, results.FULL), f"Evidently's report of {about}")
+    publication.link("crm-drift-full-report", place.address(manifest, results.FULL), f"Evidently report of {about}")
     publication.months_held(place)
 
 
@@ -135,28 +136,29 @@ def summary(result: Result) -> str:
 def model_drift_monitoring(
     current_month: months.SnapshotMonth, reference_month: months.SnapshotMonth | None = None
 ) -> dict[str, Any]:
-    """Say whether the deals of a month, and the predictions for them, still look like those of a reference.
+    """Check whether the deals of a month, and their predictions, have drifted from a reference.
 
-    The level NONE, LOW, MEDIUM or HIGH follows from one table of measures and thresholds. Where enough deals closed in
-    the month, it is also said how good their predictions were.
+    The level NONE, LOW, MEDIUM or HIGH follows from one table of measures and thresholds. If enough deals closed in the
+    month, the report includes the quality of their predictions.
 
     Args:
-        current_month: The month to look at, written as YYYY-MM. It must have been ingested.
-        reference_month: The month whose reference it is compared with; by default the month before.
+        current_month: Month to monitor, as YYYY-MM. It must be ingested.
+        reference_month: Month of the reference to compare with. Default: the month before.
     """
     months.last_day(current_month)
     reference_month = months.previous(current_month) if reference_month is None else reference_month
     months.last_day(reference_month)
+    # Months as YYYY-MM sort as text.
     if current_month <= reference_month:
         raise BadChoice(
             f"current_month {current_month} is not after reference_month {reference_month}: "
-            "choose a reference from before the month to look at."
+            "choose an earlier reference month."
         )
     place = lake.from_environment()
     material = read_material(place, current_month, reference_month)
     found = measure(material, current_month)
     result = results.describe(found, current_month=current_month, reference_month=reference_month, card=material.card)
     manifest, page = write_reports(place, material, result)
-    tell(place, result, manifest, page)
+    publish(place, result, manifest, page)
     get_run_logger().info("Drift of %s against %s: %s.", current_month, reference_month, found.level)
     return {"month": current_month, "reference": reference_month, "alert_level": found.level}

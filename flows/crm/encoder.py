@@ -1,4 +1,4 @@
-"""From the features of deals to numbers: what was seen in training decides, and is written into the model."""
+"""Encodes the features of deals as numbers, with categories and averages from training, stored in the model."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,15 +9,15 @@ import pandas as pd
 
 Numbers = npt.NDArray[np.float64]
 
-# Not among them: the calendar, counts and win rates of the past. They move with time by their nature, so a model would
-# take them for a clock, and every month would look adrift; measured, they add nothing to agent, product and sector.
+# Not among them: the calendar, counts and past win rates. They change with time by their nature, so a model would use
+# them as a clock and every month would seem to drift; measured, they add nothing to agent, product and sector.
 # Open deals lack their account far more often than closed ones, so an unknown account must look like an average one.
 CATEGORIES = ("product", "sector", "sales_agent", "manager", "regional_office")
 AMOUNTS = ("sales_price", "revenue", "employees")  # long-tailed: taken as logarithms
 FLAGS = ("is_domestic", "is_subsidiary")
 USED = (*CATEGORIES, *AMOUNTS, *FLAGS)
 UNKNOWN = "unknown"
-RARE = 10  # a category seen less often is no category to learn from
+RARE = 10  # categories with fewer deals are not learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class Encoder:
 
     @property
     def columns(self) -> list[str]:
-        """By name, so that a model that was kept and read again counts them in the same order."""
+        """Sorted by name: a model that was stored and read again must use the same order."""
         categories = [f"{name} = {value}" for name, seen in sorted(self.categories.items()) for value in seen]
         return [*categories, *sorted(self.centres)]
 
     def __call__(self, deals: pd.DataFrame) -> Numbers:
-        """One row per deal; an unseen category is zero in every column, a missing number is the average."""
+        """Return one row per deal; an unseen category is zero in all columns, a missing number is the average."""
         parts = [
             (deals[name].to_numpy(dtype=object)[:, None] == np.array(seen, dtype=object)[None, :]).astype(np.float64)
             for name, seen in sorted(self.categories.items())
@@ -48,6 +48,7 @@ class Encoder:
 
 
 def fit(deals: pd.DataFrame) -> Encoder:
+    """Learn the categories, and the mean and spread of the numbers, from deals."""
     categories: dict[str, list[str]] = {}
     for name in CATEGORIES:
         counts = deals[name].value_counts()
@@ -58,6 +59,7 @@ def fit(deals: pd.DataFrame) -> Encoder:
         known = known[~np.isnan(known)]
         spread = float(known.std()) if len(known) else 0.0
         centres[name] = float(known.mean()) if len(known) else 0.0
+        # A constant column would be divided by zero.
         spreads[name] = spread if spread > 1e-9 else 1.0
     return Encoder(categories, centres, spreads)
 

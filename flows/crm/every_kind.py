@@ -1,4 +1,4 @@
-"""A flow with a parameter of every kind: what a form for flows must be able to ask."""
+"""A flow with a parameter of every kind, to try the run form with."""
 
 import json
 from datetime import UTC, date, datetime, time, timedelta
@@ -24,9 +24,9 @@ class Address(BaseModel):
 
 
 class Contact(BaseModel):
-    name: str = Field(min_length=1, description="Who to ask.")
-    address: Address = Field(default=Address(street="Ring 1"), description="Where to find them.")
-    reachable: bool = Field(default=True, description="Whether they answer.")
+    name: str = Field(min_length=1, description="Name of the contact.")
+    address: Address = Field(default=Address(street="Ring 1"), description="Address of the contact.")
+    reachable: bool = Field(default=True, description="Whether the contact is reachable.")
 
 
 @flow(name="every-parameter-kind")
@@ -51,29 +51,29 @@ def every_parameter_kind(
     reference: int | str = 7,
     price: Decimal = Decimal("19.90"),
 ) -> dict[str, Any]:
-    """Take one parameter of every kind, and say what arrived.
+    """Accept a parameter of every kind, and log the received values.
 
     Args:
         code: Two capital letters, a hyphen and three digits, such as AB-123.
-        password: Anything; it is never shown.
+        password: Any text; it is never displayed.
         count: A whole number from 1 to 1000.
         share: A number between 0 and 1.
-        dry_run: Whether nothing is meant to happen. Nothing happens in any case.
+        dry_run: Has no effect; the flow never changes anything.
         day: A date.
-        moment: A date and a time of day, with its time zone.
-        clock: A time of day.
-        patience: A length of time.
+        moment: A date and time with a time zone.
+        clock: A time.
+        patience: A duration.
         colour: One of three colours.
         size: One of three sizes.
-        limit: A whole number, or nothing.
-        note: A text, or nothing.
-        labels: Any number of texts.
-        contacts: Any number of people, each with an address.
+        limit: A whole number, optional.
+        note: A text, optional.
+        labels: A list of texts.
+        contacts: A list of people, each with an address.
         weights: Whole numbers by name.
-        office: One address.
-        reference: A number or a text.
+        office: An address.
+        reference: A number or text.
         price: An exact amount, such as 19.90.
     """
-    shown: dict[str, Any] = to_jsonable_python(dict(locals()))  # which also masks the password
+    shown: dict[str, Any] = to_jsonable_python(dict(locals()))  # also masks the password
     get_run_logger().info("Received:\n%s", json.dumps(shown, indent=2))
     return shown

@@ -1,6 +1,6 @@
-"""Evidently's full report of a month against its reference, as a program: it reads two Parquet files and writes a page.
+"""Evidently's full report of a month against its reference: a program that reads two Parquet files and writes HTML.
 
-Only the parts that compute and draw are loaded. They report nothing to anybody; the parts that do are never imported.
+Only the parts that compute and render are loaded. The parts that send telemetry are never imported.
 """
 
 import sys
@@ -16,19 +16,20 @@ from evidently.presets import DataDriftPreset, DataSummaryPreset
 
 from flows.crm.drift import PREDICTION, TESTS, WATCHED, Kind
 
-# Evidently's own chi-square takes the reference for the whole truth. Ours is a sample: with thirty agents in it, a
-# month in which nothing had changed came out at one in a million. So Evidently is given the tests that make the level.
+# Evidently's own chi-square treats the reference as the population. Ours is a sample: with thirty agents in it, a month
+# without any change got a p-value of one in a million. So Evidently uses the tests that decide the alert level.
 METHODS: dict[Kind, str] = {"category": "two-sample-chi-square", "number": "two-sample-kolmogorov-smirnov"}
 TYPES: dict[Kind, ColumnType] = {"category": ColumnType.Categorical, "number": ColumnType.Numerical}
 
 
 def _register(kind: Kind) -> None:
-    title, ask = TESTS[kind]
+    """Make the test of a kind of column available to Evidently under its own name."""
+    title, compare_samples = TESTS[kind]
 
     def test(
         reference: pd.Series, current: pd.Series, feature_type: ColumnType, threshold: float
     ) -> tuple[float, bool]:
-        p_value = ask(reference, current)[1]
+        p_value = compare_samples(reference, current)[1]
         return p_value, p_value < threshold
 
     register_stattest(StatTest(METHODS[kind], f"{title} p_value", [TYPES[kind]]), default_impl=test)
@@ -45,7 +46,7 @@ class FullReport:
 
 
 def full_report(reference: pd.DataFrame, current: pd.DataFrame, threshold: float) -> FullReport:
-    """Of deals as `drift.observed` gives them."""
+    """Render the report of deals in the shape of `drift.observed`."""
     numbers = [*(name for name, kind in WATCHED.items() if kind == "number"), PREDICTION]
     categories = [name for name, kind in WATCHED.items() if kind == "category"]
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)

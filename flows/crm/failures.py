@@ -1,41 +1,41 @@
-"""The ways in which a pipeline refuses, each with one sentence for the person who reads the run."""
+"""The errors of the pipelines. Each message is one sentence, because Prefect shows it as the state of the run."""
 
 
 class Failure(Exception):
-    """Never worth a retry: the same input fails the same way."""
+    """An error that is never retried: the same input fails the same way."""
 
 
 class BadMonth(Failure):
-    """The month is not written as a month, or the data does not reach it."""
+    """The month is not valid, or outside the data."""
 
 
 class BadSource(Failure):
-    """A source file is missing, or does not hold what it should."""
+    """A source file is missing or invalid."""
 
 
 class MissingMonth(Failure):
-    """An earlier pipeline has not yet made what this one reads."""
+    """An earlier pipeline has not yet written what this one reads."""
 
 
 class BadLake(Failure):
-    """The lake folder cannot be used, or a file in it was damaged."""
+    """The lake cannot be used, or a file in it is damaged."""
 
 
 class BadChoice(Failure):
-    """A parameter of the run asks for something that cannot be done."""
+    """A parameter of the run has an invalid value."""
 
 
 class TooFewDeals(Failure):
-    """The tables are sound, and hold too little for what was asked."""
+    """The tables are valid, but have too few deals."""
 
 
 class NoReport(Failure):
-    """The program that draws the full report did not."""
+    """The program that renders the full report failed."""
 
 
 class SourceAway(OSError):
-    """The address of the source does not answer now; unlike the others, a second try may help."""
+    """The source's server is unavailable. An OSError and no `Failure`, so that the task is retried."""
 
 
 class FailedChecks(Failure):
-    """The tables are readable, and what they say cannot be true."""
+    """Blocking data quality checks failed."""

@@ -1,8 +1,8 @@
-"""What was known of a deal on the day it was engaged, as columns to learn from.
+"""Features: what was known of a deal on the day it was engaged.
 
-A deal's outcome, value and closing day are no features, and neither is anything that happened on or after the day of
-engagement: histories count only what was closed before it. So the features of a deal are the same in every later month.
-Deals that are still prospects have no such day and no row.
+Outcome, value and closing date of a deal are not features, nor is anything that happened on or after its engagement:
+histories count only deals closed before. So the features of a deal are the same in every later month. Prospects have
+no such date and no row.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from flows.crm.table_schema import Columns, Kind, Tables, typed
 
 HOME = "United States"
 UNKNOWN = "unknown"
-# A win rate starts at 1 in 2 and moves with evidence: ten closed deals weigh as much as this prior.
+# Prior of a win rate: it starts at one half, and ten closed deals weigh as much as the prior.
 PRIOR_WINS, PRIOR_DEALS = 5, 10
 
 KEYS: dict[str, Kind] = {"opportunity_id": "text", "engage_date": "date"}
@@ -48,12 +48,13 @@ Progress = Callable[[str, float], None]
 
 
 def build(tables: Tables, report: Progress = lambda step, share: None) -> pd.DataFrame:
-    """One row per engaged deal, from cleaned tables; `report` hears each group of columns, and the share done."""
+    """Return one row per engaged deal, from cleaned tables. `report` receives each group and the share done."""
     deals = tables["sales_pipeline"].dropna(subset=["engage_date"]).reset_index(drop=True)
     parts = [deals[[*KEYS, "product", "sales_agent"]]]
     for done, (name, group) in enumerate(GROUPS.items(), start=1):
         parts.append(group(deals, tables))
         report(name, done / len(GROUPS))
+    # Missing and not False for open deals, so that training cannot learn from them as lost.
     won = (deals["deal_stage"] == "Won").astype("boolean").where(deals["deal_stage"].isin(CLOSED))
     return typed(COLUMNS, pd.concat([*parts, won.rename("won")], axis="columns"))
 
@@ -67,6 +68,7 @@ def _account(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     known = deals["account"].notna()
     return pd.DataFrame(
         {
+            # Text needs a category for "not known"; flags and numbers stay missing, and the encoder uses the average.
             "sector": found["sector"].where(found["sector"].notna(), UNKNOWN),
             "revenue": found["revenue"],
             "employees": found["employees"],
@@ -92,6 +94,7 @@ def _house_history(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
 
 def _agent_history(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     wins, closed = _closed_before(deals, "sales_agent")
+    # Open on that day = engaged before it, less closed before it.
     engaged = _count_before(deals, deals.assign(day=deals["engage_date"]), "sales_agent")["count"]
     return pd.DataFrame(
         {
@@ -132,14 +135,15 @@ def _win_rate(wins: pd.Series, closed: pd.Series) -> pd.Series:
 
 
 def _closed_before(deals: pd.DataFrame, by: str | None) -> tuple[pd.Series, pd.Series]:
-    """For each deal, how many of the same group were won, and how many closed, before the day it was engaged."""
+    """Return for each deal how many of its group were won, and how many closed, before the day it was engaged."""
     closed = deals[deals["deal_stage"].isin(CLOSED)]
     before = _count_before(deals, closed.assign(day=closed["close_date"]), by)
     return before["wins"], before["count"]
 
 
 def _count_before(deals: pd.DataFrame, events: pd.DataFrame, by: str | None) -> pd.DataFrame:
-    """Running totals of the events, read for each deal on the eve of its engagement."""
+    """Return for each deal the totals of its group's events before the day of its engagement."""
+    # 1. The events, one row each. Those without a group or a day count for no deal.
     group = ["group"]
     events = pd.DataFrame(
         {
@@ -149,11 +153,14 @@ def _count_before(deals: pd.DataFrame, events: pd.DataFrame, by: str | None) -> 
             "count": 1,
         }
     ).dropna()
+    # 2. Running totals by group and day.
     by_day = events.groupby([*group, "day"], as_index=False)[["wins", "count"]].sum().sort_values("day")
     by_day[["wins", "count"]] = by_day.groupby(group)[["wins", "count"]].cumsum()
-    asked = pd.DataFrame({"group": deals[by].fillna("") if by else "all", "day": deals["engage_date"]})
-    asked["place"] = range(len(asked))
-    answers = pd.merge_asof(
-        asked.sort_values("day", kind="stable"), by_day, on="day", by=group, allow_exact_matches=False
+    # 3. The last totals before each deal's day. No exact matches: events of the same day are not known yet.
+    queries = pd.DataFrame({"group": deals[by].fillna("") if by else "all", "day": deals["engage_date"]})
+    queries["place"] = range(len(queries))
+    totals = pd.merge_asof(
+        queries.sort_values("day", kind="stable"), by_day, on="day", by=group, allow_exact_matches=False
     )
-    return answers.sort_values("place").reset_index(drop=True)[["wins", "count"]].fillna(0).astype("int64")
+    # 4. Back to the order of the deals, because merge_asof needs both sides sorted by day.
+    return totals.sort_values("place").reset_index(drop=True)[["wins", "count"]].fillna(0).astype("int64")

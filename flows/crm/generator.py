@@ -1,7 +1,7 @@
-"""Invented CRM tables with the wrinkles of real ones, and with the true chance of every deal to be won.
+"""Generated CRM tables with the flaws of real ones, and the true win probability of every deal.
 
-Every draw is a hash of what it is for (the seed, the deal, the question), never of a clock or of the draw before it.
-So the same recipe gives the same tables on every machine, and another month or more drift leaves all other deals alone.
+Every random number is a hash of its purpose (seed, deal, question), never of a clock or of the number before it. So the
+same recipe gives the same tables on every machine, and another month or more drift changes no other deal.
 """
 
 import hashlib
@@ -20,15 +20,15 @@ from flows.crm.table_schema import SHAPES, Tables, typed
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 BASE_CHANCE = 0.55  # log-odds; about 63 deals in 100 are won
-REPRICING = 0.9  # log-odds that full drift takes from every deal
-STUCK = 0.13  # share of deals that nobody ever closes
-NO_ACCOUNT = 0.68  # share of open deals whose account nobody has filled in
+REPRICING = 0.9  # log-odds that full drift subtracts from every deal
+STUCK = 0.13  # share of deals that are never closed
+NO_ACCOUNT = 0.68  # share of open deals without an account
 SEASON = {1: 0.6, 2: 1.0, 3: 1.3, 4: 1.2, 5: 1.1, 6: 1.2, 7: 1.6, 8: 1.2, 9: 1.2, 10: 0.7, 11: 0.6, 12: 0.6}
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """`drift` runs from 0 (the world stays as it is) to 1, and touches deals engaged in `drift_from` or later."""
+    """`drift` is from 0 (none) to 1, and affects deals engaged in `drift_from` or later."""
 
     seed: int = 1
     first_month: str = "2016-10"
@@ -42,20 +42,22 @@ class Recipe:
 @dataclass(frozen=True, slots=True)
 class Generated:
     tables: Tables
-    win_probability: pd.Series  # the truth behind each deal, by opportunity_id, prospects included
+    win_probability: pd.Series  # true probability by opportunity_id, prospects included
 
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """Even numbers from 0 to 1, one per question, the same for the same words."""
+    """Uniform random numbers from 0 to 1, one per question, the same for the same words."""
 
     words: tuple[object, ...]
 
     def __call__(self, question: str) -> float:
         text = "|".join(str(word) for word in (*self.words, question))
+        # 53 bits: all that a float holds, so the same on every platform.
         return (int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 11) / 2**53
 
     def normal(self, question: str, mean: float = 0.0, spread: float = 1.0) -> float:
+        # Clipped, because the inverse of the distribution is infinite at 0 and 1.
         return NormalDist(mean, spread).inv_cdf(min(max(self(question), 1e-12), 1 - 1e-12))
 
     def choose[T](self, question: str, options: Sequence[T], weights: Sequence[float]) -> T:
@@ -64,7 +66,7 @@ class Draws:
             left -= weight
             if left < 0:
                 return option
-        return options[-1]
+        return options[-1]  # rounding left a rest of the weights
 
     def name(self) -> str:
         number = int.from_bytes(hashlib.blake2b(repr(self.words).encode(), digest_size=8).digest())
@@ -72,6 +74,7 @@ class Draws:
 
 
 def generate(recipe: Recipe = Recipe()) -> Generated:
+    """Return all tables of a recipe, and the true probabilities."""
     accounts = _accounts(recipe)
     deals: dict[str, dict[str, Any]] = {}
     for month in months_between(recipe.first_month, recipe.last_month):
@@ -95,7 +98,7 @@ def generate(recipe: Recipe = Recipe()) -> Generated:
 
 
 def chance_to_win(recipe: Recipe, agent: str, product: str, account: dict[str, Any], *, drift: float) -> float:
-    """The ground truth. Drift turns round which sectors buy, and makes every deal harder."""
+    """Return the true win probability. Drift reverses which sectors buy, and makes every deal harder."""
     odds = (
         BASE_CHANCE
         + Draws((recipe.seed, "skill", agent)).normal("skill", spread=0.45)
@@ -152,14 +155,14 @@ def _deal(recipe: Recipe, draws: Draws, accounts: list[dict[str, Any]], month: s
 
 
 def _product(draws: Draws, drift: float) -> str:
-    """Drift moves demand from the cheap products to the dear ones."""
-    dear = {name: price > 2000 for name, price in world.LIST_PRICE.items()}
-    weights = [weight * (1 + drift if dear[name] else 1 - 0.6 * drift) for name, weight in world.DEMAND.items()]
+    """Choose a product. Drift moves demand from cheap to expensive products."""
+    expensive = {name: price > 2000 for name, price in world.LIST_PRICE.items()}
+    weights = [weight * (1 + drift if expensive[name] else 1 - 0.6 * drift) for name, weight in world.DEMAND.items()]
     return draws.choose("product", list(world.DEMAND), weights)
 
 
 def _closing_day(draws: Draws, engaged: date, won: bool) -> date | None:
-    """Some deals are settled within three weeks, the others drag on for up to 138 days; a loss is seen sooner."""
+    """Return the closing day: within three weeks, or after 50 to 138 days; lost deals close sooner. None: never."""
     if draws("stuck") < STUCK:
         return None
     quick = draws("quick") < (0.42 if won else 0.6)

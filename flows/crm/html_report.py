@@ -1,4 +1,4 @@
-"""A month's drift as one small page: no script, nothing loaded from elsewhere, readable in light and dark."""
+"""The drift of a month as one small HTML page: no scripts, no external resources, light and dark mode."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -11,7 +11,7 @@ from flows.crm.drift import PREDICTION, WATCHED, observed
 from flows.crm.results import Result
 
 BARS = 20  # of the histogram
-SHOWN = 12  # categories of a column; more are told as a number
+SHOWN = 12  # categories of a column; of the others only the number is given
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2937; --soft: #6b7280; --line: #e5e7eb; --paper: #fff; --was: #94a3b8;
@@ -42,7 +42,7 @@ def page(result: Result, history: Sequence[Result], reference: pd.DataFrame, cur
         f'<p class="soft">{result["deals"]} deals engaged in {_text(result["current_month"])}, against '
         f"{result['reference_deals']} deals of the reference; predictions of the model "
         f"{_text(result['model_version'])}.</p>",
-        "<h2>What the level is made of</h2>",
+        "<h2>Measures</h2>",
         _measures(result),
         *_advice(result),
         "<h2>Predictions</h2>",
@@ -72,7 +72,7 @@ def _level(level: str) -> str:
 
 
 def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A level shows its colour, a number stands right; a cell is text in every case."""
+    """Return a table: levels in colour, numbers aligned right. Every cell is escaped: values come from the source."""
 
     def is_number(value: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
@@ -103,7 +103,7 @@ def _measures(result: Result) -> str:
         for m in result["measures"]
     ]
     return _table(
-        "The level of the month is that of its loudest measure.",
+        "The level of the month is the highest level of its measures.",
         ["Measure", "Value", "Level", "Low from", "Medium from", "High from"],
         rows,
     )
@@ -111,16 +111,16 @@ def _measures(result: Result) -> str:
 
 def _advice(result: Result) -> list[str]:
     items = "".join(f"<li>{_level(row['level'])} {_text(row['text'])}</li>" for row in result["recommendations"][1:])
-    return [f"<h2>What to do</h2><ul>{items}</ul>"] if items else []
+    return [f"<h2>Recommendations</h2><ul>{items}</ul>"] if items else []
 
 
 def _columns(result: Result) -> str:
     rows = [
-        [c["name"], "drifted" if c["drifted"] else "same", c["test"], c["statistic"], c["p_value"], c["threshold"]]
+        [c["name"], "drifted" if c["drifted"] else "no drift", c["test"], c["statistic"], c["p_value"], c["threshold"]]
         for c in result["columns"]
     ]
     return _table(
-        "A column drifted when chance explains the difference in fewer than the threshold's share of cases.",
+        "A column has drifted if its p-value is below the threshold.",
         ["Column", "Finding", "Test", "Statistic", "P value", "Threshold"],
         rows,
     )
@@ -129,7 +129,7 @@ def _columns(result: Result) -> str:
 def _performance(result: Result) -> str:
     now, was = result["performance"], result["baseline"]
     if now is None:
-        return "<p>Too few deals closed in this month to tell how good the predictions were.</p>"
+        return '<p id="no-performance">Too few deals closed in this month to evaluate the predictions.</p>'
     rows = [
         [label, was[key], now[key]]
         for key, label in (
@@ -143,7 +143,7 @@ def _performance(result: Result) -> str:
         )
     ]
     heads = ["Measure", f"When trained, {was['month']}", f"Closed in {result['performance_month']}"]
-    return _table("Deals that the model had not seen.", heads, rows)
+    return _table("Deals not seen in training.", heads, rows)
 
 
 def _history(history: Sequence[Result]) -> str:
@@ -160,7 +160,7 @@ def _history(history: Sequence[Result]) -> str:
         "model_version": "Model",
     }
     rows = [[month[name] for name in names] for month in history]
-    return _table("Every month that was monitored.", list(names.values()), rows)
+    return _table("All monitored months.", list(names.values()), rows)
 
 
 def _legend() -> str:
@@ -172,6 +172,7 @@ def _legend() -> str:
 
 
 def _histogram(was: pd.Series, now: pd.Series) -> str:
+    # Fixed edges from 0 to 1, so that the histograms of two months can be compared.
     edges = np.linspace(0, 1, BARS + 1)
     shares = [np.histogram(part, edges)[0] / max(len(part), 1) for part in (was, now)]
     top = max(float(share.max()) for share in shares) or 1.0
@@ -186,7 +187,7 @@ def _histogram(was: pd.Series, now: pd.Series) -> str:
         f'<text x="{600 * mark:.0f}" y="146" text-anchor="{anchor}">{mark:.0%}</text>'
         for mark, anchor in ((0, "start"), (0.5, "middle"), (1, "end"))
     )
-    title = "Predicted chance to win: how the reference and this month are spread"
+    title = "Distribution of the predicted win probability in the reference and this month"
     return f'<svg viewBox="0 0 600 150" role="img"><title>{title}</title>{bars}{marks}</svg>'
 
 
@@ -195,5 +196,5 @@ def _shares(name: str, was: pd.Series, now: pd.Series) -> str:
     table.columns = pd.Index(["was", "now"])
     moved = table.assign(moved=(table["now"] - table["was"]).abs()).sort_values("moved", ascending=False)
     rows = [[str(value), f"{row['was']:.1%}", f"{row['now']:.1%}"] for value, row in moved.head(SHOWN).iterrows()]
-    more = f", the {SHOWN} that moved most of {len(moved)}" if len(moved) > SHOWN else ""
-    return _table(f"Shares of {name}{more}.", [name, "Reference", "This month"], rows)
+    more = f", the {SHOWN} of {len(moved)} that changed most" if len(moved) > SHOWN else ""
+    return _table(f"Shares by {name}{more}.", [name, "Reference", "This month"], rows)

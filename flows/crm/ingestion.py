@@ -1,4 +1,4 @@
-"""The second pipeline of a month: check the raw tables, clean them, and build what a model may learn from."""
+"""Second pipeline of a month: checks and cleans the raw tables, and builds the features."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def clean_tables(raw: Tables) -> Tables:
 @task(name="check the tables", cache_policy=NO_CACHE)
 def check_tables(raw: Tables, cleaned: Tables, month: str) -> None:
     findings = checks.run(checks.Evidence(raw, cleaned, months.last_day(month)))
-    # Written before anything is refused: the table is what explains the refusal.
+    # Written before anything is refused: the table explains the refusal.
     create_table_artifact(
         table=[finding.row() for finding in findings], key="crm-checks", description=f"Checks of the tables of {month}."
     )
@@ -40,7 +40,7 @@ def check_tables(raw: Tables, cleaned: Tables, month: str) -> None:
         if finding.offenders:
             say = logger.error if finding.check.blocking else logger.warning
             asks, found = finding.check.asks, len(finding.offenders)
-            say("Check %s: %s No, %d found: %s.", finding.check.name, asks, found, finding.examples)
+            say("Check %s: %s No: %d found, %s.", finding.check.name, asks, found, finding.examples)
     checks.require_passed(month, findings)
     logger.info("%d of %d checks passed.", sum(not finding.offenders for finding in findings), len(findings))
 
@@ -56,7 +56,7 @@ def build_features(cleaned: Tables, month: str) -> Tables:
 
     deals = features.build(cleaned, report)
     labelled = int(deals["won"].notna().sum())
-    logger.info("%d deals have features, %d of them an outcome to learn from.", len(deals), labelled)
+    logger.info("Built features of %d deals, %d of them with an outcome.", len(deals), labelled)
     return {"deals": deals}
 
 
@@ -64,6 +64,7 @@ def build_features(cleaned: Tables, month: str) -> Tables:
 def write_tables(raw: Manifest, cleaned: Tables, built: Tables) -> tuple[Manifest, Manifest]:
     place = lake.from_environment()
     columns = {name: shape.columns for name, shape in SHAPES.items()}
+    # `source` names the manifest that was read: each layer can be traced to the raw tables.
     processed = place.write("processed", raw.month, cleaned, columns, source=raw.name)
     learnable = place.write("features", raw.month, built, {"deals": features.COLUMNS}, source=processed.name)
     get_run_logger().info("Wrote %s and %s to %s.", processed.name, learnable.name, place.store.name)
@@ -75,11 +76,11 @@ def write_tables(raw: Manifest, cleaned: Tables, built: Tables) -> tuple[Manifes
 def crm_data_ingestion(snapshot_month: months.SnapshotMonth) -> dict[str, Any]:
     """Check and clean the raw tables of a month, and build the features of its deals.
 
-    A failed blocking check stops the run before anything is written; warnings are
-    told in the table of checks and in the log.
+    A failed blocking check stops the run before anything is written; warnings are listed in the table of checks and in
+    the log.
 
     Args:
-        snapshot_month: The month to ingest, written as YYYY-MM. It must have been acquired.
+        snapshot_month: Month to ingest, as YYYY-MM. It must be acquired.
     """
     months.last_day(snapshot_month)
     manifest, raw = read_raw(snapshot_month)

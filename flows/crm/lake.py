@@ -1,8 +1,8 @@
 """The lake: Parquet tables and documents by layer and month, each month of a layer described by a manifest.
 
-A file is named after its own content and never changed. A month is written by putting its new files beside the
-old ones and then replacing its manifest in one step: a reader sees the old month or the new one, also when the
-writer is killed half-way or two of them write at once. The same content always gives the same bytes.
+A file is named after its content and never changed. A month is written by adding its new files and then replacing its
+manifest in one step: a reader sees the old month or the new one, even if the writer is killed or two write at once. The
+same content always gives the same bytes.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from flows.crm.table_schema import Columns, Tables, to_arrow, to_pandas
 Layer = Literal["raw", "processed", "features", "models", "reference", "reports"]
 LAYERS: tuple[Layer, ...] = get_args(Layer)
 
-# What to do about a month that a layer does not have.
+# The action that writes a layer, for messages about a missing or damaged month.
 MAKES: dict[Layer, str] = {
     "raw": "Acquire",
     "processed": "Ingest",
@@ -64,7 +64,7 @@ class Manifest:
 
     @property
     def name(self) -> str:
-        """What a later layer says of where it came from: the same content has the same name."""
+        """Identify the content, as the source of a later layer: the same content has the same name."""
         return f"{self.layer} {self.month} {hashlib.sha256(self.encode()).hexdigest()[:16]}"
 
     @property
@@ -73,7 +73,7 @@ class Manifest:
 
     @property
     def files(self) -> list[str]:
-        """Paths below the root of the lake, the manifest's own first."""
+        """Paths relative to the root of the lake, the manifest first."""
         named = [MANIFEST, *(entry.file for entry in (*self.tables.values(), *self.documents.values()))]
         return [f"{self.layer}/{self.month}/{file}" for file in named]
 
@@ -92,19 +92,22 @@ class Lake:
         source: str,
         documents: Mapping[str, bytes] | None = None,
     ) -> Manifest:
-        kept = {
-            name: self._keep(layer, month, f"{name}.parquet", _parquet(to_arrow(frame, columns[name])), len(frame))
+        """Write tables and documents, then the manifest that makes them visible."""
+        entries = {
+            name: self._put(layer, month, f"{name}.parquet", _parquet(to_arrow(frame, columns[name])), len(frame))
             for name, frame in tables.items()
         }
         texts = {
-            name: self._keep(layer, month, name, content, content.count(b"\n"))
+            name: self._put(layer, month, name, content, content.count(b"\n"))
             for name, content in (documents or {}).items()
         }
-        manifest = Manifest(layer, month, source, kept, texts)
+        manifest = Manifest(layer, month, source, entries, texts)
+        # Last: a reader never finds a manifest whose files are missing.
         self.store.put(f"{layer}/{month}/{MANIFEST}", manifest.encode())
         return manifest
 
     def manifest(self, layer: Layer, month: str) -> Manifest:
+        """Return the manifest of a month; raise `MissingMonth` or `BadLake`."""
         path = f"{layer}/{month}/{MANIFEST}"
         try:
             found = json.loads(self.store.read(path))
@@ -119,22 +122,25 @@ class Lake:
             raise BadLake(f"{self.store.name}/{path} was damaged: {MAKES[layer].lower()} {month} again.") from None
 
     def read(self, manifest: Manifest) -> Tables:
+        """Return the tables of a month; raise `BadLake` if a file is missing or changed."""
         return {
             name: to_pandas(pq.read_table(pa.BufferReader(self._checked(manifest, entry))))
             for name, entry in manifest.tables.items()
         }
 
     def document(self, manifest: Manifest, name: str) -> bytes:
+        """Return a document of a month; raise `BadLake` if it is missing or changed."""
         if name not in manifest.documents:
             again = f"{MAKES[manifest.layer].lower()} {manifest.month} again"
             raise BadLake(f"{manifest.layer} {manifest.month} in {self.store.name} has no {name}: {again}.")
         return self._checked(manifest, manifest.documents[name])
 
     def months(self, layer: Layer) -> list[str]:
-        return sorted(kept.path.split("/")[1] for kept in self.store.files(layer) if kept.path.endswith(f"/{MANIFEST}"))
+        """Return the months of a layer that have a manifest, oldest first."""
+        return sorted(file.path.split("/")[1] for file in self.store.files(layer) if file.path.endswith(f"/{MANIFEST}"))
 
     def remember_source(self, name: str, first: str, last: str) -> None:
-        """What there is to acquire, for those who look at the lake without reading the source."""
+        """Store which months the source has, for pages that offer months without reading the source."""
         self.store.put(SOURCE, encode({"name": name, "first_month": first, "last_month": last}))
 
     def source_months(self) -> tuple[str, str] | None:
@@ -142,12 +148,13 @@ class Lake:
             found = json.loads(self.store.read(SOURCE))
             return str(found["first_month"]), str(found["last_month"])
         except (FileNotFoundError, ValueError, TypeError, KeyError):
-            return None  # it is told for comfort, and told anew by the next acquisition
+            return None  # only a suggestion, and written again by the next acquisition
 
     def address(self, manifest: Manifest, document: str) -> str:
         return f"{self.store.name}/{manifest.layer}/{manifest.month}/{manifest.documents[document].file}"
 
-    def _keep(self, layer: Layer, month: str, name: str, content: bytes, rows: int) -> Entry:
+    def _put(self, layer: Layer, month: str, name: str, content: bytes, rows: int) -> Entry:
+        # The content is in the name, so a concurrent writer cannot replace a file that a manifest names.
         digest = hashlib.sha256(content).hexdigest()
         stem, _, kind = name.rpartition(".")
         entry = Entry(f"{stem}.{digest[:16]}.{kind}", rows, digest)
@@ -171,7 +178,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Lake:
 
 
 def encode(value: Any) -> bytes:
-    """JSON that is the same for the same value, and readable by every reader of JSON."""
+    """Return deterministic JSON, without NaN, which other JSON parsers refuse."""
     return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 

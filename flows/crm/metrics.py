@@ -1,4 +1,4 @@
-"""How good probabilities are, against what then happened; and how sure that is."""
+"""Quality of predicted probabilities against outcomes, with confidence bounds."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -9,16 +9,16 @@ import pandas as pd
 
 from flows.crm.encoder import Numbers
 
-FEWEST = 50  # closed deals, below which a measure is noise
-FEWEST_OF_A_KIND = 10  # of the won and of the lost ones
+FEWEST = 50  # closed deals; with fewer, a measure is noise
+FEWEST_OF_A_KIND = 10  # won deals, and lost deals
 TENTHS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """`auc` is the chance that a won deal was given more than a lost one: 0.5 is guessing, 1 is knowing.
+    """Quality of predictions. `auc`: probability that a won deal is ranked above a lost one; 0.5 is guessing.
 
-    Its bounds are those of 95 %, after Hanley and McNeil (1982).
+    `auc_low` and `auc_high` are its 95 % bounds (Hanley and McNeil 1982).
     """
 
     deals: int
@@ -27,7 +27,7 @@ class Quality:
     auc: float
     auc_low: float
     auc_high: float
-    accuracy: float  # at even odds
+    accuracy: float  # at a threshold of 0.5
     log_loss: float
     brier: float
     calibration_error: float  # mean distance of prediction and win rate, over tenths of the deals
@@ -37,15 +37,17 @@ class Quality:
 
 
 def enough(won: Numbers) -> bool:
+    """Return whether there are enough deals of both outcomes to measure quality."""
     wins = int(won.sum())
     return len(won) >= FEWEST and min(wins, len(won) - wins) >= FEWEST_OF_A_KIND
 
 
-def judge(chances: Numbers, won: Numbers) -> Quality:
-    """Both classes must be there."""
+def evaluate(chances: Numbers, won: Numbers) -> Quality:
+    """Measure the predictions. Both outcomes must occur; see `enough`."""
     area = auc(chances, won)
     margin = 1.96 * _auc_error(area, int(won.sum()), int(len(won) - won.sum()))
-    kept = np.clip(chances, 1e-6, 1 - 1e-6)
+    # The logarithm of 0 would make the log loss infinite for one confident mistake.
+    clipped = np.clip(chances, 1e-6, 1 - 1e-6)
     return Quality(
         deals=len(won),
         win_rate=float(won.mean()),
@@ -54,13 +56,14 @@ def judge(chances: Numbers, won: Numbers) -> Quality:
         auc_low=max(0.0, area - margin),
         auc_high=min(1.0, area + margin),
         accuracy=float(((chances >= 0.5) == (won == 1)).mean()),
-        log_loss=log_loss(kept, won),
+        log_loss=log_loss(clipped, won),
         brier=float(((chances - won) ** 2).mean()),
         calibration_error=_calibration_error(chances, won),
     )
 
 
 def auc(chances: Numbers, won: Numbers) -> float:
+    """Return the AUC from mean ranks, so that ties count one half."""
     ranks = pd.Series(chances).rank().to_numpy(dtype=np.float64)
     wins = won.sum()
     return float((ranks[won == 1].sum() - wins * (wins + 1) / 2) / (wins * (len(won) - wins)))

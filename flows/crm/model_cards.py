@@ -1,4 +1,4 @@
-"""The cards of the models that the lake keeps, and which of them was the current model of a month."""
+"""The cards of the models in the lake, and which model was current in a month."""
 
 import json
 from typing import Any
@@ -11,6 +11,7 @@ Card = dict[str, Any]
 
 
 def read(lake: Lake, manifest: Manifest) -> Card:
+    """Return the card of a model; raise `BadLake` if it is damaged."""
     try:
         found: Card = json.loads(lake.document(manifest, CARD))
         found["month"], found["version"], found["promoted"]
@@ -20,13 +21,15 @@ def read(lake: Lake, manifest: Manifest) -> Card:
 
 
 def every(lake: Lake) -> list[Card]:
-    """By month, the oldest first."""
+    """Return all cards, oldest month first."""
     return [read(lake, lake.manifest("models", month)) for month in lake.months("models")]
 
 
 def champion(lake: Lake, month: str) -> tuple[Manifest, Card] | None:
-    """The model in use at the end of a month: the newest that was promoted by then. Later ones are not looked at, so
-    that a month that is run again finds the model it found before."""
+    """Return the current model at the end of a month: the newest one promoted by then, or None.
+
+    Later models are ignored, so that running a month again uses the same model.
+    """
     for candidate in reversed(lake.months("models")):
         if candidate <= month:
             manifest = lake.manifest("models", candidate)
@@ -37,6 +40,7 @@ def champion(lake: Lake, month: str) -> tuple[Manifest, Card] | None:
 
 
 def require_champion(lake: Lake, month: str) -> tuple[Manifest, Card]:
+    """Return the current model of a month; raise `MissingMonth` if there is none."""
     found = champion(lake, month)
     if found is None:
         raise MissingMonth(f"Train {month} first: {lake.store.name} has no current model of that month or before.")

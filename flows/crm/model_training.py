@@ -1,4 +1,4 @@
-"""One month's training: closed deals split by time, candidates compared, the winner judged once and held against the
+"""Training: splits closed deals by time, compares candidates, evaluates the best once, and compares it with the
 current model."""
 
 import hashlib
@@ -16,10 +16,10 @@ from flows.crm.lake import encode
 from flows.crm.metrics import Quality
 from flows.crm.scorer import Model
 
-# Shares of the closed deals, by day of closing: learnt from, calibrated and compared on, judged on.
+# Shares of the closed deals, by closing date: to learn from, and to calibrate and compare; the rest is to evaluate.
 LEARNING, COMPARING = 0.6, 0.2
 FEWEST = 300  # closed deals to train on
-# A newer model takes over when, on deals that neither has seen, it is not worse than the current one by more than this.
+# A new model is promoted if, on deals that neither has seen, it is at most this much worse than the current one.
 GATE = {"log_loss": 0.005, "auc": 0.02}
 
 
@@ -43,7 +43,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """The model that a new one is held against; `seen_until` is the last closing that shaped it."""
+    """The current model; `seen_until` is the last closing date that its training used."""
 
     version: str
     model: Model
@@ -104,14 +104,14 @@ class Trained:
 
 
 def closed_deals(deals: pd.DataFrame, pipeline: pd.DataFrame) -> pd.DataFrame:
-    """The deals with an outcome, with their day of closing, in the order in which they closed."""
+    """Return the deals with an outcome and their closing date, in the order in which they closed."""
     days = pipeline.set_index("opportunity_id")["close_date"]
     closed = deals[deals["won"].notna()].assign(close_date=lambda frame: frame["opportunity_id"].map(days))
     return closed.sort_values(["close_date", "opportunity_id"], ignore_index=True)
 
 
 def split(closed: pd.DataFrame, month: str) -> Parts:
-    """By day of closing, a day never divided: what is judged on happened after everything that was learnt from."""
+    """Split by closing date, never within a day: evaluation uses only later deals. Raises `TooFewDeals`."""
     if len(closed) < FEWEST:
         raise TooFewDeals(f"{month} has {len(closed)} closed deals, and training needs {FEWEST}: choose a later month.")
     days = closed["close_date"]
@@ -131,40 +131,49 @@ def train(
     current: Current | None,
     report: Callable[[str, float], None] = lambda step, share: None,
 ) -> Trained:
+    """Train all candidates, and return the best with its evaluation and the decision of the gate.
+
+    `report` receives each step and the share done. Raises `TooFewDeals`.
+    """
+    # 1. Fit the candidates on the first part, compare them on the second.
     parts = split(closed, month)
     steps = len(candidates.CANDIDATES) + 2
     models: dict[str, Model] = {}
     compared: dict[str, Quality] = {}
     for done, kind in enumerate(candidates.CANDIDATES, start=1):
         models[kind] = candidates.fit(kind, parts.learning, parts.comparing)
-        compared[kind] = metrics.judge(models[kind](parts.comparing), outcomes(parts.comparing))
+        compared[kind] = metrics.evaluate(models[kind](parts.comparing), outcomes(parts.comparing))
         report(kind, done / steps)
+    # 2. Choose by log loss: the product of the model is probabilities, not a ranking.
     best = min(compared, key=lambda kind: compared[kind].log_loss)
     model = models[best]
-    # The judging part is looked at for the chosen one alone: a choice made on it would flatter it.
-    quality = metrics.judge(model(parts.judging), outcomes(parts.judging))
-    report("judged", (steps - 1) / steps)
+    # 3. Evaluate only the chosen model on the last part: choosing by it would make the result too good.
+    quality = metrics.evaluate(model(parts.judging), outcomes(parts.judging))
+    report("evaluated", (steps - 1) / steps)
+    # 4. The version contains a digest of the model, so the same data gives the same version.
     version = f"{month}-{hashlib.sha256(encode(model.as_json())).hexdigest()[:8]}"
+    # 5. The base rate that was known before the evaluation began: what a model has to beat.
     rate = float(outcomes(closed[closed["close_date"] < parts.judging["close_date"].min()]).mean())
     base = metrics.log_loss(np.full(len(parts.judging), rate), outcomes(parts.judging))
     verdict = gate(model, parts, current)
     found = Trained(
         month, version, model, parts, compared, quality, base, verdict, influence(model, parts.judging, quality.auc)
     )
-    report("held against the current model", 1.0)
+    report("compared with the current model", 1.0)
     return found
 
 
 def gate(model: Model, parts: Parts, current: Current | None) -> Verdict:
-    """Whether the new model becomes the current one."""
+    """Decide whether the new model becomes the current one."""
     if current is None:
-        return Verdict(True, "It is the first model.")
+        return Verdict(True, "First model.")
+    # Only deals that closed after everything the current model used: others would favour it.
     unseen = parts.judging[parts.judging["close_date"] > current.seen_until]
     won = outcomes(unseen)
     if not metrics.enough(won):
-        reason = f"Only {len(unseen)} deals closed after both were trained: too few to tell whether it is as good."
+        reason = f"Only {len(unseen)} deals closed after both were trained: too few to compare them."
         return Verdict(False, reason, len(unseen), champion_version=current.version)
-    challenger, champion = metrics.judge(model(unseen), won), metrics.judge(current.model(unseen), won)
+    challenger, champion = metrics.evaluate(model(unseen), won), metrics.evaluate(current.model(unseen), won)
     worse = [
         f"its {label} of {new:.4f} is worse than {old:.4f}"
         for label, new, old, lost in (
@@ -181,14 +190,15 @@ def gate(model: Model, parts: Parts, current: Current | None) -> Verdict:
     reason = (
         f"On {len(unseen)} deals that neither has seen, {' and '.join(worse)} of {current.version}."
         if worse
-        else f"On {len(unseen)} deals that neither has seen, it is as good as {current.version} or better."
+        else f"On {len(unseen)} deals that neither has seen, it is at least as good as {current.version}."
     )
     return Verdict(not worse, reason, len(unseen), challenger, champion, current.version)
 
 
 def influence(model: Model, deals: pd.DataFrame, area: float) -> dict[str, float]:
-    """How much of the AUC is lost when one feature is shuffled among the deals, the largest loss first."""
+    """Return the AUC lost when one feature is shuffled among the deals (permutation importance), largest first."""
     won, lost = outcomes(deals), {}
+    # One fixed permutation for all features: the same model and deals give the same card.
     order = np.random.default_rng(0).permutation(len(deals))
     for name in encoder.USED:
         shuffled = deals.assign(**{name: deals[name].to_numpy()[order]})

@@ -1,4 +1,4 @@
-"""Months written as YYYY-MM: the parameter all monthly pipelines share, and the days it stands for."""
+"""Months as YYYY-MM: the parameter of all monthly pipelines, and the dates it stands for."""
 
 import calendar
 import re
@@ -11,11 +11,12 @@ from flows.crm.failures import BadMonth
 
 PATTERN = r"^[12][0-9]{3}-(0[1-9]|1[0-2])$"
 
-# Without a description: Prefect takes that from the docstring of the flow, and drops one that stands here.
+# Without a description: Prefect uses the one in the flow's docstring and drops any here.
 SnapshotMonth = Annotated[str, Field(pattern=PATTERN, examples=["2017-03"])]
 
 
 def last_day(month: object) -> date:
+    """Return the last day of a month; raise `BadMonth` for anything that is not YYYY-MM."""
     if not isinstance(month, str) or not re.fullmatch(PATTERN.strip("^$"), month):
         raise BadMonth(f"{month!r} is not a month: write it as YYYY-MM, such as 2017-03.")
     year, number = (int(part) for part in month.split("-"))
@@ -31,13 +32,13 @@ def previous(month: str) -> str:
 
 
 def months_between(first: str, last: str) -> list[str]:
-    """Every month from first to last, both included."""
+    """Return every month from first to last, both included."""
     start, end = (day.year * 12 + day.month - 1 for day in (last_day(first), last_day(last)))
     return [f"{month // 12:04d}-{month % 12 + 1:02d}" for month in range(start, end + 1)]
 
 
 def require_within(month: str, first: str, last: str) -> None:
-    """Months written as YYYY-MM sort as text."""
+    """Raise `BadMonth` if the month is outside the data. Months as YYYY-MM sort as text."""
     last_day(month)
     if month < first:
         raise BadMonth(f"{month} is before the data: the first month is {first}.")

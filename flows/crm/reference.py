@@ -1,4 +1,4 @@
-"""The fourth pipeline: what normal looks like, as a sample of a month's deals with their predictions."""
+"""Fourth pipeline: the reference, a sample of a month's deals with their predictions."""
 
 from typing import Annotated, Any
 
@@ -41,7 +41,7 @@ def take_sample(deals: pd.DataFrame, size: int, month: str, model: scorer.Model)
 
 
 def composition(deals: pd.DataFrame, sample: pd.DataFrame) -> list[dict[str, Any]]:
-    """What share of each outcome there is, in all deals and in the sample."""
+    """Return the share of each outcome in all deals and in the sample."""
     rows = []
     for outcome in ("won", "lost", "open"):
         parts = [frame[crm_sample.outcome(frame) == outcome] for frame in (deals, sample)]
@@ -58,8 +58,8 @@ def composition(deals: pd.DataFrame, sample: pd.DataFrame) -> list[dict[str, Any
     return rows
 
 
-@task(name="keep the reference", cache_policy=NO_CACHE, **DISK)
-def keep(place: Lake, month: str, sample: pd.DataFrame, version: str, source: str) -> Manifest:
+@task(name="save the reference", cache_policy=NO_CACHE, **DISK)
+def save(place: Lake, month: str, sample: pd.DataFrame, version: str, source: str) -> Manifest:
     about = lake.encode({"month": month, "model_version": version, "rows": len(sample)})
     manifest = place.write(
         "reference", month, {"deals": sample}, {"deals": COLUMNS}, source=source, documents={ABOUT: about}
@@ -74,19 +74,19 @@ def reference_data_creation(
     snapshot_month: months.SnapshotMonth,
     sample_size: Annotated[int, Field(ge=crm_sample.SMALLEST, le=crm_sample.LARGEST)] = 1000,
 ) -> dict[str, Any]:
-    """Keep a sample of a month's deals with their predictions, for later months to be compared with.
+    """Save a sample of a month's deals with their predictions as the reference for later months.
 
-    Won, lost and open deals of every product are there in their proportions. The predictions are those of the model
-    that was current at the end of the month.
+    Won, lost and open deals of every product are sampled in proportion. The predictions are those of the model that was
+    current at the end of the month.
 
     Args:
-        snapshot_month: The month to sample, written as YYYY-MM. It must have been ingested, and a model trained.
-        sample_size: How many deals to take, from 100 to 5000.
+        snapshot_month: Month to sample, as YYYY-MM. It must be ingested, and a model trained.
+        sample_size: Number of deals, from 100 to 5000.
     """
     months.last_day(snapshot_month)
     size = crm_sample.require_size(sample_size)
     place = lake.from_environment()
     manifest, deals, card, model = read_deals(place, snapshot_month)
     sample = take_sample(deals, size, snapshot_month, model)
-    keep(place, snapshot_month, sample, card["version"], manifest.name)
+    save(place, snapshot_month, sample, card["version"], manifest.name)
     return {"month": snapshot_month, "deals": len(sample), "model_version": card["version"]}

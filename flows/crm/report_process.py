@@ -1,4 +1,4 @@
-"""Has Evidently draw its report in a process of its own.
+"""Renders Evidently's report in a separate process.
 
 Importing Evidently takes seconds and a hundred megabytes, which publishing or starting a pipeline should not cost.
 """
@@ -16,11 +16,11 @@ from flows.crm.failures import NoReport
 
 PROGRAM = "flows.crm.evidently_report"
 HOME = Path(__file__).resolve().parents[2]  # the folder that holds the package `flows`
-PATIENCE = 300.0  # seconds
+TIMEOUT = 300.0  # seconds
 
 
 def full_page(
-    reference: pd.DataFrame, current: pd.DataFrame, *, program: str = PROGRAM, patience: float = PATIENCE
+    reference: pd.DataFrame, current: pd.DataFrame, *, program: str = PROGRAM, timeout: float = TIMEOUT
 ) -> bytes:
     with tempfile.TemporaryDirectory(prefix="crm-evidently-") as folder:
         was, now, page = (Path(folder) / name for name in ("reference.parquet", "current.parquet", "page.html"))
@@ -28,23 +28,23 @@ def full_page(
         drift.observed(current).to_parquet(now)
         places = os.pathsep.join(filter(None, [str(HOME), os.environ.get("PYTHONPATH")]))
         try:
-            # The variable is how its parts that report home are switched off, should one ever be loaded.
+            # DO_NOT_TRACK switches off Evidently's telemetry, in case one of those parts is ever loaded.
             subprocess.run(
                 [sys.executable, "-W", "ignore", "-m", program, str(was), str(now), str(page), str(drift.P_VALUE)],
                 env={**os.environ, "PYTHONPATH": places, "DO_NOT_TRACK": "1"},
                 check=True,
                 capture_output=True,
                 text=True,
-                timeout=patience,
+                timeout=timeout,
             )
         except subprocess.TimeoutExpired:
             raise NoReport(
-                f"Evidently took more than {patience:.0f} seconds for its report: "
+                f"Evidently took more than {timeout:.0f} seconds for its report: "
                 "run this again when the worker has less to do."
             ) from None
         except subprocess.CalledProcessError as error:
-            said = (error.stderr.strip().splitlines() or [f"exit status {error.returncode}"])[-1]
+            last_line = (error.stderr.strip().splitlines() or [f"exit status {error.returncode}"])[-1]
             raise NoReport(
-                f"Evidently cannot draw its report ({said[:200]}): install the extra `crm` on this worker."
+                f"Evidently cannot draw its report ({last_line[:200]}): install the extra `crm` on this worker."
             ) from None
         return page.read_bytes()

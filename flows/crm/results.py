@@ -1,4 +1,4 @@
-"""The result of a month's monitoring as JSON, and what earlier months found: the contract `crm-drift/1`."""
+"""Results of monitoring as JSON, and their history: the contract `crm-drift/1`."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from flows.crm.model_cards import Card
 RESULT, SUMMARY, FULL = "result.json", "summary.html", "evidently.html"
 Result = dict[str, Any]
 
-# What a month leaves in the history, by the name it has in its result.
+# The fields of a result that the history contains.
 REMEMBERED = (
     "current_month",
     "reference_month",
@@ -48,7 +48,7 @@ def describe(found: Found, *, current_month: str, reference_month: str, card: Ca
         "missing_values_share": round(found.quality.missing, 4),
         "missing_values_share_reference": round(found.quality.missing_in_reference, 4),
         "unseen_values_share": round(found.quality.unseen, 4),
-        # Of the deals that closed in the current month; null when too few did.
+        # Of deals closed in the current month; null if there were too few.
         "performance_month": current_month if performance else None,
         "auc": performance["auc"] if performance else None,
         "accuracy": performance["accuracy"] if performance else None,
@@ -73,7 +73,7 @@ def remember(result: Result) -> Result:
 
 
 def history(place: Lake) -> list[Result]:
-    """By month, the oldest first."""
+    """Return the remembered fields of every report, oldest month first; raise `BadLake` if one is damaged."""
     found = []
     for month in place.months("reports"):
         try:

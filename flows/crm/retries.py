@@ -1,4 +1,4 @@
-"""When a second try helps: a disk or a network share may answer a moment later, bad data never does."""
+"""Retries: a disk or a network share may recover a moment later, bad data never does."""
 
 from typing import Any, TypedDict
 
@@ -13,6 +13,7 @@ class Retries(TypedDict):
 
 
 def is_disk_trouble(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Return whether a task failed with an OSError. Prefect passes all three arguments by position."""
     return isinstance(state.result(raise_on_failure=False), OSError)
 
 

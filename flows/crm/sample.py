@@ -1,4 +1,4 @@
-"""A sample that looks like the whole: every stratum has its share of it, and which deals it takes never changes."""
+"""Stratified, deterministic samples of deals."""
 
 import hashlib
 
@@ -11,6 +11,7 @@ STRATA = ("outcome", "product")
 
 
 def require_size(size: object) -> int:
+    """Return the size; raise `BadChoice` unless it is a whole number within the bounds."""
     if isinstance(size, bool) or not isinstance(size, int) or not SMALLEST <= size <= LARGEST:
         raise BadChoice(f"sample_size is {size!r}: choose a whole number from {SMALLEST} to {LARGEST}.")
     return size
@@ -21,7 +22,7 @@ def outcome(deals: pd.DataFrame) -> pd.Series:
 
 
 def stratified(deals: pd.DataFrame, size: int, month: str) -> pd.DataFrame:
-    """Won, lost and open deals of every product, each in proportion: a sample of the wins would know no losses."""
+    """Return a sample with won, lost and open deals of every product in proportion. Raises `BadChoice`."""
     if size > len(deals):
         raise BadChoice(
             f"{month} has {len(deals)} engaged deals, and sample_size is {size}: "
@@ -30,10 +31,10 @@ def stratified(deals: pd.DataFrame, size: int, month: str) -> pd.DataFrame:
     strata = deals.assign(outcome=outcome(deals)).groupby(list(STRATA), sort=True).indices
     exact = {name: len(rows) * size / len(deals) for name, rows in strata.items()}
     taken = {name: int(share) for name, share in exact.items()}
-    # What rounding left over goes to those it took most from.
+    # The remainder of rounding down goes to the strata that lost most by it; ties are decided by name.
     for name in sorted(exact, key=lambda name: (taken[name] - exact[name], name))[: size - sum(taken.values())]:
         taken[name] += 1
-    # By a hash of the identifier: neither the order of the table nor other deals decide who is taken.
+    # Ranked by a hash of the identifier: neither the order of the table nor other deals change which are sampled.
     ranks = deals["opportunity_id"].map(lambda name: hashlib.blake2b(str(name).encode(), digest_size=8).digest())
     picked: list[int] = []
     for name, rows in strata.items():

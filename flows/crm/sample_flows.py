@@ -1,4 +1,4 @@
-"""Flows without data: one that takes its time, to be watched and cancelled, and one that is over at once."""
+"""Flows without data: a long one, to watch and cancel, and one that ends at once."""
 
 import time
 from datetime import UTC, datetime
@@ -14,12 +14,12 @@ TICK = 1.0  # seconds between two lines of log
 
 
 class Stopped(Exception):
-    """The failure that was asked for."""
+    """The failure requested by `fail_at`."""
 
 
 @task(name="wait", task_run_name="step {step} of {steps}", cache_policy=NO_CACHE)
 def wait(step: int, steps: int, seconds: float, fail_at: int, bar: UUID) -> None:
-    """Sleep for the step's share of the time, telling the progress of the whole."""
+    """Sleep for the step's share of the time, and report the overall progress."""
     logger = get_run_logger()
     started = time.monotonic()
     passed = 0.0
@@ -27,7 +27,7 @@ def wait(step: int, steps: int, seconds: float, fail_at: int, bar: UUID) -> None
         time.sleep(min(TICK, seconds - passed))
         passed = min(time.monotonic() - started, seconds)
         percent = 100 * (step - 1 + passed / seconds) / steps
-        logger.info("Step %d of %d, %.0f %% of the whole.", step, steps, percent)
+        logger.info("Step %d of %d, %.0f %% done.", step, steps, percent)
         update_progress_artifact(bar, progress=percent)
         if fail_at and percent >= fail_at:
             raise Stopped(f"Stopped at {percent:.0f} % because fail_at is {fail_at}.")
@@ -39,17 +39,15 @@ def long_haul(
     fail_at: Annotated[int, Field(ge=0, le=100)] = 0,
     steps: Annotated[int, Field(ge=1, le=20)] = 4,
 ) -> str:
-    """Take a while, and tell how far it is: something to watch, to cancel, or to see fail.
+    """Run for some minutes and report progress: a run to watch, to cancel, or to see fail.
 
     Args:
-        minutes: How long the whole takes.
-        fail_at: The percentage at which it fails; 0 lets it end well.
-        steps: How many tasks share the time, one after another.
+        minutes: Total duration in minutes.
+        fail_at: Percentage at which it fails; 0 = never.
+        steps: Number of tasks, run one after another.
     """
-    bar = cast(
-        UUID, create_progress_artifact(progress=0.0, key="long-haul", description="Share of the time that has passed")
-    )
-    get_run_logger().info("Taking %g minutes in %d steps.", minutes, steps)
+    bar = cast(UUID, create_progress_artifact(progress=0.0, key="long-haul", description="Progress"))
+    get_run_logger().info("Running for %g minutes in %d steps.", minutes, steps)
     for step in range(1, steps + 1):
         wait(step, steps, minutes * 60 / steps, fail_at, bar)
     return f"Took {minutes:g} minutes."
@@ -57,7 +55,7 @@ def long_haul(
 
 @flow(name="heartbeat")
 def heartbeat() -> str:
-    """Say what time it is, and end: the shortest possible run."""
+    """Log the time and end: the shortest possible run."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     get_run_logger().info("It is %s.", now)
     return now

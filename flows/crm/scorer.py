@@ -1,4 +1,4 @@
-"""A model as data: coefficients or trees in JSON, which can be kept and compared, and runs nothing when it is read."""
+"""Models as data: coefficients or trees in JSON. Reading one runs no code, unlike a pickle."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from flows.crm.failures import BadLake
 
 
 class Scorer(Protocol):
-    """Log-odds of a win, from encoded deals."""
+    """Computes the log-odds of a win from encoded deals."""
 
     def __call__(self, matrix: Numbers) -> Numbers: ...
     def as_json(self) -> dict[str, Any]: ...
@@ -33,7 +33,7 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Nodes by number: a node whose `left` is -1 is a leaf, and has a value."""
+    """A tree as arrays by node; a node with `left` = -1 is a leaf."""
 
     column: list[int]
     threshold: list[float]
@@ -45,8 +45,9 @@ class Tree:
         column, threshold = np.array(self.column), np.array(self.threshold)
         left, right, value = np.array(self.left), np.array(self.right), np.array(self.value)
         rows, at = np.arange(len(matrix)), np.zeros(len(matrix), dtype=np.int64)
-        # Trees compare in single precision when they grow, so they must when they are read.
+        # scikit-learn grows trees in single precision; in double precision, deals at a threshold would go elsewhere.
         small = matrix.astype(np.float32)
+        # All deals descend one level at a time; those at a leaf stay there.
         while (inner := left[at] >= 0).any():
             goes_left = small[rows, np.maximum(column[at], 0)] <= threshold[at]
             at = np.where(inner, np.where(goes_left, left[at], right[at]), at)
@@ -72,7 +73,7 @@ class Trees:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The chance to win a deal. `slope` and `shift` turn scores into probabilities that can be taken at their word."""
+    """A model that returns win probabilities. `slope` and `shift` calibrate the scores."""
 
     kind: str
     encoder: Encoder
@@ -82,6 +83,7 @@ class Model:
 
     def __call__(self, deals: pd.DataFrame) -> Numbers:
         odds = self.slope * self.scorer(self.encoder(deals)) + self.shift
+        # Clipped at log-odds of 30, where exp() is far from overflowing and the probability is 0 or 1 to 13 digits.
         chances: Numbers = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
         return chances
 
@@ -107,6 +109,7 @@ READERS = {"logistic-regression": _read_linear, "boosted-trees": _read_trees}
 
 
 def decode(content: bytes) -> Model:
+    """Parse a stored model; raise `BadLake` for a kind or a shape that is not known."""
     try:
         found = json.loads(content)
         scorer = READERS[found["kind"]](found["scorer"])

@@ -1,4 +1,4 @@
-"""What was known on a day: the tables as they stood then, without anything that came later."""
+"""Snapshots: the tables as they were on a day, without anything later."""
 
 from datetime import date
 
@@ -13,19 +13,19 @@ OPEN = ("Prospecting", "Engaging")
 
 
 def as_of(tables: Tables, day: date) -> Tables:
-    """The tables at the end of the day.
+    """Return the tables as of the end of the day.
 
-    Deals engaged later are unseen; deals closed later are still open. A deal without a date of engagement (a prospect)
-    says nothing of when it came, and is seen on every day. Rows are ordered by identifier, so that the order of the
-    source does not show.
+    Deals engaged later are left out; deals closed later are still open. A deal without engage_date (a prospect) has no
+    date at all, and is included on every day. Rows are sorted by identifier: the order of the source does not matter.
     """
     end = pd.Timestamp(day)
     deals = tables["sales_pipeline"]
+    # "Not later" instead of "earlier": any comparison is false for prospects, which have no date and must stay.
     seen = deals[~(deals["engage_date"] > end)].copy()
     closed_later = seen["close_date"] > end
     seen.loc[closed_later, "deal_stage"] = "Engaging"
     seen.loc[closed_later, "close_date"] = pd.NaT
-    # Sources write a value of 0 for some open deals: were it kept, an empty one would tell which deals close later.
+    # Sources write 0 for some open deals: if it stayed, an empty value would reveal which deals close later.
     seen.loc[closed_later | seen["deal_stage"].isin(OPEN), "close_value"] = float("nan")
     known = {**tables, "sales_pipeline": seen}
     return {
@@ -35,7 +35,7 @@ def as_of(tables: Tables, day: date) -> Tables:
 
 
 def span(tables: Tables) -> tuple[str, str]:
-    """The first and the last month of which the deals tell anything."""
+    """Return the first and the last month with a date of any deal."""
     deals = tables["sales_pipeline"]
     engaged, closed = deals["engage_date"].dropna(), deals["close_date"].dropna()
     if engaged.empty:

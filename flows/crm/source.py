@@ -1,4 +1,4 @@
-"""Where the CRM tables come from: the generator, or CSV files in a folder or under an address."""
+"""Sources of the CRM tables: the generator, or CSV files in a folder or at a URL."""
 
 import base64
 import csv
@@ -22,20 +22,20 @@ from flows.crm.failures import BadSource, SourceAway
 from flows.crm.generator import Recipe, generate
 from flows.crm.table_schema import SHAPES, Kind, Shape, Tables, typed
 
-# How an empty cell is written: some exports of a database spell it out.
+# Spellings of an empty cell; some database exports write "null".
 NOTHING = ("", "null")
-PATIENCE = 30.0  # seconds for one answer of the source's server
-LARGEST = 256 * 2**20  # bytes of one file: more is not a table of deals
+TIMEOUT = 30.0  # seconds for one response of the source's server
+LARGEST = 256 * 2**20  # bytes of one file, which is read into memory whole
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    name: str  # what the manifest says of where a month came from: the same data has the same name
+    name: str  # the source in the manifest; the same data has the same name
     tables: Tables
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Source:
-    """Read everything the source has; `CRM_DRIFT` (0 to 1) bends the generated world."""
+    """Read all tables of the source. `CRM_DRIFT` (0 to 1) sets the drift of generated tables."""
     folder, address = (environment.get(name, "").strip() for name in ("CRM_SOURCE_DIR", "CRM_SOURCE_URL"))
     if folder and address:
         raise BadSource("CRM_SOURCE_DIR and CRM_SOURCE_URL both name a source: unset one of them.")
@@ -77,23 +77,25 @@ def from_address(address: str) -> Source:
 
 
 def from_files(contents: Mapping[str, bytes]) -> Source:
-    """Named after its content, so that the same files give the same months wherever they lie."""
+    """Parse the files. The source is named after their content: the same files give the same months anywhere."""
     digest = hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents.values())).hexdigest()
     tables = {name: parse(f"{name}.csv", contents[name], shape) for name, shape in SHAPES.items()}
     return Source(f"CSV files {digest[:16]}", tables)
 
 
 def fetch(address: str, *, largest: int = LARGEST) -> bytes:
+    """Download one file; raise `SourceAway` if a retry may help, else `BadSource`."""
     parts = urlsplit(address)
-    # An address may carry a user and a password, which no message repeats.
+    # The URL may contain a user and a password, which no message repeats.
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
     request = urllib.request.Request(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
     if parts.username is not None:
         secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        # Unredirected: another host must not receive the password.
         request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(secret.encode()).decode()}")
     try:
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            content: bytes = answer.read(largest + 1)
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            content: bytes = answer.read(largest + 1)  # one more, to tell "too large" from "just fits"
     except urllib.error.HTTPError as error:
         if error.code in (408, 429) or error.code >= 500:
             raise SourceAway(f"{shown} answers {error.code}: run this again when its server is well.") from None
@@ -107,7 +109,7 @@ def fetch(address: str, *, largest: int = LARGEST) -> bytes:
 
 
 def parse(file: str, content: bytes, shape: Shape) -> pd.DataFrame:
-    """The rows of one CSV file in their types; the first thing that is wrong is said with its line and column."""
+    """Return the typed rows of a CSV file; raise `BadSource` with line and column of the first error."""
     lines = _lines(file, content)
     header = _header(file, next(lines, (0, []))[1], shape)
     cells: dict[str, list[Any]] = {column: [] for column in shape.columns}
@@ -158,7 +160,7 @@ def _read(path: Path, shape: Shape) -> bytes:
 
 
 def _lines(file: str, content: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Rows that hold something, each with the number of its last line in the file."""
+    """Yield the rows that are not blank, with the number of their last line in the file."""
     try:
         reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         yield from ((reader.line_num, row) for row in reader if any(cell.strip() for cell in row))
@@ -169,6 +171,7 @@ def _lines(file: str, content: bytes) -> Iterator[tuple[int, list[str]]]:
 
 
 def _whole(text: str) -> int:
+    # Stricter than int(): no underscores, spaces or digits of other scripts. Exports write 1200.0 for whole numbers.
     if not re.fullmatch(r"-?\d{1,15}(\.0+)?", text, re.ASCII):
         raise ValueError
     return int(text.partition(".")[0])

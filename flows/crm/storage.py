@@ -1,4 +1,4 @@
-"""Where the lake keeps its files: a folder of this machine, or any address that fsspec can open."""
+"""Storage of the lake: a local folder, or any URL that fsspec can open."""
 
 import os
 import tempfile
@@ -15,21 +15,21 @@ import fsspec
 
 from flows.crm.failures import BadLake
 
-# Here one write replaces the whole object or nothing; anywhere else a file is written beside and then moved.
+# Protocols whose writes replace an object as a whole or not at all. Elsewhere a file is written first, then renamed.
 WHOLE_OBJECTS = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A file in the store, by its path below the root."""
+    """A file in the store, by its path relative to the root."""
 
     path: str
     size: int
-    age: float | None  # seconds since it was written, where the store tells
+    age: float | None  # seconds since it was written; None if the store does not say
 
 
 class Store(Protocol):
-    """What the lake asks of a place; paths are relative, with slashes. A missing file is a `FileNotFoundError`."""
+    """Interface of a store. Paths are relative, with slashes. Raises `FileNotFoundError` for missing files."""
 
     @property
     def name(self) -> str: ...
@@ -73,21 +73,21 @@ class Folder:
         for path in sorted((self.root / below).rglob("*")):
             try:
                 if path.is_file():
-                    there = path.stat()
-                    age = time.time() - there.st_mtime
-                    found.append(Kept(path.relative_to(self.root).as_posix(), there.st_size, age))
+                    info = path.stat()
+                    age = time.time() - info.st_mtime
+                    found.append(Kept(path.relative_to(self.root).as_posix(), info.st_size, age))
             except FileNotFoundError:
-                continue  # somebody wrote or cleaned up meanwhile
+                continue  # deleted by a concurrent write or cleanup
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A place behind an fsspec file system; `root` is the path as that file system writes it."""
+    """A store on an fsspec file system; `root` is the path in that file system's notation."""
 
     system: Any
     root: str
-    name: str  # the address, without the user and password it may carry
+    name: str  # the URL, without user and password
 
     def read(self, path: str) -> bytes:
         content: bytes = self.system.cat_file(self._at(path))
@@ -99,9 +99,9 @@ class Remote:
             self.system.pipe_file(target, content)
             return
         self.system.makedirs(target.rpartition("/")[0], exist_ok=True)
-        beside = f"{target}.{uuid.uuid4().hex}.tmp"
-        self.system.pipe_file(beside, content)
-        self.system.mv(beside, target)
+        temporary = f"{target}.{uuid.uuid4().hex}.tmp"
+        self.system.pipe_file(temporary, content)
+        self.system.mv(temporary, target)
 
     def remove(self, path: str) -> None:
         try:
@@ -113,8 +113,8 @@ class Remote:
         self.system.invalidate_cache()  # another worker may have written since
         found = self.system.find(self._at(below) if below else self.root, detail=True)
         return [
-            Kept(path.removeprefix(self.root).lstrip("/"), int(there["size"] or 0), _age(there))
-            for path, there in sorted(found.items())
+            Kept(path.removeprefix(self.root).lstrip("/"), int(info["size"] or 0), _age(info))
+            for path, info in sorted(found.items())
         ]
 
     def _at(self, path: str) -> str:
@@ -122,19 +122,21 @@ class Remote:
 
 
 def put(path: Path, content: bytes) -> None:
-    """All of the content or nothing of it: written beside the target, then renamed over it."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    """Write a file atomically: to a temporary file in the same folder, then renamed over the target."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with beside.open("xb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
+            # Before the rename: after a power cut the name must not point to an empty file.
             os.fsync(file.fileno())
-        beside.replace(path)
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Store:
+    """Return the store that CRM_LAKE names, by default var/lake in the current folder. Raises `BadLake`."""
     named = environment.get("CRM_LAKE", "").strip()
     if named.startswith("file://"):
         named = urlsplit(named).path
@@ -144,7 +146,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Store:
         return Folder(Path(named).expanduser().absolute())
     here = Path.cwd()
     if here.parent == Path(tempfile.gettempdir()).resolve() and here.name.endswith("prefect"):
-        # A process worker runs a deployment without a working directory in a folder that it removes afterwards.
+        # Without a working directory, a process worker runs a deployment in a folder that it removes afterwards.
         raise BadLake(
             "The lake would be lost with this run's temporary folder: set CRM_LAKE on the worker, "
             "or publish the pipelines with --working-directory."
@@ -153,6 +155,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Store:
 
 
 def remote(address: str) -> Remote:
+    """Open a URL with fsspec; raise `BadLake` if its package is missing or its protocol unknown."""
     parts = urlsplit(address)
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
     try:
@@ -172,9 +175,10 @@ def _protocols(system: Any) -> tuple[str, ...]:
     return (named,) if isinstance(named, str) else tuple(named)
 
 
-def _age(there: dict[str, Any]) -> float | None:
+def _age(info: dict[str, Any]) -> float | None:
+    # Each file system has its own name for the time of the last write.
     for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
-        moment: object = there.get(key)
+        moment: object = info.get(key)
         if isinstance(moment, datetime):
             return time.time() - moment.timestamp()
         if isinstance(moment, int | float):

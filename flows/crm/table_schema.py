@@ -1,4 +1,4 @@
-"""The shape of the CRM tables: their columns, the kind of each, and how a kind is kept in pandas and in Parquet."""
+"""The schema of the CRM tables: their columns, the kind of each, and its types in pandas and Parquet."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ SHAPES: dict[str, Shape] = {
     ),
 }
 
-# Each can hold "nothing", so that a month in which a column is empty has the same types as every other month.
+# Every type is nullable, so that a month with an empty column has the same types as every other month.
 IN_PANDAS: dict[Kind, Any] = {
     "text": "object",
     "whole": "Int64",
@@ -66,18 +66,19 @@ IN_PARQUET: dict[Kind, pa.DataType] = {
 
 
 def typed(columns: Columns, values: Mapping[str, Any] | pd.DataFrame) -> pd.DataFrame:
-    """A frame with exactly these columns, in this order, in the types above."""
+    """Return a frame with exactly these columns, in this order, in the types above."""
     return pd.DataFrame({name: pd.Series(values[name]).astype(IN_PANDAS[kind]) for name, kind in columns.items()})
 
 
 def to_arrow(frame: pd.DataFrame, columns: Columns) -> pa.Table:
-    """Without the notes that pandas leaves in the schema: they name library versions, and change the bytes."""
+    """Return an Arrow table without pandas' metadata: it names library versions, and would change the bytes."""
     schema = pa.schema([(name, IN_PARQUET[kind]) for name, kind in columns.items()])
     table = pa.Table.from_pandas(frame[list(columns)], schema=schema, preserve_index=False)
     return table.replace_schema_metadata(None)
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
+    """Return the frame that `to_arrow` was given, in the same types."""
     nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
     frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get, date_as_object=False)
     dates = {field.name: IN_PANDAS["date"] for field in table.schema if field.type == pa.date32()}

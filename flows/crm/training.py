@@ -1,4 +1,4 @@
-"""The third pipeline of a month: learn from the closed deals, and let the better model be the current one."""
+"""Third pipeline of a month: trains a model on the closed deals, and promotes it if it is good enough."""
 
 from typing import Any
 
@@ -23,10 +23,10 @@ def read_closed_deals(place: Lake, month: str) -> tuple[Manifest, pd.DataFrame]:
 
 @task(name="read the current model", cache_policy=NO_CACHE, **DISK)
 def read_current(place: Lake, month: str) -> Current | None:
-    """The one that was current before this month, so that a month trained again meets the same one."""
+    """Return the current model before this month: training a month again compares with the same one."""
     found = model_cards.champion(place, months.previous(month))
     if found is None:
-        get_run_logger().info("There is no current model before %s.", month)
+        get_run_logger().info("No current model before %s.", month)
         return None
     manifest, card = found
     get_run_logger().info("The current model is %s.", card["version"])
@@ -47,7 +47,7 @@ def compare(closed: pd.DataFrame, month: str, current: Current | None) -> Traine
         logger.info("%s: log loss %.4f, AUC %.3f.", kind, quality.log_loss, quality.auc)
     quality = trained.quality
     logger.info(
-        "Judged on %d later deals: AUC %.3f (%.3f to %.3f), log loss %.4f; guessing the base rate gives %.4f.",
+        "Evaluated on %d later deals: AUC %.3f (%.3f to %.3f), log loss %.4f; guessing the base rate gives %.4f.",
         quality.deals,
         quality.auc,
         quality.auc_low,
@@ -60,8 +60,8 @@ def compare(closed: pd.DataFrame, month: str, current: Current | None) -> Traine
     return trained
 
 
-@task(name="keep the model", cache_policy=NO_CACHE, **DISK)
-def keep(place: Lake, trained: Trained, source: str) -> Manifest:
+@task(name="save the model", cache_policy=NO_CACHE, **DISK)
+def save(place: Lake, trained: Trained, source: str) -> Manifest:
     documents = {
         model_cards.CARD: lake.encode(trained.card(source)),
         model_cards.MODEL: lake.encode(trained.model.as_json()),
@@ -71,15 +71,15 @@ def keep(place: Lake, trained: Trained, source: str) -> Manifest:
     return manifest
 
 
-@task(name="tell about the model", cache_policy=NO_CACHE)
-def tell(place: Lake, trained: Trained, manifest: Manifest) -> None:
+@task(name="publish the model", cache_policy=NO_CACHE)
+def publish(place: Lake, trained: Trained, manifest: Manifest) -> None:
     card = trained.card(manifest.source)
     del card["contract"]
-    publication.fields(publication.CARD, card, description=f"Card of the model {trained.version}.")
+    publication.fields(publication.CARD, card, description=f"Model card of {trained.version}.")
     create_table_artifact(
         table=[{"candidate": kind, **quality.as_json()} for kind, quality in trained.compared.items()],
         key="crm-candidates",
-        description=f"Candidates of {trained.month}, on deals that closed after what they learnt from.",
+        description=f"Candidates of {trained.month}, compared on deals that closed after those they learned from.",
     )
     create_markdown_artifact(markdown=summary(trained), key="crm-model", description=f"The model {trained.version}.")
     publication.link("crm-model-file", place.address(manifest, model_cards.MODEL), f"The model {trained.version}")
@@ -93,8 +93,8 @@ def summary(trained: Trained) -> str:
     return (
         f"# {trained.version}\n\n"
         f"**{'Promoted' if trained.verdict.promoted else 'Not promoted'}.** {trained.verdict.reason}\n\n"
-        f"A model of the kind *{trained.model.kind}*. On {quality.deals} deals that closed later than all it learnt "
-        f"from, its AUC is **{quality.auc:.3f}** ({quality.auc_low:.3f} to {quality.auc_high:.3f}), its accuracy "
+        f"Model type *{trained.model.kind}*. On {quality.deals} deals that closed after those it learned from, "
+        f"its AUC is **{quality.auc:.3f}** ({quality.auc_low:.3f} to {quality.auc_high:.3f}), its accuracy "
         f"{quality.accuracy:.1%}, its log loss {quality.log_loss:.4f}: {good} than guessing the base rate "
         f"({trained.base_rate_log_loss:.4f}).\n\n"
         f"AUC lost when a feature is shuffled: {telling}.\n"
@@ -103,21 +103,21 @@ def summary(trained: Trained) -> str:
 
 @flow(name="monthly-win-probability-training", validate_parameters=False)
 def monthly_win_probability_training(snapshot_month: months.SnapshotMonth) -> dict[str, Any]:
-    """Train a model of the chance to win a deal, from the deals that were closed by the end of a month.
+    """Train a model of the probability to win a deal, on the deals closed by the end of a month.
 
-    The deals are split by the day they closed, so that a model is judged on what happened after all it learnt from.
-    It becomes the current model when it is as good as the one before, on deals that neither has seen.
+    The deals are split by closing date, so that a model is evaluated on later deals than it learned from. It becomes
+    the current model if it is as good as the one before, on deals that neither has seen.
 
     Args:
-        snapshot_month: The month to train, written as YYYY-MM. It must have been ingested.
+        snapshot_month: Month to train, as YYYY-MM. It must be ingested.
     """
     months.last_day(snapshot_month)
     place = lake.from_environment()
     features, closed = read_closed_deals(place, snapshot_month)
     current = read_current(place, snapshot_month)
     trained = compare(closed, snapshot_month, current)
-    manifest = keep(place, trained, features.name)
-    tell(place, trained, manifest)
-    outcome = "promoted" if trained.verdict.promoted else "kept aside"
-    get_run_logger().info("%s is %s. %s", trained.version, outcome, trained.verdict.reason)
+    manifest = save(place, trained, features.name)
+    publish(place, trained, manifest)
+    outcome = "promoted" if trained.verdict.promoted else "not promoted"
+    get_run_logger().info("%s: %s. %s", trained.version, outcome, trained.verdict.reason)
     return {"month": snapshot_month, "version": trained.version, "promoted": trained.verdict.promoted}

@@ -1,4 +1,4 @@
-"""The invented cast of the generated tables: who sells, what is sold, to whom, and how well each does."""
+"""Constants of the generated tables: products, accounts, agents, and the effect of each on the win probability."""
 
 from itertools import cycle, product
 
@@ -12,7 +12,7 @@ PRODUCTS = [
     {"product": "GTK 500", "series": "GTK", "sales_price": 26768},
 ]
 LIST_PRICE = {str(row["product"]): float(str(row["sales_price"])) for row in PRODUCTS}
-# The sales desk writes one product without its space; the price list does not.
+# The sales desk writes this product without its space; the price list does not. The `spelling` check finds it.
 MISSPELT_PRODUCTS = {"GTX Pro": "GTXPro"}
 DEMAND = {
     "GTX Basic": 21.0,
@@ -33,7 +33,7 @@ APPEAL = {  # log-odds
     "GTK 500": -0.8,
 }
 
-SECTORS = {  # how common each is, spelt as the sales desk spells it
+SECTORS = {  # relative frequency; misspelled like in the real tables
     "retail": 17.0,
     "technolgy": 12.0,
     "medical": 12.0,
@@ -106,5 +106,5 @@ TEAMS = [
     {"sales_agent": f"{first} {last}", "manager": manager, "regional_office": office}
     for first, last, (manager, office) in zip(_FIRST, cycle(_LAST), _MANAGERS, strict=False)
 ]
-# The last five have a desk and no deal yet.
+# The last five agents have no deals, for the check `agents-have-deals`.
 SELLERS = [team["sales_agent"] for team in TEAMS[:30]]

@@ -8,7 +8,7 @@ from flows.crm import candidates, corrections, drift, features, model_training
 from flows.crm import sample as crm_sample
 from flows.crm.drift import Found
 from flows.crm.generator import Generated, Recipe, generate
-from flows.crm.metrics import Quality, judge
+from flows.crm.metrics import Quality, evaluate
 from flows.crm.months import last_day
 from flows.crm.scorer import Model
 from flows.crm.snapshot import as_of
@@ -49,7 +49,7 @@ def reference(tables: Tables) -> Reference:
     parts = model_training.split(then.closed, REFERENCE)
     model = candidates.fit("logistic-regression", parts.learning, parts.comparing)
     sample = crm_sample.stratified(then.deals, 800, REFERENCE)
-    quality = judge(model(parts.judging), candidates.outcomes(parts.judging))
+    quality = evaluate(model(parts.judging), candidates.outcomes(parts.judging))
     return Reference(model, quality, sample.assign(prediction=model(sample)))
 
 

@@ -140,7 +140,7 @@ def test_a_month_of_few_deals_is_refused(normal: Reference, calm: pd.DataFrame) 
         compared(normal, calm.head(49))
 
 
-def test_the_level_is_that_of_the_loudest_measure() -> None:
+def test_the_level_is_the_highest_of_the_measures() -> None:
     quiet = dict.fromkeys((measure.name for measure in RULE), 0.0)
     assert alert_levels.overall(alert_levels.read(quiet)) == "NONE"
     for measure in RULE:
@@ -153,7 +153,7 @@ def test_the_level_is_that_of_the_loudest_measure() -> None:
             assert alert_levels.overall(alert_levels.read({**quiet, measure.name: threshold - 1e-9})) != level
 
 
-def test_the_loudest_comes_first() -> None:
+def test_the_highest_level_comes_first() -> None:
     values: dict[str, float | None] = {**dict.fromkeys((measure.name for measure in RULE), 0.0)}
     readings = alert_levels.read({**values, "auc_lost": 0.5, "dataset_drift_share": 0.1})
     assert [row["level"] for row in alert_levels.recommendations(readings)] == ["HIGH", "HIGH", "LOW"]

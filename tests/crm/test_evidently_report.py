@@ -98,4 +98,4 @@ def test_trouble_is_told_in_one_sentence() -> None:
     with pytest.raises(NoReport, match=r"^Evidently cannot draw its report \(.*nothing_here.*\): install the extra"):
         report_process.full_page(deals(3), deals(3), program="flows.crm.nothing_here")
     with pytest.raises(NoReport, match=r"^Evidently took more than 0 seconds for its report: run this again when"):
-        report_process.full_page(deals(3), deals(3), patience=0.01)
+        report_process.full_page(deals(3), deals(3), timeout=0.01)

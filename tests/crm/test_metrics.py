@@ -27,7 +27,7 @@ def test_the_measures_are_those_of_the_books() -> None:
     generator = np.random.default_rng(0)
     chances = generator.random(500)
     won = (generator.random(500) < chances).astype(float)
-    found = metrics.judge(chances, won)
+    found = metrics.evaluate(chances, won)
     assert found.auc == pytest.approx(roc_auc_score(won, chances))
     assert found.log_loss == pytest.approx(log_loss(won, chances), abs=1e-4)
     assert found.brier == pytest.approx(((chances - won) ** 2).mean())
@@ -42,7 +42,7 @@ def test_the_bounds_of_the_auc_hold_in_most_worlds() -> None:
         generator = np.random.default_rng(seed)
         won = np.repeat([1.0, 0.0], 100)
         chances = 1 / (1 + np.exp(-(generator.normal(size=200) + won)))  # whose true AUC is 0.7602
-        found = metrics.judge(chances, won)
+        found = metrics.evaluate(chances, won)
         held += found.auc_low < 0.7602 < found.auc_high
     assert 180 <= held <= 198
 

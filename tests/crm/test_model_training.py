@@ -140,20 +140,21 @@ def guessing(model: Model) -> Model:
 
 def test_the_first_model_is_promoted(trained: Trained) -> None:
     assert trained.verdict.promoted
-    assert trained.verdict.reason == "It is the first model."
+    assert trained.verdict.champion is None
 
 
 def test_a_model_that_is_as_good_takes_over(trained: Trained) -> None:
     verdict = model_training.gate(trained.model, trained.parts, current(trained.model, trained.parts))
     assert verdict.promoted
-    assert verdict.reason.endswith("it is as good as 2017-05-abcdef01 or better.")
+    assert verdict.champion_version == "2017-05-abcdef01"
     assert verdict.deals == len(trained.parts.judging)
 
 
 def test_a_model_that_is_worse_does_not(trained: Trained) -> None:
     verdict = model_training.gate(guessing(trained.model), trained.parts, current(trained.model, trained.parts))
     assert not verdict.promoted
-    assert "is worse than" in verdict.reason
+    assert verdict.champion_version
+    assert verdict.champion_version in verdict.reason
     assert verdict.champion
     assert verdict.challenger
     assert verdict.champion.auc > verdict.challenger.auc == 0.5
