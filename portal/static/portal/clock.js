@@ -1,4 +1,4 @@
-// Tells moments on the reader's own clock, beside those of the window and of the portal.
+// Shows times in the browser's time zone, beside those of the window and of the portal.
 document.addEventListener("DOMContentLoaded", () => {
     const words = { weekday: "short", day: "2-digit", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" };
     const format = new Intl.DateTimeFormat("en-GB", { ...words, timeZoneName: "short" });

@@ -1,4 +1,4 @@
-/* The examples of the grant form: a click writes one into the input that it belongs to. */
+/* The examples of the grant form: a click copies one into its input. */
 (() => {
     "use strict";
 

@@ -42,10 +42,10 @@
     };
     const TITLES = {
         connecting: "",
-        live: "Changes appear by themselves.",
-        polling: "The page asks for changes every few seconds.",
-        offline: "The portal does not answer. The page goes on trying.",
-        ended: "You are signed out, or may no longer see this page. Reload it.",
+        live: "Updates automatically.",
+        polling: "Checks for updates every few seconds.",
+        offline: "The portal is not reachable. Retrying.",
+        ended: "You are signed out or no longer have access. Reload the page.",
     };
 
     let mark, stream, timer, soon, controller;
