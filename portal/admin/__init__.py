@@ -1,5 +1,6 @@
-"""The admin, one folder a subject."""
+"""The admin, one folder for each subject."""
 
+# Importing a module registers its admin classes; Django's autodiscovery imports this package.
 from portal.admin.access import admin as access_admin
 from portal.admin.access import people
 from portal.admin.artifacts import admin as artifact_admin

@@ -1,4 +1,4 @@
-"""What every button does: call one verb, say how it went, and go back to where it was pressed."""
+"""Runs the service behind a button, reports the result as a message, and redirects back."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ LONGEST_REASON, LONGEST_TICKET = 1000, 100
 
 
 def perform(request: HttpRequest, act: Callable[[str], object], done: str | Callable[[], str]) -> None:
-    """Do one act with the reason that was typed; not being permitted is a 403, being too late is a sentence.
+    """Call `act` with the typed reason and report the result as a message.
 
-    `done` says what came of it, or is asked for that afterwards.
+    `done` is the message of success, or a function that is called afterwards to build it. Raises `PermissionDenied`.
     """
     try:
         act(reason_of(request))
+    # A missing permission is a 403. Every other refusal is a message on the page: most often the page was out of date.
     except Forbidden as forbidden:
         raise PermissionDenied(str(forbidden)) from forbidden
     except Refused as refusal:
+        # The code travels as a tag, so that tests need not compare English.
         messages.warning(request, refusal.message, extra_tags=refusal.code)
     except encryption.DecryptionError as error:
         messages.warning(request, str(error), extra_tags="key.unreadable")
@@ -34,6 +36,7 @@ def perform(request: HttpRequest, act: Callable[[str], object], done: str | Call
 
 
 def reason_of(request: HttpRequest) -> str:
+    """Return the typed reason; raise `Refused` with code `reason.too_long`."""
     reason = request.POST.get("reason", "").strip()
     if len(reason) > LONGEST_REASON:
         raise Refused(
@@ -45,6 +48,7 @@ def reason_of(request: HttpRequest) -> str:
 
 
 def ticket_of(request: HttpRequest) -> str:
+    """Return the typed ticket; raise `Refused` with code `ticket.too_long`."""
     ticket = request.POST.get("ticket", "").strip()
     if len(ticket) > LONGEST_TICKET:
         raise Refused(
@@ -56,7 +60,8 @@ def ticket_of(request: HttpRequest) -> str:
 
 
 def redirect_back(request: HttpRequest, otherwise: str) -> HttpResponseRedirect:
-    """To the page the form names as `next`, when it is one of ours."""
+    """Redirect to the form's `next` if it is on this host, else to `otherwise`."""
+    # Anything else would be an open redirect: a prepared form could lead from the portal to a page that looks like it.
     target = request.POST.get("next", "")
     is_own = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
     return HttpResponseRedirect(target if is_own else otherwise)

@@ -1,4 +1,4 @@
-"""What every admin page shares: what the reader may see, and how a refusal is said."""
+"""The base of every admin class: rows restricted by grants, and refusals reported as messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["RestrictedAdmin", "actor_of", "attempt", "permissions_of"]
 
 
 def attempt(request: HttpRequest, subject: object, act: Callable[[], object], done: str) -> bool:
-    """Do one act and say how it went; for actions on several rows and for buttons."""
+    """Call `act`, report the result with the subject's name, and return whether it succeeded."""
     try:
         act()
     except Refused as refusal:
@@ -34,7 +34,8 @@ def attempt(request: HttpRequest, subject: object, act: Callable[[], object], do
 
 
 def without_nul(query: QueryDict) -> QueryDict:
-    """Postgres takes no NUL in a text, and nothing that is searched for has one."""
+    """Return the query without NUL characters."""
+    # Postgres refuses NUL in a text parameter with an error, which would be a 500 for a search from a URL.
     cleaned = query.copy()
     for name, values in query.lists():
         cleaned.setlist(name, [str(value).replace("\0", "") for value in values])
@@ -42,18 +43,20 @@ def without_nul(query: QueryDict) -> QueryDict:
 
 
 class RestrictedList(ChangeList):
-    """A list that says "of so many" only where a search or filter left something out."""
+    """A list that shows "x of y" only where a search or filter hides rows."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        # `show_full_result_count` is off to save a count of the whole table; without a filter the total is known.
         if not self.query and not self.has_active_filters:
             self.full_result_count = self.result_count
 
 
 class RestrictedAdmin(ModelAdmin):
-    """A read-only admin whose every row goes through the reader's grants.
+    """A read-only admin whose rows are restricted by the reader's grants.
 
-    `deployment_lookup` and `base_lookup` say how to reach the deployment and the environment from the model.
+    `deployment_lookup` and `base_lookup` are the lookup prefixes of the deployment and the environment. A subclass that
+    shows rows by another rule overrides `visible`.
     """
 
     deployment_lookup = ""
@@ -73,14 +76,17 @@ class RestrictedAdmin(ModelAdmin):
         return response
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
+        """Return the condition for the rows on which the reader holds `verb`."""
         return permissions_of(request).q(verb, deployment=self.deployment_lookup, base=self.base_lookup)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # Lists, counts, searches, actions and pages of one row all start here: this is the only filter they need.
         queryset: QuerySet[Any] = super().get_queryset(request)
         return queryset.filter(self.visible(request))
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """Only the filters may look: by a lookup in the address, a hidden default could be guessed letter by letter."""
+        """Allow only the lookups of filters."""
+        # Django allows any local column in the URL: `?parameters__startswith=` would reveal hidden values by guessing.
         filters = self.get_list_filter(request)
         own = {each.parameter_name for each in filters if isinstance(each, type) and issubclass(each, SimpleListFilter)}
         fields = {each[0] if isinstance(each, tuple | list) else each for each in filters if not isinstance(each, type)}
@@ -116,8 +122,9 @@ class RestrictedAdmin(ModelAdmin):
         return permissions_of(request).can_any(Verb.PAUSE)
 
     def visible_or_404(self, request: HttpRequest, pk: Any) -> Any:
-        """The row, or 404 when it is not there or may not be seen: the two must not be told apart."""
+        """Return the row; raise `Http404` both for a missing and for a hidden one, which must look the same."""
         try:
+            # Keys come from URLs and forms, so they may be no number at all.
             found = self.get_queryset(request).filter(pk=pk).first()
         except (ValueError, TypeError) as error:
             raise Http404 from error
@@ -126,4 +133,5 @@ class RestrictedAdmin(ModelAdmin):
         return found
 
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
+        # Django would redirect to the index with a message that names the model and the key.
         raise Http404

@@ -1,4 +1,4 @@
-"""The filters that every list shares; none of them offers what the reader may not see."""
+"""The filters that lists share; none of them offers a value the reader may not see."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from unfold.contrib.filters.admin import DropdownFilter
 
 from portal.auth.request_user import permissions_of
 
-# A list to choose from must stay short enough to be read, and cheap enough to be made.
+# A dropdown must stay short enough to read, and cheap enough to build for each page.
 MOST_CHOICES = 300
 Choices = Sequence[tuple[str, str]]
 
 
 class OfferedFilter(DropdownFilter):
-    """An invented value, or one that only others may see, filters nothing: it must not tell whether it exists."""
+    """A filter that ignores values it does not offer."""
 
     def value(self) -> str | None:
-        asked = super().value()
-        return asked if any(asked == offered for offered, _ in self.lookup_choices) else None
+        # An invented value and a hidden one must give the same list, or the filter tells which of them exists.
+        requested = super().value()
+        return requested if any(requested == offered for offered, _ in self.lookup_choices) else None
 
 
 class EnvironmentFilter(DropdownFilter):

@@ -1,4 +1,4 @@
-"""The overview: how the environments are, what runs, what waits, what failed; all as far as the reader may see it."""
+"""The overview: environments, active runs, pending approvals and failures, restricted to what the reader may see."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from runs.access.decisions import Permissions
 from runs.models import BreakGlass, Run, RunRequest, Verb
 from runs.requests import visibility
 
+# Rows in each panel; the rest is a link to the list.
 FEW = 8
 CHART_DAYS = 14
 ACTIVE_RUNS = ["RUNNING", "PENDING", "CANCELLING", "PAUSED"]
 FAILED = ["FAILED", "CRASHED"]
-# What is stacked in the chart, from below: label -> colour, Prefect's state types.
+# The stacked series of the chart, from below: label -> colour, Prefect's state types.
 STACK = {
     "Completed": ("green", ["COMPLETED"]),
     "Failed or crashed": ("red", FAILED),
@@ -35,12 +36,12 @@ STACK = {
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One environment."""
+    """One environment: its status, work pools and workers, and whether runs are held."""
 
     status: EnvironmentStatus
     pools: int
     workers: int
-    place: calendar.Place
+    windows: calendar.EnvironmentWindows
 
     @property
     def workers_label(self) -> str:
@@ -54,7 +55,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Listing[Row]:
-    """The first rows of something, and how many there are."""
+    """The first rows of a queryset, and the number of all its rows."""
 
     rows: list[Row]
     total: int
@@ -79,7 +80,7 @@ class Chart:
 
 
 def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """What the theme calls for the admin's index page."""
+    """Add the overview's data to the context; the theme calls it for the admin's index page (`DASHBOARD_CALLBACK`)."""
     permissions = permissions_of(request)
     found = tiles(permissions)
     runs = Run.objects.filter(permissions.q(Verb.SEE, deployment="deployment__")).select_related("environment")
@@ -91,6 +92,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "waiting": waiting_requests(request, permissions),
         "to_review": to_review(request, permissions),
         "failed": failed(runs, permissions),
+        # Without an environment the page shows the first steps instead, so the aggregate would be wasted.
         "chart": chart(runs) if found else None,
         "time_zone": timezone.get_current_timezone_name(),
     }
@@ -98,16 +100,17 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
 
 
 def tiles(permissions: Permissions) -> list[Tile]:
+    """Return a tile for each visible environment; the number of queries does not depend on how many there are."""
     environments = (
         permissions.environments()
         .select_related("health")
         .prefetch_related(Prefetch("work_pools", WorkPool.objects.only("environment_id", "workers")))
     )
-    places = calendar.statuses(list(environments), timezone.now())
+    windows = calendar.statuses(list(environments), timezone.now())
     return [
         Tile(
             status_of(environment),
-            place=places[environment.pk],
+            windows=windows[environment.pk],
             pools=len(environment.work_pools.all()),
             workers=sum(pool.workers_online for pool in environment.work_pools.all()),
         )
@@ -116,6 +119,7 @@ def tiles(permissions: Permissions) -> list[Tile]:
 
 
 def first_rows(queryset: QuerySet[Any]) -> Listing[Any]:
+    # One row more than displayed tells whether a count is needed at all: mostly it is not.
     rows = list(queryset[: FEW + 1])
     return Listing(rows[:FEW], len(rows) if len(rows) <= FEW else queryset.count())
 
@@ -125,9 +129,10 @@ def active_runs(runs: QuerySet[Run]) -> Listing[Run]:
 
 
 def failed(runs: QuerySet[Run], permissions: Permissions) -> Listing[Failure]:
-    """What failed since midnight, in the portal's time zone."""
+    """Return the runs that failed since midnight in the portal's time zone, each with its reason."""
     midnight = timezone.make_aware(datetime.combine(timezone.localdate(), time.min))
     today = runs.filter(state_type__in=FAILED, ended_at__gte=midnight)
+    # `muted` hides state messages from readers without `see logs`: they quote what the run printed.
     found = first_rows(today.select_related("environment", "deployment__environment").order_by("-ended_at"))
     return Listing(
         [Failure(run, diagnosis.explain_failure(visibility.muted(run, permissions))) for run in found.rows], found.total
@@ -135,7 +140,7 @@ def failed(runs: QuerySet[Run], permissions: Permissions) -> Listing[Failure]:
 
 
 def waiting_requests(request: HttpRequest, permissions: Permissions) -> Listing[RunRequest] | None:
-    """What waits for an answer the reader may give; None for those who approve nothing."""
+    """Return the requests that need the reader's approval; None for readers who cannot approve anything."""
     if not permissions.can_any(Verb.APPROVE):
         return None
     found = RunRequest.objects.filter(pk__in=inbox.waiting_for(request))
@@ -143,11 +148,12 @@ def waiting_requests(request: HttpRequest, permissions: Permissions) -> Listing[
 
 
 def to_review(request: HttpRequest, permissions: Permissions) -> list[BreakGlass]:
-    """Broken glass that waits for a review which the reader may give."""
+    """Return emergency overrides that the reader may review."""
     if not permissions.can_any(Verb.APPROVE):
         return []
     places = {"deployment": "run_request__deployment__", "base": "run_request__"}
     me = request.user.pk
+    # A review must be independent: neither by who overrode, nor by who requested the run, nor on whose behalf.
     found = (
         BreakGlass.objects.filter(
             permissions.q(Verb.SEE, **places), permissions.q(Verb.APPROVE, **places), reviewed_at=None
@@ -160,7 +166,7 @@ def to_review(request: HttpRequest, permissions: Permissions) -> list[BreakGlass
 
 
 def chart(runs: QuerySet[Run]) -> Chart | None:
-    """Runs a day by how they ended; None when nothing ended."""
+    """Return the finished runs per day and state; None when none finished."""
     days = statistics.by_day(runs, days=CHART_DAYS)
     legend = [
         charts.Series(label, tone, tuple(sum(day.counts.get(state, 0) for state in states) for day in days))

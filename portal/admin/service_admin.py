@@ -1,4 +1,4 @@
-"""Forms of the admin that are saved by a verb: its refusal is said to the reader and stays in the audit trail."""
+"""Admin forms that are saved by a service, whose refusals are shown and stay in the audit trail."""
 
 from __future__ import annotations
 
@@ -13,26 +13,30 @@ from runs.errors import Refused
 
 
 class ServiceModelAdmin(ModelAdmin):
-    """Django saves a form in one transaction: a refusal that left it by raising would take its audit entry along."""
+    """Saves the form through `save_row`, a method of the subclass that calls one service."""
 
-    def keep(self, request: HttpRequest, row: Any, form: Any) -> None:
-        """Call the verb that saves."""
+    def save_row(self, request: HttpRequest, row: Any, form: Any) -> None:
+        """Call the service that saves the row; raises `Refused`."""
         raise NotImplementedError
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
         try:
-            self.keep(request, obj, form)
+            self.save_row(request, obj, form)
         except Refused as refusal:
+            # Not raised on: Django saves in one transaction, and a rollback would take the refusal's audit entry along.
             request.refusal = refusal  # type: ignore[attr-defined]  # lives as long as the request
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """The verb has saved the groups and permissions too."""
+        # The service has saved the groups and permissions too; Django's own would write them without an audit entry.
+        pass
+
+    # Django's own log stays empty: the audit trail has the change, with its reason and refusals.
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """The audit trail has it."""
+        pass
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """The audit trail has it."""
+        pass
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         response: HttpResponse = self.refused(request) or super().response_add(request, obj, post_url_continue)
@@ -43,6 +47,7 @@ class ServiceModelAdmin(ModelAdmin):
         return response
 
     def refused(self, request: HttpRequest) -> HttpResponse | None:
+        """Return a redirect to the same form with the refusal as a message, or None when the row was saved."""
         refusal: Refused | None = getattr(request, "refusal", None)
         if refusal is None:
             return None

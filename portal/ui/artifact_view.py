@@ -1,4 +1,4 @@
-"""Artifacts as a page shows them: every text in them comes from a flow and is taken for hostile."""
+"""Prepares artifacts for display. Every text in them comes from a flow and is treated as hostile."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from markdown_it import MarkdownIt
 from portal.ui.text import without_control
 from runs.models import Artifact
 
+# A table artifact may hold anything; the page has to stay loadable.
 MOST_ROWS, MOST_COLUMNS, LONGEST_CELL = 500, 30, 300
+# Longer tables are folded where several artifacts are listed.
 MOST_UNFOLDED = 12
-# HTML stays text, links may not begin with javascript:, and nothing is fetched from elsewhere to be shown.
+# HTML stays text, markdown-it rejects javascript: links, and images are off: they would call a foreign server.
 MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").disable("image")
 ICONS = {"markdown": "article", "table": "table_chart", "progress": "progress_activity", "image": "image"}
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One artifact: as `html`, as a table, as a bar of `percent`, as a page of its own, or with a note why not."""
+    """One artifact in its display form: `html`, a table, `percent`, a framed page, or a `note` where there is none."""
 
     artifact: Artifact
     icon: str
@@ -35,13 +37,15 @@ class Shown:
 
     @property
     def is_short(self) -> bool:
-        """Whether it is unfolded where several are shown."""
+        """Whether it is unfolded where several artifacts are listed."""
         return len(self.rows) <= MOST_UNFOLDED
 
 
 def shown(artifact: Artifact) -> Shown:
+    """Return the display form for an artifact's type and data; data that does not fit its type is shown as JSON."""
     data = artifact.data
     icon = ICONS.get(artifact.type, "draft")
+    # First, because pages are stored as markdown artifacts: Prefect has no type for HTML.
     if is_page(artifact):
         return Shown(artifact, "web", is_page=True)
     if artifact.type == "markdown" and isinstance(data, str):
@@ -56,17 +60,19 @@ def shown(artifact: Artifact) -> Shown:
 
 
 def is_page(artifact: Artifact) -> bool:
-    """Whether it is a page of HTML, which is only ever opened in a frame that may do nothing."""
+    """Whether it is an HTML page, which is displayed only in a sandboxed frame."""
     start = artifact.data[:200].lstrip().lower() if isinstance(artifact.data, str) else ""
     return start.startswith(("<!doctype html", "<html"))
 
 
 def rendered(text: str) -> SafeString:
-    """Markdown as HTML that holds no HTML of the author's: the renderer escapes every text and tag."""
+    """Render markdown; tags in the text are escaped."""
+    # Safe only because MARKDOWN has `html` off. Without that option this would be stored cross-site scripting.
     return SafeString(MARKDOWN.render(without_control(text)))
 
 
 def table(artifact: Artifact, icon: str, data: list[Any]) -> Shown:
+    # Rows may have different keys: the columns are their union, in order of first appearance.
     dicts = [row for row in data if isinstance(row, dict)]
     columns = list(dict.fromkeys(str(name) for row in dicts[:MOST_ROWS] for name in row))[:MOST_COLUMNS]
     rows = [[cell(row.get(name, "")) for name in columns] for row in dicts[:MOST_ROWS]]

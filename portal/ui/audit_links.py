@@ -1,4 +1,4 @@
-"""Where the subject of an audit entry is shown, as long as it is there."""
+"""Links from audit entries to the pages of their subjects, as long as those exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.urls import NoReverseMatch, reverse
 
 from runs.models import AuditEntry
 
-# subject kind -> the model whose page shows it
+# subject kind -> the model whose page shows it. Older entries call people "user".
 SUBJECTS = {
     "deployment": "flows.Deployment",
     "environment": "flows.Environment",
@@ -29,14 +29,15 @@ SUBJECTS = {
 
 
 def link_subjects(entries: Iterable[AuditEntry]) -> None:
-    """Give each entry whose subject still exists the address of its page; one query for each kind."""
+    """Set `href` on each entry whose subject still exists; one query for each kind of subject."""
+    # Entries hold no foreign keys, because history outlives its subjects: existence has to be looked up.
     wanted: dict[str, set[str]] = defaultdict(set)
     for entry in entries:
         if entry.subject_id.isdecimal():
             wanted[entry.subject_kind].add(entry.subject_id)
-    there = {(kind, pk) for kind, pks in wanted.items() for pk in existing(kind, pks)}
+    found = {(kind, pk) for kind, pks in wanted.items() for pk in existing(kind, pks)}
     for entry in entries:
-        if (entry.subject_kind, entry.subject_id) in there:
+        if (entry.subject_kind, entry.subject_id) in found:
             entry.href = address(entry.subject_kind, entry.subject_id)  # type: ignore[attr-defined]  # for this page
 
 
@@ -51,15 +52,16 @@ def address(kind: str, pk: str) -> str:
     try:
         return reverse(f"admin:{SUBJECTS[kind].lower().replace('.', '_')}_change", args=[pk])
     except NoReverseMatch:
+        # The key is digits but longer than any that a page accepts.
         return ""
 
 
 def filter_of(row: Model) -> dict[str, str]:
-    """The trail's filters for the entries that are about a row; for a person, those by them too."""
+    """Return the audit filters for entries about a row; for a user, also those by them."""
     if isinstance(row, User):
         return {"person": str(row.pk)}
     subjects = [f"{row._meta.model_name}:{row.pk}"]
-    # A run and the request for it are one story.
+    # A run and its request share one history: approvals are on the request, the cancellation is on the run.
     for related in ("run_request", "run"):
         other = getattr(row, related, None)
         if isinstance(other, Model):

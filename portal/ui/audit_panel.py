@@ -1,4 +1,4 @@
-"""The last audit entries about one row or by one person, for its page; only for readers of the audit trail."""
+"""The panels "Audit trail" and "Versions" on the page of a row, for readers of the audit trail."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ def can_read(request: HttpRequest) -> bool:
 
 
 def entries_about(request: HttpRequest, row: Model | None) -> dict[str, Any]:
-    """What `portal/audit/_trail.html` shows; empty without permission to read the trail."""
+    """Return the context of `portal/audit/_trail.html`; empty without permission to read the trail."""
     if row is None or not row.pk or not can_read(request):
         return {}
     criteria = filter_of(row)
+    # One more than displayed tells whether there are more; a count would read the whole partitioned table.
     entries = list(queries.entries(criteria).order_by("-sequence")[: MOST + 1])
     link_subjects(entries[:MOST])
     return {
@@ -36,7 +37,7 @@ def entries_about(request: HttpRequest, row: Model | None) -> dict[str, Any]:
 
 
 def versions(request: HttpRequest, row: Model | None) -> dict[str, Any]:
-    """What `portal/_history.html` shows; for the same readers, who see what everybody set up."""
+    """Return the context of `portal/_history.html`; empty without permission to read the audit trail."""
     if row is None or not row.pk or not can_read(request):
         return {}
     return {"is_shown": True, "versions": ui_versions.versions_of(row)}

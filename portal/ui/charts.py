@@ -1,4 +1,4 @@
-"""Charts as inline SVG, from pure functions; every one comes with a table that says the same."""
+"""Charts as inline SVG from pure functions. They need no script; the pages add a table twin to each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from math import ceil
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+# In units of the viewBox; the browser scales the drawing to the width of its panel.
 WIDTH, HEIGHT = 640, 190
 LEFT, RIGHT, TOP, BOTTOM = 44, 6, 10, 26
 
@@ -27,7 +28,7 @@ class Series:
 
 
 def scale(highest: int) -> int:
-    """The top of an axis for whole numbers: the next of 4, 8, 20, 40, 80, 200 … that four steps divide."""
+    """Return the top of an axis for whole numbers: the next of 4, 8, 20, 40, 80, 200…, which four steps divide."""
     size = 1
     while True:
         for step in (1, 2, 5):
@@ -37,7 +38,7 @@ def scale(highest: int) -> int:
 
 
 def stacked_bars(title: str, labels: Sequence[str], series: Sequence[Series]) -> SafeString:
-    """Bars of whole numbers on top of each other, one a label."""
+    """Draw stacked bars of whole numbers, one for each label."""
     totals = [sum(one.values[index] for one in series) for index in range(len(labels))]
     top = scale(max(totals, default=0))
     slot = (WIDTH - LEFT - RIGHT) / max(len(labels), 1)
@@ -64,7 +65,8 @@ def axis(top: int) -> SafeString:
 
 
 def bar(index: int, slot: float, top: int, label: str, series: Sequence[Series]) -> SafeString:
-    said = ", ".join(f"{one.values[index]} {one.label.lower()}" for one in series if one.values[index])
+    # The tooltip names the numbers, because colours alone do not tell the series apart for everyone.
+    words = ", ".join(f"{one.values[index]} {one.label.lower()}" for one in series if one.values[index])
     rows, below = [], 0
     for one in series:
         if value := one.values[index]:
@@ -82,13 +84,14 @@ def bar(index: int, slot: float, top: int, label: str, series: Sequence[Series])
     return format_html(
         "<g><title>{}: {}</title>{}</g>",
         label,
-        said or "none",
+        words or "none",
         format_html_join("", '<rect x="{}" y="{}" width="{}" height="{}" rx="1.5" data-tone="{}"></rect>', rows),
     )
 
 
 def names(labels: Sequence[str], slot: float) -> SafeString:
-    """Labels under the bars; only so many that they do not touch."""
+    """Draw the labels below the bars, as many as fit."""
+    # A label of six characters is about 44 units wide.
     every = max(1, ceil(44 / slot))
     return format_html_join(
         "",
@@ -108,7 +111,7 @@ def height(value: int, top: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A level drawn across a line chart, in the unit of its values."""
+    """A horizontal line in a line chart, in the unit of its values."""
 
     label: str
     tone: str
@@ -118,9 +121,9 @@ class Threshold:
 def line(
     title: str, labels: Sequence[str], values: Sequence[float], thresholds: Sequence[Threshold] = ()
 ) -> SafeString:
-    """One measure over time, as a line with a dot a value, and the thresholds that matter within its reach."""
+    """Draw one measure over time, as a line with a dot for each value, and the thresholds near its values."""
     highest = max([*values, 0.0])
-    # A threshold far above everything measured would press the line flat.
+    # A threshold far above all values would flatten the line. The lowest is always drawn, to show how far off it is.
     near = [each for each in thresholds if each.value <= max(highest * 2, min(t.value for t in thresholds))]
     top = rounded(max([highest, *(each.value for each in near)]) * 1.05)
     slot = (WIDTH - LEFT - RIGHT) / max(len(labels), 1)
@@ -155,7 +158,8 @@ def line(
 
 
 def rounded(highest: float) -> float:
-    """The top of an axis for shares and distances: the next of 0.1, 0.2, 0.4, 0.6, 0.8, 1, 2 … that is not below."""
+    """Return the top of an axis for shares and distances: the next of 0.1, 0.2, 0.4, 0.6, 0.8, 1, 2…"""
+    # All values are 0: any top will do, but a division by it must work.
     if highest <= 0:
         return 1.0
     size = 1e-6
@@ -165,13 +169,13 @@ def rounded(highest: float) -> float:
 
 
 def ticks(top: float) -> SafeString:
-    """Four steps from nothing to the top, in figures of two digits."""
+    """Draw five lines from 0 to the top, labelled with two significant digits."""
     rows = ((LEFT, WIDTH - RIGHT, level(top * step / 4, top), f"{top * step / 4:.2g}") for step in range(5))
     return format_html_join(
         "",
         '<line x1="{0}" x2="{1}" y1="{2}" y2="{2}"></line>'
         '<text x="{3}" y="{4}" text-anchor="end" aria-hidden="true">{5}</text>',
-        ((left, right, f"{y:.1f}", left - 6, f"{y + 4:.1f}", said) for left, right, y, said in rows),
+        ((left, right, f"{y:.1f}", left - 6, f"{y + 4:.1f}", label) for left, right, y, label in rows),
     )
 
 
@@ -181,7 +185,7 @@ def level(value: float, top: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A stretch of time in a lane: where it begins and ends, as shares of the whole, and what it is in words."""
+    """A span of time in a lane; `begins` and `ends` are shares of the width from 0 to 1, `words` is the tooltip."""
 
     begins: float
     ends: float
@@ -195,11 +199,12 @@ class Lane:
     bands: tuple[Band, ...]
 
 
+# A one-minute window in two weeks would be invisible: every band is at least `NARROWEST` units wide.
 LANE, BAND, NARROWEST = 40, 16, 2.0
 
 
 def lanes(title: str, rows: Sequence[Lane], marks: Sequence[tuple[float, str]]) -> SafeString:
-    """What is open when: one line a rule, from left to right; `marks` are places on the axis and their names."""
+    """Draw spans of time, one lane for each rule; `marks` are positions from 0 to 1 on the axis, with their labels."""
     width, bottom = WIDTH - 2 * RIGHT, TOP + LANE * len(rows)
     slot = width / max(len(marks), 1)
     every = max(1, ceil(52 / slot))

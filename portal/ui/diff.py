@@ -1,4 +1,4 @@
-"""Before and after, value by value."""
+"""Differences between two JSON objects, value by value."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# Not None: null is a value that JSON can hold.
 NO_VALUE = object()
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One value before and after; `tone` is green for new, red for gone, amber for changed, grey for kept."""
+    """One value before and after; `tone` is green for added, red for removed, amber for changed, grey for unchanged."""
 
     path: str
     before: str
@@ -21,7 +22,7 @@ class Change:
 
 
 def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
-    """What differs, value by value, in the order of the paths."""
+    """Yield every value of the two objects, sorted by path."""
     old, new = dict(leaves(before)), dict(leaves(after))
     for name in sorted({*old, *new}):
         was, is_now = old.get(name, NO_VALUE), new.get(name, NO_VALUE)
@@ -34,7 +35,8 @@ def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change
 
 
 def leaves(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted paths and their values; a list is one value, for its order matters."""
+    """Yield dotted paths and their values."""
+    # Lists are not descended into: with paths by index, one inserted item would mark all later ones as changed.
     if isinstance(value, Mapping) and (value or not at):
         for key, each in value.items():
             yield from leaves(each, f"{at}.{key}" if at else key)

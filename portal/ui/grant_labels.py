@@ -1,4 +1,4 @@
-"""Grants in words: whom they are for, what they say, where they hold, and whether they still do."""
+"""Labels of grants: who, which permissions, which scope, and whether they are active."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runs.access import predicates
 from runs.models import Grant, Verb
 from runs.models.grant import PART_OF
 
-# Group of verbs -> verb -> what it allows.
+# Group of permissions -> verb -> its description. The form and docs/permissions.md show them in this order.
 VERBS: dict[str, dict[Verb, str]] = {
     "View": {
         Verb.SEE: "view deployments, runs and requests, without parameters, logs and artifacts",
@@ -39,7 +39,7 @@ VERBS: dict[str, dict[Verb, str]] = {
         Verb.MANAGE: "grant permissions they hold themselves; freeze and unfreeze",
     },
 }
-# What a condition on parameters may look like, said and written.
+# Examples of conditions: meaning -> JSON Schema. The grant form offers them, and tests check that they are valid.
 EXAMPLES: dict[str, str] = {
     "only region EU": '{"properties": {"region": {"const": "EU"}}}',
     "at most 1000 rows": '{"properties": {"rows": {"type": "integer", "maximum": 1000}}}',
@@ -48,13 +48,14 @@ EXAMPLES: dict[str, str] = {
 
 
 def scope_label(grant: Grant) -> str:
-    """What it covers; an allowing grant for every environment does not reach a protected one."""
+    """Return what a grant covers, such as “prod, flow monthly”."""
     environment = str(grant.environment) if grant.environment else everywhere(grant)
     return ", ".join([environment, *narrowed(grant)])
 
 
 def narrowed(grant: Grant) -> list[str]:
-    """What of an environment it covers; empty for everything there."""
+    """Return the parts of the scope below the environment; empty for all of it."""
+    # A full name contains the flow's name, so the flow alone is only shown without one.
     places = []
     if grant.full_name:
         places.append(grant.full_name)
@@ -66,6 +67,7 @@ def narrowed(grant: Grant) -> list[str]:
 
 
 def everywhere(grant: Grant) -> str:
+    # As in `runs.access.decisions`: only a grant that names a protected environment opens it, but a deny closes all.
     return "all environments" if is_prohibition(grant) else "all unprotected environments"
 
 
@@ -74,13 +76,13 @@ def is_prohibition(grant: Grant) -> bool:
 
 
 def join(words: Iterable[str]) -> str:
-    """Such as "see, trigger and cancel"."""
+    """Return a list in words, such as “view, run and cancel”."""
     found = [str(word) for word in words]
     return ", ".join(found[:-1]) + (" and " if found[:-1] else "") + found[-1] if found else "nothing"
 
 
 def denied_together() -> list[tuple[str, str]]:
-    """Return each verb whose denial denies others too, with the names of those."""
+    """Return the labels of each verb whose denial denies others too, and of those."""
     parts: dict[str, list[str]] = {}
     for part, whole in PART_OF.items():
         parts.setdefault(str(whole.label), []).append(str(part.label))
@@ -92,19 +94,15 @@ def verbs_label(grant: Grant) -> str:
 
 
 def condition(grant: Grant) -> str:
-    """Which values it speaks of, such as "only when region is EU"; empty for any."""
+    """Return the condition on parameters, such as “only when region is EU”; empty without one."""
     if not grant.predicate:
         return ""
     return f"{'when' if is_prohibition(grant) else 'only when'} {predicates.describe(grant.predicate)}"
 
 
 def grant_row(grant: Grant) -> dict[str, object]:
-    """What the cell with its verbs wants to know."""
-    return {
-        "grant": grant,
-        "is_prohibition": is_prohibition(grant),
-        "condition": condition(grant),
-    }
+    """Return the context of `portal/grant/_verbs.html`."""
+    return {"grant": grant, "is_prohibition": is_prohibition(grant), "condition": condition(grant)}
 
 
 def describe(grant: Grant) -> str:
@@ -113,7 +111,7 @@ def describe(grant: Grant) -> str:
 
 
 def status_label(grant: Grant, now: datetime | None = None) -> tuple[str, str]:
-    """Whether it counts, and its colour."""
+    """Return the label and colour of a grant's status; `StandingFilter` has the same rules in SQL."""
     now = now or timezone.now()
     if grant.revoked_at:
         return "Revoked", "grey"
@@ -125,5 +123,5 @@ def status_label(grant: Grant, now: datetime | None = None) -> tuple[str, str]:
 
 
 def has_ended(grant: Grant) -> bool:
-    """Whether it will never count again."""
+    """Whether it can never become active again."""
     return status_label(grant)[0] in ("Revoked", "Expired")

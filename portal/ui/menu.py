@@ -1,4 +1,4 @@
-"""The sidebar: what is in it, and for whom."""
+"""The sidebar: its entries, and who sees them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from runs.models import Verb
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the sidebar. Its model's admin says who may see it; the badge shows a number that is not 0."""
+    """One entry of the sidebar; `badge` returns a number, which is displayed unless it is 0."""
 
     title: str
     icon: str
@@ -57,9 +57,10 @@ def title_of(model: type[Model]) -> str:
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    """The sidebar as the theme wants it."""
+    """Return the sidebar in the theme's format (`UNFOLD["SIDEBAR"]["navigation"]`)."""
     overview = {"title": "Overview", "icon": "space_dashboard", "link": reverse("admin:index")}
     groups: list[dict[str, Any]] = [{"title": "", "items": [overview]}]
+    # Model monitoring has no model, and so no admin that could be asked; its view checks the same permission.
     if permissions_of(request).can_any(Verb.SEE_LOGS):
         groups[0]["items"].append({"title": "Model monitoring", "icon": "monitoring", "link": reverse("monitoring")})
     for title, entries in MENU.items():
@@ -70,6 +71,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def is_shown(request: HttpRequest, entry: Entry) -> bool:
+    # The admin decides, not this table: an entry that leads to a 403, or a page without an entry, cannot happen.
     model = apps.get_model(entry.model)
     return admin.site.is_registered(model) and bool(admin.site.get_model_admin(model).has_module_permission(request))
 

@@ -1,4 +1,4 @@
-"""What the command palette finds: pages, deployments, requests and runs, as far as the reader may see them."""
+"""The search of the command palette: pages, deployments, requests and runs that the reader may see."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from portal.auth.request_user import permissions_of
 from portal.ui import menu
 from runs.models import Run, RunRequest, Verb
 
+# Results of each kind; the lists have their own search for more.
 FEW = 10
 LONGEST = 100
-# A number with more is no number of a row.
+# A longer number may not fit into a bigint key.
 DIGITS = 18
-# Names of runs and tickets have no index: what is older is found by its id or number, or in the lists.
+# Run names and tickets are not indexed. Older rows are found by their ID or number, or in the lists.
 RECENT = timedelta(days=30)
 
 
 def find(request: HttpRequest, term: str) -> list[SearchResult]:
-    # Postgres takes no NUL in a text, and nothing has one in its name.
+    """Return what matches a search term, at most `FEW` of each kind."""
+    # Postgres refuses NUL in a text parameter, which would make the search a 500.
     words = term.replace("\0", "")[:LONGEST]
     return [*pages(request, words), *deployments(request, words), *requests(request, words), *runs(request, words)]
 
@@ -53,7 +55,11 @@ def deployments(request: HttpRequest, words: str) -> list[SearchResult]:
 
 def requests(request: HttpRequest, words: str) -> list[SearchResult]:
     visible = permissions_of(request).q(Verb.SEE, deployment="deployment__")
-    found = RunRequest.objects.filter(visible, asked_under(words)).select_related("environment").order_by("-pk")[:FEW]
+    found = (
+        RunRequest.objects.filter(visible, matches_number_or_ticket(words))
+        .select_related("environment")
+        .order_by("-pk")[:FEW]
+    )
     return [
         SearchResult(
             title=f"Request {run_request.pk}",
@@ -65,8 +71,8 @@ def requests(request: HttpRequest, words: str) -> list[SearchResult]:
     ]
 
 
-def asked_under(words: str) -> Q:
-    """By its number or its ticket."""
+def matches_number_or_ticket(words: str) -> Q:
+    """Return the condition for requests of this number or ticket; “Request 12” is a number too."""
     ticket = Q(ticket__iexact=words.strip(), requested_at__gt=timezone.now() - RECENT)
     number = words.lower().removeprefix("request").strip()
     return ticket | Q(pk=int(number)) if number.isdecimal() and len(number) <= DIGITS else ticket
@@ -74,7 +80,7 @@ def asked_under(words: str) -> Q:
 
 def runs(request: HttpRequest, words: str) -> list[SearchResult]:
     visible = permissions_of(request).q(Verb.SEE, deployment="deployment__")
-    found = Run.objects.filter(visible, named(words)).select_related("environment")[:FEW]
+    found = Run.objects.filter(visible, matches_id_or_name(words)).select_related("environment")[:FEW]
     return [
         SearchResult(
             title=run.name,
@@ -86,7 +92,8 @@ def runs(request: HttpRequest, words: str) -> list[SearchResult]:
     ]
 
 
-def named(words: str) -> Q:
+def matches_id_or_name(words: str) -> Q:
+    """Return the condition for runs of this Prefect ID, or with these words in their name."""
     try:
         return Q(prefect_id=UUID(words))
     except ValueError:

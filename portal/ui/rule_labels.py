@@ -1,4 +1,4 @@
-"""What a run takes, in words: approvals, risk, and when it may start."""
+"""Labels of the requirements for a run: approvals, risk and tickets."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from runs.models.policy import RISK_COLOURS, Stage
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """Something with a label and a colour, as `portal/_state.html` shows it."""
+    """A label with a colour, as `portal/_state.html` displays it."""
 
     state_label: str
     state_colour: str
 
 
 def risk_badge(level: str) -> Badge:
+    # A risk of an older release that is no choice any more is grey, not an error.
     return Badge(f"{level.capitalize()} risk", RISK_COLOURS.get(level, "grey"))
 
 
@@ -37,6 +38,7 @@ def group_label(name: str) -> str:
 
 
 def ticket_link(rules: Requirements, ticket: str) -> str:
-    """Where a ticket is read, if that is an address a page may lead to."""
+    """Return the URL of a ticket, or "" if it is not safe to link to."""
+    # Checked here too, and not only when the policy is saved: a row changed in SQL must not put javascript: on a page.
     link = rules.link(ticket)
     return link if link.startswith(("https://", "http://")) else ""

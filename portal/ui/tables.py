@@ -1,4 +1,4 @@
-"""Tables inside pages: rows that a list elsewhere shows in full."""
+"""Tables inside pages, of rows that also have a list of their own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEMPLATE = "portal/_table.html"
 
 
 class RunTable(django_tables2.Table):
-    """The last runs of a deployment."""
+    """The most recent runs of a deployment."""
 
     state = django_tables2.Column(accessor="state_label")
     name = django_tables2.Column("Run", linkify=("admin:runs_run_change", {"object_id": django_tables2.A("pk")}))
@@ -31,16 +31,18 @@ class RunTable(django_tables2.Table):
         return render_to_string("portal/_state.html", {"row": record})
 
     def render_started_at(self, record: Run) -> SafeString:
+        # A scheduled run has no start yet; its planned one keeps the column sorted as the query is.
         return times.relative_time(record.started_at or record.expected_start_at)
 
     def render_run_seconds(self, record: Run) -> SafeString | str:
+        # `run_seconds` of an active run is as old as the last sync, so the browser counts on from the start.
         if record.started_at is None:
             return "-"
         return times.duration(record.run_seconds) if record.is_terminal else times.running_for(record.started_at)
 
 
 class GrantTable(django_tables2.Table):
-    """Who may do something: the grants that bear on it, prohibitions among them."""
+    """Grants, denying ones included."""
 
     subject = django_tables2.Column("Granted to")
     verbs = django_tables2.Column("Permissions")

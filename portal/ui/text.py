@@ -1,4 +1,4 @@
-"""Texts and numbers on their way into a page."""
+"""Cleans texts and numbers before they go into a page."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202
 
 
 def without_control(text: str) -> str:
-    """The text without escape sequences and control characters."""
+    """Return the text without escape sequences and control characters."""
     return CONTROL.sub("", text)
 
 
 def number(text: str | None, *, otherwise: int | None = None) -> int | None:
-    """A number of a query string; `otherwise` where it is missing or not a number."""
+    """Parse a number of a query string; return `otherwise` if it is missing, malformed or too long for a bigint."""
+    # `isdigit` alone accepts “²”, which `int` refuses.
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else otherwise

@@ -1,4 +1,4 @@
-"""Times as people say them; `live.js` counts on with the same words."""
+"""Formats times and durations. `live.js` counts on in the same format: change both together."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-# size of the unit in seconds, its name, the smaller unit that is told with it
+# size of the unit in seconds, its name, and the size and name of the smaller unit displayed with it
 UNITS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 NEVER = format_html('<span class="portal-faint">{}</span>', "-")
 
 
 def span(seconds: float) -> str:
-    """2 d 3 h, 1 h 5 min, 3 min 20 s, 42 s."""
+    """Format a duration in seconds: 2 d 3 h, 1 h 5 min, 3 min 20 s, 42 s."""
     whole = max(int(seconds), 0)
     for size, unit, smaller, rest in UNITS:
         if whole >= size:
@@ -24,19 +24,21 @@ def span(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length that is over: below ten seconds the tenths count."""
+    """Format a finished duration in seconds, with tenths below ten seconds."""
     return f"{max(seconds, 0):.1f} s" if seconds < 10 else span(seconds)
 
 
 def age(at: datetime, now: datetime) -> str:
+    """Format a time relative to now: “in 3 min 20 s”, “just now”, “5 min ago”."""
     seconds = (now - at).total_seconds()
     if seconds < 0:
         return f"in {span(-seconds)}"
+    # Clocks of the portal and of Prefect may differ by seconds: nothing should look as if it came from the future.
     return "just now" if seconds < 5 else f"{rough_age(seconds)} ago"
 
 
 def rough_age(seconds: float) -> str:
-    """The larger unit alone; seconds only below a minute."""
+    """Format a duration by its larger unit alone, such as “2 d”."""
     return " ".join(span(seconds).split()[:2])
 
 
@@ -45,7 +47,7 @@ def exact_time(at: datetime) -> str:
 
 
 def relative_time(at: datetime | None) -> SafeString:
-    """How long ago, counting by itself, with the exact time as its title."""
+    """Render a time as its age, which `live.js` updates, with the exact time as tooltip; “-” for None."""
     if at is None:
         return NEVER
     return format_html(
@@ -54,6 +56,6 @@ def relative_time(at: datetime | None) -> SafeString:
 
 
 def running_for(since: datetime) -> SafeString:
-    """How long something has been going on, counting by itself."""
+    """Render the duration of something active, which `live.js` updates."""
     seconds = (timezone.now() - since).total_seconds()
     return format_html('<span data-elapsed="{}">{}</span>', since.isoformat(), span(seconds))

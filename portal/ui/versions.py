@@ -1,4 +1,4 @@
-"""The versions of one row, newest first: what changed, when, and who did it, or that it was done past the portal."""
+"""The versions of one row, newest first: what changed, when, and by whom, or that it was changed outside the portal."""
 
 from __future__ import annotations
 
@@ -19,21 +19,24 @@ from portal.ui.diff import Change, diff
 from runs.models import AuditCheckpoint, AuditEntry, Freeze, Grant, Policy, RowVersion, Window
 from runs.models.audit import VERBS
 
+# Versions displayed; the table `runs_rowversion` has all of them.
 MOST = 50
 OUTSIDE = "Outside the portal"
 RETIRED = "Audit entry retired"
-# Transaction ids begin again when the database is restored into a new server: an entry of another time is not meant.
+# Transaction IDs start over when a dump is restored into a new server: an entry with the same ID belongs to a version
+# only if it is near in time.
 LONGEST_TRANSACTION = timedelta(hours=1)
-# The models whose rows have versions that a page shows; those in LINKS belong to one of them.
+# The models whose pages show versions; the tables in LINKS belong to one of them. `tests/runs/test_row_versions.py`
+# compares both with the triggers of the database.
 VERSIONED: frozenset[type[Model]] = frozenset({Environment, Alias, Grant, Policy, Window, Freeze, User, Group})
-# The label of a version -> what happened. Any other label is the name of a secret column.
+# label of a version -> its title. Any other label is the name of a secret column, whose values are not recorded.
 LABELS = {"insert": "Added", "update": "Changed", "delete": "Deleted", "found": "Existed before versions were recorded"}
 SECRETS = {"password": "Password", "sealed_credential": "Credential"}
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Rows that belong to another: their model, the columns of the owner and of what is named, and its model."""
+    """A many-to-many table: its model, the owner's column, and the column and model of the other side."""
 
     through: type[Model]
     owner: str
@@ -51,7 +54,7 @@ LINKS: dict[type[Model], list[Link]] = {
         Link(Group.permissions.through, "group_id", "permission_id", Permission),
     ],
 }
-# column -> the model that a key in it belongs to
+# foreign key column -> its model, to display names instead of keys
 KEYS: dict[str, type[Model]] = {
     "environment_id": Environment,
     "person_id": User,
@@ -63,7 +66,7 @@ KEYS: dict[str, type[Model]] = {
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One change of a row; `is_outside` when its transaction left no audit entry."""
+    """One change of a row; `is_outside` if its transaction has no audit entry."""
 
     at: datetime
     title: str
@@ -75,7 +78,7 @@ class Version:
 
 
 def versions_of(row: Model) -> list[Version]:
-    """The newest versions of a row and of what belongs to it."""
+    """Return the newest versions of a row and of its many-to-many rows."""
     model = type(row)
     if model not in VERSIONED:
         return []
@@ -87,7 +90,9 @@ def versions_of(row: Model) -> list[Version]:
 
 
 def rows_of(model: type[Model]) -> QuerySet[RowVersion]:
-    """The versions of a table's rows, newest first, each with the audit entry that followed it in its transaction."""
+    """Return the versions of a table's rows, newest first, each with the audit entry of its transaction."""
+    # The trigger writes the version with the change, the service writes the entry after it: so the first entry at or
+    # after the version is the one that explains it.
     entries = AuditEntry.objects.filter(
         transaction=OuterRef("transaction"),
         at__gte=OuterRef("created_at"),
@@ -104,10 +109,12 @@ def rows_of(model: type[Model]) -> QuerySet[RowVersion]:
 
 
 def own_versions(row: Model) -> Iterator[Version]:
-    # One more than is shown, so that the oldest shown has something to differ from.
+    # 1. One more than displayed, so that the oldest displayed has one to compare with.
     found = list(rows_of(type(row)).filter(row_pk=str(row.pk))[: MOST + 1])
+    # 2. The names of all keys in them, by one query for each foreign key.
     names = display_name(found)
     fields = {field.attname: field for field in row._meta.concrete_fields}
+    # 3. Compare each with the next older one.
     for number, each in enumerate(found[:MOST]):
         values = columns(each, fields, names)
         if each.label in ("insert", "found"):
@@ -117,6 +124,7 @@ def own_versions(row: Model) -> Iterator[Version]:
         elif each.label == "update":
             before = columns(found[number + 1], fields, names) if number + 1 < len(found) else {}
             differing = [name for name in values if before.get(name) != values[name]]
+            # A column added by a later migration is missing in older versions: it counts as new, not as changed.
             was = {name: before[name] for name in differing if name in before}
             yield version(each, LABELS[each.label], diff(was, {name: values[name] for name in differing}))
         else:
@@ -124,7 +132,8 @@ def own_versions(row: Model) -> Iterator[Version]:
 
 
 def related_versions(link: Link, pk: Any) -> Iterator[Version]:
-    """Rows of another table that came and went."""
+    """Yield the many-to-many rows that were added and removed."""
+    # "found" are those of the installation; listing them would repeat the current state.
     found = rows_of(link.through).filter(data__contains={link.owner: pk}).exclude(label="found")
     newest = list(found[:MOST])
     pks = {each.data[link.named] for each in newest}
@@ -139,7 +148,7 @@ def related_versions(link: Link, pk: Any) -> Iterator[Version]:
 
 
 def display_name(versions: list[RowVersion]) -> dict[tuple[str, Any], str]:
-    """The names of what the keys in these versions belong to; one query for each column."""
+    """Return the names of the rows that the keys in these versions refer to; one query for each column."""
     names: dict[tuple[str, Any], str] = {}
     for column, model in KEYS.items():
         pks = {each.data.get(column) for each in versions} - {None}
@@ -150,7 +159,7 @@ def display_name(versions: list[RowVersion]) -> dict[tuple[str, Any], str]:
 def columns(
     row: RowVersion, fields: Mapping[str, Field[Any, Any]], names: Mapping[tuple[str, Any], str]
 ) -> dict[str, Any]:
-    """The recorded values as people read them, by the names of the fields; a column that is gone keeps its own name."""
+    """Return the recorded values for display by field name; a column that no longer exists keeps its own name."""
     return {
         fields[column].name if column in fields else column: display_value(fields.get(column), column, value, names)
         for column, value in row.data.items()
@@ -165,11 +174,12 @@ def display_value(field: Field[Any, Any] | None, column: str, value: Any, names:
 
 
 def with_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what says nothing, for a row that came or went as a whole."""
+    """Return the values without empty ones, for a row that was added or deleted."""
     return {name: value for name, value in values.items() if value not in ("", None, [], {})}
 
 
 def version(row: Any, title: str, found: Iterator[Change]) -> Version:
+    # No entry means a change outside the portal, unless the entries were retired or the row predates versions.
     entry = row.entry or {}
     is_outside = not entry and not row.is_retired and row.label != "found"
     verb = entry.get("verb", "")

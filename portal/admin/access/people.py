@@ -162,7 +162,7 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
             context |= {"tried": person_page.preview(held, form.cleaned_data["words"])}
         return render(request, "portal/people/try.html", context)
 
-    def keep(self, request: HttpRequest, row: User, form: Any) -> None:
+    def save_row(self, request: HttpRequest, row: User, form: Any) -> None:
         configuration.save_person(row, groups=form.cleaned_data["groups"], by=actor_of(request))
 
     @transaction.atomic
@@ -225,5 +225,5 @@ class GroupAdmin(AdministratorsOnly, DjangoGroupAdmin):
             }
         return super().change_view(request, object_id, form_url, shown | (extra_context or {}))
 
-    def keep(self, request: HttpRequest, row: Group, form: Any) -> None:
+    def save_row(self, request: HttpRequest, row: Group, form: Any) -> None:
         configuration.save_group(row, permissions=form.cleaned_data["permissions"], by=actor_of(request))

@@ -102,7 +102,7 @@ class AliasAdmin(ServiceModelAdmin, RestrictedAdmin):
         response: HttpResponse = super().change_view(request, object_id, form_url, context | (extra_context or {}))
         return response
 
-    def keep(self, request: HttpRequest, row: Alias, form: Any) -> None:
+    def save_row(self, request: HttpRequest, row: Alias, form: Any) -> None:
         configuration.save_alias(row, by=actor_of(request))
 
     def delete_model(self, request: HttpRequest, obj: Alias) -> None:

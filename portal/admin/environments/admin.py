@@ -227,7 +227,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         }
         return TemplateResponse(request, "portal/environment/page.html", frame | context)
 
-    def keep(self, request: HttpRequest, row: Environment, form: Any) -> None:
+    def save_row(self, request: HttpRequest, row: Environment, form: Any) -> None:
         configuration.save_environment(row, by=actor_of(request))
 
     def response_post_save_add(self, request: HttpRequest, obj: Environment) -> HttpResponseRedirect:

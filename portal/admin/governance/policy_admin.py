@@ -149,10 +149,10 @@ class PolicyAdmin(SelectorAdmin):
     def about(self, row: Policy) -> dict[str, Any]:
         return {"policy": row, "risk": rule_labels.risk_badge(row.risk), "facts": facts(row)}
 
-    def keep(self, request: HttpRequest, row: Policy) -> None:
+    def save_row(self, request: HttpRequest, row: Policy) -> None:
         policies.save_policy(row, by=actor_of(request))
 
-    def drop(self, request: HttpRequest, row: Policy) -> None:
+    def delete_row(self, request: HttpRequest, row: Policy) -> None:
         policies.delete_policy(row, by=actor_of(request))
 
 

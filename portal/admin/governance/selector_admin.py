@@ -72,11 +72,11 @@ class SelectorAdmin(RestrictedAdmin):
     heading = ""
     template = ""
 
-    def keep(self, request: HttpRequest, row: Any) -> None:
+    def save_row(self, request: HttpRequest, row: Any) -> None:
         """Call the verb that saves."""
         raise NotImplementedError
 
-    def drop(self, request: HttpRequest, row: Any) -> None:
+    def delete_row(self, request: HttpRequest, row: Any) -> None:
         """Call the verb that deletes."""
         raise NotImplementedError
 
@@ -130,7 +130,7 @@ class SelectorAdmin(RestrictedAdmin):
         form = self.form(request.POST if request.method == "POST" else None, instance=row)
         if request.method == "POST" and form.is_valid():
             try:
-                self.keep(request, form.instance)
+                self.save_row(request, form.instance)
             except Refused as refusal:
                 form.add_error(None, ValidationError(refusal.message, refusal.code))
             else:
@@ -171,7 +171,7 @@ class SelectorAdmin(RestrictedAdmin):
         row = self.visible_or_404(request, pk)
         name = str(row)
         try:
-            self.drop(request, row)
+            self.delete_row(request, row)
         except Refused as refusal:
             messages.warning(request, refusal.message, extra_tags=refusal.code)
             return HttpResponseRedirect(self.address("change", pk))

@@ -117,10 +117,10 @@ class WindowAdmin(SelectorAdmin):
     def suggestions(self, request: HttpRequest) -> dict[str, Any]:
         return {**super().suggestions(request), "time_zones": sorted(available_timezones()), "examples": EXAMPLES}
 
-    def keep(self, request: HttpRequest, row: Window) -> None:
+    def save_row(self, request: HttpRequest, row: Window) -> None:
         policies.save_window(row, by=actor_of(request))
 
-    def drop(self, request: HttpRequest, row: Window) -> None:
+    def delete_row(self, request: HttpRequest, row: Window) -> None:
         policies.delete_window(row, by=actor_of(request))
 
 
