@@ -1,4 +1,4 @@
-"""The portal: who is looking."""
+"""The app of the pages, and the admin site that replaces Django's default."""
 
 from django.apps import AppConfig, apps
 from django.contrib.admin.apps import AdminConfig
@@ -9,7 +9,7 @@ class PortalConfig(AppConfig):
     verbose_name = "Portal"
 
     def ready(self) -> None:
-        # People and groups stand under the name that the sidebar gives them.
+        # Users and groups are in the group "Portal" of the sidebar; their pages must not say "Authentication".
         apps.get_app_config("auth").verbose_name = self.verbose_name
 
 

@@ -1,4 +1,4 @@
-"""The pages shown in place of one that cannot be: what happened, and what to do."""
+"""The error pages: what happened, and what to do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runs import audit
 from runs.access.decisions import Forbidden
 from runs.errors import Refused
 
-# status -> (title, what to do, icon)
+# status -> (title, advice, icon)
 PAGES: dict[int, tuple[str, str, str]] = {
     400: (
         "Invalid request",
@@ -41,7 +41,9 @@ PAGES: dict[int, tuple[str, str, str]] = {
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    # A verb that forbade it has said so in the trail; what was turned away before any verb was asked is said here.
+    """Render a 403, and record a refused act unless the service that refused it has done so."""
+    # `perform` raises PermissionDenied from Forbidden, whose service has audited it. Only views that refuse by
+    # themselves are recorded here, and only acts: a GET changes nothing.
     is_act = request.method not in ("GET", "HEAD", "OPTIONS") and request.user.is_authenticated
     if is_act and not isinstance(exception.__cause__, Forbidden):
         by = actor_of(request)
@@ -54,7 +56,7 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    # What Django says here names the model, which tells that it exists.
+    # Without Django's message: it names the model and the key, and so reveals that a hidden row exists.
     return page(request, 404)
 
 
@@ -74,7 +76,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def page(request: HttpRequest, status: int, *, sentence: str = "", advice: str = "") -> HttpResponse:
     title, usual_advice, icon = PAGES[status]
     context = {
-        # A page that failed may have no session yet; then nothing of the site is shown around the sentence.
+        # A request that failed in a middleware has no user yet; then the page has no sidebar.
         **(admin.site.each_context(request) if hasattr(request, "user") else {}),
         "title": title,
         "sentence": sentence,

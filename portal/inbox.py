@@ -1,4 +1,4 @@
-"""The requests that wait for the reader's answer: the number in the menu, the panel of the overview, a filter."""
+"""The requests that need the reader's approval: for the number in the menu, the overview's panel and a filter."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from runs.changes import queries
 
 
 def waiting_for_me(request: HttpRequest) -> int:
-    """How many there are."""
+    """Return the number of requests that need the reader's approval."""
     return len(waiting_for(request))
 
 
 def waiting_for(request: HttpRequest) -> list[int]:
-    """Their keys, read once a page."""
+    """Return the ids of the requests that need the reader's approval, loaded once per request."""
+    # The menu needs them on every page; the panel and the filter then cost nothing.
     found: list[int] | None = getattr(request, "_waiting", None)
     if found is None:
         found = queries.waiting_for(permissions_of(request))

@@ -1,1 +1,1 @@
-"""Who is looking: nothing of its own yet."""
+"""The portal has no models of its own; Django requires the module."""

@@ -1,4 +1,4 @@
-"""The one admin site."""
+"""The admin site: all pages of the portal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unfold.sites import UnfoldAdminSite
 from portal.auth import sign_in
 from portal.ui import palette
 
-# django-q2 would bring pages that show the arguments of every task to anyone with a Django permission.
+# django-q2's own pages would show the arguments of every task to anyone with a Django permission.
 PAGELESS_APPS = frozenset({"django_q"})
 
 
@@ -37,12 +37,14 @@ class PortalSite(UnfoldAdminSite):
             super().register(wanted, admin_class, **options)
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The command palette. The theme's own keeps its answers for minutes, past the end of a grant."""
+        """Search for the command palette."""
+        # Replaces the theme's own, which caches results for minutes: longer than a revoked grant may work.
         term = request.GET.get("s", "").strip()
         if not term:
             return HttpResponse()
         started = monotonic()
         results = palette.find(request, term)
+        # The theme's template wants pages; all results are on the first.
         paginator = Paginator(results, len(results) or 1)
         return TemplateResponse(
             request,
@@ -63,6 +65,7 @@ class PortalSite(UnfoldAdminSite):
         return sign_in.change_password(request, lambda: page(request, extra_context))
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        # Before Django's own, which flushes the session and with it the user.
         if request.method == "POST":
             sign_in.record_sign_out(request)
         return super().logout(request, extra_context)

@@ -1,4 +1,4 @@
-"""Everything is in the admin; the root leads there."""
+"""The URLs. All pages are in the admin; the root redirects there."""
 
 from django.contrib import admin
 from django.urls import path
@@ -12,6 +12,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("health/live", views.live, name="health_live"),
     path("health/ready", views.ready, name="health_ready"),
+    # Before the admin, which would look for an app called "live" or "monitoring".
     path("admin/live/", stream.stream, name="live"),
     path("admin/monitoring/", admin.site.admin_view(page.page), name="monitoring"),
     path("admin/", admin.site.urls),

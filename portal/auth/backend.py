@@ -1,4 +1,4 @@
-"""Answers Django's permission questions from grants."""
+"""A Django auth backend that answers `has_perm` from grants."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from flows.models import Deployment
 from runs.access.decisions import Permissions
 from runs.models import Verb
 
+# Django permission -> verb. Everything else is left to ModelBackend, such as `view_auditentry` of a group.
 PERMISSIONS = {
     "flows.view_deployment": Verb.SEE,
     "flows.trigger_deployment": Verb.TRIGGER,
@@ -24,7 +25,7 @@ PERMISSIONS = {
 
 
 class GrantBackend(BaseBackend):
-    """Answers Django's permission questions about deployments and runs from grants."""
+    """Answers `has_perm` for deployments and runs from grants."""
 
     def has_perm(self, user_obj: Any, perm: str, obj: models.Model | None = None) -> bool:
         verb = PERMISSIONS.get(perm)
@@ -33,4 +34,5 @@ class GrantBackend(BaseBackend):
         permissions = Permissions.of(user_obj)
         if isinstance(obj, Deployment):
             return permissions.decide(verb, obj).allowed
+        # Without an object: whether the user has the verb anywhere, which opens the list but no row of it.
         return obj is None and permissions.can_any(verb)

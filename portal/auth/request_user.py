@@ -1,4 +1,4 @@
-"""Who is looking: their grants for pages, and the actor that verbs want. Imports no admin, which imports it."""
+"""The user of a request: their permissions for pages, and the actor for services. Must not import admin modules."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from runs.actors import Actor, Channel
 from runs.models import Run, RunRequest
 from runs.requests import visibility
 
-# People who may view or change grants, or read the audit trail, see all grants.
+# Any of these lets a user see all grants: an auditor needs them to explain who was allowed what.
 READERS_OF_GRANTS = ("runs.view_grant", "runs.add_grant", "runs.change_grant", "runs.view_auditentry")
 
 
 def permissions_of(request: HttpRequest) -> Permissions:
-    """The reader's grants, read once a page; acts read them afresh."""
+    """Return the reader's permissions, loaded once per request. Services load them again before they act."""
     found: Permissions | None = getattr(request, "_permissions", None)
     if found is None:
         found = Permissions.of(request.user)
@@ -24,9 +24,10 @@ def permissions_of(request: HttpRequest) -> Permissions:
 
 
 def actor_of(request: HttpRequest, channel: Channel = Channel.ADMIN) -> Actor:
-    """The signed-in person, as verbs want to know them."""
+    """Return the signed-in user as the actor of a service call, with address and user agent for the audit trail."""
+    # Not `PermissionDenied`: it is a fault of the view, and must not look like a missing grant.
     if not request.user.is_authenticated:
-        raise TypeError("Nobody is signed in: the view lacks its guard.")
+        raise TypeError("No user is signed in: the view must require a login.")
     return Actor.person(
         request.user,
         channel=channel,
@@ -36,15 +37,15 @@ def actor_of(request: HttpRequest, channel: Channel = Channel.ADMIN) -> Actor:
 
 
 def can_view_parameters(request: HttpRequest, subject: Deployment | Target | Run | RunRequest) -> bool:
-    """Whether the page may show parameter values. Give the request or its run where there is one: its requester may."""
+    """Whether the page may show parameter values. Pass the request or its run if there is one: its requester may."""
     return visibility.can_view_parameters(permissions_of(request), subject)
 
 
 def can_view_logs(request: HttpRequest, run: Run) -> bool:
-    """Whether the page may show what a run wrote."""
+    """Whether the page may show logs, artifacts and state messages of a run."""
     return visibility.can_view_logs(permissions_of(request), run)
 
 
 def can_view_grants(request: HttpRequest) -> bool:
-    """Whether the reader sees every grant; others see those they gave or that bear on what they manage."""
+    """Whether the reader sees all grants; others see those they created or that affect what they manage."""
     return any(request.user.has_perm(permission) for permission in READERS_OF_GRANTS)

@@ -1,1 +1,1 @@
-"""Health endpoints and process probes."""
+"""Health endpoints of the web process, and probes for containers."""

@@ -1,6 +1,8 @@
-"""Whether a process does its work, for container health checks: `python -m portal.ops.probe web|background|follower`.
+"""Container health checks: `python -m portal.ops.probe web|background|follower`.
 
-It starts no Django: it is asked every half minute, and must answer when the process it asks about is slow.
+Exits with 0 (healthy), 1 (unhealthy) or 2 (wrong usage).
+
+It does not set up Django: it runs every half minute, and has to be fast when the process it checks is slow.
 """
 
 from __future__ import annotations
@@ -20,19 +22,23 @@ NO_SCHEDULER = "Periodic tasks are overdue: the scheduler is not running."
 NO_WORKER = "Queued tasks are overdue: no worker is processing them."
 PORT = 8000
 SECONDS = 5
-# The follower touches its file every ten seconds.
+# Seconds. The follower touches its file every ten.
 OLDEST_BEAT = 60
-# Schedules are looked at every half minute, and the shortest runs every minute.
+# django-q2 looks at schedules every half minute, and the shortest of ours runs every minute.
 OVERDUE_SCHEDULES = "SELECT count(*) FROM django_q_schedule WHERE next_run < now() - interval '4 minutes'"
-# A task is ended after a minute at the latest: when something is due for longer, some task must have ended meanwhile.
+# Tasks are killed after a minute (`Q_CLUSTER["timeout"]`). If one is due for three minutes, another must have finished
+# meanwhile; if none has, no worker is alive. A busy cluster with a long queue is healthy.
 OVERDUE_TASKS = """
     SELECT count(*) FROM django_q_ormq WHERE lock < now() - interval '3 minutes'
     AND NOT EXISTS (SELECT 1 FROM django_q_task WHERE stopped > now() - interval '3 minutes')
 """
 
 
+# Each check returns the problem, or "" when the process is healthy.
+
+
 def check_web(port: int = PORT) -> str:
-    # The portal answers only to the names it was given.
+    # Django answers 400 to a Host that is not allowed, so "127.0.0.1" alone would not do.
     host = settings.ALLOWED_HOSTS[0].lstrip("*.") if settings.ALLOWED_HOSTS else ""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
     try:
@@ -71,6 +77,7 @@ def check_follower() -> str:
 
 
 def conninfo() -> str:
+    """Return the connection string of Django's database, without the options that only Django's pool knows."""
     database = settings.DATABASES["default"]
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
     options = {key: value for key, value in database["OPTIONS"].items() if key != "pool"}

@@ -1,4 +1,4 @@
-"""Liveness and readiness of the web process, without signing in."""
+"""Liveness and readiness endpoints of the web process, without authentication."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ PENDING_MIGRATIONS = "Migrations are pending. Run “manage.py migrate”."
 @never_cache
 @require_safe
 def live(request: HttpRequest) -> JsonResponse:
-    """It answers: a restart would not help against anything else."""
+    """Answer 200. It checks nothing else, because a restart of this process repairs nothing else."""
     return JsonResponse({"status": "live"})
 
 
 @never_cache
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
-    """The database answers and has every migration; Prefect is not asked, for pages do not need it."""
+    """Answer 200 if the database responds and has every migration, else 503.
+
+    Prefect is not checked: pages work without it, and an unreachable server must not take the portal down.
+    """
     try:
-        missing = pending_migrations() - MigrationRecorder(connection).applied_migrations().keys()
+        missing = known_migrations() - MigrationRecorder(connection).applied_migrations().keys()
     except DatabaseError:
         return JsonResponse({"status": NO_DATABASE}, status=503)
     if missing:
@@ -35,6 +38,7 @@ def ready(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ready"})
 
 
+# Cached: the loader imports every migration module, and they cannot change while the process runs.
 @cache
-def pending_migrations() -> frozenset[tuple[str, str]]:
+def known_migrations() -> frozenset[tuple[str, str]]:
     return frozenset(MigrationLoader(None).disk_migrations)

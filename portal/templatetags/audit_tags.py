@@ -1,4 +1,4 @@
-"""One line in a template for the audit entries about a row, and one for its versions."""
+"""Template tags for the audit entries of a row and for its versions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from django.template import Context
 from portal.ui import audit_panel
 
 register = template.Library()
+
+# Tags, not context: Django's own change forms render them too, and those have no view of ours.
 
 
 @register.inclusion_tag("portal/audit/_trail.html", takes_context=True)

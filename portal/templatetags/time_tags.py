@@ -1,4 +1,4 @@
-"""Times in templates: {% when run.started_at %}."""
+"""Template tags and filters for times: {% relative_time run.started_at %}."""
 
 from django import template
 

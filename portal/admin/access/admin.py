@@ -1,4 +1,4 @@
-"""Grants: who may do what; given and revoked, never edited."""
+"""Grants: created and revoked, never edited. Also the pages "My access" and "Explain access"."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from unfold.contrib.filters.admin import RadioFilter
 
 from portal.admin.access import explain_page, person_page
-from portal.admin.access.forms import GrantForm, again
+from portal.admin.access.forms import GrantForm, copy_of
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin
 from portal.admin.filters import EnvironmentFilter
@@ -34,6 +34,7 @@ from runs.governance import grants
 from runs.governance.requirements import requirements_for
 from runs.models import Grant, Verb
 
+# Names in each suggestion list; browsers become slow with thousands.
 MOST_SUGGESTIONS = 500
 
 
@@ -46,15 +47,17 @@ class StandingFilter(RadioFilter):
         return [("later", "scheduled"), ("expired", "expired"), ("revoked", "revoked"), ("all", "all")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Grant]) -> QuerySet[Grant]:
+        # The same rules as `grant_labels.status_label`. Active grants are the default: old ones are kept for the record
+        # and outnumber them in time.
         now = timezone.now()
         begun, ended = Q(valid_from=None) | Q(valid_from__lte=now), Q(valid_until__lte=now)
-        table = {
+        conditions = {
             "all": Q(),
             "revoked": Q(revoked_at__isnull=False),
             "expired": Q(revoked_at=None) & ended,
             "later": Q(revoked_at=None, valid_from__gt=now) & ~ended,
         }
-        return queryset.filter(table.get(self.value() or "", Q(revoked_at=None) & begun & ~ended))
+        return queryset.filter(conditions.get(self.value() or "", Q(revoked_at=None) & begun & ~ended))
 
 
 class EffectFilter(RadioFilter):
@@ -80,7 +83,7 @@ class GrantAdmin(RestrictedAdmin):
     search_help_text = "User, group, flow, deployment, tag, reason, ticket or creator"
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
-        """All, or those they gave and those that bear on what they manage."""
+        """Return all grants for readers of grants; for others those they created or that affect what they manage."""
         if can_view_grants(request):
             return Q()
         return Q(granted_by=request.user.pk) | grants_affecting(permissions_of(request), Verb.MANAGE)
@@ -91,7 +94,7 @@ class GrantAdmin(RestrictedAdmin):
         )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """People with `manage` anywhere may open the form; the service decides what they can grant."""
+        """Let everyone with `manage` anywhere open the form; the service decides what they can grant."""
         return request.user.has_perm("runs.add_grant") or permissions_of(request).can_any(Verb.MANAGE)
 
     @admin.display(description="granted to", ordering="person__username")
@@ -120,15 +123,16 @@ class GrantAdmin(RestrictedAdmin):
         return render_to_string("portal/grant/_given.html", {"grant": grant})
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        doors: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+        views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
             "revoke": ("<int:pk>/revoke/", require_POST(self.revoke)),
             "mine": ("mine/", require_GET(self.my_access)),
             "why": ("why/", require_http_methods(["GET", "HEAD", "POST"])(self.why)),
         }
         own = [
             path(route, self.admin_site.admin_view(view), name=f"runs_grant_{name}")
-            for name, (route, view) in doors.items()
+            for name, (route, view) in views.items()
         ]
+        # Before Django's own, whose "<path:object_id>/" would match "mine/" as a key.
         return [*own, *super().get_urls()]
 
     # For every signed-in user
@@ -149,6 +153,7 @@ class GrantAdmin(RestrictedAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        # Django's own view would offer a form. Grants are immutable, so that past permissions stay on record.
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         if not self.has_view_permission(request):
@@ -157,6 +162,7 @@ class GrantAdmin(RestrictedAdmin):
             )
         grant: Grant = self.visible_or_404(request, object_id)
         label, tone = grant_labels.status_label(grant)
+        # The link to a ticket comes from the policies of the grant's scope; without an environment there is no scope.
         target = Target(grant.environment, grant.flow_name, grant.full_name) if grant.environment else None
         context = {
             **self.admin_site.each_context(request),
@@ -187,6 +193,7 @@ class GrantAdmin(RestrictedAdmin):
             try:
                 grant = grants.grant(by=actor_of(request), **form.cleaned_data)
             except Refused as refusal:
+                # What was typed stays in the form.
                 form.add_error(None, ValidationError(refusal.message, refusal.code))
             else:
                 messages.success(request, grant_labels.describe(grant))
@@ -199,28 +206,29 @@ class GrantAdmin(RestrictedAdmin):
             "verb_groups": form.verb_groups(),
             "denied_together": grant_labels.denied_together(),
             "examples": grant_labels.EXAMPLES,
-            "hands_on": not request.user.has_perm("runs.add_grant"),
+            "is_delegating": not request.user.has_perm("runs.add_grant"),
             "time_zone": timezone.get_current_timezone_name(),
             **self.suggestions(request),
         }
         return render(request, "portal/grant/add.html", context | (extra_context or {}))
 
     def form_for(self, request: HttpRequest) -> GrantForm:
-        """The form, without what this person cannot grant; `?again=` prefills it from another grant."""
+        """Return the form without what this reader cannot grant; `?again=` prefills it from another grant."""
         is_administrator = request.user.has_perm("runs.add_grant")
         initial: dict[str, Any] = request.GET.dict()
+        # A grant that the reader may not see must not be readable through the prefilled form.
         if earlier := initial.pop("again", ""):
-            initial |= again(self.visible_or_404(request, earlier))
+            initial |= copy_of(self.visible_or_404(request, earlier))
         return GrantForm(
             request.POST if request.method == "POST" else None,
             initial,
             environments=None if is_administrator else permissions_of(request).environments(),
-            may_prohibit=is_administrator,
+            may_deny=is_administrator,
         )
 
     def suggestions(self, request: HttpRequest) -> dict[str, list[str]]:
-        """Names to choose from while typing, as far as the giver may see them."""
-        seen = list(
+        """Return suggestions for the text fields, from the deployments that the reader may see."""
+        rows = list(
             permissions_of(request)
             .deployments()
             .filter(deleted_upstream_at=None)
@@ -228,15 +236,16 @@ class GrantAdmin(RestrictedAdmin):
             .order_by("full_name")[:MOST_SUGGESTIONS]
         )
         return {
-            "flow_names": sorted({flow_name for flow_name, _, _ in seen}),
-            "full_names": sorted({full_name for _, full_name, _ in seen}),
-            "tags": sorted({tag for _, _, tags in seen for tag in tags}),
+            "flow_names": sorted({flow_name for flow_name, _, _ in rows}),
+            "full_names": sorted({full_name for _, full_name, _ in rows}),
+            "tags": sorted({tag for _, _, tags in rows for tag in tags}),
         }
 
     def revoke(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied("Only administrators and the creator of a grant can revoke it.")
         grant: Grant = self.visible_or_404(request, pk)
+        # The service checks again; here the answer is a 403 page instead of a message on a page without a button.
         if not grants.can_revoke(grant, actor_of(request)):
             raise PermissionDenied("You can revoke only grants that you created.")
         ticket = request.POST.get("ticket", "").strip()

@@ -1,4 +1,4 @@
-"""Why somebody may or may not do something: the question, and the answer with every grant behind it."""
+"""The page "Explain access": whether a user has a permission, and every grant behind the answer."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from runs.access.explain import Explanation
 from runs.governance import preview
 from runs.models import Verb
 
+# Names in the suggestion list; browsers become slow with thousands.
 MOST_NAMES = 500
 INPUT = {"class": "portal-input"}
-# A JSON text longer than this is no parameters of a run.
+# Nothing is stored, so the limit only bounds the work of one request.
 LONGEST = 100_000
 
 
 class WhyForm(forms.Form):
-    """Whom, what and where; the deployments are those the reader may see."""
+    """The user, permission and deployment to explain, limited to what the reader may see."""
 
     person = forms.ModelChoiceField(
         User.objects.order_by("username"), label="User", empty_label=None, widget=forms.Select(INPUT)
@@ -51,6 +52,7 @@ class WhyForm(forms.Form):
         self.permissions = permissions
         self.fields["environment"].queryset = permissions.environments()  # type: ignore[attr-defined]  # a model's choices
         self.fields["deployment"].error_messages["required"] = "Enter a deployment."
+        # Everyone else asks about themselves: without the field, a posted user is ignored.
         if not permissions.user.is_superuser:
             del self.fields["person"]
 
@@ -60,6 +62,7 @@ class WhyForm(forms.Form):
             return None
         try:
             values = json.loads(typed)
+        # Deeply nested brackets exhaust the parser's recursion limit before they are invalid.
         except (ValueError, RecursionError) as error:
             raise forms.ValidationError(f"Invalid JSON: {error}.", "json") from error
         if not isinstance(values, dict):
@@ -70,8 +73,8 @@ class WhyForm(forms.Form):
         values = super().clean() or self.cleaned_data
         if "environment" in values and "deployment" in values:
             name = values["deployment"].strip()
-            there = self.permissions.deployments().filter(environment=values["environment"], full_name=name)
-            values["row"] = there.order_by("deleted_upstream_at").first()
+            found = self.permissions.deployments().filter(environment=values["environment"], full_name=name)
+            values["row"] = found.order_by("deleted_upstream_at").first()
             if values["row"] is None:
                 message = f"No deployment of this name in {values['environment']}."
                 self.add_error("deployment", forms.ValidationError(message, "unknown"))
@@ -79,7 +82,7 @@ class WhyForm(forms.Form):
 
 
 def view(request: HttpRequest, frame: dict[str, Any]) -> HttpResponse:
-    """The question; on POST with its answer below."""
+    """Render the form; on POST with the answer below it."""
     permissions = permissions_of(request)
     form = (
         WhyForm(permissions, request.POST)
@@ -111,7 +114,7 @@ def view(request: HttpRequest, frame: dict[str, Any]) -> HttpResponse:
 
 
 def read_query(request: HttpRequest, permissions: Permissions) -> dict[str, Any]:
-    """What an address asks for: a deployment by its key, a person by theirs, a verb."""
+    """Return initial values from the URL: `?deployment=`, `?person=` (keys) and `?verb=`; invalid ones are ignored."""
     found: dict[str, Any] = {"person": request.GET.get("person") or request.user.pk}
     if request.GET.get("verb") in Verb.values:
         found["verb"] = request.GET["verb"]
@@ -123,7 +126,8 @@ def read_query(request: HttpRequest, permissions: Permissions) -> dict[str, Any]
 
 
 def describe_answer(found: Explanation, permissions: Permissions) -> dict[str, Any]:
-    """The answer as the template wants it; a grant of an environment the reader does not see is left out."""
+    """Return the context of the answer."""
+    # Grants for environments that the reader may not see are left out: they would reveal that those exist.
     seen = {None, *permissions.environments().values_list("pk", flat=True)}
     return {
         "decision": found.decision,

@@ -19,15 +19,16 @@ from runs.models import Grant, Verb
 from runs.models.grant import WITH_PARAMETERS
 
 INPUT = {"class": "portal-input"}
+# The first is what a datetime-local input sends; the others are for browsers that show it as a text field.
 MOMENT = "%Y-%m-%dT%H:%M"
 MOMENTS = [MOMENT, "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"]
-ONLY = {"autocomplete": "off", "spellcheck": "false"}
+PLAIN = {"autocomplete": "off", "spellcheck": "false"}
 EFFECTS = [(str(Grant.Effect.ALLOW), "Allow"), (str(Grant.Effect.DENY), "Deny")]
 
 
 @dataclass(frozen=True, slots=True)
 class VerbLine:
-    """One verb to tick, what it opens, and whether it may be bound to values."""
+    """The check box of one verb, its description, and whether it can be limited to parameter values."""
 
     box: BoundWidget
     opens: str
@@ -46,7 +47,7 @@ def moment(label: str, help_text: str) -> forms.DateTimeField:
 
 
 def text(label: str, longest: int, help_text: str, suggestions: str = "") -> forms.CharField:
-    """One line; `suggestions` is the id of a list of names."""
+    """Return a single-line field; `suggestions` is the id of a datalist."""
     attrs = {**INPUT, **({"list": suggestions} if suggestions else {})}
     return forms.CharField(
         label=label, required=False, max_length=longest, help_text=help_text, widget=forms.TextInput(attrs)
@@ -54,7 +55,7 @@ def text(label: str, longest: int, help_text: str, suggestions: str = "") -> for
 
 
 class GrantForm(forms.Form):
-    """The arguments of `grants.grant`."""
+    """The arguments of `grants.grant`, by the same names."""
 
     person = forms.ModelChoiceField(
         User.objects.filter(is_active=True).order_by("username"),
@@ -85,7 +86,7 @@ class GrantForm(forms.Form):
         label="Parameter values",
         required=False,
         max_length=predicates.LONGEST,
-        widget=forms.Textarea({**INPUT, **ONLY, "class": "portal-input portal-code", "rows": 4}),
+        widget=forms.Textarea({**INPUT, **PLAIN, "class": "portal-input portal-code", "rows": 4}),
         help_text="A JSON Schema that the parameters of a run must satisfy. Blank = any values. Do not name secret "
         "parameters: everyone who can view the grant can read the condition.",
     )
@@ -100,19 +101,20 @@ class GrantForm(forms.Form):
         initial: Any = None,
         *,
         environments: QuerySet[Environment] | None = None,
-        may_prohibit: bool = True,
+        may_deny: bool = True,
     ) -> None:
         """`environments` are those the reader may select; None for all, as administrators may."""
         super().__init__(data, initial=initial, use_required_attribute=False)
         self.fields["verbs"].error_messages["required"] = "Select at least one permission."
         if environments is not None:
             self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a model's choices
-        if not may_prohibit:
+        # Offering less is for convenience only; `grants.grant` refuses what this reader cannot grant.
+        if not may_deny:
             self.fields["effect"].choices = EFFECTS[:1]  # type: ignore[attr-defined]  # a choice of one
             self.fields["effect"].help_text = "Only administrators can create deny grants."
 
     def verb_groups(self) -> list[tuple[str, list[VerbLine]]]:
-        """The verbs by what they are about, each with what it opens."""
+        """Return the check boxes by group, in the order of `grant_labels.VERBS`."""
         boxes = {str(box.data["value"]): box for box in self["verbs"]}
         return [
             (title, [VerbLine(boxes[verb], opens, verb in WITH_PARAMETERS) for verb, opens in verbs.items()])
@@ -142,8 +144,8 @@ class GrantForm(forms.Form):
         return values
 
 
-def again(grant: Grant) -> dict[str, Any]:
-    """What an earlier grant said, to be given once more; dates that have passed are left out."""
+def copy_of(grant: Grant) -> dict[str, Any]:
+    """Return initial values that repeat an earlier grant, without dates in the past."""
     now = timezone.now()
     return {
         "person": grant.person_id,

@@ -1,4 +1,4 @@
-"""People and groups: who may sign in, and through which group they hold what."""
+"""Users and groups: who can sign in, and which groups they are in."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from portal.ui import tables
 from runs.access.decisions import Permissions, active_grants
 from runs.governance import configuration, preview
 
-# The permissions of Django's that open something here; what people do with flows is in their grants.
+# Django's permissions that have an effect here. Permissions on deployments and runs are grants.
 OFFERED = {
     "runs": ["view_grant", "add_grant", "change_grant", "view_auditentry"],
 }
@@ -45,7 +45,7 @@ LABELS = {
 
 
 class AdministratorsOnly(ServiceModelAdmin):
-    """Editing accounts can give any permission, so only administrators can."""
+    """Admin for superusers only: whoever edits accounts can give themselves any permission."""
 
     title = ""
     compressed_fields = True
@@ -64,7 +64,7 @@ class AdministratorsOnly(ServiceModelAdmin):
         return self.has_module_permission(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """History names them: people are switched off, groups are emptied."""
+        # History refers to them: users are disabled and groups emptied instead.
         return False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RestrictedList]:
@@ -123,7 +123,8 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
             kwargs["widget"], kwargs["help_text"] = UnfoldAdminCheckboxSelectMultipleWidget(), ""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if db_field.name == "groups" and field:
-            field.widget = field.widget.widget  # without the links to groups: they have a page of their own
+            # Unwrapped: Django's wrapper adds links to create and edit groups inside the form.
+            field.widget = field.widget.widget
         return field
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
@@ -133,17 +134,17 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         person = self.get_object(request, object_id)
-        shown: dict[str, Any] = {"show_save_and_add_another": False}
+        context: dict[str, Any] = {"show_save_and_add_another": False}
         if person:
-            shown |= person_page.rights(Permissions.of(person), Environment.objects.all())
-        return super().change_view(request, object_id, form_url, shown | (extra_context or {}))
+            context |= person_page.rights(Permissions.of(person), Environment.objects.all())
+        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(require_http_methods(["GET", "HEAD", "POST"])(self.try_as))
         return [path("<int:pk>/try/", view, name="auth_user_try"), *super().get_urls()]
 
     def try_as(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """What they would see and have buttons for. It is computed from their grants: nobody acts as them."""
+        """Show what a user would see, computed from their grants. The reader stays signed in as themselves."""
         if not self.has_view_permission(request):
             raise PermissionDenied("Only administrators can preview the access of other users.")
         person = self.get_object(request, str(pk))
@@ -158,8 +159,9 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
             "form": form,
         }
         if request.method == "POST" and form.is_valid():
-            held = preview.preview_as(person, by=actor_of(request), reason=form.cleaned_data["reason"])
-            context |= {"tried": person_page.preview(held, form.cleaned_data["words"])}
+            # The service records the preview, so that reading another user's access is audited.
+            permissions = preview.preview_as(person, by=actor_of(request), reason=form.cleaned_data["reason"])
+            context |= {"tried": person_page.preview(permissions, form.cleaned_data["words"])}
         return render(request, "portal/people/try.html", context)
 
     def save_row(self, request: HttpRequest, row: User, form: Any) -> None:
@@ -167,11 +169,11 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
 
     @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002  (Django's name)
-        # One transaction, so that the version of the account has the entry that `log_change` leaves.
+        # One transaction, so that the row version of the new password finds the audit entry of `log_change`.
         return super().user_change_password(request, id, form_url)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        # Django has set the password itself when it calls this.
+        # Django calls this after it has set the password itself, so there is nothing left to save.
         if request.resolver_match and request.resolver_match.url_name == "auth_user_password_change":
             configuration.record_password_change(obj, by=actor_of(request))
 
@@ -184,6 +186,7 @@ class GroupAdmin(AdministratorsOnly, DjangoGroupAdmin):
     change_form_outer_after_template = "portal/people/_grants.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
+        # Counted distinct: two joins to many in one query multiply each other's rows.
         valid = Q(grants__in=active_grants().values("pk"))
         return (
             super()
@@ -205,10 +208,11 @@ class GroupAdmin(AdministratorsOnly, DjangoGroupAdmin):
         return found
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
-        wanted = Q(pk__in=[])
+        # A queryset without the other permissions also rejects them when they are posted.
+        offered = Q(pk__in=[])
         for app, codenames in OFFERED.items():
-            wanted |= Q(content_type__app_label=app, codename__in=codenames)
-        kwargs["queryset"] = Permission.objects.filter(wanted).select_related("content_type")
+            offered |= Q(content_type__app_label=app, codename__in=codenames)
+        kwargs["queryset"] = Permission.objects.filter(offered).select_related("content_type")
         kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
         kwargs["help_text"] = "In addition to its grants. Everything else is reserved for administrators."
         return super().formfield_for_manytomany(db_field, request, **kwargs)
@@ -217,13 +221,13 @@ class GroupAdmin(AdministratorsOnly, DjangoGroupAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         group = self.get_object(request, object_id)
-        shown: dict[str, Any] = {"show_save_and_add_another": False}
+        context: dict[str, Any] = {"show_save_and_add_another": False}
         if group:
-            shown |= {
+            context |= {
                 "held": tables.GrantTable(active_grants().filter(group=group)),
                 "people": group.user_set.filter(is_active=True).order_by("username"),
             }
-        return super().change_view(request, object_id, form_url, shown | (extra_context or {}))
+        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def save_row(self, request: HttpRequest, row: Group, form: Any) -> None:
         configuration.save_group(row, permissions=form.cleaned_data["permissions"], by=actor_of(request))

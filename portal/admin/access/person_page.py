@@ -1,4 +1,4 @@
-"""What a person may do, for their page and for the preview with their grants."""
+"""The permissions of a user: for their page, for "My access", and for the preview of what they see."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_DEPLOYMENTS = 100
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """One grant as it counts in one environment: `verbs` as a list of words."""
+    """One grant in one environment, with its permissions and scope as labels."""
 
     grant: Grant
     place: str
@@ -33,21 +33,23 @@ class Right:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One environment and what the grants say there, prohibitions first: they win."""
+    """One environment with the grants that apply there; those that deny come first, because they win."""
 
     environment: Environment
     rights: Sequence[Right]
 
 
 def rights(held: Permissions, environments: Iterable[Environment]) -> dict[str, Any]:
-    """For each environment what of the grants counts there."""
+    """Return the context of `portal/people/_places.html`."""
     return {
-        "places": [Place(environment, there(held, environment)) for environment in environments],
+        "places": [Place(environment, rights_in(held, environment)) for environment in environments],
         "is_administrator": held.user.is_superuser,
     }
 
 
-def there(held: Permissions, environment: Environment) -> list[Right]:
+def rights_in(held: Permissions, environment: Environment) -> list[Right]:
+    # A grant for all environments is listed in each that it reaches, as `runs.access.decisions` counts it: an
+    # allowing one leaves out protected environments, a denying one does not.
     found = [
         Right(
             grant,
@@ -64,7 +66,7 @@ def there(held: Permissions, environment: Environment) -> list[Right]:
 
 
 class TryForm(forms.Form):
-    """What to look at, and why."""
+    """What to preview, and why."""
 
     words = forms.CharField(
         label="Deployment name contains",
@@ -83,7 +85,7 @@ class TryForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """One deployment as they would see it: the buttons of its page, and what else they may do there."""
+    """One deployment as the user sees it: the buttons of its page, and other permissions on it."""
 
     deployment: Deployment
     buttons: str
@@ -92,34 +94,36 @@ class Preview:
 
 
 def preview(held: Permissions, words: str) -> dict[str, Any]:
-    """What they would see: the sidebar, environments, and deployments with their buttons."""
+    """Return what a user sees: menu entries, environments, and deployments with their buttons."""
+    # The menu asks the admin classes, which take a request. This one never reaches a view.
     probe = HttpRequest()
-    probe.user = held.user  # nothing is done with it but asking what is shown
+    probe.user = held.user
     found = held.deployments().filter(deleted_upstream_at=None)
     if words:
         found = found.filter(full_name__icontains=words)
-    shown = list(found.order_by("environment__position", "full_name")[:MOST_DEPLOYMENTS])
+    listed = list(found.order_by("environment__position", "full_name")[:MOST_DEPLOYMENTS])
     return {
         "sidebar": [entry.title for entries in menu.MENU.values() for entry in entries if menu.is_shown(probe, entry)],
         "environments": list(held.environments()),
-        "rows": [row(held, deployment) for deployment in shown],
-        "left_out": found.count() - len(shown),
+        "rows": [row(held, deployment) for deployment in listed],
+        "left_out": found.count() - len(listed),
         "at": timezone.now(),
     }
 
 
 def row(held: Permissions, deployment: Deployment) -> Preview:
+    # Keep in step with the buttons of `portal.admin.deployments.page`: the preview promises exactly those.
     may = {verb: held.decide(verb, deployment) for verb in Verb}
-    asks = (may[Verb.TRIGGER].allowed or may[Verb.TRIGGER_LATER].allowed) and is_runnable(deployment)
+    can_run = (may[Verb.TRIGGER].allowed or may[Verb.TRIGGER_LATER].allowed) and is_runnable(deployment)
     buttons = [
-        (asks, "Run"),
-        (asks and can_quick_run(held, deployment), "Quick run"),
+        (can_run, "Run"),
+        (can_run and can_quick_run(held, deployment), "Quick run"),
         (may[Verb.PAUSE].allowed and is_runnable(deployment), "Resume" if deployment.is_paused else "Pause"),
     ]
     others = [str(verb.label) for verb in Verb if may[verb] and verb not in (Verb.SEE, Verb.TRIGGER, Verb.PAUSE)]
     return Preview(
         deployment,
-        ", ".join(name for is_there, name in buttons if is_there),
+        ", ".join(name for is_visible, name in buttons if is_visible),
         ", ".join(others),
-        "" if asks else may[Verb.TRIGGER].sentence,
+        "" if can_run else may[Verb.TRIGGER].sentence,
     )

@@ -1,4 +1,4 @@
-"""The audit trail: read, searched, verified and exported; never changed."""
+"""The audit trail: list, search, tamper check and exports. Entries are never changed."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from runs import audit
 from runs.audit import export_files, lines, queries
 from runs.models import AuditEntry, Export, Verb
 
-# About five seconds; longer trails are walked whole by `manage.py verify_audit`.
+# Entries checked by the button: about five seconds of work. `manage.py verify_audit` checks all of a longer trail.
 VERIFIED_HERE = 200_000
-# What an entry's own page walks before it says that the chain is sound up to there.
+# Entries checked before each displayed one, on every view of its page.
 VERIFIED_BEFORE_AN_ENTRY = 500
-# What is longer is made in the background, while nobody waits.
+# Longer exports are written in the background, so that no request runs for minutes.
 MADE_AT_ONCE = 50_000
 
 
@@ -46,11 +46,11 @@ class AuditEntryAdmin(RestrictedAdmin):
     search_help_text = queries.HELP
     ordering = ["-sequence"]
     sortable_by: list[str] = []
-    show_facets = admin.ShowFacets.NEVER  # a count for every actor, over the whole trail
+    show_facets = admin.ShowFacets.NEVER  # they would count the whole trail once for each actor
     list_before_template = "portal/audit/_tools.html"
     actions = None
 
-    # Reading it needs Django's permission; grants apply to deployments, not to the trail.
+    # Reading requires Django's `view_auditentry`. Grants do not apply: entries outlive the deployments they are about.
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
         return Q()
@@ -63,6 +63,7 @@ class AuditEntryAdmin(RestrictedAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AuditEntry], search_term: str
     ) -> tuple[QuerySet[AuditEntry], bool]:
+        # Exports use the same function, and it also finds actions by their labels, which are in no column.
         return queryset.filter(queries.search(search_term)), False
 
     @admin.display(description="Time", ordering="at")
@@ -98,6 +99,7 @@ class AuditEntryAdmin(RestrictedAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)
+        # All subjects of the page at once; the column alone would need a query for each row.
         link_subjects(changelist.result_list)
         return changelist
 
@@ -139,6 +141,7 @@ class AuditEntryAdmin(RestrictedAdmin):
         return [*own, *super().get_urls()]
 
     def verify(self, request: HttpRequest) -> HttpResponse:
+        """Check the newest entries for tampering, and record the check with its result."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         with audit.act("audit.verify", None, by=actor_of(request), subject_kind="audit") as act:
@@ -154,7 +157,8 @@ class AuditEntryAdmin(RestrictedAdmin):
         return HttpResponseRedirect(reverse("admin:runs_auditentry_changelist"))
 
     def export(self, request: HttpRequest) -> HttpResponseBase:
-        """The list as it is filtered, in a file; up to the newest entry there is when it was asked for."""
+        """Download the filtered list as CSV or JSON Lines, or start a background export if it is long."""
+        # 1. Fix the last entry: the trail grows while the file is written.
         if not self.has_view_permission(request):
             raise PermissionDenied
         file_format = request.POST.get("format", "")
@@ -164,12 +168,14 @@ class AuditEntryAdmin(RestrictedAdmin):
         entries = queries.entries(criteria)
         newest = entries.order_by("-sequence").values_list("sequence", flat=True).first() or 0
         total = entries.count()
+        # 2. Long: a background task writes it, and the page of exports shows its progress.
         if total > MADE_AT_ONCE:
             export_files.request_export(
                 criteria, file_format=file_format, up_to=newest, total=total, by=actor_of(request)
             )
             messages.success(request, f"Export of {total:,} entries started. Download it here when it is ready.")
             return HttpResponseRedirect(reverse("admin:runs_auditentry_exports"))
+        # 3. Short: recorded before the first byte, because a client may hang up at any time.
         with audit.act("audit.export", None, by=actor_of(request), subject_kind="audit") as act:
             act.subject_name = f"up to entry {newest}, as {file_format}"
             act.after = {"format": file_format, "filters": criteria, "entries": total}
@@ -178,7 +184,7 @@ class AuditEntryAdmin(RestrictedAdmin):
         )
 
     def exports(self, request: HttpRequest) -> HttpResponse:
-        """The reader's own files."""
+        """Show the reader's own exports."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         context = {
@@ -194,6 +200,7 @@ class AuditEntryAdmin(RestrictedAdmin):
     def download(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         if not self.has_view_permission(request):
             raise PermissionDenied
+        # The export of someone else and a missing one look the same.
         found = Export.objects.filter(pk=pk, requested_by=request.user.pk, state=Export.State.READY).first()
         if found is None:
             raise Http404
@@ -211,11 +218,12 @@ def describe_intact(verification: audit.Verification) -> str:
 
 
 def neighbour(sequence: int) -> AuditEntry | None:
+    # None at both ends of the trail, and beside entries that were retired.
     return AuditEntry.objects.filter(sequence=sequence).first()
 
 
 def facts(entry: AuditEntry) -> list[tuple[str, str]]:
-    """Everything the entry says in words, without what is empty."""
+    """Return the filled fields of an entry with their labels."""
     rows = [
         ("Time", date_format(timezone.localtime(entry.at), "j F Y, H:i:s.u e")),
         ("Actor", f"{entry.actor_name} ({entry.actor_kind})"),

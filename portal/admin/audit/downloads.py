@@ -1,4 +1,4 @@
-"""Downloads, streamed in pieces, so that memory holds one piece at a time."""
+"""Streams downloads in pieces, so that memory holds one piece at a time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ROWS_A_PAGE = 1000
 
 
 def stream(queryset: QuerySet[Any], columns: Columns, *, file_format: str, name: str) -> StreamingHttpResponse:
-    """The rows as a download, the newest first."""
+    """Return the rows as a download, newest first."""
     return download(pages(queryset, columns, FORMATS[file_format]), file_format, f"{name}.{file_format}")
 
 
 def send(export: Export) -> StreamingHttpResponse:
-    """A file that was made before."""
+    """Return a finished export as a download."""
     return download(parts(export), export.file_format, str(export))
 
 
@@ -38,7 +38,7 @@ async def pages(queryset: QuerySet[Any], columns: Columns, chosen: Format) -> As
     if head := chosen.head(list(columns)):
         yield head
     last: object = None
-    # By key, not by cursor: a slow reader must not hold a connection of the pool.
+    # By key, not by cursor: a slow client must not hold a connection of the pool for minutes.
     while rows := await sync_to_async(page)(queryset, last):
         last = rows[-1].pk
         yield written(rows, columns, chosen)
@@ -50,5 +50,6 @@ def page(queryset: QuerySet[Any], before: object) -> list[Model]:
 
 
 async def parts(export: Export) -> AsyncIterator[str | bytes]:
+    # The file is stored in numbered parts, so one part at a time is read and decompressed.
     for number in range(await sync_to_async(export.parts.count)()):
         yield await sync_to_async(export_files.piece)(export, number)

@@ -1,4 +1,4 @@
-"""The filters of the audit trail; what each lets through is said in `runs.audit.queries`."""
+"""The filters of the audit trail. `runs.audit.queries` has their conditions, which exports use too."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ Choices = Iterable[tuple[str, str]]
 
 
 class CriterionFilter(DropdownFilter):
+    """A filter whose condition is in `queries.CRITERIA` under its parameter name."""
+
     def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
         return queryset.filter(queries.CRITERIA[self.parameter_name](self.value())) if self.value() else queryset
 
@@ -64,24 +66,26 @@ class ChannelFilter(CriterionFilter):
 
 
 class GivenFilter(CriterionFilter):
-    """One that other pages link to: it offers what the address says, and nothing to choose from."""
+    """A filter set by links from other pages: its only choice is the value in the URL."""
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
+        # Django hides a filter without choices, so without a value in the URL the filter does not appear.
         given = request.GET.get(self.parameter_name, "")
-        return [(given, self.called(given))] if given else []
+        return [(given, self.label_of(given))] if given else []
 
-    def called(self, given: str) -> str:
+    def label_of(self, given: str) -> str:
         return given
 
 
 class SubjectFilter(GivenFilter):
-    """`subject=run:12`, or several with commas between them."""
+    """`subject=run:12`, or several separated by commas."""
 
     title, parameter_name = "subject", "subject"
 
-    def called(self, given: str) -> str:
+    def label_of(self, given: str) -> str:
         kind, _, pk = given.partition(",")[0].partition(":")
-        row = apps.get_model(SUBJECTS[kind])._default_manager.filter(pk=pk).first() if known(kind, pk) else None
+        # The subject may have been deleted: then its key is the label.
+        row = apps.get_model(SUBJECTS[kind])._default_manager.filter(pk=pk).first() if is_key(kind, pk) else None
         return str(row or given)
 
 
@@ -90,19 +94,21 @@ class PersonFilter(GivenFilter):
 
     title, parameter_name = "user", "person"
 
-    def called(self, given: str) -> str:
-        row = User.objects.filter(pk=given).first() if known("person", given) else None
+    def label_of(self, given: str) -> str:
+        row = User.objects.filter(pk=given).first() if is_key("person", given) else None
         return str(row or given)
 
 
-def known(kind: str, pk: str) -> bool:
+def is_key(kind: str, pk: str) -> bool:
+    """Whether the text can be a primary key of this kind: an ASCII number that fits into a bigint."""
     return kind in SUBJECTS and pk.isdecimal() and pk.isascii() and len(pk) < 18
 
 
 class DaysFilter(RangeDateFilter):
-    """Whole days in the portal's time zone, both ends included; the theme's own leaves out the last day."""
+    """Filters by whole days in the portal's time zone, both ends included."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
+        # The theme's own filter compares with midnight, which leaves out the last day.
         for end in ("from", "to"):
             name = f"{self.parameter_name}_{end}"
             queryset = queryset.filter(queries.CRITERIA[name](str(self.used_parameters.get(name) or "")))
@@ -110,7 +116,9 @@ class DaysFilter(RangeDateFilter):
 
 
 def actor_names() -> list[str]:
-    """Every actor's name, by hopping along the index: the trail may have millions of rows and few actors."""
+    """Return the names of all actors, at most 500."""
+    # A loose index scan: each step jumps to the next name in the index. SELECT DISTINCT would read millions of rows to
+    # find a few names.
     table, column = (connection.ops.quote_name(name) for name in (AuditEntry._meta.db_table, "actor_name"))
     with connection.cursor() as cursor:
         cursor.execute(

@@ -1,4 +1,4 @@
-"""Environments: which Prefect servers there are, and how they are."""
+"""Environments: the Prefect servers and their status, with freezes, the calendar and the form of administrators."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ from runs.governance.requirements import applicable, visible
 from runs.governance.windows import Calendar
 from runs.models import Verb, Window
 
+# The buttons on an environment's page are the same actions as those of the list.
 BOTH = [ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM]
 
 
 def rules(environment: Environment) -> list[str]:
-    """What the environment's settings mean for those who use it."""
+    """Return what an environment requires of its users, as sentences."""
     sentences = {
         "Protected: only grants that name this environment apply.": environment.is_protected,
         f"Runs need approval by someone else within {span(environment.approval_minutes * 60)}.": (
@@ -49,18 +50,19 @@ def rules(environment: Environment) -> list[str]:
         ),
         "Runs, cancellations and pauses require a reason.": environment.needs_reason,
     }
-    return [sentence for sentence, holds in sentences.items() if holds] or [
+    return [sentence for sentence, applies in sentences.items() if applies] or [
         "No extra rules: anyone with a grant can run and cancel."
     ]
 
 
 def moment_of(text: str) -> datetime | None:
-    """What was typed into a field for a moment, in the portal's time zone."""
+    """Parse a typed date and time in the portal's time zone; None if empty. Raises `Refused` (`time.format`)."""
     if not text.strip():
         return None
     try:
         found = parse_datetime(text.strip())
     except ValueError:
+        # Well formed but impossible, such as 30 February. Malformed text gives None without an exception.
         found = None
     if found is None:
         raise Refused("time.format", "Enter a date and time such as 2026-01-31 14:30.")
@@ -79,6 +81,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
     change_form_outer_after_template = "portal/_story.html"
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
+        # Not by `Permissions.q`: an environment is visible to everyone who may see something in it.
         return Q(pk__in=permissions_of(request).environments().values("pk"))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -99,6 +102,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
 
     def get_actions(self, request: HttpRequest, action_location: ActionLocation = ActionLocation.CHANGE_LIST) -> Any:
         found = super().get_actions(request, action_location=action_location)
+        # Deletion goes through the service of one environment, which refuses it while history refers to it.
         found.pop("delete_selected", None)
         return found
 
@@ -125,12 +129,14 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
 
     @admin.action(description="Test connection", permissions=["change"], location=BOTH)
     def check_connection(self, request: HttpRequest, queryset: QuerySet[Environment]) -> None:
+        # In the background: a web process never calls Prefect, so a server that hangs cannot hang a page.
         for environment in queryset:
             queue.enqueue("runs.tasks.check", environment.pk)
         messages.info(request, "Testing the connection. The result appears in a few seconds.")
 
     @admin.action(description="Sync deployments and runs now", permissions=["change"], location=BOTH)
     def read_now(self, request: HttpRequest, queryset: QuerySet[Environment]) -> None:
+        # Disabled environments are skipped; their servers may be gone.
         for environment in queryset.filter(is_active=True):
             queue.enqueue("runs.tasks.sync", environment.pk)
         messages.info(request, "Syncing deployments and runs. The result appears in a few seconds.")
@@ -138,23 +144,26 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        # 1. The panel above the form, which every reader of the environment sees.
         environment = self.visible_or_404(request, object_id)
         may_change = self.has_change_permission(request)
         context = {
-            **self.freezing(request, environment),
+            **self.freeze_context(request, environment),
             "status": status_of(environment),
             "pools": environment.work_pools.order_by("name"),
             "may_change": may_change,
             "action_field": ACTION_CHECKBOX_NAME,
             "show_save_and_add_another": False,
         }
+        # 2. Others get a page without the form: read-only, Django's form would still list the server's address.
         if not may_change:
             return self.page(request, environment, context)
+        # 3. Administrators get Django's form below the panel.
         response: HttpResponse = super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
         return response
 
-    def freezing(self, request: HttpRequest, environment: Environment) -> dict[str, Any]:
-        """Whether it is frozen, and whether the reader may change that."""
+    def freeze_context(self, request: HttpRequest, environment: Environment) -> dict[str, Any]:
+        """Return the active freeze, and whether the reader may freeze and unfreeze."""
         return {
             "freeze": freezes.freeze_of(environment),
             "may_freeze": permissions_of(request).decide(Verb.MANAGE, Target.whole(environment)).allowed,
@@ -194,28 +203,29 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         return redirect_back(request, reverse("admin:flows_environment_change", args=[pk]))
 
     def calendar(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """When runs may start in an environment, and which rules bear on which deployments."""
+        """Show when runs may start in an environment, and which rules apply to which deployments."""
         environment = self.visible_or_404(request, pk)
         permissions, now = permissions_of(request), timezone.now()
         rows = visible(
             Window.objects.filter(applicable(environment), is_active=True).select_related("environment"), permissions
         )
+        # The first lane applies all windows of the environment, the list only those that the reader may see.
         whole = Calendar.of(Target.whole(environment))
         context = {
             **self.admin_site.each_context(request),
-            **self.freezing(request, environment),
+            **self.freeze_context(request, environment),
             "title": f"Calendar of {environment}",
             "opts": self.opts,
             "original": environment,
             "standing": whole.at(now),
-            "hours": [(row, *ui_calendar.now_of(row, now)) for row in rows],
+            "windows": [(row, *ui_calendar.now_of(row, now)) for row in rows],
             "picture": ui_calendar.picture_of_environment(environment, whole, rows, now),
-            "bearings": ui_calendar.applicable_rules_of(environment, permissions, now),
+            "rules": ui_calendar.applicable_rules_of(environment, permissions, now),
         }
         return TemplateResponse(request, "portal/environment/calendar.html", context)
 
     def page(self, request: HttpRequest, environment: Environment, context: dict[str, Any]) -> HttpResponse:
-        """The page without the form: even read-only, the form has fields that not everyone may see."""
+        """Render the page without the form, for readers who may not change the environment."""
         if request.method not in ("GET", "HEAD"):
             raise PermissionDenied("Only administrators can change environments.")
         frame = {
@@ -236,12 +246,13 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Django's own page lists what keeps a row alive; one sentence says it better."""
+        """Confirm on GET and delete on POST, unless history refers to the environment."""
         environment = self.visible_or_404(request, object_id)
         if not self.has_delete_permission(request, environment):
             raise PermissionDenied("Only administrators can delete environments.")
         page = HttpResponseRedirect(reverse("admin:flows_environment_change", args=[environment.pk]))
         if request.method != "POST":
+            # Asked before the confirmation page, where Django would list every related row instead.
             if why_not := configuration.why_not_delete(environment):
                 messages.warning(request, why_not, extra_tags="environment.in_use")
                 return page

@@ -1,4 +1,4 @@
-"""The form of an environment: its Prefect server, its credential and its rules."""
+"""The form of an environment: its Prefect server, credential and rules."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ SERVER = ["api_url", "ui_url", "credential_kind", "new_credential"]
 
 
 def origin(url: str) -> tuple[str, str]:
+    """Return scheme and host with port: the part of an address that a credential is given for."""
     parts = urlsplit(url)
     return parts.scheme, parts.netloc
 
 
 class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument when it runs
-    # Not named after the model's property: a read-only field of that name would show the secret.
+    # Not named after the model's property: as a read-only field, Django would render the decrypted secret.
     new_credential = forms.CharField(
         label="Credential",
         required=False,
@@ -54,6 +55,7 @@ class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's cl
     def clean_api_url(self) -> str:
         url: str = self.cleaned_data["api_url"].rstrip("/")
         parts = urlsplit(url)
+        # The address is displayed and logged in clear text; the credential field is encrypted.
         if "@" in parts.netloc:
             raise forms.ValidationError(
                 "Enter the user and password in the credential field, not in the address.", "userinfo"
@@ -71,15 +73,18 @@ class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's cl
         elif kind == Environment.CredentialKind.BASIC and typed and ":" not in typed:
             self.add_error("new_credential", forms.ValidationError("Enter it as user:password.", "format"))
         elif kind != Environment.CredentialKind.NONE and not typed:
-            self.must_fit_stored(values, stored)
+            self.check_stored(values, stored)
         return values
 
-    def must_fit_stored(self, values: dict[str, Any], stored: bool) -> None:
+    def check_stored(self, values: dict[str, Any], stored: bool) -> None:
+        """Add an error unless the stored credential can be used with the new kind and address."""
+        # Read again: the instance already has the form's values.
         before = Environment.objects.get(pk=self.instance.pk) if self.instance.pk else None
         if not stored or before is None or before.credential_kind != values.get("credential_kind"):
             self.add_error(
                 "new_credential", forms.ValidationError("Enter the credential. None of this kind is stored.", "missing")
             )
+        # Otherwise an administrator could learn the stored secret by pointing the address at a server of their own.
         elif "api_url" in values and origin(before.api_url) != origin(values["api_url"]):
             self.add_error(
                 "new_credential",

@@ -1,4 +1,4 @@
-"""Policies: what asking for a run takes."""
+"""Policies: what is required for a run."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ OUTSIDE: dict[str, str] = {
 
 
 class StagesWidget(forms.Widget):
-    """A row a stage: how many, and of which group. Plain fields, so that it works without a script."""
+    """One row for each stage: number of approvals and group. Plain inputs, so that it works without a script."""
 
     template_name = "portal/policy/_stages.html"
     use_fieldset = True
 
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
         given = list(value or [])[: policies.MOST_STAGES]
+        # Always as many rows as there may be stages: without a script no row can be added.
         blank = [{"needed": "", "group": ""}] * (policies.MOST_STAGES - len(given))
         context: dict[str, Any] = super().get_context(name, None, attrs)
         groups = list(Group.objects.order_by("name").values_list("name", flat=True))
@@ -48,6 +49,7 @@ class StagesWidget(forms.Widget):
             {"needed": data.get(f"{name}-{row}-needed", "").strip(), "group": data.get(f"{name}-{row}-group", "")}
             for row in rows
         ]
+        # A row without a number is no stage, even with a group selected.
         return [stage for stage in typed if stage["needed"]]
 
     def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
@@ -55,6 +57,8 @@ class StagesWidget(forms.Widget):
 
 
 class StagesField(forms.Field):
+    """Validates the stages by the service's own rules, so that their errors appear at this field."""
+
     widget = StagesWidget
 
     def clean(self, value: Any) -> list[Stage]:
@@ -62,10 +66,12 @@ class StagesField(forms.Field):
             return policies.checked_stages(value)
         except Refused as refusal:
             raise forms.ValidationError(refusal.message, refusal.code) from refusal
+        # `int` raises ValueError for text, and for numbers of thousands of digits.
         except (ValueError, OverflowError) as error:
             raise forms.ValidationError("Enter the number of approvals as a number.", "number") from error
 
     def has_changed(self, initial: Any, data: Any) -> bool:
+        # Typed numbers are strings and stored ones are not, so a comparison would always differ.
         return True
 
 
@@ -114,6 +120,7 @@ class PolicyForm(SelectorForm):
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
         pattern, sample = values.get("ticket_pattern", ""), values.get("sample", "").strip()
+        # `is False`: None means that the pattern is not supported, which the service reports at the pattern.
         if pattern and sample and formats.fits(pattern, sample) is False:
             self.add_error("sample", forms.ValidationError(f"“{sample}” does not match {pattern}.", "pattern"))
         return values
@@ -124,19 +131,19 @@ class PolicyAdmin(SelectorAdmin):
     form = PolicyForm
     heading = "Add policy"
     template = "portal/policy/page.html"
-    list_display = ["name", "about_what", "takes", "outside", "risk_shown"]
+    list_display = ["name", "applies_to", "requirements", "outside", "risk_shown"]
     list_filter = [EnvironmentFilter]
     list_filter_submit = True
     list_select_related = ["environment"]
     search_fields = ["name", "flow_name", "full_name", "tag"]
 
     @admin.display(description="applies to")
-    def about_what(self, policy: Policy) -> str:
+    def applies_to(self, policy: Policy) -> str:
         return policy.selector
 
     @admin.display(description="requirements")
-    def takes(self, policy: Policy) -> str:
-        return "; ".join(demands(policy)) or "environment default"
+    def requirements(self, policy: Policy) -> str:
+        return "; ".join(requirements(policy)) or "environment default"
 
     @admin.display(description="outside windows", ordering="outside_window")
     def outside(self, policy: Policy) -> str:
@@ -146,7 +153,7 @@ class PolicyAdmin(SelectorAdmin):
     def risk_shown(self, policy: Policy) -> SafeString:
         return render_to_string("portal/_state.html", {"row": rule_labels.risk_badge(policy.risk)})
 
-    def about(self, row: Policy) -> dict[str, Any]:
+    def describe(self, row: Policy) -> dict[str, Any]:
         return {"policy": row, "risk": rule_labels.risk_badge(row.risk), "facts": facts(row)}
 
     def save_row(self, request: HttpRequest, row: Policy) -> None:
@@ -156,19 +163,20 @@ class PolicyAdmin(SelectorAdmin):
         policies.delete_policy(row, by=actor_of(request))
 
 
-def demands(policy: Policy) -> list[str]:
-    """What it adds to what the environment asks."""
-    table = {
+def requirements(policy: Policy) -> list[str]:
+    """Return what a policy requires beyond the environment's own settings."""
+    labels = {
         rule_labels.approvals_label(policy.stages): bool(policy.stages),
         f"approval within {policy.approval_minutes} minutes": bool(policy.approval_minutes),
         "reason": policy.needs_reason,
         "ticket": policy.needs_ticket,
         "typed confirmation": policy.needs_confirmation,
     }
-    return [words for words, applies in table.items() if applies]
+    return [label for label, applies in labels.items() if applies]
 
 
 def facts(policy: Policy) -> list[tuple[str, str]]:
+    """Return every setting of a policy as name and value, for readers without the form."""
     link = policy.ticket_link.replace("{ticket}", EXAMPLE)
     return [
         ("Applies to", policy.selector),

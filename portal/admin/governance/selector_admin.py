@@ -1,4 +1,4 @@
-"""What the pages of policies and of windows share: who may read them, one form, saved and deleted by verbs."""
+"""The base of the pages of policies and windows: one form, saved and deleted by services."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SELECTOR = ["environment", "flow_name", "full_name", "tag"]
 
 
 class SelectorForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument when it runs
-    """The fields that say what a rule is about."""
+    """The fields that select the deployments a rule applies to."""
 
     environment = forms.ModelChoiceField(
         Environment.objects.all(), required=False, empty_label="all environments", widget=forms.Select(INPUT)
@@ -56,6 +56,8 @@ class SelectorForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class
     def __init__(self, data: Any = None, *, instance: Any = None) -> None:
         super().__init__(data, instance=instance, use_required_attribute=False)
 
+    # The template puts the selector into a panel of its own, beside the other fields.
+
     @property
     def selector(self) -> list[forms.BoundField]:
         return [self[name] for name in SELECTOR]
@@ -66,28 +68,29 @@ class SelectorForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class
 
 
 class SelectorAdmin(RestrictedAdmin):
-    """A list, and a page that reads for everybody and edits for administrators."""
+    """A list, and one page that is read-only except for administrators."""
 
     form: type[SelectorForm] = SelectorForm
     heading = ""
     template = ""
 
     def save_row(self, request: HttpRequest, row: Any) -> None:
-        """Call the verb that saves."""
+        """Call the service that saves the row; raises `Refused`."""
         raise NotImplementedError
 
     def delete_row(self, request: HttpRequest, row: Any) -> None:
-        """Call the verb that deletes."""
+        """Call the service that deletes the row; raises `Refused`."""
         raise NotImplementedError
 
-    def about(self, row: Any) -> dict[str, Any]:
-        """What the page says of a rule that there is."""
+    def describe(self, row: Any) -> dict[str, Any]:
+        """Return the context of an existing rule's page."""
         raise NotImplementedError
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
-        """Readers of the audit trail see every rule; others see the rules that apply to what they may see."""
+        """Return all rules for readers of the audit trail; for others those that apply to deployments they may see."""
         if request.user.has_perm("runs.view_auditentry"):
             return Q()
+        # Matching is done in Python: it depends on the tags of deployments, and there are few rules.
         rows = self.model._default_manager.select_related("environment")
         return Q(pk__in=[row.pk for row in visible(rows, permissions_of(request))])
 
@@ -102,8 +105,8 @@ class SelectorAdmin(RestrictedAdmin):
         name = f"{self.opts.app_label}_{self.opts.model_name}_remove"
         return [path("<int:pk>/remove/", drop, name=name), *super().get_urls()]
 
-    def address(self, what: str, *args: Any) -> str:
-        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{what}", args=args)
+    def address(self, name: str, *args: Any) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=args)
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -123,11 +126,14 @@ class SelectorAdmin(RestrictedAdmin):
         return self.page(request, row)
 
     def page(self, request: HttpRequest, row: Any) -> HttpResponse:
+        """Render the page of a rule, or of a new one, and save the posted form."""
         if request.method not in ("GET", "HEAD", "POST"):
             return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
-        said = self.about(row) if row.pk else {}
+        # 1. Describe the rule before the form binds: a ModelForm writes typed values into its instance.
+        description = self.describe(row) if row.pk else {}
         title = str(row) if row.pk else self.heading
         form = self.form(request.POST if request.method == "POST" else None, instance=row)
+        # 2. Save. A refusal becomes an error of the form, so that what was typed stays.
         if request.method == "POST" and form.is_valid():
             try:
                 self.save_row(request, form.instance)
@@ -136,6 +142,7 @@ class SelectorAdmin(RestrictedAdmin):
             else:
                 messages.success(request, f"{form.instance} saved.")
                 return HttpResponseRedirect(self.address("change", form.instance.pk))
+        # 3. Render. Readers who may not change rules get no form at all.
         may_change = self.has_add_permission(request)
         context = {
             **self.admin_site.each_context(request),
@@ -146,13 +153,13 @@ class SelectorAdmin(RestrictedAdmin):
             "list_address": self.address("changelist"),
             "remove_address": self.address("remove", row.pk) if row.pk and may_change else "",
             **(self.suggestions(request) if may_change else {}),
-            **said,
+            **description,
         }
         return render(request, self.template, context)
 
     def suggestions(self, request: HttpRequest) -> dict[str, list[str]]:
-        """Names to choose from while typing."""
-        seen = list(
+        """Return suggestions for the text fields."""
+        rows = list(
             permissions_of(request)
             .deployments()
             .filter(deleted_upstream_at=None)
@@ -160,9 +167,9 @@ class SelectorAdmin(RestrictedAdmin):
             .order_by("full_name")[:MOST_SUGGESTIONS]
         )
         return {
-            "flow_names": sorted({flow_name for flow_name, _, _ in seen}),
-            "full_names": sorted({full_name for _, full_name, _ in seen}),
-            "tags": sorted({tag for _, _, tags in seen for tag in tags}),
+            "flow_names": sorted({flow_name for flow_name, _, _ in rows}),
+            "full_names": sorted({full_name for _, full_name, _ in rows}),
+            "tags": sorted({tag for _, _, tags in rows for tag in tags}),
         }
 
     def remove(self, request: HttpRequest, pk: int) -> HttpResponse:

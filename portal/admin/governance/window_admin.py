@@ -1,4 +1,4 @@
-"""Change windows: when runs may start, and when not."""
+"""Change windows: when runs may start, and when they may not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from runs.errors import Refused
 from runs.governance import policies
 from runs.models import Freeze, Window
 
-# What is written often, to be copied: expression -> what it means.
+# Common cron expressions, displayed beside the field: expression -> meaning.
 EXAMPLES = {
     "0 22 * * 1-5": "at 22:00, Monday to Friday",
     "0 6 * * 6": "at 06:00 on Saturdays",
@@ -28,7 +28,7 @@ EXAMPLES = {
 }
 
 
-# code of a refusal -> the field that it is shown at
+# code of a refusal -> the field that shows it; others are shown at the top of the form
 FIELD_OF = {
     "window.time_zone": "time_zone",
     "window.cron": "cron",
@@ -67,6 +67,7 @@ class WindowForm(SelectorForm):
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
+        # Only when every field is valid: the service expects typed values, and reports one problem at a time.
         if not self.errors:
             row = Window(**{name: values[name] for name in ("name", "cron", "minutes", "time_zone")})
             try:
@@ -81,14 +82,14 @@ class WindowAdmin(SelectorAdmin):
     form = WindowForm
     heading = "Add change window"
     template = "portal/window/page.html"
-    list_display = ["name", "about_what", "when", "now"]
+    list_display = ["name", "applies_to", "when", "now"]
     list_filter = [EnvironmentFilter]
     list_filter_submit = True
     list_select_related = ["environment"]
     search_fields = ["name", "flow_name", "full_name", "tag", "reason"]
 
     @admin.display(description="applies to")
-    def about_what(self, window: Window) -> str:
+    def applies_to(self, window: Window) -> str:
         return window.selector
 
     @admin.display(description="schedule")
@@ -100,9 +101,10 @@ class WindowAdmin(SelectorAdmin):
         badge, changes_at = calendar.now_of(window, timezone.now())
         return render_to_string("portal/window/_now.html", {"badge": badge, "changes_at": changes_at})
 
-    def about(self, row: Window) -> dict[str, Any]:
+    def describe(self, row: Window) -> dict[str, Any]:
         now = timezone.now()
         badge, changes_at = calendar.now_of(row, now)
+        # Drawn with the window, because a freeze holds runs even while the window allows them.
         frozen = Freeze.objects.filter(environment=row.environment_id, lifted_at=None).select_related("environment")
         return {
             "window": row,

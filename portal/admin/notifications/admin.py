@@ -1,4 +1,4 @@
-"""Messages: what somebody wants to be told of by mail, and what they were told."""
+"""Notifications: each user's email preferences and recent notifications."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from runs.errors import Refused
 from runs.models import Notification, Verb
 from runs.models.notification import Topic
 
+# The page lists no more: it shows whether email works, and is no archive.
 FEW = 30
 EVERYWHERE = "all"
 COLOURS: dict[str, str] = {
@@ -37,7 +38,7 @@ COLOURS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One box to tick: its value says what it is about."""
+    """One check box; `value` is "topic:environment id" or "topic:all"."""
 
     value: str
     is_ticked: bool
@@ -46,6 +47,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
+    """A notification with the badge of its state."""
+
     notice: Notification
     badge: Badge
     path: str
@@ -54,10 +57,11 @@ class Delivery:
 @admin.register(Notification)
 class NotificationAdmin(RestrictedAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Everybody has messages of their own."""
+        """Let every active user in: the page shows only their own notifications."""
         return bool(request.user.is_active)
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
+        # Not even administrators read the notifications of others, which quote reasons of hidden deployments.
         return Q(person=request.user.pk)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
@@ -75,8 +79,8 @@ class NotificationAdmin(RestrictedAdmin):
             "opts": self.opts,
             "places": places,
             "table": subscription_table(request, places),
-            "told": [deliveries(notice) for notice in notices],
-            "failed": failed() if request.user.is_superuser else None,
+            "recent": [delivery(notice) for notice in notices],
+            "failed": failed_deliveries() if request.user.is_superuser else None,
             "has_address": bool(request.user.email),
             "email": request.user.email,
             "sends_mail": settings.SENDS_MAIL,
@@ -86,13 +90,16 @@ class NotificationAdmin(RestrictedAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        # A notification has no page of its own: it links to what it is about.
         raise Http404
 
     def choose(self, request: HttpRequest) -> HttpResponse:
+        """Replace the reader's subscriptions by the checked boxes."""
         person = request.user
         if not person.is_authenticated:
             raise PermissionDenied("Sign in first.")
         try:
+            # Unchecked boxes are not sent, so this is the complete list; the service removes the others.
             wanted = [split_choice(value) for value in request.POST.getlist("wanted")]
             notifications.subscribe(person, wanted, by=actor_of(request))
         except Refused as refusal:
@@ -103,7 +110,8 @@ class NotificationAdmin(RestrictedAdmin):
 
 
 def split_choice(value: str) -> tuple[str, int | None]:
-    """A ticked box as topic and environment."""
+    """Split the value of a box into topic and environment id; None for all environments. Raises `Refused`."""
+    # From the right, because a topic may contain a colon one day and an id never does.
     topic, _, place = value.rpartition(":")
     if place == EVERYWHERE:
         return topic, None
@@ -113,7 +121,7 @@ def split_choice(value: str) -> tuple[str, int | None]:
 
 
 def subscription_table(request: HttpRequest, places: list[Environment]) -> list[tuple[str, list[Cell]]]:
-    """A row a topic, a box for every environment and one for all of them."""
+    """Return a row for each topic, with a box for all environments and one for each."""
     chosen = set(request.user.subscriptions.values_list("topic", "environment")) if request.user.pk else set()
     return [
         (
@@ -131,16 +139,16 @@ def subscription_table(request: HttpRequest, places: list[Environment]) -> list[
     ]
 
 
-def deliveries(notice: Notification) -> Delivery:
+def delivery(notice: Notification) -> Delivery:
     path = address(notice.target_kind, notice.target_id) if notice.target_kind else ""
     return Delivery(notice, Badge(notice.get_state_display(), COLOURS[notice.state]), path)
 
 
-def failed() -> list[Delivery]:
-    """What could not be sent, to whomever; the texts are theirs alone."""
+def failed_deliveries() -> list[Delivery]:
+    """Return what could not be sent to any user. Administrators see subject and error; the page leaves out the text."""
     rows = (
         Notification.objects.filter(state=Notification.State.FAILED)
         .select_related("person")
         .order_by("-created_at", "-pk")
     )
-    return [deliveries(notice) for notice in rows[:FEW]]
+    return [delivery(notice) for notice in rows[:FEW]]
