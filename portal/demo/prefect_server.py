@@ -1,4 +1,4 @@
-"""A Prefect server with a password on a database of its own, and the worker that runs its flows."""
+"""A Prefect server with a password and its own database, and the worker that runs its flows."""
 
 import base64
 import sys
@@ -12,13 +12,13 @@ import httpx
 
 from portal.demo.processes import ROOT, Program, inherited_environment
 
-# Prefect's own pace, ten and thirty seconds, is for hundreds of workers.
+# Prefect's defaults, ten and thirty seconds, are for hundreds of workers.
 QUICK_WORKER = {"PREFECT_WORKER_QUERY_SECONDS": "2", "PREFECT_WORKER_HEARTBEAT_SECONDS": "10"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefectServer:
-    """One Prefect environment on this machine."""
+    """One Prefect server on this machine."""
 
     name: str
     port: int
@@ -67,7 +67,7 @@ class PrefectServer:
         )
 
     def worker(self, pool: str, *, settings: Mapping[str, str] = MappingProxyType({})) -> Program:
-        """A process worker; a pool that nobody published to yet is created by it."""
+        """Return a process worker for the pool, which it creates if it does not exist yet."""
         name = f"{self.name}-worker"
         created = time.time()
 
@@ -88,11 +88,11 @@ class PrefectServer:
         )
 
     def client(self) -> dict[str, str]:
-        """The environment of a program that speaks to this server as Prefect's own client."""
+        """Return the environment of a program that uses Prefect's client with this server."""
         return self._shared() | {"PREFECT_API_URL": self.api_url, "PREFECT_API_AUTH_STRING": self.auth}
 
     def answers(self) -> bool:
-        # Not /health: it needs no password, so it would also answer for somebody else's server on this port.
+        # Not /health: it needs no password, so another server on this port would pass for this one.
         try:
             return self._call("GET", "/admin/version").status_code == httpx.codes.OK
         except httpx.HTTPError:
@@ -104,6 +104,7 @@ class PrefectServer:
             workers = answer.json() if answer.is_success else []
         except httpx.HTTPError:
             return False
+        # A heartbeat since the start: the worker of an earlier start has the same name.
         earliest = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
         return any(worker["name"] == name and worker["last_heartbeat_time"] >= earliest for worker in workers)
 

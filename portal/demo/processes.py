@@ -1,4 +1,4 @@
-"""One program: started in a session of its own, logged to a file, asked whether it is ready, ended as a group."""
+"""Runs a program in its own session with a log file, checks whether it is ready, and ends it as a group."""
 
 import os
 import signal
@@ -12,18 +12,20 @@ from pathlib import Path
 from portal.demo import reaper as demo_reaper
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# Prefixes of variables that configure a part. A stack must not inherit those of the shell it is started in.
 OWN_SETTINGS = ("PORTAL_", "PREFECT_", "DJANGO_", "PG", "Q_CLUSTER_", "DATABASE_URL")
+# The signals to end a process, from polite to final.
 LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 LAST_LINES = 12
 
 
 class NotStarted(Exception):
-    """A part could not be started; the text says what happened and what to do."""
+    """A part could not be started; the message tells what happened and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """The operating system's user a program runs as."""
+    """The operating system's user that runs a program."""
 
     name: str
     uid: int
@@ -32,7 +34,7 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What to run, and how to tell that it works."""
+    """What to run, and how to tell whether it is ready. `patience` and `grace` are seconds."""
 
     name: str
     command: tuple[str, ...]
@@ -40,7 +42,7 @@ class Program:
     environment: Mapping[str, str] = field(repr=False)  # holds secrets, which is why no command line does
     folder: Path = ROOT
     user: User | None = None
-    # A question, or a text that its log must show; None: it runs to its end, which must be one with code 0.
+    # A check, or a text that its log must contain; None for a program that ends by itself, with code 0.
     ready: Callable[[], bool] | str | None = None
     waits_for: str = "it to end"
     patience: float = 120.0
@@ -48,9 +50,9 @@ class Program:
 
 
 def inherited_environment() -> dict[str, str]:
-    """This process's environment without anything that configures the portal, Prefect, Django or Postgres."""
+    """Return this process's environment without anything that configures the portal, Prefect, Django or Postgres."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN_SETTINGS)}
-    # A proxy meant for the outside must not be asked for addresses on this machine.
+    # Without this, clients would send requests for this machine to the proxy of the network.
     local = [kept.get("NO_PROXY") or kept.get("no_proxy") or "", "127.0.0.1", "localhost"]
     kept["PYTHONUNBUFFERED"] = "1"
     kept["NO_PROXY"] = kept["no_proxy"] = ",".join(filter(None, local))
@@ -58,16 +60,17 @@ def inherited_environment() -> dict[str, str]:
 
 
 def time_zone() -> dict[str, str]:
-    """The setting of this process that every portal started by it shares; unlike the others, it differs by person."""
+    """Return this process's time zone setting. It is the only setting of the portal that a stack inherits."""
     return {name: os.environ[name] for name in ("PORTAL_TIME_ZONE", "PORTAL_TIME_ZONE_FILE") if name in os.environ}
 
 
 class Reaper:
-    """The supervisor's end of the process in `reaper.py`."""
+    """The supervisor's end of the pipe to `reaper.py`, which ends all groups when the supervisor dies."""
 
     def __init__(self, marker: str, *, keep_open: tuple[int, ...] = ()) -> None:
         self.marker = marker
         self._process = subprocess.Popen(
+            # Isolated and without site-packages, so that it is small and starts at once.
             [sys.executable, "-I", "-S", demo_reaper.__file__, marker],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -75,17 +78,18 @@ class Reaper:
             text=True,
             start_new_session=True,
             cwd="/",
-            # The lock on the data folder stays taken until the last process that uses it is gone.
+            # The reaper keeps the lock on the data folder, so the next stack starts only after everything has ended.
             pass_fds=keep_open,
         )
 
-    def knows(self, group: int, rank: int) -> None:
-        self._tell(f"+{group} {rank}")
+    def add(self, group: int, rank: int) -> None:
+        """Register a process group; groups of a higher rank are ended first."""
+        self._send(f"+{group} {rank}")
 
-    def forgets(self, group: int) -> None:
-        self._tell(f"-{group}")
+    def remove(self, group: int) -> None:
+        self._send(f"-{group}")
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         assert self._process.stdin is not None
         try:
             print(line, file=self._process.stdin, flush=True)
@@ -93,7 +97,7 @@ class Reaper:
             return
 
     def dismiss(self) -> None:
-        """Let it end whatever is left, and wait for that."""
+        """Close the pipe, so that it ends all that is left, and wait for it."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
@@ -109,7 +113,7 @@ class Process:
         self.started_at = time.time()
         self._step = 0
         self._next_at = 0.0
-        # The log is appended to at every start.
+        # The log is appended to at every start, so readiness is searched only in what this process writes.
         self._log_begins = program.log.stat().st_size if program.log.exists() else 0
         descriptor = os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         user = program.user
@@ -131,7 +135,8 @@ class Process:
             raise NotStarted(f"{program.name} cannot be started: {error.strerror or error}.") from error
         finally:
             os.close(descriptor)
-        reaper.knows(self.pid, rank)
+        # From here on a killed supervisor leaves nothing behind; before, `reaper.end_marked` finds it by its marker.
+        reaper.add(self.pid, rank)
 
     @property
     def pid(self) -> int:
@@ -151,30 +156,33 @@ class Process:
             return code == 0
         if code is not None:
             return False
-        return ready in self._said() if isinstance(ready, str) else ready()
+        return ready in self._output() if isinstance(ready, str) else ready()
 
-    def last_words(self) -> str:
-        """The end of the log, for the person who has to find out why."""
-        return "\n".join(f"  | {line}" for line in self._said().splitlines()[-LAST_LINES:])
+    def log_tail(self) -> str:
+        """Return the last lines of this process's output."""
+        return "\n".join(f"  | {line}" for line in self._output().splitlines()[-LAST_LINES:])
 
-    def _said(self) -> str:
+    def _output(self) -> str:
         with self.program.log.open("rb") as file:
             file.seek(self._log_begins)
             return file.read().decode(errors="replace")
 
     def end(self, *, at_once: bool = False) -> bool:
-        """Send the next signal when its time has come; True once the whole group is gone."""
+        """Send the next signal if it is due; return True once the whole group is gone. Call it again until then."""
+        # 1. Gone: the leader was collected, and its group has no members.
         if self._popen.poll() is not None and not demo_reaper.lives(self.pid):
-            self._reaper.forgets(self.pid)
+            self._reaper.remove(self.pid)
             return True
+        # 2. In a hurry: skip to SIGKILL.
         if at_once and self._step < len(LADDER) - 1:
             self._step, self._next_at = len(LADDER) - 1, 0.0
         if time.monotonic() < self._next_at:
             return False
         if self._step == len(LADDER):
-            # Killed and still listed: dead ones that this machine's init does not collect.
-            self._reaper.forgets(self.pid)
+            # Killed and still listed: zombies that this machine's init does not collect.
+            self._reaper.remove(self.pid)
             return True
+        # 3. The next signal; only the first has the program's own grace period.
         demo_reaper.send(LADDER[self._step], groups=[self.pid])
         self._next_at = time.monotonic() + (self.program.grace if self._step == 0 else 2.0)
         self._step += 1

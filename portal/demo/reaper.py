@@ -1,7 +1,7 @@
-"""The last one out: outlives a killed supervisor just long enough to end what it left behind.
+"""Ends the process groups of a stack when its supervisor dies.
 
 Run as a file and without site-packages, so that it is small and starts at once. It reads `+GROUP RANK` and `-GROUP`
-from its standard input; the end of that input means that the supervisor is gone, however it went.
+from its standard input; the end of that input means that the supervisor is gone, even after a SIGKILL.
 """
 
 import os
@@ -14,11 +14,12 @@ from pathlib import Path
 
 # Every process of a stack inherits this variable, so that even one that left its process group is found again.
 MARKER = "PORTAL_STACK"
+# Seconds between the polite signal and SIGKILL.
 PATIENCE = 5.0
 
 
 def marked_processes(value: str) -> set[int]:
-    """The processes that carry this marker in their environment; those of other users stay unseen."""
+    """Return the processes with this marker in their environment, as far as this user may read them."""
     wanted = f"{MARKER}={value}".encode()
     if not Path("/proc/self/environ").exists():
         return _marked_by_ps(wanted)
@@ -30,6 +31,7 @@ def marked_processes(value: str) -> set[int]:
             if wanted in (entry / "environ").read_bytes().split(b"\0"):
                 found.add(int(entry.name))
         except OSError:
+            # It has ended meanwhile, or belongs to another user.
             continue
     return found
 
@@ -41,6 +43,7 @@ def _marked_by_ps(wanted: bytes) -> set[int]:
 
 
 def send(number: signal.Signals, *, groups: Iterable[int] = (), processes: Iterable[int] = ()) -> None:
+    """Send a signal to groups and processes; those that are gone are skipped."""
     for group in groups:
         try:
             os.killpg(group, number)
@@ -54,8 +57,9 @@ def send(number: signal.Signals, *, groups: Iterable[int] = (), processes: Itera
 
 
 def lives(group: int) -> bool:
-    """Whether a process group still has members; macOS answers "not permitted" when only dead ones are left."""
+    """Whether a process group still has living members."""
     try:
+        # Signal 0 only asks. macOS answers EPERM when all members are zombies.
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
         return False
@@ -63,7 +67,7 @@ def lives(group: int) -> bool:
 
 
 def end_groups(groups: set[int], patience: float = PATIENCE) -> None:
-    """Ask politely, wait, then insist."""
+    """Send SIGINT to the groups, wait until they end or `patience` is over, then send SIGKILL."""
     send(signal.SIGINT, groups=groups)
     deadline = time.monotonic() + patience
     while any(map(lives, groups)) and time.monotonic() < deadline:
@@ -72,12 +76,13 @@ def end_groups(groups: set[int], patience: float = PATIENCE) -> None:
 
 
 def end_marked(value: str, patience: float = PATIENCE) -> set[int]:
-    """End every process that carries the marker, and say which there were."""
+    """End every process with the marker, and return those there were at first."""
     found = marked_processes(value)
     send(signal.SIGINT, processes=found)
     deadline = time.monotonic() + patience
     while marked_processes(value) and time.monotonic() < deadline:
         time.sleep(0.1)
+    # In a loop, because a process may start another one between the look and the signal.
     while left := marked_processes(value):
         send(signal.SIGKILL, processes=left)
         time.sleep(0.05)
@@ -87,8 +92,10 @@ def end_marked(value: str, patience: float = PATIENCE) -> set[int]:
 
 
 def main() -> None:
+    # 1. Ignore Ctrl-C: the terminal sends it to everyone, and this process has to be the last.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    # 2. Keep the list of groups, until the supervisor closes the pipe or dies.
     marker, ranks = sys.argv[1], dict[int, int]()
     for line in sys.stdin:
         word, _, rank = line.strip().partition(" ")
@@ -96,9 +103,10 @@ def main() -> None:
             ranks[int(word[1:])] = int(rank)
         else:
             ranks.pop(int(word[1:]), None)
-    # What others stand on goes last: a flow run tells its server how it ended, the server tells Postgres.
+    # 3. End the groups, dependencies last: a flow run reports its end to its server, and the server to Postgres.
     for rank in sorted(set(ranks.values()), reverse=True):
         end_groups({group for group, its_rank in ranks.items() if its_rank == rank})
+    # 4. End what left its group: flow runs have sessions of their own.
     end_marked(marker, patience=1.0)
 
 

@@ -1,4 +1,4 @@
-"""The main job, done over HTTP as an operator would do it: `manage.py demo --check`."""
+"""Tests a running stack over HTTP as an operator would use it: `manage.py demo --check`."""
 
 import re
 import subprocess
@@ -14,12 +14,13 @@ from portal.demo.stack import Stack, await_first_sync
 
 OPERATOR, VIEWER = "otto", "vera"
 MONTH = "2017-06"
-# The operator has no grant for this one in a protected environment, the viewer none anywhere.
+# The operator has no grant to run this deployment in a protected environment, the viewer has none anywhere.
 CLOSED = "heartbeat"
 DEPLOYMENTS = "/admin/flows/deployment/"
 REQUESTS = "/admin/runs/runrequest/"
 RUNS = "/admin/runs/run/"
 OVER = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+# Seconds for each step. A flow run starts a Python process, which takes 10 s and more on a busy machine.
 PATIENCE = 120.0
 
 
@@ -31,7 +32,7 @@ class RunStatus(TypedDict):
 
 
 class RequestStatus(TypedDict):
-    """What a request's status.json says, as far as it matters here."""
+    """The fields of a request's status.json that are used here."""
 
     label: str
     sentence: str
@@ -40,11 +41,11 @@ class RequestStatus(TypedDict):
 
 
 class Failed(Exception):
-    """A step did not come out as it should; the text says what was found instead."""
+    """A step failed; the message tells what was found instead."""
 
 
 class SmokeTest:
-    """An operator's morning: run, watch, cancel, be refused, as a viewer too, and look at the trail."""
+    """Runs a flow, cancels another, checks refusals of an operator and a viewer, and verifies the audit trail."""
 
     def __init__(self, stack: Stack, say: Callable[[str], None]) -> None:
         self._stack = stack
@@ -53,16 +54,17 @@ class SmokeTest:
         self._open, *self._protected = [prefect.name for prefect in stack.prefects]
 
     def run(self) -> bool:
-        """Do every step, say each, and stop at the first that fails."""
+        """Run all steps, print each, and stop at the first that fails; return whether all passed."""
+        # A list, not a generator of results: `all` must stop at the first failure, later steps depend on earlier ones.
         steps: list[tuple[str, Callable[[], None]]] = [
-            ("every environment is read", self._read),
+            ("every environment is synced", self._sync),
             (f"{OPERATOR} signs in", lambda: self._sign_in(OPERATOR)),
             (f"crm-data-acquisition runs in {self._open} until Completed", self._acquire),
             (f"long-haul starts in {self._open} and is cancelled with a reason", self._cancel),
             *((f"{CLOSED} in {name} is refused without a grant", self._refused(name)) for name in self._protected),
             (f"{VIEWER} signs in", lambda: self._sign_in(VIEWER)),
             (f"{CLOSED} in {self._open} is refused without a grant", self._refused(self._open)),
-            ("the audit trail is unbroken", self._verify),
+            ("the audit trail is intact", self._verify),
         ]
         try:
             return all(self._step(what, act) for what, act in steps)
@@ -79,12 +81,13 @@ class SmokeTest:
         self._say(f"ok      {what} … {time.monotonic() - began:.1f} s")
         return True
 
-    def _read(self) -> None:
+    def _sync(self) -> None:
         self._until(self._stack.supervisor.is_up, "every part is up")
-        if unread := await_first_sync(self._stack, self._open, *self._protected, patience=PATIENCE):
-            raise Failed(f"{', '.join(unread)} not read in {PATIENCE:.0f} s")
+        if unsynced := await_first_sync(self._stack, self._open, *self._protected, patience=PATIENCE):
+            raise Failed(f"{', '.join(unsynced)} not synced in {PATIENCE:.0f} s")
 
     def _sign_in(self, name: str) -> None:
+        # A new session, so that nothing of the previous user's is left.
         self._browser.close()
         self._browser = Browser(self._stack.address)
         password = next(it["password"] for it in self._stack.accounts() if it["name"] == name)
@@ -101,7 +104,7 @@ class SmokeTest:
         request = self._ask("long-haul", self._open)
         run = self._await_run(request, {"RUNNING", *OVER})["id"]
         page = self._browser.get(f"{RUNS}{run}/change/")
-        page.send(f"{RUNS}{run}/cancel/", reason="The check-up has seen enough.")
+        page.send(f"{RUNS}{run}/cancel/", reason="Smoke test")
         self._must_end(request, "CANCELLED")
 
     def _must_end(self, request: int, state: str) -> None:
@@ -130,7 +133,7 @@ class SmokeTest:
             raise Failed(done.stderr.strip())
 
     def _ask(self, name: str, environment: str, **values: str) -> int:
-        """Submit the run form, and answer the number of the request."""
+        """Submit the run form and return the id of the request."""
         address = f"{DEPLOYMENTS}{self._deployment(name, environment)}/run/"
         page = self._browser.get(address).send(address, **values)
         found = re.fullmatch(rf"{REQUESTS}(\d+)/change/", page.address)
@@ -139,10 +142,11 @@ class SmokeTest:
         return int(found[1])
 
     def _deployment(self, name: str, environment: str) -> int:
-        """The number of a deployment, from its row in the list."""
+        """Return the id of a deployment from its row in the list."""
         page = self._browser.get(f"{DEPLOYMENTS}?q={name}")
         for row in page.html.split("<tr")[1:]:
             link = re.search(rf"{DEPLOYMENTS}(\d+)/change/", row)
+            # Not a plain `in`: "dev" is also part of "dev-eu" and of deployment names.
             if link and re.search(rf"(?<![\w-]){environment}(?![\w-])", text_of(f"<tr{row}")):
                 return int(link[1])
         raise Failed(f"the list shows no {name} in {environment}")
@@ -170,7 +174,8 @@ class SmokeTest:
         return found
 
     def _until(self, holds: Callable[[], bool], what: str) -> None:
-        """Keep the stack alive meanwhile."""
+        """Wait until `holds` returns True; raises `Failed` after `PATIENCE`."""
+        # The supervisor has no thread of its own: while this waits, it has to go on watching its parts.
         deadline = time.monotonic() + PATIENCE
         reached = False
 

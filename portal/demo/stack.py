@@ -1,4 +1,4 @@
-"""The whole product on one machine: what is started, in which order, and what each part is told."""
+"""The whole product on one machine: which parts there are, in which order they start, and with which settings."""
 
 import dataclasses
 import hashlib
@@ -28,8 +28,10 @@ WORK_POOL = "portal-pool"
 MIGRATE, CLOCK, WEB = "Database migrations", "Periodic tasks", "Web"
 BACKGROUND, FOLLOWER = "Background tasks", "Event follower"
 STORY = "Story"
-DRIFT = "0.9"  # how far the demo's invented world moves away, for the last month of its story
-UNREAD = """
+DRIFT = (
+    "0.9"  # the drift of the demo's generated data in its last month, so that model monitoring has something to show
+)
+UNSYNCED = """
     SELECT environment.slug
     FROM flows_environment AS environment
     LEFT JOIN flows_health AS health ON health.environment_id = environment.id
@@ -46,14 +48,14 @@ class Account(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of a stack."""
+    """The options of a stack. Port 0 is any free port."""
 
     data: Path
     port: int = 8000
     prefect_port: int = PREFECT_PORT
     environments: Sequence[str] = ("dev", "prod")
-    story: bool = False  # whether the first environment is given a past
-    database: str = field(default="", repr=False)  # as DATABASE_URL; empty: a Postgres of its own
+    story: bool = False  # whether the first environment gets sample data of several months
+    database: str = field(default="", repr=False)  # as DATABASE_URL; empty for an embedded Postgres
 
 
 class Stack:
@@ -63,10 +65,11 @@ class Stack:
         self.folder = DataFolder(options.data)
         self.started = time.monotonic()
         self._began_at = time.time()
-        self._wishes = options
+        self._options = options
         self._say = say
         self._ports: set[int] = set()
         self._embedded: Embedded | None = None
+        # The order matters: the lock ends what an earlier stack left behind, which frees its ports for this one.
         self._lock = self.folder.take()
         self._reaper = Reaper(str(self.folder.path), keep_open=(self._lock,))
         self.supervisor = Supervisor([], self._reaper, say)
@@ -82,24 +85,27 @@ class Stack:
     def start(self) -> bool:
         """Start all that the first environment needs; `watch` starts the rest.
 
-        Two Prefect servers at once would make everybody wait half as long again for the first page.
-        False when a stop was asked for meanwhile. Raises `NotStarted`.
+        Two Prefect servers at once would delay the first page by half. Returns False if a stop was requested meanwhile.
+        Raises `NotStarted`.
         """
+        # 1. Postgres, if it is ours, and the databases.
         if not self.supervisor.start():
             return False
         self.server.create(self.server.main_database)
         self._refuse_other_peoples_database()
         self.server.create(*(self._database(prefect.name) for prefect in self.prefects))
+        # 2. The first layer; the others are known to the supervisor and wait for their turn.
         first, *others = self._layers()
         self.supervisor.add(*first)
         self.supervisor.add(*(part for layer in others for part in layer))
         if not self.supervisor.start(*(part.name for part in first)):
             return False
+        # 3. Only now: a command in another terminal needs the migrated database.
         self.folder.publish(self.settings)
         return True
 
     def stop(self) -> None:
-        """Stop everything; the last process out gives the data folder free."""
+        """Stop everything. The reaper releases the lock of the data folder when the last process has ended."""
         self.folder.withdraw()
         self.supervisor.stop()
         self._reaper.dismiss()
@@ -108,30 +114,30 @@ class Stack:
         os.close(self._lock)
 
     def accounts(self) -> list[Account]:
-        """The people that can sign in, as the command that made them printed them."""
+        """Return the demo accounts, as `demo_cast` printed them."""
         printed = self._accounts_log(self.prefects[0]).read_text().splitlines()
         found: list[Account] = json.loads(next(line for line in reversed(printed) if line.startswith("[")))
         return found
 
     @property
     def has_story(self) -> bool:
-        return self._wishes.story
+        return self._options.story
 
-    def unread(self, *names: str) -> list[str]:
-        """Which of these environments were not read since this start."""
+    def unsynced(self, *names: str) -> list[str]:
+        """Return those of the environments that were not synced since this start."""
         with psycopg.connect(self.settings["DATABASE_URL"], connect_timeout=5) as connection:
-            return [slug for (slug,) in connection.execute(UNREAD, [list(names), self._began_at]).fetchall()]
+            return [slug for (slug,) in connection.execute(UNSYNCED, [list(names), self._began_at]).fetchall()]
 
     def manage(self, *arguments: str) -> tuple[str, ...]:
         return (sys.executable, str(ROOT / "manage.py"), *arguments)
 
     def environment(self) -> dict[str, str]:
-        """What a process of the portal is given."""
+        """Return the environment of the portal's processes."""
         return inherited_environment() | self.settings
 
     def _postgres(self) -> Server:
-        if address := self._wishes.database:
-            self._say("Postgres … that of DATABASE_URL")
+        if address := self._options.database:
+            self._say("Postgres … using DATABASE_URL")
             return Server(address)
         options = ("-c", "log_min_messages=warning")
         self._embedded = Embedded(self.folder.path / "postgres", self.folder.logs / "postgres.log", options=options)
@@ -140,9 +146,11 @@ class Stack:
         return server
 
     def _refuse_other_peoples_database(self) -> None:
-        """Accounts with passwords that everybody knows must not get into a portal that is in use."""
+        """Raise `NotStarted` for a database with a portal that this folder did not create."""
+        # The demo adds accounts with published passwords: they must not get into a portal that is in use.
         if self._embedded:
             return
+        # Remembered as a hash, because the address may hold a password.
         ours, mark = self.folder.path / "database", hashlib.sha256(self.server.address.encode()).hexdigest()
         if ours.exists() and ours.read_text() == mark:
             return
@@ -162,7 +170,7 @@ class Stack:
         return port
 
     def _prefect(self, name: str, index: int) -> PrefectServer:
-        wanted = self._wishes.prefect_port and self._wishes.prefect_port + index
+        wanted = self._options.prefect_port and self._options.prefect_port + index
         secret = self.folder.secret(f"prefect-{name}")
         return PrefectServer(
             name=name,
@@ -174,6 +182,7 @@ class Stack:
         )
 
     def _database(self, environment: str) -> str:
+        # On a shared server the portal's name keeps two demos apart.
         own = "prefect" if self._embedded else f"{self.server.main_database}_prefect"
         return f"{own}_{environment}"
 
@@ -188,7 +197,8 @@ class Stack:
         }
 
     def _layers(self) -> list[list[Part]]:
-        """The portal's own parts with the first environment's, then those of each further environment."""
+        """Return the parts by layer: the portal with the first environment, then each further one, then the story."""
+        # 1. The portal. Everything needs the migrations.
         base = (postgres.NAME,) if self._embedded else ()
         queue, heartbeat = QueueWatch(self.settings["DATABASE_URL"]), HeartbeatWatch(self.folder.path / "follower.beat")
         layer = [
@@ -198,6 +208,8 @@ class Stack:
             Part(self._service(BACKGROUND, "qcluster", says="running."), (MIGRATE,), problem=queue.problem),
             Part(self._follower(heartbeat.file), (MIGRATE,), problem=heartbeat.problem),
         ]
+        # 2. Each environment: its deployments need the server, its worker must not create the pool before them, and its
+        #    account comes last, because it queues the first sync.
         layers: list[list[Part]] = []
         before: tuple[str, ...] = ()
         for index, prefect in enumerate(self.prefects):
@@ -210,7 +222,8 @@ class Stack:
             ]
             layers.append(layer)
             layer, before = [], (accounts.name,)
-        if self._wishes.story:
+        # 3. The sample data, after every environment is up.
+        if self._options.story:
             layers.append([self._story(before)])
         return layers
 
@@ -220,8 +233,8 @@ class Stack:
 
     def _follower(self, heartbeat: Path) -> Program:
         follower = self._service(FOLLOWER, "follow", says="Following.")
-        told = {**follower.environment, "PORTAL_HEARTBEAT": str(heartbeat)}
-        return dataclasses.replace(follower, environment=told)
+        environment = {**follower.environment, "PORTAL_HEARTBEAT": str(heartbeat)}
+        return dataclasses.replace(follower, environment=environment)
 
     def _service(self, name: str, command: str, *, says: str) -> Program:
         return dataclasses.replace(self._command(name, command), ready=says, waits_for=f"the line {says!r} in its log")
@@ -239,7 +252,7 @@ class Stack:
             name=WEB,
             command=(
                 *(sys.executable, "-m", "uvicorn", "portal.asgi:application", "--host", "127.0.0.1", "--port", port),
-                # Open event streams would otherwise hold up the stop for ever.
+                # Otherwise open event streams would block the stop for ever.
                 *("--timeout-graceful-shutdown", "3", "--no-server-header"),
             ),
             log=self.folder.logs / "web.log",
@@ -257,17 +270,17 @@ class Stack:
         )
 
     def _worker(self, prefect: PrefectServer) -> Program:
-        # What one environment's pipelines keep is not another's.
+        # Each environment has data of its own.
         lake = os.environ.get("CRM_LAKE") or str(self.folder.path / "lake" / prefect.name)
         return prefect.worker(WORK_POOL, settings={"CRM_LAKE": lake, "CRM_DRIFT": os.environ.get("CRM_DRIFT", DRIFT)})
 
     def _story(self, after: tuple[str, ...]) -> Part:
-        """Goes on while people already look; it is not needed for anything."""
-        told = self._command(STORY, "demo_story", "--environment", self.prefects[0].name)
-        return Part(dataclasses.replace(told, patience=1800.0), (BACKGROUND, MIGRATE), after)
+        """Return the part that loads sample data while the demo is already usable. Nothing waits for it."""
+        command = self._command(STORY, "demo_story", "--environment", self.prefects[0].name)
+        return Part(dataclasses.replace(command, patience=1800.0), (BACKGROUND, MIGRATE), after)
 
     def _accounts(self, index: int) -> Program:
-        """Comes last in an environment, because it queues the first look at pipelines and worker."""
+        """Return the command that creates environments and accounts. It queues the first sync, so it comes last."""
         prefect, known = self.prefects[index], self.prefects[: index + 1]
         pairs = [argument for it in known for argument in ("--environment", f"{it.name}={it.api_url}")]
         log = self._accounts_log(prefect)
@@ -284,7 +297,7 @@ class Stack:
 
 
 def await_first_sync(stack: Stack, *names: str, patience: float = 60.0) -> list[str]:
-    """Keep the stack alive until these environments were read; answers those that were not in time."""
+    """Keep the stack running until these environments are synced; return those that were not in time."""
     deadline = time.monotonic() + patience
-    stack.supervisor.watch(until=lambda: time.monotonic() > deadline or not stack.unread(*names))
-    return [] if stack.supervisor.stopping else stack.unread(*names)
+    stack.supervisor.watch(until=lambda: time.monotonic() > deadline or not stack.unsynced(*names))
+    return [] if stack.supervisor.stopping else stack.unsynced(*names)

@@ -1,4 +1,4 @@
-"""Parts that need one another: started as soon as what they need is up, restarted when they die, stopped in reverse."""
+"""Starts parts in the order of their dependencies, restarts those that die, and stops them in reverse order."""
 
 import enum
 import time
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from portal.demo.processes import NotStarted, Process, Program, Reaper
 
+# Seconds between two rounds over all parts, and the pauses before a restart, doubled at each death.
 TICK = 0.2
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-# A part that lived this long has recovered: the next death begins with the shortest pause again.
+# A part that ran this long has recovered: its next restart begins with the shortest pause again.
 SETTLED = 60.0
 
 
@@ -22,12 +23,12 @@ class State(enum.Enum):
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """A program, what it needs, and where it stands."""
+    """A program, its dependencies and its state."""
 
     program: Program
     needs: tuple[str, ...] = ()  # these must be up before it starts, and are stopped after it
     after: tuple[str, ...] = ()  # these must be up before it starts
-    # Told for how many seconds it has run: a sentence says why it must be started again although it still runs.
+    # Called with the seconds since its start: a text is the reason to restart it although it still runs.
     problem: Callable[[float], str] | None = None
     state: State = State.WAITING
     process: Process | None = None
@@ -44,7 +45,7 @@ class Part:
 
 
 class Supervisor:
-    """Drives all parts from one thread: nothing here waits, so one signal is enough to stop everything."""
+    """Drives all parts from one thread. Nothing here blocks, so that one signal is enough to stop everything."""
 
     def __init__(self, parts: Sequence[Part], reaper: Reaper, say: Callable[[str], None]) -> None:
         self.parts: dict[str, Part] = {}
@@ -58,12 +59,13 @@ class Supervisor:
         self.parts |= {part.name: part for part in parts}
 
     def ask_to_stop(self) -> None:
-        """Safe inside a signal handler. Asked twice, it no longer waits for anybody to end in peace."""
+        """Request a stop; at the second call, without waiting for a graceful end. Safe inside a signal handler."""
         self.hurried = self.stopping
         self.stopping = True
 
     def start(self, *names: str) -> bool:
-        """Work until these parts are up, or all; False when a stop was asked for meanwhile. Raises `NotStarted`."""
+        """Run until these parts are up, or all; return False if a stop was requested meanwhile. Raises `NotStarted`."""
+        # Until everything was up once, a part that dies is an error to report, not something to restart.
         self._started = False
         awaited = [self.parts[name] for name in names] or list(self.parts.values())
         while not self.stopping:
@@ -79,14 +81,15 @@ class Supervisor:
         return all(part.state is State.UP for part in self.parts.values())
 
     def watch(self, until: Callable[[], bool] = lambda: False) -> None:
-        """Keep everything alive until a stop is asked for, or `until` says so."""
+        """Keep all parts running until a stop is requested or `until` returns True."""
         while not self.stopping and not until():
             for part in self.parts.values():
                 self._advance(part)
             time.sleep(TICK)
 
     def stop(self) -> None:
-        """End every part, those that others need last."""
+        """End all parts, each after those that need it."""
+        # In rounds: a part gets its signal as soon as nothing that needs it is left, others meanwhile go on ending.
         self.stopping = True
         running = [part for part in self.parts.values() if part.process]
         while running:
@@ -95,7 +98,7 @@ class Supervisor:
             time.sleep(TICK / 4)
 
     def rank(self, part: Part) -> int:
-        """How many layers of parts this one stands on."""
+        """Return the depth of its dependencies. The reaper ends the highest rank first."""
         return max((self.rank(self.parts[name]) + 1 for name in part.needs), default=0)
 
     def _advance(self, part: Part) -> None:
@@ -108,7 +111,7 @@ class Supervisor:
             case State.STARTING:
                 self._await(part)
             case State.UP:
-                self._look_after(part)
+                self._check(part)
             case State.ENDING:
                 if self._ended(part):
                     part.state = State.WAITING
@@ -123,30 +126,31 @@ class Supervisor:
             self._give_up(part, f"{part.name} ended with code {code} instead of starting.")
         elif age > program.patience:
             self._give_up(
-                part, f"{part.name} was given {program.patience:.0f} s and still waits for {program.waits_for}."
+                part, f"{part.name} is not ready after {program.patience:.0f} s: waiting for {program.waits_for}."
             )
 
     def _give_up(self, part: Part, sentence: str) -> None:
         assert part.process
         if not self._started:
-            raise NotStarted(f"{sentence} The end of {part.program.log}:\n{part.process.last_words()}")
-        self._begin_again(part, sentence)
+            raise NotStarted(f"{sentence} The end of {part.program.log}:\n{part.process.log_tail()}")
+        self._restart(part, sentence)
 
-    def _look_after(self, part: Part) -> None:
+    def _check(self, part: Part) -> None:
         if part.ends_by_itself:
             return
         assert part.process
         if part.process.exit_code is not None:
-            self._begin_again(part, f"{part.name} ended unexpectedly with code {part.process.exit_code}.")
+            self._restart(part, f"{part.name} ended unexpectedly with code {part.process.exit_code}.")
         elif part.problem and (sentence := part.problem(part.process.age)):
-            self._begin_again(part, f"{part.name}: {sentence}")
+            self._restart(part, f"{part.name}: {sentence}")
 
-    def _begin_again(self, part: Part, sentence: str) -> None:
+    def _restart(self, part: Part, sentence: str) -> None:
         assert part.process
         part.pause = SHORTEST_PAUSE if part.process.age > SETTLED else min(part.pause * 2, LONGEST_PAUSE)
         part.not_before = time.monotonic() + part.pause
+        # Ended first even if it is dead: its process group may have children that still hold ports.
         part.state = State.ENDING
-        self._say(f"{sentence} It is started again in {part.pause:.0f} s; its log is {part.program.log}.")
+        self._say(f"{sentence} Restarting in {part.pause:.0f} s. Log: {part.program.log}")
 
     def _ended(self, part: Part) -> bool:
         if part.process and not part.process.end(at_once=self.hurried):

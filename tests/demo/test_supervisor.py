@@ -56,7 +56,7 @@ def test_a_part_that_takes_too_long_says_what_was_waited_for(
 ) -> None:
     it, _ = supervisor
     it.add(Part(script("slow", "print('hm', flush=True); time.sleep(600)", patience=0.5)))
-    with pytest.raises(NotStarted, match="slow was given 0 s and still waits for the word ready"):
+    with pytest.raises(NotStarted, match="slow is not ready after 0 s: waiting for the word ready"):
         it.start()
 
 
@@ -82,7 +82,7 @@ def test_a_part_that_dies_is_started_again_and_said(
     first = part.process.pid
     os.kill(first, 9)
     it.watch(until=lambda: part.state is State.UP and part.process is not None and part.process.pid != first)
-    assert "mortal ended unexpectedly with code -9. It is started again in " in said[1]
+    assert "mortal ended unexpectedly with code -9. Restarting in " in said[1]
 
 
 def test_the_pauses_grow_while_a_part_keeps_dying(
@@ -106,7 +106,7 @@ def test_a_part_that_lives_but_ails_is_started_again(supervisor: tuple[Superviso
     assert part.process
     first = part.process.pid
     it.watch(until=lambda: part.state is State.UP and part.process is not None and part.process.pid != first)
-    assert said[1].startswith("ailing: it does nothing. It is started again")
+    assert said[1].startswith("ailing: it does nothing. Restarting in ")
     assert not reaper.lives(first)
 
 

@@ -17,33 +17,37 @@ from portal.demo.stack import Options, Stack, await_first_sync
 
 NAME = "[a-z][a-z0-9-]{0,19}"
 DATA = ROOT / "var" / "demo"
-ASKS_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Command(BaseCommand):
     help = "Start Postgres, Prefect servers with workers, and the portal on this machine. Ctrl-C stops everything."
-    # The database that checks might ask for is only about to be started.
+    # Checks may need the database, which this command is about to start.
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--data", type=Path, help=f"where everything is kept; {DATA.relative_to(ROOT)} by default")
-        parser.add_argument("--port", type=int, default=8000, help="of the portal, or the next free one")
-        parser.add_argument("--environments", default="dev,prod", help="names, separated by commas")
-        parser.add_argument("--no-story", action="store_true", help="come up with no months of CRM data")
+        parser.add_argument("--data", type=Path, help=f"data folder (default: {DATA.relative_to(ROOT)})")
+        parser.add_argument(
+            "--port", type=int, default=8000, help="port of the portal; if it is taken, the next free one"
+        )
+        parser.add_argument(
+            "--environments", default="dev,prod", help="names of the Prefect servers, separated by commas"
+        )
+        parser.add_argument("--no-story", action="store_true", help="start without sample data")
         parser.add_argument(
             "--check",
             action="store_true",
-            help="start on a new temporary folder, or that of --data, and free ports, with a Postgres of its own, do "
-            "the main job as an operator would, stop, and exit with 0 when everything went as it should",
+            help="start in a temporary folder (or --data) on free ports with an embedded Postgres, run the smoke test, "
+            "stop, and exit with 0 if it passed",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         names = options["environments"].split(",")
         if not all(re.fullmatch(NAME, name) for name in names) or len(set(names)) < len(names):
-            raise CommandError("--environments wants different names such as dev,prod: letters, digits and hyphens.")
+            raise CommandError("--environments requires different names such as dev,prod: letters, digits and hyphens.")
         try:
             if options["check"]:
-                self.check_up(names, options["data"])
+                self.smoke_test(names, options["data"])
             else:
                 database = os.environ.get("DATABASE_URL", "")
                 folder = options["data"] or DATA
@@ -61,36 +65,39 @@ class Command(BaseCommand):
 
     def serve(self, options: Options) -> None:
         stack = Stack(options, self.say)
-        self.obey(stack)
+        self.handle_signals(stack)
         try:
+            # In `try` from here on: Ctrl-C during the start has to stop what already runs.
             if stack.start():
-                self.introduce(stack, await_first_sync(stack, options.environments[0]))
+                self.print_summary(stack, await_first_sync(stack, options.environments[0]))
             stack.supervisor.watch()
         finally:
             self.end(stack)
 
-    def check_up(self, names: list[str], data: Path | None) -> None:
+    def smoke_test(self, names: list[str], data: Path | None) -> None:
         with tempfile.TemporaryDirectory(prefix="portal-check-", ignore_cleanup_errors=True) as folder:
             stack = Stack(Options(data=data or Path(folder), port=0, prefect_port=0, environments=names), self.say)
-            self.obey(stack)
+            self.handle_signals(stack)
             try:
-                well = stack.start() and SmokeTest(stack, self.say).run()
+                has_passed = stack.start() and SmokeTest(stack, self.say).run()
             finally:
                 self.end(stack)
-        if not well:
-            raise CommandError("The check-up failed.")
+        if not has_passed:
+            raise CommandError("The smoke test failed.")
 
-    def obey(self, stack: Stack) -> None:
-        for number in ASKS_TO_STOP:
+    def handle_signals(self, stack: Stack) -> None:
+        # The handler only sets a flag, which the supervisor's loop reads: stopping parts is no work for a handler.
+        for number in STOP_SIGNALS:
             signal.signal(number, lambda *_: stack.supervisor.ask_to_stop())
 
     def end(self, stack: Stack) -> None:
-        self.say("Stopping …")
+        self.say("Stopping…")
         began = time.monotonic()
         stack.stop()
         self.say(f"Everything is stopped, after {time.monotonic() - began:.1f} s.")
 
-    def introduce(self, stack: Stack, unread: list[str]) -> None:
+    def print_summary(self, stack: Stack, unsynced: list[str]) -> None:
+        """Print the addresses and accounts, and which environments are not synced yet."""
         if stack.supervisor.stopping:
             return
         first, *others = stack.prefects
@@ -104,13 +111,13 @@ class Command(BaseCommand):
             "Sign in as        with password",
             *(f"  {it['name']:<{wide}}  {it['password']:<{wider}}  {it['may']}" for it in accounts),
             "",
-            f"Prefect's own pages of {first.name}: {first.address}",
-            *(f"Prefect's own pages of {it.name}: {it.address} (it starts now)" for it in others),
-            f"They ask for the password that the file prefect-NAME in {stack.folder.path / 'secrets'} holds.",
-            f"Logs are in {stack.folder.logs}.",
-            "Other terminals reach this demo too, for example: python manage.py verify_audit",
-            *(["A story of four months is told meanwhile; see Model monitoring."] if stack.has_story else []),
-            *(f"{slug} was not read yet; the portal shows why." for slug in unread),
+            f"Prefect UI of {first.name}: {first.address}",
+            *(f"Prefect UI of {it.name}: {it.address} (starting)" for it in others),
+            f"Its password is in the file prefect-NAME in {stack.folder.path / 'secrets'}.",
+            f"Logs: {stack.folder.logs}",
+            "Commands in other terminals use this demo, for example: python manage.py verify_audit",
+            *(["Sample data of four months is being loaded; see Model monitoring."] if stack.has_story else []),
+            *(f"{slug} is not synced yet; the portal shows why." for slug in unsynced),
             "Ctrl-C stops everything.",
             "",
         ]

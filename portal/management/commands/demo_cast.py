@@ -1,4 +1,4 @@
-"""Makes the demo's environments and people; `manage.py demo` calls it."""
+"""Creates the demo's environments, accounts and grants; `manage.py demo` runs it once for each environment."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from runs.models.policy import Risk
 
 # name -> (groups, superuser, what the account is for)
 CAST: dict[str, tuple[list[str], bool, str]] = {
-    "vera": (["Viewer"], False, "viewer: sees dev, starts nothing"),
-    "otto": (["Operator"], False, "operator: runs and cancels in dev, asks for runs in prod"),
-    "anna": (["Approver"], False, "approver: answers what waits in prod"),
-    "ada": ([], True, "administrator: environments, people, grants; no runs without a grant"),
-    "axel": (["Auditor"], False, "auditor: sees everything, changes nothing, reads the audit trail"),
+    "vera": (["Viewer"], False, "viewer: views dev, cannot run anything"),
+    "otto": (["Operator"], False, "operator: runs and cancels in dev, requests runs in prod"),
+    "anna": (["Approver"], False, "approver: approves requests in prod"),
+    "ada": ([], True, "administrator: environments, users, grants; needs a grant to run"),
+    "axel": (["Auditor"], False, "auditor: views everything and the audit trail, changes nothing"),
 }
-# prod is protected: these grants name it. (person or group, verbs, flow or "" for every flow)
+# The grants for prod, which is protected: (group, verbs, flow or "" for all flows)
 SEE, RUN = ["see", "see inputs", "see logs"], ["trigger", "trigger later", "rerun", "backfill"]
 PROD: list[tuple[str, list[str], str]] = [
     ("Operator", [*SEE, "cancel"], ""),
@@ -42,7 +42,7 @@ PASSWORD = "portal-demo"  # noqa: S105  (printed at the start of every demo, whi
 
 
 class Command(BaseCommand):
-    help = "Make the demo's environments, people and grants. Prints the accounts as JSON."
+    help = "Create the demo's environments, accounts and grants. Prints the accounts as JSON."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--environment", action="append", default=[], metavar="NAME=API_URL")
@@ -53,12 +53,13 @@ class Command(BaseCommand):
         for position, pair in enumerate(options["environment"]):
             name, _, url = pair.partition("=")
             if not url:
-                raise CommandError(f"--environment wants NAME=API_URL, not {pair!r}.")
+                raise CommandError(f"--environment requires NAME=API_URL, not {pair!r}.")
             self.environment(name, url, position)
         for name, (groups, is_superuser, _) in CAST.items():
             person, is_new = User.objects.get_or_create(
                 username=name, defaults={"is_staff": True, "is_superuser": is_superuser}
             )
+            # Only once: a restarted demo keeps what its users changed.
             if is_new:
                 person.set_password(PASSWORD)
                 person.save()
@@ -72,7 +73,7 @@ class Command(BaseCommand):
         environment, _ = Environment.objects.get_or_create(
             slug=name,
             defaults={
-                "description": "Where customers are served" if protected else "Where things are tried",
+                "description": "Production" if protected else "Development and tests",
                 "is_protected": protected,
                 "needs_approval": protected,
                 "needs_reason": protected,
@@ -80,7 +81,7 @@ class Command(BaseCommand):
                 "position": position,
             },
         )
-        # The servers may get other ports at every start.
+        # Updated at every start: the server may have got another port.
         environment.api_url = url
         auth = os.environ.get(f"PORTAL_DEMO_AUTH_{name.upper()}", "")
         environment.credential_kind = Environment.CredentialKind.BASIC if auth else Environment.CredentialKind.NONE
@@ -90,6 +91,7 @@ class Command(BaseCommand):
 
     def grants(self, by: Actor) -> None:
         prod = Environment.objects.filter(slug="prod").first()
+        # Grants are never edited, so a second start must not create them again.
         if prod is None or Grant.objects.filter(environment=prod).exists():
             return
         for group, verbs, flow in PROD:
@@ -99,7 +101,7 @@ class Command(BaseCommand):
                 verbs=verbs,
                 environment=prod,
                 flow_name=flow,
-                reason="The demo's production rules",
+                reason="Production rules of the demo",
             )
         self.rules(prod, by)
 
@@ -123,7 +125,7 @@ class Command(BaseCommand):
                 effect=Window.Effect.DENY,
                 cron="0 2 * * 0",
                 minutes=60,
-                reason="The warehouse is copied",
+                reason="Backup of the warehouse",
             ),
             by=by,
         )

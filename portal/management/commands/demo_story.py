@@ -16,8 +16,8 @@ from runs.models import RunRequest
 
 ACQUIRE, INGEST, TRAIN = "crm-data-acquisition", "crm-data-ingestion", "monthly-win-probability-training"
 KEEP, MONITOR = "reference-data-creation", "model-drift-monitoring"
-# The runs of one line go side by side; each line needs what the one before has made. The demo's world moves away from
-# what it was in July 2017, so that the last month has something to show.
+# The runs of one line go in parallel; each line needs the results of the one before. The generated data drifts in July
+# 2017, so that the last month has something to show.
 STORY: list[list[tuple[str, dict[str, str | int]]]] = [
     [(ACQUIRE, {"snapshot_month": month}) for month in ("2017-04", "2017-05")],
     [(INGEST, {"snapshot_month": month}) for month in ("2017-04", "2017-05")],
@@ -30,39 +30,40 @@ STORY: list[list[tuple[str, dict[str, str | int]]]] = [
     [(KEEP, {"snapshot_month": "2017-06", "sample_size": 1000})],
     [(MONITOR, {"current_month": "2017-07"})],
 ]
-TELLER = "otto"
+OPERATOR = "otto"
 PATIENCE_SECONDS = 300.0
-# The same request has the same key at every start, so that a restarted demo does not repeat it.
+# The submission key of a request is derived from its values, so that a restarted demo does not repeat it.
 NAMESPACE = uuid.UUID("6f7a2a0e-4d0b-4f3e-9c5a-0d9b1f2c7e11")
 
 
 class Command(BaseCommand):
-    help = "Take months of CRM data through every pipeline in the name of the demo's operator."
+    help = "Load sample data: run every CRM pipeline for several months as the demo's operator."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--environment", default="dev")
 
     def handle(self, *args: Any, **options: Any) -> None:
         environment = options["environment"]
-        by = desk.person(TELLER)
+        by = desk.person(OPERATOR)
         try:
             for runs in STORY:
-                self.tell(environment, runs, by)
+                self.run_in_parallel(environment, runs, by)
         except (Refused, PrefectError) as error:
-            # The demo is none the worse for it, and would only tell it again and again.
-            self.stdout.write(f"The story ends here. {error}")
+            # Not a failure of the command: the supervisor would restart it, and fail again.
+            self.stdout.write(f"Sample data is incomplete. {error}")
         else:
-            self.stdout.write("The story is told.")
+            self.stdout.write("Sample data is complete.")
 
-    def tell(self, environment: str, runs: Sequence[tuple[str, dict[str, str | int]]], by: Actor) -> None:
-        asked = [self.ask(environment, flow, values, by) for flow, values in runs]
-        for run_request in asked:
+    def run_in_parallel(self, environment: str, runs: Sequence[tuple[str, dict[str, str | int]]], by: Actor) -> None:
+        """Request the runs and wait until all have completed; raises `Refused` if one did not."""
+        requested = [self.request(environment, flow, values, by) for flow, values in runs]
+        for run_request in requested:
             ended = desk.wait(run_request, seconds=PATIENCE_SECONDS)
             self.stdout.write(f"{ended}: {ended.get_state_display()}.")
             if ended.state != RunRequest.State.COMPLETED:
                 raise Refused("demo.incomplete", f"{ended} did not complete. {ended.message}")
 
-    def ask(self, environment: str, flow: str, values: dict[str, str | int], by: Actor) -> RunRequest:
+    def request(self, environment: str, flow: str, values: dict[str, str | int], by: Actor) -> RunRequest:
         key = uuid.uuid5(NAMESPACE, f"{environment} {flow} {sorted(values.items())}")
         earlier = RunRequest.objects.filter(submission_key=key).first()
-        return earlier or desk.trigger(environment, flow, values, by=by, reason="The demo's story", key=key)
+        return earlier or desk.trigger(environment, flow, values, by=by, reason="Sample data of the demo", key=key)
