@@ -38,7 +38,7 @@ if MODE not in {"production", "demo", "test"}:
     raise ImproperlyConfigured(f"PORTAL_MODE is {MODE!r}; it may be production, demo or test.")
 PRODUCTION = MODE == "production"
 
-# Known to everybody who can read this file, so only good for trying things out.
+# Known to everyone who can read this file, so only for the demo and tests.
 INSECURE_SECRET_KEY = "insecure-" + "portal" * 9
 INSECURE_FIELD_KEY = "cG9ydGFsLWluc2VjdXJlLWZpZWxkLWtleS0wMDAwMDA="
 
@@ -51,7 +51,7 @@ def secret(name: str, insecure: str, how: str) -> str:
 
 
 def fernet_keys(text: str) -> list[str]:
-    """Refused here and not when the first credential is stored."""
+    """Split and validate the keys at the start, not when the first credential is stored."""
     keys = [key.strip() for key in text.split(",")]
     for number, key in enumerate(keys, start=1):
         try:
@@ -99,6 +99,7 @@ def database(url: str) -> dict[str, Any]:
     }
 
 
+# "web" is set by portal/asgi.py; everything else counts as a command, qcluster and the follower included.
 PROCESS = env("PORTAL_PROCESS", "command")
 DATABASES = {"default": database(env("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/portal"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -148,6 +149,7 @@ TEMPLATES = [
         },
     }
 ]
+# ModelBackend first: it knows superusers and Django's own permissions, grants add the rest.
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "portal.auth.backend.GrantBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -155,6 +157,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
+# A working day. Grants and accounts are checked on each request, so this only limits an unattended browser.
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_NAME = "portal_session"
 CSRF_COOKIE_NAME = "portal_csrf"
@@ -175,11 +178,12 @@ STORAGES = {
     },
 }
 WHITENOISE_USE_FINDERS = not PRODUCTION
-# Looks a file up when it is asked for, instead of listing all of them for every client of every test.
+# Looks files up on demand instead of scanning all of them for every client of every test.
 WHITENOISE_AUTOREFRESH = MODE == "test"
 
 HTTPS = env_flag("PORTAL_HTTPS", default=PRODUCTION)
 SECURE_SSL_REDIRECT = HTTPS
+# Probes call the container by plain HTTP.
 SECURE_REDIRECT_EXEMPT = [r"^health/"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
@@ -200,7 +204,7 @@ SECURE_CSP = {
     "form-action": [CSP.SELF],
     "object-src": [CSP.NONE],
 }
-# A flow run accepts 512 kB of parameters; a larger form is answered with a sentence, not cut off unread.
+# Prefect accepts 512 kB of parameters per run. Forms may be larger, so that the run form can explain the limit.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
 
 Q_CLUSTER = {
@@ -211,10 +215,10 @@ Q_CLUSTER = {
     "queue_limit": 1,  # a larger one starts the retry clock of tasks nobody works on yet
     "bulk": 1,
     "timeout": 60,
-    "retry": 150,
+    "retry": 150,  # more than twice the timeout: a task must not be taken again while it still runs
     "max_attempts": 3,
     "ack_failures": True,
-    "catch_up": False,
+    "catch_up": False,  # after a downtime each schedule runs once, not once for each missed time
     "save_limit": 250,
     "poll": 0.2,
     "guard_cycle": 1,
@@ -227,15 +231,15 @@ LOGGING = {
     "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": env("PORTAL_LOG_LEVEL", "INFO")},
-    # httpx logs every address it calls; the addresses of a Prefect server are its operator's business.
+    # httpx logs every URL at INFO: noise, and the addresses of a Prefect server do not belong in this log.
     "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
 }
 
-# Dotted name of the function that opens an environment's gateway; only tests name another one.
+# Dotted name of the function that opens an environment's Prefect client; only tests replace it.
 PREFECT_CLIENT = "flows.prefect_api.client.for_environment"
 # Gives the page of a row; runs sends mails with links and knows no addresses.
 LINK_TO = "portal.ui.audit_links.address"
-# Mail goes out when a server is named; else the demo writes it to its log, and production notes that it was not sent.
+# Mail is sent if a server is set. Without one the demo writes it to its log, and production marks it as failed.
 MAIL_HOST = env("PORTAL_MAIL_HOST")
 SENDS_MAIL = bool(MAIL_HOST) or not PRODUCTION
 if PRODUCTION and MAIL_HOST and not PUBLIC_URL:
@@ -255,9 +259,9 @@ MAILERS: dict[str, dict[str, object]] = {
     else {"BACKEND": "django.core.mail.backends.console.EmailBackend"}
 }
 
-# The follower touches this file while it runs; health probes look at its age.
+# The follower touches this file while it runs; `portal.ops.probe` checks its age.
 HEARTBEAT_FILE = env("PORTAL_HEARTBEAT")
-# How far back the first reading of an environment goes.
+# How far back the first sync of an environment goes.
 HISTORY_DAYS = int(env("PORTAL_HISTORY_DAYS", "30"))
 
 UNFOLD = {
@@ -269,7 +273,7 @@ UNFOLD = {
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("portal/icon.svg")},
     ],
-    "SHOW_HISTORY": False,  # the audit trail tells it, refusals included
+    "SHOW_HISTORY": False,  # the audit trail has it, refusals included
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",
     "STYLES": [lambda request: static("portal/portal.css")],
