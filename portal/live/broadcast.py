@@ -1,4 +1,4 @@
-"""One LISTEN connection a web process, and the mailboxes it fills: who is told is decided elsewhere."""
+"""One LISTEN connection per web process, fanned out to its subscribers. Authorization is in `portal.live.stream`."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from runs.change_feed import CHANNEL
 
 log = logging.getLogger(__name__)
 
+# Seconds before reconnecting to Postgres; doubled after each failure.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
-# Ids one client may have waiting; a slower one is told that anything may have changed.
-ROOM = 2000
-# Not for this connection: Django's own row types and cursors.
+# Pending ids per client; beyond that, a slow client is sent "anything may have changed".
+MAX_PENDING_IDS = 2000
+# Connection options of Django's backend that psycopg's async connection does not take or need.
 DJANGO_OPTIONS = frozenset({"context", "cursor_factory", "prepare_threshold"})
-# A network that went away silently is noticed within half a minute.
+# Notices a silently lost network within 25 s; without keepalives, a connection that only listens would never.
 KEEPALIVE = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Ids of rows that changed, by subject. `is_anything`: some were missed, so any row may have changed."""
+    """Ids of changed rows by subject. `is_anything`: some ids were lost, so any row may have changed."""
 
     ids: Mapping[str, frozenset[int]] = field(default_factory=dict)
     is_anything: bool = False
@@ -38,97 +39,100 @@ class Changes:
 
 
 class Subscriber:
-    """What one client has not been told yet; bounded, because a slow client must not grow the process."""
+    """Changes that one client has not received yet; bounded, so that slow clients do not fill the memory."""
 
     def __init__(self) -> None:
         self._ids: dict[str, set[int]] = {}
         self._is_anything = False
-        self._arrived = asyncio.Event()
+        self._has_changes = asyncio.Event()
 
-    def put(self, news: Changes) -> None:
-        for subject, pks in news.ids.items():
+    def put(self, changes: Changes) -> None:
+        for subject, pks in changes.ids.items():
             self._ids.setdefault(subject, set()).update(pks)
-        if news.is_anything or sum(map(len, self._ids.values())) > ROOM:
+        if changes.is_anything or sum(map(len, self._ids.values())) > MAX_PENDING_IDS:
             self._ids.clear()
             self._is_anything = True
-        self._arrived.set()
+        self._has_changes.set()
 
     async def take(self, seconds: float) -> Changes | None:
-        """Everything that waits, or None when nothing came in that time."""
+        """Return and clear the pending changes, or None if there were none within `seconds`."""
         try:
-            await asyncio.wait_for(self._arrived.wait(), seconds)
+            await asyncio.wait_for(self._has_changes.wait(), seconds)
         except TimeoutError:
             return None
-        news = Changes({subject: frozenset(pks) for subject, pks in self._ids.items()}, self._is_anything)
+        changes = Changes({subject: frozenset(pks) for subject, pks in self._ids.items()}, self._is_anything)
+        # No await between reading and clearing: a change that arrived there would be lost.
         self._ids, self._is_anything = {}, False
-        self._arrived.clear()
-        return news
+        self._has_changes.clear()
+        return changes
 
 
 class Broadcaster:
-    """Sorts what Postgres announces into the mailboxes; listens as long as there is one."""
+    """Delivers notifications to all subscribers; holds a connection only while there are any."""
 
     def __init__(self) -> None:
-        # Weak: a client may go away between its answer and the first word of its stream.
-        self.mailboxes: WeakSet[Subscriber] = WeakSet()
+        # Weak references: if a client disconnects before its stream starts, nothing calls `unsubscribe`.
+        self.subscribers: WeakSet[Subscriber] = WeakSet()
         self._listener: asyncio.Task[None] | None = None
 
     def subscribe(self) -> Subscriber:
-        mailbox = Subscriber()
-        self.mailboxes.add(mailbox)
+        subscriber = Subscriber()
+        self.subscribers.add(subscriber)
         if self._listener is None or self._listener.done():
             self._listener = asyncio.create_task(self._listen())
-        return mailbox
+        return subscriber
 
-    def unsubscribe(self, mailbox: Subscriber) -> None:
-        self.mailboxes.discard(mailbox)
-        if not self.mailboxes and self._listener:
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        self.subscribers.discard(subscriber)
+        if not self.subscribers and self._listener:
             self._listener.cancel()
             self._listener = None
 
-    def deliver(self, news: Changes) -> None:
-        for mailbox in list(self.mailboxes):
-            mailbox.put(news)
+    def deliver(self, changes: Changes) -> None:
+        # A copy: garbage collection may remove subscribers during the loop.
+        for subscriber in list(self.subscribers):
+            subscriber.put(changes)
 
     async def _listen(self) -> None:
+        """Receive notifications until cancelled; reconnects by itself."""
         pause = FIRST_PAUSE
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(**address(), autocommit=True) as session:
+                async with await psycopg.AsyncConnection.connect(**connection_options(), autocommit=True) as session:
                     await session.execute(f"LISTEN {CHANNEL}")
-                    # Nobody heard what was said while there was no connection.
+                    # Postgres does not store notifications: those sent before this LISTEN are lost.
                     self.deliver(Changes(is_anything=True))
                     pause = FIRST_PAUSE
-                    async for notice in session.notifies():
-                        self.deliver(read(notice.payload))
+                    async for notification in session.notifies():
+                        self.deliver(parse(notification.payload))
             except psycopg.Error as error:
-                log.warning("The live connection to Postgres broke, trying again in %.1f s: %s", pause, error)
+                log.warning("Lost the LISTEN connection to Postgres, reconnecting in %.1f s: %s", pause, error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
 
-def address() -> dict[str, Any]:
-    """How to reach the database the portal uses, without its pool: a pooled connection would be given to others."""
+def connection_options() -> dict[str, Any]:
+    """Return psycopg's options for a connection outside Django's pool, which would hand it to other requests."""
     parameters = {
         name: value for name, value in connection.get_connection_params().items() if name not in DJANGO_OPTIONS
     }
     return KEEPALIVE | parameters
 
 
-def read(payload: str) -> Changes:
-    """A payload of `runs.change_feed`; whatever else is said on the channel is nothing."""
+def parse(payload: str) -> Changes:
+    """Parse a payload of `runs.change_feed`; anything else is logged and ignored: any client can NOTIFY."""
     try:
-        said = json.loads(payload)
-        return Changes({str(subject): frozenset(map(int, pks)) for subject, pks in said.items()})
+        ids = json.loads(payload)
+        return Changes({str(subject): frozenset(map(int, pks)) for subject, pks in ids.items()})
     except (ValueError, TypeError, AttributeError):
-        log.warning("Something that is no nudge was announced on %s.", CHANNEL)
+        log.warning("Ignored an unexpected notification on %s.", CHANNEL)
         return Changes()
 
 
-# A process has one event loop; tests have one each.
+# One per event loop: a web process has one loop, but each test has its own.
 BROADCASTERS: WeakKeyDictionary[asyncio.AbstractEventLoop, Broadcaster] = WeakKeyDictionary()
 
 
 def broadcaster() -> Broadcaster:
-    """The one of this process."""
+    """Return the broadcaster of the running event loop."""
     return BROADCASTERS.setdefault(asyncio.get_running_loop(), Broadcaster())

@@ -1,4 +1,7 @@
-"""Tells an open page that something it shows changed; only ids leave, the page reads the rest with its own rights."""
+"""Server-sent events that tell an open page which of its rows changed.
+
+Only ids are sent. The page then requests itself again, so that what it shows is always decided by its own permissions.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,16 @@ from portal.live.broadcast import Broadcaster, Changes, Subscriber, broadcaster
 from runs.access.decisions import Permissions
 from runs.models import Run, RunRequest, Verb
 
+# Shorter than the idle timeout of common reverse proxies, 60 s.
 PING_SECONDS = 15.0
-# A session that ended or a grant that was revoked ends the stream at the latest after this.
+# Upper limit for a stream to outlive its session or the grants it depends on.
 RECHECK_SECONDS = 60.0
-# News of a busy run come in one go; a list, which changes with every run there is, waits longer.
+# Least time between two events. A list changes with every run, so its pages would reload all the time.
 PACE_SECONDS = 0.5
 PACE_OF_LISTS_SECONDS = 2.0
-MOST_ROWS = 50
-MOST_CLIENTS = 500
+MAX_ROWS = 50
+# Open streams per web process.
+MAX_CLIENTS = 500
 
 SUBJECTS: dict[str, type[Model]] = {"run": Run, "request": RunRequest}
 LISTS = {"runs": "run", "requests": "request"}
@@ -38,109 +43,124 @@ LISTS = {"runs": "run", "requests": "request"}
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """What a page wants to hear of: single rows, by subject, and whole lists."""
+    """What a page subscribes to: rows by subject, and whole lists."""
 
     rows: dict[str, frozenset[int]]
     lists: frozenset[str]
 
     @classmethod
     def of(cls, query: QueryDict) -> Topics:
-        """Raises `Http404` for what there is not."""
+        """Parse a query string; raises `Http404` for unknown topics, and for too many rows."""
         try:
             rows = {name: frozenset(map(int, query.getlist(name))) for name in SUBJECTS if name in query}
         except ValueError as error:
             raise Http404 from error
         lists = frozenset(query.getlist("list"))
-        is_possible = bool(rows or lists) and lists <= LISTS.keys() and not query.keys() - SUBJECTS.keys() - {"list"}
-        if not is_possible or sum(map(len, rows.values())) > MOST_ROWS:
+        is_valid = bool(rows or lists) and lists <= LISTS.keys() and not query.keys() - SUBJECTS.keys() - {"list"}
+        if not is_valid or sum(map(len, rows.values())) > MAX_ROWS:
             raise Http404
         return cls(rows, lists)
 
-    def concerns(self, news: Changes) -> bool:
+    def concerns(self, changes: Changes) -> bool:
         return (
-            news.is_anything
-            or any(pks & news.of(subject) for subject, pks in self.rows.items())
-            or any(news.of(LISTS[name]) for name in self.lists)
+            changes.is_anything
+            or any(pks & changes.of(subject) for subject, pks in self.rows.items())
+            or any(changes.of(LISTS[name]) for name in self.lists)
         )
 
 
 @require_GET
 async def stream(request: HttpRequest) -> HttpResponseBase:
-    """`?run=12`, `?request=7`, `?list=runs`, and any number of them: an endless stream of server-sent events."""
-    room = broadcaster()
-    if len(room.mailboxes) >= MOST_CLIENTS:
-        return HttpResponse(status=503)  # the page asks by itself every few seconds then
+    """Open an endless event stream for `?run=12`, `?request=7`, `?list=runs` and any combination of these.
+
+    403 without a valid session, 404 for rows that the user cannot see, 503 when too many streams are open.
+    """
+    channel = broadcaster()
+    if len(channel.subscribers) >= MAX_CLIENTS:
+        # live.js then polls every few seconds, and tries the stream again.
+        return HttpResponse(status=503)
     session = request.session
-    # Opened before the first look, so that nothing falls between the look and the first wait.
-    mailbox = room.subscribe()
+    # Subscribe before checking permissions: a change between the two would otherwise be lost.
+    subscriber = channel.subscribe()
     try:
         topics = Topics.of(request.GET)
         await visible_changes(session, topics, Changes())
     except (Http404, PermissionDenied) as refusal:
-        room.unsubscribe(mailbox)
+        channel.unsubscribe(subscriber)
         return HttpResponse(status=404 if isinstance(refusal, Http404) else 403)
     except BaseException:
-        room.unsubscribe(mailbox)
+        # Also when the client disconnects here, which cancels this task.
+        channel.unsubscribe(subscriber)
         raise
     return StreamingHttpResponse(
-        events(room, mailbox, session, topics),
+        events(channel, subscriber, session, topics),
         content_type="text/event-stream",
+        # nginx buffers responses unless told otherwise, and caches must not keep a stream.
         headers={"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"},
     )
 
 
-async def events(room: Broadcaster, mailbox: Subscriber, session: SessionBase, topics: Topics) -> AsyncIterator[str]:
-    sent = looked = time.monotonic()
+async def events(
+    channel: Broadcaster, subscriber: Subscriber, session: SessionBase, topics: Topics
+) -> AsyncIterator[str]:
+    """Yield "ready", then "nudge" for visible changes, and "end" when the user may no longer follow."""
+    sent_at = checked_at = time.monotonic()
     try:
         yield "retry: 3000\n" + event("ready", {})
         while True:
-            news = await mailbox.take(max(PING_SECONDS - (time.monotonic() - sent), 0.1)) or Changes()
-            if topics.concerns(news) or time.monotonic() - looked > RECHECK_SECONDS:
-                heard = await visible_changes(session, topics, news)
-                looked = time.monotonic()
-                if heard:
-                    yield event("nudge", heard)
-                    sent = time.monotonic()
+            changes = await subscriber.take(max(PING_SECONDS - (time.monotonic() - sent_at), 0.1)) or Changes()
+            # Changes to other rows cost no query; the recheck ends streams of users who lost their access.
+            if topics.concerns(changes) or time.monotonic() - checked_at > RECHECK_SECONDS:
+                visible = await visible_changes(session, topics, changes)
+                checked_at = time.monotonic()
+                if visible:
+                    yield event("nudge", visible)
+                    sent_at = time.monotonic()
+                    # Meanwhile the subscriber collects: a burst of changes becomes one event.
                     await asyncio.sleep(PACE_OF_LISTS_SECONDS if topics.lists else PACE_SECONDS)
-            if time.monotonic() - sent > PING_SECONDS:
+            if time.monotonic() - sent_at > PING_SECONDS:
                 yield ": ping\n\n"
-                sent = time.monotonic()
+                sent_at = time.monotonic()
     except (Http404, PermissionDenied):
+        # The browser would reconnect after an ordinary end of the stream; "end" tells live.js not to.
         yield event("end", {})
     finally:
-        room.unsubscribe(mailbox)
+        channel.unsubscribe(subscriber)
 
 
 @sync_to_async
-def visible_changes(session: SessionBase, topics: Topics, news: Changes) -> dict[str, list[Any]]:
-    """What of the news this session may hear, with the rights it has now.
+def visible_changes(session: SessionBase, topics: Topics, changes: Changes) -> dict[str, list[Any]]:
+    """Return the changed rows and lists that this session can see with its current permissions, for the event's data.
 
-    Raises `PermissionDenied` when it is no longer signed in, `Http404` when a row it asked for may not be seen.
+    Raises `PermissionDenied` if it is no longer signed in, `Http404` if a subscribed row is no longer visible.
     """
     try:
         permissions = Permissions.of(current_user(session))
         if not permissions.can_any(Verb.SEE):
             raise Http404
         visible = permissions.q(Verb.SEE, deployment="deployment__")
-        heard: dict[str, list[Any]] = {}
+        found: dict[str, list[Any]] = {}
         for subject, pks in topics.rows.items():
             if SUBJECTS[subject]._default_manager.filter(visible, pk__in=pks).count() != len(pks):
                 raise Http404
-            if changed := pks if news.is_anything else pks & news.of(subject):
-                heard[subject] = sorted(changed)
+            if changed := pks if changes.is_anything else pks & changes.of(subject):
+                found[subject] = sorted(changed)
         for name in sorted(topics.lists):
-            rows, pks = SUBJECTS[LISTS[name]]._default_manager, news.of(LISTS[name])
-            if news.is_anything or (pks and rows.filter(visible, pk__in=pks).exists()):
-                heard.setdefault("list", []).append(name)
-        return heard
+            rows, pks = SUBJECTS[LISTS[name]]._default_manager, changes.of(LISTS[name])
+            # Only the name of the list is sent, never ids: those of runs the user cannot see would reveal activity.
+            if changes.is_anything or (pks and rows.filter(visible, pk__in=pks).exists()):
+                found.setdefault("list", []).append(name)
+        return found
     finally:
-        # The stream goes on for hours, and the pool has few connections. Only a test has a transaction around this.
+        # A stream lasts for hours and must not hold one of the pool's few connections. Tests run in a transaction,
+        # which closing the connection would end.
         if not connection.in_atomic_block:
             connection.close()
 
 
 def current_user(session: SessionBase) -> User:
-    """The signed-in person; the session is read again, as it may have ended since the stream began."""
+    """Read the session again and return its user; raises `PermissionDenied` if it has ended since."""
+    # `get_user` takes a request. It also checks the session's hash, which changes with the password.
     probe = HttpRequest()
     probe.session = type(session)(session.session_key)
     user = get_user(probe)
@@ -150,4 +170,5 @@ def current_user(session: SessionBase) -> User:
 
 
 def event(name: str, data: dict[str, Any]) -> str:
+    """Format one server-sent event."""
     return f"event: {name}\ndata: {json.dumps(data)}\n\n"

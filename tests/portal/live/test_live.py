@@ -1,4 +1,4 @@
-"""The live stream: who hears of what, what is said, and when it ends."""
+"""The live stream: who receives which events, what they contain, and when the stream ends."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Login = Callable[[User], Client]
 
 
 class Silent(Broadcaster):
-    """Does not listen: what is committed elsewhere must not disturb, and nothing is committed here."""
+    """Does not listen: other tests' commits must not disturb, and these tests commit nothing."""
 
     async def _listen(self) -> None:
         await asyncio.sleep(3600)
@@ -42,8 +42,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_stream, "PACE_OF_LISTS_SECONDS", 0.0)
 
 
-def room() -> Broadcaster:
-    """The one of this loop, silent from the start."""
+def channel() -> Broadcaster:
+    """The broadcaster of this loop, which does not listen."""
     return broadcast.BROADCASTERS.setdefault(asyncio.get_running_loop(), Silent())
 
 
@@ -54,8 +54,8 @@ def by_itself(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 
 @asynccontextmanager
 async def opened(user: User, query: str) -> AsyncIterator[AsyncIterator[str]]:
-    """What a page hears: one event at a time."""
-    room()
+    """The events that a page receives, one at a time."""
+    channel()
     client = AsyncClient()
     await client.aforce_login(user)
     answer = await client.get(f"/admin/live/?{query}")
@@ -69,7 +69,7 @@ async def opened(user: User, query: str) -> AsyncIterator[AsyncIterator[str]]:
         await stream.aclose()
 
 
-async def heard(stream: AsyncIterator[str]) -> tuple[str, Any]:
+async def next_event(stream: AsyncIterator[str]) -> tuple[str, Any]:
     """The next event and its data."""
     piece = await asyncio.wait_for(anext(stream), 5)
     lines = dict(line.split(": ", 1) for line in piece.strip().splitlines() if line)
@@ -77,7 +77,7 @@ async def heard(stream: AsyncIterator[str]) -> tuple[str, Any]:
 
 
 async def nothing(stream: AsyncIterator[str]) -> bool:
-    """Whether nothing is said for a moment. The stream is no good afterwards."""
+    """Whether no event comes for a moment. The stream cannot be used afterwards."""
     try:
         await asyncio.wait_for(anext(stream), 0.3)
     except TimeoutError:
@@ -85,12 +85,12 @@ async def nothing(stream: AsyncIterator[str]) -> bool:
     return False
 
 
-def say(**ids: int) -> None:
-    room().deliver(Changes({subject: frozenset([pk]) for subject, pk in ids.items()}))
+def publish(**ids: int) -> None:
+    channel().deliver(Changes({subject: frozenset([pk]) for subject, pk in ids.items()}))
 
 
 async def status(user: User | None, query: str) -> int:
-    room()
+    channel()
     client = AsyncClient()
     if user:
         await client.aforce_login(user)
@@ -98,29 +98,29 @@ async def status(user: User | None, query: str) -> int:
     return int(answer.status_code)
 
 
-def test_a_page_hears_of_its_run_and_of_no_other(viewer: User, a_run: Runs) -> None:
-    permissions, other = a_run("RUNNING"), a_run("RUNNING")
+def test_a_page_receives_changes_of_its_run_and_of_no_other(viewer: User, a_run: Runs) -> None:
+    followed, other = a_run("RUNNING"), a_run("RUNNING")
 
     async def story() -> None:
-        async with opened(viewer, f"run={permissions.pk}") as stream:
-            assert await heard(stream) == ("ready", {})
-            say(run=other.pk)
-            say(run=permissions.pk)
-            assert await heard(stream) == ("nudge", {"run": [permissions.pk]})
+        async with opened(viewer, f"run={followed.pk}") as stream:
+            assert await next_event(stream) == ("ready", {})
+            publish(run=other.pk)
+            publish(run=followed.pk)
+            assert await next_event(stream) == ("nudge", {"run": [followed.pk]})
 
     by_itself(story)()
 
 
-def test_only_ids_are_said(viewer: User, requester: User, deployment: Deployment, a_run: Runs) -> None:
+def test_only_ids_are_sent(viewer: User, requester: User, deployment: Deployment, a_run: Runs) -> None:
     run = a_run("RUNNING", name="secret-name")
     (run_request,) = many_requests(deployment, requester, 1)
 
     async def story() -> None:
         async with opened(viewer, f"run={run.pk}&request={run_request.pk}&list=runs") as stream:
-            await heard(stream)
-            say(run=run.pk, request=run_request.pk)
-            said = await heard(stream)
-            assert said == ("nudge", {"run": [run.pk], "request": [run_request.pk], "list": ["runs"]})
+            await next_event(stream)
+            publish(run=run.pk, request=run_request.pk)
+            received = await next_event(stream)
+            assert received == ("nudge", {"run": [run.pk], "request": [run_request.pk], "list": ["runs"]})
 
     by_itself(story)()
 
@@ -133,10 +133,10 @@ def test_a_list_hears_only_of_what_may_be_seen_and_no_ids(
 
     async def story() -> None:
         async with opened(viewer, "list=runs") as stream:
-            await heard(stream)
-            say(run=seen.pk)
-            assert await heard(stream) == ("nudge", {"list": ["runs"]})
-            say(run=hidden.pk)
+            await next_event(stream)
+            publish(run=seen.pk)
+            assert await next_event(stream) == ("nudge", {"list": ["runs"]})
+            publish(run=hidden.pk)
             assert await nothing(stream)
 
     by_itself(story)()
@@ -153,7 +153,7 @@ def test_what_may_not_be_seen_is_not_found(
         assert await status(viewer, f"run={run.pk}&run={hidden.pk}") == 404
         assert await status(stranger, f"run={run.pk}") == 404
         assert await status(stranger, "list=runs") == 404
-        assert not room().mailboxes
+        assert not channel().subscribers
 
     by_itself(story)()
 
@@ -168,7 +168,7 @@ def test_nonsense_is_not_found(query: str, viewer: User) -> None:
     by_itself(story)()
 
 
-def test_nobody_listens_without_signing_in(a_run: Runs) -> None:
+def test_there_is_no_stream_without_signing_in(a_run: Runs) -> None:
     run = a_run("RUNNING")
 
     async def story() -> None:
@@ -186,13 +186,13 @@ def test_the_stream_ends_with_the_session(viewer: User, a_run: Runs) -> None:
 
     async def story() -> None:
         async with opened(viewer, f"run={run.pk}") as stream:
-            await heard(stream)
+            await next_event(stream)
             await Session.objects.all().adelete()
-            say(run=run.pk)
-            assert await heard(stream) == ("end", {})
+            publish(run=run.pk)
+            assert await next_event(stream) == ("end", {})
             with pytest.raises(StopAsyncIteration):
                 await anext(stream)
-        assert not room().mailboxes
+        assert not channel().subscribers
 
     by_itself(story)()
 
@@ -202,42 +202,42 @@ def test_the_stream_ends_with_the_grant(viewer: User, a_run: Runs) -> None:
 
     async def story() -> None:
         async with opened(viewer, f"run={run.pk}") as stream:
-            await heard(stream)
+            await next_event(stream)
             await Grant.objects.all().adelete()
-            say(run=run.pk)
-            assert await heard(stream) == ("end", {})
+            publish(run=run.pk)
+            assert await next_event(stream) == ("end", {})
 
     by_itself(story)()
 
 
-def test_the_stream_ends_when_a_prohibition_comes(viewer: User, deployment: Deployment, a_run: Runs) -> None:
+def test_the_stream_ends_with_a_deny(viewer: User, deployment: Deployment, a_run: Runs) -> None:
     run = a_run("RUNNING")
-    forbid = sync_to_async(grants.grant)
+    deny = sync_to_async(grants.grant)
 
     async def story() -> None:
         async with opened(viewer, f"run={run.pk}") as stream:
-            await heard(stream)
-            await forbid(by=Actor.system(), person=viewer, verbs=["see"], effect="deny", full_name=deployment.full_name)
-            say(run=run.pk)
-            assert await heard(stream) == ("end", {})
+            await next_event(stream)
+            await deny(by=Actor.system(), person=viewer, verbs=["see"], effect="deny", full_name=deployment.full_name)
+            publish(run=run.pk)
+            assert await next_event(stream) == ("end", {})
 
     by_itself(story)()
 
 
-def test_the_stream_ends_for_somebody_made_inactive(viewer: User, a_run: Runs) -> None:
+def test_the_stream_ends_for_a_disabled_account(viewer: User, a_run: Runs) -> None:
     run = a_run("RUNNING")
 
     async def story() -> None:
         async with opened(viewer, f"run={run.pk}") as stream:
-            await heard(stream)
+            await next_event(stream)
             await User.objects.filter(pk=viewer.pk).aupdate(is_active=False)
-            say(run=run.pk)
-            assert await heard(stream) == ("end", {})
+            publish(run=run.pk)
+            assert await next_event(stream) == ("end", {})
 
     by_itself(story)()
 
 
-def test_rights_are_asked_again_though_nothing_happens(
+def test_permissions_are_checked_again_without_any_change(
     viewer: User, a_run: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_stream, "PING_SECONDS", 0.05)
@@ -246,90 +246,90 @@ def test_rights_are_asked_again_though_nothing_happens(
 
     async def story() -> None:
         async with opened(viewer, f"run={run.pk}") as stream:
-            await heard(stream)
+            await next_event(stream)
             await Session.objects.all().adelete()
-            said = [await heard(stream)]
-            while said[-1][0] == "ping":
-                said.append(await heard(stream))
-            assert said[-1] == ("end", {})
+            received = [await next_event(stream)]
+            while received[-1][0] == "ping":
+                received.append(await next_event(stream))
+            assert received[-1] == ("end", {})
 
     by_itself(story)()
 
 
-def test_a_quiet_stream_gives_signs_of_life(viewer: User, a_run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quiet_stream_sends_pings(viewer: User, a_run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_stream, "PING_SECONDS", 0.05)
     run = a_run("RUNNING")
 
     async def story() -> None:
         async with opened(viewer, f"run={run.pk}") as stream:
-            await heard(stream)
+            await next_event(stream)
             assert await asyncio.wait_for(anext(stream), 5) == ": ping\n\n"
 
     by_itself(story)()
 
 
-def test_a_lost_connection_to_postgres_counts_as_news(viewer: User, a_run: Runs) -> None:
+def test_a_lost_connection_to_postgres_counts_as_a_change(viewer: User, a_run: Runs) -> None:
     run = a_run("RUNNING")
 
     async def story() -> None:
         async with opened(viewer, f"run={run.pk}&list=runs") as stream:
-            await heard(stream)
-            room().deliver(Changes(is_anything=True))
-            assert await heard(stream) == ("nudge", {"run": [run.pk], "list": ["runs"]})
+            await next_event(stream)
+            channel().deliver(Changes(is_anything=True))
+            assert await next_event(stream) == ("nudge", {"run": [run.pk], "list": ["runs"]})
 
     by_itself(story)()
 
 
-def test_too_many_pages_are_told_to_ask_by_themselves(viewer: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_stream, "MOST_CLIENTS", 1)
+def test_too_many_streams_are_refused(viewer: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_stream, "MAX_CLIENTS", 1)
 
     async def story() -> None:
         async with opened(viewer, "list=runs") as stream:
-            await heard(stream)
+            await next_event(stream)
             assert await status(viewer, "list=runs") == 503
 
     by_itself(story)()
 
 
-# The mailboxes and the connection
+# Subscribers and the connection
 
 
 def test_a_slow_client_does_not_grow_the_process() -> None:
     async def story() -> None:
-        mailbox = Subscriber()
-        for pk in range(broadcast.ROOM + 1):
-            mailbox.put(Changes({"run": frozenset([pk])}))
-        news = await mailbox.take(1)
-        assert news == Changes({}, is_anything=True)
-        assert await mailbox.take(0.01) is None
+        subscriber = Subscriber()
+        for pk in range(broadcast.MAX_PENDING_IDS + 1):
+            subscriber.put(Changes({"run": frozenset([pk])}))
+        changes = await subscriber.take(1)
+        assert changes == Changes({}, is_anything=True)
+        assert await subscriber.take(0.01) is None
 
     asyncio.run(story())
 
 
-def test_news_of_one_row_come_once() -> None:
+def test_changes_of_one_row_are_merged() -> None:
     async def story() -> None:
-        mailbox = Subscriber()
+        subscriber = Subscriber()
         for _ in range(5):
-            mailbox.put(Changes({"run": frozenset([7])}))
-        assert await mailbox.take(1) == Changes({"run": frozenset([7])})
+            subscriber.put(Changes({"run": frozenset([7])}))
+        assert await subscriber.take(1) == Changes({"run": frozenset([7])})
 
     asyncio.run(story())
 
 
 @pytest.mark.parametrize("payload", ["", "[]", "7", '{"run": 7}', '{"run": ["x"]}', "{", '"text"', "null"])
-def test_what_is_no_nudge_is_nothing(payload: str) -> None:
-    assert broadcast.read(payload) == Changes()
+def test_an_unexpected_notification_is_ignored(payload: str) -> None:
+    assert broadcast.parse(payload) == Changes()
 
 
 @pytest.mark.usefixtures("db")
-def test_what_postgres_announces_reaches_the_mailbox_over_one_connection() -> None:
+def test_what_postgres_announces_reaches_the_subscriber_over_one_connection() -> None:
     async def story() -> None:
         broadcaster = Broadcaster()
         first, second = broadcaster.subscribe(), broadcaster.subscribe()
-        # Nobody knows what was said before the connection stood.
+        # Notifications sent before the connection was open are lost, so anything may have changed.
         assert await first.take(5) == Changes({}, is_anything=True)
         assert await second.take(5) == Changes({}, is_anything=True)
-        async with await psycopg.AsyncConnection.connect(**broadcast.address(), autocommit=True) as other:
+        async with await psycopg.AsyncConnection.connect(**broadcast.connection_options(), autocommit=True) as other:
             listeners = await other.execute(
                 "SELECT pid FROM pg_stat_activity WHERE query = %s AND datname = current_database()",
                 [f"LISTEN {CHANNEL}"],
@@ -340,11 +340,11 @@ def test_what_postgres_announces_reaches_the_mailbox_over_one_connection() -> No
             assert await first.take(5) == Changes({"run": frozenset([1, 2])})
             assert await second.take(5) == Changes({"run": frozenset([1, 2])})
 
-            # A broken connection is opened again, and what was missed is made good.
+            # A broken connection is opened again, and what was lost counts as a change of everything.
             await other.execute("SELECT pg_terminate_backend(%s)", [pids[0]])
             assert await first.take(10) == Changes({}, is_anything=True)
         broadcaster.unsubscribe(first)
         broadcaster.unsubscribe(second)
-        assert not broadcaster.mailboxes
+        assert not broadcaster.subscribers
 
     asyncio.run(story())
