@@ -30,7 +30,7 @@ def form_of(deployment: Deployment, query: str = "") -> str:
 
 def hidden(page: str) -> dict[str, str]:
     """What a form of ours brings along by itself."""
-    names = ("submission_key", "form_fingerprint", "kept", "draft")
+    names = ("submission_key", "form_fingerprint", "edited_draft", "draft")
     return {name: found[0] for name in names if (found := re.findall(f'name="{name}" value="([^"]*)"', page))}
 
 

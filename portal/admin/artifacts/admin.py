@@ -58,6 +58,7 @@ class ArtifactAdmin(RestrictedAdmin):
 
     @admin.display(description="artifact", ordering="key")
     def titled(self, artifact: Artifact) -> str:
+        # In Prefect an artifact can be without a key.
         return artifact.key or Truncator(artifact.description).chars(60) or artifact.type
 
     @admin.display(description="type")
@@ -82,6 +83,7 @@ class ArtifactAdmin(RestrictedAdmin):
         return super().changelist_view(request, context | (extra_context or {}))
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
+        # Every other page of the portal forbids being framed.
         frame = csp_override(FRAME)(xframe_options_sameorigin(require_safe(self.frame)))
         routes = [path("<int:pk>/frame/", self.admin_site.admin_view(frame), name="runs_artifact_frame")]
         return [*routes, *super().get_urls()]
@@ -89,6 +91,7 @@ class ArtifactAdmin(RestrictedAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        # Read-only: every change has an address and a service of its own.
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         artifact: Artifact = self.visible_or_404(request, object_id)

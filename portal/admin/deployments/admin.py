@@ -143,7 +143,7 @@ class DeploymentAdmin(RestrictedAdmin):
     def act_with_reason(self, act: Callable[..., object], request: HttpRequest, deployment: Deployment) -> None:
         act(request, deployment, reason_of(request))
 
-    def set_paused(
+    def pause_or_resume(
         self, service: Callable[..., object], request: HttpRequest, deployment: Deployment, reason: str
     ) -> None:
         service(deployment, by=actor_of(request), reason=reason)
@@ -160,6 +160,7 @@ class DeploymentAdmin(RestrictedAdmin):
                 submission_key=run_form_page.key_of(request, f"submission_key-{deployment.pk}", "submission_key"),
             )
         except Invalid as invalid:
+            # `attempt` and `quick_run` report only refusals.
             raise Refused(
                 "parameters.default_invalid", f"It cannot run with its default parameters: {invalid}"
             ) from invalid
@@ -172,6 +173,7 @@ class DeploymentAdmin(RestrictedAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        # Read-only: every change has an address and a service of its own.
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         deployment: Deployment = self.visible_or_404(request, object_id)
@@ -195,6 +197,7 @@ class DeploymentAdmin(RestrictedAdmin):
             path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"flows_deployment_{name}")
             for name, (route, view) in views.items()
         ]
+        # First: Django's own routes end with a catch-all, `<path:object_id>/`.
         return [*routes, *super().get_urls()]
 
     def address(self, deployment: Deployment) -> str:
@@ -216,6 +219,7 @@ class DeploymentAdmin(RestrictedAdmin):
         requirements = requirements_for(Target.of(deployment))
         if requirements.needs_reason or requirements.needs_ticket or not is_complete:
             return HttpResponseRedirect(reverse("admin:flows_deployment_run", args=[deployment.pk]))
+        # A deleted deployment is not worth a confirmation: submitting it says that it is gone.
         if requirements.needs_confirmation and not deployment.deleted_upstream_at:
             key = run_form_page.key_of(request, "submission_key") or uuid.uuid4()
             return confirm.confirm_quickly(request, deployment, self.frame(request, deployment), key)

@@ -18,6 +18,7 @@ class TagFilter(OfferedFilter):
     parameter_name = "tag"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        # Without `order_by()`, DISTINCT would include the columns of the default ordering.
         tags = permissions_of(request).deployments().filter(deleted_upstream_at=None).order_by()
         names = tags.annotate(tag=Func(F("tags"), function="unnest")).values_list("tag", flat=True).distinct()
         return [(tag, tag) for tag in sorted(names[:MOST_CHOICES])]
@@ -67,4 +68,5 @@ class DeletedFilter(RadioFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "all":
             return queryset
+        # Without a choice, deleted deployments are hidden.
         return queryset.filter(deleted_upstream_at__isnull=self.value() != "yes")

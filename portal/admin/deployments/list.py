@@ -33,6 +33,7 @@ class LastRun:
     def of(cls, found: dict[str, Any] | None) -> LastRun | None:
         if found is None:
             return None
+        # Not saved: it only provides the label and the colour.
         run = Run(state_type=found["state_type"], state_name=found["state_name"])
         at = found["ended_at"] or found["started_at"] or found["created_at"]
         return cls(found["pk"], run.state_label, run.state_colour, datetime.fromisoformat(at) if at else None)
@@ -67,6 +68,7 @@ def with_surroundings(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]
     """Annotate each deployment with its alias, work pool and last run."""
     aliases = Alias.objects.filter(environment=OuterRef("environment"), full_name=OuterRef("full_name"))
     pools = WorkPool.objects.filter(environment=OuterRef("environment"), name=OuterRef("work_pool_name"))
+    # A subquery returns a single column, so each returns one JSON object.
     # Prefect creates scheduled runs up to 100 days ahead: they are not the last run.
     last = (
         Run.objects.filter(deployment=OuterRef("pk")).exclude(state_type="SCHEDULED").order_by("-created_upstream_at")

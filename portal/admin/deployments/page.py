@@ -157,6 +157,7 @@ def buttons(permissions: Permissions, deployment: Deployment) -> dict[str, Any]:
 
 def can_quick_run(permissions: Permissions, deployment: Deployment) -> bool:
     """Check whether this person may run it with its defaults; a grant may be limited to other values."""
+    # Cannot fail after that check; it fills in the defaults that a condition of a grant is about.
     if not runnable_as_is(deployment.parameter_schema, deployment.parameter_defaults):
         return False
     values = schemas.validate(deployment.parameter_schema, {}, defaults=deployment.parameter_defaults)

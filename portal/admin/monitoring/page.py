@@ -115,6 +115,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def first_with_data(permissions: Permissions, environments: Sequence[Environment]) -> Environment | None:
+    # One query for all environments; the first in their own order is chosen.
     with_data = set(visible(permissions, key__in=[DRIFT, MONTHS]).values_list("environment", flat=True).distinct())
     return next((each for each in environments if each.pk in with_data), next(iter(environments), None))
 
@@ -259,6 +260,7 @@ def link_to(permissions: Permissions, deployment: Deployment | None, parameter: 
     """Link to the run form, or None for people who cannot run the deployment."""
     if deployment is None or not permissions.start(deployment):
         return None
+    # The run form fills in parameters from the query string, see LINK_PREFIX.
     query = f"?{urlencode({f'p.{parameter}': month})}" if month else ""
     title = f"Run for {month}" if month else "Run"
     return Link(title, reverse("admin:flows_deployment_run", args=[deployment.pk]) + query)

@@ -110,6 +110,7 @@ class RunRequestAdmin(RestrictedAdmin):
         return super().get_queryset(request).select_related(*RELATED)
 
     def has_withdraw_permission(self, request: HttpRequest) -> bool:
+        # Offers the action to all who may have a request to withdraw; the service decides about each row.
         return permissions_of(request).can_any(Verb.TRIGGER) or permissions_of(request).can_any(Verb.CANCEL)
 
     @admin.action(description="Approve selected requests", permissions=["approve"])
@@ -145,11 +146,13 @@ class RunRequestAdmin(RestrictedAdmin):
             path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"runs_runrequest_{name}")
             for name, (route, view) in views.items()
         ]
+        # First: Django's own routes end with a catch-all, `<path:object_id>/`.
         return [*routes, *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        # Read-only: every change has an address and a service of its own.
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         run_request: RunRequest = self.visible_or_404(request, object_id)

@@ -122,6 +122,7 @@ def row(run_request: RunRequest, permissions: Permissions, decision: BulkDecisio
     action = decision.check(run_request, permissions)
     parameters = None
     if visibility.can_view_parameters(permissions, run_request):
+        # Only with the defaults: comparing with the last run would cost one more query per row.
         against = parameter_diff.columns(run_request.deployment, None, None)
         parameters = parameter_diff.rows(parameter_diff.masked(run_request), run_request.deployment, against)
     return Row(

@@ -224,6 +224,7 @@ def moments(run_request: RunRequest, emergency: BreakGlass | None) -> list[Momen
         found.append(Moment(run_request.changed_at, "closed", run_request.state_label, run_request.state_colour))
     if run_request.state == State.WAITING and run_request.expires_at:
         found.append(Moment(run_request.expires_at, "expires", "Expires without a decision", "grey"))
+    # They come from several tables, each in its own order.
     return sorted(found, key=lambda each: each.at, reverse=True)
 
 
@@ -307,6 +308,7 @@ def approvers(run_request: RunRequest) -> Approvers:
         found = [each.username for each in members if decide(each, Verb.APPROVE, run_request.deployment)]
     else:
         grants = [grant for grant, _ in who_may(Verb.APPROVE, run_request.deployment)]
+        # People and groups can have several grants; each is named once.
         found = list(dict.fromkeys(grant.subject for grant in grants if grant.effect == Grant.Effect.ALLOW))
     if found:
         return Approvers(found, f"Approvers: {', '.join(found)}.")
@@ -323,6 +325,7 @@ def status(run_request: RunRequest) -> dict[str, Any]:
         "state": run_request.state,
         "label": run_request.state_label,
         "colour": run_request.state_colour,
+        # Once there is a run, its state says more than the message of the request.
         "sentence": "" if run else sentence(run_request),
         "is_over": run_request.is_over,
         "run": run

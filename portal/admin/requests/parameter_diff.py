@@ -82,6 +82,7 @@ def rows(values: Mapping[str, Any], deployment: Deployment, against: Sequence[Co
     Secrets are never compared: a requester could guess one and read here whether the guess is right.
     """
     known = describe(deployment.parameter_schema, deployment.parameter_defaults)
+    # Values that the schema no longer has come last.
     names = dict.fromkeys([*(each.name for each in known), *values])
     return [row(name, values, against) for name in names]
 

@@ -78,6 +78,7 @@ def first_choices(schema: Mapping[str, Any], deployment: Deployment) -> dict[str
     for name, node in schema.get("properties", {}).items():
         before = deployment.parameter_schema["properties"][name]
         default = deployment.parameter_defaults.get(name, node.get("default"))
+        # Otherwise the form would start with a value that is refused.
         if node != before and node.get("enum") and default not in node["enum"]:
             found[name] = node["enum"][0]
     return found

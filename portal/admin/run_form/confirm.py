@@ -61,8 +61,10 @@ def confirm(form: RunFormContext, draft: Draft, error: str = "") -> HttpResponse
     """Show what would run, secrets masked, and ask for the name of the deployment or environment."""
     request, deployment = form.request, form.deployment
     sees_all = visibility.can_view_parameters(permissions_of(request), deployment)
+    # Earlier values are compared only for people who could look them up anyway.
     last = parameter_diff.last_success(deployment) if sees_all else None
     against = parameter_diff.columns(deployment, last, form.rerun_of)
+    # Values that are no longer valid are shown as typed: submitting them says what is wrong.
     values = schemas.mask(deployment.parameter_schema, resolved(draft) or draft.values)
     context = {
         **form.frame,

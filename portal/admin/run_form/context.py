@@ -87,6 +87,7 @@ class RunFormContext:
         planned = draft.scheduled_for
         given = {
             "start": LATER if planned else NOW,
+            # A datetime-local input has no time zone; it is read in the portal's.
             "scheduled_for": planned and timezone.localtime(planned).strftime("%Y-%m-%dT%H:%M"),
             "run_name": draft.run_name,
             "tags": ", ".join(draft.tags),
@@ -134,6 +135,7 @@ def prefilled(form: RunFormContext) -> dict[str, Any]:
     if form.is_blind:
         texts = {}
     before = form.earlier.values if form.earlier else rerun.values_of_run(request, form.deployment)
+    # A re-run starts with its own values, even those no longer allowed: the refusal explains which.
     if not form.earlier:
         before = {**form.offer.initial, **before}
     return {**before, **from_texts(form.deployment.parameter_schema, texts)}

@@ -67,8 +67,11 @@ class RunOptionsForm(forms.Form):
         *,
         offers_override: bool,
     ) -> None:
+        # 1. No `required` attributes: the browser would stop at the first empty field, the server reports all errors.
+        #    People who can only schedule runs start with “Later”.
         super().__init__(data, initial={"start": starts[0], **(initial or {})}, use_required_attribute=False)
         self.rules = rules
+        # 2. What this user can choose, and what this deployment requires.
         choices = [(start, STARTS[start]) for start in starts]
         self.fields["start"].choices = choices  # type: ignore[attr-defined]  # of a ChoiceField
         self.fields["scheduled_for"].help_text = f"In the portal's time zone, {timezone.get_current_timezone_name()}."
@@ -78,6 +81,7 @@ class RunOptionsForm(forms.Form):
         ticket.error_messages["required"] = f"A ticket is required in {rules.place}."
         if rules.ticket_patterns:
             self.fields["ticket"].help_text = tickets.describe(rules.ticket_patterns)
+        # 3. Removed rather than disabled, so that a value sent for it is ignored.
         if not offers_override:
             del self.fields["overrides"]
 

@@ -44,6 +44,7 @@ HIDDEN_INVALID = Problem(
 
 def view(request: HttpRequest, deployment: Deployment, frame: dict[str, Any]) -> HttpResponse:
     """Show the form; on POST ask for confirmation where required, submit, or show it again with its errors."""
+    # What cannot run at all has no form: its page says why.
     try:
         requests.require_submittable(deployment, scheduled_for=None)
         earlier = rerun.previous_request(request, deployment)
@@ -72,9 +73,9 @@ def handle_form(form: RunFormContext) -> HttpResponse:
     request, deployment = form.request, form.deployment
     # 1. Rebuild what the form showed: an untouched field means its initial value, which a draft changes.
     key = key_of(request, "submission_key") or uuid.uuid4()
-    initial, kept = prefilled(form), request.POST.get("kept", "")
-    if kept:
-        draft = run_form_draft.read_draft(kept, deployment, actor_of(request).user, form.rerun_of)
+    initial, edited_draft = prefilled(form), request.POST.get("edited_draft", "")
+    if edited_draft:
+        draft = run_form_draft.read_draft(edited_draft, deployment, actor_of(request).user, form.rerun_of)
         if draft is None:
             return show_empty(form, run_form_draft.EXPIRED)
         initial = draft.values
@@ -86,7 +87,7 @@ def handle_form(form: RunFormContext) -> HttpResponse:
         parameters = whole if whole and whole.is_valid() else parameters
 
     def show_again(refusal: Problem | Refused | None, key: uuid.UUID = key) -> HttpResponse:
-        return page(form, filled, key=key, refusal=refusal, kept=kept)
+        return page(form, filled, key=key, refusal=refusal, edited_draft=edited_draft)
 
     # 3. Validate both parts, so that all errors show at once. A list, because `and` would stop at the first.
     is_complete = all([options.is_valid(), parameters is None or parameters.is_valid()])
@@ -115,11 +116,11 @@ def handle_confirmation(form: RunFormContext) -> HttpResponse:
     draft = run_form_draft.read_draft(request.POST["draft"], form.deployment, actor_of(request).user, form.rerun_of)
     if draft is None:
         return show_empty(form, run_form_draft.EXPIRED)
-    kept = draft.encrypt(actor_of(request).user)
+    edited_draft = draft.encrypt(actor_of(request).user)
 
     def show_again(refusal: Problem | Refused | None, key: uuid.UUID = draft.key) -> HttpResponse:
-        # The draft travels on as `kept`: secrets are never shown in the form, so it would lose them.
-        return page(form, form.form_from(draft), key=key, refusal=refusal, kept=kept)
+        # The draft travels on as `edited_draft`: secrets are never shown in the form, so it would lose them.
+        return page(form, form.form_from(draft), key=key, refusal=refusal, edited_draft=edited_draft)
 
     if "change" in request.POST:
         return show_again(None)
@@ -148,7 +149,12 @@ def submit(
 
 
 def page(
-    form: RunFormContext, filled: Prefilled, *, key: uuid.UUID, refusal: Problem | Refused | None = None, kept: str = ""
+    form: RunFormContext,
+    filled: Prefilled,
+    *,
+    key: uuid.UUID,
+    refusal: Problem | Refused | None = None,
+    edited_draft: str = "",
 ) -> HttpResponse:
     options, parameters = filled
     context = {
@@ -160,7 +166,7 @@ def page(
         "options": options,
         "parameters": parameters,
         "submission_key": key,
-        "kept": kept,
+        "edited_draft": edited_draft,
         "refusal": refusal,
     }
     return render(form.request, "portal/deployment/run.html", context)

@@ -114,6 +114,7 @@ class RunAdmin(RestrictedAdmin):
             messages.warning(request, f"Select at most {MOST_AT_ONCE} runs.")
             return None
         runs = list(queryset)
+        # The form posts to the list again, with the same action and the selection as hidden inputs.
         if "reason" not in request.POST:
             return self.ask_for_reason(request, runs)
         for run in runs:
@@ -163,11 +164,13 @@ class RunAdmin(RestrictedAdmin):
             path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"runs_run_{name}")
             for name, (route, view) in views.items()
         ]
+        # First: Django's own routes end with a catch-all, `<path:object_id>/`.
         return [*routes, *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        # Read-only: every change has an address and a service of its own.
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         run: Run = self.visible_or_404(request, object_id)

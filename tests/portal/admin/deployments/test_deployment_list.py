@@ -64,7 +64,7 @@ def many(environment: Environment, number: int, **columns: Any) -> list[Deployme
     )
 
 
-def test_a_row_says_what_it_is_where_it_runs_and_how_it_went(
+def test_a_row_shows_what_it_is_where_it_runs_and_its_last_run(
     requester: User, deployment: Deployment, fake: FakePrefect, login: Login
 ) -> None:
     fake.add_work_pool("main", workers=(records.worker("w1"), records.worker("w2", is_online=False)))
@@ -89,7 +89,7 @@ def test_a_row_says_what_it_is_where_it_runs_and_how_it_went(
         (None, "work pool not found"),
     ],
 )
-def test_who_does_the_work_is_said_before_somebody_waits_for_it(
+def test_missing_workers_are_shown_in_the_list(
     pool: dict[str, Any] | None, sentence: str, requester: User, deployment: Deployment, fake: FakePrefect, login: Login
 ) -> None:
     if pool is not None:
@@ -99,7 +99,7 @@ def test_who_does_the_work_is_said_before_somebody_waits_for_it(
     assert sentence in text(login(requester))
 
 
-def test_a_reader_sees_what_a_grant_covers_and_nothing_tells_of_the_rest(
+def test_users_see_what_their_grants_cover_and_no_trace_of_the_rest(
     viewer: User, deployment: Deployment, prod_deployment: Deployment, login: Login
 ) -> None:
     Deployment.objects.filter(pk=prod_deployment.pk).update(
@@ -122,7 +122,7 @@ def test_a_stranger_sees_no_list(stranger: User, deployment: Deployment, login: 
     assert b"monthly" not in answer.content
 
 
-def test_the_run_button_stands_where_the_reader_may_run(
+def test_the_run_button_is_shown_where_the_user_can_run(
     requester: User, viewer: User, deployment: Deployment, prod_deployment: Deployment, login: Login
 ) -> None:
     grants.grant(
@@ -199,7 +199,7 @@ def test_a_nul_in_the_address_is_no_error(model: str, viewer: User, deployment: 
         assert client.get(f"{url}?{name}=%00").status_code in (200, 302, 400), name
 
 
-def test_hostile_names_and_tags_are_only_text(requester: User, dev: Environment, login: Login) -> None:
+def test_hostile_names_and_tags_are_escaped(requester: User, dev: Environment, login: Login) -> None:
     evil = "<script>alert(1)</script>"
     (row,) = many(dev, 1, full_name=evil, tags=[f'"{evil}'], work_pool_name=evil, description=evil)
     many_runs(row, 1, state_name=evil)
@@ -211,7 +211,7 @@ def test_hostile_names_and_tags_are_only_text(requester: User, dev: Environment,
 # Nothing to show
 
 
-def test_without_an_environment_the_administrator_is_told_to_add_one(admin_user: User, login: Login) -> None:
+def test_without_an_environment_administrators_can_add_one(admin_user: User, login: Login) -> None:
     page = text(login(admin_user))
     assert reverse("admin:flows_environment_add") in page
 
@@ -258,7 +258,7 @@ def test_several_are_paused_with_one_reason(admin_user: User, dev: Environment, 
     assert [each.reason for each in PauseRequest.objects.all()] == ["Month end", "Month end"]
 
 
-def test_what_is_refused_for_one_is_done_for_the_others(admin_user: User, dev: Environment, login: Login) -> None:
+def test_one_that_is_refused_does_not_stop_the_others(admin_user: User, dev: Environment, login: Login) -> None:
     rows = [*many(dev, 1), *many(dev, 1, is_paused=True)]
     answer = post(login(admin_user), "pause_selected", rows, reason="")
     assert sorted(message_codes(answer)) == ["deployment.unchanged", "success"]

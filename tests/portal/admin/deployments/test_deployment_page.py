@@ -1,4 +1,4 @@
-"""The page of a deployment: what it tells, to whom, and what its buttons do."""
+"""The page of a deployment: what it shows, to whom, and what its buttons do."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def plain(deployment: Deployment, fake: FakePrefect) -> Deployment:
     return changed(deployment, fake, parameter_defaults={"month": "2026-01"})
 
 
-# What it tells
+# What it shows
 
 
-def test_it_tells_what_it_is_and_where_it_runs(
+def test_it_shows_what_it_is_and_where_it_runs(
     viewer: User, deployment: Deployment, fake: FakePrefect, login: Login
 ) -> None:
     fake.add_work_pool("main", workers=(records.worker("north"), records.worker("south", is_online=False)))
@@ -85,7 +85,7 @@ def test_it_tells_what_it_is_and_where_it_runs(
     assert f"{deployment.environment.prefect_ui}/deployments/deployment/{deployment.prefect_id}" in page
 
 
-def test_the_parameters_are_told_in_words_and_secret_defaults_are_not(
+def test_parameters_are_described_and_secret_defaults_hidden(
     viewer: User, deployment: Deployment, fake: FakePrefect, login: Login
 ) -> None:
     changed(deployment, fake, parameter_defaults={"token": "opensesame"})
@@ -196,7 +196,7 @@ def test_a_deleted_one_says_since_when_and_what_to_do(
     assert door("quick_run", plain) not in page
 
 
-def test_every_text_of_prefect_is_only_text(
+def test_every_text_of_prefect_is_escaped(
     requester: User, deployment: Deployment, fake: FakePrefect, login: Login
 ) -> None:
     fake.add_work_pool("main", type=EVIL, workers=(records.worker(EVIL),))
@@ -230,10 +230,10 @@ def test_every_text_of_prefect_is_only_text(
         assert "&lt;script&gt;alert(1)" in page, url
 
 
-# Who may
+# Permissions
 
 
-def test_one_that_may_not_be_seen_is_not_there(viewer: User, prod_deployment: Deployment, login: Login) -> None:
+def test_one_that_the_user_cannot_see_is_not_found(viewer: User, prod_deployment: Deployment, login: Login) -> None:
     client = login(viewer)
     assert client.get(page_of(prod_deployment)).status_code == 404
     assert client.get(door("run", prod_deployment)).status_code == 404
@@ -255,7 +255,7 @@ def test_a_viewer_sees_why_there_is_no_button(viewer: User, deployment: Deployme
 
 
 @pytest.mark.parametrize("name", ["quick_run", "pause", "resume"])
-def test_a_viewer_who_acts_all_the_same_is_refused_with_the_reason(
+def test_a_viewer_who_acts_anyway_is_refused_with_the_reason(
     name: str, viewer: User, plain: Deployment, login: Login
 ) -> None:
     answer = login(viewer).post(door(name, plain))
@@ -268,9 +268,7 @@ def test_a_viewer_who_acts_all_the_same_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize("name", ["quick_run", "pause", "resume"])
-def test_looking_at_the_address_of_a_button_does_nothing(
-    name: str, admin_user: User, plain: Deployment, login: Login
-) -> None:
+def test_get_is_not_allowed_for_actions(name: str, admin_user: User, plain: Deployment, login: Login) -> None:
     assert login(admin_user).get(door(name, plain)).status_code == 405
 
 
@@ -284,7 +282,7 @@ def test_nothing_can_be_written_to_the_page_itself(admin_user: User, deployment:
 # Quick run
 
 
-def test_a_quick_run_asks_with_the_defaults_and_leads_to_the_request(
+def test_a_quick_run_uses_the_defaults_and_leads_to_the_request(
     requester: User, plain: Deployment, login: Login
 ) -> None:
     client = login(requester)
@@ -308,7 +306,7 @@ def test_without_all_defaults_a_quick_run_leads_to_the_form(
     assert not RunRequest.objects.exists()
 
 
-def test_where_a_reason_is_wanted_a_quick_run_leads_to_the_form(
+def test_where_a_reason_is_required_a_quick_run_leads_to_the_form(
     requester: User, prod_deployment: Deployment, prod_fake: FakePrefect, login: Login
 ) -> None:
     changed(prod_deployment, prod_fake, parameter_defaults={"month": "2026-01"})
@@ -340,7 +338,7 @@ def test_a_pause_is_requested_with_its_reason_and_shown_as_pending(
     assert AuditEntry.objects.latest("sequence").verb == "deployment.pause"
 
 
-def test_a_protected_environment_wants_a_reason_for_pausing(
+def test_a_protected_environment_requires_a_reason_for_pausing(
     admin_user: User, prod_deployment: Deployment, login: Login
 ) -> None:
     answer = login(admin_user).post(door("pause", prod_deployment), {"reason": " "}, follow=True)
@@ -381,7 +379,7 @@ def test_an_alias_follows_its_deployment(
     assert page_of(successor) in page
 
 
-def test_an_alias_is_seen_by_whoever_may_see_what_it_names(
+def test_an_alias_is_visible_to_those_who_can_see_its_deployment(
     viewer: User, requester: User, dev: Environment, prod: Environment, deployment: Deployment, login: Login
 ) -> None:
     here = Alias.objects.create(environment=dev, name="here", full_name="monthly/monthly")

@@ -63,7 +63,7 @@ def waiting(requester: User, prod_deployment: Deployment) -> list[RunRequest]:
     ]
 
 
-def test_a_row_says_what_was_asked_by_whom_and_where_it_is(
+def test_a_row_shows_what_was_requested_by_whom_and_its_state(
     approver: User, waiting: list[RunRequest], login: Login
 ) -> None:
     page = text(login(approver))
@@ -141,7 +141,7 @@ def test_the_list_to_decide_shows_risk_and_every_value_and_no_secret(
     assert "opensesame" not in page
 
 
-def test_what_was_not_shown_is_not_signed(approver: User, waiting: list[RunRequest], login: Login) -> None:
+def test_what_was_not_displayed_is_not_approved(approver: User, waiting: list[RunRequest], login: Login) -> None:
     answer = post(login(approver), "approve_selected", waiting, reason="", **{f"seen-{waiting[0].pk}": "0" * 64})
     assert results(answer) == ["approval.stale", "approval.stale"]
     assert {each.state for each in waiting} == {State.WAITING}
@@ -162,9 +162,7 @@ def test_several_are_withdrawn_by_their_requester(requester: User, waiting: list
     assert {each.state for each in waiting} == {State.WITHDRAWN}
 
 
-def test_one_that_is_too_late_does_not_keep_the_others_back(
-    approver: User, waiting: list[RunRequest], login: Login
-) -> None:
+def test_one_that_is_too_late_does_not_stop_the_others(approver: User, waiting: list[RunRequest], login: Login) -> None:
     changes.reject(waiting[0], by=by(approver), reason="No")
     client = login(approver)
     assert decidable(post(client, "approve_selected", waiting)) == {waiting[1].pk}
@@ -212,7 +210,7 @@ def test_what_waits_for_another_group_is_not_in_the_inbox(
     assert ">Month 1<" in text(client, "?whose=to-answer")
 
 
-def test_what_one_approved_or_is_asked_on_ones_behalf_is_not_in_the_inbox(
+def test_what_one_approved_or_was_requested_on_ones_behalf_is_not_in_the_inbox(
     approver: User, requester: User, prod: Environment, prod_deployment: Deployment, login: Login
 ) -> None:
     Policy.objects.create(environment=prod, name="Two", stages=[{"needed": 2, "group": ""}])

@@ -42,7 +42,7 @@ def launch(run_request: RunRequest) -> None:
 
 @pytest.fixture
 def asked(requester: User, deployment: Deployment) -> RunRequest:
-    """Queued in dev, which wants no approval."""
+    """Queued in dev, which requires no approval."""
     return requests.submit(
         deployment,
         {"month": "2026-01", "token": "hush-hush"},
@@ -74,7 +74,7 @@ def test_it_shows_everything_that_was_frozen(viewer: User, asked: RunRequest, lo
         assert piece in page
 
 
-def test_secrets_are_masked_and_known_to_be_there(viewer: User, asked: RunRequest, login: Login) -> None:
+def test_secrets_are_masked(viewer: User, asked: RunRequest, login: Login) -> None:
     page = text(login(viewer), asked)
     assert "hush-hush" not in page
     assert "••••••" in page
@@ -140,7 +140,7 @@ def test_a_scheduled_request_says_when(requester: User, deployment: Deployment, 
     assert f"{timezone.localtime(later):%d %b %Y, %H:%M:%S}" in page
 
 
-def test_everything_people_and_prefect_say_is_only_text(
+def test_every_text_of_people_and_prefect_is_escaped(
     requester: User, deployment: Deployment, fake: FakePrefect, login: Login
 ) -> None:
     run_request = requests.submit(
@@ -208,9 +208,7 @@ def test_a_stranger_cannot_act_on_it(door: str, stranger: User, asked: RunReques
 
 
 @pytest.mark.parametrize("door", ["approve/", "reject/", "withdraw/"])
-def test_looking_at_the_address_of_an_act_does_nothing(
-    door: str, requester: User, asked: RunRequest, login: Login
-) -> None:
+def test_get_is_not_allowed_for_actions(door: str, requester: User, asked: RunRequest, login: Login) -> None:
     assert login(requester).get(address(asked, door)).status_code == 405
 
 
@@ -221,10 +219,10 @@ def test_nobody_edits_a_request(admin_user: User, asked: RunRequest, login: Logi
     assert client.get("/admin/runs/runrequest/add/").status_code == 403
 
 
-# For programs and waiting pages
+# For scripts and pages that poll
 
 
-def test_its_status_is_told_as_json(viewer: User, asked: RunRequest, login: Login) -> None:
+def test_its_status_is_served_as_json(viewer: User, asked: RunRequest, login: Login) -> None:
     client = login(viewer)
     before = client.get(address(asked, "status.json")).json()
     assert before["state"] == "approved"

@@ -85,7 +85,7 @@ def emergency(requester: User, prod: Environment, staged: RunRequest) -> RunRequ
     return staged
 
 
-# One glance
+# Overview
 
 
 def test_it_says_risk_ticket_stages_and_who_is_missing(staged: RunRequest, requester: User, login: Login) -> None:
@@ -103,7 +103,7 @@ def test_it_says_risk_ticket_stages_and_who_is_missing(staged: RunRequest, reque
     assert re.search(r'aria-current="step"> <div class="portal-strong">1\. Approver<', page)
 
 
-def test_it_names_who_of_the_stage_s_group_could_answer(
+def test_it_names_the_members_of_the_stage_s_group(
     staged: RunRequest, requester: User, approver: User, manager: User, login: Login
 ) -> None:
     assert attributes(text(login(requester), staged), "data-approvers") == ["approver"]
@@ -127,7 +127,7 @@ def test_the_last_successful_run_is_beside_the_values(
     assert "data-differs" not in month
 
 
-def test_who_may_not_see_inputs_sees_the_request_without_them(
+def test_without_view_parameters_the_request_is_shown_without_them(
     staged: RunRequest, prod: Environment, stranger: User, login: Login
 ) -> None:
     may(stranger, prod, "see")
@@ -136,14 +136,14 @@ def test_who_may_not_see_inputs_sees_the_request_without_them(
     assert "2026-01" not in page
 
 
-def test_who_is_to_answer_sees_inputs_without_that_verb(
+def test_approvers_see_parameters_without_that_permission(
     staged: RunRequest, prod: Environment, stranger: User, login: Login
 ) -> None:
     may(stranger, prod, "see", "approve")
     assert "2026-01" in text(login(stranger), staged)
 
 
-def test_the_asker_sees_only_their_own_inputs(
+def test_the_requester_sees_only_their_own_parameters(
     requester: User, prod_deployment: Deployment, staged: RunRequest, prod: Environment, login: Login
 ) -> None:
     many_runs(prod_deployment, 1, parameters={"month": "1999-09"}, ended_at=timezone.now())
@@ -156,7 +156,9 @@ def test_the_asker_sees_only_their_own_inputs(
 # Stages
 
 
-def test_the_stages_are_signed_in_their_order(staged: RunRequest, approver: User, manager: User, login: Login) -> None:
+def test_the_stages_are_approved_in_their_order(
+    staged: RunRequest, approver: User, manager: User, login: Login
+) -> None:
     first, second = login(approver), login(manager)
     page = text(second, staged)
     assert attributes(page, "data-why") == ["approval.group"]
@@ -174,7 +176,7 @@ def test_the_stages_are_signed_in_their_order(staged: RunRequest, approver: User
     assert staged.state == State.APPROVED
 
 
-def test_a_mind_is_changed_by_a_new_answer_that_is_recorded(staged: RunRequest, approver: User, login: Login) -> None:
+def test_an_approver_can_reject_later_and_both_are_recorded(staged: RunRequest, approver: User, login: Login) -> None:
     client = login(approver)
     press(client, staged, "approve/", displayed_digest=staged.digest)
     assert has_button(text(client, staged), "reject")
@@ -184,7 +186,7 @@ def test_a_mind_is_changed_by_a_new_answer_that_is_recorded(staged: RunRequest, 
     assert "I looked again" in text(client, staged)
 
 
-def test_the_digest_on_the_page_is_the_one_that_is_signed(staged: RunRequest, approver: User, login: Login) -> None:
+def test_the_displayed_digest_is_the_one_that_is_approved(staged: RunRequest, approver: User, login: Login) -> None:
     client = login(approver)
     assert f'name="displayed_digest" value="{staged.digest}"' in text(client, staged)
     for displayed in ({}, {"displayed_digest": ""}, {"displayed_digest": "0" * 64}):
@@ -217,9 +219,7 @@ def test_stricter_requirements_are_shown_before_it_is_approved(
     assert "2 approvals" in warning
 
 
-def test_secrets_that_cannot_be_opened_close_the_door_with_a_sentence(
-    staged: RunRequest, approver: User, login: Login
-) -> None:
+def test_with_unreadable_secrets_it_cannot_be_approved(staged: RunRequest, approver: User, login: Login) -> None:
     RunRequest.objects.update(sealed_parameters=b"sealed with a key that was lost")
     client = login(approver)
     assert not has_button(text(client, staged), "approve")
@@ -229,7 +229,7 @@ def test_secrets_that_cannot_be_opened_close_the_door_with_a_sentence(
 # Comments
 
 
-def test_a_comment_is_kept_and_everybody_reads_it_as_text(
+def test_a_comment_is_shown_to_everyone_as_text(
     staged: RunRequest, requester: User, approver: User, login: Login
 ) -> None:
     press(login(approver), staged, "comment/", text="Which <b>month</b>?")
@@ -269,7 +269,7 @@ def test_an_emergency_override_requires_the_permission_the_name_and_a_reason(
     assert page.count("Payroll stands still") >= 2
 
 
-def test_it_is_reviewed_once_by_somebody_else(
+def test_it_is_reviewed_once_by_someone_else(
     emergency: RunRequest, requester: User, approver: User, login: Login
 ) -> None:
     changes.break_glass(emergency, by=by(requester), reason="Payroll")
@@ -316,11 +316,11 @@ def test_what_waits_for_a_window_names_it_and_starts_with_an_override(
     assert "override" in attributes(page, "data-moment")
 
 
-# Who finds what
+# Who can see it
 
 
 @pytest.mark.parametrize("door", ["comment/", "break-glass/", "override/", "review/"])
-def test_a_stranger_finds_no_door_and_a_look_is_no_act(
+def test_a_stranger_finds_nothing_and_get_is_not_allowed(
     door: str, stranger: User, requester: User, staged: RunRequest, login: Login
 ) -> None:
     assert login(stranger).post(address(staged, door), {"reason": "x"}).status_code == 404
@@ -328,7 +328,7 @@ def test_a_stranger_finds_no_door_and_a_look_is_no_act(
 
 
 @pytest.mark.parametrize(("door", "verb"), [("break-glass/", "request.break_glass"), ("override/", "request.override")])
-def test_who_may_only_see_is_refused_and_that_is_in_the_trail(
+def test_viewers_are_refused_and_that_is_recorded(
     door: str, verb: str, prod: Environment, stranger: User, staged: RunRequest, login: Login
 ) -> None:
     may(stranger, prod, "see")
@@ -336,7 +336,7 @@ def test_who_may_only_see_is_refused_and_that_is_in_the_trail(
     assert AuditEntry.objects.get(verb=verb).outcome == "refused"
 
 
-# Again
+# Re-running
 
 
 def test_the_rerun_button_is_for_the_requester_and_those_who_can_rerun(
@@ -349,7 +349,7 @@ def test_the_rerun_button_is_for_the_requester_and_those_who_can_rerun(
     assert f'href="{form}"' in text(login(approver), staged)
 
 
-def test_a_repeated_request_says_what_is_other_than_before(
+def test_a_rerun_shows_what_differs_from_before(
     requester: User, approver: User, staged: RunRequest, login: Login
 ) -> None:
     repeated = requests.rerun(staged, by=by(requester), changes={"rows": 8}, reason="Once more")

@@ -1,4 +1,4 @@
-"""The run form of somebody whose grants are bound to values: it offers what they may send, and loses nothing typed."""
+"""The run form of a user whose grants are limited to values: it offers only these, and loses nothing typed."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_default_that_is_not_allowed_gives_way_to_a_value_that_is(export: Depl
 
 
 @pytest.mark.parametrize("values", [{"region": "US", "rows": "10"}, {"region": "EU", "rows": "1001"}])
-def test_what_is_not_allowed_comes_back_with_what_was_typed_and_is_in_the_trail(
+def test_what_is_not_allowed_comes_back_with_what_was_typed_and_is_recorded(
     export: Deployment, login: Login, values: dict[str, str]
 ) -> None:
     client = login(holder({"region": {"const": "EU"}, "rows": {"maximum": 1000}}))
@@ -99,7 +99,7 @@ def test_what_is_not_allowed_comes_back_with_what_was_typed_and_is_in_the_trail(
     assert entry.after["decision"]["code"] == "access.values"
 
 
-def test_a_prohibited_value_is_not_offered_and_is_refused(export: Deployment, login: Login) -> None:
+def test_a_denied_value_is_not_offered_and_is_refused(export: Deployment, login: Login) -> None:
     user = holder({"region": {"const": "EU"}})
     never(user, force={"const": True})
     assert offered(user, export)["region"]["enum"] == ["EU"]
@@ -142,7 +142,7 @@ def test_a_condition_on_a_secret_is_not_shown_as_a_choice(export: Deployment) ->
     assert offered(user, export)["token"] == SCHEMA["properties"]["token"]
 
 
-def test_an_offer_never_names_a_value_that_the_flow_does_not_take(export: Deployment) -> None:
+def test_the_form_never_offers_a_value_that_the_flow_rejects(export: Deployment) -> None:
     assert offered(holder({"region": {"enum": ["EU", "Mars"]}}), export)["region"]["enum"] == ["EU"]
 
 

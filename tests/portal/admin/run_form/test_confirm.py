@@ -1,4 +1,4 @@
-"""Confirming a run where it matters: what is shown, what is typed, and what travels in between."""
+"""The confirmation page: what it shows, what is typed, and the draft that travels through it."""
 
 from __future__ import annotations
 
@@ -147,11 +147,11 @@ def test_changing_something_brings_the_form_back_with_its_secret_kept(
     assert "opensesame" in encryption.unseal(found.sealed_parameters)
 
 
-def test_an_open_environment_asks_for_no_name(client: Client, deployment: Deployment) -> None:
+def test_an_open_environment_requires_no_name(client: Client, deployment: Deployment) -> None:
     assert fill_in(client, deployment).status_code == 302
 
 
-def test_a_policy_can_ask_for_a_name_too(client: Client, deployment: Deployment) -> None:
+def test_a_policy_can_require_a_name_too(client: Client, deployment: Deployment) -> None:
     policy(deployment.environment, needs_confirmation=True)
     page = shown(fill_in(client, deployment))
     assert confirm(client, deployment, page, NAME).status_code == 302
@@ -160,7 +160,7 @@ def test_a_policy_can_ask_for_a_name_too(client: Client, deployment: Deployment)
 # What travels in between
 
 
-def test_a_draft_is_good_for_its_writer_only(
+def test_a_draft_is_valid_for_its_user_only(
     client: Client, requester: User, prod: Environment, prod_deployment: Deployment, login: Login
 ) -> None:
     page = shown(fill_in(client, prod_deployment, reason="Closing"))
@@ -171,18 +171,18 @@ def test_a_draft_is_good_for_its_writer_only(
 
 
 @pytest.mark.parametrize("draft", ["", "nonsense", "x" * 5000])
-def test_a_draft_that_is_none_shows_the_form(draft: str, client: Client, prod_deployment: Deployment) -> None:
+def test_an_unreadable_draft_shows_the_form(draft: str, client: Client, prod_deployment: Deployment) -> None:
     body = {"draft": draft, "confirmation": NAME}
     assert problems(client.post(form_of(prod_deployment), body)) == ["form.expired"]
 
 
-def test_something_else_that_was_sealed_is_no_draft(client: Client, prod_deployment: Deployment) -> None:
+def test_other_encrypted_values_are_no_drafts(client: Client, prod_deployment: Deployment) -> None:
     for text in ('{"user": 1}', "[]", '"portal:password"', "portal:password"):
         body = {"draft": encryption.seal(text).decode(), "confirmation": NAME}
         assert problems(client.post(form_of(prod_deployment), body)) == ["form.expired"]
 
 
-def test_a_draft_is_good_for_half_an_hour(
+def test_a_draft_is_valid_for_half_an_hour(
     client: Client, prod_deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = shown(fill_in(client, prod_deployment, reason="Closing"))
@@ -205,10 +205,10 @@ def test_parameters_that_changed_meanwhile_bring_the_form_back(
     assert not RunRequest.objects.exists()
 
 
-# What will be refused is not confirmed first
+# What will be refused needs no confirmation
 
 
-def test_a_grant_for_other_values_is_said_on_the_form_and_kept_in_the_trail(
+def test_a_grant_for_other_values_is_explained_on_the_form_and_recorded(
     viewer: User, deployment: Deployment, dev: Environment, login: Login
 ) -> None:
     only = {"properties": {"rows": {"maximum": 10}}}
@@ -220,10 +220,10 @@ def test_a_grant_for_other_values_is_said_on_the_form_and_kept_in_the_trail(
     assert AuditEntry.objects.get(verb="request.submit").outcome == "refused"
 
 
-# Tickets, windows and whom one acts for
+# Tickets, windows and acting for others
 
 
-def test_a_ticket_is_asked_for_and_looked_at(client: Client, deployment: Deployment) -> None:
+def test_a_ticket_is_required_and_checked(client: Client, deployment: Deployment) -> None:
     policy(deployment.environment, needs_ticket=True, ticket_pattern="^OPS-[0-9]+$")
     answer = fill_in(client, deployment)
     assert field_errors(answer) == {"ticket": ["required"]}
@@ -239,13 +239,13 @@ def test_a_ticket_is_a_link_on_the_page_that_is_confirmed(client: Client, prod_d
     assert 'href="https://tickets.example/..%2Fx%3Fy"' in page
 
 
-def test_nobody_is_acted_for_who_does_not_sign_in_here(client: Client, deployment: Deployment) -> None:
+def test_people_without_an_account_cannot_be_acted_for(client: Client, deployment: Deployment) -> None:
     answer = fill_in(client, deployment, on_behalf_of="nobody-here")
     assert field_errors(answer) == {"on_behalf_of": ["user.unknown"]}
     assert '<details class="portal-more" open>' in shown(answer)
 
 
-def test_a_freeze_is_said_with_when_it_ends_and_what_happens_meanwhile(
+def test_a_freeze_is_shown_with_its_end_and_what_happens_meanwhile(
     client: Client, prod_deployment: Deployment, closed: Environment
 ) -> None:
     form = shown(client.get(form_of(prod_deployment)))
@@ -260,7 +260,7 @@ def test_a_freeze_is_said_with_when_it_ends_and_what_happens_meanwhile(
     assert "Year end" in page[page.index('data-key="closed"') :].partition("</div>")[0]
 
 
-def test_going_anyway_is_for_those_who_may_and_takes_a_reason(
+def test_an_override_requires_its_permission_and_a_reason(
     client: Client, requester: User, deployment: Deployment, dev: Environment
 ) -> None:
     Window.objects.create(environment=dev, name="Never", effect="deny", cron="* * * * *", minutes=5)
@@ -271,7 +271,7 @@ def test_going_anyway_is_for_those_who_may_and_takes_a_reason(
     assert RunRequest.objects.get().overridden_by_name == "requester"
 
 
-def test_who_may_not_go_anyway_does_not_by_saying_so(client: Client, deployment: Deployment, dev: Environment) -> None:
+def test_an_override_without_permission_is_ignored(client: Client, deployment: Deployment, dev: Environment) -> None:
     Window.objects.create(environment=dev, name="Never", effect="deny", cron="* * * * *", minutes=5)
     assert fill_in(client, deployment, overrides="on", reason="Fire").status_code == 302
     assert RunRequest.objects.get().overridden_at is None
@@ -295,7 +295,7 @@ def test_stages_are_named_in_their_order(client: Client, deployment: Deployment,
     assert "High risk" in form
 
 
-def test_who_may_only_ask_for_later_is_offered_later(
+def test_people_who_can_only_schedule_are_offered_later(
     viewer: User, deployment: Deployment, dev: Environment, login: Login
 ) -> None:
     grants.grant(by=Actor.system(), person=viewer, verbs=["trigger later"], environment=dev)

@@ -1,4 +1,4 @@
-"""The form offers the months that there is data for, takes others, and says so."""
+"""The form offers the months that have data, and accepts others with a warning."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from runs.models import Artifact, Run, RunRequest
 Login = Callable[[User], Client]
 
 
-def test_months_are_offered_others_are_taken_and_told(
+def test_months_are_offered_and_others_accepted_with_a_warning(
     deployment: Deployment, a_run: Callable[..., Run], requester: User, login: Login
 ) -> None:
     rows = [{"flow": "monthly", "parameter": "month", "values": ["2026-08", "2026-09", "<2026>"]}]

@@ -36,7 +36,7 @@ def asked(requester: User, deployment: Deployment) -> RunRequest:
 
 @pytest.fixture
 def other(dev: Environment) -> User:
-    """May run things again, and ask for nothing else."""
+    """Can re-run, and nothing else."""
     user = person("other", "Viewer")
     grants.grant(by=Actor.system(), person=user, verbs=["see", "see inputs", "rerun"], environment=dev)
     return user
@@ -58,7 +58,7 @@ def test_the_form_is_filled_in_and_the_secret_is_not_shown(requester: User, aske
     assert attributes(form, "data-parameters") == ["prefilled"]
 
 
-def test_as_it_was_it_is_a_rerun_with_its_secret(other: User, asked: RunRequest, login: Login) -> None:
+def test_unchanged_it_is_a_rerun_with_its_secret(other: User, asked: RunRequest, login: Login) -> None:
     answer = fill_in(login(other), asked.deployment, query(asked), **KEPT)
     assert answer.status_code == 302
     again = newest()
@@ -66,27 +66,29 @@ def test_as_it_was_it_is_a_rerun_with_its_secret(other: User, asked: RunRequest,
     assert requests.values_of(again)["token"] == "opensesame"
 
 
-def test_a_secret_typed_anew_takes_the_place_of_the_old(requester: User, asked: RunRequest, login: Login) -> None:
+def test_a_new_secret_replaces_the_old(requester: User, asked: RunRequest, login: Login) -> None:
     fill_in(login(requester), asked.deployment, query(asked), **{**KEPT, "parameters-token": "other"})
     assert requests.values_of(newest())["token"] == "other"
     assert newest().verb == Verb.TRIGGER
 
 
-def test_other_values_take_the_right_to_trigger(other: User, asked: RunRequest, login: Login) -> None:
+def test_other_values_require_the_permission_to_run(other: User, asked: RunRequest, login: Login) -> None:
     client = login(other)
     answer = fill_in(client, asked.deployment, query(asked), **{**KEPT, "parameters-rows": "8"})
     assert attributes(answer.content.decode(), "data-error") == ["access.no_grant"]
     assert newest() == asked
 
 
-def test_ones_own_needs_no_further_verb(viewer: User, deployment: Deployment, login: Login) -> None:
+def test_an_own_request_needs_no_further_permission(viewer: User, deployment: Deployment, login: Login) -> None:
     grants.grant(by=Actor.system(), person=viewer, verbs=["trigger"], environment=deployment.environment)
     own = requests.submit(deployment, {"month": "2026-01", "rows": 7}, by=by(viewer))
     assert fill_in(login(viewer), deployment, query(own), **KEPT).status_code == 302
     assert (newest().rerun_of, newest().verb) == (own, Verb.TRIGGER)
 
 
-def test_anothers_takes_the_verb_even_for_later(viewer: User, asked: RunRequest, login: Login) -> None:
+def test_another_persons_request_requires_the_permission_even_for_later(
+    viewer: User, asked: RunRequest, login: Login
+) -> None:
     verbs = ["trigger", "trigger later"]
     grants.grant(by=Actor.system(), person=viewer, verbs=verbs, environment=asked.environment)
     answer = login(viewer).get(form_of(asked.deployment, query(asked)))
@@ -94,7 +96,9 @@ def test_anothers_takes_the_verb_even_for_later(viewer: User, asked: RunRequest,
     assert decide(viewer, Verb.RERUN, asked.deployment).sentence in answer.content.decode()
 
 
-def test_who_may_not_see_it_finds_nothing(stranger: User, asked: RunRequest, login: Login, dev: Environment) -> None:
+def test_people_who_cannot_see_it_find_nothing(
+    stranger: User, asked: RunRequest, login: Login, dev: Environment
+) -> None:
     grants.grant(by=Actor.system(), person=stranger, verbs=["see", "trigger"], full_name="other/other")
     assert login(stranger).get(form_of(asked.deployment, query(asked))).status_code == 404
 
@@ -113,7 +117,7 @@ def test_another_deployment_does_not_take_its_values(
     assert message_codes(answer) == ["rerun.other_deployment"]
 
 
-def test_who_may_not_see_inputs_repeats_it_unseen(asked: RunRequest, dev: Environment, login: Login) -> None:
+def test_without_view_parameters_it_is_rerun_unseen(asked: RunRequest, dev: Environment, login: Login) -> None:
     blind = person("blind")
     grants.grant(by=Actor.system(), person=blind, verbs=["see", "rerun"], environment=dev)
     client = login(blind)
@@ -140,20 +144,20 @@ def test_where_it_is_confirmed_the_difference_to_the_earlier_one_is_shown(
     assert requests.values_of(newest())["token"] == "opensesame"
 
 
-def test_one_that_was_deployed_anew_is_asked_for_under_its_name(
+def test_a_redeployed_one_is_found_by_its_name(
     requester: User, asked: RunRequest, fake: FakePrefect, login: Login
 ) -> None:
     fake.remove_deployment(asked.deployment.prefect_id)
     schema = asked.deployment.parameter_schema
     record = fake.add_deployment(flow_name="monthly", name="monthly", parameter_schema=schema)
     sync.sync(asked.environment)
-    anew = Deployment.objects.get(prefect_id=record.id)
-    answer = fill_in(login(requester), anew, query(asked), **KEPT)
+    redeployed = Deployment.objects.get(prefect_id=record.id)
+    answer = fill_in(login(requester), redeployed, query(asked), **KEPT)
     assert answer.status_code == 302
-    assert newest().deployment == anew
+    assert newest().deployment == redeployed
 
 
-def test_a_run_of_elsewhere_fills_the_form_in_without_its_secrets(
+def test_a_run_of_prefect_fills_in_the_form_without_its_secrets(
     requester: User, a_run: Callable[..., Run], deployment: Deployment, login: Login
 ) -> None:
     run = a_run("COMPLETED", parameters={"month": "2026-03", "token": "opensesame"})
@@ -163,7 +167,7 @@ def test_a_run_of_elsewhere_fills_the_form_in_without_its_secrets(
     assert "••••••" not in form
 
 
-def test_who_may_not_see_inputs_is_not_shown_those_of_a_run(
+def test_without_view_parameters_those_of_a_run_are_hidden(
     a_run: Callable[..., Run], deployment: Deployment, dev: Environment, login: Login
 ) -> None:
     blind = person("blind")

@@ -52,7 +52,7 @@ def banners(page: str) -> list[tuple[str, str]]:
     return [(state, " ".join(text.split())) for state, text in found]
 
 
-def test_the_button_asks_for_a_reason_and_works_without_javascript(requester: User, a_run: Runs, login: Login) -> None:
+def test_the_form_has_a_reason_and_works_without_javascript(requester: User, a_run: Runs, login: Login) -> None:
     run = a_run("RUNNING")
     page = text(login(requester), run)
     assert f'action="/admin/runs/run/{run.pk}/cancel/"' in page
@@ -90,7 +90,7 @@ def test_a_run_that_was_faster_says_so(requester: User, a_run: Runs, fake: FakeP
     assert "Completed" in banner
 
 
-def test_a_server_that_is_down_says_that_it_is_tried_again(
+def test_while_a_server_is_down_the_page_says_that_it_is_tried_again(
     requester: User, a_run: Runs, fake: FakePrefect, login: Login
 ) -> None:
     run, client = a_run("RUNNING"), login(requester)
@@ -128,7 +128,7 @@ def test_a_run_that_is_gone_has_no_button(requester: User, a_run: Runs, login: L
     assert refusal_of(client, run, "Deleted") == "run.gone"
 
 
-def test_an_environment_that_wants_a_reason_gets_one(
+def test_an_environment_can_require_a_reason(
     requester: User, prod_deployment: Deployment, prod: Environment, login: Login
 ) -> None:
     (run,) = many_runs(prod_deployment, 1, state_type="RUNNING")
@@ -138,7 +138,7 @@ def test_an_environment_that_wants_a_reason_gets_one(
     assert message_codes(press(client, run, "Wrong month")) == ["success"]
 
 
-def test_a_policy_can_want_a_ticket_that_fits(requester: User, a_run: Runs, dev: Environment, login: Login) -> None:
+def test_a_policy_can_require_a_matching_ticket(requester: User, a_run: Runs, dev: Environment, login: Login) -> None:
     Policy.objects.create(environment=dev, name="Tickets", needs_ticket=True, ticket_pattern="^OPS-[0-9]+$")
     run, client = a_run("RUNNING"), login(requester)
     assert 'id="cancel-ticket" name="ticket" maxlength="100" required' in text(client, run)
@@ -223,7 +223,7 @@ def test_a_hostile_name_is_only_text_in_a_refusal(requester: User, a_run: Runs, 
     assert "<img src=x" not in answer.content.decode()
 
 
-def test_a_viewer_sees_the_run_but_may_not_cancel_it(viewer: User, a_run: Runs, login: Login) -> None:
+def test_a_viewer_sees_the_run_but_cannot_cancel_it(viewer: User, a_run: Runs, login: Login) -> None:
     run, client = a_run("RUNNING"), login(viewer)
     page = text(client, run)
     assert not has_button(page, "cancel")

@@ -39,7 +39,7 @@ def failed(deployment: Deployment, fake: FakePrefect) -> Run:
     return Run.objects.get(prefect_id=record.id)
 
 
-def reader_of(*verbs: str) -> User:
+def user_with(*verbs: str) -> User:
     user = person("reader")
     grants.grant(by=Actor.system(), person=user, verbs=list(verbs))
     return user
@@ -67,8 +67,8 @@ def read(client: Client, run: Run) -> str:
     return "".join(answer.content.decode() for answer in answers)
 
 
-def test_who_may_only_see_a_run_reads_neither_its_parameters_nor_its_log(failed: Run, login: Login) -> None:
-    text = read(login(reader_of("see")), failed)
+def test_viewing_a_run_shows_neither_its_parameters_nor_its_log(failed: Run, login: Login) -> None:
+    text = read(login(user_with("see")), failed)
     assert {"see inputs", "see logs"} <= set(attributes(text, "data-needs"))
     for hidden in (WRITTEN, SAID):
         assert hidden not in text
@@ -79,7 +79,7 @@ def test_who_may_only_see_a_run_reads_neither_its_parameters_nor_its_log(failed:
 
 def test_inputs_and_logs_are_shown_apart(failed: Run, login: Login) -> None:
     page, _, log, log_text = addresses(failed)[:4]
-    client = login(reader_of("see", "see inputs"))
+    client = login(user_with("see", "see inputs"))
     assert GIVEN in client.get(page).content.decode()
     assert WRITTEN not in client.get(page).content.decode()
     assert [client.get(each).status_code for each in (log, log_text)] == [403, 403]
@@ -92,7 +92,7 @@ def test_inputs_and_logs_are_shown_apart(failed: Run, login: Login) -> None:
 
 
 def test_a_filter_by_a_value_tells_nothing_even_to_those_who_see_it(failed: Run, login: Login) -> None:
-    client = login(reader_of("see", "see inputs", "see logs"))
+    client = login(user_with("see", "see inputs", "see logs"))
     runs = reverse("admin:runs_run_changelist")
     for query in (f"parameters__month={GIVEN}", "log_lines__message__contains=a", "run_request__reason=x"):
         assert failed.name not in client.get(f"{runs}?{query}").content.decode()
@@ -100,20 +100,20 @@ def test_a_filter_by_a_value_tells_nothing_even_to_those_who_see_it(failed: Run,
 
 def test_the_overview_does_not_say_why_a_run_failed_to_those_who_may_not_read_it(failed: Run, login: Login) -> None:
     Run.objects.filter(pk=failed.pk).update(ended_at=failed.synced_at)
-    assert visibility.HIDDEN in login(reader_of("see")).get("/admin/").content.decode()
+    assert visibility.HIDDEN in login(user_with("see")).get("/admin/").content.decode()
     failed.refresh_from_db()
     assert SAID in failed.state_message
 
 
-def test_a_prohibition_of_seeing_inputs_wins_over_a_role(failed: Run, viewer: User, login: Login) -> None:
+def test_denying_view_parameters_wins_over_a_role(failed: Run, viewer: User, login: Login) -> None:
     page = addresses(failed)[0]
     assert GIVEN in login(viewer).get(page).content.decode()
     grants.grant(by=Actor.system(), person=viewer, verbs=["see inputs"], effect="deny", flow_name="monthly")
     assert GIVEN not in login(viewer).get(page).content.decode()
 
 
-def test_whoever_asked_sees_what_they_asked_for_and_nothing_of_others(deployment: Deployment) -> None:
-    requester, other = reader_of("see", "trigger"), person("other")
+def test_requesters_see_their_own_parameters_and_no_others(deployment: Deployment) -> None:
+    requester, other = user_with("see", "trigger"), person("other")
     grants.grant(by=Actor.system(), person=other, verbs=["see", "trigger"])
     run_request = requests.submit(deployment, {"month": GIVEN}, by=by(requester))
     assert visibility.can_view_parameters(Permissions.of(requester), run_request)
@@ -121,18 +121,18 @@ def test_whoever_asked_sees_what_they_asked_for_and_nothing_of_others(deployment
     assert not visibility.can_view_parameters(Permissions.of(requester), deployment)
 
 
-def test_whoever_may_answer_sees_it_while_it_waits(
+def test_approvers_see_parameters_while_it_waits(
     prod: Environment, prod_deployment: Deployment, requester: User
 ) -> None:
-    def answers(name: str, **columns: Any) -> User:
+    def approver_of(name: str, **columns: Any) -> User:
         user = person(name)
         grants.grant(by=Actor.system(), person=user, verbs=["see"], environment=prod)
         grants.grant(by=Actor.system(), person=user, verbs=["approve"], environment=prod, **columns)
         return user
 
     run_request = requests.submit(prod_deployment, {"month": GIVEN}, by=by(requester), reason="r")
-    fits = answers("fits", predicate={"properties": {"month": {"const": GIVEN}}})
-    does_not = answers("does_not", predicate={"properties": {"month": {"const": "1999-01"}}})
+    fits = approver_of("fits", predicate={"properties": {"month": {"const": GIVEN}}})
+    does_not = approver_of("does_not", predicate={"properties": {"month": {"const": "1999-01"}}})
     assert visibility.can_view_parameters(Permissions.of(fits), run_request)
     assert not visibility.can_view_parameters(Permissions.of(does_not), run_request)
     assert not visibility.can_view_parameters(Permissions.of(fits), prod_deployment)
@@ -141,8 +141,8 @@ def test_whoever_may_answer_sees_it_while_it_waits(
     assert not visibility.can_view_parameters(Permissions.of(fits), run_request)
 
 
-def test_the_pages_ask_with_the_grants_of_their_reader(failed: Run) -> None:
+def test_pages_check_the_permissions_of_their_user(failed: Run) -> None:
     request = RequestFactory().get("/")
-    request.user = reader_of("see", "see inputs")
+    request.user = user_with("see", "see inputs")
     assert request_user.can_view_parameters(request, failed)
     assert not request_user.can_view_logs(request, failed)

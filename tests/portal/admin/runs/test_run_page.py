@@ -41,7 +41,7 @@ def refresh(run: Run) -> None:
     mirror.refresh(run.environment, [run.prefect_id])
 
 
-def test_it_tells_name_state_deployment_and_environment(viewer: User, a_run: Runs, login: Login) -> None:
+def test_it_shows_name_state_deployment_and_environment(viewer: User, a_run: Runs, login: Login) -> None:
     page = text(login(viewer), address(a_run("RUNNING", name="brave-otter")))
     for piece in (
         "brave-otter",
@@ -120,7 +120,7 @@ def test_states_tasks_and_log_are_shown(viewer: User, a_run: Runs, fake: FakePre
         assert piece in page
 
 
-def test_everything_prefect_says_is_only_text(
+def test_every_text_of_prefect_is_escaped(
     viewer: User, a_run: Runs, deployment: Deployment, fake: FakePrefect, login: Login
 ) -> None:
     run = a_run("RUNNING", name=EVIL, tags=(EVIL,), parameters={"month": EVIL, EVIL: EVIL}, infrastructure_pid=EVIL)
@@ -209,7 +209,7 @@ def test_the_log_is_a_file_too(viewer: User, logged: Run, login: Login) -> None:
 @pytest.mark.parametrize(
     "query", ["level=nonsense", "before=-1", "before=999999999999999999999", "level=%00", "after=x"]
 )
-def test_nonsense_in_the_address_is_passed_over(query: str, viewer: User, logged: Run, login: Login) -> None:
+def test_nonsense_in_the_address_is_ignored(query: str, viewer: User, logged: Run, login: Login) -> None:
     client = login(viewer)
     assert client.get(f"{address(logged)}?{query}").status_code == 200
     assert client.get(f"{address(logged, 'log/')}?{query}").status_code == 200
@@ -228,9 +228,7 @@ def queued() -> list[Any]:
     return [task.task["func"] for task in OrmQ.objects.all()]
 
 
-def test_a_run_without_details_is_read_when_somebody_opens_it(
-    viewer: User, deployment: Deployment, login: Login
-) -> None:
+def test_a_run_without_details_is_fetched_when_it_is_opened(viewer: User, deployment: Deployment, login: Login) -> None:
     (run,) = many_runs(deployment, 1, detailed_at=None)
     client = login(viewer)
     text(client, address(run))
@@ -272,7 +270,7 @@ def test_a_stranger_cannot_act_on_it(door: str, stranger: User, a_run: Runs, log
 
 
 @pytest.mark.parametrize("door", ["cancel/", "refresh/"])
-def test_looking_at_the_address_of_an_act_does_nothing(door: str, requester: User, a_run: Runs, login: Login) -> None:
+def test_get_is_not_allowed_for_actions(door: str, requester: User, a_run: Runs, login: Login) -> None:
     assert login(requester).get(address(a_run("RUNNING"), door)).status_code == 405
     assert queued() == []
 
@@ -286,7 +284,7 @@ def test_nothing_is_changed_added_or_deleted_here(admin_user: User, a_run: Runs,
     assert Run.objects.get().name == run.name
 
 
-def test_nobody_sees_anything_without_signing_in(a_run: Runs) -> None:
+def test_it_requires_signing_in(a_run: Runs) -> None:
     answer = Client().get(address(a_run("RUNNING")))
     assert answer.status_code == 302
     assert "/admin/login/" in answer["Location"]
