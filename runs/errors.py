@@ -100,6 +100,7 @@ CODES: dict[str, str] = {
     "request.not_expired": "The request has not expired yet.",
     "request.unknown": "No such request, or it is not visible.",
     "rerun.other_deployment": "A request can be re-run only for its own deployment.",
+    "rerun.secret_exposed": "A secret of the repeated request is no longer marked as secret by the deployment.",
     "review.own": "The override must be reviewed by someone who had no part in it.",
     "review.text_required": "A review needs a description of what it found.",
     "review.twice": "The override has already been reviewed.",

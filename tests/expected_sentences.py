@@ -107,6 +107,10 @@ SENTENCES: dict[str, list[str]] = {
     "request.not_expired": ["Request {} has not expired yet."],
     "request.unknown": ["Unknown request {}."],
     "rerun.other_deployment": ["Request {} was for {} and cannot be re-run elsewhere."],
+    "rerun.secret_exposed": [
+        "Request {} has secret values that its deployment no longer treats as secret: {}. "
+        "Submit a new request and enter them again."
+    ],
     "review.own": ["This must be reviewed by someone who had no part in it."],
     "review.text_required": ["Describe what the review found."],
     "review.twice": ["This override has already been reviewed."],

@@ -311,6 +311,34 @@ SABOTAGES = (
         "Verb.SEE_INPUTS, Target.of_run(subject)",
         "Verb.SEE, Target.of_run(subject)",
     ),
+    Sabotage(
+        "a blind re-run shows its requester the values",
+        ("tests/governance/test_blind_reruns.py::test_a_blind_rerun_stays_blind_for_its_requester",),
+        "runs/requests/visibility.py",
+        "        and not run_request.is_blind\n",
+        "",
+    ),
+    Sabotage(
+        "a draft of a re-run works at any address",
+        ("tests/governance/test_blind_reruns.py::test_a_draft_of_a_rerun_is_no_draft_at_another_address",),
+        "portal/admin/run_form/draft.py",
+        'if plain["rerun_of"] != (rerun_of and rerun_of.pk):',
+        "if False:",
+    ),
+    Sabotage(
+        "the mirror forgets what was secret",
+        ("tests/governance/test_once_secret.py::test_runs_masked_before_the_redeploy_stay_masked",),
+        "runs/mirror/upsert.py",
+        "        also |= schemas.masked_paths(known.parameters)\n",
+        "        pass\n",
+    ),
+    Sabotage(
+        "a secret is repeated in clear text",
+        ("tests/governance/test_once_secret.py::test_a_request_with_a_secret_that_is_none_any_more_is_not_repeated",),
+        "runs/requests/submit.py",
+        "            require_secrets_hidden(rerun_of, public)\n",
+        "            pass\n",
+    ),
     # Parameters
     Sabotage(
         "an unknown parameter is accepted",

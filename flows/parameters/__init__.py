@@ -2,7 +2,7 @@
 
 from flows.parameters.form import ParameterForm
 from flows.parameters.schema import fingerprint
-from flows.parameters.secrets import MASK, join, mask, split
+from flows.parameters.secrets import MASK, exposed, join, mask, masked_paths, split
 from flows.parameters.values import Invalid, ParameterError, runnable_as_is, validate
 
 __all__ = [
@@ -10,9 +10,11 @@ __all__ = [
     "Invalid",
     "ParameterError",
     "ParameterForm",
+    "exposed",
     "fingerprint",
     "join",
     "mask",
+    "masked_paths",
     "runnable_as_is",
     "split",
     "validate",

@@ -1,9 +1,10 @@
 """Secret parameters: masked for display, and split off for encrypted storage."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from typing import Any
 
+from flows import canonical
 from flows.parameters.schema import MISSING, Node, Path, Schema, Unusable, prepare
 from flows.parameters.walk import DEEPEST, Place, children, is_misplaced, root_place
 from flows.prefect_api.records import JSON
@@ -29,9 +30,14 @@ def is_hidden(place: Place, depth: int) -> bool:
     return not place.is_known or depth > DEEPEST or any(map(is_secret, place.nodes)) or is_misplaced(place)
 
 
-def without_secrets(schema: Schema, values: dict[str, Any], replace: Callable[[Path, Any], Any]) -> dict[str, Any]:
-    """Return a copy of the values with `replace(path, value)` in place of every secret."""
-    copy: dict[str, Any] = _copy(schema, root_place(schema, values), (), replace)
+def without_secrets(
+    schema: Schema, values: dict[str, Any], replace: Callable[[Path, Any], Any], also: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return a copy of the values with `replace(path, value)` in place of every secret.
+
+    `also` are JSON pointers of values that are secret although the schema no longer says so.
+    """
+    copy: dict[str, Any] = _copy(schema, root_place(schema, values), (), replace, also)
     return copy
 
 
@@ -40,10 +46,12 @@ def conceal(schema: Schema, node: Node, value: Any, replace: Callable[[Path, Any
     return _copy(schema, Place("", value, schema.applying([node]), True), (), replace)
 
 
-def _copy(schema: Schema, place: Place, path: Path, replace: Callable[[Path, Any], Any]) -> Any:
-    if is_hidden(place, len(path)):
+def _copy(
+    schema: Schema, place: Place, path: Path, replace: Callable[[Path, Any], Any], also: Collection[str] = ()
+) -> Any:
+    if is_hidden(place, len(path)) or (also and place.value is not None and pointer(path) in also):
         return replace(path, place.value)
-    copies = {inner.key: _copy(schema, inner, (*path, inner.key), replace) for inner in children(schema, place)}
+    copies = {inner.key: _copy(schema, inner, (*path, inner.key), replace, also) for inner in children(schema, place)}
     if isinstance(place.value, dict):
         return {name: copy for name, copy in copies.items() if copy is not MISSING}
     if isinstance(place.value, list):  # null keeps the other items at their indexes, which `join` needs
@@ -59,10 +67,13 @@ def default_of(schema: Schema, node: Node) -> Any:
     return conceal(schema, node, default, lambda path, value: MISSING if value == STARS else value)
 
 
-def mask(schema: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, JSON]:
-    """Return the values for display, secrets masked. Never raises: with an unusable schema everything is masked."""
+def mask(schema: Mapping[str, Any], values: Mapping[str, Any], also: Collection[str] = ()) -> dict[str, JSON]:
+    """Return the values with `MASK` in place of each secret. Never raises: with an unusable schema, all are masked.
+
+    `also` are JSON pointers of values that are secret although the schema no longer says so.
+    """
     try:
-        return without_secrets(prepare(schema), dict(values), lambda path, value: MASK)
+        return without_secrets(prepare(schema), dict(values), lambda path, value: MASK, also)
     except Unusable:
         return dict.fromkeys(values, MASK)
 
@@ -101,3 +112,35 @@ def join(public: Mapping[str, Any], secrets: Mapping[str, Any]) -> dict[str, JSO
 def pointer(path: Path) -> str:
     """Return the JSON pointer of a path (RFC 6901)."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def masked_paths(values: Any, path: Path = ()) -> frozenset[str]:
+    """The JSON pointers at which `MASK` stands in values that were masked before."""
+    if values == MASK:
+        return frozenset([pointer(path)])
+    parts = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    return frozenset().union(*(masked_paths(value, (*path, key)) for key, value in parts))
+
+
+def exposed(secrets: Mapping[str, Any], public: Mapping[str, Any]) -> list[str]:
+    """Which secrets, by JSON pointer, stand in `public` at the same place with any part of their old value."""
+    return [where for where, value in secrets.items() if _overlaps(value, _at(public, where))]
+
+
+def _at(values: Any, where: str) -> Any:
+    for part in where.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        try:
+            values = values[int(key)] if isinstance(values, list) else values[key]
+        except (LookupError, TypeError, ValueError):
+            return MISSING
+    return values
+
+
+def _overlaps(secret: Any, value: Any) -> bool:
+    if isinstance(secret, dict) and isinstance(value, dict):
+        return any(_overlaps(inner, value.get(name, MISSING)) for name, inner in secret.items())
+    if isinstance(secret, list) and isinstance(value, list):
+        return any(map(_overlaps, secret, value))
+    # An empty text tells nothing; None stands where a secret was taken out of a list.
+    return value not in (MISSING, None, "") and canonical.same(secret, value)

@@ -691,6 +691,13 @@ class Migration(migrations.Migration):
                 ),
                 ("requested_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="run_requests")),
                 ("rerun_of", models.ForeignKey("runs.runrequest", models.PROTECT, null=True, related_name="reruns")),
+                (
+                    "is_blind",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Re-run by a person without permission to view the values; its requester sees none.",
+                    ),
+                ),
                 ("run", models.OneToOneField("runs.run", models.PROTECT, null=True, related_name="run_request")),
             ],
             options={

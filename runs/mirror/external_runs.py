@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -20,17 +20,17 @@ SKEW = timedelta(minutes=2)
 BEFORE_EVERYTHING = datetime.min.replace(tzinfo=UTC)
 
 
-def requested_ids(environment: Environment, records: Sequence[FlowRunRecord]) -> set[UUID]:
-    """Return which of these flow runs were launched for a request, even if the request does not know its run yet."""
+def requests_of(environment: Environment, records: Sequence[FlowRunRecord]) -> dict[UUID, RunRequest]:
+    """Return the flow runs launched for a request, each with its request, even if that does not know its run yet."""
     requests = RunRequest.objects.filter(environment=environment)
     found = requests.filter(flow_run_id__in=[record.id for record in records])
-    ours = {pk for pk in found.values_list("flow_run_id", flat=True) if pk}
+    ours = {each.flow_run_id: each for each in found if each.flow_run_id}
     # The form of a key proves nothing, since any client can send one: a request must have it.
     keys = {record.idempotency_key: record.id for record in records if record.id not in ours}
     submissions = [pk for key in keys if (pk := submission(key))]
     if submissions:
-        known = {each.idempotency_key for each in requests.filter(submission_key__in=submissions)}
-        ours |= {pk for key, pk in keys.items() if key in known}
+        by_key = {each.idempotency_key: each for each in requests.filter(submission_key__in=submissions)}
+        ours |= {pk: by_key[key] for key, pk in keys.items() if key in by_key}
     return ours
 
 
@@ -47,7 +47,7 @@ def record_external_runs(
     records: Iterable[FlowRunRecord],
     *,
     known: Mapping[UUID, Run],
-    ours: set[UUID],
+    ours: Collection[UUID],
     runs: Iterable[Run],
 ) -> None:
     """Record the runs that are new and external; `known` are their rows before this sync, `runs` after it."""

@@ -12,12 +12,13 @@ from django.utils import timezone
 
 from flows import parameters as schemas
 from flows.db_text import sanitize_json
+from flows.encryption import DecryptionError
 from flows.models import Deployment, Environment
 from flows.prefect_api.records import FlowRunRecord
-from runs import changes
+from runs import changes, requests
 from runs.change_feed import publish
 from runs.mirror import external_runs
-from runs.models import Run
+from runs.models import Run, RunRequest
 
 KEY = ["environment", "prefect_id"]
 # Not `created_by_portal` and `detailed_at`: a reading of Prefect knows neither, and would reset them.
@@ -48,10 +49,13 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord]) -> list[R
         )
     }
     # 2. Write what is not older than the known state.
-    ours = external_runs.requested_ids(environment, records)
+    ours = external_runs.requests_of(environment, records)
     now = timezone.now()
     fresh = [record for record in records if not is_stale(record, known.get(record.id))]
-    rows = [row(environment, record, deployments.get(record.deployment_id), now) for record in fresh]  # type: ignore[arg-type]  # None is never a key
+    rows = [
+        row(environment, record, deployments.get(record.deployment_id), now, known.get(record.id), ours.get(record.id))  # type: ignore[arg-type]  # None is never a key
+        for record in fresh
+    ]
     Run.objects.bulk_create(
         map(sanitize_json, rows), update_conflicts=True, unique_fields=KEY, update_fields=COLUMNS, batch_size=BATCH
     )
@@ -89,7 +93,14 @@ def differs(record: FlowRunRecord, known: Run) -> bool:
     return state != known.state_id or record.name != known.name or known.deleted_upstream_at is not None
 
 
-def row(environment: Environment, record: FlowRunRecord, deployment: Deployment | None, now: datetime) -> Run:
+def row(
+    environment: Environment,
+    record: FlowRunRecord,
+    deployment: Deployment | None,
+    now: datetime,
+    known: Run | None,
+    run_request: RunRequest | None,
+) -> Run:
     """Return the unsaved row for a reading, with secret parameters masked."""
     state = record.state
     return Run(
@@ -100,7 +111,7 @@ def row(environment: Environment, record: FlowRunRecord, deployment: Deployment 
         flow_name=deployment.flow_name if deployment else "",
         deployment_name=deployment.full_name if deployment else "",
         deployment_version=record.deployment_version,
-        parameters=visible_parameters(record.parameters, deployment),
+        parameters=visible_parameters(record.parameters, deployment, known, run_request),
         tags=list(record.tags),
         state_id=state.id if state else None,
         state_type=state.type if state else "PENDING",
@@ -122,11 +133,26 @@ def row(environment: Environment, record: FlowRunRecord, deployment: Deployment 
     )
 
 
-def visible_parameters(parameters: dict[str, Any], deployment: Deployment | None) -> dict[str, Any]:
-    """Return the parameters without secrets: Prefect returns even SecretStr values in clear text."""
+def visible_parameters(
+    parameters: dict[str, Any], deployment: Deployment | None, known: Run | None, run_request: RunRequest | None
+) -> dict[str, Any]:
+    """Return the parameters with secrets masked: Prefect returns even SecretStr values in clear text.
+
+    A redeploy may drop the mark of a secret. Its value in earlier runs stays a secret: what the request sealed and what
+    the mirror masked before stay masked.
+    """
     if deployment is None:
         return dict.fromkeys(parameters, HIDDEN)
-    return schemas.mask(deployment.parameter_schema, parameters)
+    also: frozenset[str] = frozenset()
+    # Without a deployment everything was masked, for want of a schema: that says nothing of the values.
+    if known and known.deployment_id:
+        also |= schemas.masked_paths(known.parameters)
+    elif run_request and run_request.sealed_parameters:
+        try:
+            also |= requests.secret_paths(run_request)
+        except DecryptionError:
+            return dict.fromkeys(parameters, HIDDEN)
+    return schemas.mask(deployment.parameter_schema, parameters, also)
 
 
 def mark_deleted(environment: Environment, prefect_ids: set[UUID]) -> None:

@@ -77,6 +77,7 @@ FROZEN = [
     "approvals_needed",
     "policy",
     "rerun_of",
+    "is_blind",
 ]
 # A trigger keeps a request in these states: `closed_stays_closed` in runs/migrations/triggers.sql.
 CLOSED = [State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.REFUSED]
@@ -122,6 +123,10 @@ class RunRequest(models.Model):
         max_length=20, choices=Verb, default=Verb.TRIGGER, help_text="The permission that allowed the request."
     )
     rerun_of = models.ForeignKey("self", models.PROTECT, null=True, related_name="reruns")
+    is_blind = models.BooleanField(
+        default=False,
+        help_text="Re-run by a person without permission to view the values; its requester sees none.",
+    )
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="run_requests")
     requested_by_name = models.CharField("requested by", max_length=200)
     on_behalf_of = models.ForeignKey(

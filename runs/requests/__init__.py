@@ -4,9 +4,11 @@ from runs.requests.cancel import PATIENCE, cancel, force_cancel
 from runs.requests.submit import (
     digest,
     require_rerun_allowed,
+    require_secrets_hidden,
     require_start_allowed,
     require_submittable,
     rerun,
+    secret_paths,
     submit,
     values_of,
 )
@@ -17,9 +19,11 @@ __all__ = [
     "digest",
     "force_cancel",
     "require_rerun_allowed",
+    "require_secrets_hidden",
     "require_start_allowed",
     "require_submittable",
     "rerun",
+    "secret_paths",
     "submit",
     "values_of",
 ]

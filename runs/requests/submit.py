@@ -107,6 +107,8 @@ def submit(
         decision = require(by.user, verb, deployment, values)
         # 4. The row, with everything that an approval is for.
         public, secret = schemas.split(deployment.parameter_schema, values)
+        if rerun_of:
+            require_secrets_hidden(rerun_of, public)
         environment = deployment.environment
         new = RunRequest(
             submission_key=key,
@@ -127,6 +129,7 @@ def submit(
             ticket=ticket.strip(),
             verb=verb,
             rerun_of=rerun_of,
+            is_blind=rerun_of is not None and not can_view_own(by, rerun_of),
             requested_by=by.user,
             requested_by_name=by.name,
             on_behalf_of=on_behalf_of,
@@ -224,6 +227,12 @@ def values_of(run_request: RunRequest) -> dict[str, Any]:
     return schemas.join(run_request.parameters, json.loads(encryption.unseal(sealed)) if sealed else {})
 
 
+def secret_paths(run_request: RunRequest) -> frozenset[str]:
+    """JSON pointers of the values that were secret when the request was submitted."""
+    sealed = run_request.sealed_parameters
+    return frozenset(json.loads(encryption.unseal(sealed))) if sealed else frozenset()
+
+
 def rerun(
     run_request: RunRequest, *, by: Actor, changes: Mapping[str, Any] | None = None, reason: str = "", ticket: str = ""
 ) -> RunRequest:
@@ -253,6 +262,28 @@ def require_rerun_allowed(run_request: RunRequest, deployment: Deployment, *, by
         )
     if not by.is_same_person_as(run_request.requested_by_id):
         require(by.user, Verb.RERUN, deployment)
+
+
+def require_secrets_hidden(run_request: RunRequest, public: Mapping[str, Any]) -> None:
+    """Refuse to repeat a secret that the deployment's schema has stopped marking: it would be stored in clear text."""
+    sealed = run_request.sealed_parameters
+    if not sealed:
+        return
+    if names := schemas.exposed(json.loads(encryption.unseal(sealed)), public):
+        spelled = ", ".join(name.removeprefix("/") for name in names)
+        raise Refused(
+            "rerun.secret_exposed",
+            f"Request {run_request.pk} has secret values that its deployment no longer treats as secret: {spelled}. "
+            "Submit a new request and enter them again.",
+            parameters=names,
+        )
+
+
+def can_view_own(by: Actor, run_request: RunRequest) -> bool:
+    """Whether whoever repeats a request may see its values; else the repetition hides them from its requester too."""
+    if by.is_same_person_as(run_request.requested_by_id) and not run_request.is_blind:
+        return True
+    return bool(decide(by.user, Verb.SEE_INPUTS, run_request.deployment))
 
 
 def validate_text(run_name: str, reason: str, tags: Sequence[str], ticket: str) -> None:

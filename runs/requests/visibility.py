@@ -20,12 +20,12 @@ def can_view_parameters(permissions: Permissions, subject: Deployment | Target |
     if isinstance(subject, Run):
         run_request: RunRequest | None = getattr(subject, "run_request", None)
         return (
-            is_requester(permissions, run_request)
+            can_view_as_requester(permissions, run_request)
             or permissions.decide(Verb.SEE_INPUTS, Target.of_run(subject)).allowed
         )
     if isinstance(subject, RunRequest):
         return (
-            is_requester(permissions, subject)
+            can_view_as_requester(permissions, subject)
             or permissions.decide(Verb.SEE_INPUTS, subject.deployment).allowed
             or can_decide(permissions, subject)
         )
@@ -44,11 +44,13 @@ def muted(run: Run, permissions: Permissions) -> Run:
     return run
 
 
-def is_requester(permissions: Permissions, run_request: RunRequest | None) -> bool:
+def can_view_as_requester(permissions: Permissions, run_request: RunRequest | None) -> bool:
     return (
         run_request is not None
         and run_request.requested_by_id is not None
         and run_request.requested_by_id == permissions.user.pk
+        # A re-run of values that its requester may not view does not become a way to view them.
+        and not run_request.is_blind
     )
 
 

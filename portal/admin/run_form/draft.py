@@ -100,6 +100,8 @@ class Draft:
             "on_behalf_of": self.on_behalf_of and self.on_behalf_of.pk,
             "overrides_windows": self.overrides_windows,
             "is_quick": self.is_quick,
+            # Sealed with the values: without it, another address would decide who may view them.
+            "rerun_of": self.rerun_of and self.rerun_of.pk,
         }
         return encryption.seal(json.dumps(plain, cls=DjangoJSONEncoder)).decode()
 
@@ -115,6 +117,8 @@ def read_draft(token: str, deployment: Deployment, user: User, rerun_of: RunRequ
     except (encryption.DecryptionError, ValueError, TypeError, LookupError):
         return None
     if (plain["user"], plain["deployment"]) != (user.pk, deployment.pk) or timezone.now() - at > VALID_FOR:
+        return None
+    if plain["rerun_of"] != (rerun_of and rerun_of.pk):
         return None
     planned = plain["scheduled_for"]
     # Permissions are not checked here: `requests.submit` decides with the grants of that moment.

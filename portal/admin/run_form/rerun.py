@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 from django.urls import reverse
 
+from flows import parameters as schemas
 from flows.models import Deployment
 from flows.parameters import MASK
 from portal.auth.request_user import actor_of, permissions_of
@@ -17,6 +18,7 @@ from portal.ui.text import number
 from runs import requests
 from runs.access.decisions import Decision, Forbidden, Permissions
 from runs.models import Run, RunRequest, Verb
+from runs.requests import visibility
 
 # Query parameters of the form: a request to re-run, and a run started outside the portal to copy values from.
 AGAIN, LIKE = "again", "like"
@@ -47,10 +49,15 @@ def previous_request(request: HttpRequest, deployment: Deployment) -> PreviousRe
         requests.require_rerun_allowed(found, deployment, by=actor_of(request))
     except Forbidden as forbidden:
         raise PermissionDenied(str(forbidden)) from forbidden
-    is_visible = found.requested_by_id == request.user.pk or bool(
-        permissions_of(request).decide(Verb.SEE_INPUTS, deployment)
+    permissions = permissions_of(request)
+    is_visible = visibility.can_view_as_requester(permissions, found) or bool(
+        permissions.decide(Verb.SEE_INPUTS, deployment)
     )
-    return PreviousRequest(found, requests.values_of(found), is_visible)
+    values = requests.values_of(found)
+    # Before the form shows them: what was secret then may stand in an ordinary field of today's schema.
+    public, _ = schemas.split(deployment.parameter_schema, values)
+    requests.require_secrets_hidden(found, public)
+    return PreviousRequest(found, values, is_visible)
 
 
 def values_of_run(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
