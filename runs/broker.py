@@ -26,6 +26,7 @@ class NotifyBroker(ORM):
     _listening: Any = None
 
     def enqueue(self, task: str) -> Any:
+        # In the transaction of the caller: the worker is notified at the commit, when it can see the row.
         pk = super().enqueue(task)
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
@@ -44,6 +45,7 @@ class NotifyBroker(ORM):
         """Take the oldest due task by moving its lock past the retry time, or return None."""
         now = timezone.now()
         with transaction.atomic():
+            # SKIP LOCKED: two workers never take the same task, and neither waits for the other.
             due = OrmQ.objects.select_for_update(skip_locked=True).filter(key=self.list_key, lock__lte=now)
             task = due.order_by("lock", "pk").first()
             if task is None:

@@ -33,6 +33,7 @@ def rotate(*, by: Actor) -> dict[str, int]:
     still needed.
     """
     with audit.act("portal.reseal", None, by=by, subject_kind="portal") as act:
+        # One transaction: after an error every secret still has the key it had.
         done = {str(model._meta.verbose_name_plural): renew(model, name) for model, name in columns()}
         act.after = dict(sorted(done.items()))
         return act.after
@@ -44,7 +45,7 @@ def renew(model: type[models.Model], name: str) -> int:
     number = 0
     for pk, token in rows.iterator(chunk_size=500):
         if encryption.is_current(token):
-            continue
+            continue  # a rotation can be repeated
         try:
             fresh = encryption.seal(encryption.unseal(token))
         except encryption.DecryptionError as error:

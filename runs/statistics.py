@@ -48,6 +48,7 @@ class Reliability:
 def reliability(runs: QuerySet[Run], *, days: int = DAYS) -> Reliability:
     """Return how the runs that ended in the last `days` ended; the median is of completed runs."""
     completed = Q(state_type="COMPLETED")
+    # One query for all numbers, so that they are of the same moment.
     found = runs.filter(ended_at__gte=timezone.now() - timedelta(days=days)).aggregate(
         completed=Count("pk", filter=completed),
         failed=Count("pk", filter=Q(state_type__in=["FAILED", "CRASHED"])),

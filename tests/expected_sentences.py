@@ -142,7 +142,7 @@ SENTENCES: dict[str, list[str]] = {
     "wait.timeout": ["{…}"],
     "window.closed": ["{} Request a start within a permitted time.", "{} Submit a new request for a permitted time."],
     "window.cron": ["“{}” is not a cron expression: it needs five fields, minute hour day month weekday."],
-    "window.cron_never": ["“{}” is not a time that comes: {}."],
+    "window.cron_never": ["“{}” never matches a date{}."],
     "window.minutes": ["A window lasts from 1 minute to {} days."],
     "window.not_waiting": ["Request {} is not waiting for a change window."],
     "window.reason_required": ["Give a reason for starting outside the change window."],

@@ -60,6 +60,7 @@ def why_ignored(
     is_denial = grant.effect == Grant.Effect.DENY
     is_unnamed = grant.environment_id is None and not is_denial
     condition = predicates.describe(grant.predicate) if grant.predicate else ""
+    # Without values the question is about any values, which a condition cannot fail.
     fits = not grant.predicate or parameters is None or predicates.matches(grant.predicate, parameters)
     # In this order: a revoked grant for another environment is reported as revoked, whatever else is wrong with it.
     table = [

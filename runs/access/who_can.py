@@ -82,6 +82,7 @@ def access_to(verb: Verb, grants_for: Sequence[Grant], people: dict[int, set[int
 
     granted_to = {pk for grant in allowing for pk in people[grant.pk]}
     denied_to = {pk for grant in denying if not grant.predicate for pk in people[grant.pk]}
+    # Denied people without any grant are listed too: they may be why someone asks.
     by_name = sorted(granted_to | denied_to, key=lambda pk: names[pk].lower())
     return Access(
         tuple(allowed(pk) for pk in by_name if pk in granted_to - denied_to),

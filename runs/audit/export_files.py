@@ -16,9 +16,11 @@ from runs.audit import lines, queries
 from runs.audit.record import act
 from runs.models import Export, ExportPart
 
+# Rows in memory at a time.
 ROWS_A_PART = 5000
 # Well below the task timeout of a minute; the rest is done by another task.
 SECONDS_A_TASK = 20
+# An export is a copy of the trail outside its protection: it does not stay for ever.
 KEPT_FOR = timedelta(days=7)
 
 
@@ -54,6 +56,7 @@ def add_part(pk: int) -> bool:
 
     Returns whether there is more to do; False when another task is working on it.
     """
+    # skip_locked: django-q2 can run a task twice, and the second should not wait but stop.
     export = Export.objects.select_for_update(skip_locked=True).filter(pk=pk, state=Export.State.WANTED).first()
     if export is None:
         return False

@@ -56,6 +56,7 @@ def cell(value: object) -> str | int | float:
     match value:
         case None:
             return ""
+        # Before int: in Python a bool is one.
         case bool():
             return str(value).lower()
         case int() | float():

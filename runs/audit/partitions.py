@@ -9,6 +9,7 @@ from django.db import connection
 
 from runs.models import AuditEntry
 
+# As pg_get_expr prints the bounds of a range partition.
 BOUNDS = re.compile(r"FROM \('(\d+)'\) TO \((?:'(\d+)'|MAXVALUE)\)")
 
 
@@ -41,6 +42,7 @@ def cut() -> str:
 
     A database function does it: the portal's own role owns no tables, but may call this function.
     """
+    # What “full” is stands in triggers.sql.
     with connection.cursor() as cursor:
         cursor.execute("SELECT audit_cut()")
         return str(cursor.fetchone()[0])

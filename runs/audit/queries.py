@@ -61,11 +61,13 @@ def search(text: str) -> Q:
     """Return the filter for a search text: every word must match; a quoted phrase is one word."""
     found = Q()
     for word in smart_split(text):
+        # smart_split keeps the quotation marks.
         if word.startswith(('"', "'")) and word[0] == word[-1] and len(word) > 1:
             word = unescape_string_literal(word)
         either = Q()
         for column in SEARCHED:
             either |= Q(**{f"{column}__icontains": word})
+        # Ids and digests match as a whole: a part of one means nothing, and would match too much.
         for column in SEARCHED_WHOLE:
             either |= Q(**{column: word})
         # Verbs are stored by name but shown by label, and people search for what they see.
@@ -96,6 +98,7 @@ def selected(query: Mapping[str, str]) -> dict[str, str]:
 
 def entries(criteria: Mapping[str, str]) -> QuerySet[AuditEntry]:
     """Return the entries that match all criteria; raises KeyError for an unknown one."""
+    # All filters are combined; each one alone never widens the result.
     condition = Q()
     for name, value in criteria.items():
         condition &= CRITERIA[name](value)

@@ -70,6 +70,7 @@ def act(verb: str, subject: models.Model | None, *, by: Actor, reason: str = "",
 
 def record(this: Act, outcome: AuditEntry.Outcome, message: str = "", refusal: Exception | None = None) -> AuditEntry:
     """Append one entry; a refusal adds its code and data to `after`."""
+    # The code, for programs and statistics: the message is a sentence and may be reworded.
     after = dict(this.after)
     if isinstance(refusal, Refused):
         after["refused"] = {"code": refusal.code, **({"data": refusal.data} if refusal.data else {})}
@@ -102,6 +103,7 @@ def append(acts: Sequence[Act], outcome: AuditEntry.Outcome, message: str = "") 
             entry = AuditEntry(sequence=sequence, at=now, before=before, after=after, previous_digest=previous)
             entry.transaction = number
             for column, value in names_of(this, outcome, message).items():
+                # Cut, not refused: an entry with a shortened text is better than none.
                 setattr(entry, column, sanitize(value)[: LENGTHS.get(column)])
             entry.digest = previous = digest(entry)
             entries.append(entry)

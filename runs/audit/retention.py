@@ -21,6 +21,7 @@ from runs.models import AuditCheckpoint, AuditEntry
 def older_than(moment: datetime) -> list[Part]:
     """Return the partitions, oldest first, with all entries before `moment`; never the open-ended one."""
     found: list[Part] = []
+    # From the oldest on, and none after the first that is too young: a gap would break the chain.
     for part in parts():
         last = AuditEntry.objects.filter(sequence=part.last).first() if part.last else None
         if last is None or last.at >= moment:
@@ -76,6 +77,7 @@ def drop(part: Part) -> None:
     """Detach and drop a partition; give up rather than block all writers for long."""
     with transaction.atomic(), connection.cursor() as cursor:
         table = connection.ops.quote_name(part.table)
+        # Writers hold their locks until they commit; one that is stuck must not make everyone else wait.
         cursor.execute("SELECT set_config('lock_timeout', '5s', true)")
         cursor.execute(f"ALTER TABLE {AuditEntry._meta.db_table} DETACH PARTITION {table}")
         cursor.execute(f"DROP TABLE {table}")
@@ -84,6 +86,7 @@ def drop(part: Part) -> None:
 def write(entries: Iterator[AuditEntry], path: Path) -> None:
     """Write JSON lines, oldest first, synced to disk; never overwrites a file."""
     try:
+        # Mode x: an older file may be the only copy of what was retired.
         with path.open("x") as file:
             for entry in entries:
                 file.write(lines.written([entry], lines.COLUMNS, lines.FORMATS["jsonl"]))

@@ -64,6 +64,7 @@ def steps(run_request: RunRequest) -> list[Step]:
 def approvers_of(run_request: RunRequest) -> list[Approval]:
     """Return the approvals that count: each person's last decision, if it approves exactly this digest."""
     # Sorted here, not in SQL, so that lists can prefetch the approvals of all their requests.
+    # A later row of the same person replaces the earlier one: a rejection takes an approval back.
     last = {each.by_id: each for each in sorted(run_request.approvals.all(), key=lambda each: each.pk)}
     return [each for each in last.values() if each.approved and each.digest == run_request.digest]
 
@@ -103,7 +104,7 @@ def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_d
         # 1. Under the row lock, so that two last approvals do not launch twice.
         lock(run_request)
         require_decidable(run_request, by)
-        # 2. What is approved is what was displayed, and nobody edited the row in the database.
+        # 2. What is approved is what was displayed, and the row was not edited in the database.
         if digest(run_request) != run_request.digest or displayed_digest not in (None, run_request.digest):
             raise Refused(
                 "approval.stale",
@@ -139,6 +140,7 @@ def reject(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
             raise Refused("rejection.reason_required", "Give a reason for the rejection. The requester will see it.")
         act.before = {"state": run_request.state}
         move(run_request, to=State.REJECTED, message=reason)
+        # Stage 0: a rejection belongs to no stage, it closes the request at any of them.
         record_decision(run_request, False, 0, by=by, reason=reason)
         act.after = {"state": State.REJECTED, "digest": run_request.digest}
         notify_requester(run_request, "rejected", by)
@@ -166,6 +168,7 @@ def record_decision(run_request: RunRequest, approved: bool, stage: int, *, by: 
 def valid_until(run_request: RunRequest) -> datetime:
     """Return when the approvals expire: the approval timeout after the first moment the run could start."""
     now = timezone.now()
+    # Not from now: a run that is scheduled for next week must not expire before it can start.
     earliest = max(now, run_request.scheduled_for or now)
     opens_at = windows.standing(Target.of(run_request.deployment), earliest).opens_at
     minutes = requirements_for(Target.of(run_request.deployment)).minutes
@@ -238,6 +241,7 @@ def comment(run_request: RunRequest, text: str, *, by: Actor) -> None:
 def withdraw(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
     """Withdraw a request before it is sent: by its requester, or with permission to cancel."""
     with audit.act("request.withdraw", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
+        # Requesters need no permission to withdraw their own request.
         if not by.is_same_person_as(run_request.requested_by_id):
             require(by.user, Verb.CANCEL, run_request.deployment)
         act.before = {"state": run_request.state}

@@ -30,8 +30,10 @@ def launched(run_request: RunRequest, flow_run_id: uuid.UUID) -> None:
             # A late answer: another attempt already got the same run with the same idempotency key.
             act.is_repeat = True
             return
+        # The attempt count shows in the trail whether Prefect had to be asked more than once.
         act.after = {"flow_run_id": str(flow_run_id), "attempts": run_request.attempts}
         move(run_request, to=State.LAUNCHED, flow_run_id=flow_run_id, launched_at=timezone.now(), next_attempt_at=None)
+        # Read the run soon even if its event is lost.
         queue.enqueue("runs.tasks.follow_up", run_request.pk)
 
 
@@ -56,12 +58,14 @@ def requeue(run_request: RunRequest, why: str, *, to: State, at: datetime, attem
 
 def is_overtaken(run_request: RunRequest, attempt: int | None) -> bool:
     """Return whether a later attempt has taken over, so that the result of this one no longer counts."""
+    # Without a number the caller holds the row lock already, so nobody can have overtaken it.
     lock(run_request)
     return attempt is not None and (run_request.attempts != attempt or run_request.state != State.LAUNCHING)
 
 
 def hold(run_request: RunRequest, why: str, *, at: datetime) -> None:
     """Keep a queued request waiting for its start time or window; it is checked again at `at`."""
+    # Not a move: the state stays, only the reason and the time of the next check change.
     held = RunRequest.objects.filter(pk=run_request.pk, state=State.APPROVED)
     if held.update(message=why, next_attempt_at=at):
         publish("request", [run_request.pk])

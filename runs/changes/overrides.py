@@ -91,6 +91,7 @@ def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:
     """Record whether an emergency override was justified; by someone who can approve and had no part in it."""
     run_request = row.run_request
     with audit.act("request.review", run_request, by=by, reason=text, ticket=run_request.ticket) as act:
+        # Neither the person who used it nor those who wanted the run can judge it.
         if by.user.pk in (row.by_id, run_request.requested_by_id, run_request.on_behalf_of_id):
             raise Refused("review.own", "This must be reviewed by someone who had no part in it.")
         require(by.user, Verb.APPROVE, run_request.deployment, values_of(run_request))
@@ -119,6 +120,7 @@ def override(run_request: RunRequest, *, by: Actor, reason: str) -> None:
             raise Refused("window.reason_required", "Give a reason for starting outside the change window.")
         if run_request.state not in (State.WAITING, State.APPROVED) or run_request.overridden_at:
             raise Refused("window.not_waiting", f"Request {run_request.pk} is not waiting for a change window.")
+        # The reason for waiting is about to be replaced; the trail keeps it.
         act.before = {"state": run_request.state, "waited_for": run_request.message}
         RunRequest.objects.filter(pk=run_request.pk).update(
             overridden_at=timezone.now(), overridden_by_name=by.name, next_attempt_at=None

@@ -24,8 +24,8 @@ SETTLES: dict[str, State] = {
 def settle(runs: Sequence[Run]) -> None:
     """Update the requests and cancellations of these runs. Called by `runs.mirror`.
 
-    Rows first, audit entries last: whoever holds the lock on the end of the audit chain must not wait for a row lock,
-    or two transactions that take them in the opposite order deadlock.
+    Rows first, audit entries last: a transaction that holds the lock on the end of the audit chain must not wait for a
+    row lock, or two transactions that take them in opposite order deadlock.
     """
     for run in runs:
         settle_request(run)

@@ -52,18 +52,18 @@ def grant(
     full_name: str = "",
     tag: str = "",
     predicate: dict[str, Any] | None = None,
-    prohibits: bool = False,
+    deny: bool = False,
     valid_from: datetime | None = None,
     valid_until: datetime | None = None,
     reason: str = "",
     ticket: str = "",
 ) -> Grant:
-    """Create a grant; `whom` is a user name or `group:NAME`, `prohibits` makes it a denial."""
+    """Create a grant; `whom` is a user name or `group:NAME`, `deny` makes it a denial."""
     return grants.grant(
         by=by,
         **subject(whom),
         verbs=[verb(each) for each in verbs],
-        effect=Grant.Effect.DENY if prohibits else Grant.Effect.ALLOW,
+        effect=Grant.Effect.DENY if deny else Grant.Effect.ALLOW,
         environment=environment(environment_name, by=by) if environment_name else None,
         flow_name=flow_name,
         full_name=full_name,

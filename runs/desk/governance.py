@@ -142,5 +142,5 @@ def calendar(name: str, deployment_name: str = "", *, by: Actor | None = None, a
 
 def rotate_keys() -> dict[str, int]:
     """Encrypt every stored secret with the first key of PORTAL_FIELD_KEYS; return how many of each kind."""
-    # By the system: whoever can start this has the keys, and needs no portal account.
+    # By the system: a process with the keys can read every secret, so a permission would protect nothing.
     return key_rotation.rotate(by=Actor.system("command line"))

@@ -28,6 +28,7 @@ class NotVisible(Refused):
 
 
 def user(username: str) -> User:
+    """Return an active user; raises `NotVisible`."""
     found = User.objects.filter(username=username, is_active=True).first()
     if found is None:
         raise NotVisible("user.unknown", f"Unknown or inactive user {username}.", user=username)
@@ -57,7 +58,9 @@ def environments(*, by: Actor | None = None) -> list[Environment]:
 
 
 def environment(name: str, *, by: Actor | None = None) -> Environment:
+    """Return a visible environment by name; raises `NotVisible` with the names there are."""
     found = environments(by=by)
+    # Among the visible ones: an environment that exists but is not visible gets the same error.
     for each in found:
         if each.slug == name:
             return each
@@ -102,6 +105,7 @@ def deployment(environment_name: str, name: str, *, by: Actor | None = None) -> 
         raise NotVisible(
             "deployment.ambiguous", f"{name} matches several deployments in {place}. {names}", deployment=name
         )
+    # An alias is not restricted by grants, but what it points to is.
     if alias and may_know(alias, by):
         raise NotVisible(
             "deployment.not_deployed",
@@ -144,6 +148,7 @@ def run(reference: str, environment_name: str = "", *, by: Actor | None = None) 
     """Return a run by Prefect's id, by a unique name, or as `request:12` by its request."""
     places = chosen(environment_name, by=by)
     runs_there = visible_runs(by).filter(environment__in=places, **lookup(reference))
+    # One more than is listed, to know whether there are others.
     found = list(runs_there.order_by("-pk")[: MOST_CANDIDATES + 1])
     if not found:
         raise NotVisible("run.unknown", f"Unknown run {reference}.", run=reference)
@@ -158,6 +163,7 @@ def run(reference: str, environment_name: str = "", *, by: Actor | None = None) 
 
 
 def lookup(reference: str) -> dict[str, Any]:
+    """Return the filter for a reference to a run."""
     kind, _, number = reference.partition(":")
     if kind == "request" and number.isdecimal():
         return {"run_request": int(number)}
@@ -168,6 +174,7 @@ def lookup(reference: str) -> dict[str, Any]:
 
 
 def visible_runs(by: Actor | None) -> QuerySet[Run]:
+    """Return the runs that the actor can see, or all runs without an actor."""
     found = Run.objects.select_related("environment", "deployment")
     return found.filter(Permissions.of(by.user).q(Verb.SEE, deployment="deployment__")) if by else found
 

@@ -85,11 +85,13 @@ def wait[Action: (RunRequest, Cancellation)](action: Action, *, seconds: float) 
 
     After `seconds`, raises `StillRunning`, or `PrefectError` when Prefect has not accepted it yet.
     """
+    # Monotonic: the clock of the machine may be set while it waits.
     deadline = time.monotonic() + seconds
     while True:
         action.refresh_from_db()
         if action.state not in OPEN[type(action)]:
             return action
+        # At least one read, so that 0 seconds asks for the current state.
         if time.monotonic() >= deadline:
             message = action.message or f"State: {action.get_state_display()}."
             sentence = f"{action} did not finish within {seconds:g} s. {message}"
@@ -115,6 +117,7 @@ def sync(name: str, *, by: Actor | None = None) -> Sync:
 def typed(place: Deployment, texts: Mapping[str, str], given: Mapping[str, JSON]) -> dict[str, JSON]:
     """Return parameter values from text: as text where the schema accepts that, else parsed as JSON."""
     # Text first: a string parameter keeps "007", which JSON would reject, and "1", which it would make a number.
+    # Options on the command line override the file.
     values: dict[str, JSON] = {**given, **texts}
     try:
         parameters.validate(place.parameter_schema, values, defaults=place.parameter_defaults)
@@ -123,5 +126,5 @@ def typed(place: Deployment, texts: Mapping[str, str], given: Mapping[str, JSON]
             try:
                 values[name] = json.loads(texts[name])
             except ValueError:
-                continue
+                continue  # stays text, and the service reports it with all other errors
     return values

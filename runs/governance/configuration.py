@@ -53,6 +53,7 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str,
 
 def save_environment(environment: Environment, *, by: Actor) -> None:
     """Save a new or changed environment and queue a sync."""
+    # What is stored, not what the caller loaded: someone may have changed it meanwhile.
     stored = Environment.objects.filter(pk=environment.pk).first()
     with audit.act("environment.change" if stored else "environment.create", environment, by=by) as act:
         require_administrator(by)
@@ -77,7 +78,7 @@ def delete_environment(environment: Environment, *, by: Actor) -> None:
     with audit.act("environment.delete", environment, by=by, environment=environment.slug) as act:
         require_administrator(by)
         act.before = describe_environment(environment)
-        act.subject_id = str(environment.pk)
+        act.subject_id = str(environment.pk)  # Django clears the primary key on delete
         if why_not := why_not_delete(environment):
             raise Refused("environment.in_use", why_not)
         environment.delete()
@@ -95,6 +96,7 @@ def why_not_delete(environment: Environment) -> str:
 
 
 def save_alias(alias: Alias, *, by: Actor) -> None:
+    """Save a new or changed alias."""
     stored = Alias.objects.filter(pk=alias.pk).first()
     with audit.act("alias.change" if stored else "alias.create", alias, by=by) as act:
         require_administrator(by)
@@ -104,6 +106,7 @@ def save_alias(alias: Alias, *, by: Actor) -> None:
 
 
 def delete_alias(alias: Alias, *, by: Actor) -> None:
+    """Delete an alias; requests keep the full name of their deployment."""
     with audit.act("alias.delete", alias, by=by, environment=alias.environment.slug) as act:
         require_administrator(by)
         act.before, act.subject_id = describe_alias(alias), str(alias.pk)
@@ -125,6 +128,7 @@ def save_person(person: User, *, groups: Iterable[Group], by: Actor) -> None:
                 "administrator.own", "You cannot remove your own administrator rights. Another administrator can."
             )
         before = describe_person(stored) if stored else {}
+        # Compared before saving; the hashes themselves are never recorded.
         has_new_password = stored is not None and stored.password != person.password
         person.save()
         person.groups.set(groups)
@@ -144,6 +148,7 @@ def record_password_change(person: User, *, by: Actor) -> None:
 
 
 def save_group(group: Group, *, permissions: Iterable[Permission], by: Actor) -> None:
+    """Save a new or changed group with its Django permissions; its grants are separate."""
     stored = Group.objects.filter(pk=group.pk).first()
     with audit.act("group.change" if stored else "group.create", group, by=by) as act:
         require_administrator(by)

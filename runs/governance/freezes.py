@@ -1,4 +1,4 @@
-"""Freezing an environment: the only code that writes `Freeze`."""
+"""Freeze and unfreeze environments: the only code that writes `Freeze`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,15 @@ from runs.models.notification import Topic
 def freeze(
     environment: Environment, *, by: Actor, reason: str, ticket: str = "", until: datetime | None = None
 ) -> Freeze:
-    """Let no run start in an environment, until it is lifted or that moment has come. Takes `manage` of all of it."""
-    # In a transaction of its own: its entry in the trail comes last there, and this one's comes last here.
+    """Freeze an environment until it is unfrozen, or until a moment; requires `manage` for all of it.
+
+    No run starts meanwhile. Schedules in Prefect are paused.
+    """
+    # In another transaction: each act locks the end of the audit trail last, and holds it until its commit.
     end_expired(environment)
     with audit.act("environment.freeze", environment, by=by, reason=reason, ticket=ticket) as act:
         act.environment = environment.slug
+        # 1. Permission, then what a freeze requires.
         require(by.user, Verb.MANAGE, Target.whole(environment))
         if not reason.strip():
             raise Refused(
@@ -37,6 +41,7 @@ def freeze(
         require_fit(Freeze, reason=reason.strip(), ticket=ticket.strip())
         if until and until <= timezone.now():
             raise Refused("freeze.past", "The end of the freeze is in the past.")
+        # 2. A constraint, not a query before it, decides which of two concurrent freezes is stored.
         until = canonical.moment(until) if until else None
         row = Freeze(environment=environment, reason=sanitize(reason.strip()), until=until)
         row.ticket = sanitize(ticket.strip())
@@ -46,15 +51,16 @@ def freeze(
                 row.save()
         except IntegrityError as error:
             raise Refused("freeze.already", f"{environment} is already frozen.") from error
+        # 3. Prefect's schedules, and the notification.
         act.after = {"until": until, "ticket": ticket, "schedules_held": pausing.pause_for_freeze(row)}
-        lasts = f" It ends by itself at {timezone.localtime(until):%d %b %Y, %H:%M %Z}." if until else ""
-        text = f"{by.name} froze {environment}: {row.reason}. No run starts there until it is lifted.{lasts}"
+        lasts = f" It ends automatically at {timezone.localtime(until):%d %b %Y, %H:%M %Z}." if until else ""
+        text = f"{by.name} froze {environment}: {row.reason}. Runs do not start until it is unfrozen.{lasts}"
         notifications.notify(Topic.FREEZE, environment, f"{environment} is frozen", text, target=environment)
         return row
 
 
 def unfreeze(environment: Environment, *, by: Actor, reason: str = "", ticket: str = "") -> None:
-    """Let runs start again; what waited for it goes on at once."""
+    """End the freeze of an environment; held runs are launched and paused schedules resumed."""
     with audit.act("environment.unfreeze", environment, by=by, reason=reason, ticket=ticket) as act:
         act.environment = environment.slug
         require(by.user, Verb.MANAGE, Target.whole(environment))
@@ -66,36 +72,37 @@ def unfreeze(environment: Environment, *, by: Actor, reason: str = "", ticket: s
             raise Refused("freeze.none", f"{environment} is not frozen.")
         act.after = {"schedules_released": pausing.resume_after_freeze(row, by_name=by.name)}
         queue.enqueue("runs.tasks.recheck", environment.pk)
-        text = f"{by.name} lifted the freeze of {environment}: what waited for it goes on."
-        notifications.notify(Topic.FREEZE, environment, f"{environment} goes on", text, target=environment)
+        text = f"{by.name} unfroze {environment}. Held runs are launched now."
+        notifications.notify(Topic.FREEZE, environment, f"{environment} is unfrozen", text, target=environment)
 
 
 def end_expired(*environments: Environment) -> None:
-    """End the freezes whose time is over; among these environments, or everywhere."""
+    """End the freezes whose time is over, in these environments or everywhere."""
     over = Freeze.objects.filter(lifted_at=None, until__lte=timezone.now()).select_related("environment")
     for row in over.filter(environment__in=environments) if environments else over:
         with audit.act("environment.unfreeze", row.environment, by=Actor.system()) as act:
             act.environment = row.environment.slug
-            # Two that come at once: the second finds nothing to do, and says nothing.
-            act.is_repeat = not lift(row, row.until, "its time")
+            # Of two concurrent calls the second changes nothing, and records nothing.
+            act.is_repeat = not lift(row, row.until, act.by.name)
             if not act.is_repeat:
-                act.after = {"schedules_released": pausing.resume_after_freeze(row, by_name="its time")}
+                act.after = {"schedules_released": pausing.resume_after_freeze(row, by_name=act.by.name)}
                 queue.enqueue("runs.tasks.recheck", row.environment_id)
 
 
 def pause_frozen_schedules() -> None:
-    """Hold schedules that were added or resumed during a freeze, and end the freezes whose time is over."""
+    """End expired freezes, and pause schedules that were added or resumed during a freeze. Runs every minute."""
     end_expired()
     for row in Freeze.objects.filter(lifted_at=None):
         pausing.pause_for_freeze(row)
 
 
 def lift(row: Freeze, at: datetime | None, by_name: str) -> int:
+    """Mark a freeze as ended; return 0 if it already was."""
     return Freeze.objects.filter(pk=row.pk, lifted_at=None).update(lifted_at=at, lifted_by_name=by_name)
 
 
 def require_fit(model: type[models.Model], **texts: str) -> None:
-    """Refuse what the database would not take, before it is asked."""
+    """Refuse texts longer than their columns; Postgres would raise an error without a sentence."""
     for name, text in texts.items():
         longest = getattr(model._meta.get_field(name), "max_length", None)
         if longest and len(text) > longest:
@@ -108,11 +115,12 @@ def require_fit(model: type[models.Model], **texts: str) -> None:
 
 
 def frozen_now(*environments: Environment) -> models.QuerySet[Freeze]:
-    """The freezes that hold now."""
+    """Return the active freezes of these environments."""
+    # By time too: an expired one stays unlifted for up to a minute, until the periodic task ends it.
     in_time = models.Q(until=None) | models.Q(until__gt=timezone.now())
     return Freeze.objects.filter(in_time, environment__in=environments, lifted_at=None)
 
 
 def freeze_of(environment: Environment) -> Freeze | None:
-    """The freeze that holds now, if any."""
+    """Return the active freeze of an environment, or None."""
     return frozen_now(environment).first()

@@ -54,6 +54,7 @@ def grant(
             raise Refused("grant.dates", "A grant must start before it ends.")
         if predicate is not None:
             require_valid(predicate, verbs)
+        # Verbs in the order of the enumeration, so that the same grant reads the same everywhere.
         row = Grant(
             person=person,
             group=group,
@@ -73,6 +74,7 @@ def grant(
         )
         if not can_administer(by, "runs.add_grant"):
             bounded(row, by)
+        # Policies apply to environments; a grant for all of them has no single one to ask.
         if environment and by.holder is not None:
             target = Target(environment, flow_name, full_name, (tag,) if tag else ())
             requirements_for(target).require_reason_and_ticket("grant", reason=reason, ticket=ticket)
@@ -125,6 +127,7 @@ def bounded(row: Grant, by: Actor) -> None:
 
 def denials_of(user: User) -> list[Grant]:
     """Return a person's denials, including those that start later: a delegated grant may still be valid then."""
+    # Including conditional ones: a delegated grant would not have the condition.
     theirs = Grant.objects.filter(Q(person=user) | Q(group__user=user), effect=Grant.Effect.DENY, revoked_at=None)
     return list(theirs.filter(Q(valid_until=None) | Q(valid_until__gt=timezone.now())).distinct())
 
@@ -137,6 +140,7 @@ def contains(grant: Grant, row: Grant) -> bool:
         is_there = row.environment is None or not row.environment.is_protected
     else:
         is_there = grant.environment_id == row.environment_id
+    # A deployment name contains its flow name, so a grant for the flow covers one for the deployment.
     flow_name = row.flow_name or row.full_name.partition("/")[0]
     begins = row.valid_from or timezone.now()
     return (
@@ -151,6 +155,7 @@ def contains(grant: Grant, row: Grant) -> bool:
 
 def may_overlap(denying: Grant, row: Grant) -> bool:
     """Return whether there could be a deployment to which both apply."""
+    # Tags are left out: a deployment can get any tag later, so different tags never exclude each other.
     pairs = [
         (denying.environment_id, row.environment_id),
         (denying.full_name, row.full_name),

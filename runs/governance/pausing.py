@@ -38,6 +38,7 @@ def request(deployment: Deployment, *, pause: bool, by: Actor, reason: str, tick
             raise Refused("deployment.unchanged", f"{deployment} is already {'paused' if pause else 'active'}.")
         what = "pause" if pause else "resume"
         requirements_for(Target.of(deployment)).require_reason_and_ticket(what, reason=reason, ticket=ticket)
+        # The mirrored state; Prefect's own is read after the request was sent.
         act.before, act.after = {"is_paused": deployment.is_paused}, {"is_paused": pause}
         return create(
             deployment, pause=pause, reason=sanitize(reason), ticket=sanitize(ticket)[:100], requested_by_name=by.name
@@ -45,6 +46,7 @@ def request(deployment: Deployment, *, pause: bool, by: Actor, reason: str, tick
 
 
 def create(deployment: Deployment, **columns: Any) -> PauseRequest:
+    """Insert the request and queue it, in the current transaction."""
     pause_request = PauseRequest.objects.create(deployment=deployment, **columns)
     queue.enqueue("runs.tasks.apply_pause", pause_request.pk)
     return pause_request
@@ -56,6 +58,7 @@ def pause_for_freeze(freeze: Freeze) -> int:
     Prefect starts the runs of its schedules without asking the portal. Pausing also deletes the runs it has planned.
     """
     pending = PauseRequest.objects.filter(deployment=OuterRef("pk"), state=PauseRequest.State.WANTED)
+    # Runs every minute while frozen, so it skips deployments that have a request already.
     unpaused = Deployment.objects.filter(
         ~Exists(pending),
         environment=freeze.environment_id,

@@ -20,9 +20,12 @@ from runs.governance import configuration
 from runs.models import Policy, Window
 from runs.models.policy import Stage
 
+# More would be a mistake: every approver has to be found before the approvals expire.
 MOST_STAGES, MOST_APPROVALS = 5, 9
 LONGEST_WINDOW = timedelta(days=31)
+# cronsim also accepts a sixth field for seconds; windows have minutes.
 CRON_PARTS = 5
+# Columns in the audit trail.
 POLICY = [
     "name",
     "tag",
@@ -42,14 +45,16 @@ WINDOW = ["name", "tag", "flow_name", "full_name", "effect", "cron", "minutes", 
 
 
 def save_policy(policy: Policy, *, by: Actor) -> None:
+    """Save a new or changed policy; for administrators."""
     with audit.act("policy.change" if policy.pk else "policy.create", policy, by=by) as act:
         require_valid_policy(policy)
         save(policy, POLICY, act)
 
 
 def require_valid_policy(policy: Policy) -> None:
-    """Refuse rules that nobody could fulfil; puts the stages into their form."""
+    """Refuse a policy that could not be satisfied or displayed; normalizes its stages."""
     policy.stages = checked_stages(policy.stages)
+    # None: the linear-time engine does not support the pattern.
     if policy.ticket_pattern and formats.fits(policy.ticket_pattern, "") is None:
         raise Refused(
             "policy.ticket_pattern",
@@ -63,7 +68,8 @@ def require_valid_policy(policy: Policy) -> None:
 
 
 def checked_stages(stages: Sequence[Any]) -> list[Stage]:
-    kept: list[Stage] = []
+    """Return the stages with their types; raises `Refused`, or ValueError for a number that is none."""
+    valid: list[Stage] = []
     for stage in stages:
         needed, group = int(stage["needed"]), str(stage["group"])
         if not 1 <= needed <= MOST_APPROVALS:
@@ -74,24 +80,25 @@ def checked_stages(stages: Sequence[Any]) -> list[Stage]:
             raise Refused(
                 "policy.stage_group", f"Unknown group {group}: no one could approve at that stage.", group=str(group)
             )
-        if group in [each["group"] for each in kept]:
+        if group in [each["group"] for each in valid]:
             raise Refused(
                 "policy.stage_duplicate", f"Two stages are for {group or 'anyone who can approve'}. Combine them."
             )
-        kept.append(Stage(needed=needed, group=group))
-    if len(kept) > MOST_STAGES:
+        valid.append(Stage(needed=needed, group=group))
+    if len(valid) > MOST_STAGES:
         raise Refused("policy.stages_too_many", f"A policy has at most {MOST_STAGES} stages.", maximum=MOST_STAGES)
-    return kept
+    return valid
 
 
 def save_window(window: Window, *, by: Actor) -> None:
+    """Save a new or changed window; for administrators."""
     with audit.act("window.change" if window.pk else "window.create", window, by=by) as act:
         require_valid_window(window)
         save(window, WINDOW, act)
 
 
 def require_valid_window(window: Window) -> None:
-    """Refuse a time that never comes, or that nobody could tell."""
+    """Refuse a window that never opens, or whose time cannot be computed."""
     if window.time_zone not in available_timezones():
         raise Refused("window.time_zone", f"Unknown time zone {window.time_zone}. Use a name such as Europe/Vienna.")
     if len(window.cron.split()) != CRON_PARTS:
@@ -102,9 +109,8 @@ def require_valid_window(window: Window) -> None:
     try:
         next(CronSim(window.cron, timezone.now()))
     except (CronSimError, StopIteration) as error:
-        raise Refused(
-            "window.cron_never", f"“{window.cron}” is not a time that comes: {error or 'it never does'}."
-        ) from error
+        detail = f": {error}" if str(error) else ""
+        raise Refused("window.cron_never", f"“{window.cron}” never matches a date{detail}.") from error
     if not 0 < window.minutes <= LONGEST_WINDOW / timedelta(minutes=1):
         raise Refused("window.minutes", f"A window lasts from 1 minute to {LONGEST_WINDOW.days} days.")
 
@@ -127,10 +133,12 @@ def remove(rule: Policy | Window, names: list[str], act: audit.Act) -> None:
 
 
 def save(rule: Policy | Window, names: list[str], act: audit.Act) -> None:
-    """Store a rule for an administrator, and tell what changed."""
+    """Save a rule and record what changed."""
+    # Here and not in the callers, so that no rule can be saved without the check.
     configuration.require_administrator(act.by)
     stored = type(rule)._default_manager.filter(pk=rule.pk).first()
     before = describe(stored, names) if isinstance(stored, Policy | Window) else {}
+    # A savepoint: after an IntegrityError the audit entry could not be written otherwise.
     try:
         with transaction.atomic():
             rule.save()

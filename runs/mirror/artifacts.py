@@ -42,6 +42,7 @@ def upsert_artifacts(environment: Environment, runs: Mapping[UUID, Run]) -> None
 
 
 def row(environment: Environment, record: ArtifactRecord, run: Run) -> Artifact:
+    # The size as JSON, close to what Postgres stores and a page would load.
     is_small = len(json.dumps(record.data)) <= LARGEST
     return Artifact(
         environment=environment,

@@ -14,6 +14,7 @@ from runs import audit
 from runs.actors import Actor
 from runs.models import AuditEntry, Run, RunRequest
 
+# Of idempotency keys: see `RunRequest.idempotency_key`.
 PREFIX = "portal-"
 # Prefect's clock and this one differ.
 SKEW = timedelta(minutes=2)
@@ -55,6 +56,7 @@ def record_external_runs(
     since = watching_since(environment) if new else None
     if since is None:
         return
+    # Named after Prefect, not the portal: the portal only noticed it, and who started it is not known reliably.
     rows = {run.prefect_id: run for run in runs}
     by = Actor.system("Prefect")
     audit.record_many(
@@ -77,6 +79,7 @@ def is_new(record: FlowRunRecord, known: Run | None) -> bool:
 
 
 def started_at(record: FlowRunRecord) -> datetime | None:
+    """Return when the run came into being for `is_new`: its start, or its creation."""
     return record.started_at if record.auto_scheduled else record.created_at
 
 
@@ -87,6 +90,7 @@ def watching_since(environment: Environment) -> datetime | None:
     adopted = AuditEntry.objects.filter(
         verb="run.adopted", subject_kind="environment", subject_id=str(environment.pk)
     ).first()
+    # An environment that had no runs has no such entry: then everything counts.
     return adopted.at - SKEW if adopted else BEFORE_EVERYTHING
 
 
@@ -105,6 +109,7 @@ def describe(record: FlowRunRecord) -> dict[str, Any]:
 
 def record_first_history(environment: Environment) -> None:
     """Record one entry for all runs that existed before the environment was added."""
+    # One entry instead of thousands, of which none would say who started the run.
     count = Run.objects.filter(environment=environment, created_by_portal=False).count()
     if count:
         by = Actor.system("Prefect")

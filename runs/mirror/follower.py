@@ -126,6 +126,7 @@ class Follower:
             await asyncio.sleep(DEBOUNCE_SECONDS)
             self.hinted.clear()
             hints, self.hints = self.hints, set()
+            # Taken out before the read: ids that arrive meanwhile belong to the next batch.
             if not await self.run_safely(refresh_state, hints):
                 self.hints |= hints
                 await asyncio.sleep(1)
@@ -170,6 +171,7 @@ def sweep(environment: Environment) -> None:
 
 def tail(environment: Environment) -> None:
     """Read new log lines: Prefect sends no events for them."""
+    # Not while it is down: each call would wait for its timeout, every 1.5 s.
     runs = mirror.recently_active(environment)
     if runs and is_up(environment):
         mirror.tail_logs(environment, runs)

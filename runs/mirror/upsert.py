@@ -59,6 +59,7 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord]) -> list[R
     Run.objects.bulk_create(
         map(sanitize_json, rows), update_conflicts=True, unique_fields=KEY, update_fields=COLUMNS, batch_size=BATCH
     )
+    # Only ever set, never cleared: a request can learn its run after the mirror did.
     Run.objects.filter(environment=environment, prefect_id__in=ours, created_by_portal=False).update(
         created_by_portal=True
     )

@@ -93,6 +93,7 @@ def subscribe(person: User, wanted: Iterable[tuple[str, int | None]], *, by: Act
         kept = {
             (row.topic, row.environment_id): row for row in person.subscriptions.all() if row.environment_id in visible
         }
+        # Only the differences, so that unchanged subscriptions keep their rows.
         for pair in kept.keys() - chosen:
             kept[pair].delete()
         for topic, environment in chosen - kept.keys():
@@ -149,6 +150,7 @@ def postpone(notice: Notification, error: Exception, now: datetime) -> None:
     if is_final(error) or notice.attempts >= MOST_ATTEMPTS:
         settle(notice, Notification.State.FAILED, message)
         return
+    # Doubles with each attempt.
     wait = FIRST_WAIT * (1 << (notice.attempts - 1))
     Notification.objects.filter(pk=notice.pk).update(message=f"{message} Retrying.", next_attempt_at=now + wait)
 

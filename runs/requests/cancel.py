@@ -28,6 +28,7 @@ def cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Cancel
         run = locked(run)
         require(by.user, Verb.CANCEL, Target.of_run(run))
         require_cancellable(run, reason, ticket)
+        # Prefect gets one cancellation at a time, and the second person learns who requested it.
         earlier = run.cancellations.filter(state__in=Cancellation.OPEN).first()
         if earlier:
             raise Refused(
@@ -48,6 +49,7 @@ def force_cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> 
         run = locked(run)
         require(by.user, Verb.FORCE_CANCEL, Target.of_run(run))
         require_cancellable(run, reason, ticket)
+        # Required by no policy but always: whoever reviews it later cannot see the process.
         if not reason.strip():
             raise Refused("force.reason_required", "Describe how you know that its process has stopped.")
         earlier = run.cancellations.filter(state__in=Cancellation.OPEN).first()
@@ -71,6 +73,7 @@ def locked(run: Run) -> Run:
 
 
 def require_cancellable(run: Run, reason: str, ticket: str) -> None:
+    """Refuse to cancel a run that is over or deleted, or without the required reason or ticket."""
     if run.is_terminal:
         raise Refused("run.finished", f"{run} has already finished: {run.state_label}.", state=run.state_type)
     if run.deleted_upstream_at:
@@ -79,6 +82,7 @@ def require_cancellable(run: Run, reason: str, ticket: str) -> None:
 
 
 def request_cancellation(run: Run, act: audit.Act, reason: str, ticket: str, *, is_forced: bool) -> Cancellation:
+    """Create the cancellation and queue it."""
     cancellation = Cancellation.objects.create(
         run=run,
         reason=sanitize(reason),
@@ -87,6 +91,7 @@ def request_cancellation(run: Run, act: audit.Act, reason: str, ticket: str, *, 
         requested_by=act.by.user,
         requested_by_name=act.by.name,
     )
+    # Same transaction as the row: a task never runs for a cancellation that was rolled back.
     act.before = {"state": run.state_type}
     act.after = {"cancellation": cancellation.pk}
     queue.enqueue("runs.tasks.cancel_run", cancellation.pk)

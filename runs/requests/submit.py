@@ -94,6 +94,7 @@ def submit(
         requirements = requirements_for(Target.of(deployment))
         require_submittable(deployment, scheduled_for=scheduled_for)
         requirements.require_reason_and_ticket("run", reason=reason, ticket=ticket)
+        # A form that was open during a deploy: its fields may no longer be what the values mean.
         if form_fingerprint and form_fingerprint != deployment.schema_fingerprint:
             raise Refused(
                 "form.stale",
@@ -140,6 +141,7 @@ def submit(
             policy=requirements.frozen(),
             state=State.WAITING if requirements.stages else State.APPROVED,
         )
+        # Over the columns as they are now: nothing below may change one of them.
         new.digest = digest(new)
         if requirements.stages:
             new.expires_at = timezone.now() + timedelta(minutes=requirements.minutes)
@@ -148,6 +150,7 @@ def submit(
         run_request, is_new = insert_once(new)
         act.subject = run_request
         if not is_new:
+            # The same key with other content is not a double click.
             if run_request.digest != new.digest or not by.is_same_person_as(run_request.requested_by_id):
                 raise Refused(
                     "submission.reused",
@@ -162,6 +165,7 @@ def submit(
             "scheduled_for": scheduled_for,
             "state": run_request.state,
             "digest": run_request.digest,
+            # Which grants allowed it then; they may be revoked by the time someone asks.
             "grants": [grant.pk for grant in decision.grants],
             **({"overrides": run_request.message} if run_request.overridden_at else {}),
         }
@@ -207,6 +211,7 @@ def notify_approvers(run_request: RunRequest) -> None:
     """Notify the subscribers who can approve this request."""
 
     def may(person: User) -> bool:
+        # Requesters cannot approve their own request, so they are not asked to.
         own = person.pk in (run_request.requested_by_id, run_request.on_behalf_of_id)
         return not own and decide(person, Verb.APPROVE, run_request.deployment, values_of(run_request)).allowed
 

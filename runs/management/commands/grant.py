@@ -52,7 +52,7 @@ class Command(PortalCommand):
             full_name=options.deployment,
             tag=options.tag,
             predicate=parse_condition(options.when),
-            prohibits=options.deny,
+            deny=options.deny,
             valid_from=parse_moment(options.since, option="--from"),
             valid_until=parse_moment(options.until, option="--until"),
             reason=options.reason,

@@ -59,7 +59,7 @@ class Command(BaseCommand):
 
 
 def operator() -> Actor:
-    """Return the actor: whoever has the owner's password is known to the operating system, not to the portal."""
+    """Return the actor: the person with the owner's password is known to the operating system, not to the portal."""
     return Actor(Kind.SYSTEM, "", account(), Channel.COMMAND, address=socket.gethostname())
 
 

@@ -13,6 +13,7 @@ from flows.catalog import sync
 from flows.models import Deployment, Environment
 from flows.prefect_api.records import ScheduleRecord
 from runs import dispatch
+from runs.actors import Actor
 from runs.governance import freezes, pausing
 from runs.models import AuditEntry, Freeze, PauseRequest
 from tests.cast import by
@@ -103,7 +104,7 @@ def test_a_freeze_that_has_had_its_time_lets_them_go_on_by_itself(
     send_all()
     assert paused(fake) == set()
     row.refresh_from_db()
-    assert row.lifted_by_name == "its time"
+    assert row.lifted_by_name == Actor.system().name
     assert AuditEntry.objects.filter(verb="environment.unfreeze").count() == 1
 
 
