@@ -93,6 +93,11 @@ def verbs_label(grant: Grant) -> str:
     return f"{'may not' if is_prohibition(grant) else 'may'} {join(grant.verb_labels)}"
 
 
+def permissions_label(grant: Grant) -> str:
+    """Return the permissions of a grant, such as “view, run” or “deny cancel”."""
+    return f"{'deny ' if is_prohibition(grant) else ''}{', '.join(grant.verb_labels)}"
+
+
 def condition(grant: Grant) -> str:
     """Return the condition on parameters, such as “only when region is EU”; empty without one."""
     if not grant.predicate:

@@ -51,9 +51,18 @@ MENU: dict[str, list[Entry]] = {
 
 
 def title_of(model: type[Model]) -> str:
-    """Return the title of a model's menu entry, or "" without one: the page title and the menu must agree."""
+    """Return the title of a model's menu entry, or "" without one: page titles and the menu must agree."""
     label = model._meta.label_lower
     return next((entry.title for entries in MENU.values() for entry in entries if entry.model == label), "")
+
+
+def title_of_plural(name: str) -> str:
+    """Return the menu title of the model with this plural name, else the name: “audit entries” is “Audit trail”."""
+    for entries in MENU.values():
+        for entry in entries:
+            if str(apps.get_model(entry.model)._meta.verbose_name_plural) == name:
+                return entry.title
+    return name
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:

@@ -151,5 +151,5 @@ def save(rule: Policy | Window, names: list[str], act: audit.Act) -> None:
 
 
 def describe(rule: Policy | Window, names: list[str]) -> dict[str, Any]:
-    environment = rule.environment.slug if rule.environment else "every environment"
+    environment = rule.environment.slug if rule.environment else "all environments"
     return {"environment": environment, **configuration.columns(rule, names)}

@@ -62,7 +62,7 @@ class Selector(models.Model):
     @property
     def selector(self) -> str:
         parts: list[Any] = [
-            self.environment or "every environment",
+            self.environment or "all environments",
             self.full_name or (f"flow {self.flow_name}" if self.flow_name else ""),
             f"tag {self.tag}" if self.tag else "",
         ]

@@ -109,7 +109,9 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
     )
     freezes.freeze(environment, by=by(reader), reason=bad("freeze"), ticket=bad("freezeticket"))
     texts = {"subject": bad("notice"), "text": bad("noticetext"), "message": bad("notsent"), "state": "failed"}
-    Notification.objects.create(person=reader, topic="freeze", path="/admin/", **texts)
+    Notification.objects.create(
+        person=reader, topic="freeze", target_kind="environment", target_id=str(environment.pk), **texts
+    )
     Health.objects.filter(pk=health.health_of(environment).pk).update(message=bad("health"), sync_message=bad("sync"))
     return World(
         deployment,

@@ -172,7 +172,7 @@ class GrantAdmin(RestrictedAdmin):
             "grant": grant,
             "sentence": grant_labels.describe(grant),
             "where": grant_labels.scope_label(grant),
-            "what": grant_labels.verbs_label(grant),
+            "permissions": grant_labels.permissions_label(grant),
             "condition": grant_labels.condition(grant),
             "predicate": json.dumps(grant.predicate, indent=2, ensure_ascii=False) if grant.predicate else "",
             "ticket_link": requirements_for(target).link(grant.ticket) if target and grant.ticket else "",

@@ -44,6 +44,14 @@ LABELS = {
 }
 
 
+class LabelledFilter(admin.BooleanFieldListFilter):
+    """A filter by a field of Django's user, titled as on the form."""
+
+    def __init__(self, field: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(field, *args, **kwargs)
+        self.title = LABELS[field.name][0].lower()
+
+
 class AdministratorsOnly(ServiceModelAdmin):
     """Admin for superusers only: whoever edits accounts can give themselves any permission."""
 
@@ -90,8 +98,8 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
     form = PersonForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ["username", "called", "email", "memberships", "is_superuser", "is_active", "last_login"]
-    list_filter = ["groups", "is_superuser", "is_active"]
+    list_display = ["username", "full_name", "email", "memberships", "administers", "is_enabled", "last_login"]
+    list_filter = ["groups", ("is_superuser", LabelledFilter), ("is_active", LabelledFilter)]
     filter_horizontal = ()
     fieldsets = [
         (None, {"fields": ["username", "password", "first_name", "last_name", "email"]}),
@@ -109,12 +117,20 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
         return super().get_queryset(request).prefetch_related("groups")
 
     @admin.display(description="name", ordering="first_name")
-    def called(self, person: User) -> str:
+    def full_name(self, person: User) -> str:
         return person.get_full_name() or "-"
 
     @admin.display(description="groups")
     def memberships(self, person: User) -> str:
         return ", ".join(group.name for group in person.groups.all()) or "-"
+
+    @admin.display(description="administrator", boolean=True, ordering="is_superuser")
+    def administers(self, person: User) -> bool:
+        return person.is_superuser
+
+    @admin.display(description="enabled", boolean=True, ordering="is_active")
+    def is_enabled(self, person: User) -> bool:
+        return person.is_active
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name in LABELS:
