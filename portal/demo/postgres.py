@@ -119,6 +119,7 @@ class Embedded:
         socket_folder = dict(parse_qsl(urlsplit(server.address).query))["host"]
 
         def ready() -> bool:
+            # A connection, not only a socket: during recovery the socket exists and Postgres refuses.
             try:
                 psycopg.connect(server.url("postgres"), connect_timeout=2).close()
             except psycopg.OperationalError:
@@ -129,6 +130,7 @@ class Embedded:
             name=NAME,
             command=(
                 *(str(self.binaries / "postgres"), "-D", str(self.data), "-k", socket_folder, "-h", "", "-p", "5432"),
+                # 200: two Prefect servers, the portal's pools, and tests with databases of their own share this server.
                 *("-c", "max_connections=200", "-c", "unix_socket_permissions=0700"),
                 *self.options,
             ),

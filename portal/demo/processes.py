@@ -113,9 +113,11 @@ class Process:
         self.started_at = time.time()
         self._step = 0
         self._next_at = 0.0
-        # The log is appended to at every start, so readiness is searched only in what this process writes.
+        # 1. The log. It is appended to at every start, so readiness is searched only in what this process writes.
         self._log_begins = program.log.stat().st_size if program.log.exists() else 0
         descriptor = os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        # 2. The process, in a session of its own: Ctrl-C in the terminal reaches only the supervisor, which stops all
+        #    in order. It inherits the marker, and so do its children.
         user = program.user
         try:
             self._popen = subprocess.Popen(
@@ -135,7 +137,7 @@ class Process:
             raise NotStarted(f"{program.name} cannot be started: {error.strerror or error}.") from error
         finally:
             os.close(descriptor)
-        # From here on a killed supervisor leaves nothing behind; before, `reaper.end_marked` finds it by its marker.
+        # 3. From here on a killed supervisor leaves nothing behind; before, `reaper.end_marked` finds it by its marker.
         reaper.add(self.pid, rank)
 
     @property

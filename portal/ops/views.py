@@ -32,6 +32,7 @@ def ready(request: HttpRequest) -> JsonResponse:
     try:
         missing = known_migrations() - MigrationRecorder(connection).applied_migrations().keys()
     except DatabaseError:
+        # Without the error: it may name the host, and this page is public.
         return JsonResponse({"status": NO_DATABASE}, status=503)
     if missing:
         return JsonResponse({"status": PENDING_MIGRATIONS}, status=503)

@@ -17,6 +17,7 @@ MOST = 10
 
 
 def can_read(request: HttpRequest) -> bool:
+    # Readers of the trail see entries about every deployment, so this permission is not derived from grants.
     return bool(request.user.is_active and request.user.has_perm("runs.view_auditentry"))
 
 

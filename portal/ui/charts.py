@@ -99,7 +99,7 @@ def names(labels: Sequence[str], slot: float) -> SafeString:
         (
             (f"{LEFT + (index + 0.5) * slot:.1f}", HEIGHT - 7, label)
             for index, label in enumerate(labels)
-            # Counted from the right, so that the newest always has its name.
+            # Counted from the right, so that the newest one always has a label.
             if (len(labels) - 1 - index) % every == 0
         ),
     )
@@ -122,12 +122,15 @@ def line(
     title: str, labels: Sequence[str], values: Sequence[float], thresholds: Sequence[Threshold] = ()
 ) -> SafeString:
     """Draw one measure over time, as a line with a dot for each value, and the thresholds near its values."""
+    # 1. The scale, with 5 % of room above the highest value.
     highest = max([*values, 0.0])
     # A threshold far above all values would flatten the line. The lowest is always drawn, to show how far off it is.
     near = [each for each in thresholds if each.value <= max(highest * 2, min(t.value for t in thresholds))]
     top = rounded(max([highest, *(each.value for each in near)]) * 1.05)
+    # 2. The points, each in the middle of its slot, above its label.
     slot = (WIDTH - LEFT - RIGHT) / max(len(labels), 1)
     points = [(LEFT + (index + 0.5) * slot, level(value, top)) for index, value in enumerate(values)]
+    # 3. The drawing, from back to front: axis, thresholds, line, dots, labels. `format_html` escapes every name.
     return format_html(
         '<svg class="portal-chart" viewBox="0 0 {} {}" role="img" xmlns="http://www.w3.org/2000/svg">'
         '<title>{}</title>{}{}<polyline class="portal-chart-line" points="{}"></polyline>{}{}</svg>',
@@ -205,9 +208,11 @@ LANE, BAND, NARROWEST = 40, 16, 2.0
 
 def lanes(title: str, rows: Sequence[Lane], marks: Sequence[tuple[float, str]]) -> SafeString:
     """Draw spans of time, one lane for each rule; `marks` are positions from 0 to 1 on the axis, with their labels."""
+    # 1. The size: the height grows with the number of lanes. A date needs 52 units, so not every midnight has a label.
     width, bottom = WIDTH - 2 * RIGHT, TOP + LANE * len(rows)
     slot = width / max(len(marks), 1)
     every = max(1, ceil(52 / slot))
+    # 2. The drawing: a line at each mark, the lanes, and the labels of the marks.
     return format_html(
         '<svg class="portal-chart portal-lanes" viewBox="0 0 {} {}" role="img" xmlns="http://www.w3.org/2000/svg">'
         "<title>{}</title>{}{}{}</svg>",
@@ -248,6 +253,7 @@ def lane(row: Lane, top: float, width: float) -> SafeString:
             '<rect x="{}" y="{}" width="{}" height="{}" rx="1.5" data-tone="{}"><title>{}</title></rect>',
             (
                 (
+                    # Moved to the left at the very end, so that a widened band stays inside.
                     f"{RIGHT + min(band.begins * width, width - NARROWEST):.1f}",
                     f"{top + 18:.1f}",
                     f"{max((band.ends - band.begins) * width, NARROWEST):.1f}",

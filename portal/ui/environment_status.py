@@ -68,6 +68,7 @@ class EnvironmentStatus:
 
 def status_of(environment: Environment) -> EnvironmentStatus:
     """Return the status to display; load environments with `select_related("health")` before calling it for many."""
+    # 1. The state. A new environment has no health row yet: reverse one-to-one raises, which `getattr` catches.
     health: Health | None = getattr(environment, "health", None)
     state = str(Health.State.UNKNOWN)
     label, colour, fix = LABELS[state]
@@ -78,6 +79,7 @@ def status_of(environment: Environment) -> EnvironmentStatus:
         age = timezone.now() - health.checked_at
         state = health.state if age < STALE else "overdue"
         label, colour, fix = LABELS.get(state, OVERDUE)
+        # 2. The advice, with what it names filled in.
         fix = fix.format(api_url=environment.api_url, minutes=int(age.total_seconds() // 60))
     if health is None:
         return EnvironmentStatus(environment, state, label, colour, "", fix)

@@ -46,6 +46,7 @@ def freshness_from(status: EnvironmentStatus, what: Source, now: datetime) -> Fr
 
     The order matters: data of an unreachable server is late too, but only the first message helps.
     """
+    # 1. The server: disabled, unreachable, or not checked.
     environment = status.environment
     read_at = status.runs_synced_at if what == "runs" else status.synced_at
     if not environment.is_active:
@@ -53,6 +54,7 @@ def freshness_from(status: EnvironmentStatus, what: Source, now: datetime) -> Fr
     if status.fix:
         sentence = f"{environment}: {status.label}. {status.message}".rstrip()
         return Freshness(environment, status.state, status.colour, read_at, sentence, status.fix, status.icon)
+    # 2. The sync, which can fail or stop although the server is reachable.
     if read_at is None:
         return Freshness(
             environment,
@@ -71,6 +73,7 @@ def freshness_from(status: EnvironmentStatus, what: Source, now: datetime) -> Fr
             f"The {what} of {environment} are out of date although the server is reachable.",
             status.sync_message if what == "deployments" else "Check the logs of the follower and the tasks.",
         )
+    # 3. Fine: one line with the time.
     return Freshness(environment, "", "green", read_at)
 
 

@@ -27,6 +27,7 @@ class Entry:
     badge: Callable[[HttpRequest], int] | None = None
 
 
+# group -> entries, in the order of the sidebar. A group without visible entries is left out.
 MENU: dict[str, list[Entry]] = {
     "Flows": [
         Entry("Environments", "dns", "flows.environment"),
@@ -86,6 +87,7 @@ def is_shown(request: HttpRequest, entry: Entry) -> bool:
 
 
 def line(request: HttpRequest, entry: Entry) -> dict[str, Any]:
+    """Return an entry in the theme's format."""
     model = apps.get_model(entry.model)
     link = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
     found: dict[str, Any] = {"title": entry.title, "icon": entry.icon, "link": link}

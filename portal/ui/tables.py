@@ -58,6 +58,7 @@ class GrantTable(django_tables2.Table):
         return render_to_string("portal/grant/_subject.html", {"grant": record})
 
     def render_verbs(self, record: Grant) -> str:
+        # The same template as in the list of grants, so that a deny looks the same everywhere.
         return render_to_string("portal/grant/_verbs.html", grant_labels.grant_row(record))
 
     def render_selector(self, record: Grant) -> str:

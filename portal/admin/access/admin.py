@@ -153,13 +153,14 @@ class GrantAdmin(RestrictedAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        # Django's own view would offer a form. Grants are immutable, so that past permissions stay on record.
+        # 1. Django's own view would offer a form. Grants are immutable, so that past permissions stay on record.
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         if not self.has_view_permission(request):
             raise PermissionDenied(
                 "Only administrators, auditors and users with the manage permission can view grants."
             )
+        # 2. The grant, if the reader may see it.
         grant: Grant = self.visible_or_404(request, object_id)
         label, tone = grant_labels.status_label(grant)
         # The link to a ticket comes from the policies of the grant's scope; without an environment there is no scope.
@@ -178,6 +179,7 @@ class GrantAdmin(RestrictedAdmin):
             "ticket_link": requirements_for(target).link(grant.ticket) if target and grant.ticket else "",
             "label": label,
             "tone": tone,
+            # 3. Its buttons: decided by the service, so that none leads to a refusal.
             "may_revoke": grant.revoked_at is None and grants.can_revoke(grant, actor_of(request)),
             "may_give_again": grant_labels.has_ended(grant) and self.has_add_permission(request),
         }
@@ -188,6 +190,7 @@ class GrantAdmin(RestrictedAdmin):
     ) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied("Only administrators and users with the manage permission can create grants.")
+        # 1. Create the grant. The service checks what this reader can grant, and records refusals.
         form = self.form_for(request)
         if request.method == "POST" and form.is_valid():
             try:
@@ -198,6 +201,7 @@ class GrantAdmin(RestrictedAdmin):
             else:
                 messages.success(request, grant_labels.describe(grant))
                 return HttpResponseRedirect(reverse("admin:runs_grant_change", args=[grant.pk]))
+        # 2. The form, with what was typed and the errors.
         context = {
             **self.admin_site.each_context(request),
             "title": "Create grant",

@@ -83,12 +83,14 @@ class WhyForm(forms.Form):
 
 def view(request: HttpRequest, frame: dict[str, Any]) -> HttpResponse:
     """Render the form; on POST with the answer below it."""
+    # 1. The form: typed on POST, prefilled from the URL when a page links here.
     permissions = permissions_of(request)
     form = (
         WhyForm(permissions, request.POST)
         if request.method == "POST"
         else WhyForm(permissions, initial=read_query(request, permissions))
     )
+    # 2. The answer. Only POST asks: each explanation is recorded in the audit trail, and a GET may be repeated.
     answer: dict[str, Any] = {}
     if request.method == "POST" and form.is_valid():
         values = form.cleaned_data
@@ -96,6 +98,7 @@ def view(request: HttpRequest, frame: dict[str, Any]) -> HttpResponse:
         verb = Verb(values["verb"])
         found = preview.why(person, verb, values["row"], values["parameters"], by=actor_of(request))
         answer = describe_answer(found, permissions)
+    # 3. Names to suggest, from what the reader may see.
     names = (
         permissions.deployments()
         .filter(deleted_upstream_at=None)

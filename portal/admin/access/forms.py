@@ -115,6 +115,7 @@ class GrantForm(forms.Form):
 
     def verb_groups(self) -> list[tuple[str, list[VerbLine]]]:
         """Return the check boxes by group, in the order of `grant_labels.VERBS`."""
+        # The bound field yields a box for each verb, checked as typed; the template only arranges them.
         boxes = {str(box.data["value"]): box for box in self["verbs"]}
         return [
             (title, [VerbLine(boxes[verb], opens, verb in WITH_PARAMETERS) for verb, opens in verbs.items()])
@@ -129,6 +130,7 @@ class GrantForm(forms.Form):
             predicate = json.loads(typed)
         except (ValueError, RecursionError) as error:
             raise forms.ValidationError(f"Invalid JSON: {error}.", "json") from error
+        # Checked here as well as in the service, to show all problems at the field instead of the first at the top.
         if problems := predicates.problems(predicate):
             raise forms.ValidationError([forms.ValidationError(problem, "condition") for problem in problems])
         found: dict[str, Any] = predicate

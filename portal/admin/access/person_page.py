@@ -62,6 +62,7 @@ def rights_in(held: Permissions, environment: Environment) -> list[Right]:
         if grant.environment_id == environment.pk
         or (grant.environment_id is None and (grant_labels.is_prohibition(grant) or not environment.is_protected))
     ]
+    # Denials first, because they win over everything below them.
     return sorted(found, key=lambda right: (not right.is_prohibition, right.place))
 
 
@@ -98,6 +99,7 @@ def preview(held: Permissions, words: str) -> dict[str, Any]:
     # The menu asks the admin classes, which take a request. This one never reaches a view.
     probe = HttpRequest()
     probe.user = held.user
+    # Only what is deployed: the preview answers what they can do now.
     found = held.deployments().filter(deleted_upstream_at=None)
     if words:
         found = found.filter(full_name__icontains=words)

@@ -53,6 +53,7 @@ class StagesWidget(forms.Widget):
         return [stage for stage in typed if stage["needed"]]
 
     def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
+        # The widget has no input of its own name, which Django looks for by default.
         return f"{name}-1-needed" not in data
 
 
@@ -112,6 +113,7 @@ class PolicyForm(SelectorForm):
             "risk": forms.Select(INPUT),
         }
 
+    # The test value follows the pattern it is for.
     field_order = [
         *("name", "stages", "approval_minutes", "needs_reason", "needs_ticket", "ticket_pattern", "sample"),
         *("ticket_link", "needs_confirmation", "outside_window", "risk", *SELECTOR),

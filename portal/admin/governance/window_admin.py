@@ -62,6 +62,7 @@ class WindowForm(SelectorForm):
 
     def __init__(self, data: Any = None, *, instance: Any = None) -> None:
         super().__init__(data, instance=instance)
+        # A new window starts with the zone that the pages show; an existing one keeps its own.
         if not self.instance.pk:
             self.fields["time_zone"].initial = timezone.get_current_timezone_name()
 
@@ -127,4 +128,5 @@ class WindowAdmin(SelectorAdmin):
 
 
 def lasts(window: Window) -> str:
+    """Return the duration of a window, such as “2 h”."""
     return times.span(window.minutes * 60)

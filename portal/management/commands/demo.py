@@ -98,6 +98,7 @@ class Command(BaseCommand):
 
     def print_summary(self, stack: Stack, unsynced: list[str]) -> None:
         """Print the addresses and accounts, and which environments are not synced yet."""
+        # Stopped while waiting for the first sync: addresses would be of no use.
         if stack.supervisor.stopping:
             return
         first, *others = stack.prefects
