@@ -40,6 +40,7 @@ CODES: dict[str, str] = {
     "cancellation.pending": "The cancellation was already requested and is not confirmed yet.",
     "comment.length": "The comment is empty or too long.",
     "confirmation.mismatch": "The typed name is not the name asked for.",
+    "credential.reenter": "The API address has changed, so the credential must be entered again.",
     "definition.changed": "The deployment was redeployed after the approval.",
     "demo.incomplete": "A run of the demo did not complete.",
     "deployment.ambiguous": "The name matches several deployments.",

@@ -33,6 +33,7 @@ SENTENCES: dict[str, list[str]] = {
     "cancellation.pending": ["{} has already requested this. Prefect has not confirmed it yet."],
     "comment.length": ["A comment must have 1 to {} characters."],
     "confirmation.mismatch": ["Nothing was done. Type {} to confirm the emergency override."],
+    "credential.reenter": ["{…}"],
     "definition.changed": ["{} was redeployed after the approval. Submit a new request."],
     "demo.incomplete": ["{} did not complete. {}"],
     "deployment.ambiguous": ["{} matches several deployments in {}. {}"],

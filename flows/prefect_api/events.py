@@ -27,13 +27,20 @@ _quiet = logging.getLogger(f"{__name__}.frames")
 _quiet.setLevel(logging.INFO)
 
 
+class _Connection(connect):
+    """A connection that follows no redirect: its first frame is the credential, which belongs to this address alone."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
 async def listen(api_url: str, credential: Credential) -> AsyncGenerator[EventRecord]:
     """Yield events of flow runs and task runs, starting a minute ago, until the stream ends with a `PrefectError`."""
     address = f"ws{api_url.removeprefix('http')}/events/out"
     # An explicit context, so that the stream and the HTTP client trust the same certificates (SSL_CERT_FILE).
     secure = httpx.create_ssl_context() if address.startswith("wss:") else None
     try:
-        async with connect(
+        async with _Connection(
             address,
             subprotocols=[Subprotocol("prefect")],
             open_timeout=OPEN_SECONDS,

@@ -29,6 +29,9 @@ ENVIRONMENT = [
     "is_active",
 ]
 PERSON = ["username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser"]
+REENTER = (
+    "The API address has changed. Enter the credential again: the stored one is used only for the previous address."
+)
 # Related rows that must be kept -> their name in the refusal to delete the environment.
 HISTORY = {"deployments": "deployments", "runs": "runs", "run_requests": "run requests", "grants": "grants"}
 
@@ -51,6 +54,16 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str,
     return ({name: before.get(name) for name in changed if before}, {name: after.get(name) for name in changed})
 
 
+def is_same_address(one: str, other: str) -> bool:
+    """Whether a stored credential may be used for both: in Prefect Cloud, all workspaces share a host."""
+    return one.rstrip("/") == other.rstrip("/")
+
+
+def require_same_address(stored: Environment, environment: Environment) -> None:
+    if not is_same_address(stored.api_url, environment.api_url):
+        raise Refused("credential.reenter", REENTER)
+
+
 def save_environment(environment: Environment, *, by: Actor) -> None:
     """Save a new or changed environment and queue a sync."""
     # What is stored, not what the caller loaded: someone may have changed it meanwhile.
@@ -59,7 +72,11 @@ def save_environment(environment: Environment, *, by: Actor) -> None:
         require_administrator(by)
         before = describe_environment(stored) if stored else {}
         after = describe_environment(environment)
-        if stored and bytes(stored.sealed_credential) != bytes(environment.sealed_credential):
+        is_stored = stored is not None and bytes(stored.sealed_credential) == bytes(environment.sealed_credential)
+        # Otherwise an administrator could learn the stored secret by pointing the address at a server of their own.
+        if stored and is_stored and environment.sealed_credential:
+            require_same_address(stored, environment)
+        if stored and not is_stored:
             # Both are encrypted, so only that they differ can be recorded.
             after["credential"] = "changed" if after["credential"] else ""
         environment.save()

@@ -9,16 +9,11 @@ from django import forms
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from flows.models import Environment
+from runs.governance import configuration
 
 ABOUT = ["slug", "description", "colour", "position", "is_active"]
 RULES = ["is_protected", "needs_approval", "approval_minutes", "needs_reason"]
 SERVER = ["api_url", "ui_url", "credential_kind", "new_credential"]
-
-
-def origin(url: str) -> tuple[str, str]:
-    """Return scheme and host with port: the part of an address that a credential is given for."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc
 
 
 class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument when it runs
@@ -84,16 +79,8 @@ class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's cl
             self.add_error(
                 "new_credential", forms.ValidationError("Enter the credential. None of this kind is stored.", "missing")
             )
-        # Otherwise an administrator could learn the stored secret by pointing the address at a server of their own.
-        elif "api_url" in values and origin(before.api_url) != origin(values["api_url"]):
-            self.add_error(
-                "new_credential",
-                forms.ValidationError(
-                    "The address points to another server. Enter the credential again: "
-                    "the stored one is only used for the previous server.",
-                    "other_server",
-                ),
-            )
+        elif "api_url" in values and not configuration.is_same_address(before.api_url, values["api_url"]):
+            self.add_error("new_credential", forms.ValidationError(configuration.REENTER, "credential.reenter"))
 
     def save(self, commit: bool = True) -> Environment:
         environment: Environment = super().save(commit=False)

@@ -166,6 +166,32 @@ def test_a_refused_handshake_says_what_to_check(status: int, error: type[Prefect
     assert type(end) is error
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed_and_the_credential_stays_here(status: int) -> None:
+    heard: list[object] = []
+
+    async def elsewhere(socket: ServerConnection) -> None:
+        heard.append(json.loads(await socket.recv()))
+
+    async def listen() -> None:
+        prefect = [Subprotocol("prefect")]
+        async with serve(elsewhere, "127.0.0.1", 0, subprotocols=prefect) as other:
+            target = f"ws://127.0.0.1:{next(iter(other.sockets)).getsockname()[1]}/api/events/out"
+
+            def redirect(socket: ServerConnection, request: Request) -> Response:
+                answer = socket.respond(HTTPStatus(status), "elsewhere")
+                answer.headers["Location"] = target
+                return answer
+
+            async with stream(closes, redirect) as url:
+                async for _ in PrefectClient(url, Credential("basic", SECRET)).events():
+                    pass
+
+    with pytest.raises(Rejected):
+        asyncio.run(asyncio.wait_for(listen(), 10))
+    assert heard == []
+
+
 def test_the_credential_is_not_logged_even_at_debug(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     # The stand-in for Prefect logs what it receives, which is no doing of ours.

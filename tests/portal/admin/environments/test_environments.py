@@ -19,9 +19,11 @@ from flows.models import Deployment, Environment, Health, WorkPool
 from portal.ui.environment_status import LABELS
 from runs.access.decisions import Permissions
 from runs.actors import Actor
-from runs.governance import grants
+from runs.governance import configuration, grants
 from runs.models import AuditEntry
+from tests.cast import by
 from tests.portal.forms import error_codes, message_codes
+from tests.refusals import refused
 
 pytestmark = pytest.mark.django_db
 
@@ -139,13 +141,33 @@ def test_left_empty_the_stored_credential_stays(admin_user: User, dev: Environme
     assert "credential" not in last_entry().after
 
 
-def test_the_stored_credential_is_not_sent_to_another_server(admin_user: User, dev: Environment, login: Login) -> None:
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("http://elsewhere.test/api", "https://dev.test/api", "http://dev.test:4200/api"),
+        # In Prefect Cloud all workspaces are on one host.
+        *("http://dev.test/accounts/1/workspaces/2/api", "http://dev.test/api/other", "http://dev.test"),
+    ],
+)
+def test_the_stored_credential_is_not_sent_to_another_address(
+    admin_user: User, dev: Environment, login: Login, address: str
+) -> None:
     keep_secret(dev)
-    typed = {**TYPED, "slug": "dev", "api_url": "http://elsewhere.test/api", "credential_kind": "basic"}
+    typed = {**TYPED, "slug": "dev", "api_url": address, "credential_kind": "basic"}
     answer = login(admin_user).post(page_of(dev), typed)
-    assert error_codes(answer) == {("new_credential", "other_server")}
+    assert error_codes(answer) == {("new_credential", "credential.reenter")}
     dev.refresh_from_db()
     assert dev.api_url == "http://dev.test/api"
+    # The service refuses it too, whoever calls it.
+    dev.api_url = address
+    with refused("credential.reenter"):
+        configuration.save_environment(dev, by=by(admin_user))
+
+
+def test_a_trailing_slash_is_no_other_address(admin_user: User, dev: Environment, login: Login) -> None:
+    keep_secret(dev)
+    typed = {**TYPED, "slug": "dev", "api_url": f"{dev.api_url}/", "credential_kind": "basic"}
+    assert login(admin_user).post(page_of(dev), typed).status_code == 302
 
 
 def test_no_credential_any_more_means_that_it_is_forgotten(admin_user: User, dev: Environment, login: Login) -> None:
