@@ -98,6 +98,7 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
     standing = windows.standing(target, max(run_request.scheduled_for or now, now)) if is_unsent else None
     emergency = BreakGlass.objects.filter(run_request=run_request).first()
     requirements = requirements_for(target)
+    allowed = Actions.of(run_request, permissions, standing, emergency)
     return {
         "run_request": run_request,
         "run": run,
@@ -105,7 +106,7 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
         "poll": 10 if run_request.is_over else 5,
         "sentence": diagnosis.explain(visibility.muted(run, permissions), page.scene(run, now))
         if run
-        else sentence(run_request, emergency),
+        else sentence(run_request, emergency, can_approve=allowed.approve.is_allowed),
         "short_digest": run_request.digest[:12],
         "attempts": attempts(run_request, now),
         "icon": ICONS.get(run_request.state, "info"),
@@ -118,7 +119,7 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
         "moments": moments(run_request, emergency),
         "emergency": emergency,
         "warnings": warnings(run_request, requirements),
-        "actions": Actions.of(run_request, permissions, standing, emergency),
+        "actions": allowed,
         "minutes": (changes.MIN_OVERRIDE, changes.MAX_OVERRIDE),
         "approvers": approvers(run_request) if run_request.state == State.WAITING else None,
         "Verb": Verb,
@@ -174,14 +175,15 @@ def stages(run_request: RunRequest) -> list[Stage]:
 
 def stage_sentence(step: changes.Step) -> str:
     names = f": {', '.join(step.given)}" if step.given else ""
-    return f"{len(step.given)} of {step.needed} approval{'' if step.needed == 1 else 's'}{names}"
+    return f"{len(step.given)} of {step.needed} approvals{names}"
 
 
-def sentence(run_request: RunRequest, emergency: BreakGlass | None = None) -> str:
+def sentence(run_request: RunRequest, emergency: BreakGlass | None = None, *, can_approve: bool = False) -> str:
     """Explain the state; once there is a run, its own explanation is shown instead."""
     # Until the first attempt the message only says who used the override, which has a banner of its own.
     is_repeated = emergency is not None and not run_request.attempts and emergency.by_name in run_request.message
-    return (run_request.message if not is_repeated else "") or MEANINGS.get(run_request.state, "")
+    meaning = "Needs your approval." if can_approve else MEANINGS.get(run_request.state, "")
+    return (run_request.message if not is_repeated else "") or meaning
 
 
 def attempts(run_request: RunRequest, now: datetime) -> str:
