@@ -1,4 +1,4 @@
-"""The whole product for the end-to-end tests: web, background tasks and follower on the run's Postgres and Prefect."""
+"""The whole product for the end-to-end tests: web, background tasks and follower, on a real Postgres and Prefect."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Portal:
     folder: Path
 
     def manage(self, *arguments: str, code: int = 0) -> str:
-        """Run a management command beside it; the standard output."""
+        """Run a management command against its database; returns the standard output."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
@@ -55,7 +55,7 @@ class Portal:
 
 
 def wait_for[T](look: Callable[[], T], what: str, seconds: float = 60) -> T:
-    """Look until there is something to see."""
+    """Call `look` until it returns something true, and return that."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if seen := look():
@@ -71,9 +71,9 @@ def portal(
     database_server: Server,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Portal]:
-    """Pipelines published, the demo's cast made, everything running, and stopped after the last of these tests.
+    """A running portal with the bundled flows deployed and the users of the demo; stopped after the last test.
 
-    While a test is being written, PORTAL_TEST_PORTAL_URL may name a portal that runs already on DATABASE_URL.
+    To write a test faster, let PORTAL_TEST_PORTAL_URL name a portal that is already running on DATABASE_URL.
     """
     folder = tmp_path_factory.mktemp("portal")
     if address := os.environ.get("PORTAL_TEST_PORTAL_URL"):
@@ -105,7 +105,7 @@ def running(prefect_server: Any, database: str, folder: Path) -> Iterator[Portal
     settings = {"DATABASE_URL": database, "PORTAL_MODE": "demo", **time_zone()}
     portal = Portal(f"http://127.0.0.1:{port}", database, settings | auth, folder)
     portal.manage("sync_periodic")
-    # Both on one server: every run is in both of them.
+    # Both environments are the same Prefect server, so every run appears in both.
     portal.manage("demo_cast", *(f"--environment={name}={prefect_server.api_url}" for name in ("dev", "prod")))
     begin_windows_in_twelve_hours(portal)
     reaper = Reaper(str(folder))
@@ -124,7 +124,7 @@ def running(prefect_server: Any, database: str, folder: Path) -> Iterator[Portal
                 environment=inherited_environment()
                 | settings
                 | {"PORTAL_PROCESS": "web" if name == "web" else "command"},
-                ready=(lambda: answers(portal.address)) if name == "web" else lambda: True,
+                ready=(lambda: is_up(portal.address)) if name == "web" else lambda: True,
                 waits_for="the sign-in page",
             )
         )
@@ -140,7 +140,7 @@ def running(prefect_server: Any, database: str, folder: Path) -> Iterator[Portal
 
 
 def begin_windows_in_twelve_hours(portal: Portal) -> None:
-    """The hour in which the demo's production starts nothing must not be the hour of these tests."""
+    """Move the window in which the demo's production starts no runs away from the time of these tests."""
     hour = (datetime.now(UTC) + timedelta(hours=12)).hour
     assert portal.query("UPDATE runs_window SET cron = %s RETURNING name", f"0 {hour} * * *") == [("Weekly backup",)]
 
@@ -162,7 +162,7 @@ def publish(prefect_server: Any, folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def answers(address: str) -> bool:
+def is_up(address: str) -> bool:
     try:
         return httpx.get(f"{address}/admin/login/", timeout=5, trust_env=False).is_success
     except httpx.HTTPError:

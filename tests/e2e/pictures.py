@@ -1,4 +1,4 @@
-"""Makes the pictures of the README from a demo that runs: `python -m tests.e2e.pictures http://127.0.0.1:8000`."""
+"""Takes the screenshots of the README from a running demo: `python -m tests.e2e.pictures http://127.0.0.1:8000`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGEST = 200_000  # bytes: a README should be there at once
 PATIENCE = 240_000  # milliseconds
 ACQUISITION, INGESTION = "crm-data-acquisition/crm-data-acquisition", "crm-data-ingestion/crm-data-ingestion"
 EVERY_KIND, LONG_HAUL = "every-parameter-kind/every-parameter-kind", "long-haul/long-haul"
-# What happens in dev before the pictures are taken: deployment, reason, parameters, how it ends.
+# Runs in dev before the screenshots are taken: deployment, reason, parameters, final state.
 HISTORY: list[tuple[str, str, dict[str, str], str]] = [
     (ACQUISITION, "Month end", {"snapshot_month": "2017-03"}, "Completed"),
     (INGESTION, "Month end", {"snapshot_month": "2017-03"}, "Completed"),
@@ -32,16 +32,16 @@ HISTORY: list[tuple[str, str, dict[str, str], str]] = [
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.pictures", description=__doc__)
     parser.add_argument("address", help="of a demo, such as http://127.0.0.1:8000")
-    parser.add_argument("--at-once", action="store_true", help="there has been enough to see in this demo already")
-    asked = parser.parse_args()
+    parser.add_argument("--at-once", action="store_true", help="skip the runs: this demo has enough history already")
+    options = parser.parse_args()
     found = os.environ.get("PORTAL_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if not found:
         parser.error("there is no Chromium here: set PORTAL_CHROMIUM to its path.")
     FOLDER.mkdir(parents=True, exist_ok=True)
     expect.set_options(timeout=PATIENCE)
     with open_browser(found) as browser:
-        otto, anna, axel = (person(browser, asked.address.rstrip("/"), name) for name in ("otto", "anna", "axel"))
-        if not asked.at_once:
+        otto, anna, axel = (person(browser, options.address.rstrip("/"), name) for name in ("otto", "anna", "axel"))
+        if not options.at_once:
             make_history(otto, anna)
         take_pictures(otto, anna, axel)
 
@@ -58,7 +58,7 @@ def open_form(visitor: Visitor, environment: str, deployment: str) -> Page:
     return visitor.page
 
 
-def ask(visitor: Visitor, environment: str, deployment: str, **values: str) -> Page:
+def request_run(visitor: Visitor, environment: str, deployment: str, **values: str) -> Page:
     page = open_form(visitor, environment, deployment)
     send(page, **values)
     return page
@@ -66,8 +66,8 @@ def ask(visitor: Visitor, environment: str, deployment: str, **values: str) -> P
 
 def make_history(otto: Visitor, anna: Visitor) -> None:
     for deployment, reason, values, end in HISTORY:
-        expect(headline(ask(otto, "dev", deployment, reason=reason, **values))).to_contain_text(end)
-    page = ask(otto, "prod", LONG_HAUL, reason="Backfill after Tuesday's outage", minutes="1")
+        expect(headline(request_run(otto, "dev", deployment, reason=reason, **values))).to_contain_text(end)
+    page = request_run(otto, "prod", LONG_HAUL, reason="Backfill after Tuesday's outage", minutes="1")
     anna.page.goto(page.url)
     act(anna.page, "approve", "Agreed with finance")
     run_of(page).click()
@@ -77,12 +77,12 @@ def make_history(otto: Visitor, anna: Visitor) -> None:
 
 
 def take_pictures(otto: Visitor, anna: Visitor, axel: Visitor) -> None:
-    ask(otto, "prod", ACQUISITION, reason="Month end for the board", snapshot_month="2017-05")
-    page = ask(otto, "dev", LONG_HAUL, reason="Load test of the new worker", minutes="3", steps="6")
+    request_run(otto, "prod", ACQUISITION, reason="Month end for the board", snapshot_month="2017-05")
+    page = request_run(otto, "dev", LONG_HAUL, reason="Load test of the new worker", minutes="3", steps="6")
     run_of(page).click()
     expect(page.get_by_text("Step 4 of 6").nth(5)).to_be_visible()
     take(page, "run")
-    # The theme asks what the reader prefers when a page is loaded.
+    # The theme reads the preferred color scheme only when a page is loaded.
     page.emulate_media(color_scheme="dark")
     page.reload()
     take(page, "run-dark")

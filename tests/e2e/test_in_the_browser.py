@@ -24,7 +24,7 @@ from tests.e2e.browser_actions import (
 )
 from tests.e2e.conftest import PASSWORD, Portal, wait_for
 
-# A busy machine takes its time to start a flow's process.
+# Milliseconds; starting the process of a flow takes long on a busy machine.
 WORK = 240_000
 ACQUISITION = "crm-data-acquisition/crm-data-acquisition"
 LONG_HAUL = "long-haul/long-haul"
@@ -36,14 +36,14 @@ expect.set_options(timeout=30_000)
 
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
-    # Not for the whole session: Playwright's event loop would be in the way of other tests' databases.
+    # Not for the whole session: while Playwright's event loop runs, Django refuses database calls of other tests.
     with open_browser(chromium) as browser:
         yield browser
 
 
 @pytest.fixture(scope="module")
 def signed_in(browser: Browser, portal: Portal) -> Callable[[str], Any]:
-    """The cookies of a person; each signs in once."""
+    """The cookies of each user, who signs in only once."""
     known: dict[str, Any] = {}
 
     def state(name: str) -> Any:
@@ -75,7 +75,7 @@ def visit(browser: Browser, portal: Portal, signed_in: Callable[[str], Any]) -> 
 
 @pytest.fixture(scope="module", autouse=True)
 def deployments(portal: Portal) -> dict[tuple[str, str], int]:
-    """(environment, flow/deployment) -> key, once both environments were read."""
+    """(environment, flow/deployment) -> primary key, once both environments are synced."""
 
     def found() -> dict[tuple[str, str], int]:
         rows = portal.query(
@@ -88,7 +88,7 @@ def deployments(portal: Portal) -> dict[tuple[str, str], int]:
     return wait_for(found, "the first sync", 120)
 
 
-def ask(visitor: Visitor, deployment: int, **values: str) -> Page:
+def request_run(visitor: Visitor, deployment: int, **values: str) -> Page:
     """Fill in a run form by its labels and submit it; the page that follows."""
     visitor.goto(f"/admin/flows/deployment/{deployment}/run/")
     send(visitor.page, **values)
@@ -96,7 +96,7 @@ def ask(visitor: Visitor, deployment: int, **values: str) -> Page:
 
 
 def mark(page: Page) -> None:
-    """What a reload would wipe out."""
+    """Mark the document; a reload would remove the mark."""
     page.evaluate("window.sameDocument = true")
 
 
@@ -144,7 +144,7 @@ def test_an_operator_finds_a_deployment_runs_it_and_watches_it_complete(visit: V
 
 
 def test_an_operator_watches_a_long_run_and_cancels_it(visit: Visit, deployments: dict[Any, int]) -> None:
-    page = ask(visit("otto"), deployments["dev", LONG_HAUL], minutes="5")
+    page = request_run(visit("otto"), deployments["dev", LONG_HAUL], minutes="5")
     run_of(page).click(timeout=WORK)
     expect(headline(page)).to_contain_text("Running", timeout=WORK)
     expect(page.get_by_text(re.compile(r"Step 1 of 4, \d+ % of the whole")).first).to_be_visible(timeout=WORK)
@@ -160,7 +160,7 @@ def test_an_operator_watches_a_long_run_and_cancels_it(visit: Visit, deployments
     assert is_same_document(page)
 
 
-def test_asking_and_cancelling_need_no_script(visit: Visit, portal: Portal, deployments: dict[Any, int]) -> None:
+def test_requesting_and_cancelling_need_no_script(visit: Visit, portal: Portal, deployments: dict[Any, int]) -> None:
     visitor = visit("otto", java_script_enabled=False)
     page = visitor.page
     tomorrow = f"{datetime.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"  # noqa: DTZ005  (what a person types)
@@ -181,22 +181,22 @@ def test_asking_and_cancelling_need_no_script(visit: Visit, portal: Portal, depl
     page.get_by_label("Now").check()
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page).to_have_url(re.compile(r"/runrequest/\d+/change/"))
-    asked = re.findall(r"/runrequest/(\d+)/", page.url)
+    requested = re.findall(r"/runrequest/(\d+)/", page.url)
     started = "SELECT 1 FROM runs_runrequest WHERE run_id IS NOT NULL AND id = %s"
-    wait_for(lambda: portal.query(started, *asked), "the run of the request", 120)
+    wait_for(lambda: portal.query(started, *requested), "the run of the request", 120)
     page.reload()
     run_of(page).click()
     cancel(page, "not needed")
-    # Perhaps before any worker had begun it: that takes the portal half a minute longer to settle.
+    # If no worker had started it yet, the portal needs half a minute longer to settle the cancellation.
     expect(cancellation(page)).to_contain_text("not needed")
     ended = "SELECT 1 FROM runs_runrequest WHERE state = 'cancelled' AND id = %s"
-    wait_for(lambda: portal.query(ended, *asked), "the cancel", 180)
+    wait_for(lambda: portal.query(ended, *requested), "the cancel", 180)
     page.reload()
     expect(headline(page)).to_contain_text("Cancelled")
 
 
-def test_a_run_in_prod_waits_for_somebody_else(visit: Visit, deployments: dict[Any, int]) -> None:
-    page = ask(visit("otto"), deployments["prod", LONG_HAUL], minutes="1.5", reason="The quarter is over")
+def test_a_run_in_prod_waits_for_someone_else(visit: Visit, deployments: dict[Any, int]) -> None:
+    page = request_run(visit("otto"), deployments["prod", LONG_HAUL], minutes="1.5", reason="The quarter is over")
     expect(headline(page)).to_contain_text("Waiting for approval")
     expect(page.locator("[data-key=withdraw]")).to_be_visible()
     expect(page.locator("[data-key=approve]")).to_have_count(0)
@@ -234,16 +234,16 @@ def test_a_viewer_sees_and_starts_nothing(visit: Visit, deployments: dict[Any, i
     visitor.troubles.clear()
 
 
-def test_an_auditor_reads_who_asked_and_who_answered(visit: Visit, deployments: dict[Any, int]) -> None:
+def test_an_auditor_reads_who_requested_and_who_rejected(visit: Visit, deployments: dict[Any, int]) -> None:
     reason = f"month end {uuid.uuid4().hex[:8]}"
-    asked = ask(visit("otto"), deployments["prod", LONG_HAUL], reason=reason)
+    requested = request_run(visit("otto"), deployments["prod", LONG_HAUL], reason=reason)
     answer = visit("anna").page
-    answer.goto(asked.url)
+    answer.goto(requested.url)
     act(answer, "reject", f"{reason}: too late")
     expect(headline(answer)).to_contain_text("Rejected")
 
     page = visit("axel").page
-    page.goto(asked.url)
+    page.goto(requested.url)
     page.get_by_role("link", name="Audit trail").click()
     page.get_by_role("search").get_by_role("textbox").fill(reason)
     page.keyboard.press("Enter")
@@ -312,7 +312,7 @@ def test_every_page_of_the_sidebar_fits_and_is_quiet(visit: Visit) -> None:
 
 def test_the_form_and_a_request_fit_and_are_quiet(visit: Visit, deployments: dict[Any, int]) -> None:
     visitor = visit("otto", color_scheme="dark")
-    page = ask(visitor, deployments["prod", LONG_HAUL], reason="to look at it")
+    page = request_run(visitor, deployments["prod", LONG_HAUL], reason="to look at it")
     must_fit(visitor, page.url.removeprefix(visitor.address))
     must_fit(visitor, f"/admin/flows/deployment/{deployments['prod', LONG_HAUL]}/run/")
 

@@ -1,4 +1,4 @@
-"""The main job, on real parts, as programs do it."""
+"""The main job against real processes, by management commands as scripts do it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import Portal, parsed, wait_for
 
-# A whole name: on a server that others use too there may be more deployments of a flow.
+# The full name: a shared server may have several deployments of one flow.
 LONG_HAUL = "long-haul/long-haul"
 PATIENCE = 240  # seconds: a busy machine takes its time to start a flow's process
 AS_OTTO = ("--as", "otto", "--reason")
@@ -22,15 +22,15 @@ STATE = """
 def test_a_run_is_asked_for_and_cancelled_by_command_and_the_trail_verifies(portal: Portal) -> None:
     known = "SELECT 1 FROM flows_deployment WHERE full_name = %s"
     wait_for(lambda: portal.query(known, LONG_HAUL), "the first sync", PATIENCE)
-    asked = parsed(portal.manage("trigger", "dev", LONG_HAUL, "-p", "minutes=5", *AS_OTTO, "month end", "--json"))
+    requested = parsed(portal.manage("trigger", "dev", LONG_HAUL, "-p", "minutes=5", *AS_OTTO, "month end", "--json"))
     mirrored = "SELECT flow_run_id FROM runs_runrequest WHERE id = %s AND run_id IS NOT NULL"
-    ((flow_run,),) = wait_for(lambda: portal.query(mirrored, asked["request"]), "the run in the mirror", PATIENCE)
+    ((flow_run,),) = wait_for(lambda: portal.query(mirrored, requested["request"]), "the run in the mirror", PATIENCE)
     wait_for(lambda: portal.query(STATE, flow_run) == [("RUNNING",)], "the run to run", PATIENCE)
 
     portal.manage("cancel", str(flow_run), "--env", "dev", *AS_OTTO, "wrong month")
     wait_for(lambda: portal.query(STATE, flow_run) == [("CANCELLED",)], "the confirmed cancel", PATIENCE)
     time.sleep(2)
-    assert portal.query(STATE, flow_run) == [("CANCELLED",)], "it is cancelled for good"
+    assert portal.query(STATE, flow_run) == [("CANCELLED",)], "its process must not overwrite the state later"
     settled = "SELECT c.state, c.reason FROM runs_cancellation c JOIN runs_run r ON r.id = run_id WHERE prefect_id = %s"
     assert portal.query(settled, flow_run) == [("confirmed", "wrong month")]
 

@@ -75,8 +75,8 @@ def test_a_row_shows_what_it_is_where_it_runs_and_its_last_run(
     many_runs(deployment, 1, state_type="SCHEDULED")
     page = text(login(requester))
     assert names(page) == ["monthly/monthly"]
-    for said in ("alias month-end", ">crm<", "1 worker online", "1 active", ">Failed<", "3 min ago", ">dev<"):
-        assert said in page, said
+    for piece in ("alias month-end", ">crm<", "1 worker online", "1 active", ">Failed<", "3 min ago", ">dev<"):
+        assert piece in page, piece
     assert ">Scheduled<" not in page, "what is planned is not the last run"
 
 
@@ -128,11 +128,11 @@ def test_the_run_button_is_shown_where_the_user_can_run(
     grants.grant(
         by=Actor.system(), person=requester, verbs=["trigger"], effect="deny", environment=deployment.environment
     )
-    doors = [reverse("admin:flows_deployment_run", args=[each.pk]) for each in (deployment, prod_deployment)]
+    links = [reverse("admin:flows_deployment_run", args=[each.pk]) for each in (deployment, prod_deployment)]
     page = text(login(requester))
-    assert [door in page for door in doors] == [False, True]
+    assert [link in page for link in links] == [False, True]
     page = text(login(viewer))
-    assert [door in page for door in doors] == [False, False]
+    assert [link in page for link in links] == [False, False]
 
 
 def test_a_deleted_one_is_listed_only_on_request(

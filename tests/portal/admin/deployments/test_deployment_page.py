@@ -36,7 +36,7 @@ def page_of(deployment: Deployment) -> str:
     return reverse("admin:flows_deployment_change", args=[deployment.pk])
 
 
-def door(name: str, deployment: Deployment) -> str:
+def url_of(name: str, deployment: Deployment) -> str:
     return reverse(f"admin:flows_deployment_{name}", args=[deployment.pk])
 
 
@@ -78,8 +78,8 @@ def test_it_shows_what_it_is_and_where_it_runs(
         schedules=(records.cron("0 6 * * *"), records.cron("0 7 * * *", is_active=False)),
     )
     page = text(login(viewer), deployment)
-    for said in ("Loads the month.", "7.1", "flows.monthly:run", "main", "slow", "north", "south", "1 worker online"):
-        assert said in page, said
+    for piece in ("Loads the month.", "7.1", "flows.monthly:run", "main", "slow", "north", "south", "1 worker online"):
+        assert piece in page, piece
     assert "cron 0 6 * * * (UTC)" in page
     assert "(inactive)" in page
     assert f"{deployment.environment.prefect_ui}/deployments/deployment/{deployment.prefect_id}" in page
@@ -151,7 +151,7 @@ def test_the_access_panel_names_people_conditions_and_denies(
     now = lines[f"{Verb.TRIGGER.label}, {Verb.RERUN.label}, {Verb.BACKFILL.label}"]
     assert "requester" in now
     assert "as Operator" in now
-    assert "viewer" not in now, "a grant that does not reach it is not told"
+    assert "viewer" not in now, "a grant that does not reach it is not shown"
     assert "only when rows is at most 5" in lines[Verb.TRIGGER_LATER.label]
     (stopping,) = [line for verbs, line in lines.items() if verbs.startswith("cancel")]
     assert 'data-tone="red"' in stopping
@@ -176,11 +176,11 @@ def test_quick_run_is_offered_only_where_the_defaults_are_allowed(
     bound = grants.grant(
         by=Actor.system(), person=stranger, verbs=["trigger"], predicate={"properties": {"x": {"const": 1}}}
     )
-    assert door("quick_run", plain) not in text(login(stranger), plain)
-    assert door("run", plain) in text(login(stranger), plain)
+    assert url_of("quick_run", plain) not in text(login(stranger), plain)
+    assert url_of("run", plain) in text(login(stranger), plain)
     grants.revoke(bound, by=Actor.system())
     grants.grant(by=Actor.system(), person=stranger, verbs=["trigger"])
-    assert door("quick_run", plain) in text(login(stranger), plain)
+    assert url_of("quick_run", plain) in text(login(stranger), plain)
 
 
 def test_a_deleted_one_says_since_when_and_what_to_do(
@@ -192,8 +192,8 @@ def test_a_deleted_one_says_since_when_and_what_to_do(
     notice = page[page.index('data-key="deleted"') :].partition("</div>")[0]
     assert "prefect deploy" in notice
     assert "data-ago" in notice
-    assert door("run", plain) not in page
-    assert door("quick_run", plain) not in page
+    assert url_of("run", plain) not in page
+    assert url_of("quick_run", plain) not in page
 
 
 def test_every_text_of_prefect_is_escaped(
@@ -223,7 +223,7 @@ def test_every_text_of_prefect_is_escaped(
     )
     many_runs(deployment, 1, name=EVIL, state_name=EVIL)
     client = login(requester)
-    for url in (page_of(deployment), door("run", deployment)):
+    for url in (page_of(deployment), url_of("run", deployment)):
         page = client.get(url).content.decode()
         assert "<script>alert" not in page, url
         assert "<b>ready" not in page, url
@@ -236,21 +236,21 @@ def test_every_text_of_prefect_is_escaped(
 def test_one_that_the_user_cannot_see_is_not_found(viewer: User, prod_deployment: Deployment, login: Login) -> None:
     client = login(viewer)
     assert client.get(page_of(prod_deployment)).status_code == 404
-    assert client.get(door("run", prod_deployment)).status_code == 404
+    assert client.get(url_of("run", prod_deployment)).status_code == 404
     for name in ("quick_run", "pause", "resume"):
-        assert client.post(door(name, prod_deployment)).status_code == 404
+        assert client.post(url_of(name, prod_deployment)).status_code == 404
     assert client.get(reverse("admin:flows_deployment_change", args=[10**9])).status_code == 404
 
 
 def test_a_stranger_finds_nothing(stranger: User, deployment: Deployment, login: Login) -> None:
     client = login(stranger)
     assert client.get(page_of(deployment)).status_code == 404
-    assert client.post(door("quick_run", deployment)).status_code == 404
+    assert client.post(url_of("quick_run", deployment)).status_code == 404
 
 
 def test_a_viewer_sees_why_there_is_no_button(viewer: User, deployment: Deployment, login: Login) -> None:
     page = text(login(viewer), deployment)
-    assert door("run", deployment) not in page
+    assert url_of("run", deployment) not in page
     assert attributes(page, "data-why") == ["access.no_grant"]
 
 
@@ -258,7 +258,7 @@ def test_a_viewer_sees_why_there_is_no_button(viewer: User, deployment: Deployme
 def test_a_viewer_who_acts_anyway_is_refused_with_the_reason(
     name: str, viewer: User, plain: Deployment, login: Login
 ) -> None:
-    answer = login(viewer).post(door(name, plain))
+    answer = login(viewer).post(url_of(name, plain))
     assert answer.status_code == 403
     entry = AuditEntry.objects.latest("sequence")
     assert (entry.actor_name, entry.after["refused"]["code"]) == ("viewer", "access.no_grant")
@@ -269,7 +269,7 @@ def test_a_viewer_who_acts_anyway_is_refused_with_the_reason(
 
 @pytest.mark.parametrize("name", ["quick_run", "pause", "resume"])
 def test_get_is_not_allowed_for_actions(name: str, admin_user: User, plain: Deployment, login: Login) -> None:
-    assert login(admin_user).get(door(name, plain)).status_code == 405
+    assert login(admin_user).get(url_of(name, plain)).status_code == 405
 
 
 def test_nothing_can_be_written_to_the_page_itself(admin_user: User, deployment: Deployment, login: Login) -> None:
@@ -288,11 +288,11 @@ def test_a_quick_run_uses_the_defaults_and_leads_to_the_request(
     client = login(requester)
     page = text(client, plain)
     key = page.split('name="submission_key" value="')[1].split('"')[0]
-    answer = client.post(door("quick_run", plain), {"submission_key": key})
+    answer = client.post(url_of("quick_run", plain), {"submission_key": key})
     run_request = RunRequest.objects.get()
     assert answer.url == reverse("admin:runs_runrequest_change", args=[run_request.pk])  # type: ignore[attr-defined]
     assert run_request.parameters["month"] == "2026-01"
-    again = client.post(door("quick_run", plain), {"submission_key": key})
+    again = client.post(url_of("quick_run", plain), {"submission_key": key})
     assert again.url == answer.url  # type: ignore[attr-defined]  # a redirect
     assert RunRequest.objects.count() == 1
 
@@ -301,8 +301,8 @@ def test_without_all_defaults_a_quick_run_leads_to_the_form(
     requester: User, deployment: Deployment, login: Login
 ) -> None:
     client = login(requester)
-    assert door("quick_run", deployment) not in text(client, deployment)
-    assert client.post(door("quick_run", deployment)).url == door("run", deployment)  # type: ignore[attr-defined]
+    assert url_of("quick_run", deployment) not in text(client, deployment)
+    assert client.post(url_of("quick_run", deployment)).url == url_of("run", deployment)  # type: ignore[attr-defined]
     assert not RunRequest.objects.exists()
 
 
@@ -310,8 +310,8 @@ def test_where_a_reason_is_required_a_quick_run_leads_to_the_form(
     requester: User, prod_deployment: Deployment, prod_fake: FakePrefect, login: Login
 ) -> None:
     changed(prod_deployment, prod_fake, parameter_defaults={"month": "2026-01"})
-    answer = login(requester).post(door("quick_run", prod_deployment))
-    assert answer.url == door("run", prod_deployment)  # type: ignore[attr-defined]  # a redirect
+    answer = login(requester).post(url_of("quick_run", prod_deployment))
+    assert answer.url == url_of("run", prod_deployment)  # type: ignore[attr-defined]  # a redirect
     assert not RunRequest.objects.exists()
 
 
@@ -320,7 +320,7 @@ def test_a_quick_run_of_a_deleted_one_is_refused(
 ) -> None:
     fake.remove_deployment(plain.prefect_id)
     sync.sync(plain.environment)
-    answer = login(requester).post(door("quick_run", plain), follow=True)
+    answer = login(requester).post(url_of("quick_run", plain), follow=True)
     assert message_codes(answer) == ["deployment.gone"]
     assert not RunRequest.objects.exists()
 
@@ -331,7 +331,7 @@ def test_a_quick_run_of_a_deleted_one_is_refused(
 def test_a_pause_is_requested_with_its_reason_and_shown_as_pending(
     admin_user: User, deployment: Deployment, login: Login
 ) -> None:
-    page = login(admin_user).post(door("pause", deployment), {"reason": "Month end"}, follow=True).content.decode()
+    page = login(admin_user).post(url_of("pause", deployment), {"reason": "Month end"}, follow=True).content.decode()
     request = PauseRequest.objects.get()
     assert (request.reason, request.pause) == ("Month end", True)
     assert f"pause-request-{request.pk}" in attributes(page, "data-key")
@@ -341,7 +341,7 @@ def test_a_pause_is_requested_with_its_reason_and_shown_as_pending(
 def test_a_protected_environment_requires_a_reason_for_pausing(
     admin_user: User, prod_deployment: Deployment, login: Login
 ) -> None:
-    answer = login(admin_user).post(door("pause", prod_deployment), {"reason": " "}, follow=True)
+    answer = login(admin_user).post(url_of("pause", prod_deployment), {"reason": " "}, follow=True)
     assert message_codes(answer) == ["reason.required"]
     assert not PauseRequest.objects.exists()
 
@@ -385,11 +385,11 @@ def test_an_alias_is_visible_to_those_who_can_see_its_deployment(
     here = Alias.objects.create(environment=dev, name="here", full_name="monthly/monthly")
     there = Alias.objects.create(environment=prod, name="there", full_name="monthly/monthly")
     grants.grant(by=Actor.system(), person=requester, verbs=["see"], effect="deny", tag="crm")
-    may = {viewer: [here], requester: [there]}
-    for reader, seen in may.items():
-        client = login(reader)
+    visible = {viewer: [here], requester: [there]}
+    for user, seen in visible.items():
+        client = login(user)
         codes = [client.get(reverse("admin:flows_alias_change", args=[each.pk])).status_code for each in (here, there)]
-        assert codes == [200 if each in seen else 404 for each in (here, there)], reader
+        assert codes == [200 if each in seen else 404 for each in (here, there)], user
 
 
 def test_only_an_administrator_makes_and_changes_aliases(

@@ -68,8 +68,8 @@ def text(client: Client, query: str = "") -> str:
 def test_the_newest_result_is_shown(a_run: MakeRun, viewer: User, login: Login) -> None:
     left(a_run("COMPLETED"), "crm-drift", table(RESULT))
     page = text(login(viewer))
-    for said in ("High drift", "Drift of 2017-09", "against 2017-08", "1 of 2 columns", "98.7%", "0.612", "71.0%"):
-        assert said in page, said
+    for piece in ("High drift", "Drift of 2017-09", "against 2017-08", "1 of 2 columns", "98.7%", "0.612", "71.0%"):
+        assert piece in page, piece
     assert "deals closed in 2017-09" in page
     assert "Stop relying on the predictions." in page
     assert "<b>sector</b>" not in page

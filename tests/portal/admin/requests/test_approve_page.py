@@ -24,8 +24,8 @@ Login = Callable[[User], Client]
 State = RunRequest.State
 
 
-def address(run_request: RunRequest, door: str = "change/") -> str:
-    return f"/admin/runs/runrequest/{run_request.pk}/{door}"
+def address(run_request: RunRequest, path: str = "change/") -> str:
+    return f"/admin/runs/runrequest/{run_request.pk}/{path}"
 
 
 def text(client: Client, run_request: RunRequest) -> str:
@@ -34,9 +34,9 @@ def text(client: Client, run_request: RunRequest) -> str:
     return answer.content.decode()
 
 
-def press(client: Client, run_request: RunRequest, door: str, reason: str = "") -> Any:
+def press(client: Client, run_request: RunRequest, path: str, reason: str = "") -> Any:
     answer = client.post(
-        address(run_request, door), {"reason": reason, "displayed_digest": run_request.digest}, follow=True
+        address(run_request, path), {"reason": reason, "displayed_digest": run_request.digest}, follow=True
     )
     assert answer.status_code == 200
     run_request.refresh_from_db()
@@ -91,8 +91,8 @@ def test_the_requester_has_no_such_button_and_is_refused(
     page = text(client, waiting)
     assert not has_button(page, "approve")
     assert not has_button(page, "reject")
-    for door in ("approve/", "reject/"):
-        assert message_codes(press(client, waiting, door, "Mine")) == ["approval.own"]
+    for path in ("approve/", "reject/"):
+        assert message_codes(press(client, waiting, path, "Mine")) == ["approval.own"]
     assert waiting.state == State.WAITING
     assert set(AuditEntry.objects.filter(verb__startswith="request.").values_list("verb", "outcome")) == {
         ("request.submit", "done"),
@@ -107,8 +107,8 @@ def test_people_without_the_permission_see_why_and_get_403(auditor: User, waitin
     page = text(client, waiting)
     assert not has_button(page, "approve")
     assert attributes(page, "data-why") == ["access.no_grant"]
-    for door in ("approve/", "reject/"):
-        assert client.post(address(waiting, door), {"reason": "x"}).status_code == 403
+    for path in ("approve/", "reject/"):
+        assert client.post(address(waiting, path), {"reason": "x"}).status_code == 403
     waiting.refresh_from_db()
     assert waiting.state == State.WAITING
 

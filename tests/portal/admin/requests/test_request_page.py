@@ -22,8 +22,8 @@ Login = Callable[[User], Client]
 EVIL = "<script>alert('x')</script>"
 
 
-def address(run_request: RunRequest, door: str = "change/") -> str:
-    return f"/admin/runs/runrequest/{run_request.pk}/{door}"
+def address(run_request: RunRequest, path: str = "change/") -> str:
+    return f"/admin/runs/runrequest/{run_request.pk}/{path}"
 
 
 def text(client: Client, run_request: RunRequest) -> str:
@@ -41,7 +41,7 @@ def launch(run_request: RunRequest) -> None:
 
 
 @pytest.fixture
-def asked(requester: User, deployment: Deployment) -> RunRequest:
+def queued(requester: User, deployment: Deployment) -> RunRequest:
     """Queued in dev, which requires no approval."""
     return requests.submit(
         deployment,
@@ -59,8 +59,8 @@ def waiting(requester: User, prod_deployment: Deployment) -> RunRequest:
     return requests.submit(prod_deployment, {"month": "2026-01"}, by=by(requester), reason="Month end")
 
 
-def test_it_shows_everything_that_was_frozen(viewer: User, asked: RunRequest, login: Login) -> None:
-    page = text(login(viewer), asked)
+def test_it_shows_everything_that_was_frozen(viewer: User, queued: RunRequest, login: Login) -> None:
+    page = text(login(viewer), queued)
     for piece in (
         "monthly/monthly",
         "Month end",
@@ -68,21 +68,21 @@ def test_it_shows_everything_that_was_frozen(viewer: User, asked: RunRequest, lo
         "month-end",
         "requester",
         "2026-01",
-        asked.digest,
+        queued.digest,
         ">Queued<",
     ):
         assert piece in page
 
 
-def test_secrets_are_masked(viewer: User, asked: RunRequest, login: Login) -> None:
-    page = text(login(viewer), asked)
+def test_secrets_are_masked(viewer: User, queued: RunRequest, login: Login) -> None:
+    page = text(login(viewer), queued)
     assert "hush-hush" not in page
     assert "••••••" in page
 
 
-def test_secrets_that_cannot_be_opened_are_no_error(viewer: User, asked: RunRequest, login: Login) -> None:
+def test_secrets_that_cannot_be_opened_are_no_error(viewer: User, queued: RunRequest, login: Login) -> None:
     RunRequest.objects.update(sealed_parameters=b"sealed with a key that was lost")
-    page = text(login(viewer), asked)
+    page = text(login(viewer), queued)
     assert "PORTAL_FIELD_KEYS" in page
 
 
@@ -95,42 +95,42 @@ def test_what_differs_from_the_usual_is_marked(
     assert '<tr> <td><span class="portal-code">month</span>' in page, "without a default nothing is usual"
 
 
-def test_it_follows_its_run(viewer: User, asked: RunRequest, fake: FakePrefect, login: Login) -> None:
+def test_it_follows_its_run(viewer: User, queued: RunRequest, fake: FakePrefect, login: Login) -> None:
     client = login(viewer)
-    launch(asked)
-    page = text(client, asked)
+    launch(queued)
+    page = text(client, queued)
     assert ">Launched<" in page
     assert "sent" in attributes(page, "data-moment")
-    assert f'href="/admin/runs/run/{asked.run_id}/change/">month-end</a>' in page
-    assert asked.flow_run_id
-    fake.set_state(asked.flow_run_id, "RUNNING")
-    fake.set_state(asked.flow_run_id, "FAILED", message="Flow run encountered an exception: ValueError: no such month")
-    mirror.refresh(asked.environment, [asked.flow_run_id])
-    page = text(client, asked)
+    assert f'href="/admin/runs/run/{queued.run_id}/change/">month-end</a>' in page
+    assert queued.flow_run_id
+    fake.set_state(queued.flow_run_id, "RUNNING")
+    fake.set_state(queued.flow_run_id, "FAILED", message="Flow run encountered an exception: ValueError: no such month")
+    mirror.refresh(queued.environment, [queued.flow_run_id])
+    page = text(client, queued)
     assert "ValueError: no such month" in page
     assert "finished" in attributes(page, "data-moment")
 
 
 def test_a_server_that_is_down_says_why_it_waits(
-    viewer: User, asked: RunRequest, fake: FakePrefect, login: Login
+    viewer: User, queued: RunRequest, fake: FakePrefect, login: Login
 ) -> None:
     fake.go_down()
-    launch(asked)
-    page = text(login(viewer), asked)
-    assert asked.message in page
-    assert (asked.state, asked.attempts) == (RunRequest.State.APPROVED, 1)
+    launch(queued)
+    page = text(login(viewer), queued)
+    assert queued.message in page
+    assert (queued.state, queued.attempts) == (RunRequest.State.APPROVED, 1)
     assert "1 attempt" in page
 
 
 def test_a_request_that_was_refused_at_launch_says_why(
-    viewer: User, asked: RunRequest, deployment: Deployment, login: Login
+    viewer: User, queued: RunRequest, deployment: Deployment, login: Login
 ) -> None:
     Deployment.objects.update(schema_fingerprint="0" * 64)
-    launch(asked)
-    page = text(login(viewer), asked)
-    assert asked.state == RunRequest.State.REFUSED
-    assert asked.state_label in page
-    assert asked.message in page
+    launch(queued)
+    page = text(login(viewer), queued)
+    assert queued.state == RunRequest.State.REFUSED
+    assert queued.state_label in page
+    assert queued.message in page
 
 
 def test_a_scheduled_request_says_when(requester: User, deployment: Deployment, login: Login) -> None:
@@ -168,33 +168,33 @@ def test_the_requester_withdraws_what_was_not_sent(requester: User, waiting: Run
     assert not has_button(answer.content.decode(), "withdraw")
 
 
-def test_what_was_sent_is_cancelled_not_withdrawn(requester: User, asked: RunRequest, login: Login) -> None:
-    launch(asked)
+def test_what_was_sent_is_cancelled_not_withdrawn(requester: User, queued: RunRequest, login: Login) -> None:
+    launch(queued)
     client = login(requester)
-    page = text(client, asked)
+    page = text(client, queued)
     assert not has_button(page, "withdraw")
-    assert f'action="/admin/runs/run/{asked.run_id}/cancel/"' in page
-    assert f'name="next" value="{address(asked)}"' in page
-    assert message_codes(client.post(address(asked, "withdraw/"), follow=True)) == ["state.illegal"]
+    assert f'action="/admin/runs/run/{queued.run_id}/cancel/"' in page
+    assert f'name="next" value="{address(queued)}"' in page
+    assert message_codes(client.post(address(queued, "withdraw/"), follow=True)) == ["state.illegal"]
 
 
-def test_a_viewer_sees_it_but_cannot_withdraw_it(viewer: User, asked: RunRequest, login: Login) -> None:
+def test_a_viewer_sees_it_but_cannot_withdraw_it(viewer: User, queued: RunRequest, login: Login) -> None:
     client = login(viewer)
-    assert not has_button(text(client, asked), "withdraw")
-    assert client.post(address(asked, "withdraw/")).status_code == 403
-    asked.refresh_from_db()
-    assert asked.state == RunRequest.State.APPROVED
+    assert not has_button(text(client, queued), "withdraw")
+    assert client.post(address(queued, "withdraw/")).status_code == 403
+    queued.refresh_from_db()
+    assert queued.state == RunRequest.State.APPROVED
     assert AuditEntry.objects.get(verb="request.withdraw").outcome == "refused"
 
 
 # Who may see it
 
 
-@pytest.mark.parametrize("door", ["change/", "status.json", "history/"])
-def test_a_stranger_finds_nothing(door: str, stranger: User, asked: RunRequest, login: Login) -> None:
+@pytest.mark.parametrize("path", ["change/", "status.json", "history/"])
+def test_a_stranger_finds_nothing(path: str, stranger: User, queued: RunRequest, login: Login) -> None:
     client = login(stranger)
-    answer = client.get(address(asked, door))
-    assert answer.status_code == client.get(f"/admin/runs/runrequest/999999/{door}").status_code == 404
+    answer = client.get(address(queued, path))
+    assert answer.status_code == client.get(f"/admin/runs/runrequest/999999/{path}").status_code == 404
     assert b"Month end" not in answer.content
 
 
@@ -202,42 +202,42 @@ def test_who_may_see_dev_finds_nothing_of_prod(viewer: User, waiting: RunRequest
     assert login(viewer).get(address(waiting)).status_code == 404
 
 
-@pytest.mark.parametrize("door", ["approve/", "reject/", "withdraw/"])
-def test_a_stranger_cannot_act_on_it(door: str, stranger: User, asked: RunRequest, login: Login) -> None:
-    assert login(stranger).post(address(asked, door)).status_code == 404
+@pytest.mark.parametrize("path", ["approve/", "reject/", "withdraw/"])
+def test_a_stranger_cannot_act_on_it(path: str, stranger: User, queued: RunRequest, login: Login) -> None:
+    assert login(stranger).post(address(queued, path)).status_code == 404
 
 
-@pytest.mark.parametrize("door", ["approve/", "reject/", "withdraw/"])
-def test_get_is_not_allowed_for_actions(door: str, requester: User, asked: RunRequest, login: Login) -> None:
-    assert login(requester).get(address(asked, door)).status_code == 405
+@pytest.mark.parametrize("path", ["approve/", "reject/", "withdraw/"])
+def test_get_is_not_allowed_for_actions(path: str, requester: User, queued: RunRequest, login: Login) -> None:
+    assert login(requester).get(address(queued, path)).status_code == 405
 
 
-def test_nobody_edits_a_request(admin_user: User, asked: RunRequest, login: Login) -> None:
+def test_nobody_edits_a_request(admin_user: User, queued: RunRequest, login: Login) -> None:
     client = login(admin_user)
-    assert client.post(address(asked), {"reason": "other"}).status_code == 405
-    assert client.post(address(asked, "delete/"), {"post": "yes"}).status_code == 403
+    assert client.post(address(queued), {"reason": "other"}).status_code == 405
+    assert client.post(address(queued, "delete/"), {"post": "yes"}).status_code == 403
     assert client.get("/admin/runs/runrequest/add/").status_code == 403
 
 
 # For scripts and pages that poll
 
 
-def test_its_status_is_served_as_json(viewer: User, asked: RunRequest, login: Login) -> None:
+def test_its_status_is_served_as_json(viewer: User, queued: RunRequest, login: Login) -> None:
     client = login(viewer)
-    before = client.get(address(asked, "status.json")).json()
+    before = client.get(address(queued, "status.json")).json()
     assert before["state"] == "approved"
     assert before["label"] == "Queued"
     assert before["is_over"] is False
     assert before["run"] is None
-    launch(asked)
-    after = client.get(address(asked, "status.json")).json()
+    launch(queued)
+    after = client.get(address(queued, "status.json")).json()
     assert after["state"] == "launched"
-    assert after["run"]["url"] == f"/admin/runs/run/{asked.run_id}/change/"
+    assert after["run"]["url"] == f"/admin/runs/run/{queued.run_id}/change/"
     assert after["run"]["state"] == "SCHEDULED"
 
 
-def test_the_cost_is_agreed(viewer: User, asked: RunRequest, login: Login) -> None:
-    launch(asked)
-    found = count(login(viewer), address(asked))
+def test_the_cost_is_agreed(viewer: User, queued: RunRequest, login: Login) -> None:
+    launch(queued)
+    found = count(login(viewer), address(queued))
     assert found <= 20
     must_be_agreed("request page", found)

@@ -26,8 +26,8 @@ State = RunRequest.State
 SECRET = "opensesame"
 
 
-def address(run_request: RunRequest, door: str = "change/") -> str:
-    return f"/admin/runs/runrequest/{run_request.pk}/{door}"
+def address(run_request: RunRequest, path: str = "change/") -> str:
+    return f"/admin/runs/runrequest/{run_request.pk}/{path}"
 
 
 def text(client: Client, run_request: RunRequest) -> str:
@@ -39,16 +39,16 @@ def text(client: Client, run_request: RunRequest) -> str:
     return page
 
 
-def press(client: Client, run_request: RunRequest, door: str, **data: str) -> Any:
-    answer = client.post(address(run_request, door), data, follow=True)
+def press(client: Client, run_request: RunRequest, path: str, **data: str) -> Any:
+    answer = client.post(address(run_request, path), data, follow=True)
     assert answer.status_code == 200
     run_request.refresh_from_db()
     return answer
 
 
-def refusal_of(client: Client, run_request: RunRequest, door: str, **data: str) -> str:
+def refusal_of(client: Client, run_request: RunRequest, path: str, **data: str) -> str:
     """The code with which an act is refused."""
-    (code,) = message_codes(press(client, run_request, door, **data))
+    (code,) = message_codes(press(client, run_request, path, **data))
     return code
 
 
@@ -319,20 +319,20 @@ def test_what_waits_for_a_window_names_it_and_starts_with_an_override(
 # Who can see it
 
 
-@pytest.mark.parametrize("door", ["comment/", "break-glass/", "override/", "review/"])
+@pytest.mark.parametrize("path", ["comment/", "break-glass/", "override/", "review/"])
 def test_a_stranger_finds_nothing_and_get_is_not_allowed(
-    door: str, stranger: User, requester: User, staged: RunRequest, login: Login
+    path: str, stranger: User, requester: User, staged: RunRequest, login: Login
 ) -> None:
-    assert login(stranger).post(address(staged, door), {"reason": "x"}).status_code == 404
-    assert login(requester).get(address(staged, door)).status_code == 405
+    assert login(stranger).post(address(staged, path), {"reason": "x"}).status_code == 404
+    assert login(requester).get(address(staged, path)).status_code == 405
 
 
-@pytest.mark.parametrize(("door", "verb"), [("break-glass/", "request.break_glass"), ("override/", "request.override")])
+@pytest.mark.parametrize(("path", "verb"), [("break-glass/", "request.break_glass"), ("override/", "request.override")])
 def test_viewers_are_refused_and_that_is_recorded(
-    door: str, verb: str, prod: Environment, stranger: User, staged: RunRequest, login: Login
+    path: str, verb: str, prod: Environment, stranger: User, staged: RunRequest, login: Login
 ) -> None:
     may(stranger, prod, "see")
-    assert login(stranger).post(address(staged, door), {"reason": "x", "minutes": "5"}).status_code == 403
+    assert login(stranger).post(address(staged, path), {"reason": "x", "minutes": "5"}).status_code == 403
     assert AuditEntry.objects.get(verb=verb).outcome == "refused"
 
 

@@ -25,11 +25,11 @@ from tests.portal.page_elements import attributes, message_codes
 pytestmark = pytest.mark.django_db
 
 Login = Callable[[User], Client]
-KEPT = {"parameters-month": "2026-01", "parameters-rows": "7", "parameters-token": ""}
+SAME_VALUES = {"parameters-month": "2026-01", "parameters-rows": "7", "parameters-token": ""}
 
 
 @pytest.fixture
-def asked(requester: User, deployment: Deployment) -> RunRequest:
+def original(requester: User, deployment: Deployment) -> RunRequest:
     values = {"month": "2026-01", "rows": 7, "token": "opensesame"}
     return requests.submit(deployment, values, by=by(requester), tags=["a"], run_name="January")
 
@@ -50,57 +50,57 @@ def newest() -> RunRequest:
     return RunRequest.objects.order_by("-pk")[0]
 
 
-def test_the_form_is_filled_in_and_the_secret_is_not_shown(requester: User, asked: RunRequest, login: Login) -> None:
-    form = login(requester).get(form_of(asked.deployment, query(asked))).content.decode()
-    for piece in ('value="2026-01"', 'value="7"', 'value="January"', f'data-rerun-of="{asked.pk}"'):
+def test_the_form_is_filled_in_and_the_secret_is_not_shown(requester: User, original: RunRequest, login: Login) -> None:
+    form = login(requester).get(form_of(original.deployment, query(original))).content.decode()
+    for piece in ('value="2026-01"', 'value="7"', 'value="January"', f'data-rerun-of="{original.pk}"'):
         assert piece in form
     assert "opensesame" not in form
     assert attributes(form, "data-parameters") == ["prefilled"]
 
 
-def test_unchanged_it_is_a_rerun_with_its_secret(other: User, asked: RunRequest, login: Login) -> None:
-    answer = fill_in(login(other), asked.deployment, query(asked), **KEPT)
+def test_unchanged_it_is_a_rerun_with_its_secret(other: User, original: RunRequest, login: Login) -> None:
+    answer = fill_in(login(other), original.deployment, query(original), **SAME_VALUES)
     assert answer.status_code == 302
     again = newest()
-    assert (again.rerun_of, again.verb, again.requested_by) == (asked, Verb.RERUN, other)
+    assert (again.rerun_of, again.verb, again.requested_by) == (original, Verb.RERUN, other)
     assert requests.values_of(again)["token"] == "opensesame"
 
 
-def test_a_new_secret_replaces_the_old(requester: User, asked: RunRequest, login: Login) -> None:
-    fill_in(login(requester), asked.deployment, query(asked), **{**KEPT, "parameters-token": "other"})
+def test_a_new_secret_replaces_the_old(requester: User, original: RunRequest, login: Login) -> None:
+    fill_in(login(requester), original.deployment, query(original), **{**SAME_VALUES, "parameters-token": "other"})
     assert requests.values_of(newest())["token"] == "other"
     assert newest().verb == Verb.TRIGGER
 
 
-def test_other_values_require_the_permission_to_run(other: User, asked: RunRequest, login: Login) -> None:
+def test_other_values_require_the_permission_to_run(other: User, original: RunRequest, login: Login) -> None:
     client = login(other)
-    answer = fill_in(client, asked.deployment, query(asked), **{**KEPT, "parameters-rows": "8"})
+    answer = fill_in(client, original.deployment, query(original), **{**SAME_VALUES, "parameters-rows": "8"})
     assert attributes(answer.content.decode(), "data-error") == ["access.no_grant"]
-    assert newest() == asked
+    assert newest() == original
 
 
 def test_an_own_request_needs_no_further_permission(viewer: User, deployment: Deployment, login: Login) -> None:
     grants.grant(by=Actor.system(), person=viewer, verbs=["trigger"], environment=deployment.environment)
     own = requests.submit(deployment, {"month": "2026-01", "rows": 7}, by=by(viewer))
-    assert fill_in(login(viewer), deployment, query(own), **KEPT).status_code == 302
+    assert fill_in(login(viewer), deployment, query(own), **SAME_VALUES).status_code == 302
     assert (newest().rerun_of, newest().verb) == (own, Verb.TRIGGER)
 
 
 def test_another_persons_request_requires_the_permission_even_for_later(
-    viewer: User, asked: RunRequest, login: Login
+    viewer: User, original: RunRequest, login: Login
 ) -> None:
     verbs = ["trigger", "trigger later"]
-    grants.grant(by=Actor.system(), person=viewer, verbs=verbs, environment=asked.environment)
-    answer = login(viewer).get(form_of(asked.deployment, query(asked)))
+    grants.grant(by=Actor.system(), person=viewer, verbs=verbs, environment=original.environment)
+    answer = login(viewer).get(form_of(original.deployment, query(original)))
     assert answer.status_code == 403
-    assert decide(viewer, Verb.RERUN, asked.deployment).sentence in answer.content.decode()
+    assert decide(viewer, Verb.RERUN, original.deployment).sentence in answer.content.decode()
 
 
 def test_people_who_cannot_see_it_find_nothing(
-    stranger: User, asked: RunRequest, login: Login, dev: Environment
+    stranger: User, original: RunRequest, login: Login, dev: Environment
 ) -> None:
     grants.grant(by=Actor.system(), person=stranger, verbs=["see", "trigger"], full_name="other/other")
-    assert login(stranger).get(form_of(asked.deployment, query(asked))).status_code == 404
+    assert login(stranger).get(form_of(original.deployment, query(original))).status_code == 404
 
 
 @pytest.mark.parametrize("pk", ["999999", "nonsense", "\0", "9" * 30])
@@ -111,48 +111,50 @@ def test_a_number_that_is_no_request_is_not_found(
 
 
 def test_another_deployment_does_not_take_its_values(
-    requester: User, asked: RunRequest, prod_deployment: Deployment, login: Login
+    requester: User, original: RunRequest, prod_deployment: Deployment, login: Login
 ) -> None:
-    answer = login(requester).get(form_of(prod_deployment, query(asked)), follow=True)
+    answer = login(requester).get(form_of(prod_deployment, query(original)), follow=True)
     assert message_codes(answer) == ["rerun.other_deployment"]
 
 
-def test_without_view_parameters_it_is_rerun_unseen(asked: RunRequest, dev: Environment, login: Login) -> None:
+def test_without_view_parameters_it_is_rerun_unseen(original: RunRequest, dev: Environment, login: Login) -> None:
     blind = person("blind")
     grants.grant(by=Actor.system(), person=blind, verbs=["see", "rerun"], environment=dev)
     client = login(blind)
-    form = client.get(form_of(asked.deployment, query(asked))).content.decode()
+    form = client.get(form_of(original.deployment, query(original))).content.decode()
     assert attributes(form, "data-parameters") == ["hidden"]
     assert "2026-01" not in form
-    assert client.post(form_of(asked.deployment, query(asked)), {**hidden(form), "start": "now"}).status_code == 302
-    assert requests.values_of(newest()) == requests.values_of(asked)
+    assert (
+        client.post(form_of(original.deployment, query(original)), {**hidden(form), "start": "now"}).status_code == 302
+    )
+    assert requests.values_of(newest()) == requests.values_of(original)
 
 
 def test_where_it_is_confirmed_the_difference_to_the_earlier_one_is_shown(
     requester: User, prod_deployment: Deployment, login: Login
 ) -> None:
     values = {"month": "2026-01", "rows": 7, "token": "opensesame"}
-    asked = requests.submit(prod_deployment, values, by=by(requester), reason="Closing")
+    original = requests.submit(prod_deployment, values, by=by(requester), reason="Closing")
     client = login(requester)
-    changed = {**KEPT, "parameters-rows": "8", "reason": "Once more"}
-    page = fill_in(client, prod_deployment, query(asked), **changed).content.decode()
-    assert re.search(rf'data-label="Request {asked.pk}" data-differs><span class="portal-code">7<', page)
+    changed = {**SAME_VALUES, "parameters-rows": "8", "reason": "Once more"}
+    page = fill_in(client, prod_deployment, query(original), **changed).content.decode()
+    assert re.search(rf'data-label="Request {original.pk}" data-differs><span class="portal-code">7<', page)
     assert "opensesame" not in page
-    answer = confirm(client, prod_deployment, page, "monthly/monthly", query(asked))
+    answer = confirm(client, prod_deployment, page, "monthly/monthly", query(original))
     assert answer.status_code == 302
-    assert newest().rerun_of == asked
+    assert newest().rerun_of == original
     assert requests.values_of(newest())["token"] == "opensesame"
 
 
 def test_a_redeployed_one_is_found_by_its_name(
-    requester: User, asked: RunRequest, fake: FakePrefect, login: Login
+    requester: User, original: RunRequest, fake: FakePrefect, login: Login
 ) -> None:
-    fake.remove_deployment(asked.deployment.prefect_id)
-    schema = asked.deployment.parameter_schema
+    fake.remove_deployment(original.deployment.prefect_id)
+    schema = original.deployment.parameter_schema
     record = fake.add_deployment(flow_name="monthly", name="monthly", parameter_schema=schema)
-    sync.sync(asked.environment)
+    sync.sync(original.environment)
     redeployed = Deployment.objects.get(prefect_id=record.id)
-    answer = fill_in(login(requester), redeployed, query(asked), **KEPT)
+    answer = fill_in(login(requester), redeployed, query(original), **SAME_VALUES)
     assert answer.status_code == 302
     assert newest().deployment == redeployed
 

@@ -117,9 +117,9 @@ def test_later_is_a_moment_in_the_portals_time_zone(
     if datetime(year, 1, 31, tzinfo=UTC) > timezone.now() + timedelta(days=300):
         form["scheduled_for"] = (timezone.now() + timedelta(days=30)).strftime("%Y-%m-%dT14:30")
     send(client, deployment, **form)
-    asked = RunRequest.objects.get().scheduled_for
-    assert asked is not None
-    assert timezone.localtime(asked).strftime("%Y-%m-%dT%H:%M") == form["scheduled_for"]
+    scheduled_for = RunRequest.objects.get().scheduled_for
+    assert scheduled_for is not None
+    assert timezone.localtime(scheduled_for).strftime("%Y-%m-%dT%H:%M") == form["scheduled_for"]
 
 
 def test_a_moment_left_over_means_nothing_when_it_starts_now(

@@ -26,8 +26,8 @@ Login = Callable[[User], Client]
 Runs = Callable[..., Run]
 
 
-def address(run: Run, door: str = "change/") -> str:
-    return f"/admin/runs/run/{run.pk}/{door}"
+def address(run: Run, path: str = "change/") -> str:
+    return f"/admin/runs/run/{run.pk}/{path}"
 
 
 def text(client: Client, run: Run) -> str:

@@ -25,22 +25,22 @@ from tests.portal.page_elements import attributes
 pytestmark = pytest.mark.django_db
 
 Login = Callable[[User], Client]
-GIVEN, WRITTEN, SAID = "2031-07", "a line of its log", "what its state says"
+PARAMETER, LOG_LINE, STATE_MESSAGE = "2031-07", "a line of its log", "what its state says"
 
 
 @pytest.fixture
 def failed(deployment: Deployment, fake: FakePrefect) -> Run:
     """A run that failed, with parameters, a log, and messages of its states and tasks."""
-    record = fake.add_run(deployment.prefect_id, state_type="RUNNING", parameters={"month": GIVEN})
-    fake.set_state(record.id, "FAILED", name="Failed", message=f"Flow run encountered an exception: {SAID}")
-    fake.add_task_run(record.id, name="load", state_type="FAILED", state_name="Failed", message=SAID)
-    fake.add_log(record.id, WRITTEN, level=40)
+    record = fake.add_run(deployment.prefect_id, state_type="RUNNING", parameters={"month": PARAMETER})
+    fake.set_state(record.id, "FAILED", name="Failed", message=f"Flow run encountered an exception: {STATE_MESSAGE}")
+    fake.add_task_run(record.id, name="load", state_type="FAILED", state_name="Failed", message=STATE_MESSAGE)
+    fake.add_log(record.id, LOG_LINE, level=40)
     mirror.refresh(deployment.environment, [record.id])
     return Run.objects.get(prefect_id=record.id)
 
 
 def user_with(*verbs: str) -> User:
-    user = person("reader")
+    user = person("limited")
     grants.grant(by=Actor.system(), person=user, verbs=list(verbs))
     return user
 
@@ -49,7 +49,7 @@ def addresses(run: Run) -> list[str]:
     """Every address that shows a run, and those that search for it."""
     page = reverse("admin:runs_run_change", args=[run.pk])
     runs = reverse("admin:runs_run_changelist")
-    searches = [f"{runs}?q={word}" for word in (GIVEN, "line", "state")]
+    searches = [f"{runs}?q={word}" for word in (PARAMETER, "line", "state")]
     return [
         *(
             page,
@@ -57,7 +57,11 @@ def addresses(run: Run) -> list[str]:
             *(reverse(f"admin:runs_run_{name}", args=[run.pk]) for name in ("log", "log_text")),
         ),
         *("/admin/", runs, *searches),
-        *(f"/admin/search/?s={GIVEN}", f"{runs}?parameters__month={GIVEN}", f"{runs}?log_lines__message__contains=a"),
+        *(
+            f"/admin/search/?s={PARAMETER}",
+            f"{runs}?parameters__month={PARAMETER}",
+            f"{runs}?log_lines__message__contains=a",
+        ),
     ]
 
 
@@ -70,31 +74,31 @@ def read(client: Client, run: Run) -> str:
 def test_viewing_a_run_shows_neither_its_parameters_nor_its_log(failed: Run, login: Login) -> None:
     text = read(login(user_with("see")), failed)
     assert {"see inputs", "see logs"} <= set(attributes(text, "data-needs"))
-    for hidden in (WRITTEN, SAID):
+    for hidden in (LOG_LINE, STATE_MESSAGE):
         assert hidden not in text
     # The searches repeat what was searched for, so the value is looked for on the page of the run alone.
-    page = login(User.objects.get(username="reader")).get(addresses(failed)[0]).content.decode()
-    assert GIVEN not in page
+    page = login(User.objects.get(username="limited")).get(addresses(failed)[0]).content.decode()
+    assert PARAMETER not in page
 
 
 def test_inputs_and_logs_are_shown_apart(failed: Run, login: Login) -> None:
     page, _, log, log_text = addresses(failed)[:4]
     client = login(user_with("see", "see inputs"))
-    assert GIVEN in client.get(page).content.decode()
-    assert WRITTEN not in client.get(page).content.decode()
+    assert PARAMETER in client.get(page).content.decode()
+    assert LOG_LINE not in client.get(page).content.decode()
     assert [client.get(each).status_code for each in (log, log_text)] == [403, 403]
     other = person("other")
     grants.grant(by=Actor.system(), person=other, verbs=["see", "see logs"])
     client = login(other)
-    assert GIVEN not in client.get(page).content.decode()
-    assert all(WRITTEN in client.get(each).content.decode() for each in (page, log, log_text))
-    assert SAID in client.get(page).content.decode()
+    assert PARAMETER not in client.get(page).content.decode()
+    assert all(LOG_LINE in client.get(each).content.decode() for each in (page, log, log_text))
+    assert STATE_MESSAGE in client.get(page).content.decode()
 
 
 def test_a_filter_by_a_value_tells_nothing_even_to_those_who_see_it(failed: Run, login: Login) -> None:
     client = login(user_with("see", "see inputs", "see logs"))
     runs = reverse("admin:runs_run_changelist")
-    for query in (f"parameters__month={GIVEN}", "log_lines__message__contains=a", "run_request__reason=x"):
+    for query in (f"parameters__month={PARAMETER}", "log_lines__message__contains=a", "run_request__reason=x"):
         assert failed.name not in client.get(f"{runs}?{query}").content.decode()
 
 
@@ -102,20 +106,20 @@ def test_the_overview_does_not_say_why_a_run_failed_to_those_who_may_not_read_it
     Run.objects.filter(pk=failed.pk).update(ended_at=failed.synced_at)
     assert visibility.HIDDEN in login(user_with("see")).get("/admin/").content.decode()
     failed.refresh_from_db()
-    assert SAID in failed.state_message
+    assert STATE_MESSAGE in failed.state_message
 
 
 def test_denying_view_parameters_wins_over_a_role(failed: Run, viewer: User, login: Login) -> None:
     page = addresses(failed)[0]
-    assert GIVEN in login(viewer).get(page).content.decode()
+    assert PARAMETER in login(viewer).get(page).content.decode()
     grants.grant(by=Actor.system(), person=viewer, verbs=["see inputs"], effect="deny", flow_name="monthly")
-    assert GIVEN not in login(viewer).get(page).content.decode()
+    assert PARAMETER not in login(viewer).get(page).content.decode()
 
 
 def test_requesters_see_their_own_parameters_and_no_others(deployment: Deployment) -> None:
     requester, other = user_with("see", "trigger"), person("other")
     grants.grant(by=Actor.system(), person=other, verbs=["see", "trigger"])
-    run_request = requests.submit(deployment, {"month": GIVEN}, by=by(requester))
+    run_request = requests.submit(deployment, {"month": PARAMETER}, by=by(requester))
     assert visibility.can_view_parameters(Permissions.of(requester), run_request)
     assert not visibility.can_view_parameters(Permissions.of(other), run_request)
     assert not visibility.can_view_parameters(Permissions.of(requester), deployment)
@@ -130,8 +134,8 @@ def test_approvers_see_parameters_while_it_waits(
         grants.grant(by=Actor.system(), person=user, verbs=["approve"], environment=prod, **columns)
         return user
 
-    run_request = requests.submit(prod_deployment, {"month": GIVEN}, by=by(requester), reason="r")
-    fits = approver_of("fits", predicate={"properties": {"month": {"const": GIVEN}}})
+    run_request = requests.submit(prod_deployment, {"month": PARAMETER}, by=by(requester), reason="r")
+    fits = approver_of("fits", predicate={"properties": {"month": {"const": PARAMETER}}})
     does_not = approver_of("does_not", predicate={"properties": {"month": {"const": "1999-01"}}})
     assert visibility.can_view_parameters(Permissions.of(fits), run_request)
     assert not visibility.can_view_parameters(Permissions.of(does_not), run_request)

@@ -27,8 +27,8 @@ Runs = Callable[..., Run]
 EVIL = "<script>alert('x')</script>"
 
 
-def address(run: Run, door: str = "change/") -> str:
-    return f"/admin/runs/run/{run.pk}/{door}"
+def address(run: Run, path: str = "change/") -> str:
+    return f"/admin/runs/run/{run.pk}/{path}"
 
 
 def text(client: Client, url: str) -> str:
@@ -252,26 +252,26 @@ def test_refresh_queues_a_refresh(viewer: User, a_run: Runs, login: Login) -> No
 # Who may see it
 
 
-@pytest.mark.parametrize("door", ["change/", "log/", "log.txt", "history/"])
-def test_a_stranger_finds_nothing(door: str, stranger: User, a_run: Runs, login: Login) -> None:
+@pytest.mark.parametrize("path", ["change/", "log/", "log.txt", "history/"])
+def test_a_stranger_finds_nothing(path: str, stranger: User, a_run: Runs, login: Login) -> None:
     run = a_run("RUNNING", name="hidden-name")
     client = login(stranger)
-    answer = client.get(address(run, door))
-    nothing = client.get(f"/admin/runs/run/999999/{door}")
+    answer = client.get(address(run, path))
+    nothing = client.get(f"/admin/runs/run/999999/{path}")
     assert answer.status_code == nothing.status_code == 404
     assert b"hidden-name" not in answer.content
 
 
-@pytest.mark.parametrize("door", ["cancel/", "refresh/"])
-def test_a_stranger_cannot_act_on_it(door: str, stranger: User, a_run: Runs, login: Login) -> None:
+@pytest.mark.parametrize("path", ["cancel/", "refresh/"])
+def test_a_stranger_cannot_act_on_it(path: str, stranger: User, a_run: Runs, login: Login) -> None:
     run = a_run("RUNNING")
-    assert login(stranger).post(address(run, door)).status_code == 404
+    assert login(stranger).post(address(run, path)).status_code == 404
     assert queued() == []
 
 
-@pytest.mark.parametrize("door", ["cancel/", "refresh/"])
-def test_get_is_not_allowed_for_actions(door: str, requester: User, a_run: Runs, login: Login) -> None:
-    assert login(requester).get(address(a_run("RUNNING"), door)).status_code == 405
+@pytest.mark.parametrize("path", ["cancel/", "refresh/"])
+def test_get_is_not_allowed_for_actions(path: str, requester: User, a_run: Runs, login: Login) -> None:
+    assert login(requester).get(address(a_run("RUNNING"), path)).status_code == 405
     assert queued() == []
 
 
