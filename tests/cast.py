@@ -1,4 +1,4 @@
-"""One cast for all tests: environments, deployments and people, with the fake gateway behind the doors."""
+"""One cast for all tests: environments, deployments and people, with the fake Prefect client."""
 
 from __future__ import annotations
 

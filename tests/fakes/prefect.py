@@ -1,4 +1,4 @@
-"""A Prefect in memory with the gateway's methods, the only fake of the product; a contract test keeps it honest."""
+"""An in-memory Prefect with the client's methods: the only fake. Contract tests compare it with a real server."""
 
 import asyncio
 import json
@@ -36,20 +36,20 @@ from tests.fakes import records
 
 WHERE = "Prefect in memory"
 LARGEST = 524_288
-# What becomes of a run that is asked to cancel; a terminal one stays as it is.
+# The next state of a run on a cancel; a terminal run does not change.
 ON_CANCEL = {"SCHEDULED": "CANCELLED", "PENDING": "CANCELLING", "RUNNING": "CANCELLING", "PAUSED": "CANCELLING"}
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a gateway's method, as a test may want to look at it."""
+    """One recorded call of a client's method."""
 
     method: str
     arguments: Mapping[str, Any]
 
 
 class FakePrefect(PrefectClient):
-    """Knows only what a test has added, and refuses the rest. What the gateway can do and this cannot is an error."""
+    """Contains only what a test has added. Every method of the client must exist here; a test compares them."""
 
     def __init__(self, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.calls: list[Call] = []
@@ -64,17 +64,17 @@ class FakePrefect(PrefectClient):
         self._logs: list[LogRecord] = []
         self._artifacts: dict[UUID, ArtifactRecord] = {}
         self._keys: dict[tuple[UUID, str], UUID] = {}
-        self._nudges: deque[EventRecord] = deque()
+        self._events: deque[EventRecord] = deque()
         self._failure: PrefectError | None = None
         self._next_create: deque[PrefectError] = deque()
 
     def __repr__(self) -> str:
         return f"<FakePrefect {len(self._deployments)} deployments, {len(self._runs)} runs>"
 
-    # What a test does to it
+    # Setup by tests
 
     def add_deployment(self, name: str = "nightly", flow_name: str = "etl", **fields: Any) -> DeploymentRecord:
-        """Any field of DeploymentRecord may be given; deployments of one flow name share the flow."""
+        """Add a deployment with any fields of DeploymentRecord; deployments with one flow name share the flow."""
         at = self._now()
         flow_id = self._flows.setdefault(flow_name, uuid4())
         plain = {"flow_id": flow_id, "created_at": at, "updated_at": at}
@@ -88,7 +88,7 @@ class FakePrefect(PrefectClient):
         return changed
 
     def remove_deployment(self, deployment_id: UUID) -> None:
-        """Prefect deletes with it every run that has not begun, whoever asked for it."""
+        """Delete a deployment, and like Prefect every run of it that has not started."""
         del self._deployments[deployment_id]
         self._remove_planned(run for run in self._runs.values() if run.deployment_id == deployment_id)
 
@@ -102,9 +102,9 @@ class FakePrefect(PrefectClient):
     def add_run(
         self, deployment_id: UUID | None = None, *, state_type: str = "SCHEDULED", **fields: Any
     ) -> FlowRunRecord:
-        """A run that was started elsewhere, brought to a state by the way it would have come.
+        """Add a run that was started elsewhere, and move it through the usual states to `state_type`.
 
-        Any field of FlowRunRecord may be given, and wins over what the way there has made of it.
+        Any field of FlowRunRecord may be given, and overrides what the moves have set.
         """
         deployment = self._known_deployment(deployment_id) if deployment_id else None
         run = self._new_run(deployment, fields)
@@ -115,13 +115,13 @@ class FakePrefect(PrefectClient):
         return self._runs[run.id]
 
     def change_run(self, flow_run_id: UUID, **fields: Any) -> FlowRunRecord:
-        """Rename it, change its tags, and so on; no event tells of it."""
+        """Change fields of a run, such as name or tags. As in Prefect, without an event."""
         changed = replace(self._known_run(flow_run_id), updated_at=self._now(), **fields)
         self._runs[flow_run_id] = changed
         return changed
 
     def remove_run(self, flow_run_id: UUID) -> None:
-        """Deleted in Prefect, states, task runs and logs with it; no event tells of it."""
+        """Delete a run with its states, task runs and logs. As in Prefect, without an event."""
         del self._runs[flow_run_id], self._states[flow_run_id]
         self._task_runs = {key: each for key, each in self._task_runs.items() if each.flow_run_id != flow_run_id}
         self._logs = [each for each in self._logs if each.flow_run_id != flow_run_id]
@@ -136,7 +136,7 @@ class FakePrefect(PrefectClient):
         *,
         at: datetime | None = None,
     ) -> FlowRunRecord:
-        """What the worker and the run itself do: a new state, with its times, and an event."""
+        """Set a state as a worker or the run itself does: with its times, and an event."""
         run = self._known_run(flow_run_id)
         moment = at or self._now()
         state = StateRecord(uuid4(), state_type, name or state_type.capitalize(), message, moment)
@@ -155,20 +155,20 @@ class FakePrefect(PrefectClient):
             total_run_seconds=run.total_run_seconds + max(worked, 0.0),
             updated_at=moment,
         )
-        self.nudge(flow_run_id, f"prefect.flow-run.{state.name}")
+        self.add_event(flow_run_id, f"prefect.flow-run.{state.name}")
         return self._runs[flow_run_id]
 
     def confirm_cancel(self, flow_run_id: UUID) -> FlowRunRecord:
-        """The runner has killed the process."""
-        held = self._known_run(flow_run_id).state
-        assert held is not None
-        assert held.type == "CANCELLING", f"Nobody asked to cancel this run; it is {held.type}."
+        """Complete a cancel, as the runner does once it has killed the process."""
+        state = self._known_run(flow_run_id).state
+        assert state is not None
+        assert state.type == "CANCELLING", f"No cancel was requested for this run; it is {state.type}."
         return self.set_state(flow_run_id, "CANCELLED")
 
     def add_task_run(self, flow_run_id: UUID, **fields: Any) -> TaskRunRecord:
         record = records.task_run(self._known_run(flow_run_id).id, **fields)
         self._task_runs[record.id] = record
-        self.nudge(flow_run_id, f"prefect.task-run.{record.state_name}")
+        self.add_event(flow_run_id, f"prefect.task-run.{record.state_name}")
         return record
 
     def add_artifact(self, flow_run_id: UUID, **fields: Any) -> ArtifactRecord:
@@ -187,18 +187,18 @@ class FakePrefect(PrefectClient):
         self._logs.append(record)
         return record
 
-    def nudge(self, flow_run_id: UUID, kind: str) -> None:
-        self._nudges.append(EventRecord(flow_run_id, kind))
+    def add_event(self, flow_run_id: UUID, kind: str) -> None:
+        self._events.append(EventRecord(flow_run_id, kind))
 
     def go_down(self, failure: PrefectError | None = None) -> None:
-        """Every call fails from now on: unreachable, or as `failure` says (such as Unauthorized)."""
+        """Make every call fail: with `failure`, by default Unreachable."""
         self._failure = failure or Unreachable(f"Connection refused: {WHERE} is down.", code="connection.refused")
 
     def come_back(self) -> None:
         self._failure = None
 
     def lose_answer_of_next_create(self) -> None:
-        """The run is made, and nobody hears of it."""
+        """Make the next create succeed in Prefect and fail for the client."""
         self._next_create.append(
             Uncertain(
                 f"Response timed out: {WHERE} did not confirm the flow run. It may have been done.",
@@ -213,70 +213,70 @@ class FakePrefect(PrefectClient):
             )
         )
 
-    # The gateway's methods
+    # The client's methods
 
     def close(self) -> None:
         self._note("close")
 
     def health(self) -> ServerRecord:
-        self._asked("health")
+        self._call("health")
         return ServerRecord(version="3.9.1")
 
     def deployments(self) -> Iterator[DeploymentRecord]:
-        self._asked("deployments")
+        self._call("deployments")
         return iter(sorted(self._deployments.values(), key=lambda each: each.created_at or self._last, reverse=True))
 
     def deployment(self, deployment_id: UUID) -> DeploymentRecord:
-        self._asked("deployment", deployment_id=deployment_id)
+        self._call("deployment", deployment_id=deployment_id)
         return self._known_deployment(deployment_id)
 
     def work_pools(self) -> list[WorkPoolRecord]:
-        self._asked("work_pools")
+        self._call("work_pools")
         return [self._pools[name] for name in sorted(self._pools)]
 
     def flow_runs(self, ids: Sequence[UUID]) -> list[FlowRunRecord]:
-        self._asked("flow_runs", ids=tuple(ids))
+        self._call("flow_runs", ids=tuple(ids))
         return [self._runs[each] for each in dict.fromkeys(ids) if each in self._runs]
 
     def active_flow_runs(self) -> Iterator[FlowRunRecord]:
-        self._asked("active_flow_runs")
+        self._call("active_flow_runs")
         active = (run for run in self._runs.values() if run.state and not run.state.is_terminal)
         return self._by_time(active, lambda run: run.started_at or run.expected_start_at)
 
     def flow_runs_ended_since(self, since: datetime) -> Iterator[FlowRunRecord]:
-        self._asked("flow_runs_ended_since", since=since)
+        self._call("flow_runs_ended_since", since=since)
         ended = [run for run in self._runs.values() if run.ended_at and run.ended_at >= since]
         return self._by_time(ended, lambda run: run.ended_at, newest_first=True)
 
     def states(self, flow_run_id: UUID) -> list[StateRecord]:
-        self._asked("states", flow_run_id=flow_run_id)
+        self._call("states", flow_run_id=flow_run_id)
         return sorted(self._states.get(flow_run_id, ()), key=lambda each: each.timestamp)
 
     def task_runs(self, flow_run_ids: Sequence[UUID]) -> list[TaskRunRecord]:
-        self._asked("task_runs", flow_run_ids=tuple(flow_run_ids))
+        self._call("task_runs", flow_run_ids=tuple(flow_run_ids))
         found = [each for each in self._task_runs.values() if each.flow_run_id in flow_run_ids]
         return sorted(found, key=start_order)
 
     def artifacts(self, flow_run_ids: Sequence[UUID]) -> list[ArtifactRecord]:
-        self._asked("artifacts", flow_run_ids=tuple(flow_run_ids))
+        self._call("artifacts", flow_run_ids=tuple(flow_run_ids))
         found = [each for each in self._artifacts.values() if each.flow_run_id in flow_run_ids]
         return sorted(found, key=lambda each: (each.created_at or datetime.min.replace(tzinfo=UTC), each.id))
 
     def logs(
         self, flow_run_ids: Sequence[UUID], *, after: datetime | None = None, limit: int = 1000
     ) -> list[LogRecord]:
-        self._asked("logs", flow_run_ids=tuple(flow_run_ids), after=after, limit=limit)
+        self._call("logs", flow_run_ids=tuple(flow_run_ids), after=after, limit=limit)
         found = [each for each in self._logs if each.flow_run_id in flow_run_ids]
         found = [each for each in found if after is None or each.timestamp >= after]
         return sorted(found, key=lambda each: each.timestamp)[:limit]
 
     async def events(self) -> AsyncGenerator[EventRecord]:
-        """What has been nudged, then what is; ends as the real one does when the server goes down."""
+        """Yield the events so far, then new ones; raises like the real stream when the server goes down."""
         self._note("events")
         while True:
             self._fail_if_down()
-            while self._nudges:
-                yield self._nudges.popleft()
+            while self._events:
+                yield self._events.popleft()
             await asyncio.sleep(0.005)
 
     def create_flow_run(
@@ -290,7 +290,7 @@ class FakePrefect(PrefectClient):
         scheduled_for: datetime | None,
     ) -> FlowRunRecord:
         body: dict[str, JSON] = {"parameters": dict(parameters), "idempotency_key": idempotency_key, "tags": [*tags]}
-        self._asked(
+        self._call(
             "create_flow_run",
             deployment_id=deployment_id,
             **body,
@@ -303,14 +303,14 @@ class FakePrefect(PrefectClient):
         if isinstance(failure, Rejected):
             raise failure
         deployment = self._known_deployment(deployment_id)
-        # Prefect judges the parameters before it looks at the key.
+        # Prefect validates the parameters before it looks at the idempotency key.
         values = deployment.parameter_defaults | dict(parameters)
         size = len(json.dumps(body["parameters"], separators=(",", ":")))
         if size >= LARGEST:
-            said = f"parameters: they must be less than {LARGEST:,} bytes when serialized (got {size:,} bytes)"
-            raise Rejected(f"{WHERE} rejected the request to {act}: {said}.", code="request.rejected", status=422)
-        if said := _unfit(deployment, values):
-            raise Rejected(f"{WHERE} rejected the request to {act}: {said}.", code="request.rejected", status=409)
+            reason = f"parameters: they must be less than {LARGEST:,} bytes when serialized (got {size:,} bytes)"
+            raise Rejected(f"{WHERE} rejected the request to {act}: {reason}.", code="request.rejected", status=422)
+        if reason := _invalid_parameters(deployment, values):
+            raise Rejected(f"{WHERE} rejected the request to {act}: {reason}.", code="request.rejected", status=409)
         key = (deployment.flow_id, idempotency_key)
         if key not in self._keys:
             run = self._new_run(
@@ -330,35 +330,35 @@ class FakePrefect(PrefectClient):
         return self._runs[self._keys[key]]
 
     def cancel(self, flow_run_id: UUID, *, force: bool = False) -> None:
-        self._asked("cancel", flow_run_id=flow_run_id)
+        self._call("cancel", flow_run_id=flow_run_id)
         run = self._known_run(flow_run_id)
         assert run.state is not None
         if force:
             self.set_state(flow_run_id, "CANCELLED")
             return
-        becomes = ON_CANCEL.get(run.state.type)
+        next_type = ON_CANCEL.get(run.state.type)
         if run.state.name == "Suspended" or (run.state.type == "SCHEDULED" and not run.infrastructure_pid):
-            becomes = "CANCELLED"
+            next_type = "CANCELLED"
         elif run.state.type == "SCHEDULED":
-            becomes = "CANCELLING"
-        if becomes:
-            self.set_state(flow_run_id, becomes)
+            next_type = "CANCELLING"
+        if next_type:
+            self.set_state(flow_run_id, next_type)
 
     def postpone(self, flow_run_id: UUID, until: datetime, why: str) -> None:
-        self._asked("postpone", flow_run_id=flow_run_id, until=until, why=why)
+        self._call("postpone", flow_run_id=flow_run_id, until=until, why=why)
         self.set_state(flow_run_id, "SCHEDULED", message=why)
         self._runs[flow_run_id] = replace(self._known_run(flow_run_id), planned_for=until)
 
     def set_paused(self, deployment_id: UUID, paused: bool) -> None:
-        self._asked("set_paused", deployment_id=deployment_id, paused=paused)
+        self._call("set_paused", deployment_id=deployment_id, paused=paused)
         self.change_deployment(deployment_id, is_paused=paused)
         if paused:
             runs = self._runs.values()
             self._remove_planned(run for run in runs if run.deployment_id == deployment_id and run.auto_scheduled)
 
-    # How it does it
+    # Helpers
 
-    def _asked(self, method: str, **arguments: Any) -> None:
+    def _call(self, method: str, **arguments: Any) -> None:
         self._note(method, **arguments)
         self._fail_if_down()
 
@@ -370,7 +370,7 @@ class FakePrefect(PrefectClient):
             raise self._failure
 
     def _now(self) -> datetime:
-        """The clock, but never the same instant twice: what happens later sorts later."""
+        """Return the time, never the same twice: what happens later sorts later."""
         self._last = max(self._clock(), self._last + timedelta(microseconds=1))
         return self._last
 
@@ -406,8 +406,8 @@ class FakePrefect(PrefectClient):
         return iter(sorted(runs, key=lambda run: moment(run) or self._last, reverse=newest_first))
 
 
-def _unfit(deployment: DeploymentRecord, values: Mapping[str, JSON]) -> str:
-    """What Prefect says of these parameters: it knows required names and JSON types, and takes unknown names."""
+def _invalid_parameters(deployment: DeploymentRecord, values: Mapping[str, JSON]) -> str:
+    """Return Prefect's reason against these parameters: it checks required names and JSON types only."""
     if "__prefect_kind" in json.dumps(values):
         raise AssertionError(
             "Prefect would fill in this __prefect_kind from its own data; it must not reach the server."
@@ -419,12 +419,12 @@ def _unfit(deployment: DeploymentRecord, values: Mapping[str, JSON]) -> str:
         return ""
     field = problem.json_path.replace("$.", "")
     place = "" if field == "$" else f" for field {field!r}"
-    said = f"Error creating flow run: Validation failed{place}. Failure reason: {problem.message}"
-    return explain_response({"detail": said})
+    reason = f"Error creating flow run: Validation failed{place}. Failure reason: {problem.message}"
+    return explain_response({"detail": reason})
 
 
 def _nullable(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Prefect lets an optional property without a default be null."""
+    """Allow null for optional properties without a default, as Prefect does."""
     required = schema.get("required", [])
     properties = {
         key: {"anyOf": [each, {"type": "null"}]} if key not in required and "default" not in each else each

@@ -313,7 +313,7 @@ def test_errors_of_rows_stay_with_their_rows_when_others_are_removed() -> None:
     assert form.codes == {"value[1].port": ["parameter.minimum"]}
 
 
-def test_what_cannot_be_read_is_said_once_and_hides_no_other_error() -> None:
+def test_an_unreadable_input_has_one_error_and_hides_no_other() -> None:
     row = {"properties": {"n": {"type": "integer"}, "j": {"type": "object"}}, "required": ["n", "j"], "type": "object"}
     rows = schema({"type": "array", "items": row})
     given = {"value": [{"n": 1, "j": {}}, {"n": 2, "j": {}}, {"n": 3, "j": {}}]}
@@ -324,7 +324,7 @@ def test_what_cannot_be_read_is_said_once_and_hides_no_other_error() -> None:
     }
 
 
-def test_more_rows_come_without_a_script() -> None:
+def test_more_rows_are_added_without_a_script() -> None:
     form = typed_into(only("lm"), **{"value.0.host": "kept", "value-more": "true"})
     assert not form.is_valid()
     assert form.errors == {}
@@ -334,7 +334,7 @@ def test_more_rows_come_without_a_script() -> None:
     assert "checked" not in controls["parameters-value-more"]
 
 
-def test_rows_have_an_end() -> None:
+def test_the_number_of_rows_is_limited() -> None:
     form = typed_into(only("lm"), **{"value-rows": "999", "value-more": "true"})
     assert len([name for name in page(form).controls if name.endswith(".host")]) == 50
 
@@ -348,7 +348,7 @@ def test_a_tree_is_a_form_to_a_depth_and_json_beyond() -> None:
 # Errors
 
 
-def test_every_error_stands_beside_its_field_and_what_was_typed_stays() -> None:
+def test_every_error_is_beside_its_field_and_the_typed_text_stays() -> None:
     form = typed_into(EVERY_KIND, **{"i": "1.5", "db.port": "0", "dsa": "{", "cl": "1\r\nx", "pat": "ABC"})
     assert not form.is_valid()
     assert form.codes["i"] == ["parameter.type"]
@@ -369,7 +369,7 @@ def test_an_error_within_json_says_where() -> None:
     assert typed_into(only("dsi"), value='{"a": "x"}').codes == {"value": ["parameter.type"]}
 
 
-def test_the_judge_is_the_one_of_every_caller() -> None:
+def test_the_form_validates_as_every_caller_does() -> None:
     assert typed_into(only("dsa"), value='{"a": {"__prefect_kind": "jinja"}}').codes == {
         "value": ["parameter.prefect_kind"]
     }
@@ -379,13 +379,13 @@ def test_the_judge_is_the_one_of_every_caller() -> None:
     assert typed_into(only("anyv"), value="[" * 100_000).errors
 
 
-def test_words_that_are_no_number_are_shown_again() -> None:
+def test_text_in_a_number_input_is_displayed_again() -> None:
     control = page(typed_into(only("i"), value="five")).controls["parameters-value"]
     assert (control["type"], control["value"]) == ("text", "five")
     assert page(typed_into(only("d"))).controls["parameters-value"]["type"] == "date"
 
 
-def test_a_schema_that_cannot_be_used_is_said_and_crashes_nothing() -> None:
+def test_an_unusable_schema_is_an_error_of_the_form() -> None:
     broken = schema({"$ref": "http://example.org/x"})
     for form in (ParameterForm(broken, {}), ParameterForm(broken, {}, data=QueryDict("parameters-value=1"))):
         assert not form.is_valid()

@@ -100,7 +100,7 @@ def test_what_comes_back_shares_nothing_with_what_was_given() -> None:
     assert given == {"value": ["a"]}
 
 
-def test_an_error_in_a_deployments_own_default_says_whose_it_is() -> None:
+def test_an_error_in_a_deployments_own_default_is_refused() -> None:
     assert refusal(only("i"), {}, {"value": "x"}) == "parameter.type"
 
 
@@ -375,14 +375,14 @@ def test_nothing_outside_the_schema_is_read(ref: str) -> None:
         {"A": {"not": {"$ref": "#/definitions/A"}}},
     ],
 )
-def test_a_schema_that_goes_round_in_circles_is_refused(definitions: Any) -> None:
+def test_a_circular_schema_is_refused(definitions: Any) -> None:
     circular = schema(a={"$ref": "#/definitions/A"}, definitions=definitions)
     assert unusable(circular) == "circular"
     assert refusal(circular, {"a": 1}) == "parameter.schema"
     assert mask(circular, {"a": 1}) == {"a": MASK}
 
 
-def test_a_schema_whose_references_go_on_and_on_is_refused() -> None:
+def test_a_schema_with_a_long_chain_of_references_is_refused() -> None:
     chain: dict[str, Any] = {f"A{n}": {"anyOf": [{"$ref": f"#/definitions/A{n + 1}"}]} for n in range(1000)}
     endless = schema(a={"$ref": "#/definitions/A0"}, definitions=chain | {"A1000": {}})
     assert unusable(endless) == "reference_chain"
@@ -476,12 +476,12 @@ def test_many_different_items_are_compared_in_time() -> None:
         {"discriminator": []},
     ],
 )
-def test_a_schema_that_is_none_is_refused_with_a_sentence(part: Any) -> None:
+def test_an_invalid_schema_is_refused(part: Any) -> None:
     assert refusal(schema(a=part), {"a": 1}) == "parameter.schema"
     assert refusal(schema(a={"type": "array", "items": part}), {"a": [1]}) == "parameter.schema"
 
 
-def test_a_schema_as_deep_as_a_well_is_refused() -> None:
+def test_a_schema_nested_too_deeply_is_refused() -> None:
     deep: Any = {}
     for _ in range(200):
         deep = {"type": "array", "items": deep}

@@ -1,4 +1,4 @@
-"""How the gateway talks: what it sends, what it repeats, and what it says when something goes wrong."""
+"""How the client talks: what it sends, what it repeats, and what it says when something goes wrong."""
 
 import base64
 import inspect
@@ -49,11 +49,11 @@ Handler = Callable[[httpx.Request], httpx.Response]
 NOTHING = Credential("none")
 
 
-def talking_to(handler: Handler, credential: Credential = NOTHING, url: str = URL) -> PrefectClient:
+def client_of(handler: Handler, credential: Credential = NOTHING, url: str = URL) -> PrefectClient:
     return PrefectClient(url, credential, transport=httpx.MockTransport(handler))
 
 
-def start(gateway: PrefectClient, **options: Any) -> FlowRunRecord:
+def start(client: PrefectClient, **options: Any) -> FlowRunRecord:
     plain: dict[str, Any] = {
         "parameters": {"rows": 1},
         "idempotency_key": "key-1",
@@ -61,7 +61,7 @@ def start(gateway: PrefectClient, **options: Any) -> FlowRunRecord:
         "tags": (),
         "scheduled_for": None,
     }
-    return gateway.create_flow_run(DEPLOYMENT, **plain | options)
+    return client.create_flow_run(DEPLOYMENT, **plain | options)
 
 
 class Server:
@@ -91,9 +91,9 @@ class Server:
         (Credential("key", " pnu_abc\n"), "Bearer pnu_abc"),
     ],
 )
-def test_the_credential_is_sent_the_way_its_kind_asks_for(credential: Credential, header: str | None) -> None:
+def test_the_credential_is_sent_as_its_kind_requires(credential: Credential, header: str | None) -> None:
     server = Server(httpx.Response(200, json="3.9.1"))
-    talking_to(server, credential).health()
+    client_of(server, credential).health()
 
     assert server.asked[0].headers.get("Authorization") == header
 
@@ -101,22 +101,22 @@ def test_the_credential_is_sent_the_way_its_kind_asks_for(credential: Credential
 @pytest.mark.parametrize("url", [CLOUD, CLOUD + "/"])
 def test_a_cloud_workspace_is_an_address_like_any_other(url: str) -> None:
     server = Server(httpx.Response(201, json=RAW_RUN))
-    start(talking_to(server, Credential("key", "pnu_abc"), url))
+    start(client_of(server, Credential("key", "pnu_abc"), url))
 
     assert str(server.asked[0].url) == f"{CLOUD}/deployments/{DEPLOYMENT}/create_flow_run"
 
 
-def test_a_workspace_without_a_version_is_healthy_all_the_same() -> None:
+def test_a_workspace_without_a_version_is_healthy() -> None:
     server = Server(httpx.Response(404, json={"detail": "Not Found"}), httpx.Response(200, json=[]))
 
-    assert talking_to(server, Credential("key", "pnu_abc"), CLOUD).health().version == ""
+    assert client_of(server, Credential("key", "pnu_abc"), CLOUD).health().version == ""
 
 
 def test_the_body_of_a_start_holds_the_allowed_and_nothing_else() -> None:
     server = Server(httpx.Response(201, json=RAW_RUN))
     vienna = timezone(timedelta(hours=1))
     start(
-        talking_to(server),
+        client_of(server),
         parameters={"rows": 3},
         name="march",
         tags=["urgent"],
@@ -132,21 +132,21 @@ def test_the_body_of_a_start_holds_the_allowed_and_nothing_else() -> None:
     }
 
 
-def test_what_was_not_wished_for_is_not_in_the_body() -> None:
+def test_options_that_are_not_given_are_not_in_the_body() -> None:
     server = Server(httpx.Response(201, json=RAW_RUN))
-    start(talking_to(server))
+    start(client_of(server))
 
     assert json.loads(server.asked[0].content) == {"parameters": {"rows": 1}, "idempotency_key": "key-1", "tags": []}
 
 
-def test_a_start_without_a_time_zone_is_a_mistake_of_ours() -> None:
+def test_a_start_time_without_a_time_zone_is_a_programming_error() -> None:
     with pytest.raises(ValueError, match="zone"):
-        start(talking_to(Server(httpx.Response(201, json=RAW_RUN))), scheduled_for=datetime(2030, 1, 1))  # noqa: DTZ001
+        start(client_of(Server(httpx.Response(201, json=RAW_RUN))), scheduled_for=datetime(2030, 1, 1))  # noqa: DTZ001
 
 
-def test_cancelling_asks_for_cancelling() -> None:
+def test_cancel_sets_the_state_cancelling() -> None:
     server = Server(httpx.Response(201, json={}))
-    talking_to(server).cancel(RUN)
+    client_of(server).cancel(RUN)
 
     assert server.asked[0].url.path == f"/api/flow_runs/{RUN}/set_state"
     assert json.loads(server.asked[0].content) == {"state": {"type": "CANCELLING"}, "force": False}
@@ -158,10 +158,10 @@ def test_cancelling_asks_for_cancelling() -> None:
 @pytest.mark.parametrize(
     "first", [httpx.Response(503), httpx.Response(429), httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError]
 )
-def test_a_read_is_tried_again(first: httpx.Response | type[Exception]) -> None:
+def test_a_read_is_retried(first: httpx.Response | type[Exception]) -> None:
     server = Server(first, httpx.Response(200, json=[RAW_RUN]))
 
-    assert [run.id for run in talking_to(server).flow_runs([RUN])] == [RUN]
+    assert [run.id for run in client_of(server).flow_runs([RUN])] == [RUN]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_read_gives_up_as_unreachable(answer: httpx.Response | type[Exception]
     server = Server(answer)
 
     with pytest.raises(Unreachable) as failure:
-        talking_to(server).flow_runs([RUN])
+        client_of(server).flow_runs([RUN])
     assert failure.value.code
     assert URL in str(failure.value)
     assert len(server.asked) == times
@@ -198,7 +198,7 @@ def test_a_read_gives_up_as_unreachable(answer: httpx.Response | type[Exception]
         (httpx.RemoteProtocolError, Uncertain),
         (httpx.Response(408), Uncertain),
         (httpx.Response(500, json={"exception_message": SECRET}), Uncertain),
-        (httpx.Response(502, html="<h1>Bad gateway</h1>"), Uncertain),
+        (httpx.Response(502, html="<h1>Bad client</h1>"), Uncertain),
         (httpx.Response(503, json={"exception_message": "Service Unavailable"}), Uncertain),
         (httpx.Response(504), Uncertain),
         (httpx.Response(201, json={}), Uncertain),
@@ -211,7 +211,7 @@ def test_a_start_is_sent_once_and_says_whether_it_may_have_been_done(
     server = Server(answer)
 
     with pytest.raises(error) as failure:
-        start(talking_to(server))
+        start(client_of(server))
     assert type(failure.value) is error
     assert len(server.asked) == 1
     assert "hunter2" not in str(failure.value)
@@ -242,24 +242,24 @@ class Guarded:
         return httpx.Response(200, json=RAW_RUN if "create" in request.url.path else [RAW_RUN])
 
 
-def test_a_csrf_token_is_fetched_when_asked_for_and_used_from_then_on() -> None:
+def test_a_csrf_token_is_fetched_when_required_and_then_reused() -> None:
     server = Guarded()
-    gateway = talking_to(server)
+    client = client_of(server)
 
-    assert start(gateway).id == RUN
-    assert [run.id for run in gateway.flow_runs([RUN])] == [RUN]
+    assert start(client).id == RUN
+    assert [run.id for run in client.flow_runs([RUN])] == [RUN]
     assert (server.given, len(server.clients), server.posts) == (1, 1, 2)
 
     server.given += 1  # the token has expired
-    assert start(gateway).id == RUN
+    assert start(client).id == RUN
 
 
 def test_threads_share_one_csrf_token() -> None:
     server = Guarded()
-    gateway = talking_to(server)
+    client = client_of(server)
 
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda _: gateway.flow_runs([RUN])[0].id, range(40)))
+        found = list(threads.map(lambda _: client.flow_runs([RUN])[0].id, range(40)))
 
     assert found == [RUN] * 40
     assert (server.given, len(server.clients)) == (1, 1)
@@ -269,11 +269,11 @@ def test_threads_share_one_csrf_token() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_credential_is_said_so(status: int) -> None:
+def test_a_refused_credential_is_unauthorized(status: int) -> None:
     server = Server(httpx.Response(status, json={"exception_message": "Unauthorized"}))
 
     with pytest.raises(Unauthorized) as failure:
-        start(talking_to(server, Credential("basic", f"portal:{SECRET}")))
+        start(client_of(server, Credential("basic", f"portal:{SECRET}")))
     assert (failure.value.code, failure.value.status) == ("credential.refused", status)
     assert URL in str(failure.value)
 
@@ -291,9 +291,9 @@ def test_a_refused_credential_is_said_so(status: int) -> None:
         httpx.Response(307, headers={"location": "https://prefect.test/api"}),
     ],
 )
-def test_what_is_not_a_prefect_api_is_named_as_such(answer: httpx.Response) -> None:
+def test_a_response_that_is_not_prefects_has_its_own_code(answer: httpx.Response) -> None:
     with pytest.raises(Rejected) as failure:
-        talking_to(Server(answer)).flow_runs([RUN])
+        client_of(Server(answer)).flow_runs([RUN])
     assert failure.value.code == "server.not_prefect"
     assert URL in str(failure.value)
 
@@ -367,7 +367,7 @@ REASONS: list[tuple[int, JSON, str]] = [
 @pytest.mark.parametrize(("status", "body", "reason"), REASONS)
 def test_a_rejection_gives_the_reason_and_never_a_value(status: int, body: JSON, reason: str) -> None:
     with pytest.raises(Rejected) as refusal:
-        start(talking_to(Server(httpx.Response(status, json=body))), parameters={"token": SECRET})
+        start(client_of(Server(httpx.Response(status, json=body))), parameters={"token": SECRET})
 
     assert str(refusal.value).endswith(f"start a flow run of deployment {DEPLOYMENT}: {reason}.")
     assert (refusal.value.code, refusal.value.status) == ("request.rejected", status)
@@ -376,24 +376,24 @@ def test_a_rejection_gives_the_reason_and_never_a_value(status: int, body: JSON,
 
 def test_a_missing_deployment_is_told_from_a_wrong_address() -> None:
     with pytest.raises(NotFound, match=r"\(Deployment not found\)") as failure:
-        start(talking_to(Server(httpx.Response(404, json={"detail": "Deployment not found"}))))
+        start(client_of(Server(httpx.Response(404, json={"detail": "Deployment not found"}))))
     assert failure.value.code == "object.not_found"
 
 
 def test_nothing_secret_is_shown_or_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     credential = Credential("basic", f"portal:{SECRET}")
-    gateway = talking_to(Server(httpx.Response(409, json={"detail": SECRET}), httpx.ReadError), credential)
+    client = client_of(Server(httpx.Response(409, json={"detail": SECRET}), httpx.ReadError), credential)
 
     for _ in range(2):
         with pytest.raises(PrefectError) as failure:
-            start(gateway, parameters={"token": SECRET})
-        shown = [repr(credential), repr(gateway), str(failure.value), repr(failure.value), caplog.text]
+            start(client, parameters={"token": SECRET})
+        shown = [repr(credential), repr(client), str(failure.value), repr(failure.value), caplog.text]
         assert not [text for text in shown if SECRET in text]
 
 
 def test_records_do_not_show_what_a_person_typed() -> None:
-    record = start(talking_to(Server(httpx.Response(201, json=RAW_RUN | {"parameters": {"token": SECRET}}))))
+    record = start(client_of(Server(httpx.Response(201, json=RAW_RUN | {"parameters": {"token": SECRET}}))))
 
     assert record.parameters == {"token": SECRET}
     assert SECRET not in repr(record)
@@ -430,12 +430,12 @@ def test_a_server_that_hangs_up_leaves_a_start_uncertain_and_a_read_unreachable(
         connection.recv(65536)
 
     serve(listener, hang_up)
-    gateway = PrefectClient(address(listener), NOTHING)
+    client = PrefectClient(address(listener), NOTHING)
 
     with pytest.raises(Uncertain) as uncertain:
-        start(gateway)
+        start(client)
     with pytest.raises(Unreachable) as unreachable:
-        gateway.health()
+        client.health()
     assert uncertain.value.code == unreachable.value.code == "connection.lost"
 
 
@@ -463,29 +463,29 @@ def test_reads_keep_their_connection_and_a_start_never_meets_a_stale_one() -> No
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Counting) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        gateway = PrefectClient(f"http://127.0.0.1:{server.server_port}/api", NOTHING)
+        client = PrefectClient(f"http://127.0.0.1:{server.server_port}/api", NOTHING)
         for _ in range(3):
-            assert [run.id for run in gateway.flow_runs([RUN])] == [RUN]
+            assert [run.id for run in client.flow_runs([RUN])] == [RUN]
         assert len(connections) == 1
         for _ in range(3):
-            assert start(gateway).id == RUN
+            assert start(client).id == RUN
         assert len(connections) == 4
-        gateway.close()
+        client.close()
         server.shutdown()
 
 
-def test_a_read_outlives_a_connection_that_was_closed_without_a_word(listener: socket.socket) -> None:
+def test_a_read_survives_a_connection_that_was_closed_unannounced(listener: socket.socket) -> None:
     def talk(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]")
 
     serve(listener, talk)
-    gateway = PrefectClient(address(listener), NOTHING)
+    client = PrefectClient(address(listener), NOTHING)
 
-    assert [gateway.flow_runs([RUN]) for _ in range(5)] == [[]] * 5
+    assert [client.flow_runs([RUN]) for _ in range(5)] == [[]] * 5
 
 
-def test_a_port_where_nothing_listens_is_said_so(listener: socket.socket) -> None:
+def test_a_port_without_a_server_is_connection_refused(listener: socket.socket) -> None:
     url = address(listener)
     listener.close()
 
@@ -495,13 +495,13 @@ def test_a_port_where_nothing_listens_is_said_so(listener: socket.socket) -> Non
     assert url in str(failure.value)
 
 
-def test_a_host_that_nobody_knows_is_said_so() -> None:
+def test_an_unknown_host_has_its_own_code() -> None:
     with pytest.raises(Unreachable) as failure:
         start(PrefectClient("http://prefect.invalid/api", NOTHING))
     assert failure.value.code == "connection.dns"
 
 
-def test_https_where_only_http_is_spoken_is_said_so(listener: socket.socket) -> None:
+def test_https_to_an_http_server_has_its_own_code(listener: socket.socket) -> None:
     serve(listener, lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
 
     with pytest.raises(Unreachable) as failure:
@@ -509,7 +509,7 @@ def test_https_where_only_http_is_spoken_is_said_so(listener: socket.socket) -> 
     assert failure.value.code == "tls.protocol"
 
 
-def test_a_certificate_of_an_unknown_authority_is_said_so(listener: socket.socket, tmp_path: Path) -> None:
+def test_a_certificate_of_an_unknown_authority_has_its_own_code(listener: socket.socket, tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(self_signed(tmp_path))
 
@@ -546,17 +546,17 @@ def self_signed(folder: Path) -> Path:
     return path
 
 
-# One gateway an environment, and one fake
+# One client an environment, and one fake
 
 
-def test_an_environment_keeps_its_gateway_and_another_credential_gets_another() -> None:
+def test_an_environment_keeps_its_client_and_another_credential_gets_another() -> None:
     first = for_environment(URL, Credential("key", "a"))
 
     assert for_environment(URL, Credential("key", "a")) is first
     assert for_environment(URL, Credential("key", "b")) is not first
 
 
-def test_the_fake_has_every_method_of_the_gateway() -> None:
+def test_the_fake_has_every_method_of_the_client() -> None:
     methods = {name for name, _ in inspect.getmembers(PrefectClient, inspect.isfunction) if not name.startswith("_")}
 
     assert methods <= vars(FakePrefect).keys()

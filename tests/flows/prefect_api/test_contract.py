@@ -1,4 +1,4 @@
-"""What the gateway promises, asked of a real Prefect server and of the fake alike."""
+"""What the client promises, asked of a real Prefect server and of the fake alike."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ def nested(levels: int) -> JSON:
 class Bench(Protocol):
     """A Prefect with one flow, and the hands of those who are not the portal."""
 
-    gateway: PrefectClient
+    client: PrefectClient
 
     def deploy(self, *, flow: str = "flow") -> UUID: ...
     def undeploy(self, deployment_id: UUID) -> None: ...
@@ -68,7 +68,7 @@ class Bench(Protocol):
 class FakeBench:
     def __init__(self) -> None:
         self.fake = FakePrefect()
-        self.gateway: PrefectClient = self.fake
+        self.client: PrefectClient = self.fake
 
     def deploy(self, *, flow: str = "flow") -> UUID:
         return self.fake.add_deployment(
@@ -132,7 +132,7 @@ class Forgetful(httpx.BaseTransport):
 class RealBench:
     def __init__(self, api_url: str, auth: str) -> None:
         self._forgetful = Forgetful()
-        self.gateway = PrefectClient(api_url, Credential("basic", auth), transport=self._forgetful)
+        self.client = PrefectClient(api_url, Credential("basic", auth), transport=self._forgetful)
         user, _, password = auth.partition(":")
         # A request to Prefect that fails may cost its connection, and these are few.
         self._http = httpx.Client(
@@ -210,7 +210,7 @@ class RealBench:
         for flow in self._flows.values():
             self._http.delete(f"/flows/{flow}")
         self._http.close()
-        self.gateway.close()
+        self.client.close()
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Any:
         answer = self._http.post(path, json=body)
@@ -231,8 +231,8 @@ def bench(request: pytest.FixtureRequest, real_bench: RealBench) -> Bench:
 
 
 @pytest.fixture
-def gateway(bench: Bench) -> PrefectClient:
-    return bench.gateway
+def client(bench: Bench) -> PrefectClient:
+    return bench.client
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ Start = Callable[..., FlowRunRecord]
 
 
 @pytest.fixture
-def start(gateway: PrefectClient, deployment_id: UUID) -> Start:
+def start(client: PrefectClient, deployment_id: UUID) -> Start:
     """Starts a run of `deployment_id`, with a key of its own unless the test names one."""
 
     def make(of: UUID = deployment_id, **options: Any) -> FlowRunRecord:
@@ -255,36 +255,36 @@ def start(gateway: PrefectClient, deployment_id: UUID) -> Start:
             "tags": (),
             "scheduled_for": None,
         }
-        return gateway.create_flow_run(of, **plain | options)
+        return client.create_flow_run(of, **plain | options)
 
     return make
 
 
-def read(gateway: PrefectClient, flow_run_id: UUID) -> FlowRunRecord:
-    (found,) = gateway.flow_runs([flow_run_id])
+def read(client: PrefectClient, flow_run_id: UUID) -> FlowRunRecord:
+    (found,) = client.flow_runs([flow_run_id])
     return found
 
 
-def state_of(gateway: PrefectClient, flow_run_id: UUID) -> str:
-    state = read(gateway, flow_run_id).state
+def state_of(client: PrefectClient, flow_run_id: UUID) -> str:
+    state = read(client, flow_run_id).state
     return state.type if state else ""
 
 
 # What can be run
 
 
-def test_health_says_which_version_answers(gateway: PrefectClient) -> None:
-    assert gateway.health().version.startswith("3.")
+def test_health_says_which_version_answers(client: PrefectClient) -> None:
+    assert client.health().version.startswith("3.")
 
 
 def test_the_server_asked_is_of_the_version_that_is_meant(real_bench: RealBench) -> None:
     meant = os.environ.get("PORTAL_TEST_PREFECT_VERSION") or metadata.version("prefect")
 
-    assert real_bench.gateway.health().version == meant
+    assert real_bench.client.health().version == meant
 
 
-def test_a_deployment_is_read_with_all_a_form_needs(gateway: PrefectClient, deployment_id: UUID) -> None:
-    record = gateway.deployment(deployment_id)
+def test_a_deployment_is_read_with_all_a_form_needs(client: PrefectClient, deployment_id: UUID) -> None:
+    record = client.deployment(deployment_id)
 
     assert "flow" in record.flow_name
     assert record.name.startswith("contract-")
@@ -298,36 +298,36 @@ def test_a_deployment_is_read_with_all_a_form_needs(gateway: PrefectClient, depl
     assert record.created_at.tzinfo is UTC
 
 
-def test_the_list_of_deployments_says_the_same_as_each_alone(bench: Bench, gateway: PrefectClient) -> None:
+def test_the_list_of_deployments_says_the_same_as_each_alone(bench: Bench, client: PrefectClient) -> None:
     ids = [bench.deploy(flow=flow) for flow in ("flow", "flow", "other flow")]
 
-    listed = {record.id: record for record in gateway.deployments()}
+    listed = {record.id: record for record in client.deployments()}
 
     for each in ids:
-        assert listed[each] == gateway.deployment(each)
+        assert listed[each] == client.deployment(each)
 
 
-def test_work_pools_are_listed(gateway: PrefectClient) -> None:
-    assert isinstance(gateway.work_pools(), list)
+def test_work_pools_are_listed(client: PrefectClient) -> None:
+    assert isinstance(client.work_pools(), list)
 
 
-def test_what_is_not_there_is_not_found(gateway: PrefectClient, start: Start) -> None:
+def test_what_is_not_there_is_not_found(client: PrefectClient, start: Start) -> None:
     nowhere = uuid4()
 
     for act in (
-        lambda: gateway.deployment(nowhere),
+        lambda: client.deployment(nowhere),
         lambda: start(nowhere),
-        lambda: gateway.cancel(nowhere),
-        lambda: gateway.set_paused(nowhere, True),
+        lambda: client.cancel(nowhere),
+        lambda: client.set_paused(nowhere, True),
     ):
         with pytest.raises(NotFound, match=str(nowhere)):
             act()
 
 
-def test_out_of_reach_is_unreachable_and_says_so(bench: Bench) -> None:
-    gateway = bench.out_of_reach()
+def test_out_of_reach_is_unreachable_with_a_code(bench: Bench) -> None:
+    client = bench.out_of_reach()
 
-    for act in (gateway.health, lambda: list(gateway.deployments()), lambda: gateway.cancel(uuid4())):
+    for act in (client.health, lambda: list(client.deployments()), lambda: client.cancel(uuid4())):
         with pytest.raises(Unreachable) as failure:
             act()
         assert failure.value.code
@@ -351,9 +351,9 @@ def test_a_run_starts_scheduled_with_defaults_and_tags_added(start: Start, deplo
     assert abs(run.expected_start_at - datetime.now(UTC)) < timedelta(seconds=30)
 
 
-def test_what_starting_returns_is_what_is_read_afterwards(gateway: PrefectClient, start: Start) -> None:
+def test_what_starting_returns_is_what_is_read_afterwards(client: PrefectClient, start: Start) -> None:
     run = start()
-    again = read(gateway, run.id)
+    again = read(client, run.id)
 
     assert (again.id, again.name, again.parameters, again.state) == (run.id, run.name, run.parameters, run.state)
 
@@ -386,7 +386,7 @@ def test_a_key_belongs_to_the_flow_and_not_to_the_deployment(bench: Bench, start
 
 
 def test_a_lost_answer_is_uncertain_and_the_same_key_finds_the_run(
-    bench: Bench, gateway: PrefectClient, start: Start, deployment_id: UUID
+    bench: Bench, client: PrefectClient, start: Start, deployment_id: UUID
 ) -> None:
     key = str(uuid4())
     bench.lose_next_answer()
@@ -395,7 +395,7 @@ def test_a_lost_answer_is_uncertain_and_the_same_key_finds_the_run(
 
     found = start(idempotency_key=key)
 
-    assert [run.id for run in gateway.active_flow_runs() if run.deployment_id == deployment_id] == [found.id]
+    assert [run.id for run in client.active_flow_runs() if run.deployment_id == deployment_id] == [found.id]
 
 
 @pytest.mark.parametrize(
@@ -422,21 +422,21 @@ def test_parameters_that_do_not_fit_are_rejected_by_name_and_never_repeated(
     ["a\x00b", "\ud800", 2**64, -(2**63) - 1, float("nan"), float("inf"), {"a\x00": 1}, nested(300)],
     ids=["NUL", "half a character", "too large", "too small", "NaN", "infinity", "NUL in a name", "too deep"],
 )
-def test_what_prefect_would_choke_on_is_rejected_at_once(
-    gateway: PrefectClient, start: Start, deployment_id: UUID, value: JSON
+def test_values_that_prefect_cannot_handle_are_rejected_before_sending(
+    client: PrefectClient, start: Start, deployment_id: UUID, value: JSON
 ) -> None:
     with pytest.raises(Rejected) as refusal:
         start(parameters={"rows": 1, "anything": value})
     assert refusal.value.code == "request.unsendable"
 
-    assert not [run for run in gateway.active_flow_runs() if run.deployment_id == deployment_id]
+    assert not [run for run in client.active_flow_runs() if run.deployment_id == deployment_id]
 
 
 @pytest.mark.parametrize("value", [2**64 - 1, -(2**63), "\\u0000", "ünï😀", {"deep": [[[[{}]]]]}, None])
-def test_unusual_values_and_unknown_names_arrive_whole(gateway: PrefectClient, start: Start, value: JSON) -> None:
+def test_unusual_values_and_unknown_names_arrive_whole(client: PrefectClient, start: Start, value: JSON) -> None:
     run = start(parameters={"rows": 1, "anything": value})
 
-    assert read(gateway, run.id).parameters["anything"] == value
+    assert read(client, run.id).parameters["anything"] == value
 
 
 def test_an_optional_parameter_may_be_null(start: Start) -> None:
@@ -447,39 +447,39 @@ def test_an_optional_parameter_may_be_null(start: Start) -> None:
 
 
 def test_a_paused_deployment_says_so_and_still_takes_runs(
-    gateway: PrefectClient, start: Start, deployment_id: UUID
+    client: PrefectClient, start: Start, deployment_id: UUID
 ) -> None:
-    gateway.set_paused(deployment_id, True)
-    assert gateway.deployment(deployment_id).is_paused
+    client.set_paused(deployment_id, True)
+    assert client.deployment(deployment_id).is_paused
     assert start().deployment_id == deployment_id
 
-    gateway.set_paused(deployment_id, False)
-    assert not gateway.deployment(deployment_id).is_paused
+    client.set_paused(deployment_id, False)
+    assert not client.deployment(deployment_id).is_paused
 
 
 def test_pausing_deletes_what_a_schedule_has_planned_and_nothing_else(
-    bench: Bench, gateway: PrefectClient, start: Start, deployment_id: UUID
+    bench: Bench, client: PrefectClient, start: Start, deployment_id: UUID
 ) -> None:
     waiting = start()
     bench.plan(deployment_id)
-    planned = [run for run in gateway.active_flow_runs() if run.deployment_id == deployment_id and run.auto_scheduled]
+    planned = [run for run in client.active_flow_runs() if run.deployment_id == deployment_id and run.auto_scheduled]
     assert planned
 
-    gateway.set_paused(deployment_id, True)
+    client.set_paused(deployment_id, True)
 
-    left = [run.id for run in gateway.active_flow_runs() if run.deployment_id == deployment_id]
+    left = [run.id for run in client.active_flow_runs() if run.deployment_id == deployment_id]
     assert left == [waiting.id]
 
 
 def test_deleting_a_deployment_deletes_its_waiting_runs_and_keeps_the_others(
-    bench: Bench, gateway: PrefectClient, start: Start, deployment_id: UUID
+    bench: Bench, client: PrefectClient, start: Start, deployment_id: UUID
 ) -> None:
     waiting, running = start(), start()
     bench.put(running.id, "RUNNING")
 
     bench.undeploy(deployment_id)
 
-    left = gateway.flow_runs([waiting.id, running.id])
+    left = client.flow_runs([waiting.id, running.id])
     assert [(run.id, run.deployment_id) for run in left] == [(running.id, deployment_id)]
 
 
@@ -502,54 +502,54 @@ def test_deleting_a_deployment_deletes_its_waiting_runs_and_keeps_the_others(
     ],
 )
 def test_what_becomes_of_a_run_that_is_cancelled(
-    bench: Bench, gateway: PrefectClient, start: Start, before: str, after: str
+    bench: Bench, client: PrefectClient, start: Start, before: str, after: str
 ) -> None:
     run = start()
     way = {"SCHEDULED": (), "PENDING": ("PENDING",), "RUNNING": ("RUNNING",)}.get(before, ("RUNNING", before))
     for step in way:
         bench.put(run.id, step)
 
-    gateway.cancel(run.id)
+    client.cancel(run.id)
 
-    assert state_of(gateway, run.id) == after
+    assert state_of(client, run.id) == after
 
 
 def test_a_running_run_stays_cancelling_until_somebody_has_stopped_it(
-    bench: Bench, gateway: PrefectClient, start: Start
+    bench: Bench, client: PrefectClient, start: Start
 ) -> None:
     run = start()
     bench.put(run.id, "RUNNING")
-    gateway.cancel(run.id)
-    assert read(gateway, run.id).ended_at is None
+    client.cancel(run.id)
+    assert read(client, run.id).ended_at is None
 
     bench.put(run.id, "CANCELLED")
 
-    assert state_of(gateway, run.id) == "CANCELLED"
-    assert [state.type for state in gateway.states(run.id)] == ["SCHEDULED", "RUNNING", "CANCELLING", "CANCELLED"]
+    assert state_of(client, run.id) == "CANCELLED"
+    assert [state.type for state in client.states(run.id)] == ["SCHEDULED", "RUNNING", "CANCELLING", "CANCELLED"]
 
 
-def test_cancelling_what_has_ended_adds_no_state(bench: Bench, gateway: PrefectClient, start: Start) -> None:
+def test_cancelling_what_has_ended_adds_no_state(bench: Bench, client: PrefectClient, start: Start) -> None:
     run = start()
     bench.put(run.id, "COMPLETED")
-    before = gateway.states(run.id)
+    before = client.states(run.id)
 
-    gateway.cancel(run.id)
+    client.cancel(run.id)
 
-    assert gateway.states(run.id) == before
+    assert client.states(run.id) == before
 
 
 # Reading what happened
 
 
-def test_a_run_that_ran_has_its_times(bench: Bench, gateway: PrefectClient, start: Start) -> None:
+def test_a_run_that_ran_has_its_times(bench: Bench, client: PrefectClient, start: Start) -> None:
     run = start()
     bench.put(run.id, "RUNNING")
-    assert read(gateway, run.id).started_at is not None
-    assert read(gateway, run.id).run_count == 1
+    assert read(client, run.id).started_at is not None
+    assert read(client, run.id).run_count == 1
 
     bench.put(run.id, "COMPLETED")
 
-    ended = read(gateway, run.id)
+    ended = read(client, run.id)
     assert ended.started_at is not None
     assert ended.ended_at is not None
     assert ended.started_at <= ended.ended_at
@@ -557,64 +557,64 @@ def test_a_run_that_ran_has_its_times(bench: Bench, gateway: PrefectClient, star
 
 
 def test_flow_runs_are_read_by_any_number_of_ids_and_unknown_ones_are_absent(
-    gateway: PrefectClient, start: Start
+    client: PrefectClient, start: Start
 ) -> None:
     runs = [start(), start()]
     unknown = [uuid4() for _ in range(450)]
 
-    found = gateway.flow_runs([runs[0].id, *unknown, runs[1].id, runs[0].id])
+    found = client.flow_runs([runs[0].id, *unknown, runs[1].id, runs[0].id])
 
     assert sorted(run.id for run in found) == sorted(run.id for run in runs)
-    assert gateway.flow_runs([]) == []
+    assert client.flow_runs([]) == []
 
 
-def test_a_deleted_run_is_gone_and_leaves_no_states(bench: Bench, gateway: PrefectClient, start: Start) -> None:
+def test_a_deleted_run_is_gone_and_leaves_no_states(bench: Bench, client: PrefectClient, start: Start) -> None:
     run = start()
     bench.delete_run(run.id)
 
-    assert gateway.flow_runs([run.id]) == []
-    assert gateway.states(run.id) == []
+    assert client.flow_runs([run.id]) == []
+    assert client.states(run.id) == []
 
 
 def test_a_run_is_active_until_it_ends_and_ended_from_then_on(
-    bench: Bench, gateway: PrefectClient, start: Start
+    bench: Bench, client: PrefectClient, start: Start
 ) -> None:
     run, other = start(), start()
     before = datetime.now(UTC) - timedelta(seconds=5)
-    assert run.id in {each.id for each in gateway.active_flow_runs()}
-    assert run.id not in {each.id for each in gateway.flow_runs_ended_since(before)}
+    assert run.id in {each.id for each in client.active_flow_runs()}
+    assert run.id not in {each.id for each in client.flow_runs_ended_since(before)}
 
     bench.put(run.id, "RUNNING")
     bench.put(run.id, "FAILED")
 
-    assert run.id not in {each.id for each in gateway.active_flow_runs()}
-    ended = list(gateway.flow_runs_ended_since(before))
+    assert run.id not in {each.id for each in client.active_flow_runs()}
+    ended = list(client.flow_runs_ended_since(before))
     assert run.id in {each.id for each in ended}
     assert other.id not in {each.id for each in ended}
     assert ended == sorted(ended, key=lambda each: each.ended_at or before, reverse=True)
-    moment = read(gateway, run.id).ended_at
+    moment = read(client, run.id).ended_at
     assert moment is not None
-    assert run.id in {each.id for each in gateway.flow_runs_ended_since(moment)}
-    assert run.id not in {each.id for each in gateway.flow_runs_ended_since(moment + timedelta(microseconds=1))}
+    assert run.id in {each.id for each in client.flow_runs_ended_since(moment)}
+    assert run.id not in {each.id for each in client.flow_runs_ended_since(moment + timedelta(microseconds=1))}
 
 
-def test_active_runs_come_the_longest_waiting_first(gateway: PrefectClient, start: Start) -> None:
+def test_active_runs_come_the_longest_waiting_first(client: PrefectClient, start: Start) -> None:
     year = [datetime(2030, month, 1, tzinfo=UTC) for month in (3, 1, 2)]
     made = {start(scheduled_for=moment).id: moment for moment in year}
 
-    listed = [made[run.id] for run in gateway.active_flow_runs() if run.id in made]
+    listed = [made[run.id] for run in client.active_flow_runs() if run.id in made]
 
     assert listed == sorted(year)
 
 
-def test_a_run_that_is_postponed_keeps_its_first_time_and_says_why(gateway: PrefectClient, start: Start) -> None:
+def test_a_run_that_is_postponed_keeps_its_first_time_and_says_why(client: PrefectClient, start: Start) -> None:
     first = datetime(2031, 5, 1, 6, 30, tzinfo=UTC)
     later = first + timedelta(hours=2)
     run = start(scheduled_for=first)
 
-    gateway.postpone(run.id, later, "The night is over at 8.")
+    client.postpone(run.id, later, "The night is over at 8.")
 
-    again = read(gateway, run.id)
+    again = read(client, run.id)
     assert (again.expected_start_at, again.planned_for) == (first, later)
     assert again.state is not None
     assert run.state is not None
@@ -623,33 +623,33 @@ def test_a_run_that_is_postponed_keeps_its_first_time_and_says_why(gateway: Pref
 
 
 def test_logs_come_oldest_first_from_an_instant_on_and_no_more_than_asked(
-    bench: Bench, gateway: PrefectClient, start: Start
+    bench: Bench, client: PrefectClient, start: Start
 ) -> None:
     run, other = start(), start()
     for word in ("one", "two", "three"):
         bench.log(run.id, word)
     bench.log(other.id, "elsewhere")
 
-    lines = gateway.logs([run.id])
+    lines = client.logs([run.id])
     assert [(line.message, line.level, line.flow_run_id) for line in lines] == [
         (word, 20, run.id) for word in ("one", "two", "three")
     ]
-    again = gateway.logs([run.id], after=lines[1].timestamp)
+    again = client.logs([run.id], after=lines[1].timestamp)
     assert [line.id for line in again] == [line.id for line in lines[1:]]
-    assert [line.message for line in gateway.logs([run.id], limit=2)] == ["one", "two"]
-    assert len(gateway.logs([run.id, other.id])) == 4
-    assert gateway.logs([]) == []
+    assert [line.message for line in client.logs([run.id], limit=2)] == ["one", "two"]
+    assert len(client.logs([run.id, other.id])) == 4
+    assert client.logs([]) == []
 
 
 def test_artifacts_belong_to_their_flow_run_and_keep_their_kind(
-    bench: Bench, gateway: PrefectClient, start: Start
+    bench: Bench, client: PrefectClient, start: Start
 ) -> None:
     run, other = start(), start()
     bench.artifact(run.id, "card", "markdown", "# A card")
     bench.artifact(run.id, "facts", "table", [{"field": "months", "value": ["2017-01"]}])
     bench.artifact(run.id, "bar", "progress", 42.5)
     bench.artifact(other.id, "card", "markdown", "Another")
-    found = {each.key: each for each in gateway.artifacts([run.id])}
+    found = {each.key: each for each in client.artifacts([run.id])}
     assert {key: (each.type, each.data) for key, each in found.items()} == {
         "card": ("markdown", "# A card"),
         "facts": ("table", [{"field": "months", "value": ["2017-01"]}]),
@@ -657,28 +657,28 @@ def test_artifacts_belong_to_their_flow_run_and_keep_their_kind(
     }
     assert {each.flow_run_id for each in found.values()} == {run.id}
     assert all(each.created_at and each.updated_at for each in found.values())
-    assert len(gateway.artifacts([run.id, other.id])) == 4
+    assert len(client.artifacts([run.id, other.id])) == 4
 
 
-def test_task_runs_belong_to_their_flow_run(bench: Bench, gateway: PrefectClient, start: Start) -> None:
+def test_task_runs_belong_to_their_flow_run(bench: Bench, client: PrefectClient, start: Start) -> None:
     run, other = start(), start()
     bench.task_run(run.id, "load")
     bench.task_run(other.id, "store")
 
-    (found,) = gateway.task_runs([run.id])
+    (found,) = client.task_runs([run.id])
 
     assert (found.flow_run_id, found.name, found.task_key) == (run.id, "load", "load")
     assert (found.state_type, found.state_name, found.cached) == ("COMPLETED", "Completed", False)
-    assert {each.name for each in gateway.task_runs([run.id, other.id])} == {"load", "store"}
+    assert {each.name for each in client.task_runs([run.id, other.id])} == {"load", "store"}
 
 
 # Events
 
 
-def test_a_change_of_state_is_a_nudge_to_read_that_run(bench: Bench, gateway: PrefectClient, start: Start) -> None:
+def test_a_change_of_state_is_a_nudge_to_read_that_run(bench: Bench, client: PrefectClient, start: Start) -> None:
     async def hear_of(flow_run_id: UUID, kind: str) -> EventRecord:
         # An async generator that is left early is closed by whoever left it.
-        async with aclosing(cast(Any, gateway.events())) as stream:
+        async with aclosing(cast(Any, client.events())) as stream:
             async for event in stream:
                 if event == EventRecord(flow_run_id, kind):
                     return cast(EventRecord, event)

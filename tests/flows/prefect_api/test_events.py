@@ -1,4 +1,4 @@
-"""How the gateway listens: the handshake of Prefect's event stream, and every way it can end."""
+"""How the client listens: the handshake of Prefect's event stream, and every way it can end."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ async def welcome(socket: ServerConnection) -> dict[str, dict[str, dict[str, str
     return answer
 
 
-def test_it_introduces_itself_with_the_credential_and_then_asks_for_all_that_is_to_come() -> None:
+def test_it_sends_the_credential_and_then_a_filter_without_an_end() -> None:
     said: list[object] = []
 
     async def talk(socket: ServerConnection) -> None:
@@ -94,7 +94,7 @@ def test_without_a_credential_the_token_is_empty() -> None:
     assert said == [{"type": "auth", "token": None}]
 
 
-def test_events_are_nudges_and_the_rest_is_passed_over() -> None:
+def test_flow_run_events_are_yielded_and_other_messages_skipped() -> None:
     async def talk(socket: ServerConnection) -> None:
         await welcome(socket)
         for message in (json.dumps(EVENT), "not json", "[]", json.dumps({"type": "event"}), json.dumps(EVENT)):

@@ -1,4 +1,4 @@
-"""What the gateway makes of Prefect's answers: old ones, new ones, long ones and half-broken ones."""
+"""What the client makes of Prefect's answers: old ones, new ones, long ones and half-broken ones."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 TOO_LARGE = "too large"
 
 
-def talking_to(handler: Callable[[httpx.Request], httpx.Response]) -> PrefectClient:
+def client_of(handler: Callable[[httpx.Request], httpx.Response]) -> PrefectClient:
     return PrefectClient("http://prefect.test/api", Credential(), transport=httpx.MockTransport(handler))
 
 
@@ -27,7 +27,7 @@ def flow_run(**fields: JSON) -> dict[str, JSON]:
 
 
 def answering(answer: JSON) -> PrefectClient:
-    return talking_to(lambda request: httpx.Response(200, json=answer))
+    return client_of(lambda request: httpx.Response(200, json=answer))
 
 
 class Lists:
@@ -66,7 +66,7 @@ def at(minutes: int) -> str:
 def test_a_list_by_time_holds_every_row_once(count: int) -> None:
     rows = [flow_run(start_time=at(minute)) for minute in range(count)]
 
-    found = list(talking_to(Lists(rows)).active_flow_runs())
+    found = list(client_of(Lists(rows)).active_flow_runs())
 
     assert [str(run.id) for run in found] == [row["id"] for row in rows]
 
@@ -75,7 +75,7 @@ def test_runs_that_start_at_the_same_instant_are_not_lost_between_pages() -> Non
     # Every schedule fires at midnight: 150 rows, then 190 of one instant across the first page's end, then more.
     rows = [flow_run(start_time=at(minute)) for minute in [*range(150), *[200] * 190, *range(300, 400)]]
 
-    found = [str(run.id) for run in talking_to(Lists(rows)).active_flow_runs()]
+    found = [str(run.id) for run in client_of(Lists(rows)).active_flow_runs()]
 
     assert sorted(found) == sorted(str(row["id"]) for row in rows)
 
@@ -83,7 +83,7 @@ def test_runs_that_start_at_the_same_instant_are_not_lost_between_pages() -> Non
 def test_the_latest_ends_come_first_and_nothing_older_than_asked() -> None:
     rows = [flow_run(end_time=at(minute)) for minute in range(500)]
 
-    found = list(talking_to(Lists(rows)).flow_runs_ended_since(NOON + timedelta(minutes=40)))
+    found = list(client_of(Lists(rows)).flow_runs_ended_since(NOON + timedelta(minutes=40)))
 
     assert [str(run.id) for run in found] == [row["id"] for row in reversed(rows[40:])]
 
@@ -93,7 +93,7 @@ def test_logs_stop_at_the_limit() -> None:
     rows = [{"id": str(uuid4()), "flow_run_id": str(run), "timestamp": at(minute)} for minute in range(450)]
     server = Lists(rows)
 
-    assert len(talking_to(server).logs([run], limit=300)) == 300
+    assert len(client_of(server).logs([run], limit=300)) == 300
     assert server.calls == 2
 
 
@@ -111,18 +111,18 @@ def test_a_deployment_deleted_while_the_pages_are_read_hides_no_other() -> None:
         del server.rows[:5]
         return response
 
-    found = list(talking_to(answer).deployments())
+    found = list(client_of(answer).deployments())
 
     assert {record.name for record in found} >= {str(number) for number in range(10, 450)}
     assert len({record.id for record in found}) == len(found)
     assert {record.flow_name for record in found} == {"etl"}
 
 
-def test_one_run_that_prefect_cannot_show_does_not_hide_the_others(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_run_that_prefect_cannot_serialize_does_not_hide_the_others(caplog: pytest.LogCaptureFixture) -> None:
     rows = [flow_run(start_time=at(minute)) for minute in range(500)]
     rows[123]["parameters"] = TOO_LARGE
 
-    found = [str(run.id) for run in talking_to(Lists(rows)).active_flow_runs()]
+    found = [str(run.id) for run in client_of(Lists(rows)).active_flow_runs()]
 
     assert found == [row["id"] for row in rows if row is not rows[123]]
     assert [record.levelname for record in caplog.records if record.name == "flows.prefect_api.pagination"] == [
@@ -130,7 +130,7 @@ def test_one_run_that_prefect_cannot_show_does_not_hide_the_others(caplog: pytes
     ]
 
 
-def test_a_run_that_no_list_can_show_is_read_alone_and_not_taken_for_deleted() -> None:
+def test_a_run_that_no_list_can_return_is_read_alone_and_not_taken_for_deleted() -> None:
     good, bad, gone = flow_run(), flow_run(parameters={"n": 2**70}), flow_run()
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -141,12 +141,12 @@ def test_a_run_that_no_list_can_show_is_read_alone_and_not_taken_for_deleted() -
                 return httpx.Response(200, json=row)
         return httpx.Response(404, json={"detail": "Flow run not found"})
 
-    found = talking_to(answer).flow_runs([UUID(str(row["id"])) for row in (good, bad, gone)])
+    found = client_of(answer).flow_runs([UUID(str(row["id"])) for row in (good, bad, gone)])
 
     assert [str(run.id) for run in found] == [good["id"], bad["id"]]
 
 
-def test_a_server_that_fails_at_everything_is_soon_left_alone() -> None:
+def test_bisection_stops_at_a_server_that_always_fails() -> None:
     asked = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -154,7 +154,7 @@ def test_a_server_that_fails_at_everything_is_soon_left_alone() -> None:
         return httpx.Response(500, json={"exception_message": "Internal Server Error"})
 
     with pytest.raises(Unreachable) as failure:
-        list(talking_to(answer).active_flow_runs())
+        list(client_of(answer).active_flow_runs())
     assert (failure.value.code, failure.value.status) == ("server.error", 500)
     assert len(asked) < 50
 
@@ -221,7 +221,7 @@ def test_work_pools_come_with_their_workers() -> None:
         asked.append(request.url.raw_path.decode())
         return httpx.Response(200, json=[worker] if "workers" in request.url.path else [pool])
 
-    (found,) = talking_to(answer).work_pools()
+    (found,) = client_of(answer).work_pools()
 
     assert (found.name, found.concurrency_limit, found.is_paused) == ("a pool", 4, False)
     assert [(each.name, each.is_online, each.last_heartbeat) for each in found.workers] == [("w1", True, NOON)]
@@ -242,7 +242,7 @@ def test_a_deployments_concurrency_limit_is_read_where_it_is_kept(raw: dict[str,
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json=deployment if request.method == "GET" else [])
 
-    assert talking_to(answer).deployment(uuid4()).concurrency_limit == limit
+    assert client_of(answer).deployment(uuid4()).concurrency_limit == limit
 
 
 # Schedules
