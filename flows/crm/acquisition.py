@@ -12,6 +12,7 @@ from flows.crm.retries import DISK
 from flows.crm.table_schema import SHAPES, Tables
 
 
+# NO_CACHE here and in all pipelines: Prefect would hash whole tables to look for a cached result.
 @task(name="read the source", cache_policy=NO_CACHE, **DISK)
 def read_source() -> source.Source:
     found = source.load()
@@ -41,6 +42,7 @@ def take_snapshot(found: source.Source, month: str) -> tuple[Tables, tuple[str, 
 
 @task(name="write the raw tables", cache_policy=NO_CACHE, **DISK)
 def write_raw(tables: Tables, month: str, source_name: str, span: tuple[str, str]) -> Manifest:
+    # With the declared columns: Parquet files have the same schema every month, also for empty columns.
     columns = {name: shape.columns for name, shape in SHAPES.items()}
     place = lake.from_environment()
     manifest = place.write("raw", month, tables, columns, source=source_name)

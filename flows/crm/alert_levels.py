@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# In ascending order: the index is the number of thresholds that a value reaches.
 LEVELS = ("NONE", "LOW", "MEDIUM", "HIGH")
 
 
@@ -102,11 +103,13 @@ def read(values: Mapping[str, float | None]) -> list[Reading]:
 
 def overall(readings: list[Reading]) -> str:
     """Return the highest level of the readings."""
+    # By position, because the names do not sort by severity.
     return max((reading.level for reading in readings), key=LEVELS.index)
 
 
 def recommendations(readings: list[Reading]) -> list[dict[str, str]]:
     """Return recommendations, the highest level first; the general one before those for single measures."""
+    # sorted() is stable: within a level the order of RULE stays.
     raised = sorted((r for r in readings if r.level != "NONE"), key=lambda r: -LEVELS.index(r.level))
     level = overall(readings)
     return [

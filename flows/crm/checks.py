@@ -49,6 +49,7 @@ class Finding:
 
     @property
     def examples(self) -> str:
+        # Three examples are enough to find the cause; the number says how common it is.
         different = list(dict.fromkeys(self.offenders))
         more = f" and {len(different) - 3} more" if len(different) > 3 else ""
         return ", ".join(different[:3]) + more
@@ -74,6 +75,7 @@ def require_passed(month: str, findings: list[Finding]) -> None:
     if failed:
         reasons = "; ".join(f"{finding.check.name} ({finding.examples})" for finding in failed)
         noun = "check" if len(failed) == 1 else "checks"
+        # All failed checks in one message, so that the source is corrected once.
         raise FailedChecks(
             f"{month} cannot be ingested, {len(failed)} {noun} failed: {reasons}. "
             "Correct the source, then acquire the month again."
@@ -146,6 +148,7 @@ def _too_few_closed(evidence: Evidence) -> list[str]:
     return [f"{closed} closed deals"] if closed < FEW_CLOSED_DEALS else []
 
 
+# Blocking: an outcome, a date or a join would be wrong. Warnings: features are still valid, but worse.
 CHECKS = (
     Check("tables-have-rows", True, "Has every table at least one row?", _empty_tables),
     Check("identifiers-unique", True, "Does every row have a unique identifier?", _repeated),

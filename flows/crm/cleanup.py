@@ -59,6 +59,7 @@ def crm_data_cleanup(
     # The flow's validation is off, and "no" would be true.
     if not isinstance(dry_run, bool):
         raise BadChoice(f"dry_run is {dry_run!r}: choose true or false.")
+    # Both parameters are checked before the lake is opened.
     chosen = cleanup_plan.require_categories(categories)
     place = lake.from_environment()
     deletable = list_deletable(place, chosen, dry_run)

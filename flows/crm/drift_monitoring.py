@@ -157,6 +157,7 @@ def model_drift_monitoring(
     place = lake.from_environment()
     material = read_material(place, current_month, reference_month)
     found = measure(material, current_month)
+    # One result for everything that is published: artifacts, both reports and the history.
     result = results.describe(found, current_month=current_month, reference_month=reference_month, card=material.card)
     manifest, page = write_reports(place, material, result)
     publish(place, result, manifest, page)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, SecretStr
 from pydantic_core import to_jsonable_python
 
 
+# pydantic writes Enum as a reference, Literal as an inline enum, nested models as definitions: one parameter for each.
 class Colour(Enum):
     RED = "red"
     AMBER = "amber"

@@ -1,6 +1,7 @@
 """The errors of the pipelines. Each message is one sentence, because Prefect shows it as the state of the run."""
 
 
+# Failures are no OSErrors: `retries.is_disk_trouble` retries those only.
 class Failure(Exception):
     """An error that is never retried: the same input fails the same way."""
 

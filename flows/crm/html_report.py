@@ -36,6 +36,7 @@ def page(result: Result, history: Sequence[Result], reference: pd.DataFrame, cur
     was, now = observed(reference), observed(current)
     title = f"Drift of {result['current_month']} against {result['reference_month']}"
     drifted = [column["name"] for column in result["drifted_columns"]]
+    # In the order of questions: how bad, why, what to do, then the details.
     body = [
         f"<h1>{_text(title)}</h1>",
         f"<p>Level {_level(result['alert_level'])}. {_text(result['recommendations'][0]['text'])}</p>",
@@ -64,6 +65,7 @@ def page(result: Result, history: Sequence[Result], reference: pd.DataFrame, cur
 
 
 def _text(value: Any) -> str:
+    # Everything is escaped: names of products and agents come from the source, and may contain markup.
     return escape("not known" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value))
 
 
@@ -84,6 +86,7 @@ def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[Any]]) ->
         return f'<td class="text">{shown}</td>'
 
     lines = list(rows)
+    # A column is aligned by its first row; without rows, by its header, which is text.
     right = [is_number(value) for value in (lines[0] if lines else heads)]
     head = "".join(
         f'<th scope="col"{" class=number" if stands else ""}>{_text(name)}</th>'
@@ -194,6 +197,7 @@ def _histogram(was: pd.Series, now: pd.Series) -> str:
 def _shares(name: str, was: pd.Series, now: pd.Series) -> str:
     table = pd.concat([was.value_counts(normalize=True), now.value_counts(normalize=True)], axis="columns").fillna(0)
     table.columns = pd.Index(["was", "now"])
+    # The categories that changed most; rare ones would fill the page.
     moved = table.assign(moved=(table["now"] - table["was"]).abs()).sort_values("moved", ascending=False)
     rows = [[str(value), f"{row['was']:.1%}", f"{row['now']:.1%}"] for value, row in moved.head(SHOWN).iterrows()]
     more = f", the {SHOWN} of {len(moved)} that changed most" if len(moved) > SHOWN else ""

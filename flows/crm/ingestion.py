@@ -64,6 +64,7 @@ def build_features(cleaned: Tables, month: str) -> Tables:
 def write_tables(raw: Manifest, cleaned: Tables, built: Tables) -> tuple[Manifest, Manifest]:
     place = lake.from_environment()
     columns = {name: shape.columns for name, shape in SHAPES.items()}
+    # Two manifests, not one transaction: a kill in between leaves old features beside new tables.
     # `source` names the manifest that was read: each layer can be traced to the raw tables.
     processed = place.write("processed", raw.month, cleaned, columns, source=raw.name)
     learnable = place.write("features", raw.month, built, {"deals": features.COLUMNS}, source=processed.name)

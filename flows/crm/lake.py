@@ -108,6 +108,7 @@ class Lake:
 
     def manifest(self, layer: Layer, month: str) -> Manifest:
         """Return the manifest of a month; raise `MissingMonth` or `BadLake`."""
+        # Two different remedies: a missing month has to be written, a damaged one written again.
         path = f"{layer}/{month}/{MANIFEST}"
         try:
             found = json.loads(self.store.read(path))
@@ -168,6 +169,7 @@ class Lake:
             content = self.store.read(f"{manifest.layer}/{manifest.month}/{entry.file}")
         except FileNotFoundError:
             raise BadLake(f"{path} is missing although the manifest names it: {again}.") from None
+        # The name has only 16 digits of the digest; the manifest has all of it.
         if hashlib.sha256(content).hexdigest() != entry.sha256:
             raise BadLake(f"{path} was damaged: {again}.")
         return content
@@ -183,6 +185,7 @@ def encode(value: Any) -> bytes:
 
 
 def _parquet(table: pa.Table) -> bytes:
+    # Into memory: the digest of the content is part of the file's name.
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     content: bytes = sink.getvalue().to_pybytes()

@@ -14,6 +14,7 @@ def read(lake: Lake, manifest: Manifest) -> Card:
     """Return the card of a model; raise `BadLake` if it is damaged."""
     try:
         found: Card = json.loads(lake.document(manifest, CARD))
+        # The keys that every reader needs: without one, the card is damaged.
         found["month"], found["version"], found["promoted"]
     except (ValueError, KeyError, TypeError):
         raise BadLake(f"The card of the model of {manifest.month} was damaged: train {manifest.month} again.") from None
@@ -30,6 +31,7 @@ def champion(lake: Lake, month: str) -> tuple[Manifest, Card] | None:
 
     Later models are ignored, so that running a month again uses the same model.
     """
+    # Newest first, so that usually one card is read.
     for candidate in reversed(lake.months("models")):
         if candidate <= month:
             manifest = lake.manifest("models", candidate)

@@ -17,6 +17,7 @@ SnapshotMonth = Annotated[str, Field(pattern=PATTERN, examples=["2017-03"])]
 
 def last_day(month: object) -> date:
     """Return the last day of a month; raise `BadMonth` for anything that is not YYYY-MM."""
+    # fullmatch and no anchors: `$` would also match before a line break at the end.
     if not isinstance(month, str) or not re.fullmatch(PATTERN.strip("^$"), month):
         raise BadMonth(f"{month!r} is not a month: write it as YYYY-MM, such as 2017-03.")
     year, number = (int(part) for part in month.split("-"))
@@ -33,6 +34,7 @@ def previous(month: str) -> str:
 
 def months_between(first: str, last: str) -> list[str]:
     """Return every month from first to last, both included."""
+    # Months as a count since year 0: the last month of a year plus one is the first of the next.
     start, end = (day.year * 12 + day.month - 1 for day in (last_day(first), last_day(last)))
     return [f"{month // 12:04d}-{month % 12 + 1:02d}" for month in range(start, end + 1)]
 

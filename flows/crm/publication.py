@@ -68,6 +68,7 @@ def promoted(lake: Lake) -> list[str]:
 
 def report(html: str, *, description: str) -> None:
     """Publish an HTML page as a markdown artifact: Prefect has no artifact for HTML."""
+    # An error and not a cut: half a page of HTML would be displayed as a whole one.
     if len(html.encode()) > LARGEST_REPORT:
         raise ValueError(f"A report of {len(html.encode())} bytes is too large for an artifact.")
     create_markdown_artifact(markdown=html, key=REPORT, description=description)

@@ -30,6 +30,7 @@ def read_deals(place: Lake, month: str) -> tuple[Manifest, pd.DataFrame, model_c
 @task(name="take the sample", cache_policy=NO_CACHE)
 def take_sample(deals: pd.DataFrame, size: int, month: str, model: scorer.Model) -> pd.DataFrame:
     sample = crm_sample.stratified(deals, size, month)
+    # Predictions are stored with the sample for people; monitoring predicts again, with the then current model.
     predicted = typed(COLUMNS, sample.assign(prediction=model(sample)))
     create_table_artifact(
         table=composition(deals, predicted),
@@ -84,6 +85,7 @@ def reference_data_creation(
         sample_size: Number of deals, from 100 to 5000.
     """
     months.last_day(snapshot_month)
+    # Checked here as well, because the flow's own validation is off.
     size = crm_sample.require_size(sample_size)
     place = lake.from_environment()
     manifest, deals, card, model = read_deals(place, snapshot_month)

@@ -49,6 +49,7 @@ class Tree:
         small = matrix.astype(np.float32)
         # All deals descend one level at a time; those at a leaf stay there.
         while (inner := left[at] >= 0).any():
+            # Leaves have a negative column, which would index from the end; they are masked in the next line.
             goes_left = small[rows, np.maximum(column[at], 0)] <= threshold[at]
             at = np.where(inner, np.where(goes_left, left[at], right[at]), at)
         leaves: Numbers = value[at]

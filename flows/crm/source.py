@@ -110,10 +110,12 @@ def fetch(address: str, *, largest: int = LARGEST) -> bytes:
 
 def parse(file: str, content: bytes, shape: Shape) -> pd.DataFrame:
     """Return the typed rows of a CSV file; raise `BadSource` with line and column of the first error."""
+    # 1. The header: columns may come in any order, and more than the required ones.
     lines = _lines(file, content)
     header = _header(file, next(lines, (0, []))[1], shape)
     cells: dict[str, list[Any]] = {column: [] for column in shape.columns}
     first_line: dict[str, int] = {}
+    # 2. The rows, cell by cell and not with pandas.read_csv, which guesses types and cannot name line and column.
     for line, row in lines:
         if len(row) != len(header):
             raise BadSource(
@@ -123,6 +125,7 @@ def parse(file: str, content: bytes, shape: Shape) -> pd.DataFrame:
         record = dict(zip(header, row, strict=True))
         for column, kind in shape.columns.items():
             cells[column].append(_cell(f"{file}, line {line}, column {column}", record[column].strip(), kind))
+        # 3. Identifiers are unique: a repeated deal would count twice in every rate.
         identifier = cells[shape.identifier][-1]
         place = f"{file}, line {line}, column {shape.identifier}"
         if identifier is None:

@@ -79,6 +79,7 @@ def to_arrow(frame: pd.DataFrame, columns: Columns) -> pa.Table:
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
     """Return the frame that `to_arrow` was given, in the same types."""
+    # By default pandas would read whole numbers with gaps as floats, and flags with gaps as objects.
     nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
     frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get, date_as_object=False)
     dates = {field.name: IN_PANDAS["date"] for field in table.schema if field.type == pa.date32()}

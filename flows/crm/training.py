@@ -55,6 +55,7 @@ def compare(closed: pd.DataFrame, month: str, current: Current | None) -> Traine
         quality.log_loss,
         trained.base_rate_log_loss,
     )
+    # Only a warning: on data without any signal no model is better, and the card says so.
     if quality.log_loss >= trained.base_rate_log_loss:
         logger.warning("The model is no better than guessing the base rate.")
     return trained
@@ -74,6 +75,7 @@ def save(place: Lake, trained: Trained, source: str) -> Manifest:
 @task(name="publish the model", cache_policy=NO_CACHE)
 def publish(place: Lake, trained: Trained, manifest: Manifest) -> None:
     card = trained.card(manifest.source)
+    # `fields` writes the contract itself, as the first row.
     del card["contract"]
     publication.fields(publication.CARD, card, description=f"Model card of {trained.version}.")
     create_table_artifact(
@@ -89,6 +91,7 @@ def publish(place: Lake, trained: Trained, manifest: Manifest) -> None:
 def summary(trained: Trained) -> str:
     quality = trained.quality
     good = "better" if quality.log_loss < trained.base_rate_log_loss else "no better"
+    # The five features that matter most; the model card has all of them.
     telling = ", ".join(f"{name} ({lost:+.3f})" for name, lost in list(trained.influence.items())[:5])
     return (
         f"# {trained.version}\n\n"
@@ -113,6 +116,7 @@ def monthly_win_probability_training(snapshot_month: months.SnapshotMonth) -> di
     """
     months.last_day(snapshot_month)
     place = lake.from_environment()
+    # The model is saved even if it is not promoted: its card explains the decision.
     features, closed = read_closed_deals(place, snapshot_month)
     current = read_current(place, snapshot_month)
     trained = compare(closed, snapshot_month, current)

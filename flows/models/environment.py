@@ -76,11 +76,13 @@ class Environment(models.Model):
 
     @credential.setter
     def credential(self, text: str) -> None:
+        # Nothing is stored for an empty credential: that there is none is visible without a key.
         self.sealed_credential = encryption.seal(text) if text else b""
 
     @property
     def prefect_ui(self) -> str:
         """The URL of the Prefect UI, without a trailing slash."""
+        # A self-hosted server serves its UI at the API URL without /api; for Cloud `ui_url` is needed.
         return self.ui_url.rstrip("/") or re.sub(r"/api/?$", "", self.api_url)
 
 
@@ -121,6 +123,7 @@ class WorkPool(models.Model):
     is_paused = models.BooleanField(default=False)
     status = models.CharField(max_length=20)
     concurrency_limit = models.IntegerField(null=True)
+    # JSON and not a table: workers are only displayed, and replaced as a whole by every sync.
     workers = models.JSONField(default=list, help_text="name, last_heartbeat (ISO 8601), is_online")
     synced_at = models.DateTimeField()
 

@@ -34,7 +34,7 @@ class Slot:
     schema: Schema
     node: Node
     is_nullable: bool
-    shown: Any = MISSING
+    displayed: Any = MISSING
 
     @property
     def item(self) -> "Slot":
@@ -69,7 +69,7 @@ class Slot:
         return is_secret(self.node) or any(map(is_secret, self.forms))
 
 
-def slot(schema: Schema, node: Node, shown: Any = MISSING) -> Slot:
+def slot(schema: Schema, node: Node, displayed: Any = MISSING) -> Slot:
     """Build the slot of a node: resolve references, and move "or null" from the schema into `is_nullable`."""
     # 1. null among the choices.
     node, is_nullable = schema.effective(node), False
@@ -87,10 +87,10 @@ def slot(schema: Schema, node: Node, shown: Any = MISSING) -> Slot:
         if len(others) == 1:
             rest = {name: value for name, value in node.items() if name != key}
             inner = slot(schema, others[0])
-            return Slot(schema, {**inner.node, **rest}, is_nullable or inner.is_nullable, shown)
+            return Slot(schema, {**inner.node, **rest}, is_nullable or inner.is_nullable, displayed)
         if len(others) < len(forms):
             node = {**node, key: others}
-    return Slot(schema, node, is_nullable, shown)
+    return Slot(schema, node, is_nullable, displayed)
 
 
 def show_plain(value: Any, slot: Slot) -> str:
@@ -125,7 +125,7 @@ def read_scalar(raw: str, slot: Slot) -> Any:
         return read_text(raw, slot)
     if "string" in kinds:
         # Keep it as text for decimals: the default is a number written as text, or a float would spell it differently.
-        is_decimal = isinstance(slot.shown, str) and not isinstance(read_number(slot.shown, slot), str)
+        is_decimal = isinstance(slot.displayed, str) and not isinstance(read_number(slot.displayed, slot), str)
         if is_decimal or ("number" not in kinds and isinstance(number, float)) or repr(number) != text:
             return text
     return number
@@ -167,7 +167,7 @@ def show_moment(value: Any, slot: Slot) -> str:
     moment = as_moment(value)
     if moment is None:
         return show_plain(value, slot)
-    # Years 1 and 9999 overflow when moved to another zone; they are shown without.
+    # Years 1 and 9999 overflow when moved to another zone; they are displayed without.
     with suppress(OverflowError, ValueError):
         moment = timezone.make_naive(moment) if moment.tzinfo else moment
     return moment.isoformat(timespec="milliseconds" if moment.microsecond else "auto")
@@ -186,7 +186,7 @@ def read_moment(raw: str, slot: Slot) -> Any:
 
 def is_zoneless(slot: Slot) -> bool:
     """Return whether the displayed default is a time without a time zone."""
-    moment = as_moment(slot.shown)
+    moment = as_moment(slot.displayed)
     return moment is not None and moment.tzinfo is None
 
 
@@ -199,7 +199,7 @@ def show_json(value: Any, slot: Slot) -> str:
 
 def read_json(raw: str, slot: Slot) -> Any:
     """Parse JSON; a secret left masked is replaced by the stored one at the same place."""
-    return _concealed(slot, parse(raw), lambda path, typed: _unmask(typed, path, slot.shown))
+    return _concealed(slot, parse(raw), lambda path, typed: _unmask(typed, path, slot.displayed))
 
 
 def redisplay_json(raw: str, slot: Slot) -> str:
@@ -216,14 +216,14 @@ def _concealed(slot: Slot, value: Any, instead: Callable[[Path, Any], Any]) -> A
     return conceal(slot.schema, slot.node, value, instead) if holds_secret(slot) else value
 
 
-def _unmask(typed: Any, path: Path, shown: Any) -> Any:
+def _unmask(typed: Any, path: Path, displayed: Any) -> Any:
     # 1. The mask stands for the stored value at this path, if there is one.
     if typed == MASK:
         with suppress(KeyError, IndexError, TypeError):
             for key in path:
-                shown = shown[key]
-            if shown is not MISSING:
-                return shown
+                displayed = displayed[key]
+            if displayed is not MISSING:
+                return displayed
     # 2. Otherwise the dots would be sent as the password.
     if typed in (MASK, RETYPE):
         raise Unreadable("parameter.mask", "Enter the secret again: the dots do not stand for a stored value here.")

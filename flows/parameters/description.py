@@ -28,7 +28,7 @@ FORMATS = {
     "uuid": "UUID",
 }
 MOST_CHOICES = 12
-DEEPEST_LISTS = 2
+DEEPEST_LISTS = 2  # levels of lists that are described; deeper ones are "list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ def kind(one: Slot, lists: int = 0) -> str:
     node = one.node
     if one.is_secret:
         return "secret text"
+    # Choices before types: an enum usually has a type as well, which says less.
     if one.choices:
         names = list(one.choices)
         return "one of " + ", ".join(names[:MOST_CHOICES]) + (", …" if len(names) > MOST_CHOICES else "")

@@ -33,18 +33,18 @@ class Kind:
 
 
 def entry(kind: str, **attrs: Any) -> Callable[[Slot, str], forms.Widget]:
-    return lambda slot, shown: widgets.entry(kind, shown, **attrs)
+    return lambda slot, displayed: widgets.entry(kind, displayed, **attrs)
 
 
-def flag(slot: Slot, shown: str) -> forms.Widget:
+def flag(slot: Slot, displayed: str) -> forms.Widget:
     """A checkbox has no third state, so without a value to display, or where null is allowed, it is a select."""
-    if shown in ("true", "false") and not slot.is_nullable:
+    if displayed in ("true", "false") and not slot.is_nullable:
         return widgets.Tick()
     return widgets.select({"true": "Yes", "false": "No"}, "Not set" if slot.is_nullable else "Choose…")
 
 
-def choice(slot: Slot, shown: str) -> forms.Widget:
-    blank = "Not set" if slot.is_nullable else "Choose…" if not shown else None
+def choice(slot: Slot, displayed: str) -> forms.Widget:
+    blank = "Not set" if slot.is_nullable else "Choose…" if not displayed else None
     return widgets.select(labels(slot), blank)
 
 
@@ -110,15 +110,19 @@ EXAMPLES = {
 }
 
 TEXT = Kind(entry("text"), emptied="")
-NUMBER = Kind(lambda slot, shown: widgets.number(slot.node, shown), coercion.read_number)
+NUMBER = Kind(lambda slot, displayed: widgets.number(slot.node, displayed), coercion.read_number)
 FLAG = Kind(flag, coercion.read_flag)
 CHOICE = Kind(choice, coercion.read_choice, coercion.show_choice)
-TICKS = Kind(lambda slot, shown: widgets.Ticks(labels(slot.item)), coercion.read_ticks, coercion.show_ticks, emptied=[])
-SECRET = Kind(lambda slot, shown: widgets.password(), coercion.read_scalar, lambda value, slot: "")
+TICKS = Kind(
+    lambda slot, displayed: widgets.Ticks(labels(slot.item)), coercion.read_ticks, coercion.show_ticks, emptied=[]
+)
+SECRET = Kind(lambda slot, displayed: widgets.password(), coercion.read_scalar, lambda value, slot: "")
 SCALAR = Kind(entry("text"), coercion.read_scalar, hint=scalar_hint, emptied="")
-LINES = Kind(lambda slot, shown: widgets.area(4), read_lines, show_lines, lines_hint, emptied=[])
+LINES = Kind(lambda slot, displayed: widgets.area(4), read_lines, show_lines, lines_hint, emptied=[])
 BLOCK = Kind(entry("text"), coercion.read_block, coercion.show_block, lambda slot: "Name or ID of a saved block.")
-JSON = Kind(lambda slot, shown: widgets.area(5, spellcheck="false"), coercion.read_json, coercion.show_json, json_hint)
+JSON = Kind(
+    lambda slot, displayed: widgets.area(5, spellcheck="false"), coercion.read_json, coercion.show_json, json_hint
+)
 
 # By type and format; a format without an entry gets the input of its type.
 SIMPLE: dict[tuple[str, str], Kind] = {
@@ -162,7 +166,7 @@ def list_kind(slot: Slot) -> Kind:
     if "items" not in slot.node or item.is_secret or item.is_nullable:
         return JSON
     if item.choices and len(item.choices) <= TICKABLE:
-        ticked = coercion.show_ticks(slot.shown, slot)
+        ticked = coercion.show_ticks(slot.displayed, slot)
         # Checkboxes have neither order nor repetition, so the value must not depend on either.
         if ticked == [code for code in item.choices if code in ticked] or slot.node.get("uniqueItems"):
             return TICKS

@@ -145,8 +145,8 @@ class ParameterForm:
 
     def _part(self, node: Node, path: Path, is_required: bool, given: Any) -> AnyPart:
         """Build the part for one node: a group, rows, or an input."""
-        shown = default_of(self._schema, node) if given is MISSING else given
-        one = slot(self._schema, node, shown)
+        displayed = default_of(self._schema, node) if given is MISSING else given
+        one = slot(self._schema, node, displayed)
         base: dict[str, Any] = {
             "form": self._fields,
             "path": path,
@@ -159,8 +159,10 @@ class ParameterForm:
         # Schemas may contain themselves (trees): the depth and the number of parts end the recursion.
         if len(path) > DEEPEST or len(self._all) > MOST_PARTS:
             part = Leaf(**base, kind=kind_of(one))
-        elif _is_group(one) and (shown in (MISSING, None) or isinstance(shown, dict)):
-            part = Group(**base, children=self._children(one.node, path, shown if isinstance(shown, dict) else {}))
+        elif _is_group(one) and (displayed in (MISSING, None) or isinstance(displayed, dict)):
+            part = Group(
+                **base, children=self._children(one.node, path, displayed if isinstance(displayed, dict) else {})
+            )
         elif _is_rows(one):
             part = self._rows(one, path, base)
         else:
@@ -170,14 +172,14 @@ class ParameterForm:
         return part
 
     def _rows(self, one: Slot, path: Path, base: dict[str, Any]) -> Rows:
-        shown = one.shown if isinstance(one.shown, list) else []
+        displayed = one.displayed if isinstance(one.displayed, list) else []
         html_name = self._fields.add_prefix(base["name"])
         typed = str(self._fields.data.get(f"{html_name}-rows", ""))
         wants_more = self._fields.data.get(f"{html_name}-more") == "true"
         # The number of rows is in the submitted form, which any client can forge: hence the bounds.
-        count = int(typed) if re.fullmatch("[0-9]{1,3}", typed) else len(shown) + BLANK_ROWS
-        count = max(min(count + wants_more * BLANK_ROWS, MOST_ROWS), len(shown))
-        values = [*shown, *[MISSING] * (count - len(shown))]
+        count = int(typed) if re.fullmatch("[0-9]{1,3}", typed) else len(displayed) + BLANK_ROWS
+        count = max(min(count + wants_more * BLANK_ROWS, MOST_ROWS), len(displayed))
+        values = [*displayed, *[MISSING] * (count - len(displayed))]
         item = one.node["items"]
         rows = [self._part(item, (*path, at), value is not MISSING, value) for at, value in enumerate(values)]
         return Rows(**base, rows=rows, wants_more=wants_more)
@@ -194,8 +196,10 @@ def _is_rows(one: Slot) -> bool:
     """Return whether a list gets rows: its items are models or secrets, and not too many."""
     if types_of(one.node) != ["array"] or "items" not in one.node or "prefixItems" in one.node or one.is_secret:
         return False
-    shown, item = one.shown, one.item
-    is_short = shown in (MISSING, None) or (isinstance(shown, list) and len(shown) <= MOST_ROWS - BLANK_ROWS)
+    displayed, item = one.displayed, one.item
+    is_short = displayed in (MISSING, None) or (
+        isinstance(displayed, list) and len(displayed) <= MOST_ROWS - BLANK_ROWS
+    )
     return is_short and not item.is_nullable and (_is_group(item) or (item.is_secret and bool(item.scalar_types)))
 
 

@@ -82,7 +82,7 @@ class FormPart:
     def untouched(self) -> Any:
         """Return the value to send when nothing was changed, or MISSING."""
         # A required parameter without any default gets null if that is allowed: sending nothing would be refused.
-        nothing = self.given is MISSING and self.slot.shown is MISSING
+        nothing = self.given is MISSING and self.slot.displayed is MISSING
         return None if nothing and self.is_required and self.slot.is_nullable else self.given
 
     def tick(self, suffix: str, label: str, *, is_on: bool = False) -> forms.BoundField:
@@ -101,14 +101,14 @@ class Leaf(FormPart):
     template = "flows/parameters/leaf.html"
 
     def __post_init__(self) -> None:
-        shown = self.kind.show(self.slot.shown, self.slot)
-        widget = self.kind.widget(self.slot, shown if isinstance(shown, str) else "")
+        displayed = self.kind.show(self.slot.displayed, self.slot)
+        widget = self.kind.widget(self.slot, displayed if isinstance(displayed, str) else "")
         if self.is_marked:
             widget.attrs["aria-required"] = "true"
         if self.suggestions:
             widget.attrs["list"] = f"{self.id}_suggestions"
         redisplay = (lambda raw: redisplay_json(raw, self.slot)) if self.kind is JSON else None
-        self.form.fields[self.name] = RawField(redisplay, widget=widget, initial=shown, label=self.label)
+        self.form.fields[self.name] = RawField(redisplay, widget=widget, initial=displayed, label=self.label)
         self.bound = self.form[self.name]
 
     @property
@@ -118,9 +118,9 @@ class Leaf(FormPart):
             words.append("A value is stored. Blank = keep it.")
         elif self.kind in (FLAG, CHOICE):
             pass  # the label of their empty choice says what it means
-        elif self.slot.is_nullable and (self.is_required or self.slot.shown not in (MISSING, None)):
+        elif self.slot.is_nullable and (self.is_required or self.slot.displayed not in (MISSING, None)):
             words.append("Blank = none.")
-        elif not self.is_required and self.slot.shown is MISSING:
+        elif not self.is_required and self.slot.displayed is MISSING:
             words.append("Blank = the flow's default.")
         return " ".join(filter(None, words))
 
@@ -141,8 +141,8 @@ class Leaf(FormPart):
     def collect(self) -> Collected:
         """Return the typed value, or `untouched()` if the input was not changed. Adds an error if it cannot be read."""
         # 1. Not sent, or sent as it was displayed: unchanged, so that a default stays a default.
-        widget, raw, shown = self.bound.field.widget, self.bound.data, self.bound.initial
-        if widget.value_omitted_from_data(self.form.data, self.form.files, self.html_name) or _alike(raw, shown):
+        widget, raw, displayed = self.bound.field.widget, self.bound.data, self.bound.initial
+        if widget.value_omitted_from_data(self.form.data, self.form.files, self.html_name) or _alike(raw, displayed):
             return self.untouched(), False
         # 2. Emptied by the user.
         if not raw:
@@ -151,7 +151,7 @@ class Leaf(FormPart):
         try:
             value = self.kind.read(raw, self.slot)
             # Browsers reformat dates and numbers: only another meaning is a change.
-            if shown and canonical.same(value, self.kind.read(shown, self.slot)):
+            if displayed and canonical.same(value, self.kind.read(displayed, self.slot)):
                 return self.untouched(), False
         except Unreadable as refusal:
             self.errors.append(PartError(refusal.code, str(refusal)))
@@ -178,7 +178,7 @@ class Group(FormPart):
 
     @property
     def is_shown(self) -> bool:
-        return isinstance(self.slot.shown, dict)
+        return isinstance(self.slot.displayed, dict)
 
     def at(self, path: Path) -> tuple[FormPart, Path]:
         return self.children[str(path[0])].at(path[1:]) if path and path[0] in self.children else (self, path)
@@ -186,7 +186,7 @@ class Group(FormPart):
     def collect(self) -> Collected:
         """Return the object of the children's values, or `untouched()` if none was changed."""
         # 1. Keys without an input stay in the value, so that validation sees them.
-        current = self.slot.shown if self.is_shown else {}
+        current = self.slot.displayed if self.is_shown else {}
         values = {name: value for name, value in current.items() if name not in self.children}
         is_touched = False
         for name, child in self.children.items():
@@ -200,7 +200,7 @@ class Group(FormPart):
         if is_touched or (self._is_wanted and not self.is_shown):
             return values, True
         # 3. A required group is sent even if empty, so that each missing input gets its own error.
-        if self.is_marked and self.slot.shown is MISSING:
+        if self.is_marked and self.slot.displayed is MISSING:
             return values, False
         return self.untouched(), False
 
@@ -223,7 +223,7 @@ class Rows(FormPart):
     def __post_init__(self) -> None:
         # The rows behind the collected items: removed and blank rows shift the indexes that errors refer to.
         self.sent: list[AnyPart] = []
-        existing = len(self.slot.shown) if isinstance(self.slot.shown, list) else 0
+        existing = len(self.slot.displayed) if isinstance(self.slot.displayed, list) else 0
         removals = [self.tick(f"{index}-remove", "Remove") for index in range(existing)]
         self.numbered = [(row, removals[index] if index < existing else None) for index, row in enumerate(self.rows)]
 
@@ -248,8 +248,8 @@ class Rows(FormPart):
         return (values, True) if is_touched else (self.untouched(), False)
 
 
-def _alike(typed: Any, shown: Any) -> bool:
+def _alike(typed: Any, displayed: Any) -> bool:
     """Return whether the input is unchanged: browsers rewrite line breaks, and checkboxes have no order."""
     if isinstance(typed, str):
-        return typed.replace("\r\n", "\n") == str(shown or "").replace("\r\n", "\n").replace("\r", "\n")
-    return sorted(typed or ()) == sorted(shown or ())
+        return typed.replace("\r\n", "\n") == str(displayed or "").replace("\r\n", "\n").replace("\r", "\n")
+    return sorted(typed or ()) == sorted(displayed or ())

@@ -17,7 +17,7 @@ KINDS = {
     "object": "an object",
     "string": "text",
 }
-SHOWN = 20  # choices in one message
+MOST_CHOICES_LISTED = 20  # choices in one message
 
 
 def one_of(words: list[str]) -> str:
@@ -45,8 +45,8 @@ def _type(kinds: str | list[str]) -> str:
 
 
 def _enum(choices: list[Any]) -> str:
-    shown = ", ".join(spelled(choice) for choice in choices[:SHOWN])
-    return f"Must be one of: {shown}{' and others' if len(choices) > SHOWN else ''}."
+    listed = ", ".join(spelled(choice) for choice in choices[:MOST_CHOICES_LISTED])
+    return f"Must be one of: {listed}{' and others' if len(choices) > MOST_CHOICES_LISTED else ''}."
 
 
 # JSON Schema keyword -> the code of its error, and its message built from the keyword's value in the schema.

@@ -96,6 +96,7 @@ def _item_nodes(node: Node, index: int) -> Iterator[Node]:
 
 def is_misplaced(place: Place) -> bool:
     """Return whether the value has a type that no part of the schema allows."""
+    # Without a type, or with an untyped choice list, any type may be right.
     stated = [kind for node in place.nodes for kind in types_of(node)]
     if not stated or any(is_free(node) or ("type" not in node and "enum" in node) for node in place.nodes):
         return False

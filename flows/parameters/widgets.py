@@ -40,11 +40,11 @@ FORMS = {
 }
 
 
-def entry(kind: str, shown: str, **attrs: Any) -> forms.Widget:
+def entry(kind: str, displayed: str, **attrs: Any) -> forms.Widget:
     """Return a one-line input, or a text area for a value with line breaks, which an input would remove."""
-    if "\n" in shown or "\r" in shown:
+    if "\n" in displayed or "\r" in displayed:
         return area(rows=5)
-    fits = not shown or kind not in FORMS or re.fullmatch(FORMS[kind], shown)
+    fits = not displayed or kind not in FORMS or re.fullmatch(FORMS[kind], displayed)
     widget = forms.TextInput({"class": FIELD, **(attrs if fits else {})})
     widget.input_type = kind if fits else "text"
     return widget
@@ -65,8 +65,9 @@ def password() -> forms.Widget:
     return forms.PasswordInput({"class": FIELD, "autocomplete": "off"})
 
 
-def number(node: Node, shown: str) -> forms.Widget:
+def number(node: Node, displayed: str) -> forms.Widget:
     """Return a number input with the bounds of the schema, where the browser's rules agree with JSON Schema's."""
+    # Fractions get no step: browsers would refuse values that JSON Schema accepts.
     is_whole = types_of(node) == ["integer"]
     low = node.get("minimum", node.get("exclusiveMinimum"))
     high = node.get("maximum", node.get("exclusiveMaximum"))
@@ -82,7 +83,7 @@ def number(node: Node, shown: str) -> forms.Widget:
     if is_whole and high is not None:
         high = ceil(high) - 1 if "maximum" not in node else int(high)
     attrs |= {name: bound for name, bound in (("min", low), ("max", high)) if bound is not None}
-    return entry("number", shown, **attrs)
+    return entry("number", displayed, **attrs)
 
 
 def select(choices: Mapping[str, str], blank: str | None) -> forms.Widget:

@@ -220,6 +220,7 @@ def _id_or_none(raw: Raw, key: str) -> UUID | None:
 
 
 def _text(raw: Raw, key: str) -> str:
+    # null and a missing field are the same here: other versions leave fields out.
     value = raw.get(key)
     return "" if value is None else str(value)
 
@@ -235,6 +236,7 @@ def _number(raw: Raw, key: str) -> float:
 
 
 def _flag(raw: Raw, key: str) -> bool:
+    # Only a JSON true: a text such as "false" would be true to Python.
     return raw.get(key) is True
 
 
@@ -256,4 +258,5 @@ def _moment(raw: Raw, key: str) -> datetime | None:
         return None
     if moment is None:
         return None
+    # A time without an offset is UTC in Prefect.
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
