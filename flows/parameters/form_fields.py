@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from flows import canonical
 from flows.parameters.coercion import Slot, Unreadable, redisplay_json
 from flows.parameters.field_types import CHOICE, FLAG, JSON, Kind
+from flows.parameters.messages import example_of, spelled
 from flows.parameters.schema import MISSING, Path
 from flows.parameters.widgets import BOX, Tick, allow_redisplay
 
@@ -114,6 +115,10 @@ class Leaf(FormPart):
     @property
     def help(self) -> str:
         words = [super().help, self.kind.hint(self.slot)]
+        example = example_of(self.slot.node)
+        # Not twice, where the description has it already; a secret has no example that is worth copying.
+        if example and not self.slot.is_secret and example not in words[0]:
+            words.append(f"For example {spelled(example)}.")
         if self.slot.is_secret and self.given not in (MISSING, None):
             words.append("A value is stored. Blank = keep it.")
         elif self.kind in (FLAG, CHOICE):

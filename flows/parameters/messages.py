@@ -1,7 +1,7 @@
 """The message and the code for each keyword that a value does not satisfy. No message repeats the value."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jsonschema.exceptions import ValidationError
@@ -35,6 +35,13 @@ def spelled(value: Any) -> str:
     """Return a value of the schema for a message, shortened to 60 characters."""
     text = value if isinstance(value, str) and value else json.dumps(value)
     return text if len(text) <= 60 else text[:59] + "…"
+
+
+def example_of(node: Mapping[str, Any]) -> str:
+    """Return the first example of a text parameter, "" if there is none."""
+    # The shape of `examples` is not checked with the schema: a bad annotation must not make a deployment unusable.
+    examples = node.get("examples")
+    return next((each for each in examples if isinstance(each, str)), "") if isinstance(examples, list) else ""
 
 
 def _type(kinds: str | list[str]) -> str:

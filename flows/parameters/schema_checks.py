@@ -58,6 +58,7 @@ SHAPES: dict[str, Callable[[object], bool]] = {
     "discriminator": _is_discriminator,
     "else": _is_anything,
     "enum": _is_list,
+    "examples": _is_anything,
     "exclusiveMaximum": _is_number,
     "exclusiveMinimum": _is_number,
     "format": _is_text,

@@ -16,7 +16,7 @@ from referencing import Registry
 
 from flows import canonical
 from flows.parameters import formats
-from flows.parameters.messages import code_and_sentence
+from flows.parameters.messages import code_and_sentence, example_of, spelled
 from flows.parameters.schema import Node, Path, Schema, Unusable
 from flows.parameters.walk import types_of
 
@@ -156,7 +156,12 @@ def _pattern(validator: Any, pattern: str, value: Any, node: Node) -> Errors:
         yield _error("parameter.max_length", "Too long to check against its pattern.")
     elif formats.fits(pattern, value) is False:
         # A pattern that this engine does not support is left to Prefect and the flow.
-        yield ValidationError("", validator="pattern", validator_value=pattern)
+        example = example_of(node)
+        # Through `_find`, because a schema may combine a costly pattern with a long example.
+        if example and _find(pattern, example):
+            yield _error("parameter.pattern", f"Must look like {spelled(example)} (pattern {spelled(pattern)}).")
+        else:
+            yield ValidationError("", validator="pattern", validator_value=pattern)
 
 
 def _multiple_of(validator: Any, step: float, value: Any, node: Node) -> Errors:

@@ -8,7 +8,8 @@ from flows.parameters.schema import Node, Schema
 # Levels. Deeper than any form; Prefect and Postgres would accept more, recursive code would not.
 DEEPEST = 20
 
-ANNOTATIONS = frozenset({"title", "description", "default", "position", "format", "writeOnly"})
+# Keywords that restrict nothing.
+ANNOTATIONS = frozenset({"title", "description", "default", "examples", "position", "format", "writeOnly"})
 
 FITS = {
     "array": lambda value: isinstance(value, list),

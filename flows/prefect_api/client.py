@@ -217,7 +217,7 @@ class PrefectClient:
         A forced run whose process is alive goes on, and may become COMPLETED later.
         """
         # The response is not used. Prefect answers REJECT for a scheduled run that it does cancel, and ACCEPT for a
-        # running one that nobody may be left to stop: only the state read afterwards counts.
+        # running one that may have no worker left to stop it: only the state read afterwards counts.
         body: JSON = {"state": {"type": "CANCELLED" if force else "CANCELLING"}, "force": force}
         self._transport.write(f"/flow_runs/{flow_run_id}/set_state", body, act=f"cancel flow run {flow_run_id}")
 

@@ -1,4 +1,4 @@
-"""A form asks for what a schema describes, and what is typed into it is judged like everything else."""
+"""The form collects what a schema describes, and validates as every other caller does."""
 
 import json
 from html.parser import HTMLParser
@@ -33,17 +33,17 @@ class Page(HTMLParser):
         self.feed(html.replace("\r\n", "\n").replace("\r", "\n"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = {name: value or "" for name, value in attrs}
-        self.tags.append((tag, told))
-        name = told.get("name", "")
+        attributes = {name: value or "" for name, value in attrs}
+        self.tags.append((tag, attributes))
+        name = attributes.get("name", "")
         if tag in ("input", "select", "textarea"):
-            self.controls[name] = {**told, "tag": tag}
-        if tag == "input" and (told.get("type") not in ("checkbox", "radio") or "checked" in told):
-            self.sent.append((name, told.get("value", "")))
+            self.controls[name] = {**attributes, "tag": tag}
+        if tag == "input" and (attributes.get("type") not in ("checkbox", "radio") or "checked" in attributes):
+            self.sent.append((name, attributes.get("value", "")))
         elif tag == "select":
             self._select, self._options = name, []
         elif tag == "option" and self._select:
-            self._options.append((told.get("value", ""), "selected" in told))
+            self._options.append((attributes.get("value", ""), "selected" in attributes))
         elif tag == "textarea":
             self._area, self._text = name, ""
 
@@ -345,6 +345,14 @@ def test_a_tree_is_a_form_to_a_depth_and_json_beyond() -> None:
     assert controls["parameters-value.children.0.children"]["tag"] == "textarea"
 
 
+def test_an_example_is_in_the_help_once_and_never_for_a_secret() -> None:
+    plain = {"type": "string", "examples": ["AB-123"]}
+    assert ParameterForm(schema(plain), {}).render().count("AB-123") == 1
+    described = {**plain, "description": "Such as AB-123."}
+    assert ParameterForm(schema(described), {}).render().count("AB-123") == 1
+    assert "AB-123" not in ParameterForm(schema({**plain, "format": "password", "writeOnly": True}), {}).render()
+
+
 # Errors
 
 
@@ -501,14 +509,14 @@ def test_a_value_that_its_input_would_drop_is_shown_as_text() -> None:
 
 def test_every_input_has_a_label_and_every_description_exists() -> None:
     shown = page(typed_into(EVERY_KIND))
-    ids = [told["id"] for _, told in shown.tags if told.get("id")]
+    ids = [attributes["id"] for _, attributes in shown.tags if attributes.get("id")]
     assert len(ids) == len(set(ids))
-    labelled = {told["for"] for tag, told in shown.tags if tag == "label"}
-    for tag, told in shown.tags:
-        if tag in ("input", "select", "textarea") and told.get("type") != "hidden":
-            assert told["id"] in labelled
+    labelled = {attributes["for"] for tag, attributes in shown.tags if tag == "label"}
+    for tag, attributes in shown.tags:
+        if tag in ("input", "select", "textarea") and attributes.get("type") != "hidden":
+            assert attributes["id"] in labelled
         for name in ("aria-describedby", "for", "list"):
-            assert set(told.get(name, "").split()) <= set(ids)
+            assert set(attributes.get(name, "").split()) <= set(ids)
     assert shown.controls["parameters-i"]["aria-invalid"] == "true"
     assert shown.controls["parameters-i"]["aria-describedby"] == "id_parameters-i_errors"
     assert shown.controls["parameters-s"]["aria-describedby"] == "id_parameters-s_help id_parameters-s_errors"
@@ -525,7 +533,7 @@ def test_suggestions_are_offered_and_anything_may_be_typed() -> None:
     form = ParameterForm(only("s"), {}, suggestions={"value": ["2026-01", EVIL]})
     shown = page(form)
     assert shown.controls["parameters-value"]["list"] == "id_parameters-value_suggestions"
-    assert [told["value"] for tag, told in shown.tags if tag == "option"] == ["2026-01", EVIL]
+    assert [attributes["value"] for tag, attributes in shown.tags if tag == "option"] == ["2026-01", EVIL]
     nested = ParameterForm(only("db"), {}, suggestions={"value.host": ["a"]})
     assert "list" in page(nested).controls["parameters-value.host"]
 
@@ -551,7 +559,9 @@ def test_nothing_that_a_schema_says_becomes_markup() -> None:
     ):
         shown = page(form)
         assert not [tag for tag, _ in shown.tags if tag in ("script", "img")]
-        assert not [told for _, told in shown.tags if any(name.startswith(("on", "x-")) for name in told)]
+        assert not [
+            attributes for _, attributes in shown.tags if any(name.startswith(("on", "x-")) for name in attributes)
+        ]
 
 
 def test_names_that_would_collide_do_not() -> None:

@@ -30,7 +30,7 @@ REF = st.sampled_from(["#/definitions/a", "#/definitions/object", "#/definitions
 
 
 def odd_nodes() -> st.SearchStrategy[Any]:
-    """Schemas that nobody would write, most of them of the right shape."""
+    """Unusual schemas, most of them of a valid shape."""
 
     def node(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         one = inner | st.booleans()

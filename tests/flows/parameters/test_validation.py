@@ -1,4 +1,4 @@
-"""Values are judged once, by the schema and by what Prefect and Postgres would make of them."""
+"""Values are validated by their schema, and by what Prefect and Postgres would do with them."""
 
 import contextlib
 import json
@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows.parameters import MASK, Invalid, fingerprint, join, mask, runnable_as_is, split, validate
-from flows.parameters import validation as judging
+from flows.parameters import MASK, Invalid, fingerprint, join, mask, runnable_as_is, split, validate, validation
 from flows.parameters.schema import Unusable, prepare
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -398,12 +397,12 @@ def test_a_type_that_holds_itself_is_no_circle() -> None:
 
 def test_a_schema_that_multiplies_its_work_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = count()
-    monkeypatch.setattr(judging, "thread_time", lambda: next(ticks) / 1000)
+    monkeypatch.setattr(validation, "thread_time", lambda: next(ticks) / 1000)
     doubling = {f"A{n}": {"allOf": [{"$ref": f"#/definitions/A{n + 1}"}] * 2} for n in range(50)} | {"A50": {}}
     doubled = schema(a={"$ref": "#/definitions/A0"}, definitions=doubling)
     assert refusal(doubled, {"a": 1}) == "parameter.schema"
     with pytest.raises(Unusable) as stopped:
-        judging.find_errors(prepare(doubled), {"a": 1}, limit=1)
+        validation.find_errors(prepare(doubled), {"a": 1}, limit=1)
     assert stopped.value.reason == "slow"
 
 
@@ -429,6 +428,16 @@ def test_no_pattern_hangs(pattern: str, text: str) -> None:
 def test_a_text_too_long_for_its_pattern_is_refused() -> None:
     costly = schema(a={"type": "string", "pattern": "^(ab?){1000}$"})
     assert refusal(costly, {"a": "a" * 10_000}) == "parameter.max_length"
+
+
+def test_a_pattern_is_explained_by_an_example_that_matches_it() -> None:
+    month = {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$"}
+    assert "2017-03" in sentences(schema(a={**month, "examples": ["2017-03"]}), {"a": "2017/3"})[0]
+    for examples in (["March"], [3], "2017-03", None):
+        of = schema(a={**month, "examples": examples})
+        assert refusal(of, {"a": "2017/3"}) == "parameter.pattern"
+        (message,) = sentences(of, {"a": "2017/3"})
+        assert "March" not in message
 
 
 def test_a_pattern_of_another_dialect_is_left_to_the_flow() -> None:
