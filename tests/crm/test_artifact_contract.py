@@ -126,10 +126,10 @@ def test_a_month_goes_from_the_source_to_a_drift_report(
     again = {kept.path: lake.store.read(kept.path) for kept in lake.store.files()}
     assert again == before, "the same months, the same bytes"
 
-    told, left = run(crm_data_cleanup, True, ["features"])
-    assert (told["dry_run"], told["files"]) == (True, 2)
+    returned, left = run(crm_data_cleanup, True, ["features"])
+    assert (returned["dry_run"], returned["files"]) == (True, 2)
     assert lake.months("features") == ["2017-04", "2017-05"]
-    told, left = run(crm_data_cleanup, False, ["features"])
+    returned, left = run(crm_data_cleanup, False, ["features"])
     assert json.loads(str(left["crm-cleanup"].data))[0]["path"] == "features/2017-04/manifest.json"
     assert fields(left["crm-months"])["features"] == ["2017-05"]
 

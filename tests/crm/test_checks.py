@@ -1,4 +1,4 @@
-"""The named checks: what stops an ingestion, what is only told, and in which words."""
+"""The named checks: what stops an ingestion, what is only a warning, and in which words."""
 
 from datetime import date
 
@@ -33,10 +33,10 @@ def test_sound_tables_pass_every_blocking_check() -> None:
     checks.require_passed("2017-04", list(findings.values()))
 
 
-def test_the_wrinkles_are_told_as_warnings() -> None:
+def test_the_flaws_are_reported_as_warnings() -> None:
     findings = examine(as_of(tables(), DAY))
-    told = {name: finding.examples for name, finding in findings.items() if finding.result == "warning"}
-    assert told == {
+    warnings = {name: finding.examples for name, finding in findings.items() if finding.result == "warning"}
+    assert warnings == {
         "accounts-filled-in": "D4, D5",
         "spelling": "GTXPro, technolgy, Philipines",
         "agents-have-deals": "Idle",

@@ -1,4 +1,4 @@
-"""Drift: found where it was planted, not seen where there is none, and told by the rule of one table."""
+"""Drift: found where it was planted, not seen where there is none, and graded by one table of rules."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -49,14 +49,14 @@ def value(found: Found, measure: str) -> float | None:
 
 def test_planted_drift_is_found_and_calm_is_left_alone() -> None:
     """Over twenty worlds: at most one alarm without drift, and none overlooked."""
-    told: dict[float, Counter[str]] = {0.0: Counter(), 1.0: Counter()}
+    levels: dict[float, Counter[str]] = {0.0: Counter(), 1.0: Counter()}
     for seed in SEEDS:
         calm = generated.world(seed).tables
         normal = generated.reference(calm)
-        told[0.0][generated.monitored(calm, normal).level] += 1
-        told[1.0][generated.monitored(generated.world(seed, 1.0).tables, normal).level] += 1
-    hits, alarms = (len(SEEDS) - told[strength]["NONE"] for strength in (1.0, 0.0))
-    print(f"drift found in {hits} of {len(SEEDS)} worlds, false alarms in {alarms}: {told}")
+        levels[0.0][generated.monitored(calm, normal).level] += 1
+        levels[1.0][generated.monitored(generated.world(seed, 1.0).tables, normal).level] += 1
+    hits, alarms = (len(SEEDS) - levels[strength]["NONE"] for strength in (1.0, 0.0))
+    print(f"drift found in {hits} of {len(SEEDS)} worlds, false alarms in {alarms}: {levels}")
     assert hits == len(SEEDS)
     assert alarms <= 1
 

@@ -70,7 +70,7 @@ def test_it_finds_what_we_find(months: tuple[pd.DataFrame, pd.DataFrame], theirs
     assert theirs["begins"] == "<!DOCTYPE html>"
 
 
-def test_it_speaks_to_nobody(theirs: dict[str, Any]) -> None:
+def test_it_opens_no_connection(theirs: dict[str, Any]) -> None:
     assert theirs["reports home"] == []
 
 

@@ -15,7 +15,7 @@ NASTY = "<script>alert(1)</script> & \"quoted\" 'name'"
 
 
 @pytest.fixture(scope="module")
-def told() -> tuple[Result, str]:
+def rendered() -> tuple[Result, str]:
     tables = generated.world(1, 1.0).tables
     normal = generated.reference(tables)
     deals = generated.month(tables, generated.CURRENT)
@@ -45,8 +45,8 @@ class Tags(HTMLParser):
             assert self.left_open.pop() == tag
 
 
-def test_it_has_no_script_and_loads_nothing(told: tuple[Result, str]) -> None:
-    page = told[1]
+def test_it_has_no_script_and_loads_nothing(rendered: tuple[Result, str]) -> None:
+    page = rendered[1]
     tags = Tags()
     tags.feed(page)
     assert tags.left_open == []
@@ -56,17 +56,17 @@ def test_it_has_no_script_and_loads_nothing(told: tuple[Result, str]) -> None:
     assert not re.search(r"url\(|@import|https?:", page)
 
 
-def test_names_of_the_data_are_text(told: tuple[Result, str]) -> None:
-    assert NASTY not in told[1]
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quoted&quot;" in told[1]
+def test_names_of_the_data_are_text(rendered: tuple[Result, str]) -> None:
+    assert NASTY not in rendered[1]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quoted&quot;" in rendered[1]
 
 
-def test_it_is_small(told: tuple[Result, str]) -> None:
-    assert len(told[1].encode()) < 60_000
+def test_it_is_small(rendered: tuple[Result, str]) -> None:
+    assert len(rendered[1].encode()) < 60_000
 
 
-def test_it_tells_level_columns_and_history(told: tuple[Result, str]) -> None:
-    result, page = told
+def test_it_tells_level_columns_and_history(rendered: tuple[Result, str]) -> None:
+    result, page = rendered
     assert f"Drift of {result['current_month']} against {result['reference_month']}" in page
     for row in (*result["measures"], *result["columns"]):
         assert row.get("title", row.get("name")) in page
@@ -75,8 +75,8 @@ def test_it_tells_level_columns_and_history(told: tuple[Result, str]) -> None:
     assert f'<td class="text">{result["current_month"]}</td>' in page[page.index("By month") :]
 
 
-def test_what_is_not_known_is_told_as_such(told: tuple[Result, str]) -> None:
-    result = {**told[0], "performance": None, "performance_month": None, "auc": None, "accuracy": None}
+def test_what_is_not_known_is_told_as_such(rendered: tuple[Result, str]) -> None:
+    result = {**rendered[0], "performance": None, "performance_month": None, "auc": None, "accuracy": None}
     deals = generated.reference(generated.world().tables).deals
     page = html_report.page(result, [results.remember(result)], deals, deals)
     assert 'id="no-performance"' in page

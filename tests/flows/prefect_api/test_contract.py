@@ -111,7 +111,7 @@ class FakeBench:
 
 
 class Forgetful(httpx.BaseTransport):
-    """Carries every request to the server, and loses an answer when told to."""
+    """Carries every request to the server, and loses a response on demand."""
 
     def __init__(self) -> None:
         self.loses_next = False
@@ -675,7 +675,7 @@ def test_task_runs_belong_to_their_flow_run(bench: Bench, client: PrefectClient,
 # Events
 
 
-def test_a_change_of_state_is_a_nudge_to_read_that_run(bench: Bench, client: PrefectClient, start: Start) -> None:
+def test_a_change_of_state_is_an_event_of_that_run(bench: Bench, client: PrefectClient, start: Start) -> None:
     async def hear_of(flow_run_id: UUID, kind: str) -> EventRecord:
         # An async generator that is left early is closed by whoever left it.
         async with aclosing(cast(Any, client.events())) as stream:

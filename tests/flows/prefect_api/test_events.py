@@ -62,17 +62,17 @@ async def welcome(socket: ServerConnection) -> dict[str, dict[str, dict[str, str
 
 
 def test_it_sends_the_credential_and_then_a_filter_without_an_end() -> None:
-    said: list[object] = []
+    received: list[object] = []
 
     async def talk(socket: ServerConnection) -> None:
         assert socket.request is not None
-        said.extend((socket.request.path, socket.subprotocol, json.loads(await socket.recv())))
+        received.extend((socket.request.path, socket.subprotocol, json.loads(await socket.recv())))
         await socket.send(json.dumps({"type": "auth_success"}))
-        said.append(json.loads(await socket.recv()))
+        received.append(json.loads(await socket.recv()))
 
     hear(talk, Credential("basic", SECRET))
 
-    path, subprotocol, introduction, subscription = said
+    path, subprotocol, introduction, subscription = received
     assert (path, subprotocol) == ("/api/events/out", "prefect")
     assert introduction == {"type": "auth", "token": SECRET}
     assert isinstance(subscription, dict)
@@ -84,14 +84,14 @@ def test_it_sends_the_credential_and_then_a_filter_without_an_end() -> None:
 
 
 def test_without_a_credential_the_token_is_empty() -> None:
-    said: list[object] = []
+    received: list[object] = []
 
     async def talk(socket: ServerConnection) -> None:
-        said.append(json.loads(await socket.recv()))
+        received.append(json.loads(await socket.recv()))
 
     hear(talk)
 
-    assert said == [{"type": "auth", "token": None}]
+    assert received == [{"type": "auth", "token": None}]
 
 
 def test_flow_run_events_are_yielded_and_other_messages_skipped() -> None:

@@ -283,7 +283,7 @@ PARENT: JSON = {"prefect.resource.id": f"prefect.flow-run.{uuid4()}", "prefect.r
 
 
 @pytest.mark.parametrize(
-    ("raw", "nudge"),
+    ("raw", "expected"),
     [
         (
             {"event": "prefect.flow-run.Running", "resource": {"prefect.resource.id": f"prefect.flow-run.{RUN}"}},
@@ -303,5 +303,5 @@ PARENT: JSON = {"prefect.resource.id": f"prefect.flow-run.{uuid4()}", "prefect.r
         ({}, None),
     ],
 )
-def test_an_event_names_the_flow_run_it_is_about(raw: dict[str, JSON], nudge: EventRecord | None) -> None:
-    assert event(raw) == nudge
+def test_an_event_names_the_flow_run_it_is_about(raw: dict[str, JSON], expected: EventRecord | None) -> None:
+    assert event(raw) == expected
