@@ -1,9 +1,9 @@
-"""Why a service refuses: a code for programs and tests, a sentence for people.
+"""Refusals of services: a code for programs and tests, a sentence for people.
 
 Refused
 ├── runs.access.decisions.Forbidden     the person has no permission; carries the decision
-├── runs.desk.queries.NotVisible        no such row, or it is not visible: the two are not told apart
-└── runs.desk.run_actions.StillRunning  the time given for waiting is over
+├── runs.desk.queries.NotVisible        no such row, or it is not visible; which of the two is not revealed
+└── runs.desk.run_actions.StillRunning  the request did not finish within the given time
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 # trail, in scripts and in tests. Sentences can change.
 CODES: dict[str, str] = {
     "access.administrators_only": "Only administrators can change the configuration.",
-    "access.denied": "A grant denies the action, or the page refused it.",
+    "access.denied": "A grant denies the action, or the page is not available to the person.",
     "access.granted": "The action is allowed by a grant.",
     "access.inactive": "The account is disabled.",
     "access.no_grant": "No grant allows the action there.",
-    "access.superuser": "The action is allowed to administrators.",
+    "access.superuser": "The action is allowed because the person is an administrator.",
     "access.values": "A grant allows the action, but not with these parameter values.",
-    "actor.required": "A command was given no user to act as.",
+    "actor.required": "A command that acts needs a user.",
     "administrator.own": "Administrators cannot remove their own administrator rights.",
     "approval.approver_left_group": "An approver is no longer in the group that the stage requires.",
     "approval.approver_lost_permission": "An approver no longer has permission to approve.",
@@ -30,16 +30,16 @@ CODES: dict[str, str] = {
     "approval.on_behalf": "Approvals and rejections cannot be given on someone else's behalf.",
     "approval.own": "Requesters, and those they act for, cannot approve or reject their own request.",
     "approval.requirements_changed": "What a run needs has changed since the request.",
-    "approval.stale": "The request is not the one whose digest was displayed.",
+    "approval.stale": "The request is not the one that was displayed.",
     "approval.too_old": "Too much time has passed since the approval.",
     "approval.twice": "The person has already approved the request.",
     "argument.parameter": "A command's parameter is not NAME=VALUE.",
-    "audit.empty": "The partition of the audit trail holds nothing.",
+    "audit.empty": "The partition of the audit trail is empty.",
     "audit.order": "Partitions of the audit trail are retired oldest first.",
     "audit.tampered": "The audit trail does not verify.",
     "cancellation.pending": "The cancellation was already requested and is not confirmed yet.",
     "comment.length": "The comment is empty or too long.",
-    "confirmation.mismatch": "The typed name is not the name asked for.",
+    "confirmation.mismatch": "The typed name is not the required name.",
     "credential.reenter": "The API address has changed, so the credential must be entered again.",
     "definition.changed": "The deployment was redeployed after the approval.",
     "demo.incomplete": "A run of the demo did not complete.",
@@ -52,7 +52,7 @@ CODES: dict[str, str] = {
     "environment.inactive": "The environment is disabled in the portal.",
     "environment.unknown": "No such environment, or it is not visible.",
     "file.not_json": "The file is not JSON.",
-    "file.not_object": "The file does not hold one JSON object.",
+    "file.not_object": "The file does not contain one JSON object.",
     "file.unreadable": "The file cannot be read.",
     "file.unwritable": "The file cannot be written.",
     "force.reason_required": "Marking a run as cancelled by force needs a description.",
@@ -73,7 +73,7 @@ CODES: dict[str, str] = {
     "grant.revoked": "The grant has already been revoked.",
     "grant.subject": "A grant applies to exactly one person or one group.",
     "grant.unknown": "No such grant, or it is not visible.",
-    "grant.verbs": "The grant has no verb, or an unknown one.",
+    "grant.verbs": "The grant has no verbs, or an unknown one.",
     "group.unknown": "No such group.",
     "key.unreadable": "A value cannot be decrypted with the configured keys.",
     "name.taken": "Another row has this name.",
@@ -141,7 +141,7 @@ CODES: dict[str, str] = {
 class Refused(Exception):
     """The action is not possible now.
 
-    `code` is a key of `CODES`, `message` a sentence for the person, `data` the values in it, as JSON has them.
+    `code` is a key of `CODES`, `message` a sentence for the person, `data` the values in it, JSON-serializable.
     """
 
     def __init__(self, code: str, message: str, **data: Any) -> None:

@@ -1,4 +1,4 @@
-"""How to knock at a door of the portal: by a button, a form, an action of a list, a command or a function."""
+"""Act through an entry point of the portal: a button, a form, a list action, a command or a function."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from runs.actors import Actor, Channel
 from runs.errors import Refused
 from runs.models import Freeze, Grant, Policy, Run, RunRequest, Window
 
-# The columns of the table of doors: who knocks. The requester is an operator, and the request is theirs.
+# The columns of the table of entry points: who acts. The requester is an operator, and the request is theirs.
 ROLES = ("viewer", "requester", "operator", "approver", "manager", "auditor", "administrator", "stranger")
-# `done`, `refused` (by the verb) and `forbidden` (403, before any verb was asked) leave exactly one entry in the audit
-# trail; `not_found` (404) and `hidden`, where the door is not shown to this person and nothing happens, leave none.
+# `done`, `refused` (by the verb) and `forbidden` (403, before a verb was checked) leave exactly one entry in the audit
+# trail; `not_found` (404) and `hidden`, where the entry point is not shown to this person, leave none.
 OUTCOMES = ("done", "refused", "forbidden", "not_found", "hidden")
 PASSWORD = "correct horse battery staple"
 

@@ -1,4 +1,4 @@
-"""Every door through which somebody may act, and what becomes of a knock there for each role."""
+"""Every entry point for actions, and the expected result for each role."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.governance.attempts import (
     somebody,
 )
 
-# Addresses that only show, whatever is sent to them; `{model}` stands for each that the admin knows.
+# URLs that only display, whatever is sent to them; `{model}` stands for each that the admin knows.
 LOOKS = {
     *("", "health/live", "health/ready", "admin/", "admin/nowhere/", "admin/flows/", "admin/runs/", "admin/auth/"),
     *("admin/jsi18n/", "admin/autocomplete/", "admin/search/", "admin/live/", "admin/monitoring/"),
@@ -49,7 +49,7 @@ LOOKS = {
     "admin/runs/auditentry/<path:object_id>/change/",
     "admin/runs/auditentry/exports/<int:pk>/download/",
 }
-# Django would make these; nobody may use them.
+# Django would create these; no role can use them.
 SHUT = {
     *(f"admin/{model}/add/" for model in ("flows/deployment", "runs/run", "runs/runrequest", "runs/auditentry")),
     *(f"admin/{model}/<path:object_id>/delete/" for model in ("flows/deployment", "runs/grant", "auth/user")),
@@ -76,13 +76,13 @@ NOT_DOORS = {
         "windows",
     ),
 }
-# Functions of the Python API that only look, or do what the portal does by itself every half minute.
+# Functions of the Python API that only read, or do what the portal does every half minute anyway.
 API_LOOKS = {
     *("calendar", "chosen", "deployment", "deployments", "environment", "environments", "health", "inbox", "run"),
     *("runs", "status", "sync", "who", "why"),
 }
 
-# door -> how to knock and, for each of ROLES, what becomes of it in dev and in prod
+# entry point -> how to use it and, for each of ROLES, the result in dev and in prod
 DOORS: dict[str, Door] = {
     "sign in, by page": Door("admin/login/", sign_in),
     "sign out, by page": Door("admin/logout/", press("logout")),

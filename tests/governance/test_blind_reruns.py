@@ -1,4 +1,4 @@
-"""Who repeats a request without the permission to view its parameters never sees its values, on no page."""
+"""People who re-run a request whose parameters they cannot view never see its values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the database itself refuses, whoever writes to it and however: no approval of one's own, and none too few."""
+"""What the database itself refuses, for every writer: own approvals, and launches with too few."""
 
 from __future__ import annotations
 
@@ -347,8 +347,8 @@ FORBIDDEN = [
     ],
     *[f"TRUNCATE {table}" for table in ("runs_auditentry_from_1", "runs_auditcheckpoint", "runs_rowversion")],
 ]
-# Tries each statement and undoes it. raise_exception and check_violation are what triggers raise; a session that made
-# itself unable to write (25006) gets nothing through either.
+# Runs each statement and rolls it back. Triggers raise raise_exception and check_violation; a session that made itself
+# unable to write (25006) gets nothing through either.
 TRY_ALL = """
     CREATE FUNCTION pg_temp.got_through(statements text[]) RETURNS text[] LANGUAGE plpgsql AS $body$
     DECLARE

@@ -1,4 +1,4 @@
-"""Once secret, always secret: a redeploy that drops the mark of a secret uncovers no value given before it."""
+"""Once secret, always secret: a redeploy that drops the mark reveals no value given before it."""
 
 from __future__ import annotations
 

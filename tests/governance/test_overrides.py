@@ -1,4 +1,4 @@
-"""The ways around the rules: broken glass and its review, an overridden window, a freeze, a forced cancel."""
+"""Emergency overrides and their review, overridden windows, freezes and forced cancellations."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ def launch(run_request: RunRequest) -> None:
     run_request.refresh_from_db()
 
 
-# Broken glass
+# Emergency overrides
 
 
 def test_glass_is_broken_by_its_verb_alone(
     ask: Callable[..., RunRequest], requester: User, approver: User, admin_user: User, viewer: User
 ) -> None:
     run_request = ask()
-    for nobody in (requester, approver, admin_user, viewer):
+    for unprivileged in (requester, approver, admin_user, viewer):
         with forbidden(Verb.BREAK_GLASS):
-            changes.break_glass(run_request, by=by(nobody), reason="fire")
+            changes.break_glass(run_request, by=by(unprivileged), reason="fire")
     assert run_request.state == State.WAITING
     assert AuditEntry.objects.filter(verb="request.break_glass", outcome="refused").count() == 4
 
@@ -165,9 +165,9 @@ def test_a_review_takes_the_right_to_approve(
     ask: Callable[..., RunRequest], firefighter: User, admin_user: User, auditor: User
 ) -> None:
     row = changes.break_glass(ask(), by=by(firefighter), reason="fire")
-    for nobody in (admin_user, auditor):
+    for unprivileged in (admin_user, auditor):
         with pytest.raises(Forbidden):
-            changes.review(row, by=by(nobody), was_right=True, text="fine")
+            changes.review(row, by=by(unprivileged), was_right=True, text="fine")
 
 
 # Windows and freezes
@@ -222,9 +222,9 @@ def test_a_window_is_overridden_by_its_verb_with_a_reason_alone(
     run_request = requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
     boss = person("boss")
     grants.grant(by=Actor.system(), person=boss, verbs=["see", "override freeze"])
-    for nobody in (requester, admin_user):
+    for unprivileged in (requester, admin_user):
         with forbidden(Verb.OVERRIDE_FREEZE):
-            changes.override(run_request, by=by(nobody), reason="now")
+            changes.override(run_request, by=by(unprivileged), reason="now")
     with refused("window.reason_required"):
         changes.override(run_request, by=by(boss), reason="")
     changes.override(run_request, by=by(boss), reason="the board waits")
@@ -266,13 +266,13 @@ def test_a_freeze_takes_manage_of_everything_there(
     requester: User, approver: User, prod: Environment, prod_deployment: Deployment
 ) -> None:
     grants.grant(by=Actor.system(), person=requester, verbs=["manage"], environment=prod, tag="crm")
-    for nobody in (requester, approver):
+    for unprivileged in (requester, approver):
         with forbidden(Verb.MANAGE):
-            freezes.freeze(prod, by=by(nobody), reason="mine")
+            freezes.freeze(prod, by=by(unprivileged), reason="mine")
     assert freezes.freeze_of(prod) is None
 
 
-# Forced cancels
+# Forced cancellations
 
 
 def cancel(run: Run, user: User) -> Cancellation:

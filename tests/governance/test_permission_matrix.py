@@ -1,4 +1,4 @@
-"""Every door as every role in two environments: what becomes of a knock, and the one entry it leaves in the trail."""
+"""Every entry point, for every role, in two environments: the result, and the one audit entry."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ GROUPS = {
 # What becomes of a knock, by the name of the door, the environment and the role. In prod, viewer, auditor and
 # administrator hold no grant; a door that is about no environment has no column for prod.
 EXPECTED = load("doors")
-# What they hold in prod, which has to be named.
+# What they have in prod, which grants must name.
 MANAGES = ["pause", "manage", "force cancel", "override freeze", "break glass"]
 IN_PROD = {"requester": ASKS, "operator": ASKS, "approver": ANSWERS, "manager": [*ASKS, "approve", *MANAGES]}
 
@@ -92,7 +92,7 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         grant=grants.grant(by=Actor.system(), person=person(f"holder-{slug}"), verbs=["see"], environment=environment),
         person=person(f"somebody-{slug}"),
         policy=Policy.objects.create(name=f"policy-{slug}", environment=environment),
-        # One that does not count: what the doors do is not to wait for it.
+        # A rule that does not apply, so that nothing waits for it.
         window=Window.objects.create(
             name=f"window-{slug}", environment=environment, cron="0 3 * * *", minutes=60, is_active=False
         ),
@@ -113,7 +113,7 @@ def silence() -> Iterator[None]:
 
 @pytest.fixture
 def sites(dev: Environment, prod: Environment, visitors: dict[str, Visitor]) -> dict[str, Site]:
-    # The same rules in both, so that the two columns differ by grants alone.
+    # The same rules in both, so that the columns differ only by grants.
     for each in (dev, prod):
         each.needs_approval, each.needs_reason = True, False
         each.save()
@@ -190,7 +190,7 @@ def test_every_row_of_the_table_is_whole() -> None:
         for column in (row[slug] for slug in ("dev", "prod") if slug in row):
             assert column.keys() == set(ROLES), name
             assert set(column.values()) <= set(OUTCOMES), name
-        # A door that nobody can use proves nothing of those whom it keeps out.
+        # An entry point that no role can use proves nothing about the roles it refuses.
         assert ("done" in row["dev"].values()) is bool(row["verb"]), name
 
 
@@ -226,7 +226,7 @@ def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
                 assert {table for table, count in written().items() if count != before.get(table)} <= {
                     "runs_auditentry"
                 }
-                # That somebody was turned away is all there is to say.
+                # Only that access was denied is recorded.
                 assert left == (["portal.refuse"] if answer.status_code == 403 else [])
                 if route in SHUT:
                     assert answer.status_code in (403, 404, 405)

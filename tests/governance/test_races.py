@@ -1,4 +1,4 @@
-"""Acts that race each other on real connections with real commits: whichever is first, the other one finds it out."""
+"""Concurrent actions on real connections with real commits: the second one always notices the first."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_whoever_is_first_nothing_is_launched_twice_and_nobody_approves_their_ow
     assert result.broken == []
     counted = asdict(result) | {"broken": len(result.broken)}
     assert {name: counted[name] for name in EXPECTED["must be zero"]} == dict.fromkeys(EXPECTED["must be zero"], 0)
-    # Every race of two that may end either way did so often enough to be one.
+    # Every race with two possible results had both of them often enough to be a race.
     assert result.launches > ROUNDS / len(race_rounds.RACES)
     assert audit.verify()
 
@@ -53,6 +53,6 @@ def test_the_count_of_double_launches_counts(db: None) -> None:
         prefect.create_flow_run(
             uuid.uuid4(), parameters={}, idempotency_key="a", name=None, tags=(), scheduled_for=None
         )
-    # Sent twice, and no request knows of it.
+    # Sent twice, without a request that knows.
     assert race_rounds.double_launches() == 2
     prefect.forget()

@@ -1,4 +1,4 @@
-"""Asking for the same run again: with secrets unseen, and by its own verb only while nothing is changed."""
+"""Re-run a request: secrets stay unseen, and `rerun` alone is enough only for unchanged values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What somebody may not see shows nowhere: on no page, in no search, filter, count, export or suggestion."""
+"""What a person cannot see is shown nowhere: no page, search, filter, count, export or suggestion."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ pytestmark = pytest.mark.django_db
 
 Login = Callable[[User], Client]
 EXPECTED = load("visibility")
-# Said of the environment as a whole, to everybody who may see anything in it.
+# About the environment as a whole, shown to everyone who can see anything in it.
 OF_ALL = {*EXPECTED["shown to all who see anything in the environment"]}
-# Who froze it, who may run what may be seen, and what one's own prohibition is about.
+# Who froze it, who can run what is visible, and the scope of one's own denials.
 SAID_AT = {
     address: {*EXPECTED["shown on a page although the rest is hidden"][page]}
     for address, page in {
@@ -42,12 +42,12 @@ SAID_AT = {
         "/admin/runs/grant/mine/": "my access",
     }.items()
 }
-# What does not show without a verb; None stands for all of it but the above.
+# What is hidden without a verb; None means all of it except the above.
 HIDDEN = {name: None if marks == "everything" else {*marks} for name, marks in EXPECTED["hidden"].items()}
-# What a run was given and what it wrote.
+# The parameters and the output of a run.
 INPUTS, LOGS = {"value", "parameter"}, {"log"}
 MARK = re.compile(r"bad-(\w+)")
-# What differs from one look to the next by itself.
+# What differs between two requests of the same page.
 RESTLESS = re.compile(r'csrfmiddlewaretoken" value="\w+"|nonce="[^"]+"|value="[0-9a-f-]{36}"')
 
 
@@ -155,7 +155,7 @@ def test_no_suggestion_names_what_may_not_be_seen(made: World, admin_user: User,
 
 def test_without_see_inputs_no_value_shows_anywhere(made: World, login: Login, subtests: pytest.Subtests) -> None:
     user = without(Verb.SEE_INPUTS)
-    # Whoever may answer a request, or ask for a run, sees what of.
+    # People who can approve or request a run see which one.
     grants.grant(by=Actor.system(), person=user, verbs=["approve", "trigger"], effect="deny", flow_name=bad("flow"))
     seen = shown(login(user), made, subtests, HIDDEN["without see inputs"])
     assert seen >= {"run", "log"}
@@ -221,7 +221,7 @@ def test_what_may_not_be_seen_changes_no_page_and_no_count(
     for address, model_admin in lists():
         overviews += [address, f"{address}?_facets=True", f"{address}?q=m"]
         overviews += [f"{address}?o={column}" for column in range(1, len(model_admin.list_display) + 1)]
-    # What is said of the environment as a whole is the same in both, and so is the clock.
+    # The parts about the environment, and the clock, are the same in both.
     now = timezone.now()
     looked: list[dict[str, str]] = []
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Approvals by several people, from named groups, in stages; and what makes them void."""
+"""Approvals by several people, from named groups, in stages; and what invalidates them."""
 
 from __future__ import annotations
 

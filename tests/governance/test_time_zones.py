@@ -1,4 +1,4 @@
-"""A planned start is the same moment by every door, in every time zone, over every change of clocks.
+"""A scheduled start is the same moment from every entry point, in every time zone, across clock changes.
 
 Each request lives its whole life here: asked for, confirmed, approved, held back, and launched, where its digest is
 taken again over what the database gives back.
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db
 Login = Callable[[User], Client]
 TODAY = datetime(2026, 12, 1, 12, tzinfo=UTC)
 ZONES = ["Europe/Vienna", "America/New_York", "Asia/Kolkata"]
-# The moments in UTC at which clocks are put forward or back.
+# The moments in UTC at which clocks change.
 CHANGES = {
     "Vienna forward": datetime(2027, 3, 28, 1, tzinfo=UTC),
     "Vienna back": datetime(2027, 10, 31, 1, tzinfo=UTC),
@@ -180,7 +180,7 @@ def test_confirmed_and_approved_by_another(
             continue
         typed = {"start": "later", "scheduled_for": wall, "reason": "Closing"}
         page = fill_in(client, prod_deployment, **typed).content.decode()
-        # Back to the form and on once more: the draft is opened and sealed each time.
+        # Back to the form and on again: the draft is decrypted and encrypted each time.
         page = confirm(client, prod_deployment, page, "", change="1").content.decode()
         assert f'value="{wall}' in page
         page = client.post(form_of(prod_deployment), {**PLAIN, **hidden(page), **typed}).content.decode()
@@ -202,7 +202,7 @@ def test_confirmed_and_approved_by_another(
         launches_at(run_request, moment, clock)
 
 
-# Twice, and once more
+# Repeated submissions
 
 
 def test_the_same_moment_in_another_offset_is_the_same_wish(
@@ -231,7 +231,7 @@ def test_a_time_without_an_offset_is_no_moment(hands: Hands) -> None:
     assert AuditEntry.objects.get(verb="request.submit").outcome == "refused"
 
 
-# Other values that come back in another spelling
+# Other values that are stored in another notation
 
 
 def schema_of(**nodes: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Commands as the shell runs them."""
+"""Run commands as a shell does."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
         command = load_command_class("runs", words[0])
         try:
             # Not run_from_argv: it closes the connection, and the test's transaction with it.
-            asked = command.create_parser("manage.py", words[0]).parse_args(words[1:])
-            command.execute(*asked.__dict__.pop("args", ()), **vars(asked))
+            options = command.create_parser("manage.py", words[0]).parse_args(words[1:])
+            command.execute(*options.__dict__.pop("args", ()), **vars(options))
             code = 0
         except SystemExit as leaving:
             code = int(leaving.code or 0)

@@ -191,9 +191,9 @@ def test_a_failure_without_words_points_to_the_log() -> None:
 
 
 def test_a_long_message_is_cut_at_a_word() -> None:
-    said = waits(a_run("FAILED", message="word " * 500))
-    assert said.endswith("word …")
-    assert len(said) < 320
+    sentence = waits(a_run("FAILED", message="word " * 500))
+    assert sentence.endswith("word …")
+    assert len(sentence) < 320
 
 
 def test_a_cancel_that_worked_needs_no_words_and_another_reason_is_told() -> None:

@@ -1,4 +1,4 @@
-"""The versions of rows: which columns they hold, and which audit entry they belong to. With real commits."""
+"""Row versions: the columns they record and the audit entry they belong to. With real commits."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from runs.governance import configuration
 from runs.models import AuditEntry, RowVersion
 
 ADA = Actor.system("ada")
-# Columns that no version holds: of the secret ones only that they changed is recorded, of the others nothing.
+# Columns that no version has: for secret ones only the change is recorded, for the others nothing.
 SECRET = {"flows_environment": {"sealed_credential"}, "auth_user": {"password"}}
 IGNORED = {"auth_user": {"last_login"}}
-# Tables that belong to a row of another: memberships and permissions.
+# Tables that belong to a row of another table: memberships and permissions.
 BELONGING = {link.through for links in ui_versions.LINKS.values() for link in links}
 
 

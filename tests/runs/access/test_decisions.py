@@ -1,4 +1,4 @@
-"""Whether an act is allowed."""
+"""Whether an action is allowed."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ def test_what_binds_a_grant_closer_or_prohibits_more_never_allows_more(
         rows = [
             Grant(
                 environment=environments.get(spec["named"] or ""),
-                # A prohibition that is bound prohibits less: bound the other way round.
+                # A condition makes a denial narrower, so it is added to the other one.
                 predicate=bound if spec["effect"] == "allow" else None,
                 **{name: value for name, value in spec.items() if name != "named"},
             )

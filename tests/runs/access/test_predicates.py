@@ -1,4 +1,4 @@
-"""Permissions on parameter values: what a condition lets pass, and that nothing gets around it."""
+"""Conditions on parameter values: what they allow, and that they cannot be bypassed."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_every_condition_can_be_read_and_shown_in_a_form(given: list[dict[str, A
 
 
 @pytest.mark.parametrize(
-    ("predicate", "said"),
+    ("predicate", "words"),
     [
         ({"properties": {"region": {"enum": ["EU", "US"]}, "rows": {"maximum": 5}}}, "region is EU or US, rows is at"),
         ({"properties": {"force": {"not": {"const": True}}}}, "force is not true"),
@@ -160,8 +160,8 @@ def test_every_condition_can_be_read_and_shown_in_a_form(given: list[dict[str, A
         (both(EU, FEW), "region is EU, rows is at most 1000"),
     ],
 )
-def test_a_condition_is_read_in_words(predicate: dict[str, Any], said: str) -> None:
-    assert describe(predicate).startswith(said)
+def test_a_condition_is_read_in_words(predicate: dict[str, Any], words: str) -> None:
+    assert describe(predicate).startswith(words)
 
 
 @pytest.mark.parametrize(

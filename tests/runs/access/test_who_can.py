@@ -1,4 +1,4 @@
-"""Who may do something with a deployment, why somebody may not, and which grants a manager sees."""
+"""Who can act on a deployment, why someone cannot, and which grants a manager sees."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_who_says_what_decide_says(crowd: list[User], deployment: Deployment, pr
     assert seen == {(True, False), (False, True), (False, False)}
 
 
-# Which grants bear on what somebody manages
+# Which grants affect what a person manages
 
 
 def test_bearing_in_sql_is_covering(crowd: list[User], deployment: Deployment, prod_deployment: Deployment) -> None:

@@ -1,4 +1,4 @@
-"""The audit trail: nothing is missing from it, and no rewrite goes unnoticed."""
+"""The audit trail is complete, and every rewrite is detected."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def as_database_superuser(statement: str, *values: Any) -> None:
         cursor.execute("ALTER TABLE runs_auditentry ENABLE TRIGGER USER")
 
 
-# What may never happen to the table
+# Append-only
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_it_has_no_foreign_keys() -> None:
     assert not [field for field in AuditEntry._meta.get_fields() if field.is_relation]
 
 
-# What a broken chain says
+# Broken chains
 
 
 def test_a_sound_chain_verifies(five: list[AuditEntry]) -> None:
@@ -233,7 +233,7 @@ def test_a_part_of_the_chain_can_be_walked(five: list[AuditEntry]) -> None:
     assert not audit.verify(up_to=4, at_most=3)
 
 
-# What the command says
+# The command
 
 
 def test_the_command_says_how_many_and_where_the_chain_ends(five: list[AuditEntry], capsys: Any) -> None:
@@ -274,7 +274,7 @@ def test_a_head_that_is_neither_digest_nor_file_is_refused(tmp_path: Path) -> No
         call_command("verify_audit", head=str(tmp_path / "other.json"))
 
 
-# What is written
+# Content of entries
 
 
 AWKWARD: list[Any] = [

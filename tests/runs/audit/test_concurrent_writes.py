@@ -1,4 +1,4 @@
-"""Several processes write to the audit trail at once; on real connections, with real commits."""
+"""Several processes write to the audit trail at once, on real connections with real commits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long exports are made piece by piece, and nothing is missing or doubled."""
+"""Long exports are written in parts, without missing or duplicate rows."""
 
 from __future__ import annotations
 

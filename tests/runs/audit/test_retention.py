@@ -1,4 +1,4 @@
-"""Old entries leave the database, and the chain holds."""
+"""Retire old entries without breaking the chain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The portal's own database role: it runs the portal, and cannot rewrite what happened."""
+"""The portal's own database role can run the portal, but not rewrite the audit trail."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_the_role_can_give_the_last_part_an_end_when_it_is_time(session: psycopg
         cursor.execute("ALTER TABLE runs_auditentry DISABLE TRIGGER USER")
         cursor.execute("UPDATE runs_auditentry SET at = at - interval '40 days'")
         cursor.execute("ALTER TABLE runs_auditentry ENABLE TRIGGER USER")
-    # A table of one's own by the same name is not what the function works on.
+    # The function does not operate on another role's table of the same name.
     session.execute("CREATE TEMPORARY TABLE runs_auditentry (sequence bigint, at timestamptz)")
     assert session.execute("SELECT audit_cut()").fetchone() == ("runs_auditentry_from_1",)
     for statement in ("UPDATE runs_auditentry_from_2 SET reason = ''", "SELECT * FROM runs_auditentry_from_2"):

@@ -1,4 +1,4 @@
-"""Answering a waiting request: approve, reject, withdraw, expire."""
+"""Approve, reject, withdraw and expire a waiting request."""
 
 from __future__ import annotations
 

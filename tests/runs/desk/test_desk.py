@@ -33,7 +33,7 @@ def otto(requester: User) -> Actor:
 
 
 @pytest.fixture
-def nobody(stranger: User) -> Actor:
+def unprivileged(stranger: User) -> Actor:
     return desk.person("stranger")
 
 
@@ -103,21 +103,21 @@ def test_what_is_gone_is_not_found(deployment: Deployment, fake: FakePrefect, ot
 
 
 def test_what_may_not_be_seen_is_not_there(
-    deployment: Deployment, prod_deployment: Deployment, a_run: Callable[..., Run], nobody: Actor, viewer: User
+    deployment: Deployment, prod_deployment: Deployment, a_run: Callable[..., Run], unprivileged: Actor, viewer: User
 ) -> None:
     run = a_run("RUNNING")
-    assert not desk.environments(by=nobody)
-    assert not desk.deployments(by=nobody)
-    assert not desk.runs(by=nobody)
-    for look in (
-        lambda: desk.environment("dev", by=nobody),
-        lambda: desk.deployment("dev", "monthly", by=nobody),
-        lambda: desk.run(run.name, by=nobody),
-        lambda: desk.trigger("dev", "monthly", {}, by=nobody),
-        lambda: desk.cancel(str(run.prefect_id), by=nobody),
+    assert not desk.environments(by=unprivileged)
+    assert not desk.deployments(by=unprivileged)
+    assert not desk.runs(by=unprivileged)
+    for call in (
+        lambda: desk.environment("dev", by=unprivileged),
+        lambda: desk.deployment("dev", "monthly", by=unprivileged),
+        lambda: desk.run(run.name, by=unprivileged),
+        lambda: desk.trigger("dev", "monthly", {}, by=unprivileged),
+        lambda: desk.cancel(str(run.prefect_id), by=unprivileged),
     ):
         with pytest.raises(desk.NotVisible):
-            look()
+            call()
     assert [each.slug for each in desk.environments(by=desk.person("viewer"))] == ["dev"]
     assert not AuditEntry.objects.filter(actor_name="stranger").exists()
 
@@ -234,11 +234,11 @@ def test_waiting_for_a_cancellation(fake: FakePrefect, otto: Actor, a_run: Calla
     assert desk.wait(cancellation, seconds=0).state == Cancellation.State.CONFIRMED
 
 
-def test_a_request_that_may_not_be_seen_has_no_status(deployment: Deployment, otto: Actor, nobody: Actor) -> None:
+def test_a_request_that_may_not_be_seen_has_no_status(deployment: Deployment, otto: Actor, unprivileged: Actor) -> None:
     run_request = desk.trigger("dev", "monthly", {"month": "2026-10"}, by=otto)
     assert desk.status(run_request, by=otto) == run_request
     with pytest.raises(desk.NotVisible):
-        desk.status(run_request, by=nobody)
+        desk.status(run_request, by=unprivileged)
     with pytest.raises(desk.NotVisible):
         desk.status(999)
 

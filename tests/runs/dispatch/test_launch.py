@@ -1,4 +1,4 @@
-"""Launching an approved request, exactly once."""
+"""Launch an approved request exactly once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prefect would start by itself keeps to the windows too: it is postponed, or skipped where the rules refuse."""
+"""Runs of Prefect's own schedules are postponed outside windows, or skipped where the policy refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A freeze holds Prefect's own schedules back, and lets them go on afterwards."""
+"""A freeze pauses Prefect's own schedules and resumes them afterwards."""
 
 from __future__ import annotations
 

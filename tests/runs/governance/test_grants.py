@@ -1,4 +1,4 @@
-"""Giving and taking permissions."""
+"""Create and revoke grants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pausing and resuming deployments."""
+"""Pause and resume deployments."""
 
 from __future__ import annotations
 

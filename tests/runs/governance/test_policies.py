@@ -1,4 +1,4 @@
-"""Setting up policies and windows, and freezing: who may, what is refused, what is told."""
+"""Save policies and windows, and freeze: who can, what is refused, what is recorded."""
 
 from __future__ import annotations
 
@@ -174,8 +174,8 @@ def test_everybody_who_subscribed_hears_of_a_freeze_and_of_its_end(
     notifications.subscribe(requester, [("freeze", prod.pk), ("waiting", None)], by=by(requester))
     freezes.freeze(dev, by=by(admin_user), reason="Audit")
     freezes.unfreeze(dev, by=by(admin_user))
-    told = list(Notification.objects.order_by("pk").values_list("person__username", "subject"))
-    assert [name for name, _ in told] == ["viewer", "viewer"]
-    assert all(subject.startswith("dev ") for _, subject in told)
-    assert told[0] != told[1], "the end is not announced as another freeze"
+    received = list(Notification.objects.order_by("pk").values_list("person__username", "subject"))
+    assert [name for name, _ in received] == ["viewer", "viewer"]
+    assert all(subject.startswith("dev ") for _, subject in received)
+    assert received[0] != received[1], "the end is not announced as another freeze"
     assert Notification.objects.filter(target_kind="environment", target_id=dev.pk).count() == 2

@@ -1,4 +1,4 @@
-"""What a run takes: every policy about it counts, and the strictest of each."""
+"""What a run requires: all policies that apply, and the strictest of each."""
 
 from __future__ import annotations
 
@@ -87,15 +87,15 @@ def test_reason_and_ticket_are_wanted_with_every_act(
 ) -> None:
     policy(environment=deployment.environment, needs_reason=True, needs_ticket=True, ticket_pattern="^OPS-[0-9]+$")
     run: Run = a_run()
-    said = {"reason": reason, "ticket": ticket}
+    given = {"reason": reason, "ticket": ticket}
     acts = [
-        lambda: ask(deployment, requester, **said),
-        lambda: requests.cancel(run, by=by(requester), **said),
-        lambda: pausing.pause(deployment, by=by(admin_user), **said),
+        lambda: ask(deployment, requester, **given),
+        lambda: requests.cancel(run, by=by(requester), **given),
+        lambda: pausing.pause(deployment, by=by(admin_user), **given),
         lambda: grants.grant(
-            by=by(admin_user), person=stranger, verbs=["see"], environment=deployment.environment, **said
+            by=by(admin_user), person=stranger, verbs=["see"], environment=deployment.environment, **given
         ),
-        lambda: freezes.freeze(deployment.environment, by=by(admin_user), **said),
+        lambda: freezes.freeze(deployment.environment, by=by(admin_user), **given),
     ]
     for act in acts:
         if code:
@@ -114,7 +114,7 @@ def test_a_ticket_leads_to_where_it_is_read(deployment: Deployment) -> None:
     assert rules.link("a/../b?c=d") == "https://tickets.example/a%2F..%2Fb%3Fc%3Dd"
 
 
-# Windows bind whoever asks
+# Windows apply to every channel
 
 
 def test_outside_a_window_a_request_waits_and_says_until_when(deployment: Deployment, requester: User) -> None:
@@ -182,7 +182,7 @@ def test_to_go_in_spite_of_it_takes_the_verb_and_a_reason(
     assert "window-override" in fake.flow_runs([run_request.flow_run_id])[0].tags
 
 
-# Who may know of a rule
+# Who can see a rule
 
 
 def test_a_rule_is_known_to_whoever_sees_something_it_is_about(

@@ -1,4 +1,4 @@
-"""When runs may start: change windows by their own clocks, also where those are put forward and back."""
+"""When runs can start: change windows in their own time zones, including clock changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runs.models import Freeze, Window
 
 VIENNA, NEW_YORK = ZoneInfo("Europe/Vienna"), ZoneInfo("America/New_York")
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-# Around these moments clocks are put forward and back; the last changes by half an hour.
+# Clocks change around these moments; the last one by half an hour.
 CHANGES = {
     "Europe/Vienna": ["2026-03-29T01:00", "2026-10-25T01:00"],
     "America/New_York": ["2026-03-08T07:00", "2026-11-01T06:00"],
@@ -35,7 +35,7 @@ def at(text: str, zone: ZoneInfo = VIENNA, fold: int = 0) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=zone, fold=fold)
 
 
-# What a window is, said once more and slowly
+# The definition of a window, implemented again without optimization
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def inside(spans: list[Span], moment: datetime) -> bool:
     return any(start <= moment < close for start, close in spans)
 
 
-# Where clocks are put forward and back
+# Clock changes
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_a_rare_day_is_found_and_a_prohibition_without_end_has_none() -> None:
     assert standing.sentence.endswith(windows.until(None))
 
 
-# What counts for a deployment
+# Windows and freezes of a deployment
 
 
 def test_a_prohibition_wins_and_the_sentence_says_until_when() -> None:

@@ -1,4 +1,4 @@
-"""The commands: what they print, and with which code they leave."""
+"""Commands: output and exit codes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runs.desk.run_actions.time.sleep", work)
 
 
-# Who may, and what is said otherwise
+# Permissions and errors
 
 
 @pytest.mark.parametrize("words", [["trigger", "dev", "monthly"], ["cancel", "quiet-otter"]])
@@ -143,7 +143,7 @@ def test_every_refusal_has_a_code() -> None:
     assert set(EXIT_CODES.values()) == {1, 2, 3, 4, 6}
 
 
-# What they do
+# Actions
 
 
 def test_trigger_asks_for_a_run(deployment: Deployment, requester: User, say: Say) -> None:
@@ -178,9 +178,9 @@ def test_trigger_reads_parameters_from_standard_input(
 def test_trigger_by_alias_and_as_json(deployment: Deployment, requester: User, say: Say) -> None:
     Alias.objects.create(environment=deployment.environment, name="books", full_name="monthly/monthly")
     code, out, _ = say("trigger", "dev", "books", "-p", "month=2026-10", "--as", "requester", "--json")
-    answer = json.loads(out)
+    result = json.loads(out)
     assert code == 0
-    assert (answer["request"], answer["state"]) == (RunRequest.objects.get().pk, "approved")
+    assert (result["request"], result["state"]) == (RunRequest.objects.get().pk, "approved")
 
 
 @pytest.mark.parametrize(("ends", "leaves"), [("COMPLETED", 0), ("FAILED", 5), ("CRASHED", 5), ("CANCELLED", 5)])
@@ -276,7 +276,7 @@ def test_cancelling_what_is_over_is_1(requester: User, a_run: Callable[..., Run]
     assert "(run.finished)" in err
 
 
-# What they show
+# Lists
 
 
 def test_flows_is_a_table_or_json(deployment: Deployment, say: Say) -> None:

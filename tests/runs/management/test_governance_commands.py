@@ -1,4 +1,4 @@
-"""The commands that answer, freeze and tell the hours: what they print, and with which code they leave."""
+"""Commands that approve, freeze and show windows: output and exit codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def run_request(prod_deployment: Deployment, requester: User, approver: User) -> RunRequest:
-    """It waits for an answer."""
+    """A request that waits for approval."""
     return requests.submit(
         prod_deployment, {"month": "2026-10", "token": "hush-hush"}, by=by(requester), reason="Month end"
     )
@@ -39,7 +39,7 @@ def may(user: User, *verbs: str, environment: Environment | None = None) -> None
     grants.grant(by=Actor.system(), person=user, verbs=verbs, environment=environment)
 
 
-# Answering
+# Approve and reject
 
 
 def test_the_inbox_shows_what_waits_for_this_person(run_request: RunRequest, say: Say) -> None:
@@ -115,7 +115,7 @@ def test_a_request_that_is_not_seen_is_not_there(
     ].replace("999999", "N")
 
 
-# Around the rules
+# Overrides
 
 
 def test_glass_is_broken_and_reviewed_by_somebody_else(
@@ -203,7 +203,7 @@ def test_a_cancel_is_forced_only_after_one_that_came_to_nothing(a_run: Any, requ
     assert Cancellation.objects.get(is_forced=True).state == "wanted"
 
 
-# Freezing and the hours
+# Freezes and windows
 
 
 def test_freezing_and_going_on(dev: Environment, deployment: Deployment, requester: User, say: Say) -> None:
@@ -228,13 +228,13 @@ def test_the_hours_of_a_deployment(deployment: Deployment, requester: User, stra
     Window.objects.create(name="crm night", tag="crm", cron="0 22 * * *", **plain)
     Window.objects.create(name="other night", tag="other", cron="0 23 * * *", **plain)
     code, out, _ = say("windows", "dev", "monthly", "--at", "2026-11-20T12:00", "--as", "requester", "--json")
-    told = json.loads(out)
-    assert (code, told["open"], told["opens_at"]) == (0, False, "2026-11-20T21:00:00+00:00")
-    assert [(row["window"], row["open"]) for row in told["windows"]] == [("crm night", False)]
-    told = json.loads(say("windows", "dev", "monthly", "--at", "2026-11-20T21:30", "--json")[1])
-    assert told["open"]
-    assert told["windows"][0]["changes"] == "2026-11-20T22:00:00+00:00"
-    # What has a window of its own says nothing of the rest.
+    result = json.loads(out)
+    assert (code, result["open"], result["opens_at"]) == (0, False, "2026-11-20T21:00:00+00:00")
+    assert [(row["window"], row["open"]) for row in result["windows"]] == [("crm night", False)]
+    result = json.loads(say("windows", "dev", "monthly", "--at", "2026-11-20T21:30", "--json")[1])
+    assert result["open"]
+    assert result["windows"][0]["changes"] == "2026-11-20T22:00:00+00:00"
+    # A deployment's own window does not affect the others.
     assert json.loads(say("windows", "dev", "--at", "2026-11-20T12:00", "--json")[1])["open"]
     assert say("windows", "dev", "--as", "stranger")[0] == 3
 
@@ -281,7 +281,7 @@ def test_nothing_is_sealed_anew_while_a_key_is_missing(
     code, _, err = say("rotate_keys")
     assert code == 1
     assert err.startswith("environment ")
-    assert "Add the lost key back. Nothing was changed." in err
+    assert "(key.unreadable)" in err
     settings.FIELD_KEYS = [old]
     assert Environment.objects.get(pk=dev.pk).credential == "user:word"
     assert AuditEntry.objects.get(verb="portal.reseal").outcome == "refused"

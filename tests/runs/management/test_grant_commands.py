@@ -1,4 +1,4 @@
-"""The commands about grants: what they print, with which code they leave, and what is in the trail."""
+"""Commands for grants: output, exit codes and audit entries."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def say(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     def run(*words: str) -> tuple[int, str, str]:
         command = load_command_class("runs", words[0])
         try:
-            asked = command.create_parser("manage.py", words[0]).parse_args(words[1:])
-            command.execute(**vars(asked))
+            options = command.create_parser("manage.py", words[0]).parse_args(words[1:])
+            command.execute(**vars(options))
             code = 0
         except SystemExit as leaving:
             code = int(leaving.code or 0)

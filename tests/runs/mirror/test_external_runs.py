@@ -1,4 +1,4 @@
-"""A run that nobody asked for through the portal is in the audit trail too."""
+"""Runs started outside the portal are recorded in the audit trail."""
 
 from __future__ import annotations
 

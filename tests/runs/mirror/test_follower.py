@@ -1,4 +1,4 @@
-"""Following an environment: events as hints, the sweep as the floor."""
+"""Follow an environment: events as hints, sweeps for what they miss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facts from Prefect in Postgres."""
+"""The mirror of Prefect's runs in Postgres."""
 
 from __future__ import annotations
 

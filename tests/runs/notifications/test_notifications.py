@@ -1,4 +1,4 @@
-"""Messages by mail: who gets which, what stands in them, and what happens when the server does not take them."""
+"""Email notifications: recipients, content, and what happens when the mail server fails."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def only() -> Notification:
     return Notification.objects.get()
 
 
-# Who gets which
+# Recipients
 
 
 def test_who_may_answer_is_told_and_the_mail_leads_to_the_request(
@@ -76,7 +76,7 @@ def test_who_may_answer_is_told_and_the_mail_leads_to_the_request(
     assert link == f"https://portal.example/admin/runs/runrequest/{run_request.pk}/change/"
     assert (only().state, only().sent_at is not None) == ("sent", True)
 
-    # Whoever follows it signs in first, and is there.
+    # Following the link leads there after signing in.
     path = link.removeprefix("https://portal.example")
     gate = client.get(path)
     assert gate.url == f"/admin/login/?next={path}"  # type: ignore[attr-defined]  # a redirect
@@ -115,9 +115,9 @@ def test_broken_glass_alerts_everybody_who_wants_to_know(
         grants.grant(by=Actor.system(), person=person, verbs=["see"], environment=prod)
         notifications.subscribe(person, [("break glass", prod.pk)], by=by(person))
     changes.break_glass(ask(prod_deployment, requester), by=by(requester), reason="The shop is down")
-    told = Notification.objects.filter(topic="break glass")
-    assert {notice.person for notice in told} == {reader, viewer, auditor}
-    assert "Reason: The shop is down." in told[0].text
+    received = Notification.objects.filter(topic="break glass")
+    assert {notice.person for notice in received} == {reader, viewer, auditor}
+    assert "Reason: The shop is down." in received[0].text
 
 
 def test_whoever_left_gets_nothing(prod_deployment: Deployment, requester: User, reader: User) -> None:
@@ -153,7 +153,7 @@ def test_what_was_chosen_for_an_environment_comes_back_with_the_grant(prod: Envi
     assert viewer.subscriptions.count() == 2
 
 
-# What stands in them
+# Content
 
 
 @pytest.mark.parametrize("evil", ["x\r\nBcc: everybody@evil.example", "x\nSubject: y", "x\u2028Bcc: z", "x\x85Bcc: z"])
@@ -169,7 +169,7 @@ def test_a_name_with_a_line_break_is_one_line(
     assert mail["Bcc"] is None
     assert post.recipients == ["approver@portal.example"]
     assert mail.get_content_type() == "text/plain"
-    # As it was typed, and it ended neither the mail nor the talk with the server.
+    # Unchanged, and it ended neither the message nor the SMTP session.
     assert "<b>now</b>\n.\nQUIT" in mail.get_content().replace("\r\n", "\n")
     assert mail.get_content().strip().endswith("/change/")
 
@@ -194,7 +194,7 @@ def test_without_a_public_address_the_mail_says_where_in_the_portal(
     assert f"In the portal: /admin/runs/runrequest/{run_request.pk}/change/" in post.mails[0].get_content()
 
 
-# When it does not work
+# Errors
 
 
 def at_once(notice: Notification) -> None:

@@ -1,4 +1,4 @@
-"""Cancelling a run."""
+"""Cancel a run."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def test_a_running_run_shows_cancelling_until_prefect_confirms(
     assert read_again(run).state_type == "CANCELLED"
     cancellation.refresh_from_db()
     assert cancellation.state == State.CONFIRMED
-    asked = AuditEntry.objects.get(verb="run.cancel")
-    assert (asked.outcome, asked.reason, asked.actor_name) == ("done", "wrong month", "requester")
+    entry = AuditEntry.objects.get(verb="run.cancel")
+    assert (entry.outcome, entry.reason, entry.actor_name) == ("done", "wrong month", "requester")
 
 
 @pytest.mark.parametrize("state", ["SCHEDULED", "PENDING", "PAUSED", "RUNNING"])

@@ -1,4 +1,4 @@
-"""Asking for a run."""
+"""Submit a request for a run."""
 
 from __future__ import annotations
 
