@@ -181,7 +181,7 @@ def test_nothing_that_was_asked_for_is_edited(waiting: RunRequest, approver: Use
     table: dict[type[models.Field[Any, Any]], object] = {
         models.UUIDField: uuid.uuid4(),
         models.DateTimeField: timezone.now() + timedelta(days=1),
-        models.BooleanField: False,
+        models.BooleanField: not getattr(waiting, name),
         models.PositiveSmallIntegerField: 0,
         models.JSONField: {"month": "1999-01"},
     }
