@@ -68,6 +68,7 @@ CODES: dict[str, str] = {
     "grant.dates": "The grant ends before it starts.",
     "grant.denied": "People cannot grant what they are denied.",
     "grant.deny": "Only administrators can deny access.",
+    "grant.group": "Only administrators can create grants for groups.",
     "grant.not_own": "People can revoke only grants that they created.",
     "grant.own": "People cannot grant permissions to themselves.",
     "grant.revoked": "The grant has already been revoked.",

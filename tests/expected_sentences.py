@@ -70,6 +70,7 @@ SENTENCES: dict[str, list[str]] = {
     "grant.dates": ["A grant must start before it ends."],
     "grant.denied": ["{} is denied “{}” on {} and cannot grant it."],
     "grant.deny": ["Only administrators can deny access."],
+    "grant.group": ["Only administrators can create grants for groups."],
     "grant.not_own": ["{} can revoke only grants they created."],
     "grant.own": ["You cannot grant permissions to yourself."],
     "grant.revoked": ["This grant has already been revoked."],

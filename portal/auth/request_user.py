@@ -11,7 +11,7 @@ from runs.models import Run, RunRequest
 from runs.requests import visibility
 
 # Any of these lets a user see all grants: an auditor needs them to explain who was allowed what.
-READERS_OF_GRANTS = ("runs.view_grant", "runs.add_grant", "runs.change_grant", "runs.view_auditentry")
+READERS_OF_GRANTS = ("runs.view_grant", "runs.view_auditentry")
 
 
 def permissions_of(request: HttpRequest) -> Permissions:

@@ -16,6 +16,7 @@ from runs.access import predicates
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.errors import Refused
+from runs.governance.configuration import is_administrator
 from runs.governance.requirements import requirements_for
 from runs.models import Grant, Verb
 from runs.models.grant import PART_OF, WITH_PARAMETERS
@@ -72,7 +73,7 @@ def grant(
             granted_by=by.holder,
             granted_by_name=by.name,
         )
-        if not can_administer(by, "runs.add_grant"):
+        if not is_administrator(by):
             bounded(row, by)
         # Policies apply to environments; a grant for all of them has no single one to ask.
         if environment and by.holder is not None:
@@ -100,6 +101,9 @@ def bounded(row: Grant, by: Actor) -> None:
     """Refuse a delegated grant that exceeds its giver's own, and add the giver's condition on values to it."""
     if row.effect == Grant.Effect.DENY:
         raise Refused("grant.deny", "Only administrators can deny access.")
+    if row.group:
+        # The giver may be a member, or become one: it would be a grant to themselves, and to people nobody named.
+        raise Refused("grant.group", "Only administrators can create grants for groups.")
     if by.is_same_person_as(row.person_id):
         # Otherwise a grant that someone has through a group would outlast their membership.
         raise Refused("grant.own", "You cannot grant permissions to yourself.")
@@ -179,20 +183,15 @@ def revoke(row: Grant, *, by: Actor, reason: str = "", ticket: str = "") -> None
             raise Refused("grant.revoked", "This grant has already been revoked.")
 
 
-def can_administer(by: Actor, permission: str) -> bool:
-    """Return whether the actor is the system, or has the Django permission."""
-    return by.holder is None or bool(by.user.has_perm(permission))
-
-
 def can_grant(by: Actor) -> bool:
     """Return whether there is any grant that the actor could create."""
-    return can_administer(by, "runs.add_grant") or (
+    return is_administrator(by) or (
         by.holder is not None and any(Verb.MANAGE in grant.verbs for grant in Permissions.of(by.user).grants)
     )
 
 
 def can_revoke(row: Grant, by: Actor) -> bool:
-    return can_administer(by, "runs.change_grant") or (by.is_same_person_as(row.granted_by_id) and can_grant(by))
+    return is_administrator(by) or (by.is_same_person_as(row.granted_by_id) and can_grant(by))
 
 
 def describe(row: Grant) -> dict[str, Any]:

@@ -211,6 +211,7 @@ class Migration(migrations.Migration):
                 ("person", models.ForeignKey(USER, models.PROTECT, blank=True, null=True, related_name="grants")),
             ],
             options={
+                "default_permissions": ["view"],
                 "ordering": ["-granted_at"],
                 "constraints": [
                     models.CheckConstraint(

@@ -103,6 +103,8 @@ class Grant(Selector):
 
     class Meta:
         ordering = ["-granted_at"]
+        # No "add" and "change": a Django permission to create grants would be a way to grant oneself everything.
+        default_permissions = ["view"]
         constraints = [
             # A grant without a subject would apply to no one, one with two would be ambiguous when it is revoked.
             models.CheckConstraint(

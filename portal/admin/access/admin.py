@@ -30,7 +30,7 @@ from portal.ui import grant_labels, times
 from runs.access.decisions import Target
 from runs.access.who_can import grants_affecting
 from runs.errors import Refused
-from runs.governance import grants
+from runs.governance import configuration, grants
 from runs.governance.requirements import requirements_for
 from runs.models import Grant, Verb
 
@@ -95,7 +95,7 @@ class GrantAdmin(RestrictedAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Let everyone with `manage` anywhere open the form; the service decides what they can grant."""
-        return request.user.has_perm("runs.add_grant") or permissions_of(request).can_any(Verb.MANAGE)
+        return grants.can_grant(actor_of(request))
 
     @admin.display(description="granted to", ordering="person__username")
     def subject_shown(self, grant: Grant) -> SafeString:
@@ -210,7 +210,7 @@ class GrantAdmin(RestrictedAdmin):
             "verb_groups": form.verb_groups(),
             "denied_together": grant_labels.denied_together(),
             "examples": grant_labels.EXAMPLES,
-            "is_delegating": not request.user.has_perm("runs.add_grant"),
+            "is_delegating": not configuration.is_administrator(actor_of(request)),
             "time_zone": timezone.get_current_timezone_name(),
             **self.suggestions(request),
         }
@@ -218,7 +218,7 @@ class GrantAdmin(RestrictedAdmin):
 
     def form_for(self, request: HttpRequest) -> GrantForm:
         """Return the form without what this reader cannot grant; `?again=` prefills it from another grant."""
-        is_administrator = request.user.has_perm("runs.add_grant")
+        is_administrator = configuration.is_administrator(actor_of(request))
         initial: dict[str, Any] = request.GET.dict()
         # A grant that the reader may not see must not be readable through the prefilled form.
         if earlier := initial.pop("again", ""):
@@ -227,7 +227,7 @@ class GrantAdmin(RestrictedAdmin):
             request.POST if request.method == "POST" else None,
             initial,
             environments=None if is_administrator else permissions_of(request).environments(),
-            may_deny=is_administrator,
+            is_administrator=is_administrator,
         )
 
     def suggestions(self, request: HttpRequest) -> dict[str, list[str]]:

@@ -101,7 +101,7 @@ class GrantForm(forms.Form):
         initial: Any = None,
         *,
         environments: QuerySet[Environment] | None = None,
-        may_deny: bool = True,
+        is_administrator: bool = True,
     ) -> None:
         """`environments` are those the reader may select; None for all, as administrators may."""
         super().__init__(data, initial=initial, use_required_attribute=False)
@@ -109,7 +109,9 @@ class GrantForm(forms.Form):
         if environments is not None:
             self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a model's choices
         # Offering less is for convenience only; `grants.grant` refuses what this reader cannot grant.
-        if not may_deny:
+        if not is_administrator:
+            # The page leaves the group out; a form that was sent with one is refused by the service, and recorded.
+            self.fields["person"].help_text = "Only administrators can create grants for groups."
             self.fields["effect"].choices = EFFECTS[:1]  # type: ignore[attr-defined]  # a choice of one
             self.fields["effect"].help_text = "Only administrators can create deny grants."
 

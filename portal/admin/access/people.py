@@ -29,7 +29,7 @@ from runs.governance import configuration, preview
 
 # Django's permissions that have an effect here. Permissions on deployments and runs are grants.
 OFFERED = {
-    "runs": ["view_grant", "add_grant", "change_grant", "view_auditentry"],
+    "runs": ["view_grant", "view_auditentry"],
 }
 LABELS = {
     "is_active": (

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import transaction
 from django.utils import timezone
 from hypothesis import HealthCheck, event, given
@@ -96,6 +96,29 @@ def test_who_manages_hands_on_what_they_hold_and_nothing_else(
 def test_nobody_hands_a_grant_on_to_themselves(deputy: User, prod: Environment) -> None:
     with refused("grant.own"):
         grants.grant(by=by(deputy), person=deputy, verbs=["trigger"], environment=prod, reason="to keep it")
+
+
+@pytest.mark.parametrize("name", ["Operator", "Viewer"])
+def test_only_administrators_grant_to_groups_also_to_those_of_others(
+    deputy: User, admin_user: User, prod: Environment, name: str
+) -> None:
+    """The requester is an operator and no viewer: either way the grant would reach people that nobody named."""
+    group = Group.objects.get(name=name)
+    with refused("grant.group"):
+        grants.grant(by=by(deputy), group=group, verbs=["trigger"], environment=prod, reason="all of us")
+    assert grants.grant(by=by(admin_user), group=group, verbs=["trigger"], environment=prod, reason="all of us")
+
+
+def test_no_django_permission_makes_an_administrator_of_grants(stranger: User, prod: Environment) -> None:
+    """Without `is_superuser`, and with every permission that Django knows, only `manage` counts."""
+    stranger.user_permissions.set(Permission.objects.all())
+    stranger = User.objects.get(pk=stranger.pk)
+    with refused("grant.own"):
+        grants.grant(by=by(stranger), person=stranger, verbs=["trigger"], environment=prod, reason="me")
+    other = grants.grant(by=Actor.system(), person=stranger, verbs=["see"], environment=prod)
+    with refused("grant.not_own"):
+        grants.revoke(other, by=by(stranger))
+    assert not Permission.objects.filter(codename__in=["add_grant", "change_grant", "delete_grant"]).exists()
 
 
 def test_what_is_bound_to_values_is_handed_on_bound(admin_user: User, stranger: User, viewer: User) -> None:

@@ -603,9 +603,9 @@ def test_a_group_holds_only_permissions_that_open_something(admin_user: User, lo
     group = Group.objects.get(name="Viewer")
     url = reverse("admin:auth_group_change", args=[group.pk])
     client = login(admin_user)
-    allowed = Permission.objects.get(codename="add_grant")
+    allowed = Permission.objects.get(codename="view_grant")
     dangerous = Permission.objects.get(codename="change_user")
     assert client.post(url, {"name": "Viewer", "permissions": [dangerous.pk]}).status_code == 200
     assert client.post(url, {"name": "Viewer", "permissions": [allowed.pk]}).status_code == 302
-    assert [each.codename for each in group.permissions.all()] == ["add_grant"]
-    assert last_entry().after == {"permissions": ["add_grant"]}
+    assert [each.codename for each in group.permissions.all()] == ["view_grant"]
+    assert last_entry().after == {"permissions": ["view_grant"]}
