@@ -144,6 +144,7 @@ def why_empty(request: HttpRequest, environments: list[Environment], state: list
         "of one of these.",
         "You have no access to them. Ask an administrator for a grant, and name the flow.",
     ]
+    # An environment that cannot be read is the likeliest cause, so it comes first.
     troubled = [one for one in state if one.is_trouble]
     if troubled:
         causes.insert(0, f"{troubled[0].sentence} {troubled[0].advice}".strip())

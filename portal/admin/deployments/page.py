@@ -125,6 +125,7 @@ def context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
         "freshness": freshness.freshness_of([deployment.environment], "deployments"),
         "pool": pool,
         "status": deployment.status.replace("_", " ").capitalize(),
+        # `Workforce.of` takes the keys of a row as the list reads them, as JSON.
         "workforce": Workforce.of(deployment.work_pool_name, vars(pool) if pool else None),
         "workers": workers(pool),
         "job_variables": job_variables(deployment.job_variables),
@@ -132,6 +133,7 @@ def context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
             Parameter.of(one) for one in describe(deployment.parameter_schema, deployment.parameter_defaults)
         ],
         "last_runs": tables.RunTable(runs.exclude(state_type="SCHEDULED").order_by("-created_upstream_at")[:LAST_RUNS]),
+        # The earliest of those that Prefect has created ahead of time.
         "next_run_at": runs.filter(state_type="SCHEDULED", deleted_upstream_at=None).aggregate(
             at=Min("expected_start_at")
         )["at"],
@@ -151,6 +153,7 @@ def buttons(permissions: Permissions, deployment: Deployment) -> dict[str, Any]:
         "may_run_quickly": may_run and can_quick_run(permissions, deployment),
         "may_pause": pause.allowed and is_runnable(deployment),
         "why_no_run": None if run.allowed else run,
+        # One for each page view: a double click on “Quick run” is one request.
         "submission_key": uuid.uuid4(),
     }
 
@@ -184,6 +187,7 @@ def job_variables(values: dict[str, Any]) -> list[tuple[str, str]]:
 def without_secrets(name: str, value: Any) -> Any:
     """Copy a job variable with possible secrets masked: environment variables, and values with a telling name."""
     if isinstance(value, dict):
+        # The names in such a dict are harmless and useful; only its values are masked.
         if name == "env" or SECRET_NAMES.search(name):
             return dict.fromkeys(value, MASK)
         return {key: without_secrets(key, inner) for key, inner in value.items()}

@@ -209,6 +209,7 @@ def measures(drift: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 def months(drift: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the history by month, newest first."""
     found = []
+    # The history is oldest first, as the charts need it.
     for row in reversed(named_rows(drift, "history")[-MOST_MONTHS:]):
         tone, level = LEVELS.get(str(row.get("alert_level")), ("grey", "Unknown"))
         values = [text(row.get(name), is_share=is_share) for name, (_, is_share) in CHARTS.items()]
@@ -219,6 +220,7 @@ def months(drift: Mapping[str, Any]) -> list[dict[str, Any]]:
 def histories(drift: Mapping[str, Any]) -> list[History]:
     """Draw one chart per measure that has values, with its thresholds as lines."""
     rows = named_rows(drift, "history")[-MOST_MONTHS:]
+    # Measures without thresholds are drawn without lines.
     limits = {str(row.get("measure")): row for row in named_rows(drift, "thresholds")}
     found = []
     for name, (title, is_share) in CHARTS.items():

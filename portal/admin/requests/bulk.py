@@ -90,11 +90,12 @@ def view(
     request: HttpRequest, queryset: QuerySet[RunRequest], decision: BulkDecision, frame: dict[str, Any]
 ) -> HttpResponse | None:
     """Show the list; when its form comes back with a reason, decide each request and show the results."""
-    # One more than allowed tells that there are too many without counting them.
+    # 1. Limit the number; one more than allowed tells that there are too many without counting them.
     found = list(queryset.prefetch_related("approvals").order_by("pk")[: MOST_AT_ONCE + 1])
     if len(found) > MOST_AT_ONCE:
         messages.warning(request, f"Select at most {MOST_AT_ONCE} requests.")
         return None
+    # 2. Decide, if the form came back with a reason where one is required.
     error: Problem | Refused | None = None
     if "reason" in request.POST:
         try:
@@ -104,6 +105,7 @@ def view(
             error = Problem("rejection.reason_required", "Give a reason for the rejection. The requesters will see it.")
         except Refused as refusal:
             error = refusal
+    # 3. Otherwise show the list, with the requests that can be decided as hidden inputs.
     permissions = permissions_of(request)
     rows = [row(run_request, permissions, decision) for run_request in found]
     context = {

@@ -158,6 +158,7 @@ def inputs(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]:
 
 def stages(run_request: RunRequest) -> list[Stage]:
     steps = changes.steps(run_request)
+    # Stages are decided in their order: the first that is incomplete is due.
     now = next((step.position for step in steps if not step.is_done), None)
     # Once overridden, rejected or expired, no stage is due although some are incomplete.
     is_waiting = run_request.state == State.WAITING
@@ -188,6 +189,7 @@ def sentence(run_request: RunRequest, emergency: BreakGlass | None = None, *, ca
 
 def attempts(run_request: RunRequest, now: datetime) -> str:
     """Say how often the launch was tried and when it is tried next, while that is what it is waiting for."""
+    # During a launch there is no message, and the time is only the end of its lease.
     next_at = run_request.next_attempt_at
     if run_request.is_over or not run_request.message or next_at is None:
         return ""

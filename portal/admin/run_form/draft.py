@@ -111,17 +111,19 @@ def read_draft(token: str, deployment: Deployment, user: User, rerun_of: RunRequ
 
     `rerun_of` comes from the URL, where it was checked again for this request.
     """
+    # 1. Anything else that was encrypted with our keys fails here, or has no `draft_of`.
     try:
         plain = json.loads(encryption.unseal(token.encode()))
         at = datetime.fromisoformat(plain["draft_of"])
     except (encryption.DecryptionError, ValueError, TypeError, LookupError):
         return None
+    # 2. The token can be copied: it is worthless to other users, for other deployments, and later.
     if (plain["user"], plain["deployment"]) != (user.pk, deployment.pk) or timezone.now() - at > VALID_FOR:
         return None
     if plain["rerun_of"] != (rerun_of and rerun_of.pk):
         return None
     planned = plain["scheduled_for"]
-    # Permissions are not checked here: `requests.submit` decides with the grants of that moment.
+    # 3. Permissions are not checked here: `requests.submit` decides with the grants of that moment.
     return Draft(
         deployment,
         plain["values"],

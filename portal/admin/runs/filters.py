@@ -27,6 +27,7 @@ class DeploymentFilter(DropdownFilter):
         names = (
             permissions_of(request).deployments().order_by("full_name").values_list("full_name", flat=True).distinct()
         )
+        # By name, not by key: deployments that were redeployed, or are in several environments, are one choice.
         return [(name, name) for name in names[:MOST_CHOICES]]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

@@ -71,6 +71,8 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
     `is_live` leaves the log out: the page fetches new lines by itself, after the last one that it has.
     """
     now = timezone.now()
+    # A run that has finished or was deleted in Prefect cannot be cancelled, whatever the permissions.
+    is_open = not run.is_terminal and run.deleted_upstream_at is None
     cancellations = list(run.cancellations.order_by("-requested_at"))
     run_request: RunRequest | None = getattr(run, "run_request", None)
     decision = permissions.decide(Verb.CANCEL, Target.of_run(run))
@@ -93,12 +95,13 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
         "cancellations": [(each, SETTLED_LABELS.get(each.state, "Closed")) for each in cancellations],
         **actions.cancelling(run, permissions, cancellations),
         "rerun_url": actions.rerun_url(run, run_request, permissions),
-        "why_no_cancel": None if decision.allowed or run.is_terminal else explain_no_cancel(run, decision),
+        "why_no_cancel": explain_no_cancel(run, decision) if is_open and not decision.allowed else None,
         "Verb": Verb,
         "sees_inputs": sees_inputs,
         "sees_logs": sees_logs,
         "parameters": table(run.parameters, run.deployment) if sees_inputs else [],
         "steps": steps(list(run.state_changes.all())),
+        # Messages of tasks quote what the run worked on, so they need the permission for logs.
         "bars": bars(list(run.task_runs.all()[:MOST_TASKS]), now, has_notes=sees_logs),
         "task_count": task_count,
         "tasks_left_out": max(task_count - MOST_TASKS, 0),

@@ -128,6 +128,13 @@ def test_a_run_that_is_gone_has_no_button(requester: User, a_run: Runs, login: L
     assert refusal_of(client, run, "Deleted") == "run.gone"
 
 
+def test_for_a_deleted_run_no_missing_permission_is_explained(viewer: User, a_run: Runs, login: Login) -> None:
+    run, client = a_run("RUNNING"), login(viewer)
+    assert has_button(text(client, run), "no-cancel")
+    Run.objects.update(deleted_upstream_at=timezone.now())
+    assert not has_button(text(client, run), "no-cancel")
+
+
 def test_an_environment_can_require_a_reason(
     requester: User, prod_deployment: Deployment, prod: Environment, login: Login
 ) -> None:
