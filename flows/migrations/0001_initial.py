@@ -14,7 +14,16 @@ class Migration(migrations.Migration):
             name="Environment",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("slug", models.CharField(max_length=40, unique=True, validators=[validate_slug], verbose_name="name")),
+                (
+                    "slug",
+                    models.CharField(
+                        error_messages={"invalid": "Use letters, digits, hyphens and underscores only."},
+                        max_length=40,
+                        unique=True,
+                        validators=[validate_slug],
+                        verbose_name="name",
+                    ),
+                ),
                 ("description", models.CharField(blank=True, max_length=200)),
                 (
                     "api_url",
@@ -199,7 +208,14 @@ class Migration(migrations.Migration):
             name="Alias",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("name", models.CharField(max_length=100, validators=[validate_slug])),
+                (
+                    "name",
+                    models.CharField(
+                        error_messages={"invalid": "Use letters, digits, hyphens and underscores only."},
+                        max_length=100,
+                        validators=[validate_slug],
+                    ),
+                ),
                 (
                     "full_name",
                     models.CharField(help_text="flow name/deployment name", max_length=601, verbose_name="deployment"),

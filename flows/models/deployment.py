@@ -74,7 +74,11 @@ class Alias(models.Model):
     """A stable name for a deployment. It refers to the name, not the row, so it survives a redeploy."""
 
     environment = models.ForeignKey(Environment, models.CASCADE, related_name="aliases")
-    name = models.CharField(max_length=100, validators=[validate_slug])
+    name = models.CharField(
+        max_length=100,
+        validators=[validate_slug],
+        error_messages={"invalid": "Use letters, digits, hyphens and underscores only."},
+    )
     full_name = models.CharField("deployment", max_length=601, help_text="flow name/deployment name")
 
     class Meta:

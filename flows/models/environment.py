@@ -25,7 +25,14 @@ class Environment(models.Model):
         RED = "red", "red"
         GREY = "grey", "grey"
 
-    slug = models.CharField("name", max_length=40, unique=True, validators=[validate_slug])
+    # The name in grants, commands and configuration files, hence no spaces. Django's own message speaks of a "slug".
+    slug = models.CharField(
+        "name",
+        max_length=40,
+        unique=True,
+        validators=[validate_slug],
+        error_messages={"invalid": "Use letters, digits, hyphens and underscores only."},
+    )
     description = models.CharField(max_length=200, blank=True)
     api_url = models.CharField(
         "API URL",

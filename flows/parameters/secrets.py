@@ -115,7 +115,7 @@ def pointer(path: Path) -> str:
 
 
 def masked_paths(values: Any, path: Path = ()) -> frozenset[str]:
-    """The JSON pointers at which `MASK` stands in values that were masked before."""
+    """Return the JSON pointers of masked values; `values` were masked before."""
     if values == MASK:
         return frozenset([pointer(path)])
     parts = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
@@ -123,7 +123,7 @@ def masked_paths(values: Any, path: Path = ()) -> frozenset[str]:
 
 
 def exposed(secrets: Mapping[str, Any], public: Mapping[str, Any]) -> list[str]:
-    """Which secrets, by JSON pointer, stand in `public` at the same place with any part of their old value."""
+    """Return the pointers of the secrets of which `public` contains any part at the same place."""
     return [where for where, value in secrets.items() if _overlaps(value, _at(public, where))]
 
 
@@ -142,5 +142,5 @@ def _overlaps(secret: Any, value: Any) -> bool:
         return any(_overlaps(inner, value.get(name, MISSING)) for name, inner in secret.items())
     if isinstance(secret, list) and isinstance(value, list):
         return any(map(_overlaps, secret, value))
-    # An empty text tells nothing; None stands where a secret was taken out of a list.
+    # An empty text reveals nothing; None is where a secret was removed from a list.
     return value not in (MISSING, None, "") and canonical.same(secret, value)
