@@ -133,8 +133,8 @@ SABOTAGES = (
         "a request is approved by its requester",
         ("tests/runs/changes/test_approve.py::test_the_asker_never_approves",),
         "runs/changes/approvals.py",
-        "    if by.user.pk in (run_request.",
-        "    if by.user is None and by.user.pk in (run_request.",
+        "    if by.user.pk == run_request.requested_by_id or (",
+        "    if (",
     ),
     Sabotage(
         "an approval is given on behalf of another person",

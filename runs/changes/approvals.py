@@ -83,9 +83,12 @@ def step_for(run_request: RunRequest, user: User) -> Step:
     return step
 
 
-def require_decidable(run_request: RunRequest, by: Actor) -> None:
-    """Refuse a decision by the requester or the person they act for, without permission, or after expiry."""
-    if by.user.pk in (run_request.requested_by_id, run_request.on_behalf_of_id):
+def require_decidable(run_request: RunRequest, by: Actor, *, approves: bool) -> None:
+    """Refuse a decision by the requester, without permission, or after expiry.
+
+    The person a requester acts for cannot approve. They can reject: whoever names them must not silence them.
+    """
+    if by.user.pk == run_request.requested_by_id or (approves and by.user.pk == run_request.on_behalf_of_id):
         raise Refused("approval.own", "You cannot approve or reject your own request.")
     if by.on_behalf_of:
         raise Refused("approval.on_behalf", "You cannot approve or reject on someone else's behalf.")
@@ -103,7 +106,7 @@ def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_d
     with audit.act("request.approve", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         # 1. Under the row lock, so that two last approvals do not launch twice.
         lock(run_request)
-        require_decidable(run_request, by)
+        require_decidable(run_request, by, approves=True)
         # 2. What is approved is what was displayed, and the row was not edited in the database.
         if digest(run_request) != run_request.digest or displayed_digest not in (None, run_request.digest):
             raise Refused(
@@ -135,7 +138,7 @@ def reject(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
     """Close a waiting request. One rejection is enough, even by someone who approved it before."""
     with audit.act("request.reject", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         lock(run_request)
-        require_decidable(run_request, by)
+        require_decidable(run_request, by, approves=False)
         if not reason.strip():
             raise Refused("rejection.reason_required", "Give a reason for the rejection. The requester will see it.")
         act.before = {"state": run_request.state}

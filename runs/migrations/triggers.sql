@@ -19,14 +19,19 @@ BEGIN
     RAISE EXCEPTION '%', TG_ARGV[0];
 END $$;
 
--- require_other_person(column of the person, verb): refuses the requester and the person they act for.
+-- require_other_person(column of the person, verb): refuses the requester, and the person they act for, who can only
+-- reject: otherwise a requester could keep someone from objecting by naming them.
 CREATE FUNCTION require_other_person() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     person bigint := to_jsonb(NEW) ->> TG_ARGV[0];
 BEGIN
     IF EXISTS (
         SELECT FROM runs_runrequest request
-        WHERE request.id = NEW.run_request_id AND person IN (request.requested_by_id, request.on_behalf_of_id)
+        WHERE request.id = NEW.run_request_id
+        AND (
+            person = request.requested_by_id
+            OR person = request.on_behalf_of_id AND coalesce(to_jsonb(NEW) ->> 'approved', 'true') = 'true'
+        )
     ) THEN
         RAISE EXCEPTION 'Requesters cannot % their own request.', TG_ARGV[1] USING ERRCODE = 'check_violation';
     END IF;

@@ -123,6 +123,18 @@ def test_whom_the_asker_acts_for_never_approves_and_nobody_approves_for_somebody
     assert (entry.actor_name, entry.on_behalf_of) == ("requester", "ann")
 
 
+def test_being_named_by_a_requester_keeps_nobody_from_rejecting(
+    ask: Callable[..., RunRequest], signers: dict[str, User]
+) -> None:
+    run_request = ask(on_behalf_of=signers["ann"])
+    changes.reject(run_request, by=by(signers["ann"]), reason="I asked for nothing")
+    run_request.refresh_from_db()
+    assert run_request.state == State.REJECTED
+    own = ask()
+    with refused("approval.own"):
+        changes.reject(own, by=by(own.requested_by), reason="my own")
+
+
 def test_an_approval_is_of_what_was_looked_at(ask: Callable[..., RunRequest], signers: dict[str, User]) -> None:
     run_request = ask()
     with refused("approval.stale"):

@@ -66,8 +66,6 @@ def can_decide(run_request: RunRequest, permissions: Permissions) -> Action:
     # Requesters are told nothing: the page says already that someone else must approve.
     if run_request.state != State.WAITING or permissions.user.pk == run_request.requested_by_id:
         return NOT_ALLOWED
-    if permissions.user.pk == run_request.on_behalf_of_id:
-        return Action(False, "Requested on your behalf: someone else must approve it.", "approval.own")
     # The task that expires requests runs once a minute; until then the state still says "waiting".
     if run_request.expires_at and run_request.expires_at <= timezone.now():
         return Action(False, "Expired without a decision. Submit a new request.", "request.expired")
@@ -81,6 +79,9 @@ def can_approve(run_request: RunRequest, permissions: Permissions) -> Action:
     """Check the stage that is due; call it only where `can_decide` allows."""
     if not isinstance(permissions.user, User):
         return NOT_ALLOWED
+    if permissions.user.pk == run_request.on_behalf_of_id:
+        why_not = "Requested on your behalf: someone else must approve it. You can still reject it."
+        return Action(False, why_not, "approval.own")
     if any(each.by_id == permissions.user.pk for each in changes.approvers_of(run_request)):
         why_not = "You have already approved this. The next approval must come from someone else."
         return Action(False, f"{why_not} You can still reject it.", "approval.twice")

@@ -205,6 +205,8 @@ def test_people_who_are_acted_for_cannot_approve(
     assert "requester on behalf of approver" in page
     assert attributes(page, "data-why") == ["approval.own"]
     assert not has_button(page, "approve")
+    # Naming someone must not silence them.
+    assert has_button(page, "reject")
     assert refusal_of(client, run_request, "approve/", displayed_digest=run_request.digest) == "approval.own"
     assert run_request.state == State.WAITING
 
