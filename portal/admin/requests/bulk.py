@@ -14,8 +14,8 @@ from django.shortcuts import render
 
 from flows import encryption
 from portal.admin.actions import reason_of
+from portal.admin.problem import Problem
 from portal.admin.requests import allowed_actions, parameter_diff
-from portal.admin.run_form.draft import Problem
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import rule_labels
 from runs import changes

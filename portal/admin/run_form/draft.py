@@ -14,20 +14,13 @@ from django.utils import timezone
 
 from flows import canonical, encryption
 from flows.models import Deployment
+from portal.admin.problem import Problem
 from runs import requests
 from runs.actors import Actor
 from runs.models import RunRequest
 
 # It can hold secrets, so a page that is found later must be useless.
 VALID_FOR = timedelta(minutes=30)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why a form is shown again, for problems that no service refuses; has the attributes of `Refused`."""
-
-    code: str
-    message: str
 
 
 EXPIRED = Problem(

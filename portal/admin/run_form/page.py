@@ -15,6 +15,7 @@ from django.urls import reverse
 from flows import encryption
 from flows.models import Deployment
 from flows.parameters import Invalid
+from portal.admin.problem import Problem
 from portal.admin.run_form import draft as run_form_draft
 from portal.admin.run_form import rerun
 from portal.admin.run_form.confirm import confirm, is_submittable
@@ -26,7 +27,7 @@ from portal.admin.run_form.context import (
     page_context,
     prefilled,
 )
-from portal.admin.run_form.draft import Draft, Problem
+from portal.admin.run_form.draft import Draft
 from portal.auth.request_user import actor_of, permissions_of
 from runs import artifact_facts, requests
 from runs.access.decisions import Forbidden
