@@ -12,7 +12,7 @@ from runs.access.decisions import Permissions, Target
 from runs.models import Grant, Verb
 
 REQUESTING = (Verb.TRIGGER, Verb.TRIGGER_LATER)
-WHEN = {Verb.TRIGGER: "to start now", Verb.TRIGGER_LATER: "to start later", Verb.RERUN: "to run it again"}
+WHEN = {Verb.TRIGGER: "to start now", Verb.TRIGGER_LATER: "to start later", Verb.RERUN: "to re-run"}
 
 
 @dataclass(frozen=True, slots=True)
