@@ -1,4 +1,4 @@
-"""Fills in and submits the run form as a browser does, and reads the errors of any form."""
+"""Fills in and submits the run form as a browser does."""
 
 from __future__ import annotations
 
@@ -11,17 +11,6 @@ from django.urls import reverse
 from flows.models import Deployment
 
 PLAIN = {"start": "now", "parameters-month": "2026-01", "parameters-rows": "100", "parameters-token": ""}
-
-
-def error_codes(answer: Any) -> set[tuple[str, str]]:
-    """Return the fields and codes of the errors in the form of a page; "__all__" for errors of the whole form."""
-    form = answer.context["adminform"].form if "adminform" in answer.context else answer.context["form"]
-    return {(field, str(error.code)) for field, errors in form.errors.as_data().items() for error in errors}
-
-
-def message_codes(answer: Any) -> set[str]:
-    """Return the codes of the messages at the top of a page; messages of success have none."""
-    return {message.extra_tags for message in answer.context["messages"]} - {""}
 
 
 def form_of(deployment: Deployment, query: str = "") -> str:

@@ -22,7 +22,7 @@ from runs.actors import Actor
 from runs.governance import grants, preview
 from runs.models import AuditEntry, Grant, Verb
 from tests.cast import by, person
-from tests.portal.forms import error_codes, message_codes
+from tests.portal.page_elements import form_errors, refusal_codes
 from tests.refusals import refused
 
 pytestmark = pytest.mark.django_db
@@ -104,7 +104,7 @@ def test_a_mistake_is_shown_at_its_field(
 ) -> None:
     answer = login(admin_user).post(ADD, typed(viewer, **values))
     assert answer.status_code == 200
-    assert error_codes(answer) == {error}
+    assert form_errors(answer) == {error}
     (message,) = answer.context["form"].errors[error[0]]
     assert html.escape(message) in answer.content.decode()
     assert not Grant.objects.filter(person=viewer).exists()
@@ -260,7 +260,7 @@ def test_whoever_manages_hands_on_what_they_hold_and_nothing_else(
     }.items():
         answer = client.post(ADD, fits | {field: value})
         assert answer.status_code == 200
-        assert error_codes(answer) == {error}, field
+        assert form_errors(answer) == {error}, field
     assert list(Grant.objects.filter(person=viewer)) == [grant]
     assert last_entry().outcome == "refused"
 
@@ -324,7 +324,7 @@ def test_a_grant_that_was_revoked_says_so_the_second_time(admin_user: User, requ
     grant = given(requester)
     client = login(admin_user)
     client.post(revoke_of(grant))
-    assert message_codes(client.post(revoke_of(grant), follow=True)) == {"grant.revoked"}
+    assert refusal_codes(client.post(revoke_of(grant), follow=True)) == {"grant.revoked"}
 
 
 def test_a_grant_is_neither_edited_nor_deleted(admin_user: User, requester: User, login: Login) -> None:
@@ -406,15 +406,15 @@ def test_the_answer_takes_values_into_account(
         assert explain(client, deployment, person=stranger.pk, parameters=parameters) == code, parameters
     for parameters, code in {"rows": "json", "[1]": "object"}.items():
         answer = ask(client, deployment, person=stranger.pk, parameters=parameters)
-        assert error_codes(answer) == {("parameters", code)}
+        assert form_errors(answer) == {("parameters", code)}
 
 
 def test_a_deployment_that_is_not_seen_cannot_be_asked_about(
     deployment: Deployment, prod_deployment: Deployment, viewer: User, login: Login
 ) -> None:
     client, before = login(viewer), AuditEntry.objects.count()
-    assert error_codes(ask(client, prod_deployment)) == {("environment", "invalid_choice")}
-    assert error_codes(ask(client, deployment, deployment="other/other")) == {("deployment", "unknown")}
+    assert form_errors(ask(client, prod_deployment)) == {("environment", "invalid_choice")}
+    assert form_errors(ask(client, deployment, deployment="other/other")) == {("deployment", "unknown")}
     assert "monthly" not in client.get(f"{WHY}?deployment={prod_deployment.pk}").content.decode().split("datalist")[0]
     assert AuditEntry.objects.count() == before
 
@@ -569,7 +569,7 @@ def test_a_new_person_may_sign_in_and_has_the_groups_that_were_ticked(admin_user
 def test_an_administrator_cannot_lock_everybody_out(admin_user: User, login: Login) -> None:
     values = {"username": admin_user.username, "is_staff": "on", "is_active": "on"}
     answer = login(admin_user).post(page_of_person(admin_user), values, follow=True)
-    assert message_codes(answer) == {"administrator.own"}
+    assert refusal_codes(answer) == {"administrator.own"}
     admin_user.refresh_from_db()
     assert admin_user.is_superuser
     assert last_entry().outcome == "refused"

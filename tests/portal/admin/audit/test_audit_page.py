@@ -31,7 +31,7 @@ from runs.actors import Actor, Channel, Kind
 from runs.audit import export_files, lines
 from runs.models import AuditEntry, Export
 from tests.cast import by
-from tests.portal.forms import message_codes
+from tests.portal.page_elements import refusal_codes
 
 pytestmark = pytest.mark.django_db
 
@@ -286,7 +286,7 @@ def test_the_button_verifies_and_says_how_many_and_the_head(login: Login, audito
     note()
     head = note().digest
     answer = login(auditor).post(VERIFY, follow=True)
-    assert message_codes(answer) == {"audit.intact"}
+    assert refusal_codes(answer) == {"audit.intact"}
     text = answer.content.decode()
     assert "1 to 2" in text
     assert head in text
@@ -298,7 +298,7 @@ def test_the_button_names_the_first_broken_link(login: Login, auditor: User) -> 
     note()
     tamper("DELETE FROM runs_auditentry WHERE sequence = 1")
     answer = login(auditor).post(VERIFY, follow=True)
-    assert message_codes(answer) == {"audit.broken"}
+    assert refusal_codes(answer) == {"audit.broken"}
     broken = AuditEntry.objects.latest("sequence").after["broken"]
     assert "#1 " in broken
     assert broken in answer.content.decode()

@@ -22,7 +22,7 @@ from runs.actors import Actor
 from runs.governance import configuration, grants
 from runs.models import AuditEntry
 from tests.cast import by
-from tests.portal.forms import error_codes, message_codes
+from tests.portal.page_elements import form_errors, refusal_codes
 from tests.refusals import refused
 
 pytestmark = pytest.mark.django_db
@@ -155,7 +155,7 @@ def test_the_stored_credential_is_not_sent_to_another_address(
     keep_secret(dev)
     typed = {**TYPED, "slug": "dev", "api_url": address, "credential_kind": "basic"}
     answer = login(admin_user).post(page_of(dev), typed)
-    assert error_codes(answer) == {("new_credential", "credential.reenter")}
+    assert form_errors(answer) == {("new_credential", "credential.reenter")}
     dev.refresh_from_db()
     assert dev.api_url == "http://dev.test/api"
     # The service refuses it too, whoever calls it.
@@ -195,7 +195,7 @@ def test_an_invalid_value_is_shown_at_its_field(
 ) -> None:
     answer = login(admin_user).post(ADD, TYPED | changed)
     assert answer.status_code == 200
-    assert error_codes(answer) == {error}
+    assert form_errors(answer) == {error}
     (message,) = answer.context["adminform"].form.errors[error[0]]
     assert html.escape(message) in answer.content.decode()
     assert b"opensesame" not in answer.content
@@ -243,7 +243,7 @@ def test_nobody_else_changes_one(request: pytest.FixtureRequest, dev: Environmen
 
 def test_one_with_a_history_is_switched_off_not_deleted(admin_user: User, deployment: Deployment, login: Login) -> None:
     answer = login(admin_user).post(delete_of(deployment.environment), {"post": "yes"}, follow=True)
-    assert message_codes(answer) == {"environment.in_use"}
+    assert refusal_codes(answer) == {"environment.in_use"}
     assert Environment.objects.filter(slug="dev").exists()
     assert (last_entry().verb, last_entry().outcome) == ("environment.delete", "refused")
 
@@ -253,7 +253,7 @@ def test_who_wants_to_delete_one_with_a_history_is_told_before_being_asked(
 ) -> None:
     answer = login(admin_user).get(delete_of(deployment.environment), follow=True)
     assert answer.redirect_chain[0][0] == page_of(deployment.environment)
-    assert message_codes(answer) == {"environment.in_use"}
+    assert refusal_codes(answer) == {"environment.in_use"}
     assert Environment.objects.filter(pk=deployment.environment_id).exists()
 
 
@@ -261,7 +261,7 @@ def test_one_that_grants_name_is_not_deleted(
     admin_user: User, requester: User, prod: Environment, login: Login
 ) -> None:
     answer = login(admin_user).post(delete_of(prod), {"post": "yes"}, follow=True)
-    assert message_codes(answer) == {"environment.in_use"}
+    assert refusal_codes(answer) == {"environment.in_use"}
     assert Environment.objects.filter(pk=prod.pk).exists()
 
 

@@ -18,7 +18,7 @@ from runs.actors import Actor
 from runs.governance import freezes, grants
 from runs.models import AuditEntry, Freeze, Window
 from tests.cast import by
-from tests.portal.forms import message_codes
+from tests.portal.page_elements import refusal_codes
 
 pytestmark = pytest.mark.django_db
 
@@ -74,7 +74,7 @@ def test_a_mistake_is_shown_with_its_code(
     dev: Environment, deployment: Deployment, manager: User, login: Login, values: dict[str, Any], code: str
 ) -> None:
     answer = login(manager).post(address("freeze", dev), values, follow=True)
-    assert message_codes(answer) == {code}
+    assert refusal_codes(answer) == {code}
     assert not Freeze.objects.exists()
 
 

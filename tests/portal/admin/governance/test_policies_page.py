@@ -14,8 +14,8 @@ from django.urls import reverse
 from flows.models import Deployment, Environment
 from portal.ui import rule_labels
 from runs.models import AuditEntry, Policy
-from tests.portal.forms import error_codes
 from tests.portal.hostile_text import Page
+from tests.portal.page_elements import form_errors
 
 pytestmark = pytest.mark.django_db
 
@@ -93,7 +93,7 @@ def test_a_mistake_is_shown_at_its_field_and_what_was_typed_stays(
 ) -> None:
     answer = login(admin_user).post(ADD, TYPED | values)
     assert answer.status_code == 200
-    assert error_codes(answer) == {error}
+    assert form_errors(answer) == {error}
     page = Page(answer.content.decode())
     assert answer.context["form"].errors[error[0]][0] in page.text
     assert "Production" in page.text

@@ -17,8 +17,8 @@ from django.utils import timezone
 from flows.models import Deployment, Environment
 from portal.ui import calendar, charts
 from runs.models import AuditEntry, Freeze, Policy, Window
-from tests.portal.forms import error_codes
 from tests.portal.hostile_text import Page
+from tests.portal.page_elements import form_errors
 
 pytestmark = pytest.mark.django_db
 
@@ -90,7 +90,7 @@ def test_a_mistake_is_shown_at_its_field_and_what_was_typed_stays(
 ) -> None:
     answer = login(admin_user).post(ADD, TYPED | values)
     assert answer.status_code == 200
-    assert error_codes(answer) == {error}
+    assert form_errors(answer) == {error}
     page = Page(answer.content.decode())
     assert answer.context["form"].errors[error[0]][0] in page.text
     assert "Nobody works then" in page.text
@@ -99,7 +99,7 @@ def test_a_mistake_is_shown_at_its_field_and_what_was_typed_stays(
 
 def test_a_name_is_given_once(admin_user: User, login: Login) -> None:
     window()
-    assert error_codes(login(admin_user).post(ADD, TYPED)) == {("name", "unique")}
+    assert form_errors(login(admin_user).post(ADD, TYPED)) == {("name", "unique")}
 
 
 def test_others_read_what_is_about_something_they_see(

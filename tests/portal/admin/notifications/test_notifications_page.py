@@ -11,8 +11,8 @@ from django.urls import reverse
 
 from flows.models import Deployment, Environment
 from runs.models import Notification
-from tests.portal.forms import message_codes
 from tests.portal.hostile_text import Page
+from tests.portal.page_elements import refusal_codes
 
 pytestmark = pytest.mark.django_db
 
@@ -44,8 +44,8 @@ def test_a_choice_is_kept_and_shown_ticked(
 def test_an_invalid_choice_is_refused(viewer: User, dev: Environment, login: Login, value: str) -> None:
     answer = login(viewer).post(CHOOSE, {"wanted": [value]}, follow=True)
     assert answer.status_code == 200
-    assert message_codes(answer) <= {"environment.unknown", "notifications.topic"}
-    assert message_codes(answer)
+    assert refusal_codes(answer) <= {"environment.unknown", "notifications.topic"}
+    assert refusal_codes(answer)
     assert not viewer.subscriptions.exists()
 
 
