@@ -1,38 +1,38 @@
 /*
- * Keeps an open page current.
+ * Updates an open page.
  *
- * How a page takes part:
+ * Usage in a page:
  *
  *   {% include "portal/_live.html" with topics="run=12" poll=5 %}
- *       Says what the page shows, and renders the small mark "live". `topics` is the query string of /admin/live/:
- *       run=PK, request=PK, list=runs, list=requests, joined by "&"; empty for a page that is only asked again.
- *       `poll` is the number of seconds between two looks while there is no stream (10 when left out).
+ *       Declares what the page shows, and renders the small mark "live". `topics` is the query string of /admin/live/:
+ *       run=PK, request=PK, list=runs, list=requests, joined by "&"; empty for a page that is only polled.
+ *       `poll` is the number of seconds between two refreshes without a stream (10 when left out).
  *
  *   <section data-live="states"> … </section>
  *       A region. When something changed, the page's own address is fetched (with the header X-Portal-Live: 1) and
- *       every region is made equal to the one of the same name there. Render a region even when it is empty: one that
+ *       every region is made equal to the one of that name in the response. Render a region even when it is empty: one that
  *       is missing from the new page is left alone. Regions may not be nested.
  *
  * Inside a region:
- *   data-key="…" or an id      names a row, so that it stays the same element when others come and go. The rows of a
+ *   data-key="…" or an id      identifies a row, so that it stays the same element when others are added or removed. The rows of a
  *                              change list are known by their check box.
- *   data-live-keep             this element and what is in it are never touched (another script cares for it).
- *   a form somebody works in   is left alone, and so is everything around it up to the region, until it is let go:
- *                              the focus is in it, a field was changed, or the <details> around it is open.
+ *   data-live-keep             this element and its content are never changed (another script manages them).
+ *   a form in use              keeps its whole region from being updated: while the focus is in it, a field was changed,
+ *                              or the <details> around it is open.
  *   check boxes, focus, scroll positions and open <details> stay as they are.
  *
- * <time data-ago datetime="…"> and <span data-elapsed="ISO time"> count by themselves between two looks.
+ * <time data-ago datetime="…"> and <span data-elapsed="ISO time"> are counted up between two refreshes.
  *
- * After each look the document gets the event "portal:live".
+ * After each refresh the document gets the event "portal:live".
  */
 (() => {
     "use strict";
 
     const DEBOUNCE = 250;
-    // The least time between two looks: a list changes with every run there is, and many people have one open.
-    const LEAST = 800;
-    const LEAST_OF_LISTS = 3000;
-    const SLOWEST_WITH_STREAM = 30000; // the age of the data and the state of the environments have no nudges
+    // Milliseconds between two refreshes, at least. A list changes with every run, and many users have one open.
+    const MIN_INTERVAL = 800;
+    const MIN_LIST_INTERVAL = 3000;
+    const SLOWEST_WITH_STREAM = 30000; // the age of the data and the status of environments send no events
     const LABELS = {
         connecting: "Connecting",
         live: "Live",
@@ -49,7 +49,7 @@
     };
 
     let mark, stream, timer, soon, controller;
-    let lastLook = 0;
+    let lastRefresh = 0;
     let isStreaming = false;
     let isLeaving = false;
     let hasEnded = false;
@@ -71,18 +71,18 @@
         stream.addEventListener("ready", () => {
             isStreaming = true;
             say("live");
-            lookSoon(); // something may have happened between the page and its stream
+            refreshSoon(); // something may have changed between the page and its stream
         });
-        stream.addEventListener("nudge", lookSoon);
+        stream.addEventListener("nudge", refreshSoon);
         stream.addEventListener("end", () => {
             mute();
-            look();
+            refresh();
         });
         stream.addEventListener("error", () => {
             isStreaming = false;
             say("polling");
             if (stream && stream.readyState === EventSource.CLOSED) {
-                stream = null; // it was refused; the next look tells why
+                stream = null; // it was refused; the next refresh tells why
             }
             plan();
         });
@@ -102,44 +102,44 @@
             return;
         }
         const seconds = Number(mark.dataset.livePoll) || 10;
-        timer = setTimeout(look, isStreaming ? Math.max(SLOWEST_WITH_STREAM, seconds * 1000) : seconds * 1000);
+        timer = setTimeout(refresh, isStreaming ? Math.max(SLOWEST_WITH_STREAM, seconds * 1000) : seconds * 1000);
     }
 
-    function lookSoon() {
+    function refreshSoon() {
         if (!soon) {
-            const least = mark.dataset.liveTopics.includes("list=") ? LEAST_OF_LISTS : LEAST;
-            soon = setTimeout(look, Math.max(DEBOUNCE, lastLook + least - Date.now()));
+            const least = mark.dataset.liveTopics.includes("list=") ? MIN_LIST_INTERVAL : MIN_INTERVAL;
+            soon = setTimeout(refresh, Math.max(DEBOUNCE, lastRefresh + least - Date.now()));
         }
     }
 
-    async function look() {
+    async function refresh() {
         clearTimeout(soon);
         soon = null;
         if (document.hidden || isLeaving || hasEnded) {
             return;
         }
-        lastLook = Date.now();
+        lastRefresh = Date.now();
         controller?.abort();
-        const mine = (controller = new AbortController());
+        const own = (controller = new AbortController());
         try {
-            const answer = await fetch(location.href, {
+            const response = await fetch(location.href, {
                 headers: { "X-Portal-Live": "1" },
                 credentials: "same-origin",
                 cache: "no-store",
-                signal: mine.signal,
+                signal: own.signal,
             });
-            // A redirect leads to the sign-in page.
-            if (answer.redirected || answer.status === 403 || answer.status === 404) {
+            // A redirect leads to the sign-in page: the session has ended.
+            if (response.redirected || response.status === 403 || response.status === 404) {
                 hasEnded = true;
                 mute();
                 say("ended");
                 return;
             }
-            if (!answer.ok) {
-                throw new Error(answer.status);
+            if (!response.ok) {
+                throw new Error(response.status);
             }
-            const text = await answer.text();
-            if (mine.signal.aborted || isLeaving) {
+            const text = await response.text();
+            if (own.signal.aborted || isLeaving) {
                 return;
             }
             show(new DOMParser().parseFromString(text, "text/html"));
@@ -150,7 +150,7 @@
                 say("offline");
             }
         }
-        if (mine === controller) {
+        if (own === controller) {
             plan();
         }
     }
@@ -167,7 +167,7 @@
         document.dispatchEvent(new CustomEvent("portal:live"));
     }
 
-    // --- Making one element equal to another, without replacing what is the same
+    // --- Making one element equal to another, without replacing equal parts
 
     function isBusy(region) {
         const typing = "textarea, select, input:not([type=checkbox]):not([type=hidden]):not([type=submit])";
@@ -221,15 +221,15 @@
     function copyAttributes(old, wanted) {
         // The theme's scripts write class and style where they have bound something.
         const bound = [...old.attributes].some(({ name }) => /^(x-|@|:)/.test(name));
-        const mine = (name) =>
+        const isManaged = (name) =>
             (old.localName === "details" && name === "open") || (bound && (name === "class" || name === "style"));
         for (const { name } of [...old.attributes]) {
-            if (!wanted.hasAttribute(name) && !mine(name)) {
+            if (!wanted.hasAttribute(name) && !isManaged(name)) {
                 old.removeAttribute(name);
             }
         }
         for (const { name, value } of wanted.attributes) {
-            if (old.getAttribute(name) !== value && !mine(name) && !name.startsWith("x-cloak")) {
+            if (old.getAttribute(name) !== value && !isManaged(name) && !name.startsWith("x-cloak")) {
                 old.setAttribute(name, value);
             }
         }
@@ -264,7 +264,7 @@
         }
     }
 
-    // --- The check boxes of a change list: Django's script knows only the rows that were there first
+    // --- The check boxes of a change list: Django's script knows only the rows of the first rendering
 
     function boxes() {
         return [...document.querySelectorAll("#result_list input.action-select")];
@@ -300,7 +300,7 @@
         }
     });
 
-    // --- Times that count by themselves; portal/ui/times.py says the same words
+    // --- Times that count up; portal/ui/times.py has the same format
 
     function span(seconds) {
         const units = [
@@ -340,7 +340,7 @@
         }
     }
 
-    // --- When
+    // --- Lifecycle
 
     function wake() {
         if (document.hidden) {
@@ -350,7 +350,7 @@
             soon = null;
         } else if (!isLeaving && !hasEnded) {
             listen();
-            look();
+            refresh();
         }
     }
 
@@ -364,11 +364,11 @@
         listen();
         plan();
         document.addEventListener("visibilitychange", wake);
-        // A look under way must not take the messages meant for the page that comes next.
+        // A refresh under way must not consume the messages meant for the next page.
         document.addEventListener("submit", (event) => {
             if (!event.defaultPrevented) {
                 leave();
-                setTimeout(stay, 15000); // it was a download, or the answer never came
+                setTimeout(stay, 15000); // it was a download, or no response came
             }
         });
         window.addEventListener("pagehide", leave);

@@ -1,9 +1,9 @@
-/* The log of a run: after each look of live.js the lines that are new are fetched and put at the end. */
+/* The log of a run: after each refresh by live.js, new lines are fetched and appended. */
 (() => {
     "use strict";
 
     const MOST = 3000; // lines kept on the page
-    const PIECE = 500; // lines the server hands out at once
+    const PIECE = 500; // lines in one response of the server
     const NEAR = 40; // pixels from the end that count as being there
 
     function begin() {
@@ -13,7 +13,7 @@
         }
         log.scrollTop = log.scrollHeight;
         if (!log.dataset.logUrl) {
-            return; // an older part: nothing is added to it
+            return; // an older part of the log, which does not grow
         }
         const follow = document.querySelector("[data-log-follow]");
         follow.closest("label").hidden = false;
@@ -22,13 +22,13 @@
                 log.scrollTop = log.scrollHeight;
             }
         });
-        // Whoever scrolls back wants to read; whoever returns to the end wants to follow.
+        // Scrolling back stops following; scrolling to the end resumes it.
         log.addEventListener("scroll", () => {
             follow.checked = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
         });
 
         let isFetching = false;
-        async function fetchNews() {
+        async function fetchNewLines() {
             if (isFetching) {
                 return;
             }
@@ -36,17 +36,17 @@
             try {
                 let count = PIECE;
                 while (count === PIECE) {
-                    const answer = await fetch(`${log.dataset.logUrl}&after=${log.dataset.logLast}`, {
+                    const response = await fetch(`${log.dataset.logUrl}&after=${log.dataset.logLast}`, {
                         credentials: "same-origin",
                         cache: "no-store",
                     });
-                    if (!answer.ok || answer.redirected) {
+                    if (!response.ok || response.redirected) {
                         return;
                     }
-                    count = append(await answer.text());
+                    count = append(await response.text());
                 }
             } catch {
-                // live.js says that the portal does not answer
+                // live.js shows that the portal is not reachable
             } finally {
                 isFetching = false;
             }
@@ -72,7 +72,7 @@
             return lines.length;
         }
 
-        document.addEventListener("portal:live", fetchNews);
+        document.addEventListener("portal:live", fetchNewLines);
     }
 
     if (document.readyState === "loading") {
