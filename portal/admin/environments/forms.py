@@ -30,33 +30,17 @@ class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's cl
     class Meta:
         model = Environment
         fields = [*ABOUT, *SERVER[:3], *RULES]
-        labels = {
-            "is_active": "Enabled",
-            "position": "Sort order",
-            "approval_minutes": "Approval timeout (minutes)",
-            "needs_approval": "Require approval",
-            "needs_reason": "Require a reason",
-        }
-        help_texts = {
-            "is_active": "On: deployments and runs are synced, and runs can be requested.",
-            "is_protected": "Only grants that name this environment apply. Grants for all environments do not.",
-            "needs_approval": "Each run needs approval by someone other than the requester.",
-            "needs_reason": "Runs, cancellations and pauses require a reason.",
-            "approval_minutes": "Requests without approval expire after this time.",
-            "api_url": "For your own server it ends in /api, for example http://prefect:4200/api.",
-            "ui_url": "Address of the Prefect UI. Blank = the API address without /api.",
-        }
 
     def clean_api_url(self) -> str:
         url: str = self.cleaned_data["api_url"].rstrip("/")
         parts = urlsplit(url)
-        # The address is displayed and logged in clear text; the credential field is encrypted.
+        # The URL is displayed and logged in clear text; the credential field is encrypted.
         if "@" in parts.netloc:
             raise forms.ValidationError(
-                "Enter the user and password in the credential field, not in the address.", "userinfo"
+                "Enter the user and password in the credential field, not in the URL.", "userinfo"
             )
         if parts.query or parts.fragment:
-            raise forms.ValidationError("The address must not contain ? or #.", "query")
+            raise forms.ValidationError("The URL must not contain ? or #.", "query")
         return url
 
     def clean(self) -> dict[str, Any]:
