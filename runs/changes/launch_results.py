@@ -58,7 +58,7 @@ def requeue(run_request: RunRequest, why: str, *, to: State, at: datetime, attem
 
 def is_overtaken(run_request: RunRequest, attempt: int | None) -> bool:
     """Return whether a later attempt has taken over, so that the result of this one no longer counts."""
-    # Without a number the caller holds the row lock already, so nobody can have overtaken it.
+    # Without a number the caller holds the row lock already, so no later attempt can have started.
     lock(run_request)
     return attempt is not None and (run_request.attempts != attempt or run_request.state != State.LAUNCHING)
 

@@ -22,7 +22,7 @@ GROUP = "group:"
 
 
 def verb(name: str) -> Verb:
-    """Return a verb by its stored name, with hyphens or spaces."""
+    """Return a verb by its stored name, with hyphens or spaces; labels are for pages."""
     try:
         return Verb(name.replace("-", " "))
     except ValueError as error:

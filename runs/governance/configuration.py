@@ -60,11 +60,12 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str,
 
 
 def is_same_address(one: str, other: str) -> bool:
-    """Whether a stored credential may be used for both: in Prefect Cloud, all workspaces share a host."""
+    """Return whether a stored credential can be used for both: in Prefect Cloud, all workspaces share a host."""
     return one.rstrip("/") == other.rstrip("/")
 
 
 def require_same_address(stored: Environment, environment: Environment) -> None:
+    """Refuse to use a stored credential for another server."""
     if not is_same_address(stored.api_url, environment.api_url):
         raise Refused("credential.reenter", REENTER)
 
@@ -78,7 +79,7 @@ def save_environment(environment: Environment, *, by: Actor) -> None:
         before = describe_environment(stored) if stored else {}
         after = describe_environment(environment)
         is_stored = stored is not None and bytes(stored.sealed_credential) == bytes(environment.sealed_credential)
-        # Otherwise an administrator could learn the stored secret by pointing the address at a server of their own.
+        # Otherwise an administrator could read the stored secret by pointing the address at their own server.
         if stored and is_stored and environment.sealed_credential:
             require_same_address(stored, environment)
         if stored and not is_stored:

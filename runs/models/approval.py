@@ -64,6 +64,7 @@ class BreakGlass(models.Model):
     at = models.DateTimeField(db_default=Now())
     until = models.DateTimeField(help_text="When the request expires if it has not been launched.")
     reason = models.CharField(max_length=1000)
+    # Empty until the review; `reviewed_at` is set once, and a trigger refuses later changes.
     reviewed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
     reviewed_by_name = models.CharField(max_length=200, blank=True)
     reviewed_at = models.DateTimeField(null=True)
@@ -74,6 +75,7 @@ class BreakGlass(models.Model):
         ordering = ["-at"]
         verbose_name = "emergency override"
         constraints = [
+            # The requester is excluded by a trigger: a constraint cannot look at another table.
             models.CheckConstraint(
                 condition=models.Q(reviewed_by=None) | ~models.Q(reviewed_by=models.F("by")),
                 name="override_is_reviewed_by_someone_else",

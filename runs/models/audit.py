@@ -95,10 +95,12 @@ class AuditEntry(models.Model):
     environment = models.CharField(max_length=40, blank=True)
     reason = models.TextField(blank=True)
     ticket = models.CharField(max_length=100, blank=True)
+    # What changed, without secrets; `after` also has the code of a refusal.
     before = models.JSONField(default=dict)
     after = models.JSONField(default=dict)
     outcome = models.CharField(max_length=10, choices=Outcome)
     message = models.TextField(blank=True)
+    # The chain: see runs/audit/chain.py.
     previous_digest = models.CharField(max_length=64)
     digest = models.CharField(max_length=64)
     transaction = models.BigIntegerField(help_text="pg_current_xact_id(); row versions of the same change have it too.")

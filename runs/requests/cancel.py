@@ -49,7 +49,7 @@ def force_cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> 
         run = locked(run)
         require(by.user, Verb.FORCE_CANCEL, Target.of_run(run))
         require_cancellable(run, reason, ticket)
-        # Required by no policy but always: whoever reviews it later cannot see the process.
+        # Always required, whatever the policy: later it is the only evidence that the process had stopped.
         if not reason.strip():
             raise Refused("force.reason_required", "Describe how you know that its process has stopped.")
         earlier = run.cancellations.filter(state__in=Cancellation.OPEN).first()

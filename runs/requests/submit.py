@@ -285,7 +285,7 @@ def require_secrets_hidden(run_request: RunRequest, public: Mapping[str, Any]) -
 
 
 def can_view_own(by: Actor, run_request: RunRequest) -> bool:
-    """Whether whoever repeats a request may see its values; else the repetition hides them from its requester too."""
+    """Return whether the actor can view the values of a request; if not, its re-run hides them from the actor too."""
     if by.is_same_person_as(run_request.requested_by_id) and not run_request.is_blind:
         return True
     return bool(decide(by.user, Verb.SEE_INPUTS, run_request.deployment))

@@ -45,11 +45,12 @@ def muted(run: Run, permissions: Permissions) -> Run:
 
 
 def can_view_as_requester(permissions: Permissions, run_request: RunRequest | None) -> bool:
+    """Return whether a person can view the parameters because they requested the run."""
     return (
         run_request is not None
         and run_request.requested_by_id is not None
         and run_request.requested_by_id == permissions.user.pk
-        # A re-run of values that its requester may not view does not become a way to view them.
+        # Otherwise re-running a request would be a way to view its values.
         and not run_request.is_blind
     )
 

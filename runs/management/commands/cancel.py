@@ -43,6 +43,7 @@ class Command(PortalCommand):
         )
         if options.wait:
             cancellation = desk.wait(cancellation, seconds=options.timeout)
+        # Without --wait the cancellation is only requested: the exit code says nothing about the run.
         message = f" {cancellation.message}" if cancellation.message else ""
         self.print_row(describe(cancellation), f"{cancellation}.{message}", as_json=options.json)
         return ENDS[Cancellation.State(cancellation.state)] if options.wait else DONE

@@ -37,7 +37,7 @@ class Command(PortalCommand):
             "--when", default="", metavar="JSON", help="only for parameters that match this JSON Schema"
         )
         parser.add_argument("--from", dest="since", default="", metavar="TIME", help="for example 2026-12-01T08:00")
-        parser.add_argument("--until", default="", metavar="TIME")
+        parser.add_argument("--until", default="", metavar="TIME", help="no end by default")
         parser.add_argument("--reason", default="", help="required in some environments")
         parser.add_argument("--ticket", default="", help="ticket ID; required by some policies")
         super().add_arguments(parser)

@@ -47,6 +47,7 @@ class Command(PortalCommand):
         super().add_arguments(parser)
 
     def run(self, options: Namespace) -> int:
+        # 1. The deployment first: the types of its parameters decide how the text values are read.
         by = require_actor(options.person)
         found = desk.deployment(options.environment, options.deployment, by=by)
         run_request = desk.trigger(
@@ -63,10 +64,12 @@ class Command(PortalCommand):
             on_behalf_of=options.on_behalf_of,
             override_window=options.override_window,
         )
+        # 2. Wait if asked to, then print the request as it is now.
         if options.wait:
             run_request = desk.wait(run_request, seconds=options.timeout)
         run_request = desk.status(run_request)
         self.print_row(describe(run_request), outcome_line(run_request), as_json=options.json)
+        # 3. The exit code is the result of the run only when it was waited for.
         if not options.wait or run_request.state == State.COMPLETED:
             return DONE
         if run_request.flow_run_id is None:

@@ -26,6 +26,7 @@ class Command(PortalCommand):
         super().add_arguments(parser)
 
     def run(self, options: Namespace) -> int:
+        # None, not an empty object: without values the question is whether any would be allowed.
         values = parse_values(options.parameters_file) if options.parameters_file else None
         by = require_actor(options.person)
         found = desk.why(options.user, options.verb, options.environment, options.deployment, values, by=by)
