@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -75,7 +76,7 @@ def test_neither_the_request_nor_its_run_nor_the_form_shows_the_values(
     ):
         answer = client.get(address)
         assert answer.status_code == 200, address
-        assert "888" not in answer.content.decode(), address
+        assert not re.search(r"\b888\b", answer.content.decode()), address
 
 
 def test_who_may_view_the_values_sees_those_of_their_rerun(
@@ -105,5 +106,6 @@ def test_a_draft_of_a_rerun_is_no_draft_at_another_address(
     draft = hidden(page)["draft"]
     for step in ({"change": "1"}, {"confirmation": prod_deployment.full_name}):
         answer = client.post(form_of(prod_deployment, address), {"draft": draft, **step})
-        assert "888" not in answer.content.decode()
+        # As a word: keys and digests on the page may contain the digits.
+        assert not re.search(r"\b888\b", answer.content.decode())
     assert RunRequest.objects.count() == 1
