@@ -34,7 +34,7 @@ from benchmarks.fake_world import (
 from flows.models import Deployment, Environment
 from runs import changes, dispatch
 from runs.errors import Refused
-from runs.governance import policies
+from runs.governance import freezes
 from runs.models import Approval, BreakGlass, Grant, Policy, RunRequest
 from runs.models.request import State
 
@@ -227,7 +227,7 @@ def launch_against_withdraw(track: Track) -> Round:
 
 def launch_against_freeze(track: Track) -> Round:
     run_request = approved(track)
-    yield launch(run_request), lambda: policies.freeze(track.prod, by=by(track.requester), reason="year end")
+    yield launch(run_request), lambda: freezes.freeze(track.prod, by=by(track.requester), reason="year end")
     run_request.refresh_from_db()
     holds("It was sent or it waits.", run_request.state == (State.LAUNCHED if created(run_request) else State.APPROVED))
     track.outcomes[run_request.state] += 1
