@@ -9,7 +9,7 @@ import psycopg
 # must move within that minute, however long the queue is. An idle worker killed with the queue's lock blocks the whole
 # cluster, which goes on reporting "Working".
 PATIENCE = 90.0
-LOOK_EVERY = 10.0
+CHECK_EVERY = 10.0
 # Seconds. The follower touches its file every ten.
 SILENCE = 60.0
 HEAD = "SELECT id, lock FROM django_q_ormq WHERE lock <= now() ORDER BY lock, id LIMIT 1"
@@ -18,20 +18,20 @@ HEAD = "SELECT id, lock FROM django_q_ormq WHERE lock <= now() ORDER BY lock, id
 class QueueWatch:
     """Remembers how long the head of the queue has been the same."""
 
-    def __init__(self, database: str, *, patience: float = PATIENCE, look_every: float = LOOK_EVERY) -> None:
+    def __init__(self, database: str, *, patience: float = PATIENCE, check_every: float = CHECK_EVERY) -> None:
         self._database = database
         self._patience = patience
-        self._look_every = look_every
+        self._check_every = check_every
         self._head: object = None
-        self._since = self._looked = 0.0
+        self._since = self._checked = 0.0
 
     def problem(self, age: float) -> str:
         """Return the problem, or "" if there is none. `age` is the number of seconds since the cluster was started."""
         # Called several times a second by the supervisor: most calls do not query.
         now = time.monotonic()
-        if now - self._looked < self._look_every:
+        if now - self._checked < self._check_every:
             return ""
-        self._looked = now
+        self._checked = now
         try:
             with psycopg.connect(self._database, connect_timeout=2) as connection:
                 head = connection.execute(HEAD).fetchone()

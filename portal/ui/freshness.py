@@ -30,7 +30,7 @@ class Freshness:
     environment: Environment
     code: str  # "", a state of `EnvironmentStatus`, "never_synced" or "late"
     tone: str
-    read_at: datetime | None
+    synced_at: datetime | None
     sentence: str = ""
     advice: str = ""
     icon: str = "hourglass_empty"
@@ -48,14 +48,14 @@ def freshness_from(status: EnvironmentStatus, what: Source, now: datetime) -> Fr
     """
     # 1. The server: disabled, unreachable, or not checked.
     environment = status.environment
-    read_at = status.runs_synced_at if what == "runs" else status.synced_at
+    synced_at = status.runs_synced_at if what == "runs" else status.synced_at
     if not environment.is_active:
-        return Freshness(environment, status.state, "grey", read_at, f"{environment} is disabled. {status.fix}")
+        return Freshness(environment, status.state, "grey", synced_at, f"{environment} is disabled. {status.fix}")
     if status.fix:
         sentence = f"{environment}: {status.label}. {status.message}".rstrip()
-        return Freshness(environment, status.state, status.colour, read_at, sentence, status.fix, status.icon)
+        return Freshness(environment, status.state, status.colour, synced_at, sentence, status.fix, status.icon)
     # 2. The sync, which can fail or stop although the server is reachable.
-    if read_at is None:
+    if synced_at is None:
         return Freshness(
             environment,
             "never_synced",
@@ -64,17 +64,17 @@ def freshness_from(status: EnvironmentStatus, what: Source, now: datetime) -> Fr
             f"The {what} of {environment} are not synced yet.",
             "The first sync takes a few seconds. If this persists, the background tasks are not running.",
         )
-    if now - read_at > LATE:
+    if now - synced_at > LATE:
         return Freshness(
             environment,
             "late",
             "amber",
-            read_at,
+            synced_at,
             f"The {what} of {environment} are out of date although the server is reachable.",
             status.sync_message if what == "deployments" else "Check the logs of the follower and the tasks.",
         )
     # 3. Fine: one line with the time.
-    return Freshness(environment, "", "green", read_at)
+    return Freshness(environment, "", "green", synced_at)
 
 
 def freshness_of(environments: Iterable[Environment], what: Source) -> list[Freshness]:

@@ -68,10 +68,10 @@ def narrowed(grant: Grant) -> list[str]:
 
 def everywhere(grant: Grant) -> str:
     # As in `runs.access.decisions`: only a grant that names a protected environment opens it, but a deny closes all.
-    return "all environments" if is_prohibition(grant) else "all unprotected environments"
+    return "all environments" if is_deny(grant) else "all unprotected environments"
 
 
-def is_prohibition(grant: Grant) -> bool:
+def is_deny(grant: Grant) -> bool:
     return grant.effect == Grant.Effect.DENY
 
 
@@ -90,24 +90,24 @@ def denied_together() -> list[tuple[str, str]]:
 
 
 def verbs_label(grant: Grant) -> str:
-    return f"{'may not' if is_prohibition(grant) else 'may'} {join(grant.verb_labels)}"
+    return f"{'may not' if is_deny(grant) else 'may'} {join(grant.verb_labels)}"
 
 
 def permissions_label(grant: Grant) -> str:
     """Return the permissions of a grant, such as “view, run” or “deny cancel”."""
-    return f"{'deny ' if is_prohibition(grant) else ''}{', '.join(grant.verb_labels)}"
+    return f"{'deny ' if is_deny(grant) else ''}{', '.join(grant.verb_labels)}"
 
 
 def condition(grant: Grant) -> str:
     """Return the condition on parameters, such as “only when region is EU”; empty without one."""
     if not grant.predicate:
         return ""
-    return f"{'when' if is_prohibition(grant) else 'only when'} {predicates.describe(grant.predicate)}"
+    return f"{'when' if is_deny(grant) else 'only when'} {predicates.describe(grant.predicate)}"
 
 
 def grant_row(grant: Grant) -> dict[str, object]:
     """Return the context of `portal/grant/_verbs.html`."""
-    return {"grant": grant, "is_prohibition": is_prohibition(grant), "condition": condition(grant)}
+    return {"grant": grant, "is_deny": is_deny(grant), "condition": condition(grant)}
 
 
 def describe(grant: Grant) -> str:

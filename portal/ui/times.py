@@ -33,7 +33,6 @@ def age(at: datetime, now: datetime) -> str:
     seconds = (now - at).total_seconds()
     if seconds < 0:
         return f"in {span(-seconds)}"
-    # Clocks of the portal and of Prefect may differ by seconds: nothing should look as if it came from the future.
     return "just now" if seconds < 5 else f"{rough_age(seconds)} ago"
 
 

@@ -41,10 +41,10 @@ def script(tmp_path: Path) -> Script:
 
 @pytest.fixture
 def supervisor(reaper: Reaper) -> Iterator[tuple[Supervisor, list[str]]]:
-    """A supervisor, and the lines it says."""
-    said: list[str] = []
-    supervisor = Supervisor([], reaper, said.append)
-    yield supervisor, said
+    """A supervisor, and the lines it prints."""
+    lines: list[str] = []
+    supervisor = Supervisor([], reaper, lines.append)
+    yield supervisor, lines
     supervisor.hurried = True
     supervisor.stop()
 

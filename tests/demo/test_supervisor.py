@@ -17,16 +17,16 @@ DEAF = "[signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTER
 
 
 def test_a_part_starts_only_when_what_it_needs_is_up(supervisor: tuple[Supervisor, list[str]], script: Script) -> None:
-    it, said = supervisor
+    it, lines = supervisor
     it.add(
         Part(script("third", SERVE), ("second",)),
         Part(script("second", "time.sleep(0.5)", ends=True), ("first",)),
         Part(script("first", SERVE)),
     )
     assert it.start()
-    assert [line.partition(" … ")[0] for line in said] == ["first", "second", "third"]
-    assert " … ready in " in said[0]
-    assert " … done in " in said[1]
+    assert [line.partition(" … ")[0] for line in lines] == ["first", "second", "third"]
+    assert " … ready in " in lines[0]
+    assert " … done in " in lines[1]
 
 
 def test_parts_that_do_not_need_one_another_start_together(
@@ -75,29 +75,29 @@ def test_a_part_that_dies_is_started_again_and_said(
     supervisor: tuple[Supervisor, list[str]], script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SHORTEST_PAUSE", 0.1)
-    it, said = supervisor
+    it, lines = supervisor
     it.add(part := Part(script("mortal", SERVE), pause=0.1))
     assert it.start()
     assert part.process
     first = part.process.pid
     os.kill(first, 9)
     it.watch(until=lambda: part.state is State.UP and part.process is not None and part.process.pid != first)
-    assert "mortal ended unexpectedly with code -9. Restarting in " in said[1]
+    assert "mortal ended unexpectedly with code -9. Restarting in " in lines[1]
 
 
 def test_the_pauses_grow_while_a_part_keeps_dying(
     supervisor: tuple[Supervisor, list[str]], script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LONGEST_PAUSE", 0.4)
-    it, said = supervisor
+    it, lines = supervisor
     it.add(part := Part(script("dying", "print('ready', flush=True); time.sleep(0.5)"), pause=0.1))
     assert it.start()
-    it.watch(until=lambda: sum("unexpectedly" in line for line in said) == 3)
+    it.watch(until=lambda: sum("unexpectedly" in line for line in lines) == 3)
     assert part.pause == 0.4
 
 
 def test_a_part_that_lives_but_ails_is_started_again(supervisor: tuple[Supervisor, list[str]], script: Script) -> None:
-    it, said = supervisor
+    it, lines = supervisor
     part = Part(script("ailing", SERVE), pause=0.1)
     first = 0
     part.problem = lambda age: "it does nothing." if part.process and part.process.pid == first else ""
@@ -106,7 +106,7 @@ def test_a_part_that_lives_but_ails_is_started_again(supervisor: tuple[Superviso
     assert part.process
     first = part.process.pid
     it.watch(until=lambda: part.state is State.UP and part.process is not None and part.process.pid != first)
-    assert said[1].startswith("ailing: it does nothing. Restarting in ")
+    assert lines[1].startswith("ailing: it does nothing. Restarting in ")
     assert not reaper.lives(first)
 
 

@@ -20,7 +20,7 @@ LONG = 3600.0
 
 def test_a_head_that_nobody_takes_is_a_sentence(own_database: str) -> None:
     put(due=timedelta(minutes=-10))
-    watch = QueueWatch(own_database, patience=0.2, look_every=0)
+    watch = QueueWatch(own_database, patience=0.2, check_every=0)
     assert watch.problem(LONG) == ""
     time.sleep(0.2)
     assert "0 s" in watch.problem(LONG)
@@ -28,7 +28,7 @@ def test_a_head_that_nobody_takes_is_a_sentence(own_database: str) -> None:
 
 
 def test_a_backlog_that_moves_is_well(own_database: str) -> None:
-    watch = QueueWatch(own_database, patience=0, look_every=0)
+    watch = QueueWatch(own_database, patience=0, check_every=0)
     tasks = [put(due=timedelta(minutes=-10 + minute)) for minute in range(5)]
     for task in tasks:
         assert watch.problem(LONG) == ""
@@ -36,7 +36,7 @@ def test_a_backlog_that_moves_is_well(own_database: str) -> None:
 
 
 def test_tasks_at_work_and_no_tasks_at_all_are_well(own_database: str) -> None:
-    watch = QueueWatch(own_database, patience=0, look_every=0)
+    watch = QueueWatch(own_database, patience=0, check_every=0)
     assert watch.problem(LONG) == ""
     put(due=timedelta(minutes=2))
     assert [watch.problem(LONG), watch.problem(LONG)] == ["", ""]
@@ -44,12 +44,12 @@ def test_tasks_at_work_and_no_tasks_at_all_are_well(own_database: str) -> None:
 
 def test_it_looks_only_now_and_then(own_database: str) -> None:
     put(due=timedelta(minutes=-10))
-    watch = QueueWatch(own_database, patience=0, look_every=600)
+    watch = QueueWatch(own_database, patience=0, check_every=600)
     assert {watch.problem(LONG) for _ in range(3)} == {""}
 
 
 def test_a_database_that_is_away_is_not_the_queues_illness() -> None:
-    watch = QueueWatch("postgresql://nobody@127.0.0.1:9/none", patience=0, look_every=0)
+    watch = QueueWatch("postgresql://nobody@127.0.0.1:9/none", patience=0, check_every=0)
     assert [watch.problem(LONG), watch.problem(LONG)] == ["", ""]
 
 

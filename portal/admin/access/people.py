@@ -177,7 +177,7 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
         if request.method == "POST" and form.is_valid():
             # The service records the preview, so that reading another user's access is audited.
             permissions = preview.preview_as(person, by=actor_of(request), reason=form.cleaned_data["reason"])
-            context |= {"tried": person_page.preview(permissions, form.cleaned_data["words"])}
+            context |= {"preview": person_page.preview(permissions, form.cleaned_data["words"])}
         return render(request, "portal/people/try.html", context)
 
     def save_row(self, request: HttpRequest, row: User, form: Any) -> None:
@@ -240,7 +240,7 @@ class GroupAdmin(AdministratorsOnly, DjangoGroupAdmin):
         context: dict[str, Any] = {"show_save_and_add_another": False}
         if group:
             context |= {
-                "held": tables.GrantTable(active_grants().filter(group=group)),
+                "grants": tables.GrantTable(active_grants().filter(group=group)),
                 "people": group.user_set.filter(is_active=True).order_by("username"),
             }
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))

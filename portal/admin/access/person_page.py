@@ -28,7 +28,7 @@ class Right:
     place: str
     verbs: str
     condition: str
-    is_prohibition: bool
+    is_deny: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,15 @@ class Place:
     rights: Sequence[Right]
 
 
-def rights(held: Permissions, environments: Iterable[Environment]) -> dict[str, Any]:
+def rights(permissions: Permissions, environments: Iterable[Environment]) -> dict[str, Any]:
     """Return the context of `portal/people/_places.html`."""
     return {
-        "places": [Place(environment, rights_in(held, environment)) for environment in environments],
-        "is_administrator": held.user.is_superuser,
+        "places": [Place(environment, rights_in(permissions, environment)) for environment in environments],
+        "is_administrator": permissions.user.is_superuser,
     }
 
 
-def rights_in(held: Permissions, environment: Environment) -> list[Right]:
+def rights_in(permissions: Permissions, environment: Environment) -> list[Right]:
     # A grant for all environments is listed in each that it reaches, as `runs.access.decisions` counts it: an
     # allowing one leaves out protected environments, a denying one does not.
     found = [
@@ -56,14 +56,14 @@ def rights_in(held: Permissions, environment: Environment) -> list[Right]:
             ", ".join(grant_labels.narrowed(grant)) or "all deployments",
             ", ".join(grant.verb_labels),
             grant_labels.condition(grant),
-            grant_labels.is_prohibition(grant),
+            grant_labels.is_deny(grant),
         )
-        for grant in held.grants
+        for grant in permissions.grants
         if grant.environment_id == environment.pk
-        or (grant.environment_id is None and (grant_labels.is_prohibition(grant) or not environment.is_protected))
+        or (grant.environment_id is None and (grant_labels.is_deny(grant) or not environment.is_protected))
     ]
     # Denials first, because they win over everything below them.
-    return sorted(found, key=lambda right: (not right.is_prohibition, right.place))
+    return sorted(found, key=lambda right: (not right.is_deny, right.place))
 
 
 class TryForm(forms.Form):
@@ -94,32 +94,32 @@ class Preview:
     why_no_run: str
 
 
-def preview(held: Permissions, words: str) -> dict[str, Any]:
+def preview(permissions: Permissions, words: str) -> dict[str, Any]:
     """Return what a user sees: menu entries, environments, and deployments with their buttons."""
     # The menu asks the admin classes, which take a request. This one never reaches a view.
     probe = HttpRequest()
-    probe.user = held.user
+    probe.user = permissions.user
     # Only what is deployed: the preview answers what they can do now.
-    found = held.deployments().filter(deleted_upstream_at=None)
+    found = permissions.deployments().filter(deleted_upstream_at=None)
     if words:
         found = found.filter(full_name__icontains=words)
     listed = list(found.order_by("environment__position", "full_name")[:MOST_DEPLOYMENTS])
     return {
         "sidebar": [entry.title for entries in menu.MENU.values() for entry in entries if menu.is_shown(probe, entry)],
-        "environments": list(held.environments()),
-        "rows": [row(held, deployment) for deployment in listed],
+        "environments": list(permissions.environments()),
+        "rows": [row(permissions, deployment) for deployment in listed],
         "left_out": found.count() - len(listed),
         "at": timezone.now(),
     }
 
 
-def row(held: Permissions, deployment: Deployment) -> Preview:
+def row(permissions: Permissions, deployment: Deployment) -> Preview:
     # Keep in step with the buttons of `portal.admin.deployments.page`: the preview promises exactly those.
-    may = {verb: held.decide(verb, deployment) for verb in Verb}
+    may = {verb: permissions.decide(verb, deployment) for verb in Verb}
     can_run = (may[Verb.TRIGGER].allowed or may[Verb.TRIGGER_LATER].allowed) and is_runnable(deployment)
     buttons = [
         (can_run, "Run"),
-        (can_run and can_quick_run(held, deployment), "Quick run"),
+        (can_run and can_quick_run(permissions, deployment), "Quick run"),
         (may[Verb.PAUSE].allowed and is_runnable(deployment), "Resume" if deployment.is_paused else "Pause"),
     ]
     others = [str(verb.label) for verb in Verb if may[verb] and verb not in (Verb.SEE, Verb.TRIGGER, Verb.PAUSE)]

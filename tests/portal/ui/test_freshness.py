@@ -33,7 +33,7 @@ def judged(dev: Environment) -> Make:
 def test_an_environment_that_was_just_read_needs_no_words(judged: Make) -> None:
     one = judged()
     assert not one.is_trouble
-    assert one.read_at
+    assert one.synced_at
 
 
 def test_one_that_is_down_says_so_and_what_to_do(judged: Make) -> None:

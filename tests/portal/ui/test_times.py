@@ -10,7 +10,7 @@ NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "expected"),
     [
         (-1, "0 s"),
         (59.9, "59 s"),
@@ -22,8 +22,8 @@ NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
         (183600, "2 d 3 h"),
     ],
 )
-def test_a_span_has_two_units_at_most(seconds: float, said: str) -> None:
-    assert times.span(seconds) == said
+def test_a_span_has_two_units_at_most(seconds: float, expected: str) -> None:
+    assert times.span(seconds) == expected
 
 
 def test_tenths_count_only_when_little_is_there_to_count() -> None:
@@ -33,7 +33,7 @@ def test_tenths_count_only_when_little_is_there_to_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "expected"),
     [
         (0, "just now"),
         (4, "just now"),
@@ -43,8 +43,8 @@ def test_tenths_count_only_when_little_is_there_to_count() -> None:
         (-3900, "in 1 h 5 min"),
     ],
 )
-def test_what_was_and_what_will_be(seconds: int, said: str) -> None:
-    assert times.age(NOW - timedelta(seconds=seconds), NOW) == said
+def test_what_was_and_what_will_be(seconds: int, expected: str) -> None:
+    assert times.age(NOW - timedelta(seconds=seconds), NOW) == expected
 
 
 def test_a_time_carries_its_exact_self() -> None:

@@ -15,6 +15,7 @@ from portal.ui import versions as ui_versions
 from runs import audit, dispatch, mirror, requests
 from runs.governance import configuration, grants
 from runs.models import AuditEntry, Grant, RowVersion, Run
+from runs.models.audit import VERBS
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 
@@ -52,8 +53,8 @@ def test_a_run_and_its_request_tell_one_story(login: Login, admin_user: User, la
     for row, name in ((launched, "runs_run"), (launched.run_request, "runs_runrequest")):
         text = page(client, row, name)
         assert TRAIL in text
-        for said in ("Requested a run", "Launched a run", "month end"):
-            assert said in text.partition(TRAIL)[2]
+        for words in (VERBS["request.submit"], VERBS["request.launch"], "month end"):
+            assert words in text.partition(TRAIL)[2]
 
 
 def test_the_link_leads_to_all_of_it(login: Login, admin_user: User, launched: Run) -> None:
@@ -79,8 +80,8 @@ def test_a_person_shows_what_they_did_and_what_was_done_to_them(
     requester.first_name = "Anna"
     configuration.save_person(requester, groups=requester.groups.all(), by=by(admin_user))
     text = page(login(admin_user), requester, "auth_user").partition(TRAIL)[2]
-    assert "Requested a run" in text
-    assert "Changed a user" in text
+    assert VERBS["request.submit"] in text
+    assert VERBS["person.change"] in text
 
 
 def test_ten_entries_are_shown_and_the_rest_is_a_link(login: Login, admin_user: User, deployment: Deployment) -> None:
@@ -88,7 +89,7 @@ def test_ten_entries_are_shown_and_the_rest_is_a_link(login: Login, admin_user: 
         with audit.act("deployment.pause", deployment, by=by(admin_user), reason=f"reason {number}."):
             pass
     text = page(login(admin_user), deployment, "flows_deployment")
-    assert text.partition(TRAIL)[2].count("Paused a deployment") == 10
+    assert text.partition(TRAIL)[2].count(VERBS["deployment.pause"]) == 10
     assert "reason 11." in text
     assert "reason 1." not in text
     assert f"?subject=deployment%3A{deployment.pk}" in text
@@ -101,7 +102,7 @@ def test_a_change_through_the_portal_says_what_and_who(login: Login, admin_user:
     dev.needs_approval = True
     configuration.save_environment(dev, by=by(admin_user))
     newest = ui_versions.versions_of(dev)[0]
-    assert (newest.title, newest.who, newest.how) == ("Changed", "administrator", "Changed an environment")
+    assert (newest.title, newest.who, newest.how) == ("Changed", "administrator", VERBS["environment.change"])
     assert [(each.path, each.before, each.after) for each in newest.changes] == [("needs_approval", "false", "true")]
     text = page(login(admin_user), dev, "flows_environment")
     assert VERSIONS in text
@@ -223,7 +224,7 @@ def test_changing_ones_own_password_is_audited(login: Login, otto: User) -> None
     assert (entry.verb, entry.outcome, entry.actor_name) == ("person.own_password", "done", "otto")
     assert (entry.subject_kind, entry.subject_id) == ("person", str(otto.pk))
     newest = ui_versions.versions_of(otto)[0]
-    assert (newest.title, newest.who, newest.how) == ("Password changed", "otto", "Changed their own password")
+    assert (newest.title, newest.who, newest.how) == ("Password changed", "otto", VERBS["person.own_password"])
     assert "staple" not in repr(AuditEntry.objects.values())
 
 
@@ -258,5 +259,5 @@ def test_looking_at_the_form_is_no_entry(login: Login, otto: User) -> None:
 def test_a_grant_is_signed_by_whoever_gave_it(admin_user: User, stranger: User, dev: Environment) -> None:
     grant = grants.grant(by=by(admin_user), person=stranger, verbs=["see"], environment=dev, reason="new here")
     (version,) = ui_versions.versions_of(grant)
-    assert (version.who, version.how, version.reason) == ("administrator", "Created a grant", "new here")
+    assert (version.who, version.how, version.reason) == ("administrator", VERBS["grant.give"], "new here")
     assert ("environment", "", "dev") in [(each.path, each.before, each.after) for each in version.changes]

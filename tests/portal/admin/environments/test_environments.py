@@ -97,7 +97,7 @@ def test_whoever_is_only_kept_from_an_environment_does_not_see_it(
     assert not Permissions.of(viewer).environments()
 
 
-def test_a_prohibition_of_one_flow_hides_the_flow_and_not_the_environment(viewer: User, dev: Environment) -> None:
+def test_a_deny_of_one_flow_hides_the_flow_and_not_the_environment(viewer: User, dev: Environment) -> None:
     grants.grant(by=Actor.system(), person=viewer, verbs=["see"], effect="deny", environment=dev, flow_name="monthly")
     assert list(Permissions.of(viewer).environments()) == [dev]
 
