@@ -130,7 +130,8 @@ def test_without_an_address_nothing_is_published(capsys: Output) -> None:
 def test_a_server_that_does_not_answer_is_named_without_its_password(capsys: Output) -> None:
     with temporary_settings({PREFECT_API_URL: "http://me:secret@127.0.0.1:9/api"}):
         message = refusal(capsys)
-        assert "http://127.0.0.1:9/api (ConnectError)" in message
+        assert "http://127.0.0.1:9/api" in message
+        assert "ConnectError" in message
         assert "secret" not in message
 
 

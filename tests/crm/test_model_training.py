@@ -164,7 +164,7 @@ def test_without_deals_that_neither_has_seen_nothing_is_decided(trained: Trained
     seen = replace(current(trained.model, trained.parts), seen_until=trained.parts.judging["close_date"].max())
     verdict = model_training.gate(trained.model, trained.parts, seen)
     assert not verdict.promoted
-    assert verdict.reason == ("Only 0 deals closed after both were trained: too few to tell whether it is as good.")
+    assert "Only 0 deals" in verdict.reason
 
 
 def test_the_card_is_json_that_tells_all(trained: Trained) -> None:
