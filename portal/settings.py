@@ -212,7 +212,7 @@ Q_CLUSTER = {
     "orm": "default",
     "broker_class": "runs.broker.NotifyBroker",
     "workers": 2,
-    "queue_limit": 1,  # a larger one starts the retry clock of tasks nobody works on yet
+    "queue_limit": 1,  # a larger one starts the retry clock of tasks that no worker has begun
     "bulk": 1,
     "timeout": 60,
     "retry": 150,  # more than twice the timeout: a task must not be taken again while it still runs

@@ -60,7 +60,7 @@ class DataFolder:
 
     def publish(self, environment: Mapping[str, str]) -> None:
         """Write the settings with which commands in other terminals reach the running stack."""
-        # Created anew with O_EXCL: an existing file could be readable for others, and it holds secrets.
+        # Created with O_EXCL: an existing file could be readable for others, and it holds secrets.
         self.withdraw()
         with os.fdopen(os.open(self._environment, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.writelines(f"{name}={value}\n" for name, value in environment.items())

@@ -39,9 +39,10 @@ def explain(
     user: User, verb: Verb, target: Deployment | Target, parameters: Mapping[str, Any] | None = None
 ) -> Explanation:
     """Return the decision with the ignored grants; `parameters` are resolved values, or None for any values."""
+    # Before the deployment becomes a target: a condition on a default that only the flow's code knows needs its schema.
+    decision = Permissions.of(user).decide(verb, target, parameters)
     if isinstance(target, Deployment):
         target = Target.of(target)
-    decision = Permissions.of(user).decide(verb, target, parameters)
     deciding = {grant.pk for grant in decision.grants}
     about_verb = Q(verbs__contains=[verb]) | Q(verbs__contains=[PART_OF.get(verb, verb)], effect=Grant.Effect.DENY)
     # Revoked and expired grants are included: “it was revoked” is the explanation most people look for.

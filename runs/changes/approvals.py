@@ -86,7 +86,7 @@ def step_for(run_request: RunRequest, user: User) -> Step:
 def require_decidable(run_request: RunRequest, by: Actor, *, approves: bool) -> None:
     """Refuse a decision by the requester, without permission, or after expiry.
 
-    The person a requester acts for cannot approve. They can reject: whoever names them must not silence them.
+    The person a requester acts for cannot approve. They can reject: being named must not silence them.
     """
     if by.user.pk == run_request.requested_by_id or (approves and by.user.pk == run_request.on_behalf_of_id):
         raise Refused("approval.own", "You cannot approve or reject your own request.")

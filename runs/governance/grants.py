@@ -102,7 +102,7 @@ def bounded(row: Grant, by: Actor) -> None:
     if row.effect == Grant.Effect.DENY:
         raise Refused("grant.deny", "Only administrators can deny access.")
     if row.group:
-        # The giver may be a member, or become one: it would be a grant to themselves, and to people nobody named.
+        # The giver may be a member, or become one: it would be a grant to themselves, and to people not named in it.
         raise Refused("grant.group", "Only administrators can create grants for groups.")
     if by.is_same_person_as(row.person_id):
         # Otherwise a grant that someone has through a group would outlast their membership.

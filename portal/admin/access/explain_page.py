@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.models import User
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -74,7 +75,7 @@ class WhyForm(forms.Form):
         if "environment" in values and "deployment" in values:
             name = values["deployment"].strip()
             found = self.permissions.deployments().filter(environment=values["environment"], full_name=name)
-            values["row"] = found.order_by("deleted_upstream_at").first()
+            values["row"] = found.order_by(F("deleted_upstream_at").asc(nulls_first=True)).first()
             if values["row"] is None:
                 message = f"No deployment of this name in {values['environment']}."
                 self.add_error("deployment", forms.ValidationError(message, "unknown"))

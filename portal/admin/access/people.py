@@ -53,7 +53,7 @@ class LabelledFilter(admin.BooleanFieldListFilter):
 
 
 class AdministratorsOnly(ServiceModelAdmin):
-    """Admin for superusers only: whoever edits accounts can give themselves any permission."""
+    """Admin for superusers only: people who edit accounts can give themselves any permission."""
 
     title = ""
     compressed_fields = True

@@ -264,7 +264,7 @@ def ordinal(number: int) -> str:
 
 
 def warnings(run_request: RunRequest, requirements: Requirements) -> list[LaunchWarning]:
-    """List what changed since the request, so that nobody approves what `launch` would refuse."""
+    """List what changed since the request, so that no one approves what `launch` would refuse."""
     if run_request.state not in (State.WAITING, State.APPROVED):
         return []
     deployment, planned, stages = run_request.deployment, run_request.scheduled_for, list(requirements.stages)

@@ -62,7 +62,7 @@ class RunFormContext:
         permissions = permissions_of(self.request)
         verbs = {NOW: Verb.RERUN if self.rerun_of else Verb.TRIGGER, LATER: Verb.TRIGGER_LATER}
         allowed = {start: bool(permissions.decide(verb, self.deployment)) for start, verb in verbs.items()}
-        # Whoever re-runs their own request needs only the permission to run.
+        # Requesters need only the permission to run to re-run their own request.
         allowed[NOW] = allowed[NOW] or bool(permissions.decide(Verb.TRIGGER, self.deployment))
         starts = [start for start, is_allowed in allowed.items() if is_allowed]
         return RunOptionsForm(self.rules, starts, data, initial, offers_override=self.may_override)

@@ -189,3 +189,11 @@ def test_nothing_counts_for_somebody_who_is_not_active(requester: User, deployme
     found = explain(requester, Verb.TRIGGER, deployment)
     assert found.decision.code == "access.inactive"
     assert [each.code for each in found.ignored if each.grant.group_id] == ["inactive"]
+
+
+def test_an_explanation_is_the_decision_of_the_launch(stranger: User, deployment: Deployment) -> None:
+    """A denial on a value that only the flow's code knows denies: nobody can say that it is another value."""
+    given(stranger, "trigger")
+    given(stranger, "trigger", effect="deny", predicate={"properties": {"month": {"const": "2026-10"}}}, reason="no")
+    assert not decide(stranger, Verb.TRIGGER, deployment, {"rows": 1})
+    assert explain(stranger, Verb.TRIGGER, deployment, {"rows": 1}).decision.code == "access.denied"

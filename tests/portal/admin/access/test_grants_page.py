@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
@@ -360,6 +361,26 @@ def explain(client: Client, about: Deployment, **values: Any) -> str:
     """Return the code of the decision that the page shows."""
     found = re.findall(r'data-code="([^"]*)" role="status"', ask(client, about, **values).content.decode())
     return str(found[0]) if found else ""
+
+
+def test_a_redeployed_name_explains_the_deployment_of_that_name_now(
+    admin_user: User, requester: User, deployment: Deployment, login: Login
+) -> None:
+    """Of two rows with one name, the one that is still there: the deleted one has another schema and other tags."""
+    Deployment.objects.filter(pk=deployment.pk).update(deleted_upstream_at=timezone.now(), tags=["old"])
+    Deployment.objects.create(
+        environment=deployment.environment,
+        prefect_id=uuid4(),
+        flow_id=uuid4(),
+        flow_name=deployment.flow_name,
+        name=deployment.name,
+        full_name=deployment.full_name,
+        tags=["new"],
+        parameter_schema=deployment.parameter_schema,
+        synced_at=timezone.now(),
+    )
+    grants.grant(by=by(admin_user), person=requester, verbs=["approve"], tag="new", reason="x")
+    assert explain(login(admin_user), deployment, person=requester.pk, verb="approve") == "access.granted"
 
 
 def test_everybody_may_ask_why_of_themselves(deployment: Deployment, viewer: User, login: Login) -> None:
