@@ -138,7 +138,7 @@ class GrantAdmin(RestrictedAdmin):
     # For every signed-in user
     def my_access(self, request: HttpRequest) -> HttpResponse:
         """Show the reader's own permissions."""
-        frame = {**self.admin_site.each_context(request), "title": "My access", "opts": self.opts}
+        frame = {**self.own_frame(request), "title": "My access"}
         permissions = permissions_of(request)
         return render(
             request, "portal/people/mine.html", frame | person_page.rights(permissions, permissions.environments())
@@ -146,7 +146,12 @@ class GrantAdmin(RestrictedAdmin):
 
     def why(self, request: HttpRequest) -> HttpResponse:
         """Explain a user's access: everyone may ask about themselves, administrators about anyone."""
-        return explain_page.view(request, {**self.admin_site.each_context(request), "opts": self.opts})
+        return explain_page.view(request, self.own_frame(request))
+
+    def own_frame(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the context of a page that is open to everyone, without a breadcrumb that would answer 403."""
+        opts = {"opts": self.opts} if self.has_view_permission(request) else {}
+        return {**self.admin_site.each_context(request), **opts}
 
     # The page
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 
 from flows.models import Deployment, Environment
@@ -361,6 +361,15 @@ def explain(client: Client, about: Deployment, **values: Any) -> str:
     """Return the code of the decision that the page shows."""
     found = re.findall(r'data-code="([^"]*)" role="status"', ask(client, about, **values).content.decode())
     return str(found[0]) if found else ""
+
+
+@pytest.mark.parametrize("address", [WHY, reverse_lazy("admin:runs_grant_mine")])
+def test_the_pages_for_everyone_link_to_nothing_that_answers_403(viewer: User, login: Login, address: str) -> None:
+    client = login(viewer)
+    main = client.get(str(address)).content.decode()
+    links = set(re.findall(r'href="(/admin/[^"]*)"', main))
+    assert links
+    assert [link for link in links if client.get(html.unescape(link)).status_code in (403, 404)] == []
 
 
 def test_a_redeployed_name_explains_the_deployment_of_that_name_now(
