@@ -115,6 +115,11 @@ SABOTAGES = (
         statement="DROP TRIGGER own_transaction ON runs_auditentry",
     ),
     Sabotage(
+        "an entry may have any time and place",
+        ("tests/runs/audit/test_secure_audit.py::test_the_role_adds_no_entry_of_another_time_place_or_transaction",),
+        statement="DROP TRIGGER next_entry ON runs_auditentry",
+    ),
+    Sabotage(
         "a version holds a credential",
         (
             "tests/runs/test_row_versions.py::test_every_column_is_recorded_or_named_as_not_to_be",

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import orjson
 from django.db import connection
@@ -21,6 +21,7 @@ LEADING = ("sequence", "transaction", "previous_digest", "digest", "at", "before
 TEXTS = tuple(name for name in CHAINED if name not in LEADING)
 # isoformat() leaves out microseconds that are zero; Postgres writes them.
 NO_FRACTION = ".000000"
+CLOCK_STEP = timedelta(minutes=1)
 # COPY escapes what would end a field or a line.
 ESCAPE = re.compile(r"\\(.)")
 ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v"}
@@ -72,14 +73,17 @@ def verify(*, up_to: int | None = None, at_most: int | None = None, known_head: 
     def result(broken: str = "") -> Verification:
         return Verification(sequence - start, previous, broken, start + 1, base)
 
-    for number, link, own, is_sound in walk(start, last or 0):
+    earlier = ""
+    for number, link, own, at, is_sound in walk(start, last or 0):
         if number != sequence + 1:
             return result(f"#{sequence + 1} is missing: deleted, or never written.")
         if link != previous:
             return result(f"#{number} does not follow from the entry before it.")
         if not is_sound:
             return result(f"#{number} was changed after it was written.")
-        previous, sequence = own, number
+        if is_before(at, earlier):
+            return result(f"#{number} is dated before the entry before it.")
+        previous, sequence, earlier = own, number, at
         if own == known_head:
             found = True
     # 3. A rewritten chain is consistent in itself: only a digest noted outside the database shows it.
@@ -89,14 +93,20 @@ def verify(*, up_to: int | None = None, at_most: int | None = None, known_head: 
     return result()
 
 
+def is_before(at: str, earlier: str) -> bool:
+    """Return whether a time is well before another, both as `walk` yields them: a clock may be set back a little."""
+    # As text first, which is quick and in this format in the same order.
+    return at < earlier and datetime.fromisoformat(earlier) - datetime.fromisoformat(at) > CLOCK_STEP
+
+
 def has_checkpoint(checkpoint: AuditCheckpoint) -> bool:
     """Return whether an entry in the trail records the retirement behind a checkpoint; else it could be forged."""
     retirements = AuditEntry.objects.filter(verb="audit.retire", outcome=AuditEntry.Outcome.DONE)
     return retirements.filter(after__last=checkpoint.last, after__digest=checkpoint.digest).exists()
 
 
-def walk(after: int, up_to: int) -> Iterator[tuple[int, str, str, bool]]:
-    """Yield number, previous digest and own digest of each entry in order, and whether its digest is correct.
+def walk(after: int, up_to: int) -> Iterator[tuple[int, str, str, str, bool]]:
+    """Yield number, previous digest, own digest and time of each entry in order, and whether its digest is correct.
 
     This loop decides the speed of `verify`: COPY instead of rows, encoding by orjson, and the exact encoding only where
     the two differ, as for numbers like 1e16. Both encode the same columns and no others, so a digest that matches
@@ -110,7 +120,7 @@ def walk(after: int, up_to: int) -> Iterator[tuple[int, str, str, bool]]:
         columns: dict[str, object] = {name: text for name, text in zip(TEXTS, texts, strict=True) if text}
         columns["sequence"] = sequence = int(number)
         columns["transaction"] = int(transaction)
-        columns["at"] = at if NO_FRACTION not in at else at.replace(NO_FRACTION, "")
+        columns["at"] = moment = at if NO_FRACTION not in at else at.replace(NO_FRACTION, "")
         if link:
             columns["previous_digest"] = link
         try:
@@ -120,7 +130,7 @@ def walk(after: int, up_to: int) -> Iterator[tuple[int, str, str, bool]]:
             is_sound = sha256(dumps(columns, option=sort)).hexdigest() == own
         except ValueError:  # a number beyond 64 bits
             is_sound = False
-        yield sequence, link, own, is_sound or exactly(columns, own, before, later) == own
+        yield sequence, link, own, moment, is_sound or exactly(columns, own, before, later) == own
 
 
 def lines(after: int, up_to: int) -> Iterator[str]:

@@ -65,6 +65,29 @@ BEGIN
     RETURN NEW;
 END $$;
 
+-- An entry continues the chain and carries the time of now. Without this a role that can only add entries could date one
+-- back, or take the last sequence there is and stop the portal. It sees the rows that the same statement has inserted.
+CREATE FUNCTION require_next_entry() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    last_sequence bigint;
+    last_digest text;
+BEGIN
+    SELECT sequence, digest INTO last_sequence, last_digest FROM runs_auditentry ORDER BY sequence DESC LIMIT 1;
+    IF NOT FOUND THEN
+        -- All of it was retired: the chain continues from the checkpoint, or begins.
+        SELECT last, digest INTO last_sequence, last_digest FROM runs_auditcheckpoint ORDER BY last DESC LIMIT 1;
+    END IF;
+    IF NEW.sequence <> coalesce(last_sequence, 0) + 1
+    OR NEW.previous_digest <> coalesce(last_digest, repeat('0', 64)) THEN
+        RAISE EXCEPTION 'An audit entry must follow the last one.' USING ERRCODE = 'check_violation';
+    END IF;
+    -- The portal reads this clock a moment before it inserts.
+    IF NEW.at NOT BETWEEN clock_timestamp() - interval '10 seconds' AND clock_timestamp() THEN
+        RAISE EXCEPTION 'An audit entry must carry the current time.' USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
 -- record_version(columns to record, secret columns): records the row after the change. For a secret column only the
 -- fact that it changed is recorded, as a version labelled with its name. SECURITY DEFINER, because the portal's role
 -- cannot write versions itself. In UTC, so that a value does not depend on the session's time zone.
@@ -191,6 +214,8 @@ CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_auditentry
     EXECUTE FUNCTION refuse_change('The audit trail is append-only.');
 CREATE TRIGGER own_transaction BEFORE INSERT ON runs_auditentry FOR EACH ROW
     EXECUTE FUNCTION require_own_transaction();
+CREATE TRIGGER next_entry BEFORE INSERT ON runs_auditentry FOR EACH ROW
+    EXECUTE FUNCTION require_next_entry();
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON runs_auditcheckpoint FOR EACH ROW
     EXECUTE FUNCTION refuse_change('Cannot update or delete rows from runs_auditcheckpoint table');
@@ -321,7 +346,8 @@ BEGIN
     FOR found IN
         SELECT t.tgrelid::regclass AS part, t.tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
         WHERE p.pronamespace = current_schema()::regnamespace AND p.proname IN (
-            'refuse_change', 'require_other_person', 'require_approvals', 'require_own_transaction', 'record_version'
+            'refuse_change', 'require_other_person', 'require_approvals', 'require_own_transaction', 'require_next_entry',
+            'record_version'
         ) AND t.tgparentid = 0
     LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', found.part, found.tgname);

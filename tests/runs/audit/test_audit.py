@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,17 @@ def test_an_inserted_entry_is_found(five: list[AuditEntry]) -> None:
         f"SELECT 3, at, digest, {columns} FROM runs_auditentry WHERE sequence = 2"
     )
     assert found(audit.verify()) == outcome_of("audit trail", "insert an entry")
+
+
+def test_an_entry_dated_before_the_one_before_it_is_found(five: list[AuditEntry]) -> None:
+    """With digests that fit: a superuser who has read the code, and a database restored with a wrong clock."""
+    entry = five[-1]
+    entry.at -= timedelta(days=400)
+    entry.digest = audit.digest(entry)
+    as_database_superuser(
+        "UPDATE runs_auditentry SET at = %s, digest = %s WHERE sequence = %s", entry.at, entry.digest, entry.sequence
+    )
+    assert "dated before" in audit.verify().broken
 
 
 def test_swapped_entries_are_found(five: list[AuditEntry]) -> None:

@@ -88,6 +88,59 @@ def test_the_role_cannot_change_the_trail(session: psycopg.Connection, name: str
         session.execute(statement)
 
 
+NEXT = {
+    "sequence": "sequence + 1",
+    "previous_digest": "digest",
+    "at": "clock_timestamp()",
+    "transaction": "pg_current_xact_id()::text::bigint",
+}
+
+
+def add_entry(session: psycopg.Connection, **columns: str) -> None:
+    """Add an entry that says anna approved, as the role may, with these SQL expressions in it."""
+    session.execute("SET timezone = 'UTC'")
+    written = {**NEXT, "actor_name": "'anna'", "verb": "'request.approve'", **columns}
+    names = [name for (name,) in session.execute(COLUMNS_OF_ENTRIES).fetchall()]
+    values = ", ".join(written.get(name, name) for name in names)
+    session.execute(
+        f"INSERT INTO runs_auditentry ({', '.join(names)}) SELECT {values} FROM runs_auditentry "
+        "ORDER BY sequence DESC LIMIT 1".encode()
+    )
+
+
+COLUMNS_OF_ENTRIES = "SELECT attname FROM pg_attribute WHERE attrelid = 'runs_auditentry'::regclass AND attnum > 0"
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"at": "'2020-01-01T12:00:00Z'"},
+        {"at": "'2099-01-01T12:00:00Z'"},
+        {"at": "clock_timestamp() - interval '1 minute'"},
+        {"sequence": "9223372036854775807"},
+        {"sequence": "sequence + 2"},
+        {"sequence": "0"},
+        {"previous_digest": "repeat('0', 64)"},
+        {"previous_digest": "'x'"},
+        {"transaction": "1"},
+    ],
+)
+def test_the_role_adds_no_entry_of_another_time_place_or_transaction(
+    session: psycopg.Connection, columns: dict[str, str]
+) -> None:
+    with pytest.raises(errors.CheckViolation):
+        add_entry(session, **columns)
+    # The portal goes on.
+    with audit.act("grant.give", None, by=Actor.system("test")):
+        pass
+    assert audit.verify().entries == 2
+
+
+def test_entries_of_one_statement_follow_each_other(own_database: str) -> None:
+    audit.record_many([audit.Act("run.appeared", None, Actor.system(), subject_name=str(n)) for n in range(600)])
+    assert audit.verify().entries == 600
+
+
 def test_the_role_can_do_what_the_portal_does(session: psycopg.Connection) -> None:
     assert session.execute("SELECT count(*) FROM runs_auditentry").fetchone() == (1,)
     session.execute("INSERT INTO auth_group (name) VALUES ('new')")
