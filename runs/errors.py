@@ -33,6 +33,7 @@ CODES: dict[str, str] = {
     "approval.stale": "The request is not the one that was displayed.",
     "approval.too_old": "Too much time has passed since the approval.",
     "approval.twice": "The person has already approved the request.",
+    "approval.unrecorded": "An approval or override has no entry in the audit trail.",
     "argument.parameter": "A command's parameter is not NAME=VALUE.",
     "audit.empty": "The partition of the audit trail is empty.",
     "audit.order": "Partitions of the audit trail are retired oldest first.",

@@ -26,6 +26,10 @@ SENTENCES: dict[str, list[str]] = {
     "approval.stale": ["Request {} is not the one displayed. Reload the page and review it again."],
     "approval.too_old": ["The approval is too old. Submit a new request."],
     "approval.twice": ["You have already approved this. The next approval must come from someone else."],
+    "approval.unrecorded": [
+        "The audit trail has no entry for the approval by {}. Submit a new request, and find out "
+        "who changed the database."
+    ],
     "argument.parameter": ["-p needs NAME=VALUE, not {}."],
     "audit.empty": ["{} is empty."],
     "audit.order": ["{} is not the oldest partition. Retire partitions in order."],

@@ -142,6 +142,16 @@ SABOTAGES = (
         "    if (",
     ),
     Sabotage(
+        "an approval counts without an entry in the trail",
+        (
+            "tests/governance/test_database_refuses.py::test_an_approval_written_past_the_portal_launches_nothing",
+            "tests/governance/test_database_refuses.py::test_nor_does_a_bypass_written_past_the_portal",
+        ),
+        "runs/changes/approvals.py",
+        "        if row.by_name not in recorded and not",
+        "        if row is None and not",
+    ),
+    Sabotage(
         "an approval is given on behalf of another person",
         (
             "tests/governance/test_stages.py::test_whom_the_asker_acts_for_never_approves_and_nobody_approves_for_somebody_else",

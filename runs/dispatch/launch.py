@@ -139,6 +139,8 @@ def check_again(run_request: RunRequest) -> None:
             f"The emergency override ended at {bypass.until:%H:%M} UTC. Submit a new request.",
             until=bypass.until.isoformat(),
         )
+    else:
+        changes.require_recorded(run_request, "request.break_glass", [bypass])
 
 
 def start_time(run_request: RunRequest) -> tuple[datetime, str] | None:

@@ -247,6 +247,29 @@ def test_secret_values_swapped_for_others_are_refused_at_launch(
     assert "create_flow_run" not in [call.method for call in prod_fake.calls]
 
 
+def test_an_approval_written_past_the_portal_launches_nothing(
+    waiting: RunRequest, approver: User, prod_fake: FakePrefect
+) -> None:
+    """The portal's role may insert an approval by anna and move the request on; the trail does not know of it."""
+    approval(waiting, approver)
+    RunRequest.objects.filter(pk=waiting.pk).update(state=State.APPROVED)
+    waiting.refresh_from_db()
+    dispatch.launch(waiting)
+    assert waiting.state == State.REFUSED
+    assert AuditEntry.objects.get(verb="request.launch").after["refused"]["code"] == "approval.unrecorded"
+    assert "create_flow_run" not in [call.method for call in prod_fake.calls]
+
+
+def test_nor_does_a_bypass_written_past_the_portal(waiting: RunRequest, approver: User, prod_fake: FakePrefect) -> None:
+    glass(waiting, approver)
+    RunRequest.objects.filter(pk=waiting.pk).update(state=State.APPROVED)
+    waiting.refresh_from_db()
+    dispatch.launch(waiting)
+    assert waiting.state == State.REFUSED
+    assert AuditEntry.objects.get(verb="request.launch").after["refused"]["code"] == "approval.unrecorded"
+    assert "create_flow_run" not in [call.method for call in prod_fake.calls]
+
+
 def glass(run_request: RunRequest, user: User, **columns: Any) -> BreakGlass:
     until = columns.pop("until", timezone.now() + timedelta(minutes=5))
     return BreakGlass.objects.create(
@@ -458,7 +481,7 @@ def test_no_function_of_a_trigger_depends_on_a_setting() -> None:
             "(SELECT tgfoid FROM pg_trigger WHERE NOT tgisinternal)"
         )
         functions = cursor.fetchall()
-    assert len(functions) == 5
+    assert len(functions) == 6
     for name, source, config in functions:
         assert "current_setting" not in source, name
         assert "\\" not in source, f"{name}: standard_conforming_strings decides what a backslash means"
