@@ -268,7 +268,7 @@ def test_an_administrator_reads_what_is_wrong_with_an_address(visit: Visit) -> N
     health = page.locator("[data-live=health]")
     expect(health).to_contain_text("Unreachable", timeout=WORK)
     expect(health).to_contain_text("http://127.0.0.1:9/api")
-    expect(health).to_contain_text("Is the server running")
+    expect(health).to_contain_text("server is running")
 
     page.get_by_role("link", name="Delete").click()
     page.get_by_role("button", name=re.compile("Yes, I.m sure")).click()
