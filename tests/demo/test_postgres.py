@@ -60,13 +60,13 @@ class Running:
 
 
 class Unwatched:
-    """Stands where a warden would."""
+    """A reaper that ends nothing."""
 
     marker = "unwatched"
 
-    def knows(self, group: int, rank: int) -> None: ...
+    def add(self, group: int, rank: int) -> None: ...
 
-    def forgets(self, group: int) -> None: ...
+    def remove(self, group: int) -> None: ...
 
 
 def test_data_outlives_a_restart(place: Path, reaper: Reaper) -> None:
@@ -177,7 +177,7 @@ def test_an_ordinary_user_starts_it_as_themselves(place: Path) -> None:
     os.chown(place, NOBODY.pw_uid, NOBODY.pw_gid)
     child = os.fork()
     if child == 0:
-        # No warden: its Python may lie where this user cannot enter.
+        # No reaper: its Python may lie where this user cannot enter.
         os.setgroups([])
         os.setgid(NOBODY.pw_gid)
         os.setuid(NOBODY.pw_uid)
