@@ -7,6 +7,8 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import SimpleListFilter
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.db import DataError
 from django.db.models import Model, Q, QuerySet
 from django.db.models.constants import LOOKUP_SEP
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
@@ -14,6 +16,7 @@ from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
+from portal.admin.search import BoundedSearchForm
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import menu
 from runs.errors import Refused
@@ -43,10 +46,23 @@ def without_nul(query: QueryDict) -> QueryDict:
 
 
 class RestrictedList(ChangeList):
-    """A list that shows "x of y" only where a search or filter hides rows."""
+    """A list with a bounded search, which shows "x of y" only where a search or filter hides rows."""
+
+    search_form_class = BoundedSearchForm
+
+    # Django checks the value of a filter, such as the year 0, only when the query runs, and would answer 500.
+    def get_queryset(self, request: HttpRequest, exclude_parameters: list[str] | None = None) -> QuerySet[Any]:
+        try:
+            found: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
+        except (ValueError, OverflowError) as error:
+            raise IncorrectLookupParameters from error
+        return found
 
     def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
+        try:
+            super().get_results(request)
+        except (ValueError, OverflowError, DataError) as error:
+            raise IncorrectLookupParameters from error
         # `show_full_result_count` is off to save a count of the whole table; without a filter the total is known.
         if not self.query and not self.has_active_filters:
             self.full_result_count = self.result_count

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.loader import render_to_string
@@ -17,6 +17,7 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 from django.views.decorators.http import require_POST
 
+from portal.admin import search
 from portal.admin.audit import downloads
 from portal.admin.audit.filters import FILTERS
 from portal.admin.base import RestrictedAdmin
@@ -165,6 +166,11 @@ class AuditEntryAdmin(RestrictedAdmin):
         if file_format not in lines.FORMATS:
             raise Http404
         criteria = queries.selected(request.GET)
+        try:
+            search.check(criteria.get("q", ""))
+        except ValidationError as error:
+            messages.warning(request, error.message, extra_tags=str(error.code))
+            return HttpResponseRedirect(reverse("admin:runs_auditentry_changelist"))
         entries = queries.entries(criteria)
         newest = entries.order_by("-sequence").values_list("sequence", flat=True).first() or 0
         total = entries.count()
