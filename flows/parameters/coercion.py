@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from flows.parameters.schema import MISSING, Node, Path, Schema, parts
 from flows.parameters.secrets import MASK, conceal, is_secret
-from flows.parameters.walk import types_of
+from flows.parameters.walk import measure, types_of
 
 SCALARS = frozenset({"boolean", "integer", "number", "string"})
 RETYPE = f"{MASK} enter again"
@@ -246,15 +246,19 @@ def holds_secret(slot: Slot) -> bool:
 
 
 def parse(raw: str) -> Any:
-    """Parse JSON; raise `Unreadable` with the place of the error."""
+    """Parse JSON; raise `Unreadable` with the place of the error, or for a value that is too deep or too large."""
     try:
-        return json.loads(raw)
+        value = json.loads(raw)
     except json.JSONDecodeError as error:
         raise Unreadable("parameter.json", f"Invalid JSON at line {error.lineno}, column {error.colno}.") from None
     except (RecursionError, ValueError):
         raise Unreadable(
             "parameter.json", "The JSON is nested too deeply or contains a number with thousands of digits."
         ) from None
+    # Before anything recursive sees it: a form would fail, or check it for many seconds.
+    if refusal := measure(value):
+        raise Unreadable(*refusal)
+    return value
 
 
 def spell(value: Any) -> str:

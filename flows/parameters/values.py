@@ -12,14 +12,13 @@ from typing import Any
 from flows.parameters.schema import MISSING, Path, Schema, Unusable, prepare
 from flows.parameters.secrets import default_of
 from flows.parameters.validation import find_errors
-from flows.parameters.walk import DEEPEST, Place, children, root_place
+from flows.parameters.walk import DEEPEST, MOST_VALUES, TOO_DEEP, TOO_MANY, Place, children, root_place
 from flows.prefect_api.records import JSON
 
 # Prefect refuses more. Like Prefect, count compact JSON with non-ASCII characters escaped.
 LARGEST = 512 * 1024
 MOST_ERRORS = 100
 
-TOO_DEEP = f"Nested more than {DEEPEST} levels deep."
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -115,8 +114,12 @@ def _refuse_unwalkable(values: dict[str, Any]) -> ParameterError | None:
             f"The parameters are {size / 1024:,.0f} kB; Prefect accepts at most {LARGEST // 1024} kB for one run.",
         )
     waiting: list[tuple[Path, Any]] = [((), values)]
+    count = 0
     while waiting:
         path, value = waiting.pop()
+        count += len(value)
+        if count > MOST_VALUES:
+            return ParameterError((), "parameter.too_large", TOO_MANY)
         if len(path) >= DEEPEST:
             return ParameterError(path, "parameter.too_deep", TOO_DEEP)
         if isinstance(value, dict) and not all(isinstance(name, str) and _is_storable(name) for name in value):

@@ -387,6 +387,22 @@ def test_the_form_validates_as_every_caller_does() -> None:
     assert typed_into(only("anyv"), value="[" * 100_000).errors
 
 
+@pytest.mark.parametrize("name", ["anyv", "dsa", "dsec"])
+@pytest.mark.parametrize("depth", [30, 500, 2_000, 5_000, 20_000])
+def test_json_of_any_depth_is_answered(name: str, depth: int) -> None:
+    """5,000 levels were a server error: more than recursive code bears, fewer than the parser refuses."""
+    for text in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth):
+        form = typed_into(only(name), value=text)
+        assert form.codes["value"][0] in {"parameter.too_deep", "parameter.json"}
+        assert str(form)
+
+
+def test_json_of_too_many_values_is_refused_before_it_is_checked() -> None:
+    form = typed_into(only("dsa"), value=json.dumps({f"key{n}": [n] for n in range(100_000)}))
+    assert form.codes == {"value": ["parameter.too_large"]}
+    assert str(form)
+
+
 def test_text_in_a_number_input_is_displayed_again() -> None:
     control = page(typed_into(only("i"), value="five")).controls["parameters-value"]
     assert (control["type"], control["value"]) == ("text", "five")

@@ -114,6 +114,11 @@ def test_a_deployment_is_runnable_as_it_is_when_nothing_is_missing() -> None:
 # What is refused
 
 
+def test_more_values_than_can_be_checked_are_refused() -> None:
+    assert refusal(only("anyv"), {"value": list(range(60_000))}) == "parameter.too_large"
+    validate(only("anyv"), {"value": list(range(40_000))}, defaults={})
+
+
 def test_all_errors_come_at_once_in_the_order_of_the_signature() -> None:
     found = refusals(EVERY_KIND, {"i": "x", "nope": 1, "lm": [{"host": "h", "port": 0}, {}], "tree": {"name": 1}})
     assert len(found) > 40
