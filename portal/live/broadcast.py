@@ -39,9 +39,13 @@ class Changes:
 
 
 class Subscriber:
-    """Changes that one client has not received yet; bounded, so that slow clients do not fill the memory."""
+    """Changes that one client has not received yet; bounded, so that slow clients do not fill the memory.
+
+    `owner` is the key of the user whose session it is, once that is known.
+    """
 
     def __init__(self) -> None:
+        self.owner = ""
         self._ids: dict[str, set[int]] = {}
         self._is_anything = False
         self._has_changes = asyncio.Event()

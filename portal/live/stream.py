@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.contrib.auth import get_user
+from django.contrib.auth import SESSION_KEY, get_user
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import PermissionDenied
@@ -36,6 +36,8 @@ PACE_OF_LISTS_SECONDS = 2.0
 MAX_ROWS = 50
 # Open streams per web process.
 MAX_CLIENTS = 500
+# Of one user, in all their windows: otherwise one person could take every stream from the others.
+MAX_CLIENTS_PER_USER = 10
 
 SUBJECTS: dict[str, type[Model]] = {"run": Run, "request": RunRequest}
 LISTS = {"runs": "run", "requests": "request"}
@@ -73,7 +75,8 @@ class Topics:
 async def stream(request: HttpRequest) -> HttpResponseBase:
     """Open an endless event stream for `?run=12`, `?request=7`, `?list=runs` and any combination of these.
 
-    403 without a valid session, 404 for rows that the user cannot see, 503 when too many streams are open.
+    403 without a valid session, 404 for rows that the user cannot see, 503 when too many streams are open, in all or
+    by this user.
     """
     channel = broadcaster()
     if len(channel.subscribers) >= MAX_CLIENTS:
@@ -85,6 +88,11 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     try:
         topics = Topics.of(request.GET)
         await visible_changes(session, topics, Changes())
+        owner = str(await session.aget(SESSION_KEY, ""))
+        if sum(each.owner == owner for each in channel.subscribers) >= MAX_CLIENTS_PER_USER:
+            channel.unsubscribe(subscriber)
+            return HttpResponse(status=503)
+        subscriber.owner = owner
     except (Http404, PermissionDenied) as refusal:
         channel.unsubscribe(subscriber)
         return HttpResponse(status=404 if isinstance(refusal, Http404) else 403)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -276,6 +277,29 @@ def test_a_lost_connection_to_postgres_counts_as_a_change(viewer: User, a_run: R
             await next_event(stream)
             channel().deliver(Changes(is_anything=True))
             assert await next_event(stream) == ("nudge", {"run": [run.pk], "list": ["runs"]})
+
+    by_itself(story)()
+
+
+def test_one_person_does_not_take_the_streams_of_the_others(
+    viewer: User, requester: User, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_stream, "MAX_CLIENTS_PER_USER", 2)
+
+    async def story() -> None:
+        async with opened(viewer, "list=runs") as one, opened(viewer, "list=runs") as two:
+            assert (await next_event(one), await next_event(two)) == (("ready", {}), ("ready", {}))
+            assert await status(viewer, "list=runs") == 503
+            async with opened(requester, "list=runs") as other:
+                assert await next_event(other) == ("ready", {})
+        # Closing the response leaves its generator to the event loop.
+        del one, two
+        async with asyncio.timeout(5):
+            while any(each.owner == str(viewer.pk) for each in channel().subscribers):
+                gc.collect()
+                await asyncio.sleep(0.01)
+        async with opened(viewer, "list=runs") as again:
+            assert await next_event(again) == ("ready", {})
 
     by_itself(story)()
 
