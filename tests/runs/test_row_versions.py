@@ -10,6 +10,7 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group, User
 from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
 
 from flows.models import Environment
 from portal.ui import versions as ui_versions
@@ -129,7 +130,9 @@ def test_an_entry_that_names_another_transaction_is_refused(dev: Environment) ->
     version = RowVersion.objects.latest("pk")
     change(dev, needs_reason=True)
     entry = AuditEntry.objects.get()
-    entry.sequence, entry.transaction = entry.sequence + 1, version.transaction
+    # In every other respect it is the next entry of the chain.
+    entry.sequence, entry.previous_digest, entry.at = entry.sequence + 1, entry.digest, timezone.now()
+    entry.transaction = version.transaction
     with pytest.raises(DatabaseError, match="must name the transaction that writes it"):
         entry.save(force_insert=True)
     assert told(dev)[1] == ("Changed", ui_versions.OUTSIDE)
