@@ -292,6 +292,13 @@ SABOTAGES = (
         "",
     ),
     Sabotage(
+        "a deny does not hide a row",
+        ("tests/runs/access/test_decisions.py::test_the_queryset_and_the_decision_never_disagree",),
+        "runs/access/visible_rows.py",
+        "            allow &= ~selector_q(grant, deployment=deployment, base=base)\n",
+        "            pass\n",
+    ),
+    Sabotage(
         "the list of runs shows every run",
         ("tests/portal/admin/runs/test_run_list.py::test_what_nobody_granted_is_neither_listed_nor_counted_nor_found",),
         "portal/admin/runs/admin.py",

@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from flows.models import Deployment, Environment
-from runs.access import predicates
+from runs.access import predicates, visible_rows
 from runs.errors import Refused
 from runs.models import Grant, Run, Selector, Verb
 from runs.models.grant import PART_OF
@@ -85,26 +85,10 @@ def matches(selector: Selector, target: Target) -> bool:
 
 
 def covers(grant: Grant, target: Target) -> bool:
-    """Return whether the grant applies to the target. `selector_q` is the same in SQL."""
+    """Return whether the grant applies to the target. `visible_rows.selector_q` is the same in SQL."""
     is_unnamed = grant.environment_id is None and grant.effect == Grant.Effect.ALLOW
     # A grant for all environments must not open production by accident; a denial for all must close it.
     return matches(grant, target) and not (is_unnamed and target.environment.is_protected)
-
-
-def selector_q(grant: Grant, *, deployment: str, base: str = "") -> Q:
-    """Return `covers` in SQL, for a model whose lookups start with `base` and reach the deployment by `deployment`."""
-    q = Q(**{f"{base}environment__isnull": False})  # Django drops an empty Q, even a negated one: a denial would vanish
-    if grant.environment_id is not None:
-        q &= Q(**{f"{base}environment": grant.environment_id})
-    elif grant.effect == Grant.Effect.ALLOW:
-        q &= Q(**{f"{base}environment__is_protected": False})
-    if grant.full_name:
-        q &= Q(**{f"{deployment}full_name": grant.full_name})
-    if grant.flow_name:
-        q &= Q(**{f"{base}flow_name": grant.flow_name})
-    if grant.tag:
-        q &= Q(**{f"{deployment}tags__contains": [grant.tag]})
-    return q
 
 
 @dataclass(frozen=True)
@@ -185,28 +169,22 @@ class Permissions:
 
     def can_any(self, verb: Verb) -> bool:
         """Return whether a grant has the verb at all: for menus and columns, never enough to act."""
-        if self.user.is_active and self.user.is_superuser and verb in SUPERUSER_VERBS:
+        if self.is_administering(verb):
             return True
         return any(verb in grant.verbs and grant.effect == Grant.Effect.ALLOW for grant in self.grants)
+
+    def is_administering(self, verb: Verb) -> bool:
+        """Return whether the person has the verb as an administrator, without a grant."""
+        return self.user.is_active and self.user.is_superuser and verb in SUPERUSER_VERBS
 
     def q(self, verb: Verb, *, deployment: str = "", base: str = "") -> Q:
         """Return a filter for the rows the verb is allowed on.
 
         `base` and `deployment` are lookup prefixes, such as "" and "deployment__".
         """
-        allow = Q(pk__in=[])  # matches nothing; grants add to it
-        if self.user.is_active and self.user.is_superuser and verb in SUPERUSER_VERBS:
-            allow = Q()
-        else:
-            for grant in self.grants:
-                if grant.effect == Grant.Effect.ALLOW and verb in grant.verbs:
-                    allow |= selector_q(grant, deployment=deployment, base=base)
-        for grant in self.grants:
-            # A denial with a condition denies some values, not the row.
-            is_about_verb = verb in grant.verbs or PART_OF.get(verb, verb) in grant.verbs
-            if grant.effect == Grant.Effect.DENY and is_about_verb and not grant.predicate:
-                allow &= ~selector_q(grant, deployment=deployment, base=base)
-        return allow
+        return visible_rows.condition(
+            self.grants, verb, is_administering=self.is_administering(verb), deployment=deployment, base=base
+        )
 
     def deployments(self, verb: Verb = Verb.SEE) -> models.QuerySet[Deployment]:
         return Deployment.objects.filter(self.q(verb)).select_related("environment")
@@ -215,18 +193,7 @@ class Permissions:
         """Return the environments in which at least one deployment, or all of them, are visible."""
         if self.user.is_active and self.user.is_superuser:
             return Environment.objects.all()
-        seeing = [grant for grant in self.grants if Verb.SEE in grant.verbs]
-        allowing = [grant for grant in seeing if grant.effect == Grant.Effect.ALLOW]
-        # An environment without deployments is visible too, when a grant names it: it may just be new.
-        seen = Q(pk__in=self.deployments().values("environment"))
-        seen |= Q(pk__in=[grant.environment_id for grant in allowing if grant.environment_id])
-        if any(grant.environment_id is None for grant in allowing):
-            seen |= Q(is_protected=False)
-        for grant in seeing:
-            # Denying everything in an environment hides the environment itself.
-            if grant.effect == Grant.Effect.DENY and not (grant.full_name or grant.flow_name or grant.tag):
-                seen &= ~Q(pk=grant.environment_id) if grant.environment_id else Q(pk__in=[])
-        return Environment.objects.filter(seen)
+        return Environment.objects.filter(visible_rows.environment_condition(self.grants, self.deployments()))
 
 
 def describe_condition(grants: Sequence[Grant]) -> str:
