@@ -17,7 +17,7 @@ from django.utils.dateparse import parse_datetime
 from flows.models import Alias, Environment
 from portal.ui.diff import Change, diff
 from runs.models import AuditCheckpoint, AuditEntry, Freeze, Grant, Policy, RowVersion, Window
-from runs.models.audit import VERBS
+from runs.models.audit_verbs import VERBS
 
 # Versions displayed; the table `runs_rowversion` has all of them.
 MOST = 50

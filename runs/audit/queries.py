@@ -11,7 +11,7 @@ from django.utils.dateparse import parse_date
 from django.utils.text import smart_split, unescape_string_literal
 
 from runs.models import AuditEntry
-from runs.models.audit import VERBS
+from runs.models.audit_verbs import VERBS
 
 SEARCHED = ("actor_name", "on_behalf_of", "subject_name", "reason", "ticket", "message", "address")
 SEARCHED_WHOLE = ("subject_id", "digest", "token_id")

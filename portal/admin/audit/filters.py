@@ -18,7 +18,7 @@ from portal.ui.audit_links import SUBJECTS
 from runs.actors import Channel
 from runs.audit import queries
 from runs.models import AuditEntry
-from runs.models.audit import VERBS
+from runs.models.audit_verbs import VERBS
 
 Choices = Iterable[tuple[str, str]]
 

@@ -23,7 +23,8 @@ from runs.actors import Actor, Channel, Kind
 from runs.audit import chain
 from runs.errors import Refused
 from runs.models import AuditEntry
-from runs.models.audit import COLOURS, VERBS
+from runs.models.audit import COLOURS
+from runs.models.audit_verbs import VERBS
 from tests.cast import by
 from tests.tampering import found, outcome_of, refused
 
@@ -380,7 +381,7 @@ def written_verbs() -> set[str]:
 
 def test_every_verb_that_is_written_has_a_label() -> None:
     unlabelled = written_verbs() - VERBS.keys()
-    assert not unlabelled, f"runs/models/audit.py: VERBS has no label for {', '.join(sorted(unlabelled))}."
+    assert not unlabelled, f"runs/models/audit_verbs.py: VERBS has no label for {', '.join(sorted(unlabelled))}."
 
 
 def test_every_outcome_has_a_colour() -> None:

@@ -30,7 +30,7 @@ from runs import audit, requests
 from runs.actors import Actor, Channel, Kind
 from runs.audit import export_files, lines
 from runs.models import AuditEntry, Export
-from runs.models.audit import VERBS
+from runs.models.audit_verbs import VERBS
 from tests.cast import by
 from tests.portal.page_elements import refusal_codes
 

@@ -15,7 +15,7 @@ from portal.ui import versions as ui_versions
 from runs import audit, dispatch, mirror, requests
 from runs.governance import configuration, grants
 from runs.models import AuditEntry, Grant, RowVersion, Run
-from runs.models.audit import VERBS
+from runs.models.audit_verbs import VERBS
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 
