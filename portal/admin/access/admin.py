@@ -95,7 +95,7 @@ class GrantAdmin(RestrictedAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Let everyone with `manage` anywhere open the form; the service decides what they can grant."""
-        return grants.can_grant(actor_of(request))
+        return permissions_of(request).can_any(Verb.MANAGE)
 
     @admin.display(description="granted to", ordering="person__username")
     def subject_shown(self, grant: Grant) -> SafeString:

@@ -372,6 +372,13 @@ def test_the_pages_for_everyone_link_to_nothing_that_answers_403(viewer: User, l
     assert [link for link in links if client.get(html.unescape(link)).status_code in (403, 404)] == []
 
 
+def test_a_denied_manage_does_not_open_the_form(viewer: User, admin_user: User, login: Login) -> None:
+    address = reverse("admin:runs_grant_add")
+    grants.grant(by=by(admin_user), person=viewer, verbs=["manage"], effect="deny", reason="x")
+    assert login(viewer).get(address).status_code == 403
+    assert login(admin_user).get(address).status_code == 200
+
+
 def test_a_redeployed_name_explains_the_deployment_of_that_name_now(
     admin_user: User, requester: User, deployment: Deployment, login: Login
 ) -> None:
