@@ -97,8 +97,7 @@ def join(public: Mapping[str, Any], secrets: Mapping[str, Any]) -> dict[str, JSO
     """Insert the secret values at their JSON pointers; the reverse of `split`."""
     values: dict[str, Any] = deepcopy(dict(public))
     for where, value in secrets.items():
-        # "~1" before "~0", or "~01" would become "/" (RFC 6901).
-        *parents, last = (part.replace("~1", "/").replace("~0", "~") for part in where.split("/")[1:])
+        *parents, last = keys_of(where)
         spot: Any = values
         for part in parents:
             spot = spot[int(part)] if isinstance(spot, list) else spot[part]
@@ -110,8 +109,14 @@ def join(public: Mapping[str, Any], secrets: Mapping[str, Any]) -> dict[str, JSO
 
 
 def pointer(path: Path) -> str:
-    """Return the JSON pointer of a path (RFC 6901)."""
+    """Return the JSON pointer of a path (RFC 6901); `keys_of` reverses it."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def keys_of(where: str) -> list[str]:
+    """Return the keys of a JSON pointer; indexes of lists are texts too."""
+    # "~1" before "~0", or "~01" would become "/" (RFC 6901).
+    return [part.replace("~1", "/").replace("~0", "~") for part in where.split("/")[1:]]
 
 
 def masked_paths(values: Any, path: Path = ()) -> frozenset[str]:
@@ -128,8 +133,7 @@ def exposed(secrets: Mapping[str, Any], public: Mapping[str, Any]) -> list[str]:
 
 
 def _at(values: Any, where: str) -> Any:
-    for part in where.split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
+    for key in keys_of(where):
         try:
             values = values[int(key)] if isinstance(values, list) else values[key]
         except (LookupError, TypeError, ValueError):

@@ -158,7 +158,7 @@ def test_the_stored_credential_is_not_sent_to_another_address(
     assert form_errors(answer) == {("new_credential", "credential.reenter")}
     dev.refresh_from_db()
     assert dev.api_url == "http://dev.test/api"
-    # The service refuses it too, whoever calls it.
+    # The service refuses it too: the form is not its only caller.
     dev.api_url = address
     with refused("credential.reenter"):
         configuration.save_environment(dev, by=by(admin_user))
