@@ -87,6 +87,8 @@ CODES: dict[str, str] = {
     "override.not_waiting": "The request is not waiting for approval.",
     "override.reason_required": "An emergency override needs a description of the emergency.",
     "parameters.default_invalid": "The deployment cannot run with its default parameters.",
+    "person.name_taken": "The name looks like the name of another user or group.",
+    "person.name_unclear": "The name has invisible characters or stray spaces, or mixes alphabets in one word.",
     "policy.stage_approvals": "The number of approvals of a stage is out of range.",
     "policy.stage_duplicate": "Two stages are for the same approvers.",
     "policy.stage_group": "The group of a stage does not exist.",

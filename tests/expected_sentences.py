@@ -92,6 +92,11 @@ SENTENCES: dict[str, list[str]] = {
     "override.not_waiting": ["Request {} is not waiting for approval, so there is nothing to override."],
     "override.reason_required": ["Describe the emergency."],
     "parameters.default_invalid": ["It cannot run with its default parameters: {}"],
+    "person.name_taken": ["The name {} looks like the {} {}. Choose a name that cannot be confused with it."],
+    "person.name_unclear": [
+        "The name {} cannot be used: it has invisible characters or extra spaces, or mixes alphabets in one word. Type "
+        "it again in one alphabet."
+    ],
     "policy.stage_approvals": ["A stage needs 1 to {} approvals."],
     "policy.stage_duplicate": ["Two stages are for {}. Combine them."],
     "policy.stage_group": ["Unknown group {}: no one could approve at that stage."],

@@ -133,6 +133,21 @@ SABOTAGES = (
         ("tests/governance/test_database_refuses.py::test_a_temporary_table_does_not_stand_in_for_approvals",),
         statement="ALTER FUNCTION require_approvals() RESET search_path",
     ),
+    # Accounts
+    Sabotage(
+        "a name may look like another one",
+        ("tests/runs/governance/test_account_names.py::test_a_new_person_with_such_a_name_is_refused",),
+        "runs/governance/accounts.py",
+        "        if not own.isdisjoint(account_names.keys(other)):",
+        "        if name == other:",
+    ),
+    Sabotage(
+        "a name may have invisible characters",
+        ("tests/runs/governance/test_account_names.py::test_a_new_person_with_such_a_name_is_refused",),
+        "runs/governance/accounts.py",
+        "    if not account_names.is_clear(name):",
+        "    if not name:",
+    ),
     # Approving
     Sabotage(
         "a request is approved by its requester",

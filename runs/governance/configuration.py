@@ -1,11 +1,10 @@
-"""Configure the portal: the only code that changes environments, aliases, people and groups."""
+"""Configure the portal: the only code that changes environments and aliases."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from django.contrib.auth.models import Group, Permission, User
 from django.db import models
 
 from flows.models import Alias, Environment
@@ -28,7 +27,6 @@ ENVIRONMENT = [
     "position",
     "is_active",
 ]
-PERSON = ["username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser"]
 REENTER = (
     "The API address has changed. Enter the credential again: the stored one is used only for the previous address."
 )
@@ -138,48 +136,3 @@ def delete_alias(alias: Alias, *, by: Actor) -> None:
 
 def describe_alias(alias: Alias) -> dict[str, Any]:
     return {"environment": alias.environment.slug, "name": alias.name, "deployment": alias.full_name}
-
-
-def save_person(person: User, *, groups: Iterable[Group], by: Actor) -> None:
-    """Save a new or changed account with its groups."""
-    stored = User.objects.filter(pk=person.pk).first()
-    with audit.act("person.change" if stored else "person.create", person, by=by, subject_kind="person") as act:
-        require_administrator(by)
-        if stored and stored.pk == getattr(by.holder, "pk", None) and not (person.is_active and person.is_superuser):
-            # Administrators cannot demote themselves, so at least one is always left.
-            raise Refused(
-                "administrator.own", "You cannot remove your own administrator rights. Another administrator can."
-            )
-        before = describe_person(stored) if stored else {}
-        # Compared before saving; the hashes themselves are never recorded.
-        has_new_password = stored is not None and stored.password != person.password
-        person.save()
-        person.groups.set(groups)
-        act.before, act.after = difference(before, describe_person(person))
-        if has_new_password:
-            act.after["password"] = "changed"  # noqa: S105  (that it was, not what it is)
-
-
-def describe_person(person: User) -> dict[str, Any]:
-    return columns(person, PERSON) | {"groups": sorted(person.groups.values_list("name", flat=True))}
-
-
-def record_password_change(person: User, *, by: Actor) -> None:
-    """Record in the audit trail that a password was set; Django's own form sets it."""
-    with audit.act("person.password", person, by=by, subject_kind="person"):
-        pass
-
-
-def save_group(group: Group, *, permissions: Iterable[Permission], by: Actor) -> None:
-    """Save a new or changed group with its Django permissions; its grants are separate."""
-    stored = Group.objects.filter(pk=group.pk).first()
-    with audit.act("group.change" if stored else "group.create", group, by=by) as act:
-        require_administrator(by)
-        before = describe_group(stored) if stored else {}
-        group.save()
-        group.permissions.set(permissions)
-        act.before, act.after = difference(before, describe_group(group))
-
-
-def describe_group(group: Group) -> dict[str, Any]:
-    return {"name": group.name, "permissions": sorted(group.permissions.values_list("codename", flat=True))}

@@ -25,7 +25,7 @@ from portal.admin.service_admin import ServiceModelAdmin
 from portal.auth.request_user import actor_of
 from portal.ui import tables
 from runs.access.decisions import Permissions, active_grants
-from runs.governance import configuration, preview
+from runs.governance import accounts, preview
 
 # Django's permissions that have an effect here. Permissions on deployments and runs are grants.
 OFFERED = {
@@ -181,7 +181,7 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
         return render(request, "portal/people/try.html", context)
 
     def save_row(self, request: HttpRequest, row: User, form: Any) -> None:
-        configuration.save_person(row, groups=form.cleaned_data["groups"], by=actor_of(request))
+        accounts.save_person(row, groups=form.cleaned_data["groups"], by=actor_of(request))
 
     @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002  (Django's name)
@@ -191,7 +191,7 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         # Django calls this after it has set the password itself, so there is nothing left to save.
         if request.resolver_match and request.resolver_match.url_name == "auth_user_password_change":
-            configuration.record_password_change(obj, by=actor_of(request))
+            accounts.record_password_change(obj, by=actor_of(request))
 
 
 @admin.register(Group)
@@ -246,4 +246,4 @@ class GroupAdmin(AdministratorsOnly, DjangoGroupAdmin):
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def save_row(self, request: HttpRequest, row: Group, form: Any) -> None:
-        configuration.save_group(row, permissions=form.cleaned_data["permissions"], by=actor_of(request))
+        accounts.save_group(row, permissions=form.cleaned_data["permissions"], by=actor_of(request))

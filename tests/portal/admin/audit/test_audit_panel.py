@@ -13,7 +13,7 @@ from django.urls import reverse
 from flows.models import Alias, Deployment, Environment
 from portal.ui import versions as ui_versions
 from runs import audit, dispatch, mirror, requests
-from runs.governance import configuration, grants
+from runs.governance import accounts, configuration, grants
 from runs.models import AuditEntry, Grant, RowVersion, Run
 from runs.models.audit_verbs import VERBS
 from tests.cast import by
@@ -78,7 +78,7 @@ def test_a_person_shows_what_they_did_and_what_was_done_to_them(
     login: Login, admin_user: User, requester: User, launched: Run
 ) -> None:
     requester.first_name = "Anna"
-    configuration.save_person(requester, groups=requester.groups.all(), by=by(admin_user))
+    accounts.save_person(requester, groups=requester.groups.all(), by=by(admin_user))
     text = page(login(admin_user), requester, "auth_user").partition(TRAIL)[2]
     assert VERBS["request.submit"] in text
     assert VERBS["person.change"] in text
@@ -156,7 +156,7 @@ def test_a_grant_that_somebody_widened_by_hand_shows(login: Login, admin_user: U
 
 def test_groups_that_come_and_go_are_versions_of_a_person_and_of_the_group(stranger: User, admin_user: User) -> None:
     group = Group.objects.get(name="Approver")
-    configuration.save_person(stranger, groups=[group], by=by(admin_user))
+    accounts.save_person(stranger, groups=[group], by=by(admin_user))
     stranger.groups.clear()
     titles = [(each.title, each.who, [one.path for one in each.changes]) for each in ui_versions.versions_of(stranger)]
     assert titles[:2] == [("Removed", ui_versions.OUTSIDE, ["group"]), ("Added", "administrator", ["group"])]

@@ -1,0 +1,98 @@
+"""Users and groups: the only code that saves them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth.models import Group, Permission, User
+from django.db import connection, models
+
+from runs import audit
+from runs.actors import Actor
+from runs.errors import Refused
+from runs.governance import account_names
+from runs.governance.configuration import columns, difference, require_administrator
+
+# Columns in the audit trail.
+PERSON = ["username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser"]
+# Key of the advisory lock on names: no constraint compares look-alikes. Any constant that nothing else uses.
+NAMES_LOCK = 0x6E616D6573
+
+
+def save_person(person: User, *, groups: Iterable[Group], by: Actor) -> None:
+    """Save a new or changed account with its groups.
+
+    Raises `Refused` with code `person.name_unclear`, `person.name_taken` or `administrator.own`.
+    """
+    stored = User.objects.filter(pk=person.pk).first()
+    with audit.act("person.change" if stored else "person.create", person, by=by, subject_kind="person") as act:
+        require_administrator(by)
+        if stored and stored.pk == getattr(by.holder, "pk", None) and not (person.is_active and person.is_superuser):
+            # Administrators cannot demote themselves, so at least one is always left.
+            raise Refused(
+                "administrator.own", "You cannot remove your own administrator rights. Another administrator can."
+            )
+        if stored is None or stored.username != person.username:
+            require_distinct_name(person, "username", "user")
+        before = describe_person(stored) if stored else {}
+        # Compared before saving; the hashes themselves are never recorded.
+        has_new_password = stored is not None and stored.password != person.password
+        person.save()
+        person.groups.set(groups)
+        act.before, act.after = difference(before, describe_person(person))
+        if has_new_password:
+            act.after["password"] = "changed"  # noqa: S105  (that it was, not what it is)
+
+
+def require_distinct_name(row: User | Group, column: str, noun: str) -> None:
+    """Refuse a name that cannot be read, or that looks like the name of another account or group."""
+    name: str = getattr(row, column)
+    if not account_names.is_clear(name):
+        raise Refused(
+            "person.name_unclear",
+            f"The name {name!r} cannot be used: it has invisible characters or extra spaces, or mixes alphabets in one "
+            "word. Type it again in one alphabet.",
+        )
+    with connection.cursor() as cursor:
+        # Two look-alikes that are created at once: the second waits here, and finds the first.
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [NAMES_LOCK])
+    others: models.QuerySet[Any] = type(row)._default_manager.exclude(pk=row.pk)
+    own = account_names.keys(name)
+    for other in others.values_list(column, flat=True):
+        if not own.isdisjoint(account_names.keys(other)):
+            raise Refused(
+                "person.name_taken",
+                f"The name {name} looks like the {noun} {other}. Choose a name that cannot be confused with it.",
+                name=other,
+            )
+
+
+def describe_person(person: User) -> dict[str, Any]:
+    return columns(person, PERSON) | {"groups": sorted(person.groups.values_list("name", flat=True))}
+
+
+def record_password_change(person: User, *, by: Actor) -> None:
+    """Record in the audit trail that a password was set; Django's own form sets it."""
+    with audit.act("person.password", person, by=by, subject_kind="person"):
+        pass
+
+
+def save_group(group: Group, *, permissions: Iterable[Permission], by: Actor) -> None:
+    """Save a new or changed group with its Django permissions; its grants are separate.
+
+    Raises `Refused` with code `person.name_unclear` or `person.name_taken`.
+    """
+    stored = Group.objects.filter(pk=group.pk).first()
+    with audit.act("group.change" if stored else "group.create", group, by=by) as act:
+        require_administrator(by)
+        if stored is None or stored.name != group.name:
+            require_distinct_name(group, "name", "group")
+        before = describe_group(stored) if stored else {}
+        group.save()
+        group.permissions.set(permissions)
+        act.before, act.after = difference(before, describe_group(group))
+
+
+def describe_group(group: Group) -> dict[str, Any]:
+    return {"name": group.name, "permissions": sorted(group.permissions.values_list("codename", flat=True))}
