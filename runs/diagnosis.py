@@ -23,6 +23,10 @@ PATIENCE = timedelta(seconds=60)
 FORCED_AFTER = timedelta(minutes=5)
 # Messages of a run can be a whole traceback: cut them to about two lines on a page.
 LONGEST = 300
+DELETED = (
+    "This run was deleted in Prefect before it ended, so its result is unknown. Check what it has done, then run the "
+    "deployment again if needed."
+)
 # State messages of a scheduled run that add nothing to its start time.
 PLAIN_MESSAGES = ("", "Flow run scheduled")
 
@@ -67,7 +71,7 @@ class Rule(NamedTuple):
 # Why a run does not go on. The first rule that applies wins, so a cause that hides others stands above them: a paused
 # pool above missing workers, missing workers above a full pool.
 WAITING_RULES: tuple[Rule, ...] = (
-    Rule("deleted", lambda r, s: r.deleted_upstream_at is not None, "This run was deleted in Prefect."),
+    Rule("deleted", lambda r, s: r.deleted_upstream_at is not None, DELETED),
     Rule(
         "unreachable", lambda r, s: bool(s.down), "{environment} cannot be reached, so this may be out of date: {down}"
     ),

@@ -449,6 +449,13 @@ SABOTAGES = (
         "        state=Cancellation.State.SENT, sent_at=now",
         "        state=Cancellation.State.CONFIRMED, sent_at=now",
     ),
+    Sabotage(
+        "a request whose run was deleted in Prefect stays open",
+        ("tests/runs/mirror/test_deleted_runs.py::test_its_request_is_lost_recorded_and_told_to_the_requester",),
+        "runs/mirror/upsert.py",
+        "        changes.settle_deleted(environment, prefect_ids)",
+        "        changes.settle_deleted(environment, set())",
+    ),
 )
 
 

@@ -38,7 +38,7 @@ class RunTable(django_tables2.Table):
         # `run_seconds` of an active run is as old as the last sync, so the browser counts on from the start.
         if record.started_at is None:
             return "-"
-        return times.duration(record.run_seconds) if record.is_terminal else times.running_for(record.started_at)
+        return times.duration(record.run_seconds) if record.is_over else times.running_for(record.started_at)
 
 
 class GrantTable(django_tables2.Table):

@@ -19,7 +19,7 @@ from runs.changes.approvals import (
 )
 from runs.changes.launch_results import hold, launched, recheck, refuse, requeue
 from runs.changes.overrides import MAX_OVERRIDE, MIN_OVERRIDE, break_glass, override, review
-from runs.changes.settle import settle
+from runs.changes.settle import settle, settle_deleted
 from runs.changes.states import LEGAL_FROM, move
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "require_recorded",
     "review",
     "settle",
+    "settle_deleted",
     "step_for",
     "steps",
     "withdraw",

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from uuid import UUID
 
 from django.utils import timezone
 
-from runs import audit
+from flows.models import Environment
+from runs import audit, notifications
 from runs.actors import Actor
 from runs.changes.states import LEGAL_FROM, move
-from runs.models import AuditEntry, Cancellation, Run, RunRequest
+from runs.models import Cancellation, Run, RunRequest
+from runs.models.notification import Topic
 from runs.models.request import State
 
+LOST = (
+    "The run was deleted in Prefect before it ended, so its result is unknown. Check what it has done before you run "
+    "it again."
+)
 # Terminal state type of a run -> state of its request; any other run state means launched.
 SETTLES: dict[str, State] = {
     "COMPLETED": State.COMPLETED,
@@ -27,22 +34,32 @@ def settle(runs: Sequence[Run]) -> None:
     Rows first, audit entries last: a transaction that holds the lock on the end of the audit chain must not wait for a
     row lock, or two transactions that take them in opposite order deadlock.
     """
-    for run in runs:
-        settle_request(run)
-    acts = [act for run in runs if run.is_terminal for act in settle_cancellations(run)]
-    for act in acts:
-        audit.record(act, AuditEntry.Outcome.DONE)
+    acts = [act for run in runs for act in settle_request(run)]
+    acts += [act for run in runs if run.is_terminal for act in settle_cancellations(run)]
+    audit.record_many(acts)
 
 
-def settle_request(run: Run) -> None:
-    """Link the run to its request, which may have learned its flow run id first, and move the request."""
+def settle_request(run: Run) -> Iterator[audit.Act]:
+    """Link the run to its request, which may have learned its flow run id first, and move the request.
+
+    Yields the act for the audit trail when a run reappears that was taken for deleted.
+    """
     RunRequest.objects.filter(flow_run_id=run.prefect_id, environment=run.environment_id, run=None).update(run=run)
     run_request = RunRequest.objects.filter(run=run).first()
     if run_request:
         to = SETTLES.get(run.state_type, State.LAUNCHED)
         # Not every reading is a move: a run that is still running leaves its request at launched.
         if run_request.state in LEGAL_FROM[to]:
+            was_lost = run_request.state == State.LOST
             move(run_request, to=to, message=run.state_message[:2000])
+            if was_lost:
+                yield audit.Act(
+                    "request.found",
+                    run_request,
+                    Actor.system("Prefect"),
+                    before={"state": State.LOST},
+                    after={"state": to},
+                )
 
 
 def settle_cancellations(run: Run) -> Iterator[audit.Act]:
@@ -59,4 +76,55 @@ def settle_cancellations(run: Run) -> Iterator[audit.Act]:
             run,
             Actor.system(),
             after={"state": run.state_type, "cancellation": cancellation.pk},
+        )
+
+
+def settle_deleted(environment: Environment, flow_run_ids: Collection[UUID]) -> None:
+    """End the requests and cancellations of runs that were deleted in Prefect. Called by `runs.mirror`.
+
+    A run that had ended has settled its request before, which keeps that state.
+    """
+    launched = RunRequest.objects.filter(
+        environment=environment, flow_run_id__in=flow_run_ids, state=State.LAUNCHED
+    ).select_related("environment", "requested_by")
+    acts = [lose(run_request) for run_request in launched]
+    runs = Run.objects.filter(
+        environment=environment, prefect_id__in=flow_run_ids, cancellations__state__in=Cancellation.OPEN
+    )
+    acts += [act for run in runs.select_related("environment") for act in fail_cancellations(run)]
+    audit.record_many(acts)
+
+
+def lose(run_request: RunRequest) -> audit.Act:
+    """Move one request to lost and notify its requester; return the act for the audit trail."""
+    move(run_request, to=State.LOST, message=LOST)
+    if run_request.requested_by:
+        notifications.notify_person(
+            Topic.STALLED,
+            run_request.environment,
+            run_request.requested_by,
+            f"{run_request.deployment_name} in {run_request.environment_name}: run deleted in Prefect",
+            f"Request {run_request.pk}: {LOST}",
+            target=run_request,
+        )
+    flow_run_id = str(run_request.flow_run_id)
+    return audit.Act(
+        "request.lost",
+        run_request,
+        Actor.system("Prefect"),
+        before={"state": State.LAUNCHED},
+        after={"state": State.LOST, "flow_run_id": flow_run_id},
+    )
+
+
+def fail_cancellations(run: Run) -> Iterator[audit.Act]:
+    """Close the open cancellations of a deleted run, which nothing can confirm any more."""
+    for cancellation in run.cancellations.filter(state__in=Cancellation.OPEN):
+        Cancellation.objects.filter(pk=cancellation.pk).update(
+            state=Cancellation.State.FAILED,
+            settled_at=timezone.now(),
+            message="The run was deleted in Prefect before the cancellation was confirmed.",
+        )
+        yield audit.Act(
+            "run.cancel_failed", run, Actor.system(), after={"cancellation": cancellation.pk, "deleted": True}
         )

@@ -14,14 +14,16 @@ from runs.models.request import State
 
 # New state -> the states it can follow; anything else is refused.
 # LAUNCHING can go back to APPROVED when it is certain that nothing was sent, never to WITHDRAWN or EXPIRED: Prefect may
-# have the run. LAUNCHED can follow an ended state, because Prefect retries a run under the same id.
+# have the run. LAUNCHED can follow an ended state, because Prefect retries a run under the same id. A lost run can
+# reappear in Prefect, such as after a restore, in any state.
 LEGAL_FROM: dict[State, frozenset[State]] = {
     State.APPROVED: frozenset({State.WAITING, State.LAUNCHING}),
     State.LAUNCHING: frozenset({State.APPROVED, State.LAUNCHING}),
-    State.LAUNCHED: frozenset({State.LAUNCHING, State.COMPLETED, State.FAILED, State.CANCELLED}),
-    State.COMPLETED: frozenset({State.LAUNCHED}),
-    State.FAILED: frozenset({State.LAUNCHED}),
-    State.CANCELLED: frozenset({State.LAUNCHED}),
+    State.LAUNCHED: frozenset({State.LAUNCHING, State.COMPLETED, State.FAILED, State.CANCELLED, State.LOST}),
+    State.COMPLETED: frozenset({State.LAUNCHED, State.LOST}),
+    State.FAILED: frozenset({State.LAUNCHED, State.LOST}),
+    State.CANCELLED: frozenset({State.LAUNCHED, State.LOST}),
+    State.LOST: frozenset({State.LAUNCHED}),
     State.REJECTED: frozenset({State.WAITING}),
     State.WITHDRAWN: frozenset({State.WAITING, State.APPROVED}),
     State.EXPIRED: frozenset({State.WAITING}),

@@ -45,7 +45,7 @@ def send_cancel(cancellation: Cancellation) -> None:
     if cancellation.state == Cancellation.State.SENT:
         mirror.refresh(run.environment, [run.prefect_id])
         run.refresh_from_db()
-        if run.is_terminal:
+        if run.is_over:
             return
         is_awaited = run.state_type == "CANCELLING"
         # Still Cancelling and never started: no process could go on, so it is safe to force.

@@ -29,6 +29,7 @@ VERBS = [
 TOPICS = [
     ("waiting", "A request needs my approval"),
     ("answered", "My request was approved or rejected"),
+    ("stalled", "A run stalled, or was deleted in Prefect"),
     ("break glass", "Emergency override used"),
     ("freeze", "Freeze started or ended"),
 ]
@@ -659,6 +660,7 @@ class Migration(migrations.Migration):
                             ("completed", "Completed"),
                             ("failed", "Failed"),
                             ("cancelled", "Cancelled"),
+                            ("lost", "Lost"),
                             ("rejected", "Rejected"),
                             ("withdrawn", "Withdrawn"),
                             ("expired", "Expired"),

@@ -42,7 +42,7 @@ END $$;
 -- in force. From whatever state it comes, so that a detour through another state does not help.
 CREATE FUNCTION require_approvals() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
-    beyond CONSTANT text[] := ARRAY['approved', 'launching', 'launched', 'completed', 'failed', 'cancelled'];
+    beyond CONSTANT text[] := ARRAY['approved', 'launching', 'launched', 'completed', 'failed', 'cancelled', 'lost'];
 BEGIN
     IF NEW.state = ANY (beyond)
     AND (TG_OP = 'INSERT' OR OLD.state <> ALL (beyond))

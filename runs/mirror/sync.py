@@ -69,7 +69,9 @@ def sync(environment: Environment) -> int:
             count += len(page)
         # 3. What is active here and was not listed ended long ago or was deleted: read it by id.
         held = Run.objects.filter(environment=environment, state_type__in=ACTIVE, deleted_upstream_at=None)
-        awaited = RunRequest.objects.filter(environment=environment, flow_run_id__isnull=False, run=None)
+        awaited = RunRequest.objects.filter(
+            environment=environment, flow_run_id__isnull=False, run=None, state=RunRequest.State.LAUNCHED
+        )
         missing = {*held.values_list("prefect_id", flat=True), *awaited.values_list("flow_run_id", flat=True)} - seen
         count += refresh(environment, [pk for pk in missing if pk])
         tail_logs(environment, list(with_open_logs(environment)))

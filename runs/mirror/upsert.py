@@ -157,8 +157,13 @@ def visible_parameters(
 
 
 def mark_deleted(environment: Environment, prefect_ids: set[UUID]) -> None:
-    """Mark runs that Prefect no longer has; their rows stay for history."""
+    """Mark runs that Prefect no longer has, and end their requests; the rows stay for history."""
+    if not prefect_ids:
+        return
     with transaction.atomic():
+        mirror_lock(environment)
         gone = list(Run.objects.filter(environment=environment, prefect_id__in=prefect_ids, deleted_upstream_at=None))
         Run.objects.filter(pk__in=[run.pk for run in gone]).update(deleted_upstream_at=timezone.now())
+        # By id: the mirror may never have read the run of a request.
+        changes.settle_deleted(environment, prefect_ids)
         publish("run", [run.pk for run in gone])

@@ -12,6 +12,8 @@ VERBS: dict[str, str] = {
     "request.withdraw": "Withdrew a request",
     "request.expire": "Request expired",
     "request.launch": "Launched a run",
+    "request.lost": "Run deleted in Prefect",
+    "request.found": "Deleted run reappeared in Prefect",
     "run.cancel": "Requested a cancellation",
     "run.force_cancel": "Marked a run as cancelled",
     "run.cancelled": "Cancelled a run",

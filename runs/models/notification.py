@@ -14,6 +14,7 @@ class Topic(models.TextChoices):
 
     WAITING = "waiting", "A request needs my approval"
     ANSWERED = "answered", "My request was approved or rejected"
+    STALLED = "stalled", "A run stalled, or was deleted in Prefect"
     BREAK_GLASS = "break glass", "Emergency override used"
     FREEZE = "freeze", "Freeze started or ended"
 

@@ -23,6 +23,7 @@ class State(models.TextChoices):
     COMPLETED = "completed", "Completed"
     FAILED = "failed", "Failed"
     CANCELLED = "cancelled", "Cancelled"
+    LOST = "lost", "Lost"
     REJECTED = "rejected", "Rejected"
     WITHDRAWN = "withdrawn", "Withdrawn"
     EXPIRED = "expired", "Expired"
@@ -37,12 +38,14 @@ COLOURS: dict[str, str] = {
     State.COMPLETED: "green",
     State.FAILED: "red",
     State.CANCELLED: "grey",
+    State.LOST: "red",
     State.REJECTED: "red",
     State.WITHDRAWN: "grey",
     State.EXPIRED: "grey",
     State.REFUSED: "red",
 }
-# States of finished requests. Only a retry of the run in Prefect can move one of them back to launched.
+# States of finished requests. One of them is left only for the state of the run: after a retry in Prefect, or when a
+# lost run reappears there.
 OVER = frozenset(COLOURS) - {State.WAITING, State.APPROVED, State.LAUNCHING, State.LAUNCHED}
 
 

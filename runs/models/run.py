@@ -91,12 +91,21 @@ class Run(models.Model):
         return self.state_type in TERMINAL
 
     @property
+    def is_lost(self) -> bool:
+        """Whether the run was deleted in Prefect before it ended: how it ended is not known."""
+        return self.deleted_upstream_at is not None and not self.is_terminal
+
+    @property
+    def is_over(self) -> bool:
+        return self.is_terminal or self.deleted_upstream_at is not None
+
+    @property
     def state_label(self) -> str:
-        return label_of(self.state_type, self.state_name)
+        return "Deleted" if self.is_lost else label_of(self.state_type, self.state_name)
 
     @property
     def state_colour(self) -> str:
-        return colour_of(self.state_type)
+        return "grey" if self.is_lost else colour_of(self.state_type)
 
     @property
     def prefect_url(self) -> str:

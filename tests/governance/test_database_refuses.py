@@ -34,6 +34,7 @@ AFTER_APPROVAL = [
     State.COMPLETED,
     State.FAILED,
     State.CANCELLED,
+    State.LOST,
 ]
 
 

@@ -42,6 +42,7 @@ ICONS: dict[str, str] = {
     State.REJECTED: "block",
     State.REFUSED: "block",
     State.FAILED: "error",
+    State.LOST: "error",
     State.LAUNCHED: "hourglass_empty",
 }
 
@@ -341,6 +342,6 @@ def status(run_request: RunRequest) -> dict[str, Any]:
             "state": run.state_type,
             "label": run.state_label,
             "colour": run.state_colour,
-            "is_over": run.is_terminal,
+            "is_over": run.is_over,
         },
     }

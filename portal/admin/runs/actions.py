@@ -20,7 +20,7 @@ def cancelling(run: Run, permissions: Permissions, cancellations: Iterable[Cance
 
     Also returns what a cancellation must come with: `cancel_rules`, and a hint for the ticket field.
     """
-    if run.is_terminal or run.deleted_upstream_at:
+    if run.is_over:
         return {"may_cancel": False, "may_force": False}
     target = Target.of_run(run)
     pending = next((each for each in cancellations if each.state in Cancellation.OPEN), None)

@@ -90,7 +90,7 @@ class RunAdmin(RestrictedAdmin):
 
     @admin.display(description="started", ordering="started_at")
     def started(self, run: Run) -> SafeString:
-        if run.started_at is None and run.expected_start_at and not run.is_terminal:
+        if run.started_at is None and run.expected_start_at and not run.is_over:
             return format_html("scheduled {}", times.relative_time(run.expected_start_at))
         return times.relative_time(run.started_at)
 

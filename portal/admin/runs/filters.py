@@ -39,13 +39,17 @@ class StateFilter(CheckboxFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
-        return [("active", "Active"), *((key, label) for key, (label, _) in STATES.items())]
+        return [("active", "Active"), *((key, label) for key, (label, _) in STATES.items()), ("deleted", "Deleted")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         wanted = set(self.value() or [])
-        if "active" in wanted:
-            wanted |= ACTIVE
-        return queryset.filter(state_type__in=wanted) if wanted else queryset
+        if not wanted:
+            return queryset
+        states = wanted | (ACTIVE if "active" in wanted else frozenset())
+        # A run that was deleted before it ended has no state that still counts.
+        lost = Q(state_type__in=ACTIVE, deleted_upstream_at__isnull=False)
+        found = Q(state_type__in=states) & ~lost
+        return queryset.filter(found | lost if "deleted" in wanted else found)
 
 
 class TagFilter(TextFilter):

@@ -72,7 +72,7 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
     """
     now = timezone.now()
     # A run that has finished or was deleted in Prefect cannot be cancelled, whatever the permissions.
-    is_open = not run.is_terminal and run.deleted_upstream_at is None
+    is_open = not run.is_over
     cancellations = list(run.cancellations.order_by("-requested_at"))
     run_request: RunRequest | None = getattr(run, "run_request", None)
     decision = permissions.decide(Verb.CANCEL, Target.of_run(run))
@@ -84,7 +84,7 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
     return {
         "run": run,
         "topics": f"run={run.pk}",
-        "poll": 10 if run.is_terminal else 5,
+        "poll": 10 if run.is_over else 5,
         "icon": ICONS.get(run.state_type, "hourglass_empty"),
         "is_retried": run.run_count > 1,
         "took": took(run),
@@ -114,7 +114,7 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
 def took(run: Run) -> SafeString | str:
     if run.started_at is None:
         return ""
-    return times.duration(run.run_seconds) if run.is_terminal else times.running_for(run.started_at)
+    return times.duration(run.run_seconds) if run.is_over else times.running_for(run.started_at)
 
 
 def origin(run: Run, run_request: RunRequest | None) -> str:
@@ -126,7 +126,7 @@ def origin(run: Run, run_request: RunRequest | None) -> str:
 
 def scene(run: Run, now: datetime) -> diagnosis.Context:
     """Read what can delay the run; for a finished run nothing can, so there is no query."""
-    if run.is_terminal or run.deleted_upstream_at:
+    if run.is_over:
         return diagnosis.Context(now)
     pool = WorkPool.objects.filter(environment=run.environment_id, name=run.work_pool_name).first()
     occupying = Run.objects.filter(

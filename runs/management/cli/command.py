@@ -22,7 +22,7 @@ from runs.access.decisions import Forbidden
 from runs.actors import Actor
 from runs.errors import Refused
 
-DONE, REFUSED, FORBIDDEN, NOT_FOUND, PREFECT, RUN_FAILED, STILL_GOING = range(7)
+DONE, REFUSED, FORBIDDEN, NOT_FOUND, PREFECT, RUN_FAILED, STILL_GOING, RUN_LOST = range(8)
 # Exception -> exit code. The first match counts, so subclasses of Refused stand before it.
 EXIT_CODES: dict[type[Exception], int] = {
     Forbidden: FORBIDDEN,
@@ -35,7 +35,7 @@ EXIT_CODES: dict[type[Exception], int] = {
 }
 EXIT_CODES_HELP = (
     "exit codes: 0 done, 1 refused or wrong usage, 2 not permitted, 3 not found, 4 Prefect is down or failed, "
-    "5 the run did not complete, 6 not finished in time"
+    "5 the run did not complete, 6 not finished in time, 7 the run was deleted in Prefect before it ended"
 )
 
 Rows = Sequence[Mapping[str, Any]]

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from runs import desk
-from runs.management.cli.command import DONE, PREFECT, RUN_FAILED, PortalCommand, require_actor
+from runs.management.cli.command import DONE, PREFECT, RUN_FAILED, RUN_LOST, PortalCommand, require_actor
 from runs.models import Cancellation
 
 # Final state of a cancellation -> exit code with --wait
@@ -46,7 +46,10 @@ class Command(PortalCommand):
         # Without --wait the cancellation is only requested: the exit code says nothing about the run.
         message = f" {cancellation.message}" if cancellation.message else ""
         self.print_row(describe(cancellation), f"{cancellation}.{message}", as_json=options.json)
-        return ENDS[Cancellation.State(cancellation.state)] if options.wait else DONE
+        if not options.wait:
+            return DONE
+        cancellation.run.refresh_from_db()
+        return RUN_LOST if cancellation.run.is_lost else ENDS[Cancellation.State(cancellation.state)]
 
 
 def describe(cancellation: Cancellation) -> dict[str, Any]:

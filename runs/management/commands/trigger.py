@@ -10,7 +10,7 @@ from django.core.management.base import CommandParser
 from runs import desk
 from runs.errors import Refused
 from runs.management.cli.arguments import parse_moment, parse_pairs, parse_values
-from runs.management.cli.command import DONE, RUN_FAILED, PortalCommand, require_actor
+from runs.management.cli.command import DONE, RUN_FAILED, RUN_LOST, PortalCommand, require_actor
 from runs.management.cli.request_command import describe, outcome_line
 from runs.models.request import State
 
@@ -74,4 +74,4 @@ class Command(PortalCommand):
             return DONE
         if run_request.flow_run_id is None:
             raise Refused("run.not_started", f"No run was started. {run_request.message}")
-        return RUN_FAILED
+        return RUN_LOST if run_request.state == State.LOST else RUN_FAILED
