@@ -12,7 +12,7 @@ from flows.catalog import sync as catalog_sync
 from flows.encryption import DecryptionError
 from flows.models import Environment
 from flows.prefect_api.records import PrefectError
-from runs import changes, dispatch, mirror, notifications, queue
+from runs import changes, definitions, dispatch, mirror, notifications, queue
 from runs.audit import export_files, partitions
 from runs.errors import Refused
 from runs.governance import freezes
@@ -77,7 +77,7 @@ def sync(pk: int) -> None:
     try:
         # Deployments before runs: a run is linked to its deployment, and its secrets are masked by the schema.
         if health.check(environment).state == "up":
-            catalog_sync.sync(environment)
+            catalog_sync.sync(environment, on_change=definitions.record_changes)
             mirror.sync(environment)
             dispatch.postpone(environment)
     except (PrefectError, DecryptionError) as error:

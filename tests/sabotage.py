@@ -443,6 +443,23 @@ SABOTAGES = (
         "    return record.state.timestamp is None",
     ),
     Sabotage(
+        "a changed definition leaves no entry",
+        (
+            "tests/runs/definitions/test_deployment_changes.py::test_a_change_without_a_new_version_is_recorded_once",
+            "tests/runs/definitions/test_deployment_changes.py::test_the_template_of_the_work_pool_is_part_of_the_definition",
+        ),
+        "runs/tasks.py",
+        "catalog_sync.sync(environment, on_change=definitions.record_changes)",
+        "catalog_sync.sync(environment)",
+    ),
+    Sabotage(
+        "a job variable is stored in clear text",
+        ("tests/runs/definitions/test_deployment_changes.py::test_a_secret_of_a_deployment_is_in_no_row",),
+        "flows/definition.py",
+        "    return hashed(value, key)\n\n\ndef mask_step",
+        "    return value\n\n\ndef mask_step",
+    ),
+    Sabotage(
         "a cancel is confirmed by Prefect's answer, not by the state read",
         ("tests/runs/requests/test_cancel.py::test_a_running_run_shows_cancelling_until_prefect_confirms",),
         "runs/dispatch/cancel_run.py",

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
-from flows import parameters
-from flows.catalog import health
+from flows import definition as definitions
+from flows import job_variables, parameters
+from flows.catalog import definition_reader, health
 from flows.db_text import sanitize_json
+from flows.definition import Definition
 from flows.encryption import DecryptionError
 from flows.models import Deployment, Environment, WorkPool
 from flows.prefect_api import connect
-from flows.prefect_api.records import DeploymentRecord, NotFound, PrefectError, WorkPoolRecord
+from flows.prefect_api.records import JSON, DeploymentRecord, NotFound, PrefectError, WorkPoolRecord
 
 KEY = ["environment", "prefect_id"]
 COLUMNS = [f.name for f in Deployment._meta.concrete_fields if f.name not in {"id", *KEY}]
 POOL_COLUMNS = [f.name for f in WorkPool._meta.concrete_fields if f.name not in {"id", "environment", "name"}]
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionChange:
+    """A deployment whose definition differs from the one last read; `before` is that one."""
+
+    deployment: Deployment
+    before: Mapping[str, Any]
+
+
+# Records changes of definitions; called at most once for each change, in the transaction that stores it.
+OnChange = Callable[[Sequence[DefinitionChange]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +50,11 @@ class Sync:
         return f"{self.seen} deployments, {self.new} new, {self.deleted} deleted"
 
 
-def sync(environment: Environment) -> Sync:
+def sync(environment: Environment, *, on_change: OnChange | None = None) -> Sync:
     """Read every deployment and work pool of an environment and upsert them.
 
-    Those deleted in Prefect are marked, never deleted: runs and requests refer to them. Raises `PrefectError` or
-    `DecryptionError` after recording it in the health.
+    Those deleted in Prefect are marked, never deleted: runs and requests refer to them. `on_change` is called with the
+    changed definitions. Raises `PrefectError` or `DecryptionError` after recording it in the health.
     """
     # 1. Take the time before reading: what changes meanwhile is newer than this sync.
     now = timezone.now()
@@ -61,7 +76,8 @@ def sync(environment: Environment) -> Sync:
             )
         )
         # 4. Upsert what was read, and mark the rest. `synced_at__lt=now` leaves alone what a later sync has written.
-        upsert(environment, records, at=now)
+        templates = {pool.name: pool.base_job_template for pool in pools}
+        changes = upsert(environment, records, templates, at=now)
         seen = {record.id for record in records}
         deleted = (
             Deployment.objects.filter(environment=environment, deleted_upstream_at=None, synced_at__lt=now)
@@ -71,36 +87,100 @@ def sync(environment: Environment) -> Sync:
         upsert_work_pools(environment, pools, at=now)
         result = Sync(len(records), len(seen - known), deleted)
         health.record_sync(environment, str(result), at=now)
+        # Last: audit entries lock the end of the trail until the commit.
+        if on_change:
+            on_change(changes)
     return result
 
 
-def refresh(deployment: Deployment) -> None:
+def refresh(deployment: Deployment, *, on_change: OnChange | None = None) -> None:
     """Sync one deployment, such as after its schedules were paused. Raises `PrefectError`."""
     now = timezone.now()
+    environment = deployment.environment
     try:
-        record = connect.client_for(deployment.environment).deployment(deployment.prefect_id)
+        client = connect.client_for(environment)
+        record = client.deployment(deployment.prefect_id)
+        templates = {record.work_pool_name: definition_reader.template_of(client, record.work_pool_name)}
     except NotFound:
         Deployment.objects.filter(pk=deployment.pk, deleted_upstream_at=None).update(deleted_upstream_at=now)
         return
-    upsert(deployment.environment, [record], at=now)
+    with transaction.atomic():
+        # As in `sync`: two readers of one deployment would each report the change.
+        Environment.objects.select_for_update().get(pk=environment.pk)
+        changes = upsert(environment, [record], templates, at=now)
+        if on_change:
+            on_change(changes)
 
 
-def upsert(environment: Environment, records: Sequence[DeploymentRecord], *, at: datetime) -> None:
-    """Insert or update deployments by their Prefect id."""
-    rows = [Deployment(environment=environment, prefect_id=record.id, **columns(record, at)) for record in records]
+def upsert(
+    environment: Environment,
+    records: Sequence[DeploymentRecord],
+    templates: Mapping[str, Mapping[str, JSON]],
+    *,
+    at: datetime,
+) -> list[DefinitionChange]:
+    """Insert or update deployments by their Prefect id; return those whose definition changed.
+
+    `templates` has the base job template of each work pool. The caller holds the lock on the environment.
+    """
+    # 1. What is known. A reading that began before the stored one is left out: it would bring back old values.
+    known = known_definitions(environment, records)
+    fresh = [each for each in records if each.id not in known or known[each.id].synced_at <= at]
+    # 2. Write the rows.
+    described = {
+        each.id: definition_reader.describe(environment, each, templates.get(each.work_pool_name, {})) for each in fresh
+    }
+    rows = [
+        Deployment(environment=environment, prefect_id=record.id, **columns(record, described[record.id], at))
+        for record in fresh
+    ]
     # Sanitized, because one character that Postgres cannot store would fail the sync of the whole environment.
     Deployment.objects.bulk_create(
         map(sanitize_json, rows), update_conflicts=True, unique_fields=KEY, update_fields=COLUMNS, batch_size=200
     )
+    # 3. Compare. A first reading is no change, and neither is one of another format.
+    stored = Deployment.objects.select_related("environment").filter(environment=environment)
+    before = {
+        each.id: known[each.id].definition
+        for each in fresh
+        if each.id in known
+        and known[each.id].definition.get("format") == definitions.FORMAT
+        and known[each.id].definition_fingerprint != definitions.fingerprint(described[each.id])
+    }
+    return [
+        DefinitionChange(deployment, before[deployment.prefect_id])
+        for deployment in stored.filter(prefect_id__in=before).order_by("full_name")
+    ]
 
 
-def columns(record: DeploymentRecord, at: datetime) -> dict[str, Any]:
+def known_definitions(environment: Environment, records: Sequence[DeploymentRecord]) -> dict[UUID, Deployment]:
+    """Return the stored deployments of these records by Prefect's id.
+
+    One that Prefect has under a new id is compared with the last of the same name: deleting a deployment and creating
+    it again is a change too.
+    """
+    stored = Deployment.objects.filter(environment=environment).only(
+        "prefect_id", "full_name", "synced_at", "definition", "definition_fingerprint"
+    )
+    by_name: dict[str, Deployment] = {}
+    by_id: dict[UUID, Deployment] = {}
+    for each in stored.order_by("synced_at"):
+        by_id[each.prefect_id] = by_name[each.full_name] = each
+    found = {record.id: by_id.get(record.id) or by_name.get(full_name(record)) for record in records}
+    return {key: each for key, each in found.items() if each}
+
+
+def full_name(record: DeploymentRecord) -> str:
+    return f"{record.flow_name}/{record.name}"
+
+
+def columns(record: DeploymentRecord, definition: Definition, at: datetime) -> dict[str, Any]:
     """Return the columns of a deployment, without its key."""
     return {
         "flow_id": record.flow_id,
         "flow_name": record.flow_name,
         "name": record.name,
-        "full_name": f"{record.flow_name}/{record.name}",
+        "full_name": full_name(record),
         "description": record.description,
         "tags": list(record.tags),
         "parameter_schema": record.parameter_schema,
@@ -115,7 +195,9 @@ def columns(record: DeploymentRecord, at: datetime) -> dict[str, Any]:
         "concurrency_limit": record.concurrency_limit,
         "version": record.version,
         "entrypoint": record.entrypoint,
-        "job_variables": record.job_variables,
+        "job_variables": job_variables.mask(record.job_variables),
+        "definition": definition,
+        "definition_fingerprint": definitions.fingerprint(definition),
         "created_upstream_at": record.created_at,
         "updated_upstream_at": record.updated_at,
         "synced_at": at,

@@ -170,7 +170,15 @@ class Migration(migrations.Migration):
                 ("concurrency_limit", models.IntegerField(null=True)),
                 ("version", models.CharField(blank=True, max_length=300)),
                 ("entrypoint", models.CharField(blank=True, max_length=1000)),
-                ("job_variables", models.JSONField(default=dict)),
+                (
+                    "job_variables",
+                    models.JSONField(default=dict, help_text="Without what may be secret: flows.job_variables."),
+                ),
+                (
+                    "definition",
+                    models.JSONField(default=dict, help_text="What it would run, as flows.definition describes it."),
+                ),
+                ("definition_fingerprint", models.CharField(blank=True, max_length=64)),
                 ("created_upstream_at", models.DateTimeField(null=True)),
                 ("updated_upstream_at", models.DateTimeField(null=True)),
                 ("synced_at", models.DateTimeField(help_text="When the catalog last synced it.")),

@@ -35,7 +35,9 @@ class Deployment(models.Model):
     concurrency_limit = models.IntegerField(null=True)
     version = models.CharField(max_length=300, blank=True)
     entrypoint = models.CharField(max_length=1000, blank=True)
-    job_variables = models.JSONField(default=dict)
+    job_variables = models.JSONField(default=dict, help_text="Without what may be secret: flows.job_variables.")
+    definition = models.JSONField(default=dict, help_text="What it would run, as flows.definition describes it.")
+    definition_fingerprint = models.CharField(max_length=64, blank=True)
     created_upstream_at = models.DateTimeField(null=True)
     updated_upstream_at = models.DateTimeField(null=True)
     # Times of Prefect end in `_upstream_at`; `synced_at` is the portal's own.

@@ -91,6 +91,13 @@ class PrefectClient:
         pools = [raw for page in pages for raw in page]
         return [self._pages.record(parsing.work_pool, raw, self._workers(str(raw.get("name", "")))) for raw in pools]
 
+    def work_pool(self, name: str) -> WorkPoolRecord:
+        """Return one work pool, without its workers; raise `NotFound` if Prefect no longer has it."""
+        raw = self._transport.read("GET", f"/work_pools/{quote(name, safe='')}", act=f"read work pool {name}")
+        if not isinstance(raw, dict):
+            raise self._transport.not_prefect(200)
+        return self._pages.record(parsing.work_pool, raw, ())
+
     # What happened
 
     def flow_runs(self, ids: Sequence[UUID]) -> list[FlowRunRecord]:

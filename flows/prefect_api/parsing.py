@@ -51,6 +51,10 @@ def deployment(raw: Raw, flow_name: str) -> DeploymentRecord:
         concurrency_limit=_concurrency(raw),
         version=_text(raw, "version"),
         entrypoint=_text(raw, "entrypoint"),
+        path=_text(raw, "path"),
+        pull_steps=tuple(_rows(raw, "pull_steps")),
+        storage_document_id=_id_or_none(raw, "storage_document_id"),
+        infrastructure_document_id=_id_or_none(raw, "infrastructure_document_id"),
         job_variables=_mapping(raw, "job_variables"),
         created_at=_moment(raw, "created"),
         updated_at=_moment(raw, "updated"),
@@ -65,6 +69,7 @@ def work_pool(raw: Raw, workers: tuple[WorkerRecord, ...]) -> WorkPoolRecord:
         is_paused=_flag(raw, "is_paused"),
         concurrency_limit=_limit(raw),
         status=_text(raw, "status"),
+        base_job_template=_mapping(raw, "base_job_template"),
         workers=workers,
     )
 

@@ -41,6 +41,8 @@ class WorkPoolRecord:
     is_paused: bool
     concurrency_limit: int | None
     status: str
+    # Out of the repr: the defaults of its variables may be secret.
+    base_job_template: dict[str, JSON] = field(repr=False, default_factory=dict)
     workers: tuple[WorkerRecord, ...] = ()
 
 
@@ -74,6 +76,10 @@ class DeploymentRecord:
     concurrency_limit: int | None
     version: str
     entrypoint: str
+    path: str
+    pull_steps: tuple[dict[str, JSON], ...] = field(repr=False)
+    storage_document_id: UUID | None
+    infrastructure_document_id: UUID | None
     job_variables: dict[str, JSON] = field(repr=False)
     created_at: datetime | None
     updated_at: datetime | None

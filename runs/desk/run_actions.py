@@ -16,7 +16,7 @@ from flows.catalog import sync as catalog_sync
 from flows.catalog.sync import Sync
 from flows.models import Deployment, Health
 from flows.prefect_api.records import JSON, PrefectError
-from runs import mirror, requests
+from runs import definitions, mirror, requests
 from runs.actors import Actor
 from runs.desk.queries import deployment, environment, run, user
 from runs.errors import Refused
@@ -109,7 +109,7 @@ def sync(name: str, *, by: Actor | None = None) -> Sync:
     found = healths.check(place)
     if found.state != Health.State.UP:
         raise PrefectError(found.message)
-    result = catalog_sync.sync(place)
+    result = catalog_sync.sync(place, on_change=definitions.record_changes)
     mirror.sync(place)
     return result
 

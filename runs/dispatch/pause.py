@@ -7,6 +7,7 @@ from django.utils import timezone
 from flows.catalog import sync
 from flows.prefect_api import connect
 from flows.prefect_api.records import NotFound, PrefectError, Rejected
+from runs import definitions
 from runs.dispatch.leases import backoff, record_attempt, take_lease
 from runs.models import PauseRequest
 
@@ -20,7 +21,7 @@ def apply_pause(pause_request: PauseRequest) -> None:
     try:
         connect.client_for(deployment.environment).set_paused(deployment.prefect_id, pause_request.pause)
         # Prefect emits no event for pause and resume, so the next sync would be the first to notice.
-        sync.refresh(deployment)
+        sync.refresh(deployment, on_change=definitions.record_changes)
     except (NotFound, Rejected) as error:
         PauseRequest.objects.filter(pk=pause_request.pk).update(state=PauseRequest.State.FAILED, message=str(error))
         return

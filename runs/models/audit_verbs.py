@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
     "run.postponed": "Postponed a run to its window",
     "run.skipped": "Skipped a run outside its window",
     "run.adopted": "Imported existing runs",
+    "deployment.changed": "Deployment changed in Prefect",
     "deployment.pause": "Paused a deployment",
     "deployment.resume": "Resumed a deployment",
     "grant.give": "Created a grant",

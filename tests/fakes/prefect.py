@@ -96,6 +96,10 @@ class FakePrefect(PrefectClient):
         self._pools[name] = records.work_pool(name=name, **fields)
         return self._pools[name]
 
+    def change_work_pool(self, name: str, **fields: Any) -> WorkPoolRecord:
+        self._pools[name] = replace(self._pools[name], **fields)
+        return self._pools[name]
+
     def remove_work_pool(self, name: str) -> None:
         del self._pools[name]
 
@@ -233,6 +237,12 @@ class FakePrefect(PrefectClient):
     def work_pools(self) -> list[WorkPoolRecord]:
         self._call("work_pools")
         return [self._pools[name] for name in sorted(self._pools)]
+
+    def work_pool(self, name: str) -> WorkPoolRecord:
+        self._call("work_pool", name=name)
+        if name not in self._pools:
+            raise NotFound(f"{WHERE} has no work pool {name}.", code="object.not_found", status=404)
+        return replace(self._pools[name], workers=())
 
     def flow_runs(self, ids: Sequence[UUID]) -> list[FlowRunRecord]:
         self._call("flow_runs", ids=tuple(ids))

@@ -36,6 +36,10 @@ def deployment(**fields: Any) -> DeploymentRecord:
         "concurrency_limit": None,
         "version": "",
         "entrypoint": "",
+        "path": "",
+        "pull_steps": (),
+        "storage_document_id": None,
+        "infrastructure_document_id": None,
         "job_variables": {},
         "created_at": at,
         "updated_at": at,
@@ -55,6 +59,7 @@ def work_pool(**fields: Any) -> WorkPoolRecord:
         "is_paused": False,
         "concurrency_limit": None,
         "status": "READY",
+        "base_job_template": {},
         "workers": (),
     }
     return WorkPoolRecord(**plain | fields)

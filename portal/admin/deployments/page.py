@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from django.http import HttpRequest
 
 from flows import parameters as schemas
 from flows.models import Alias, Deployment, WorkPool
-from flows.parameters import MASK, runnable_as_is
+from flows.parameters import runnable_as_is
 from flows.parameters.description import Described, describe
 from portal.admin.deployments.list import Workforce, is_runnable
 from portal.auth.request_user import permissions_of
@@ -26,8 +25,6 @@ from runs.access.decisions import Permissions
 from runs.models import PauseRequest, Run, Verb
 
 LAST_RUNS = 10
-# Job variables with such a name are masked at any depth, and so is everything under "env".
-SECRET_NAMES = re.compile(r"pass|secret|token|credential|api.?key|private|auth", re.IGNORECASE)
 # Verbs of the access panel. Of each, at most `MOST_NAMED` people are named; the others are counted.
 NAMED_VERBS = (
     *(Verb.TRIGGER, Verb.TRIGGER_LATER, Verb.RERUN, Verb.BACKFILL, Verb.SCHEDULE, Verb.CANCEL, Verb.FORCE_CANCEL),
@@ -181,19 +178,7 @@ def workers(pool: WorkPool | None) -> list[Worker]:
 
 
 def job_variables(values: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(name, text_of(without_secrets(name, value))) for name, value in sorted(values.items())]
-
-
-def without_secrets(name: str, value: Any) -> Any:
-    """Copy a job variable with possible secrets masked: environment variables, and values with a telling name."""
-    if isinstance(value, dict):
-        # The names in such a dict are harmless and useful; only its values are masked.
-        if name == "env" or SECRET_NAMES.search(name):
-            return dict.fromkeys(value, MASK)
-        return {key: without_secrets(key, inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [without_secrets(name, inner) for inner in value]
-    return MASK if value not in (None, "") and SECRET_NAMES.search(name) else value
+    return [(name, text_of(value)) for name, value in sorted(values.items())]
 
 
 def figures(runs: QuerySet[Run]) -> Figures:

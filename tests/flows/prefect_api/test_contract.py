@@ -39,6 +39,20 @@ SCHEMA: dict[str, JSON] = {
 }
 DEFAULTS: dict[str, JSON] = {"mode": "fast"}
 SECRET = "hunter2-and-more"
+# What a PATCH of a deployment changes while its version stays.
+STEP: dict[str, JSON] = {
+    "prefect.deployments.steps.git_clone": {"repository": "https://git.example/x", "branch": "main"}
+}
+CHANGE: dict[str, Any] = {
+    "entrypoint": "other.py:flow",
+    "path": "/elsewhere",
+    "pull_steps": [STEP],
+    "job_variables": {"env": {"A": "b"}},
+}
+TEMPLATE: dict[str, JSON] = {
+    "job_configuration": {"env": "{{ env }}"},
+    "variables": {"type": "object", "properties": {"env": {"type": "object", "default": {"B": "c"}}}},
+}
 
 
 def nested(levels: int) -> JSON:
@@ -55,6 +69,8 @@ class Bench(Protocol):
 
     def deploy(self, *, flow: str = "flow") -> UUID: ...
     def undeploy(self, deployment_id: UUID) -> None: ...
+    def change(self, deployment_id: UUID, pool: str) -> None: ...
+    def make_pool(self) -> str: ...
     def plan(self, deployment_id: UUID) -> None: ...
     def put(self, flow_run_id: UUID, state: str) -> None: ...
     def delete_run(self, flow_run_id: UUID) -> None: ...
@@ -82,6 +98,12 @@ class FakeBench:
 
     def undeploy(self, deployment_id: UUID) -> None:
         self.fake.remove_deployment(deployment_id)
+
+    def change(self, deployment_id: UUID, pool: str) -> None:
+        self.fake.change_deployment(deployment_id, **CHANGE | {"pull_steps": (STEP,)}, work_pool_name=pool)
+
+    def make_pool(self) -> str:
+        return self.fake.add_work_pool(f"contract-{uuid4()}", base_job_template=TEMPLATE).name
 
     def plan(self, deployment_id: UUID) -> None:
         self.fake.add_run(deployment_id, auto_scheduled=True)
@@ -139,6 +161,7 @@ class RealBench:
             base_url=api_url, auth=(user, password), limits=httpx.Limits(max_keepalive_connections=0), timeout=20
         )
         self._flows: dict[str, str] = {}
+        self._pools: list[str] = []
 
     def deploy(self, *, flow: str = "flow") -> UUID:
         if flow not in self._flows:
@@ -159,6 +182,16 @@ class RealBench:
 
     def undeploy(self, deployment_id: UUID) -> None:
         self._http.delete(f"/deployments/{deployment_id}").raise_for_status()
+
+    def change(self, deployment_id: UUID, pool: str) -> None:
+        body = {**CHANGE, "work_pool_name": pool}
+        self._http.patch(f"/deployments/{deployment_id}", json=body).raise_for_status()
+
+    def make_pool(self) -> str:
+        body = {"name": f"contract-{uuid4()}", "type": "process", "base_job_template": TEMPLATE}
+        made: str = self._post("/work_pools/", body)["name"]
+        self._pools.append(made)
+        return made
 
     def plan(self, deployment_id: UUID) -> None:
         schedules = self._http.get(f"/deployments/{deployment_id}/schedules").json()
@@ -209,6 +242,8 @@ class RealBench:
     def close(self) -> None:
         for flow in self._flows.values():
             self._http.delete(f"/flows/{flow}")
+        for pool in self._pools:
+            self._http.delete(f"/work_pools/{pool}")
         self._http.close()
         self.client.close()
 
@@ -305,6 +340,34 @@ def test_the_list_of_deployments_says_the_same_as_each_alone(bench: Bench, clien
 
     for each in ids:
         assert listed[each] == client.deployment(each)
+
+
+def test_a_deployment_changes_while_its_version_stays(bench: Bench, client: PrefectClient, deployment_id: UUID) -> None:
+    before, pool = client.deployment(deployment_id), bench.make_pool()
+
+    bench.change(deployment_id, pool)
+
+    record = client.deployment(deployment_id)
+    assert (before.entrypoint, before.path, before.pull_steps, before.work_pool_name) == ("", "", (), "")
+    assert (before.storage_document_id, before.infrastructure_document_id) == (None, None)
+    assert (record.entrypoint, record.path, record.job_variables) == tuple(
+        CHANGE[name] for name in ("entrypoint", "path", "job_variables")
+    )
+    assert record.pull_steps == (STEP,)
+    assert record.work_pool_name == pool
+    assert record.version == before.version
+
+
+def test_a_work_pool_is_read_with_its_template_and_without_workers(bench: Bench, client: PrefectClient) -> None:
+    pool = bench.make_pool()
+
+    record = client.work_pool(pool)
+
+    assert (record.name, record.workers) == (pool, ())
+    assert record.base_job_template == TEMPLATE
+    assert record.base_job_template == next(each for each in client.work_pools() if each.name == pool).base_job_template
+    with pytest.raises(NotFound):
+        client.work_pool("nowhere")
 
 
 def test_work_pools_are_listed(client: PrefectClient) -> None:
