@@ -23,6 +23,7 @@ from django.utils import timezone  # noqa: E402
 
 from runs import audit  # noqa: E402
 from runs.actors import Actor  # noqa: E402
+from runs.audit import signatures  # noqa: E402
 from runs.models import AuditEntry  # noqa: E402
 
 PROMISED = 50_000
@@ -66,6 +67,7 @@ def fill(entries: int) -> None:
                 **USUAL,
             )
             entry.digest = previous = audit.digest(entry)
+            entry.signature = signatures.sign(entry)
             batch.append(entry)
         AuditEntry.objects.bulk_create(batch)
     with connection.cursor() as cursor:

@@ -41,6 +41,9 @@ PRODUCTION = MODE == "production"
 # Known to everyone who can read this file, so only for the demo and tests.
 INSECURE_SECRET_KEY = "insecure-" + "portal" * 9
 INSECURE_FIELD_KEY = "cG9ydGFsLWluc2VjdXJlLWZpZWxkLWtleS0wMDAwMDA="
+INSECURE_AUDIT_KEY = "insecure-" + "audit" * 9
+# Characters. A shorter key could be found by trying, from one entry and its signature.
+SHORTEST_AUDIT_KEY = 32
 
 
 def secret(name: str, insecure: str, how: str) -> str:
@@ -65,8 +68,22 @@ def fernet_keys(text: str) -> list[str]:
     return keys
 
 
+def audit_keys(text: str) -> list[str]:
+    keys = [key.strip() for key in text.split(",")]
+    for number, key in enumerate(keys, start=1):
+        if len(key) < SHORTEST_AUDIT_KEY:
+            raise ImproperlyConfigured(
+                f"Key {number} of PORTAL_AUDIT_KEYS is too short: use {SHORTEST_AUDIT_KEY} random characters or more."
+            )
+    return keys
+
+
 SECRET_KEY = secret("PORTAL_SECRET_KEY", INSECURE_SECRET_KEY, "at least 50 random characters")
 FIELD_KEYS = fernet_keys(secret("PORTAL_FIELD_KEYS", INSECURE_FIELD_KEY, "one or more Fernet keys, newest first"))
+# The first one signs audit entries and approvals, each verifies. Apart from the others, because entries outlive those.
+AUDIT_KEYS = audit_keys(
+    secret("PORTAL_AUDIT_KEYS", INSECURE_AUDIT_KEY, "one or more keys of 32 random characters, newest first")
+)
 DEBUG = False
 ALLOWED_HOSTS = env_list("PORTAL_ALLOWED_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1],testserver")
 CSRF_TRUSTED_ORIGINS = env_list("PORTAL_TRUSTED_ORIGINS")

@@ -30,6 +30,9 @@ SENTENCES: dict[str, list[str]] = {
         "The audit trail has no entry for the approval by {}. Submit a new request, and find out "
         "who changed the database."
     ],
+    "approval.unsigned": [
+        "The approval by {} is not signed by the portal. Submit a new request, and find out who changed the database."
+    ],
     "argument.parameter": ["-p needs NAME=VALUE, not {}."],
     "audit.empty": ["{} is empty."],
     "audit.order": ["{} is not the oldest partition. Retire partitions in order."],
@@ -117,6 +120,10 @@ SENTENCES: dict[str, list[str]] = {
     "request.expired": ["Request {} has expired. Submit a new request."],
     "request.not_expired": ["Request {} has not expired yet."],
     "request.unknown": ["Unknown request {}."],
+    "request.unrecorded": [
+        "The audit trail has no entry for the submission of request {}. Submit a new request, and find out who changed "
+        "the database."
+    ],
     "rerun.other_deployment": ["Request {} was for {} and cannot be re-run elsewhere."],
     "rerun.secret_exposed": [
         "Request {} has secret values that its deployment no longer treats as secret: {}. "

@@ -19,6 +19,8 @@ BREAKS = {
     r"#(\d+) was changed after it was written": "changed",
     r"#(\d+) is missing": "missing",
     r"#(\d+) does not follow": "not following",
+    r"#(\d+) is not signed": "not signed",
+    r"#(\d+) to #\d+ are gone, and their checkpoint is not signed": "gone with a forged checkpoint",
     r"#(\d+) to #\d+ are gone": "gone without an entry",
 }
 

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GOOD = {
     "PORTAL_SECRET_KEY": "x9" * 30 + "-many-different-characters",
     "PORTAL_FIELD_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    "PORTAL_AUDIT_KEYS": "an-audit-key-of-its-own-with-48-random-characters",
     "PORTAL_ALLOWED_HOSTS": "portal.example.com",
     "DATABASE_URL": "postgresql://portal_app@db.example.com:5432/portal",
 }
@@ -58,7 +59,7 @@ def without(*names: str) -> dict[str, str]:
     return {name: value for name, value in GOOD.items() if name not in names}
 
 
-@pytest.mark.parametrize("name", ["PORTAL_SECRET_KEY", "PORTAL_FIELD_KEYS"])
+@pytest.mark.parametrize("name", ["PORTAL_SECRET_KEY", "PORTAL_FIELD_KEYS", "PORTAL_AUDIT_KEYS"])
 def test_production_refuses_to_start_without_a_secret(refused: Refused, name: str) -> None:
     assert refused(without(name)).startswith(f"{name} is not set. Set it, or {name}_FILE, to ")
     assert refused(GOOD | {name: ""}).startswith(f"{name} is not set.")
@@ -66,7 +67,11 @@ def test_production_refuses_to_start_without_a_secret(refused: Refused, name: st
 
 @pytest.mark.parametrize(
     ("name", "default"),
-    [("PORTAL_SECRET_KEY", settings.INSECURE_SECRET_KEY), ("PORTAL_FIELD_KEYS", settings.INSECURE_FIELD_KEY)],
+    [
+        ("PORTAL_SECRET_KEY", settings.INSECURE_SECRET_KEY),
+        ("PORTAL_FIELD_KEYS", settings.INSECURE_FIELD_KEY),
+        ("PORTAL_AUDIT_KEYS", settings.INSECURE_AUDIT_KEY),
+    ],
 )
 def test_production_refuses_the_default_that_everybody_can_read(refused: Refused, name: str, default: str) -> None:
     assert refused(GOOD | {name: default}).startswith(f"{name} is not set.")
@@ -98,6 +103,16 @@ def test_several_field_keys_may_be_given(load: Load) -> None:
     assert load(GOOD | {"PORTAL_FIELD_KEYS": ", ".join(keys)})["FIELD_KEYS"] == keys
 
 
+@pytest.mark.parametrize("keys", ["short", f"{GOOD['PORTAL_AUDIT_KEYS']},short", f"{GOOD['PORTAL_AUDIT_KEYS']},"])
+def test_an_audit_key_that_could_be_found_by_trying_is_refused_at_the_start(refused: Refused, keys: str) -> None:
+    assert "of PORTAL_AUDIT_KEYS is too short" in refused(GOOD | {"PORTAL_AUDIT_KEYS": keys})
+
+
+def test_several_audit_keys_may_be_given(load: Load) -> None:
+    keys = [GOOD["PORTAL_AUDIT_KEYS"], "the-audit-key-of-last-year-with-48-random-letters"]
+    assert load(GOOD | {"PORTAL_AUDIT_KEYS": ", ".join(keys)})["AUDIT_KEYS"] == keys
+
+
 # Secrets from files
 
 
@@ -106,6 +121,7 @@ def test_several_field_keys_may_be_given(load: Load) -> None:
     [
         ("PORTAL_SECRET_KEY", GOOD["PORTAL_SECRET_KEY"], lambda found: found["SECRET_KEY"]),
         ("PORTAL_FIELD_KEYS", GOOD["PORTAL_FIELD_KEYS"], lambda found: found["FIELD_KEYS"][0]),
+        ("PORTAL_AUDIT_KEYS", GOOD["PORTAL_AUDIT_KEYS"], lambda found: found["AUDIT_KEYS"][0]),
         ("PORTAL_DATABASE_PASSWORD", "p:/@ss", lambda found: found["DATABASES"]["default"]["PASSWORD"]),
         ("PORTAL_ALLOWED_HOSTS", "portal.example.com", lambda found: found["ALLOWED_HOSTS"][0]),
         ("PORTAL_TIME_ZONE", "Europe/Vienna", lambda found: found["TIME_ZONE"]),

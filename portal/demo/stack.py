@@ -192,6 +192,7 @@ class Stack:
             "PORTAL_MODE": "demo",
             "PORTAL_SECRET_KEY_FILE": str(self.folder.secret("secret-key")),
             "PORTAL_FIELD_KEYS_FILE": str(self.folder.secret("field-key", fernet_key)),
+            "PORTAL_AUDIT_KEYS_FILE": str(self.folder.secret("audit-key")),
             "PORTAL_PUBLIC_URL": self.address.rstrip("/"),
             **time_zone(),
         }

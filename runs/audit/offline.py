@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+from runs.audit import signatures
 from runs.audit.chain import digest
 from runs.audit.verify import Verification
 from runs.models import AuditEntry
@@ -23,8 +24,8 @@ def read(path: Path) -> Iterator[AuditEntry]:
                 raise ValueError("a line is not an entry") from error
 
 
-def verify(path: Path) -> tuple[Verification, set[str]]:
-    """Verify the chain in one file; return the result and the digests of its entries.
+def verify(path: Path, keys: signatures.Keys | None = None) -> tuple[Verification, set[str]]:
+    """Verify the chain in one file, and its signatures if keys are given; return the result and its entries' digests.
 
     Raises ValueError or OSError when it is not an export.
     """
@@ -42,6 +43,8 @@ def verify(path: Path) -> tuple[Verification, set[str]]:
             broken = f"#{entry.sequence} does not follow from the entry before it."
         elif digest(entry) != entry.digest:
             broken = f"#{entry.sequence} was changed after it was written."
+        elif keys is not None and not signatures.is_signed(entry, keys):
+            broken = f"#{entry.sequence} is not signed with one of these keys."
         if broken:
             return Verification(count, previous, broken, first), digests
         previous = entry.digest

@@ -15,6 +15,7 @@ from flows.models import Deployment
 from flows.parameters import Invalid
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
+from runs.audit import signatures
 from runs.audit.chain import GENESIS, digest
 from runs.errors import Refused
 from runs.models import AuditCheckpoint, AuditEntry, Cancellation, Run, RunRequest
@@ -91,7 +92,7 @@ def record_many(acts: Sequence[Act]) -> None:
 
 
 def append(acts: Sequence[Act], outcome: AuditEntry.Outcome, message: str = "") -> list[AuditEntry]:
-    """Append chained entries at the end of the trail; return them."""
+    """Append chained and signed entries at the end of the trail; return them."""
     entries: list[AuditEntry] = []
     with transaction.atomic():
         # 1. The lock first, then the end of the chain: read the other way round, two writers could see the same end.
@@ -106,6 +107,7 @@ def append(acts: Sequence[Act], outcome: AuditEntry.Outcome, message: str = "") 
                 # Cut, not refused: an entry with a shortened text is better than none.
                 setattr(entry, column, sanitize(value)[: LENGTHS.get(column)])
             entry.digest = previous = digest(entry)
+            entry.signature = signatures.sign(entry)
             entries.append(entry)
         AuditEntry.objects.bulk_create(entries, batch_size=500)
     return entries

@@ -10,7 +10,7 @@ from pathlib import Path
 from django.db import connection, transaction
 
 from runs.actors import Actor
-from runs.audit import lines
+from runs.audit import lines, signatures
 from runs.audit.partitions import Part, parts
 from runs.audit.record import act
 from runs.audit.verify import verify
@@ -57,7 +57,7 @@ def retire(part: Part, *, by: Actor, reason: str = "", keep_in: Path | None = No
         if first is None or last is None:
             raise Refused("audit.empty", f"{part.table} is empty.", table=part.table)
         # 3. The checkpoint, from which the rest of the chain verifies.
-        checkpoint = AuditCheckpoint.objects.create(
+        checkpoint = AuditCheckpoint(
             first=part.first,
             last=part.last,
             digest=last.digest,
@@ -66,6 +66,8 @@ def retire(part: Part, *, by: Actor, reason: str = "", keep_in: Path | None = No
             retired_by=by.name,
             kept_in=str(keep_in or ""),
         )
+        checkpoint.signature = signatures.sign(checkpoint)
+        checkpoint.save(force_insert=True)
         this.before = {"first": part.first, "last": part.last, "from": first.at, "to": last.at}
         this.after = {"last": part.last, "digest": last.digest, "file": str(keep_in or "")}
         # 4. Drop it last: this locks the whole trail, so nothing slow may follow.

@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 import orjson
 from django.db import connection
 
+from runs.audit import signatures
 from runs.audit.chain import CHAINED, EMPTY, GENESIS, digest
 from runs.models import AuditCheckpoint, AuditEntry
 
 TABLE = AuditEntry._meta.db_table
 # Columns that need parsing come first, in this order; the others are texts.
-LEADING = ("sequence", "transaction", "previous_digest", "digest", "at", "before", "after")
+LEADING = ("sequence", "transaction", "previous_digest", "digest", "signature", "at", "before", "after")
 TEXTS = tuple(name for name in CHAINED if name not in LEADING)
 # isoformat() leaves out microseconds that are zero; Postgres writes them.
 NO_FRACTION = ".000000"
@@ -48,12 +49,15 @@ class Verification:
         return self.first + self.entries - 1
 
 
-def verify(*, up_to: int | None = None, at_most: int | None = None, known_head: str = "") -> Verification:
+def verify(
+    *, up_to: int | None = None, at_most: int | None = None, known_head: str = "", keys: signatures.Keys | None = None
+) -> Verification:
     """Verify the chain from its first entry, or its last `at_most` entries, to its end or `up_to` an entry.
 
     `known_head` is a digest noted earlier; an entry must still have it. Without one, a chain whose end was cut off
-    looks intact.
+    looks intact. `keys` are those that signatures are checked with, by default the portal's.
     """
+    keys = signatures.current_keys() if keys is None else keys
     # 1. Where to start, and the digest before it.
     checkpoint = AuditCheckpoint.objects.order_by("-last").first()
     base = checkpoint.last if checkpoint else 0
@@ -63,18 +67,20 @@ def verify(*, up_to: int | None = None, at_most: int | None = None, known_head: 
     previous = checkpoint.digest if checkpoint else GENESIS
     if start != base:
         previous = AuditEntry.objects.filter(sequence=start).values_list("digest", flat=True).first() or ""
-    elif checkpoint and not has_checkpoint(checkpoint):
-        broken = f"#{checkpoint.first} to #{checkpoint.last} are gone, and no entry says that they were retired."
+    elif checkpoint and (problem := problem_of(checkpoint, keys)):
+        broken = f"#{checkpoint.first} to #{checkpoint.last} are gone, and {problem}."
         return Verification(0, previous, broken, start + 1, base)
     # 2. Every link from there on.
-    found = known_head in ("", GENESIS) or AuditCheckpoint.objects.filter(digest=known_head).exists()
+    found = known_head in ("", GENESIS) or any(
+        signatures.is_signed(each, keys) for each in AuditCheckpoint.objects.filter(digest=known_head)
+    )
     sequence = start
 
     def result(broken: str = "") -> Verification:
         return Verification(sequence - start, previous, broken, start + 1, base)
 
     earlier = ""
-    for number, link, own, at, is_sound in walk(start, last or 0):
+    for number, link, own, signature, at, is_sound in walk(start, last or 0):
         if number != sequence + 1:
             return result(f"#{sequence + 1} is missing: deleted, or never written.")
         if link != previous:
@@ -83,6 +89,8 @@ def verify(*, up_to: int | None = None, at_most: int | None = None, known_head: 
             return result(f"#{number} was changed after it was written.")
         if is_before(at, earlier):
             return result(f"#{number} is dated before the entry before it.")
+        if not signatures.is_valid(signatures.of_entry(own), signature, keys):
+            return result(f"#{number} is not signed with a key of the portal.")
         previous, sequence, earlier = own, number, at
         if own == known_head:
             found = True
@@ -99,14 +107,17 @@ def is_before(at: str, earlier: str) -> bool:
     return at < earlier and datetime.fromisoformat(earlier) - datetime.fromisoformat(at) > CLOCK_STEP
 
 
-def has_checkpoint(checkpoint: AuditCheckpoint) -> bool:
-    """Return whether an entry in the trail records the retirement behind a checkpoint; else it could be forged."""
+def problem_of(checkpoint: AuditCheckpoint, keys: signatures.Keys) -> str:
+    """Return why a checkpoint does not stand for retired entries, or an empty string: it could be forged."""
     retirements = AuditEntry.objects.filter(verb="audit.retire", outcome=AuditEntry.Outcome.DONE)
-    return retirements.filter(after__last=checkpoint.last, after__digest=checkpoint.digest).exists()
+    if not retirements.filter(after__last=checkpoint.last, after__digest=checkpoint.digest).exists():
+        return "no entry says that they were retired"
+    # That entry's own signature is checked with all the others.
+    return "" if signatures.is_signed(checkpoint, keys) else "their checkpoint is not signed with a key of the portal"
 
 
-def walk(after: int, up_to: int) -> Iterator[tuple[int, str, str, str, bool]]:
-    """Yield number, previous digest, own digest and time of each entry in order, and whether its digest is correct.
+def walk(after: int, up_to: int) -> Iterator[tuple[int, str, str, str, str, bool]]:
+    """Yield number, previous digest, own digest, signature and time of each entry, and whether its digest fits.
 
     This loop decides the speed of `verify`: COPY instead of rows, encoding by orjson, and the exact encoding only where
     the two differ, as for numbers like 1e16. Both encode the same columns and no others, so a digest that matches
@@ -114,7 +125,7 @@ def walk(after: int, up_to: int) -> Iterator[tuple[int, str, str, str, bool]]:
     """
     dumps, loads, sha256, sort = orjson.dumps, orjson.loads, hashlib.sha256, orjson.OPT_SORT_KEYS
     for line in lines(after, up_to):
-        number, transaction, link, own, at, before, later, *texts = (
+        number, transaction, link, own, signature, at, before, later, *texts = (
             line.split("\t") if "\\" not in line else unescaped(line)
         )
         columns: dict[str, object] = {name: text for name, text in zip(TEXTS, texts, strict=True) if text}
@@ -130,7 +141,7 @@ def walk(after: int, up_to: int) -> Iterator[tuple[int, str, str, str, bool]]:
             is_sound = sha256(dumps(columns, option=sort)).hexdigest() == own
         except ValueError:  # a number beyond 64 bits
             is_sound = False
-        yield sequence, link, own, moment, is_sound or exactly(columns, own, before, later) == own
+        yield sequence, link, own, signature, moment, is_sound or exactly(columns, own, before, later) == own
 
 
 def lines(after: int, up_to: int) -> Iterator[str]:

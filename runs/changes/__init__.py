@@ -12,11 +12,11 @@ from runs.changes.approvals import (
     reject,
     require_approved,
     require_decidable,
-    require_recorded,
     step_for,
     steps,
     withdraw,
 )
+from runs.changes.evidence import require_evidence
 from runs.changes.launch_results import hold, launched, recheck, refuse, requeue
 from runs.changes.overrides import MAX_OVERRIDE, MIN_OVERRIDE, break_glass, override, review
 from runs.changes.settle import settle, settle_deleted
@@ -42,7 +42,7 @@ __all__ = [
     "requeue",
     "require_approved",
     "require_decidable",
-    "require_recorded",
+    "require_evidence",
     "review",
     "settle",
     "settle_deleted",

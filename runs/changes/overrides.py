@@ -14,6 +14,7 @@ from flows.db_text import sanitize
 from runs import audit, notifications, queue
 from runs.access.decisions import decide, require
 from runs.actors import Actor
+from runs.audit import signatures
 from runs.change_feed import publish
 from runs.changes.approvals import lock
 from runs.changes.states import move
@@ -58,9 +59,11 @@ def break_glass(run_request: RunRequest, *, by: Actor, reason: str, minutes: int
             )
         # 2. The record first: the database lets a request without approvals move on only while one is in force.
         until = timezone.now() + timedelta(minutes=minutes)
-        row = BreakGlass.objects.create(
+        row = BreakGlass(
             run_request=run_request, by=by.user, by_name=by.name, until=until, reason=sanitize(reason.strip())
         )
+        row.signature = signatures.sign(row)
+        row.save(force_insert=True)
         act.before = {"state": run_request.state}
         move(run_request, to=State.APPROVED, message=row.summary, expires_at=until)
         act.after = {"state": State.APPROVED, "digest": run_request.digest, "until": until}

@@ -85,17 +85,19 @@ def claim(run_request: RunRequest) -> State | None:
         )
         if row is None:
             return None
-        # A request that is launching passed the checks before, and Prefect may already have its run.
-        if row.state == State.APPROVED:
-            try:
+        try:
+            changes.require_evidence(row)
+            # A request that is launching passed the other checks before, and Prefect may already have its run.
+            wait_until = None
+            if row.state == State.APPROVED:
                 check_again(row)
                 wait_until = start_time(row)
-            except Refused as refusal:
-                changes.refuse(run_request, refusal.code, refusal.message)
-                return None
-            if wait_until:
-                changes.hold(run_request, wait_until[1], at=wait_until[0])
-                return None
+        except Refused as refusal:
+            changes.refuse(run_request, refusal.code, refusal.message)
+            return None
+        if wait_until:
+            changes.hold(run_request, wait_until[1], at=wait_until[0])
+            return None
         changes.move(
             run_request, to=State.LAUNCHING, message="", attempts=F("attempts") + 1, next_attempt_at=now + LEASE
         )
@@ -116,20 +118,14 @@ def check_again(run_request: RunRequest) -> None:
     if run_request.requested_by:
         require(run_request.requested_by, Verb(run_request.verb), deployment, requests.values_of(run_request))
     requests.require_submittable(deployment, scheduled_for=None)
-    # 2. The request is the one that was submitted: triggers protect its columns, not the encrypted values.
-    if requests.digest(run_request) != run_request.digest:
-        raise Refused(
-            "request.changed",
-            "The request was changed in the database after it was submitted. Submit a new request.",
-        )
-    # 3. The deployment is the one that was requested, and approved.
+    # 2. The deployment is the one that was requested, and approved.
     if deployment.schema_fingerprint != run_request.schema_fingerprint:
         raise Refused(
             "schema.changed", f"The parameters of {deployment} changed after the request. Submit a new request."
         )
     if run_request.needs_approval and deployment.version != run_request.deployment_version:
         raise Refused("definition.changed", f"{deployment} was redeployed after the approval. Submit a new request.")
-    # 4. The approvals hold, or an emergency override is in force.
+    # 3. The approvals hold, or an emergency override is in force.
     bypass = BreakGlass.objects.filter(run_request=run_request).first()
     if bypass is None:
         changes.require_approved(run_request)
@@ -139,8 +135,6 @@ def check_again(run_request: RunRequest) -> None:
             f"The emergency override ended at {bypass.until:%H:%M} UTC. Submit a new request.",
             until=bypass.until.isoformat(),
         )
-    else:
-        changes.require_recorded(run_request, "request.break_glass", [bypass])
 
 
 def start_time(run_request: RunRequest) -> tuple[datetime, str] | None:

@@ -57,6 +57,10 @@ class Migration(migrations.Migration):
                     "kept_in",
                     models.CharField(blank=True, help_text="File that the entries were exported to.", max_length=500),
                 ),
+                (
+                    "signature",
+                    models.CharField(blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.", max_length=80),
+                ),
             ],
             options={"ordering": ["-last"], "default_permissions": ()},
         ),
@@ -91,6 +95,10 @@ class Migration(migrations.Migration):
                 ("message", models.TextField(blank=True)),
                 ("previous_digest", models.CharField(max_length=64)),
                 ("digest", models.CharField(max_length=64)),
+                (
+                    "signature",
+                    models.CharField(blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.", max_length=80),
+                ),
                 (
                     "transaction",
                     models.BigIntegerField(
@@ -732,6 +740,10 @@ class Migration(migrations.Migration):
                 ("at", models.DateTimeField(db_default=Now())),
                 ("until", models.DateTimeField(help_text="When the request expires if it has not been launched.")),
                 ("reason", models.CharField(max_length=1000)),
+                (
+                    "signature",
+                    models.CharField(blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.", max_length=80),
+                ),
                 ("reviewed_by_name", models.CharField(blank=True, max_length=200)),
                 ("reviewed_at", models.DateTimeField(null=True)),
                 (
@@ -773,6 +785,10 @@ class Migration(migrations.Migration):
                 ("at", models.DateTimeField(db_default=Now())),
                 ("digest", models.CharField(max_length=64)),
                 ("reason", models.CharField(blank=True, max_length=1000)),
+                (
+                    "signature",
+                    models.CharField(blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.", max_length=80),
+                ),
                 ("by", models.ForeignKey(USER, models.PROTECT, related_name="approvals")),
                 ("run_request", models.ForeignKey("runs.runrequest", models.PROTECT, related_name="approvals")),
             ],

@@ -268,8 +268,8 @@ CREATE TRIGGER four_eyes BEFORE INSERT OR UPDATE ON runs_breakglass FOR EACH ROW
     EXECUTE FUNCTION require_other_person('reviewed_by_id', 'review');
 CREATE TRIGGER frozen BEFORE UPDATE ON runs_breakglass FOR EACH ROW
     WHEN (
-        (OLD.run_request_id, OLD.by_id, OLD.by_name, OLD.at, OLD.until, OLD.reason)
-        IS DISTINCT FROM (NEW.run_request_id, NEW.by_id, NEW.by_name, NEW.at, NEW.until, NEW.reason)
+        (OLD.run_request_id, OLD.by_id, OLD.by_name, OLD.at, OLD.until, OLD.reason, OLD.signature)
+        IS DISTINCT FROM (NEW.run_request_id, NEW.by_id, NEW.by_name, NEW.at, NEW.until, NEW.reason, NEW.signature)
     )
     EXECUTE FUNCTION refuse_change('Cannot update rows from runs_breakglass table');
 CREATE TRIGGER reviewed_once BEFORE UPDATE ON runs_breakglass FOR EACH ROW WHEN (OLD.reviewed_at IS NOT NULL)

@@ -28,6 +28,7 @@ class Approval(models.Model):
     # Of the request as it was approved. An approval of another digest does not count.
     digest = models.CharField(max_length=64)
     reason = models.CharField(max_length=1000, blank=True)
+    signature = models.CharField(max_length=80, blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.")
 
     class Meta:
         ordering = ["at", "pk"]
@@ -64,6 +65,7 @@ class BreakGlass(models.Model):
     at = models.DateTimeField(db_default=Now())
     until = models.DateTimeField(help_text="When the request expires if it has not been launched.")
     reason = models.CharField(max_length=1000)
+    signature = models.CharField(max_length=80, blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.")
     # Empty until the review; `reviewed_at` is set once, and a trigger refuses later changes.
     reviewed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
     reviewed_by_name = models.CharField(max_length=200, blank=True)

@@ -49,6 +49,7 @@ class AuditEntry(models.Model):
     # The chain: see runs/audit/chain.py.
     previous_digest = models.CharField(max_length=64)
     digest = models.CharField(max_length=64)
+    signature = models.CharField(max_length=80, blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.")
     transaction = models.BigIntegerField(help_text="pg_current_xact_id(); row versions of the same change have it too.")
 
     class Meta:
@@ -93,6 +94,7 @@ class AuditCheckpoint(models.Model):
     retired_at = models.DateTimeField(db_default=Now())
     retired_by = models.CharField(max_length=200)
     kept_in = models.CharField(max_length=500, blank=True, help_text="File that the entries were exported to.")
+    signature = models.CharField(max_length=80, blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.")
 
     class Meta:
         ordering = ["-last"]

@@ -14,9 +14,9 @@ from django.db import connection, models, transaction
 from django.utils import timezone
 
 from flows.models import Deployment
-from runs import changes, dispatch, requests
+from runs import audit, changes, dispatch, requests
 from runs.actors import Actor
-from runs.audit import partitions
+from runs.audit import partitions, signatures
 from runs.governance import grants, policies
 from runs.models import Approval, AuditEntry, BreakGlass, Comment, Policy, RowVersion, RunRequest
 from runs.models.request import CLOSED, FROZEN, State
@@ -64,9 +64,12 @@ def at_launch(name: str) -> bool:
     return tampering.outcome_of(AREA, name) == "refused at launch"
 
 
-def approval(run_request: RunRequest, user: User, **columns: Any) -> Approval:
+def approval(run_request: RunRequest, user: User, *, is_signed: bool = False, **columns: Any) -> Approval:
     plain = {"approved": True, "by_name": user.username, "digest": run_request.digest}
-    return Approval.objects.create(run_request=run_request, by=user, **plain | columns)
+    row = Approval(run_request=run_request, by=user, **plain | columns)
+    row.signature = signatures.sign(row) if is_signed else ""
+    row.save(force_insert=True)
+    return row
 
 
 @pytest.mark.parametrize("to", AFTER_APPROVAL)
@@ -248,34 +251,125 @@ def test_secret_values_swapped_for_others_are_refused_at_launch(
     assert "create_flow_run" not in [call.method for call in prod_fake.calls]
 
 
-def test_an_approval_written_past_the_portal_launches_nothing(
-    waiting: RunRequest, approver: User, prod_fake: FakePrefect
-) -> None:
-    """The portal's role may insert an approval by anna and move the request on; the trail does not know of it."""
-    approval(waiting, approver)
-    RunRequest.objects.filter(pk=waiting.pk).update(state=State.APPROVED)
-    waiting.refresh_from_db()
-    dispatch.launch(waiting)
-    assert waiting.state == State.REFUSED
-    assert AuditEntry.objects.get(verb="request.launch").after["refused"]["code"] == "approval.unrecorded"
-    assert "create_flow_run" not in [call.method for call in prod_fake.calls]
-
-
-def test_nor_does_a_bypass_written_past_the_portal(waiting: RunRequest, approver: User, prod_fake: FakePrefect) -> None:
-    glass(waiting, approver)
-    RunRequest.objects.filter(pk=waiting.pk).update(state=State.APPROVED)
-    waiting.refresh_from_db()
-    dispatch.launch(waiting)
-    assert waiting.state == State.REFUSED
-    assert AuditEntry.objects.get(verb="request.launch").after["refused"]["code"] == "approval.unrecorded"
-    assert "create_flow_run" not in [call.method for call in prod_fake.calls]
-
-
-def glass(run_request: RunRequest, user: User, **columns: Any) -> BreakGlass:
+def glass(run_request: RunRequest, user: User, *, is_signed: bool = False, **columns: Any) -> BreakGlass:
     until = columns.pop("until", timezone.now() + timedelta(minutes=5))
-    return BreakGlass.objects.create(
-        run_request=run_request, by=user, by_name=user.username, until=until, reason="fire", **columns
+    row = BreakGlass(run_request=run_request, by=user, by_name=user.username, until=until, reason="fire", **columns)
+    row.signature = signatures.sign(row) if is_signed else ""
+    row.save(force_insert=True)
+    return row
+
+
+def refused_at_launch(run_request: RunRequest, fake: FakePrefect, state: State) -> str:
+    """Move a request on in the database, launch it, and return the code of the refusal."""
+    RunRequest.objects.filter(pk=run_request.pk).update(state=state)
+    run_request.refresh_from_db()
+    dispatch.launch(run_request)
+    assert run_request.state == State.REFUSED
+    assert "create_flow_run" not in [call.method for call in fake.calls]
+    return str(AuditEntry.objects.get(verb="request.launch").after["refused"]["code"])
+
+
+# The portal's role may insert an approval by anyone, move a request on, and add entries that continue the chain.
+# Launching is a state that a request only reaches after the checks: it must not be the way around them.
+BEYOND = pytest.mark.parametrize("state", [State.APPROVED, State.LAUNCHING])
+
+
+@BEYOND
+@pytest.mark.parametrize("write", [approval, glass])
+def test_an_approval_that_the_portal_did_not_sign_launches_nothing(
+    waiting: RunRequest, approver: User, prod_fake: FakePrefect, write: Callable[..., object], state: State
+) -> None:
+    write(waiting, approver)
+    forge_entry(waiting, approver, "request.approve" if write is approval else "request.break_glass")
+    assert refused_at_launch(waiting, prod_fake, state) == "approval.unsigned"
+
+
+@BEYOND
+@pytest.mark.parametrize("write", [approval, glass])
+def test_nor_does_one_without_an_entry(
+    waiting: RunRequest, approver: User, prod_fake: FakePrefect, write: Callable[..., object], state: State
+) -> None:
+    write(waiting, approver, is_signed=True)
+    assert refused_at_launch(waiting, prod_fake, state) == "approval.unrecorded"
+
+
+def test_nor_does_one_whose_entry_is_not_signed(waiting: RunRequest, approver: User, prod_fake: FakePrefect) -> None:
+    approval(waiting, approver, is_signed=True)
+    forge_entry(waiting, approver, "request.approve")
+    assert refused_at_launch(waiting, prod_fake, State.APPROVED) == "approval.unrecorded"
+
+
+def forge_entry(run_request: RunRequest, user: User, verb: str) -> None:
+    """Add an entry as whoever may write to the table and has read our code: chained, and signed with a guess."""
+    last = AuditEntry.objects.latest("sequence")
+    entry = AuditEntry(
+        sequence=last.sequence + 1,
+        at=timezone.now(),
+        actor_kind="person",
+        actor_name=user.username,
+        channel="admin",
+        verb=verb,
+        subject_kind="runrequest",
+        subject_id=str(run_request.pk),
+        after={"digest": run_request.digest},
+        outcome="done",
+        previous_digest=last.digest,
+        signature=last.signature,
     )
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp(), pg_current_xact_id()::text::bigint")
+        entry.at, entry.transaction = cursor.fetchone()
+    entry.digest = audit.digest(entry)
+    entry.save(force_insert=True)
+
+
+@pytest.mark.parametrize(
+    "columns", [{"approved": False}, {"by_name": "other"}, {"digest": "0" * 64}, {"stage": 1}, {"reason": "other"}]
+)
+def test_a_signature_is_over_what_an_approval_says(
+    waiting: RunRequest, approver: User, columns: dict[str, object]
+) -> None:
+    row = approval(waiting, approver, is_signed=True)
+    assert signatures.is_signed(row)
+    for name, value in columns.items():
+        setattr(row, name, value)
+    assert not signatures.is_signed(row)
+
+
+def test_a_signature_of_another_row_or_request_does_not_fit(
+    waiting: RunRequest, approver: User, admin_user: User, prod_deployment: Deployment, requester: User
+) -> None:
+    row = approval(waiting, approver, is_signed=True)
+    other = requests.submit(prod_deployment, {"month": "2026-10"}, by=by(requester), reason="another")
+    for columns in ({"run_request": other}, {"by": admin_user}):
+        copy = Approval.objects.get(pk=row.pk)
+        for name, value in columns.items():
+            setattr(copy, name, value)
+        assert not signatures.is_signed(copy)
+    bypass = glass(waiting, approver, is_signed=True)
+    bypass.until += timedelta(hours=1)
+    assert not signatures.is_signed(bypass)
+
+
+def test_a_replaced_key_still_verifies_until_it_is_removed(waiting: RunRequest, approver: User, settings: Any) -> None:
+    row, old, new = approval(waiting, approver, is_signed=True), settings.AUDIT_KEYS[0], "the next audit key" * 3
+    settings.AUDIT_KEYS = [new, old]
+    assert signatures.is_signed(row)
+    assert signatures.sign(row) != row.signature
+    settings.AUDIT_KEYS = [new]
+    assert not signatures.is_signed(row)
+
+
+def test_a_request_copied_in_the_database_launches_nothing(
+    waiting: RunRequest, prod_deployment: Deployment, approver: User, prod_fake: FakePrefect
+) -> None:
+    """Its digest fits, because it is that of the original, but it was never submitted."""
+    changes.approve(waiting, by=by(approver))
+    copy = copied(RunRequest.objects.get(pk=waiting.pk), state=State.WAITING)
+    copy.save()
+    approval(copy, approver, is_signed=True)
+    forge_entry(copy, approver, "request.approve")
+    assert refused_at_launch(copy, prod_fake, State.LAUNCHING) == "request.unrecorded"
 
 
 def test_broken_glass_that_is_over_lets_nothing_go(waiting: RunRequest, approver: User) -> None:

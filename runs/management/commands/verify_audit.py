@@ -10,13 +10,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from runs import audit
-from runs.audit import offline
+from runs.audit import offline, signatures
 from runs.models import AuditCheckpoint
 
 
 class Command(BaseCommand):
     help = (
-        "Check that no audit entry was changed, removed or inserted. Exits with 1 and names the first broken link. "
+        "Check that no audit entry was changed, removed or inserted, and that the portal signed each one. Exits with 1 "
+        "and names the first broken link. "
         "A trail that was cut off at its end or rewritten completely is detected only with a digest noted earlier and "
         "kept elsewhere: write one with --export, compare with --head."
     )
@@ -26,13 +27,17 @@ class Command(BaseCommand):
         parser.add_argument(
             "--file", type=Path, action="append", default=[], help="verify an export or retired entries instead"
         )
+        parser.add_argument(
+            "--keys", type=Path, metavar="FILE", help="the audit keys, by default PORTAL_AUDIT_KEYS; needed for --file"
+        )
         parser.add_argument("--export", type=Path, metavar="FILE", help="write the last digest to a new file")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        keys = keys_in(options["keys"]) if options["keys"] else None
         if options["file"]:
-            self.verify_files(options["file"], digest_in(options["head"]))
+            self.verify_files(options["file"], digest_in(options["head"]), keys)
             return
-        verification = audit.verify(known_head=digest_in(options["head"]))
+        verification = audit.verify(known_head=digest_in(options["head"]), keys=keys)
         if not verification:
             raise CommandError(f"After {verification.entries} intact entries: {verification.broken}", returncode=1)
         retired = f", after {verification.retired} retired" if verification.retired else ""
@@ -40,12 +45,12 @@ class Command(BaseCommand):
         if options["export"]:
             self.export(options["export"], verification)
 
-    def verify_files(self, paths: list[Path], known_head: str) -> None:
+    def verify_files(self, paths: list[Path], known_head: str, keys: signatures.Keys | None) -> None:
         """Verify each file of JSON lines; the end of a retired one must match its checkpoint in the database."""
         is_known = not known_head
         for path in paths:
             try:
-                verification, digests = offline.verify(path)
+                verification, digests = offline.verify(path, keys)
             except (OSError, ValueError) as error:
                 raise CommandError(f"{path} cannot be read as an export: {error}.", returncode=1) from error
             if not verification:
@@ -58,6 +63,8 @@ class Command(BaseCommand):
                 )
             is_known = is_known or known_head in digests
             self.stdout.write(f"{path}: {verification.entries} entries, intact. Head: {verification.head}")
+        if keys is None:
+            self.stdout.write("Signatures were not checked: name a file with the audit keys with --keys.")
         if not is_known:
             raise CommandError(f"No entry in these files has the digest {known_head}.", returncode=1)
 
@@ -70,6 +77,17 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"The head could not be written to {path}: {error.strerror}.", returncode=1) from error
         self.stdout.write(f"Head written to {path}. Keep it outside the reach of the portal's database.")
+
+
+def keys_in(path: Path) -> signatures.Keys:
+    """Return the keys in a file, comma-separated as in PORTAL_AUDIT_KEYS."""
+    try:
+        keys = [key.strip() for key in path.read_text().split(",") if key.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path} cannot be read: {error}.", returncode=1) from error
+    if not keys:
+        raise CommandError(f"{path} holds no audit key.", returncode=1)
+    return signatures.keys_of(tuple(keys))
 
 
 def digest_in(given: str) -> str:

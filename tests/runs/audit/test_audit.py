@@ -20,7 +20,7 @@ from flows.parameters import Invalid
 from runs import audit, requests
 from runs.access.decisions import Forbidden
 from runs.actors import Actor, Channel, Kind
-from runs.audit import chain
+from runs.audit import chain, signatures
 from runs.errors import Refused
 from runs.models import AuditEntry
 from runs.models.audit import COLOURS
@@ -94,7 +94,11 @@ def test_entries_follow_each_other(five: list[AuditEntry]) -> None:
     assert [entry.at for entry in five] == sorted(entry.at for entry in five)
 
 
-COLUMNS = [field.attname for field in AuditEntry._meta.concrete_fields if field.attname not in {"digest", "sequence"}]
+COLUMNS = [
+    field.attname
+    for field in AuditEntry._meta.concrete_fields
+    if field.attname not in {"digest", "sequence", "signature"}
+]
 
 
 @pytest.mark.parametrize("column", COLUMNS)
@@ -130,8 +134,8 @@ def test_an_inserted_entry_is_found(five: list[AuditEntry]) -> None:
     as_database_superuser(
         "UPDATE runs_auditentry SET sequence = sequence + 100 WHERE sequence > 2;"
         "UPDATE runs_auditentry SET sequence = sequence - 99 WHERE sequence > 100;"
-        f"INSERT INTO runs_auditentry (sequence, at, digest, {columns}) "
-        f"SELECT 3, at, digest, {columns} FROM runs_auditentry WHERE sequence = 2"
+        f"INSERT INTO runs_auditentry (sequence, at, digest, signature, {columns}) "
+        f"SELECT 3, at, digest, signature, {columns} FROM runs_auditentry WHERE sequence = 2"
     )
     assert found(audit.verify()) == outcome_of("audit trail", "insert an entry")
 
@@ -156,35 +160,80 @@ def test_swapped_entries_are_found(five: list[AuditEntry]) -> None:
     assert found(audit.verify()) == outcome_of("audit trail", "swap two entries")
 
 
-def forge(entry: AuditEntry) -> None:
+def forge(entry: AuditEntry, *, has_key: bool = False) -> None:
     """Write an entry anew with digests that fit, as somebody who has read our code would."""
     entry.digest = audit.digest(entry)
+    if has_key:
+        entry.signature = signatures.sign(entry)
     as_database_superuser(
-        "UPDATE runs_auditentry SET reason = %s, previous_digest = %s, digest = %s WHERE sequence = %s",
+        "UPDATE runs_auditentry SET reason = %s, previous_digest = %s, digest = %s, signature = %s WHERE sequence = %s",
         entry.reason,
         entry.previous_digest,
         entry.digest,
+        entry.signature,
         entry.sequence,
     )
 
 
-def test_an_edit_with_a_fitting_digest_breaks_the_next_link(five: list[AuditEntry]) -> None:
+def test_an_edit_with_a_fitting_digest_has_no_signature(five: list[AuditEntry]) -> None:
     five[2].reason = "better"
     forge(five[2])
     assert found(audit.verify()) == outcome_of("audit trail", "edit an entry with a fitting digest")
+    assert audit.verify().broken == "#3 is not signed with a key of the portal."
+
+
+def test_an_edit_with_a_fitting_digest_and_the_key_breaks_the_next_link(five: list[AuditEntry]) -> None:
+    five[2].reason = "better"
+    forge(five[2], has_key=True)
+    assert found(audit.verify()) == outcome_of("audit trail", "edit an entry with a fitting digest and the key")
     assert audit.verify().broken == "#4 does not follow from the entry before it."
 
 
-def test_a_tail_rewritten_whole_shows_against_a_head_noted_earlier(five: list[AuditEntry]) -> None:
+@pytest.mark.parametrize(
+    ("name", "signature"),
+    [
+        ("sign an entry with another key", "another key"),
+        ("put the signature of another entry on one", "another entry"),
+        ("sign an entry with another key", ""),
+        ("sign an entry with another key", ":"),
+    ],
+)
+def test_a_signature_that_does_not_fit_is_found(
+    five: list[AuditEntry], settings: Any, name: str, signature: str
+) -> None:
+    ours = settings.AUDIT_KEYS
+    if signature == "another key":
+        settings.AUDIT_KEYS = ["whoever reads this can sign with it"]
+        signature = signatures.sign(five[2])
+        settings.AUDIT_KEYS = ours
+    elif signature == "another entry":
+        signature = five[1].signature
+    as_database_superuser("UPDATE runs_auditentry SET signature = %s WHERE sequence = 3", signature)
+    assert found(audit.verify()) == outcome_of("audit trail", name)
+
+
+def test_entries_signed_with_a_replaced_key_verify_until_it_is_removed(five: list[AuditEntry], settings: Any) -> None:
+    old, new = settings.AUDIT_KEYS[0], "the audit key of next year, with 48 characters"
+    settings.AUDIT_KEYS = [new, old]
+    assert note("six").signature.partition(":")[0] != five[-1].signature.partition(":")[0]
+    assert audit.verify().entries == 6
+    settings.AUDIT_KEYS = [new]
+    assert audit.verify().broken == "#1 is not signed with a key of the portal."
+
+
+@pytest.mark.parametrize("has_key", [False, True])
+def test_a_tail_rewritten_whole_shows_by_its_signatures_or_against_a_head_noted_earlier(
+    five: list[AuditEntry], has_key: bool
+) -> None:
     noted, previous = audit.verify().head, five[2].digest
     for entry in five[3:]:
         entry.reason, entry.previous_digest = "better", previous
-        forge(entry)
+        forge(entry, has_key=has_key)
         previous = entry.digest
-    assert audit.verify(), "nothing inside the trail can show it"
+    assert bool(audit.verify()) is has_key, "with the key, nothing inside the trail can show it"
     verification = audit.verify(known_head=noted)
-    assert not verification
-    assert found(verification, noted=noted) == outcome_of("audit trail", "rewrite the tail with fitting digests")
+    name = "rewrite the tail with fitting digests"
+    assert found(verification, noted=noted) == outcome_of("audit trail", f"{name} and the key" if has_key else name)
 
 
 def test_a_tail_that_was_cut_off_shows_against_a_head_noted_earlier(five: list[AuditEntry]) -> None:
@@ -276,6 +325,21 @@ def test_an_exported_head_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="could not be written"):
         call_command("verify_audit", export=file)
     assert file.read_text() == "the witness"
+
+
+def test_a_file_of_keys_stands_in_for_the_setting(five: list[AuditEntry], tmp_path: Path, settings: Any) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"{'x' * 40}, {settings.AUDIT_KEYS[0]}\n")
+    settings.AUDIT_KEYS = ["a key of another portal, 32 letters"]
+    with pytest.raises(CommandError, match="#1 is not signed"):
+        call_command("verify_audit")
+    call_command("verify_audit", keys=file)
+    for wrong in (tmp_path / "missing", tmp_path):
+        with pytest.raises(CommandError, match="cannot be read"):
+            call_command("verify_audit", keys=wrong)
+    file.write_text("\n")
+    with pytest.raises(CommandError, match="holds no audit key"):
+        call_command("verify_audit", keys=file)
 
 
 def test_a_head_that_is_neither_digest_nor_file_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from runs import audit
 from runs.actors import Actor
-from runs.audit import partitions, retention
+from runs.audit import partitions, retention, signatures
 from runs.models import AuditCheckpoint, AuditEntry
 from tests import refusals
 from tests.tampering import found, outcome_of, refused
@@ -162,6 +162,39 @@ def test_a_forged_checkpoint_is_found(two_parts: list[AuditEntry]) -> None:
     assert audit.verify().broken == "#1 to #3 are gone, and no entry says that they were retired."
 
 
+@pytest.mark.parametrize(
+    ("name", "borrows"),
+    [
+        ("drop a part and forge its checkpoint and retirement", False),
+        ("drop a part and forge its retirement with a copied signature", True),
+    ],
+)
+def test_a_forged_checkpoint_with_a_forged_retirement_is_found(
+    two_parts: list[AuditEntry], name: str, borrows: bool
+) -> None:
+    """As a superuser of the database, who knows all that the database holds, but not the key of the signatures."""
+    as_database_superuser("ALTER TABLE runs_auditentry DETACH PARTITION runs_auditentry_from_1")
+    now, last = timezone.now(), two_parts[-1]
+    signature = last.signature if borrows else ""
+    AuditCheckpoint.objects.create(
+        first=1, last=3, digest=two_parts[2].digest, began_at=now, ended_at=now, signature=signature
+    )
+    with audit.act("audit.retire", None, by=SYSTEM, subject_kind="audit") as act:
+        act.after = {"last": 3, "digest": two_parts[2].digest, "file": ""}
+    as_database_superuser("ALTER TABLE runs_auditentry DISABLE TRIGGER USER")
+    as_database_superuser(f"UPDATE runs_auditentry SET signature = '{signature}' WHERE verb = 'audit.retire'")
+    as_database_superuser("ALTER TABLE runs_auditentry ENABLE TRIGGER USER")
+    assert found(audit.verify()) == outcome_of("parts of the audit trail", name)
+    # A head noted before the entries that are gone shows it too.
+    assert not audit.verify(known_head=two_parts[1].digest)
+    # So does the entry of the retirement, once the checkpoint itself were to fit.
+    checkpoint = AuditCheckpoint.objects.get()
+    as_database_superuser("ALTER TABLE runs_auditcheckpoint DISABLE TRIGGER USER")
+    as_database_superuser(f"UPDATE runs_auditcheckpoint SET signature = '{signatures.sign(checkpoint)}'")
+    as_database_superuser("ALTER TABLE runs_auditcheckpoint ENABLE TRIGGER USER")
+    assert audit.verify().broken == "#6 is not signed with a key of the portal."
+
+
 # The command
 
 
@@ -185,6 +218,22 @@ def test_the_command_verifies_a_file_against_its_checkpoint(two_parts: list[Audi
     assert outcome_of("parts of the audit trail", "edit a line of a retired part's file") == "verify finds #2 changed"
     with pytest.raises(CommandError, match="#2 was changed after it was written"):
         call_command("verify_audit", file=[file])
+
+
+def test_a_file_s_signatures_are_checked_with_the_keys(
+    two_parts: list[AuditEntry], tmp_path: Path, settings: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("--export", str(tmp_path))
+    file, keys = tmp_path / "audit-1-3.jsonl", tmp_path / "keys"
+    keys.write_text(settings.AUDIT_KEYS[0])
+    capsys.readouterr()
+    call_command("verify_audit", file=[file])
+    assert "Signatures were not checked" in capsys.readouterr().out
+    call_command("verify_audit", file=[file], keys=keys)
+    assert "not checked" not in capsys.readouterr().out
+    keys.write_text("the key of another portal, that is 48 letters long")
+    with pytest.raises(CommandError, match="#1 is not signed"):
+        call_command("verify_audit", file=[file], keys=keys)
 
 
 def test_a_dry_run_retires_nothing(two_parts: list[AuditEntry], capsys: pytest.CaptureFixture[str]) -> None:

@@ -360,18 +360,24 @@ def test_json_lines_hold_all_that_the_digest_is_taken_of(auditor: User) -> None:
     assert rows[1]["at"] == entries[1].at.isoformat()
 
 
-def test_the_documented_script_verifies_an_export_without_the_portal(auditor: User, tmp_path: Path) -> None:
+def test_the_documented_script_verifies_an_export_without_the_portal(
+    auditor: User, tmp_path: Path, settings: Any
+) -> None:
     for number in range(3):
         note(f"thing {number}", before={"empty": {}}, after={"float": 1e22, "text": "ä\u2028", "none": None})
     (script,) = re.findall(r"```python\n(.*?)```", (DOCS / "audit.md").read_text(), re.DOTALL)
-    file = tmp_path / "audit.jsonl"
+    file, keys = tmp_path / "audit.jsonl", tmp_path / "keys"
 
-    def verified() -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-c", script, str(file)]
+    def verified(*more: str) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-c", script, str(file), *more]
         return subprocess.run(words, capture_output=True, text=True, check=False)
 
     file.write_text(export(auditor, "jsonl"))
     assert verified().stdout.strip() == f"3 entries, intact. Head: {AuditEntry.objects.get(sequence=3).digest}"
+    keys.write_text(f"an older key, {settings.AUDIT_KEYS[0]}\n")
+    assert verified(str(keys)).stdout == verified().stdout
+    keys.write_text("the key of another portal")
+    assert "#1 is not signed" in verified(str(keys)).stderr
     file.write_text(file.read_text().replace("thing 1", "thing 7"))
     assert "#2 was changed" in verified().stderr
 

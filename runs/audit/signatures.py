@@ -1,0 +1,80 @@
+"""Signatures of audit entries, checkpoints, approvals and overrides: HMAC-SHA256 under a key that only the portal has.
+
+A digest can be computed by everyone who can write to the database; a signature only with a key of `AUDIT_KEYS`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from functools import cache
+
+from django.conf import settings
+
+from flows import canonical
+from runs.models import Approval, AuditCheckpoint, AuditEntry, BreakGlass
+
+type Signed = AuditEntry | AuditCheckpoint | Approval | BreakGlass
+# key id -> key
+type Keys = dict[str, bytes]
+
+# Characters of the id by which a signature names its key. The id is a part of the key's digest, so it reveals nothing.
+ID_LENGTH = 8
+
+
+def current_keys() -> Keys:
+    """Return the keys of the portal; the first one signs."""
+    return keys_of(tuple(settings.AUDIT_KEYS))
+
+
+# Cached by the keys, because tests and rotation change the setting within one process.
+@cache
+def keys_of(texts: Sequence[str]) -> Keys:
+    return {hashlib.sha256(b"audit key " + text.encode()).hexdigest()[:ID_LENGTH]: text.encode() for text in texts}
+
+
+def sign(row: Signed) -> str:
+    """Return `<key id>:<HMAC in hexadecimal>` over what the row says, with the newest key."""
+    name, key = next(iter(current_keys().items()))
+    return f"{name}:{mac(key, content(row))}"
+
+
+def is_signed(row: Signed, keys: Keys | None = None) -> bool:
+    """Return whether the row's signature was made over what it says, with one of the keys."""
+    return is_valid(content(row), row.signature, current_keys() if keys is None else keys)
+
+
+def is_valid(text: str, signature: str, keys: Keys) -> bool:
+    name, _, given = signature.partition(":")
+    key = keys.get(name)
+    return key is not None and hmac.compare_digest(mac(key, text).encode(), given.encode())
+
+
+def mac(key: bytes, text: str) -> str:
+    # In one call: verify_audit makes one for each entry of years.
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def content(row: Signed) -> str:
+    """Return the text that is signed. It begins with the kind of the row, so that no signature fits another kind."""
+    match row:
+        case AuditEntry():
+            return of_entry(row.digest)
+        case AuditCheckpoint():
+            columns = ("first", "last", "digest", "began_at", "ended_at", "retired_by", "kept_in")
+            return f"checkpoint {canonical.text({name: getattr(row, name) for name in columns})}"
+        case Approval():
+            said = {"approved": row.approved, "stage": row.stage, "digest": row.digest}
+            return f"approval {canonical.text(by_person(row) | said)}"
+        case BreakGlass():
+            return f"override {canonical.text(by_person(row) | {'until': row.until, 'digest': row.run_request.digest})}"
+
+
+def of_entry(digest: str) -> str:
+    """Return what is signed for an audit entry: its digest covers its columns and all entries before it."""
+    return f"entry {digest}"
+
+
+def by_person(row: Approval | BreakGlass) -> dict[str, object]:
+    return {"request": row.run_request_id, "by": row.by_id, "by_name": row.by_name, "reason": row.reason}
