@@ -52,6 +52,7 @@ CODES: dict[str, str] = {
     "deployment.unknown": "No such deployment, or it is not visible.",
     "environment.in_use": "The environment has runs or requests and cannot be deleted.",
     "environment.inactive": "The environment is disabled in the portal.",
+    "environment.same_server": "Another active environment is on the same Prefect server.",
     "environment.unknown": "No such environment, or it is not visible.",
     "file.not_json": "The file is not JSON.",
     "file.not_object": "The file does not contain one JSON object.",

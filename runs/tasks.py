@@ -9,13 +9,14 @@ from django.utils import timezone
 
 from flows.catalog import health
 from flows.catalog import sync as catalog_sync
+from flows.catalog.same_server import SameServer
 from flows.encryption import DecryptionError
 from flows.models import Environment
 from flows.prefect_api.records import PrefectError
 from runs import changes, definitions, dispatch, mirror, notifications, queue
 from runs.audit import export_files, partitions
 from runs.errors import Refused
-from runs.governance import freezes
+from runs.governance import configuration, freezes
 from runs.models import Cancellation, Export, Notification, PauseRequest, Run, RunRequest
 from runs.models.request import State
 
@@ -80,6 +81,9 @@ def sync(pk: int) -> None:
             catalog_sync.sync(environment, on_change=definitions.record_changes)
             mirror.sync(environment)
             dispatch.postpone(environment)
+    except SameServer as conflict:
+        health.record_sync(environment, str(conflict), at=None)
+        configuration.disable_same_server(environment, conflict.others)
     except (PrefectError, DecryptionError) as error:
         log.warning("%s: %s", environment, error)  # shown to people through the health row
 

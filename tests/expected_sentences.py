@@ -55,6 +55,9 @@ SENTENCES: dict[str, list[str]] = {
     "deployment.unknown": ["{} has no deployment {}. {} If it was deployed just now, run “manage.py sync {}”."],
     "environment.in_use": ["{…}"],
     "environment.inactive": ["{} is disabled in the portal. No runs can be requested there."],
+    "environment.same_server": [
+        "{} is on the same Prefect server. Disable it first, or enter the URL of another server."
+    ],
     "environment.unknown": ["Unknown environment {}. {}", "Unknown environment."],
     "file.not_json": ["{} is not JSON: {}."],
     "file.not_object": ["{} must hold one JSON object of names and values."],

@@ -391,6 +391,20 @@ SABOTAGES = (
         "Verb.SEE, Target.of_run(subject)",
     ),
     Sabotage(
+        "a second environment may be the same server",
+        ("tests/governance/test_same_server.py::test_another_name_of_the_server_offers_no_deployment",),
+        "flows/catalog/sync.py",
+        "        require_own_server(environment, [record.id for record in records])\n",
+        "",
+    ),
+    Sabotage(
+        "runs are read before it is known whose server it is",
+        ("tests/governance/test_same_server.py::test_no_run_is_seen_before_the_server_is_known",),
+        "runs/mirror/follower.py",
+        "    if health.is_synced(environment):\n        mirror.sync(environment)",
+        "    mirror.sync(environment)",
+    ),
+    Sabotage(
         "a blind re-run shows its requester the values",
         ("tests/governance/test_blind_reruns.py::test_a_blind_rerun_stays_blind_for_its_requester",),
         "runs/requests/visibility.py",

@@ -11,6 +11,7 @@ from flows.encryption import DecryptionError
 from flows.models import Environment, Health
 from flows.prefect_api import connect
 from flows.prefect_api.records import PrefectError, Unauthorized, Unreachable
+from flows.server_identity import connection_of
 
 
 def health_of(environment: Environment) -> Health:
@@ -58,7 +59,7 @@ def record_sync(environment: Environment, message: str, *, at: datetime | None) 
     health_of(environment)
     columns: dict[str, Any] = {"sync_message": message}
     if at:
-        columns["synced_at"] = at
+        columns |= {"synced_at": at, "synced_from": connection_of(environment)}
     Health.objects.filter(environment=environment).update(**columns)
 
 
@@ -66,6 +67,14 @@ def note_runs_synced(environment: Environment, at: datetime) -> None:
     """Record when all runs were last read."""
     health_of(environment)
     Health.objects.filter(environment=environment).update(runs_synced_at=at)
+
+
+def is_synced(environment: Environment) -> bool:
+    """Return whether the catalog was synced with this address and credential.
+
+    Only then is the server known to be no other environment's.
+    """
+    return health_of(environment).synced_from == connection_of(environment)
 
 
 def record_followed(environment: Environment, at: datetime) -> None:

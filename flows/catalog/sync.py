@@ -14,6 +14,7 @@ from django.utils import timezone
 from flows import definition as definitions
 from flows import job_variables, parameters
 from flows.catalog import definition_reader, health
+from flows.catalog.same_server import require_own_server
 from flows.db_text import sanitize_json
 from flows.definition import Definition
 from flows.encryption import DecryptionError
@@ -54,7 +55,8 @@ def sync(environment: Environment, *, on_change: OnChange | None = None) -> Sync
     """Read every deployment and work pool of an environment and upsert them.
 
     Those deleted in Prefect are marked, never deleted: runs and requests refer to them. `on_change` is called with the
-    changed definitions. Raises `PrefectError` or `DecryptionError` after recording it in the health.
+    changed definitions. Raises `PrefectError` or `DecryptionError` after recording it in the health, and `SameServer`
+    when another environment is this server.
     """
     # 1. Take the time before reading: what changes meanwhile is newer than this sync.
     now = timezone.now()
@@ -70,6 +72,7 @@ def sync(environment: Environment, *, on_change: OnChange | None = None) -> Sync
     with transaction.atomic():
         # 3. One sync at a time: two at once would each mark as deleted what only the other has read.
         Environment.objects.select_for_update().get(pk=environment.pk)
+        require_own_server(environment, [record.id for record in records])
         known = set(
             Deployment.objects.filter(environment=environment, deleted_upstream_at=None).values_list(
                 "prefect_id", flat=True

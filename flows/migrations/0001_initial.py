@@ -135,6 +135,12 @@ class Migration(migrations.Migration):
                 ("checked_at", models.DateTimeField(null=True)),
                 ("changed_at", models.DateTimeField(help_text="When the state last changed.", null=True)),
                 ("synced_at", models.DateTimeField(help_text="When all deployments were last synced.", null=True)),
+                (
+                    "synced_from",
+                    models.CharField(
+                        blank=True, help_text="Digest of the address and credential of that sync.", max_length=64
+                    ),
+                ),
                 ("sync_message", models.TextField(blank=True)),
                 ("runs_synced_at", models.DateTimeField(help_text="When all runs were last synced.", null=True)),
                 (

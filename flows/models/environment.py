@@ -110,6 +110,9 @@ class Health(models.Model):
     checked_at = models.DateTimeField(null=True)
     changed_at = models.DateTimeField(null=True, help_text="When the state last changed.")
     synced_at = models.DateTimeField(null=True, help_text="When all deployments were last synced.")
+    synced_from = models.CharField(
+        max_length=64, blank=True, help_text="Digest of the address and credential of that sync."
+    )
     sync_message = models.TextField(blank=True)
     runs_synced_at = models.DateTimeField(null=True, help_text="When all runs were last synced.")
     followed_at = models.DateTimeField(null=True, help_text="Last heartbeat of the event stream.")

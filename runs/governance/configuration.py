@@ -7,7 +7,8 @@ from typing import Any
 
 from django.db import models
 
-from flows.models import Alias, Environment
+from flows import server_identity
+from flows.models import Alias, Deployment, Environment
 from runs import audit, queue
 from runs.actors import Actor
 from runs.errors import Refused
@@ -68,8 +69,26 @@ def require_same_address(stored: Environment, environment: Environment) -> None:
         raise Refused("credential.reenter", REENTER)
 
 
+def require_own_server(environment: Environment) -> None:
+    """Refuse a second active environment on one server: the rules of one would not hold for the other."""
+    deployments = Deployment.objects.filter(environment_id=environment.pk, deleted_upstream_at=None)
+    others = [
+        *server_identity.with_address(environment),
+        *server_identity.with_deployments(environment, deployments.values_list("prefect_id", flat=True)),
+    ]
+    if environment.is_active and others:
+        raise Refused(
+            "environment.same_server",
+            f"{others[0]} is on the same Prefect server. Disable it first, or enter the URL of another server.",
+            other=others[0].slug,
+        )
+
+
 def save_environment(environment: Environment, *, by: Actor) -> None:
-    """Save a new or changed environment and queue a sync."""
+    """Save a new or changed environment and queue a sync.
+
+    Raises `Refused`, such as `environment.same_server` or `credential.reenter`.
+    """
     # What is stored, not what the caller loaded: someone may have changed it meanwhile.
     stored = Environment.objects.filter(pk=environment.pk).first()
     with audit.act("environment.change" if stored else "environment.create", environment, by=by) as act:
@@ -80,6 +99,7 @@ def save_environment(environment: Environment, *, by: Actor) -> None:
         # Otherwise an administrator could read the stored secret by pointing the address at their own server.
         if stored and is_stored and environment.sealed_credential:
             require_same_address(stored, environment)
+        require_own_server(environment)
         if stored and not is_stored:
             # Both are encrypted, so only that they differ can be recorded.
             after["credential"] = "changed" if after["credential"] else ""
@@ -88,6 +108,24 @@ def save_environment(environment: Environment, *, by: Actor) -> None:
         act.environment = environment.slug
         if environment.is_active:
             queue.enqueue("runs.tasks.sync", environment.pk)
+
+
+def disable_same_server(environment: Environment, others: Iterable[Environment]) -> None:
+    """Disable all but one of the environments that a sync found to be one server.
+
+    The protected one stays, else the oldest: a newcomer must not push out the rules that are in force.
+    """
+
+    def rank(each: Environment) -> tuple[bool, bool, int]:
+        return not each.is_active, not each.is_protected, each.pk
+
+    keep, *rest = sorted([environment, *others], key=rank)
+    for each in rest:
+        reason = f"It is the same Prefect server as {keep}: their deployments have the same ids."
+        with audit.act("environment.change", each, by=Actor.system(), reason=reason, environment=each.slug) as act:
+            act.before, act.after = {"is_active": True}, {"is_active": False}
+            # No entry when another sync was faster, or when someone syncs a disabled environment by hand.
+            act.is_repeat = not Environment.objects.filter(pk=each.pk, is_active=True).update(is_active=False)
 
 
 def describe_environment(environment: Environment) -> dict[str, Any]:

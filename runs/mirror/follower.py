@@ -21,6 +21,7 @@ from flows.encryption import DecryptionError
 from flows.models import Environment, Health
 from flows.prefect_api import connect
 from flows.prefect_api.records import PrefectError
+from flows.server_identity import connection_of
 from runs import mirror, queue
 from runs.models import RunRequest
 
@@ -46,12 +47,12 @@ async def follow(*, stop: asyncio.Event) -> None:
         active = {environment.pk: environment for environment in await in_thread(active_environments)}
         # A follower that ended by an error is replaced, like one whose address or credential changed.
         for pk, (address, task) in list(followers.items()):
-            if task.done() or pk not in active or address != address_of(active[pk]):
+            if task.done() or pk not in active or address != connection_of(active[pk]):
                 task.cancel()
                 del followers[pk]
         for pk, environment in active.items():
             if pk not in followers:
-                followers[pk] = (address_of(environment), asyncio.create_task(Follower(environment).run()))
+                followers[pk] = (connection_of(environment), asyncio.create_task(Follower(environment).run()))
         try:
             await asyncio.wait_for(stop.wait(), ROSTER_SECONDS)
         except TimeoutError:
@@ -63,11 +64,6 @@ async def follow(*, stop: asyncio.Event) -> None:
 
 def active_environments() -> list[Environment]:
     return list(Environment.objects.filter(is_active=True))
-
-
-def address_of(environment: Environment) -> str:
-    """Return a text that changes when the environment needs a new connection."""
-    return f"{environment.api_url} {environment.credential_kind} {bytes(environment.sealed_credential).hex()}"
 
 
 async def in_thread[T](work: Callable[..., T], *args: object) -> T:
@@ -161,12 +157,16 @@ class Follower:
 
 
 def refresh_state(environment: Environment, hints: set[UUID]) -> None:
-    mirror.refresh_state(environment, hints)
+    # Not before the first sync of the catalog, which refuses a server that another environment has: its runs would be
+    # visible here under other rules. The sweep after that sync reads what is dropped now.
+    if health.is_synced(environment):
+        mirror.refresh_state(environment, hints)
     health.record_followed(environment, timezone.now())
 
 
 def sweep(environment: Environment) -> None:
-    mirror.sync(environment)
+    if health.is_synced(environment):
+        mirror.sync(environment)
 
 
 def tail(environment: Environment) -> None:

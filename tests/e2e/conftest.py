@@ -21,10 +21,12 @@ from psycopg import sql
 
 from portal.demo.ports import next_free
 from portal.demo.postgres import Server
+from portal.demo.prefect_server import PrefectServer
 from portal.demo.processes import ROOT, Program, Reaper, inherited_environment, time_zone
 from portal.demo.supervisor import Part, Supervisor
 
 PASSWORD = "portal-demo"
+POOL = "prod-pool"
 
 
 @dataclass(frozen=True)
@@ -100,15 +102,20 @@ def database_of(server: Server, template: str) -> Iterator[str]:
 @contextlib.contextmanager
 def running(prefect_server: Any, database: str, folder: Path) -> Iterator[Portal]:
     port = next_free(0)
-    publish(prefect_server, folder)
-    auth = {f"PORTAL_DEMO_AUTH_{name}": prefect_server.auth for name in ("DEV", "PROD")}
+    reaper = Reaper(str(folder))
+    second = second_server(database, folder)
+    # Its worker creates the pool into which the flows are published.
+    production = Supervisor([Part(second.server()), Part(second.worker(POOL))], reaper, lambda line: None)
+    production.start()
+    servers = {"dev": prefect_server, "prod": second}
+    for server, pool in ((prefect_server, prefect_server.work_pool), (second, POOL)):
+        publish(server, pool, folder)
+    auth = {f"PORTAL_DEMO_AUTH_{name.upper()}": server.auth for name, server in servers.items()}
     settings = {"DATABASE_URL": database, "PORTAL_MODE": "demo", **time_zone()}
     portal = Portal(f"http://127.0.0.1:{port}", database, settings | auth, folder)
     portal.manage("sync_periodic")
-    # Both environments are the same Prefect server, so every run appears in both.
-    portal.manage("demo_cast", *(f"--environment={name}={prefect_server.api_url}" for name in ("dev", "prod")))
+    portal.manage("demo_cast", *(f"--environment={name}={server.api_url}" for name, server in servers.items()))
     begin_windows_in_twelve_hours(portal)
-    reaper = Reaper(str(folder))
     uvicorn = ("uvicorn", "portal.asgi:application", "--port", str(port), "--timeout-graceful-shutdown", "3")
     commands = {
         "web": ("-m", *uvicorn),
@@ -136,6 +143,7 @@ def running(prefect_server: Any, database: str, folder: Path) -> Iterator[Portal
         yield portal
     finally:
         supervisor.stop()
+        production.stop()
         reaper.dismiss()
 
 
@@ -145,14 +153,31 @@ def begin_windows_in_twelve_hours(portal: Portal) -> None:
     assert portal.query("UPDATE runs_window SET cron = %s RETURNING name", f"0 {hour} * * *") == [("Weekly backup",)]
 
 
-def publish(prefect_server: Any, folder: Path) -> None:
+def second_server(database: str, folder: Path) -> PrefectServer:
+    """Return the Prefect of prod: one server can be only one active environment."""
+    server = Server(database)
+    # Named after the folder of the session, which drops all databases of that name when it ends.
+    name = f"prefect_prod_{Path(os.environ['PORTAL_TEST_FOLDER']).name}"
+    server.create(name)
+    return PrefectServer(
+        name="prod",
+        port=next_free(0),
+        auth="portal:for-tests-only",
+        database=server.asyncpg_url(name),
+        home=folder / "prefect-prod",
+        logs=folder,
+        has_pages=False,
+    )
+
+
+def publish(prefect_server: Any, pool: str, folder: Path) -> None:
     environment = inherited_environment() | {
         "PREFECT_API_URL": prefect_server.api_url,
         "PREFECT_API_AUTH_STRING": prefect_server.auth,
         "PREFECT_HOME": str(folder / "prefect"),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "flows.deploy", "--pool", prefect_server.work_pool],
+        [sys.executable, "-m", "flows.deploy", "--pool", pool],
         cwd=ROOT,
         env=environment,
         capture_output=True,

@@ -1,0 +1,41 @@
+"""Refuse to store the catalog of a server that another environment has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db import connection
+
+from flows import server_identity
+from flows.models import Environment
+from flows.prefect_api.records import PrefectError
+
+# Key of the advisory lock; any constant that nothing else uses.
+CATALOG_LOCK = 0x636174616C6F67
+
+
+class SameServer(PrefectError):
+    """The server has deployments of another active environment; `others` are these environments."""
+
+    def __init__(self, environment: Environment, others: list[Environment]) -> None:
+        names = ", ".join(map(str, others))
+        super().__init__(
+            f"{environment} is the same Prefect server as {names}: their deployments have the same ids. One server can "
+            "be only one active environment.",
+            code="environment.same_server",
+        )
+        self.others = others
+
+
+def require_own_server(environment: Environment, prefect_ids: Iterable[UUID]) -> None:
+    """Raise `SameServer` unless no other active environment has one of these deployments.
+
+    Call it in the transaction that inserts them.
+    """
+    # One catalog at a time: two new environments that are synced at once would not see each other's rows.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CATALOG_LOCK])
+    others = server_identity.with_deployments(environment, prefect_ids)
+    if others:
+        raise SameServer(environment, others)

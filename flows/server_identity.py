@@ -1,0 +1,44 @@
+"""Find environments on one Prefect server: what the rules of one forbid could be run through the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from flows.models import Deployment, Environment
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def with_address(environment: Environment) -> list[Environment]:
+    """Return the other active environments whose API URL names the same host, port and path."""
+    others = Environment.objects.filter(is_active=True).exclude(pk=environment.pk)
+    address = normalize(environment.api_url)
+    return [other for other in others if normalize(other.api_url) == address]
+
+
+def with_deployments(environment: Environment, prefect_ids: Iterable[UUID]) -> list[Environment]:
+    """Return the other active environments that have one of these deployments.
+
+    Ids are random, so they prove what an address cannot: one server has many names.
+    """
+    found = Deployment.objects.filter(
+        prefect_id__in=list(prefect_ids), deleted_upstream_at=None, environment__is_active=True
+    ).exclude(environment_id=environment.pk)
+    return list(Environment.objects.filter(pk__in=found.values("environment")))
+
+
+def connection_of(environment: Environment) -> str:
+    """Return a digest that changes with the address and the credential: another key can open another workspace."""
+    credential = bytes(environment.sealed_credential).hex()
+    return sha256(f"{environment.api_url} {environment.credential_kind} {credential}".encode()).hexdigest()
+
+
+def normalize(api_url: str) -> tuple[str, str, int | None, str]:
+    """Return scheme, host, port and path of a URL, so that two spellings of one address are equal."""
+    parts = urlsplit(api_url)
+    # A host name can end in the dot of the DNS root.
+    host = (parts.hostname or "").rstrip(".")
+    return parts.scheme, host, parts.port or DEFAULT_PORTS.get(parts.scheme), parts.path.rstrip("/")
