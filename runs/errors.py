@@ -27,6 +27,7 @@ CODES: dict[str, str] = {
     "approval.complete": "The request already has all its approvals.",
     "approval.group": "The current stage needs an approval from a group that the person is not in.",
     "approval.insufficient": "The approvals no longer meet the requirements.",
+    "approval.not_independent": "One of the people was lately created or changed by another one of the request.",
     "approval.on_behalf": "Approvals and rejections cannot be given on someone else's behalf.",
     "approval.own": "Requesters, and those they act for, cannot approve or reject their own request.",
     "approval.requirements_changed": "What a run needs has changed since the request.",

@@ -20,6 +20,10 @@ SENTENCES: dict[str, list[str]] = {
     "approval.complete": ["Request {} already has all its approvals."],
     "approval.group": ["Request {} needs {} more from the group {} now."],
     "approval.insufficient": ["The approvals are no longer valid. Submit a new request."],
+    "approval.not_independent": [
+        "{} is not independent of the people of this request: {}. Someone else must decide, or the request must be "
+        "submitted again {} hours after that."
+    ],
     "approval.on_behalf": ["You cannot approve or reject on someone else's behalf."],
     "approval.own": ["You cannot approve or reject your own request."],
     "approval.requirements_changed": ["The requirements for running {} have changed since. Submit a new request."],

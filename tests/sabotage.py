@@ -150,6 +150,33 @@ SABOTAGES = (
     ),
     # Approving
     Sabotage(
+        "the maker of the requester approves",
+        (
+            "tests/governance/test_independence.py::test_the_maker_of_the_requester_does_not_approve",
+            "tests/governance/test_independence.py::test_nor_under_the_name_of_someone_whose_password_they_set",
+        ),
+        "runs/changes/approvals.py",
+        "        involved.require_independent(by.user)\n",
+        "",
+    ),
+    Sabotage(
+        "only direct changes of the approver count",
+        (
+            "tests/governance/test_independence.py::test_the_rule",
+            "tests/governance/test_independence.py::test_nor_under_the_name_of_someone_whose_password_they_set",
+        ),
+        "runs/governance/independence.py",
+        "        controlling = behind([change for change in changes if change.gives_control], first)",
+        "        controlling = behind([], first)",
+    ),
+    Sabotage(
+        "an override is reviewed by who made its user",
+        ("tests/governance/test_independence.py::test_an_override_is_not_reviewed_by_someone_who_made_its_user",),
+        "runs/changes/overrides.py",
+        "        involved.require_independent(by.user)\n",
+        "",
+    ),
+    Sabotage(
         "a request is approved by its requester",
         ("tests/runs/changes/test_approve.py::test_the_asker_never_approves",),
         "runs/changes/approvals.py",

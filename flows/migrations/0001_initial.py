@@ -87,6 +87,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "independence_hours",
+                    models.PositiveSmallIntegerField(
+                        default=24,
+                        help_text="Hours. An approval does not count if its approver or requester was created or changed by the other within this time before the request. 0 = off.",
+                        verbose_name="independence window",
+                    ),
+                ),
+                (
                     "colour",
                     models.CharField(
                         choices=[

@@ -66,6 +66,13 @@ class Environment(models.Model):
     approval_minutes = models.PositiveIntegerField(
         "approval timeout", default=480, help_text="Minutes after which a request without approval expires."
     )
+    # Without a maximum: an auditor may want weeks.
+    independence_hours = models.PositiveSmallIntegerField(
+        "independence window",
+        default=24,
+        help_text="Hours. An approval does not count if its approver or requester was created or changed by the other "
+        "within this time before the request. 0 = off.",
+    )
     colour = models.CharField(max_length=10, choices=Colour, default=Colour.GREY)
     position = models.PositiveSmallIntegerField("sort order", default=0)
     is_active = models.BooleanField("enabled", default=True, help_text="Synced with Prefect; runs can be requested.")

@@ -17,6 +17,7 @@ from runs.change_feed import publish
 from runs.changes.states import move, too_late
 from runs.errors import Refused
 from runs.governance import windows
+from runs.governance.independence import Involved
 from runs.governance.requirements import requirements_for
 from runs.models import Approval, Comment, RunRequest, Verb
 from runs.models.notification import Topic
@@ -121,18 +122,30 @@ def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_d
             raise Refused(
                 "approval.twice", "You have already approved this. The next approval must come from someone else."
             )
+        involved = involved_in(run_request, by.user.pk)
+        involved.require_independent(by.user)
         # 3. Record the approval for the current stage.
         step = step_for(run_request, by.user)
         record_decision(run_request, True, step.position, by=by, reason=reason)
         # 4. Launch after the last one.
         left = sum(each.left for each in steps(run_request))
         if left:
-            act.after = {"state": run_request.state, "digest": run_request.digest, "approvals_left": left}
+            act.after = {
+                "state": run_request.state,
+                "digest": run_request.digest,
+                "approvals_left": left,
+                **involved.told(),
+            }
             return
         move(run_request, to=State.APPROVED, message="", expires_at=valid_until(run_request))
-        act.after = {"state": State.APPROVED, "digest": run_request.digest}
+        act.after = {"state": State.APPROVED, "digest": run_request.digest, **involved.told()}
         queue.enqueue("runs.tasks.launch", run_request.pk)
         notify_requester(run_request, "approved", by)
+
+
+def involved_in(run_request: RunRequest, *others: int | None) -> Involved:
+    """Return those who want the run, those whose approvals count, and these others, with who changed them lately."""
+    return Involved.of(run_request, *others, *(each.by_id for each in approvers_of(run_request)))
 
 
 def reject(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:

@@ -16,7 +16,7 @@ from runs.access.decisions import decide, require
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.change_feed import publish
-from runs.changes.approvals import lock
+from runs.changes.approvals import involved_in, lock
 from runs.changes.states import move
 from runs.errors import Refused
 from runs.models import BreakGlass, RunRequest, Verb
@@ -98,6 +98,8 @@ def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:
         if by.user.pk in (row.by_id, run_request.requested_by_id, run_request.on_behalf_of_id):
             raise Refused("review.own", "This must be reviewed by someone who had no part in it.")
         require(by.user, Verb.APPROVE, run_request.deployment, values_of(run_request))
+        involved = involved_in(run_request, row.by_id, by.user.pk)
+        involved.require_independent(by.user)
         if not text.strip():
             raise Refused("review.text_required", "Describe what the review found.")
         # Compare and set: of two concurrent reviews only one is stored.
@@ -110,7 +112,7 @@ def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:
         )
         if not reviewed:
             raise Refused("review.twice", "This override has already been reviewed.")
-        act.after = {"was_right": was_right}
+        act.after = {"was_right": was_right, **involved.told()}
         publish("request", [run_request.pk])
 
 

@@ -24,6 +24,7 @@ ENVIRONMENT = [
     "needs_approval",
     "needs_reason",
     "approval_minutes",
+    "independence_hours",
     "colour",
     "position",
     "is_active",

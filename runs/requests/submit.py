@@ -24,6 +24,7 @@ from runs.actors import Actor
 from runs.change_feed import publish
 from runs.errors import Refused
 from runs.governance import windows
+from runs.governance.independence import Involved
 from runs.governance.requirements import Requirements, requirements_for
 from runs.models import RunRequest, Verb
 from runs.models.notification import Topic
@@ -168,6 +169,7 @@ def submit(
             # Which grants allowed it then; they may be revoked by the time someone asks.
             "grants": [grant.pk for grant in decision.grants],
             **({"overrides": run_request.message} if run_request.overridden_at else {}),
+            **(Involved.of(run_request).told() if run_request.needs_approval else {}),
         }
         if run_request.state == State.APPROVED:
             queue.enqueue("runs.tasks.launch", run_request.pk)

@@ -159,6 +159,7 @@ ENVIRONMENT = {
     "position": "5",
     "credential_kind": "none",
     "approval_minutes": "30",
+    "independence_hours": "24",
     "is_active": "on",
     "needs_approval": "on",
 }

@@ -114,7 +114,8 @@ def test_an_address_that_cannot_be_is_refused_in_the_form(
     admin_user: User, login: Login, address: str, code: str
 ) -> None:
     body = {"slug": "new", "api_url": address, "colour": "grey", "position": 0, "credential_kind": "none"}
-    answer = login(admin_user).post(reverse("admin:flows_environment_add"), {**body, "approval_minutes": 480})
+    body |= {"approval_minutes": 480, "independence_hours": 24}
+    answer = login(admin_user).post(reverse("admin:flows_environment_add"), body)
     assert form_errors(answer) == {("api_url", code)}
     assert not Environment.objects.exists()
 

@@ -21,6 +21,7 @@ from portal.admin import search
 from portal.admin.audit import downloads
 from portal.admin.audit.filters import FILTERS
 from portal.admin.base import RestrictedAdmin
+from portal.admin.requests import account_changes
 from portal.auth.request_user import actor_of
 from portal.ui.audit_links import link_subjects
 from portal.ui.diff import diff
@@ -120,6 +121,7 @@ class AuditEntryAdmin(RestrictedAdmin):
             "entry": entry,
             "entry_facts": facts(entry),
             "changes": list(diff(entry.before, entry.after)),
+            "account_changes": account_changes.told_in_entry(entry),
             "verification": audit.verify(up_to=entry.sequence, at_most=VERIFIED_BEFORE_AN_ENTRY),
             "earlier": neighbour(entry.sequence - 1),
             "later": neighbour(entry.sequence + 1),

@@ -49,6 +49,8 @@ def rules(environment: Environment) -> list[str]:
             environment.needs_approval
         ),
         "Runs, cancellations and pauses require a reason.": environment.needs_reason,
+        f"People who created or changed each other's account do not approve each other's runs for "
+        f"{environment.independence_hours} hours.": environment.independence_hours > 0 and environment.needs_approval,
     }
     return [sentence for sentence, applies in sentences.items() if applies] or [
         "No extra rules: anyone with a grant can run and cancel."

@@ -12,7 +12,7 @@ from flows.models import Environment
 from runs.governance import configuration
 
 ABOUT = ["slug", "description", "colour", "position", "is_active"]
-RULES = ["is_protected", "needs_approval", "approval_minutes", "needs_reason"]
+RULES = ["is_protected", "needs_approval", "approval_minutes", "independence_hours", "needs_reason"]
 SERVER = ["api_url", "ui_url", "credential_kind", "new_credential"]
 
 

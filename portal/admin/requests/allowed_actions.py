@@ -87,6 +87,7 @@ def can_approve(run_request: RunRequest, permissions: Permissions) -> Action:
         return Action(False, f"{why_not} You can still reject it.", "approval.twice")
     try:
         changes.step_for(run_request, permissions.user)
+        changes.involved_in(run_request, permissions.user.pk).require_independent(permissions.user)
     except Refused as refusal:
         return Action(False, f"{refusal} You can still reject it.", refusal.code)
     return Action(True)
@@ -119,7 +120,13 @@ def can_review(run_request: RunRequest, permissions: Permissions, emergency: Bre
         return NOT_ALLOWED
     if permissions.user.pk in (emergency.by_id, run_request.requested_by_id, run_request.on_behalf_of_id):
         return Action(False, "It must be reviewed by someone who had no part in it.", "review.own")
-    return action_from(permissions.decide(Verb.APPROVE, run_request.deployment, values_of(run_request)))
+    found = action_from(permissions.decide(Verb.APPROVE, run_request.deployment, values_of(run_request)))
+    if found.is_allowed and isinstance(permissions.user, User):
+        try:
+            changes.involved_in(run_request, emergency.by_id, permissions.user.pk).require_independent(permissions.user)
+        except Refused as refusal:
+            return Action(False, refusal.message, refusal.code)
+    return found
 
 
 def action_from(decision: Decision) -> Action:

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.admin.requests import parameter_diff
+from portal.admin.requests import account_changes, parameter_diff
 from portal.admin.requests.allowed_actions import Actions
 from portal.admin.run_form import rerun
 from portal.admin.runs import actions, page
@@ -117,6 +117,7 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
         "ticket_link": rule_labels.ticket_link(requirements, run_request.ticket),
         "standing": standing,
         "stages": stages(run_request),
+        "account_changes": account_changes.told_on_page(run_request, emergency),
         "moments": moments(run_request, emergency),
         "emergency": emergency,
         "warnings": warnings(run_request, requirements),

@@ -42,6 +42,7 @@ TYPED: dict[str, Any] = {
     "credential_kind": "none",
     "new_credential": "",
     "approval_minutes": 60,
+    "independence_hours": 24,
 }
 
 
@@ -205,7 +206,7 @@ def test_an_invalid_value_is_shown_at_its_field(
 def test_whoever_may_only_look_reads_the_rules_in_words(requester: User, prod: Environment, login: Login) -> None:
     answer = login(requester).get(page_of(prod))
     page = answer.content.decode()
-    assert len(answer.context["rules"]) == sum([prod.is_protected, prod.needs_approval, prod.needs_reason])
+    assert len(answer.context["rules"]) == sum([prod.is_protected, prod.needs_approval, prod.needs_reason, True])
     assert [rule for rule in answer.context["rules"] if rule not in page] == []
     assert "8 h" in page, "the approval timeout"
     assert "credential_kind" not in page

@@ -1,0 +1,229 @@
+"""Whether two people are independent of each other: who created or changed whose account lately."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import Q
+from django.utils import timezone
+
+from runs.actors import Kind
+from runs.errors import Refused
+from runs.models import AuditEntry, Grant, RunRequest
+
+# Told on pages and in the trail also where the rule is off, hours.
+TOLD_FOR = 24
+# Links of "changed by" that are followed. Real chains are short, and each link costs three queries.
+MOST_LINKS = 10
+# kind of subject -> the verbs that change an account
+VERBS = {
+    "person": ["person.create", "person.change", "person.password"],
+    "grant": ["grant.give", "grant.revoke"],
+    "group": ["group.change"],
+}
+SWITCHES = {
+    "is_superuser": ("made {} an administrator", "took administrator rights from {}"),
+    "is_active": ("enabled the account {}", "disabled the account {}"),
+}
+
+
+class Change(StrEnum):
+    """What was done to an account; the values are in the audit trail."""
+
+    CREATED = "created"
+    PASSWORD = "password"  # noqa: S105  (a kind of change)
+    ACCOUNT = "account"
+    GROUPS = "groups"
+    GRANT = "grant"
+
+
+# Those after which one person can sign in as the other.
+CONTROLS = frozenset({Change.CREATED, Change.PASSWORD})
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChange:
+    """One change of a person's account, groups, grants or password by another person; `what` is a sentence."""
+
+    by_id: int
+    by: str
+    person_id: int
+    person: str
+    kind: Change
+    what: str
+    at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.what} at {timezone.localtime(self.at):%d %b %Y, %H:%M %Z}"
+
+    @property
+    def gives_control(self) -> bool:
+        return self.kind in CONTROLS
+
+
+# The query ------------------------------------------------------------------------------------------------------------
+
+
+def account_changes(people: Iterable[int | None], since: datetime) -> tuple[AccountChange, ...]:
+    """Return who created or changed these people since then, who did so to those, and so on; newest first.
+
+    From the audit trail: it knows actor and subject, and nothing of it can be removed. What the system did counts for
+    no one, nor what people did to their own account.
+    """
+    found: list[AccountChange] = []
+    known: set[int] = set()
+    latest = {person for person in people if person is not None}
+    for _ in range(MOST_LINKS):
+        if not latest:
+            break
+        known |= latest
+        found += [change for change in changes_of(latest, since) if change.by_id != change.person_id]
+        latest = {change.by_id for change in found} - known
+    return tuple(sorted(found, key=lambda change: change.at, reverse=True))
+
+
+def changes_of(people: Collection[int], since: datetime) -> Iterator[AccountChange]:
+    """Yield changes of accounts, of grants to them or to groups they are in, and of those groups; in three queries."""
+    # 1. The groups and grants behind these people. What only takes something away does not count.
+    members: dict[int, list[tuple[int, str]]] = {}
+    through = User.groups.through.objects.filter(user__in=people)
+    for group, person, name in through.values_list("group_id", "user_id", "user__username"):
+        members.setdefault(group, []).append((person, name))
+    given = Q(effect=Grant.Effect.ALLOW, granted_at__gte=since) | Q(effect=Grant.Effect.DENY, revoked_at__gte=since)
+    rows = Grant.objects.filter(Q(person__in=people) | Q(group__in=members), given)
+    grants = {row.pk: row for row in rows.select_related("person", "group", "environment")}
+    # 2. Who did what to them.
+    for entry in entries_about({"person": people, "grant": grants, "group": members}, since):
+        subject = int(entry.subject_id)
+        if entry.subject_kind == "person":
+            kind, what = describe(entry)
+            yield of(entry, subject, entry.subject_name, kind, what)
+        elif entry.subject_kind == "grant" and (entry.verb == "grant.give") == (grants[subject].effect == "allow"):
+            row = grants[subject]
+            receivers = [(row.person.pk, row.person.get_username())] if row.person else members[row.group_id or 0]
+            for person, name in receivers:
+                yield of(entry, person, name, Change.GRANT, describe_grant(entry, row))
+        elif entry.subject_kind == "group":
+            # A group that is renamed becomes the group of another stage.
+            for person, name in members[subject]:
+                what = f"{entry.actor_name} changed the group {entry.subject_name}, which {name} is in"
+                yield of(entry, person, name, Change.GROUPS, what)
+
+
+def entries_about(subjects: Mapping[str, Collection[int]], since: datetime) -> Iterator[AuditEntry]:
+    """Yield what people did to these subjects: kind -> primary keys."""
+    matching = Q(pk=None)
+    for kind, ids in subjects.items():
+        matching |= Q(subject_kind=kind, subject_id__in=[str(pk) for pk in ids], verb__in=VERBS[kind])
+    done = AuditEntry.objects.filter(matching, at__gte=since, outcome=AuditEntry.Outcome.DONE)
+    # Everyone but the system acts as an account.
+    yield from (entry for entry in done.exclude(actor_kind=Kind.SYSTEM) if entry.actor_id.isdecimal())
+
+
+def of(entry: AuditEntry, person_id: int, person: str, kind: Change, what: str) -> AccountChange:
+    return AccountChange(int(entry.actor_id), entry.actor_name, person_id, person, kind, what, entry.at)
+
+
+def describe(entry: AuditEntry) -> tuple[Change, str]:
+    """Return what an entry about an account says, with its kind."""
+    by, name, before, after = entry.actor_name, entry.subject_name, entry.before, entry.after
+    if entry.verb == "person.create":
+        return Change.CREATED, f"{by} created the account {name}"
+    if entry.verb == "person.password" or "password" in after:
+        return Change.PASSWORD, f"{by} set the password of {name}"
+    acts = [switches[not after[column]].format(name) for column, switches in SWITCHES.items() if column in after]
+    joined = sorted(set(after.get("groups", [])) - set(before.get("groups", [])))
+    left = sorted(set(before.get("groups", [])) - set(after.get("groups", [])))
+    acts += [f"added {name} to {' and '.join(joined)}"] if joined else []
+    acts += [f"removed {name} from {' and '.join(left)}"] if left else []
+    kind = Change.GROUPS if "groups" in after else Change.ACCOUNT
+    return kind, f"{by} {', '.join(acts) or f'changed the account {name}'}"
+
+
+def describe_grant(entry: AuditEntry, row: Grant) -> str:
+    did = "granted" if row.effect == Grant.Effect.ALLOW else "stopped denying"
+    return f"{entry.actor_name} {did} “{', '.join(row.verb_labels)}” on {row.selector} to {row.subject}"
+
+
+# The rule -------------------------------------------------------------------------------------------------------------
+
+
+def connection(changes: Sequence[AccountChange], one: int, other: int) -> tuple[AccountChange, ...]:
+    """Return the shortest chain of changes by which two people are not independent; empty if they are.
+
+    They are not, if whoever may be acting as one of them, because they created the account or set its password, created
+    or changed the other, directly or through others.
+    """
+    found: list[tuple[AccountChange, ...]] = []
+    for first, second in ((one, other), (other, one)):
+        controlling = behind([change for change in changes if change.gives_control], first)
+        changing = behind(changes, second)
+        found += [controlling[person] + changing[person] for person in controlling.keys() & changing.keys()]
+    return min(filter(None, found), key=len, default=())
+
+
+def behind(changes: Sequence[AccountChange], person: int) -> dict[int, tuple[AccountChange, ...]]:
+    """Return who stands behind a person, each with the chain of changes that leads to them, and the person alone."""
+    chains: dict[int, tuple[AccountChange, ...]] = {person: ()}
+    # Breadth first, so that each chain is a shortest one.
+    waiting = [person]
+    for each in waiting:
+        for change in changes:
+            if change.person_id == each and change.by_id not in chains:
+                chains[change.by_id] = (change, *chains[each])
+                waiting.append(change.by_id)
+    return chains
+
+
+# What requests ask ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Involved:
+    """The people of one request, and who created or changed them, directly or through others, lately."""
+
+    people: frozenset[int]
+    changes: tuple[AccountChange, ...]
+    # 0 where the rule is off.
+    hours: int
+
+    @classmethod
+    def of(cls, run_request: RunRequest, *others: int | None) -> Involved:
+        """Return those who want the run and these others."""
+        people = {run_request.requested_by_id, run_request.on_behalf_of_id, *others} - {None}
+        hours = run_request.environment.independence_hours
+        # Before the request, not before now: otherwise waiting with the approval would help.
+        since = (run_request.requested_at or timezone.now()) - timedelta(hours=hours or TOLD_FOR)
+        return cls(frozenset(person for person in people if person), account_changes(people, since), hours)
+
+    def require_independent(self, person: User) -> None:
+        """Refuse a decision by a person who created or changed one of the others, or the reverse."""
+        if not self.hours:
+            return
+        for other in sorted(self.people - {person.pk}):
+            if chain := connection(self.changes, person.pk, other):
+                raise Refused(
+                    "approval.not_independent",
+                    f"{person.get_username()} is not independent of the people of this request: "
+                    f"{'; '.join(map(str, chain))}. Someone else must decide, or the request must be submitted again "
+                    f"{self.hours} hours after that.",
+                    changes=as_json(chain),
+                )
+
+    def own_changes(self) -> tuple[AccountChange, ...]:
+        """Return the changes of these people themselves, newest first."""
+        return tuple(change for change in self.changes if change.person_id in self.people)
+
+    def told(self) -> dict[str, Any]:
+        """Return the part of an audit entry that says who created or changed them; empty if no one did."""
+        found = self.own_changes()
+        return {"account_changes": as_json(found)} if found else {}
+
+
+def as_json(changes: Iterable[AccountChange]) -> list[dict[str, Any]]:
+    return [asdict(change) | {"at": change.at.isoformat()} for change in changes]
