@@ -31,11 +31,10 @@ SENTENCES: dict[str, list[str]] = {
     "approval.too_old": ["The approval is too old. Submit a new request."],
     "approval.twice": ["You have already approved this. The next approval must come from someone else."],
     "approval.unrecorded": [
-        "The audit trail has no entry for the approval by {}. Submit a new request, and find out "
-        "who changed the database."
+        "The audit trail has no entry for the {} by {}. Submit a new request, and find out who changed the database."
     ],
     "approval.unsigned": [
-        "The approval by {} is not signed by the portal. Submit a new request, and find out who changed the database."
+        "The {} by {} is not signed by the portal. Submit a new request, and find out who changed the database."
     ],
     "argument.parameter": ["-p needs NAME=VALUE, not {}."],
     "audit.empty": ["{} is empty."],

@@ -201,8 +201,8 @@ SABOTAGES = (
         "an entry counts at launch without a signature",
         ("tests/governance/test_database_refuses.py::test_nor_does_one_whose_entry_is_not_signed",),
         "runs/changes/evidence.py",
-        "        if audit.digest(entry) == entry.digest and signatures.is_signed(entry)",
-        "        if audit.digest(entry) == entry.digest",
+        "audit.digest(entry) == entry.digest and signatures.is_signed(entry)]",
+        "audit.digest(entry) == entry.digest]",
     ),
     Sabotage(
         "a request that is launching is not checked for evidence",
@@ -217,6 +217,32 @@ SABOTAGES = (
         "runs/changes/evidence.py",
         "    if act not in recorded and not",
         "    if not act and not",
+    ),
+    Sabotage(
+        "a window override counts without an entry",
+        (
+            "tests/governance/test_database_refuses.py::test_a_change_window_overridden_past_the_portal_launches_nothing",
+        ),
+        "runs/changes/evidence.py",
+        '        if ("request.override", name) not in recorded:',
+        "        if not name:",
+    ),
+    Sabotage(
+        "a request that was written past the portal is not noticed",
+        (
+            "tests/runs/audit/test_reconcile.py::test_a_request_written_past_the_portal_is_named",
+            "tests/governance/test_database_refuses.py::test_a_request_copied_in_the_database_launches_nothing",
+        ),
+        "runs/audit/signatures.py",
+        "{name: getattr(row, name) for name in REQUEST}",
+        "{name: str(row.digest) for name in REQUEST}",
+    ),
+    Sabotage(
+        "an approval that was removed is not noticed",
+        ("tests/runs/audit/test_reconcile.py::test_an_approval_that_was_removed_is_named",),
+        "runs/audit/reconcile.py",
+        "    WHERE facts.number IS NULL OR entries.number > facts.number\n    OR (",
+        "    WHERE (",
     ),
     Sabotage(
         "a signature of any key is good",
@@ -287,8 +313,8 @@ SABOTAGES = (
             "tests/governance/test_stages.py::test_what_changes_after_the_approval_voids_it",
         ),
         "runs/changes/evidence.py",
-        " != run_request.digest:",
-        " != run_request.digest and run_request is None:",
+        "    if digest(run_request) != run_request.digest or",
+        "    if",
     ),
     Sabotage(
         "the schema fingerprint is not compared at launch",

@@ -1,6 +1,6 @@
-"""Signatures of audit entries, checkpoints, approvals and overrides: HMAC-SHA256 under a key that only the portal has.
+"""Signatures of audit entries, checkpoints, requests, approvals and overrides, under a key that only the portal has.
 
-A digest can be computed by everyone who can write to the database; a signature only with a key of `AUDIT_KEYS`.
+HMAC-SHA256. A digest can be computed by everyone who can read the database; a signature only with a key.
 """
 
 from __future__ import annotations
@@ -13,14 +13,20 @@ from functools import cache
 from django.conf import settings
 
 from flows import canonical
-from runs.models import Approval, AuditCheckpoint, AuditEntry, BreakGlass
+from runs.models import Approval, AuditCheckpoint, AuditEntry, BreakGlass, RunRequest
 
-type Signed = AuditEntry | AuditCheckpoint | Approval | BreakGlass
+type Signed = AuditEntry | AuditCheckpoint | RunRequest | Approval | BreakGlass
 # key id -> key
 type Keys = dict[str, bytes]
 
 # Characters of the id by which a signature names its key. The id is a part of the key's digest, so it reveals nothing.
 ID_LENGTH = 8
+# The columns that are signed beside a digest.
+REQUEST = [
+    *("submission_key", "digest", "environment_id", "deployment_id", "requested_by_id", "on_behalf_of_id"),
+    *("needs_approval", "is_blind"),
+]
+CHECKPOINT = ["first", "last", "digest", "began_at", "ended_at", "retired_by", "kept_in"]
 
 
 def current_keys() -> Keys:
@@ -61,9 +67,11 @@ def content(row: Signed) -> str:
     match row:
         case AuditEntry():
             return of_entry(row.digest)
+        case RunRequest():
+            # The digest covers names; these are the keys behind them. The submission key is unique: a copy has another.
+            return f"request {canonical.text({name: getattr(row, name) for name in REQUEST})}"
         case AuditCheckpoint():
-            columns = ("first", "last", "digest", "began_at", "ended_at", "retired_by", "kept_in")
-            return f"checkpoint {canonical.text({name: getattr(row, name) for name in columns})}"
+            return f"checkpoint {canonical.text({name: getattr(row, name) for name in CHECKPOINT})}"
         case Approval():
             said = {"approved": row.approved, "stage": row.stage, "digest": row.digest}
             return f"approval {canonical.text(by_person(row) | said)}"

@@ -13,19 +13,20 @@ from runs.requests.submit import digest
 
 
 def require_evidence(run_request: RunRequest) -> None:
-    """Refuse a request that was written, approved or overridden in the database past the portal.
+    """Refuse a request that was written, approved or overridden in the database, past the portal.
 
     None of it can change between two attempts, so it is required of a request that is launching too: otherwise that
     state would be the way around it. Raises `Refused` with code `request.changed`, `request.unrecorded`,
     `approval.unsigned` or `approval.unrecorded`.
     """
-    # 1. The request is the one that was submitted: triggers protect its columns, not the encrypted values.
-    if digest(run_request) != run_request.digest:
+    # 1. The request is the one that was submitted: triggers protect its columns, not the encrypted values. Nor is it a
+    #    copy of another, whose digest fits.
+    if digest(run_request) != run_request.digest or not signatures.is_signed(run_request):
         raise Refused(
             "request.changed",
             "The request was changed in the database after it was submitted. Submit a new request.",
         )
-    # 2. It was submitted through the portal: a copy of another request has a digest that fits.
+    # 2. It was submitted through the portal.
     recorded = recorded_acts(run_request)
     act = ("request.submit", run_request.requested_by_name)
     if act not in recorded and not are_retired(run_request.requested_at):
@@ -35,23 +36,32 @@ def require_evidence(run_request: RunRequest) -> None:
             "find out who changed the database.",
         )
     # 3. So were its approvals, or the override in their place.
-    override = BreakGlass.objects.filter(run_request=run_request).first()
-    verb = "request.break_glass" if override else "request.approve"
-    for row in [override] if override else approvers_of(run_request):
+    bypass = BreakGlass.objects.filter(run_request=run_request).first()
+    verb, what = ("request.break_glass", "emergency override") if bypass else ("request.approve", "approval")
+    for row in [bypass] if bypass else approvers_of(run_request):
         if not signatures.is_signed(row):
             raise Refused(
                 "approval.unsigned",
-                f"The approval by {row.by_name} is not signed by the portal. Submit a new request, and find out who "
+                f"The {what} by {row.by_name} is not signed by the portal. Submit a new request, and find out who "
                 "changed the database.",
                 approver=row.by_name,
             )
         if (verb, row.by_name) not in recorded and not are_retired(row.at):
-            raise Refused(
-                "approval.unrecorded",
-                f"The audit trail has no entry for the approval by {row.by_name}. Submit a new request, and find out "
-                "who changed the database.",
-                approver=row.by_name,
-            )
+            raise unrecorded(what, row.by_name)
+    # 4. And the override of its change window, which may have been part of the submission.
+    if (at := run_request.overridden_at) and not are_retired(at):
+        name = run_request.overridden_by_name
+        if ("request.override", name) not in recorded:
+            raise unrecorded("window override", name)
+
+
+def unrecorded(what: str, name: str) -> Refused:
+    return Refused(
+        "approval.unrecorded",
+        f"The audit trail has no entry for the {what} by {name}. Submit a new request, and find out who changed the "
+        "database.",
+        approver=name,
+    )
 
 
 def recorded_acts(run_request: RunRequest) -> set[tuple[str, str]]:
@@ -62,11 +72,10 @@ def recorded_acts(run_request: RunRequest) -> set[tuple[str, str]]:
         outcome=AuditEntry.Outcome.DONE,
         after__digest=run_request.digest,
     )
-    return {
-        (entry.verb, entry.actor_name)
-        for entry in entries
-        if audit.digest(entry) == entry.digest and signatures.is_signed(entry)
-    }
+    genuine = [entry for entry in entries if audit.digest(entry) == entry.digest and signatures.is_signed(entry)]
+    # A submission can override the change window at once.
+    overriding = {("request.override", entry.actor_name) for entry in genuine if "overrides" in entry.after}
+    return {(entry.verb, entry.actor_name) for entry in genuine} | overriding
 
 
 def are_retired(at: datetime) -> bool:

@@ -130,7 +130,7 @@ def override(run_request: RunRequest, *, by: Actor, reason: str) -> None:
         RunRequest.objects.filter(pk=run_request.pk).update(
             overridden_at=timezone.now(), overridden_by_name=by.name, next_attempt_at=None
         )
-        act.after = {"overridden_by": by.name}
+        act.after = {"overridden_by": by.name, "digest": run_request.digest}
         # One that still waits for approval is launched by its last approval.
         if run_request.state == State.APPROVED:
             queue.enqueue("runs.tasks.launch", run_request.pk)

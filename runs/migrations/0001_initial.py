@@ -625,6 +625,10 @@ class Migration(migrations.Migration):
                         help_text="SHA-256 over the fields locked at request time; approvals quote it.", max_length=64
                     ),
                 ),
+                (
+                    "signature",
+                    models.CharField(blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.", max_length=80),
+                ),
                 ("scheduled_for", models.DateTimeField(blank=True, null=True)),
                 ("tags", ArrayField(base_field=models.CharField(max_length=300), blank=True, default=list)),
                 ("run_name", models.CharField(blank=True, max_length=200)),

@@ -64,6 +64,7 @@ FROZEN = [
     "schema_fingerprint",
     "parameters",
     "digest",
+    "signature",
     "scheduled_for",
     "tags",
     "run_name",
@@ -117,6 +118,7 @@ class RunRequest(models.Model):
     digest = models.CharField(
         max_length=64, help_text="SHA-256 over the fields locked at request time; approvals quote it."
     )
+    signature = models.CharField(max_length=80, blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.")
     scheduled_for = models.DateTimeField(null=True, blank=True)
     tags = ArrayField(models.CharField(max_length=300), default=list, blank=True)
     run_name = models.CharField(max_length=200, blank=True)

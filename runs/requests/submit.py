@@ -21,6 +21,7 @@ from flows.models import Deployment
 from runs import audit, notifications, queue
 from runs.access.decisions import Forbidden, Permissions, Target, decide, require
 from runs.actors import Actor
+from runs.audit import signatures
 from runs.change_feed import publish
 from runs.errors import Refused
 from runs.governance import windows
@@ -144,6 +145,7 @@ def submit(
         )
         # Over the columns as they are now: nothing below may change one of them.
         new.digest = digest(new)
+        new.signature = signatures.sign(new)
         if requirements.stages:
             new.expires_at = timezone.now() + timedelta(minutes=requirements.minutes)
         require_start_window(new, requirements, by=by, overrides=overrides_windows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -271,6 +271,7 @@ def refused_at_launch(run_request: RunRequest, fake: FakePrefect, state: State) 
 
 # The portal's role may insert an approval by anyone, move a request on, and add entries that continue the chain.
 # Launching is a state that a request only reaches after the checks: it must not be the way around them.
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 BEYOND = pytest.mark.parametrize("state", [State.APPROVED, State.LAUNCHING])
 
 
@@ -363,13 +364,32 @@ def test_a_replaced_key_still_verifies_until_it_is_removed(waiting: RunRequest, 
 def test_a_request_copied_in_the_database_launches_nothing(
     waiting: RunRequest, prod_deployment: Deployment, approver: User, prod_fake: FakePrefect
 ) -> None:
-    """Its digest fits, because it is that of the original, but it was never submitted."""
+    """Its digest fits, because it is that of the original, but it was never submitted, whenever it says it was."""
     changes.approve(waiting, by=by(approver))
-    copy = copied(RunRequest.objects.get(pk=waiting.pk), state=State.WAITING)
+    copy = copied(RunRequest.objects.get(pk=waiting.pk), state=State.WAITING, requested_at=LONG_AGO)
     copy.save()
     approval(copy, approver, is_signed=True)
     forge_entry(copy, approver, "request.approve")
-    assert refused_at_launch(copy, prod_fake, State.LAUNCHING) == "request.unrecorded"
+    assert refused_at_launch(copy, prod_fake, State.LAUNCHING) == "request.changed"
+
+
+def test_nor_does_a_signed_one_that_was_never_submitted(
+    waiting: RunRequest, approver: User, prod_fake: FakePrefect
+) -> None:
+    copy = copied(RunRequest.objects.get(pk=waiting.pk), state=State.WAITING)
+    copy.signature = signatures.sign(copy)
+    copy.save()
+    approval(copy, approver, is_signed=True)
+    assert refused_at_launch(copy, prod_fake, State.APPROVED) == "request.unrecorded"
+
+
+@BEYOND
+def test_a_change_window_overridden_past_the_portal_launches_nothing(
+    waiting: RunRequest, approver: User, prod_fake: FakePrefect, state: State
+) -> None:
+    changes.approve(waiting, by=by(approver))
+    RunRequest.objects.filter(pk=waiting.pk).update(overridden_at=timezone.now(), overridden_by_name="approver")
+    assert refused_at_launch(waiting, prod_fake, state) == "approval.unrecorded"
 
 
 def test_broken_glass_that_is_over_lets_nothing_go(waiting: RunRequest, approver: User) -> None:

@@ -150,8 +150,13 @@ class AuditEntryAdmin(RestrictedAdmin):
         with audit.act("audit.verify", None, by=actor_of(request), subject_kind="audit") as act:
             verification = audit.verify(at_most=VERIFIED_HERE)
             act.subject_name = f"entries {verification.first} to {verification.last}"
-            act.after = {"head": verification.head, "broken": verification.broken}
-        if verification:
+            difference = audit.reconcile() if verification else ""
+            act.after = {"head": verification.head, "broken": verification.broken or difference}
+        if difference:
+            messages.error(
+                request, f"The entries are intact, but tampering was detected: {difference}", "audit.differs"
+            )
+        elif verification:
             messages.success(request, describe_intact(verification), extra_tags="audit.intact")
         else:
             messages.error(

@@ -16,10 +16,10 @@ from runs.models import AuditCheckpoint
 
 class Command(BaseCommand):
     help = (
-        "Check that no audit entry was changed, removed or inserted, and that the portal signed each one. Exits with 1 "
-        "and names the first broken link. "
-        "A trail that was cut off at its end or rewritten completely is detected only with a digest noted earlier and "
-        "kept elsewhere: write one with --export, compare with --head."
+        "Check that no audit entry was changed, removed or inserted, that the portal signed each, and that requests, "
+        "approvals and overrides agree with them. Exits with 1 and names the first broken link or difference. A trail "
+        "that was cut off at its end, or rewritten by someone who has the key, is detected only with a digest noted "
+        "earlier and kept elsewhere: write one with --export, compare with --head."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -40,6 +40,8 @@ class Command(BaseCommand):
         verification = audit.verify(known_head=digest_in(options["head"]), keys=keys)
         if not verification:
             raise CommandError(f"After {verification.entries} intact entries: {verification.broken}", returncode=1)
+        if difference := audit.reconcile(keys):
+            raise CommandError(f"{verification.entries} entries, intact. {difference}", returncode=1)
         retired = f", after {verification.retired} retired" if verification.retired else ""
         self.stdout.write(f"{verification.entries} entries, intact{retired}. Head: {verification.head}")
         if options["export"]:

@@ -29,7 +29,7 @@ from portal.ui.diff import Change, diff
 from runs import audit, requests
 from runs.actors import Actor, Channel, Kind
 from runs.audit import export_files, lines
-from runs.models import AuditEntry, Export
+from runs.models import AuditEntry, Export, RunRequest
 from runs.models.audit_verbs import VERBS
 from tests.cast import by
 from tests.portal.page_elements import refusal_codes
@@ -311,6 +311,16 @@ def test_the_button_names_the_first_broken_link(login: Login, auditor: User) -> 
     broken = AuditEntry.objects.latest("sequence").after["broken"]
     assert "#1 " in broken
     assert broken in answer.content.decode()
+
+
+def test_the_button_names_a_request_closed_past_the_portal(
+    login: Login, auditor: User, deployment: Deployment, requester: User
+) -> None:
+    asked(deployment, requester)
+    RunRequest.objects.update(state=RunRequest.State.WITHDRAWN)
+    answer = login(auditor).post(VERIFY, follow=True)
+    assert refusal_codes(answer) == {"audit.differs"}
+    assert AuditEntry.objects.latest("sequence").after["broken"] in answer.content.decode()
 
 
 def test_a_long_trail_is_verified_in_part_and_the_rest_is_not_hidden(

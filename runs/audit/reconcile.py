@@ -1,0 +1,139 @@
+"""Compare requests, approvals and overrides with their audit entries, both ways, and check their signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+from django.db import connection
+
+from runs.audit import signatures
+from runs.models import Approval, BreakGlass, RunRequest
+from runs.models.request import State
+
+# verb -> what its entries record. Each has exactly one row, and each row exactly one entry.
+RECORDED: dict[str, str] = {
+    "request.submit": "the submission",
+    "request.approve": "an approval",
+    "request.reject": "a rejection",
+    "request.break_glass": "an emergency override",
+    "request.review": "a review of the override",
+    "request.launch": "the launch",
+}
+# State -> verb and outcome of an entry that every request in it has.
+REACHED_BY: dict[str, tuple[str, str]] = {
+    State.REJECTED: ("request.reject", "done"),
+    State.WITHDRAWN: ("request.withdraw", "done"),
+    State.EXPIRED: ("request.expire", "done"),
+    State.REFUSED: ("request.launch", "refused"),
+    **dict.fromkeys(
+        [State.LAUNCHED, State.COMPLETED, State.FAILED, State.CANCELLED, State.LOST], ("request.launch", "done")
+    ),
+}
+# `proof` is what row and entry have in common beside request and person.
+ROWS = """
+    SELECT 'request.submit' AS verb, id AS request, requested_by_name AS person, digest AS proof, requested_at AS at
+    FROM runs_runrequest
+    UNION ALL SELECT CASE WHEN approved THEN 'request.approve' ELSE 'request.reject' END,
+        run_request_id, by_name, digest, at
+    FROM runs_approval
+    UNION ALL SELECT 'request.break_glass', bypass.run_request_id, bypass.by_name, request.digest, bypass.at
+    FROM runs_breakglass AS bypass JOIN runs_runrequest AS request ON request.id = bypass.run_request_id
+    UNION ALL SELECT 'request.review', run_request_id, reviewed_by_name, was_right::text, reviewed_at
+    FROM runs_breakglass WHERE reviewed_at IS NOT NULL
+    UNION ALL SELECT 'request.launch', id, '', flow_run_id::text, coalesce(launched_at, changed_at)
+    FROM runs_runrequest WHERE flow_run_id IS NOT NULL
+"""
+ENTRIES = """
+    SELECT verb, subject_id::bigint AS request, CASE verb WHEN 'request.launch' THEN '' ELSE actor_name END AS person,
+        "after" ->> CASE verb WHEN 'request.launch' THEN 'flow_run_id' WHEN 'request.review' THEN 'was_right'
+        ELSE 'digest' END AS proof, sequence
+    FROM runs_auditentry WHERE verb = ANY (%(verbs)s) AND outcome = 'done' AND subject_kind = 'runrequest'
+"""
+# Entries of this time and before may have been retired. A minute more: some times of rows are of the portal's clock.
+RETIRED = "coalesce((SELECT max(ended_at) + interval '1 minute' FROM runs_auditcheckpoint), '-infinity')"
+# One statement, so that both sides are of one moment while the portal goes on.
+UNMATCHED = f"""
+    SELECT request, verb, person, entries.sequence FROM
+        (SELECT verb, request, person, proof, count(*) AS number, max(at) AS at FROM ({ROWS}) AS facts
+        GROUP BY 1, 2, 3, 4) AS facts
+    FULL JOIN
+        (SELECT verb, request, person, proof, count(*) AS number, max(sequence) AS sequence FROM ({ENTRIES}) AS entries
+        GROUP BY 1, 2, 3, 4) AS entries
+    USING (verb, request, person, proof)
+    WHERE facts.number IS NULL OR entries.number > facts.number
+    OR (entries.number IS NULL OR entries.number < facts.number) AND facts.at > {RETIRED}
+    ORDER BY request, verb LIMIT 1
+"""
+NOT_REACHED = f"""
+    SELECT request.id, request.state FROM runs_runrequest AS request
+    JOIN unnest(%(states)s::text[], %(verbs)s::text[], %(outcomes)s::text[]) AS known (state, verb, outcome)
+    ON known.state = request.state
+    WHERE request.changed_at > {RETIRED} AND NOT EXISTS (
+        SELECT FROM runs_auditentry AS entry
+        WHERE entry.subject_kind = 'runrequest' AND entry.subject_id = request.id::text
+        AND entry.verb = known.verb AND entry.outcome = known.outcome
+    ) ORDER BY request.id LIMIT 1
+"""
+# A change window can be overridden later, or in the submission.
+NOT_OVERRIDDEN = f"""
+    SELECT request.id, request.overridden_by_name FROM runs_runrequest AS request
+    WHERE request.overridden_at > {RETIRED} AND NOT EXISTS (
+        SELECT FROM runs_auditentry AS entry
+        WHERE entry.subject_kind = 'runrequest' AND entry.subject_id = request.id::text AND entry.outcome = 'done'
+        AND entry.actor_name = request.overridden_by_name
+        AND (entry.verb = 'request.override' OR entry.verb = 'request.submit' AND entry."after" ? 'overrides')
+    ) ORDER BY request.id LIMIT 1
+"""
+
+
+def reconcile(keys: signatures.Keys | None = None) -> str:
+    """Return the first difference between the requests and their entries as a sentence; empty when there is none.
+
+    `keys` are those that signatures are checked with, by default the portal's. Entries are not checked themselves: that
+    does `verify`.
+    """
+    keys = signatures.current_keys() if keys is None else keys
+    return next(chain(unsigned(keys), unmatched(), not_reached()), "")
+
+
+def unsigned(keys: signatures.Keys) -> Iterator[str]:
+    """Yield a sentence for each row that was written past the portal, or changed afterwards."""
+    requests = RunRequest.objects.only(*signatures.REQUEST, "signature")
+    for run_request in requests.order_by("pk").iterator(chunk_size=2000):
+        if not signatures.is_signed(run_request, keys):
+            yield f"Request {run_request.pk} is not signed with a key of the portal."
+    given = Approval.objects.order_by("pk").iterator(chunk_size=2000)
+    overrides = BreakGlass.objects.select_related("run_request").order_by("pk").iterator(chunk_size=2000)
+    decisions: Iterator[Approval | BreakGlass] = chain(given, overrides)
+    for row in decisions:
+        if not signatures.is_signed(row, keys):
+            what = "The emergency override" if isinstance(row, BreakGlass) else f"What {row.by_name} decided"
+            yield f"{what} on request {row.run_request_id} is not signed with a key of the portal."
+
+
+def unmatched() -> Iterator[str]:
+    """Yield a sentence for the first row without an entry, or entry without a row."""
+    for request, verb, person, sequence in select(UNMATCHED, verbs=list(RECORDED)):
+        by = f" by {person}" if person else ""
+        if sequence is None:
+            yield f"Request {request} has {RECORDED[verb]}{by} that no audit entry records."
+        else:
+            yield f"#{sequence} records {RECORDED[verb]}{by} on request {request}, and the request does not have it."
+
+
+def not_reached() -> Iterator[str]:
+    """Yield a sentence for the first request in a state, or past a change window, that no entry explains."""
+    verbs, outcomes = zip(*REACHED_BY.values(), strict=True)
+    known = {"states": list(REACHED_BY), "verbs": list(verbs), "outcomes": list(outcomes)}
+    for request, state in select(NOT_REACHED, **known):
+        yield f"Request {request} is “{State(state).label}”, and no audit entry records how it became so."
+    for request, person in select(NOT_OVERRIDDEN):
+        yield f"Request {request} has an override of its change window by {person} that no audit entry records."
+
+
+def select(statement: str, **values: list[str]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return list(cursor.fetchall())
