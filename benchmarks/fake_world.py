@@ -15,14 +15,17 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from flows import definition
+from flows.catalog import definition_reader
 from flows.models import Deployment, Environment
-from flows.prefect_api.records import JSON, Credential, FlowRunRecord, StateRecord
+from flows.prefect_api.records import JSON, Credential, DeploymentRecord, FlowRunRecord, StateRecord
 from runs import changes, dispatch, requests
 from runs.actors import Actor, Channel
+from runs.definitions import launch_check
 from runs.models import Approval, AuditEntry, Freeze, Grant, Policy, RunRequest
 
 VALUES = {"month": "2026-10"}
-SCHEMA = {"type": "object", "properties": {"month": {"type": "string"}}, "required": ["month"]}
+SCHEMA: dict[str, JSON] = {"type": "object", "properties": {"month": {"type": "string"}}, "required": ["month"]}
 FINGERPRINT = "f" * 64
 
 
@@ -38,6 +41,10 @@ class Counting:
         self.runs: dict[str, FlowRunRecord] = {}
         self.sent_again: set[str] = set()
         self.before_answer: Callable[[str], None] = lambda key: None
+        self.version = "1"
+
+    def deployment(self, deployment_id: uuid.UUID) -> DeploymentRecord:
+        return deployment_of(deployment_id, self.version)
 
     def create_flow_run(
         self,
@@ -84,6 +91,35 @@ def run_of(deployment_id: uuid.UUID, parameters: Mapping[str, JSON], key: str) -
     )
 
 
+def deployment_of(deployment_id: uuid.UUID, version: str) -> DeploymentRecord:
+    return DeploymentRecord(
+        id=deployment_id,
+        flow_id=uuid.uuid4(),
+        flow_name="etl",
+        name="nightly",
+        description="",
+        tags=(),
+        parameter_schema=SCHEMA,
+        parameter_defaults={},
+        enforces_schema=True,
+        schedules=(),
+        is_paused=False,
+        work_pool_name="",
+        work_queue_name="",
+        status="READY",
+        concurrency_limit=None,
+        version=version,
+        entrypoint="etl.py:flow",
+        path="",
+        pull_steps=(),
+        storage_document_id=None,
+        infrastructure_document_id=None,
+        job_variables={},
+        created_at=None,
+        updated_at=None,
+    )
+
+
 prefect = Counting()
 
 
@@ -123,9 +159,11 @@ class Track:
         verbs = ["see", "trigger", "cancel", "approve", "break glass", "manage"]
         for each in (requester, *approvers):
             Grant.objects.create(person=each, verbs=verbs, environment=prod, granted_by_name="race")
+        prefect_id = uuid.uuid4()
+        described = definition_reader.describe(prod, deployment_of(prefect_id, "1"), {})
         deployment = Deployment.objects.create(
             environment=prod,
-            prefect_id=uuid.uuid4(),
+            prefect_id=prefect_id,
             flow_id=uuid.uuid4(),
             flow_name="etl",
             name="nightly",
@@ -133,6 +171,8 @@ class Track:
             version="1",
             parameter_schema=SCHEMA,
             schema_fingerprint=FINGERPRINT,
+            definition=described,
+            definition_fingerprint=definition.fingerprint(described),
             synced_at=timezone.now(),
         )
         return cls(prod, deployment, requester, approvers, random.Random(seed))
@@ -143,11 +183,18 @@ class Track:
 
     def as_laid(self) -> None:
         """Undo what a round did to the place."""
-        Deployment.objects.filter(pk=self.deployment.pk).update(version="1", schema_fingerprint=FINGERPRINT)
+        Deployment.objects.filter(pk=self.deployment.pk).update(schema_fingerprint=FINGERPRINT)
+        deploy("1")
         Grant.objects.update(revoked_at=None)
         Policy.objects.all().delete()
         Freeze.objects.update(lifted_at=timezone.now())
         OrmQ.objects.all().delete()
+
+
+def deploy(version: str) -> None:
+    """Change the version in Prefect; no later launch shares a reading of the one before."""
+    prefect.version = version
+    launch_check.READINGS.clear()
 
 
 def by(user: User) -> Actor:

@@ -24,6 +24,7 @@ from benchmarks.fake_world import (
     approve,
     by,
     created,
+    deploy,
     entries,
     fresh,
     holds,
@@ -139,7 +140,7 @@ def approve_against_edit(track: Track) -> Round:
     run_request = track.ask()
     rows = RunRequest.objects.filter(pk=run_request.pk)
     edit: dict[str, Act] = {
-        "version": lambda: Deployment.objects.filter(pk=track.deployment.pk).update(version="2"),
+        "version": lambda: deploy("2"),
         "schema": lambda: Deployment.objects.filter(pk=track.deployment.pk).update(schema_fingerprint="e" * 64),
         "policy": lambda: Policy.objects.create(name="new", stages=[{"needed": 2, "group": ""}]),
         "grant": lambda: Grant.objects.filter(person=track.approvers[0]).update(revoked_at=timezone.now()),

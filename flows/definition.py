@@ -20,6 +20,22 @@ FORMAT = 1
 PREFIX = "hmac:"
 # 64 bits: a collision cannot be searched for without the key.
 HASH_DIGITS = 16
+# field of a definition -> what people call it
+LABELS: dict[str, str] = {
+    "entrypoint": "entrypoint",
+    "path": "path",
+    "pull_steps": "pull steps",
+    "storage_document_id": "storage block",
+    "infrastructure_document_id": "infrastructure block",
+    "work_pool": "work pool",
+    "work_queue": "work queue",
+    "job_variables": "job variables",
+    "base_job_template": "base job template",
+    "enforces_schema": "schema enforcement",
+    "schema": "parameter schema",
+    "parameter_defaults": "default parameters",
+    "version": "version",
+}
 # Arguments of pull steps that say which code is fetched. All others are hashed: they may be credentials or scripts.
 PLAIN_ARGUMENTS = frozenset(
     {
@@ -111,6 +127,12 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dic
         was |= {name: old} if name in before else {}
         is_now |= {name: new} if name in after else {}
     return was, is_now
+
+
+def changed_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the labels of the fields that differ."""
+    was, is_now = difference(before, after)
+    return [LABELS.get(name, name) for name in sorted({*was, *is_now})]
 
 
 def is_masked(value: object) -> bool:

@@ -15,6 +15,7 @@ from flows.models import Deployment, Environment
 from flows.prefect_api.records import Credential
 from runs import mirror
 from runs.actors import Actor, Channel
+from runs.definitions import launch_check
 from runs.governance import grants
 from runs.models import Run
 from tests.fakes.prefect import FakePrefect
@@ -53,6 +54,7 @@ def doors(settings: Any) -> Iterator[None]:
     """Nothing in a test reaches a server by accident: an address without a fake is a KeyError."""
     settings.PREFECT_CLIENT = "tests.cast.connect"
     FAKES.clear()
+    launch_check.READINGS.clear()
     yield
     FAKES.clear()
 

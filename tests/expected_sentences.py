@@ -44,7 +44,7 @@ SENTENCES: dict[str, list[str]] = {
     "comment.length": ["A comment must have 1 to {} characters."],
     "confirmation.mismatch": ["Nothing was done. Type {} to confirm the emergency override."],
     "credential.reenter": ["{…}"],
-    "definition.changed": ["{} was redeployed after the approval. Submit a new request."],
+    "definition.changed": ["{} was changed in Prefect after the request: {}. Submit a new request."],
     "demo.incomplete": ["{} did not complete. {}"],
     "deployment.ambiguous": ["{} matches several deployments in {}. {}"],
     "deployment.gone": [
@@ -58,6 +58,7 @@ SENTENCES: dict[str, list[str]] = {
     "deployment.unknown": ["{} has no deployment {}. {} If it was deployed just now, run “manage.py sync {}”."],
     "environment.in_use": ["{…}"],
     "environment.inactive": ["{} is disabled in the portal. No runs can be requested there."],
+    "environment.moved": ["The API address of {} changed after the request. Submit a new request."],
     "environment.same_server": [
         "{} is on the same Prefect server. Disable it first, or enter the URL of another server."
     ],

@@ -324,11 +324,28 @@ SABOTAGES = (
         " != deployment.schema_fingerprint:",
     ),
     Sabotage(
-        "another version of the deployment is launched",
-        ("tests/governance/test_stages.py::test_what_changes_after_the_approval_voids_it",),
+        "another definition than the approved one is launched",
+        (
+            "tests/governance/test_stages.py::test_what_changes_after_the_approval_voids_it",
+            "tests/governance/test_approved_definition.py::test_code_swapped_after_the_request_is_not_launched",
+        ),
+        "runs/definitions/launch_check.py",
+        " != run_request.definition_fingerprint:",
+        " != definition.fingerprint(found):",
+    ),
+    Sabotage(
+        "the definition is not read again at launch",
+        ("tests/governance/test_approved_definition.py::test_code_swapped_after_the_request_is_not_launched",),
         "runs/dispatch/launch.py",
-        " != run_request.deployment_version:",
-        " != deployment.version:",
+        "        if came_from == State.APPROVED:",
+        "        if came_from == State.LAUNCHING:",
+    ),
+    Sabotage(
+        "a request is sent to another address than it was made for",
+        ("tests/governance/test_approved_definition.py::test_a_request_is_sent_only_to_the_address_it_was_made_for",),
+        "runs/dispatch/launch.py",
+        '.rstrip("/") != run_request.api_url',
+        '.rstrip("/") != environment.api_url.rstrip("/")',
     ),
     Sabotage(
         "the requester's grants are not checked again at launch",

@@ -15,7 +15,7 @@ from flows.catalog import health
 from flows.models import Deployment
 from flows.prefect_api import connect
 from flows.prefect_api.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain
-from runs import changes, requests
+from runs import changes, definitions, requests
 from runs.access.decisions import Target, require
 from runs.dispatch.leases import LEASE, backoff
 from runs.errors import Refused
@@ -40,10 +40,14 @@ def launch(run_request: RunRequest) -> None:
     came_from = claim(run_request)
     if came_from is None:
         return
-    # 2. Send. The attempt number tells a late result from the current one.
+    # 2. Send what was approved, to its server. The attempt number tells a late result from the current one.
     attempt = run_request.attempts
     values = requests.values_of(run_request)
     try:
+        require_same_server(run_request)
+        # Prefect may have the run of an earlier attempt already: that one is checked when it starts.
+        if came_from == State.APPROVED:
+            definitions.require_unchanged(run_request)
         record = connect.client_for(run_request.environment).create_flow_run(
             run_request.deployment_prefect_id,
             parameters=values,
@@ -53,6 +57,8 @@ def launch(run_request: RunRequest) -> None:
             scheduled_for=run_request.scheduled_for,
         )
     # 3. Record the result: closed, unknown, not sent, or launched.
+    except Refused as refusal:
+        changes.refuse(run_request, refusal.code, refusal.message, attempt=attempt)
     except (NotFound, Rejected) as error:
         changes.refuse(run_request, "prefect.rejected", str(error), attempt=attempt)
     except Uncertain as error:
@@ -118,13 +124,11 @@ def check_again(run_request: RunRequest) -> None:
     if run_request.requested_by:
         require(run_request.requested_by, Verb(run_request.verb), deployment, requests.values_of(run_request))
     requests.require_submittable(deployment, scheduled_for=None)
-    # 2. The deployment is the one that was requested, and approved.
+    # 2. The parameters mean what they meant.
     if deployment.schema_fingerprint != run_request.schema_fingerprint:
         raise Refused(
             "schema.changed", f"The parameters of {deployment} changed after the request. Submit a new request."
         )
-    if run_request.needs_approval and deployment.version != run_request.deployment_version:
-        raise Refused("definition.changed", f"{deployment} was redeployed after the approval. Submit a new request.")
     # 3. The approvals hold, or an emergency override is in force.
     bypass = BreakGlass.objects.filter(run_request=run_request).first()
     if bypass is None:
@@ -134,6 +138,16 @@ def check_again(run_request: RunRequest) -> None:
             "override.expired",
             f"The emergency override ended at {bypass.until:%H:%M} UTC. Submit a new request.",
             until=bypass.until.isoformat(),
+        )
+
+
+def require_same_server(run_request: RunRequest) -> None:
+    """Refuse to send a request to another address than the one it was made for."""
+    environment = run_request.environment
+    if environment.api_url.rstrip("/") != run_request.api_url:
+        raise Refused(
+            "environment.moved",
+            f"The API address of {environment} changed after the request. Submit a new request.",
         )
 
 

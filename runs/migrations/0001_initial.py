@@ -609,11 +609,24 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("environment_name", models.CharField(max_length=40, verbose_name="environment")),
+                (
+                    "api_url",
+                    models.CharField(
+                        blank=True, help_text="Without a trailing slash.", max_length=500, verbose_name="API URL"
+                    ),
+                ),
                 ("flow_name", models.CharField(max_length=300)),
                 ("deployment_name", models.CharField(max_length=601, verbose_name="deployment")),
                 ("deployment_prefect_id", models.UUIDField()),
                 ("deployment_version", models.CharField(blank=True, max_length=300)),
                 ("schema_fingerprint", models.CharField(max_length=64)),
+                (
+                    "definition",
+                    models.JSONField(
+                        default=dict, help_text="What would run: `Deployment.definition` at request time."
+                    ),
+                ),
+                ("definition_fingerprint", models.CharField(blank=True, max_length=64)),
                 ("parameters", models.JSONField(default=dict, help_text="Resolved, without secret values.")),
                 (
                     "sealed_parameters",

@@ -234,17 +234,17 @@ CREATE TRIGGER closed_stays_closed BEFORE UPDATE ON runs_runrequest FOR EACH ROW
 -- What was requested is never edited. The columns: runs.models.request.FROZEN.
 CREATE TRIGGER frozen BEFORE UPDATE ON runs_runrequest FOR EACH ROW
     WHEN (
-        (OLD.submission_key, OLD.environment_id, OLD.deployment_id, OLD.environment_name, OLD.flow_name,
-         OLD.deployment_name, OLD.deployment_prefect_id, OLD.deployment_version, OLD.schema_fingerprint, OLD.parameters,
-         OLD.digest, OLD.signature,
-         OLD.scheduled_for, OLD.tags, OLD.run_name, OLD.reason, OLD.ticket, OLD.verb, OLD.requested_by_id,
+        (OLD.submission_key, OLD.environment_id, OLD.deployment_id, OLD.environment_name, OLD.api_url,
+         OLD.flow_name, OLD.deployment_name, OLD.deployment_prefect_id, OLD.deployment_version, OLD.schema_fingerprint,
+         OLD.definition, OLD.definition_fingerprint, OLD.parameters,
+         OLD.digest, OLD.signature, OLD.scheduled_for, OLD.tags, OLD.run_name, OLD.reason, OLD.ticket, OLD.verb, OLD.requested_by_id,
          OLD.requested_by_name, OLD.on_behalf_of_id, OLD.on_behalf_of_name, OLD.channel, OLD.requested_at, OLD.needs_approval,
          OLD.approvals_needed, OLD.policy, OLD.rerun_of_id, OLD.is_blind)
         IS DISTINCT FROM
-        (NEW.submission_key, NEW.environment_id, NEW.deployment_id, NEW.environment_name, NEW.flow_name,
-         NEW.deployment_name, NEW.deployment_prefect_id, NEW.deployment_version, NEW.schema_fingerprint, NEW.parameters,
-         NEW.digest, NEW.signature,
-         NEW.scheduled_for, NEW.tags, NEW.run_name, NEW.reason, NEW.ticket, NEW.verb, NEW.requested_by_id,
+        (NEW.submission_key, NEW.environment_id, NEW.deployment_id, NEW.environment_name, NEW.api_url,
+         NEW.flow_name, NEW.deployment_name, NEW.deployment_prefect_id, NEW.deployment_version, NEW.schema_fingerprint,
+         NEW.definition, NEW.definition_fingerprint, NEW.parameters,
+         NEW.digest, NEW.signature, NEW.scheduled_for, NEW.tags, NEW.run_name, NEW.reason, NEW.ticket, NEW.verb, NEW.requested_by_id,
          NEW.requested_by_name, NEW.on_behalf_of_id, NEW.on_behalf_of_name, NEW.channel, NEW.requested_at, NEW.needs_approval,
          NEW.approvals_needed, NEW.policy, NEW.rerun_of_id, NEW.is_blind)
     )

@@ -57,11 +57,14 @@ FROZEN = [
     "environment",
     "deployment",
     "environment_name",
+    "api_url",
     "flow_name",
     "deployment_name",
     "deployment_prefect_id",
     "deployment_version",
     "schema_fingerprint",
+    "definition",
+    "definition_fingerprint",
     "parameters",
     "digest",
     "signature",
@@ -108,11 +111,14 @@ class RunRequest(models.Model):
         default=uuid.uuid4, unique=True, help_text="Makes repeated submissions of one form a single request."
     )
     environment_name = models.CharField("environment", max_length=40)
+    api_url = models.CharField("API URL", max_length=500, blank=True, help_text="Without a trailing slash.")
     flow_name = models.CharField(max_length=300)
     deployment_name = models.CharField("deployment", max_length=601)
     deployment_prefect_id = models.UUIDField()
     deployment_version = models.CharField(max_length=300, blank=True)
     schema_fingerprint = models.CharField(max_length=64)
+    definition = models.JSONField(default=dict, help_text="What would run: `Deployment.definition` at request time.")
+    definition_fingerprint = models.CharField(max_length=64, blank=True)
     parameters = models.JSONField(default=dict, help_text="Resolved, without secret values.")
     sealed_parameters = models.BinaryField(default=b"", help_text="Secret values: JSON pointer -> value, encrypted.")
     digest = models.CharField(

@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
+from flows import definition
 from portal.admin.requests import account_changes, parameter_diff
 from portal.admin.requests.allowed_actions import Actions
 from portal.admin.run_form import rerun
@@ -270,7 +271,7 @@ def warnings(run_request: RunRequest, requirements: Requirements) -> list[Launch
     if run_request.state not in (State.WAITING, State.APPROVED):
         return []
     deployment, planned, stages = run_request.deployment, run_request.scheduled_for, list(requirements.stages)
-    requested, deployed = run_request.deployment_version or "none", deployment.version or "none"
+    changed = ", ".join(definition.changed_fields(run_request.definition, deployment.definition))
     # The codes are those with which `runs.dispatch.launch` would refuse.
     table = [
         (
@@ -285,9 +286,8 @@ def warnings(run_request: RunRequest, requirements: Requirements) -> list[Launch
         ),
         (
             "definition.changed",
-            run_request.needs_approval and requested != deployed,
-            f"It was requested for version {requested}; version {deployed} is deployed now. "
-            "It would be refused at launch.",
+            run_request.needs_approval and run_request.definition_fingerprint != deployment.definition_fingerprint,
+            f"The deployment was changed in Prefect after the request: {changed}. It would be refused at launch.",
         ),
         (
             "approval.requirements_changed",

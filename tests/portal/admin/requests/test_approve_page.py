@@ -141,7 +141,7 @@ def test_an_expired_request_has_no_buttons(approver: User, waiting: RunRequest, 
 def test_a_deployment_that_changed_meanwhile_is_shown_before_it_is_approved(
     approver: User, waiting: RunRequest, login: Login
 ) -> None:
-    Deployment.objects.update(version="2", schema_fingerprint="0" * 64)
+    Deployment.objects.update(schema_fingerprint="0" * 64, definition_fingerprint="1" * 64)
     page = text(login(approver), waiting)
     keys = attributes(page, "data-key")
     assert {"warning-schema.changed", "warning-definition.changed"} <= set(keys)

@@ -1,0 +1,49 @@
+"""Compare the definition that a request froze with the one that Prefect has when it is launched."""
+
+from __future__ import annotations
+
+import time
+from uuid import UUID
+
+from flows import definition
+from flows.catalog import definition_reader
+from flows.definition import Definition
+from flows.models import Environment
+from runs.errors import Refused
+from runs.models import RunRequest
+
+# For how many seconds launches of one deployment share a reading: one for each would halve their rate.
+SHARED_FOR = 2.0
+# environment, address, deployment -> when the reading began, and what was read. Of this process.
+READINGS: dict[tuple[int, str, UUID], tuple[float, Definition]] = {}
+
+
+def require_unchanged(run_request: RunRequest) -> None:
+    """Refuse the launch of an approved request whose deployment is not the one approved, read from Prefect now.
+
+    Raises `Refused`, or `PrefectError` when Prefect cannot be asked. What needs no approval runs as it is deployed.
+    """
+    if not run_request.needs_approval:
+        return
+    found = read_shared(run_request.environment, run_request.deployment_prefect_id)
+    if definition.fingerprint(found) != run_request.definition_fingerprint:
+        fields = definition.changed_fields(run_request.definition, found)
+        raise Refused(
+            "definition.changed",
+            f"{run_request.deployment_name} was changed in Prefect after the request: {', '.join(fields)}. "
+            "Submit a new request.",
+            fields=fields,
+        )
+
+
+def read_shared(environment: Environment, deployment_id: UUID) -> Definition:
+    """Return the definition that Prefect has, or had `SHARED_FOR` seconds ago at most."""
+    now = time.monotonic()
+    for key in [key for key, (began, _) in READINGS.items() if now - began >= SHARED_FOR]:
+        READINGS.pop(key, None)
+    key = (environment.pk, environment.api_url, deployment_id)
+    # Not looked up again below: another thread may drop it meanwhile.
+    found = READINGS.get(key)
+    if found is None:
+        found = READINGS[key] = now, definition_reader.read(environment, deployment_id)[1]
+    return found[1]
