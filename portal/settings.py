@@ -169,15 +169,18 @@ TEMPLATES = [
 # ModelBackend first: it knows superusers and Django's own permissions, grants add the rest.
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "portal.auth.backend.GrantBackend"]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+    {"NAME": f"django.contrib.auth.password_validation.{name}", "OPTIONS": options}
+    for name, options in {
+        # Stricter than Django's 0.7: a name with a few digits is no password.
+        "UserAttributeSimilarityValidator": {"max_similarity": 0.6},
+        "MinimumLengthValidator": {"min_length": 12},
+        "CommonPasswordValidator": {},
+    }.items()
 ]
 LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 # A working day. Grants and accounts are checked on each request, so this only limits an unattended browser.
 SESSION_COOKIE_AGE = 12 * 3600
-SESSION_COOKIE_NAME = "portal_session"
-CSRF_COOKIE_NAME = "portal_csrf"
 CSRF_FAILURE_VIEW = "portal.error_pages.csrf_failure"
 
 LANGUAGE_CODE = "en-gb"
@@ -203,6 +206,9 @@ SECURE_SSL_REDIRECT = HTTPS
 # Probes call the container by plain HTTP.
 SECURE_REDIRECT_EXEMPT = [r"^health/"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+# With this prefix browsers take the cookie only over HTTPS and from this host: another subdomain cannot plant one.
+COOKIE_PREFIX = "__Host-" if HTTPS else ""
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}portal_session", f"{COOKIE_PREFIX}portal_csrf"
 SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 BEHIND_PROXY = env_flag("PORTAL_BEHIND_PROXY", default=False)

@@ -57,7 +57,10 @@ SENTENCES: dict[str, list[str]] = {
     "deployment.unchanged": ["{} is already {}."],
     "deployment.unknown": ["{} has no deployment {}. {} If it was deployed just now, run “manage.py sync {}”."],
     "environment.in_use": ["{…}"],
-    "environment.inactive": ["{} is disabled in the portal. No runs can be requested there."],
+    "environment.inactive": [
+        "The environment is disabled. Enable it before you sync it.",
+        "{} is disabled in the portal. No runs can be requested there.",
+    ],
     "environment.moved": ["The API address of {} changed after the request. Submit a new request."],
     "environment.same_server": [
         "{} is on the same Prefect server. Disable it first, or enter the URL of another server."

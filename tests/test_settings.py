@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.exceptions import ImproperlyConfigured
+from django.contrib.auth.models import User
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 
 from portal import settings
 
@@ -206,6 +208,16 @@ def test_cookies_and_redirects_follow_https(load: Load, given: str, wanted: bool
     found = load(GOOD | {"PORTAL_HTTPS": given})
     names = ("SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_SSL_REDIRECT", "SECURE_HSTS_SECONDS")
     assert [bool(found[name]) for name in names] == [wanted] * 4
+    # Browsers refuse a cookie of this name without Secure, so plain HTTP needs another one.
+    cookies = ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME")
+    assert [found[name].startswith("__Host-") for name in cookies] == [wanted] * 2
+
+
+@pytest.mark.parametrize("password", ["Winter2026", "sse12345", "portal-demo", "ssejohnson26", "password1234"])
+def test_weak_passwords_are_refused(password: str) -> None:
+    person = User(username="sse.johnson", email="sse@example.org")
+    with pytest.raises(ValidationError):
+        validate_password(password, person)
 
 
 def test_no_host_is_allowed_that_was_not_named(load: Load) -> None:

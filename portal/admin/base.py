@@ -7,7 +7,8 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import SimpleListFilter
-from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.options import ActionLocation, IncorrectLookupParameters
+from django.core.exceptions import PermissionDenied
 from django.db import DataError
 from django.db.models import Model, Q, QuerySet
 from django.db.models.constants import LOOKUP_SEP
@@ -87,9 +88,29 @@ class RestrictedAdmin(ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         request.GET = without_nul(request.GET)  # type: ignore[assignment]  # a copy may be changed, no more
+        self.refuse_hidden_action(request, ActionLocation.CHANGE_LIST, "action")
         title = menu.title_of(self.model) or capfirst(self.opts.verbose_name_plural)
         response: HttpResponse = super().changelist_view(request, {"title": title, **(extra_context or {})})
         return response
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        self.refuse_hidden_action(request, ActionLocation.CHANGE_FORM, "CHANGE_FORM-action")
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def refuse_hidden_action(self, request: HttpRequest, location: ActionLocation, field: str) -> None:
+        """Raise `PermissionDenied` for an action that is not offered to this user.
+
+        Django would redirect without a word, and the attempt would not be in the audit trail.
+        """
+        wanted = {*request.POST.getlist(field)} & {*(self.actions or ())}
+        if wanted and not wanted <= {*self.get_actions(request, action_location=location)}:
+            raise PermissionDenied(f"{request.user.get_username()} does not have permission for this.")
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
         """Return the condition for the rows on which the reader holds `verb`."""

@@ -133,6 +133,22 @@ def describe_environment(environment: Environment) -> dict[str, Any]:
     return columns(environment, ENVIRONMENT) | {"credential": "set" if environment.sealed_credential else ""}
 
 
+def check_environment(environment: Environment, *, by: Actor) -> None:
+    """Queue a check of the connection: a web process never calls Prefect, so a server that hangs cannot hang a page."""
+    with audit.act("environment.check", environment, by=by, environment=environment.slug):
+        require_administrator(by)
+        queue.enqueue("runs.tasks.check", environment.pk)
+
+
+def sync_environment(environment: Environment, *, by: Actor) -> None:
+    """Queue a sync of the deployments and runs. A disabled environment is refused: its server may be gone."""
+    with audit.act("environment.sync", environment, by=by, environment=environment.slug):
+        require_administrator(by)
+        if not environment.is_active:
+            raise Refused("environment.inactive", "The environment is disabled. Enable it before you sync it.")
+        queue.enqueue("runs.tasks.sync", environment.pk)
+
+
 def delete_environment(environment: Environment, *, by: Actor) -> None:
     """Delete an environment that was never used."""
     with audit.act("environment.delete", environment, by=by, environment=environment.slug) as act:

@@ -30,6 +30,8 @@ VERBS: dict[str, str] = {
     "grant.revoke": "Revoked a grant",
     "environment.create": "Added an environment",
     "environment.change": "Changed an environment",
+    "environment.check": "Tested the connection",
+    "environment.sync": "Requested a sync",
     "environment.delete": "Deleted an environment",
     "environment.freeze": "Froze an environment",
     "environment.unfreeze": "Unfroze an environment",

@@ -23,7 +23,7 @@ from runs.models import Freeze, Grant, Policy, Run, RunRequest, Window
 # The columns of the table of entry points: who acts. The requester is an operator, and the request is theirs.
 ROLES = ("viewer", "requester", "operator", "approver", "manager", "auditor", "administrator", "stranger")
 # `done`, `refused` (by the verb) and `forbidden` (403, before a verb was checked) leave exactly one entry in the audit
-# trail; `not_found` (404) and `hidden`, where the entry point is not shown to this person, leave none.
+# trail; `not_found` (404) and `hidden`, where this person sees no row to act on, leave none.
 OUTCOMES = ("done", "refused", "forbidden", "not_found", "hidden")
 PASSWORD = "correct horse battery staple"
 

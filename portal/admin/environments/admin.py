@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
@@ -29,7 +30,6 @@ from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import calendar as ui_calendar
 from portal.ui.environment_status import status_of
 from portal.ui.times import span
-from runs import queue
 from runs.access.decisions import Target
 from runs.errors import Refused
 from runs.governance import configuration, freezes
@@ -131,17 +131,16 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
 
     @admin.action(description="Test connection", permissions=["change"], location=BOTH)
     def check_connection(self, request: HttpRequest, queryset: QuerySet[Environment]) -> None:
-        # In the background: a web process never calls Prefect, so a server that hangs cannot hang a page.
         for environment in queryset:
-            queue.enqueue("runs.tasks.check", environment.pk)
+            configuration.check_environment(environment, by=actor_of(request))
         messages.info(request, "Testing the connection. The result appears in a few seconds.")
 
     @admin.action(description="Sync deployments and runs now", permissions=["change"], location=BOTH)
     def read_now(self, request: HttpRequest, queryset: QuerySet[Environment]) -> None:
-        # Disabled environments are skipped; their servers may be gone.
-        for environment in queryset.filter(is_active=True):
-            queue.enqueue("runs.tasks.sync", environment.pk)
-        messages.info(request, "Syncing deployments and runs. The result appears in a few seconds.")
+        done = "Syncing deployments and runs. The result appears in a few seconds."
+        for environment in queryset:
+            sync = partial(configuration.sync_environment, environment, by=actor_of(request))
+            attempt(request, environment, sync, done)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

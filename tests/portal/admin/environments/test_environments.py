@@ -22,7 +22,7 @@ from runs.actors import Actor
 from runs.governance import configuration, grants
 from runs.models import AuditEntry
 from tests.cast import by
-from tests.portal.page_elements import form_errors, refusal_codes
+from tests.portal.page_elements import form_errors, message_codes, refusal_codes
 from tests.refusals import refused
 
 pytestmark = pytest.mark.django_db
@@ -207,7 +207,7 @@ def test_whoever_may_only_look_reads_the_rules_in_words(requester: User, prod: E
     answer = login(requester).get(page_of(prod))
     page = answer.content.decode()
     assert len(answer.context["rules"]) == sum([prod.is_protected, prod.needs_approval, prod.needs_reason, True])
-    assert [rule for rule in answer.context["rules"] if rule not in page] == []
+    assert [rule for rule in answer.context["rules"] if html.escape(rule) not in page] == []
     assert "8 h" in page, "the approval timeout"
     assert "credential_kind" not in page
 
@@ -282,23 +282,37 @@ def test_a_look_at_the_page_to_delete_deletes_nothing(admin_user: User, dev: Env
 
 
 @pytest.mark.parametrize(
-    ("action", "task"), [("check_connection", "runs.tasks.check"), ("read_now", "runs.tasks.sync")]
+    ("action", "task", "verb"),
+    [
+        ("check_connection", "runs.tasks.check", "environment.check"),
+        ("read_now", "runs.tasks.sync", "environment.sync"),
+    ],
 )
 def test_the_buttons_ask_the_background(
-    action: str, task: str, admin_user: User, dev: Environment, login: Login
+    action: str, task: str, verb: str, admin_user: User, dev: Environment, login: Login
 ) -> None:
     client = login(admin_user)
     client.post(page_of(dev), {"CHANGE_FORM-action": action, "_selected_action": dev.pk})
     client.post(LIST, {"action": action, "_selected_action": dev.pk})
     assert queued() == [(task, dev.pk)] * 2
+    assert AuditEntry.objects.filter(verb=verb, environment="dev").count() == 2
+
+
+def test_a_disabled_environment_is_not_synced(admin_user: User, dev: Environment, login: Login) -> None:
+    Environment.objects.update(is_active=False)
+    answer = login(admin_user).post(LIST, {"action": "read_now", "_selected_action": dev.pk}, follow=True)
+    assert message_codes(answer) == ["environment.inactive"]
+    assert queued() == []
 
 
 def test_a_viewer_has_no_such_buttons(viewer: User, dev: Environment, login: Login) -> None:
     client = login(viewer)
     assert b'value="check_connection"' not in client.get(page_of(dev)).content
-    client.post(page_of(dev), {"CHANGE_FORM-action": "check_connection", "_selected_action": dev.pk})
-    client.post(LIST, {"action": "check_connection", "_selected_action": dev.pk})
+    forged = {"CHANGE_FORM-action": "check_connection", "_selected_action": dev.pk}
+    assert client.post(page_of(dev), forged).status_code == 403
+    assert client.post(LIST, {"action": "check_connection", "_selected_action": dev.pk}).status_code == 403
     assert queued() == []
+    assert AuditEntry.objects.filter(verb="portal.refuse", actor_name="viewer").count() == 2
 
 
 def test_down_is_said_with_its_message_and_what_to_do(viewer: User, dev: Environment, login: Login) -> None:
