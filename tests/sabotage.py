@@ -219,6 +219,27 @@ SABOTAGES = (
         "    if not act and not",
     ),
     Sabotage(
+        "the portal's role may delete approvals",
+        ("tests/runs/audit/test_secure_audit.py::test_the_role_cannot_change_the_trail",),
+        "runs/audit/protection.py",
+        "        Approval._meta.db_table: ADDS,",
+        '        Approval._meta.db_table: Privileges(("SELECT", "INSERT", "DELETE")),',
+    ),
+    Sabotage(
+        "the portal's role may edit who requested",
+        ("tests/runs/audit/test_secure_audit.py::test_the_role_cannot_change_the_trail",),
+        "runs/audit/protection.py",
+        "columns(RunRequest, CHANGED)",
+        'columns(RunRequest, [*CHANGED, "requested_by"])',
+    ),
+    Sabotage(
+        "the portal's role may become the owner of the tables",
+        ("tests/runs/audit/test_secure_audit.py::test_so_is_one_that_may_become_the_owner",),
+        "runs/audit/protection.py",
+        "WHERE pg_has_role(%s, oid, 'MEMBER')",
+        "WHERE rolname = %s",
+    ),
+    Sabotage(
         "a window override counts without an entry",
         (
             "tests/governance/test_database_refuses.py::test_a_change_window_overridden_past_the_portal_launches_nothing",

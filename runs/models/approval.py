@@ -11,6 +11,9 @@ from django.db.models.functions import Now
 
 from runs.models.request import RunRequest
 
+# The columns of an override that its review fills in. The portal's database role may update these and no others.
+REVIEWED = ["reviewed_by", "reviewed_by_name", "reviewed_at", "was_right", "review"]
+
 
 class Approval(models.Model):
     """One approval or rejection of a waiting request; a person who changes their mind adds another.

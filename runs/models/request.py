@@ -86,6 +86,21 @@ FROZEN = [
     "rerun_of",
     "is_blind",
 ]
+# The columns that services change afterwards. The portal's database role may update these and no others.
+CHANGED = [
+    "run",
+    "flow_run_id",
+    "sealed_parameters",
+    "state",
+    "message",
+    "changed_at",
+    "expires_at",
+    "attempts",
+    "next_attempt_at",
+    "launched_at",
+    "overridden_at",
+    "overridden_by_name",
+]
 # A trigger keeps a request in these states: `closed_stays_closed` in runs/migrations/triggers.sql.
 CLOSED = [State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.REFUSED]
 

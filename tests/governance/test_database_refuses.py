@@ -14,7 +14,7 @@ from django.db import connection, models, transaction
 from django.utils import timezone
 
 from flows.models import Deployment
-from runs import audit, changes, dispatch, requests
+from runs import changes, dispatch, requests
 from runs.actors import Actor
 from runs.audit import partitions, signatures
 from runs.governance import grants, policies
@@ -23,6 +23,7 @@ from runs.models.request import CLOSED, FROZEN, State
 from tests import refusals, tampering
 from tests.cast import ANSWERS, by, person
 from tests.fakes.prefect import FakePrefect
+from tests.tampering import forge_entry
 
 pytestmark = pytest.mark.django_db
 
@@ -298,30 +299,6 @@ def test_nor_does_one_whose_entry_is_not_signed(waiting: RunRequest, approver: U
     approval(waiting, approver, is_signed=True)
     forge_entry(waiting, approver, "request.approve")
     assert refused_at_launch(waiting, prod_fake, State.APPROVED) == "approval.unrecorded"
-
-
-def forge_entry(run_request: RunRequest, user: User, verb: str) -> None:
-    """Add an entry as whoever may write to the table and has read our code: chained, and signed with a guess."""
-    last = AuditEntry.objects.latest("sequence")
-    entry = AuditEntry(
-        sequence=last.sequence + 1,
-        at=timezone.now(),
-        actor_kind="person",
-        actor_name=user.username,
-        channel="admin",
-        verb=verb,
-        subject_kind="runrequest",
-        subject_id=str(run_request.pk),
-        after={"digest": run_request.digest},
-        outcome="done",
-        previous_digest=last.digest,
-        signature=last.signature,
-    )
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp(), pg_current_xact_id()::text::bigint")
-        entry.at, entry.transaction = cursor.fetchone()
-    entry.digest = audit.digest(entry)
-    entry.save(force_insert=True)
 
 
 @pytest.mark.parametrize(

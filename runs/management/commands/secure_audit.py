@@ -1,4 +1,4 @@
-"""Create the database role of the portal, which can add to the audit trail but not change it."""
+"""Create the database role of the portal, which cannot change the audit trail, nor what was requested and approved."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection, transaction
 from psycopg import sql
 
-from runs.audit.partitions import parts
-from runs.models import Approval, AuditCheckpoint, AuditEntry, Comment, RowVersion
+from runs.audit import protection
 
-AUDIT = AuditEntry._meta.db_table
 # In this order: some of what is granted on all tables is revoked afterwards.
 GRANTS = (
     "GRANT CONNECT ON DATABASE {database} TO {role}",
@@ -22,22 +20,8 @@ GRANTS = (
     "REVOKE ALL ON django_migrations FROM {role}",
     "GRANT SELECT ON django_migrations TO {role}",
 )
-FORBIDDEN = ("UPDATE", "DELETE", "TRUNCATE", "TRIGGER")
-
-
-def table_privileges() -> dict[str, str]:
-    """Return table -> privileges of the role.
-
-    Partitions need none: they are reached through the partitioned table. Row versions are written by a trigger with the
-    rights of its owner.
-    """
-    return {
-        AUDIT: "SELECT, INSERT",
-        RowVersion._meta.db_table: "SELECT",
-        AuditCheckpoint._meta.db_table: "SELECT",
-        **dict.fromkeys([Approval._meta.db_table, Comment._meta.db_table], "SELECT, INSERT"),
-        **dict.fromkeys([part.table for part in parts()], ""),
-    }
+# Privileges that an error names; an owner has all of them.
+SHOWN = 4
 
 
 class Command(BaseCommand):
@@ -62,20 +46,16 @@ class Command(BaseCommand):
             database, schema = cursor.fetchone()
             for statement in GRANTS:
                 run(cursor, statement, role=role, database=database, schema=schema)
-            for table, privileges in table_privileges().items():
+            for table, granted in protection.privileges().items():
+                # Those on columns go with those on the table.
                 run(cursor, "REVOKE ALL ON {table} FROM {role}", table=table, role=role)
-                if privileges:
-                    run(cursor, f"GRANT {privileges} ON {{table}} TO {{role}}", table=table, role=role)
+                if granted.table:
+                    run(cursor, f"GRANT {granted} ON {{table}} TO {{role}}", table=table, role=role)
             # A superuser, an owner or a member of their roles would keep rights whatever was revoked: check the result.
-            cursor.execute(
-                "SELECT privilege FROM unnest(%s::text[]) AS privilege WHERE EXISTS (SELECT 1 FROM "
-                "unnest(%s::text[]) AS kept WHERE has_table_privilege(%s, quote_ident(kept), privilege))",
-                [list(FORBIDDEN), list(table_privileges()), role],
-            )
-            if left := [privilege for (privilege,) in cursor.fetchall()]:
+            if left := list(protection.excess(role)):
                 raise CommandError(
-                    f"{role} can still {', '.join(left)} the audit trail: it owns the table, is a superuser, or is in "
-                    "such a role. Choose another role for the portal.",
+                    f"{role} can still {', '.join(left[:SHOWN])}: it owns the tables, is a superuser, or is in such a "
+                    "role. Choose another role for the portal.",
                     returncode=1,
                 )
         self.stdout.write(f"{role} can add to the audit trail and read it, and cannot change it.")

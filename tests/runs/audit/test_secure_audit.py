@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.models import Model
+from django.utils import timezone
 from psycopg import errors, sql
 
-from runs import audit
+from flows.catalog import sync
+from flows.models import Deployment, Environment
+from runs import audit, changes, desk, dispatch, mirror, requests
 from runs.actors import Actor
-from tests.tampering import REFUSED, outcome_of
+from runs.governance import freezes, grants
+from runs.models import Approval, BreakGlass, RunRequest
+from runs.models.approval import REVIEWED
+from runs.models.request import CHANGED, FROZEN, State
+from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, person
+from tests.fakes.prefect import FakePrefect
+from tests.tampering import REFUSED, forge_entry, outcome_of
 
 
 @pytest.fixture
@@ -73,6 +87,13 @@ def session(own_database: str, role: str, tmp_path: Path) -> Iterator[psycopg.Co
         ),
         ("change an approval", "UPDATE runs_approval SET approved = true"),
         ("delete an approval", "DELETE FROM runs_approval"),
+        ("delete an approval that is not there", "DELETE FROM runs_approval WHERE false"),
+        ("delete a request", "DELETE FROM runs_runrequest"),
+        ("edit a request", "UPDATE runs_runrequest SET reason = 'better'"),
+        ("edit who requested", "UPDATE runs_runrequest SET state = 'approved', requested_by_id = 1"),
+        ("edit a bypass", "UPDATE runs_breakglass SET until = now() + interval '1 day'"),
+        ("delete a bypass", "DELETE FROM runs_breakglass"),
+        ("delete a comment", "DELETE FROM runs_comment"),
         ("change a comment", "UPDATE runs_comment SET text = 'Looks fine.'"),
         ("drop the trigger for versions", "DROP TRIGGER record_version ON auth_user"),
         ("disable the trigger for versions", "ALTER TABLE auth_user DISABLE TRIGGER USER"),
@@ -177,8 +198,132 @@ def test_a_role_that_owns_the_table_is_refused(own_database: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_user")
         (owner,) = cursor.fetchone()
-    with pytest.raises(CommandError, match="UPDATE, DELETE, TRUNCATE, TRIGGER"):
+    with pytest.raises(CommandError, match="can still UPDATE runs_auditentry, DELETE runs_auditentry"):
         call_command("secure_audit", owner)
+
+
+def test_so_is_one_that_may_become_the_owner(own_database: str, role: str) -> None:
+    """Without inheritance it has no right of the owner's until it says SET ROLE."""
+    with connection.cursor() as cursor:
+        cursor.execute(f'CREATE ROLE "{role}" LOGIN NOINHERIT')
+        cursor.execute(
+            f'GRANT CURRENT_USER TO "{role}"'.replace("CURRENT_USER", f'"{connection.settings_dict["USER"]}"')
+        )
+    with pytest.raises(CommandError, match="can still UPDATE runs_auditentry"):
+        call_command("secure_audit", role)
+
+
+@pytest.mark.parametrize(
+    ("model", "locked", "changed"),
+    [
+        (RunRequest, FROZEN, CHANGED),
+        (BreakGlass, ["run_request", "by", "by_name", "at", "until", "reason", "signature"], REVIEWED),
+    ],
+)
+def test_every_column_is_locked_or_one_that_services_change(
+    model: type[Model], locked: list[str], changed: list[str]
+) -> None:
+    columns = [field.name for field in model._meta.concrete_fields if not field.primary_key]
+    unplaced = set(columns) - {*locked, *changed}
+    assert not unplaced, f"Name each in the list of locked columns or in that of changed ones: {unplaced}"
+    assert sorted([*locked, *changed]) == sorted(columns)
+
+
+# The portal as that role
+
+
+@pytest.fixture
+def world(own_database: str) -> RunRequest:
+    """A request that waits in prod; requester, approver and reviewer with all that they need."""
+    prod = Environment.objects.create(slug="prod", api_url="http://prod.test/api", needs_approval=True)
+    fake = FAKES.setdefault(prod.api_url, FakePrefect())
+    fake.add_deployment(flow_name="monthly", name="monthly", parameter_schema=SCHEMA)
+    sync.sync(prod)
+    for name, verbs in {
+        "requester": [*ASKS, "override freeze"],
+        "approver": [*ANSWERS, "break glass"],
+        "reviewer": [*ANSWERS, "manage"],
+    }.items():
+        grants.grant(by=Actor.system(), person=person(name), verbs=verbs, environment=prod)
+    return submit()
+
+
+def submit() -> RunRequest:
+    deployment = Deployment.objects.select_related("environment").get()
+    values = {"month": "2026-10", "token": "s"}
+    return requests.submit(deployment, values, by=user("requester"), reason="month end")
+
+
+def user(name: str) -> Actor:
+    return by(User.objects.get(username=name))
+
+
+@pytest.fixture
+def as_role(own_database: str, world: RunRequest, role: str, tmp_path: Path) -> Iterator[None]:
+    """Django's own connection is that role's."""
+    password = tmp_path / "password"
+    password.write_text("secret")
+    call_command("secure_audit", role, password_file=password)
+    before = connection.settings_dict["USER"], connection.settings_dict["PASSWORD"]
+    connection.close()
+    connection.settings_dict |= {"USER": role, "PASSWORD": "secret"}
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_user")
+            assert cursor.fetchone() == (role,)
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["USER"], connection.settings_dict["PASSWORD"] = before
+
+
+@pytest.mark.usefixtures("as_role")
+def test_every_service_of_requests_works_as_the_role(world: RunRequest, settings: Any) -> None:
+    # 1. Approved, launched, ended; repeated, commented on, rejected, withdrawn, expired.
+    changes.comment(world, "Looks odd.", by=user("requester"))
+    changes.approve(world, by=user("approver"))
+    dispatch.launch(world)
+    assert world.state == State.LAUNCHED
+    assert world.flow_run_id
+    FAKES["http://prod.test/api"].set_state(world.flow_run_id, "COMPLETED")
+    mirror.refresh(world.environment, [world.flow_run_id])
+    world.refresh_from_db()
+    assert world.state == State.COMPLETED
+    changes.reject(requests.rerun(world, by=user("requester"), reason="again"), by=user("approver"), reason="no")
+    changes.withdraw(submit(), by=user("requester"))
+    late = submit()
+    RunRequest.objects.filter(pk=late.pk).update(expires_at=timezone.now() - timedelta(minutes=1))
+    changes.expire(late)
+    # 2. Broken glass, its review, a freeze, its override, a refusal at launch.
+    bypass = changes.break_glass(submit(), by=user("approver"), reason="fire")
+    changes.review(bypass, by=user("reviewer"), was_right=True, text="It could not wait.")
+    held = submit()
+    freezes.freeze(world.environment, by=user("reviewer"), reason="inventory")
+    changes.approve(held, by=user("approver"))
+    dispatch.launch(held)
+    changes.override(held, by=user("requester"), reason="agreed")
+    User.objects.filter(username="approver").update(is_active=False)
+    dispatch.launch(held)
+    assert held.state == State.REFUSED
+    # 3. Keys, and the check of it all.
+    settings.FIELD_KEYS = [Fernet.generate_key().decode(), *settings.FIELD_KEYS]
+    assert desk.rotate_keys()["run requests"]
+    call_command("verify_audit")
+
+
+@pytest.mark.usefixtures("as_role")
+def test_an_approval_and_an_entry_that_the_role_writes_launch_nothing_and_are_found(world: RunRequest) -> None:
+    """All that the role may do by SQL: insert an approval, a chained entry that records it, and move the request on."""
+    approver = User.objects.get(username="approver")
+    Approval.objects.create(run_request=world, approved=True, by=approver, by_name="approver", digest=world.digest)
+    forge_entry(world, approver, "request.approve")
+    RunRequest.objects.filter(pk=world.pk).update(state=State.LAUNCHING)
+    dispatch.launch(world)
+    world.refresh_from_db()
+    assert world.state == State.REFUSED
+    assert "create_flow_run" not in [call.method for call in FAKES["http://prod.test/api"].calls]
+    assert "is not signed" in audit.verify().broken
+    assert "is not signed" in audit.reconcile()
 
 
 def test_a_password_file_that_cannot_be_read_is_a_sentence(own_database: str) -> None:
