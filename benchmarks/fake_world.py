@@ -13,7 +13,6 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.utils import timezone
-from django_q.models import OrmQ
 
 from flows import definition
 from flows.catalog import definition_reader
@@ -22,7 +21,7 @@ from flows.prefect_api.records import JSON, Credential, DeploymentRecord, FlowRu
 from runs import changes, dispatch, requests
 from runs.actors import Actor, Channel
 from runs.definitions import launch_check
-from runs.models import Approval, AuditEntry, Freeze, Grant, Policy, RunRequest
+from runs.models import Approval, AuditEntry, Freeze, Grant, Policy, QueuedTask, RunRequest
 
 VALUES = {"month": "2026-10"}
 SCHEMA: dict[str, JSON] = {"type": "object", "properties": {"month": {"type": "string"}}, "required": ["month"]}
@@ -188,7 +187,7 @@ class Track:
         Grant.objects.update(revoked_at=None)
         Policy.objects.all().delete()
         Freeze.objects.update(lifted_at=timezone.now())
-        OrmQ.objects.all().delete()
+        QueuedTask.objects.all().delete()
 
 
 def deploy(version: str) -> None:
@@ -211,7 +210,7 @@ def approvals(run_request: RunRequest) -> int:
 
 
 def queued(run_request: RunRequest) -> int:
-    return sum(task.func() == "runs.tasks.launch" and task.args() == (run_request.pk,) for task in OrmQ.objects.all())
+    return QueuedTask.objects.filter(task="runs.tasks.launch", args=f"[{run_request.pk}]").count()
 
 
 def entries(verb: str, run_request: RunRequest, outcome: str = "done") -> int:

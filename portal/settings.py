@@ -109,14 +109,14 @@ def database(url: str) -> dict[str, Any]:
         "PASSWORD": env("PORTAL_DATABASE_PASSWORD") or unquote(parts.password or ""),
         "HOST": query.pop("host", parts.hostname or ""),
         "PORT": query.pop("port", str(port or "")),
-        # A pool stalls qcluster, a kept connection leaks under ASGI: each kind of process says what it is.
+        # A kept connection leaks under ASGI, and one is enough elsewhere: each kind of process says what it is.
         "CONN_MAX_AGE": 0 if PROCESS == "web" else 60,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {**query, **({"pool": {"min_size": 2, "max_size": 16}} if PROCESS == "web" else {})},
     }
 
 
-# "web" is set by portal/asgi.py; everything else counts as a command, qcluster and the follower included.
+# "web" is set by portal/asgi.py; everything else counts as a command, background tasks and the follower included.
 PROCESS = env("PORTAL_PROCESS", "command")
 DATABASES = {"default": database(env("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/portal"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -135,7 +135,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "django.contrib.humanize",
-    "django_q",
     "django_tables2",
 ]
 MIDDLEWARE = [
@@ -229,24 +228,6 @@ SECURE_CSP = {
 }
 # Prefect accepts 512 kB of parameters per run. Forms may be larger, so that the run form can explain the limit.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
-
-Q_CLUSTER = {
-    "name": "portal",
-    "orm": "default",
-    "broker_class": "runs.broker.NotifyBroker",
-    "workers": 2,
-    "queue_limit": 1,  # a larger one starts the retry clock of tasks that no worker has begun
-    "bulk": 1,
-    "timeout": 60,
-    "retry": 150,  # more than twice the timeout: a task must not be taken again while it still runs
-    "max_attempts": 3,
-    "ack_failures": True,
-    "catch_up": False,  # after a downtime each schedule runs once, not once for each missed time
-    "save_limit": 250,
-    "poll": 0.2,
-    "guard_cycle": 1,
-    "label": "Background tasks",
-}
 
 LOGGING = {
     "version": 1,

@@ -1,31 +1,39 @@
-"""The periodic tasks as a table. What must happen more often is done by the follower."""
+"""The periodic tasks as a table: the only code that writes `PeriodicTask`."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from django.utils import timezone
-from django_q.models import Schedule
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
 
-# name -> (task, period in minutes, delay of the first in seconds). django-q2 has no period below a minute: what runs
-# twice a minute has two schedules, half a minute apart.
-PERIODIC: dict[str, tuple[str, int, int]] = {
-    "Sync environments": ("runs.tasks.sync_all", 1, 0),
-    "Sync environments (half minute)": ("runs.tasks.sync_all", 1, 30),
-    "Requeue due work": ("runs.tasks.requeue_due", 1, 0),
-    "Requeue due work (half minute)": ("runs.tasks.requeue_due", 1, 30),
-    "Pause schedules of frozen environments": ("runs.tasks.pause_frozen_schedules", 1, 0),
-    "Expire requests": ("runs.tasks.expire", 1, 0),
-    "Maintain the audit trail": ("runs.tasks.maintain_audit", 60, 0),
+from runs import queue
+from runs.models import PeriodicTask
+
+PERIODIC: dict[str, timedelta] = {
+    # Often: what is due again after an error or a kill waits at most this long.
+    "runs.tasks.requeue_due": timedelta(seconds=5),
+    "runs.tasks.sync_all": timedelta(seconds=30),
+    "runs.tasks.pause_frozen_schedules": timedelta(minutes=1),
+    "runs.tasks.expire": timedelta(minutes=1),
+    "runs.tasks.maintain_audit": timedelta(hours=1),
 }
 
 
 def sync_schedules() -> None:
-    """Create, update and delete django-q2 schedules to match `PERIODIC`."""
-    now = timezone.now()
-    for name, (task, minutes, seconds) in PERIODIC.items():
-        columns = {"func": task, "schedule_type": Schedule.MINUTES, "minutes": minutes, "repeats": -1}
-        first = now + timedelta(seconds=seconds)
-        # The next run of an existing schedule is kept, or every deploy would delay it.
-        Schedule.objects.update_or_create(name=name, defaults=columns, create_defaults={**columns, "next_run": first})
-    Schedule.objects.exclude(name__in=PERIODIC).delete()
+    """Create, update and delete the rows to match `PERIODIC`."""
+    for task, period in PERIODIC.items():
+        # The next time of an existing row is kept, or every deploy would delay it.
+        PeriodicTask.objects.update_or_create(task=task, defaults={"period": period})
+    PeriodicTask.objects.exclude(task__in=PERIODIC).delete()
+
+
+@transaction.atomic
+def queue_due() -> None:
+    """Queue the periodic tasks that are due. After a downtime each runs once, not once for each missed time."""
+    # Every process calls this each second: they skip what another is queueing, and never wait.
+    due = PeriodicTask.objects.filter(next_at__lte=Now()).select_for_update(skip_locked=True)
+    for row in due:
+        queue.enqueue(row.task)
+    PeriodicTask.objects.filter(pk__in=[row.pk for row in due]).update(next_at=Now() + F("period"))

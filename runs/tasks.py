@@ -1,4 +1,4 @@
-"""Background tasks, called by qcluster: each loads one row and calls one service."""
+"""Background tasks, called by `runs.background`: each loads one row and calls one service."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from runs.models.request import State
 
 log = logging.getLogger(__name__)
 
-# A task takes primary keys only: django-q2 pickles arguments, and a pickled row would be stale when the task runs.
+# A task takes primary keys only: anything else would be stale when it runs. `runs.queue.TASKS` has its priority.
 
 
 def launch(pk: int) -> None:
@@ -97,7 +97,7 @@ def sync_all() -> None:
 def requeue_due() -> None:
     """Queue all due work again: retries, expired leases, lost tasks.
 
-    A task that is already queued is queued twice; the lease lets only one of them act.
+    It runs every few seconds; what still waits in the queue is not queued again.
     """
     # Null is due at once: it is a row whose task was lost before its first attempt.
     now = timezone.now()

@@ -581,6 +581,49 @@ SABOTAGES = (
         'request.method not in ("GET", "HEAD", "OPTIONS")',
         'request.method not in ("GET", "HEAD", "OPTIONS", "POST")',
     ),
+    # Background tasks
+    Sabotage(
+        "a task that waits can be taken by a process that does not see what it was queued for",
+        ("tests/runs/test_queue.py::test_what_an_open_transaction_relies_on_is_not_taken_before_its_end",),
+        "runs/queue.py",
+        "LIMIT 1 FOR SHARE SKIP LOCKED",
+        "LIMIT 1",
+    ),
+    Sabotage(
+        "a task that waits is queued again",
+        ("tests/runs/test_queue.py::test_a_task_that_waits_is_not_queued_again",),
+        "runs/queue.py",
+        " WHERE NOT EXISTS (SELECT FROM waiting)",
+        "",
+    ),
+    Sabotage(
+        "a launch waits behind refreshes",
+        ("tests/runs/test_queue.py::test_launches_are_taken_before_what_was_queued_earlier",),
+        "runs/queue.py",
+        'else ("priority", "pk")',
+        'else ("pk",)',
+    ),
+    Sabotage(
+        "a task that takes long is started a second time",
+        ("tests/runs/test_queue.py::test_a_task_that_takes_long_is_not_started_a_second_time",),
+        "runs/queue.py",
+        "if lock_number(pk) not in held]",
+        "if pk]",
+    ),
+    Sabotage(
+        "a task runs beside itself",
+        ("tests/runs/test_queue.py::test_a_task_that_is_running_is_queued_once_more_and_not_run_beside_itself",),
+        "runs/queue.py",
+        "is_due, ~is_running,",
+        "is_due,",
+    ),
+    Sabotage(
+        "whatever is written into the queue is run",
+        ("tests/runs/test_queue.py::test_a_task_that_fails_or_is_unknown_ends_and_the_next_is_run",),
+        "runs/background.py",
+        "if task.name not in queue.TASKS:",
+        "if not task.name:",
+    ),
     # What Prefect says
     Sabotage(
         "the mirror accepts an older state",

@@ -1,32 +1,33 @@
-"""Detects processes that run but do not work: a cluster with a stuck queue, a follower with a stuck loop."""
+"""Detects processes that run but do not work: background tasks with a stuck queue, a follower with a stuck loop."""
 
 import time
 from pathlib import Path
 
 import psycopg
 
-# Tasks are killed after a minute at the latest, and the oldest due one is always taken next: so the head of the queue
-# must move within that minute, however long the queue is. An idle worker killed with the queue's lock blocks the whole
-# cluster, which goes on reporting "Working".
-PATIENCE = 90.0
-CHECK_EVERY = 10.0
+# Seconds that a task may wait while none is being run. Longer than a process needs to be replaced.
+PATIENCE = 20.0
+CHECK_EVERY = 5.0
 # Seconds. The follower touches its file every ten.
 SILENCE = 60.0
-HEAD = "SELECT id, lock FROM django_q_ormq WHERE lock <= now() ORDER BY lock, id LIMIT 1"
+# How long the oldest task has waited, unless another is being run: a task ends within 70 s, and then its row is gone.
+WAITED = """
+    SELECT extract(epoch FROM now() - min(queued_at)) FROM runs_queuedtask
+    HAVING count(*) FILTER (WHERE taken_at > now() - interval '90 seconds') = 0
+"""
 
 
 class QueueWatch:
-    """Remembers how long the head of the queue has been the same."""
+    """Tells when tasks wait although no process is busy."""
 
     def __init__(self, database: str, *, patience: float = PATIENCE, check_every: float = CHECK_EVERY) -> None:
         self._database = database
         self._patience = patience
         self._check_every = check_every
-        self._head: object = None
-        self._since = self._checked = 0.0
+        self._checked = float("-inf")
 
     def problem(self, age: float) -> str:
-        """Return the problem, or "" if there is none. `age` is the number of seconds since the cluster was started."""
+        """Return the problem, or "" if there is none. `age` is the number of seconds since the process was started."""
         # Called several times a second by the supervisor: most calls do not query.
         now = time.monotonic()
         if now - self._checked < self._check_every:
@@ -34,17 +35,13 @@ class QueueWatch:
         self._checked = now
         try:
             with psycopg.connect(self._database, connect_timeout=2) as connection:
-                head = connection.execute(HEAD).fetchone()
+                row = connection.execute(WAITED).fetchone()
         except psycopg.Error:
-            # A problem of Postgres, which has a part of its own: restarting the cluster would not help.
+            # A problem of Postgres, which has a part of its own: restarting this one would not help.
             return ""
-        if head is None or head != self._head:
-            self._head, self._since = head, now
-            return ""
-        waited = min(now - self._since, age)
-        if waited < self._patience:
-            return ""
-        return f"the oldest queued task has been waiting for {waited:.0f} s."
+        # What waited for the last process starts anew with this one.
+        waited = min(float(row[0] or 0) if row else 0, age)
+        return f"the oldest queued task has been waiting for {waited:.0f} s." if waited >= self._patience else ""
 
 
 class HeartbeatWatch:

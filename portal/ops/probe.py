@@ -18,19 +18,19 @@ from psycopg.conninfo import make_conninfo
 
 from portal import settings
 
-NO_SCHEDULER = "Periodic tasks are overdue: the scheduler is not running."
-NO_WORKER = "Queued tasks are overdue: no worker is processing them."
+NO_SCHEDULER = "Periodic tasks are overdue: no process is queueing them."
+NO_PROCESS = "Queued tasks are overdue: no process is running them."
 PORT = 8000
 SECONDS = 5
 # Seconds. The follower touches its file every ten.
 OLDEST_BEAT = 60
-# django-q2 looks at schedules every half minute, and the shortest of ours runs every minute.
-OVERDUE_SCHEDULES = "SELECT count(*) FROM django_q_schedule WHERE next_run < now() - interval '4 minutes'"
-# Tasks are killed after a minute (`Q_CLUSTER["timeout"]`). If one is due for three minutes, another must have finished
-# meanwhile; if none has, no worker is alive. A busy cluster with a long queue is healthy.
+# Every process that runs background tasks looks each second, and the shortest period is 5 s.
+OVERDUE_SCHEDULES = "SELECT count(*) FROM runs_periodictask WHERE next_at < now() - interval '2 minutes'"
+# A process takes the next task as soon as it is free, and a task runs for at most 70 s: if one waits for two minutes
+# and none was taken meanwhile, no process is alive. A busy portal with a long queue is healthy.
 OVERDUE_TASKS = """
-    SELECT count(*) FROM django_q_ormq WHERE lock < now() - interval '3 minutes'
-    AND NOT EXISTS (SELECT 1 FROM django_q_task WHERE stopped > now() - interval '3 minutes')
+    SELECT count(*) FROM runs_queuedtask WHERE taken_at IS NULL AND queued_at < now() - interval '2 minutes'
+    AND NOT EXISTS (SELECT 1 FROM runs_queuedtask WHERE taken_at > now() - interval '90 seconds')
 """
 
 
@@ -58,7 +58,7 @@ def check_tasks() -> str:
         with psycopg.connect(conninfo(), connect_timeout=SECONDS) as connection:
             for query, sentence in (
                 (OVERDUE_SCHEDULES, NO_SCHEDULER),
-                (OVERDUE_TASKS, NO_WORKER),
+                (OVERDUE_TASKS, NO_PROCESS),
             ):
                 (count,) = connection.execute(query).fetchone() or (0,)
                 if count:

@@ -56,7 +56,7 @@ def add_part(pk: int) -> bool:
 
     Returns whether there is more to do; False when another task is working on it.
     """
-    # skip_locked: django-q2 can run a task twice, and the second should not wait but stop.
+    # skip_locked: a task can run twice, and the second should not wait but stop.
     export = Export.objects.select_for_update(skip_locked=True).filter(pk=pk, state=Export.State.WANTED).first()
     if export is None:
         return False

@@ -10,8 +10,9 @@ from django.utils import timezone
 
 from runs.models import Cancellation, PauseRequest
 
-# Longer than the client's timeout: a lease that old belongs to a process that died.
-LEASE = timedelta(seconds=30)
+# Longer than the client's timeout: a lease that old belongs to a process that died. With the 5 s of `requeue_due`,
+# nothing waits longer than half a minute for it.
+LEASE = timedelta(seconds=20)
 # Prefect on SQLite answers about 1 in 20 creates with 503, so the first retry comes soon.
 SHORTEST, LONGEST = timedelta(seconds=2), timedelta(minutes=1)
 

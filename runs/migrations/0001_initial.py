@@ -933,4 +933,42 @@ class Migration(migrations.Migration):
                 "constraints": [models.UniqueConstraint(fields=("export", "number"), name="unique_part_per_export")],
             },
         ),
+        migrations.CreateModel(
+            name="PeriodicTask",
+            fields=[
+                (
+                    "task",
+                    models.CharField(
+                        help_text="Dotted name, one of runs.queue.TASKS.",
+                        max_length=100,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("period", models.DurationField()),
+                ("next_at", models.DateTimeField(db_default=Now())),
+            ],
+            options={"ordering": ["task"], "default_permissions": ()},
+        ),
+        migrations.CreateModel(
+            name="QueuedTask",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("task", models.CharField(help_text="Dotted name, one of runs.queue.TASKS.", max_length=100)),
+                ("args", models.CharField(help_text="Canonical JSON: a list of numbers and texts.", max_length=200)),
+                ("priority", models.PositiveSmallIntegerField(help_text="Lowest first.")),
+                ("queued_at", models.DateTimeField(db_default=Now())),
+                ("taken_at", models.DateTimeField(help_text="Empty while it waits.", null=True)),
+            ],
+            options={
+                "ordering": ["priority", "pk"],
+                "default_permissions": (),
+                "indexes": [
+                    models.Index(fields=["task", "args"], name="queued_by_name"),
+                    models.Index(
+                        condition=models.Q(taken_at=None), fields=["priority", "id"], name="queued_by_priority"
+                    ),
+                ],
+            },
+        ),
     ]

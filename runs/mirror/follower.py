@@ -23,7 +23,6 @@ from flows.prefect_api import connect
 from flows.prefect_api.records import PrefectError
 from flows.server_identity import connection_of
 from runs import mirror, queue
-from runs.models import RunRequest
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +33,6 @@ DETAIL_SECONDS = 0.5
 TAIL_SECONDS = 1.5
 SWEEP_SECONDS = 15.0
 CHECK_SECONDS = 5.0
-DUE_SECONDS = 5.0
-MOST_DUE = 200
 # How soon an environment that was added, changed or disabled is noticed.
 ROSTER_SECONDS = 10.0
 
@@ -96,7 +93,6 @@ class Follower:
             group.create_task(self.every(TAIL_SECONDS, tail))
             group.create_task(self.every(SWEEP_SECONDS, sweep))
             group.create_task(self.every(CHECK_SECONDS, revive))
-            group.create_task(self.every(DUE_SECONDS, send_due))
 
     async def listen(self) -> None:
         """Collect ids from the stream; reconnect when it breaks, and sweep for what was missed."""
@@ -179,15 +175,6 @@ def tail(environment: Environment) -> None:
 
 def is_up(environment: Environment) -> bool:
     return health.health_of(environment).state == Health.State.UP
-
-
-def send_due(environment: Environment) -> None:
-    """Queue requests whose start time or window has come: django-q2's scheduler would take up to a minute."""
-    due = RunRequest.objects.filter(
-        environment=environment, state=RunRequest.State.APPROVED, next_attempt_at__lte=timezone.now()
-    )
-    for pk in due.values_list("pk", flat=True)[:MOST_DUE]:
-        queue.enqueue("runs.tasks.launch", pk)
 
 
 def revive(environment: Environment) -> None:

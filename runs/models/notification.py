@@ -66,7 +66,7 @@ class Notification(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
-        # For requeue_due, which looks for due rows twice a minute.
+        # For requeue_due, which looks for due rows every few seconds.
         indexes = [models.Index(fields=["state", "next_attempt_at"])]
 
     def __str__(self) -> str:

@@ -187,7 +187,7 @@ class RunRequest(models.Model):
     class Meta:
         ordering = ["-requested_at"]
         indexes = [
-            # For requeue_due and the follower, which look for due requests.
+            # For requeue_due, which looks for due requests every few seconds.
             models.Index(fields=["state", "next_attempt_at"]),
             models.Index(fields=["-requested_at"]),
             models.Index(fields=["deployment", "-requested_at"]),

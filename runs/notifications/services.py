@@ -24,8 +24,9 @@ from runs.errors import Refused
 from runs.models import Notification, Subscription
 from runs.models.notification import Topic
 
-# Longer than an SMTP conversation takes: a lease that old belongs to a process that died.
-LEASE = timedelta(minutes=2)
+# Longer than the mail server's timeout: a lease that old belongs to a process that died. A conversation that takes
+# longer is not repeated beside it: the queue runs a task once at a time.
+LEASE = timedelta(seconds=24)
 # After 1, 2, 4, 8 and 16 minutes: half an hour in all, then the message is of little use.
 MOST_ATTEMPTS = 6
 FIRST_WAIT = timedelta(minutes=1)

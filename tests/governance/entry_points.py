@@ -62,7 +62,8 @@ SHUT = {
 }
 # Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
 NOT_DOORS = {
-    *("flows", "runs", "health", "verify_audit", "follow", "sync_periodic", "new_database", "sync"),
+    *("flows", "runs", "health", "verify_audit", "follow", "background", "sync_periodic"),
+    *("new_database", "sync"),
     *(
         "secure_audit",
         "retire_audit",

@@ -1,27 +1,239 @@
-"""The queue with a real cluster of background tasks."""
+"""The queue of background tasks, and the processes that run them."""
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
-from django_q.models import OrmQ, Schedule
 
 from flows.models import Deployment, Environment
-from portal.demo.processes import Program, Reaper, inherited_environment, time_zone
-from portal.demo.supervisor import Part, Supervisor
-from runs import periodic, queue
-from runs.models import RunRequest
+from portal.demo.processes import ROOT, inherited_environment, time_zone
+from runs import background, periodic, queue, tasks
+from runs.models import PeriodicTask, QueuedTask, RunRequest
 from runs.models.request import State
+from runs.queue import Priority
 
 pytestmark = pytest.mark.usefixtures("own_database")
+
+LAUNCH, REFRESH, SYNC, EXPIRE = (f"runs.tasks.{name}" for name in ("launch", "refresh", "sync", "expire"))
+
+
+def rows() -> list[str]:
+    return [str(row) for row in QueuedTask.objects.order_by("pk")]
+
+
+@contextmanager
+def elsewhere(work: Callable[[], object]) -> Iterator[None]:
+    """Run `work` in a transaction of another session, which ends with the block."""
+    done, end = threading.Event(), threading.Event()
+
+    def run() -> None:
+        try:
+            with transaction.atomic():
+                work()
+                done.set()
+                end.wait(20)
+        finally:
+            done.set()
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    done.wait(20)
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+
+
+def in_another_session(work: Callable[[], object]) -> None:
+    """Run `work` in a session that is gone afterwards, as after a kill."""
+    with elsewhere(work):
+        pass
+
+
+# A row that waits
+
+
+def test_a_task_that_waits_is_not_queued_again() -> None:
+    for _ in range(3):
+        queue.enqueue(REFRESH, 1)
+    queue.enqueue(REFRESH, 2)
+    queue.enqueue(LAUNCH, 1)
+    assert rows() == ["refresh[1]", "refresh[2]", "launch[1]"]
+
+
+def test_a_task_that_is_running_is_queued_once_more_and_not_run_beside_itself() -> None:
+    queue.enqueue(SYNC, 1)
+    running = queue.take()
+    assert running
+    queue.enqueue(SYNC, 1)
+    queue.enqueue(SYNC, 1)
+    assert rows() == ["sync[1]", "sync[1]"]
+    assert queue.take() is None
+    queue.finish(running)
+    assert queue.take()
+    assert rows() == ["sync[1]"]
+
+
+def test_a_task_that_nobody_knows_is_not_queued() -> None:
+    with pytest.raises(KeyError):
+        queue.enqueue("os.remove", "/")
+    assert rows() == []
+
+
+def test_every_task_has_a_priority() -> None:
+    here = {f"runs.tasks.{name}" for name, it in vars(tasks).items() if getattr(it, "__module__", "") == "runs.tasks"}
+    assert here == set(queue.TASKS)
+    assert set(periodic.PERIODIC) <= here
+
+
+def test_what_an_open_transaction_relies_on_is_not_taken_before_its_end() -> None:
+    queue.enqueue(SYNC, 1)
+    with elsewhere(lambda: queue.enqueue(SYNC, 1)):
+        assert queue.take() is None
+    assert queue.take()
+    assert rows() == ["sync[1]"]
+
+
+def test_queueing_never_waits_for_another_transaction() -> None:
+    with elsewhere(lambda: queue.enqueue(SYNC, 1)), transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '200ms'")
+        queue.enqueue(SYNC, 1)
+    # Both saw none that waits; who takes one deletes the other.
+    assert rows() == ["sync[1]", "sync[1]"]
+    assert queue.take()
+    assert rows() == ["sync[1]"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_wake_up_is_lost_however_queueing_and_taking_meet(seed: int) -> None:
+    """Each writer commits a number with its wake-up; the number that a run reads last must be the last one."""
+    dice = random.Random(seed)
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE written (number serial)")
+    over, seen, longest = threading.Event(), [0], [0]
+
+    def in_thread(work: Callable[[], None]) -> threading.Thread:
+        def run() -> None:
+            try:
+                work()
+            finally:
+                connection.close()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    def write() -> None:
+        for _ in range(60):
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("INSERT INTO written DEFAULT VALUES")
+                queue.enqueue(SYNC, 1)
+                time.sleep(dice.random() * 0.004)
+            time.sleep(dice.random() * 0.004)
+
+    def read() -> None:
+        is_last = False
+        while not is_last:
+            is_last = over.is_set()
+            while task := queue.take():
+                longest[0] = max(longest[0], QueuedTask.objects.count())
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT count(*) FROM written")
+                    seen[0] = cursor.fetchone()[0]
+                time.sleep(dice.random() * 0.002)
+                queue.finish(task)
+
+    readers = [in_thread(read) for _ in range(2)]
+    writers = [in_thread(write) for _ in range(3)]
+    for thread in writers:
+        thread.join()
+    over.set()
+    for thread in readers:
+        thread.join()
+    assert seen == [180]
+    assert rows() == []
+    # One that runs, and one for each transaction that was open at the same time.
+    assert longest[0] <= 4
+
+
+# Who is first
+
+
+def test_launches_are_taken_before_what_was_queued_earlier() -> None:
+    for pk in range(150):
+        queue.enqueue(REFRESH, pk)
+    queue.enqueue(SYNC, 1)
+    queue.enqueue(LAUNCH, 1)
+    assert [str(queue.take()) for _ in range(3)] == ["launch(1)", "sync(1)", "refresh(0)"]
+
+
+def test_a_process_kept_free_for_launches_takes_no_syncs() -> None:
+    queue.enqueue(SYNC, 1)
+    assert queue.take(up_to=Priority.FOLLOW_UP) is None
+    assert background.PROCESSES[0] == Priority.FOLLOW_UP
+
+
+def test_the_oldest_task_is_taken_now_and_then_whatever_its_priority() -> None:
+    queue.enqueue(REFRESH, 1)
+    queue.enqueue(LAUNCH, 1)
+    assert str(queue.take(by_age=True)) == "refresh(1)"
+
+
+# A process that is gone
+
+
+def age(seconds: float) -> None:
+    QueuedTask.objects.update(taken_at=timezone.now() - timedelta(seconds=seconds))
+
+
+def test_a_task_whose_session_is_gone_is_due_again_after_its_lease() -> None:
+    queue.enqueue(SYNC, 1)
+    in_another_session(queue.take)
+    assert queue.take() is None
+    age(queue.LEASE.total_seconds() + 1)
+    queue.enqueue(SYNC, 1)
+    assert queue.take()
+    assert rows() == ["sync[1]"], "the row that waited is done by the same run"
+
+
+def test_a_task_that_takes_long_is_not_started_a_second_time() -> None:
+    queue.enqueue(SYNC, 1)
+    task = queue.take()
+    assert task
+    age(queue.LEASE.total_seconds() + 30)
+    taken: list[queue.Task | None] = []
+    in_another_session(lambda: taken.append(queue.take()))
+    age(queue.LONGEST.total_seconds() + 1)
+    in_another_session(lambda: taken.append(queue.take()))
+    assert taken == [None, task]
+
+
+def test_every_kill_is_healed_within_half_a_minute() -> None:
+    """By the numbers; the measured times are in benchmarks."""
+    from_kill = queue.LEASE.total_seconds() + background.FALLBACK_SECONDS + background.PAUSE_SECONDS
+    assert from_kill < 30
+    assert queue.LONGEST.total_seconds() > background.TIMEOUT + background.GRACE
+
+
+# The processes
 
 
 @pytest.fixture
@@ -52,26 +264,40 @@ def expired(own_database: str) -> RunRequest:
     )
 
 
+class Running:
+    """`manage.py background` on a database, in a process group of its own."""
+
+    def __init__(self, database: str, log: Path) -> None:
+        self.log = log
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "background"],
+            cwd=ROOT,
+            env=inherited_environment() | time_zone() | {"DATABASE_URL": database, "PORTAL_MODE": "test"},
+            stdout=log.open("w"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def children(self) -> list[int]:
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
+        return [pid for pid, parent in pairs if parent == self.process.pid]
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+
 @pytest.fixture
-def cluster(own_database: str, tmp_path: Path) -> Iterator[Path]:
-    """A running `qcluster`; its log."""
-    log = tmp_path / "qcluster.log"
-    program = Program(
-        name="qcluster",
-        command=(sys.executable, "manage.py", "qcluster"),
-        log=log,
-        environment=inherited_environment() | time_zone() | {"DATABASE_URL": own_database, "PORTAL_MODE": "test"},
-        ready=lambda: "running." in log.read_text(),
-        waits_for="its own word that it runs",
-    )
-    reaper = Reaper(str(tmp_path))
-    supervisor = Supervisor([Part(program)], reaper, lambda line: None)
+def running(own_database: str, tmp_path: Path) -> Iterator[Running]:
+    it = Running(own_database, tmp_path / "background.log")
     try:
-        supervisor.start()
-        yield log
+        assert until(lambda: len(it.children()) == len(background.PROCESSES))
+        yield it
     finally:
-        supervisor.stop()
-        reaper.dismiss()
+        if it.process.poll() is None:
+            os.killpg(it.process.pid, signal.SIGKILL)
+            it.process.wait()
 
 
 def until(true: Callable[[], bool], seconds: float = 20) -> bool:
@@ -88,29 +314,96 @@ def state(run_request: RunRequest) -> str:
 
 
 def test_a_task_runs_once_its_transaction_is_committed_and_never_if_it_is_not(
-    expired: RunRequest, cluster: Path
+    expired: RunRequest, running: Running
 ) -> None:
     with transaction.atomic():
-        queue.enqueue("runs.tasks.expire")
+        queue.enqueue(EXPIRE)
         transaction.set_rollback(True)
     with transaction.atomic():
-        queue.enqueue("runs.tasks.expire")
+        queue.enqueue(EXPIRE)
         time.sleep(1.5)
         assert state(expired) == State.WAITING
     assert until(lambda: state(expired) == State.EXPIRED)
-    assert until(lambda: not OrmQ.objects.exists())
-    assert cluster.read_text().count("processing") == 1
+    assert until(lambda: not QueuedTask.objects.exists())
+    assert running.log.read_text().count("expire()") == 1
 
 
-def test_the_clock_s_table_becomes_the_schedules(own_database: str) -> None:
-    Schedule.objects.create(name="old", func="runs.tasks.gone")
+def test_a_killed_process_is_replaced_and_holds_up_no_other(expired: RunRequest, running: Running) -> None:
+    before = set(running.children())
+    # All but one: whichever the kernel gave the work to, idle or not.
+    for pid in sorted(before)[:-1]:
+        os.kill(pid, signal.SIGKILL)
+    queue.enqueue(EXPIRE)
+    assert until(lambda: state(expired) == State.EXPIRED, 10)
+    assert until(lambda: len(set(running.children()) - before) == len(before) - 1, 10)
+
+
+def test_the_processes_end_when_their_parent_is_gone(running: Running) -> None:
+    children = running.children()
+    running.process.kill()
+    running.process.wait()
+
+    def alive(pid: int) -> bool:
+        stat = Path(f"/proc/{pid}/stat")
+        try:
+            return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+        except FileNotFoundError:
+            return False
+
+    assert until(lambda: not any(map(alive, children)), 10)
+
+
+def test_the_processes_end_when_they_are_asked_to(running: Running) -> None:
+    assert running.end() == 0
+
+
+def test_a_task_that_fails_or_is_unknown_ends_and_the_next_is_run(
+    expired: RunRequest, running: Running, own_database: str
+) -> None:
+    queue.enqueue(REFRESH, 404)
+    with psycopg.connect(own_database) as session:
+        session.execute("INSERT INTO runs_queuedtask (task, args, priority) VALUES ('os.getpid', '[]', 1)")
+    queue.enqueue(EXPIRE)
+    assert until(lambda: state(expired) == State.EXPIRED)
+    assert until(lambda: not QueuedTask.objects.exists())
+    assert "os.getpid is not one of the tasks" in running.log.read_text()
+
+
+def test_a_task_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, own_database: str) -> None:
+    monkeypatch.setattr(background, "TIMEOUT", 1)
+    monkeypatch.setattr(tasks, "expire", lambda: time.sleep(5))
+    queue.enqueue(EXPIRE)
+    task = queue.take()
+    assert task
+    before = signal.getsignal(signal.SIGALRM)
+    try:
+        with pytest.raises(SystemExit):
+            background.run(task)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert rows() == []
+
+
+# What is done periodically
+
+
+def test_the_table_of_periodic_tasks_becomes_rows() -> None:
+    PeriodicTask.objects.create(task="runs.tasks.gone", period=timedelta(minutes=1))
     periodic.sync_schedules()
     periodic.sync_schedules()
-    assert dict(Schedule.objects.values_list("name", "func")) == {
-        name: row[0] for name, row in periodic.PERIODIC.items()
-    }
+    assert dict(PeriodicTask.objects.values_list("task", "period")) == periodic.PERIODIC
 
 
-def test_every_task_of_the_clock_exists() -> None:
-    for task, *_ in periodic.PERIODIC.values():
+def test_what_is_due_is_queued_once_however_late_it_is() -> None:
+    periodic.sync_schedules()
+    PeriodicTask.objects.update(next_at=timezone.now() - timedelta(days=1))
+    periodic.queue_due()
+    periodic.queue_due()
+    assert {row.task for row in QueuedTask.objects.all()} == set(periodic.PERIODIC)
+    assert QueuedTask.objects.count() == len(periodic.PERIODIC)
+    assert not PeriodicTask.objects.filter(next_at__lte=timezone.now()).exists()
+
+
+def test_every_periodic_task_exists() -> None:
+    for task in periodic.PERIODIC:
         assert callable(import_string(task))

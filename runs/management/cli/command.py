@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from argparse import Namespace
@@ -66,8 +65,6 @@ class PortalCommand(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # django-q2 logs each queued task, which would mix with the output.
-        logging.getLogger("django-q").setLevel(logging.WARNING)
         try:
             code = self.run(Namespace(**options))
         except tuple(EXIT_CODES) as error:

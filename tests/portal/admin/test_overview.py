@@ -230,8 +230,8 @@ def test_the_badge_counts_what_waits_for_the_reader(
 
 def test_the_pages_of_the_queue_are_nobodys(admin_user: User, login: Login) -> None:
     client = login(admin_user)
-    for path in ("", "schedule/", "success/", "failure/", "ormq/"):
-        assert client.get(f"/admin/django_q/{path}").status_code == 404
+    for path in ("queuedtask/", "periodictask/"):
+        assert client.get(f"/admin/runs/{path}").status_code == 404
 
 
 # The palette

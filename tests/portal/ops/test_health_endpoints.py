@@ -12,11 +12,11 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
-from django_q.models import OrmQ, Schedule, Success
 
 from portal import settings
 from portal.ops import probe, views
 from runs import periodic, queue
+from runs.models import PeriodicTask, QueuedTask
 
 
 def test_living_needs_no_database(client: Client) -> None:
@@ -74,17 +74,17 @@ def test_the_background_is_alive_when_nothing_is_overdue() -> None:
 @pytest.mark.usefixtures("own")
 def test_overdue_schedules_mean_that_nobody_looks() -> None:
     periodic.sync_schedules()
-    Schedule.objects.update(next_run=timezone.now() - timedelta(minutes=10))
+    PeriodicTask.objects.update(next_at=timezone.now() - timedelta(minutes=10))
     assert probe.check_tasks() == probe.NO_SCHEDULER
 
 
 @pytest.mark.usefixtures("own")
-def test_an_old_task_means_that_nobody_takes_it_unless_others_are_done() -> None:
+def test_an_old_task_means_that_nobody_takes_it_unless_another_is_being_run() -> None:
     queue.enqueue("runs.tasks.sync_all")
-    OrmQ.objects.update(lock=timezone.now() - timedelta(minutes=10))
-    assert probe.check_tasks() == probe.NO_WORKER
-    now = timezone.now()
-    Success.objects.create(id="x" * 32, name="x", func="x", started=now, stopped=now, success=True)
+    QueuedTask.objects.update(queued_at=timezone.now() - timedelta(minutes=10))
+    assert probe.check_tasks() == probe.NO_PROCESS
+    queue.enqueue("runs.tasks.expire")
+    QueuedTask.objects.filter(task="runs.tasks.expire").update(taken_at=timezone.now())
     assert probe.check_tasks() == ""
 
 

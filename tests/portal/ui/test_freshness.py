@@ -51,7 +51,7 @@ def test_a_wrong_credential_is_another_trouble(judged: Make) -> None:
 def test_background_tasks_that_sleep_are_noticed(judged: Make) -> None:
     one = judged(checked_at=timezone.now() - timedelta(minutes=30))
     assert (one.code, one.tone) == ("overdue", "amber")
-    assert "qcluster" in one.advice
+    assert "background" in one.advice
 
 
 @pytest.mark.parametrize(("what", "column"), [("runs", "runs_synced_at"), ("deployments", "synced_at")])

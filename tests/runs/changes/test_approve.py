@@ -7,14 +7,13 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from django_q.models import OrmQ
 
 from flows.models import Deployment, Environment
 from runs import changes, requests, tasks
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import AuditEntry, RunRequest
+from runs.models import AuditEntry, QueuedTask, RunRequest
 from runs.models.request import State
 from tests.cast import by
 from tests.refusals import refused
@@ -32,7 +31,7 @@ def test_an_approval_lets_it_go(waiting: RunRequest, approver: User) -> None:
     assert waiting.state == State.APPROVED
     approval = waiting.approvals.get()
     assert (approval.by, approval.digest, approval.approved) == (approver, waiting.digest, True)
-    assert OrmQ.objects.count() == 1
+    assert QueuedTask.objects.count() == 1
     assert AuditEntry.objects.get(verb="request.approve").outcome == "done"
 
 
@@ -60,7 +59,7 @@ def test_the_second_answer_comes_too_late(waiting: RunRequest, approver: User) -
     assert waiting.state == State.REJECTED
     assert waiting.message == "not now"
     assert waiting.approvals.count() == 1
-    assert OrmQ.objects.count() == 0
+    assert QueuedTask.objects.count() == 0
 
 
 def test_an_expired_request_cannot_be_approved(waiting: RunRequest, approver: User) -> None:

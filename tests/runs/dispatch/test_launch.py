@@ -10,14 +10,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 from django.utils.formats import date_format
-from django_q.models import OrmQ
 
 from flows.catalog import sync
 from flows.models import Deployment, Environment
 from flows.prefect_api.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain, Unreachable
 from runs import changes, dispatch, mirror, requests, tasks
 from runs.errors import Refused
-from runs.models import AuditEntry, Grant, Run, RunRequest
+from runs.models import AuditEntry, Grant, QueuedTask, Run, RunRequest
 from runs.models.request import State
 from tests import cast
 from tests.cast import SCHEMA, by
@@ -307,10 +306,10 @@ def test_the_run_s_end_settles_the_request(queued: RunRequest, fake: FakePrefect
 
 
 def test_catching_up_queues_only_what_is_due(queued: RunRequest, fake: FakePrefect) -> None:
-    OrmQ.objects.all().delete()
+    QueuedTask.objects.all().delete()
     tasks.requeue_due()
-    assert [task.func() for task in OrmQ.objects.all()] == ["runs.tasks.launch"]
-    OrmQ.objects.all().delete()
+    assert [row.task for row in QueuedTask.objects.all()] == ["runs.tasks.launch"]
+    QueuedTask.objects.all().delete()
     dispatch.launch(queued)
     tasks.requeue_due()
-    assert "runs.tasks.launch" not in [task.func() for task in OrmQ.objects.all()]
+    assert "runs.tasks.launch" not in [row.task for row in QueuedTask.objects.all()]

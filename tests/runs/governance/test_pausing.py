@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from django_q.models import OrmQ
 
 from flows.models import Deployment, Environment
 from runs import dispatch
 from runs.access.decisions import Forbidden
 from runs.governance import pausing
-from runs.models import AuditEntry, PauseRequest
+from runs.models import AuditEntry, PauseRequest, QueuedTask
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.refusals import refused
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 def test_pausing_is_asked_for_sent_and_read_back(deployment: Deployment, admin_user: User, fake: FakePrefect) -> None:
     pause_request = pausing.pause(deployment, by=by(admin_user), reason="month end")
-    assert [task.func() for task in OrmQ.objects.all()] == ["runs.tasks.apply_pause"]
+    assert [row.task for row in QueuedTask.objects.all()] == ["runs.tasks.apply_pause"]
     dispatch.apply_pause(pause_request)
     deployment.refresh_from_db()
     assert deployment.is_paused

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django_q.models import OrmQ
 
 from flows.models import Deployment, Environment
 from runs import changes, dispatch, requests, tasks
@@ -15,7 +14,7 @@ from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import freezes, grants, pausing
 from runs.governance.requirements import requirements_for, visible
-from runs.models import Policy, Run, RunRequest, Window
+from runs.models import Policy, QueuedTask, Run, RunRequest, Window
 from runs.models.request import State
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
@@ -152,9 +151,9 @@ def test_what_was_asked_for_before_a_freeze_waits_until_it_is_lifted(
     assert run_request.state == State.APPROVED
     for part in ("dev", "administrator", "Audit"):
         assert part in run_request.message
-    OrmQ.objects.all().delete()
+    QueuedTask.objects.all().delete()
     freezes.unfreeze(deployment.environment, by=by(admin_user))
-    assert [task.func() for task in OrmQ.objects.all()] == ["runs.tasks.recheck"]
+    assert [row.task for row in QueuedTask.objects.all()] == ["runs.tasks.recheck"]
     tasks.recheck(deployment.environment.pk)
     run_request.refresh_from_db()
     assert run_request.next_attempt_at is None

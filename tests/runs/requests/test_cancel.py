@@ -7,12 +7,11 @@ from collections.abc import Callable
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from django_q.models import OrmQ
 
 from flows.models import Deployment, Environment
 from runs import dispatch, mirror, requests, tasks
 from runs.access.decisions import Forbidden
-from runs.models import AuditEntry, Cancellation, Run
+from runs.models import AuditEntry, Cancellation, QueuedTask, Run
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.refusals import refused
@@ -32,7 +31,7 @@ def test_a_running_run_shows_cancelling_until_prefect_confirms(
 ) -> None:
     run = a_run("RUNNING")
     cancellation = requests.cancel(run, by=by(requester), reason="wrong month")
-    assert [task.func() for task in OrmQ.objects.all()] == ["runs.tasks.cancel_run"]
+    assert [row.task for row in QueuedTask.objects.all()] == ["runs.tasks.cancel_run"]
     dispatch.cancel_run(cancellation)
     cancellation.refresh_from_db()
     assert cancellation.state == State.SENT

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from django_q.models import OrmQ
 
 from flows.catalog import sync
 from flows.models import Deployment, Environment
@@ -16,7 +15,7 @@ from flows.parameters import Invalid
 from runs import requests
 from runs.access.decisions import Forbidden
 from runs.errors import Refused
-from runs.models import AuditEntry, RunRequest
+from runs.models import AuditEntry, QueuedTask, RunRequest
 from runs.models.request import State
 from tests.cast import SCHEMA, by, key
 from tests.fakes.prefect import FakePrefect
@@ -26,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 
 def queued() -> list[str]:
-    return [task.func() for task in OrmQ.objects.order_by("pk")]
+    return [row.task for row in QueuedTask.objects.order_by("pk")]
 
 
 def test_a_request_freezes_what_was_asked(deployment: Deployment, requester: User) -> None:
@@ -62,7 +61,7 @@ def test_a_secret_is_stored_encrypted_and_shown_nowhere(deployment: Deployment, 
     row = RunRequest.objects.filter(pk=run_request.pk).values().get()
     assert "hunter22" not in repr(row)
     assert "hunter22" not in repr(AuditEntry.objects.values())
-    assert "hunter22" not in repr([task.payload for task in OrmQ.objects.all()])
+    assert "hunter22" not in repr([row.args for row in QueuedTask.objects.all()])
 
 
 def test_a_double_click_makes_one_request(deployment: Deployment, requester: User) -> None:

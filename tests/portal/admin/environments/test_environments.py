@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,6 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from django_q.models import OrmQ
 
 from flows.catalog import health
 from flows.models import Deployment, Environment, Health, WorkPool
@@ -20,7 +20,7 @@ from portal.ui.environment_status import LABELS
 from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.governance import configuration, grants
-from runs.models import AuditEntry
+from runs.models import AuditEntry, QueuedTask
 from tests.cast import by
 from tests.portal.page_elements import form_errors, message_codes, refusal_codes
 from tests.refusals import refused
@@ -48,7 +48,7 @@ TYPED: dict[str, Any] = {
 
 def queued() -> list[tuple[Any, ...]]:
     """What was asked of the background, as task and arguments."""
-    return [(task.func(), *task.args()) for task in OrmQ.objects.order_by("pk")]
+    return [(row.task, *json.loads(row.args)) for row in QueuedTask.objects.order_by("pk")]
 
 
 def page_of(environment: Environment) -> str:
@@ -293,8 +293,10 @@ def test_the_buttons_ask_the_background(
 ) -> None:
     client = login(admin_user)
     client.post(page_of(dev), {"CHANGE_FORM-action": action, "_selected_action": dev.pk})
+    assert queued() == [(task, dev.pk)]
+    QueuedTask.objects.all().delete()
     client.post(LIST, {"action": action, "_selected_action": dev.pk})
-    assert queued() == [(task, dev.pk)] * 2
+    assert queued() == [(task, dev.pk)]
     assert AuditEntry.objects.filter(verb=verb, environment="dev").count() == 2
 
 

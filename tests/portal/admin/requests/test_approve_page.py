@@ -9,13 +9,12 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
-from django_q.models import OrmQ
 
 from flows.models import Deployment, Environment
 from runs import requests
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import Approval, AuditEntry, RunRequest
+from runs.models import Approval, AuditEntry, QueuedTask, RunRequest
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.page_elements import attributes, has_button, message_codes
@@ -69,7 +68,7 @@ def test_approving_sends_it_on_its_way(approver: User, waiting: RunRequest, logi
     approval = Approval.objects.get()
     assert (approval.by, approval.digest, approval.reason) == (approver, waiting.digest, "Looks right")
     assert not has_button(page, "approve")
-    assert [task.task["func"] for task in OrmQ.objects.all()] == ["runs.tasks.launch"]
+    assert [row.task for row in QueuedTask.objects.all()] == ["runs.tasks.launch"]
     assert "Looks right" in page
 
 
@@ -80,7 +79,7 @@ def test_rejecting_needs_a_reason_and_closes_it(approver: User, waiting: RunRequ
     page = press(client, waiting, "reject/", "Freeze until Monday").content.decode()
     assert waiting.state == State.REJECTED
     assert "Freeze until Monday" in page
-    assert not OrmQ.objects.exists()
+    assert not QueuedTask.objects.exists()
 
 
 def test_the_requester_has_no_such_button_and_is_refused(

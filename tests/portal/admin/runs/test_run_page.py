@@ -10,12 +10,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
-from django_q.models import OrmQ
 
 from flows.catalog import health, sync
 from flows.models import Deployment, Environment, Health
 from runs import changes, dispatch, mirror, requests
-from runs.models import LogLine, Run, RunRequest, TaskRun
+from runs.models import LogLine, QueuedTask, Run, RunRequest, TaskRun
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.many_rows import many_runs
@@ -225,7 +224,7 @@ def test_a_live_update_does_not_carry_the_log(viewer: User, logged: Run, login: 
 
 
 def queued() -> list[Any]:
-    return [task.task["func"] for task in OrmQ.objects.all()]
+    return [row.task for row in QueuedTask.objects.all()]
 
 
 def test_a_run_without_details_is_fetched_when_it_is_opened(viewer: User, deployment: Deployment, login: Login) -> None:
