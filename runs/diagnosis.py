@@ -15,7 +15,8 @@ from typing import NamedTuple
 from django.utils import timezone
 
 from flows.models import WorkPool
-from runs.models import Run
+from runs.models import Run, Stall
+from runs.stalls import is_full
 
 # A worker polls every 15 s and takes a few seconds to start a process: below this a run is not late.
 PATIENCE = timedelta(seconds=60)
@@ -23,6 +24,8 @@ PATIENCE = timedelta(seconds=60)
 FORCED_AFTER = timedelta(minutes=5)
 # Messages of a run can be a whole traceback: cut them to about two lines on a page.
 LONGEST = 300
+# How many workers of a pool are named.
+MOST_WORKERS = 5
 DELETED = (
     "This run was deleted in Prefect before it ended, so its result is unknown. Check what it has done, then run the "
     "deployment again if needed."
@@ -76,6 +79,24 @@ WAITING_RULES: tuple[Rule, ...] = (
         "unreachable", lambda r, s: bool(s.down), "{environment} cannot be reached, so this may be out of date: {down}"
     ),
     Rule(
+        "stalled_pending",
+        lambda r, s: r.stalled_kind == Stall.PENDING,
+        "Stalled: a worker picked it up {age} ago, and no process has started. {workers} If the worker that picked it "
+        "up is gone, put the run back to Scheduled, and another worker starts it.",
+    ),
+    Rule(
+        "stalled_silent",
+        lambda r, s: r.stalled_kind == Stall.SILENT,
+        "Stalled: no heartbeat, log line or task change for {silence}. {workers} Check the process where its worker "
+        "runs. If it is gone, mark the run as failed.",
+    ),
+    Rule(
+        "stalled_cancelling",
+        lambda r, s: r.stalled_kind == Stall.CANCELLING,
+        "Stalled: cancellation not confirmed for {age}. {workers} Check the process where its worker runs. If it is "
+        "gone, mark the run as failed.",
+    ),
+    Rule(
         "cancel_unconfirmed",
         lambda r, s: r.state_type == "CANCELLING" and age(r, s) > PATIENCE,
         "Cancellation not confirmed for {age}. Prefect marks the run as cancelled after {forced_after} minutes; its "
@@ -122,7 +143,7 @@ WAITING_RULES: tuple[Rule, ...] = (
     Rule(
         "pending_stuck",
         lambda r, s: r.state_type == "PENDING" and age(r, s) > PATIENCE,
-        "A worker picked it up {age} ago, but its process has not started. Check the log.",
+        "A worker picked it up {age} ago, but its process has not started. {workers} Check the log.",
     ),
     Rule("pending", lambda r, s: r.state_type == "PENDING", "Worker is starting the run."),
     Rule(
@@ -172,6 +193,8 @@ def fill(sentence: str, run: Run, context: Context) -> str:
         forced_after=FORCED_AFTER // timedelta(minutes=1),
         start=moment(run.expected_start_at, context.now),
         message=run.state_message[:LONGEST],
+        silence=span(silence(run, context)),
+        workers=workers(pool, context.now),
         pool=run.work_pool_name,
         pool_word=shlex.quote(run.work_pool_name),  # pasted into a shell, and the name is anyone's choice
         pool_limit=runs(pool.concurrency_limit if pool else None),
@@ -190,10 +213,6 @@ def needs_worker(pool: WorkPool) -> bool:
     return not pool.type.endswith((":push", ":managed"))
 
 
-def is_full(limit: int | None, taken: int) -> bool:
-    return limit is not None and taken >= limit
-
-
 def age(run: Run, context: Context) -> timedelta:
     """Return how long the run has been in its state."""
     return context.now - run.state_at if run.state_at else timedelta()
@@ -203,6 +222,23 @@ def waited(run: Run, context: Context) -> timedelta:
     """Return how long ago the run should have started."""
     since = run.expected_start_at or run.state_at
     return context.now - since if since else timedelta()
+
+
+def silence(run: Run, context: Context) -> timedelta:
+    """Return how long ago the run last gave a sign of life."""
+    return context.now - run.active_at if run.active_at else age(run, context)
+
+
+def workers(pool: WorkPool | None, now: datetime) -> str:
+    """Say which workers of the pool are online, as a sentence; empty for a pool that is not known."""
+    if pool is None:
+        return ""
+    online = [str(worker["name"]) for worker in pool.workers if worker["is_online"]]
+    if not online:
+        heard = f" Last heartbeat: {moment(last_heartbeat(pool), now)}." if pool.workers else ""
+        return f"No worker in work pool {pool.name} is online.{heard}"
+    more = f" and {len(online) - MOST_WORKERS} more" if len(online) > MOST_WORKERS else ""
+    return f"Online in work pool {pool.name}: {', '.join(online[:MOST_WORKERS])}{more}."
 
 
 def last_heartbeat(pool: WorkPool) -> datetime | None:

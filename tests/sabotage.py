@@ -663,6 +663,20 @@ SABOTAGES = (
         "        changes.settle_deleted(environment, prefect_ids)",
         "        changes.settle_deleted(environment, set())",
     ),
+    Sabotage(
+        "silence counts without a closer look",
+        ("tests/runs/test_stalls.py::test_what_is_not_stalled",),
+        "runs/stalls.py",
+        "    return since if run.detailed_at and run.detailed_at >= since + limit else None",
+        "    return since if since + limit else None",
+    ),
+    Sabotage(
+        "a run that never gave a sign of life counts as silent",
+        ("tests/runs/test_stalls.py::test_what_is_not_stalled",),
+        "runs/stalls.py",
+        "run.active_at <= started + BEGINNING:",
+        "run.active_at < started - BEGINNING:",
+    ),
 )
 
 

@@ -29,7 +29,7 @@ from importlinter.contracts.protected import ProtectedContract
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("flows", "runs", "portal")
 
-ACTING = frozenset({"create_flow_run", "cancel", "set_paused", "postpone"})
+ACTING = frozenset({"create_flow_run", "cancel", "set_paused", "reschedule", "mark_failed"})
 WRITING = frozenset({"create", "bulk_create", "bulk_update", "update", "update_or_create", "get_or_create", "delete"})
 # What a page must not reach: all of it waits for Prefect, or does what only background tasks do.
 BACKSTAGE = (
@@ -117,7 +117,7 @@ def readers_do_not_act(source: Source) -> Iterator[str]:
                 yield source.says(line, f"mirror and catalogue never act on Prefect: {attribute}.")
     if not source.is_in("runs/dispatch/", "flows/prefect_api/"):
         for line, _, attribute in attributes(source):
-            if attribute in ACTING - {"cancel", "postpone"}:
+            if attribute in ACTING - {"cancel"}:
                 yield source.says(line, f"only runs/dispatch asks Prefect to act: {attribute}.")
 
 

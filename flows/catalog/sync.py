@@ -223,6 +223,7 @@ def upsert_work_pools(environment: Environment, records: Iterable[WorkPoolRecord
                     "name": worker.name,
                     "last_heartbeat": worker.last_heartbeat.isoformat() if worker.last_heartbeat else None,
                     "is_online": worker.is_online,
+                    "created_at": worker.created_at.isoformat() if worker.created_at else None,
                 }
                 for worker in record.workers
             ],

@@ -108,6 +108,41 @@ class Migration(migrations.Migration):
                         max_length=10,
                     ),
                 ),
+                (
+                    "pending_minutes",
+                    models.PositiveIntegerField(
+                        default=5,
+                        help_text="Minutes after which a Pending run without a process counts as stalled. 0 = never.",
+                        verbose_name="pending limit",
+                    ),
+                ),
+                (
+                    "late_minutes",
+                    models.PositiveIntegerField(
+                        default=15,
+                        help_text="Minutes after its start time from which a run that no worker has picked up counts as "
+                        "stalled. 0 = never.",
+                        verbose_name="late limit",
+                    ),
+                ),
+                (
+                    "silent_minutes",
+                    models.PositiveIntegerField(
+                        default=60,
+                        help_text="Minutes without a heartbeat, log line or task change after which a Running run counts "
+                        "as stalled. 0 = never.",
+                        verbose_name="silence limit",
+                    ),
+                ),
+                (
+                    "cancelling_minutes",
+                    models.PositiveIntegerField(
+                        default=10,
+                        help_text="Minutes after which a cancellation that has not taken effect counts as stalled. "
+                        "0 = never.",
+                        verbose_name="cancelling limit",
+                    ),
+                ),
                 ("position", models.PositiveSmallIntegerField(default=0, verbose_name="sort order")),
                 (
                     "is_active",
@@ -261,7 +296,12 @@ class Migration(migrations.Migration):
                 ("is_paused", models.BooleanField(default=False)),
                 ("status", models.CharField(max_length=20)),
                 ("concurrency_limit", models.IntegerField(null=True)),
-                ("workers", models.JSONField(default=list, help_text="name, last_heartbeat (ISO 8601), is_online")),
+                (
+                    "workers",
+                    models.JSONField(
+                        default=list, help_text="name, last_heartbeat and created_at (ISO 8601), is_online"
+                    ),
+                ),
                 ("synced_at", models.DateTimeField()),
                 ("environment", models.ForeignKey("flows.environment", models.CASCADE, related_name="work_pools")),
             ],

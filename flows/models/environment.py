@@ -73,6 +73,29 @@ class Environment(models.Model):
         help_text="Hours. An approval does not count if its approver or requester was created or changed by the other "
         "within this time before the request. 0 = off.",
     )
+    # From when a run counts as stalled: see runs/stalls.py.
+    pending_minutes = models.PositiveIntegerField(
+        "pending limit",
+        default=5,
+        help_text="Minutes after which a Pending run without a process counts as stalled. 0 = never.",
+    )
+    late_minutes = models.PositiveIntegerField(
+        "late limit",
+        default=15,
+        help_text="Minutes after its start time from which a run that no worker has picked up counts as stalled. "
+        "0 = never.",
+    )
+    silent_minutes = models.PositiveIntegerField(
+        "silence limit",
+        default=60,
+        help_text="Minutes without a heartbeat, log line or task change after which a Running run counts as stalled. "
+        "0 = never.",
+    )
+    cancelling_minutes = models.PositiveIntegerField(
+        "cancelling limit",
+        default=10,
+        help_text="Minutes after which a cancellation that has not taken effect counts as stalled. 0 = never.",
+    )
     colour = models.CharField(max_length=10, choices=Colour, default=Colour.GREY)
     position = models.PositiveSmallIntegerField("sort order", default=0)
     is_active = models.BooleanField("enabled", default=True, help_text="Synced with Prefect; runs can be requested.")
@@ -141,7 +164,7 @@ class WorkPool(models.Model):
     status = models.CharField(max_length=20)
     concurrency_limit = models.IntegerField(null=True)
     # JSON and not a table: workers are only displayed, and replaced as a whole by every sync.
-    workers = models.JSONField(default=list, help_text="name, last_heartbeat (ISO 8601), is_online")
+    workers = models.JSONField(default=list, help_text="name, last_heartbeat and created_at (ISO 8601), is_online")
     synced_at = models.DateTimeField()
 
     class Meta:

@@ -1,6 +1,5 @@
-"""The client of one Prefect environment: reads, and the four calls that change something."""
+"""The client of one Prefect environment: reads, and the calls that change something."""
 
-import os
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -175,6 +174,15 @@ class PrefectClient:
             found.extend(islice(lines, limit))
         return sorted(found, key=lambda line: line.timestamp)[:limit]
 
+    def heartbeats(self, flow_run_ids: Sequence[UUID], *, since: datetime) -> dict[UUID, datetime]:
+        """Return the last heartbeats of these flow runs, from one page of the newest: some runs may be absent."""
+        body = events.heartbeat_filter(flow_run_ids, utc(since))
+        act = f"read the heartbeats of {len(flow_run_ids)} flow runs"
+        answer = self._transport.read("POST", "/events/filter", body, act=act)
+        beats = self._pages.listed(answer.get("events") if isinstance(answer, dict) else None)
+        # Newest first in the page, so that the last one written of each run must be its newest.
+        return dict(beat for raw in reversed(beats) if (beat := parsing.heartbeat(raw)))
+
     def events(self) -> AsyncGenerator[EventRecord]:
         """Yield events as they happen, starting a minute ago, until the stream ends with a `PrefectError`."""
         return events.listen(self._transport.url, self._credential)
@@ -228,11 +236,16 @@ class PrefectClient:
         body: JSON = {"state": {"type": "CANCELLED" if force else "CANCELLING"}, "force": force}
         self._transport.write(f"/flow_runs/{flow_run_id}/set_state", body, act=f"cancel flow run {flow_run_id}")
 
-    def postpone(self, flow_run_id: UUID, until: datetime, why: str) -> None:
-        """Reschedule a run that has not started. Prefect keeps the first time as its expected start."""
-        details: JSON = {"scheduled_time": utc(until)}
+    def reschedule(self, flow_run_id: UUID, at: datetime, why: str) -> None:
+        """Set SCHEDULED: for a run that no process has started. Prefect keeps the first time as its expected start."""
+        details: JSON = {"scheduled_time": utc(at)}
         body: JSON = {"state": {"type": "SCHEDULED", "message": why, "state_details": details}}
-        self._transport.write(f"/flow_runs/{flow_run_id}/set_state", body, act=f"postpone flow run {flow_run_id}")
+        self._transport.write(f"/flow_runs/{flow_run_id}/set_state", body, act=f"reschedule flow run {flow_run_id}")
+
+    def mark_failed(self, flow_run_id: UUID, why: str) -> None:
+        """Set FAILED whatever the run is doing; a process that is alive goes on, and may overwrite it later."""
+        body: JSON = {"state": {"type": "FAILED", "message": why}, "force": True}
+        self._transport.write(f"/flow_runs/{flow_run_id}/set_state", body, act=f"mark flow run {flow_run_id} as failed")
 
     def set_paused(self, deployment_id: UUID, paused: bool) -> None:
         """Pause or resume a deployment's schedules. Pausing deletes the runs that they have planned."""
@@ -282,16 +295,3 @@ class PrefectClient:
 def start_order(run: TaskRunRecord) -> tuple[bool, float, UUID]:
     """Sort key of task runs: by start, then id; those not started last."""
     return run.started_at is None, run.started_at.timestamp() if run.started_at else 0.0, run.id
-
-
-# The process id is part of the key: a forked child must not use its parent's connections.
-_open_clients: dict[tuple[int, str, Credential], PrefectClient] = {}
-
-
-def for_environment(api_url: str, credential: Credential) -> PrefectClient:
-    """Return this process's client for this URL and credential; creating one costs 35 ms, reusing it 7 to 10 a call."""
-    key = (os.getpid(), api_url, credential)
-    if key not in _open_clients:
-        # setdefault is atomic: of two threads that get here at once, both return the first one's client.
-        _open_clients.setdefault(key, PrefectClient(api_url, credential))
-    return _open_clients[key]

@@ -2,9 +2,10 @@
 
 import json
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
@@ -12,13 +13,15 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from flows.prefect_api import error_messages, parsing
-from flows.prefect_api.records import Credential, EventRecord, PrefectError, Rejected, Unauthorized, Unreachable
+from flows.prefect_api.records import JSON, Credential, EventRecord, PrefectError, Rejected, Unauthorized, Unreachable
 
 # A server's largest event is 1.5 MB; the default limit of websockets is 1 MB.
 LARGEST_MESSAGE = 4_000_000
 OPEN_SECONDS = 10
 REFUSED_CODE = 1008  # "policy violation": how Prefect closes after a wrong credential
 BACKFILL = timedelta(minutes=1)  # covers the time of a reconnect
+HEARTBEAT = "prefect.flow-run.heartbeat"
+EVENTS_A_PAGE = 50  # the most that Prefect returns at once
 # Without an end in the future the stream delivers nothing; with one it ends there.
 FAR = timedelta(days=3650)
 
@@ -76,6 +79,19 @@ async def _authenticate(socket: ClientConnection, api_url: str, credential: Cred
             }
         )
     )
+
+
+def heartbeat_filter(flow_run_ids: Sequence[UUID], since: str) -> JSON:
+    """Return the body that asks for the newest heartbeats of these flow runs since an ISO time."""
+    return {
+        "filter": {
+            "occurred": {"since": since},
+            "event": {"name": [HEARTBEAT]},
+            "resource": {"id": [f"prefect.flow-run.{each}" for each in flow_run_ids]},
+            "order": "DESC",
+        },
+        "limit": EVENTS_A_PAGE,
+    }
 
 
 def _event_in(message: str | bytes) -> dict[str, Any]:

@@ -79,6 +79,7 @@ def worker(raw: Raw) -> WorkerRecord:
         name=_text(raw, "name"),
         last_heartbeat=_moment(raw, "last_heartbeat_time"),
         is_online=_text(raw, "status") == "ONLINE",
+        created_at=_moment(raw, "created"),
     )
 
 
@@ -189,6 +190,12 @@ def event(raw: Raw) -> EventRecord | None:
             except ValueError:
                 continue
     return None
+
+
+def heartbeat(raw: Raw) -> tuple[UUID, datetime] | None:
+    """Return the flow run and the time of a heartbeat, else None."""
+    record, at = event(raw), _moment(raw, "occurred")
+    return (record.flow_run_id, at) if record and at else None
 
 
 def _schedule(raw: Raw) -> ScheduleRecord:

@@ -31,6 +31,8 @@ class WorkerRecord:
     name: str
     last_heartbeat: datetime | None
     is_online: bool
+    # When a worker of this name was first heard of.
+    created_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

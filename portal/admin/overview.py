@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from flows.models import WorkPool
 from portal import inbox
+from portal.admin.runs.stalled_panel import stalled_runs
 from portal.auth.request_user import permissions_of
 from portal.ui import calendar, charts
 from portal.ui.environment_status import EnvironmentStatus, status_of
@@ -92,6 +93,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "waiting": waiting_requests(request, permissions),
         "to_review": to_review(request, permissions),
         "failed": failed(runs, permissions),
+        "stalled": stalled_runs(runs),
         # Without an environment the page shows the first steps instead, so the aggregate would be wasted.
         "chart": chart(runs) if found else None,
         "time_zone": timezone.get_current_timezone_name(),

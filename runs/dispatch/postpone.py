@@ -77,7 +77,7 @@ def hold_back(run: Run, standing: Standing) -> bool:
         if refuses:
             client.cancel(run.prefect_id)
         else:
-            client.postpone(run.prefect_id, until, standing.sentence)
+            client.reschedule(run.prefect_id, until, standing.sentence)
     except (NotFound, Rejected):
         return False
     # 3. Record it, and show the new time.

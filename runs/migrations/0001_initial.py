@@ -487,6 +487,27 @@ class Migration(migrations.Migration):
                         verbose_name="deleted in Prefect",
                     ),
                 ),
+                (
+                    "active_at",
+                    models.DateTimeField(
+                        help_text="Its last sign of life, as Prefect has it.", null=True, verbose_name="last activity"
+                    ),
+                ),
+                (
+                    "stalled_kind",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("pending", "Pending without a process"),
+                            ("late", "Late"),
+                            ("silent", "Running without a sign of life"),
+                            ("cancelling", "Cancelling too long"),
+                        ],
+                        max_length=10,
+                        verbose_name="stalled",
+                    ),
+                ),
+                ("stalled_since", models.DateTimeField(help_text="Since when nothing has happened.", null=True)),
                 ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, null=True, related_name="runs")),
                 ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="runs")),
             ],
@@ -497,6 +518,11 @@ class Migration(migrations.Migration):
                     models.Index(fields=["deployment", "-created_upstream_at"], name="runs_run_deploym_2608d1_idx"),
                     models.Index(fields=["environment", "state_type"], name="runs_run_environ_875283_idx"),
                     models.Index(fields=["-ended_at"], name="runs_run_ended_a_5538b1_idx"),
+                    models.Index(
+                        fields=["environment", "stalled_kind"],
+                        condition=~models.Q(stalled_kind=""),
+                        name="stalled_runs",
+                    ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(fields=("environment", "prefect_id"), name="unique_run_per_environment")

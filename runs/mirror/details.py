@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Case, DateTimeField, Max, Q, QuerySet, Value, When
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from flows.db_text import sanitize, sanitize_json
 from flows.models import Environment
 from flows.prefect_api import connect
-from flows.prefect_api.records import NotFound
+from flows.prefect_api.records import NotFound, Rejected
 from runs.change_feed import publish
 from runs.mirror import artifacts
 from runs.models import LogLine, Run, StateChange, TaskRun
+
+log = logging.getLogger(__name__)
 
 LOGS_A_CALL = 1000
 # Most runs whose logs are followed at once; the others are read by each sweep.
@@ -25,17 +29,19 @@ TAILED = 50
 # Flows send their log in batches every 2 s: the last lines arrive after the last state, and not always in order.
 LATE_LINES = timedelta(seconds=60)
 DISORDER = timedelta(seconds=5)
+NEVER = datetime.min.replace(tzinfo=UTC)
 # A run without news for this long is read only by each sweep.
 SILENCE = timedelta(seconds=60)
 
 
 def fetch_details(environment: Environment, prefect_ids: Sequence[UUID]) -> None:
-    """Read the states, task runs, artifacts and new log lines of these runs."""
+    """Read the states, task runs, artifacts, heartbeats and new log lines of these runs."""
     runs = list(Run.objects.filter(environment=environment, prefect_id__in=prefect_ids))
     if not runs:
         return
     client = connect.client_for(environment)
     tail_logs(environment, runs)
+    record_heartbeats(environment, runs)
     for run in runs:
         try:
             states = client.states(run.prefect_id)
@@ -76,7 +82,7 @@ def tail_logs(environment: Environment, runs: Sequence[Run]) -> int:
     """Read the task runs, artifacts and new log lines of these runs; return how many lines are new."""
     client = connect.client_for(environment)
     by_id = {run.prefect_id: run for run in runs}
-    upsert_task_runs(by_id, environment)
+    latest = upsert_task_runs(by_id, environment)
     artifacts.upsert_artifacts(environment, by_id)
     # Each run continues from its own last line.
     new: Counter[int] = Counter()
@@ -90,6 +96,7 @@ def tail_logs(environment: Environment, runs: Sequence[Run]) -> int:
             # The last known line is read again, because others may have the same timestamp. Conflicts are ignored.
             known = LogLine.objects.filter(run=run, prefect_id__in=[line.id for line in lines])
             new[run.pk] += len(lines) - known.count()
+            latest[run.pk] = max([*(line.timestamp for line in lines), latest.get(run.pk, NEVER)])
             LogLine.objects.bulk_create(
                 [
                     LogLine(
@@ -108,12 +115,40 @@ def tail_logs(environment: Environment, runs: Sequence[Run]) -> int:
             if len(lines) < LOGS_A_CALL or lines[-1].timestamp == after:
                 break
             after = lines[-1].timestamp
+    record_activity(runs, latest)
     publish("run", [pk for pk, count in new.items() if count])
     return new.total()
 
 
-def upsert_task_runs(by_id: dict[UUID, Run], environment: Environment) -> None:
-    """Upsert the task runs of these runs, with one call for all of them."""
+def record_activity(runs: Sequence[Run], latest: Mapping[int, datetime]) -> None:
+    """Move the last signs of life of runs forward to these times by primary key; never back, never into the future."""
+    now = timezone.now()
+    known = {run.pk: run.active_at or NEVER for run in runs}
+    newer = {pk: min(at, now) for pk, at in latest.items() if at > known[pk]}
+    if newer:
+        moment = Case(*[When(pk=pk, then=Value(at)) for pk, at in newer.items()], output_field=DateTimeField())
+        # GREATEST, which ignores null: a sweep and the follower read the same run at once.
+        Run.objects.filter(pk__in=newer).update(active_at=Greatest("active_at", moment))
+
+
+def record_heartbeats(environment: Environment, runs: Sequence[Run]) -> None:
+    """Record the last heartbeats of those of these runs that seem quiet, if they send any and Prefect keeps events."""
+    before = timezone.now() - SILENCE
+    signs = {run: run.active_at or run.started_at for run in runs if run.state_type == "RUNNING"}
+    quiet = {run: sign for run, sign in signs.items() if sign and sign < before}
+    if not quiet:
+        return
+    ids = [run.prefect_id for run in quiet]
+    try:
+        beats = connect.client_for(environment).heartbeats(ids, since=min(quiet.values()))
+    except (NotFound, Rejected) as error:
+        log.info("%s: no heartbeats: %s", environment, error)
+        return
+    record_activity(list(quiet), {run.pk: beats[run.prefect_id] for run in quiet if run.prefect_id in beats})
+
+
+def upsert_task_runs(by_id: dict[UUID, Run], environment: Environment) -> dict[int, datetime]:
+    """Upsert the task runs of these runs, with one call for all of them; return the last change by run."""
     records = connect.client_for(environment).task_runs(list(by_id))
     columns = ["name", "state_type", "state_name", "message", "started_at", "ended_at", "run_count", "run_seconds"]
     TaskRun.objects.bulk_create(
@@ -140,3 +175,9 @@ def upsert_task_runs(by_id: dict[UUID, Run], environment: Environment) -> None:
         unique_fields=["run", "prefect_id"],
         update_fields=[*columns, "is_cached"],
     )
+    latest: dict[int, datetime] = {}
+    for record in records:
+        if record.flow_run_id in by_id and (at := record.ended_at or record.started_at):
+            pk = by_id[record.flow_run_id].pk
+            latest[pk] = max(at, latest.get(pk, NEVER))
+    return latest

@@ -21,6 +21,7 @@ from flows.prefect_api import connect
 from flows.prefect_api.records import FlowRunRecord, PrefectError
 from runs.mirror import external_runs
 from runs.mirror.details import fetch_details, tail_logs, with_open_logs
+from runs.mirror.stalled_runs import mark_stalled
 from runs.mirror.upsert import BATCH, mark_deleted, upsert
 from runs.models import Run, RunRequest
 from runs.models.run import ACTIVE
@@ -78,10 +79,11 @@ def sync(environment: Environment) -> int:
     except (PrefectError, DecryptionError) as error:
         health.record_error(environment, error)
         raise
-    # 4. Only after a complete sweep: a failed one is repeated from the same moment.
+    # 4. Only after a complete sweep: a failed one is repeated from the same moment, and old readings stall nothing.
     if runs_synced_at is None:
         external_runs.record_first_history(environment)
     health.note_runs_synced(environment, now)
+    mark_stalled(environment)
     return count
 
 

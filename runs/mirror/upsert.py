@@ -21,8 +21,9 @@ from runs.mirror import external_runs
 from runs.models import Run, RunRequest
 
 KEY = ["environment", "prefect_id"]
-# Not `created_by_portal` and `detailed_at`: a reading of Prefect knows neither, and would reset them.
-COLUMNS = [f.name for f in Run._meta.concrete_fields if f.name not in {"id", "created_by_portal", "detailed_at", *KEY}]
+# What a reading of a run does not know, and would reset.
+OWN = {"id", "created_by_portal", "detailed_at", "active_at", "stalled_kind", "stalled_since"}
+COLUMNS = [f.name for f in Run._meta.concrete_fields if f.name not in OWN.union(KEY)]
 # The most that Prefect lists in one call.
 BATCH = 200
 # First key of the advisory lock; any constant that nothing else uses.
@@ -65,6 +66,10 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord]) -> list[R
     )
     # 3. What follows from a change, in the same transaction: requests, audit entries, live pages.
     changed = [r.id for r in fresh if r.id not in known or differs(r, known[r.id])]
+    # A run that moved stands still no more; whether its new state lasts too long is found by the next sweep.
+    moved = [r.id for r in fresh if r.id in known and known[r.id].stalled_kind and is_moved(r, known[r.id])]
+    if moved:
+        Run.objects.filter(environment=environment, prefect_id__in=moved).update(stalled_kind="", stalled_since=None)
     runs = list(
         Run.objects.filter(environment=environment, prefect_id__in=changed).select_related("environment", "deployment")
     )
@@ -90,8 +95,11 @@ def is_stale(record: FlowRunRecord, known: Run | None) -> bool:
 
 def differs(record: FlowRunRecord, known: Run) -> bool:
     """Return whether pages and requests have to learn of this reading."""
-    state = record.state.id if record.state else None
-    return state != known.state_id or record.name != known.name or known.deleted_upstream_at is not None
+    return is_moved(record, known) or record.name != known.name or known.deleted_upstream_at is not None
+
+
+def is_moved(record: FlowRunRecord, known: Run) -> bool:
+    return (record.state.id if record.state else None) != known.state_id
 
 
 def row(

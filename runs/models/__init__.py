@@ -11,7 +11,7 @@ from runs.models.pause_request import PauseRequest
 from runs.models.policy import Freeze, Policy, Window
 from runs.models.queued_task import PeriodicTask, QueuedTask
 from runs.models.request import RunRequest
-from runs.models.run import LogLine, Run, StateChange, TaskRun
+from runs.models.run import LogLine, Run, Stall, StateChange, TaskRun
 from runs.models.version import RowVersion
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Run",
     "RunRequest",
     "Selector",
+    "Stall",
     "StateChange",
     "Subscription",
     "TaskRun",

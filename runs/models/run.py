@@ -19,6 +19,17 @@ STATES: dict[str, tuple[str, str]] = {
     "CANCELLED": ("Cancelled", "grey"),
     "PAUSED": ("Paused", "amber"),
 }
+
+
+class Stall(models.TextChoices):
+    """In which way a run stands still; the rules are in `runs.stalls`."""
+
+    PENDING = "pending", "Pending without a process"
+    LATE = "late", "Late"
+    SILENT = "silent", "Running without a sign of life"
+    CANCELLING = "cancelling", "Cancelling too long"
+
+
 TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 ACTIVE = frozenset(STATES) - TERMINAL
 
@@ -73,6 +84,12 @@ class Run(models.Model):
         "deleted in Prefect", null=True, help_text="When it was found to be missing in Prefect."
     )
 
+    # A heartbeat, log line or task change. It never moves back.
+    active_at = models.DateTimeField("last activity", null=True, help_text="Its last sign of life, as Prefect has it.")
+    # By which rule of `runs.stalls` it stands still now; empty for most runs. Cleared when the run moves.
+    stalled_kind = models.CharField("stalled", max_length=10, blank=True, choices=Stall)
+    stalled_since = models.DateTimeField(null=True, help_text="Since when nothing has happened.")
+
     class Meta:
         ordering = ["-created_upstream_at"]
         constraints = [models.UniqueConstraint(fields=["environment", "prefect_id"], name="unique_run_per_environment")]
@@ -81,6 +98,10 @@ class Run(models.Model):
             models.Index(fields=["deployment", "-created_upstream_at"]),
             models.Index(fields=["environment", "state_type"]),
             models.Index(fields=["-ended_at"]),
+            # Partial: a few rows of a million.
+            models.Index(
+                fields=["environment", "stalled_kind"], condition=~models.Q(stalled_kind=""), name="stalled_runs"
+            ),
         ]
 
     def __str__(self) -> str:

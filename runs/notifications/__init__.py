@@ -3,10 +3,12 @@
 from runs.notifications.services import (
     LEASE,
     MOST_ATTEMPTS,
+    Message,
     notify,
+    notify_each,
     notify_person,
     send,
     subscribe,
 )
 
-__all__ = ["LEASE", "MOST_ATTEMPTS", "notify", "notify_person", "send", "subscribe"]
+__all__ = ["LEASE", "MOST_ATTEMPTS", "Message", "notify", "notify_each", "notify_person", "send", "subscribe"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -49,14 +50,36 @@ def notify(
     `may` decides who can receive it; by default those who can see the environment. Permissions are checked for each
     message, because a subscription outlives a grant.
     """
-    people = User.objects.filter(
+    for person in subscribers(topic, environment):
+        if may(person) if may else Permissions.of(person).environments().filter(pk=environment.pk).exists():
+            create(person, topic, subject, text, target)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one person is told, and the row that it is about."""
+
+    subject: str
+    text: str
+    target: models.Model | None = None
+
+
+def notify_each(topic: Topic, environment: Environment, message: Callable[[User], Message | None]) -> None:
+    """Queue a message of their own to each subscriber of the topic; None for those whom it does not concern.
+
+    `message` decides by the person's permissions, because a subscription outlives a grant.
+    """
+    for person in subscribers(topic, environment):
+        if found := message(person):
+            create(person, topic, found.subject, found.text, found.target)
+
+
+def subscribers(topic: Topic, environment: Environment) -> models.QuerySet[User]:
+    return User.objects.filter(
         Q(subscriptions__environment=environment) | Q(subscriptions__environment=None),
         subscriptions__topic=topic,
         is_active=True,
     ).distinct()
-    for person in people:
-        if may(person) if may else Permissions.of(person).environments().filter(pk=environment.pk).exists():
-            create(person, topic, subject, text, target)
 
 
 def notify_person(

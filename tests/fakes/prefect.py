@@ -62,6 +62,7 @@ class FakePrefect(PrefectClient):
         self._states: dict[UUID, list[StateRecord]] = {}
         self._task_runs: dict[UUID, TaskRunRecord] = {}
         self._logs: list[LogRecord] = []
+        self._heartbeats: dict[UUID, datetime] = {}
         self._artifacts: dict[UUID, ArtifactRecord] = {}
         self._keys: dict[tuple[UUID, str], UUID] = {}
         self._events: deque[EventRecord] = deque()
@@ -191,6 +192,11 @@ class FakePrefect(PrefectClient):
         self._logs.append(record)
         return record
 
+    def add_heartbeat(self, flow_run_id: UUID, *, at: datetime | None = None) -> None:
+        """Emit a heartbeat, as the process of a run does every three minutes."""
+        self._heartbeats[self._known_run(flow_run_id).id] = at or self._now()
+        self.add_event(flow_run_id, "prefect.flow-run.heartbeat")
+
     def add_event(self, flow_run_id: UUID, kind: str) -> None:
         self._events.append(EventRecord(flow_run_id, kind))
 
@@ -280,6 +286,10 @@ class FakePrefect(PrefectClient):
         found = [each for each in found if after is None or each.timestamp >= after]
         return sorted(found, key=lambda each: each.timestamp)[:limit]
 
+    def heartbeats(self, flow_run_ids: Sequence[UUID], *, since: datetime) -> dict[UUID, datetime]:
+        self._call("heartbeats", flow_run_ids=tuple(flow_run_ids), since=since)
+        return {each: at for each, at in self._heartbeats.items() if each in flow_run_ids and at >= since}
+
     async def events(self) -> AsyncGenerator[EventRecord]:
         """Yield the events so far, then new ones; raises like the real stream when the server goes down."""
         self._note("events")
@@ -354,10 +364,14 @@ class FakePrefect(PrefectClient):
         if next_type:
             self.set_state(flow_run_id, next_type)
 
-    def postpone(self, flow_run_id: UUID, until: datetime, why: str) -> None:
-        self._call("postpone", flow_run_id=flow_run_id, until=until, why=why)
+    def reschedule(self, flow_run_id: UUID, at: datetime, why: str) -> None:
+        self._call("reschedule", flow_run_id=flow_run_id, at=at, why=why)
         self.set_state(flow_run_id, "SCHEDULED", message=why)
-        self._runs[flow_run_id] = replace(self._known_run(flow_run_id), planned_for=until)
+        self._runs[flow_run_id] = replace(self._known_run(flow_run_id), planned_for=at)
+
+    def mark_failed(self, flow_run_id: UUID, why: str) -> None:
+        self._call("mark_failed", flow_run_id=flow_run_id, why=why)
+        self.set_state(flow_run_id, "FAILED", message=why)
 
     def set_paused(self, deployment_id: UUID, paused: bool) -> None:
         self._call("set_paused", deployment_id=deployment_id, paused=paused)

@@ -65,8 +65,9 @@ def work_pool(**fields: Any) -> WorkPoolRecord:
     return WorkPoolRecord(**plain | fields)
 
 
-def worker(name: str = "worker", *, is_online: bool = True) -> WorkerRecord:
-    return WorkerRecord(name=name, last_heartbeat=datetime.now(UTC), is_online=is_online)
+def worker(name: str = "worker", *, is_online: bool = True, **fields: Any) -> WorkerRecord:
+    now = datetime.now(UTC)
+    return WorkerRecord(name=name, is_online=is_online, **{"last_heartbeat": now, "created_at": now} | fields)
 
 
 def flow_run(of: DeploymentRecord | None = None, **fields: Any) -> FlowRunRecord:

@@ -160,6 +160,10 @@ ENVIRONMENT = {
     "credential_kind": "none",
     "approval_minutes": "30",
     "independence_hours": "24",
+    "pending_minutes": "5",
+    "late_minutes": "15",
+    "silent_minutes": "60",
+    "cancelling_minutes": "10",
     "is_active": "on",
     "needs_approval": "on",
 }

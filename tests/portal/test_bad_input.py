@@ -89,7 +89,7 @@ def page_of(client: Client, row: Environment | RunRequest | Deployment) -> str:
 def test_a_wrong_address_is_named_with_what_to_do(
     admin_user: User, login: Login, odd: Deployment, settings: Any, address: str
 ) -> None:
-    settings.PREFECT_CLIENT = "flows.prefect_api.client.for_environment"
+    settings.PREFECT_CLIENT = "flows.prefect_api.connect.for_environment"
     environment = odd.environment
     Environment.objects.filter(pk=environment.pk).update(api_url=address)
     tasks.sync(environment.pk)
@@ -114,7 +114,8 @@ def test_an_address_that_cannot_be_is_refused_in_the_form(
     admin_user: User, login: Login, address: str, code: str
 ) -> None:
     body = {"slug": "new", "api_url": address, "colour": "grey", "position": 0, "credential_kind": "none"}
-    body |= {"approval_minutes": 480, "independence_hours": 24}
+    limits = ("approval_minutes", "pending_minutes", "late_minutes", "silent_minutes", "cancelling_minutes")
+    body |= dict.fromkeys(limits, 480) | {"independence_hours": 24}
     answer = login(admin_user).post(reverse("admin:flows_environment_add"), body)
     assert form_errors(answer) == {("api_url", code)}
     assert not Environment.objects.exists()

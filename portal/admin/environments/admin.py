@@ -24,7 +24,7 @@ from django.views.decorators.http import require_POST
 from flows.models import Environment
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin, attempt
-from portal.admin.environments.forms import ABOUT, RULES, SERVER, EnvironmentForm
+from portal.admin.environments.forms import ABOUT, RULES, SERVER, STALLS, EnvironmentForm
 from portal.admin.service_admin import ServiceModelAdmin
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import calendar as ui_calendar
@@ -100,6 +100,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
             ("Environment", {"fields": ABOUT}),
             ("Prefect server", {"fields": SERVER}),
             ("Rules", {"fields": RULES}),
+            ("Stalled runs", {"fields": STALLS}),
         ]
 
     def get_actions(self, request: HttpRequest, action_location: ActionLocation = ActionLocation.CHANGE_LIST) -> Any:

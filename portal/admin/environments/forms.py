@@ -13,6 +13,7 @@ from runs.governance import configuration
 
 ABOUT = ["slug", "description", "colour", "position", "is_active"]
 RULES = ["is_protected", "needs_approval", "approval_minutes", "independence_hours", "needs_reason"]
+STALLS = ["pending_minutes", "late_minutes", "silent_minutes", "cancelling_minutes"]
 SERVER = ["api_url", "ui_url", "credential_kind", "new_credential"]
 
 
@@ -29,7 +30,7 @@ class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's cl
 
     class Meta:
         model = Environment
-        fields = [*ABOUT, *SERVER[:3], *RULES]
+        fields = [*ABOUT, *SERVER[:3], *RULES, *STALLS]
 
     def clean_api_url(self) -> str:
         url: str = self.cleaned_data["api_url"].rstrip("/")

@@ -26,7 +26,7 @@ from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.filters import EnvironmentFilter
 from portal.admin.runs import log as runs_log
 from portal.admin.runs import page as runs_page
-from portal.admin.runs.filters import DayFilter, DeploymentFilter, OriginFilter, StateFilter, TagFilter
+from portal.admin.runs.filters import DayFilter, DeploymentFilter, OriginFilter, StalledFilter, StateFilter, TagFilter
 from portal.auth.request_user import actor_of, can_view_logs, permissions_of
 from portal.ui import freshness, times
 from portal.ui.text import number
@@ -48,6 +48,7 @@ class RunAdmin(RestrictedAdmin):
     list_filter = [
         EnvironmentFilter,
         StateFilter,
+        StalledFilter,
         DeploymentFilter,
         TagFilter,
         OriginFilter,
@@ -73,7 +74,7 @@ class RunAdmin(RestrictedAdmin):
 
     @admin.display(description="state", ordering="state_type")
     def state(self, run: Run) -> str:
-        return render_to_string("portal/_state.html", {"row": run})
+        return render_to_string("portal/run/_state.html", {"run": run})
 
     @admin.display(description="deployment", ordering="deployment_name")
     def deployed(self, run: Run) -> str:

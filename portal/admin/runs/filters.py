@@ -15,7 +15,7 @@ from unfold.contrib.filters.admin import CheckboxFilter, DropdownFilter, RadioFi
 from portal import inbox
 from portal.admin.filters import MOST_CHOICES, Choices
 from portal.auth.request_user import permissions_of
-from runs.models import RunRequest
+from runs.models import RunRequest, Stall
 from runs.models.run import ACTIVE, STATES
 
 
@@ -50,6 +50,20 @@ class StateFilter(CheckboxFilter):
         lost = Q(state_type__in=ACTIVE, deleted_upstream_at__isnull=False)
         found = Q(state_type__in=states) & ~lost
         return queryset.filter(found | lost if "deleted" in wanted else found)
+
+
+class StalledFilter(CheckboxFilter):
+    title = "stalled"
+    parameter_name = "stalled"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        return [("any", "Stalled"), *((str(value), str(label)) for value, label in Stall.choices)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        wanted = self.value() or []
+        if "any" in wanted:
+            return queryset.exclude(stalled_kind="")
+        return queryset.filter(stalled_kind__in=[each for each in wanted if each]) if wanted else queryset
 
 
 class TagFilter(TextFilter):

@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from flows.prefect_api.client import PrefectClient, for_environment
+from flows.prefect_api.client import PrefectClient
+from flows.prefect_api.connect import for_environment
 from flows.prefect_api.records import (
     JSON,
     Credential,

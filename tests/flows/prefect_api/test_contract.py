@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -77,6 +78,8 @@ class Bench(Protocol):
     def log(self, flow_run_id: UUID, message: str) -> None: ...
     def task_run(self, flow_run_id: UUID, name: str) -> None: ...
     def artifact(self, flow_run_id: UUID, key: str, kind: str, data: JSON) -> None: ...
+    def heartbeat(self, flow_run_id: UUID) -> None: ...
+    def worker(self, pool: str, name: str) -> None: ...
     def lose_next_answer(self) -> None: ...
     def out_of_reach(self) -> PrefectClient: ...
 
@@ -122,6 +125,13 @@ class FakeBench:
 
     def artifact(self, flow_run_id: UUID, key: str, kind: str, data: JSON) -> None:
         self.fake.add_artifact(flow_run_id, key=key, type=kind, data=data)
+
+    def heartbeat(self, flow_run_id: UUID) -> None:
+        self.fake.add_heartbeat(flow_run_id)
+
+    def worker(self, pool: str, name: str) -> None:
+        now = datetime.now(UTC)
+        self.fake.add_work_pool(pool, workers=(records.worker(name, created_at=now, last_heartbeat=now),))
 
     def lose_next_answer(self) -> None:
         self.fake.lose_answer_of_next_create()
@@ -232,6 +242,18 @@ class RealBench:
         # As Prefect's own client sends a table: its rows as one text.
         sent = json.dumps(data) if kind == "table" else data
         self._post("/artifacts/", {"flow_run_id": str(flow_run_id), "key": key, "type": kind, "data": sent})
+
+    def heartbeat(self, flow_run_id: UUID) -> None:
+        event = {
+            "id": str(uuid4()),
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": "prefect.flow-run.heartbeat",
+            "resource": {"prefect.resource.id": f"prefect.flow-run.{flow_run_id}"},
+        }
+        self._http.post("/events", json=[event]).raise_for_status()
+
+    def worker(self, pool: str, name: str) -> None:
+        self._http.post(f"/work_pools/{pool}/workers/heartbeat", json={"name": name}).raise_for_status()
 
     def lose_next_answer(self) -> None:
         self._forgetful.loses_next = True
@@ -601,7 +623,69 @@ def test_cancelling_what_has_ended_adds_no_state(bench: Bench, client: PrefectCl
     assert client.states(run.id) == before
 
 
+def test_a_claimed_run_that_is_rescheduled_waits_for_a_worker_again(
+    bench: Bench, client: PrefectClient, start: Start
+) -> None:
+    run = start()
+    bench.put(run.id, "PENDING")
+
+    client.reschedule(run.id, datetime.now(UTC), "Put back.")
+
+    states = client.states(run.id)
+    assert [state.type for state in states] == ["SCHEDULED", "PENDING", "SCHEDULED"]
+    assert states[-1].message == "Put back."
+    assert read(client, run.id).started_at is None
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "CANCELLING"])
+def test_a_run_is_marked_as_failed_whatever_it_is_doing(
+    bench: Bench, client: PrefectClient, start: Start, state: str
+) -> None:
+    run = start()
+    bench.put(run.id, state)
+
+    client.mark_failed(run.id, "Its machine is gone.")
+
+    last = client.states(run.id)[-1]
+    assert (last.type, last.message) == ("FAILED", "Its machine is gone.")
+    assert read(client, run.id).ended_at is not None
+
+
 # Reading what happened
+
+
+def test_the_last_heartbeat_of_each_run_is_read(bench: Bench, client: PrefectClient, start: Start) -> None:
+    runs = [start(), start()]
+    before = datetime.now(UTC) - timedelta(seconds=5)
+    bench.heartbeat(runs[0].id)
+    first = await_heartbeat(client, runs[0].id, before)
+    bench.heartbeat(runs[0].id)
+
+    assert await_heartbeat(client, runs[0].id, first + timedelta(microseconds=1)) > first
+    assert set(client.heartbeats([run.id for run in runs], since=before)) == {runs[0].id}
+    assert client.heartbeats([runs[0].id], since=datetime.now(UTC) + timedelta(minutes=1)) == {}
+
+
+def await_heartbeat(client: PrefectClient, flow_run_id: UUID, since: datetime) -> datetime:
+    """Return the last heartbeat since a time; a server stores events in batches, up to a few seconds later."""
+    deadline = time.monotonic() + 30
+    while not (found := client.heartbeats([flow_run_id], since=since)):
+        assert time.monotonic() < deadline, "The heartbeat was not stored."
+        time.sleep(0.2)
+    return found[flow_run_id]
+
+
+def test_a_worker_says_since_when_it_is_known(bench: Bench, client: PrefectClient) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=5)
+    pool = bench.make_pool()
+    bench.worker(pool, "one")
+
+    (worker,) = next(each for each in client.work_pools() if each.name == pool).workers
+
+    assert (worker.name, worker.is_online) == ("one", True)
+    assert worker.created_at is not None
+    assert worker.last_heartbeat is not None
+    assert before <= worker.created_at <= worker.last_heartbeat + timedelta(seconds=1)
 
 
 def test_a_run_that_ran_has_its_times(bench: Bench, client: PrefectClient, start: Start) -> None:
@@ -675,7 +759,7 @@ def test_a_run_that_is_postponed_keeps_its_first_time_and_says_why(client: Prefe
     later = first + timedelta(hours=2)
     run = start(scheduled_for=first)
 
-    client.postpone(run.id, later, "The night is over at 8.")
+    client.reschedule(run.id, later, "The night is over at 8.")
 
     again = read(client, run.id)
     assert (again.expected_start_at, again.planned_for) == (first, later)

@@ -43,6 +43,10 @@ TYPED: dict[str, Any] = {
     "new_credential": "",
     "approval_minutes": 60,
     "independence_hours": 24,
+    "pending_minutes": 5,
+    "late_minutes": 15,
+    "silent_minutes": 60,
+    "cancelling_minutes": 0,
 }
 
 

@@ -1,0 +1,133 @@
+"""Find the runs that stand still, by the rules of `runs.stalls`, and notify those who can do something about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.db.models import Count, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from flows.models import Environment, WorkPool
+from runs import notifications, stalls
+from runs.access.decisions import Permissions, Target
+from runs.change_feed import publish
+from runs.mirror.details import TAILED, fetch_details
+from runs.mirror.upsert import mirror_lock
+from runs.models import Run, Verb
+from runs.models.notification import Topic
+
+# How often a quiet run is read again: each costs three calls to Prefect.
+LOOK_EVERY = timedelta(minutes=1)
+# Prefect counts a run against the limit of its work pool from the moment a worker picks it up.
+OCCUPYING = ["PENDING", "RUNNING", "CANCELLING"]
+# The columns that the rules read; the others can be large.
+READ = [
+    *("environment_id", "prefect_id", "state_type", "state_name", "state_at", "expected_start_at", "started_at"),
+    *("work_pool_name", "infrastructure_pid", "detailed_at", "active_at", "stalled_kind", "stalled_since"),
+    "deleted_upstream_at",
+]
+MOST_NAMED = 10
+
+
+def mark_stalled(environment: Environment) -> list[Run]:
+    """Mark the runs that stand still and unmark those that move again; return those newly found.
+
+    Called after a complete sweep: what is out of date must not look like a stall. Raises `PrefectError`.
+    """
+    look_closer(environment)
+    with transaction.atomic():
+        # The lock of upserts: a run that moves while this reads it must not be marked for what it was.
+        mirror_lock(environment)
+        now = timezone.now()
+        scene = scene_of(environment, now)
+        found, changed = [], []
+        for run in Run.objects.filter(stalls.candidates(environment, now), environment=environment).only(*READ):
+            earlier = run.stalled_kind, run.stalled_since
+            run.stalled_kind, run.stalled_since = stalls.stall_of(run, scene)
+            if (run.stalled_kind, run.stalled_since) != earlier:
+                changed.append(run)
+                found += [run] if run.stalled_kind else []
+        if changed:
+            store(changed)
+            publish("run", [run.pk for run in changed])
+            announce(environment, found)
+    return found
+
+
+def store(runs: Sequence[Run]) -> None:
+    """Write the stalls of these runs in one statement: a server that stops can stall thousands at once."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE runs_run SET stalled_kind = found.kind, stalled_since = found.since FROM "
+            "unnest(%s::bigint[], %s::text[], %s::timestamptz[]) AS found (pk, kind, since) WHERE id = found.pk",
+            [[run.pk for run in runs], [str(run.stalled_kind) for run in runs], [run.stalled_since for run in runs]],
+        )
+
+
+def scene_of(environment: Environment, now: datetime) -> stalls.Scene:
+    """Read what the rules need besides the runs, in two queries."""
+    occupying = Run.objects.filter(environment=environment, state_type__in=OCCUPYING, deleted_upstream_at=None)
+    counts = occupying.order_by().values_list("work_pool_name").annotate(Count("pk"))
+    pools = {pool.name: pool for pool in WorkPool.objects.filter(environment=environment)}
+    return stalls.Scene(now, environment, pools, dict(counts))
+
+
+def look_closer(environment: Environment) -> None:
+    """Read the logs, tasks and heartbeats of runs that seem silent, before anything is concluded from that.
+
+    Only the newest running runs are followed line by line; this reads the others, a few in each sweep.
+    """
+    if not environment.silent_minutes:
+        return
+    now = timezone.now()
+    since = now - timedelta(minutes=environment.silent_minutes)
+    quiet = Run.objects.alias(sign=Coalesce("active_at", "started_at")).filter(
+        Q(detailed_at=None) | Q(detailed_at__lte=now - LOOK_EVERY),
+        environment=environment,
+        state_type="RUNNING",
+        deleted_upstream_at=None,
+        state_at__lte=since,
+        sign__lte=since,
+    )
+    # Those longest without a look come first, so that each has its turn.
+    fetch_details(environment, list(quiet.order_by("detailed_at").values_list("prefect_id", flat=True)[:TAILED]))
+
+
+def announce(environment: Environment, found: Sequence[Run]) -> None:
+    """Queue one message about these runs to each subscriber who requested one of them or can act on it."""
+    rows = Run.objects.filter(pk__in=[run.pk for run in found]).order_by("pk")
+    # What decides about a run is small; the schema of a deployment is not.
+    runs = list(
+        rows.select_related("environment", "deployment__environment", "run_request").defer(
+            "parameters", "deployment__parameter_schema", "deployment__parameter_defaults", "run_request__parameters"
+        )
+    )
+
+    def message(person: User) -> notifications.Message | None:
+        permissions = Permissions.of(person)
+        theirs = [run for run in runs if is_for(run, person, permissions)]
+        if not theirs:
+            return None
+        lines = [
+            f"- {run.name} ({run.deployment_name or run.flow_name}): {run.get_stalled_kind_display()}" for run in theirs
+        ]
+        more = len(lines) - MOST_NAMED
+        return notifications.Message(
+            f"{len(theirs)} stalled {'run' if len(theirs) == 1 else 'runs'} in {environment}",
+            "\n".join([*lines[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]),
+            theirs[0] if len(theirs) == 1 else None,
+        )
+
+    if runs:
+        notifications.notify_each(Topic.STALLED, environment, message)
+
+
+def is_for(run: Run, person: User, permissions: Permissions) -> bool:
+    """Return whether the person requested the run, or can cancel it."""
+    run_request = getattr(run, "run_request", None)
+    is_own = run_request is not None and run_request.requested_by_id == person.pk
+    return is_own or permissions.decide(Verb.CANCEL, Target.of_run(run)).allowed

@@ -1,0 +1,116 @@
+"""Which runs stand still: pure rules over mirrored rows, one for each kind of stall.
+
+Nothing here asks Prefect or the clock: `runs.mirror.stalled_runs` applies the rules after each sweep and stores what
+they find. How long a run may stand still is set for each environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db.models import Q
+
+from flows.models import Environment, WorkPool
+from runs.models import Run, Stall
+
+# Every run logs a line and sends a heartbeat when it begins. Only a sign of life after that shows that a run gives any,
+# so that its silence means something: a flow that only computes may log nothing for hours.
+BEGINNING = timedelta(seconds=60)
+# Prefect holds a run that waits for a slot of its deployment in this state.
+AWAITING_SLOT = "AwaitingConcurrencySlot"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a rule may look at besides the run: the work pools there, and the number of active runs in each, by name."""
+
+    now: datetime
+    environment: Environment
+    pools: Mapping[str, WorkPool] = field(default_factory=dict)
+    busy: Mapping[str, int] = field(default_factory=dict)
+
+
+class Rule(NamedTuple):
+    """`minutes` is the limit's name in the environment; `since` returns since when a run stands still, or None."""
+
+    kind: Stall
+    minutes: str
+    since: Callable[[Run, Scene], datetime | None]
+    candidates: Callable[[datetime], Q]
+
+
+def pending_since(run: Run, scene: Scene) -> datetime | None:
+    """A worker claimed the run and has not reported a process for it: a worker that dies then leaves it so for ever."""
+    return run.state_at if run.state_type == "PENDING" and not run.infrastructure_pid else None
+
+
+def late_since(run: Run, scene: Scene) -> datetime | None:
+    """No worker picks the run up, and nothing that is meant to hold it back does."""
+    pool = scene.pools.get(run.work_pool_name)
+    is_held = run.state_name == AWAITING_SLOT or (
+        pool is not None and (pool.is_paused or is_full(pool.concurrency_limit, scene.busy.get(pool.name, 0)))
+    )
+    return run.expected_start_at if run.state_type == "SCHEDULED" and not is_held else None
+
+
+def silent_since(run: Run, scene: Scene) -> datetime | None:
+    """The run gave signs of life and stopped giving them; it was looked at after that."""
+    started = run.started_at or run.state_at
+    if run.state_type != "RUNNING" or run.active_at is None or started is None or run.active_at <= started + BEGINNING:
+        return None
+    since = max(run.active_at, run.state_at or run.active_at)
+    limit = timedelta(minutes=scene.environment.silent_minutes)
+    return since if run.detailed_at and run.detailed_at >= since + limit else None
+
+
+def cancelling_since(run: Run, scene: Scene) -> datetime | None:
+    return run.state_at if run.state_type == "CANCELLING" else None
+
+
+RULES = (
+    Rule(
+        Stall.PENDING,
+        "pending_minutes",
+        pending_since,
+        lambda by: Q(state_type="PENDING", infrastructure_pid="", state_at__lte=by),
+    ),
+    Rule(Stall.LATE, "late_minutes", late_since, lambda by: Q(state_type="SCHEDULED", expected_start_at__lte=by)),
+    Rule(
+        Stall.SILENT,
+        "silent_minutes",
+        silent_since,
+        lambda by: Q(state_type="RUNNING", active_at__lte=by, state_at__lte=by),
+    ),
+    Rule(
+        Stall.CANCELLING,
+        "cancelling_minutes",
+        cancelling_since,
+        lambda by: Q(state_type="CANCELLING", state_at__lte=by),
+    ),
+)
+
+
+def stall_of(run: Run, scene: Scene) -> tuple[str, datetime | None]:
+    """Return the kind of stall and since when nothing has happened; an empty kind when the run does not stand still."""
+    for rule in () if run.is_over else RULES:
+        minutes = getattr(scene.environment, rule.minutes)
+        since = rule.since(run, scene) if minutes else None
+        if since and since + timedelta(minutes=minutes) <= scene.now:
+            return rule.kind, since
+    return "", None
+
+
+def candidates(environment: Environment, now: datetime) -> Q:
+    """Return the condition for the runs that the rules need to see: those that may stand still by now, and that did."""
+    found = ~Q(stalled_kind="")
+    for rule in RULES:
+        if minutes := getattr(environment, rule.minutes):
+            found |= rule.candidates(now - timedelta(minutes=minutes)) & Q(deleted_upstream_at=None)
+    return found
+
+
+def is_full(limit: int | None, taken: int) -> bool:
+    return limit is not None and taken >= limit
