@@ -219,6 +219,15 @@ SABOTAGES = (
         "    if not act and not",
     ),
     Sabotage(
+        "a trigger that a session can switch off is not noticed",
+        (
+            "tests/portal/ops/test_database_checks.py::test_a_trigger_that_is_missing_or_can_be_switched_off_is_a_warning_everywhere",
+        ),
+        "runs/audit/protection.py",
+        "AND tgenabled <> 'A'",
+        "AND tgenabled = 'D'",
+    ),
+    Sabotage(
         "the portal's role may delete approvals",
         ("tests/runs/audit/test_secure_audit.py::test_the_role_cannot_change_the_trail",),
         "runs/audit/protection.py",
@@ -236,8 +245,8 @@ SABOTAGES = (
         "the portal's role may become the owner of the tables",
         ("tests/runs/audit/test_secure_audit.py::test_so_is_one_that_may_become_the_owner",),
         "runs/audit/protection.py",
-        "WHERE pg_has_role(%s, oid, 'MEMBER')",
-        "WHERE rolname = %s",
+        "WHERE pg_has_role(coalesce(nullif(%(role)s, ''), current_user), oid, 'MEMBER')",
+        "WHERE rolname = coalesce(nullif(%(role)s, ''), current_user)",
     ),
     Sabotage(
         "a window override counts without an entry",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,37 +55,85 @@ def columns(model: type[models.Model], names: list[str]) -> tuple[str, ...]:
     return tuple(field.column for field in model._meta.concrete_fields if field.name in names and field.column)
 
 
-def excess(role: str) -> Iterator[str]:
-    """Yield what a role can do and must not, such as "UPDATE runs_approval".
+# table -> the triggers that protect it; all of them are ENABLE ALWAYS. `runs/migrations/triggers.sql` makes them.
+TRIGGERS: dict[str, set[str]] = {
+    AuditEntry._meta.db_table: {"append_only", "no_truncate", "own_transaction", "next_entry"},
+    AuditCheckpoint._meta.db_table: {"append_only", "no_truncate"},
+    RowVersion._meta.db_table: {"append_only", "no_truncate"},
+    RunRequest._meta.db_table: {"approved_by_enough", "closed_stays_closed", "frozen", "stays", "no_truncate"},
+    Approval._meta.db_table: {"four_eyes", "append_only", "no_truncate"},
+    Comment._meta.db_table: {"append_only", "no_truncate"},
+    BreakGlass._meta.db_table: {"four_eyes", "frozen", "reviewed_once", "stays", "no_truncate"},
+    **{
+        table: {"record_version"}
+        for table in (
+            *(
+                "flows_environment",
+                "flows_alias",
+                "runs_grant",
+                "runs_policy",
+                "runs_window",
+                "runs_freeze",
+                "auth_user",
+            ),
+            *("auth_group", "auth_user_groups", "auth_user_user_permissions", "auth_group_permissions"),
+        )
+    },
+}
+
+
+def excess(role: str = "") -> list[str]:
+    """Return what a role can do and must not, such as "UPDATE runs_approval"; by default the role of this connection.
 
     A superuser, the owner of the tables, and a member of their roles can do everything, whatever was revoked.
     """
+    pairs: list[tuple[str, str, str]] = []
     for table, granted in privileges().items():
-        refused = [each for each in WRITES if each not in granted.table]
-        yield from (f"{each} {table}" for each in select(ALLOWED_ON_TABLE, [refused, role, table]))
+        pairs += [(table, each, "") for each in WRITES if each not in granted.table]
         if granted.columns:
-            yield from (
-                f"UPDATE {table}.{each}"
-                for each in select(ALLOWED_ON_COLUMN, [table, list(granted.columns), role, table])
-            )
+            pairs += [(table, "UPDATE", column) for column in columns_of(table) if column not in granted.columns]
+    tables, verbs, names = zip(*pairs, strict=True)
+    return select(EXCESS, {"tables": list(tables), "verbs": list(verbs), "columns": list(names), "role": role})
 
 
-# Membership counts without inheritance too: SET ROLE takes those rights.
-ALLOWED_ON_TABLE = """
-    SELECT privilege FROM unnest(%s::text[]) AS privilege
-    WHERE EXISTS (
-        SELECT FROM pg_roles WHERE pg_has_role(%s, oid, 'MEMBER')
-        AND has_table_privilege(oid, quote_ident(%s), privilege)
+def broken_triggers() -> list[str]:
+    """Return the triggers that are missing, or that a session can switch off, as "table.trigger"."""
+    wanted = {f"{table}.{name}" for table, names in TRIGGERS.items() for name in names}
+    wanted |= {f"{part.table}.no_truncate" for part in parts()}
+    return sorted((wanted - set(select(ALWAYS, {}))) | set(select(NOT_ALWAYS, {"tables": list(TRIGGERS)})))
+
+
+def columns_of(table: str) -> list[str]:
+    return next(
+        [field.column for field in model._meta.concrete_fields if field.column]
+        for model in (RunRequest, BreakGlass)
+        if model._meta.db_table == table
     )
+
+
+# Membership counts without inheritance too: SET ROLE takes those rights. Tables before columns.
+EXCESS = """
+    WITH held AS (
+        SELECT oid FROM pg_roles WHERE pg_has_role(coalesce(nullif(%(role)s, ''), current_user), oid, 'MEMBER')
+    )
+    SELECT asked.verb || ' ' || asked.name || CASE asked.part WHEN '' THEN '' ELSE '.' || asked.part END
+    FROM unnest(%(tables)s::text[], %(verbs)s::text[], %(columns)s::text[]) WITH ORDINALITY
+        AS asked (name, verb, part, place)
+    WHERE EXISTS (
+        SELECT FROM held WHERE CASE asked.part
+        WHEN '' THEN has_table_privilege(held.oid, quote_ident(asked.name), asked.verb)
+        ELSE has_column_privilege(held.oid, quote_ident(asked.name), asked.part, asked.verb) END
+    ) ORDER BY asked.part <> '', asked.place
 """
-ALLOWED_ON_COLUMN = """
-    SELECT attname FROM pg_attribute
-    WHERE attrelid = quote_ident(%s)::regclass AND attnum > 0 AND NOT attisdropped AND attname <> ALL (%s::text[])
-    AND has_column_privilege(%s, quote_ident(%s), attname, 'UPDATE')
+ALWAYS = "SELECT tgrelid::regclass || '.' || tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled = 'A'"
+# The copies on partitions are among them.
+NOT_ALWAYS = """
+    SELECT tgrelid::regclass || '.' || tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'A'
+    AND coalesce((SELECT inhparent FROM pg_inherits WHERE inhrelid = tgrelid), tgrelid) = ANY (%(tables)s::regclass[])
 """
 
 
-def select(statement: str, values: list[Any]) -> list[str]:
+def select(statement: str, values: dict[str, Any]) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return [str(value) for (value,) in cursor.fetchall()]

@@ -52,7 +52,7 @@ class Command(BaseCommand):
                 if granted.table:
                     run(cursor, f"GRANT {granted} ON {{table}} TO {{role}}", table=table, role=role)
             # A superuser, an owner or a member of their roles would keep rights whatever was revoked: check the result.
-            if left := list(protection.excess(role)):
+            if left := protection.excess(role):
                 raise CommandError(
                     f"{role} can still {', '.join(left[:SHOWN])}: it owns the tables, is a superuser, or is in such a "
                     "role. Choose another role for the portal.",
