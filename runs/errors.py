@@ -82,6 +82,8 @@ CODES: dict[str, str] = {
     "grant.verbs": "The grant has no verbs, or an unknown one.",
     "group.unknown": "No such group.",
     "key.unreadable": "A value cannot be decrypted with the configured keys.",
+    "loosening.confirm": "The names of the environments whose rules become looser were not typed.",
+    "loosening.reason_required": "Loosening the rules of a protected environment needs a reason.",
     "name.taken": "Another row has this name.",
     "notifications.not_own": "People can change only their own notification settings.",
     "notifications.topic": "No such notification topic.",

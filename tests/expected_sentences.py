@@ -96,6 +96,8 @@ SENTENCES: dict[str, list[str]] = {
     "grant.verbs": ["Choose at least one verb."],
     "group.unknown": ["Unknown group {}. {}"],
     "key.unreadable": ["{} {}: {} Nothing was changed."],
+    "loosening.confirm": ["{} Type {} to confirm."],
+    "loosening.reason_required": ["{} Give a reason."],
     "name.taken": ["A {} named {} already exists."],
     "notifications.not_own": ["You can change only your own notification settings."],
     "notifications.topic": ["Unknown notification topics: {}."],

@@ -133,6 +133,28 @@ SABOTAGES = (
         ("tests/governance/test_database_refuses.py::test_a_temporary_table_does_not_stand_in_for_approvals",),
         statement="ALTER FUNCTION require_approvals() RESET search_path",
     ),
+    # Loosening rules
+    Sabotage(
+        "the rules of a protected environment are loosened without its name",
+        ("tests/governance/test_loosening.py::test_it_needs_a_reason_and_the_name",),
+        "runs/governance/loosening_gate.py",
+        "    if not is_confirmed(found, confirm):",
+        "    if not found:",
+    ),
+    Sabotage(
+        "nobody is told of loosened rules",
+        ("tests/governance/test_loosening.py::test_the_entry_names_each_switch_and_everyone_in_charge_is_told",),
+        "runs/governance/loosening_gate.py",
+        "    if act.by.holder is None:\n        return\n    names = environments_of(found)\n    lines",
+        "    if act.by:\n        return\n    names = environments_of(found)\n    lines",
+    ),
+    Sabotage(
+        "without its protection an environment is like any other",
+        ("tests/governance/test_loosening.py::test_without_its_protection_it_counts_as_protected_until_that_is_back",),
+        "runs/governance/loosening.py",
+        '    return environment.is_protected or "is_protected" in environment.loosened',
+        "    return environment.is_protected",
+    ),
     # Accounts
     Sabotage(
         "a name may look like another one",

@@ -144,6 +144,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("position", models.PositiveSmallIntegerField(default=0, verbose_name="sort order")),
+                ("loosened", models.JSONField(blank=True, default=dict, editable=False)),
                 (
                     "is_active",
                     models.BooleanField(

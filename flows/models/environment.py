@@ -98,6 +98,8 @@ class Environment(models.Model):
     )
     colour = models.CharField(max_length=10, choices=Colour, default=Colour.GREY)
     position = models.PositiveSmallIntegerField("sort order", default=0)
+    # Switches that are looser than they were, for the banner: column -> was, since, by. `runs.governance.loosening`.
+    loosened = models.JSONField(default=dict, blank=True, editable=False)
     is_active = models.BooleanField("enabled", default=True, help_text="Synced with Prefect; runs can be requested.")
 
     class Meta:

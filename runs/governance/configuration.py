@@ -12,6 +12,8 @@ from flows.models import Alias, Deployment, Environment
 from runs import audit, queue
 from runs.actors import Actor
 from runs.errors import Refused
+from runs.governance import loosening_gate
+from runs.governance.loosening import loosened
 
 # Columns in the audit trail. Secrets are not among them: they are recorded as "set" or "changed", never by value.
 ENVIRONMENT = [
@@ -89,14 +91,16 @@ def require_own_server(environment: Environment) -> None:
         )
 
 
-def save_environment(environment: Environment, *, by: Actor) -> None:
+def save_environment(environment: Environment, *, by: Actor, reason: str = "", confirm: str = "") -> None:
     """Save a new or changed environment and queue a sync.
 
-    Raises `Refused`, such as `environment.same_server` or `credential.reenter`.
+    `confirm` is the name of a protected environment whose rules become looser. Raises `Refused`, such as
+    `environment.same_server`, `credential.reenter` or `loosening.confirm`.
     """
     # What is stored, not what the caller loaded: someone may have changed it meanwhile.
     stored = Environment.objects.filter(pk=environment.pk).first()
-    with audit.act("environment.change" if stored else "environment.create", environment, by=by) as act:
+    verb = "environment.change" if stored else "environment.create"
+    with audit.act(verb, environment, by=by, reason=reason) as act:
         require_administrator(by)
         before = describe_environment(stored) if stored else {}
         after = describe_environment(environment)
@@ -105,12 +109,16 @@ def save_environment(environment: Environment, *, by: Actor) -> None:
         if stored and is_stored and environment.sealed_credential:
             require_same_address(stored, environment)
         require_own_server(environment)
+        found = loosened(stored, environment)
+        loosening_gate.require_confirmed(found, by=by, reason=reason, confirm=confirm)
+        environment.loosened = loosening_gate.standing(stored, environment, by=by) if stored else {}
         if stored and not is_stored:
             # Both are encrypted, so only that they differ can be recorded.
             after["credential"] = "changed" if after["credential"] else ""
         environment.save()
         act.before, act.after = difference(before, after)
         act.environment = environment.slug
+        loosening_gate.tell(found, act)
         if environment.is_active:
             queue.enqueue("runs.tasks.sync", environment.pk)
 

@@ -32,6 +32,7 @@ TOPICS = [
     ("stalled", "A run stalled, or was deleted in Prefect"),
     ("break glass", "Emergency override used"),
     ("freeze", "Freeze started or ended"),
+    ("rules", "Rules of a protected environment loosened"),
 ]
 
 

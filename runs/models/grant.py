@@ -42,6 +42,13 @@ PART_OF: dict[Verb, Verb] = {
     Verb.RERUN: Verb.TRIGGER,
     Verb.FORCE_CANCEL: Verb.CANCEL,
 }
+# The verbs that start runs, let them start, or change who can: what a grant opens in a protected environment.
+OPENING = frozenset(
+    {
+        *(Verb.TRIGGER, Verb.TRIGGER_LATER, Verb.BACKFILL, Verb.RERUN, Verb.SCHEDULE),
+        *(Verb.APPROVE, Verb.OVERRIDE_FREEZE, Verb.BREAK_GLASS, Verb.MANAGE),
+    }
+)
 # The verbs that come with parameters; only their grants can have a condition on values.
 WITH_PARAMETERS = frozenset(
     {Verb.TRIGGER, Verb.TRIGGER_LATER, Verb.BACKFILL, Verb.RERUN, Verb.APPROVE, Verb.BREAK_GLASS}

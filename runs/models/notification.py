@@ -17,6 +17,8 @@ class Topic(models.TextChoices):
     STALLED = "stalled", "A run stalled, or was deleted in Prefect"
     BREAK_GLASS = "break glass", "Emergency override used"
     FREEZE = "freeze", "Freeze started or ended"
+    # Administrators and auditors receive it without a subscription: `runs.notifications.notify_overseers`.
+    RULES = "rules", "Rules of a protected environment loosened"
 
 
 class Subscription(models.Model):

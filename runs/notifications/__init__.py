@@ -6,9 +6,22 @@ from runs.notifications.services import (
     Message,
     notify,
     notify_each,
+    notify_overseers,
     notify_person,
+    overseers,
     send,
     subscribe,
 )
 
-__all__ = ["LEASE", "MOST_ATTEMPTS", "Message", "notify", "notify_each", "notify_person", "send", "subscribe"]
+__all__ = [
+    "LEASE",
+    "MOST_ATTEMPTS",
+    "Message",
+    "notify",
+    "notify_each",
+    "notify_overseers",
+    "notify_person",
+    "overseers",
+    "send",
+    "subscribe",
+]

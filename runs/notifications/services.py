@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import smtplib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
@@ -80,6 +80,25 @@ def subscribers(topic: Topic, environment: Environment) -> models.QuerySet[User]
         subscriptions__topic=topic,
         is_active=True,
     ).distinct()
+
+
+def overseers() -> models.QuerySet[User]:
+    """Return the active administrators and auditors."""
+    backend = "django.contrib.auth.backends.ModelBackend"
+    return User.objects.with_perm("runs.view_auditentry", backend=backend)
+
+
+def notify_overseers(topic: Topic, environments: Sequence[Environment], subject: str, text: str) -> None:
+    """Queue a message to all administrators and auditors, and to subscribers who can see one of the environments."""
+    # No setting switches this off: whoever loosens the rules must not be able to do so unseen.
+    people = {person.pk: person for person in overseers()}
+    wanted = Q(subscriptions__environment__in=environments) | Q(subscriptions__environment=None)
+    for person in User.objects.filter(wanted, subscriptions__topic=topic, is_active=True).distinct():
+        if Permissions.of(person).environments().filter(pk__in=[each.pk for each in environments]).exists():
+            people.setdefault(person.pk, person)
+    target = environments[0] if len(environments) == 1 else None
+    for person in people.values():
+        create(person, topic, subject, text, target)
 
 
 def notify_person(

@@ -23,6 +23,7 @@ from portal.admin.audit.filters import FILTERS
 from portal.admin.base import RestrictedAdmin
 from portal.admin.requests import account_changes
 from portal.auth.request_user import actor_of
+from portal.ui import loosened_rules
 from portal.ui.audit_links import link_subjects
 from portal.ui.diff import diff
 from runs import audit
@@ -76,7 +77,12 @@ class AuditEntryAdmin(RestrictedAdmin):
     @admin.display(description="Action")
     def what(self, entry: AuditEntry) -> str:
         is_about_another = entry.subject_name not in ("", entry.actor_name)
-        return render_to_string("portal/audit/_what.html", {"entry": entry, "is_about_another": is_about_another})
+        context = {
+            "entry": entry,
+            "is_about_another": is_about_another,
+            "rule_changes": loosened_rules.changes_in_words(entry),
+        }
+        return render_to_string("portal/audit/_what.html", context)
 
     @admin.display(description="Subject")
     def subject(self, entry: AuditEntry) -> str:
@@ -242,6 +248,7 @@ def facts(entry: AuditEntry) -> list[tuple[str, str]]:
         ("Actor", f"{entry.actor_name} ({entry.actor_kind})"),
         ("On behalf of", entry.on_behalf_of),
         ("Environment", entry.environment),
+        ("Rules changed", "\n".join(loosened_rules.changes_in_words(entry))),
         ("Reason", entry.reason),
         ("Ticket", entry.ticket),
         ("Message", entry.message),

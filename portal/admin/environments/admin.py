@@ -49,8 +49,8 @@ def rules(environment: Environment) -> list[str]:
             environment.needs_approval
         ),
         "Runs, cancellations and pauses require a reason.": environment.needs_reason,
-        f"People who created or changed each other's account do not approve each other's runs for "
-        f"{environment.independence_hours} hours.": environment.independence_hours > 0 and environment.needs_approval,
+        f"No approval counts within {span(environment.independence_hours * 3600)} after its approver or requester "
+        "created or changed the other.": environment.independence_hours > 0 and environment.needs_approval,
     }
     return [sentence for sentence, applies in sentences.items() if applies] or [
         "No extra rules: anyone with a grant can run and cancel."
@@ -80,6 +80,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
     actions = ["check_connection", "read_now"]
     change_list_template = "portal/environment/list.html"
     change_form_outer_before_template = "portal/environment/_panel.html"
+    change_form_after_template = "portal/_loosening_of_admin_form.html"
     change_form_outer_after_template = "portal/_story.html"
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
@@ -240,7 +241,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         return TemplateResponse(request, "portal/environment/page.html", frame | context)
 
     def save_row(self, request: HttpRequest, row: Environment, form: Any) -> None:
-        configuration.save_environment(row, by=actor_of(request))
+        configuration.save_environment(row, by=actor_of(request), **form.confirmation)
 
     def response_post_save_add(self, request: HttpRequest, obj: Environment) -> HttpResponseRedirect:
         return HttpResponseRedirect(reverse("admin:flows_environment_change", args=[obj.pk]))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
+from django.forms.models import construct_instance
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from flows.models import Environment
+from portal.admin.loosening_fields import LooseningFields
 from runs.governance import configuration
+from runs.governance.loosening import loosened
 
 ABOUT = ["slug", "description", "colour", "position", "is_active"]
 RULES = ["is_protected", "needs_approval", "approval_minutes", "independence_hours", "needs_reason"]
@@ -17,7 +21,7 @@ STALLS = ["pending_minutes", "late_minutes", "silent_minutes", "cancelling_minut
 SERVER = ["api_url", "ui_url", "credential_kind", "new_credential"]
 
 
-class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument when it runs
+class EnvironmentForm(LooseningFields, forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument when it runs
     # Not named after the model's property: as a read-only field, Django would render the decrypted secret.
     new_credential = forms.CharField(
         label="Credential",
@@ -54,7 +58,20 @@ class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's cl
             self.add_error("new_credential", forms.ValidationError("Enter it as user:password.", "format"))
         elif kind != Environment.CredentialKind.NONE and not typed:
             self.check_stored(values, stored)
+        # Only for a form that is valid otherwise: one thing at a time.
+        if not self.errors and self.instance.pk:
+            self.require_confirmed(loosened(Environment.objects.get(pk=self.instance.pk), self.preview()))
         return values
+
+    def preview(self) -> Environment:
+        """Return the environment as the form would save it."""
+        # A copy: Django writes the values into the form's own instance only after this.
+        environment: Environment = construct_instance(self, copy(self.instance))
+        if self.cleaned_data["credential_kind"] == Environment.CredentialKind.NONE:
+            environment.credential = ""
+        elif self.cleaned_data["new_credential"]:
+            environment.credential = self.cleaned_data["new_credential"]
+        return environment
 
     def check_stored(self, values: dict[str, Any], stored: bool) -> None:
         """Add an error unless the stored credential can be used with the new kind and address."""
@@ -69,8 +86,5 @@ class EnvironmentForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's cl
 
     def save(self, commit: bool = True) -> Environment:
         environment: Environment = super().save(commit=False)
-        if environment.credential_kind == Environment.CredentialKind.NONE:
-            environment.credential = ""
-        elif self.cleaned_data["new_credential"]:
-            environment.credential = self.cleaned_data["new_credential"]
+        environment.sealed_credential = self.preview().sealed_credential
         return environment

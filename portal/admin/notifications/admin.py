@@ -43,6 +43,8 @@ class Cell:
     value: str
     is_ticked: bool
     label: str
+    # Received in any case, whatever is ticked.
+    is_fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +125,20 @@ def split_choice(value: str) -> tuple[str, int | None]:
 def subscription_table(request: HttpRequest, places: list[Environment]) -> list[tuple[str, list[Cell]]]:
     """Return a row for each topic, with a box for all environments and one for each."""
     chosen = set(request.user.subscriptions.values_list("topic", "environment")) if request.user.pk else set()
+    is_overseer = notifications.overseers().filter(pk=request.user.pk or 0).exists()
+
+    def is_fixed(topic: Topic) -> bool:
+        return is_overseer and topic == Topic.RULES
+
     return [
         (
             str(topic.label),
             [
                 Cell(
                     f"{topic.value}:{place.pk if place else EVERYWHERE}",
-                    (topic.value, place.pk if place else None) in chosen,
+                    is_fixed(topic) or (topic.value, place.pk if place else None) in chosen,
                     f"{topic.label} in {place or 'all environments'}",
+                    is_fixed(topic),
                 )
                 for place in [None, *places]
             ],

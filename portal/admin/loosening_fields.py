@@ -1,0 +1,50 @@
+"""The fields of a form that loosens the rules of a protected environment: a reason and the environment's name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+
+from portal.admin.actions import LONGEST_REASON
+from runs.governance import loosening_gate
+from runs.governance.loosening import Loosening
+
+INPUT = {"class": "portal-input", "autocomplete": "off", "spellcheck": "false"}
+
+
+class LooseningFields(forms.Form):
+    """Asks for both once the form is sent with something looser; `portal/_loosening.html` shows them."""
+
+    loosening_reason = forms.CharField(
+        label="Reason", required=False, max_length=LONGEST_REASON, widget=forms.Textarea({**INPUT, "rows": 2})
+    )
+    loosening_confirm = forms.CharField(
+        label="Environment", required=False, max_length=500, widget=forms.TextInput(INPUT)
+    )
+
+    # What the form as it was sent makes looser; empty until then.
+    loosenings: Sequence[Loosening] = ()
+
+    def require_confirmed(self, found: Sequence[Loosening]) -> None:
+        """Add an error for each of the two that is missing; the service checks both again."""
+        self.loosenings = found
+        names = loosening_gate.environments_of(found)
+        if found and not self.cleaned_data.get("loosening_reason", "").strip():
+            self.add_error("loosening_reason", forms.ValidationError("Give a reason.", "loosening.reason_required"))
+        if found and not loosening_gate.is_confirmed(found, self.cleaned_data.get("loosening_confirm", "")):
+            message = f"Type {', '.join(names)} to confirm."
+            self.add_error("loosening_confirm", forms.ValidationError(message, "loosening.confirm"))
+
+    @property
+    def loosened_environments(self) -> str:
+        return ", ".join(loosening_gate.environments_of(self.loosenings))
+
+    @property
+    def confirmation(self) -> dict[str, Any]:
+        """Return what was typed, as the services take it."""
+        return {
+            "reason": self.cleaned_data.get("loosening_reason", ""),
+            "confirm": self.cleaned_data.get("loosening_confirm", ""),
+        }

@@ -1,0 +1,260 @@
+"""Loosening the rules of a protected environment: which acts do, and what each of them requires.
+
+Everything that changes a rule asks `loosened(before, after)`; `loosening_gate` has what follows from it. Tightening is
+free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Q
+
+from flows.models import Environment
+from runs.models import Freeze, Grant, Policy, Window
+from runs.models.grant import OPENING
+from runs.models.policy import Risk, Stage
+
+Rule = tuple[str, Callable[[Any, Any], bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Loosening:
+    """One rule of one protected environment that an act makes looser; `what` is for people."""
+
+    kind: str
+    environment: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What an account can open: the protected environments that grants, groups and administrator rights reach.
+
+    `groups` is name -> the environments that the group opens, and those that it closes by denials.
+    """
+
+    name: str
+    can_sign_in: bool
+    is_administrator: bool
+    password: str
+    opens: frozenset[str]
+    groups: Mapping[str, tuple[frozenset[str], frozenset[str]]]
+
+    def reach(self, protected: frozenset[str]) -> frozenset[str]:
+        return protected if self.is_administrator else self.opens.union(*(opens for opens, _ in self.groups.values()))
+
+
+Subject = Environment | Policy | Window | Grant | Freeze | Account
+
+
+# When a value is looser than the one before ---------------------------------------------------------------------------
+
+
+def turned_off(before: object, after: object) -> bool:
+    return bool(before) and not after
+
+
+def differs(before: object, after: object) -> bool:
+    return before != after
+
+
+def is_longer(before: int | None, after: int | None) -> bool:
+    """Compare minutes; None is the environment's own, which can be longer than any."""
+    return before is not None and (after is None or after > before)
+
+
+def is_shorter(before: int, after: int) -> bool:
+    return after < before
+
+
+def is_elsewhere(before: str, after: str) -> bool:
+    return before.rstrip("/") != after.rstrip("/")
+
+
+def is_narrower(before: object, after: object) -> bool:
+    """Compare a field of a selector: blank selects everything, any other value selects something else."""
+    return before != after and bool(after)
+
+
+def needs_fewer(before: Sequence[Stage], after: Sequence[Stage]) -> bool:
+    left = {stage["group"]: stage["needed"] for stage in after}
+    return any(left.get(stage["group"], 0) < stage["needed"] for stage in before)
+
+
+def is_lower(before: str, after: str) -> bool:
+    risks = [str(risk) for risk in Risk]
+    return risks.index(after) < risks.index(before)
+
+
+# The table ------------------------------------------------------------------------------------------------------------
+
+# column -> its name in words, and when a change of it is looser
+SELECTOR: dict[str, Rule] = {
+    "environment_id": ("environment", is_narrower),
+    "flow_name": ("flow", is_narrower),
+    "full_name": ("deployment", is_narrower),
+    "tag": ("tag", is_narrower),
+}
+ENVIRONMENT: dict[str, Rule] = {
+    "is_protected": ("protected", turned_off),
+    "needs_approval": ("needs approval", turned_off),
+    "needs_reason": ("needs a reason", turned_off),
+    "approval_minutes": ("approval timeout in minutes", is_longer),
+    "independence_hours": ("independence window in hours", is_shorter),
+    # Disabled, nothing that happens there is seen; enabled again, everything can start.
+    "is_active": ("enabled", differs),
+    "api_url": ("API URL", is_elsewhere),
+    "credential_kind": ("credential type", differs),
+    "sealed_credential": ("credential", differs),
+}
+POLICY: dict[str, Rule] = {
+    "stages": ("approvals", needs_fewer),
+    "approval_minutes": ("approval timeout in minutes", is_longer),
+    "needs_reason": ("needs a reason", turned_off),
+    "needs_ticket": ("needs a ticket", turned_off),
+    "ticket_pattern": ("ticket pattern", lambda before, after: bool(before) and before != after),
+    "needs_confirmation": ("needs typed confirmation", turned_off),
+    "outside_window": ("outside change windows", lambda before, after: before == Policy.Outside.REFUSE != after),
+    "risk": ("risk", is_lower),
+    **SELECTOR,
+}
+# Whether a schedule is looser than another cannot be computed, so every change of one counts.
+WINDOW: dict[str, Rule] = {
+    "is_active": ("active", turned_off),
+    **{name: (name.replace("_", " "), differs) for name in ("effect", "cron", "minutes", "time_zone", *SELECTOR)},
+}
+
+
+def of_environment(before: Environment | None, after: Environment | None, _: frozenset[str]) -> Iterator[Loosening]:
+    if before and after and is_guarded(before):
+        for column, what in changed(ENVIRONMENT, before, after):
+            yield Loosening(f"environment.{column}", before.slug, what)
+
+
+def of_policy(before: Policy | None, after: Policy | None, protected: frozenset[str]) -> Iterator[Loosening]:
+    for environment in reached_by(before, protected) if before else ():
+        if after is None:
+            yield Loosening("policy.deleted", environment, f"policy {before} deleted")
+        else:
+            for column, what in changed(POLICY, before, after):
+                yield Loosening(f"policy.{column}", environment, f"policy {before}, {what}")
+
+
+def of_window(before: Window | None, after: Window | None, protected: frozenset[str]) -> Iterator[Loosening]:
+    # 1. One that was in force is deleted or changed.
+    for environment in reached_by(before, protected) if before and before.is_active else ():
+        if after is None:
+            yield Loosening("window.deleted", environment, f"change window {before} deleted")
+        else:
+            for column, what in changed(WINDOW, before, after):
+                yield Loosening(f"window.{column}", environment, f"change window {before}, {what}")
+    # 2. Another one that allows is one more time in which runs start.
+    pk = after.pk if after and after.pk else 0
+    is_new = after and after.is_active and after.effect == Window.Effect.ALLOW and not (before and before.is_active)
+    for environment in reached_by(after, protected) if after and is_new else ():
+        if Window.objects.filter(
+            Q(environment__slug=environment) | Q(environment=None), effect=Window.Effect.ALLOW, is_active=True
+        ).exclude(pk=pk):
+            yield Loosening("window.added", environment, f"change window {after} added")
+
+
+def of_freeze(before: Freeze | None, after: Freeze | None, _: frozenset[str]) -> Iterator[Loosening]:
+    if before and after is None and is_guarded(before.environment):
+        yield Loosening("freeze.ended", before.environment.slug, "freeze ended")
+
+
+def of_grant(before: Grant | None, after: Grant | None, protected: frozenset[str]) -> Iterator[Loosening]:
+    # Grants are never changed: they are given, and taken back.
+    row = after if after and after.effect == Grant.Effect.ALLOW else None
+    row = row or (before if before and before.effect == Grant.Effect.DENY else None)
+    if row and OPENING & set(row.verbs):
+        what = f"grant to {row.subject}: {', '.join(row.verb_labels)}"
+        for environment in reached_by(row, protected):
+            if row.effect == Grant.Effect.DENY:
+                yield Loosening("grant.denial_ended", environment, f"end of a denial for {row.subject}")
+            elif row.environment_id:
+                # An allowing grant for all environments leaves the protected ones out.
+                yield Loosening("grant.given", environment, what)
+
+
+def of_account(before: Account | None, after: Account | None, protected: frozenset[str]) -> Iterator[Loosening]:
+    if after is None:
+        return
+    groups = before.groups if before else {}
+    found: list[tuple[str, Iterable[str], str]] = [
+        ("account.group", opens, f"{after.name} added to the group {name}")
+        for name, (opens, _) in after.groups.items()
+        if name not in groups
+    ]
+    found += [
+        ("account.group", closes, f"{after.name} removed from the group {name}, which is denied access")
+        for name, (_, closes) in groups.items()
+        if name not in after.groups
+    ]
+    if after.is_administrator and not (before and before.is_administrator):
+        found.append(("account.administrator", protected, f"{after.name} made an administrator"))
+    if before and after.can_sign_in and not before.can_sign_in:
+        found.append(("account.enabled", after.reach(protected), f"account {after.name} enabled"))
+    if before and after.password != before.password:
+        found.append(("account.password", after.reach(protected), f"password of {after.name} set"))
+    yield from (Loosening(kind, name, what) for kind, reach, what in found for name in sorted(reach))
+
+
+# subject -> what an act that leads from one to the other makes looser; None before it is made and after it is deleted
+TABLE: dict[type, Callable[[Any, Any, frozenset[str]], Iterator[Loosening]]] = {
+    Environment: of_environment,
+    Policy: of_policy,
+    Window: of_window,
+    Freeze: of_freeze,
+    Grant: of_grant,
+    Account: of_account,
+}
+
+
+def loosened(before: Subject | None, after: Subject | None) -> list[Loosening]:
+    """Return what becomes looser in protected environments; nothing if the act only tightens."""
+    return list(TABLE[type(before or after)](before, after, protected_environments()))
+
+
+def changed(table: Mapping[str, Rule], before: Any, after: Any) -> Iterator[tuple[str, str]]:
+    """Yield the columns that become looser, each with what happens to it in words."""
+    for column, (name, is_looser) in table.items():
+        was, becomes = getattr(before, column), getattr(after, column)
+        # Both are encrypted, so they are only compared; bytes may come as a memoryview.
+        if column == "sealed_credential":
+            if bytes(was) != bytes(becomes):
+                yield column, f"{name} changed"
+        elif is_looser(was, becomes):
+            yield column, f"{name}: {spelled(before, column)} → {spelled(after, column)}"
+
+
+def spelled(row: Any, column: str) -> str:
+    value = getattr(row, column)
+    match value:
+        case bool():
+            return "on" if value else "off"
+        case list():
+            return ", ".join(f"{stage['needed']} of {stage['group'] or 'anyone'}" for stage in value) or "none"
+        case _ if column == "environment_id":
+            return str(row.environment or "all environments")
+        case _:
+            return str(value) if value not in (None, "") else "blank"
+
+
+def is_guarded(environment: Environment) -> bool:
+    """Return whether an environment counts as protected, which it does also after its protection was switched off."""
+    # Otherwise one act would take the protection, and the next ones would need nothing.
+    return environment.is_protected or "is_protected" in environment.loosened
+
+
+def protected_environments() -> frozenset[str]:
+    guarded = Environment.objects.filter(Q(is_protected=True) | Q(loosened__has_key="is_protected"))
+    return frozenset(guarded.values_list("slug", flat=True))
+
+
+def reached_by(row: Policy | Window | Grant, protected: frozenset[str]) -> list[str]:
+    """Return the protected environments that a rule applies to."""
+    return sorted(protected if row.environment is None else protected & {row.environment.slug})

@@ -1,0 +1,79 @@
+"""What an act that loosens the rules of a protected environment requires, and who is told.
+
+A reason and the typed name of the environment; each loosening is named in the audit entry; all administrators and
+auditors are notified; a switch that stays looser stands as a banner on the pages of its environment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from django.utils import timezone
+
+from flows.models import Environment
+from runs import audit, notifications
+from runs.actors import Actor
+from runs.errors import Refused
+from runs.governance.loosening import ENVIRONMENT, Loosening, is_guarded
+from runs.models.notification import Topic
+
+# Switches that stand as a banner while they are looser than they were.
+BANNERS = ("is_protected", "needs_approval", "needs_reason", "approval_minutes", "independence_hours")
+
+
+def require_confirmed(found: Sequence[Loosening], *, by: Actor, reason: str, confirm: str) -> None:
+    """Refuse a loosening without a reason, or without the names of its environments; the system needs neither."""
+    if not found or by.holder is None:
+        return
+    names = environments_of(found)
+    what = f"This loosens the rules of {' and '.join(names)} ({'; '.join(each.what for each in found)})."
+    if not reason.strip():
+        raise Refused("loosening.reason_required", f"{what} Give a reason.", environments=names)
+    if not is_confirmed(found, confirm):
+        raise Refused("loosening.confirm", f"{what} Type {', '.join(names)} to confirm.", environments=names)
+
+
+def is_confirmed(found: Iterable[Loosening], confirm: str) -> bool:
+    """Return whether all names were typed, in any order, separated by commas or spaces."""
+    return {name for name in re.split(r"[,\s]+", confirm) if name} == set(environments_of(found))
+
+
+def environments_of(found: Iterable[Loosening]) -> list[str]:
+    return sorted({each.environment for each in found})
+
+
+def tell(found: Sequence[Loosening], act: audit.Act) -> None:
+    """Name each loosening in the audit entry, and tell all administrators and auditors."""
+    if not found:
+        return
+    act.after = {**act.after, "loosened": [asdict(each) for each in found]}
+    # The installation sets up rules before anyone is there to be told.
+    if act.by.holder is None:
+        return
+    names = environments_of(found)
+    lines = dict.fromkeys(f"{each.environment}: {each.what}" for each in found)
+    notifications.notify_overseers(
+        Topic.RULES,
+        list(Environment.objects.filter(slug__in=names)),
+        f"Rules of {', '.join(names)} loosened by {act.by.name}",
+        f"{act.by.name} loosened the rules of {', '.join(names)}. Reason: {act.reason}\n\n" + "\n".join(lines),
+    )
+
+
+def standing(before: Environment, after: Environment, *, by: Actor) -> dict[str, Any]:
+    """Return the switches that are looser than they were: column -> was, since (ISO 8601) and by."""
+    found: dict[str, Any] = {}
+    for column in BANNERS:
+        _, is_looser = ENVIRONMENT[column]
+        earlier = before.loosened.get(column)
+        was = earlier["was"] if earlier else getattr(before, column)
+        if not is_looser(was, getattr(after, column)):
+            continue
+        if earlier:
+            found[column] = earlier
+        elif is_guarded(before) and by.holder is not None:
+            found[column] = {"was": was, "since": timezone.now().isoformat(), "by": by.name}
+    return found

@@ -1,0 +1,202 @@
+"""Loosening the rules of a protected environment needs a reason and its name, and everyone in charge is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from flows.models import Environment
+from runs.actors import Actor
+from runs.governance import configuration
+from runs.governance.loosening import loosened
+from runs.models import AuditEntry, Notification
+from runs.models.notification import Topic
+from tests.cast import by
+from tests.portal.page_elements import attributes, form_errors
+from tests.refusals import refused
+
+pytestmark = pytest.mark.django_db
+
+Login = Callable[[User], Client]
+CONFIRMED = {"reason": "migration weekend", "confirm": "prod"}
+
+
+def with_values(environment: Environment, **columns: Any) -> Environment:
+    """The environment as it would be saved."""
+    changed = Environment.objects.get(pk=environment.pk)
+    for name, value in columns.items():
+        setattr(changed, name, value)
+    return changed
+
+
+def kinds(found: Any) -> list[str]:
+    return [each.kind for each in found]
+
+
+def told() -> list[str]:
+    """Who was sent a message about loosened rules."""
+    rows = Notification.objects.filter(topic=Topic.RULES).order_by("person__username")
+    return list(rows.values_list("person__username", flat=True))
+
+
+def last_entry() -> AuditEntry:
+    return AuditEntry.objects.latest("sequence")
+
+
+# The switches of an environment
+
+LOOSER = {
+    "is_protected": False,
+    "needs_approval": False,
+    "needs_reason": False,
+    "approval_minutes": 481,
+    "independence_hours": 23,
+    "is_active": False,
+    "api_url": "http://elsewhere.test/api",
+    "credential_kind": "basic",
+    "credential": "user:other",
+}
+STRICTER = {"approval_minutes": 60, "independence_hours": 48, "description": "x", "colour": "amber", "position": 7}
+
+
+@pytest.mark.parametrize("column", LOOSER)
+def test_each_switch_of_a_protected_environment_counts(column: str, prod: Environment) -> None:
+    name = "sealed_credential" if column == "credential" else column
+    assert kinds(loosened(prod, with_values(prod, **{column: LOOSER[column]}))) == [f"environment.{name}"]
+
+
+def test_tightening_needs_nothing(prod: Environment, admin_user: User, auditor: User) -> None:
+    changed = with_values(prod, **STRICTER)
+    assert not loosened(prod, changed)
+    configuration.save_environment(changed, by=by(admin_user))
+    assert "loosened" not in last_entry().after
+    assert not told()
+
+
+def test_nor_does_any_change_of_one_that_is_not_protected(dev: Environment, admin_user: User) -> None:
+    Environment.objects.filter(pk=dev.pk).update(needs_approval=True)
+    configuration.save_environment(with_values(dev, needs_approval=False), by=by(admin_user))
+    assert not Environment.objects.get(pk=dev.pk).loosened
+
+
+def test_it_needs_a_reason_and_the_name(prod: Environment, admin_user: User) -> None:
+    changed = with_values(prod, needs_approval=False)
+    with refused("loosening.reason_required"):
+        configuration.save_environment(changed, by=by(admin_user), confirm="prod")
+    for typed in ("", "Prod", "prod dev", "production"):
+        with refused("loosening.confirm") as caught:
+            configuration.save_environment(changed, by=by(admin_user), reason="r", confirm=typed)
+        assert caught.value.data == {"environments": ["prod"]}
+    assert Environment.objects.get(pk=prod.pk).needs_approval
+    configuration.save_environment(changed, by=by(admin_user), **CONFIRMED)
+    assert not Environment.objects.get(pk=prod.pk).needs_approval
+
+
+def test_the_entry_names_each_switch_and_everyone_in_charge_is_told(
+    prod: Environment, admin_user: User, auditor: User, requester: User
+) -> None:
+    changed = with_values(prod, needs_approval=False, approval_minutes=600, colour="grey")
+    configuration.save_environment(changed, by=by(admin_user), **CONFIRMED)
+    entry = last_entry()
+    assert [(each["kind"], each["environment"]) for each in entry.after["loosened"]] == [
+        ("environment.needs_approval", "prod"),
+        ("environment.approval_minutes", "prod"),
+    ]
+    assert entry.reason == CONFIRMED["reason"]
+    assert told() == ["administrator", "auditor"]
+
+
+def test_the_system_is_not_asked(prod: Environment, auditor: User) -> None:
+    configuration.save_environment(with_values(prod, needs_approval=False), by=Actor.system())
+    assert "loosened" in last_entry().after
+    assert not told()
+
+
+def test_without_its_protection_it_counts_as_protected_until_that_is_back(prod: Environment, admin_user: User) -> None:
+    configuration.save_environment(with_values(prod, is_protected=False), by=by(admin_user), **CONFIRMED)
+    with refused("loosening.reason_required"):
+        configuration.save_environment(with_values(prod, needs_approval=False), by=by(admin_user))
+
+
+# The banner
+
+
+def test_a_banner_stands_until_the_switch_is_back(prod: Environment, admin_user: User, login: Login) -> None:
+    pages = [
+        reverse("admin:index"),
+        reverse("admin:flows_environment_change", args=[prod.pk]),
+        reverse("admin:flows_environment_calendar", args=[prod.pk]),
+        reverse("admin:runs_run_changelist"),
+        reverse("admin:flows_deployment_changelist"),
+    ]
+    client = login(admin_user)
+    configuration.save_environment(with_values(prod, approval_minutes=600), by=by(admin_user), **CONFIRMED)
+    configuration.save_environment(with_values(prod, needs_approval=False), by=by(admin_user), **CONFIRMED)
+    # Less loose than a moment ago, but still looser than before: the banner keeps its beginning.
+    first = Environment.objects.get(pk=prod.pk).loosened["approval_minutes"]
+    configuration.save_environment(with_values(prod, approval_minutes=500), by=by(admin_user))
+    assert Environment.objects.get(pk=prod.pk).loosened["approval_minutes"] == first
+    for page in pages:
+        found = attributes(client.get(page).content.decode(), "data-loosened")
+        assert sorted(set(found)) == ["approval_minutes", "needs_approval"], page
+    configuration.save_environment(with_values(prod, needs_approval=True, approval_minutes=480), by=by(admin_user))
+    for page in pages:
+        assert not attributes(client.get(page).content.decode(), "data-loosened"), page
+
+
+# The form
+
+
+def form_of(environment: Environment, **values: Any) -> dict[str, Any]:
+    """What the form of an environment sends; unticked boxes are left out."""
+    names = ("slug", "description", "colour", "position", "api_url", "ui_url", "credential_kind", "approval_minutes")
+    switches = ("is_active", "is_protected", "needs_approval", "needs_reason")
+    sent = {name: getattr(environment, name) for name in (*names, "independence_hours")}
+    sent |= {name: "on" for name in switches if getattr(environment, name)}
+    return {name: value for name, value in (sent | values).items() if value is not None}
+
+
+def test_the_form_asks_once_it_was_sent(prod: Environment, admin_user: User, login: Login) -> None:
+    client, url = login(admin_user), reverse("admin:flows_environment_change", args=[prod.pk])
+    assert "loosening_confirm" not in client.get(url).content.decode()
+    body = form_of(prod, needs_approval=None, description="typed")
+    answer = client.post(url, body)
+    assert form_errors(answer) == {
+        ("loosening_reason", "loosening.reason_required"),
+        ("loosening_confirm", "loosening.confirm"),
+    }
+    page = answer.content.decode()
+    assert attributes(page, "data-loosening") == ["environment.needs_approval"]
+    assert 'value="typed"' in page
+    answer = client.post(url, {**body, "loosening_reason": "r", "loosening_confirm": "prod"})
+    assert answer.status_code == 302
+    prod.refresh_from_db()
+    assert (prod.needs_approval, prod.description) == (False, "typed")
+    assert last_entry().reason == "r"
+
+
+def test_the_form_of_another_change_does_not_ask(prod: Environment, admin_user: User, login: Login) -> None:
+    url = reverse("admin:flows_environment_change", args=[prod.pk])
+    assert login(admin_user).post(url, form_of(prod, description="typed")).status_code == 302
+
+
+def test_the_list_of_the_trail_names_the_switches(
+    prod: Environment, dev: Environment, admin_user: User, auditor: User, login: Login
+) -> None:
+    configuration.save_environment(with_values(dev, colour="grey"), by=by(admin_user))
+    configuration.save_environment(with_values(prod, needs_approval=False), by=by(admin_user), **CONFIRMED)
+    page = login(auditor).get(reverse("admin:runs_auditentry_changelist")).content.decode()
+    assert "prod: needs approval: on → off" in page
+    assert "colour: green → grey" in page
+
+
+def test_those_in_charge_cannot_switch_the_message_off(admin_user: User, viewer: User, login: Login) -> None:
+    url = reverse("admin:runs_notification_changelist")
+    for user, is_fixed in ((admin_user, True), (viewer, False)):
+        table = dict(login(user).get(url).context["table"])
+        assert all(cell.is_fixed == is_fixed for cell in table[Topic.RULES.label])
