@@ -98,9 +98,10 @@ def freeze(name: str, *, by: Actor, reason: str, ticket: str = "", until: dateti
     return freezes.freeze(environment(name, by=by), by=by, reason=reason, ticket=ticket, until=until)
 
 
-def unfreeze(name: str, *, by: Actor, reason: str = "", ticket: str = "") -> Environment:
+def unfreeze(name: str, *, by: Actor, reason: str = "", ticket: str = "", confirm: str = "") -> Environment:
+    """End a freeze; `confirm` is the name again where the environment is protected."""
     place = environment(name, by=by)
-    freezes.unfreeze(place, by=by, reason=reason, ticket=ticket)
+    freezes.unfreeze(place, by=by, reason=reason, ticket=ticket, confirm=confirm)
     return place
 
 

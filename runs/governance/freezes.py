@@ -14,7 +14,8 @@ from runs import audit, notifications, queue
 from runs.access.decisions import Target, require
 from runs.actors import Actor
 from runs.errors import Refused
-from runs.governance import pausing
+from runs.governance import loosening_gate, pausing
+from runs.governance.loosening import loosened
 from runs.governance.requirements import requirements_for
 from runs.models import Freeze, Verb
 from runs.models.notification import Topic
@@ -59,8 +60,11 @@ def freeze(
         return row
 
 
-def unfreeze(environment: Environment, *, by: Actor, reason: str = "", ticket: str = "") -> None:
-    """End the freeze of an environment; held runs are launched and paused schedules resumed."""
+def unfreeze(environment: Environment, *, by: Actor, reason: str = "", ticket: str = "", confirm: str = "") -> None:
+    """End the freeze of an environment; held runs are launched and paused schedules resumed.
+
+    `confirm` is the typed name of a protected environment.
+    """
     with audit.act("environment.unfreeze", environment, by=by, reason=reason, ticket=ticket) as act:
         act.environment = environment.slug
         require(by.user, Verb.MANAGE, Target.whole(environment))
@@ -68,9 +72,12 @@ def unfreeze(environment: Environment, *, by: Actor, reason: str = "", ticket: s
             "end of a freeze", reason=reason, ticket=ticket
         )
         row = freeze_of(environment)
+        found = loosened(row, None) if row else []
+        loosening_gate.require_confirmed(found, by=by, reason=reason, confirm=confirm)
         if row is None or not lift(row, timezone.now(), by.name):
             raise Refused("freeze.none", f"{environment} is not frozen.")
         act.after = {"schedules_released": pausing.resume_after_freeze(row, by_name=by.name)}
+        loosening_gate.tell(found, act)
         queue.enqueue("runs.tasks.recheck", environment.pk)
         text = f"{by.name} unfroze {environment}. Held runs are launched now."
         notifications.notify(Topic.FREEZE, environment, f"{environment} is unfrozen", text, target=environment)

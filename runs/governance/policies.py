@@ -16,7 +16,8 @@ from flows.parameters import formats
 from runs import audit
 from runs.actors import Actor
 from runs.errors import Refused
-from runs.governance import configuration
+from runs.governance import configuration, loosening_gate
+from runs.governance.loosening import loosened
 from runs.models import Policy, Window
 from runs.models.policy import Stage
 
@@ -44,11 +45,11 @@ POLICY = [
 WINDOW = ["name", "tag", "flow_name", "full_name", "effect", "cron", "minutes", "time_zone", "is_active", "reason"]
 
 
-def save_policy(policy: Policy, *, by: Actor) -> None:
-    """Save a new or changed policy; for administrators."""
-    with audit.act("policy.change" if policy.pk else "policy.create", policy, by=by) as act:
+def save_policy(policy: Policy, *, by: Actor, reason: str = "", confirm: str = "") -> None:
+    """Save a new or changed policy; for administrators. `confirm` names the environments whose rules become looser."""
+    with audit.act("policy.change" if policy.pk else "policy.create", policy, by=by, reason=reason) as act:
         require_valid_policy(policy)
-        save(policy, POLICY, act)
+        save(policy, POLICY, act, confirm)
 
 
 def require_valid_policy(policy: Policy) -> None:
@@ -90,11 +91,11 @@ def checked_stages(stages: Sequence[Any]) -> list[Stage]:
     return valid
 
 
-def save_window(window: Window, *, by: Actor) -> None:
-    """Save a new or changed window; for administrators."""
-    with audit.act("window.change" if window.pk else "window.create", window, by=by) as act:
+def save_window(window: Window, *, by: Actor, reason: str = "", confirm: str = "") -> None:
+    """Save a new or changed window; for administrators. `confirm` names the environments whose rules become looser."""
+    with audit.act("window.change" if window.pk else "window.create", window, by=by, reason=reason) as act:
         require_valid_window(window)
-        save(window, WINDOW, act)
+        save(window, WINDOW, act, confirm)
 
 
 def require_valid_window(window: Window) -> None:
@@ -115,29 +116,34 @@ def require_valid_window(window: Window) -> None:
         raise Refused("window.minutes", f"A window lasts from 1 minute to {LONGEST_WINDOW.days} days.")
 
 
-def delete_policy(policy: Policy, *, by: Actor) -> None:
-    with audit.act("policy.delete", policy, by=by) as act:
-        remove(policy, POLICY, act)
+def delete_policy(policy: Policy, *, by: Actor, reason: str = "", confirm: str = "") -> None:
+    with audit.act("policy.delete", policy, by=by, reason=reason) as act:
+        remove(policy, POLICY, act, confirm)
 
 
-def delete_window(window: Window, *, by: Actor) -> None:
-    with audit.act("window.delete", window, by=by) as act:
-        remove(window, WINDOW, act)
+def delete_window(window: Window, *, by: Actor, reason: str = "", confirm: str = "") -> None:
+    with audit.act("window.delete", window, by=by, reason=reason) as act:
+        remove(window, WINDOW, act, confirm)
 
 
-def remove(rule: Policy | Window, names: list[str], act: audit.Act) -> None:
+def remove(rule: Policy | Window, names: list[str], act: audit.Act, confirm: str) -> None:
     configuration.require_administrator(act.by)
+    found = loosened(type(rule)._default_manager.get(pk=rule.pk), None)
+    loosening_gate.require_confirmed(found, by=act.by, reason=act.reason, confirm=confirm)
     act.before, act.subject_id = describe(rule, names), str(rule.pk)
     act.environment = rule.environment.slug if rule.environment else ""
     rule.delete()
+    loosening_gate.tell(found, act)
 
 
-def save(rule: Policy | Window, names: list[str], act: audit.Act) -> None:
+def save(rule: Policy | Window, names: list[str], act: audit.Act, confirm: str) -> None:
     """Save a rule and record what changed."""
     # Here and not in the callers, so that no rule can be saved without the check.
     configuration.require_administrator(act.by)
     stored = type(rule)._default_manager.filter(pk=rule.pk).first()
     before = describe(stored, names) if isinstance(stored, Policy | Window) else {}
+    found = loosened(stored, rule)
+    loosening_gate.require_confirmed(found, by=act.by, reason=act.reason, confirm=confirm)
     # A savepoint: after an IntegrityError the audit entry could not be written otherwise.
     try:
         with transaction.atomic():
@@ -148,6 +154,7 @@ def save(rule: Policy | Window, names: list[str], act: audit.Act) -> None:
         ) from error
     act.before, act.after = configuration.difference(before, describe(rule, names))
     act.environment = rule.environment.slug if rule.environment else ""
+    loosening_gate.tell(found, act)
 
 
 def describe(rule: Policy | Window, names: list[str]) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from django.urls import reverse
 
 from flows.models import Environment
 from runs.actors import Actor
-from runs.governance import configuration
+from runs.governance import configuration, freezes, loosening, policies
 from runs.governance.loosening import loosened
-from runs.models import AuditEntry, Notification
+from runs.models import AuditEntry, Notification, Policy, Window
 from runs.models.notification import Topic
+from runs.models.policy import Risk
 from tests.cast import by
 from tests.portal.page_elements import attributes, form_errors
 from tests.refusals import refused
@@ -121,6 +122,134 @@ def test_without_its_protection_it_counts_as_protected_until_that_is_back(prod: 
     configuration.save_environment(with_values(prod, is_protected=False), by=by(admin_user), **CONFIRMED)
     with refused("loosening.reason_required"):
         configuration.save_environment(with_values(prod, needs_approval=False), by=by(admin_user))
+
+
+# Policies, change windows, freezes
+
+STRICT: dict[str, Any] = {
+    "name": "strict",
+    "stages": [{"needed": 2, "group": "Approver"}, {"needed": 1, "group": ""}],
+    "approval_minutes": 60,
+    "needs_reason": True,
+    "needs_ticket": True,
+    "ticket_pattern": "^OPS-",
+    "ticket_link": "https://tickets.example/{ticket}",
+    "needs_confirmation": True,
+    "outside_window": Policy.Outside.REFUSE,
+    "risk": Risk.HIGH,
+    "tag": "crm",
+}
+LOOSER_POLICY = {
+    "stages": [{"needed": 2, "group": "Approver"}],
+    "approval_minutes": None,
+    "needs_reason": False,
+    "needs_ticket": False,
+    "ticket_pattern": "",
+    "needs_confirmation": False,
+    "outside_window": Policy.Outside.WAIT,
+    "risk": Risk.MEDIUM,
+    "tag": "other",
+    "flow_name": "monthly",
+    "full_name": "monthly/monthly",
+    "environment_id": 0,
+}
+AS_STRICT = {
+    "stages": [{"needed": 3, "group": "Approver"}, {"needed": 1, "group": ""}],
+    "approval_minutes": 30,
+    "tag": "",
+}
+# Columns of rules that change nothing about what is allowed.
+HARMLESS = {"name", "ticket_link", "reason"}
+
+
+@pytest.mark.parametrize("column", LOOSER_POLICY)
+def test_each_weaker_setting_of_a_policy_counts(column: str, prod: Environment, dev: Environment) -> None:
+    before = Policy.objects.create(environment=prod, **STRICT)
+    after = Policy.objects.get(pk=before.pk)
+    setattr(after, column, LOOSER_POLICY[column] if column != "environment_id" else dev.pk)
+    assert kinds(loosened(before, after)) == [f"policy.{column}"]
+
+
+@pytest.mark.parametrize("column", AS_STRICT)
+def test_a_stricter_policy_needs_nothing(column: str, prod: Environment) -> None:
+    before = Policy.objects.create(environment=prod, **STRICT)
+    after = Policy.objects.get(pk=before.pk)
+    setattr(after, column, AS_STRICT[column])
+    assert not loosened(before, after)
+    assert not loosened(None, after)
+
+
+def test_every_column_of_a_rule_is_judged() -> None:
+    assert {*policies.POLICY} - {*loosening.POLICY} <= HARMLESS
+    assert {*policies.WINDOW} - {*loosening.WINDOW} <= HARMLESS
+
+
+def test_a_rule_for_all_environments_needs_the_names_of_all_protected_ones(
+    prod: Environment, dev: Environment, admin_user: User
+) -> None:
+    Environment.objects.create(slug="prod-eu", api_url="http://eu.test/api", is_protected=True)
+    policy = Policy.objects.create(**STRICT)
+    with refused("loosening.confirm"):
+        policies.delete_policy(policy, by=by(admin_user), reason="r", confirm="prod")
+    policies.delete_policy(policy, by=by(admin_user), reason="r", confirm="prod-eu, prod")
+    assert [each["environment"] for each in last_entry().after["loosened"]] == ["prod", "prod-eu"]
+    other = Policy.objects.create(environment=dev, **STRICT)
+    policies.delete_policy(other, by=by(admin_user))
+
+
+def night(environment: Environment | None, **columns: Any) -> Window:
+    plain = {"name": "night", "cron": "0 22 * * *", "minutes": 60, "time_zone": "UTC"}
+    return Window(environment=environment, **(plain | columns))
+
+
+def test_a_window_is_loosened_by_any_change_and_by_another_that_allows(prod: Environment) -> None:
+    first = night(prod)
+    # The first that allows closes all other times.
+    assert not loosened(None, first)
+    first.save()
+    for column, value in {"effect": "deny", "cron": "0 23 * * *", "minutes": 30, "time_zone": "Europe/Vienna"}.items():
+        after = Window.objects.get(pk=first.pk)
+        setattr(after, column, value)
+        assert kinds(loosened(first, after)) == [f"window.{column}"]
+    after = Window.objects.get(pk=first.pk)
+    after.is_active = False
+    assert kinds(loosened(first, after)) == ["window.is_active"]
+    assert kinds(loosened(first, None)) == ["window.deleted"]
+    assert kinds(loosened(None, night(prod, name="day"))) == ["window.added"]
+    assert kinds(loosened(None, night(None, name="day"))) == ["window.added"]
+    assert not loosened(None, night(prod, name="backup", effect="deny"))
+    # What is not in force can change.
+    assert not loosened(after, night(prod, pk=first.pk, is_active=False, cron="0 1 * * *"))
+    assert not loosened(after, None)
+
+
+def test_windows_are_saved_and_deleted_behind_the_gate(prod: Environment, admin_user: User) -> None:
+    window = night(prod)
+    policies.save_window(window, by=by(admin_user))
+    window.minutes = 600
+    with refused("loosening.confirm"):
+        policies.save_window(window, by=by(admin_user), reason="r")
+    policies.save_window(window, by=by(admin_user), **CONFIRMED)
+    with refused("loosening.reason_required"):
+        policies.delete_window(window, by=by(admin_user))
+    policies.delete_window(window, by=by(admin_user), **CONFIRMED)
+    assert told() == ["administrator"] * 2
+
+
+def test_the_end_of_a_freeze_is_confirmed_where_it_is_protected(
+    prod: Environment, dev: Environment, admin_user: User, login: Login
+) -> None:
+    for environment in (prod, dev):
+        freezes.freeze(environment, by=by(admin_user), reason="year end")
+    freezes.unfreeze(dev, by=by(admin_user))
+    with refused("loosening.confirm"):
+        freezes.unfreeze(prod, by=by(admin_user), reason="done")
+    page = login(admin_user).get(reverse("admin:flows_environment_change", args=[prod.pk])).content.decode()
+    assert attributes(page, "data-loosens") == ["prod"]
+    url = reverse("admin:flows_environment_unfreeze", args=[prod.pk])
+    login(admin_user).post(url, {"reason": "done", "confirm": "prod"})
+    assert freezes.freeze_of(prod) is None
+    assert told() == ["administrator"]
 
 
 # The banner

@@ -33,6 +33,8 @@ from portal.ui.times import span
 from runs.access.decisions import Target
 from runs.errors import Refused
 from runs.governance import configuration, freezes
+from runs.governance.loosening import loosened
+from runs.governance.loosening_gate import environments_of
 from runs.governance.requirements import applicable, visible
 from runs.governance.windows import Calendar
 from runs.models import Verb, Window
@@ -167,8 +169,10 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
 
     def freeze_context(self, request: HttpRequest, environment: Environment) -> dict[str, Any]:
         """Return the active freeze, and whether the reader may freeze and unfreeze."""
+        freeze = freezes.freeze_of(environment)
         return {
-            "freeze": freezes.freeze_of(environment),
+            "freeze": freeze,
+            "loosens": environments_of(loosened(freeze, None)) if freeze else [],
             "may_freeze": permissions_of(request).decide(Verb.MANAGE, Target.whole(environment)).allowed,
             "time_zone": timezone.get_current_timezone_name(),
         }
@@ -200,7 +204,8 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         environment = self.visible_or_404(request, pk)
 
         def act(reason: str) -> None:
-            freezes.unfreeze(environment, by=actor_of(request), reason=reason, ticket=request.POST.get("ticket", ""))
+            ticket, confirm = request.POST.get("ticket", ""), request.POST.get("confirm", "")
+            freezes.unfreeze(environment, by=actor_of(request), reason=reason, ticket=ticket, confirm=confirm)
 
         perform(request, act, f"{environment} is unfrozen. Held runs start now.")
         return redirect_back(request, reverse("admin:flows_environment_change", args=[pk]))

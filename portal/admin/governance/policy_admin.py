@@ -158,11 +158,11 @@ class PolicyAdmin(SelectorAdmin):
     def describe(self, row: Policy) -> dict[str, Any]:
         return {"policy": row, "risk": rule_labels.risk_badge(row.risk), "facts": facts(row)}
 
-    def save_row(self, request: HttpRequest, row: Policy) -> None:
-        policies.save_policy(row, by=actor_of(request))
+    def save_row(self, request: HttpRequest, row: Policy, confirmation: dict[str, str]) -> None:
+        policies.save_policy(row, by=actor_of(request), **confirmation)
 
-    def delete_row(self, request: HttpRequest, row: Policy) -> None:
-        policies.delete_policy(row, by=actor_of(request))
+    def delete_row(self, request: HttpRequest, row: Policy, confirmation: dict[str, str]) -> None:
+        policies.delete_policy(row, by=actor_of(request), **confirmation)
 
 
 def requirements(policy: Policy) -> list[str]:

@@ -15,9 +15,13 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.views.decorators.http import require_POST
 
 from flows.models import Environment
+from portal.admin.actions import reason_of
 from portal.admin.base import RestrictedAdmin
+from portal.admin.loosening_fields import LooseningFields
 from portal.auth.request_user import permissions_of
 from runs.errors import Refused
+from runs.governance.loosening import loosened
+from runs.governance.loosening_gate import environments_of
 from runs.governance.requirements import visible
 from runs.models import Verb
 
@@ -26,7 +30,7 @@ INPUT = {"class": "portal-input"}
 SELECTOR = ["environment", "flow_name", "full_name", "tag"]
 
 
-class SelectorForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument when it runs
+class SelectorForm(LooseningFields, forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument when it runs
     """The fields that select the deployments a rule applies to."""
 
     environment = forms.ModelChoiceField(
@@ -64,7 +68,7 @@ class SelectorForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class
 
     @property
     def others(self) -> list[forms.BoundField]:
-        return [self[name] for name in self.fields if name not in SELECTOR]
+        return [self[name] for name in self.fields if name not in (*SELECTOR, *LooseningFields.base_fields)]
 
 
 class SelectorAdmin(RestrictedAdmin):
@@ -74,11 +78,11 @@ class SelectorAdmin(RestrictedAdmin):
     heading = ""
     template = ""
 
-    def save_row(self, request: HttpRequest, row: Any) -> None:
-        """Call the service that saves the row; raises `Refused`."""
+    def save_row(self, request: HttpRequest, row: Any, confirmation: dict[str, str]) -> None:
+        """Call the service that saves the row; raises `Refused`. `confirmation` has a reason and what was typed."""
         raise NotImplementedError
 
-    def delete_row(self, request: HttpRequest, row: Any) -> None:
+    def delete_row(self, request: HttpRequest, row: Any, confirmation: dict[str, str]) -> None:
         """Call the service that deletes the row; raises `Refused`."""
         raise NotImplementedError
 
@@ -132,18 +136,21 @@ class SelectorAdmin(RestrictedAdmin):
         # 1. Describe the rule before the form binds: a ModelForm writes typed values into its instance.
         description = self.describe(row) if row.pk else {}
         title = str(row) if row.pk else self.heading
+        may_change = self.has_add_permission(request)
+        loosens = environments_of(loosened(row, None)) if row.pk and may_change else []
         form = self.form(request.POST if request.method == "POST" else None, instance=row)
         # 2. Save. A refusal becomes an error of the form, so that what was typed stays.
         if request.method == "POST" and form.is_valid():
+            form.require_confirmed(loosened(self.model._default_manager.filter(pk=row.pk).first(), form.instance))
+        if request.method == "POST" and form.is_valid():
             try:
-                self.save_row(request, form.instance)
+                self.save_row(request, form.instance, form.confirmation)
             except Refused as refusal:
                 form.add_error(None, ValidationError(refusal.message, refusal.code))
             else:
                 messages.success(request, f"{form.instance} saved.")
                 return HttpResponseRedirect(self.address("change", form.instance.pk))
         # 3. Render. Readers who may not change rules get no form at all.
-        may_change = self.has_add_permission(request)
         context = {
             **self.admin_site.each_context(request),
             "title": title,
@@ -151,6 +158,7 @@ class SelectorAdmin(RestrictedAdmin):
             "original": row if row.pk else None,
             "form": form if may_change else None,
             "list_address": self.address("changelist"),
+            "loosens": loosens,
             "remove_address": self.address("remove", row.pk) if row.pk and may_change else "",
             **(self.suggestions(request) if may_change else {}),
             **description,
@@ -178,7 +186,9 @@ class SelectorAdmin(RestrictedAdmin):
         row = self.visible_or_404(request, pk)
         name = str(row)
         try:
-            self.delete_row(request, row)
+            self.delete_row(
+                request, row, {"reason": reason_of(request), "confirm": request.POST.get("confirm", "").strip()}
+            )
         except Refused as refusal:
             messages.warning(request, refusal.message, extra_tags=refusal.code)
             return HttpResponseRedirect(self.address("change", pk))

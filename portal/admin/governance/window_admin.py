@@ -120,11 +120,11 @@ class WindowAdmin(SelectorAdmin):
     def suggestions(self, request: HttpRequest) -> dict[str, Any]:
         return {**super().suggestions(request), "time_zones": sorted(available_timezones()), "examples": EXAMPLES}
 
-    def save_row(self, request: HttpRequest, row: Window) -> None:
-        policies.save_window(row, by=actor_of(request))
+    def save_row(self, request: HttpRequest, row: Window, confirmation: dict[str, str]) -> None:
+        policies.save_window(row, by=actor_of(request), **confirmation)
 
-    def delete_row(self, request: HttpRequest, row: Window) -> None:
-        policies.delete_window(row, by=actor_of(request))
+    def delete_row(self, request: HttpRequest, row: Window, confirmation: dict[str, str]) -> None:
+        policies.delete_window(row, by=actor_of(request), **confirmation)
 
 
 def lasts(window: Window) -> str:

@@ -1,4 +1,4 @@
-"""Parse text arguments: parameters and times."""
+"""Arguments that commands share, and parsers of their texts: parameters and times."""
 
 from __future__ import annotations
 
@@ -7,11 +7,22 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from django.core.management.base import CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from flows.prefect_api.records import JSON
 from runs.errors import Refused
+
+
+def add_confirmation(parser: CommandParser) -> None:
+    """Add the option with which an act that loosens the rules of a protected environment is confirmed."""
+    parser.add_argument(
+        "--confirm",
+        default="",
+        metavar="NAME",
+        help="name of the protected environment whose rules become looser; several are separated by commas",
+    )
 
 
 def parse_pairs(texts: list[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from argparse import Namespace
 from django.core.management.base import CommandParser
 
 from runs import desk
+from runs.management.cli.arguments import add_confirmation
 from runs.management.cli.command import DONE, PortalCommand, require_actor
 
 
@@ -17,11 +18,16 @@ class Command(PortalCommand):
         parser.add_argument("environment")
         parser.add_argument("--reason", default="", help="required in some environments")
         parser.add_argument("--ticket", default="", help="ticket ID; required by some policies")
+        add_confirmation(parser)
         super().add_arguments(parser)
 
     def run(self, options: Namespace) -> int:
         place = desk.unfreeze(
-            options.environment, by=require_actor(options.person), reason=options.reason, ticket=options.ticket
+            options.environment,
+            by=require_actor(options.person),
+            reason=options.reason,
+            ticket=options.ticket,
+            confirm=options.confirm,
         )
         self.print_row(
             {"environment": place.slug}, f"{place} is unfrozen. Held runs are launched now.", as_json=options.json

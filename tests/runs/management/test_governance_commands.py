@@ -223,6 +223,16 @@ def test_freezing_and_going_on(dev: Environment, deployment: Deployment, request
     assert (thawed["open"], thawed["frozen"]) == (True, None)
 
 
+def test_a_protected_environment_is_unfrozen_by_its_name_typed_again(
+    prod: Environment, prod_deployment: Deployment, requester: User, say: Say
+) -> None:
+    may(requester, "manage", environment=prod)
+    assert say("freeze", "prod", "--reason", "Audit", "--as", "requester")[0] == 0
+    words = ("unfreeze", "prod", "--reason", "Done", "--as", "requester")
+    assert "(loosening.confirm)" in say(*words)[2]
+    assert say(*words, "--confirm", "prod")[0] == 0
+
+
 def test_the_hours_of_a_deployment(deployment: Deployment, requester: User, stranger: User, say: Say) -> None:
     plain = {"minutes": 60, "time_zone": "Europe/Vienna", "effect": "allow"}
     Window.objects.create(name="crm night", tag="crm", cron="0 22 * * *", **plain)

@@ -15,7 +15,7 @@ from flows.models import Deployment, Environment
 from portal.ui import rule_labels
 from runs.models import AuditEntry, Policy
 from tests.portal.hostile_text import Page
-from tests.portal.page_elements import form_errors
+from tests.portal.page_elements import attributes, form_errors, refusal_codes
 
 pytestmark = pytest.mark.django_db
 
@@ -65,13 +65,20 @@ def test_an_administrator_adds_changes_and_deletes_one(admin_user: User, prod: E
     page = text(client, page_of(row))
     assert 'value="2"' in page
     assert '<option value="Release manager" selected>' in page
-    client.post(page_of(row), TYPED | {"stages-1-needed": "1", "approval_minutes": "60"})
+    body = TYPED | {"environment": prod.pk, "stages-1-needed": "1", "approval_minutes": "60"}
+    # Fewer approvals in a protected environment have to be confirmed.
+    answer = client.post(page_of(row), body)
+    assert attributes(answer.content.decode(), "data-loosening") == ["policy.stages"]
+    client.post(page_of(row), body | {"loosening_reason": "r", "loosening_confirm": "prod"})
     row.refresh_from_db()
     assert (row.stages[0]["needed"], row.approval_minutes) == (1, 60)
-    client.post(reverse("admin:runs_policy_remove", args=[row.pk]))
+    remove = reverse("admin:runs_policy_remove", args=[row.pk])
+    assert attributes(text(client, page_of(row)), "data-loosens") == ["prod"]
+    assert refusal_codes(client.post(remove, {"reason": "r"}, follow=True)) == {"loosening.confirm"}
+    client.post(remove, {"reason": "r", "confirm": "prod"})
     assert not Policy.objects.exists()
-    verbs = AuditEntry.objects.order_by("sequence").values_list("verb", flat=True)
-    assert list(verbs) == ["policy.create", "policy.change", "policy.delete"]
+    done = AuditEntry.objects.filter(outcome="done").order_by("sequence")
+    assert list(done.values_list("verb", flat=True)) == ["policy.create", "policy.change", "policy.delete"]
 
 
 @pytest.mark.parametrize(
