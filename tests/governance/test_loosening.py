@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.forms import model_to_dict
 from django.test import Client
 from django.urls import reverse
 
@@ -283,10 +284,7 @@ def test_a_banner_stands_until_the_switch_is_back(prod: Environment, admin_user:
 
 def form_of(environment: Environment, **values: Any) -> dict[str, Any]:
     """What the form of an environment sends; unticked boxes are left out."""
-    names = ("slug", "description", "colour", "position", "api_url", "ui_url", "credential_kind", "approval_minutes")
-    switches = ("is_active", "is_protected", "needs_approval", "needs_reason")
-    sent = {name: getattr(environment, name) for name in (*names, "independence_hours")}
-    sent |= {name: "on" for name in switches if getattr(environment, name)}
+    sent = {name: value for name, value in model_to_dict(environment).items() if value not in (False, None)}
     return {name: value for name, value in (sent | values).items() if value is not None}
 
 
