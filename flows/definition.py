@@ -36,6 +36,15 @@ LABELS: dict[str, str] = {
     "parameter_defaults": "default parameters",
     "version": "version",
 }
+# kind of a moving reference -> what it is called, and what it means for an approval
+MOVING: dict[str, tuple[str, str]] = {
+    "branch": ("branch {name}", "The commit it points to when the run starts."),
+    "tag": ("tag {name}", "A tag can be moved to another commit before the run starts."),
+    "path": ("path {name} on the worker", "The files that are there when the run starts."),
+    "storage": ("storage ({name})", "The files that it holds when the run starts."),
+    "step": ("pull step {name}", "The result of a command that is run when the run starts."),
+    "image": ("image without a digest ({name})", "The image that its tag points to when the run starts."),
+}
 # Arguments of pull steps that say which code is fetched. All others are hashed: they may be credentials or scripts.
 PLAIN_ARGUMENTS = frozenset(
     {
@@ -133,6 +142,17 @@ def changed_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[
     """Return the labels of the fields that differ."""
     was, is_now = difference(before, after)
     return [LABELS.get(name, name) for name in sorted({*was, *is_now})]
+
+
+def moving_label(moving: Mapping[str, Any]) -> str:
+    """Return what a moving reference is called."""
+    label, _ = MOVING.get(str(moving.get("kind")), ("{name}", ""))
+    return label.format(name=moving.get("name") or "(default)")
+
+
+def moving_meaning(moving: Mapping[str, Any]) -> str:
+    """Return what is not known yet when a run with this reference is approved."""
+    return MOVING.get(str(moving.get("kind")), ("", ""))[1]
 
 
 def is_masked(value: object) -> bool:

@@ -45,6 +45,7 @@ CODES: dict[str, str] = {
     "confirmation.mismatch": "The typed name is not the required name.",
     "credential.reenter": "The API address has changed, so the credential must be entered again.",
     "definition.changed": "The deployment was changed in Prefect after the request.",
+    "definition.moving": "A policy requires pinned code, and the deployment names a branch, tag, path or image tag.",
     "demo.incomplete": "A run of the demo did not complete.",
     "deployment.ambiguous": "The name matches several deployments.",
     "deployment.gone": "The deployment no longer exists in Prefect.",

@@ -41,6 +41,7 @@ TASKS: dict[str, Priority] = {
     "runs.tasks.recheck": Priority.ACT,
     "runs.tasks.requeue_due": Priority.ACT,
     "runs.tasks.follow_up": Priority.FOLLOW_UP,
+    "runs.tasks.check_definition": Priority.FOLLOW_UP,
     "runs.tasks.send_notification": Priority.NOTIFY,
     "runs.tasks.expire": Priority.NOTIFY,
     "runs.tasks.pause_frozen_schedules": Priority.NOTIFY,

@@ -63,6 +63,11 @@ def follow_up(pk: int) -> None:
         mirror.refresh(run_request.environment, [run_request.flow_run_id])
 
 
+def check_definition(pk: int) -> None:
+    """Compare the definition of an approved request again, now that its run has started."""
+    definitions.check_started(RunRequest.objects.select_related("environment", "deployment__environment").get(pk=pk))
+
+
 def refresh(pk: int) -> None:
     run = Run.objects.select_related("environment").get(pk=pk)
     mirror.refresh(run.environment, [run.prefect_id])
@@ -111,6 +116,8 @@ def requeue_due() -> None:
     for task, rows in table.items():
         for pk in rows.filter(due).values_list("pk", flat=True):
             queue.enqueue(task, pk)
+    for pk in RunRequest.objects.filter(check_definition_at__lte=now).values_list("pk", flat=True):
+        queue.enqueue("runs.tasks.check_definition", pk)
 
 
 def pause_frozen_schedules() -> None:

@@ -45,6 +45,9 @@ SENTENCES: dict[str, list[str]] = {
     "confirmation.mismatch": ["Nothing was done. Type {} to confirm the emergency override."],
     "credential.reenter": ["{…}"],
     "definition.changed": ["{} was changed in Prefect after the request: {}. Submit a new request."],
+    "definition.moving": [
+        "{} does not pin its code, which is required in {}: {}. Deploy it with a commit or an image digest."
+    ],
     "demo.incomplete": ["{} did not complete. {}"],
     "deployment.ambiguous": ["{} matches several deployments in {}. {}"],
     "deployment.gone": [

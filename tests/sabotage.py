@@ -393,6 +393,33 @@ SABOTAGES = (
         "        if came_from == State.LAUNCHING:",
     ),
     Sabotage(
+        "the definition is not compared again when the run starts",
+        (
+            "tests/governance/test_definition_at_start.py::test_code_swapped_between_launch_and_start_raises_the_alarm",
+            "tests/governance/test_definition_at_start.py::test_a_policy_cancels_the_run",
+        ),
+        "runs/changes/settle.py",
+        "for run_request in started if run_request.needs_approval]",
+        "for run_request in started if not run_request.needs_approval]",
+    ),
+    Sabotage(
+        "a policy that cancels changed runs does not",
+        ("tests/governance/test_definition_at_start.py::test_a_policy_cancels_the_run",),
+        "runs/governance/requirements.py",
+        "cancel_moved=any(",
+        "cancel_moved=bool(found) and not any(",
+    ),
+    Sabotage(
+        "code that is not pinned is accepted against the policy",
+        (
+            "tests/governance/test_unpinned_code.py::test_a_policy_refuses_it_at_the_request",
+            "tests/governance/test_unpinned_code.py::test_and_again_at_the_launch_approved_or_not",
+        ),
+        "runs/governance/requirements.py",
+        "if self.refuse_moving and moving:",
+        "if self.refuse_moving and not found:",
+    ),
+    Sabotage(
         "a request is sent to another address than it was made for",
         ("tests/governance/test_approved_definition.py::test_a_request_is_sent_only_to_the_address_it_was_made_for",),
         "runs/dispatch/launch.py",

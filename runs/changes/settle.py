@@ -8,7 +8,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from flows.models import Environment
-from runs import audit, notifications
+from runs import audit, notifications, queue
 from runs.actors import Actor
 from runs.changes.states import LEGAL_FROM, move
 from runs.models import Cancellation, Run, RunRequest
@@ -28,12 +28,15 @@ SETTLES: dict[str, State] = {
 }
 
 
-def settle(runs: Sequence[Run]) -> None:
+def settle(runs: Sequence[Run], started: Sequence[RunRequest] = ()) -> None:
     """Update the requests and cancellations of these runs. Called by `runs.mirror`.
+
+    `started` are the requests whose runs have left Scheduled or begun to run since the reading before.
 
     Rows first, audit entries last: a transaction that holds the lock on the end of the audit chain must not wait for a
     row lock, or two transactions that take them in opposite order deadlock.
     """
+    check_definitions(started)
     acts = [act for run in runs for act in settle_request(run)]
     acts += [act for run in runs if run.is_terminal for act in settle_cancellations(run)]
     audit.record_many(acts)
@@ -60,6 +63,14 @@ def settle_request(run: Run) -> Iterator[audit.Act]:
                     before={"state": State.LOST},
                     after={"state": to},
                 )
+
+
+def check_definitions(started: Sequence[RunRequest]) -> None:
+    """Have the definitions of approved requests compared again: the worker reads the deployment when the run starts."""
+    pks = [run_request.pk for run_request in started if run_request.needs_approval]
+    RunRequest.objects.filter(pk__in=pks).update(check_definition_at=timezone.now())
+    for pk in pks:
+        queue.enqueue("runs.tasks.check_definition", pk)
 
 
 def settle_cancellations(run: Run) -> Iterator[audit.Act]:

@@ -2,5 +2,6 @@
 
 from runs.definitions.deployment_changes import record_changes
 from runs.definitions.launch_check import require_unchanged
+from runs.definitions.start_check import check_started
 
-__all__ = ["record_changes", "require_unchanged"]
+__all__ = ["check_started", "record_changes", "require_unchanged"]

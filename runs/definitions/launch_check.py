@@ -9,7 +9,9 @@ from flows import definition
 from flows.catalog import definition_reader
 from flows.definition import Definition
 from flows.models import Environment
+from runs.access.decisions import Target
 from runs.errors import Refused
+from runs.governance.requirements import requirements_for
 from runs.models import RunRequest
 
 # For how many seconds launches of one deployment share a reading: one for each would halve their rate.
@@ -23,10 +25,12 @@ def require_unchanged(run_request: RunRequest) -> None:
 
     Raises `Refused`, or `PrefectError` when Prefect cannot be asked. What needs no approval runs as it is deployed.
     """
-    if not run_request.needs_approval:
+    requirements = requirements_for(Target.of(run_request.deployment))
+    if not run_request.needs_approval and not requirements.refuse_moving:
         return
     found = read_shared(run_request.environment, run_request.deployment_prefect_id)
-    if definition.fingerprint(found) != run_request.definition_fingerprint:
+    requirements.require_pinned(run_request.deployment_name, found)
+    if run_request.needs_approval and definition.fingerprint(found) != run_request.definition_fingerprint:
         fields = definition.changed_fields(run_request.definition, found)
         raise Refused(
             "definition.changed",

@@ -117,6 +117,8 @@ POLICY: dict[str, Rule] = {
     "needs_ticket": ("needs a ticket", turned_off),
     "ticket_pattern": ("ticket pattern", lambda before, after: bool(before) and before != after),
     "needs_confirmation": ("needs typed confirmation", turned_off),
+    "refuse_moving": ("refuses code that is not pinned", turned_off),
+    "cancel_moved": ("cancels changed runs", turned_off),
     "outside_window": ("outside change windows", lambda before, after: before == Policy.Outside.REFUSE != after),
     "risk": ("risk", is_lower),
     **SELECTOR,

@@ -39,6 +39,8 @@ POLICY = [
     "ticket_pattern",
     "ticket_link",
     "needs_confirmation",
+    "refuse_moving",
+    "cancel_moved",
     "outside_window",
     "risk",
 ]

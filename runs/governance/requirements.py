@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from django.db import models
 
+from flows import definition
 from flows.models import Environment
 from flows.parameters import formats
 from runs.access.decisions import Permissions, Target, matches
@@ -34,6 +35,8 @@ class Requirements:
     ticket_patterns: tuple[str, ...] = ()
     ticket_link: str = ""
     needs_confirmation: bool = False
+    refuse_moving: bool = False
+    cancel_moved: bool = False
     refuse_outside_window: bool = False
     risk: str = Risk.LOW
     names: tuple[str, ...] = ()
@@ -66,6 +69,18 @@ class Requirements:
                     pattern=pattern,
                 )
 
+    def require_pinned(self, name: str, found: Mapping[str, Any]) -> None:
+        """Refuse a deployment whose definition has references that Prefect resolves later, where a policy does."""
+        moving = found.get("moving", [])
+        if self.refuse_moving and moving:
+            labels = [definition.moving_label(each) for each in moving]
+            raise Refused(
+                "definition.moving",
+                f"{name} does not pin its code, which is required in {self.place}: {', '.join(labels)}. "
+                "Deploy it with a commit or an image digest.",
+                moving=moving,
+            )
+
 
 def requirements_for(target: Target) -> Requirements:
     """Combine the environment's own requirements and all policies that apply: the strictest of each counts.
@@ -93,6 +108,8 @@ def requirements_for(target: Target) -> Requirements:
         ticket_patterns=tuple(policy.ticket_pattern for policy in found if policy.ticket_pattern),
         ticket_link=next((policy.ticket_link for policy in found if policy.ticket_link), ""),
         needs_confirmation=environment.is_protected or any(policy.needs_confirmation for policy in found),
+        refuse_moving=any(policy.refuse_moving for policy in found),
+        cancel_moved=any(policy.cancel_moved for policy in found),
         refuse_outside_window=any(policy.outside_window == Policy.Outside.REFUSE for policy in found),
         risk=max((policy.risk for policy in found), key=RISKS.index, default=Risk.LOW),
         names=tuple(policy.name for policy in found),

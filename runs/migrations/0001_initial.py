@@ -30,6 +30,7 @@ TOPICS = [
     ("waiting", "A request needs my approval"),
     ("answered", "My request was approved or rejected"),
     ("stalled", "A run stalled, or was deleted in Prefect"),
+    ("definition", "A deployment changed after approval"),
     ("break glass", "Emergency override used"),
     ("freeze", "Freeze started or ended"),
     ("rules", "Rules of a protected environment loosened"),
@@ -366,6 +367,22 @@ class Migration(migrations.Migration):
                         verbose_name="require typed confirmation",
                         default=False,
                         help_text="Requesters review the parameters and type the deployment's name.",
+                    ),
+                ),
+                (
+                    "refuse_moving",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Refuse deployments whose code is a branch, tag, path, storage or image tag.",
+                        verbose_name="refuse code that is not pinned",
+                    ),
+                ),
+                (
+                    "cancel_moved",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Cancel an approved run if its deployment has changed by the time it starts.",
+                        verbose_name="cancel changed runs",
                     ),
                 ),
                 (
@@ -727,6 +744,17 @@ class Migration(migrations.Migration):
                 ("attempts", models.PositiveIntegerField(default=0)),
                 ("next_attempt_at", models.DateTimeField(null=True)),
                 ("launched_at", models.DateTimeField(null=True)),
+                (
+                    "check_definition_at",
+                    models.DateTimeField(help_text="When to compare the definition again.", null=True),
+                ),
+                (
+                    "moved_definition",
+                    models.JSONField(
+                        default=dict,
+                        help_text="The definition that Prefect had when the run started, if it is not the approved one.",
+                    ),
+                ),
                 (
                     "overridden_at",
                     models.DateTimeField(help_text="When a change window or freeze was overridden for it.", null=True),

@@ -73,7 +73,8 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord]) -> list[R
     runs = list(
         Run.objects.filter(environment=environment, prefect_id__in=changed).select_related("environment", "deployment")
     )
-    changes.settle(runs)
+    started = [ours[r.id] for r in fresh if r.id in ours and has_started(r, known.get(r.id))]
+    changes.settle(runs, started)
     external_runs.record_external_runs(environment, fresh, known=known, ours=ours, runs=runs)
     publish("run", [run.pk for run in runs])
     return runs
@@ -91,6 +92,18 @@ def is_stale(record: FlowRunRecord, known: Run | None) -> bool:
         return False
     # Equal is not stale: other columns can change without a new state.
     return record.state.timestamp < known.state_at
+
+
+def has_started(record: FlowRunRecord, known: Run | None) -> bool:
+    """Return whether a worker has taken the run, or begun to run it, since it was last read."""
+    if record.state is None or record.state.type == "SCHEDULED" or is_unstarted_end(record):
+        return False
+    return known is None or known.state_type == "SCHEDULED" or record.run_count > known.run_count
+
+
+def is_unstarted_end(record: FlowRunRecord) -> bool:
+    """Return whether the run was cancelled before any worker took it."""
+    return record.state is not None and record.state.type == "CANCELLED" and not record.run_count
 
 
 def differs(record: FlowRunRecord, known: Run) -> bool:

@@ -14,6 +14,7 @@ VERBS: dict[str, str] = {
     "request.launch": "Launched a run",
     "request.lost": "Run deleted in Prefect",
     "request.found": "Deleted run reappeared in Prefect",
+    "definition.moved": "Deployment changed after approval",
     "run.cancel": "Requested a cancellation",
     "run.force_cancel": "Marked a run as cancelled",
     "run.cancelled": "Cancelled a run",

@@ -15,6 +15,8 @@ class Topic(models.TextChoices):
     WAITING = "waiting", "A request needs my approval"
     ANSWERED = "answered", "My request was approved or rejected"
     STALLED = "stalled", "A run stalled, or was deleted in Prefect"
+    # Administrators, auditors and the approvers receive it without a subscription.
+    DEFINITION = "definition", "A deployment changed after approval"
     BREAK_GLASS = "break glass", "Emergency override used"
     FREEZE = "freeze", "Freeze started or ended"
     # Administrators and auditors receive it without a subscription: `runs.notifications.notify_overseers`.

@@ -69,6 +69,17 @@ class Policy(Selector):
         default=False,
         help_text="Requesters review the parameters and type the deployment's name.",
     )
+    # Both are about definitions of deployments: see flows/definition.py.
+    refuse_moving = models.BooleanField(
+        "refuse code that is not pinned",
+        default=False,
+        help_text="Refuse deployments whose code is a branch, tag, path, storage or image tag.",
+    )
+    cancel_moved = models.BooleanField(
+        "cancel changed runs",
+        default=False,
+        help_text="Cancel an approved run if its deployment has changed by the time it starts.",
+    )
     outside_window = models.CharField("outside change windows", max_length=10, choices=Outside, default=Outside.WAIT)
     risk = models.CharField(max_length=10, choices=Risk, default=Risk.LOW, help_text="Shown to approvers.")
 

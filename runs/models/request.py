@@ -96,6 +96,8 @@ CHANGED = [
     "changed_at",
     "expires_at",
     "attempts",
+    "check_definition_at",
+    "moved_definition",
     "next_attempt_at",
     "launched_at",
     "overridden_at",
@@ -108,7 +110,7 @@ CLOSED = [State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.REFUSED]
 class RunRequest(models.Model):
     """A request for one flow run; what was requested is never edited.
 
-    `runs.changes` changes its state, `runs.dispatch` records its attempts.
+    `runs.changes` changes its state, `runs.dispatch` records its attempts, `runs.definitions` what its run began with.
     """
 
     State = State
@@ -181,6 +183,11 @@ class RunRequest(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     launched_at = models.DateTimeField(null=True)
+    # Set when the run leaves Scheduled and when it begins to run; cleared by `runs.definitions.start_check`.
+    check_definition_at = models.DateTimeField(null=True, help_text="When to compare the definition again.")
+    moved_definition = models.JSONField(
+        default=dict, help_text="The definition that Prefect had when the run started, if it is not the approved one."
+    )
     overridden_at = models.DateTimeField(null=True, help_text="When a change window or freeze was overridden for it.")
     overridden_by_name = models.CharField(max_length=200, blank=True)
 

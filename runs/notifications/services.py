@@ -88,15 +88,30 @@ def overseers() -> models.QuerySet[User]:
     return User.objects.with_perm("runs.view_auditentry", backend=backend)
 
 
-def notify_overseers(topic: Topic, environments: Sequence[Environment], subject: str, text: str) -> None:
-    """Queue a message to all administrators and auditors, and to subscribers who can see one of the environments."""
+def notify_overseers(
+    topic: Topic,
+    environments: Sequence[Environment],
+    subject: str,
+    text: str,
+    *,
+    target: models.Model | None = None,
+    also: Iterable[User] = (),
+    may: Callable[[User], bool] | None = None,
+) -> None:
+    """Queue a message to all administrators and auditors, and to subscribers who can see one of the environments.
+
+    `also` are people who are told without a subscription too, as long as their account is active. `may` decides which
+    subscribers can receive it, where seeing an environment is not enough.
+    """
     # No setting switches this off: whoever loosens the rules must not be able to do so unseen.
-    people = {person.pk: person for person in overseers()}
+    people = {person.pk: person for person in [*overseers(), *also] if person.is_active}
     wanted = Q(subscriptions__environment__in=environments) | Q(subscriptions__environment=None)
     for person in User.objects.filter(wanted, subscriptions__topic=topic, is_active=True).distinct():
-        if Permissions.of(person).environments().filter(pk__in=[each.pk for each in environments]).exists():
+        places = Permissions.of(person).environments().filter(pk__in=[each.pk for each in environments])
+        if may(person) if may else places.exists():
             people.setdefault(person.pk, person)
-    target = environments[0] if len(environments) == 1 else None
+    if target is None and len(environments) == 1:
+        target = environments[0]
     for person in people.values():
         create(person, topic, subject, text, target)
 

@@ -1,6 +1,6 @@
 """Submit and re-run requests, request cancellations, and decide who can view parameters and logs."""
 
-from runs.requests.cancel import PATIENCE, cancel, force_cancel
+from runs.requests.cancel import PATIENCE, cancel, cancel_moved, force_cancel
 from runs.requests.submit import (
     digest,
     require_rerun_allowed,
@@ -16,6 +16,7 @@ from runs.requests.submit import (
 __all__ = [
     "PATIENCE",
     "cancel",
+    "cancel_moved",
     "digest",
     "force_cancel",
     "require_rerun_allowed",

@@ -67,6 +67,20 @@ def force_cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> 
         return request_cancellation(run, act, reason, ticket, is_forced=True)
 
 
+def cancel_moved(run: Run, *, reason: str) -> Cancellation | None:
+    """Request the cancellation of a run whose deployment changed after the approval, as a policy requires.
+
+    Returns None when it has ended, or is being cancelled already.
+    """
+    with audit.act("run.cancel", run, by=Actor.system(), reason=reason) as act:
+        run = locked(run)
+        is_pending = run.cancellations.filter(state__in=Cancellation.OPEN).exists()
+        if run.is_terminal or run.deleted_upstream_at or is_pending:
+            act.is_repeat = True
+            return None
+        return request_cancellation(run, act, reason, "", is_forced=False)
+
+
 def locked(run: Run) -> Run:
     """Return the run with its row lock: two people who cancel at once must not both succeed."""
     return Run.objects.select_for_update(of=["self"]).select_related("environment", "deployment").get(pk=run.pk)
@@ -88,7 +102,7 @@ def request_cancellation(run: Run, act: audit.Act, reason: str, ticket: str, *, 
         reason=sanitize(reason),
         ticket=sanitize(ticket)[:100],
         is_forced=is_forced,
-        requested_by=act.by.user,
+        requested_by=act.by.holder,
         requested_by_name=act.by.name,
     )
     # Same transaction as the row: a task never runs for a cancellation that was rolled back.

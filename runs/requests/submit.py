@@ -99,6 +99,7 @@ def submit(
         requirements = requirements_for(Target.of(deployment))
         require_submittable(deployment, scheduled_for=scheduled_for)
         requirements.require_reason_and_ticket("run", reason=reason, ticket=ticket)
+        requirements.require_pinned(str(deployment), deployment.definition)
         # A form that was open during a deploy: its fields may no longer be what the values mean.
         if form_fingerprint and form_fingerprint != deployment.schema_fingerprint:
             raise Refused(

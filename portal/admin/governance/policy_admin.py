@@ -95,7 +95,7 @@ class PolicyForm(SelectorForm):
         model = Policy
         fields = [
             *("name", "stages", "approval_minutes", "needs_reason", "needs_ticket", "ticket_pattern", "ticket_link"),
-            *("needs_confirmation", "outside_window", "risk", *SELECTOR),
+            *("needs_confirmation", "refuse_moving", "cancel_moved", "outside_window", "risk", *SELECTOR),
         ]
         labels = {
             "approval_minutes": "Approval timeout (minutes)",
@@ -104,6 +104,8 @@ class PolicyForm(SelectorForm):
             "ticket_pattern": "Ticket pattern (regex)",
             "ticket_link": "Ticket URL",
             "needs_confirmation": "Require typed confirmation",
+            "refuse_moving": "Refuse code that is not pinned",
+            "cancel_moved": "Cancel runs whose deployment changed",
             "outside_window": "Outside change windows",
         }
         widgets = {
@@ -116,7 +118,7 @@ class PolicyForm(SelectorForm):
     # The test value follows the pattern it is for.
     field_order = [
         *("name", "stages", "approval_minutes", "needs_reason", "needs_ticket", "ticket_pattern", "sample"),
-        *("ticket_link", "needs_confirmation", "outside_window", "risk", *SELECTOR),
+        *("ticket_link", "needs_confirmation", "refuse_moving", "cancel_moved", "outside_window", "risk", *SELECTOR),
     ]
 
     def clean(self) -> dict[str, Any]:
@@ -173,6 +175,8 @@ def requirements(policy: Policy) -> list[str]:
         "reason": policy.needs_reason,
         "ticket": policy.needs_ticket,
         "typed confirmation": policy.needs_confirmation,
+        "pinned code": policy.refuse_moving,
+        "unchanged deployment at start": policy.cancel_moved,
     }
     return [label for label, applies in labels.items() if applies]
 
@@ -189,5 +193,7 @@ def facts(policy: Policy) -> list[tuple[str, str]]:
         ("Ticket pattern", policy.ticket_pattern or "any"),
         ("Ticket URL", link or "-"),
         ("Confirmation", "typed confirmation" if policy.needs_confirmation else DEFAULT),
+        ("Code that is not pinned", "refused" if policy.refuse_moving else "shown to approvers"),
+        ("Deployment changed when the run starts", "run is cancelled" if policy.cancel_moved else "reported"),
         ("Outside change windows", OUTSIDE[policy.outside_window]),
     ]

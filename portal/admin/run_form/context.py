@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils import timezone
 
+from flows import definition
 from flows.models import Deployment, WorkPool
 from flows.parameters import ParameterForm
 from flows.parameters.references import from_texts
@@ -122,6 +123,9 @@ def page_context(form: RunFormContext) -> dict[str, Any]:
         "rules": requirements,
         "risk": rule_labels.risk_badge(requirements.risk),
         "approvals": rule_labels.approvals_label(requirements.stages) if requirements.stages else "",
+        "unpinned": [definition.moving_label(each) for each in deployment.definition.get("moving", [])]
+        if requirements.refuse_moving
+        else [],
         "approval_time": times.span(requirements.minutes * 60),
         "standing": form.standing,
     }
