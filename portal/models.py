@@ -1,1 +1,25 @@
-"""The portal has no models of its own; Django requires the module."""
+"""The portal's own table; everything else it shows belongs to `flows` and `runs`."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class FailedAttempts(models.Model):
+    """Failed attempts to sign in, or to enter one's old password. Only `portal.auth.throttle` writes it.
+
+    A row is counted anew after it has expired, and deleted some time later.
+    """
+
+    # Not the name or address: people type passwords into the wrong field, and nobody needs to read this table.
+    key = models.CharField(max_length=64, primary_key=True, help_text="HMAC of what is counted.")
+    failures = models.PositiveIntegerField()
+    blocked_until = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(db_index=True)
+    is_recorded = models.BooleanField(default=False, help_text="The audit trail says that it was throttled.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.failures} failed attempts"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
+from django.contrib.auth.views import PasswordChangeView
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from unfold.sites import UnfoldAdminSite
 
 from portal.auth import sign_in
@@ -47,9 +49,18 @@ class PortalSite(UnfoldAdminSite):
             headers={"HX-Trigger": "search"},
         )
 
-    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        page = super().password_change
-        return sign_in.change_password(request, lambda: page(request, extra_context))
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        page = super().login
+        return sign_in.sign_in(request, lambda: page(request, extra_context))
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        # Not the theme's own, which takes no other form.
+        page: Any = PasswordChangeView.as_view(
+            form_class=sign_in.OwnPasswordForm,
+            success_url=reverse("admin:password_change_done"),
+            extra_context={**self.each_context(request), **(extra_context or {})},
+        )
+        return sign_in.change_password(request, lambda: page(request))
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         # Before Django's own, which flushes the session and with it the user.

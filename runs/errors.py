@@ -125,6 +125,7 @@ CODES: dict[str, str] = {
     "run.not_started": "No run was started for the request.",
     "run.unknown": "No such run, or it is not visible.",
     "schema.changed": "The deployment's parameters changed after the request.",
+    "sign_in.throttled": "Too many attempts to sign in, or to enter the old password, have failed.",
     "start.no_offset": "The start time has no UTC offset.",
     "start.too_far": "The start time is too far ahead.",
     "state.illegal": "The request cannot move from its state to the new one.",

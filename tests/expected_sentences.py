@@ -155,6 +155,7 @@ SENTENCES: dict[str, list[str]] = {
     "run.not_started": ["No run was started. {}"],
     "run.unknown": ["Unknown run {}."],
     "schema.changed": ["The parameters of {} changed after the request. Submit a new request."],
+    "sign_in.throttled": ["Too many failed attempts. Try again in {}."],
     "start.no_offset": ["A start time without a UTC offset is ambiguous. Add the offset."],
     "start.too_far": ["A run can be scheduled at most one year ahead."],
     "state.illegal": ["Request {} is “{}” and can no longer become “{}”. Reload the page to see what happened."],

@@ -682,6 +682,46 @@ SABOTAGES = (
         "if task.name not in queue.TASKS:",
         "if not task.name:",
     ),
+    # Signing in
+    Sabotage(
+        "passwords can be guessed without a wait",
+        (
+            "tests/portal/auth/test_throttle.py::test_after_five_failures_not_even_the_right_password_counts_for_a_while",
+        ),
+        "portal/auth/throttle.py",
+        "    if limit and failures >= limit.allowed:",
+        "    if limit and failures < 0:",
+    ),
+    Sabotage(
+        "attempts at the same time are not counted",
+        ("tests/portal/auth/test_throttle.py::test_attempts_at_the_same_time_are_all_counted",),
+        "portal/auth/throttle.py",
+        "    WHERE known.blocked_until IS NULL OR known.blocked_until <= %(now)s\n",
+        "",
+    ),
+    Sabotage(
+        "a made-up cookie has a count of its own",
+        ("tests/portal/auth/test_throttle.py::test_a_cookie_that_somebody_made_up_is_none",),
+        "portal/auth/throttle.py",
+        'request.get_signed_cookie(COOKIE, default="", salt=COOKIE, max_age=COOKIE_AGE)',
+        'request.COOKIES.get(COOKIE, "")',
+    ),
+    Sabotage(
+        "whoever has an account lifts the block of an address",
+        ("tests/portal/auth/test_throttle.py::test_who_has_an_account_cannot_lift_the_block_of_an_address",),
+        "portal/auth/throttle.py",
+        "filter(key=self.address, failures__lt=ADDRESS.allowed)",
+        "filter(key=self.address)",
+    ),
+    Sabotage(
+        "each throttled attempt is an audit entry",
+        (
+            "tests/portal/auth/test_throttle.py::test_a_burst_leaves_its_first_failures_and_one_entry_that_says_throttled",
+        ),
+        "portal/auth/sign_in.py",
+        'if refusal.data["is_first"]:',
+        "if refusal:",
+    ),
     # What Prefect says
     Sabotage(
         "the mirror accepts an older state",

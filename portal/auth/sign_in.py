@@ -9,29 +9,85 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from unfold.forms import AuthenticationForm
+from unfold.forms import AdminOwnPasswordChangeForm, AuthenticationForm
 
+from portal.auth import throttle
 from portal.auth.request_user import actor_of
 from runs import audit
 from runs.actors import Actor, Channel, Kind
+from runs.errors import Refused
 
 
 class SignInForm(AuthenticationForm):  # type: ignore[misc]  # the theme's forms have no types
-    """The theme's sign-in form, with an audit entry for each attempt."""
+    """The theme's sign-in form, with an audit entry for each attempt, and a wait after too many failed ones."""
+
+    throttled: Refused | None = None
 
     def clean(self) -> dict[str, Any]:
+        username = str(self.cleaned_data.get("username") or "")
+        if not username or not self.cleaned_data.get("password"):
+            cleaned: dict[str, Any] = self.cleaned_data
+            return cleaned  # that is no attempt
+        try:
+            attempt = throttle.begin_sign_in(self.request, username)
+        except Refused as refusal:
+            self.throttled = refusal
+            if refusal.data["is_first"]:
+                record_sign_in(self.request, username, refusal=refusal.message)
+            raise ValidationError(refusal.message, code=refusal.code) from refusal
         try:
             # One transaction: Django may rehash the password, and that row version has to find this entry.
             with transaction.atomic():
-                cleaned: dict[str, Any] = super().clean()
-                # None if a field was empty: that is no attempt.
-                if person := self.get_user():
-                    record_sign_in(self.request, person.get_username())
+                cleaned = super().clean()
+                attempt.succeed()
+                record_sign_in(self.request, username)
         except ValidationError as error:
             # After the transaction was rolled back, so that the entry of the refusal stays.
-            record_sign_in(self.request, str(self.cleaned_data.get("username", "")), refusal=error.messages[0])
+            if not attempt.is_recorded:
+                record_sign_in(self.request, username, refusal=error.messages[0])
             raise
         return cleaned
+
+
+class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]  # the theme's forms have no types
+    """The theme's form for one's own password, with a wait after too many wrong old ones."""
+
+    throttled: Refused | None = None
+    # Whether the audit trail says already that this form is throttled.
+    is_recorded = False
+
+    def clean_old_password(self) -> str:
+        try:
+            attempt = throttle.begin_own_password(self.user.pk)
+        except Refused as refusal:
+            self.throttled, self.is_recorded = refusal, not refusal.data["is_first"]
+            raise ValidationError(refusal.message, code=refusal.code) from refusal
+        self.is_recorded = attempt.is_recorded
+        old_password: str = super().clean_old_password()
+        attempt.succeed()
+        self.is_recorded = False
+        return old_password
+
+
+def sign_in(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
+    """Run Django's view for signing in, and remember the browser from which somebody has."""
+    response = view()
+    if request.method == "POST" and isinstance(response, HttpResponseRedirect):
+        throttle.remember_browser(response, request.user.get_username())
+    return with_wait(response)
+
+
+def with_wait(response: HttpResponse) -> HttpResponse:
+    """Make it a 429 if its form was throttled."""
+    refusal = getattr(form_of(response), "throttled", None)
+    if refusal:
+        response.status_code = 429
+        response["Retry-After"] = str(refusal.data["retry_after"])
+    return response
+
+
+def form_of(response: HttpResponse) -> Any:
+    return (getattr(response, "context_data", None) or {}).get("form")
 
 
 def record_sign_in(request: HttpRequest, username: str, *, refusal: str = "") -> None:
@@ -59,10 +115,13 @@ def change_password(request: HttpRequest, view: Callable[[], HttpResponse]) -> H
     with audit.act("person.own_password", None, by=actor_of(request), **about) as act:
         response = view()
         if not isinstance(response, HttpResponseRedirect):
-            form = (getattr(response, "context_data", None) or {}).get("form")
+            form = form_of(response)
             errors = [message for messages in form.errors.values() for message in messages] if form else []
-            act.refusal = " ".join(errors) or "The form is incomplete."
-    return response
+            if form is not None and form.is_recorded:
+                act.is_repeat = True
+            else:
+                act.refusal = " ".join(errors) or "The form is incomplete."
+    return with_wait(response)
 
 
 def record_sign_out(request: HttpRequest) -> None:

@@ -49,7 +49,7 @@ def redeploy(deployment: Deployment, fake: FakePrefect) -> Callable[[], Deployme
 
 def everywhere() -> str:
     """The text of every row of every table of the product, the trail included."""
-    models = [model for app in ("flows", "runs") for model in apps.get_app_config(app).get_models()]
+    models = [model for app in ("flows", "runs", "portal") for model in apps.get_app_config(app).get_models()]
     return repr([list(model._default_manager.values()) for model in models])
 
 
