@@ -5,6 +5,23 @@ import os
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 os.environ.setdefault("PORTAL_PROCESS", "web")
 
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
 from django.core.asgi import get_asgi_application
 
-application = get_asgi_application()
+Message = Mapping[str, Any]
+
+pages = get_asgi_application()
+
+
+async def application(
+    scope: dict[str, Any], receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+) -> None:
+    """Serve the pages, and refuse websockets, of which there are none (the server answers 403)."""
+    # Django raises an error for them, and anybody could fill the log with its traceback.
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1000})
+    else:
+        await pages(scope, receive, send)
