@@ -152,6 +152,13 @@ class Permissions:
         hint = f" {target.environment} is protected: the grant must name it." if target.environment.is_protected else ""
         return Decision(False, "access.no_grant", f"{who} has no grant for “{verb.label}” on {target}.{hint}")
 
+    def require(self, verb: Verb, target: Deployment | Target, parameters: Mapping[str, Any] | None = None) -> Decision:
+        """Return `decide`'s decision when it allows; raise `Forbidden` when it does not."""
+        decision = self.decide(verb, target, parameters)
+        if not decision:
+            raise Forbidden(decision)
+        return decision
+
     def start(self, target: Deployment | Target) -> Decision:
         """Return whether the person can request a run, now or scheduled; the refusal is the one for now."""
         now = self.decide(Verb.TRIGGER, target)
@@ -229,10 +236,7 @@ def require(
     parameters: Mapping[str, Any] | None = None,
 ) -> Decision:
     """Return `decide`'s decision when it allows; raise `Forbidden` when it does not."""
-    decision = decide(user, verb, target, parameters)
-    if not decision:
-        raise Forbidden(decision)
-    return decision
+    return Permissions.of(user).require(verb, target, parameters)
 
 
 def who_may(verb: Verb, deployment: Deployment) -> Iterable[tuple[Grant, Target]]:

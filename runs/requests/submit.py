@@ -19,7 +19,7 @@ from flows import parameters as schemas
 from flows.db_text import sanitize
 from flows.models import Deployment
 from runs import audit, notifications, queue
-from runs.access.decisions import Forbidden, Permissions, Target, decide, require
+from runs.access.decisions import Forbidden, Permissions, Target, decide
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.change_feed import publish
@@ -87,15 +87,16 @@ def submit(
         if scheduled_for:
             scheduled_for = one_moment(scheduled_for)
         deployment = Deployment.objects.select_related("environment").get(pk=deployment.pk)
+        permissions = Permissions.of(by.user)
         verb = Verb.TRIGGER_LATER if is_later(scheduled_for) else Verb.TRIGGER
         if rerun_of:
-            require_rerun_allowed(rerun_of, deployment, by=by)
+            require_rerun_allowed(rerun_of, deployment, permissions)
             # Requesters who may trigger need no `rerun` to repeat their own request.
             is_own = by.is_same_person_as(rerun_of.requested_by_id)
-            may_trigger = is_own and not decide(by.user, Verb.RERUN, deployment)
+            may_trigger = is_own and not permissions.decide(Verb.RERUN, deployment)
             verb = Verb.RERUN if verb == Verb.TRIGGER and not may_trigger else verb
         # 2. What does not depend on the values, permission first: without it nothing else is revealed.
-        require(by.user, verb, deployment)
+        permissions.require(verb, deployment)
         requirements = requirements_for(Target.of(deployment))
         require_submittable(deployment, scheduled_for=scheduled_for)
         requirements.require_reason_and_ticket("run", reason=reason, ticket=ticket)
@@ -111,7 +112,7 @@ def submit(
         values = schemas.validate(deployment.parameter_schema, dict(parameters), defaults=deployment.parameter_defaults)
         if rerun_of and verb == Verb.RERUN and not canonical.same(values, values_of(rerun_of)):
             verb = Verb.TRIGGER  # with other values it is not the same run
-        decision = require(by.user, verb, deployment, values)
+        decision = permissions.require(verb, deployment, values)
         # 4. The row, with everything that an approval is for.
         public, secret = schemas.split(deployment.parameter_schema, values)
         if rerun_of:
@@ -139,7 +140,7 @@ def submit(
             ticket=ticket.strip(),
             verb=verb,
             rerun_of=rerun_of,
-            is_blind=rerun_of is not None and not can_view_own(by, rerun_of),
+            is_blind=rerun_of is not None and not can_view_own(permissions, rerun_of),
             requested_by=by.user,
             requested_by_name=by.name,
             on_behalf_of=on_behalf_of,
@@ -155,7 +156,7 @@ def submit(
         new.signature = signatures.sign(new)
         if requirements.stages:
             new.expires_at = timezone.now() + timedelta(minutes=requirements.minutes)
-        require_start_window(new, requirements, by=by, overrides=overrides_windows)
+        require_start_window(new, requirements, permissions, overrides=overrides_windows)
         # 5. Insert it, or find the one that the same form made.
         run_request, is_new = insert_once(new)
         act.subject = run_request
@@ -201,17 +202,19 @@ def is_later(scheduled_for: datetime | None) -> bool:
     return scheduled_for is not None and scheduled_for > timezone.now()
 
 
-def require_start_window(run_request: RunRequest, requirements: Requirements, *, by: Actor, overrides: bool) -> None:
+def require_start_window(
+    run_request: RunRequest, requirements: Requirements, permissions: Permissions, *, overrides: bool
+) -> None:
     """Refuse a start outside change windows if the policy does; otherwise note on the request that it is held."""
     now = timezone.now()
     standing = windows.standing(Target.of(run_request.deployment), max(run_request.scheduled_for or now, now))
     if standing:
         return
     if overrides:
-        require(by.user, Verb.OVERRIDE_FREEZE, run_request.deployment)
+        permissions.require(Verb.OVERRIDE_FREEZE, run_request.deployment)
         if not run_request.reason:
             raise Refused("window.reason_required", "Give a reason for starting outside the change window.")
-        run_request.overridden_at, run_request.overridden_by_name = now, by.name
+        run_request.overridden_at, run_request.overridden_by_name = now, run_request.requested_by_name
         run_request.message = f"Change window overridden: {standing.sentence}"
     elif requirements.refuse_outside_window:
         raise Refused("window.closed", f"{standing.sentence} Request a start within a permitted time.")
@@ -266,7 +269,7 @@ def rerun(
     )
 
 
-def require_rerun_allowed(run_request: RunRequest, deployment: Deployment, *, by: Actor) -> None:
+def require_rerun_allowed(run_request: RunRequest, deployment: Deployment, permissions: Permissions) -> None:
     """Refuse a re-run for another deployment, or of another person's request without the verb `rerun`.
 
     A re-run reuses secret values. So `rerun` is required whatever the start time: `trigger later` must not be a way to
@@ -277,8 +280,8 @@ def require_rerun_allowed(run_request: RunRequest, deployment: Deployment, *, by
         raise Refused(
             "rerun.other_deployment", f"Request {run_request.pk} was for {where} and cannot be re-run elsewhere."
         )
-    if not by.is_same_person_as(run_request.requested_by_id):
-        require(by.user, Verb.RERUN, deployment)
+    if permissions.user.pk != run_request.requested_by_id:
+        permissions.require(Verb.RERUN, deployment)
 
 
 def require_secrets_hidden(run_request: RunRequest, public: Mapping[str, Any]) -> None:
@@ -296,11 +299,11 @@ def require_secrets_hidden(run_request: RunRequest, public: Mapping[str, Any]) -
         )
 
 
-def can_view_own(by: Actor, run_request: RunRequest) -> bool:
-    """Return whether the actor can view the values of a request; if not, its re-run hides them from the actor too."""
-    if by.is_same_person_as(run_request.requested_by_id) and not run_request.is_blind:
+def can_view_own(permissions: Permissions, run_request: RunRequest) -> bool:
+    """Return whether the person can view the values of a request; if not, its re-run hides them from the person too."""
+    if permissions.user.pk == run_request.requested_by_id and not run_request.is_blind:
         return True
-    return bool(decide(by.user, Verb.SEE_INPUTS, run_request.deployment))
+    return bool(permissions.decide(Verb.SEE_INPUTS, run_request.deployment))
 
 
 def validate_text(run_name: str, reason: str, tags: Sequence[str], ticket: str) -> None:

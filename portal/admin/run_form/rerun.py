@@ -13,7 +13,7 @@ from django.urls import reverse
 from flows import parameters as schemas
 from flows.models import Deployment
 from flows.parameters import MASK
-from portal.auth.request_user import actor_of, permissions_of
+from portal.auth.request_user import permissions_of
 from portal.ui.text import number
 from runs import requests
 from runs.access.decisions import Decision, Forbidden, Permissions
@@ -46,7 +46,7 @@ def previous_request(request: HttpRequest, deployment: Deployment) -> PreviousRe
     if found is None:
         raise Http404
     try:
-        requests.require_rerun_allowed(found, deployment, by=actor_of(request))
+        requests.require_rerun_allowed(found, deployment, permissions_of(request))
     except Forbidden as forbidden:
         raise PermissionDenied(str(forbidden)) from forbidden
     permissions = permissions_of(request)
