@@ -116,7 +116,7 @@ def database(url: str) -> dict[str, Any]:
     }
 
 
-# "web" is set by portal/asgi.py; everything else counts as a command, background tasks and the follower included.
+# "web" is set by portal/asgi.py; everything else counts as a command, qcluster and the follower included.
 PROCESS = env("PORTAL_PROCESS", "command")
 DATABASES = {"default": database(env("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/portal"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -135,6 +135,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "django.contrib.humanize",
+    # After runs, whose qcluster takes the place of its own.
+    "django_q",
     "django_tables2",
 ]
 MIDDLEWARE = [
@@ -229,14 +231,26 @@ SECURE_CSP = {
 # Prefect accepts 512 kB of parameters per run. Forms may be larger, so that the run form can explain the limit.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
 
+# Its worker, broker interface and schedules; the processes are those of runs.cluster.
+Q_CLUSTER = {
+    "name": "portal",
+    "broker_class": "runs.broker.QueueBroker",
+    # Here only for its own check: runs.cluster ends a task, runs.queue takes it again.
+    "timeout": 60,
+    "retry": 90,
+    "catch_up": False,  # after a downtime each schedule runs once, not once for each missed time
+    "label": "Background tasks",
+}
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": env("PORTAL_LOG_LEVEL", "INFO")},
-    # httpx logs every URL at INFO: noise, and the addresses of a Prefect server do not belong in this log.
-    "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
+    # httpx logs every URL at INFO: noise, and the addresses of a Prefect server do not belong in this log. django-q2
+    # logs each task three times; runs.cluster does once, with its seconds.
+    "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpcore", "django-q")},
 }
 
 # Dotted name of the function that opens an environment's Prefect client; only tests replace it.

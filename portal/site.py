@@ -5,8 +5,10 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
+from django.contrib.admin import ModelAdmin
 from django.contrib.auth.views import PasswordChangeView
 from django.core.paginator import Paginator
+from django.db.models.base import ModelBase
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -14,6 +16,9 @@ from unfold.sites import UnfoldAdminSite
 
 from portal.auth import sign_in
 from portal.ui import palette
+
+# django-q2's own pages would show the arguments of every task to anyone with a Django permission.
+PAGELESS_APPS = frozenset({"django_q"})
 
 
 class PortalSite(UnfoldAdminSite):
@@ -24,6 +29,14 @@ class PortalSite(UnfoldAdminSite):
     login_template = "portal/login.html"
     login_form = sign_in.SignInForm
     enable_nav_sidebar = True
+
+    def register(
+        self, model_or_iterable: Any, admin_class: type[ModelAdmin[Any]] | None = None, **options: Any
+    ) -> None:
+        models: list[Any] = [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else [*model_or_iterable]
+        wanted = [model for model in models if model._meta.app_label not in PAGELESS_APPS]
+        if wanted:
+            super().register(wanted, admin_class, **options)
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Search for the command palette."""

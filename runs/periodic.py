@@ -1,39 +1,55 @@
-"""The periodic tasks as a table: the only code that writes `PeriodicTask`."""
+"""The periodic tasks as a table, kept as django-q2 schedules."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from django.db import transaction
-from django.db.models import F
-from django.db.models.functions import Now
+from django.db import connection
+from django.utils import timezone
+from django_q.brokers import Broker
+from django_q.models import Schedule
+from django_q.scheduler import scheduler
 
-from runs import queue
-from runs.models import PeriodicTask
-
+MINUTE = timedelta(minutes=1)
 PERIODIC: dict[str, timedelta] = {
     # Often: what is due again after an error or a kill waits at most this long.
     "runs.tasks.requeue_due": timedelta(seconds=5),
     "runs.tasks.sync_all": timedelta(seconds=30),
-    "runs.tasks.pause_frozen_schedules": timedelta(minutes=1),
-    "runs.tasks.expire": timedelta(minutes=1),
+    "runs.tasks.pause_frozen_schedules": MINUTE,
+    "runs.tasks.expire": MINUTE,
     "runs.tasks.maintain_audit": timedelta(hours=1),
 }
+# Advisory lock of the process that queues what is due; any constant that nothing else uses.
+SCHEDULING = 7_218_003
 
 
 def sync_schedules() -> None:
-    """Create, update and delete the rows to match `PERIODIC`."""
+    """Create, update and delete the schedules to match `PERIODIC`."""
+    now = timezone.now()
+    wanted: set[str] = set()
     for task, period in PERIODIC.items():
-        # The next time of an existing row is kept, or every deploy would delay it.
-        PeriodicTask.objects.update_or_create(task=task, defaults={"period": period})
-    PeriodicTask.objects.exclude(task__in=PERIODIC).delete()
+        # django-q2 knows whole minutes only: what runs more often has several schedules, evenly apart.
+        minutes = max(period // MINUTE, 1)
+        for part in range(max(MINUTE // period, 1)):
+            name = f"{task.rpartition('.')[2]}, {part * period.total_seconds():.0f} s" if period < MINUTE else task
+            columns = {"func": task, "schedule_type": Schedule.MINUTES, "minutes": minutes, "repeats": -1}
+            # The next run of an existing schedule is kept, or every deploy would delay it.
+            created = {**columns, "next_run": now + part * period}
+            Schedule.objects.update_or_create(name=name, defaults=columns, create_defaults=created)
+            wanted.add(name)
+    Schedule.objects.exclude(name__in=wanted).delete()
 
 
-@transaction.atomic
-def queue_due() -> None:
+def queue_due(broker: Broker) -> None:
     """Queue the periodic tasks that are due. After a downtime each runs once, not once for each missed time."""
-    # Every process calls this each second: they skip what another is queueing, and never wait.
-    due = PeriodicTask.objects.filter(next_at__lte=Now()).select_for_update(skip_locked=True)
-    for row in due:
-        queue.enqueue(row.task)
-    PeriodicTask.objects.filter(pk__in=[row.pk for row in due]).update(next_at=Now() + F("period"))
+    if not Schedule.objects.filter(next_run__lt=timezone.now()).exists():
+        return
+    # Every process calls this each second: they skip what another is queueing, and never wait for it. A lock of the
+    # session, because the scheduler would close a connection that is in a transaction.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [SCHEDULING])
+        if cursor.fetchone() != (True,):
+            return
+    scheduler(broker=broker)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [SCHEDULING])

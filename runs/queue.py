@@ -14,6 +14,7 @@ from enum import IntEnum
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
+from django_q.tasks import async_task
 
 from flows import canonical
 from runs.models import QueuedTask
@@ -22,7 +23,7 @@ CHANNEL = "portal_queue"
 
 
 class Priority(IntEnum):
-    """What is taken first. `runs.background` keeps a process free for everything up to `FOLLOW_UP`."""
+    """What is taken first. `runs.cluster` keeps a process free for everything up to `FOLLOW_UP`."""
 
     ACT = 1  # what a person asked Prefect for
     FOLLOW_UP = 2
@@ -56,7 +57,7 @@ TASKS: dict[str, Priority] = {
 # A task whose process is gone is due again this long after it was taken. Less than the 30 s that nothing may wait
 # longer, and long enough that a task that kills its own process does not do so all the time.
 LEASE = timedelta(seconds=15)
-# No task runs longer, because `runs.background` ends its process before: for a process that still holds its lock
+# No task runs longer, because `runs.cluster` ends its process before: for a process that still holds its lock
 # because its host is unreachable.
 LONGEST = timedelta(seconds=90)
 
@@ -106,6 +107,12 @@ def enqueue(task: str, *args: int | str) -> None:
     A rollback removes it and nothing runs before the commit. A task gets primary keys and reads its rows itself: it can
     run late, and twice.
     """
+    # By `runs.broker`, which calls `insert`.
+    async_task(task, *args)
+
+
+def insert(task: str, args: tuple[int | str, ...]) -> None:
+    """Insert the row of a task, unless the same one is waiting. Raises `KeyError` for a name that is not in `TASKS`."""
     row: dict[str, str | int] = {"task": task, "args": canonical.text(args), "priority": TASKS[task]}
     with connection.cursor() as cursor:
         cursor.execute(ENQUEUE, row | {"channel": CHANNEL})
@@ -139,11 +146,11 @@ def take(*, up_to: Priority = Priority.MAINTAIN, by_age: bool = False) -> Task |
     return Task(row.pk, row.task, tuple(json.loads(row.args)))
 
 
-def finish(task: Task) -> None:
+def finish(pk: int) -> None:
     """Delete a task that has ended, whatever its result."""
-    QueuedTask.objects.filter(pk=task.pk).delete()
+    QueuedTask.objects.filter(pk=pk).delete()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [RUNNING, lock_number(task.pk)])
+        cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [RUNNING, lock_number(pk)])
 
 
 def find_lost() -> list[int]:

@@ -1,4 +1,4 @@
-"""Background tasks, called by `runs.background`: each loads one row and calls one service."""
+"""Background tasks, called by qcluster: each loads one row and calls one service."""
 
 from __future__ import annotations
 

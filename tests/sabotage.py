@@ -678,9 +678,9 @@ SABOTAGES = (
     Sabotage(
         "whatever is written into the queue is run",
         ("tests/runs/test_queue.py::test_a_task_that_fails_or_is_unknown_ends_and_the_next_is_run",),
-        "runs/background.py",
-        "if task.name not in queue.TASKS:",
-        "if not task.name:",
+        "runs/cluster.py",
+        'if task["func"] in queue.TASKS:',
+        'if task["func"]:',
     ),
     # Signing in
     Sabotage(

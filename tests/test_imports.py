@@ -222,6 +222,7 @@ BREACHES: dict[str, tuple[str, str]] = {
     "building blocks of pages import no pages": ("portal.ui.tables", "portal.admin.overview"),
     "the demo's parts import no pages": ("portal.demo.stack", "portal.admin.overview"),
     "the subjects of runs import each other in one direction": ("runs.governance.freezes", "runs.changes"),
+    "django-q2 stays behind runs.queue": ("runs.requests.submit", "django_q"),
     "HTTP and websockets stay in the Prefect client and the demo": ("portal.live.stream", "httpx"),
     "tables are made in one place": ("portal.admin.runs.admin", "django_tables2"),
 }
@@ -312,12 +313,12 @@ def test_the_web_process_loads_neither_prefect_nor_the_gateway() -> None:
     assert not {"prefect", "fastapi", "flows.deploy", *BACKSTAGE} & loaded
 
 
-def test_background_tasks_and_the_follower_do_not_load_prefect() -> None:
+def test_qcluster_and_the_follower_do_not_load_prefect() -> None:
     loaded = loaded_by(
         "import django; django.setup()\n"
-        "import runs.background, runs.tasks, runs.management.commands.follow\n"
+        "import runs.cluster, runs.tasks, runs.management.commands.follow\n"
         "from django.conf import settings; from django.utils.module_loading import import_string\n"
-        "import_string(settings.PREFECT_CLIENT)"
+        "import_string(settings.PREFECT_CLIENT); import_string(settings.Q_CLUSTER['broker_class'])"
     )
     assert not {"prefect", "fastapi", "flows.deploy"} & loaded
 

@@ -206,7 +206,7 @@ class Stack:
             Part(self._command(MIGRATE, "migrate", "--verbosity", "1"), base),
             Part(self._command(CLOCK, "sync_periodic"), (MIGRATE,)),
             Part(self._web(), (MIGRATE,)),
-            Part(self._service(BACKGROUND, "background", says="Running."), (MIGRATE,), problem=queue.problem),
+            Part(self._service(BACKGROUND, "qcluster", says="Running."), (MIGRATE,), problem=queue.problem),
             Part(self._follower(heartbeat.file), (MIGRATE,), problem=heartbeat.problem),
         ]
         # 2. Each environment: its deployments need the server, its worker must not create the pool before them, and its

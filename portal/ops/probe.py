@@ -25,7 +25,7 @@ SECONDS = 5
 # Seconds. The follower touches its file every ten.
 OLDEST_BEAT = 60
 # Every process that runs background tasks looks each second, and the shortest period is 5 s.
-OVERDUE_SCHEDULES = "SELECT count(*) FROM runs_periodictask WHERE next_at < now() - interval '2 minutes'"
+OVERDUE_SCHEDULES = "SELECT count(*) FROM django_q_schedule WHERE next_run < now() - interval '2 minutes'"
 # A process takes the next task as soon as it is free, and a task runs for at most 70 s: if one waits for two minutes
 # and none was taken meanwhile, no process is alive. A busy portal with a long queue is healthy.
 OVERDUE_TASKS = """

@@ -35,7 +35,7 @@ LABELS: dict[str, tuple[str, str, str]] = {
 OVERDUE = (
     "Check overdue",
     "amber",
-    "Last checked {minutes} minutes ago. The background tasks seem to be stopped: start “manage.py background”.",
+    "Last checked {minutes} minutes ago. The background tasks seem to be stopped: start “manage.py qcluster”.",
 )
 INACTIVE = ("Disabled", "grey", "It is not synced, and no runs can be requested.")
 

@@ -989,23 +989,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="PeriodicTask",
-            fields=[
-                (
-                    "task",
-                    models.CharField(
-                        help_text="Dotted name, one of runs.queue.TASKS.",
-                        max_length=100,
-                        primary_key=True,
-                        serialize=False,
-                    ),
-                ),
-                ("period", models.DurationField()),
-                ("next_at", models.DateTimeField(db_default=Now())),
-            ],
-            options={"ordering": ["task"], "default_permissions": ()},
-        ),
-        migrations.CreateModel(
             name="QueuedTask",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

@@ -9,7 +9,7 @@ from runs.models.grant import Grant, Selector, Verb
 from runs.models.notification import Notification, Subscription
 from runs.models.pause_request import PauseRequest
 from runs.models.policy import Freeze, Policy, Window
-from runs.models.queued_task import PeriodicTask, QueuedTask
+from runs.models.queued_task import QueuedTask
 from runs.models.request import RunRequest
 from runs.models.run import LogLine, Run, Stall, StateChange, TaskRun
 from runs.models.version import RowVersion
@@ -29,7 +29,6 @@ __all__ = [
     "LogLine",
     "Notification",
     "PauseRequest",
-    "PeriodicTask",
     "Policy",
     "QueuedTask",
     "RowVersion",

@@ -1,4 +1,4 @@
-"""Background tasks: those that wait or are being run, and when the periodic ones are due."""
+"""Background tasks that wait or are being run."""
 
 from __future__ import annotations
 
@@ -31,18 +31,3 @@ class QueuedTask(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task.rpartition('.')[2]}{self.args}"
-
-
-class PeriodicTask(models.Model):
-    """When a periodic task is due next. `runs.periodic` is the only code that writes it."""
-
-    task = models.CharField(max_length=100, primary_key=True, help_text="Dotted name, one of runs.queue.TASKS.")
-    period = models.DurationField()
-    next_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        ordering = ["task"]
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{self.task} every {self.period}"

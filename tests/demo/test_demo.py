@@ -110,7 +110,7 @@ def test_a_demo_is_killed_stopped_and_does_the_main_job_on_what_it_left(data: Pa
     assert {path.name: path.read_text() for path in (data / "secrets").iterdir()} == secrets
     if Path("/proc").exists():
         told = command_lines(reaper.marked_processes(str(data)))
-        assert "manage.py\0background" in told
+        assert "qcluster" in told
         assert not [name for name, secret in secrets.items() if secret in told]
     for step in (
         "otto signs in",

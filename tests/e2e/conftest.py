@@ -119,7 +119,7 @@ def running(prefect_server: Any, database: str, folder: Path) -> Iterator[Portal
     uvicorn = ("uvicorn", "portal.asgi:application", "--port", str(port), "--timeout-graceful-shutdown", "3")
     commands = {
         "web": ("-m", *uvicorn),
-        "background": ("manage.py", "background"),
+        "qcluster": ("manage.py", "qcluster"),
         "follow": ("manage.py", "follow"),
     }
     parts = [

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import psycopg
@@ -19,11 +20,14 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
+from django_q.models import Schedule
+from django_q.worker import worker
 
 from flows.models import Deployment, Environment
 from portal.demo.processes import ROOT, inherited_environment, time_zone
-from runs import background, periodic, queue, tasks
-from runs.models import PeriodicTask, QueuedTask, RunRequest
+from runs import cluster, periodic, queue, tasks
+from runs.broker import QueueBroker
+from runs.models import QueuedTask, RunRequest
 from runs.models.request import State
 from runs.queue import Priority
 
@@ -86,7 +90,7 @@ def test_a_task_that_is_running_is_queued_once_more_and_not_run_beside_itself() 
     queue.enqueue(SYNC, 1)
     assert rows() == ["sync[1]", "sync[1]"]
     assert queue.take() is None
-    queue.finish(running)
+    queue.finish(running.pk)
     assert queue.take()
     assert rows() == ["sync[1]"]
 
@@ -159,7 +163,7 @@ def test_no_wake_up_is_lost_however_queueing_and_taking_meet(seed: int) -> None:
                     cursor.execute("SELECT count(*) FROM written")
                     seen[0] = cursor.fetchone()[0]
                 time.sleep(dice.random() * 0.002)
-                queue.finish(task)
+                queue.finish(task.pk)
 
     readers = [in_thread(read) for _ in range(2)]
     writers = [in_thread(write) for _ in range(3)]
@@ -188,7 +192,7 @@ def test_launches_are_taken_before_what_was_queued_earlier() -> None:
 def test_a_process_kept_free_for_launches_takes_no_syncs() -> None:
     queue.enqueue(SYNC, 1)
     assert queue.take(up_to=Priority.FOLLOW_UP) is None
-    assert background.PROCESSES[0] == Priority.FOLLOW_UP
+    assert cluster.PROCESSES[0] == Priority.FOLLOW_UP
 
 
 def test_the_oldest_task_is_taken_now_and_then_whatever_its_priority() -> None:
@@ -228,9 +232,9 @@ def test_a_task_that_takes_long_is_not_started_a_second_time() -> None:
 
 def test_every_kill_is_healed_within_half_a_minute() -> None:
     """By the numbers; the measured times are in benchmarks."""
-    from_kill = queue.LEASE.total_seconds() + background.FALLBACK_SECONDS + background.PAUSE_SECONDS
+    from_kill = queue.LEASE.total_seconds() + cluster.FALLBACK_SECONDS + cluster.PAUSE_SECONDS
     assert from_kill < 30
-    assert queue.LONGEST.total_seconds() > background.TIMEOUT + background.GRACE
+    assert queue.LONGEST.total_seconds() > cluster.TIMEOUT + cluster.GRACE + cluster.PAUSE_SECONDS
 
 
 # The processes
@@ -265,12 +269,12 @@ def expired(own_database: str) -> RunRequest:
 
 
 class Running:
-    """`manage.py background` on a database, in a process group of its own."""
+    """`manage.py qcluster` on a database, in a process group of its own."""
 
     def __init__(self, database: str, log: Path) -> None:
         self.log = log
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "background"],
+            [sys.executable, "manage.py", "qcluster"],
             cwd=ROOT,
             env=inherited_environment() | time_zone() | {"DATABASE_URL": database, "PORTAL_MODE": "test"},
             stdout=log.open("w"),
@@ -292,7 +296,7 @@ class Running:
 def running(own_database: str, tmp_path: Path) -> Iterator[Running]:
     it = Running(own_database, tmp_path / "background.log")
     try:
-        assert until(lambda: len(it.children()) == len(background.PROCESSES))
+        assert until(lambda: len(it.children()) == len(cluster.PROCESSES))
         yield it
     finally:
         if it.process.poll() is None:
@@ -370,38 +374,51 @@ def test_a_task_that_fails_or_is_unknown_ends_and_the_next_is_run(
 
 
 def test_a_task_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, own_database: str) -> None:
-    monkeypatch.setattr(background, "TIMEOUT", 1)
     monkeypatch.setattr(tasks, "expire", lambda: time.sleep(5))
     queue.enqueue(EXPIRE)
-    task = queue.take()
-    assert task
-    before = signal.getsignal(signal.SIGALRM)
+    broker, before = QueueBroker(), signal.getsignal(signal.SIGTERM)
+    began = time.monotonic()
     try:
-        with pytest.raises(SystemExit):
-            background.run(task)
+        worker(cluster.Tasks(broker, os.getppid()), cluster.Results(broker), cluster.Timer(), 1)
     finally:
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGTERM, before)
+    assert time.monotonic() - began < 4
     assert rows() == []
+
+
+def test_a_task_that_cannot_be_interrupted_is_killed_with_its_process() -> None:
+    timer = cluster.Timer()
+    assert timer.busy_seconds == 0
+    timer.value = 60
+    time.sleep(0.05)
+    assert 0.05 <= timer.busy_seconds < 5
+    timer.value = -1
+    assert timer.busy_seconds == 0
 
 
 # What is done periodically
 
 
 def test_the_table_of_periodic_tasks_becomes_rows() -> None:
-    PeriodicTask.objects.create(task="runs.tasks.gone", period=timedelta(minutes=1))
+    Schedule.objects.create(name="gone", func="runs.tasks.gone", schedule_type=Schedule.MINUTES, minutes=1)
     periodic.sync_schedules()
+    first = dict(Schedule.objects.values_list("name", "next_run"))
     periodic.sync_schedules()
-    assert dict(PeriodicTask.objects.values_list("task", "period")) == periodic.PERIODIC
+    assert dict(Schedule.objects.values_list("name", "next_run")) == first, "a deploy delays none"
+    often = sorted(Schedule.objects.filter(func="runs.tasks.requeue_due").values_list("next_run", flat=True))
+    apart = {round((later - earlier).total_seconds()) for earlier, later in pairwise(often)}
+    assert (len(often), apart) == (12, {5})
+    assert set(Schedule.objects.values_list("func", flat=True)) == set(periodic.PERIODIC)
 
 
 def test_what_is_due_is_queued_once_however_late_it_is() -> None:
     periodic.sync_schedules()
-    PeriodicTask.objects.update(next_at=timezone.now() - timedelta(days=1))
-    periodic.queue_due()
-    periodic.queue_due()
+    Schedule.objects.update(next_run=timezone.now() - timedelta(days=1))
+    periodic.queue_due(QueueBroker())
+    periodic.queue_due(QueueBroker())
     assert {row.task for row in QueuedTask.objects.all()} == set(periodic.PERIODIC)
     assert QueuedTask.objects.count() == len(periodic.PERIODIC)
-    assert not PeriodicTask.objects.filter(next_at__lte=timezone.now()).exists()
+    assert not Schedule.objects.filter(next_run__lte=timezone.now()).exists()
 
 
 def test_every_periodic_task_exists() -> None:

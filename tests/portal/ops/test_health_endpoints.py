@@ -12,11 +12,12 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
+from django_q.models import Schedule
 
 from portal import settings
 from portal.ops import probe, views
 from runs import periodic, queue
-from runs.models import PeriodicTask, QueuedTask
+from runs.models import QueuedTask
 
 
 def test_living_needs_no_database(client: Client) -> None:
@@ -74,7 +75,7 @@ def test_the_background_is_alive_when_nothing_is_overdue() -> None:
 @pytest.mark.usefixtures("own")
 def test_overdue_schedules_mean_that_nobody_looks() -> None:
     periodic.sync_schedules()
-    PeriodicTask.objects.update(next_at=timezone.now() - timedelta(minutes=10))
+    Schedule.objects.update(next_run=timezone.now() - timedelta(minutes=10))
     assert probe.check_tasks() == probe.NO_SCHEDULER
 
 

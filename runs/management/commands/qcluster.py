@@ -1,11 +1,11 @@
-"""Run background tasks."""
+"""Run background tasks. In place of django-q2's command of this name: see `runs.cluster`."""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand
 from django.db import connection
 
-from runs import background
+from runs import cluster
 
 
 class Command(BaseCommand):
@@ -16,4 +16,4 @@ class Command(BaseCommand):
         connection.close()
         # The demo waits for this word before it starts the next process.
         self.stdout.write("Running.")
-        background.run_processes()
+        cluster.run_processes()
