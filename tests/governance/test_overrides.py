@@ -138,7 +138,7 @@ def test_broken_glass_opens_no_other_gate(
     elif gate == "frozen":
         freezes.freeze(prod, by=by(admin_user), reason="year end")
     else:
-        Deployment.objects.filter(environment=prod).update(version="2")
+        prod_fake.change_deployment(run_request.deployment_prefect_id, version="2")
     launch(run_request)
     assert run_request.state == (State.APPROVED if gate == "frozen" else State.REFUSED)
     assert sent(prod_fake) == 0
