@@ -17,6 +17,7 @@ PERIODIC: dict[str, timedelta] = {
     "runs.tasks.sync_all": timedelta(seconds=30),
     "runs.tasks.pause_frozen_schedules": MINUTE,
     "runs.tasks.expire": MINUTE,
+    "runs.tasks.report_outside_changes": MINUTE,
     "runs.tasks.maintain_audit": timedelta(hours=1),
 }
 # Advisory lock of the process that queues what is due; any constant that nothing else uses.

@@ -16,7 +16,7 @@ from flows.prefect_api.records import PrefectError
 from runs import changes, definitions, dispatch, mirror, notifications, queue
 from runs.audit import export_files, partitions
 from runs.errors import Refused
-from runs.governance import configuration, freezes
+from runs.governance import configuration, freezes, outside_changes
 from runs.models import Cancellation, Export, Notification, PauseRequest, Run, RunRequest
 from runs.models.request import State
 
@@ -54,6 +54,10 @@ def maintain_audit() -> None:
     """Close the last partition of the trail when it is time, and delete expired exports."""
     partitions.cut()
     export_files.forget()
+
+
+def report_outside_changes() -> None:
+    outside_changes.report()
 
 
 def follow_up(pk: int) -> None:

@@ -241,6 +241,27 @@ SABOTAGES = (
         "    if not act and not",
     ),
     Sabotage(
+        "an unsigned entry explains a change past the portal",
+        ("tests/runs/governance/test_outside_changes.py::test_an_entry_that_the_portal_did_not_sign_hides_nothing",),
+        "runs/governance/outside_changes.py",
+        "        if audit.digest(entry) == entry.digest and signatures.is_signed(entry):",
+        "        if audit.digest(entry) == entry.digest:",
+    ),
+    Sabotage(
+        "protection that was taken away past the portal raises no alarm",
+        ("tests/runs/governance/test_outside_changes.py::test_a_change_past_the_portal_is_reported_once",),
+        "runs/governance/outside_changes.py",
+        ' or before.get("is_protected")',
+        "",
+    ),
+    Sabotage(
+        "accounts changed past the portal raise no alarm",
+        ("tests/runs/governance/test_outside_changes.py::test_a_superuser_made_on_the_command_line_is_reported",),
+        "runs/governance/outside_changes.py",
+        "    # Rules of all environments, and accounts, which can be given access to any.\n    return protected",
+        "    return frozenset()",
+    ),
+    Sabotage(
         "a trigger that a session can switch off is not noticed",
         (
             "tests/portal/ops/test_database_checks.py::test_a_trigger_that_is_missing_or_can_be_switched_off_is_a_warning_everywhere",

@@ -38,3 +38,9 @@ def protection_alarm(context: Context) -> dict[str, Any]:
     """Show it to administrators and auditors of a portal in production; a demo has no role of its own."""
     may_see = settings.PRODUCTION and context["request"].user.has_perm("runs.view_auditentry")
     return {"problems": database_checks.problems() if may_see else []}
+
+
+@register.inclusion_tag("portal/audit/_outside.html", takes_context=True)
+def outside_changes(context: Context) -> dict[str, Any]:
+    """Show administrators and auditors which rules were changed past the portal lately."""
+    return {"entries": audit_panel.outside_changes(context["request"])}

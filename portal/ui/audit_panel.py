@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 
 from portal.ui import versions as ui_versions
 from portal.ui.audit_links import filter_of, link_subjects
 from runs.audit import queries
+from runs.models import AuditEntry
 
 MOST = 10
+# Alarms about changes outside the portal on the overview; the audit trail has all.
+FEW = 3
+SHOWN_FOR = timedelta(days=7)
 
 
 def can_read(request: HttpRequest) -> bool:
@@ -42,3 +48,11 @@ def versions(request: HttpRequest, row: Model | None) -> dict[str, Any]:
     if row is None or not row.pk or not can_read(request):
         return {}
     return {"is_shown": True, "versions": ui_versions.versions_of(row)}
+
+
+def outside_changes(request: HttpRequest) -> list[AuditEntry]:
+    """Return the latest entries about rules that were changed past the portal; none without permission to read them."""
+    if not can_read(request):
+        return []
+    entries = AuditEntry.objects.filter(verb="configuration.outside", at__gte=timezone.now() - SHOWN_FOR)
+    return list(entries.order_by("-sequence")[:FEW])

@@ -437,6 +437,7 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
                 "indexes": [
                     models.Index(fields=["table_name", "row_pk", "-id"], name="row_version"),
+                    models.Index(fields=["created_at"], name="row_version_created"),
                     GinIndex(fields=["data"], name="row_version_data", opclasses=["jsonb_path_ops"]),
                 ],
             },

@@ -36,6 +36,7 @@ VERBS: dict[str, str] = {
     "environment.delete": "Deleted an environment",
     "environment.freeze": "Froze an environment",
     "environment.unfreeze": "Unfroze an environment",
+    "configuration.outside": "Changed outside the portal",
     "policy.create": "Added a policy",
     "policy.change": "Changed a policy",
     "policy.delete": "Deleted a policy",

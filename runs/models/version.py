@@ -27,6 +27,7 @@ class RowVersion(models.Model):
         default_permissions = ()
         indexes = [
             models.Index(fields=["table_name", "row_pk", "-id"], name="row_version"),
+            models.Index(fields=["created_at"], name="row_version_created"),
             # Finds the versions of related rows, such as the group memberships of a user.
             GinIndex(fields=["data"], name="row_version_data", opclasses=["jsonb_path_ops"]),
         ]

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from flows.models import Environment
-from runs import queue
+from runs import audit, queue
 from runs.actors import Actor
 from runs.governance import grants as governance_grants
 from runs.governance import policies
@@ -54,23 +54,24 @@ class Command(BaseCommand):
             name, _, url = pair.partition("=")
             if not url:
                 raise CommandError(f"--environment requires NAME=API_URL, not {pair!r}.")
-            self.environment(name, url, position)
+            self.environment(name, url, position, by)
         for name, (groups, is_superuser, _) in CAST.items():
             person, is_new = User.objects.get_or_create(
                 username=name, defaults={"is_staff": True, "is_superuser": is_superuser}
             )
             # Only once: a restarted demo keeps what its users changed.
             if is_new:
-                person.set_password(PASSWORD)
-                person.save()
-                person.groups.set(Group.objects.filter(name__in=groups))
+                with audit.act("person.create", person, by=by, subject_kind="person"):
+                    person.set_password(PASSWORD)
+                    person.save()
+                    person.groups.set(Group.objects.filter(name__in=groups))
         self.grants(by)
         accounts = [{"name": name, "password": PASSWORD, "may": row[2]} for name, row in CAST.items()]
         self.stdout.write(json.dumps(accounts))
 
-    def environment(self, name: str, url: str, position: int) -> None:
+    def environment(self, name: str, url: str, position: int, by: Actor) -> None:
         protected = name == "prod"
-        environment, _ = Environment.objects.get_or_create(
+        environment, is_new = Environment.objects.get_or_create(
             slug=name,
             defaults={
                 "description": "Production" if protected else "Development and tests",
@@ -81,12 +82,18 @@ class Command(BaseCommand):
                 "position": position,
             },
         )
-        # Updated at every start: the server may have got another port.
-        environment.api_url = url
+        # At every start: the server may have got another port.
         auth = os.environ.get(f"PORTAL_DEMO_AUTH_{name.upper()}", "")
-        environment.credential_kind = Environment.CredentialKind.BASIC if auth else Environment.CredentialKind.NONE
-        environment.credential = auth
-        environment.save()
+        if (environment.api_url, environment.credential) != (url, auth):
+            verb = "environment.create" if is_new else "environment.change"
+            with audit.act(verb, environment, by=by, environment=name) as act:
+                environment.api_url = url
+                environment.credential_kind = (
+                    Environment.CredentialKind.BASIC if auth else Environment.CredentialKind.NONE
+                )
+                environment.credential = auth
+                environment.save()
+                act.after = {"api_url": url}
         queue.enqueue("runs.tasks.sync", environment.pk)
 
     def grants(self, by: Actor) -> None:
