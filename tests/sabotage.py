@@ -155,6 +155,27 @@ SABOTAGES = (
         '    return environment.is_protected or "is_protected" in environment.loosened',
         "    return environment.is_protected",
     ),
+    Sabotage(
+        "a group is joined without a question",
+        ("tests/governance/test_loosening.py::test_accounts_are_saved_behind_the_gate",),
+        "runs/governance/accounts.py",
+        "        found = loosened_by(stored, person, groups)\n",
+        "        found: list[Loosening] = []\n",
+    ),
+    Sabotage(
+        "a grant opens production without a question",
+        ("tests/governance/test_loosening.py::test_grants_are_given_and_denials_ended_behind_the_gate",),
+        "runs/governance/grants.py",
+        "        found = loosened(None, row)\n",
+        "        found = loosened(row, None)\n",
+    ),
+    Sabotage(
+        "a policy is deleted without a question",
+        ("tests/governance/test_loosening.py::test_a_rule_for_all_environments_needs_the_names_of_all_protected_ones",),
+        "runs/governance/policies.py",
+        "    found = loosened(type(rule)._default_manager.get(pk=rule.pk), None)\n",
+        "    found = loosened(rule, rule)\n",
+    ),
     # Accounts
     Sabotage(
         "a name may look like another one",

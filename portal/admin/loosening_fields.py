@@ -24,6 +24,10 @@ class LooseningFields(forms.Form):
         label="Environment", required=False, max_length=500, widget=forms.TextInput(INPUT)
     )
 
+    # A form with a reason of its own names that field, and drops the one here.
+    reason_field = "loosening_reason"
+    # What a browser does not send again, in words.
+    retype = ""
     # What the form as it was sent makes looser; empty until then.
     loosenings: Sequence[Loosening] = ()
 
@@ -31,8 +35,8 @@ class LooseningFields(forms.Form):
         """Add an error for each of the two that is missing; the service checks both again."""
         self.loosenings = found
         names = loosening_gate.environments_of(found)
-        if found and not self.cleaned_data.get("loosening_reason", "").strip():
-            self.add_error("loosening_reason", forms.ValidationError("Give a reason.", "loosening.reason_required"))
+        if found and not self.cleaned_data.get(self.reason_field, "").strip():
+            self.add_error(self.reason_field, forms.ValidationError("Give a reason.", "loosening.reason_required"))
         if found and not loosening_gate.is_confirmed(found, self.cleaned_data.get("loosening_confirm", "")):
             message = f"Type {', '.join(names)} to confirm."
             self.add_error("loosening_confirm", forms.ValidationError(message, "loosening.confirm"))
@@ -45,6 +49,6 @@ class LooseningFields(forms.Form):
     def confirmation(self) -> dict[str, Any]:
         """Return what was typed, as the services take it."""
         return {
-            "reason": self.cleaned_data.get("loosening_reason", ""),
+            "reason": self.cleaned_data.get(self.reason_field, ""),
             "confirm": self.cleaned_data.get("loosening_confirm", ""),
         }

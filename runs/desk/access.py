@@ -57,8 +57,12 @@ def grant(
     valid_until: datetime | None = None,
     reason: str = "",
     ticket: str = "",
+    confirm: str = "",
 ) -> Grant:
-    """Create a grant; `whom` is a user name or `group:NAME`, `deny` makes it a denial."""
+    """Create a grant; `whom` is a user name or `group:NAME`, `deny` makes it a denial.
+
+    `confirm` is the name of a protected environment that it opens.
+    """
     return grants.grant(
         by=by,
         **subject(whom),
@@ -73,16 +77,17 @@ def grant(
         valid_until=valid_until,
         reason=reason,
         ticket=ticket,
+        confirm=confirm,
     )
 
 
-def revoke(number: int, *, by: Actor, reason: str = "", ticket: str = "") -> Grant:
+def revoke(number: int, *, by: Actor, reason: str = "", ticket: str = "", confirm: str = "") -> Grant:
     """Revoke a grant by its number."""
     # Not restricted by visibility: the service refuses grants that the actor did not create.
     row = Grant.objects.select_related("environment", "person", "group").filter(pk=number).first()
     if row is None:
         raise NotVisible("grant.unknown", f"Unknown grant {number}.", grant=number)
-    grants.revoke(row, by=by, reason=reason, ticket=ticket)
+    grants.revoke(row, by=by, reason=reason, ticket=ticket, confirm=confirm)
     return row
 
 

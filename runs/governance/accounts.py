@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth.models import Group, Permission, User
@@ -11,8 +12,10 @@ from django.db import connection, models
 from runs import audit
 from runs.actors import Actor
 from runs.errors import Refused
-from runs.governance import account_names
+from runs.governance import account_names, loosening_gate
 from runs.governance.configuration import columns, difference, require_administrator
+from runs.governance.loosening import Loosening, loosened
+from runs.governance.powers import account_of
 
 # Columns in the audit trail.
 PERSON = ["username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser"]
@@ -20,13 +23,15 @@ PERSON = ["username", "first_name", "last_name", "email", "is_active", "is_staff
 NAMES_LOCK = 0x6E616D6573
 
 
-def save_person(person: User, *, groups: Iterable[Group], by: Actor) -> None:
+def save_person(person: User, *, groups: Iterable[Group], by: Actor, reason: str = "", confirm: str = "") -> None:
     """Save a new or changed account with its groups.
 
-    Raises `Refused` with code `person.name_unclear`, `person.name_taken` or `administrator.own`.
+    `confirm` names the protected environments that the account can open by it. Raises `Refused` with code
+    `person.name_unclear`, `person.name_taken`, `administrator.own` or `loosening.…`.
     """
-    stored = User.objects.filter(pk=person.pk).first()
-    with audit.act("person.change" if stored else "person.create", person, by=by, subject_kind="person") as act:
+    stored, groups = User.objects.filter(pk=person.pk).first(), list(groups)
+    verb = "person.change" if stored else "person.create"
+    with audit.act(verb, person, by=by, reason=reason, subject_kind="person") as act:
         require_administrator(by)
         if stored and stored.pk == getattr(by.holder, "pk", None) and not (person.is_active and person.is_superuser):
             # Administrators cannot demote themselves, so at least one is always left.
@@ -35,6 +40,8 @@ def save_person(person: User, *, groups: Iterable[Group], by: Actor) -> None:
             )
         if stored is None or stored.username != person.username:
             require_distinct_name(person, "username", "user")
+        found = loosened_by(stored, person, groups)
+        loosening_gate.require_confirmed(found, by=by, reason=reason, confirm=confirm)
         before = describe_person(stored) if stored else {}
         # Compared before saving; the hashes themselves are never recorded.
         has_new_password = stored is not None and stored.password != person.password
@@ -43,6 +50,18 @@ def save_person(person: User, *, groups: Iterable[Group], by: Actor) -> None:
         act.before, act.after = difference(before, describe_person(person))
         if has_new_password:
             act.after["password"] = "changed"  # noqa: S105  (that it was, not what it is)
+        loosening_gate.tell(found, act)
+
+
+def loosened_by(stored: User | None, person: User, groups: Iterable[Group]) -> list[Loosening]:
+    """Return what saving this account with these groups makes looser."""
+    return loosened(account_of(stored, stored.groups.all()) if stored else None, account_of(person, groups))
+
+
+def loosened_by_password(person: User) -> list[Loosening]:
+    """Return what somebody else's setting of a person's password makes looser."""
+    after = account_of(person, person.groups.all())
+    return loosened(replace(after, password=""), after)
 
 
 def require_distinct_name(row: User | Group, column: str, noun: str) -> None:
@@ -72,10 +91,16 @@ def describe_person(person: User) -> dict[str, Any]:
     return columns(person, PERSON) | {"groups": sorted(person.groups.values_list("name", flat=True))}
 
 
-def record_password_change(person: User, *, by: Actor) -> None:
-    """Record in the audit trail that a password was set; Django's own form sets it."""
-    with audit.act("person.password", person, by=by, subject_kind="person"):
-        pass
+def record_password_change(person: User, *, by: Actor, reason: str = "", confirm: str = "") -> None:
+    """Record in the audit trail that a password was set; Django's own form sets it.
+
+    `confirm` names the protected environments that the account can open. Raises `Refused` with code `loosening.…`.
+    """
+    with audit.act("person.password", person, by=by, reason=reason, subject_kind="person") as act:
+        is_other = not by.is_same_person_as(person.pk)
+        found = loosened_by_password(person) if is_other and person.has_usable_password() else []
+        loosening_gate.require_confirmed(found, by=by, reason=reason, confirm=confirm)
+        loosening_gate.tell(found, act)
 
 
 def save_group(group: Group, *, permissions: Iterable[Permission], by: Actor) -> None:

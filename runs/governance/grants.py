@@ -16,7 +16,9 @@ from runs.access import predicates
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.errors import Refused
+from runs.governance import loosening_gate
 from runs.governance.configuration import is_administrator
+from runs.governance.loosening import loosened
 from runs.governance.requirements import requirements_for
 from runs.models import Grant, Verb
 from runs.models.grant import PART_OF, WITH_PARAMETERS
@@ -38,12 +40,14 @@ def grant(
     predicate: dict[str, Any] | None = None,
     reason: str = "",
     ticket: str = "",
+    confirm: str = "",
 ) -> Grant:
     """Create a grant that allows or denies; blank selector fields match everything.
 
     `predicate` is a JSON Schema that the parameters of a run must satisfy. Administrators can grant anything; people
-    with `manage` only what they have themselves, for no longer than they have it. Raises `Refused` with a code
-    `grant.…`, `reason.required` or `ticket.required`.
+    with `manage` only what they have themselves, for no longer than they have it. `confirm` is the name of a protected
+    environment that the grant opens. Raises `Refused` with a code `grant.…`, `loosening.…`, `reason.required` or
+    `ticket.required`.
     """
     # No subject yet: the row exists only after the checks, and a refused grant is audited without one.
     with audit.act("grant.give", None, by=by, reason=reason, ticket=ticket, subject_kind="grant") as act:
@@ -79,8 +83,11 @@ def grant(
         if environment and by.holder is not None:
             target = Target(environment, flow_name, full_name, (tag,) if tag else ())
             requirements_for(target).require_reason_and_ticket("grant", reason=reason, ticket=ticket)
+        found = loosened(None, row)
+        loosening_gate.require_confirmed(found, by=by, reason=reason, confirm=confirm)
         row.save()
         act.subject, act.after, act.environment = row, describe(row), environment.slug if environment else ""
+        loosening_gate.tell(found, act)
         return row
 
 
@@ -168,12 +175,17 @@ def may_overlap(denying: Grant, row: Grant) -> bool:
     return all(not one or not other or one == other for one, other in pairs)
 
 
-def revoke(row: Grant, *, by: Actor, reason: str = "", ticket: str = "") -> None:
-    """Revoke a grant now; the row is kept. Administrators can revoke any grant, others those they created."""
+def revoke(row: Grant, *, by: Actor, reason: str = "", ticket: str = "", confirm: str = "") -> None:
+    """Revoke a grant now; the row is kept. Administrators can revoke any grant, others those they created.
+
+    `confirm` names the protected environments that the end of a denial opens.
+    """
     with audit.act("grant.revoke", row, by=by, reason=reason, ticket=ticket) as act:
         act.environment = row.environment.slug if row.environment else ""
         if not can_revoke(row, by):
             raise Refused("grant.not_own", f"{by.name} can revoke only grants they created.")
+        found = loosened(row, None)
+        loosening_gate.require_confirmed(found, by=by, reason=reason, confirm=confirm)
         act.before = describe(row)
         # Compare and set: of two concurrent revocations only one is recorded.
         revoked = Grant.objects.filter(pk=row.pk, revoked_at=None).update(
@@ -181,6 +193,7 @@ def revoke(row: Grant, *, by: Actor, reason: str = "", ticket: str = "") -> None
         )
         if not revoked:
             raise Refused("grant.revoked", "This grant has already been revoked.")
+        loosening_gate.tell(found, act)
 
 
 def can_grant(by: Actor) -> bool:

@@ -152,7 +152,10 @@ def call(function: Callable[..., object], *words: Any, **options: Any) -> Knock:
     return knock
 
 
+# What makes a protected environment looser is confirmed by its name; ignored where nothing is loosened.
+CONFIRMED = {"loosening_reason": "r", "loosening_confirm": lambda site: site.slug}
 ENVIRONMENT = {
+    **CONFIRMED,
     "slug": lambda site: site.slug,
     "api_url": lambda site: site.environment.api_url,
     "colour": "green",
@@ -168,9 +171,11 @@ ENVIRONMENT = {
     "needs_approval": "on",
 }
 NAME = {"name": "new-name", "full_name": "monthly/monthly", "environment": lambda site: site.environment.pk}
-PERSON = {"username": "new", "usable_password": "false", "is_staff": "on"}
+PERSON = {"username": "new", "usable_password": "false", "is_staff": "on", **CONFIRMED}
 POLICY = {"name": "new", "outside_window": "wait", "risk": "low", "environment": lambda site: site.environment.pk}
+POLICY |= CONFIRMED
 WINDOW = {
+    **CONFIRMED,
     "name": "new",
     "effect": "deny",
     "cron": "0 3 * * *",

@@ -11,6 +11,7 @@ from django.core.management import get_commands
 
 from runs import desk
 from tests.governance.attempts import (
+    CONFIRMED,
     ENVIRONMENT,
     GRANT,
     NAME,
@@ -135,18 +136,22 @@ DOORS: dict[str, Door] = {
     ),
     "unfreeze an environment, by page": Door(
         "admin/flows/environment/<int:pk>/unfreeze/",
-        frozen(press("flows_environment_unfreeze", "environment", reason="r")),
+        frozen(press("flows_environment_unfreeze", "environment", reason="r", confirm=slug)),
     ),
     "create a policy, by page": Door("admin/runs/policy/add/", press("runs_policy_add", **POLICY)),
     "change a policy, by page": Door(
         "admin/runs/policy/<path:object_id>/change/", press("runs_policy_change", "policy", **POLICY)
     ),
-    "delete a policy, by page": Door("admin/runs/policy/<int:pk>/remove/", press("runs_policy_remove", "policy")),
+    "delete a policy, by page": Door(
+        "admin/runs/policy/<int:pk>/remove/", press("runs_policy_remove", "policy", reason="r", confirm=slug)
+    ),
     "create a window, by page": Door("admin/runs/window/add/", press("runs_window_add", **WINDOW)),
     "change a window, by page": Door(
         "admin/runs/window/<path:object_id>/change/", press("runs_window_change", "window", **WINDOW)
     ),
-    "delete a window, by page": Door("admin/runs/window/<int:pk>/remove/", press("runs_window_remove", "window")),
+    "delete a window, by page": Door(
+        "admin/runs/window/<int:pk>/remove/", press("runs_window_remove", "window", reason="r", confirm=slug)
+    ),
     "choose one's notifications, by page": Door("admin/runs/notification/choose/", press("runs_notification_choose")),
     "create an alias, by page": Door("admin/flows/alias/add/", press("flows_alias_add", **NAME)),
     "change an alias, by page": Door(
@@ -166,7 +171,9 @@ DOORS: dict[str, Door] = {
     ),
     "set a person's password, by page": Door(
         "admin/auth/user/<id>/password/",
-        press("auth_user_password_change", "person", password1="Xk7-long-enough", password2="Xk7-long-enough"),
+        press(
+            "auth_user_password_change", "person", password1="Xk7-long-enough", password2="Xk7-long-enough", **CONFIRMED
+        ),
     ),
     "create a group, by page": Door("admin/auth/group/add/", press("auth_group_add", name="new")),
     "change a group, by page": Door(
@@ -237,7 +244,9 @@ DOORS: dict[str, Door] = {
     ),
     "review a bypassed approval, by command": Door("command review", order("review", broken, "--right", text="r")),
     "freeze an environment, by command": Door("command freeze", order("freeze", slug, reason="r")),
-    "unfreeze an environment, by command": Door("command unfreeze", frozen(order("unfreeze", slug))),
+    "unfreeze an environment, by command": Door(
+        "command unfreeze", frozen(order("unfreeze", slug, reason="r", confirm=slug))
+    ),
     "give a grant, by command": Door("command grant", order("grant", somebody, "cancel", "--env", slug, reason="r")),
     "revoke a grant, by command": Door("command revoke", order("revoke", given, reason="r")),
     "request a run, by function": Door(
@@ -255,7 +264,9 @@ DOORS: dict[str, Door] = {
     ),
     "review a bypassed approval, by function": Door("desk.review", call(desk.review, broken, was_right=True, text="r")),
     "freeze an environment, by function": Door("desk.freeze", call(desk.freeze, slug, reason="r")),
-    "unfreeze an environment, by function": Door("desk.unfreeze", frozen(call(desk.unfreeze, slug))),
+    "unfreeze an environment, by function": Door(
+        "desk.unfreeze", frozen(call(desk.unfreeze, slug, reason="r", confirm=slug))
+    ),
     "give a grant, by function": Door(
         "desk.grant", call(desk.grant, somebody, ["cancel"], environment_name=slug, reason="r")
     ),

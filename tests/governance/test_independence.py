@@ -26,6 +26,9 @@ from tests.refusals import refused
 pytestmark = pytest.mark.django_db
 
 PASSWORD = "a-long-enough-phrase"
+# A lone administrator confirms to themselves; that everyone in charge is told is another rule.
+CONFIRMED = {"reason": "r", "confirm": "prod"}
+TYPED = {f"loosening_{name}": text for name, text in CONFIRMED.items()}
 
 
 @pytest.fixture
@@ -53,16 +56,17 @@ def ask(deployment: Deployment, user: User, **columns: Any) -> RunRequest:
 def make(name: str, *groups: str, by_user: User) -> User:
     user = User(username=name, is_staff=True)
     user.set_unusable_password()
-    accounts.save_person(user, groups=Group.objects.filter(name__in=groups), by=by(by_user))
+    accounts.save_person(user, groups=Group.objects.filter(name__in=groups), by=by(by_user), **CONFIRMED)
     return user
 
 
 def join(user: User, *groups: str, by_user: User) -> None:
-    accounts.save_person(User.objects.get(pk=user.pk), groups=Group.objects.filter(name__in=groups), by=by(by_user))
+    joined = Group.objects.filter(name__in=groups)
+    accounts.save_person(User.objects.get(pk=user.pk), groups=joined, by=by(by_user), **CONFIRMED)
 
 
 def set_password(user: User, *, by_user: User) -> None:
-    accounts.record_password_change(user, by=by(by_user))
+    accounts.record_password_change(user, by=by(by_user), **CONFIRMED)
 
 
 # The two ways of the finding, by service
@@ -97,7 +101,7 @@ def test_nor_under_the_name_of_someone_whose_password_they_set(
 
 
 def fill(client: Client, name: str, *, args: list[int] | None = None, **values: Any) -> None:
-    answer = client.post(reverse(f"admin:{name}", args=args or []), values)
+    answer = client.post(reverse(f"admin:{name}", args=args or []), values | TYPED)
     assert answer.status_code == 302, answer.content.decode()
 
 
@@ -349,6 +353,6 @@ def test_each_change_is_told_in_words(sentence: str, ada: User) -> None:
     groups = columns.pop("groups", ["Operator"])
     for name, value in columns.items():
         setattr(nina, name, value)
-    accounts.save_person(nina, groups=Group.objects.filter(name__in=groups), by=by(ada))
+    accounts.save_person(nina, groups=Group.objects.filter(name__in=groups), by=by(ada), **CONFIRMED)
     (change,) = independence.account_changes([nina.pk], since)
     assert change.what == sentence

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.forms import model_to_dict
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from flows.models import Environment
 from runs.actors import Actor
-from runs.governance import configuration, freezes, loosening, policies
+from runs.governance import accounts, configuration, freezes, grants, loosening, policies
 from runs.governance.loosening import loosened
-from runs.models import AuditEntry, Notification, Policy, Window
+from runs.models import AuditEntry, Grant, Notification, Policy, Verb, Window
 from runs.models.notification import Topic
 from runs.models.policy import Risk
 from tests.cast import by
-from tests.portal.page_elements import attributes, form_errors
+from tests.portal.page_elements import attributes, error_codes, form_errors
 from tests.refusals import refused
 
 pytestmark = pytest.mark.django_db
@@ -255,6 +257,175 @@ def test_the_end_of_a_freeze_is_confirmed_where_it_is_protected(
     login(admin_user).post(url, {"reason": "done", "confirm": "prod"})
     assert freezes.freeze_of(prod) is None
     assert told() == ["administrator"]
+
+
+# Grants
+
+
+@pytest.mark.parametrize("verb", Verb.values)
+def test_a_grant_counts_if_it_starts_approves_or_opens(
+    verb: str, prod: Environment, dev: Environment, viewer: User
+) -> None:
+    def row(environment: Environment | None, effect: str = "allow") -> Grant:
+        return Grant(person=viewer, verbs=[verb], effect=effect, environment=environment)
+
+    harmless = {"see", "see inputs", "see logs", "cancel", "force cancel", "pause"}
+    is_opening = verb not in harmless
+    assert kinds(loosened(None, row(prod))) == ["grant.given"] * is_opening
+    assert kinds(loosened(row(prod, "deny"), None)) == ["grant.denial_ended"] * is_opening
+    # A denial for all environments holds in protected ones too, an allowing grant does not.
+    assert kinds(loosened(row(None, "deny"), None)) == ["grant.denial_ended"] * is_opening
+    for before, after in (
+        (None, row(None)),
+        (None, row(dev)),
+        (row(dev, "deny"), None),
+        (None, row(prod, "deny")),
+        (row(prod), None),
+    ):
+        assert not loosened(before, after)
+
+
+def test_grants_are_given_and_denials_ended_behind_the_gate(
+    prod: Environment, admin_user: User, viewer: User, login: Login
+) -> None:
+    trigger: dict[str, Any] = {"person": viewer, "verbs": ["trigger"], "environment": prod}
+    with refused("loosening.confirm"):
+        grants.grant(by=by(admin_user), **trigger, reason="r")
+    assert not Grant.objects.filter(person=viewer).exists()
+    grants.grant(by=by(admin_user), **trigger, **CONFIRMED)
+    assert kinds_of_entry() == ["grant.given"]
+    denial = grants.grant(by=by(admin_user), **trigger, effect="deny", reason="r")
+    page = login(admin_user).get(reverse("admin:runs_grant_change", args=[denial.pk])).content.decode()
+    assert attributes(page, "data-loosens") == ["prod"]
+    with refused("loosening.reason_required"):
+        grants.revoke(denial, by=by(admin_user), confirm="prod")
+    login(admin_user).post(reverse("admin:runs_grant_revoke", args=[denial.pk]), CONFIRMED)
+    assert kinds_of_entry() == ["grant.denial_ended"]
+
+
+def kinds_of_entry() -> list[str]:
+    return [each["kind"] for each in last_entry().after["loosened"]]
+
+
+def test_the_form_of_a_grant_asks_and_keeps_what_was_typed(
+    prod: Environment, admin_user: User, viewer: User, login: Login
+) -> None:
+    client, url = login(admin_user), reverse("admin:runs_grant_add")
+    body = {"person": viewer.pk, "effect": "allow", "verbs": ["see", "trigger"], "environment": prod.pk, "tag": "crm"}
+    answer = client.post(url, body)
+    assert form_errors(answer) == {("reason", "loosening.reason_required"), ("loosening_confirm", "loosening.confirm")}
+    assert 'value="crm"' in answer.content.decode()
+    assert client.post(url, {**body, "reason": "cover", "loosening_confirm": "prod"}).status_code == 302
+    assert last_entry().reason == "cover"
+
+
+# Accounts
+
+
+@pytest.fixture
+def operators(prod: Environment) -> Group:
+    """A group that may run in prod."""
+    group = Group.objects.get(name="Operator")
+    grants.grant(by=Actor.system(), group=group, verbs=["trigger"], environment=prod)
+    return group
+
+
+def changed(person: User, **columns: Any) -> User:
+    found = User.objects.get(pk=person.pk)
+    for name, value in columns.items():
+        setattr(found, name, value)
+    return found
+
+
+def test_what_opens_an_account_counts(prod: Environment, operators: Group, stranger: User) -> None:
+    denied = Group.objects.create(name="Denied")
+    grants.grant(by=Actor.system(), group=denied, verbs=["approve"], effect="deny")
+    signers = Group.objects.create(name="Signers")
+    Policy.objects.create(name="signed", environment=prod, stages=[{"needed": 1, "group": "Signers"}])
+
+    def opened(person: User, *groups: Group) -> list[str]:
+        return kinds(accounts.loosened_by(User.objects.filter(pk=person.pk).first(), person, groups))
+
+    # 1. Groups: those that can run there or sign for it, in; those that are denied, out.
+    assert opened(stranger, operators) == ["account.group"]
+    assert opened(stranger, signers) == ["account.group"]
+    assert opened(User(username="new"), operators) == ["account.group"]
+    assert not opened(stranger, Group.objects.get(name="Viewer"))
+    stranger.groups.set([denied])
+    assert opened(stranger) == ["account.group"]
+    # 2. Administrators reach everything.
+    assert opened(changed(stranger, is_superuser=True), denied) == ["account.administrator"]
+    # 3. An account that is enabled, by either switch; and only one that can open something.
+    stranger.groups.set([operators])
+    for switch in ("is_active", "is_staff"):
+        User.objects.filter(pk=stranger.pk).update(**{switch: False})
+        assert opened(changed(stranger, **{switch: True}), operators) == ["account.enabled"]
+        User.objects.filter(pk=stranger.pk).update(**{switch: True})
+    assert kinds(accounts.loosened_by_password(stranger)) == ["account.password"]
+    # 4. What takes something away.
+    assert not opened(changed(stranger, is_active=False))
+    stranger.groups.clear()
+    assert not accounts.loosened_by_password(stranger)
+
+
+def test_a_grant_that_starts_later_counts_and_one_that_ended_does_not(
+    prod: Environment, stranger: User, admin_user: User
+) -> None:
+    now = timezone.now()
+    row = grants.grant(by=Actor.system(), person=stranger, verbs=["trigger"], environment=prod, valid_from=now)
+    for columns, is_open in (
+        ({"valid_from": now + timedelta(days=9)}, True),
+        ({"valid_until": now - timedelta(days=1)}, False),
+        ({"valid_until": None, "revoked_at": now}, False),
+    ):
+        Grant.objects.filter(pk=row.pk).update(**columns)
+        assert bool(accounts.loosened_by_password(stranger)) == is_open
+
+
+def test_accounts_are_saved_behind_the_gate(
+    prod: Environment, operators: Group, stranger: User, admin_user: User
+) -> None:
+    with refused("loosening.reason_required"):
+        accounts.save_person(stranger, groups=[operators], by=by(admin_user))
+    assert not stranger.groups.exists()
+    accounts.save_person(stranger, groups=[operators], by=by(admin_user), **CONFIRMED)
+    assert kinds_of_entry() == ["account.group"]
+    stranger.set_password("a-long-enough-phrase")
+    with refused("loosening.confirm"):
+        accounts.record_password_change(stranger, by=by(admin_user), reason="r")
+    accounts.record_password_change(stranger, by=by(admin_user), **CONFIRMED)
+    assert kinds_of_entry() == ["account.password"]
+    # One's own password is nobody else's affair.
+    accounts.record_password_change(stranger, by=by(stranger))
+    assert told() == ["administrator"] * 2
+
+
+def test_the_pages_of_people_ask(
+    prod: Environment, operators: Group, stranger: User, admin_user: User, login: Login
+) -> None:
+    client = login(admin_user)
+    confirmed = {"loosening_reason": "r", "loosening_confirm": "prod"}
+    errors = {("loosening_reason", "loosening.reason_required"), ("loosening_confirm", "loosening.confirm")}
+    password = {"usable_password": "true", "password1": "a-long-enough-phrase", "password2": "a-long-enough-phrase"}
+    bodies = {
+        reverse("admin:auth_user_change", args=[stranger.pk]): {
+            "username": "stranger",
+            "is_active": "on",
+            "is_staff": "on",
+            "groups": [operators.pk],
+        },
+        reverse("admin:auth_user_add"): {"username": "nina", "is_staff": "on", "groups": [operators.pk], **password},
+        reverse("admin:auth_user_password_change", args=[stranger.pk]): password,
+    }
+    for url, body in bodies.items():
+        answer = client.post(url, body)
+        assert answer.status_code == 200, url
+        form = answer.context["adminform"].form if "adminform" in answer.context else answer.context["form"]
+        assert {(name, code) for name, codes in error_codes(form).items() for code in codes} == errors
+        assert attributes(answer.content.decode(), "data-loosening"), url
+        assert client.post(url, body | confirmed).status_code == 302, url
+    assert stranger.groups.get() == operators
+    assert User.objects.get(username="nina").groups.get() == operators
 
 
 # The banner

@@ -31,6 +31,8 @@ from runs.access.decisions import Target
 from runs.access.who_can import grants_affecting
 from runs.errors import Refused
 from runs.governance import configuration, grants
+from runs.governance.loosening import loosened
+from runs.governance.loosening_gate import environments_of
 from runs.governance.requirements import requirements_for
 from runs.models import Grant, Verb
 
@@ -186,6 +188,7 @@ class GrantAdmin(RestrictedAdmin):
             "tone": tone,
             # 3. Its buttons: decided by the service, so that none leads to a refusal.
             "may_revoke": grant.revoked_at is None and grants.can_revoke(grant, actor_of(request)),
+            "loosens": environments_of(loosened(grant, None)),
             "may_give_again": grant_labels.has_ended(grant) and self.has_add_permission(request),
         }
         return TemplateResponse(request, "portal/grant/page.html", context | (extra_context or {}))
@@ -198,8 +201,10 @@ class GrantAdmin(RestrictedAdmin):
         # 1. Create the grant. The service checks what this reader can grant, and records refusals.
         form = self.form_for(request)
         if request.method == "POST" and form.is_valid():
+            form.require_confirmed(loosened(None, form.preview()))
+        if request.method == "POST" and form.is_valid():
             try:
-                grant = grants.grant(by=actor_of(request), **form.cleaned_data)
+                grant = grants.grant(by=actor_of(request), **form.arguments())
             except Refused as refusal:
                 # What was typed stays in the form.
                 form.add_error(None, ValidationError(refusal.message, refusal.code))
@@ -257,10 +262,10 @@ class GrantAdmin(RestrictedAdmin):
         # The service checks again; here the answer is a 403 page instead of a message on a page without a button.
         if not grants.can_revoke(grant, actor_of(request)):
             raise PermissionDenied("You can revoke only grants that you created.")
-        ticket = request.POST.get("ticket", "").strip()
+        ticket, confirm = request.POST.get("ticket", "").strip(), request.POST.get("confirm", "").strip()
         perform(
             request,
-            lambda reason: grants.revoke(grant, by=actor_of(request), reason=reason, ticket=ticket),
+            lambda reason: grants.revoke(grant, by=actor_of(request), reason=reason, ticket=ticket, confirm=confirm),
             "Grant revoked.",
         )
         return redirect_back(request, reverse("admin:runs_grant_change", args=[grant.pk]))

@@ -13,6 +13,7 @@ from django.forms.boundfield import BoundWidget
 from django.utils import timezone
 
 from flows.models import Environment
+from portal.admin.loosening_fields import LooseningFields
 from portal.ui import grant_labels
 from runs.access import predicates
 from runs.models import Grant, Verb
@@ -54,8 +55,11 @@ def text(label: str, longest: int, help_text: str, suggestions: str = "") -> for
     )
 
 
-class GrantForm(forms.Form):
-    """The arguments of `grants.grant`, by the same names."""
+class GrantForm(LooseningFields):
+    """The arguments of `grants.grant`, by the same names, and the confirmation of what it opens."""
+
+    reason_field = "reason"
+    loosening_reason = None  # type: ignore[assignment]  # Django drops the field of the base
 
     person = forms.ModelChoiceField(
         User.objects.filter(is_active=True).order_by("username"),
@@ -114,6 +118,16 @@ class GrantForm(forms.Form):
             self.fields["person"].help_text = "Only administrators can create grants for groups."
             self.fields["effect"].choices = EFFECTS[:1]  # type: ignore[attr-defined]  # a choice of one
             self.fields["effect"].help_text = "Only administrators can create deny grants."
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of `grants.grant`."""
+        values = {name: value for name, value in self.cleaned_data.items() if name != "loosening_confirm"}
+        return values | self.confirmation
+
+    def preview(self) -> Grant:
+        """Return the grant as the form would create it, as far as it matters for what it opens."""
+        names = ("person", "group", "effect", "verbs", "environment")
+        return Grant(**{name: self.cleaned_data[name] for name in names})
 
     def verb_groups(self) -> list[tuple[str, list[VerbLine]]]:
         """Return the check boxes by group, in the order of `grant_labels.VERBS`."""

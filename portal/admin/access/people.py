@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 from django.contrib import admin
@@ -11,9 +12,10 @@ from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count, Model, Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.forms.models import construct_instance
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_http_methods
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
@@ -21,6 +23,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from flows.models import Environment
 from portal.admin.access import person_page
 from portal.admin.base import RestrictedList
+from portal.admin.loosening_fields import LooseningFields
 from portal.admin.service_admin import ServiceModelAdmin
 from portal.auth.request_user import actor_of
 from portal.ui import tables
@@ -83,7 +86,37 @@ class AdministratorsOnly(ServiceModelAdmin):
         return page
 
 
-class PersonForm(UserChangeForm):
+class PersonFields(LooseningFields):
+    """Asks for a confirmation of what the account can open by its groups, switches and administrator rights."""
+
+    instance: User
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        # Only for a form that is valid otherwise: one thing at a time.
+        if not self.errors:
+            # A copy: Django writes the values into the form's own instance only after this.
+            person = construct_instance(self, copy(self.instance))
+            stored = User.objects.filter(pk=person.pk).first()
+            self.require_confirmed(accounts.loosened_by(stored, person, values.get("groups", [])))
+        return values
+
+
+class NewPersonForm(PersonFields, UserCreationForm):
+    retype = "Enter the password again."
+
+
+class PasswordForm(LooseningFields, AdminPasswordChangeForm):
+    retype = "Enter the password again."
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        if not self.errors and values.get("set_usable_password", True):
+            self.require_confirmed(accounts.loosened_by_password(self.user))
+        return values
+
+
+class PersonForm(PersonFields, UserChangeForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["password"].widget.template_name = "portal/people/_password.html"
@@ -96,8 +129,10 @@ admin.site.unregister([User, Group])
 class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg]  # it takes no argument when it runs
     title = "Users"
     form = PersonForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
+    add_form = NewPersonForm
+    change_password_form = PasswordForm
+    change_user_password_template = "portal/people/set_password.html"  # noqa: S105  (a template)
+    change_form_after_template = "portal/_loosening_of_admin_form.html"
     list_display = ["username", "full_name", "email", "memberships", "administers", "is_enabled", "last_login"]
     list_filter = ["groups", ("is_superuser", LabelledFilter), ("is_active", LabelledFilter)]
     filter_horizontal = ()
@@ -181,17 +216,24 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
         return render(request, "portal/people/try.html", context)
 
     def save_row(self, request: HttpRequest, row: User, form: Any) -> None:
-        accounts.save_person(row, groups=form.cleaned_data["groups"], by=actor_of(request))
+        accounts.save_person(row, groups=form.cleaned_data["groups"], by=actor_of(request), **form.confirmation)
 
     @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002  (Django's name)
+        if id == str(request.user.pk) and self.has_change_permission(request):
+            # The page for one's own password asks for the old one.
+            return HttpResponseRedirect(reverse("admin:password_change"))
         # One transaction, so that the row version of the new password finds the audit entry of `log_change`.
         return super().user_change_password(request, id, form_url)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         # Django calls this after it has set the password itself, so there is nothing left to save.
         if request.resolver_match and request.resolver_match.url_name == "auth_user_password_change":
-            accounts.record_password_change(obj, by=actor_of(request))
+            typed = {
+                "reason": request.POST.get("loosening_reason", ""),
+                "confirm": request.POST.get("loosening_confirm", ""),
+            }
+            accounts.record_password_change(obj, by=actor_of(request), **typed)
 
 
 @admin.register(Group)

@@ -22,6 +22,7 @@ SERVER = ["api_url", "ui_url", "credential_kind", "new_credential"]
 
 
 class EnvironmentForm(LooseningFields, forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument when it runs
+    retype = "Enter the credential again if you changed it."
     # Not named after the model's property: as a read-only field, Django would render the decrypted secret.
     new_credential = forms.CharField(
         label="Credential",

@@ -12,7 +12,7 @@ from runs import desk
 from runs.access import predicates
 from runs.errors import Refused
 from runs.governance import grants
-from runs.management.cli.arguments import parse_moment
+from runs.management.cli.arguments import add_confirmation, parse_moment
 from runs.management.cli.command import DONE, PortalCommand, require_actor
 from runs.models import Grant, Verb
 
@@ -40,6 +40,7 @@ class Command(PortalCommand):
         parser.add_argument("--until", default="", metavar="TIME", help="no end by default")
         parser.add_argument("--reason", default="", help="required in some environments")
         parser.add_argument("--ticket", default="", help="ticket ID; required by some policies")
+        add_confirmation(parser)
         super().add_arguments(parser)
 
     def run(self, options: Namespace) -> int:
@@ -57,6 +58,7 @@ class Command(PortalCommand):
             valid_until=parse_moment(options.until, option="--until"),
             reason=options.reason,
             ticket=options.ticket,
+            confirm=options.confirm,
         )
         self.print_row(
             {"grant": row.pk, **grants.describe(row)}, f"Grant {row.pk}: {describe_grant(row)}.", as_json=options.json

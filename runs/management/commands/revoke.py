@@ -7,6 +7,7 @@ from argparse import Namespace
 from django.core.management.base import CommandParser
 
 from runs import desk
+from runs.management.cli.arguments import add_confirmation
 from runs.management.cli.command import DONE, PortalCommand, require_actor
 
 
@@ -17,9 +18,16 @@ class Command(PortalCommand):
         parser.add_argument("grant", type=int, help="grant number")
         parser.add_argument("--reason", default="", help="required in some environments")
         parser.add_argument("--ticket", default="")
+        add_confirmation(parser)
         super().add_arguments(parser)
 
     def run(self, options: Namespace) -> int:
-        row = desk.revoke(options.grant, by=require_actor(options.person), reason=options.reason, ticket=options.ticket)
+        row = desk.revoke(
+            options.grant,
+            by=require_actor(options.person),
+            reason=options.reason,
+            ticket=options.ticket,
+            confirm=options.confirm,
+        )
         self.print_row({"grant": row.pk, "state": "revoked"}, f"Grant {row.pk} revoked.", as_json=options.json)
         return DONE

@@ -84,7 +84,9 @@ def deputy(requester: User, prod: Environment) -> User:
 def test_who_manages_hands_on_what_they_hold_and_nothing_else(
     deputy: User, stranger: User, prod: Environment, dev: Environment, prod_deployment: Deployment
 ) -> None:
-    grants.grant(by=by(deputy), person=stranger, verbs=["trigger"], environment=prod, tag="crm", reason="holiday")
+    grants.grant(
+        by=by(deputy), person=stranger, verbs=["trigger"], environment=prod, tag="crm", reason="holiday", confirm="prod"
+    )
     assert decide(stranger, Verb.TRIGGER, prod_deployment)
     for verbs, environment in ([["approve"], prod], [["trigger"], dev], [["trigger"], None]):
         with refused("grant.beyond_own"):
@@ -106,7 +108,8 @@ def test_only_administrators_grant_to_groups_also_to_those_of_others(
     group = Group.objects.get(name=name)
     with refused("grant.group"):
         grants.grant(by=by(deputy), group=group, verbs=["trigger"], environment=prod, reason="all of us")
-    assert grants.grant(by=by(admin_user), group=group, verbs=["trigger"], environment=prod, reason="all of us")
+    given = {"verbs": ["trigger"], "environment": prod, "reason": "all of us", "confirm": "prod"}
+    assert grants.grant(by=by(admin_user), group=group, **given)
 
 
 def test_no_django_permission_makes_an_administrator_of_grants(stranger: User, prod: Environment) -> None:

@@ -86,6 +86,19 @@ def test_a_grant_that_cannot_be_given_says_why(
     assert not Grant.objects.filter(person=viewer).exists()
 
 
+def test_what_opens_a_protected_environment_is_confirmed(
+    say: Say, admin_user: User, viewer: User, prod: Environment
+) -> None:
+    words = ("grant", "viewer", "trigger", "--env", "prod", "--reason", "cover", "--as", "administrator")
+    code, _, err = say(*words)
+    assert (code, "(loosening.confirm)" in err) == (1, True)
+    assert say(*words, "--confirm", "prod")[0] == 0
+    denial = json.loads(say(*words, "--deny", "--json")[1])["grant"]
+    words = ("revoke", str(denial), "--reason", "over", "--as", "administrator")
+    assert "(loosening.confirm)" in say(*words)[2]
+    assert say(*words, "--confirm", "prod")[0] == 0
+
+
 def test_a_grant_is_revoked_by_its_number(say: Say, admin_user: User, viewer: User) -> None:
     row = grants.grant(by=Actor.system(), person=viewer, verbs=["see"])
     assert say("revoke", f"{row.pk}", "--as", "viewer")[0] == 1

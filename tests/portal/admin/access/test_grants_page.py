@@ -54,7 +54,9 @@ def given(user: User, **columns: Any) -> Grant:
 
 
 def typed(user: User, **values: Any) -> dict[str, Any]:
-    return {"person": user.pk, "group": "", "effect": "allow", "verbs": ["see", "trigger"], **values}
+    # The name confirms a grant that opens a protected environment, and is ignored for any other.
+    plain = {"person": user.pk, "group": "", "effect": "allow", "verbs": ["see", "trigger"]}
+    return {**plain, "loosening_confirm": "prod", **values}
 
 
 def last_entry() -> AuditEntry:
@@ -615,11 +617,17 @@ def test_an_administrator_cannot_lock_everybody_out(admin_user: User, login: Log
 def test_a_password_that_is_set_is_audited_without_being_told(admin_user: User, requester: User, login: Login) -> None:
     url = reverse("admin:auth_user_password_change", args=[requester.pk])
     values = {"usable_password": "true", "password1": "another-long-phrase", "password2": "another-long-phrase"}
+    values |= {"loosening_reason": "lost phone", "loosening_confirm": "prod"}
     assert login(admin_user).post(url, values).status_code == 302
     requester.refresh_from_db()
     assert requester.check_password("another-long-phrase")
     assert (last_entry().verb, last_entry().subject_name) == ("person.password", "requester")
     assert "another-long-phrase" not in str(vars(last_entry()))
+
+
+def test_the_own_password_is_changed_where_the_old_one_is_asked_for(admin_user: User, login: Login) -> None:
+    url = reverse("admin:auth_user_password_change", args=[admin_user.pk])
+    assert login(admin_user).get(url).url == reverse("admin:password_change")  # type: ignore[attr-defined]  # a redirect
 
 
 def test_the_page_of_a_person_shows_nothing_of_the_password(admin_user: User, login: Login) -> None:

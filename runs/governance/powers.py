@@ -1,0 +1,44 @@
+"""What an account can open in protected environments: by its grants, its groups and its administrator rights."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from django.contrib.auth.models import Group, User
+from django.db.models import Q
+from django.utils import timezone
+
+from runs.governance.loosening import Account, protected_environments, reached_by
+from runs.models import Grant, Policy
+from runs.models.grant import OPENING
+
+
+def account_of(person: User, groups: Iterable[Group]) -> Account:
+    """Return an account with these groups, which need not be stored yet."""
+    protected = protected_environments()
+    names = {group.pk: group.name for group in groups}
+    opens: defaultdict[int | None, set[str]] = defaultdict(set)
+    closes: defaultdict[int | None, set[str]] = defaultdict(set)
+    # 1. Grants that count now or later: their own under None, those of a group under its key.
+    owners = Q(group__in=names) | (Q(person=person.pk) if person.pk else Q(pk=None))
+    rows = Grant.objects.filter(owners, revoked_at=None, verbs__overlap=sorted(OPENING))
+    for row in rows.exclude(valid_until__lte=timezone.now()).select_related("environment"):
+        if row.effect == Grant.Effect.DENY:
+            closes[row.group_id] |= {*reached_by(row, protected)}
+        elif row.environment_id:
+            # An allowing grant for all environments leaves the protected ones out.
+            opens[row.group_id] |= {*reached_by(row, protected)}
+    # 2. Groups that a stage of approvals names.
+    for policy in Policy.objects.select_related("environment"):
+        named = {stage["group"] for stage in policy.stages}
+        for key, name in names.items():
+            opens[key] |= {*reached_by(policy, protected)} if name in named else set()
+    return Account(
+        name=person.get_username(),
+        can_sign_in=person.is_active and person.is_staff,
+        is_administrator=person.is_superuser,
+        password=person.password,
+        opens=frozenset(opens[None]),
+        groups={name: (frozenset(opens[key]), frozenset(closes[key])) for key, name in names.items()},
+    )
