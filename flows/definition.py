@@ -122,7 +122,10 @@ def without_moving(definition: Mapping[str, Any]) -> dict[str, Any]:
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the fields that differ, before and after; of objects only the keys that differ."""
-    before, after = without_moving(before), without_moving(after)
+    return differing(without_moving(before), without_moving(after))
+
+
+def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     was: dict[str, Any] = {}
     is_now: dict[str, Any] = {}
     for name in sorted({*before, *after}):
@@ -130,7 +133,9 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dic
         if canonical.same(old, new):
             continue
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            was[name], is_now[name] = difference(old, new)
+            inner_was, inner_now = differing(old, new)
+            was |= {name: inner_was} if inner_was else {}
+            is_now |= {name: inner_now} if inner_now else {}
             continue
         # A missing field is left out and not written as null: a job variable can be null.
         was |= {name: old} if name in before else {}

@@ -462,6 +462,22 @@ SABOTAGES = (
         "if self.refuse_moving and not found:",
     ),
     Sabotage(
+        "the approver sees no difference from the last approval",
+        (
+            "tests/portal/admin/requests/test_definition_panel.py::test_it_is_compared_with_the_one_last_approved_there_not_with_the_request",
+        ),
+        "portal/admin/requests/definition_diff.py",
+        "    last = queries.last_approved(run_request)",
+        "    last = run_request",
+    ),
+    Sabotage(
+        "what an emergency override launched counts as approved",
+        ("tests/portal/admin/requests/test_definition_panel.py::test_what_was_refused_or_overridden_is_no_approval",),
+        "runs/changes/queries.py",
+        'Exists(BreakGlass.objects.filter(run_request=OuterRef("pk")))',
+        'Exists(BreakGlass.objects.filter(run_request=OuterRef("pk"), by=None))',
+    ),
+    Sabotage(
         "a request is sent to another address than it was made for",
         ("tests/governance/test_approved_definition.py::test_a_request_is_sent_only_to_the_address_it_was_made_for",),
         "runs/dispatch/launch.py",

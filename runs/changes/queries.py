@@ -8,9 +8,10 @@ from django.db.models import Exists, OuterRef, QuerySet, prefetch_related_object
 from django.utils import timezone
 
 from flows import encryption
+from flows.models import Deployment
 from runs import changes, requests
 from runs.access.decisions import Permissions
-from runs.models import Approval, RunRequest, Verb
+from runs.models import Approval, BreakGlass, RunRequest, Verb
 
 
 def waiting_for(permissions: Permissions) -> list[int]:
@@ -55,6 +56,20 @@ def waiting_for_others(permissions: Permissions, rows: list[RunRequest]) -> set[
     groups = {"", *permissions.user.groups.values_list("name", flat=True)}
     prefetch_related_objects(staged, "approvals")
     return {row.pk for row in staged if group_of(row) not in groups}
+
+
+def last_approved(run_request: RunRequest) -> RunRequest | None:
+    """Return the last request for the same deployment, by name, whose approvals led to a launch before this one."""
+    # By name: a deployment that was deleted and created again is another row.
+    deployments = Deployment.objects.filter(
+        environment=run_request.environment_id, full_name=run_request.deployment_name
+    )
+    found = RunRequest.objects.filter(deployment__in=deployments, needs_approval=True, launched_at__isnull=False)
+    # Nobody approved what an emergency override launched.
+    found = found.exclude(pk=run_request.pk).exclude(Exists(BreakGlass.objects.filter(run_request=OuterRef("pk"))))
+    if run_request.launched_at:
+        found = found.filter(launched_at__lt=run_request.launched_at)
+    return found.order_by("-launched_at").first()
 
 
 def group_of(run_request: RunRequest) -> str:

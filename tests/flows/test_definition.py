@@ -90,6 +90,13 @@ def test_a_changed_value_shows_and_no_value_is_in_it() -> None:
     assert "git.example/x" in json.dumps(before["pull_steps"])
 
 
+def test_only_what_is_derived_is_left_out_of_a_difference() -> None:
+    before, after = (describe(job_variables={"moving": value, "env": {"moving": value}}) for value in (1, 2))
+    was, is_now = definition.difference(before, after)
+    assert set(was) == set(is_now) == {"job_variables"}
+    assert set(was["job_variables"]) == {"moving", "env"}
+
+
 def test_the_same_value_has_another_hash_in_another_environment() -> None:
     record = records.deployment(job_variables={"key": CANARY})
     one, other = (definition.describe(record, {}, key=key)["job_variables"] for key in (b"dev", b"prod"))

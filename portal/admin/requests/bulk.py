@@ -15,7 +15,7 @@ from django.shortcuts import render
 from flows import encryption
 from portal.admin.actions import reason_of
 from portal.admin.problem import Problem
-from portal.admin.requests import allowed_actions, parameter_diff
+from portal.admin.requests import allowed_actions, definition_diff, parameter_diff
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import rule_labels
 from runs import changes
@@ -68,6 +68,7 @@ class Row:
     run_request: RunRequest
     risk: rule_labels.Badge
     approvals: str
+    definition: definition_diff.DefinitionReview | None
     parameters: list[parameter_diff.Row] | None
     why_not: str
     code: str
@@ -131,6 +132,7 @@ def row(run_request: RunRequest, permissions: Permissions, decision: BulkDecisio
         run_request,
         rule_labels.risk_badge(run_request.policy.get("risk", Risk.LOW)),
         rule_labels.approvals_label(run_request.policy.get("stages", [])),
+        definition_diff.review(run_request),
         parameters,
         *explain_missing(run_request, action),
     )

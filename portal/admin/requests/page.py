@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from flows import definition
-from portal.admin.requests import account_changes, parameter_diff
+from portal.admin.requests import account_changes, definition_diff, parameter_diff
 from portal.admin.requests.allowed_actions import Actions
 from portal.admin.run_form import rerun
 from portal.admin.runs import actions, page
@@ -119,6 +119,7 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
         "standing": standing,
         "stages": stages(run_request),
         "account_changes": account_changes.told_on_page(run_request, emergency),
+        "definition": definition_diff.review(run_request),
         "moments": moments(run_request, emergency),
         "emergency": emergency,
         "warnings": warnings(run_request, requirements),
