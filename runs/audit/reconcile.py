@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 
 from runs.audit import signatures
-from runs.models import Approval, BreakGlass, RunRequest
+from runs.models import Approval, AuditEntry, BreakGlass, RunRequest
 from runs.models.request import State
 
 # verb -> what its entries record. Each has exactly one row, and each row exactly one entry.
@@ -31,6 +31,8 @@ REACHED_BY: dict[str, tuple[str, str]] = {
         [State.LAUNCHED, State.COMPLETED, State.FAILED, State.CANCELLED, State.LOST], ("request.launch", "done")
     ),
 }
+# Entries: a request that was numbered later may have been submitted a little earlier.
+OVERLAP = 1000
 # `proof` is what row and entry have in common beside request and person.
 ROWS = """
     SELECT 'request.submit' AS verb, id AS request, requested_by_name AS person, digest AS proof, requested_at AS at
@@ -50,6 +52,7 @@ ENTRIES = """
         "after" ->> CASE verb WHEN 'request.launch' THEN 'flow_run_id' WHEN 'request.review' THEN 'was_right'
         ELSE 'digest' END AS proof, sequence
     FROM runs_auditentry WHERE verb = ANY (%(verbs)s) AND outcome = 'done' AND subject_kind = 'runrequest'
+    AND sequence > %(after)s
 """
 # Entries of this time and before may have been retired. A minute more: some times of rows are of the portal's clock.
 RETIRED = "coalesce((SELECT max(ended_at) + interval '1 minute' FROM runs_auditcheckpoint), '-infinity')"
@@ -57,10 +60,10 @@ RETIRED = "coalesce((SELECT max(ended_at) + interval '1 minute' FROM runs_auditc
 UNMATCHED = f"""
     SELECT request, verb, person, entries.sequence FROM
         (SELECT verb, request, person, proof, count(*) AS number, max(at) AS at FROM ({ROWS}) AS facts
-        GROUP BY 1, 2, 3, 4) AS facts
+        WHERE request >= %(first)s GROUP BY 1, 2, 3, 4) AS facts
     FULL JOIN
         (SELECT verb, request, person, proof, count(*) AS number, max(sequence) AS sequence FROM ({ENTRIES}) AS entries
-        GROUP BY 1, 2, 3, 4) AS entries
+        WHERE request >= %(first)s GROUP BY 1, 2, 3, 4) AS entries
     USING (verb, request, person, proof)
     WHERE facts.number IS NULL OR entries.number > facts.number
     OR (entries.number IS NULL OR entries.number < facts.number) AND facts.at > {RETIRED}
@@ -70,16 +73,18 @@ NOT_REACHED = f"""
     SELECT request.id, request.state FROM runs_runrequest AS request
     JOIN unnest(%(states)s::text[], %(verbs)s::text[], %(outcomes)s::text[]) AS known (state, verb, outcome)
     ON known.state = request.state
-    WHERE request.changed_at > {RETIRED} AND NOT EXISTS (
+    WHERE request.id >= %(first)s AND NOT EXISTS (
         SELECT FROM runs_auditentry AS entry
         WHERE entry.subject_kind = 'runrequest' AND entry.subject_id = request.id::text
         AND entry.verb = known.verb AND entry.outcome = known.outcome
-    ) ORDER BY request.id LIMIT 1
+    -- A launched request still changes when its run ends, which may be after its entry was retired.
+    ) AND CASE WHEN flow_run_id IS NULL THEN changed_at ELSE coalesce(launched_at, changed_at) END > {RETIRED}
+    ORDER BY request.id LIMIT 1
 """
 # A change window can be overridden later, or in the submission.
 NOT_OVERRIDDEN = f"""
     SELECT request.id, request.overridden_by_name FROM runs_runrequest AS request
-    WHERE request.overridden_at > {RETIRED} AND NOT EXISTS (
+    WHERE request.id >= %(first)s AND request.overridden_at > {RETIRED} AND NOT EXISTS (
         SELECT FROM runs_auditentry AS entry
         WHERE entry.subject_kind = 'runrequest' AND entry.subject_id = request.id::text AND entry.outcome = 'done'
         AND entry.actor_name = request.overridden_by_name
@@ -88,34 +93,40 @@ NOT_OVERRIDDEN = f"""
 """
 
 
-def reconcile(keys: signatures.Keys | None = None) -> str:
+def reconcile(keys: signatures.Keys | None = None, *, at_most: int | None = None) -> str:
     """Return the first difference between the requests and their entries as a sentence; empty when there is none.
 
-    `keys` are those that signatures are checked with, by default the portal's. Entries are not checked themselves: that
-    does `verify`.
+    `keys` are those that signatures are checked with, by default the portal's. `at_most` compares only so many of the
+    newest requests. Entries are not checked themselves: that does `verify`.
     """
     keys = signatures.current_keys() if keys is None else keys
-    return next(chain(unsigned(keys), unmatched(), not_reached()), "")
+    first, after = 0, 0
+    if at_most is not None:
+        newest = RunRequest.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        first = newest - at_most + 1
+        submitted = AuditEntry.objects.filter(subject_kind="runrequest", subject_id=str(first)).order_by("sequence")
+        after = (submitted.values_list("sequence", flat=True).first() or 0) - OVERLAP
+    return next(chain(unsigned(keys, first), unmatched(first, after), not_reached(first)), "")
 
 
-def unsigned(keys: signatures.Keys) -> Iterator[str]:
+def unsigned(keys: signatures.Keys, first: int) -> Iterator[str]:
     """Yield a sentence for each row that was written past the portal, or changed afterwards."""
-    requests = RunRequest.objects.only(*signatures.REQUEST, "signature")
+    requests = RunRequest.objects.filter(pk__gte=first).only(*signatures.REQUEST, "signature")
     for run_request in requests.order_by("pk").iterator(chunk_size=2000):
         if not signatures.is_signed(run_request, keys):
             yield f"Request {run_request.pk} is not signed with a key of the portal."
-    given = Approval.objects.order_by("pk").iterator(chunk_size=2000)
-    overrides = BreakGlass.objects.select_related("run_request").order_by("pk").iterator(chunk_size=2000)
-    decisions: Iterator[Approval | BreakGlass] = chain(given, overrides)
+    given = Approval.objects.filter(run_request__gte=first).order_by("pk")
+    overrides = BreakGlass.objects.filter(run_request__gte=first).select_related("run_request").order_by("pk")
+    decisions: Iterator[Approval | BreakGlass] = chain(given.iterator(2000), overrides.iterator(2000))
     for row in decisions:
         if not signatures.is_signed(row, keys):
             what = "The emergency override" if isinstance(row, BreakGlass) else f"What {row.by_name} decided"
             yield f"{what} on request {row.run_request_id} is not signed with a key of the portal."
 
 
-def unmatched() -> Iterator[str]:
+def unmatched(first: int, after: int) -> Iterator[str]:
     """Yield a sentence for the first row without an entry, or entry without a row."""
-    for request, verb, person, sequence in select(UNMATCHED, verbs=list(RECORDED)):
+    for request, verb, person, sequence in select(UNMATCHED, verbs=list(RECORDED), first=first, after=after):
         by = f" by {person}" if person else ""
         if sequence is None:
             yield f"Request {request} has {RECORDED[verb]}{by} that no audit entry records."
@@ -123,17 +134,17 @@ def unmatched() -> Iterator[str]:
             yield f"#{sequence} records {RECORDED[verb]}{by} on request {request}, and the request does not have it."
 
 
-def not_reached() -> Iterator[str]:
+def not_reached(first: int) -> Iterator[str]:
     """Yield a sentence for the first request in a state, or past a change window, that no entry explains."""
     verbs, outcomes = zip(*REACHED_BY.values(), strict=True)
     known = {"states": list(REACHED_BY), "verbs": list(verbs), "outcomes": list(outcomes)}
-    for request, state in select(NOT_REACHED, **known):
+    for request, state in select(NOT_REACHED, first=first, **known):
         yield f"Request {request} is “{State(state).label}”, and no audit entry records how it became so."
-    for request, person in select(NOT_OVERRIDDEN):
+    for request, person in select(NOT_OVERRIDDEN, first=first):
         yield f"Request {request} has an override of its change window by {person} that no audit entry records."
 
 
-def select(statement: str, **values: list[str]) -> list[tuple[Any, ...]]:
+def select(statement: str, **values: list[str] | int) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return list(cursor.fetchall())

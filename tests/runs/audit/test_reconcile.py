@@ -125,6 +125,15 @@ def test_an_approval_that_was_removed_is_named(launched: RunRequest) -> None:
     )
 
 
+def test_an_end_of_the_trail_that_was_cut_off_is_noticed_by_its_requests(launched: RunRequest) -> None:
+    """The chain that is left is sound, and nobody needs to have noted a head."""
+    as_database_superuser(
+        "runs_auditentry", "DELETE FROM runs_auditentry WHERE verb IN ('request.approve', 'request.launch')"
+    )
+    assert audit.verify()
+    assert audit.reconcile() == f"Request {launched.pk} has an approval by approver that no audit entry records."
+
+
 def test_a_request_that_was_removed_is_named(submit: Callable[[], RunRequest]) -> None:
     run_request = submit()
     as_database_superuser("runs_runrequest", "DELETE FROM runs_runrequest")
@@ -179,6 +188,24 @@ def test_a_window_overridden_past_the_portal_is_named(submit: Callable[[], RunRe
     assert audit.reconcile() == (
         f"Request {run_request.pk} has an override of its change window by anna that no audit entry records."
     )
+
+
+def test_only_the_newest_requests_may_be_compared(launched: RunRequest, submit: Callable[[], RunRequest]) -> None:
+    submit()
+    as_database_superuser("runs_approval", "DELETE FROM runs_approval")
+    assert audit.reconcile(at_most=1) == ""
+    assert audit.reconcile(at_most=2) == audit.reconcile() != ""
+
+
+def test_a_run_that_ends_after_its_launch_was_retired_is_not_missed(launched: RunRequest) -> None:
+    partitions.cut_here()
+    for table, column in (("runs_runrequest", "requested_at"), ("runs_approval", "at")):
+        as_database_superuser(table, f"UPDATE {table} SET {column} = {column} - interval '1 day'")
+    RunRequest.objects.update(launched_at=timezone.now() - timedelta(days=1))
+    retention.retire(partitions.parts()[0], by=Actor.system())
+    changes.move(launched, to=State.COMPLETED)
+    as_database_superuser("runs_runrequest", "UPDATE runs_runrequest SET changed_at = changed_at + interval '1 day'")
+    assert audit.reconcile() == ""
 
 
 def test_what_was_retired_is_not_missed(launched: RunRequest) -> None:
