@@ -37,6 +37,7 @@ class Priority(IntEnum):
 TASKS: dict[str, Priority] = {
     "runs.tasks.launch": Priority.ACT,
     "runs.tasks.cancel_run": Priority.ACT,
+    "runs.tasks.recover_run": Priority.ACT,
     "runs.tasks.apply_pause": Priority.ACT,
     # These two only read and write Postgres, and queue what is due.
     "runs.tasks.recheck": Priority.ACT,

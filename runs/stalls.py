@@ -14,7 +14,7 @@ from typing import NamedTuple
 from django.db.models import Q
 
 from flows.models import Environment, WorkPool
-from runs.models import Run, Stall
+from runs.models import Recovery, Run, Stall
 
 # Every run logs a line and sends a heartbeat when it begins. Only a sign of life after that shows that a run gives any,
 # so that its silence means something: a flow that only computes may log nothing for hours.
@@ -93,6 +93,16 @@ RULES = (
 )
 
 
+# A run is put back only where no process can be working on it, or it would run twice. One that no worker has picked up
+# is Scheduled already: what it needs is a worker.
+WAYS: dict[str, tuple[Recovery.Kind, ...]] = {
+    Stall.PENDING: (Recovery.Kind.PUT_BACK, Recovery.Kind.FAIL),
+    Stall.LATE: (Recovery.Kind.FAIL,),
+    Stall.SILENT: (Recovery.Kind.FAIL,),
+    Stall.CANCELLING: (Recovery.Kind.FAIL,),
+}
+
+
 def stall_of(run: Run, scene: Scene) -> tuple[str, datetime | None]:
     """Return the kind of stall and since when nothing has happened; an empty kind when the run does not stand still."""
     for rule in () if run.is_over else RULES:
@@ -101,6 +111,14 @@ def stall_of(run: Run, scene: Scene) -> tuple[str, datetime | None]:
         if since and since + timedelta(minutes=minutes) <= scene.now:
             return rule.kind, since
     return "", None
+
+
+def ways(run: Run) -> tuple[Recovery.Kind, ...]:
+    """Return what can be done about a stalled run; nothing for one that does not stand still."""
+    # Without a deployment no worker would pick the run up again.
+    return tuple(
+        way for way in WAYS.get(run.stalled_kind, ()) if way != Recovery.Kind.PUT_BACK or run.deployment_id is not None
+    )
 
 
 def candidates(environment: Environment, now: datetime) -> Q:

@@ -17,7 +17,7 @@ from runs import changes, definitions, dispatch, mirror, notifications, queue
 from runs.audit import export_files, partitions
 from runs.errors import Refused
 from runs.governance import configuration, freezes, outside_changes
-from runs.models import Cancellation, Export, Notification, PauseRequest, Run, RunRequest
+from runs.models import Cancellation, Export, Notification, PauseRequest, Recovery, Run, RunRequest
 from runs.models.request import State
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,10 @@ def recheck(environment_pk: int) -> None:
 
 def cancel_run(pk: int) -> None:
     dispatch.cancel_run(Cancellation.objects.get(pk=pk))
+
+
+def recover_run(pk: int) -> None:
+    dispatch.recover_run(Recovery.objects.select_related("run__environment").get(pk=pk))
 
 
 def apply_pause(pk: int) -> None:
@@ -90,6 +94,7 @@ def sync(pk: int) -> None:
             catalog_sync.sync(environment, on_change=definitions.record_changes)
             mirror.sync(environment)
             dispatch.postpone(environment)
+            dispatch.put_back_stalled(environment)
     except SameServer as conflict:
         health.record_sync(environment, str(conflict), at=None)
         configuration.disable_same_server(environment, conflict.others)
@@ -114,6 +119,7 @@ def requeue_due() -> None:
     table = {
         "runs.tasks.launch": RunRequest.objects.filter(state__in=[State.APPROVED, State.LAUNCHING]),
         "runs.tasks.cancel_run": Cancellation.objects.filter(state__in=Cancellation.OPEN),
+        "runs.tasks.recover_run": Recovery.objects.filter(state=Recovery.State.WANTED),
         "runs.tasks.apply_pause": PauseRequest.objects.filter(state=PauseRequest.State.WANTED),
         "runs.tasks.send_notification": Notification.objects.filter(state=Notification.State.WANTED),
     }

@@ -40,7 +40,10 @@ SENTENCES: dict[str, list[str]] = {
     "audit.empty": ["{} is empty."],
     "audit.order": ["{} is not the oldest partition. Retire partitions in order."],
     "audit.tampered": ["The audit trail does not verify and was not changed: {}"],
-    "cancellation.pending": ["{} has already requested this. Prefect has not confirmed it yet."],
+    "cancellation.pending": [
+        "A cancellation of {} was requested. Wait for it, or run it again.",
+        "{} has already requested this. Prefect has not confirmed it yet.",
+    ],
     "comment.length": ["A comment must have 1 to {} characters."],
     "confirmation.mismatch": ["Nothing was done. Type {} to confirm the emergency override."],
     "credential.reenter": ["{…}"],
@@ -127,6 +130,13 @@ SENTENCES: dict[str, list[str]] = {
     "prefect.rejected": ["{…}"],
     "reason.required": ["A reason is required for every {} in {}."],
     "reason.too_long": ["The reason is too long: {} characters, at most {}."],
+    "recovery.not_automatic": ["Stalled runs are not put back automatically in {}."],
+    "recovery.pending": ["{} has already requested “{}”."],
+    "recovery.reason_required": ["Describe how you know that no process works on the run."],
+    "recovery.repeated": ["{} was put back automatically before. A person must decide now."],
+    "recovery.worker_online": [
+        "A worker that can have picked up {} is online again, so it is not put back automatically."
+    ],
     "rejection.reason_required": ["Give a reason for the rejection. The requester will see it."],
     "request.changed": [
         "Request {} does not match what was requested. Submit a new request.",
@@ -151,7 +161,8 @@ SENTENCES: dict[str, list[str]] = {
     "run.ambiguous": ["{} matches several runs. {}"],
     "run.differs": ["{…}"],
     "run.finished": ["{} has already finished: {}."],
-    "run.gone": ["{} no longer exists in Prefect, so there is nothing to cancel."],
+    "run.gone": ["{} no longer exists in Prefect, so there is nothing to cancel.", "{} no longer exists in Prefect."],
+    "run.not_stalled": ["{} is not stalled in a way for which “{}” helps. Reload the page to see its state."],
     "run.not_started": ["No run was started. {}"],
     "run.unknown": ["Unknown run {}."],
     "schema.changed": ["The parameters of {} changed after the request. Submit a new request."],
@@ -174,7 +185,11 @@ SENTENCES: dict[str, list[str]] = {
     "user.unknown": ["Unknown or inactive user {}.", "Unknown user {}."],
     "verb.unknown": ["Unknown verb {}. Verbs: {}."],
     "wait.timeout": ["{…}"],
-    "window.closed": ["{} Request a start within a permitted time.", "{} Submit a new request for a permitted time."],
+    "window.closed": [
+        "{} Put the run back when runs may start again.",
+        "{} Request a start within a permitted time.",
+        "{} Submit a new request for a permitted time.",
+    ],
     "window.cron": ["“{}” is not a cron expression: it needs five fields, minute hour day month weekday."],
     "window.cron_never": ["“{}” never matches a date{}."],
     "window.minutes": ["A window lasts from 1 minute to {} days."],

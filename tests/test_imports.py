@@ -29,7 +29,7 @@ from importlinter.contracts.protected import ProtectedContract
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("flows", "runs", "portal")
 
-ACTING = frozenset({"create_flow_run", "cancel", "set_paused", "reschedule", "mark_failed"})
+ACTING = frozenset({"create_flow_run", "cancel", "set_paused", "reschedule", "set_failed"})
 WRITING = frozenset({"create", "bulk_create", "bulk_update", "update", "update_or_create", "get_or_create", "delete"})
 # What a page must not reach: all of it waits for Prefect, or does what only background tasks do.
 BACKSTAGE = (

@@ -143,6 +143,15 @@ class Migration(migrations.Migration):
                         verbose_name="cancelling limit",
                     ),
                 ),
+                (
+                    "puts_back",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Puts a stalled Pending run back to Scheduled once if its worker is offline and started "
+                        "no process. Never in a protected environment.",
+                        verbose_name="put back automatically",
+                    ),
+                ),
                 ("position", models.PositiveSmallIntegerField(default=0, verbose_name="sort order")),
                 ("loosened", models.JSONField(blank=True, default=dict, editable=False)),
                 (

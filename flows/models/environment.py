@@ -96,6 +96,12 @@ class Environment(models.Model):
         default=10,
         help_text="Minutes after which a cancellation that has not taken effect counts as stalled. 0 = never.",
     )
+    puts_back = models.BooleanField(
+        "put back automatically",
+        default=True,
+        help_text="Puts a stalled Pending run back to Scheduled once if its worker is offline and started no process. "
+        "Never in a protected environment.",
+    )
     colour = models.CharField(max_length=10, choices=Colour, default=Colour.GREY)
     position = models.PositiveSmallIntegerField("sort order", default=0)
     # Switches that are looser than they were, for the banner: column -> was, since, by. `runs.governance.loosening`.

@@ -242,7 +242,7 @@ class PrefectClient:
         body: JSON = {"state": {"type": "SCHEDULED", "message": why, "state_details": details}}
         self._transport.write(f"/flow_runs/{flow_run_id}/set_state", body, act=f"reschedule flow run {flow_run_id}")
 
-    def mark_failed(self, flow_run_id: UUID, why: str) -> None:
+    def set_failed(self, flow_run_id: UUID, why: str) -> None:
         """Set FAILED whatever the run is doing; a process that is alive goes on, and may overwrite it later."""
         body: JSON = {"state": {"type": "FAILED", "message": why}, "force": True}
         self._transport.write(f"/flow_runs/{flow_run_id}/set_state", body, act=f"mark flow run {flow_run_id} as failed")

@@ -27,7 +27,8 @@ VERBS: dict[str, dict[Verb, str]] = {
     },
     "Stop": {
         Verb.CANCEL: "cancel runs, and cancel requests of other users",
-        Verb.FORCE_CANCEL: "mark a stuck run as cancelled",
+        Verb.PUT_BACK: "put a stalled run back to Scheduled",
+        Verb.FORCE_CANCEL: "mark a stuck run as cancelled or failed",
         Verb.PAUSE: "pause and resume schedules in Prefect",
     },
     "Approve": {

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import F, Q
 from django.utils import timezone
 
-from runs.models import Cancellation, PauseRequest
+from runs.models import Cancellation, PauseRequest, Recovery
 
 # Longer than the client's timeout: a lease that old belongs to a process that died. With the 5 s of `requeue_due`,
 # nothing waits longer than half a minute for it.
@@ -31,6 +31,6 @@ def take_lease(rows: Any) -> bool:
     return bool(due.update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE))
 
 
-def record_attempt(row: Cancellation | PauseRequest, message: str, *, at: datetime) -> None:
+def record_attempt(row: Cancellation | PauseRequest | Recovery, message: str, *, at: datetime) -> None:
     """Note an attempt that did not finish, and when the next is due."""
     type(row)._default_manager.filter(pk=row.pk).update(message=message, next_attempt_at=at)

@@ -31,6 +31,7 @@ ENVIRONMENT = [
     "late_minutes",
     "silent_minutes",
     "cancelling_minutes",
+    "puts_back",
     "colour",
     "position",
     "is_active",

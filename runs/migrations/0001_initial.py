@@ -19,6 +19,7 @@ VERBS = [
     ("rerun", "re-run"),
     ("cancel", "cancel"),
     ("force cancel", "force cancel"),
+    ("put back", "put back"),
     ("approve", "approve"),
     ("schedule", "manage schedules"),
     ("pause", "pause"),
@@ -610,6 +611,85 @@ class Migration(migrations.Migration):
                         fields=("run",),
                         name="unique_open_cancellation_per_run",
                     )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Recovery",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(choices=[("put back", "Put back"), ("fail", "Mark as failed")], max_length=10),
+                ),
+                (
+                    "stalled_kind",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending without a process"),
+                            ("late", "Late"),
+                            ("silent", "Running without a sign of life"),
+                            ("cancelling", "Cancelling too long"),
+                        ],
+                        help_text="In which way the run stood still.",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "state_id",
+                    models.UUIDField(help_text="The state of the run that the decision was about.", null=True),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("wanted", "Queued"),
+                            ("done", "Done"),
+                            ("overtaken", "The run moved first"),
+                            ("failed", "Not done"),
+                        ],
+                        default="wanted",
+                        max_length=10,
+                    ),
+                ),
+                ("reason", models.CharField(max_length=1000)),
+                ("ticket", models.CharField(blank=True, max_length=100)),
+                ("requested_by_name", models.CharField(max_length=200)),
+                ("requested_at", models.DateTimeField(db_default=Now())),
+                (
+                    "is_automatic",
+                    models.BooleanField(default=False, help_text="Decided by the portal; at most once for each run."),
+                ),
+                ("sent_at", models.DateTimeField(null=True)),
+                ("settled_at", models.DateTimeField(null=True)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("next_attempt_at", models.DateTimeField(null=True)),
+                ("message", models.TextField(blank=True)),
+                (
+                    "requested_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="recoveries",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(on_delete=models.PROTECT, related_name="recoveries", to="runs.run"),
+                ),
+            ],
+            options={
+                "ordering": ["-requested_at"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("state", "wanted")), fields=("run",), name="unique_open_recovery_per_run"
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("is_automatic", True)),
+                        fields=("run",),
+                        name="unique_automatic_recovery_per_run",
+                    ),
                 ],
             },
         ),

@@ -9,11 +9,11 @@ TRIGGER = ["trigger", "trigger later", "rerun"]
 # role -> verbs on every environment that is not protected
 ROLES = {
     "Viewer": SEE,
-    "Operator": [*SEE, *TRIGGER, "cancel", "backfill"],
+    "Operator": [*SEE, *TRIGGER, "cancel", "put back", "backfill"],
     "Approver": [*SEE, "approve"],
     "Release manager": [
         *(*SEE, *TRIGGER, "cancel", "approve", "schedule", "pause", "manage"),
-        *("backfill", "force cancel", "override freeze"),
+        *("backfill", "put back", "force cancel", "override freeze"),
     ],
     "Auditor": SEE,
 }

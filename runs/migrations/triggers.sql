@@ -297,7 +297,8 @@ BEGIN
     FOR tracked IN SELECT * FROM (VALUES
         ('flows_environment',
          'id slug description api_url ui_url credential_kind is_protected needs_approval needs_reason approval_minutes '
-         'independence_hours pending_minutes late_minutes silent_minutes cancelling_minutes colour position loosened is_active',
+         'independence_hours pending_minutes late_minutes silent_minutes cancelling_minutes puts_back colour position '
+         'loosened is_active',
          'sealed_credential'),
         ('flows_alias', 'id environment_id name full_name', ''),
         ('runs_grant',

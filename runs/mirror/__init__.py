@@ -2,12 +2,13 @@
 
 from runs.mirror.details import fetch_details, recently_active, tail_logs, with_open_logs
 from runs.mirror.stalled_runs import mark_stalled
-from runs.mirror.sync import refresh, refresh_state, sync
+from runs.mirror.sync import read_stall, refresh, refresh_state, sync
 from runs.mirror.upsert import upsert
 
 __all__ = [
     "fetch_details",
     "mark_stalled",
+    "read_stall",
     "recently_active",
     "refresh",
     "refresh_state",

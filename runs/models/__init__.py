@@ -10,6 +10,7 @@ from runs.models.notification import Notification, Subscription
 from runs.models.pause_request import PauseRequest
 from runs.models.policy import Freeze, Policy, Window
 from runs.models.queued_task import QueuedTask
+from runs.models.recovery import Recovery
 from runs.models.request import RunRequest
 from runs.models.run import LogLine, Run, Stall, StateChange, TaskRun
 from runs.models.version import RowVersion
@@ -31,6 +32,7 @@ __all__ = [
     "PauseRequest",
     "Policy",
     "QueuedTask",
+    "Recovery",
     "RowVersion",
     "Run",
     "RunRequest",

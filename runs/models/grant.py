@@ -25,6 +25,7 @@ class Verb(models.TextChoices):
     RERUN = "rerun", "re-run"
     CANCEL = "cancel", "cancel"
     FORCE_CANCEL = "force cancel", "force cancel"
+    PUT_BACK = "put back", "put back"
     APPROVE = "approve", "approve"
     SCHEDULE = "schedule", "manage schedules"
     PAUSE = "pause", "pause"
@@ -40,6 +41,7 @@ PART_OF: dict[Verb, Verb] = {
     Verb.TRIGGER_LATER: Verb.TRIGGER,
     Verb.BACKFILL: Verb.TRIGGER,
     Verb.RERUN: Verb.TRIGGER,
+    Verb.PUT_BACK: Verb.TRIGGER,
     Verb.FORCE_CANCEL: Verb.CANCEL,
 }
 # The verbs that start runs, let them start, or change who can: what a grant opens in a protected environment.

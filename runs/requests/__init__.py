@@ -1,6 +1,7 @@
 """Submit and re-run requests, request cancellations, and decide who can view parameters and logs."""
 
 from runs.requests.cancel import PATIENCE, cancel, cancel_moved, force_cancel
+from runs.requests.recover import mark_failed, put_back, put_back_automatically, require_automatic, require_window
 from runs.requests.submit import (
     digest,
     require_rerun_allowed,
@@ -19,10 +20,15 @@ __all__ = [
     "cancel_moved",
     "digest",
     "force_cancel",
+    "mark_failed",
+    "put_back",
+    "put_back_automatically",
+    "require_automatic",
     "require_rerun_allowed",
     "require_secrets_hidden",
     "require_start_allowed",
     "require_submittable",
+    "require_window",
     "rerun",
     "secret_paths",
     "submit",

@@ -369,8 +369,8 @@ class FakePrefect(PrefectClient):
         self.set_state(flow_run_id, "SCHEDULED", message=why)
         self._runs[flow_run_id] = replace(self._known_run(flow_run_id), planned_for=at)
 
-    def mark_failed(self, flow_run_id: UUID, why: str) -> None:
-        self._call("mark_failed", flow_run_id=flow_run_id, why=why)
+    def set_failed(self, flow_run_id: UUID, why: str) -> None:
+        self._call("set_failed", flow_run_id=flow_run_id, why=why)
         self.set_state(flow_run_id, "FAILED", message=why)
 
     def set_paused(self, deployment_id: UUID, paused: bool) -> None:

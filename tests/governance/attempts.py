@@ -36,6 +36,7 @@ class Site:
     deployment: Deployment
     run: Run
     stuck: Run
+    stalled: Run
     run_request: RunRequest
     broken: RunRequest
     paused: Deployment

@@ -216,6 +216,18 @@ DOORS: dict[str, Door] = {
     "force a run to be cancelled, by page": Door(
         "admin/runs/run/<int:pk>/force-cancel/", press("runs_run_force_cancel", "stuck", reason="r")
     ),
+    "put a stalled run back, by page": Door(
+        "admin/runs/run/<int:pk>/put-back/", press("runs_run_put_back", "stalled", reason="r")
+    ),
+    "mark a stalled run as failed, by page": Door(
+        "admin/runs/run/<int:pk>/mark-failed/", press("runs_run_mark_failed", "stalled", reason="r")
+    ),
+    "put selected runs back, by list action": Door(
+        "action runs.Run.put_back_selected", act("runs.Run", "put_back_selected", "stalled")
+    ),
+    "mark selected runs as failed, by list action": Door(
+        "action runs.Run.mark_failed_selected", act("runs.Run", "mark_failed_selected", "stalled")
+    ),
     "comment on a request, by page": Door(
         "admin/runs/runrequest/<int:pk>/comment/", press("runs_runrequest_comment", "run_request", reason="r", text="r")
     ),

@@ -44,7 +44,7 @@ GROUPS = {
 # administrator hold no grant; a door that is about no environment has no column for prod.
 EXPECTED = load("doors")
 # What they have in prod, which grants must name.
-MANAGES = ["pause", "manage", "force cancel", "override freeze", "break glass"]
+MANAGES = ["pause", "manage", "put back", "force cancel", "override freeze", "break glass"]
 IN_PROD = {"requester": ASKS, "operator": ASKS, "approver": ANSWERS, "manager": [*ASKS, "approve", *MANAGES]}
 
 
@@ -72,7 +72,9 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
     fake.add_deployment(name="paused", is_paused=True, **same)
     sync.sync(environment)
     run, stuck = (fake.add_run(record.id, state_type="RUNNING", name=name) for name in ("run", "stuck"))
-    mirror.refresh(environment, [run.id, stuck.id])
+    stalled = fake.add_run(record.id, state_type="PENDING", name="stalled")
+    mirror.refresh(environment, [run.id, stuck.id, stalled.id])
+    Run.objects.filter(prefect_id=stalled.id).update(stalled_kind="pending", stalled_since=timezone.now())
     stuck_row = Run.objects.get(prefect_id=stuck.id)
     requests.cancel(stuck_row, by=by(requester))
     Cancellation.objects.update(requested_at=timezone.now() - timedelta(minutes=5))
@@ -86,6 +88,7 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         paused=paused,
         run=Run.objects.get(prefect_id=run.id),
         stuck=stuck_row,
+        stalled=Run.objects.get(prefect_id=stalled.id),
         broken=broken,
         run_request=requests.submit(deployment, {}, by=by(requester), reason="month end"),
         alias=Alias.objects.create(environment=environment, name="nightly", full_name=deployment.full_name),

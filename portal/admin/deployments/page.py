@@ -28,7 +28,7 @@ LAST_RUNS = 10
 # Verbs of the access panel. Of each, at most `MOST_NAMED` people are named; the others are counted.
 NAMED_VERBS = (
     *(Verb.TRIGGER, Verb.TRIGGER_LATER, Verb.RERUN, Verb.BACKFILL, Verb.SCHEDULE, Verb.CANCEL, Verb.FORCE_CANCEL),
-    *(Verb.APPROVE, Verb.BREAK_GLASS, Verb.OVERRIDE_FREEZE, Verb.PAUSE, Verb.MANAGE),
+    *(Verb.PUT_BACK, Verb.APPROVE, Verb.BREAK_GLASS, Verb.OVERRIDE_FREEZE, Verb.PAUSE, Verb.MANAGE),
 )
 MOST_NAMED = 12
 

@@ -17,7 +17,7 @@ from runs.governance.loosening import loosened
 
 ABOUT = ["slug", "description", "colour", "position", "is_active"]
 RULES = ["is_protected", "needs_approval", "approval_minutes", "independence_hours", "needs_reason"]
-STALLS = ["pending_minutes", "late_minutes", "silent_minutes", "cancelling_minutes"]
+STALLS = ["pending_minutes", "late_minutes", "silent_minutes", "cancelling_minutes", "puts_back"]
 SERVER = ["api_url", "ui_url", "credential_kind", "new_credential"]
 
 

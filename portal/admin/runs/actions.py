@@ -1,4 +1,4 @@
-"""Context of the buttons that cancel, force-cancel and re-run a run."""
+"""Context of the buttons that cancel, force-cancel, recover and re-run a run."""
 
 from __future__ import annotations
 
@@ -9,10 +9,21 @@ from django.utils import timezone
 
 from portal.admin.run_form import rerun, tickets
 from portal.ui import times
-from runs import requests
-from runs.access.decisions import Permissions, Target
+from runs import requests, stalls
+from runs.access.decisions import Decision, Permissions, Target
 from runs.governance.requirements import requirements_for
-from runs.models import Cancellation, Run, RunRequest, Verb
+from runs.models import Cancellation, Recovery, Run, RunRequest, Verb
+
+RECOVERY_VERBS = {Recovery.Kind.PUT_BACK: Verb.PUT_BACK, Recovery.Kind.FAIL: Verb.FORCE_CANCEL}
+REASON = "How do you know that no process works on it?"
+PUT_BACK_HELP = (
+    "Sets the run to Scheduled in Prefect, and another worker starts it. If the worker that picked it up is still "
+    "alive, the run can run twice."
+)
+FAIL_HELP = (
+    "Marks the run as failed in Prefect. A process that is still running is not stopped and may change data that the "
+    "next run reads."
+)
 
 
 def cancelling(run: Run, permissions: Permissions, cancellations: Iterable[Cancellation]) -> dict[str, Any]:
@@ -42,6 +53,40 @@ def remaining_wait(cancellation: Cancellation) -> str:
     left = (cancellation.requested_at + requests.PATIENCE - timezone.now()).total_seconds()
     # Rounded up: at "0 s" the service would still refuse.
     return times.span(left + 1) if left > 0 else ""
+
+
+def explain_no_cancel(run: Run, decision: Decision) -> tuple[str, str]:
+    """Return the sentence why the run cannot be cancelled, and its code; both empty if it can."""
+    if run.is_terminal:
+        return f"Already finished: {run.state_label}.", "run.finished"
+    if decision.allowed or run.deleted_upstream_at:
+        return "", ""
+    return decision.sentence, decision.code
+
+
+def recovering(run: Run, permissions: Permissions, recoveries: Iterable[Recovery]) -> dict[str, Any]:
+    """Decide whether a stalled run can be put back or marked as failed, and what that must come with."""
+    is_pending = any(each.state == Recovery.State.WANTED for each in recoveries)
+    may = {kind: not is_pending and explain_no_recovery(run, permissions, kind)[0] == "" for kind in Recovery.Kind}
+    requirements = requirements_for(Target.of_run(run)) if any(may.values()) else None
+    return {
+        "may_put_back": may[Recovery.Kind.PUT_BACK],
+        "may_mark_failed": may[Recovery.Kind.FAIL],
+        "recover_rules": requirements,
+        "recover_reason": REASON,
+        "put_back_help": PUT_BACK_HELP,
+        "fail_help": FAIL_HELP,
+    }
+
+
+def explain_no_recovery(run: Run, permissions: Permissions, kind: Recovery.Kind) -> tuple[str, str]:
+    """Return the sentence why this cannot be done about the run, and its code; both empty if it can."""
+    if run.is_terminal:
+        return f"Already finished: {run.state_label}.", "run.finished"
+    if kind not in stalls.ways(run):
+        return "Not stalled in a way for which this helps.", "run.not_stalled"
+    decision = permissions.decide(RECOVERY_VERBS[kind], Target.of_run(run))
+    return ("", "") if decision.allowed else (decision.sentence, decision.code)
 
 
 def rerun_url(run: Run, run_request: RunRequest | None, permissions: Permissions) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
@@ -21,22 +19,19 @@ from django.utils.safestring import SafeString
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET, require_POST
 
-from portal.admin.actions import perform, reason_of, redirect_back, ticket_of
-from portal.admin.base import RestrictedAdmin, attempt
+from portal.admin.actions import perform, redirect_back, ticket_of
+from portal.admin.base import RestrictedAdmin
 from portal.admin.filters import EnvironmentFilter
 from portal.admin.runs import log as runs_log
 from portal.admin.runs import page as runs_page
+from portal.admin.runs import selected
 from portal.admin.runs.filters import DayFilter, DeploymentFilter, OriginFilter, StalledFilter, StateFilter, TagFilter
 from portal.auth.request_user import actor_of, can_view_logs, permissions_of
 from portal.ui import freshness, times
 from portal.ui.text import number
 from runs import queue, requests
-from runs.access.decisions import Target
-from runs.governance.requirements import requirements_for
 from runs.models import Run, Verb
 
-# Each cancellation is a transaction of its own, in one web request.
-MOST_AT_ONCE = 100
 # Joined to every row: lists and pages show these without further queries.
 RELATED = ["environment__health", "deployment__environment", "run_request"]
 
@@ -57,7 +52,7 @@ class RunAdmin(RestrictedAdmin):
     list_filter_submit = True
     search_fields = ["name", "deployment_name", "flow_name", "prefect_id"]
     search_help_text = "Run, deployment or flow name, or its Prefect ID"
-    actions = ["cancel_selected"]
+    actions = ["cancel_selected", "put_back_selected", "mark_failed_selected"]
 
     # The list
 
@@ -110,46 +105,26 @@ class RunAdmin(RestrictedAdmin):
 
     @admin.action(description="Cancel selected runs", permissions=["cancel"])
     def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
-        """Ask for a reason; when that form comes back, cancel each run."""
-        if queryset.count() > MOST_AT_ONCE:
-            messages.warning(request, f"Select at most {MOST_AT_ONCE} runs.")
-            return None
-        runs = list(queryset)
-        # The form posts to the list again, with the same action and the selection as hidden inputs.
-        if "reason" not in request.POST:
-            return self.ask_for_reason(request, runs)
-        for run in runs:
-            attempt(request, run, partial(self.cancel_one, request, run), "cancellation requested.")
-        return None
+        return self.act_on_selected(request, queryset, selected.CANCEL)
 
-    def cancel_one(self, request: HttpRequest, run: Run) -> None:
-        requests.cancel(run, by=actor_of(request), reason=reason_of(request), ticket=ticket_of(request))
+    @admin.action(description="Put selected runs back", permissions=["put_back"])
+    def put_back_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
+        return self.act_on_selected(request, queryset, selected.PUT_BACK)
 
-    def ask_for_reason(self, request: HttpRequest, runs: list[Run]) -> HttpResponse:
-        """Show the selected runs, why some cannot be cancelled, and a form for the reason."""
-        permissions = permissions_of(request)
-        # Requirements are read once per deployment, not once per run.
-        targets = {(run.environment_id, run.deployment_id, run.flow_name): Target.of_run(run) for run in runs}
-        requirements = [requirements_for(target) for target in targets.values()]
-        rows = [
-            (run, *runs_page.explain_no_cancel(run, permissions.decide(Verb.CANCEL, Target.of_run(run))))
-            for run in runs
-        ]
-        return render(
-            request,
-            "portal/run/cancel_selected.html",
-            {
-                **self.admin_site.each_context(request),
-                "title": "Cancel selected runs",
-                "opts": self.opts,
-                "rows": rows,
-                "count": sum(not why_not for _, why_not, _ in rows),
-                "needs_reason": any(each.needs_reason for each in requirements),
-                "asks_ticket": any(each.needs_ticket or each.ticket_patterns for each in requirements),
-                "needs_ticket": any(each.needs_ticket for each in requirements),
-                "checkbox": ACTION_CHECKBOX_NAME,
-            },
-        )
+    @admin.action(description="Mark selected runs as failed", permissions=["mark_failed"])
+    def mark_failed_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
+        return self.act_on_selected(request, queryset, selected.FAIL)
+
+    def act_on_selected(
+        self, request: HttpRequest, queryset: QuerySet[Run], bulk: selected.BulkAction
+    ) -> HttpResponse | None:
+        return selected.view(request, queryset, bulk, {**self.admin_site.each_context(request), "opts": self.opts})
+
+    def has_put_back_permission(self, request: HttpRequest) -> bool:
+        return permissions_of(request).can_any(Verb.PUT_BACK)
+
+    def has_mark_failed_permission(self, request: HttpRequest) -> bool:
+        return permissions_of(request).can_any(Verb.FORCE_CANCEL)
 
     # The page
 
@@ -157,6 +132,8 @@ class RunAdmin(RestrictedAdmin):
         views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
             "cancel": ("cancel/", require_POST(self.cancel)),
             "force_cancel": ("force-cancel/", require_POST(self.force_cancel)),
+            "put_back": ("put-back/", require_POST(self.put_back)),
+            "mark_failed": ("mark-failed/", require_POST(self.mark_failed)),
             "refresh": ("refresh/", require_POST(self.refresh)),
             "log": ("log/", require_GET(self.log)),
             "log_text": ("log.txt", require_GET(self.log_text)),
@@ -208,6 +185,24 @@ class RunAdmin(RestrictedAdmin):
             request,
             lambda reason: requests.force_cancel(run, by=actor_of(request), reason=reason, ticket=ticket_of(request)),
             "Forced cancellation requested.",
+        )
+        return redirect_back(request, self.address(run))
+
+    def put_back(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run: Run = self.visible_or_404(request, pk)
+        perform(
+            request,
+            lambda reason: requests.put_back(run, by=actor_of(request), reason=reason, ticket=ticket_of(request)),
+            "The run will be put back, if it has not moved.",
+        )
+        return redirect_back(request, self.address(run))
+
+    def mark_failed(self, request: HttpRequest, pk: int) -> HttpResponse:
+        run: Run = self.visible_or_404(request, pk)
+        perform(
+            request,
+            lambda reason: requests.mark_failed(run, by=actor_of(request), reason=reason, ticket=ticket_of(request)),
+            "The run will be marked as failed, if it has not moved.",
         )
         return redirect_back(request, self.address(run))
 

@@ -19,7 +19,7 @@ from portal.admin.runs import actions, log
 from portal.ui import artifact_view, freshness, times
 from portal.ui.text import without_control
 from runs import diagnosis
-from runs.access.decisions import Decision, Permissions, Target
+from runs.access.decisions import Permissions, Target
 from runs.models import Approval, Cancellation, Run, RunRequest, StateChange, TaskRun, Verb
 from runs.requests import visibility
 
@@ -94,8 +94,10 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
         "approvals": list(run_request.approvals.all()) if run_request else list[Approval](),
         "cancellations": [(each, SETTLED_LABELS.get(each.state, "Closed")) for each in cancellations],
         **actions.cancelling(run, permissions, cancellations),
+        "recoveries": (recoveries := list(run.recoveries.order_by("-requested_at"))),
+        **actions.recovering(run, permissions, recoveries),
         "rerun_url": actions.rerun_url(run, run_request, permissions),
-        "why_no_cancel": explain_no_cancel(run, decision) if is_open and not decision.allowed else None,
+        "why_no_cancel": actions.explain_no_cancel(run, decision) if is_open and not decision.allowed else None,
         "Verb": Verb,
         "sees_inputs": sees_inputs,
         "sees_logs": sees_logs,
@@ -143,15 +145,6 @@ def scene(run: Run, now: datetime) -> diagnosis.Context:
         siblings=occupying.filter(deployment=run.deployment_id).count() if is_limited else 0,
         down=health.message if health and is_down else "",
     )
-
-
-def explain_no_cancel(run: Run, decision: Decision) -> tuple[str, str]:
-    """Return the sentence why the run cannot be cancelled, and its code; both empty if it can."""
-    if run.is_terminal:
-        return f"Already finished: {run.state_label}.", "run.finished"
-    if decision.allowed or run.deleted_upstream_at:
-        return "", ""
-    return decision.sentence, decision.code
 
 
 def table(values: Mapping[str, Any], deployment: Deployment | None, *, compares: bool = False) -> list[Parameter]:

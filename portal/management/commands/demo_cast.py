@@ -28,12 +28,13 @@ CAST: dict[str, tuple[list[str], bool, str]] = {
 }
 # The grants for prod, which is protected: (group, verbs, flow or "" for all flows)
 SEE, RUN = ["see", "see inputs", "see logs"], ["trigger", "trigger later", "rerun", "backfill"]
+STOP = ["cancel", "put back", "force cancel"]
 PROD: list[tuple[str, list[str], str]] = [
-    ("Operator", [*SEE, "cancel"], ""),
+    ("Operator", [*SEE, "cancel", "put back"], ""),
     ("Operator", [*RUN, "break glass"], "long-haul"),
     ("Operator", RUN, "crm-data-acquisition"),
     ("Approver", [*SEE, "approve", "override freeze"], ""),
-    ("Release manager", [*SEE, *RUN, "cancel", "force cancel", "approve", "schedule", "pause", "manage"], ""),
+    ("Release manager", [*SEE, *RUN, *STOP, "approve", "schedule", "pause", "manage"], ""),
     ("Release manager", ["override freeze", "break glass"], ""),
     ("Auditor", SEE, ""),
 ]

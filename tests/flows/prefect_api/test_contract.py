@@ -644,7 +644,7 @@ def test_a_run_is_marked_as_failed_whatever_it_is_doing(
     run = start()
     bench.put(run.id, state)
 
-    client.mark_failed(run.id, "Its machine is gone.")
+    client.set_failed(run.id, "Its machine is gone.")
 
     last = client.states(run.id)[-1]
     assert (last.type, last.message) == ("FAILED", "Its machine is gone.")
