@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from flows.models import WorkPool
 from portal import inbox
+from portal.admin.audit import oversight
 from portal.admin.runs.stalled_panel import stalled_runs
 from portal.auth.request_user import permissions_of
 from portal.ui import calendar, charts
@@ -93,6 +94,8 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "waiting": waiting_requests(request, permissions),
         "to_review": to_review(request, permissions),
         "failed": failed(runs, permissions),
+        "oversight": oversight.rows_for(request),
+        "oversight_headings": list(oversight.COLUMNS),
         "stalled": stalled_runs(runs),
         # Without an environment the page shows the first steps instead, so the aggregate would be wasted.
         "chart": chart(runs) if found else None,

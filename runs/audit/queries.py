@@ -57,6 +57,11 @@ def person(pk: str) -> Q:
     return Q(actor_id=pk, actor_kind="person") | Q(subject_kind__in=PERSON, subject_id=pk)
 
 
+def loosened(environment: str) -> Q:
+    """Return the filter for acts that loosened the rules of an environment."""
+    return Q(after__loosened__contains=[{"environment": environment}])
+
+
 def search(text: str) -> Q:
     """Return the filter for a search text: every word must match; a quoted phrase is one word."""
     found = Q()
@@ -86,6 +91,7 @@ CRITERIA: dict[str, Callable[[str], Q]] = {
     "at_to": until,
     "subject": subjects,
     "person": person,
+    "loosened": loosened,
     "q": search,
     **{name: column(name) for name in ("actor_name", "verb", "environment", "outcome", "channel")},
 }

@@ -99,6 +99,12 @@ class PersonFilter(GivenFilter):
         return str(row or given)
 
 
+class LoosenedFilter(GivenFilter):
+    """`loosened=prod`: what loosened the rules of an environment."""
+
+    title, parameter_name = "rules loosened", "loosened"
+
+
 def is_key(kind: str, pk: str) -> bool:
     """Whether the text can be a primary key of this kind: an ASCII number that fits into a bigint."""
     return kind in SUBJECTS and pk.isdecimal() and pk.isascii() and len(pk) < 18
@@ -132,4 +138,5 @@ def actor_names() -> list[str]:
 FILTERS: list[Any] = [
     ("at", DaysFilter),
     *(ActorFilter, VerbFilter, EnvironmentFilter, OutcomeFilter, ChannelFilter, SubjectFilter, PersonFilter),
+    LoosenedFilter,
 ]

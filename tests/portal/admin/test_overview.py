@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -13,9 +15,11 @@ from django.utils import timezone
 
 from flows.catalog import health, sync
 from flows.models import Deployment, Environment, Health
-from runs import requests
+from portal.admin.audit import oversight
+from runs import audit, requests
 from runs.actors import Actor
-from runs.governance import grants
+from runs.errors import Refused
+from runs.governance import configuration, grants
 from runs.models import RunRequest
 from tests.cast import by
 from tests.fakes import records
@@ -308,3 +312,46 @@ def test_the_cost_of_the_overview_does_not_grow(
     assert RunRequest.objects.count() == 7
     assert count(client, URL) == few
     must_be_agreed("overview", few)
+
+
+# What happened past the rules
+
+
+def counts_of(page: str) -> dict[str, str]:
+    """What is counted -> the address behind the number, for numbers that are not 0."""
+    found = re.findall(r'href="([^"]*)" data-count="([^"]*)">(\d+)</a>', page)
+    return {key: html.unescape(url) for url, key, number in found if number != "0"}
+
+
+def test_those_in_charge_see_what_happened_past_the_rules(
+    prod: Environment, dev: Environment, admin_user: User, auditor: User, viewer: User, login: Callable[[User], Client]
+) -> None:
+    for verb in ("run.appeared", "deployment.changed", "request.break_glass"):
+        for environment in (prod, prod, dev):
+            with audit.act(verb, None, by=Actor.system(), subject_kind="run", environment=environment.slug):
+                pass
+    prod.needs_approval = False
+    configuration.save_environment(prod, by=by(admin_user), reason="r", confirm="prod")
+    for user in (admin_user, auditor):
+        client = login(user)
+        found = counts_of(client.get(URL).content.decode())
+        assert {key: len(client.get(url).context["cl"].result_list) for key, url in found.items()} == {
+            "prod run.appeared": 2,
+            "prod deployment.changed": 2,
+            "prod request.break_glass": 2,
+            "prod loosened": 1,
+        }
+    assert 'data-key="oversight"' not in login(viewer).get(URL).content.decode()
+
+
+def test_what_is_older_or_was_refused_is_not_counted(
+    prod: Environment, admin_user: User, login: Callable[[User], Client]
+) -> None:
+    with pytest.raises(Refused), audit.act("request.break_glass", None, by=by(admin_user), environment="prod"):
+        raise Refused("override.minutes", "no", minimum=1)
+    assert not counts_of(login(admin_user).get(URL).content.decode())
+    with audit.act("run.appeared", None, by=Actor.system(), environment="prod"):
+        pass
+    later = timezone.localdate() + timedelta(days=7)
+    assert oversight.counted(["prod"], later - timedelta(days=7))["prod", "run.appeared"] == 1
+    assert not oversight.counted(["prod"], later - timedelta(days=6))

@@ -1,0 +1,81 @@
+"""What happened past the rules of protected environments, counted for administrators and auditors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from flows.models import Environment
+from runs.audit import queries
+from runs.governance import loosening
+from runs.models import AuditEntry
+
+DAYS = 7
+# The criterion of the audit trail that finds acts which loosened the rules of an environment.
+LOOSENED = "loosened"
+# heading -> the verb that is counted; acts that loosen rules have many verbs
+COLUMNS = {
+    "Runs started outside the portal": "run.appeared",
+    "Deployments changed in Prefect": "deployment.changed",
+    "Rules loosened": LOOSENED,
+    "Emergency overrides": "request.break_glass",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """One number, and the entries of the audit trail behind it."""
+
+    key: str
+    number: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    environment: Environment
+    counts: list[Count]
+
+
+def rows_for(request: HttpRequest) -> list[Row]:
+    """Return a row for each protected environment; none for readers who may not read the audit trail."""
+    if not request.user.has_perm("runs.view_auditentry"):
+        return []
+    # All of them: who reads the trail reads it of every environment.
+    protected = list(Environment.objects.filter(slug__in=loosening.protected_environments()))
+    since = timezone.localdate() - timedelta(days=DAYS - 1)
+    found = counted([environment.slug for environment in protected], since) if protected else Counter()
+    return [
+        Row(
+            environment,
+            [Count(key, found[environment.slug, key], address(environment, key, since)) for key in COLUMNS.values()],
+        )
+        for environment in protected
+    ]
+
+
+def counted(slugs: Collection[str], since: date) -> Counter[tuple[str, str]]:
+    """Return the number of entries by environment and column since the beginning of a day."""
+    done = AuditEntry.objects.filter(queries.since(since.isoformat()), outcome=AuditEntry.Outcome.DONE)
+    verbs = [verb for verb in COLUMNS.values() if verb != LOOSENED]
+    entries = done.filter(verb__in=verbs, environment__in=slugs).order_by()
+    found = Counter(entries.values_list("environment", "verb"))
+    # An act can loosen the rules of several environments, and counts once in each.
+    for loosened in done.filter(after__has_key=LOOSENED).order_by().values_list("after__loosened", flat=True):
+        found.update({(slug, LOOSENED): 1 for slug in {each["environment"] for each in loosened}})
+    return found
+
+
+def address(environment: Environment, key: str, since: date) -> str:
+    """Return the list of the audit trail with exactly the entries that were counted."""
+    criteria: dict[str, Any] = {"at_from": since.isoformat(), "outcome": AuditEntry.Outcome.DONE}
+    criteria |= {LOOSENED: environment.slug} if key == LOOSENED else {"verb": key, "environment": environment.slug}
+    return f"{reverse('admin:runs_auditentry_changelist')}?{urlencode(criteria)}"
