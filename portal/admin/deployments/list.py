@@ -17,7 +17,7 @@ from portal.ui import freshness
 from runs.models import Run
 
 # Columns that can be large and that no row shows.
-DEFERRED = ("parameter_schema", "parameter_defaults", "job_variables", "description")
+DEFERRED = ("parameter_schema", "parameter_defaults", "job_variables", "definition", "description")
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,8 @@ def shown(path: str, before: str, after: str) -> tuple[str, str]:
     """Return both values for display; empty if they are not shown."""
     if path in HASHES or definition.is_masked(before) or definition.is_masked(after):
         return "", ""
-    return HASHED.sub(MASK, before), HASHED.sub(MASK, after)
+    before, after = ("" if text in ("[]", "{}") else HASHED.sub(MASK, text) for text in (before, after))
+    return before, after
 
 
 def label_of(path: str) -> str:
