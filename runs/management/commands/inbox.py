@@ -5,7 +5,9 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
+from flows import definition
 from runs import desk
+from runs.changes.queries import last_approved
 from runs.management.cli.command import DONE, PortalCommand, require_actor
 from runs.models import RunRequest
 
@@ -23,6 +25,8 @@ class Command(PortalCommand):
 
 
 def describe(run_request: RunRequest) -> dict[str, Any]:
+    last = last_approved(run_request)
+    changed = definition.changed_fields(last.definition, run_request.definition) if last else ["first approval"]
     return {
         "request": run_request.pk,
         "environment": run_request.environment_name,
@@ -31,6 +35,8 @@ def describe(run_request: RunRequest) -> dict[str, Any]:
         "reason": run_request.reason,
         "ticket": run_request.ticket,
         "risk": run_request.policy.get("risk", ""),
+        "changed": ", ".join(changed),
+        "not_pinned": ", ".join(map(definition.moving_label, run_request.definition.get("moving", []))),
         "expires": run_request.expires_at,
         "digest": run_request.digest,
     }

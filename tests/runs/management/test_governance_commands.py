@@ -51,6 +51,12 @@ def test_the_inbox_shows_what_waits_for_this_person(run_request: RunRequest, say
     assert json.loads(say("inbox", "--as", "requester", "--json")[1]) == []
 
 
+def test_the_inbox_names_what_changed_in_the_deployment(run_request: RunRequest, say: Say) -> None:
+    (row,) = json.loads(say("inbox", "--as", "approver", "--json")[1])
+    assert row["changed"] == "first approval"
+    assert row["not_pinned"]
+
+
 def test_the_inbox_leaves_out_what_another_group_has_to_answer(
     prod_deployment: Deployment, requester: User, approver: User, say: Say
 ) -> None:
