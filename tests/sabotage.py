@@ -262,6 +262,13 @@ SABOTAGES = (
         "    if not act and not",
     ),
     Sabotage(
+        "a replaced audit key goes on signing",
+        ("tests/runs/audit/test_audit.py::test_an_old_key_signs_nothing_that_counts_once_it_was_replaced",),
+        "runs/audit/verify.py",
+        "        if use.is_replaced(signature, at):",
+        "        if not signature:",
+    ),
+    Sabotage(
         "an unsigned entry explains a change past the portal",
         ("tests/runs/governance/test_outside_changes.py::test_an_entry_that_the_portal_did_not_sign_hides_nothing",),
         "runs/governance/outside_changes.py",

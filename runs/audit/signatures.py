@@ -16,8 +16,8 @@ from flows import canonical
 from runs.models import Approval, AuditCheckpoint, AuditEntry, BreakGlass, RunRequest
 
 type Signed = AuditEntry | AuditCheckpoint | RunRequest | Approval | BreakGlass
-# key id -> key
-type Keys = dict[str, bytes]
+# key id -> the HMAC under the key, of nothing yet; newest first
+type Keys = dict[str, hmac.HMAC]
 
 # Characters of the id by which a signature names its key. The id is a part of the key's digest, so it reveals nothing.
 ID_LENGTH = 8
@@ -37,7 +37,10 @@ def current_keys() -> Keys:
 # Cached by the keys, because tests and rotation change the setting within one process.
 @cache
 def keys_of(texts: Sequence[str]) -> Keys:
-    return {hashlib.sha256(b"audit key " + text.encode()).hexdigest()[:ID_LENGTH]: text.encode() for text in texts}
+    return {
+        hashlib.sha256(b"audit key " + text.encode()).hexdigest()[:ID_LENGTH]: hmac.new(text.encode(), None, "sha256")
+        for text in texts
+    }
 
 
 def sign(row: Signed) -> str:
@@ -57,9 +60,11 @@ def is_valid(text: str, signature: str, keys: Keys) -> bool:
     return key is not None and hmac.compare_digest(mac(key, text).encode(), given.encode())
 
 
-def mac(key: bytes, text: str) -> str:
-    # In one call: verify_audit makes one for each entry of years.
-    return hmac.digest(key, text.encode(), "sha256").hex()
+def mac(key: hmac.HMAC, text: str) -> str:
+    # A copy takes half the time of a new one, and verify_audit needs one for each entry of years.
+    made = key.copy()
+    made.update(text.encode())
+    return made.hexdigest()
 
 
 def content(row: Signed) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,6 +23,8 @@ TEXTS = tuple(name for name in CHAINED if name not in LEADING)
 # isoformat() leaves out microseconds that are zero; Postgres writes them.
 NO_FRACTION = ".000000"
 CLOCK_STEP = timedelta(minutes=1)
+# How long processes that were not restarted may sign with the key before.
+ROLLOUT = timedelta(days=1)
 # COPY escapes what would end a field or a line.
 ESCAPE = re.compile(r"\\(.)")
 ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v"}
@@ -79,7 +81,7 @@ def verify(
     def result(broken: str = "") -> Verification:
         return Verification(sequence - start, previous, broken, start + 1, base)
 
-    earlier = ""
+    earlier, use = "", KeyUse(list(keys))
     for number, link, own, signature, at, is_sound in walk(start, last or 0):
         if number != sequence + 1:
             return result(f"#{sequence + 1} is missing: deleted, or never written.")
@@ -91,6 +93,8 @@ def verify(
             return result(f"#{number} is dated before the entry before it.")
         if not signatures.is_valid(signatures.of_entry(own), signature, keys):
             return result(f"#{number} is not signed with a key of the portal.")
+        if use.is_replaced(signature, at):
+            return result(f"#{number} is signed with a key that was replaced before.")
         previous, sequence, earlier = own, number, at
         if own == known_head:
             found = True
@@ -105,6 +109,24 @@ def is_before(at: str, earlier: str) -> bool:
     """Return whether a time is well before another, both as `walk` yields them: a clock may be set back a little."""
     # As text first, which is quick and in this format in the same order.
     return at < earlier and datetime.fromisoformat(earlier) - datetime.fromisoformat(at) > CLOCK_STEP
+
+
+class KeyUse:
+    """Which key signs, as the chain is walked: after a newer one, an older one signs for a short time only."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.ages = {name: age for age, name in enumerate(keys)}
+        self.newest, self.since = "", ""
+
+    def is_replaced(self, signature: str, at: str) -> bool:
+        """Return whether a valid signature is of a key that a newer one had replaced at that time."""
+        name = signature.partition(":")[0]
+        if name == self.newest:
+            return False
+        if not self.newest or self.ages[name] < self.ages[self.newest]:
+            self.newest, self.since = name, at
+            return False
+        return datetime.fromisoformat(at) - datetime.fromisoformat(self.since) > ROLLOUT
 
 
 def problem_of(checkpoint: AuditCheckpoint, keys: signatures.Keys) -> str:

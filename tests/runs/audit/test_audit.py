@@ -221,6 +221,28 @@ def test_entries_signed_with_a_replaced_key_verify_until_it_is_removed(five: lis
     assert audit.verify().broken == "#1 is not signed with a key of the portal."
 
 
+def test_an_old_key_signs_nothing_that_counts_once_it_was_replaced(five: list[AuditEntry], settings: Any) -> None:
+    """Whoever steals a key that was replaced can sign with it, but only what is dated before."""
+    old, new = settings.AUDIT_KEYS[0], "the audit key of next year, with 48 characters"
+    settings.AUDIT_KEYS = [new, old]
+    note("six")
+    settings.AUDIT_KEYS = [old]
+    note("seven")
+    settings.AUDIT_KEYS = [new, old]
+    assert audit.verify().entries == 7, "a process that was not restarted yet"
+    seven = AuditEntry.objects.get(sequence=7)
+    seven.at += timedelta(days=2)
+    seven.digest = audit.digest(seven)
+    settings.AUDIT_KEYS = [old]
+    signature = signatures.sign(seven)
+    settings.AUDIT_KEYS = [new, old]
+    as_database_superuser(
+        "UPDATE runs_auditentry SET at = %s, digest = %s, signature = %s WHERE sequence = 7",
+        *(seven.at, seven.digest, signature),
+    )
+    assert audit.verify().broken == "#7 is signed with a key that was replaced before."
+
+
 @pytest.mark.parametrize("has_key", [False, True])
 def test_a_tail_rewritten_whole_shows_by_its_signatures_or_against_a_head_noted_earlier(
     five: list[AuditEntry], has_key: bool

@@ -137,6 +137,20 @@ def test_a_change_through_the_portal_is_not_reported(prod: Environment) -> None:
     assert outside_changes.report() == 0
 
 
+@pytest.mark.usefixtures("own_database")
+def test_what_the_demo_sets_up_is_not_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    for port in (4200, 4201, 4201):
+        call_command(
+            "demo_cast", environment=[f"dev=http://127.0.0.1:{port}/api", f"prod=http://127.0.0.1:{port}0/api"]
+        )
+        assert outside_changes.report() == 0
+    verbs = AuditEntry.objects.exclude(actor_name="portal").values_list("verb", flat=True)
+    assert [verb for verb in verbs.order_by("sequence") if verb.startswith("environment")] == [
+        *["environment.create"] * 2,
+        *["environment.change"] * 2,
+    ]
+
+
 def test_what_follows_the_entry_in_its_transaction_is_reported(prod: Environment) -> None:
     with transaction.atomic():
         grants.grant(by=SYSTEM, group=Group.objects.get(name="Viewer"), verbs=["see"], environment=prod)
