@@ -16,7 +16,6 @@ from django.utils import timezone
 
 from flows.models import WorkPool
 from runs.models import Run, Stall
-from runs.stalls import is_full
 
 # A worker polls every 15 s and takes a few seconds to start a process: below this a run is not late.
 PATIENCE = timedelta(seconds=60)
@@ -211,6 +210,10 @@ def is_later(run: Run, context: Context) -> bool:
 def needs_worker(pool: WorkPool) -> bool:
     """Return whether runs of the pool are started by workers; Prefect Cloud submits push and managed pools itself."""
     return not pool.type.endswith((":push", ":managed"))
+
+
+def is_full(limit: int | None, taken: int) -> bool:
+    return limit is not None and taken >= limit
 
 
 def age(run: Run, context: Context) -> timedelta:

@@ -50,9 +50,10 @@ def pending_since(run: Run, scene: Scene) -> datetime | None:
 def late_since(run: Run, scene: Scene) -> datetime | None:
     """No worker picks the run up, and nothing that is meant to hold it back does."""
     pool = scene.pools.get(run.work_pool_name)
-    is_held = run.state_name == AWAITING_SLOT or (
-        pool is not None and (pool.is_paused or is_full(pool.concurrency_limit, scene.busy.get(pool.name, 0)))
-    )
+    # A pool with a limit works off its queue as long as anything is active in it: that it is not full at the moment of
+    # a sweep only means that the next run is about to be picked up.
+    is_queued = pool is not None and pool.concurrency_limit is not None and scene.busy.get(pool.name, 0) > 0
+    is_held = run.state_name == AWAITING_SLOT or (pool is not None and pool.is_paused) or is_queued
     return run.expected_start_at if run.state_type == "SCHEDULED" and not is_held else None
 
 
@@ -128,7 +129,3 @@ def candidates(environment: Environment, now: datetime) -> Q:
         if minutes := getattr(environment, rule.minutes):
             found |= rule.candidates(now - timedelta(minutes=minutes)) & Q(deleted_upstream_at=None)
     return found
-
-
-def is_full(limit: int | None, taken: int) -> bool:
-    return limit is not None and taken >= limit

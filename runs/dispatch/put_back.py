@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
+from django.db.models import Q
+
 from flows.models import Environment
 from flows.prefect_api import connect
 from flows.prefect_api.records import WorkPoolRecord
 from runs import requests
 from runs.errors import Refused
-from runs.models import Run, Stall
+from runs.models import Cancellation, Recovery, Run, Stall
 
 log = logging.getLogger(__name__)
 
@@ -32,21 +34,28 @@ def put_back_stalled(environment: Environment) -> int:
         return 0
     stalled = Run.objects.filter(
         environment=environment, stalled_kind=Stall.PENDING, deployment__isnull=False, deleted_upstream_at=None
-    ).exclude(recoveries__is_automatic=True)
+    ).exclude(
+        # Also while anyone else has decided about it: a refusal every half minute would fill the audit trail.
+        Q(recoveries__is_automatic=True)
+        | Q(recoveries__state=Recovery.State.WANTED)
+        | Q(cancellations__state__in=Cancellation.OPEN)
+    )
     runs = list(stalled.select_related("environment", "deployment").order_by("state_at")[:MOST_AT_ONCE])
     if not runs:
         return 0
     pools = pools_of(environment)
     count = 0
     for run in runs:
-        if is_claimer_gone(run.state_at, pools.get(run.work_pool_name)):
-            try:
-                requests.put_back_automatically(run)
-            except Refused as refusal:
-                # It moved, or someone else decided; the entry of the refusal says what.
-                log.info("%s", refusal)
-            else:
-                count += 1
+        if not is_claimer_gone(run.state_at, pools.get(run.work_pool_name)):
+            continue
+        try:
+            # Asked before, outside of the audited act, for the same reason: a freeze can last for days.
+            requests.require_window(run)
+            requests.put_back_automatically(run)
+        except Refused as refusal:
+            log.info("%s: %s", run, refusal)
+        else:
+            count += 1
     return count
 
 

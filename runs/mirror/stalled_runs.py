@@ -38,6 +38,8 @@ def mark_stalled(environment: Environment) -> list[Run]:
 
     Called after a complete sweep: what is out of date must not look like a stall. Raises `PrefectError`.
     """
+    # Its limits as they are now: the follower keeps its row for days.
+    environment = Environment.objects.get(pk=environment.pk)
     look_closer(environment)
     with transaction.atomic():
         # The lock of upserts: a run that moves while this reads it must not be marked for what it was.

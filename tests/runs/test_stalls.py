@@ -100,11 +100,14 @@ def test_what_is_not_stalled(run: Run) -> None:
     assert kind(run) == ""
 
 
-def test_a_paused_or_full_pool_holds_its_runs_back_on_purpose() -> None:
+def test_a_paused_pool_and_one_with_a_limit_hold_their_runs_back_on_purpose() -> None:
     late = a_run("SCHEDULED", expected_start_at=ago(100))
     assert kind(late, a_pool(is_paused=True)) == ""
     assert kind(late, a_pool(concurrency_limit=2), busy=2) == ""
-    assert kind(late, a_pool(concurrency_limit=2), busy=1) == Stall.LATE
+    # Between the end of one run and the next being picked up.
+    assert kind(late, a_pool(concurrency_limit=2), busy=1) == ""
+    assert kind(late, a_pool(concurrency_limit=2), busy=0) == Stall.LATE
+    assert kind(late, a_pool(), busy=7) == Stall.LATE
     assert kind(a_run("PENDING", state_at=ago(6)), a_pool(is_paused=True)) == Stall.PENDING
 
 

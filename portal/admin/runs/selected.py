@@ -28,7 +28,10 @@ MOST_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class BulkAction:
-    """An action of the list: its words, what explains for a run why it is not possible, and the service of one run."""
+    """An action of the list: its words, what explains for a run why it is not possible, and the service of one run.
+
+    `button` has a place for the number of runs.
+    """
 
     name: str
     title: str
@@ -46,7 +49,7 @@ CANCEL = BulkAction(
     name="cancel_selected",
     title="Cancel selected runs",
     possible="can be cancelled",
-    button="Cancel",
+    button="Cancel {}",
     done="cancellation requested.",
     reason_label="Reason",
     help="Prefect stops the processes. Work already done is not undone. The reason is recorded in the audit trail.",
@@ -59,7 +62,7 @@ PUT_BACK = BulkAction(
     name="put_back_selected",
     title="Put selected runs back",
     possible="can be put back",
-    button="Put back",
+    button="Put {} back",
     done="will be put back.",
     reason_label=actions.REASON,
     help=actions.PUT_BACK_HELP,
@@ -71,7 +74,7 @@ FAIL = BulkAction(
     name="mark_failed_selected",
     title="Mark selected runs as failed",
     possible="can be marked as failed",
-    button="Mark as failed:",
+    button="Mark {} as failed",
     done="will be marked as failed.",
     reason_label=actions.REASON,
     help=actions.FAIL_HELP,
@@ -106,6 +109,7 @@ def ask_for_reason(request: HttpRequest, runs: list[Run], bulk: BulkAction, fram
     targets = {(run.environment_id, run.deployment_id, run.flow_name): Target.of_run(run) for run in runs}
     requirements = [requirements_for(target) for target in targets.values()]
     rows = [(run, *bulk.explain(run, permissions)) for run in runs]
+    count = sum(not why_not for _, why_not, _ in rows)
     return render(
         request,
         "portal/run/selected.html",
@@ -114,7 +118,8 @@ def ask_for_reason(request: HttpRequest, runs: list[Run], bulk: BulkAction, fram
             "title": bulk.title,
             "bulk": bulk,
             "rows": rows,
-            "count": sum(not why_not for _, why_not, _ in rows),
+            "count": count,
+            "button": bulk.button.format(f"{count} {'run' if count == 1 else 'runs'}"),
             "needs_reason": bulk.always_needs_reason or any(each.needs_reason for each in requirements),
             "asks_ticket": any(each.needs_ticket or each.ticket_patterns for each in requirements),
             "needs_ticket": any(each.needs_ticket for each in requirements),

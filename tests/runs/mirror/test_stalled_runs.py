@@ -135,6 +135,13 @@ def test_its_requester_and_those_who_can_act_are_told_once(
     assert (notice.person, notice.target_kind) == (requester, "run")
 
 
+def test_a_changed_limit_counts_at_once(deployment: Deployment, dev: Environment) -> None:
+    many_runs(deployment, 1, state_type="PENDING", state_at=timezone.now() - timedelta(minutes=7))
+    Environment.objects.update(pending_minutes=0)
+    assert dev.pending_minutes == 5, "the row that the follower has"
+    assert mirror.mark_stalled(dev) == []
+
+
 def test_many_stalled_runs_are_one_message_and_few_queries(
     deployment: Deployment, dev: Environment, requester: User
 ) -> None:

@@ -334,6 +334,22 @@ def test_a_worker_that_comes_back_stops_it(pending: Run, fake: FakePrefect, dev:
 
 
 @pytest.mark.usefixtures("pool")
+@pytest.mark.parametrize("why", ["freeze", "person", "cancellation"])
+def test_what_waits_for_something_else_is_not_refused_again_and_again(
+    why: str, pending: Run, operator: User, admin_user: User, dev: Environment
+) -> None:
+    if why == "freeze":
+        freezes.freeze(dev, by=by(admin_user), reason="incident")
+    elif why == "person":
+        requests.mark_failed(pending, by=by(operator), reason="r")
+    else:
+        requests.cancel(pending, by=by(operator), reason="r")
+    before = AuditEntry.objects.count()
+    assert put_back_now(dev) == 0
+    assert AuditEntry.objects.count() == before
+
+
+@pytest.mark.usefixtures("pool")
 def test_other_stalls_are_never_recovered_automatically(pending: Run, fake: FakePrefect, dev: Environment) -> None:
     stall(pending, fake, "CANCELLING")
     assert pending.stalled_kind == Stall.CANCELLING
