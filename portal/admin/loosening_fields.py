@@ -21,7 +21,7 @@ class LooseningFields(forms.Form):
         label="Reason", required=False, max_length=LONGEST_REASON, widget=forms.Textarea({**INPUT, "rows": 2})
     )
     loosening_confirm = forms.CharField(
-        label="Environment", required=False, max_length=500, widget=forms.TextInput(INPUT)
+        label="Type the environment's name", required=False, max_length=500, widget=forms.TextInput(INPUT)
     )
 
     # A form with a reason of its own names that field, and drops the one here.

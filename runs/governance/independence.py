@@ -59,7 +59,7 @@ class AccountChange:
     at: datetime
 
     def __str__(self) -> str:
-        return f"{self.what} at {timezone.localtime(self.at):%d %b %Y, %H:%M %Z}"
+        return f"{self.what} on {timezone.localtime(self.at):%d %b %Y, %H:%M %Z}"
 
     @property
     def gives_control(self) -> bool:

@@ -47,8 +47,8 @@ PART_OF: dict[Verb, Verb] = {
 # The verbs that start runs, let them start, or change who can: what a grant opens in a protected environment.
 OPENING = frozenset(
     {
-        *(Verb.TRIGGER, Verb.TRIGGER_LATER, Verb.BACKFILL, Verb.RERUN, Verb.SCHEDULE),
-        *(Verb.APPROVE, Verb.OVERRIDE_FREEZE, Verb.BREAK_GLASS, Verb.MANAGE),
+        *(Verb.TRIGGER, Verb.SCHEDULE, Verb.APPROVE, Verb.OVERRIDE_FREEZE, Verb.BREAK_GLASS, Verb.MANAGE),
+        *(verb for verb, whole in PART_OF.items() if whole == Verb.TRIGGER),
     }
 )
 # The verbs that come with parameters; only their grants can have a condition on values.

@@ -132,7 +132,7 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
     add_form = NewPersonForm
     change_password_form = PasswordForm
     change_user_password_template = "portal/people/set_password.html"  # noqa: S105  (a template)
-    change_form_after_template = "portal/_loosening_of_admin_form.html"
+    change_form_before_template = "portal/_loosening_of_admin_form.html"
     list_display = ["username", "full_name", "email", "memberships", "administers", "is_enabled", "last_login"]
     list_filter = ["groups", ("is_superuser", LabelledFilter), ("is_active", LabelledFilter)]
     filter_horizontal = ()

@@ -82,7 +82,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
     actions = ["check_connection", "read_now"]
     change_list_template = "portal/environment/list.html"
     change_form_outer_before_template = "portal/environment/_panel.html"
-    change_form_after_template = "portal/_loosening_of_admin_form.html"
+    change_form_before_template = "portal/_loosening_of_admin_form.html"
     change_form_outer_after_template = "portal/_story.html"
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
