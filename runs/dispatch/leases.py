@@ -10,9 +10,10 @@ from django.utils import timezone
 
 from runs.models import Cancellation, PauseRequest, Recovery
 
-# Longer than the client's timeout: a lease that old belongs to a process that died. With the 5 s of `requeue_due`,
-# nothing waits longer than half a minute for it.
-LEASE = timedelta(seconds=20)
+# Longer than the client's timeout: a lease that old belongs to a process that died. Shorter than `queue.LEASE`, so that
+# the task that is taken again after a kill finds its row due. A call that takes longer is not repeated beside it: the
+# queue runs a task once at a time.
+LEASE = timedelta(seconds=14)
 # Prefect on SQLite answers about 1 in 20 creates with 503, so the first retry comes soon.
 SHORTEST, LONGEST = timedelta(seconds=2), timedelta(minutes=1)
 

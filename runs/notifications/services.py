@@ -25,9 +25,9 @@ from runs.errors import Refused
 from runs.models import Notification, Subscription
 from runs.models.notification import Topic
 
-# Longer than the mail server's timeout: a lease that old belongs to a process that died. A conversation that takes
-# longer is not repeated beside it: the queue runs a task once at a time.
-LEASE = timedelta(seconds=24)
+# Shorter than `queue.LEASE`, so that the task that is taken again after a kill finds its row due. A conversation that
+# takes longer is not repeated beside it: the queue runs a task once at a time.
+LEASE = timedelta(seconds=14)
 # After 1, 2, 4, 8 and 16 minutes: half an hour in all, then the message is of little use.
 MOST_ATTEMPTS = 6
 FIRST_WAIT = timedelta(minutes=1)
