@@ -1,6 +1,6 @@
 """How long the queue gets, and how long things wait in it: `python -m benchmarks.backlog`, in a Postgres it starts.
 
-Everything is measured with real processes of `manage.py background` and a Prefect that takes 100 ms for each call:
+Everything is measured with real processes of `manage.py qcluster` and a Prefect that takes 100 ms for each call:
 
 - the longest queue while 300 requests are open and Prefect answers 503
 - from a request to its launch, alone and beside 150 refreshes

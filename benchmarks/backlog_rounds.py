@@ -36,7 +36,7 @@ OPENED = (State.APPROVED, State.LAUNCHING)
 
 
 class Background:
-    """`manage.py background`, started again when its parent process was killed, as a supervisor does."""
+    """`manage.py qcluster`, started again when its parent process was killed, as a supervisor does."""
 
     def __init__(self, log: str, **stub: str) -> None:
         self._log, self._stub = log, stub
@@ -45,7 +45,7 @@ class Background:
     def start(self) -> None:
         with Path(self._log).open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "background"],
+                [sys.executable, "manage.py", "qcluster"],
                 cwd=ROOT,
                 env=os.environ | self._stub,
                 stdout=log,
