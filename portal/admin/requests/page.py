@@ -18,6 +18,7 @@ from portal.admin.runs import actions, page
 from portal.ui import freshness, rule_labels, times
 from runs import changes, diagnosis
 from runs.access.decisions import Permissions, Target, decide, who_may
+from runs.audit import signatures
 from runs.changes import queries
 from runs.governance import windows
 from runs.governance.requirements import Requirements, requirements_for
@@ -237,6 +238,9 @@ def moments(run_request: RunRequest, emergency: BreakGlass | None) -> list[Momen
 
 
 def decided(decision: Approval, run_request: RunRequest) -> Moment:
+    if not signatures.is_signed(decision):
+        what = "Approval not signed by the portal" if decision.approved else "Rejection not signed by the portal"
+        return Moment(decision.at, "unsigned", what, "red", decision.by_name, decision.reason)
     if not decision.approved:
         return Moment(decision.at, "rejected", "Rejected", "red", decision.by_name, decision.reason)
     stages = run_request.policy.get("stages", [])

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from flows.models import Deployment
 from runs import dispatch, mirror, requests
-from runs.models import AuditEntry, RunRequest
+from runs.models import Approval, AuditEntry, RunRequest
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.page_elements import attributes, has_button, message_codes
@@ -84,6 +84,15 @@ def test_secrets_that_cannot_be_opened_are_no_error(viewer: User, queued: RunReq
     RunRequest.objects.update(sealed_parameters=b"sealed with a key that was lost")
     page = text(login(viewer), queued)
     assert "PORTAL_FIELD_KEYS" in page
+
+
+def test_an_approval_written_past_the_portal_does_not_look_like_one(
+    viewer: User, approver: User, queued: RunRequest, login: Login
+) -> None:
+    Approval.objects.create(run_request=queued, approved=True, by=approver, by_name="approver", digest=queued.digest)
+    moments = attributes(text(login(viewer), queued), "data-moment")
+    assert "unsigned" in moments
+    assert "approved" not in moments
 
 
 def test_what_differs_from_the_usual_is_marked(
