@@ -45,6 +45,8 @@ MOVING: dict[str, tuple[str, str]] = {
     "step": ("pull step {name}", "The result of a command that is run when the run starts."),
     "image": ("image without a digest ({name})", "The image that its tag points to when the run starts."),
 }
+# Objects in job variables below this depth are hashed as a whole.
+DEEPEST = 20
 # Arguments of pull steps that say which code is fetched. All others are hashed: they may be credentials or scripts.
 PLAIN_ARGUMENTS = frozenset(
     {
@@ -165,14 +167,34 @@ def is_masked(value: object) -> bool:
 
 
 def hashed(value: object, key: bytes) -> str:
-    spelled = canonical.text(value).encode()
-    return PREFIX + hmac.new(key, spelled, hashlib.sha256).hexdigest()[:HASH_DIGITS]
+    try:
+        spelled = canonical.text(value)
+    except RecursionError:
+        # Whoever deploys could otherwise make every reading fail, and so keep a change from being noticed.
+        spelled = canonical.text(list(tokens(value)))
+    return PREFIX + hmac.new(key, spelled.encode(), hashlib.sha256).hexdigest()[:HASH_DIGITS]
 
 
-def mask_leaves(value: JSON, key: bytes) -> Any:
+def tokens(value: object) -> Iterator[object]:
+    """Yield names, sizes and leaves of JSON of any depth, in an order that depends on its content alone."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, Mapping):
+            names = sorted(each)
+            yield ["object", names]
+            waiting += [each[name] for name in names]
+        elif isinstance(each, list):
+            yield ["list", len(each)]
+            waiting += each
+        else:
+            yield each
+
+
+def mask_leaves(value: JSON, key: bytes, depth: int = 0) -> Any:
     """Return the value with each leaf hashed; the names in objects stay, a list is one leaf."""
-    if isinstance(value, dict) and value:
-        return {name: mask_leaves(inner, key) for name, inner in value.items()}
+    if isinstance(value, dict) and value and depth < DEEPEST:
+        return {name: mask_leaves(inner, key, depth + 1) for name, inner in value.items()}
     return hashed(value, key)
 
 
@@ -187,7 +209,10 @@ def mask_step(step: Mapping[str, JSON], key: bytes) -> dict[str, Any]:
 
 
 def mask_argument(name: str, value: JSON, key: bytes) -> Any:
-    if name not in PLAIN_ARGUMENTS:
+    is_plain = name in PLAIN_ARGUMENTS and all(
+        not isinstance(each, dict | list) for each in (value if isinstance(value, list) else [value])
+    )
+    if not is_plain:
         return mask_leaves(value, key)
     return without_credentials(value, key) if name == "repository" else value
 
@@ -252,16 +277,18 @@ def images(variables: Mapping[str, JSON], template: Mapping[str, JSON]) -> Itera
         yield "work pool", image
 
 
-def literals(value: JSON, name: str = "") -> Iterator[JSON]:
+def literals(configuration: JSON) -> Iterator[str]:
     """Yield the values of every "image" in a job configuration that are not placeholders of a variable."""
-    if isinstance(value, dict):
-        for inner_name, inner in value.items():
-            yield from literals(inner, inner_name)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from literals(inner)
-    elif name == "image" and isinstance(value, str) and value and PLACEHOLDER not in value:
-        yield value
+    waiting = [configuration]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            image = each.get("image")
+            if isinstance(image, str) and image and PLACEHOLDER not in image:
+                yield image
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each
 
 
 def is_pinned(image: JSON) -> bool:

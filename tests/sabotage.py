@@ -438,8 +438,17 @@ SABOTAGES = (
         "the definition is not read again at launch",
         ("tests/governance/test_approved_definition.py::test_code_swapped_after_the_request_is_not_launched",),
         "runs/dispatch/launch.py",
+        "        if came_from == State.APPROVED or not run_request.sent_at:",
+        "        if came_from == State.LAUNCHING and not run_request.sent_at:",
+    ),
+    Sabotage(
+        "an attempt that died before it was sent is not checked again",
+        (
+            "tests/governance/test_approved_definition.py::test_a_launch_that_died_before_it_sent_anything_is_checked_again",
+        ),
+        "runs/dispatch/launch.py",
+        "        if came_from == State.APPROVED or not run_request.sent_at:",
         "        if came_from == State.APPROVED:",
-        "        if came_from == State.LAUNCHING:",
     ),
     Sabotage(
         "the definition is not compared again when the run starts",

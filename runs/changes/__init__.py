@@ -18,7 +18,7 @@ from runs.changes.approvals import (
     withdraw,
 )
 from runs.changes.evidence import require_evidence
-from runs.changes.launch_results import hold, launched, recheck, refuse, requeue
+from runs.changes.launch_results import hold, launched, note_sent, recheck, refuse, requeue
 from runs.changes.overrides import MAX_OVERRIDE, MIN_OVERRIDE, break_glass, override, review
 from runs.changes.settle import settle, settle_deleted
 from runs.changes.states import LEGAL_FROM, move
@@ -37,6 +37,7 @@ __all__ = [
     "involved_in",
     "launched",
     "move",
+    "note_sent",
     "override",
     "recheck",
     "refuse",

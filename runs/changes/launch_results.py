@@ -49,11 +49,17 @@ def refuse(run_request: RunRequest, code: str, why: str, *, attempt: int | None 
         act.after = {"refused": {"code": code}}
 
 
+def note_sent(run_request: RunRequest) -> None:
+    """Note that the request is about to be sent: an attempt that died before this is checked again."""
+    RunRequest.objects.filter(pk=run_request.pk).update(sent_at=timezone.now())
+
+
 @transaction.atomic
 def requeue(run_request: RunRequest, why: str, *, to: State, at: datetime, attempt: int) -> None:
     """Schedule another attempt at `at`; `to` is approved when nothing was sent, launching when that is unknown."""
     if not is_overtaken(run_request, attempt):
-        move(run_request, to=to, message=why, next_attempt_at=at)
+        not_sent = {"sent_at": None} if to == State.APPROVED else {}
+        move(run_request, to=to, message=why, next_attempt_at=at, **not_sent)
 
 
 def is_overtaken(run_request: RunRequest, attempt: int | None) -> bool:

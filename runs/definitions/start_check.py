@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from flows import canonical, definition
 from flows.catalog import definition_reader
+from flows.db_text import strip_control
 from flows.encryption import DecryptionError
 from flows.prefect_api.records import NotFound, PrefectError
 from runs import audit, notifications, requests
@@ -67,14 +68,17 @@ def run_of(run_request: RunRequest) -> Run | None:
 def read(run_request: RunRequest) -> dict[str, Any]:
     """Return the definition that Prefect has now; raises `PrefectError`."""
     try:
-        return {**definition_reader.read(run_request.environment, run_request.deployment_prefect_id)[1]}
+        found = definition_reader.read(run_request.environment, run_request.deployment_prefect_id)[1]
     except NotFound:
         # Deleting a deployment after its run has started must not hide what it was.
         return DELETED
+    return {**found}
 
 
 def report(run_request: RunRequest, found: dict[str, Any]) -> None:
     """Record once that another definition than the approved one was there when the run started, and raise the alarm."""
+    # Whoever deploys must not be able to prevent the report by a character that Postgres cannot store.
+    found = strip_control(found)
     if canonical.same(found, run_request.moved_definition):
         return
     with audit.act("definition.moved", run_request, by=Actor.system(), ticket=run_request.ticket) as act:

@@ -46,8 +46,9 @@ def launch(run_request: RunRequest) -> None:
     try:
         require_same_server(run_request)
         # Prefect may have the run of an earlier attempt already: that one is checked when it starts.
-        if came_from == State.APPROVED:
+        if came_from == State.APPROVED or not run_request.sent_at:
             definitions.require_unchanged(run_request)
+            changes.note_sent(run_request)
         record = connect.client_for(run_request.environment).create_flow_run(
             run_request.deployment_prefect_id,
             parameters=values,

@@ -826,6 +826,12 @@ class Migration(migrations.Migration):
                 ("next_attempt_at", models.DateTimeField(null=True)),
                 ("launched_at", models.DateTimeField(null=True)),
                 (
+                    "sent_at",
+                    models.DateTimeField(
+                        help_text="When it was sent to Prefect, which may have its run since.", null=True
+                    ),
+                ),
+                (
                     "check_definition_at",
                     models.DateTimeField(help_text="When to compare the definition again.", null=True),
                 ),

@@ -100,6 +100,7 @@ CHANGED = [
     "moved_definition",
     "next_attempt_at",
     "launched_at",
+    "sent_at",
     "overridden_at",
     "overridden_by_name",
 ]
@@ -183,6 +184,7 @@ class RunRequest(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     launched_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True, help_text="When it was sent to Prefect, which may have its run since.")
     # Set when the run leaves Scheduled and when it begins to run; cleared by `runs.definitions.start_check`.
     check_definition_at = models.DateTimeField(null=True, help_text="When to compare the definition again.")
     moved_definition = models.JSONField(

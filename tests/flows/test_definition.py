@@ -90,6 +90,27 @@ def test_a_changed_value_shows_and_no_value_is_in_it() -> None:
     assert "git.example/x" in json.dumps(before["pull_steps"])
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda deep: {"job_variables": {"a": deep}},
+        lambda deep: {"parameter_defaults": {"a": deep}},
+        lambda deep: {"pull_steps": ({CLONE: {"branch": deep}},)},
+        lambda deep: {"pull_steps": ({CLONE: deep},)},
+        lambda deep: {"template": {"job_configuration": deep}},
+    ],
+)
+def test_no_depth_keeps_a_change_from_being_noticed(place: Any) -> None:
+    def deep(leaf: object) -> Any:
+        value: Any = leaf
+        for level in range(3000):
+            value = {"a": value} if level % 2 else [value]
+        return {"a": value}
+
+    assert fingerprint(**place(deep(1))) == fingerprint(**place(deep(1)))
+    assert fingerprint(**place(deep(1))) != fingerprint(**place(deep(2)))
+
+
 def test_only_what_is_derived_is_left_out_of_a_difference() -> None:
     before, after = (describe(job_variables={"moving": value, "env": {"moving": value}}) for value in (1, 2))
     was, is_now = definition.difference(before, after)

@@ -126,6 +126,17 @@ def test_while_prefect_cannot_be_asked_the_launch_waits(
     assert launch(waiting).state == State.LAUNCHED
 
 
+def test_a_launch_that_died_before_it_sent_anything_is_checked_again(
+    waiting: RunRequest, prod_fake: FakePrefect, approver: User
+) -> None:
+    changes.approve(waiting, by=by(approver))
+    assert dispatch.claim(RunRequest.objects.get(pk=waiting.pk)) == State.APPROVED
+    swap(waiting, prod_fake, **SWAP)
+    RunRequest.objects.filter(pk=waiting.pk).update(next_attempt_at=None)
+    assert launch(waiting).state == State.REFUSED
+    assert (refusal()["code"], sent(prod_fake)) == ("definition.changed", 0)
+
+
 def test_launches_of_one_deployment_share_a_reading_for_a_moment(
     ask: Callable[[], RunRequest], prod_fake: FakePrefect, approver: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -295,6 +295,16 @@ def warnings(run_request: RunRequest, requirements: Requirements) -> list[Launch
             f"The deployment was changed in Prefect after the request: {changed}. It would be refused at launch.",
         ),
         (
+            "definition.moving",
+            requirements.refuse_moving and bool(run_request.definition.get("moving")),
+            "A policy now refuses code that is not pinned. It would be refused at launch.",
+        ),
+        (
+            "environment.moved",
+            run_request.environment.api_url.rstrip("/") != run_request.api_url,
+            f"The API address of {run_request.environment} changed after the request. It would be refused at launch.",
+        ),
+        (
             "approval.requirements_changed",
             bool(stages) and stages != run_request.policy.get("stages", stages),
             f"It now needs {rule_labels.approvals_label(stages)}; at request time it needed "
