@@ -30,6 +30,7 @@ CODES: dict[str, str] = {
     "approval.not_independent": "One of the people was lately created or changed by another one of the request.",
     "approval.on_behalf": "Approvals and rejections cannot be given on someone else's behalf.",
     "approval.own": "Requesters, and those they act for, cannot approve or reject their own request.",
+    "approval.password_not_own": "Someone else chose the person's password, and they have not changed it since.",
     "approval.requirements_changed": "What a run needs has changed since the request.",
     "approval.stale": "The request is not the one that was displayed.",
     "approval.too_old": "Too much time has passed since the approval.",

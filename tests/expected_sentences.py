@@ -26,6 +26,9 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "approval.on_behalf": ["You cannot approve or reject on someone else's behalf."],
     "approval.own": ["You cannot approve or reject your own request."],
+    "approval.password_not_own": [
+        "The password of {} was chosen by {}. Change it to one that only you know, then decide."
+    ],
     "approval.requirements_changed": ["The requirements for running {} have changed since. Submit a new request."],
     "approval.stale": ["Request {} is not the one displayed. Reload the page and review it again."],
     "approval.too_old": ["The approval is too old. Submit a new request."],

@@ -203,6 +203,13 @@ SABOTAGES = (
         "",
     ),
     Sabotage(
+        "a password that someone else chose approves",
+        ("tests/governance/test_independence.py::test_a_password_that_someone_else_chose_approves_nothing",),
+        "runs/changes/approvals.py",
+        "        require_own_password(by.user)\n",
+        "",
+    ),
+    Sabotage(
         "only direct changes of the approver count",
         (
             "tests/governance/test_independence.py::test_the_rule",

@@ -17,7 +17,7 @@ from runs.change_feed import publish
 from runs.changes.states import move, too_late
 from runs.errors import Refused
 from runs.governance import windows
-from runs.governance.independence import Involved
+from runs.governance.independence import Involved, require_own_password
 from runs.governance.requirements import requirements_for
 from runs.models import Approval, Comment, RunRequest, Verb
 from runs.models.notification import Topic
@@ -124,6 +124,7 @@ def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_d
             )
         involved = involved_in(run_request, by.user.pk)
         involved.require_independent(by.user)
+        require_own_password(by.user)
         # 3. Record the approval for the current stage.
         step = step_for(run_request, by.user)
         record_decision(run_request, True, step.position, by=by, reason=reason)

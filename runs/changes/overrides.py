@@ -19,6 +19,7 @@ from runs.change_feed import publish
 from runs.changes.approvals import involved_in, lock
 from runs.changes.states import move
 from runs.errors import Refused
+from runs.governance.independence import require_own_password
 from runs.models import BreakGlass, RunRequest, Verb
 from runs.models.notification import Topic
 from runs.models.request import State
@@ -100,6 +101,7 @@ def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:
         require(by.user, Verb.APPROVE, run_request.deployment, values_of(run_request))
         involved = involved_in(run_request, row.by_id, by.user.pk)
         involved.require_independent(by.user)
+        require_own_password(by.user)
         if not text.strip():
             raise Refused("review.text_required", "Describe what the review found.")
         # Compare and set: of two concurrent reviews only one is stored.

@@ -225,5 +225,27 @@ class Involved:
         return {"account_changes": as_json(found)} if found else {}
 
 
+def require_own_password(person: User) -> None:
+    """Refuse a decision by a person whose password someone else chose: two people can sign in as them."""
+    # Who signs in elsewhere has no password here that anyone could know.
+    if not person.has_usable_password():
+        return
+    chosen = Q(verb__in=["person.create", "person.password", "person.own_password"])
+    entries = AuditEntry.objects.filter(
+        chosen | Q(verb="person.change", after__has_key="password"),
+        subject_kind="person",
+        subject_id=str(person.pk),
+        outcome=AuditEntry.Outcome.DONE,
+    )
+    last = entries.exclude(actor_kind=Kind.SYSTEM).order_by("-sequence").first()
+    if last and last.actor_id != str(person.pk):
+        raise Refused(
+            "approval.password_not_own",
+            f"The password of {person.get_username()} was chosen by {last.actor_name}. Change it to one that only you "
+            "know, then decide.",
+            by=last.actor_name,
+        )
+
+
 def as_json(changes: Iterable[AccountChange]) -> list[dict[str, Any]]:
     return [asdict(change) | {"at": change.at.isoformat()} for change in changes]

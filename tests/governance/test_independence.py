@@ -142,6 +142,44 @@ def test_through_the_pages_neither_way_launches(
     assert not waiting.approvals.exists()
 
 
+def test_a_password_that_someone_else_chose_approves_nothing(
+    prod_deployment: Deployment, requester: User, ada: User, anna: User, login: Callable[[User], Client]
+) -> None:
+    waiting = ask(prod_deployment, requester)
+    anna.set_password(PASSWORD)
+    anna.save()
+    set_password(anna, by_user=ada)
+    url = reverse("admin:runs_runrequest_change", args=[waiting.pk])
+    assert "approval.password_not_own" in attributes(login(anna).get(url).content.decode(), "data-why")
+    with refused("approval.password_not_own") as caught:
+        changes.approve(waiting, by=by(anna))
+    assert caught.value.data == {"by": "ada"}
+    # 1. By the page for one's own password.
+    own = {"old_password": PASSWORD, "new_password1": PASSWORD[::-1], "new_password2": PASSWORD[::-1]}
+    assert login(anna).post(reverse("admin:password_change"), own).status_code == 302
+    changes.approve(waiting, by=by(User.objects.get(pk=anna.pk)))
+    assert waiting.state == State.APPROVED
+
+
+def test_nor_does_the_first_password_of_an_account(prod_deployment: Deployment, requester: User, ada: User) -> None:
+    nina = User(username="nina", is_staff=True)
+    nina.set_password(PASSWORD)
+    accounts.save_person(nina, groups=Group.objects.filter(name="Approver"), by=by(ada), **CONFIRMED)
+    emergency = changes.break_glass(ask(prod_deployment, requester), by=by(firefighter()), reason="fire")
+    with refused("approval.password_not_own"):
+        changes.approve(ask(prod_deployment, requester, ticket="2"), by=by(nina))
+    with refused("approval.password_not_own"):
+        changes.review(emergency, by=by(nina), was_right=True, text="it was")
+    # Who signs in elsewhere has none.
+    nina.set_unusable_password()
+    nina.save()
+    changes.approve(ask(prod_deployment, requester, ticket="3"), by=by(nina))
+
+
+def firefighter() -> User:
+    return person("firefighter", "Operator")
+
+
 # The rule
 
 

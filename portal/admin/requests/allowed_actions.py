@@ -13,6 +13,7 @@ from runs.access.decisions import Decision, Permissions
 from runs.changes.queries import values_of
 from runs.errors import Refused
 from runs.governance import windows
+from runs.governance.independence import require_own_password
 from runs.models import BreakGlass, RunRequest, Verb
 from runs.models.request import State
 
@@ -88,6 +89,7 @@ def can_approve(run_request: RunRequest, permissions: Permissions) -> Action:
     try:
         changes.step_for(run_request, permissions.user)
         changes.involved_in(run_request, permissions.user.pk).require_independent(permissions.user)
+        require_own_password(permissions.user)
     except Refused as refusal:
         return Action(False, f"{refusal} You can still reject it.", refusal.code)
     return Action(True)
@@ -124,6 +126,7 @@ def can_review(run_request: RunRequest, permissions: Permissions, emergency: Bre
     if found.is_allowed and isinstance(permissions.user, User):
         try:
             changes.involved_in(run_request, emergency.by_id, permissions.user.pk).require_independent(permissions.user)
+            require_own_password(permissions.user)
         except Refused as refusal:
             return Action(False, refusal.message, refusal.code)
     return found
