@@ -40,7 +40,7 @@ from runs.desk.queries import (
     status,
     user,
 )
-from runs.desk.run_actions import StillRunning, cancel, sync, trigger, typed, wait
+from runs.desk.run_actions import StillRunning, cancel, recover, sync, trigger, typed, wait
 
 __all__ = [
     "Hours",
@@ -62,6 +62,7 @@ __all__ = [
     "inbox",
     "override",
     "person",
+    "recover",
     "reject",
     "rerun",
     "review",

@@ -129,7 +129,9 @@ def may_know(alias: Alias, by: Actor | None) -> bool:
     return by is None or Permissions.of(by.user).decide(Verb.SEE, target).allowed
 
 
-def runs(name: str = "", *, by: Actor | None = None, state: str = "", limit: int = 20) -> list[Run]:
+def runs(
+    name: str = "", *, by: Actor | None = None, state: str = "", is_stalled: bool = False, limit: int = 20
+) -> list[Run]:
     """Return the newest runs; `state` is Prefect's state type in any case."""
     wanted = state.upper()
     if wanted and wanted not in STATES:
@@ -141,6 +143,8 @@ def runs(name: str = "", *, by: Actor | None = None, state: str = "", limit: int
     found = visible_runs(by).filter(environment__in=chosen(name, by=by), deleted_upstream_at=None)
     if wanted:
         found = found.filter(state_type=wanted)
+    if is_stalled:
+        found = found.exclude(stalled_kind="")
     return list(found.order_by(F("created_upstream_at").desc(nulls_last=True), "-pk")[:limit])
 
 

@@ -20,18 +20,20 @@ from runs import definitions, mirror, requests
 from runs.actors import Actor
 from runs.desk.queries import deployment, environment, run, user
 from runs.errors import Refused
-from runs.models import Cancellation, RunRequest
+from runs.models import Cancellation, Recovery, RunRequest
 from runs.models.request import State
 
 # The states that can still change; every other state is final.
 OPEN: dict[type[Model], frozenset[str]] = {
     RunRequest: frozenset({State.WAITING, State.APPROVED, State.LAUNCHING, State.LAUNCHED}),
     Cancellation: frozenset(Cancellation.OPEN),
+    Recovery: frozenset({Recovery.State.WANTED}),
 }
 # In these states a message is an error from Prefect, or says that it did not respond.
 NOT_SENT: dict[type[Model], frozenset[str]] = {
     RunRequest: frozenset({State.APPROVED, State.LAUNCHING}),
     Cancellation: frozenset({Cancellation.State.WANTED}),
+    Recovery: frozenset({Recovery.State.WANTED}),
 }
 # Seconds between two reads while waiting.
 POLL_SECONDS = 0.5
@@ -80,8 +82,16 @@ def cancel(
     return verb(run(reference, environment_name, by=by), by=by, reason=reason, ticket=ticket)
 
 
-def wait[Action: (RunRequest, Cancellation)](action: Action, *, seconds: float) -> Action:
-    """Wait until the request or cancellation is final, and return it.
+def recover(
+    reference: str, kind: Recovery.Kind, environment_name: str = "", *, by: Actor, reason: str, ticket: str = ""
+) -> Recovery:
+    """Request that a stalled run is put back to Scheduled, or marked as failed."""
+    verb = requests.put_back if kind == Recovery.Kind.PUT_BACK else requests.mark_failed
+    return verb(run(reference, environment_name, by=by), by=by, reason=reason, ticket=ticket)
+
+
+def wait[Action: (RunRequest, Cancellation, Recovery)](action: Action, *, seconds: float) -> Action:
+    """Wait until the request, cancellation or recovery is final, and return it.
 
     After `seconds`, raises `StillRunning`, or `PrefectError` when Prefect has not accepted it yet.
     """

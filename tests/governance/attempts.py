@@ -201,6 +201,10 @@ def full_name(site: Site) -> str:
     return site.deployment.full_name
 
 
+def stalled_id(site: Site) -> str:
+    return str(site.stalled.prefect_id)
+
+
 def run_id(site: Site) -> str:
     return str(site.run.prefect_id)
 

@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.core.management import get_commands
 
 from runs import desk
+from runs.models import Recovery
 from tests.governance.attempts import (
     CONFIRMED,
     ENVIRONMENT,
@@ -36,6 +37,7 @@ from tests.governance.attempts import (
     sign_selected,
     slug,
     somebody,
+    stalled_id,
 )
 
 # URLs that only display, whatever is sent to them; `{model}` stands for each that the admin knows.
@@ -245,6 +247,7 @@ DOORS: dict[str, Door] = {
         "command trigger", order("trigger", slug, full_name, pairs=["month=2026-10"], reason="r")
     ),
     "cancel a run, by command": Door("command cancel", order("cancel", run_id, reason="r")),
+    "put a stalled run back, by command": Door("command recover", order("recover", stalled_id, "put-back", reason="r")),
     "approve a request, by command": Door("command approve", order("approve", run_request)),
     "reject a request, by command": Door("command reject", order("reject", run_request, reason="r")),
     "comment on a request, by command": Door("command comment", order("comment", run_request, "r")),
@@ -265,6 +268,9 @@ DOORS: dict[str, Door] = {
         "desk.trigger", call(desk.trigger, slug, full_name, {"month": "2026-10"}, reason="r")
     ),
     "cancel a run, by function": Door("desk.cancel", call(desk.cancel, run_id, reason="r")),
+    "put a stalled run back, by function": Door(
+        "desk.recover", call(desk.recover, stalled_id, Recovery.Kind.PUT_BACK, reason="r")
+    ),
     "approve a request, by function": Door("desk.approve", call(desk.approve, run_request)),
     "reject a request, by function": Door("desk.reject", call(desk.reject, run_request, reason="r")),
     "comment on a request, by function": Door("desk.comment", call(desk.comment, run_request, "r")),

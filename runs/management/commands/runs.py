@@ -18,12 +18,17 @@ class Command(PortalCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--env", default="", help="only this environment")
         parser.add_argument("--state", default="", help="only runs in this state, for example running or failed")
+        parser.add_argument("--stalled", action="store_true", help="only runs that stand still")
         parser.add_argument("--limit", type=int, default=20, help="how many at most (20)")
         super().add_arguments(parser)
 
     def run(self, options: Namespace) -> int:
         found = desk.runs(
-            options.env, by=require_reader(options.person), state=options.state, limit=max(options.limit, 0)
+            options.env,
+            by=require_reader(options.person),
+            state=options.state,
+            is_stalled=options.stalled,
+            limit=max(options.limit, 0),
         )
         self.print_rows([describe(each) for each in found], as_json=options.json, empty="No runs found.")
         return DONE
@@ -35,6 +40,7 @@ def describe(run: Run) -> dict[str, Any]:
         "run": run.name,
         "deployment": run.deployment_name or run.flow_name,
         "state": run.state_label,
+        "stalled": run.stalled_kind,
         "started": run.started_at,
         "seconds": run.run_seconds,
         "id": run.prefect_id,

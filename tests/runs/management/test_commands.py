@@ -7,18 +7,20 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.utils import timezone
 
 from flows.models import Alias, Deployment, Environment
 from runs import changes, dispatch, mirror
 from runs.actors import Actor
 from runs.governance import grants
 from runs.management.cli.command import EXIT_CODES, cell, plain, table
-from runs.models import AuditEntry, Cancellation, Run, RunRequest
+from runs.models import AuditEntry, Cancellation, Recovery, Run, RunRequest
 from runs.models.request import State
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
@@ -267,6 +269,44 @@ def test_cancel_waits_until_prefect_confirms(
     code, out, _ = say("cancel", "quiet-otter", "--as", "requester", "--wait", "--json")
     assert code == 0
     assert json.loads(out)["state"] == "confirmed"
+
+
+@pytest.mark.parametrize(("kind", "state"), [("put-back", "SCHEDULED"), ("fail", "FAILED")])
+def test_a_stalled_run_is_listed_and_recovered(
+    requester: User,
+    a_run: Callable[..., Run],
+    fake: FakePrefect,
+    dev: Environment,
+    say: Say,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    state: str,
+) -> None:
+    def work(seconds: float) -> None:
+        dispatch.recover_run(Recovery.objects.get())
+
+    monkeypatch.setattr("runs.desk.run_actions.time.sleep", work)
+    grants.grant(by=Actor.system(), person=requester, verbs=["force cancel"])
+    run = a_run("PENDING", name="quiet-otter")
+    a_run("RUNNING", name="busy-otter")
+    fake.set_state(run.prefect_id, "PENDING", at=timezone.now() - timedelta(minutes=9))
+    Run.objects.filter(pk=run.pk).update(state_at=None)  # the fake's clock began later
+    mirror.sync(dev)
+    listed = json.loads(say("runs", "--stalled", "--json")[1])
+    assert [(row["run"], row["stalled"]) for row in listed] == [("quiet-otter", "pending")]
+    code, out, _ = say(
+        "recover", "quiet-otter", kind, "--as", "requester", "--reason", "host rebooted", "--wait", "--json"
+    )
+    assert (code, json.loads(out)["state"]) == (0, "done")
+    run.refresh_from_db()
+    assert run.state_type == state
+
+
+def test_recovering_a_run_that_moves_is_1(requester: User, a_run: Callable[..., Run], say: Say) -> None:
+    a_run("RUNNING", name="quiet-otter")
+    code, _, err = say("recover", "quiet-otter", "put-back", "--as", "requester", "--reason", "r")
+    assert code == 1
+    assert "(run.not_stalled)" in err
 
 
 def test_cancelling_what_is_over_is_1(requester: User, a_run: Callable[..., Run], say: Say) -> None:

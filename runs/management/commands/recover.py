@@ -1,0 +1,57 @@
+"""Put a stalled run back to Scheduled, or mark it as failed."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from runs import desk
+from runs.management.cli.command import DONE, PREFECT, RUN_FAILED, PortalCommand, require_actor
+from runs.models import Recovery
+
+# Word on the command line -> what is done.
+KINDS = {"put-back": Recovery.Kind.PUT_BACK, "fail": Recovery.Kind.FAIL}
+# Final state of a recovery -> exit code with --wait
+ENDS = {
+    Recovery.State.DONE: DONE,
+    Recovery.State.OVERTAKEN: RUN_FAILED,
+    Recovery.State.FAILED: PREFECT,
+}
+
+
+class Command(PortalCommand):
+    help = "Put a stalled run back to Scheduled, or mark it as failed. It is left alone if it has moved."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("run", help="Prefect ID, unique run name, or request:NUMBER")
+        parser.add_argument("kind", choices=KINDS, help="what to do")
+        parser.add_argument("--env", default="", help="only in this environment")
+        parser.add_argument("--reason", default="", help="required: how you know that no process works on it")
+        parser.add_argument("--ticket", default="", help="ticket ID; required by some policies")
+        parser.add_argument("--wait", action="store_true", help="wait for the result; it sets the exit code")
+        parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS", help="how long to wait (120)")
+        super().add_arguments(parser)
+
+    def run(self, options: Namespace) -> int:
+        by = require_actor(options.person)
+        recovery = desk.recover(
+            options.run, KINDS[options.kind], options.env, by=by, reason=options.reason, ticket=options.ticket
+        )
+        if options.wait:
+            recovery = desk.wait(recovery, seconds=options.timeout)
+        message = f" {recovery.message}" if recovery.message else ""
+        self.print_row(describe(recovery), f"{recovery}.{message}", as_json=options.json)
+        return ENDS[Recovery.State(recovery.state)] if options.wait else DONE
+
+
+def describe(recovery: Recovery) -> dict[str, Any]:
+    return {
+        "recovery": recovery.pk,
+        "kind": recovery.kind,
+        "state": recovery.state,
+        "message": recovery.message,
+        "run": recovery.run.name,
+        "id": recovery.run.prefect_id,
+    }
