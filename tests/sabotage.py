@@ -269,6 +269,15 @@ SABOTAGES = (
         "    if not act and not",
     ),
     Sabotage(
+        "a forged approval is what was last approved",
+        (
+            "tests/portal/admin/requests/test_definition_panel.py::test_what_was_approved_past_the_portal_is_not_what_was_last_approved",
+        ),
+        "runs/changes/queries.py",
+        "    return next((each for each in newest if is_signed(each)), None)",
+        "    return next(iter(newest), None)",
+    ),
+    Sabotage(
         "a replaced audit key goes on signing",
         ("tests/runs/audit/test_audit.py::test_an_old_key_signs_nothing_that_counts_once_it_was_replaced",),
         "runs/audit/verify.py",

@@ -11,7 +11,11 @@ from flows import encryption
 from flows.models import Deployment
 from runs import changes, requests
 from runs.access.decisions import Permissions
+from runs.audit import signatures
 from runs.models import Approval, BreakGlass, RunRequest, Verb
+
+# Launched requests among which the last one with signed approvals is looked for.
+COMPARED = 5
 
 
 def waiting_for(permissions: Permissions) -> list[int]:
@@ -69,7 +73,14 @@ def last_approved(run_request: RunRequest) -> RunRequest | None:
     found = found.exclude(pk=run_request.pk).exclude(Exists(BreakGlass.objects.filter(run_request=OuterRef("pk"))))
     if run_request.launched_at:
         found = found.filter(launched_at__lt=run_request.launched_at)
-    return found.order_by("-launched_at").first()
+    # What was written past the portal is not what anyone approved.
+    newest = found.order_by("-launched_at").prefetch_related("approvals")[:COMPARED]
+    return next((each for each in newest if is_signed(each)), None)
+
+
+def is_signed(run_request: RunRequest) -> bool:
+    """Return whether the portal signed the request and its approvals."""
+    return signatures.is_signed(run_request) and all(map(signatures.is_signed, changes.approvers_of(run_request)))
 
 
 def group_of(run_request: RunRequest) -> str:

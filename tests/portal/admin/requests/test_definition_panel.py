@@ -9,13 +9,14 @@ import pytest
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from flows.models import Deployment
 from runs import changes, dispatch, mirror, requests, tasks
 from runs.actors import Actor
 from runs.definitions import launch_check
 from runs.governance import grants
-from runs.models import RunRequest
+from runs.models import Approval, RunRequest
 from runs.models.request import State
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
@@ -92,6 +93,22 @@ def test_it_is_compared_with_the_one_last_approved_there_not_with_the_request(
     assert CANARY not in page
     # Of what was launched, the page still compares with the one before it.
     assert attributes(text(login(approver), second), "data-last") == ["entrypoint", "job_variables.env.EXTRA"]
+
+
+def test_what_was_approved_past_the_portal_is_not_what_was_last_approved(
+    ask: Callable[[], RunRequest],
+    prod_deployment: Deployment,
+    prod_fake: FakePrefect,
+    approver: User,
+    login: Login,
+) -> None:
+    """The portal's role may insert an approval and move the request on: the next one would seem unchanged."""
+    launched(ask(), approver)
+    deploy(prod_deployment, prod_fake, entrypoint="evil.py:flow")
+    forged = ask()
+    Approval.objects.create(run_request=forged, approved=True, by=approver, by_name="approver", digest=forged.digest)
+    RunRequest.objects.filter(pk=forged.pk).update(state=State.COMPLETED, launched_at=timezone.now())
+    assert attributes(text(login(approver), ask()), "data-last") == ["entrypoint"]
 
 
 def test_what_was_refused_or_overridden_is_no_approval(
