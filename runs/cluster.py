@@ -111,8 +111,9 @@ class Tasks:
                 else:
                     self._wait()
             # psycopg's own errors come from the wait, which Django does not wrap.
-            except (DatabaseError, InterfaceError, psycopg.Error):
-                log.exception("The queue of background tasks cannot be read.")
+            except (DatabaseError, InterfaceError, psycopg.Error) as error:
+                # One line: it is said each second until the database is back.
+                log.error("The queue of background tasks cannot be read: %s", " ".join(str(error).split()))
                 connection.close()
                 time.sleep(PAUSE_SECONDS)
         return END
@@ -161,8 +162,10 @@ def run_processes() -> None:
                 child.kill()
                 child.join()
             if not stop.is_set and not child.is_alive():
-                log.error("A process for background tasks ended (%s) and is replaced.", child.exitcode)
-                time.sleep(PAUSE_SECONDS)
+                # 0 is after a time-out, or the number of tasks after which django-q2's worker wants a fresh process.
+                if child.exitcode:
+                    log.error("A process for background tasks ended (%s) and is replaced.", child.exitcode)
+                    time.sleep(PAUSE_SECONDS)
                 timers[number] = Timer()
                 children[number] = start(PROCESSES[number], timers[number])
     # Each at once, and again each second: a child that was only just forked misses the first signal.
