@@ -174,7 +174,8 @@ class Transport:
             raise self.not_prefect(status)
         try:
             body: JSON = response.json()
-        except ValueError:
+        # RecursionError: nested more deeply than Python reads.
+        except (ValueError, RecursionError):
             raise self.not_prefect(status) from None
         if status < 300:
             return body

@@ -286,6 +286,7 @@ def test_a_refused_credential_is_unauthorized(status: int) -> None:
         httpx.Response(200, json={"not": "a list"}),
         httpx.Response(200, json=[{"no": "id"}]),
         httpx.Response(200, content=b"{", headers={"content-type": "application/json"}),
+        httpx.Response(200, content=b"[" * 100_000, headers={"content-type": "application/json"}),
         httpx.Response(404, json={"detail": "Not Found"}),
         httpx.Response(404, html="<h1>Nothing here</h1>"),
         httpx.Response(405, json={"detail": "Method Not Allowed"}),
