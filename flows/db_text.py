@@ -13,6 +13,8 @@ from django.db.models import Field, Model
 from flows import canonical
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+# Python and Postgres read JSON of some hundred levels at least; nobody reads more.
+DEEPEST = 200
 REPLACEMENT = "\ufffd"
 
 
@@ -21,13 +23,15 @@ def sanitize(text: str) -> str:
     return LONE_SURROGATE.sub(REPLACEMENT, text).replace("\x00", REPLACEMENT)
 
 
-def strip_control(value: object) -> Any:
-    """Return the value as JSON that Postgres can store, at any depth."""
+def strip_control(value: object, depth: int = 0) -> Any:
+    """Return the value as JSON that Postgres can store; what is nested below `DEEPEST` is replaced."""
     match value:
+        case dict() | list() | tuple() | set() | frozenset() if depth >= DEEPEST:
+            return REPLACEMENT
         case dict():
-            return {sanitize(str(key)): strip_control(each) for key, each in value.items()}
+            return {sanitize(str(key)): strip_control(each, depth + 1) for key, each in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [strip_control(each) for each in value]
+            return [strip_control(each, depth + 1) for each in value]
         case None | bool() | int():
             return value
         case float():

@@ -82,6 +82,20 @@ def test_a_late_reading_changes_nothing_back(deployment: Deployment, dev: Enviro
     assert deployment.entrypoint == "new.py:flow"
 
 
+def test_no_depth_of_one_deployment_stops_the_sync_of_the_others(
+    deployment: Deployment, dev: Environment, fake: FakePrefect
+) -> None:
+    deep: Any = 1
+    for _ in range(3000):
+        deep = {"a": deep}
+    patch(deployment, fake, parameter_defaults={"a": deep}, job_variables={"a": deep}, parameter_schema={"a": deep})
+    fake.add_deployment(flow_name="monthly", name="other", parameter_schema=SCHEMA)
+    tasks.sync(dev.pk)
+    assert Deployment.objects.filter(name="other").exists()
+    (entry,) = changes()
+    assert set(entry.after) == {"job_variables", "parameter_defaults", "schema"}
+
+
 def test_a_secret_of_a_deployment_is_in_no_row(deployment: Deployment, dev: Environment, fake: FakePrefect) -> None:
     fake.add_work_pool("pool", base_job_template={"variables": {"properties": {"env": {"default": {"A": CANARY}}}}})
     patch(
