@@ -64,16 +64,21 @@ def report_outside_changes() -> None:
     outside_changes.report()
 
 
-def follow_up(pk: int) -> None:
-    """Read the run of a launched request without waiting for an event."""
-    run_request = RunRequest.objects.select_related("environment").get(pk=pk)
-    if run_request.flow_run_id:
-        mirror.refresh(run_request.environment, [run_request.flow_run_id])
-
-
 def check_definition(pk: int) -> None:
     """Compare the definition of an approved request again, now that its run has started."""
     definitions.check_started(RunRequest.objects.select_related("environment", "deployment__environment").get(pk=pk))
+
+
+def follow_up(environment_pk: int) -> None:
+    """Read the runs of the launched requests that were not read yet, without waiting for an event.
+
+    Their state only, one call for 200 runs: states, tasks and logs come with events, sweeps, or when a page is opened.
+    """
+    unread = RunRequest.objects.filter(environment=environment_pk, state=State.LAUNCHED, run=None)
+    mirror.refresh_state(
+        Environment.objects.get(pk=environment_pk),
+        [pk for pk in unread.values_list("flow_run_id", flat=True) if pk],
+    )
 
 
 def refresh(pk: int) -> None:

@@ -33,8 +33,9 @@ def launched(run_request: RunRequest, flow_run_id: uuid.UUID) -> None:
         # The attempt count shows in the trail whether Prefect had to be asked more than once.
         act.after = {"flow_run_id": str(flow_run_id), "attempts": run_request.attempts}
         move(run_request, to=State.LAUNCHED, flow_run_id=flow_run_id, launched_at=timezone.now(), next_attempt_at=None)
-        # Read the run soon even if its event is lost.
-        queue.enqueue("runs.tasks.follow_up", run_request.pk)
+        # Read the run soon even if its event is lost. One task an environment, for all that are launched until it runs:
+        # reading each by itself would cost Prefect more than creating it.
+        queue.enqueue("runs.tasks.follow_up", run_request.environment_id)
 
 
 def refuse(run_request: RunRequest, code: str, why: str, *, attempt: int | None = None) -> None:

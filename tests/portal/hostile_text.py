@@ -100,7 +100,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
     requests = [request_of(deployment, requester) for _ in range(2)]
     changes.approve(requests[1], by=by(reader), reason=bad("answer"))
     tasks.launch(requests[1].pk)
-    tasks.follow_up(requests[1].pk)
+    tasks.follow_up(requests[1].environment_id)
     runs_requests.cancel(runs[0], by=by(reader), reason=bad("cancel"))
     pausing.pause(deployment, by=by(reader), reason=bad("switch"))
     policy = Policy.objects.create(name=bad("policy"), ticket_pattern=bad("pattern"), tag=bad("tag"))

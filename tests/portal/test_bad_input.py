@@ -156,7 +156,7 @@ def test_a_server_that_stops_between_submit_and_launch_gets_one_run_when_it_is_b
     RunRequest.objects.update(next_attempt_at=timezone.now())
     for _ in range(2):
         tasks.launch(run_request.pk)
-    tasks.follow_up(run_request.pk)
+    tasks.follow_up(run_request.environment_id)
     assert runs_in(fake) == 1
     assert Run.objects.get().parameters["text"] == "kept"
 

@@ -158,7 +158,7 @@ def test_an_answer_that_comes_after_a_later_attempt_changes_nothing(
         again = due_now(RunRequest.objects.get(pk=run_request.pk))
         dispatch.launch(again)
         slow.set_state(again.flow_run_id, "COMPLETED")
-        tasks.follow_up(again.pk)
+        tasks.follow_up(again.environment_id)
 
     slow.other, slow.failure = meanwhile, failure
     dispatch.launch(run_request)
@@ -292,9 +292,19 @@ def test_a_planned_run_is_handed_over_shortly_before_its_time(
     assert record.expected_start_at == at
 
 
+def test_launches_of_an_environment_are_followed_up_together(
+    deployment: Deployment, requester: User, dev: Environment
+) -> None:
+    for _ in range(3):
+        dispatch.launch(requests.submit(deployment, {"month": "2026-10"}, by=by(requester)))
+    assert QueuedTask.objects.filter(task="runs.tasks.follow_up").count() == 1
+    tasks.follow_up(dev.pk)
+    assert RunRequest.objects.filter(run__isnull=False).count() == 3
+
+
 def test_the_run_s_end_settles_the_request(queued: RunRequest, fake: FakePrefect, dev: Environment) -> None:
     dispatch.launch(queued)
-    tasks.follow_up(queued.pk)
+    tasks.follow_up(queued.environment_id)
     queued.refresh_from_db()
     assert queued.run == Run.objects.get()
     assert queued.run.created_by_portal
