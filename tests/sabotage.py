@@ -258,8 +258,8 @@ SABOTAGES = (
         "a request that is launching is not checked for evidence",
         ("tests/governance/test_database_refuses.py::test_an_approval_that_the_portal_did_not_sign_launches_nothing",),
         "runs/dispatch/launch.py",
-        "            changes.require_evidence(row)\n",
-        "            if row.state == State.APPROVED:\n                changes.require_evidence(row)\n",
+        "            changes.require_evidence(run_request)\n",
+        "            if came_from == State.APPROVED:\n                changes.require_evidence(run_request)\n",
     ),
     Sabotage(
         "a copied request is launched",

@@ -94,7 +94,8 @@ def record_many(acts: Sequence[Act]) -> None:
 def append(acts: Sequence[Act], outcome: AuditEntry.Outcome, message: str = "") -> list[AuditEntry]:
     """Append chained and signed entries at the end of the trail; return them."""
     entries: list[AuditEntry] = []
-    with transaction.atomic():
+    # No savepoint inside the transaction of an act: an entry that cannot be written undoes the act too.
+    with transaction.atomic(savepoint=False):
         # 1. The lock first, then the end of the chain: read the other way round, two writers could see the same end.
         number, moments = lock_and_normalize(acts)
         sequence, previous = head() or head_of_retired() or (0, GENESIS)

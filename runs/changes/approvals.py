@@ -19,7 +19,7 @@ from runs.errors import Refused
 from runs.governance import windows
 from runs.governance.independence import Involved, require_own_password
 from runs.governance.requirements import requirements_for
-from runs.models import Approval, Comment, RunRequest, Verb
+from runs.models import Approval, BreakGlass, Comment, RunRequest, Verb
 from runs.models.notification import Topic
 from runs.models.policy import Stage
 from runs.models.request import State
@@ -69,6 +69,11 @@ def approvers_of(run_request: RunRequest) -> list[Approval]:
     # A later row of the same person replaces the earlier one: a rejection takes an approval back.
     last = {each.by_id: each for each in sorted(run_request.approvals.all(), key=lambda each: each.pk)}
     return [each for each in last.values() if each.approved and each.digest == run_request.digest]
+
+
+def emergency_override(run_request: RunRequest) -> BreakGlass | None:
+    """Return the override in place of the approvals, if there is one; read once for each object."""
+    return getattr(run_request, "break_glass", None)
 
 
 def step_for(run_request: RunRequest, user: User) -> Step:
@@ -166,7 +171,9 @@ def reject(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
 
 def lock(run_request: RunRequest) -> None:
     """Lock the row until the transaction ends, and read it again: decisions are counted one at a time."""
-    run_request.refresh_from_db(from_queryset=RunRequest.objects.select_for_update(of=["self"]))
+    run_request.refresh_from_db(
+        from_queryset=RunRequest.objects.select_for_update(of=["self"]).select_related("environment")
+    )
 
 
 def record_decision(run_request: RunRequest, approved: bool, stage: int, *, by: Actor, reason: str) -> None:

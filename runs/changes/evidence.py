@@ -6,9 +6,9 @@ from datetime import datetime
 
 from runs import audit
 from runs.audit import signatures
-from runs.changes.approvals import approvers_of
+from runs.changes.approvals import approvers_of, emergency_override
 from runs.errors import Refused
-from runs.models import AuditCheckpoint, AuditEntry, BreakGlass, RunRequest
+from runs.models import AuditCheckpoint, AuditEntry, RunRequest
 from runs.requests.submit import digest
 
 
@@ -36,7 +36,7 @@ def require_evidence(run_request: RunRequest) -> None:
             "find out who changed the database.",
         )
     # 3. So were its approvals, or the override in their place.
-    bypass = BreakGlass.objects.filter(run_request=run_request).first()
+    bypass = emergency_override(run_request)
     verb, what = ("request.break_glass", "emergency override") if bypass else ("request.approve", "approval")
     for row in [bypass] if bypass else approvers_of(run_request):
         if not signatures.is_signed(row):

@@ -34,15 +34,16 @@ LEGAL_FROM: dict[State, frozenset[State]] = {
 def move(run_request: RunRequest, *, to: State, message: str = "", **columns: Any) -> None:
     """Set the state if it is still one that `to` can follow, with other `columns`; raise `Refused` if it is not.
 
-    One UPDATE compares and sets, so of two concurrent moves only one succeeds.
+    One UPDATE compares and sets, so of two concurrent moves only one succeeds. The object gets the new values, and is
+    not read again: its relations stay loaded.
     """
-    moved = RunRequest.objects.filter(pk=run_request.pk, state__in=LEGAL_FROM[to]).update(
-        state=to, message=sanitize(message), changed_at=timezone.now(), **columns
-    )
-    # Also when nothing was updated: the refusal names the state that the other move left.
-    run_request.refresh_from_db()
-    if not moved:
+    values = {"state": to, "message": sanitize(message), "changed_at": timezone.now(), **columns}
+    if not RunRequest.objects.filter(pk=run_request.pk, state__in=LEGAL_FROM[to]).update(**values):
+        # The refusal names the state that the other move left.
+        run_request.refresh_from_db()
         raise too_late(run_request, to)
+    for name, value in values.items():
+        setattr(run_request, name, value)
     publish("request", [run_request.pk])
 
 

@@ -6,13 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.formats import date_format
 
 from flows import canonical
 from flows.catalog import health
-from flows.models import Deployment
 from flows.prefect_api import connect
 from flows.prefect_api.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain
 from runs import changes, definitions, requests
@@ -21,13 +20,15 @@ from runs.dispatch.leases import LEASE, backoff
 from runs.errors import Refused
 from runs.governance import windows
 from runs.governance.requirements import requirements_for
-from runs.models import BreakGlass, RunRequest, Verb
+from runs.models import RunRequest, Verb
 from runs.models.request import State
 
 # How long before its start time a scheduled run is sent, so that a worker has picked it up by then.
 AHEAD = timedelta(seconds=30)
 # How often a request that waits for a window is checked: windows and freezes can change meanwhile.
 RECHECK_AFTER = timedelta(minutes=1)
+# What a launch needs of other tables, read with the request in one query.
+RELATED = ("environment", "deployment__environment", "requested_by")
 
 
 def launch(run_request: RunRequest) -> None:
@@ -85,43 +86,39 @@ def claim(run_request: RunRequest) -> State | None:
     now = timezone.now()
     with transaction.atomic():
         due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
-        row = (
-            RunRequest.objects.select_for_update(of=["self"])
-            .filter(due, pk=run_request.pk, state__in=[State.APPROVED, State.LAUNCHING])
-            .first()
-        )
-        if row is None:
-            return None
+        rows = RunRequest.objects.select_for_update(of=["self"]).select_related(*RELATED)
         try:
-            changes.require_evidence(row)
+            run_request.refresh_from_db(from_queryset=rows.filter(due, state__in=[State.APPROVED, State.LAUNCHING]))
+        except RunRequest.DoesNotExist:
+            return None
+        came_from = State(run_request.state)
+        try:
+            changes.require_evidence(run_request)
             # A request that is launching passed the other checks before, and Prefect may already have its run.
             wait_until = None
-            if row.state == State.APPROVED:
-                check_again(row)
-                wait_until = start_time(row)
+            if came_from == State.APPROVED:
+                check_again(run_request)
+                wait_until = start_time(run_request)
         except Refused as refusal:
             changes.refuse(run_request, refusal.code, refusal.message)
             return None
         if wait_until:
             changes.hold(run_request, wait_until[1], at=wait_until[0])
             return None
-        changes.move(
-            run_request, to=State.LAUNCHING, message="", attempts=F("attempts") + 1, next_attempt_at=now + LEASE
-        )
-    return State(row.state)
+        changes.move(run_request, to=State.LAUNCHING, attempts=run_request.attempts + 1, next_attempt_at=now + LEASE)
+    return came_from
 
 
 def marks(run_request: RunRequest) -> list[str]:
     """Return tags that mark an override on Prefect's own pages."""
-    is_override = BreakGlass.objects.filter(run_request=run_request).exists()
-    return [*(["break-glass"] if is_override else []), *(["window-override"] if run_request.overridden_at else [])]
+    overrides = {"break-glass": changes.emergency_override(run_request), "window-override": run_request.overridden_at}
+    return [mark for mark, override in overrides.items() if override]
 
 
 def check_again(run_request: RunRequest) -> None:
     """Refuse a launch unless everything required at request time is still true."""
     # 1. The requester's permission, and that the deployment can be run at all.
-    deployment = Deployment.objects.select_related("environment").get(pk=run_request.deployment_id)
-    run_request.deployment = deployment
+    deployment = run_request.deployment
     if run_request.requested_by:
         require(run_request.requested_by, Verb(run_request.verb), deployment, requests.values_of(run_request))
     requests.require_submittable(deployment, scheduled_for=None)
@@ -131,7 +128,7 @@ def check_again(run_request: RunRequest) -> None:
             "schema.changed", f"The parameters of {deployment} changed after the request. Submit a new request."
         )
     # 3. The approvals hold, or an emergency override is in force.
-    bypass = BreakGlass.objects.filter(run_request=run_request).first()
+    bypass = changes.emergency_override(run_request)
     if bypass is None:
         changes.require_approved(run_request)
     elif bypass.until <= timezone.now():

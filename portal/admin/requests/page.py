@@ -99,7 +99,7 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
     is_unsent = run_request.state in (State.WAITING, State.APPROVED)
     # A request for later is checked against the windows at its own time, not at the time of reading.
     standing = windows.standing(target, max(run_request.scheduled_for or now, now)) if is_unsent else None
-    emergency = BreakGlass.objects.filter(run_request=run_request).first()
+    emergency = changes.emergency_override(run_request)
     requirements = requirements_for(target)
     allowed = Actions.of(run_request, permissions, standing, emergency)
     return {
