@@ -180,6 +180,18 @@ def firefighter() -> User:
     return person("firefighter", "Operator")
 
 
+def test_a_long_chain_of_accounts_leads_back_to_its_beginning(prod_deployment: Deployment, ada: User) -> None:
+    last = ada
+    for number in range(12):
+        last = make(f"ghost-{number}-x", "Operator", by_user=last)
+        last.is_superuser = True
+        last.save()
+    ada.groups.set(Group.objects.filter(name="Approver"))
+    with refused("approval.not_independent") as caught:
+        changes.approve(ask(prod_deployment, last), by=by(ada))
+    assert len(caught.value.data["changes"]) == 12
+
+
 # The rule
 
 
