@@ -147,7 +147,8 @@ def test_the_access_panel_names_people_conditions_and_denies(
     page = text(login(viewer), deployment)
     panel = page[page.index('id="access"') :]
     lines = {line.split("</td>")[0]: line for line in panel.split('<td class="portal-who-verbs">')[1:]}
-    now = lines[f"{Verb.TRIGGER.label}, {Verb.RERUN.label}, {Verb.BACKFILL.label}"]
+    same = (Verb.TRIGGER, Verb.RERUN, Verb.BACKFILL, Verb.PUT_BACK)
+    now = lines[", ".join(verb.label for verb in same)]
     assert "requester" in now
     assert "as Operator" in now
     assert "viewer" not in now, "a grant that does not reach it is not shown"
