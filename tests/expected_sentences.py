@@ -135,7 +135,7 @@ SENTENCES: dict[str, list[str]] = {
     "reason.too_long": ["The reason is too long: {} characters, at most {}."],
     "recovery.not_automatic": ["Stalled runs are not put back automatically in {}."],
     "recovery.pending": ["{} has already requested “{}”."],
-    "recovery.reason_required": ["Describe how you know that no process works on the run."],
+    "recovery.reason_required": ["Describe how you know that no process is working on the run."],
     "recovery.repeated": ["{} was put back automatically before. A person must decide now."],
     "recovery.worker_online": [
         "A worker that can have picked up {} is online again, so it is not put back automatically."

@@ -104,7 +104,7 @@ def require_window(run: Run) -> None:
 def require_reason(run: Run, what: str, reason: str, ticket: str) -> None:
     # Always required, whatever the policy: later it is the only evidence of what was known about the process.
     if not reason.strip():
-        raise Refused("recovery.reason_required", "Describe how you know that no process works on the run.")
+        raise Refused("recovery.reason_required", "Describe how you know that no process is working on the run.")
     requirements_for(Target.of_run(run)).require_reason_and_ticket(what, reason=reason, ticket=ticket)
 
 

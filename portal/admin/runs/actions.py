@@ -15,7 +15,7 @@ from runs.governance.requirements import requirements_for
 from runs.models import Cancellation, Recovery, Run, RunRequest, Verb
 
 RECOVERY_VERBS = {Recovery.Kind.PUT_BACK: Verb.PUT_BACK, Recovery.Kind.FAIL: Verb.FORCE_CANCEL}
-REASON = "How do you know that no process works on it?"
+REASON = "How do you know that no process is working on it?"
 PUT_BACK_HELP = (
     "Sets the run to Scheduled in Prefect, and another worker starts it. If the worker that picked it up is still "
     "alive, the run can run twice."

@@ -28,7 +28,7 @@ class Command(PortalCommand):
         parser.add_argument("run", help="Prefect ID, unique run name, or request:NUMBER")
         parser.add_argument("kind", choices=KINDS, help="what to do")
         parser.add_argument("--env", default="", help="only in this environment")
-        parser.add_argument("--reason", default="", help="required: how you know that no process works on it")
+        parser.add_argument("--reason", default="", help="required: how you know that no process is working on it")
         parser.add_argument("--ticket", default="", help="ticket ID; required by some policies")
         parser.add_argument("--wait", action="store_true", help="wait for the result; it sets the exit code")
         parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS", help="how long to wait (120)")
