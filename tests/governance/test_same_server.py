@@ -22,7 +22,9 @@ from tests.portal.page_elements import message_codes
 from tests.refusals import refused
 
 pytestmark = pytest.mark.django_db
-FORM = {"colour": "grey", "position": "0", "credential_kind": "none", "approval_minutes": "480", "is_active": "on"}
+FORM = {"colour": "grey", "position": "0", "credential_kind": "none", "is_active": "on"}
+FORM |= {"approval_minutes": "480", "independence_hours": "24"}
+FORM |= dict.fromkeys(["pending_minutes", "late_minutes", "silent_minutes", "cancelling_minutes"], "0")
 
 
 @pytest.fixture

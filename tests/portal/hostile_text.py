@@ -101,6 +101,8 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
     changes.approve(requests[1], by=by(reader), reason=bad("answer"))
     tasks.launch(requests[1].pk)
     tasks.follow_up(requests[1].environment_id)
+    # As the follower does, so that no page asks for them.
+    mirror.fetch_details(environment, [RunRequest.objects.get(pk=requests[1].pk).flow_run_id])
     runs_requests.cancel(runs[0], by=by(reader), reason=bad("cancel"))
     pausing.pause(deployment, by=by(reader), reason=bad("switch"))
     policy = Policy.objects.create(name=bad("policy"), ticket_pattern=bad("pattern"), tag=bad("tag"))

@@ -254,8 +254,8 @@ def test_a_tail_rewritten_whole_shows_by_its_signatures_or_against_a_head_noted_
         previous = entry.digest
     assert bool(audit.verify()) is has_key, "with the key, nothing inside the trail can show it"
     verification = audit.verify(known_head=noted)
-    name = "rewrite the tail with fitting digests"
-    assert found(verification, noted=noted) == outcome_of("audit trail", f"{name} and the key" if has_key else name)
+    names = {False: "rewrite the tail with fitting digests", True: "rewrite the tail with fitting digests and the key"}
+    assert found(verification, noted=noted) == outcome_of("audit trail", names[has_key])
 
 
 def test_a_tail_that_was_cut_off_shows_against_a_head_noted_earlier(five: list[AuditEntry]) -> None:
