@@ -78,7 +78,7 @@ def until(database: psycopg.Connection[Any], question: str, pks: list[int], seco
     while (row := database.execute(question, [pks]).fetchone()) is None or not row[0]:
         if time.monotonic() > deadline:
             raise SystemExit(f"{seconds} s passed without: {question}")
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def main() -> int:
