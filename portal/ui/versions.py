@@ -31,6 +31,8 @@ LONGEST_TRANSACTION = timedelta(hours=1)
 VERSIONED: frozenset[type[Model]] = frozenset({Environment, Alias, Grant, Policy, Window, Freeze, User, Group})
 # label of a version -> its title. Any other label is the name of a secret column, whose values are not recorded.
 LABELS = {"insert": "Added", "update": "Changed", "delete": "Deleted", "found": "Existed before versions were recorded"}
+# Columns that repeat what others say: the banner's note of what an environment was before.
+DERIVED = frozenset({"loosened"})
 SECRETS = {"password": "Password", "sealed_credential": "Credential"}
 
 
@@ -124,6 +126,8 @@ def own_versions(row: Model) -> Iterator[Version]:
         elif each.label == "update":
             before = columns(found[number + 1], fields, names) if number + 1 < len(found) else {}
             differing = [name for name in values if before.get(name) != values[name]]
+            # What follows from another column repeats it, unless it is all that changed.
+            differing = [name for name in differing if name not in DERIVED] or differing
             # A column added by a later migration is missing in older versions: it counts as new, not as changed.
             was = {name: before[name] for name in differing if name in before}
             yield version(each, LABELS[each.label], diff(was, {name: values[name] for name in differing}))
