@@ -15,7 +15,7 @@ from flows.models import Deployment, Environment
 from runs import tasks
 from runs.governance import configuration
 from runs.mirror import follower
-from runs.models import AuditEntry, Run
+from runs.models import AuditEntry, Notification, Run
 from tests.cast import FAKES, by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.page_elements import message_codes
@@ -70,13 +70,17 @@ def test_a_disabled_environment_may_have_the_address(prod: Environment, admin_us
         configuration.save_environment(spare, by=by(admin_user))
 
 
-def test_another_name_of_the_server_offers_no_deployment(sandbox: Environment, prod: Environment) -> None:
-    tasks.sync(sandbox.pk)
+def test_another_name_of_the_server_offers_no_deployment(
+    sandbox: Environment, prod: Environment, admin_user: User
+) -> None:
+    for _ in range(2):
+        tasks.sync(sandbox.pk)
     assert not Deployment.objects.filter(environment=sandbox).exists()
     assert set(Environment.objects.filter(is_active=True)) == {prod}
     entry = AuditEntry.objects.get(verb="environment.change")
     assert (entry.environment, entry.actor_name, entry.after) == ("sandbox", "portal", {"is_active": False})
     assert "prod" in health.health_of(sandbox).sync_message
+    assert list(Notification.objects.values_list("person", "target_id")) == [(admin_user.pk, str(sandbox.pk))]
 
 
 def test_a_sync_by_hand_is_refused_too_and_disables_nobody(sandbox: Environment, prod: Environment) -> None:
