@@ -265,6 +265,13 @@ SABOTAGES = (
         "a copied request is launched",
         ("tests/governance/test_database_refuses.py::test_a_request_copied_in_the_database_launches_nothing",),
         "runs/changes/evidence.py",
+        " or not signatures.is_signed(run_request):",
+        ":",
+    ),
+    Sabotage(
+        "a request that was never submitted is launched",
+        ("tests/governance/test_database_refuses.py::test_nor_does_a_signed_one_that_was_never_submitted",),
+        "runs/changes/evidence.py",
         "    if act not in recorded and not",
         "    if not act and not",
     ),
@@ -306,13 +313,13 @@ SABOTAGES = (
         "    return frozenset()",
     ),
     Sabotage(
-        "a trigger that a session can switch off is not noticed",
+        "a trigger that is off on a part of the trail is not noticed",
         (
             "tests/portal/ops/test_database_checks.py::test_a_trigger_that_is_missing_or_can_be_switched_off_is_a_warning_everywhere",
         ),
         "runs/audit/protection.py",
         "AND tgenabled <> 'A'",
-        "AND tgenabled = 'D'",
+        "AND tgenabled = 'R'",
     ),
     Sabotage(
         "the portal's role may delete approvals",
