@@ -30,6 +30,11 @@ def with_deployments(environment: Environment, prefect_ids: Iterable[UUID]) -> l
     return list(Environment.objects.filter(pk__in=found.values("environment")))
 
 
+def is_same_address(one: str, other: str) -> bool:
+    """Return whether two API URLs differ by a trailing slash at most: in Prefect Cloud all workspaces share a host."""
+    return one.rstrip("/") == other.rstrip("/")
+
+
 def connection_of(environment: Environment) -> str:
     """Return a digest that changes with the address and the credential: another key can open another workspace."""
     credential = bytes(environment.sealed_credential).hex()

@@ -101,15 +101,16 @@ class Tasks:
                 close_old_connections()
                 self._listen()
                 periodic.queue_due(self._broker)
-                for key, package in self._broker.dequeue() or ():
-                    task: dict[str, Any] = SignedPackage.loads(package)
-                    if task["func"] in queue.TASKS:
-                        return task | {"ack_id": key, "taken": time.monotonic()}
-                    log.error("%s is not one of the tasks.", task["func"])
-                    self._broker.acknowledge(key)
-                    break
-                else:
+                taken = self._broker.dequeue()
+                if not taken:
                     self._wait()
+                    continue
+                ((key, package),) = taken
+                task: dict[str, Any] = SignedPackage.loads(package)
+                if task["func"] in queue.TASKS:
+                    return task | {"ack_id": key, "taken": time.monotonic()}
+                log.error("%s is not one of the tasks.", task["func"])
+                self._broker.acknowledge(key)
             # psycopg's own errors come from the wait, which Django does not wrap.
             except (DatabaseError, InterfaceError, psycopg.Error) as error:
                 # One line: it is said each second until the database is back.

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from django.utils import timezone
 
 from flows.models import WorkPool
+from flows.wording import listed
 from runs.models import Run, Stall
 
 # A worker polls every 15 s and takes a few seconds to start a process: below this a run is not late.
@@ -240,8 +241,7 @@ def workers(pool: WorkPool | None, now: datetime) -> str:
     if not online:
         heard = f" Last heartbeat: {moment(last_heartbeat(pool), now)}." if pool.workers else ""
         return f"No worker in work pool {pool.name} is online.{heard}"
-    more = f" and {len(online) - MOST_WORKERS} more" if len(online) > MOST_WORKERS else ""
-    return f"Online in work pool {pool.name}: {', '.join(online[:MOST_WORKERS])}{more}."
+    return f"Online in work pool {pool.name}: {listed(online, MOST_WORKERS)}."
 
 
 def last_heartbeat(pool: WorkPool) -> datetime | None:

@@ -520,8 +520,8 @@ SABOTAGES = (
         "a request is sent to another address than it was made for",
         ("tests/governance/test_approved_definition.py::test_a_request_is_sent_only_to_the_address_it_was_made_for",),
         "runs/dispatch/launch.py",
-        '.rstrip("/") != run_request.api_url',
-        '.rstrip("/") != environment.api_url.rstrip("/")',
+        "is_same_address(environment.api_url, run_request.api_url)",
+        "is_same_address(environment.api_url, environment.api_url)",
     ),
     Sabotage(
         "the requester's grants are not checked again at launch",

@@ -12,12 +12,12 @@ from django.utils.safestring import SafeString
 from flows.parameters.coercion import Slot, slot
 from flows.parameters.field_types import kind_of
 from flows.parameters.form_fields import AnyPart, Group, Leaf, PartError, Rows
-from flows.parameters.messages import plural
 from flows.parameters.schema import MISSING, Node, Path, Unusable, prepare
 from flows.parameters.secrets import default_of
 from flows.parameters.values import Invalid, ParameterError, field_name, validate
 from flows.parameters.walk import types_of
 from flows.prefect_api.records import JSON as Json
+from flows.wording import plural
 
 # Beyond these limits a form is unusable: the value becomes one JSON input.
 MOST_PARTS = 300

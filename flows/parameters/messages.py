@@ -7,6 +7,7 @@ from typing import Any
 from jsonschema.exceptions import ValidationError
 
 from flows.parameters.formats import FORMAT_SENTENCES
+from flows.wording import plural
 
 KINDS = {
     "array": "a list",
@@ -24,11 +25,6 @@ def one_of(words: list[str]) -> str:
     """Join words as "a, b or c"."""
     *others, last = words or ["something else"]
     return f"{', '.join(others)} or {last}" if others else last
-
-
-def plural(count: int, noun: str) -> str:
-    """Return the count with its noun; only for nouns with a regular plural."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def spelled(value: Any) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, time
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
 from django.utils import formats, timezone
@@ -16,7 +17,8 @@ from portal import inbox
 from portal.admin.audit import oversight
 from portal.admin.runs.stalled_panel import stalled_runs
 from portal.auth.request_user import permissions_of
-from portal.ui import calendar, charts
+from portal.ops import database_checks
+from portal.ui import audit_panel, calendar, charts
 from portal.ui.environment_status import EnvironmentStatus, status_of
 from runs import diagnosis, statistics
 from runs.access.decisions import Permissions
@@ -94,6 +96,9 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "waiting": waiting_requests(request, permissions),
         "to_review": to_review(request, permissions),
         "failed": failed(runs, permissions),
+        # Alarms for administrators and auditors. A demo has no database role of its own, so nothing is secured there.
+        "problems": database_checks.problems() if settings.PRODUCTION and audit_panel.can_read(request) else [],
+        "outside_changes": audit_panel.outside_changes(request),
         "oversight": oversight.rows_for(request),
         "oversight_headings": list(oversight.COLUMNS),
         "stalled": stalled_runs(runs),

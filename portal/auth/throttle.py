@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from flows.parameters.messages import plural
+from flows.wording import plural
 from portal.models import FailedAttempts
 from runs.errors import Refused
 

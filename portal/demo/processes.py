@@ -13,7 +13,7 @@ from portal.demo import reaper as demo_reaper
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Prefixes of variables that configure a part. A stack must not inherit those of the shell it is started in.
-OWN_SETTINGS = ("PORTAL_", "PREFECT_", "DJANGO_", "PG", "DATABASE_URL")
+OWN_SETTINGS = ("PORTAL_", "PREFECT_", "DJANGO_", "PG", "Q_CLUSTER_", "DATABASE_URL")
 # The signals to end a process, from polite to final.
 LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 LAST_LINES = 12

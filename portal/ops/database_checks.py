@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core import checks
 from django.db import connection
 
+from flows.wording import listed
 from runs.audit import protection
 from runs.models import AuditEntry
 
@@ -33,7 +34,7 @@ def problems() -> list[Problem]:
         found.append(
             Problem(
                 "portal.W002",
-                f"The audit trail is not secured: triggers are missing or can be switched off: {listed(broken)}.",
+                f"The audit trail is not secured: triggers are missing or can be disabled: {listed(broken, SHOWN)}.",
                 "Create them again as in runs/migrations/triggers.sql, and find out who changed them.",
             )
         )
@@ -41,7 +42,7 @@ def problems() -> list[Problem]:
         found.append(
             Problem(
                 "portal.W001",
-                f"The audit trail is not secured: the portal's database role can {listed(excess)}.",
+                f"The audit trail is not secured: the portal's database role can {listed(excess, SHOWN)}.",
                 "Run “manage.py secure_audit ROLE” as the owner of the tables, and the portal as that role.",
                 is_usual=not settings.PRODUCTION,
             )
@@ -56,11 +57,6 @@ def problems() -> list[Problem]:
             )
         )
     return found
-
-
-def listed(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def check_protection(**options: Any) -> list[checks.CheckMessage]:

@@ -13,6 +13,7 @@ from django.db.models import F, QuerySet
 
 from flows.catalog import health as healths
 from flows.models import Alias, Deployment, Environment, Health
+from flows.wording import listed
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor, Channel
 from runs.errors import Refused
@@ -198,5 +199,4 @@ def listing(begin: str, names: Sequence[str]) -> str:
     """Return a sentence with the candidates, or an empty string when there are none."""
     if not names:
         return ""
-    more = f" and {len(names) - MOST_CANDIDATES} more" if len(names) > MOST_CANDIDATES else ""
-    return f"{begin}: {', '.join(names[:MOST_CANDIDATES])}{more}."
+    return f"{begin}: {listed(names, MOST_CANDIDATES)}."

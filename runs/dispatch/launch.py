@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from flows import canonical
+from flows import canonical, server_identity
 from flows.catalog import health
 from flows.prefect_api import connect
 from flows.prefect_api.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain
@@ -142,7 +142,7 @@ def check_again(run_request: RunRequest) -> None:
 def require_same_server(run_request: RunRequest) -> None:
     """Refuse to send a request to another address than the one it was made for."""
     environment = run_request.environment
-    if environment.api_url.rstrip("/") != run_request.api_url:
+    if not server_identity.is_same_address(environment.api_url, run_request.api_url):
         raise Refused(
             "environment.moved",
             f"The API address of {environment} changed after the request. Submit a new request.",

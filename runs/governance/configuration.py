@@ -67,25 +67,22 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str,
     return ({name: before.get(name) for name in changed if before}, {name: after.get(name) for name in changed})
 
 
-def is_same_address(one: str, other: str) -> bool:
-    """Return whether a stored credential can be used for both: in Prefect Cloud, all workspaces share a host."""
-    return one.rstrip("/") == other.rstrip("/")
-
-
 def require_same_address(stored: Environment, environment: Environment) -> None:
     """Refuse to use a stored credential for another server."""
-    if not is_same_address(stored.api_url, environment.api_url):
+    if not server_identity.is_same_address(stored.api_url, environment.api_url):
         raise Refused("credential.reenter", REENTER)
 
 
 def require_own_server(environment: Environment) -> None:
     """Refuse a second active environment on one server: the rules of one would not hold for the other."""
+    if not environment.is_active:
+        return
     deployments = Deployment.objects.filter(environment_id=environment.pk, deleted_upstream_at=None)
     others = [
         *server_identity.with_address(environment),
         *server_identity.with_deployments(environment, deployments.values_list("prefect_id", flat=True)),
     ]
-    if environment.is_active and others:
+    if others:
         raise Refused(
             "environment.same_server",
             f"{others[0]} is on the same Prefect server. Disable it first, or enter the URL of another server.",

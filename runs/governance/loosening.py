@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db.models import Q
 
+from flows import server_identity
 from flows.models import Environment
 from runs.models import Freeze, Grant, Policy, Window
 from runs.models.grant import OPENING
@@ -71,7 +72,7 @@ def is_shorter(before: int, after: int) -> bool:
 
 
 def is_elsewhere(before: str, after: str) -> bool:
-    return before.rstrip("/") != after.rstrip("/")
+    return not server_identity.is_same_address(before, after)
 
 
 def is_narrower(before: object, after: object) -> bool:
@@ -177,8 +178,7 @@ def of_grant(before: Grant | None, after: Grant | None, protected: frozenset[str
         for environment in reached_by(row, protected):
             if row.effect == Grant.Effect.DENY:
                 yield Loosening("grant.denial_ended", environment, f"end of a denial for {row.subject}")
-            elif row.environment_id:
-                # An allowing grant for all environments leaves the protected ones out.
+            else:
                 yield Loosening("grant.given", environment, what)
 
 
@@ -258,5 +258,7 @@ def protected_environments() -> frozenset[str]:
 
 
 def reached_by(row: Policy | Window | Grant, protected: frozenset[str]) -> list[str]:
-    """Return the protected environments that a rule applies to."""
+    """Return the protected environments that a rule or grant applies to."""
+    if isinstance(row, Grant) and row.environment is None and row.effect == Grant.Effect.ALLOW:
+        return []  # an allowing grant for all environments leaves the protected ones out
     return sorted(protected if row.environment is None else protected & {row.environment.slug})

@@ -18,6 +18,7 @@ from django.db.models import Max, Q
 from django.utils import timezone
 
 from flows.models import Alias, Environment
+from flows.wording import listed
 from runs import audit, notifications
 from runs.actors import Actor
 from runs.audit import signatures
@@ -64,9 +65,7 @@ class OutsideChange:
     environments: tuple[str, ...]
 
     def __str__(self) -> str:
-        names = list(dict.fromkeys(map(describe, self.versions)))
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        return f"{', '.join(names[:NAMED])}{more}"
+        return listed(list(dict.fromkeys(map(describe, self.versions))), NAMED)
 
 
 def report() -> int:

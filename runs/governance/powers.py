@@ -24,11 +24,8 @@ def account_of(person: User, groups: Iterable[Group]) -> Account:
     owners = Q(group__in=names) | (Q(person=person.pk) if person.pk else Q(pk=None))
     rows = Grant.objects.filter(owners, revoked_at=None, verbs__overlap=sorted(OPENING))
     for row in rows.exclude(valid_until__lte=timezone.now()).select_related("environment"):
-        if row.effect == Grant.Effect.DENY:
-            closes[row.group_id] |= {*reached_by(row, protected)}
-        elif row.environment_id:
-            # An allowing grant for all environments leaves the protected ones out.
-            opens[row.group_id] |= {*reached_by(row, protected)}
+        reached = closes if row.effect == Grant.Effect.DENY else opens
+        reached[row.group_id] |= {*reached_by(row, protected)}
     # 2. Groups that a stage of approvals names.
     for policy in Policy.objects.select_related("environment"):
         named = {stage["group"] for stage in policy.stages}

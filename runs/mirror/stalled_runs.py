@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from flows.models import Environment, WorkPool
+from flows.wording import plural
 from runs import notifications, stalls
 from runs.access.decisions import Permissions, Target
 from runs.change_feed import publish
@@ -119,7 +120,7 @@ def announce(environment: Environment, found: Sequence[Run]) -> None:
         ]
         more = len(lines) - MOST_NAMED
         return notifications.Message(
-            f"{len(theirs)} stalled {'run' if len(theirs) == 1 else 'runs'} in {environment}",
+            f"{plural(len(theirs), 'stalled run')} in {environment}",
             "\n".join([*lines[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]),
             theirs[0] if len(theirs) == 1 else None,
         )

@@ -75,7 +75,7 @@ def cancel_moved(run: Run, *, reason: str) -> Cancellation | None:
     with audit.act("run.cancel", run, by=Actor.system(), reason=reason) as act:
         run = locked(run)
         is_pending = run.cancellations.filter(state__in=Cancellation.OPEN).exists()
-        if run.is_terminal or run.deleted_upstream_at or is_pending:
+        if run.is_over or is_pending:
             act.is_repeat = True
             return None
         return request_cancellation(run, act, reason, "", is_forced=False)

@@ -27,6 +27,7 @@ from portal.admin.loosening_fields import LooseningFields
 from portal.admin.service_admin import ServiceModelAdmin
 from portal.auth.request_user import actor_of
 from portal.ui import tables
+from portal.ui.text import number
 from runs.access.decisions import Permissions, active_grants
 from runs.governance import accounts, preview
 
@@ -220,7 +221,7 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
 
     @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002  (Django's name)
-        if id == str(request.user.pk) and self.has_change_permission(request):
+        if number(id) == request.user.pk and self.has_change_permission(request):
             # The page for one's own password asks for the old one.
             return HttpResponseRedirect(reverse("admin:password_change"))
         # One transaction, so that the row version of the new password finds the audit entry of `log_change`.

@@ -23,6 +23,7 @@ from portal.admin.audit.filters import FILTERS
 from portal.admin.base import RestrictedAdmin
 from portal.admin.requests import account_changes
 from portal.auth.request_user import actor_of
+from portal.ops import database_checks
 from portal.ui import loosened_rules
 from portal.ui.audit_links import link_subjects
 from portal.ui.diff import diff
@@ -64,6 +65,10 @@ class AuditEntryAdmin(RestrictedAdmin):
         return request.user.has_perm("runs.view_auditentry")
 
     # The list
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        problems = database_checks.problems() if self.has_view_permission(request) else []
+        return super().changelist_view(request, {"problems": problems, **(extra_context or {})})
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AuditEntry], search_term: str

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from flows.models import Environment
+from portal.ui import audit_panel
 from runs.audit import queries
 from runs.governance import loosening
 from runs.models import AuditEntry
@@ -47,7 +48,7 @@ class Row:
 
 def rows_for(request: HttpRequest) -> list[Row]:
     """Return a row for each protected environment; none for readers who may not read the audit trail."""
-    if not request.user.has_perm("runs.view_auditentry"):
+    if not audit_panel.can_read(request):
         return []
     # All of them: who reads the trail reads it of every environment.
     protected = list(Environment.objects.filter(slug__in=loosening.protected_environments()))

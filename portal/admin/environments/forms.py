@@ -10,6 +10,7 @@ from django import forms
 from django.forms.models import construct_instance
 from unfold.widgets import UnfoldAdminPasswordWidget
 
+from flows import server_identity
 from flows.models import Environment
 from portal.admin.loosening_fields import LooseningFields
 from runs.governance import configuration
@@ -82,7 +83,7 @@ class EnvironmentForm(LooseningFields, forms.ModelForm):  # type: ignore[type-ar
             self.add_error(
                 "new_credential", forms.ValidationError("Enter the credential. None of this kind is stored.", "missing")
             )
-        elif "api_url" in values and not configuration.is_same_address(before.api_url, values["api_url"]):
+        elif "api_url" in values and not server_identity.is_same_address(before.api_url, values["api_url"]):
             self.add_error("new_credential", forms.ValidationError(configuration.REENTER, "credential.reenter"))
 
     def save(self, commit: bool = True) -> Environment:

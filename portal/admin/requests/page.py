@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
-from flows import definition
+from flows import definition, server_identity
 from portal.admin.requests import account_changes, definition_diff, parameter_diff
 from portal.admin.requests.allowed_actions import Actions
 from portal.admin.run_form import rerun
@@ -301,7 +301,7 @@ def warnings(run_request: RunRequest, requirements: Requirements) -> list[Launch
         ),
         (
             "environment.moved",
-            run_request.environment.api_url.rstrip("/") != run_request.api_url,
+            not server_identity.is_same_address(run_request.environment.api_url, run_request.api_url),
             f"The API address of {run_request.environment} changed after the request. It would be refused at launch.",
         ),
         (

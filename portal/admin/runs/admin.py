@@ -171,38 +171,24 @@ class RunAdmin(RestrictedAdmin):
         return super().get_queryset(request).select_related(*RELATED)
 
     def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
-        run: Run = self.visible_or_404(request, pk)
-        perform(
-            request,
-            lambda reason: requests.cancel(run, by=actor_of(request), reason=reason, ticket=ticket_of(request)),
-            "Cancellation requested.",
-        )
-        return redirect_back(request, self.address(run))
+        return self.act_on(request, pk, requests.cancel, "Cancellation requested.")
 
     def force_cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
-        run: Run = self.visible_or_404(request, pk)
-        perform(
-            request,
-            lambda reason: requests.force_cancel(run, by=actor_of(request), reason=reason, ticket=ticket_of(request)),
-            "Forced cancellation requested.",
-        )
-        return redirect_back(request, self.address(run))
+        return self.act_on(request, pk, requests.force_cancel, "Forced cancellation requested.")
 
     def put_back(self, request: HttpRequest, pk: int) -> HttpResponse:
-        run: Run = self.visible_or_404(request, pk)
-        perform(
-            request,
-            lambda reason: requests.put_back(run, by=actor_of(request), reason=reason, ticket=ticket_of(request)),
-            "The run will be put back, if it has not moved.",
-        )
-        return redirect_back(request, self.address(run))
+        return self.act_on(request, pk, requests.put_back, "The run will be put back, if it has not moved.")
 
     def mark_failed(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.act_on(request, pk, requests.mark_failed, "The run will be marked as failed, if it has not moved.")
+
+    def act_on(self, request: HttpRequest, pk: int, service: Callable[..., object], done: str) -> HttpResponse:
+        """Call a service with the run, the reason and the ticket, and return to the run's page."""
         run: Run = self.visible_or_404(request, pk)
         perform(
             request,
-            lambda reason: requests.mark_failed(run, by=actor_of(request), reason=reason, ticket=ticket_of(request)),
-            "The run will be marked as failed, if it has not moved.",
+            lambda reason: service(run, by=actor_of(request), reason=reason, ticket=ticket_of(request)),
+            done,
         )
         return redirect_back(request, self.address(run))
 

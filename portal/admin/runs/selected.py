@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from flows.wording import plural
 from portal.admin.actions import reason_of, ticket_of
 from portal.admin.base import attempt
 from portal.admin.runs import actions
@@ -119,7 +120,7 @@ def ask_for_reason(request: HttpRequest, runs: list[Run], bulk: BulkAction, fram
             "bulk": bulk,
             "rows": rows,
             "count": count,
-            "button": bulk.button.format(f"{count} {'run' if count == 1 else 'runs'}"),
+            "button": bulk.button.format(plural(count, "run")),
             "needs_reason": bulk.always_needs_reason or any(each.needs_reason for each in requirements),
             "asks_ticket": any(each.needs_ticket or each.ticket_patterns for each in requirements),
             "needs_ticket": any(each.needs_ticket for each in requirements),

@@ -15,6 +15,18 @@ from flows.prefect_api.records import JSON
 from runs.errors import Refused
 
 
+def add_run(parser: CommandParser, *, reason: str, wait: str, seconds: int) -> None:
+    """Add the arguments of a command that acts on one run; `reason` and `wait` are the help of these options."""
+    parser.add_argument("run", help="Prefect ID, unique run name, or request:NUMBER")
+    parser.add_argument("--env", default="", help="only in this environment")
+    parser.add_argument("--reason", default="", help=reason)
+    parser.add_argument("--ticket", default="", help="ticket ID; required by some policies")
+    parser.add_argument("--wait", action="store_true", help=wait)
+    parser.add_argument(
+        "--timeout", type=float, default=seconds, metavar="SECONDS", help=f"how long to wait ({seconds})"
+    )
+
+
 def add_confirmation(parser: CommandParser) -> None:
     """Add the option with which an act that loosens the rules of a protected environment is confirmed."""
     parser.add_argument(

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from runs import desk
+from runs.management.cli.arguments import add_run
 from runs.management.cli.command import DONE, PREFECT, RUN_FAILED, RUN_LOST, PortalCommand, require_actor
 from runs.models import Cancellation
 
@@ -23,17 +24,12 @@ class Command(PortalCommand):
     help = "Cancel a run."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("run", help="Prefect ID, unique run name, or request:NUMBER")
-        parser.add_argument("--env", default="", help="only in this environment")
-        parser.add_argument("--reason", default="", help="required in some environments")
-        parser.add_argument("--ticket", default="", help="ticket ID; required by some policies")
+        add_run(parser, reason="required in some environments", wait="wait until Prefect confirms it", seconds=600)
         parser.add_argument(
             "--force",
             action="store_true",
             help="mark the run as cancelled without confirmation, after an ordinary cancellation had no effect",
         )
-        parser.add_argument("--wait", action="store_true", help="wait until Prefect confirms it")
-        parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="how long to wait (600)")
         super().add_arguments(parser)
 
     def run(self, options: Namespace) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from runs import desk
+from runs.management.cli.arguments import add_run
 from runs.management.cli.command import DONE, PREFECT, RUN_FAILED, PortalCommand, require_actor
 from runs.models import Recovery
 
@@ -25,13 +26,13 @@ class Command(PortalCommand):
     help = "Put a stalled run back to Scheduled, or mark it as failed. It is left alone if it has moved."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("run", help="Prefect ID, unique run name, or request:NUMBER")
+        add_run(
+            parser,
+            reason="required: how you know that no process is working on it",
+            wait="wait for the result; it sets the exit code",
+            seconds=120,
+        )
         parser.add_argument("kind", choices=KINDS, help="what to do")
-        parser.add_argument("--env", default="", help="only in this environment")
-        parser.add_argument("--reason", default="", help="required: how you know that no process is working on it")
-        parser.add_argument("--ticket", default="", help="ticket ID; required by some policies")
-        parser.add_argument("--wait", action="store_true", help="wait for the result; it sets the exit code")
-        parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS", help="how long to wait (120)")
         super().add_arguments(parser)
 
     def run(self, options: Namespace) -> int:

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection, transaction
 from psycopg import sql
 
+from flows.wording import listed
 from runs.audit import protection
 
 # In this order: some of what is granted on all tables is revoked afterwards.
@@ -54,7 +55,7 @@ class Command(BaseCommand):
             # A superuser, an owner or a member of their roles would keep rights whatever was revoked: check the result.
             if left := protection.excess(role):
                 raise CommandError(
-                    f"{role} can still {', '.join(left[:SHOWN])}: it owns the tables, is a superuser, or is in such a "
+                    f"{role} can still {listed(left, SHOWN)}: it owns the tables, is a superuser, or is in such a "
                     "role. Choose another role for the portal.",
                     returncode=1,
                 )
