@@ -34,10 +34,23 @@ def ask(prod_deployment: Deployment, requester: User) -> Callable[[], RunRequest
     return lambda: requests.submit(prod_deployment, {"month": "2026-10"}, by=by(requester), reason="month end")
 
 
-def deploy(deployment: Deployment, fake: FakePrefect, **fields: Any) -> None:
-    fake.change_deployment(deployment.prefect_id, **fields)
-    tasks.sync(deployment.environment_id)
-    launch_check.READINGS.clear()
+@pytest.fixture
+def deploy(prod_deployment: Deployment, prod_fake: FakePrefect) -> Callable[..., None]:
+    """Deploy again with other fields, past the portal, and let the sync and the next launch read it."""
+
+    def again(**fields: Any) -> None:
+        prod_fake.change_deployment(prod_deployment.prefect_id, **fields)
+        tasks.sync(prod_deployment.environment_id)
+        launch_check.READINGS.clear()
+
+    return again
+
+
+@pytest.fixture
+def page_of(approver: User, login: Login) -> Callable[[RunRequest], str]:
+    """The page of a request as the approver sees it."""
+    client = login(approver)
+    return lambda run_request: text(client, run_request)
 
 
 def launched(run_request: RunRequest, approver: User) -> RunRequest:
@@ -55,14 +68,10 @@ def text(client: Client, run_request: RunRequest) -> str:
 
 
 def test_the_first_approval_says_so_and_shows_all_of_it(
-    ask: Callable[[], RunRequest],
-    prod_deployment: Deployment,
-    prod_fake: FakePrefect,
-    approver: User,
-    login: Login,
+    ask: Callable[[], RunRequest], deploy: Callable[..., None], page_of: Callable[[RunRequest], str]
 ) -> None:
-    deploy(prod_deployment, prod_fake, entrypoint="etl.py:flow", job_variables={"env": {"API_KEY": CANARY}})
-    page = text(login(approver), ask())
+    deploy(entrypoint="etl.py:flow", job_variables={"env": {"API_KEY": CANARY}})
+    page = page_of(ask())
     assert "definition-first" in attributes(page, "data-key")
     assert "etl.py:flow" in page
     assert "env.API_KEY" in page
@@ -71,86 +80,65 @@ def test_the_first_approval_says_so_and_shows_all_of_it(
 
 
 def test_it_is_compared_with_the_one_last_approved_there_not_with_the_request(
-    ask: Callable[[], RunRequest],
-    prod_deployment: Deployment,
-    prod_fake: FakePrefect,
-    approver: User,
-    login: Login,
+    ask: Callable[[], RunRequest], deploy: Callable[..., None], page_of: Callable[[RunRequest], str], approver: User
 ) -> None:
     first = launched(ask(), approver)
-    deploy(prod_deployment, prod_fake, entrypoint="evil.py:flow", job_variables={"env": {"EXTRA": CANARY}})
+    deploy(entrypoint="evil.py:flow", job_variables={"env": {"EXTRA": CANARY}})
     second = ask()
-    page = text(login(approver), second)
+    page = page_of(second)
     assert attributes(page, "data-last") == ["entrypoint", "job_variables.env.EXTRA"]
     assert f'/admin/runs/runrequest/{first.pk}/change/">request {first.pk}</a>' in page
     assert attributes(page, "data-request") == []
     assert CANARY not in page
     # Once approved and launched, this one is what the next is compared with.
     launched(second, approver)
-    deploy(prod_deployment, prod_fake, job_variables={"env": {"EXTRA": f"{CANARY}-2"}})
-    page = text(login(approver), ask())
+    deploy(job_variables={"env": {"EXTRA": f"{CANARY}-2"}})
+    page = page_of(ask())
     assert attributes(page, "data-last") == ["job_variables.env.EXTRA"]
     assert CANARY not in page
     # Of what was launched, the page still compares with the one before it.
-    assert attributes(text(login(approver), second), "data-last") == ["entrypoint", "job_variables.env.EXTRA"]
+    assert attributes(page_of(second), "data-last") == ["entrypoint", "job_variables.env.EXTRA"]
 
 
 def test_what_was_approved_past_the_portal_is_not_what_was_last_approved(
-    ask: Callable[[], RunRequest],
-    prod_deployment: Deployment,
-    prod_fake: FakePrefect,
-    approver: User,
-    login: Login,
+    ask: Callable[[], RunRequest], deploy: Callable[..., None], page_of: Callable[[RunRequest], str], approver: User
 ) -> None:
     """The portal's role may insert an approval and move the request on: the next one would seem unchanged."""
     launched(ask(), approver)
-    deploy(prod_deployment, prod_fake, entrypoint="evil.py:flow")
+    deploy(entrypoint="evil.py:flow")
     forged = ask()
     Approval.objects.create(run_request=forged, approved=True, by=approver, by_name="approver", digest=forged.digest)
     RunRequest.objects.filter(pk=forged.pk).update(state=State.COMPLETED, launched_at=timezone.now())
-    assert attributes(text(login(approver), ask()), "data-last") == ["entrypoint"]
+    assert attributes(page_of(ask()), "data-last") == ["entrypoint"]
 
 
 def test_what_was_refused_or_overridden_is_no_approval(
-    ask: Callable[[], RunRequest],
-    prod_deployment: Deployment,
-    prod_fake: FakePrefect,
-    requester: User,
-    approver: User,
-    login: Login,
+    ask: Callable[[], RunRequest], page_of: Callable[[RunRequest], str], prod_deployment: Deployment, approver: User
 ) -> None:
     grants.grant(by=Actor.system(), person=approver, verbs=["break glass"], environment=prod_deployment.environment)
     broken = ask()
     changes.break_glass(broken, by=by(approver), reason="The month end is late and the approver is away.")
     dispatch.launch(RunRequest.objects.get(pk=broken.pk))
     changes.reject(ask(), by=by(approver), reason="no")
-    assert "definition-first" in attributes(text(login(approver), ask()), "data-key")
+    assert "definition-first" in attributes(page_of(ask()), "data-key")
 
 
 def test_what_changed_since_the_request_is_shown_apart(
-    ask: Callable[[], RunRequest],
-    prod_deployment: Deployment,
-    prod_fake: FakePrefect,
-    approver: User,
-    login: Login,
+    ask: Callable[[], RunRequest], deploy: Callable[..., None], page_of: Callable[[RunRequest], str]
 ) -> None:
     waiting = ask()
-    deploy(prod_deployment, prod_fake, path="/elsewhere")
-    page = text(login(approver), waiting)
+    deploy(path="/elsewhere")
+    page = page_of(waiting)
     assert attributes(page, "data-request") == ["path"]
     assert "warning-definition.changed" in attributes(page, "data-key")
 
 
 def test_what_is_not_pinned_is_named(
-    ask: Callable[[], RunRequest],
-    prod_deployment: Deployment,
-    prod_fake: FakePrefect,
-    approver: User,
-    login: Login,
+    ask: Callable[[], RunRequest], deploy: Callable[..., None], page_of: Callable[[RunRequest], str]
 ) -> None:
     step = {CLONE: {"repository": f"https://me:{CANARY}@git.example/x", "branch": "main"}}
-    deploy(prod_deployment, prod_fake, pull_steps=(step,), job_variables={"image": f"registry.example/{CANARY}:1"})
-    page = text(login(approver), ask())
+    deploy(pull_steps=(step,), job_variables={"image": f"registry.example/{CANARY}:1"})
+    page = page_of(ask())
     assert attributes(page, "data-moving") == ["branch", "image"]
     assert "branch main" in page
     assert CANARY not in page
@@ -158,10 +146,10 @@ def test_what_is_not_pinned_is_named(
 
 def test_a_run_that_started_with_another_definition_says_so(
     ask: Callable[[], RunRequest],
+    page_of: Callable[[RunRequest], str],
     prod_deployment: Deployment,
     prod_fake: FakePrefect,
     approver: User,
-    login: Login,
 ) -> None:
     run_request = launched(ask(), approver)
     mirror.refresh(run_request.environment, [run_request.flow_run_id])
@@ -169,20 +157,16 @@ def test_a_run_that_started_with_another_definition_says_so(
     prod_fake.set_state(run_request.flow_run_id, "RUNNING")
     mirror.refresh(run_request.environment, [run_request.flow_run_id])
     tasks.check_definition(run_request.pk)
-    page = text(login(approver), run_request)
+    page = page_of(run_request)
     assert "definition-moved" in attributes(page, "data-key")
     assert attributes(page, "data-approval") == ["entrypoint"]
 
 
 def test_who_approves_several_at_once_sees_it_too(
-    ask: Callable[[], RunRequest],
-    prod_deployment: Deployment,
-    prod_fake: FakePrefect,
-    approver: User,
-    login: Login,
+    ask: Callable[[], RunRequest], deploy: Callable[..., None], approver: User, login: Login
 ) -> None:
     launched(ask(), approver)
-    deploy(prod_deployment, prod_fake, entrypoint="evil.py:flow", job_variables={"env": {"EXTRA": CANARY}})
+    deploy(entrypoint="evil.py:flow", job_variables={"env": {"EXTRA": CANARY}})
     waiting = ask()
     chosen = {"action": "approve_selected", ACTION_CHECKBOX_NAME: [waiting.pk]}
     page = login(approver).post("/admin/runs/runrequest/", chosen).content.decode()
