@@ -13,7 +13,7 @@ from django.db.models import Field, Model
 from flows import canonical
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-# Python and Postgres read JSON of some hundred levels at least; nobody reads more.
+# Python and Postgres read JSON of at least some hundred levels; no real value has more.
 DEEPEST = 200
 REPLACEMENT = "\ufffd"
 

@@ -170,7 +170,7 @@ def hashed(value: object, key: bytes) -> str:
     try:
         spelled = canonical.text(value)
     except RecursionError:
-        # Whoever deploys could otherwise make every reading fail, and so keep a change from being noticed.
+        # Otherwise a person who deploys could make every reading fail, and so hide a change.
         spelled = canonical.text(list(tokens(value)))
     return PREFIX + hmac.new(key, spelled.encode(), hashlib.sha256).hexdigest()[:HASH_DIGITS]
 

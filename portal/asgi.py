@@ -19,7 +19,7 @@ async def application(
     scope: dict[str, Any], receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
 ) -> None:
     """Serve the pages, and refuse websockets, of which there are none (the server answers 403)."""
-    # Django raises an error for them, and anybody could fill the log with its traceback.
+    # Django raises an error for them, and anyone could fill the log with its traceback.
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1000})

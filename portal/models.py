@@ -6,12 +6,12 @@ from django.db import models
 
 
 class FailedAttempts(models.Model):
-    """Failed attempts to sign in, or to enter one's old password. Only `portal.auth.throttle` writes it.
+    """Failed attempts to sign in, or to enter the old password. Only `portal.auth.throttle` writes it.
 
-    A row is counted anew after it has expired, and deleted some time later.
+    After a row has expired, counting starts again at one; it is deleted later.
     """
 
-    # Not the name or address: people type passwords into the wrong field, and nobody needs to read this table.
+    # Not the name or address: people type passwords into the wrong field, and this table is never displayed.
     key = models.CharField(max_length=64, primary_key=True, help_text="HMAC of what is counted.")
     failures = models.PositiveIntegerField()
     blocked_until = models.DateTimeField(null=True)

@@ -135,7 +135,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "django.contrib.humanize",
-    # After runs, whose qcluster takes the place of its own.
+    # After runs, whose qcluster replaces the command of the same name.
     "django_q",
     "django_tables2",
 ]

@@ -12,12 +12,12 @@ from runs import queue
 from runs.models import QueuedTask
 from runs.queue import Priority
 
-# Of this many tasks one is the oldest, whatever its priority: nothing waits for ever behind a stream of launches.
+# Of this many tasks one is the oldest, whatever its priority: nothing waits forever behind a stream of launches.
 OLDEST_EVERY = 4
 
 
 class QueueBroker(Broker):
-    """Stores a task by name and arguments, and packs it anew when it is taken.
+    """Stores a task by name and arguments, and packs it when it is taken.
 
     django-q2's own package is a signed pickle: in the table it would let anyone who can write there and knows
     PORTAL_SECRET_KEY run any code.
@@ -52,7 +52,7 @@ class QueueBroker(Broker):
     def acknowledge(self, task_id: int) -> None:
         queue.finish(task_id)
 
-    # Deleted when it has ended, whatever the result: what must be tried again has a row of its own that says so.
+    # Deleted when it has ended, whatever the result: what must be retried is in its own table, with its state.
     fail = delete = acknowledge
 
     def queue_size(self) -> int:

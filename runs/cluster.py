@@ -1,7 +1,7 @@
-"""The processes of `manage.py qcluster`: django-q2's worker, once a process, each with a broker of its own.
+"""The processes of `manage.py qcluster`: django-q2's worker, once in each process, with a separate broker.
 
 django-q2's own cluster shares one locked queue among its processes: a worker that is killed while it waits keeps the
-lock, and all stand still until a watchdog restarts them. These share nothing but Postgres: the parent replaces a child
+lock, and all are blocked until a watchdog restarts them. These share nothing but Postgres: the parent replaces a child
 that dies, a child whose parent is gone ends, and the task of a dead one is due again after `queue.LEASE`.
 """
 

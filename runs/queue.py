@@ -33,7 +33,7 @@ class Priority(IntEnum):
     MAINTAIN = 6
 
 
-# Every task there is: a name that is not here is not run, whoever wrote it into the table.
+# Every task there is: a name that is not here is not run, even if it is in the table.
 TASKS: dict[str, Priority] = {
     "runs.tasks.launch": Priority.ACT,
     "runs.tasks.cancel_run": Priority.ACT,

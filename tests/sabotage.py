@@ -216,8 +216,8 @@ SABOTAGES = (
             "tests/governance/test_independence.py::test_nor_under_the_name_of_someone_whose_password_they_set",
         ),
         "runs/governance/independence.py",
-        "        controlling = behind([change for change in changes if change.gives_control], first)",
-        "        controlling = behind([], first)",
+        "        controlling = chains_to([change for change in changes if change.gives_control], first)",
+        "        controlling = chains_to([], first)",
     ),
     Sabotage(
         "an override is reviewed by who made its user",

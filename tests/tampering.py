@@ -51,7 +51,7 @@ def found(verification: Verification, *, noted: str = "") -> str:
 
 
 def forge_entry(run_request: RunRequest, user: User, verb: str) -> None:
-    """Add an entry as whoever may write to the table and has read our code: chained, and signed with a guess."""
+    """Add an entry as a person who can write to the table and has read our code: chained, and signed with a guess."""
     last = AuditEntry.objects.latest("sequence")
     entry = AuditEntry(
         sequence=last.sequence + 1,

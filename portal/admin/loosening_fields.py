@@ -24,7 +24,7 @@ class LooseningFields(forms.Form):
         label="Type the environment's name", required=False, max_length=500, widget=forms.TextInput(INPUT)
     )
 
-    # A form with a reason of its own names that field, and drops the one here.
+    # A form that has a reason field already names it here, and drops this one.
     reason_field = "loosening_reason"
     # What a browser does not send again, in words.
     retype = ""

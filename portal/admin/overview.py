@@ -96,7 +96,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "waiting": waiting_requests(request, permissions),
         "to_review": to_review(request, permissions),
         "failed": failed(runs, permissions),
-        # Alarms for administrators and auditors. A demo has no database role of its own, so nothing is secured there.
+        # Alarms for administrators and auditors. A demo has no separate database role, so it is never secured.
         "problems": database_checks.problems() if settings.PRODUCTION and audit_panel.can_read(request) else [],
         "outside_changes": audit_panel.outside_changes(request),
         "oversight": oversight.rows_for(request),

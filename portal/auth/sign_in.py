@@ -50,7 +50,7 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]  # the theme's forms
 
 
 class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]  # the theme's forms have no types
-    """The theme's form for one's own password, with a wait after too many wrong old ones."""
+    """The theme's form for changing your password, with a wait after too many wrong old ones."""
 
     throttled: Refused | None = None
     # Whether the audit trail says already that this form is throttled.
@@ -70,7 +70,7 @@ class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]  # the 
 
 
 def sign_in(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
-    """Run Django's view for signing in, and remember the browser from which somebody has."""
+    """Run Django's view for signing in; after a success, remember the browser."""
     response = view()
     if request.method == "POST" and isinstance(response, HttpResponseRedirect):
         throttle.remember_browser(response, request.user.get_username())
@@ -107,7 +107,7 @@ def attempted_name(request: HttpRequest, username: str) -> Actor:
 
 
 def change_password(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
-    """Run Django's view for changing one's own password and record the result."""
+    """Run Django's view for changing your password and record the result."""
     if request.method != "POST" or not request.user.is_authenticated:
         return view()
     # Django's view redirects after a change and renders the form again after an error; it tells in no other way.

@@ -3,8 +3,8 @@
 An attempt is counted as failed before the password is checked, so that attempts at the same time are counted too, and
 taken back when it succeeds. While one waits, no password is checked, and known and unknown names are answered alike.
 
-Nobody is locked out for good: a browser that has signed in before has a count of its own (a signed cookie), any other
-place has one for each address, and failures from elsewhere only make the count of a place stricter.
+No account is locked for good: a browser that has signed in before is counted separately (a signed cookie), any other
+place by its address, and failures from elsewhere only make the limit of a place stricter.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Limit:
 
 
 PLACE = Limit(5)
-# For a name that is guessed at from many places: each gets one attempt, which is enough for whoever knows the password.
+# For a name that is guessed from many places: each gets one attempt, enough for the person who knows the password.
 SUSPECTED_PLACE = Limit(1)
 SUSPECTED_AFTER = 20
 # Many people may be behind one address, so it allows more, and they never wait for long.
@@ -93,7 +93,7 @@ def begin_sign_in(request: HttpRequest, name: str) -> Attempt:
 
 
 def begin_own_password(user_pk: int) -> Attempt:
-    """Count an attempt to enter one's old password; raises `Refused`."""
+    """Count an attempt to enter the old password; raises `Refused`."""
     return begin(Attempt(key_of("password", str(user_pk))))
 
 

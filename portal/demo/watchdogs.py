@@ -18,7 +18,7 @@ WAITED = """
 
 
 class QueueWatch:
-    """Tells when tasks wait although no process is busy."""
+    """Detects tasks that wait although no process is busy."""
 
     def __init__(self, database: str, *, patience: float = PATIENCE, check_every: float = CHECK_EVERY) -> None:
         self._database = database
@@ -39,7 +39,7 @@ class QueueWatch:
         except psycopg.Error:
             # A problem of Postgres, which has a part of its own: restarting this one would not help.
             return ""
-        # What waited for the last process starts anew with this one.
+        # Tasks that waited for the previous process get the full time with this one.
         waited = min(float(row[0] or 0) if row else 0, age)
         return f"the oldest queued task has been waiting for {waited:.0f} s." if waited >= self._patience else ""
 

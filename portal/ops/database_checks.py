@@ -19,7 +19,7 @@ SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is not protected and how to fix it; `is_usual` where a demo or a test has no role and no key of its own."""
+    """What is not protected and how to fix it; `is_usual` in a demo or a test, which have no separate role and key."""
 
     id: str
     message: str

@@ -55,7 +55,7 @@ def changes_in_words(entry: AuditEntry) -> list[str]:
 
 
 def label(column: str) -> str:
-    # A column of an old entry may be gone; the credential is recorded under a name of its own.
+    # A column of an old entry may be gone; the credential is recorded as “credential”.
     names = {field.name: str(field.verbose_name) for field in Environment._meta.concrete_fields}
     return names.get(column, column)
 

@@ -140,11 +140,11 @@ def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_d
                 "state": run_request.state,
                 "digest": run_request.digest,
                 "approvals_left": left,
-                **involved.told(),
+                **involved.audit_details(),
             }
             return
         move(run_request, to=State.APPROVED, message="", expires_at=valid_until(run_request))
-        act.after = {"state": State.APPROVED, "digest": run_request.digest, **involved.told()}
+        act.after = {"state": State.APPROVED, "digest": run_request.digest, **involved.audit_details()}
         queue.enqueue("runs.tasks.launch", run_request.pk)
         notify_requester(run_request, "approved", by)
 

@@ -114,7 +114,7 @@ def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:
         )
         if not reviewed:
             raise Refused("review.twice", "This override has already been reviewed.")
-        act.after = {"was_right": was_right, **involved.told()}
+        act.after = {"was_right": was_right, **involved.audit_details()}
         publish("request", [run_request.pk])
 
 

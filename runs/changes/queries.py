@@ -69,7 +69,7 @@ def last_approved(run_request: RunRequest) -> RunRequest | None:
         environment=run_request.environment_id, full_name=run_request.deployment_name
     )
     found = RunRequest.objects.filter(deployment__in=deployments, needs_approval=True, launched_at__isnull=False)
-    # Nobody approved what an emergency override launched.
+    # What an emergency override launched was not approved.
     found = found.exclude(pk=run_request.pk).exclude(Exists(BreakGlass.objects.filter(run_request=OuterRef("pk"))))
     if run_request.launched_at:
         found = found.filter(launched_at__lt=run_request.launched_at)

@@ -77,7 +77,7 @@ def read(run_request: RunRequest) -> dict[str, Any]:
 
 def report(run_request: RunRequest, found: dict[str, Any]) -> None:
     """Record once that another definition than the approved one was there when the run started, and raise the alarm."""
-    # Whoever deploys must not be able to prevent the report by a character that Postgres cannot store.
+    # A person who deploys must not be able to prevent the report with a character that Postgres cannot store.
     found = strip_control(found)
     if canonical.same(found, run_request.moved_definition):
         return

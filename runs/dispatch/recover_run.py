@@ -25,7 +25,7 @@ RESULTS = {
 
 
 def recover_run(recovery: Recovery) -> None:
-    """Carry out a recovery once, if the run still stands still; then read the run and settle by what Prefect has."""
+    """Carry out a recovery once, if the run is still stalled; then read the run and settle by what Prefect has."""
     if not take_lease(Recovery.objects.filter(pk=recovery.pk, state=State.WANTED)):
         return
     recovery.refresh_from_db()

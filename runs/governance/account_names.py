@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 # Letters that look like a Latin one: Unicode's confusables, cut down to the alphabets in which a whole name can imitate
-# one. By name, because the letters themselves cannot be told apart in a source file.
+# one. By name, because the letters look the same in a source file.
 SMALL = {
     "CYRILLIC SMALL LETTER": "A a, VE b, GHE r, IE e, KA k, EM m, EN h, O o, ER p, ES c, TE t, U y, HA x, DZE s, JE j, "
     "BYELORUSSIAN-UKRAINIAN I i, KOMI DE d, QA q, WE w, SHHA h, PALOCHKA l, SOFT SIGN b, STRAIGHT U y",

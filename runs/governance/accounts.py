@@ -50,7 +50,7 @@ def save_person(person: User, *, groups: Iterable[Group], by: Actor, reason: str
         act.before, act.after = difference(before, describe_person(person))
         if has_new_password:
             act.after["password"] = "changed"  # noqa: S105  (that it was, not what it is)
-        loosening_gate.tell(found, act)
+        loosening_gate.record_and_notify(found, act)
 
 
 def loosened_by(stored: User | None, person: User, groups: Iterable[Group]) -> list[Loosening]:
@@ -59,7 +59,7 @@ def loosened_by(stored: User | None, person: User, groups: Iterable[Group]) -> l
 
 
 def loosened_by_password(person: User) -> list[Loosening]:
-    """Return what somebody else's setting of a person's password makes looser."""
+    """Return what becomes looser when someone else sets a person's password."""
     after = account_of(person, person.groups.all())
     return loosened(replace(after, password=""), after)
 
@@ -100,7 +100,7 @@ def record_password_change(person: User, *, by: Actor, reason: str = "", confirm
         is_other = not by.is_same_person_as(person.pk)
         found = loosened_by_password(person) if is_other and person.has_usable_password() else []
         loosening_gate.require_confirmed(found, by=by, reason=reason, confirm=confirm)
-        loosening_gate.tell(found, act)
+        loosening_gate.record_and_notify(found, act)
 
 
 def save_group(group: Group, *, permissions: Iterable[Permission], by: Actor) -> None:

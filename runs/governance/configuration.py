@@ -117,7 +117,7 @@ def save_environment(environment: Environment, *, by: Actor, reason: str = "", c
         environment.save()
         act.before, act.after = difference(before, after)
         act.environment = environment.slug
-        loosening_gate.tell(found, act)
+        loosening_gate.record_and_notify(found, act)
         if environment.is_active:
             queue.enqueue("runs.tasks.sync", environment.pk)
 

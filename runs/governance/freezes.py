@@ -77,7 +77,7 @@ def unfreeze(environment: Environment, *, by: Actor, reason: str = "", ticket: s
         if row is None or not lift(row, timezone.now(), by.name):
             raise Refused("freeze.none", f"{environment} is not frozen.")
         act.after = {"schedules_released": pausing.resume_after_freeze(row, by_name=by.name)}
-        loosening_gate.tell(found, act)
+        loosening_gate.record_and_notify(found, act)
         queue.enqueue("runs.tasks.recheck", environment.pk)
         text = f"{by.name} unfroze {environment}. Held runs are launched now."
         notifications.notify(Topic.FREEZE, environment, f"{environment} is unfrozen", text, target=environment)

@@ -87,7 +87,7 @@ def grant(
         loosening_gate.require_confirmed(found, by=by, reason=reason, confirm=confirm)
         row.save()
         act.subject, act.after, act.environment = row, describe(row), environment.slug if environment else ""
-        loosening_gate.tell(found, act)
+        loosening_gate.record_and_notify(found, act)
         return row
 
 
@@ -193,7 +193,7 @@ def revoke(row: Grant, *, by: Actor, reason: str = "", ticket: str = "", confirm
         )
         if not revoked:
             raise Refused("grant.revoked", "This grant has already been revoked.")
-        loosening_gate.tell(found, act)
+        loosening_gate.record_and_notify(found, act)
 
 
 def can_grant(by: Actor) -> bool:

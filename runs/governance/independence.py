@@ -16,8 +16,8 @@ from runs.actors import Kind
 from runs.errors import Refused
 from runs.models import AuditEntry, Grant, RunRequest
 
-# Told on pages and in the trail also where the rule is off, hours.
-TOLD_FOR = 24
+# Hours before a request whose changes are displayed where the rule is off.
+DISPLAYED_HOURS = 24
 # kind of subject -> the verbs that change an account
 VERBS = {
     "person": ["person.create", "person.change", "person.password"],
@@ -99,17 +99,17 @@ def changes_of(people: Collection[int], since: datetime) -> Iterator[AccountChan
         subject = int(entry.subject_id)
         if entry.subject_kind == "person":
             kind, what = describe(entry)
-            yield of(entry, subject, entry.subject_name, kind, what)
+            yield account_change(entry, subject, entry.subject_name, kind, what)
         elif entry.subject_kind == "grant" and (entry.verb == "grant.give") == (grants[subject].effect == "allow"):
             row = grants[subject]
             receivers = [(row.person.pk, row.person.get_username())] if row.person else members[row.group_id or 0]
             for person, name in receivers:
-                yield of(entry, person, name, Change.GRANT, describe_grant(entry, row))
+                yield account_change(entry, person, name, Change.GRANT, describe_grant(entry, row))
         elif entry.subject_kind == "group":
             # A group that is renamed becomes the group of another stage.
             for person, name in members[subject]:
                 what = f"{entry.actor_name} changed the group {entry.subject_name}, which {name} is in"
-                yield of(entry, person, name, Change.GROUPS, what)
+                yield account_change(entry, person, name, Change.GROUPS, what)
 
 
 def entries_about(subjects: Mapping[str, Collection[int]], since: datetime) -> Iterator[AuditEntry]:
@@ -122,7 +122,7 @@ def entries_about(subjects: Mapping[str, Collection[int]], since: datetime) -> I
     yield from (entry for entry in done.exclude(actor_kind=Kind.SYSTEM) if entry.actor_id.isdecimal())
 
 
-def of(entry: AuditEntry, person_id: int, person: str, kind: Change, what: str) -> AccountChange:
+def account_change(entry: AuditEntry, person_id: int, person: str, kind: Change, what: str) -> AccountChange:
     return AccountChange(int(entry.actor_id), entry.actor_name, person_id, person, kind, what, entry.at)
 
 
@@ -153,19 +153,19 @@ def describe_grant(entry: AuditEntry, row: Grant) -> str:
 def connection(changes: Sequence[AccountChange], one: int, other: int) -> tuple[AccountChange, ...]:
     """Return the shortest chain of changes by which two people are not independent; empty if they are.
 
-    They are not, if whoever may be acting as one of them, because they created the account or set its password, created
-    or changed the other, directly or through others.
+    They are not if someone who can act as one of them, having created the account or set its password, created or
+    changed the other, directly or through others.
     """
     found: list[tuple[AccountChange, ...]] = []
     for first, second in ((one, other), (other, one)):
-        controlling = behind([change for change in changes if change.gives_control], first)
-        changing = behind(changes, second)
+        controlling = chains_to([change for change in changes if change.gives_control], first)
+        changing = chains_to(changes, second)
         found += [controlling[person] + changing[person] for person in controlling.keys() & changing.keys()]
     return min(filter(None, found), key=len, default=())
 
 
-def behind(changes: Sequence[AccountChange], person: int) -> dict[int, tuple[AccountChange, ...]]:
-    """Return who stands behind a person, each with the chain of changes that leads to them, and the person alone."""
+def chains_to(changes: Sequence[AccountChange], person: int) -> dict[int, tuple[AccountChange, ...]]:
+    """Return, by person, the changes through which they created or changed this one; for the person itself, none."""
     chains: dict[int, tuple[AccountChange, ...]] = {person: ()}
     # Breadth first, so that each chain is a shortest one.
     waiting = [person]
@@ -195,7 +195,7 @@ class Involved:
         people = {run_request.requested_by_id, run_request.on_behalf_of_id, *others} - {None}
         hours = run_request.environment.independence_hours
         # Before the request, not before now: otherwise waiting with the approval would help.
-        since = (run_request.requested_at or timezone.now()) - timedelta(hours=hours or TOLD_FOR)
+        since = (run_request.requested_at or timezone.now()) - timedelta(hours=hours or DISPLAYED_HOURS)
         return cls(frozenset(person for person in people if person), account_changes(people, since), hours)
 
     def require_independent(self, person: User) -> None:
@@ -216,7 +216,7 @@ class Involved:
         """Return the changes of these people themselves, newest first."""
         return tuple(change for change in self.changes if change.person_id in self.people)
 
-    def told(self) -> dict[str, Any]:
+    def audit_details(self) -> dict[str, Any]:
         """Return the part of an audit entry that says who created or changed them; empty if no one did."""
         found = self.own_changes()
         return {"account_changes": as_json(found)} if found else {}

@@ -54,11 +54,11 @@ Subject = Environment | Policy | Window | Grant | Freeze | Account
 # When a value is looser than the one before ---------------------------------------------------------------------------
 
 
-def turned_off(before: object, after: object) -> bool:
+def is_turned_off(before: object, after: object) -> bool:
     return bool(before) and not after
 
 
-def differs(before: object, after: object) -> bool:
+def is_different(before: object, after: object) -> bool:
     return before != after
 
 
@@ -100,44 +100,46 @@ SELECTOR: dict[str, Rule] = {
     "tag": ("tag", is_narrower),
 }
 ENVIRONMENT: dict[str, Rule] = {
-    "is_protected": ("protected", turned_off),
-    "needs_approval": ("needs approval", turned_off),
-    "needs_reason": ("needs a reason", turned_off),
+    "is_protected": ("protected", is_turned_off),
+    "needs_approval": ("needs approval", is_turned_off),
+    "needs_reason": ("needs a reason", is_turned_off),
     "approval_minutes": ("approval timeout in minutes", is_longer),
     "independence_hours": ("independence window in hours", is_shorter),
     # Disabled, nothing that happens there is seen; enabled again, everything can start.
-    "is_active": ("enabled", differs),
+    "is_active": ("enabled", is_different),
     "api_url": ("API URL", is_elsewhere),
-    "credential_kind": ("credential type", differs),
-    "sealed_credential": ("credential", differs),
+    "credential_kind": ("credential type", is_different),
+    "sealed_credential": ("credential", is_different),
 }
 POLICY: dict[str, Rule] = {
     "stages": ("approvals", needs_fewer),
     "approval_minutes": ("approval timeout in minutes", is_longer),
-    "needs_reason": ("needs a reason", turned_off),
-    "needs_ticket": ("needs a ticket", turned_off),
+    "needs_reason": ("needs a reason", is_turned_off),
+    "needs_ticket": ("needs a ticket", is_turned_off),
     "ticket_pattern": ("ticket pattern", lambda before, after: bool(before) and before != after),
-    "needs_confirmation": ("needs typed confirmation", turned_off),
-    "refuse_moving": ("refuses code that is not pinned", turned_off),
-    "cancel_moved": ("cancels changed runs", turned_off),
+    "needs_confirmation": ("needs typed confirmation", is_turned_off),
+    "refuse_moving": ("refuses code that is not pinned", is_turned_off),
+    "cancel_moved": ("cancels changed runs", is_turned_off),
     "outside_window": ("outside change windows", lambda before, after: before == Policy.Outside.REFUSE != after),
     "risk": ("risk", is_lower),
     **SELECTOR,
 }
 # Whether a schedule is looser than another cannot be computed, so every change of one counts.
 WINDOW: dict[str, Rule] = {
-    "is_active": ("active", turned_off),
-    **{name: (name.replace("_", " "), differs) for name in ("effect", "cron", "minutes", "time_zone", *SELECTOR)},
+    "is_active": ("active", is_turned_off),
+    **{name: (name.replace("_", " "), is_different) for name in ("effect", "cron", "minutes", "time_zone", *SELECTOR)},
 }
 
 
-def of_environment(before: Environment | None, after: Environment | None, _: frozenset[str]) -> Iterator[Loosening]:
+def environment_loosenings(
+    before: Environment | None, after: Environment | None, _: frozenset[str]
+) -> Iterator[Loosening]:
     if before and after and is_guarded(before):
         for column, what in changed(ENVIRONMENT, before, after):
             yield Loosening(f"environment.{column}", before.slug, what)
 
 
-def of_policy(before: Policy | None, after: Policy | None, protected: frozenset[str]) -> Iterator[Loosening]:
+def policy_loosenings(before: Policy | None, after: Policy | None, protected: frozenset[str]) -> Iterator[Loosening]:
     for environment in reached_by(before, protected) if before else ():
         if after is None:
             yield Loosening("policy.deleted", environment, f"policy {before} deleted")
@@ -146,7 +148,7 @@ def of_policy(before: Policy | None, after: Policy | None, protected: frozenset[
                 yield Loosening(f"policy.{column}", environment, f"policy {before}, {what}")
 
 
-def of_window(before: Window | None, after: Window | None, protected: frozenset[str]) -> Iterator[Loosening]:
+def window_loosenings(before: Window | None, after: Window | None, protected: frozenset[str]) -> Iterator[Loosening]:
     # 1. One that was in force is deleted or changed.
     for environment in reached_by(before, protected) if before and before.is_active else ():
         if after is None:
@@ -164,12 +166,12 @@ def of_window(before: Window | None, after: Window | None, protected: frozenset[
             yield Loosening("window.added", environment, f"change window {after} added")
 
 
-def of_freeze(before: Freeze | None, after: Freeze | None, _: frozenset[str]) -> Iterator[Loosening]:
+def freeze_loosenings(before: Freeze | None, after: Freeze | None, _: frozenset[str]) -> Iterator[Loosening]:
     if before and after is None and is_guarded(before.environment):
         yield Loosening("freeze.ended", before.environment.slug, "freeze ended")
 
 
-def of_grant(before: Grant | None, after: Grant | None, protected: frozenset[str]) -> Iterator[Loosening]:
+def grant_loosenings(before: Grant | None, after: Grant | None, protected: frozenset[str]) -> Iterator[Loosening]:
     # Grants are never changed: they are given, and taken back.
     row = after if after and after.effect == Grant.Effect.ALLOW else None
     row = row or (before if before and before.effect == Grant.Effect.DENY else None)
@@ -182,7 +184,7 @@ def of_grant(before: Grant | None, after: Grant | None, protected: frozenset[str
                 yield Loosening("grant.given", environment, what)
 
 
-def of_account(before: Account | None, after: Account | None, protected: frozenset[str]) -> Iterator[Loosening]:
+def account_loosenings(before: Account | None, after: Account | None, protected: frozenset[str]) -> Iterator[Loosening]:
     if after is None:
         return
     groups = before.groups if before else {}
@@ -207,12 +209,12 @@ def of_account(before: Account | None, after: Account | None, protected: frozens
 
 # subject -> what an act that leads from one to the other makes looser; None before it is made and after it is deleted
 TABLE: dict[type, Callable[[Any, Any, frozenset[str]], Iterator[Loosening]]] = {
-    Environment: of_environment,
-    Policy: of_policy,
-    Window: of_window,
-    Freeze: of_freeze,
-    Grant: of_grant,
-    Account: of_account,
+    Environment: environment_loosenings,
+    Policy: policy_loosenings,
+    Window: window_loosenings,
+    Freeze: freeze_loosenings,
+    Grant: grant_loosenings,
+    Account: account_loosenings,
 }
 
 
@@ -230,10 +232,10 @@ def changed(table: Mapping[str, Rule], before: Any, after: Any) -> Iterator[tupl
             if bytes(was) != bytes(becomes):
                 yield column, f"{name} changed"
         elif is_looser(was, becomes):
-            yield column, f"{name}: {spelled(before, column)} → {spelled(after, column)}"
+            yield column, f"{name}: {display_value(before, column)} → {display_value(after, column)}"
 
 
-def spelled(row: Any, column: str) -> str:
+def display_value(row: Any, column: str) -> str:
     value = getattr(row, column)
     match value:
         case bool():

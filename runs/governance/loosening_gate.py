@@ -1,4 +1,4 @@
-"""What an act that loosens the rules of a protected environment requires, and who is told.
+"""What an act that loosens the rules of a protected environment requires, and who is notified.
 
 A reason and the typed name of the environment; each loosening is named in the audit entry; all administrators and
 auditors are notified; a switch that stays looser stands as a banner on the pages of its environment.
@@ -45,12 +45,12 @@ def environments_of(found: Iterable[Loosening]) -> list[str]:
     return sorted({each.environment for each in found})
 
 
-def tell(found: Sequence[Loosening], act: audit.Act) -> None:
-    """Name each loosening in the audit entry, and tell all administrators and auditors."""
+def record_and_notify(found: Sequence[Loosening], act: audit.Act) -> None:
+    """Name each loosening in the audit entry, and notify all administrators and auditors."""
     if not found:
         return
     act.after = {**act.after, "loosened": [asdict(each) for each in found]}
-    # The installation sets up rules before anyone is there to be told.
+    # The installation sets up rules before anyone can be notified.
     if act.by.holder is None:
         return
     names = environments_of(found)

@@ -27,8 +27,8 @@ from runs.models import AuditCheckpoint, AuditEntry, Freeze, Grant, Policy, RowV
 from runs.models.notification import Topic
 
 VERB = "configuration.outside"
-# All of it is compared each time: a mark of what was compared could be moved by whoever can write to the database. The
-# background tasks may be down that long without a change being missed.
+# The whole period is compared each time: anyone who can write to the database could move a mark of what was compared.
+# No change is missed if the background tasks are down for less.
 COMPARED = timedelta(days=7)
 # As on pages: the entry of a version follows it in its transaction. Transaction ids start over after a restore.
 LONGEST_TRANSACTION = timedelta(hours=1)
@@ -151,7 +151,7 @@ def reached_by(version: RowVersion, protected: frozenset[str]) -> frozenset[str]
         slugs = Environment.objects.filter(pk=data["environment_id"]).values_list("slug", flat=True)
         return protected & frozenset(slugs)
     if version.table_name == User._meta.db_table and version.label == "update":
-        # A name or an address gives nobody anything.
+        # A changed name or email address gives no access.
         before = version_before(version)
         return protected if any(before.get(name) != data[name] for name in SWITCHES) else frozenset()
     # Rules of all environments, and accounts, which can be given access to any.

@@ -135,7 +135,7 @@ def remove(rule: Policy | Window, names: list[str], act: audit.Act, confirm: str
     act.before, act.subject_id = describe(rule, names), str(rule.pk)
     act.environment = rule.environment.slug if rule.environment else ""
     rule.delete()
-    loosening_gate.tell(found, act)
+    loosening_gate.record_and_notify(found, act)
 
 
 def save(rule: Policy | Window, names: list[str], act: audit.Act, confirm: str) -> None:
@@ -156,7 +156,7 @@ def save(rule: Policy | Window, names: list[str], act: audit.Act, confirm: str) 
         ) from error
     act.before, act.after = configuration.difference(before, describe(rule, names))
     act.environment = rule.environment.slug if rule.environment else ""
-    loosening_gate.tell(found, act)
+    loosening_gate.record_and_notify(found, act)
 
 
 def describe(rule: Policy | Window, names: list[str]) -> dict[str, Any]:

@@ -631,7 +631,7 @@ class Migration(migrations.Migration):
                             ("silent", "Running without a sign of life"),
                             ("cancelling", "Cancelling too long"),
                         ],
-                        help_text="In which way the run stood still.",
+                        help_text="How the run was stalled.",
                         max_length=10,
                     ),
                 ),

@@ -1,4 +1,4 @@
-"""Find the runs that stand still, by the rules of `runs.stalls`, and notify those who can do something about them."""
+"""Find stalled runs, by the rules of `runs.stalls`, and notify those who can do something about them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MOST_NAMED = 10
 
 
 def mark_stalled(environment: Environment) -> list[Run]:
-    """Mark the runs that stand still and unmark those that move again; return those newly found.
+    """Mark stalled runs and unmark those that move again; return those newly found.
 
     Called after a complete sweep: what is out of date must not look like a stall. Raises `PrefectError`.
     """
@@ -46,11 +46,11 @@ def mark_stalled(environment: Environment) -> list[Run]:
         # The lock of upserts: a run that moves while this reads it must not be marked for what it was.
         mirror_lock(environment)
         now = timezone.now()
-        scene = scene_of(environment, now)
+        context = context_of(environment, now)
         found, changed = [], []
         for run in Run.objects.filter(stalls.candidates(environment, now), environment=environment).only(*READ):
             earlier = run.stalled_kind, run.stalled_since
-            run.stalled_kind, run.stalled_since = stalls.stall_of(run, scene)
+            run.stalled_kind, run.stalled_since = stalls.stall_of(run, context)
             if (run.stalled_kind, run.stalled_since) != earlier:
                 changed.append(run)
                 found += [run] if run.stalled_kind else []
@@ -71,12 +71,12 @@ def store(runs: Sequence[Run]) -> None:
         )
 
 
-def scene_of(environment: Environment, now: datetime) -> stalls.Scene:
+def context_of(environment: Environment, now: datetime) -> stalls.Context:
     """Read what the rules need besides the runs, in two queries."""
     occupying = Run.objects.filter(environment=environment, state_type__in=OCCUPYING, deleted_upstream_at=None)
     counts = occupying.order_by().values_list("work_pool_name").annotate(Count("pk"))
     pools = {pool.name: pool for pool in WorkPool.objects.filter(environment=environment)}
-    return stalls.Scene(now, environment, pools, dict(counts))
+    return stalls.Context(now, environment, pools, dict(counts))
 
 
 def look_closer(environment: Environment) -> None:

@@ -22,7 +22,7 @@ from flows.prefect_api.records import FlowRunRecord, PrefectError
 from runs import stalls
 from runs.mirror import external_runs
 from runs.mirror.details import fetch_details, tail_logs, with_open_logs
-from runs.mirror.stalled_runs import mark_stalled, scene_of
+from runs.mirror.stalled_runs import context_of, mark_stalled
 from runs.mirror.upsert import BATCH, mark_deleted, upsert
 from runs.models import Run, RunRequest
 from runs.models.run import ACTIVE
@@ -51,10 +51,10 @@ def refresh_state(environment: Environment, prefect_ids: Iterable[UUID]) -> list
 
 
 def read_stall(run: Run) -> str:
-    """Read a run from Prefect, also into `run`; return in which way it stands still now, empty if it does not."""
+    """Read a run from Prefect, also into `run`; return how it is stalled now, empty if it is not."""
     refresh(run.environment, [run.prefect_id])
     run.refresh_from_db()
-    return stalls.stall_of(run, scene_of(run.environment, timezone.now()))[0]
+    return stalls.stall_of(run, context_of(run.environment, timezone.now()))[0]
 
 
 def sync(environment: Environment) -> int:

@@ -66,7 +66,7 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord]) -> list[R
     )
     # 3. What follows from a change, in the same transaction: requests, audit entries, live pages.
     changed = [r.id for r in fresh if r.id not in known or differs(r, known[r.id])]
-    # A run that moved stands still no more; whether its new state lasts too long is found by the next sweep.
+    # A run that moved is no longer stalled; whether its new state lasts too long is found by the next sweep.
     moved = [r.id for r in fresh if r.id in known and known[r.id].stalled_kind and is_moved(r, known[r.id])]
     if moved:
         Run.objects.filter(environment=environment, prefect_id__in=moved).update(stalled_kind="", stalled_since=None)

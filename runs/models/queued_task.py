@@ -9,8 +9,8 @@ from django.db.models.functions import Now
 class QueuedTask(models.Model):
     """A background task that waits, or that a process has taken. `runs.queue` is the only code that writes it.
 
-    A row is deleted when its task has ended, whatever the result: what must be tried again has a row of its own that
-    says so, and `runs.tasks.requeue_due` queues it.
+    A row is deleted when its task has ended, whatever the result: what must be retried is in its own table, with its
+    state, and `runs.tasks.requeue_due` queues it.
     """
 
     task = models.CharField(max_length=100, help_text="Dotted name, one of runs.queue.TASKS.")

@@ -29,7 +29,7 @@ class Recovery(models.Model):
 
     run = models.ForeignKey(Run, models.PROTECT, related_name="recoveries")
     kind = models.CharField(max_length=10, choices=Kind)
-    stalled_kind = models.CharField(max_length=10, choices=Stall, help_text="In which way the run stood still.")
+    stalled_kind = models.CharField(max_length=10, choices=Stall, help_text="How the run was stalled.")
     # Compared with the state that Prefect has just before it acts: a run that has moved is left alone.
     state_id = models.UUIDField(null=True, help_text="The state of the run that the decision was about.")
     state = models.CharField(max_length=10, choices=State, default=State.WANTED)

@@ -22,7 +22,7 @@ STATES: dict[str, tuple[str, str]] = {
 
 
 class Stall(models.TextChoices):
-    """In which way a run stands still; the rules are in `runs.stalls`."""
+    """How a run is stalled; the rules are in `runs.stalls`."""
 
     PENDING = "pending", "Pending without a process"
     LATE = "late", "Late"
@@ -86,7 +86,7 @@ class Run(models.Model):
 
     # A heartbeat, log line or task change. It never moves back.
     active_at = models.DateTimeField("last activity", null=True, help_text="Its last sign of life, as Prefect has it.")
-    # By which rule of `runs.stalls` it stands still now; empty for most runs. Cleared when the run moves.
+    # The rule of `runs.stalls` by which it is stalled now; empty for most runs. Cleared when the run moves.
     stalled_kind = models.CharField("stalled", max_length=10, blank=True, choices=Stall)
     stalled_since = models.DateTimeField(null=True, help_text="Since when nothing has happened.")
 

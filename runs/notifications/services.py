@@ -57,7 +57,7 @@ def notify(
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one person is told, and the row that it is about."""
+    """The message for one person, and the row that it is about."""
 
     subject: str
     text: str
@@ -65,7 +65,7 @@ class Message:
 
 
 def notify_each(topic: Topic, environment: Environment, message: Callable[[User], Message | None]) -> None:
-    """Queue a message of their own to each subscriber of the topic; None for those whom it does not concern.
+    """Queue a separate message to each subscriber of the topic; None for those it does not concern.
 
     `message` decides by the person's permissions, because a subscription outlives a grant.
     """
@@ -100,10 +100,10 @@ def notify_overseers(
 ) -> None:
     """Queue a message to all administrators and auditors, and to subscribers who can see one of the environments.
 
-    `also` are people who are told without a subscription too, as long as their account is active. `may` decides which
+    `also` are people who receive it without a subscription, as long as their account is active. `may` decides which
     subscribers can receive it, where seeing an environment is not enough.
     """
-    # No setting switches this off: whoever loosens the rules must not be able to do so unseen.
+    # No setting disables this: a person who loosens the rules must not be able to do so unseen.
     people = {person.pk: person for person in [*overseers(), *also] if person.is_active}
     wanted = Q(subscriptions__environment__in=environments) | Q(subscriptions__environment=None)
     for person in User.objects.filter(wanted, subscriptions__topic=topic, is_active=True).distinct():

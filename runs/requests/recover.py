@@ -21,7 +21,7 @@ AUTOMATIC = "Every worker that can have picked the run up is offline, and no pro
 def put_back(run: Run, *, by: Actor, reason: str, ticket: str = "") -> Recovery:
     """Put a run that a worker has claimed and not started back to Scheduled, so that another worker starts it.
 
-    Raises `Forbidden`, or `Refused` unless the run stands still and may start now.
+    Raises `Forbidden`, or `Refused` unless the run is stalled and may start now.
     """
     with audit.act("run.put_back", run, by=by, reason=reason, ticket=ticket) as act:
         run = locked(run)
@@ -35,7 +35,7 @@ def put_back(run: Run, *, by: Actor, reason: str, ticket: str = "") -> Recovery:
 def mark_failed(run: Run, *, by: Actor, reason: str, ticket: str = "") -> Recovery:
     """Mark a stalled run as failed. A process that is still alive goes on and can overwrite it.
 
-    Raises `Forbidden`, or `Refused` unless the run stands still.
+    Raises `Forbidden`, or `Refused` unless the run is stalled.
     """
     with audit.act("run.mark_failed", run, by=by, reason=reason, ticket=ticket) as act:
         run = locked(run)
@@ -70,12 +70,12 @@ def require_automatic(run: Run) -> None:
 
 
 def require_recoverable(run: Run, kind: Recovery.Kind) -> None:
-    """Refuse unless the run stands still in a way for which this helps, and nothing else is under way."""
+    """Refuse unless the run is stalled in a way for which this helps, and nothing else is in progress."""
     if run.is_terminal:
         raise Refused("run.finished", f"{run} has already finished: {run.state_label}.", state=run.state_type)
     if run.deleted_upstream_at:
         raise Refused("run.gone", f"{run} no longer exists in Prefect.")
-    if kind not in stalls.ways(run):
+    if kind not in stalls.recovery_kinds(run):
         raise Refused(
             "run.not_stalled",
             f"{run} is not stalled in a way for which “{kind.label}” helps. Reload the page to see its state.",

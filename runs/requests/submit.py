@@ -180,7 +180,7 @@ def submit(
             # Which grants allowed it then; they may be revoked by the time someone asks.
             "grants": [grant.pk for grant in decision.grants],
             **({"overrides": run_request.message} if run_request.overridden_at else {}),
-            **(Involved.of(run_request).told() if run_request.needs_approval else {}),
+            **(Involved.of(run_request).audit_details() if run_request.needs_approval else {}),
         }
         if run_request.state == State.APPROVED:
             queue.enqueue("runs.tasks.launch", run_request.pk)

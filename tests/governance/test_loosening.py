@@ -395,7 +395,7 @@ def test_accounts_are_saved_behind_the_gate(
         accounts.record_password_change(stranger, by=by(admin_user), reason="r")
     accounts.record_password_change(stranger, by=by(admin_user), **CONFIRMED)
     assert kinds_of_entry() == ["account.password"]
-    # One's own password is nobody else's affair.
+    # Changing your own password concerns no one else.
     accounts.record_password_change(stranger, by=by(stranger))
     assert told() == ["administrator"] * 2
 

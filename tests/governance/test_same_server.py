@@ -1,4 +1,4 @@
-"""One Prefect server is one active environment: a second one would open it under rules of its own."""
+"""One Prefect server is one active environment: a second one would apply other rules to it."""
 
 from __future__ import annotations
 

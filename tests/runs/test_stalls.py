@@ -10,7 +10,7 @@ import pytest
 from flows.models import Environment, WorkPool
 from runs import stalls
 from runs.models import Run, Stall
-from runs.stalls import Scene
+from runs.stalls import Context
 
 NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
 # Limits: Pending 5, Late 15, silent 60, Cancelling 10 minutes.
@@ -34,7 +34,7 @@ def running(**columns: Any) -> Run:
 
 def kind(run: Run, pool: WorkPool | None = None, environment: Environment = ENVIRONMENT, busy: int = 0) -> str:
     pools = {pool.name: pool} if pool else {}
-    return stalls.stall_of(run, Scene(NOW, environment, pools, {"batch": busy}))[0]
+    return stalls.stall_of(run, Context(NOW, environment, pools, {"batch": busy}))[0]
 
 
 def a_pool(**columns: Any) -> WorkPool:
@@ -112,8 +112,8 @@ def test_a_paused_pool_and_one_with_a_limit_hold_their_runs_back_on_purpose() ->
 
 
 def test_since_is_when_the_run_last_moved() -> None:
-    assert stalls.stall_of(running(), Scene(NOW, ENVIRONMENT)) == (Stall.SILENT, ago(90))
-    assert stalls.stall_of(a_run("PENDING", state_at=ago(6)), Scene(NOW, ENVIRONMENT))[1] == ago(6)
+    assert stalls.stall_of(running(), Context(NOW, ENVIRONMENT)) == (Stall.SILENT, ago(90))
+    assert stalls.stall_of(a_run("PENDING", state_at=ago(6)), Context(NOW, ENVIRONMENT))[1] == ago(6)
 
 
 @pytest.mark.parametrize(

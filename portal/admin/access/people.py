@@ -222,7 +222,7 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
     @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002  (Django's name)
         if number(id) == request.user.pk and self.has_change_permission(request):
-            # The page for one's own password asks for the old one.
+            # The page for changing your own password asks for the old one.
             return HttpResponseRedirect(reverse("admin:password_change"))
         # One transaction, so that the row version of the new password finds the audit entry of `log_change`.
         return super().user_change_password(request, id, form_url)

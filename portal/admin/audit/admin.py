@@ -134,7 +134,7 @@ class AuditEntryAdmin(RestrictedAdmin):
             "entry": entry,
             "entry_facts": facts(entry),
             "changes": list(diff(entry.before, entry.after)),
-            "account_changes": account_changes.told_in_entry(entry),
+            "account_changes": account_changes.changes_in_entry(entry),
             "verification": audit.verify(up_to=entry.sequence, at_most=VERIFIED_BEFORE_AN_ENTRY),
             "earlier": neighbour(entry.sequence - 1),
             "later": neighbour(entry.sequence + 1),

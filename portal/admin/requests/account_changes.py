@@ -15,7 +15,7 @@ from runs.models import AuditEntry, BreakGlass, RunRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class DisplayedChange:
     """One change of an account: “ada created the account ghost”, “3 min before the request”."""
 
     person: str
@@ -25,32 +25,34 @@ class Told:
     when: str
 
 
-def told_on_page(run_request: RunRequest, emergency: BreakGlass | None) -> list[Told]:
+def changes_of_request(run_request: RunRequest, emergency: BreakGlass | None) -> list[DisplayedChange]:
     """Return what was lately changed about requester, approvers and who overrode, newest first."""
     if not run_request.needs_approval:
         return []
     others = (emergency.by_id, emergency.reviewed_by_id) if emergency else ()
     return [
-        Told(each.person, each.kind, each.what, each.at, when(each.at, run_request.requested_at, "the request"))
+        DisplayedChange(
+            each.person, each.kind, each.what, each.at, distance(each.at, run_request.requested_at, "the request")
+        )
         for each in changes.involved_in(run_request, *others).own_changes()
     ]
 
 
-def told_in_entry(entry: AuditEntry) -> list[Told]:
+def changes_in_entry(entry: AuditEntry) -> list[DisplayedChange]:
     """Return what an entry of the audit trail says about the accounts of its people."""
     refused = entry.after.get("refused") or {}
     stored = entry.after.get("account_changes") or refused.get("data", {}).get("changes") or []
-    return [told for each in stored if isinstance(each, dict) and (told := from_json(each, entry.at))]
+    return [change for each in stored if isinstance(each, dict) and (change := parse_change(each, entry.at))]
 
 
-def from_json(stored: Mapping[str, Any], entered_at: datetime) -> Told | None:
+def parse_change(stored: Mapping[str, Any], entered_at: datetime) -> DisplayedChange | None:
     at = parse_datetime(str(stored.get("at", "")))
     if at is None:
         return None
     person, kind, what = (str(stored.get(name, "")) for name in ("person", "kind", "what"))
-    return Told(person, kind, what, at, when(at, entered_at, "this entry"))
+    return DisplayedChange(person, kind, what, at, distance(at, entered_at, "this entry"))
 
 
-def when(at: datetime, moment: datetime, what: str) -> str:
+def distance(at: datetime, moment: datetime, what: str) -> str:
     seconds = (moment - at).total_seconds()
     return f"{times.span(abs(seconds))} {'before' if seconds >= 0 else 'after'} {what}"

@@ -87,12 +87,12 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FieldCh
     """Return the values that differ, without those of job variables and defaults."""
     was, is_now = definition.difference(before, after)
     return [
-        FieldChange(each.path, label_of(each.path), *shown(each.path, each.before, each.after), each.tone)
+        FieldChange(each.path, label_of(each.path), *display_values(each.path, each.before, each.after), each.tone)
         for each in diff(was, is_now)
     ]
 
 
-def shown(path: str, before: str, after: str) -> tuple[str, str]:
+def display_values(path: str, before: str, after: str) -> tuple[str, str]:
     """Return both values for display; empty if they are not shown."""
     if path in HASHES or definition.is_masked(before) or definition.is_masked(after):
         return "", ""

@@ -119,7 +119,7 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
         "ticket_link": rule_labels.ticket_link(requirements, run_request.ticket),
         "standing": standing,
         "stages": stages(run_request),
-        "account_changes": account_changes.told_on_page(run_request, emergency),
+        "account_changes": account_changes.changes_of_request(run_request, emergency),
         "definition": definition_diff.review(run_request),
         "moments": moments(run_request, emergency),
         "emergency": emergency,

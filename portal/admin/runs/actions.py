@@ -83,7 +83,7 @@ def explain_no_recovery(run: Run, permissions: Permissions, kind: Recovery.Kind)
     """Return the sentence why this cannot be done about the run, and its code; both empty if it can."""
     if run.is_terminal:
         return f"Already finished: {run.state_label}.", "run.finished"
-    if kind not in stalls.ways(run):
+    if kind not in stalls.recovery_kinds(run):
         return "Not stalled in a way for which this helps.", "run.not_stalled"
     decision = permissions.decide(RECOVERY_VERBS[kind], Target.of_run(run))
     return ("", "") if decision.allowed else (decision.sentence, decision.code)

@@ -12,7 +12,7 @@ from runs.models import Run, Stall
 
 @dataclass(frozen=True, slots=True)
 class StalledRuns:
-    """The number of visible runs that stand still in one way, and the address of their list."""
+    """The number of visible runs that are stalled in one way, and the address of their list."""
 
     label: str
     number: int

@@ -18,7 +18,7 @@ class Command(PortalCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--env", default="", help="only this environment")
         parser.add_argument("--state", default="", help="only runs in this state, for example running or failed")
-        parser.add_argument("--stalled", action="store_true", help="only runs that stand still")
+        parser.add_argument("--stalled", action="store_true", help="only stalled runs")
         parser.add_argument("--limit", type=int, default=20, help="how many at most (20)")
         super().add_arguments(parser)
 

@@ -116,7 +116,7 @@ def test_a_name_guessed_from_everywhere_gets_one_attempt_from_each_place() -> No
     for number in range(throttle.SUSPECTED_AFTER):
         sign_in(address=f"198.51.100.{number}")
     assert fail(3, address="203.0.113.1") == [200, 429, 429]
-    # Whoever knows the password needs no more than one, wherever they are.
+    # A person who knows the password needs no more than one, wherever they are.
     assert sign_in(password=RIGHT, address="203.0.113.2") == 302
 
 

@@ -82,7 +82,7 @@ def test_whatever_comes_of_requests_agrees_with_the_trail(
 
 
 def test_an_approval_without_an_entry_is_named(submit: Callable[[], RunRequest], approver: User) -> None:
-    """What whoever has the key and the database can write: without the key it is not signed either."""
+    """What a person with the key and the database can write: without the key it is not signed either."""
     run_request = submit()
     row = Approval(run_request=run_request, approved=True, by=approver, by_name="approver", digest=run_request.digest)
     row.save()
@@ -126,7 +126,7 @@ def test_an_approval_that_was_removed_is_named(launched: RunRequest) -> None:
 
 
 def test_an_end_of_the_trail_that_was_cut_off_is_noticed_by_its_requests(launched: RunRequest) -> None:
-    """The chain that is left is sound, and nobody needs to have noted a head."""
+    """The chain that is left is sound, and no one needs to have noted a head."""
     as_database_superuser(
         "runs_auditentry", "DELETE FROM runs_auditentry WHERE verb IN ('request.approve', 'request.launch')"
     )
