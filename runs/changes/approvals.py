@@ -23,7 +23,7 @@ from runs.models import Approval, BreakGlass, Comment, RunRequest, Verb
 from runs.models.notification import Topic
 from runs.models.policy import Stage
 from runs.models.request import State
-from runs.requests.submit import digest, values_of
+from runs.requests.frozen_values import digest, values_of
 
 MAX_COMMENT_LENGTH = 2000
 # The stage of a request that needs approval but was submitted before policies had stages.

@@ -9,7 +9,7 @@ from runs.audit import signatures
 from runs.changes.approvals import approvers_of, emergency_override
 from runs.errors import Refused
 from runs.models import AuditCheckpoint, AuditEntry, RunRequest
-from runs.requests.submit import digest
+from runs.requests.frozen_values import digest
 
 
 def require_evidence(run_request: RunRequest) -> None:

@@ -23,7 +23,7 @@ from runs.governance.independence import require_own_password
 from runs.models import BreakGlass, RunRequest, Verb
 from runs.models.notification import Topic
 from runs.models.request import State
-from runs.requests.submit import digest, values_of
+from runs.requests.frozen_values import digest, values_of
 
 # Minutes.
 MIN_OVERRIDE, MAX_OVERRIDE = 1, 60

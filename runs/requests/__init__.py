@@ -1,18 +1,15 @@
 """Submit and re-run requests, request cancellations, and decide who can view parameters and logs."""
 
 from runs.requests.cancel import PATIENCE, cancel, cancel_moved, force_cancel
+from runs.requests.frozen_values import digest, secret_paths, values_of
 from runs.requests.recover import mark_failed, put_back, put_back_automatically, require_automatic, require_window
-from runs.requests.submit import (
-    digest,
+from runs.requests.rules import (
     require_rerun_allowed,
     require_secrets_hidden,
     require_start_allowed,
     require_submittable,
-    rerun,
-    secret_paths,
-    submit,
-    values_of,
 )
+from runs.requests.submit import rerun, submit
 
 __all__ = [
     "PATIENCE",

@@ -12,48 +12,32 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from django.utils.crypto import salted_hmac
 
 from flows import canonical, encryption
 from flows import parameters as schemas
-from flows.db_text import sanitize
 from flows.models import Deployment
 from runs import audit, notifications, queue
-from runs.access.decisions import Forbidden, Permissions, Target, decide
+from runs.access.decisions import Permissions, Target, decide
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.change_feed import publish
 from runs.errors import Refused
-from runs.governance import windows
 from runs.governance.independence import Involved
-from runs.governance.requirements import Requirements, requirements_for
+from runs.governance.requirements import requirements_for
 from runs.models import RunRequest, Verb
 from runs.models.notification import Topic
 from runs.models.request import State
-
-# The columns that the digest covers. Adding one changes the digest of every stored request: put it in FROZEN_LATER.
-FROZEN = [
-    "environment_name",
-    "api_url",
-    "flow_name",
-    "deployment_name",
-    "deployment_prefect_id",
-    "deployment_version",
-    "schema_fingerprint",
-    "definition",
-    "definition_fingerprint",
-    "parameters",
-    "scheduled_for",
-    "tags",
-    "run_name",
-    "reason",
-    "requested_by_name",
-]
-# Covered only when not empty, so that requests from before the column existed keep their digest.
-FROZEN_LATER = ["ticket", "on_behalf_of_name", "verb", "policy", "approvals_needed", "rerun_of_id"]
-# A leap year, so that the same day next year is always possible.
-MAX_AHEAD = timedelta(days=366)
-MAX_TAGS = 50
+from runs.requests.frozen_values import digest, values_of
+from runs.requests.rules import (
+    can_view_own,
+    is_later,
+    one_moment,
+    require_rerun_allowed,
+    require_secrets_hidden,
+    require_start_window,
+    require_submittable,
+    validate_text,
+)
 
 
 def submit(
@@ -190,38 +174,6 @@ def submit(
         return run_request
 
 
-def one_moment(given: datetime) -> datetime:
-    """Return the start time as it is stored: in UTC, so that the digest does not depend on the offset."""
-    try:
-        return canonical.moment(given)
-    except ValueError as error:
-        raise Refused("start.no_offset", "A start time without a UTC offset is ambiguous. Add the offset.") from error
-
-
-def is_later(scheduled_for: datetime | None) -> bool:
-    return scheduled_for is not None and scheduled_for > timezone.now()
-
-
-def require_start_window(
-    run_request: RunRequest, requirements: Requirements, permissions: Permissions, *, overrides: bool
-) -> None:
-    """Refuse a start outside change windows if the policy does; otherwise note on the request that it is held."""
-    now = timezone.now()
-    standing = windows.standing(Target.of(run_request.deployment), max(run_request.scheduled_for or now, now))
-    if standing:
-        return
-    if overrides:
-        permissions.require(Verb.OVERRIDE_FREEZE, run_request.deployment)
-        if not run_request.reason:
-            raise Refused("window.reason_required", "Give a reason for starting outside the change window.")
-        run_request.overridden_at, run_request.overridden_by_name = now, run_request.requested_by_name
-        run_request.message = f"Change window overridden: {standing.sentence}"
-    elif requirements.refuse_outside_window:
-        raise Refused("window.closed", f"{standing.sentence} Request a start within a permitted time.")
-    elif run_request.state == State.APPROVED:
-        run_request.message = standing.sentence
-
-
 def notify_approvers(run_request: RunRequest) -> None:
     """Notify the subscribers who can approve this request."""
 
@@ -241,18 +193,6 @@ def notify_approvers(run_request: RunRequest) -> None:
     )
 
 
-def values_of(run_request: RunRequest) -> dict[str, Any]:
-    """Return the parameters of the run, secret ones included: never store, log or render them."""
-    sealed = run_request.sealed_parameters
-    return schemas.join(run_request.parameters, json.loads(encryption.unseal(sealed)) if sealed else {})
-
-
-def secret_paths(run_request: RunRequest) -> frozenset[str]:
-    """JSON pointers of the values that were secret when the request was submitted."""
-    sealed = run_request.sealed_parameters
-    return frozenset(json.loads(encryption.unseal(sealed))) if sealed else frozenset()
-
-
 def rerun(
     run_request: RunRequest, *, by: Actor, changes: Mapping[str, Any] | None = None, reason: str = "", ticket: str = ""
 ) -> RunRequest:
@@ -269,89 +209,6 @@ def rerun(
     )
 
 
-def require_rerun_allowed(run_request: RunRequest, deployment: Deployment, permissions: Permissions) -> None:
-    """Refuse a re-run for another deployment, or of another person's request without the verb `rerun`.
-
-    A re-run reuses secret values. So `rerun` is required whatever the start time: `trigger later` must not be a way to
-    use someone else's secrets.
-    """
-    if (run_request.environment_id, run_request.deployment_name) != (deployment.environment_id, deployment.full_name):
-        where = f"{run_request.deployment_name} in {run_request.environment_name}"
-        raise Refused(
-            "rerun.other_deployment", f"Request {run_request.pk} was for {where} and cannot be re-run elsewhere."
-        )
-    if permissions.user.pk != run_request.requested_by_id:
-        permissions.require(Verb.RERUN, deployment)
-
-
-def require_secrets_hidden(run_request: RunRequest, public: Mapping[str, Any]) -> None:
-    """Refuse to repeat a secret that the deployment's schema has stopped marking: it would be stored in clear text."""
-    sealed = run_request.sealed_parameters
-    if not sealed:
-        return
-    if names := schemas.exposed(json.loads(encryption.unseal(sealed)), public):
-        spelled = ", ".join(name.removeprefix("/") for name in names)
-        raise Refused(
-            "rerun.secret_exposed",
-            f"Request {run_request.pk} has secret values that its deployment no longer treats as secret: {spelled}. "
-            "Submit a new request and enter them again.",
-            parameters=names,
-        )
-
-
-def can_view_own(permissions: Permissions, run_request: RunRequest) -> bool:
-    """Return whether the person can view the values of a request; if not, its re-run hides them from the person too."""
-    if permissions.user.pk == run_request.requested_by_id and not run_request.is_blind:
-        return True
-    return bool(permissions.decide(Verb.SEE_INPUTS, run_request.deployment))
-
-
-def validate_text(run_name: str, reason: str, tags: Sequence[str], ticket: str) -> None:
-    """Refuse texts that Postgres or Prefect would reject: control characters, and more than the column holds."""
-    limits = [("run name", run_name, 200), ("reason", reason, 1000), ("ticket", ticket, 100)]
-    limits += [("tag", tag, 300) for tag in tags]
-    for what, text, longest in limits:
-        if text != sanitize(text):
-            raise Refused(
-                "text.unstorable",
-                f"The {what} contains a character that cannot be stored. Type it instead of pasting it.",
-                field=what,
-            )
-        if len(text) > longest:
-            raise Refused(
-                "text.too_long",
-                f"The {what} is too long: {len(text)} characters, at most {longest}.",
-                field=what,
-                limit=longest,
-            )
-    if len(tags) > MAX_TAGS:
-        raise Refused("tags.too_many", f"A run can have at most {MAX_TAGS} tags, not {len(tags)}.", limit=MAX_TAGS)
-
-
-def require_start_allowed(deployment: Deployment, *, by: Actor) -> None:
-    """Refuse people who cannot request runs, before their input is read; the refusal is recorded."""
-    decision = Permissions.of(by.user).start(deployment)
-    if not decision:
-        with audit.act("request.submit", deployment, by=by):
-            raise Forbidden(decision)
-
-
-def require_submittable(deployment: Deployment, *, scheduled_for: datetime | None) -> None:
-    """Refuse what does not depend on the requester. Checked again at launch."""
-    environment = deployment.environment
-    if not environment.is_active:
-        raise Refused(
-            "environment.inactive", f"{environment} is disabled in the portal. No runs can be requested there."
-        )
-    if deployment.deleted_upstream_at:
-        raise Refused(
-            "deployment.gone",
-            f"{deployment} is no longer deployed in {environment}. Deploy it again or choose another deployment.",
-        )
-    if scheduled_for and scheduled_for > timezone.now() + MAX_AHEAD:
-        raise Refused("start.too_far", "A run can be scheduled at most one year ahead.")
-
-
 def insert_once(run_request: RunRequest) -> tuple[RunRequest, bool]:
     """Insert the request, or return the one that the same form made before, and whether it is new."""
     # The unique key decides, not a query before it: a double click sends both at once.
@@ -361,16 +218,3 @@ def insert_once(run_request: RunRequest) -> tuple[RunRequest, bool]:
     except IntegrityError:
         return RunRequest.objects.get(submission_key=run_request.submission_key), False
     return run_request, True
-
-
-def digest(run_request: RunRequest) -> str:
-    """Return the SHA-256, in hexadecimal, over the locked fields.
-
-    Secret values enter as a keyed hash: the digest is shown on pages, and short secrets could be guessed from it.
-    """
-    frozen = {name: getattr(run_request, name) for name in FROZEN}
-    frozen |= {name: value for name in FROZEN_LATER if (value := getattr(run_request, name))}
-    secret = run_request.sealed_parameters
-    spelled = canonical.text(json.loads(encryption.unseal(secret))) if secret else ""
-    frozen["secret"] = salted_hmac("runs.changes.digest", spelled, algorithm="sha256").hexdigest()
-    return canonical.digest(frozen)
