@@ -10,19 +10,17 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
-from flows import definition, server_identity
-from portal.admin.requests import account_changes, definition_diff, parameter_diff
+from portal.admin.requests import account_changes, activity, definition_diff, launch_warnings, parameter_diff
 from portal.admin.requests.allowed_actions import Actions
 from portal.admin.run_form import rerun
 from portal.admin.runs import actions, page
 from portal.ui import freshness, rule_labels, times
 from runs import changes, diagnosis
 from runs.access.decisions import Permissions, Target, decide, who_may
-from runs.audit import signatures
 from runs.changes import queries
 from runs.governance import windows
-from runs.governance.requirements import Requirements, requirements_for
-from runs.models import Approval, BreakGlass, Grant, RunRequest, Verb
+from runs.governance.requirements import requirements_for
+from runs.models import BreakGlass, Grant, RunRequest, Verb
 from runs.models.policy import Risk
 from runs.models.request import State
 from runs.requests import visibility
@@ -50,18 +48,6 @@ ICONS: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """One line of the activity of a request; an `at` in the future is what will happen."""
-
-    at: datetime
-    kind: str
-    what: str
-    tone: str
-    by: str = ""
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Stage:
     """One stage of the approvals: the names of those who approved, and a range as long as what is missing."""
 
@@ -74,14 +60,6 @@ class Stage:
     @property
     def tone(self) -> str:
         return "green" if not self.missing else "amber" if self.is_now else "grey"
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchWarning:
-    """A reason why the launch of a waiting request would be refused, or would differ from what was requested."""
-
-    code: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +99,9 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
         "stages": stages(run_request),
         "account_changes": account_changes.changes_of_request(run_request, emergency),
         "definition": definition_diff.review(run_request),
-        "moments": moments(run_request, emergency),
+        "moments": activity.moments(run_request, emergency),
         "emergency": emergency,
-        "warnings": warnings(run_request, requirements),
+        "warnings": launch_warnings.warnings(run_request, requirements),
         "actions": allowed,
         "minutes": (changes.MIN_OVERRIDE, changes.MAX_OVERRIDE),
         "approvers": approvers(run_request) if run_request.state == State.WAITING else None,
@@ -208,115 +186,6 @@ def describe_progress(run_request: RunRequest) -> str:
     if waiting is None:
         return "Approved. The run is being sent to Prefect."
     return f"Approved. {waiting.left} more needed from {rule_labels.group_label(waiting.group)}."
-
-
-def moments(run_request: RunRequest, emergency: BreakGlass | None) -> list[Moment]:
-    """List the activity, newest first."""
-    run = run_request.run
-    behalf = f" on behalf of {run_request.on_behalf_of_name}" if run_request.on_behalf_of_name else ""
-    who = f"{run_request.requested_by_name}{behalf}"
-    found = [Moment(run_request.requested_at, "requested", "Requested", "blue", who, run_request.reason)]
-    found += [decided(each, run_request) for each in run_request.approvals.all()]
-    found += [
-        Moment(each.at, "commented", "Commented", "grey", each.by_name, each.text)
-        for each in run_request.comments.all()
-    ]
-    found += overrides(run_request, emergency)
-    if run_request.launched_at:
-        note = f"{ordinal(run_request.attempts)} attempt" if run_request.attempts > 1 else ""
-        found.append(Moment(run_request.launched_at, "sent", "Sent to Prefect", "blue", note=note))
-    if run and run.started_at:
-        found.append(Moment(run.started_at, "started", "Run started", "blue"))
-    if run and run.ended_at:
-        found.append(Moment(run.ended_at, "finished", f"Run finished: {run.state_label}", run.state_colour))
-    if run_request.state in (State.WITHDRAWN, State.EXPIRED, State.REFUSED):
-        found.append(Moment(run_request.changed_at, "closed", run_request.state_label, run_request.state_colour))
-    if run_request.state == State.WAITING and run_request.expires_at:
-        found.append(Moment(run_request.expires_at, "expires", "Expires without a decision", "grey"))
-    # They come from several tables, each in its own order.
-    return sorted(found, key=lambda each: each.at, reverse=True)
-
-
-def decided(decision: Approval, run_request: RunRequest) -> Moment:
-    if not signatures.is_signed(decision):
-        what = "Approval not signed by the portal" if decision.approved else "Rejection not signed by the portal"
-        return Moment(decision.at, "unsigned", what, "red", decision.by_name, decision.reason)
-    if not decision.approved:
-        return Moment(decision.at, "rejected", "Rejected", "red", decision.by_name, decision.reason)
-    stages = run_request.policy.get("stages", [])
-    # Requests that were made when one approval was all there was have no stages.
-    group = stages[decision.stage]["group"] if decision.stage < len(stages) else ""
-    what = f"Approved as {group}" if group else "Approved"
-    return Moment(decision.at, "approved", what, "green", decision.by_name, decision.reason)
-
-
-def overrides(run_request: RunRequest, emergency: BreakGlass | None) -> list[Moment]:
-    found = []
-    if run_request.overridden_at:
-        what, by = "Overrode change window or freeze", run_request.overridden_by_name
-        found.append(Moment(run_request.overridden_at, "override", what, "amber", by))
-    if emergency:
-        what = "Used emergency override"
-        found.append(Moment(emergency.at, "emergency", what, "red", emergency.by_name, emergency.reason))
-    if emergency and emergency.reviewed_at:
-        verdict, tone = ("justified", "green") if emergency.was_right else ("not justified", "red")
-        what, by = f"Reviewed override: {verdict}", emergency.reviewed_by_name
-        found.append(Moment(emergency.reviewed_at, "review", what, tone, by, emergency.review))
-    return found
-
-
-def ordinal(number: int) -> str:
-    """1st, 2nd, 3rd, 4th, 11th, 21st."""
-    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"
-
-
-def warnings(run_request: RunRequest, requirements: Requirements) -> list[LaunchWarning]:
-    """List what changed since the request, so that no one approves what `launch` would refuse."""
-    if run_request.state not in (State.WAITING, State.APPROVED):
-        return []
-    deployment, planned, stages = run_request.deployment, run_request.scheduled_for, list(requirements.stages)
-    changed = ", ".join(definition.changed_fields(run_request.definition, deployment.definition))
-    # The codes are those with which `runs.dispatch.launch` would refuse.
-    table = [
-        (
-            "deployment.gone",
-            deployment.deleted_upstream_at is not None,
-            f"{deployment} is no longer deployed in {run_request.environment}. It would be refused at launch.",
-        ),
-        (
-            "schema.changed",
-            deployment.schema_fingerprint != run_request.schema_fingerprint,
-            "The parameters of the deployment changed after the request. It would be refused at launch.",
-        ),
-        (
-            "definition.changed",
-            run_request.needs_approval and run_request.definition_fingerprint != deployment.definition_fingerprint,
-            f"The deployment was changed in Prefect after the request: {changed}. It would be refused at launch.",
-        ),
-        (
-            "definition.moving",
-            requirements.refuse_moving and bool(run_request.definition.get("moving")),
-            "A policy now refuses code that is not pinned. It would be refused at launch.",
-        ),
-        (
-            "environment.moved",
-            not server_identity.is_same_address(run_request.environment.api_url, run_request.api_url),
-            f"The API address of {run_request.environment} changed after the request. It would be refused at launch.",
-        ),
-        (
-            "approval.requirements_changed",
-            bool(stages) and stages != run_request.policy.get("stages", stages),
-            f"It now needs {rule_labels.approvals_label(stages)}; at request time it needed "
-            f"{rule_labels.approvals_label(run_request.policy.get('stages', []))}. It would be refused at launch.",
-        ),
-        (
-            "start.passed",
-            planned is not None and planned < timezone.now(),
-            "Its scheduled time has passed: it would start immediately.",
-        ),
-    ]
-    return [LaunchWarning(code, text) for code, applies, text in table if applies]
 
 
 def approvers(run_request: RunRequest) -> Approvers:
