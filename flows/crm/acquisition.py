@@ -58,7 +58,7 @@ def write_raw(tables: Tables, month: str, source_name: str, span: tuple[str, str
 
 
 @flow(name="crm-data-acquisition", validate_parameters=False)
-def crm_data_acquisition(snapshot_month: months.SnapshotMonth) -> dict[str, Any]:
+def crm_data_acquisition(snapshot_month: months.Month) -> dict[str, Any]:
     """Take the CRM tables as of the end of a month, and store them unchanged in the lake.
 
     Deals engaged later are left out, deals closed later are still open. The same month of the same source gives the

@@ -37,17 +37,17 @@ class Material:
 
 
 @task(name="read the reference and the month", cache_policy=NO_CACHE, **DISK)
-def read_material(place: Lake, current_month: str, reference_month: str) -> Material:
-    kept = place.manifest("reference", reference_month)
+def read_material(place: Lake, current_month: str, reference_period: str) -> Material:
+    kept = place.manifest("reference", reference_period)
     features, processed = (place.manifest(layer, current_month) for layer in ("features", "processed"))
-    manifest, card = model_cards.require_champion(place, reference_month)
+    manifest, card = model_cards.require_champion(place, reference_period)
     model = scorer.decode(place.document(manifest, model_cards.MODEL))
     reference = place.read(kept)["deals"]
     deals = place.read(features)["deals"]
     deals = deals.assign(prediction=model(deals))
     closed = model_training.closed_deals(deals, place.read(processed)["sales_pipeline"])
     if not len(reference):
-        raise BadLake(f"The reference of {reference_month} is empty: create it again.")
+        raise BadLake(f"The reference of {reference_period} is empty: create it again.")
     # Predicted again for both: the model may have been retrained since the reference was created.
     material = Material(
         reference.assign(prediction=model(reference)),
@@ -109,7 +109,7 @@ def write_reports(place: Lake, material: Material, result: Result) -> tuple[Mani
 
 @task(name="publish the drift", cache_policy=NO_CACHE)
 def publish(place: Lake, result: Result, manifest: Manifest, page: str) -> None:
-    about = f"{result['current_month']} against {result['reference_month']}"
+    about = f"{result['current_month']} against {result['reference_period']}"
     history = results.history(place)
     publication.fields(publication.DRIFT, {**result, "history": history}, description=f"Drift of {about}.")
     publication.report(page, description=f"Drift report of {about} (HTML).")
@@ -126,16 +126,14 @@ def summary(result: Result) -> str:
     )
     advice = "\n".join(f"- **{row['level']}** {row['text']}" for row in result["recommendations"])
     return (
-        f"# {result['alert_level']}: {result['current_month']} against {result['reference_month']}\n\n"
+        f"# {result['alert_level']}: {result['current_month']} against {result['reference_period']}\n\n"
         f"Drifted columns: {drifted}. Model {result['model_version']}.\n\n"
         f"| Measure | Value | Level |\n|---|---|---|\n{rows}\n\n{advice}\n"
     )
 
 
 @flow(name="model-drift-monitoring", validate_parameters=False)
-def model_drift_monitoring(
-    current_month: months.SnapshotMonth, reference_month: months.SnapshotMonth | None = None
-) -> dict[str, Any]:
+def model_drift_monitoring(current_month: months.Month, reference_period: months.Month | None = None) -> dict[str, Any]:
     """Check whether the deals of a month, and their predictions, have drifted from a reference.
 
     The level NONE, LOW, MEDIUM or HIGH follows from one table of measures and thresholds. If enough deals closed in the
@@ -143,23 +141,23 @@ def model_drift_monitoring(
 
     Args:
         current_month: Month to monitor, as YYYY-MM. It must be ingested.
-        reference_month: Month of the reference to compare with. Default: the month before.
+        reference_period: Month of the reference to compare with. Default: the month before.
     """
     months.last_day(current_month)
-    reference_month = months.previous(current_month) if reference_month is None else reference_month
-    months.last_day(reference_month)
+    reference_period = months.previous(current_month) if reference_period is None else reference_period
+    months.last_day(reference_period)
     # Months as YYYY-MM sort as text.
-    if current_month <= reference_month:
+    if current_month <= reference_period:
         raise BadChoice(
-            f"current_month {current_month} is not after reference_month {reference_month}: "
+            f"current_month {current_month} is not after reference_period {reference_period}: "
             "choose an earlier reference month."
         )
     place = lake.from_environment()
-    material = read_material(place, current_month, reference_month)
+    material = read_material(place, current_month, reference_period)
     found = measure(material, current_month)
     # One result for everything that is published: artifacts, both reports and the history.
-    result = results.describe(found, current_month=current_month, reference_month=reference_month, card=material.card)
+    result = results.describe(found, current_month=current_month, reference_period=reference_period, card=material.card)
     manifest, page = write_reports(place, material, result)
     publish(place, result, manifest, page)
-    get_run_logger().info("Drift of %s against %s: %s.", current_month, reference_month, found.level)
-    return {"month": current_month, "reference": reference_month, "alert_level": found.level}
+    get_run_logger().info("Drift of %s against %s: %s.", current_month, reference_period, found.level)
+    return {"month": current_month, "reference": reference_period, "alert_level": found.level}

@@ -34,7 +34,7 @@ b.MEDIUM { color: var(--MEDIUM) } b.HIGH { color: var(--HIGH) }
 
 def page(result: Result, history: Sequence[Result], reference: pd.DataFrame, current: pd.DataFrame) -> str:
     was, now = observed(reference), observed(current)
-    title = f"Drift of {result['current_month']} against {result['reference_month']}"
+    title = f"Drift of {result['current_month']} against {result['reference_period']}"
     drifted = [column["name"] for column in result["drifted_columns"]]
     # In the order of questions: how bad, why, what to do, then the details.
     body = [
@@ -152,7 +152,7 @@ def _performance(result: Result) -> str:
 def _history(history: Sequence[Result]) -> str:
     names = {
         "current_month": "Month",
-        "reference_month": "Reference",
+        "reference_period": "Reference",
         "alert_level": "Level",
         "dataset_drift_share": "Drifted columns",
         "prediction_drift": "Prediction drift",

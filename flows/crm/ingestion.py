@@ -74,7 +74,7 @@ def write_tables(raw: Manifest, cleaned: Tables, built: Tables) -> tuple[Manifes
 
 
 @flow(name="crm-data-ingestion", validate_parameters=False)
-def crm_data_ingestion(snapshot_month: months.SnapshotMonth) -> dict[str, Any]:
+def crm_data_ingestion(snapshot_month: months.Month) -> dict[str, Any]:
     """Check and clean the raw tables of a month, and build the features of its deals.
 
     A failed blocking check stops the run before anything is written; warnings are listed in the table of checks and in

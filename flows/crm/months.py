@@ -12,7 +12,7 @@ from flows.crm.failures import BadMonth
 PATTERN = r"^[12][0-9]{3}-(0[1-9]|1[0-2])$"
 
 # Without a description: Prefect uses the one in the flow's docstring and drops any here.
-SnapshotMonth = Annotated[str, Field(pattern=PATTERN, examples=["2017-03"])]
+Month = Annotated[str, Field(pattern=PATTERN, examples=["2017-03"])]
 
 
 def last_day(month: object) -> date:

@@ -54,10 +54,10 @@ def offers(available: Mapping[str, list[str]], span: tuple[str, str] | None) -> 
     values_by_parameter = {
         ("crm-data-acquisition", "snapshot_month"): months.months_between(*span) if span else [],
         ("crm-data-ingestion", "snapshot_month"): available["raw"],
-        ("monthly-win-probability-training", "snapshot_month"): available["features"],
-        ("reference-data-creation", "snapshot_month"): modelled,
+        ("monthly-win-probability-training", "current_month"): available["features"],
+        ("reference-data-creation", "reference_period"): modelled,
         ("model-drift-monitoring", "current_month"): modelled,
-        ("model-drift-monitoring", "reference_month"): available["reference"],
+        ("model-drift-monitoring", "reference_period"): available["reference"],
     }
     return [{"flow": flow, "parameter": name, "values": values} for (flow, name), values in values_by_parameter.items()]
 

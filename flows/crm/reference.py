@@ -72,7 +72,7 @@ def save(place: Lake, month: str, sample: pd.DataFrame, version: str, source: st
 
 @flow(name="reference-data-creation", validate_parameters=False)
 def reference_data_creation(
-    snapshot_month: months.SnapshotMonth,
+    reference_period: months.Month,
     sample_size: Annotated[int, Field(ge=crm_sample.SMALLEST, le=crm_sample.LARGEST)] = 1000,
 ) -> dict[str, Any]:
     """Save a sample of a month's deals with their predictions as the reference for later months.
@@ -81,14 +81,14 @@ def reference_data_creation(
     current at the end of the month.
 
     Args:
-        snapshot_month: Month to sample, as YYYY-MM. It must be ingested, and a model trained.
+        reference_period: Month to sample, as YYYY-MM. It must be ingested, and a model trained.
         sample_size: Number of deals, from 100 to 5000.
     """
-    months.last_day(snapshot_month)
+    months.last_day(reference_period)
     # Checked here as well, because the flow's own validation is off.
     size = crm_sample.require_size(sample_size)
     place = lake.from_environment()
-    manifest, deals, card, model = read_deals(place, snapshot_month)
-    sample = take_sample(deals, size, snapshot_month, model)
-    save(place, snapshot_month, sample, card["version"], manifest.name)
-    return {"month": snapshot_month, "deals": len(sample), "model_version": card["version"]}
+    manifest, deals, card, model = read_deals(place, reference_period)
+    sample = take_sample(deals, size, reference_period, model)
+    save(place, reference_period, sample, card["version"], manifest.name)
+    return {"month": reference_period, "deals": len(sample), "model_version": card["version"]}

@@ -15,7 +15,7 @@ Result = dict[str, Any]
 # The fields of a result that the history contains.
 REMEMBERED = (
     "current_month",
-    "reference_month",
+    "reference_period",
     "model_version",
     "status",
     "alert_level",
@@ -29,13 +29,13 @@ REMEMBERED = (
 )
 
 
-def describe(found: Found, *, current_month: str, reference_month: str, card: Card) -> Result:
+def describe(found: Found, *, current_month: str, reference_period: str, card: Card) -> Result:
     performance = found.performance.as_json() if found.performance else None
     return {
         "status": "stable" if found.level == "NONE" else "drifting",
         "alert_level": found.level,
         "current_month": current_month,
-        "reference_month": reference_month,
+        "reference_period": reference_period,
         "model_version": card["version"],
         "deals": found.deals,
         "reference_deals": found.reference_deals,

@@ -105,23 +105,23 @@ def summary(trained: Trained) -> str:
 
 
 @flow(name="monthly-win-probability-training", validate_parameters=False)
-def monthly_win_probability_training(snapshot_month: months.SnapshotMonth) -> dict[str, Any]:
+def monthly_win_probability_training(current_month: months.Month) -> dict[str, Any]:
     """Train a model of the probability to win a deal, on the deals closed by the end of a month.
 
     The deals are split by closing date, so that a model is evaluated on later deals than it learned from. It becomes
     the current model if it is as good as the one before, on deals that neither has seen.
 
     Args:
-        snapshot_month: Month to train, as YYYY-MM. It must be ingested.
+        current_month: Month to train, as YYYY-MM. It must be ingested.
     """
-    months.last_day(snapshot_month)
+    months.last_day(current_month)
     place = lake.from_environment()
     # The model is saved even if it is not promoted: its card explains the decision.
-    features, closed = read_closed_deals(place, snapshot_month)
-    current = read_current(place, snapshot_month)
-    trained = compare(closed, snapshot_month, current)
+    features, closed = read_closed_deals(place, current_month)
+    current = read_current(place, current_month)
+    trained = compare(closed, current_month, current)
     manifest = save(place, trained, features.name)
     publish(place, trained, manifest)
     outcome = "promoted" if trained.verdict.promoted else "not promoted"
     get_run_logger().info("%s: %s. %s", trained.version, outcome, trained.verdict.reason)
-    return {"month": snapshot_month, "version": trained.version, "promoted": trained.verdict.promoted}
+    return {"month": current_month, "version": trained.version, "promoted": trained.verdict.promoted}

@@ -143,7 +143,7 @@ REFUSED: dict[str, tuple[Flow[..., Any], tuple[Any, ...], type[Failure], str]] =
         model_drift_monitoring,
         ("2017-03", "2017-05"),
         BadChoice,
-        "current_month 2017-03 is not after reference_month 2017-05: ",
+        "current_month 2017-03 is not after reference_period 2017-05: ",
     ),
     "current is reference": (model_drift_monitoring, ("2017-03", "2017-03"), BadChoice, "current_month 2017-03 is not"),
     "a sample too small": (reference_data_creation, ("2017-03", 99), BadChoice, "sample_size is 99: choose a whole"),
@@ -190,9 +190,8 @@ def test_the_parameters_are_described_and_bounded() -> None:
     assert (size["minimum"], size["maximum"], size["default"]) == (100, 5000, 1000)
     drift = parameter_schema(model_drift_monitoring).model_dump_for_openapi()
     assert drift["required"] == ["current_month"]
-    assert (
-        drift["properties"]["reference_month"]["anyOf"][0]["pattern"] == drift["properties"]["current_month"]["pattern"]
-    )
+    properties = drift["properties"]
+    assert properties["reference_period"]["anyOf"][0]["pattern"] == properties["current_month"]["pattern"]
     cleanup = parameter_schema(crm_data_cleanup).model_dump_for_openapi()
     assert cleanup.get("required", []) == []
     assert cleanup["properties"]["dry_run"]["default"] is True

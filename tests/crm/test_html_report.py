@@ -23,7 +23,7 @@ def rendered() -> tuple[Result, str]:
     now = now.assign(prediction=normal.model(now), product=now["product"].replace("GTX Pro", NASTY))
     found = drift.compare(normal.deals, now, closed=now[now["won"].notna()], baseline=normal.quality.as_json())
     card: dict[str, Any] = {"month": "2017-06", "version": "2017-06-abc", "quality": normal.quality.as_json()}
-    result = results.describe(found, current_month="2017-08", reference_month="2017-06", card=card)
+    result = results.describe(found, current_month="2017-08", reference_period="2017-06", card=card)
     return result, html_report.page(result, [results.remember(result)], normal.deals, now)
 
 
@@ -67,7 +67,7 @@ def test_it_is_small(rendered: tuple[Result, str]) -> None:
 
 def test_it_tells_level_columns_and_history(rendered: tuple[Result, str]) -> None:
     result, page = rendered
-    assert f"Drift of {result['current_month']} against {result['reference_month']}" in page
+    assert f"Drift of {result['current_month']} against {result['reference_period']}" in page
     for row in (*result["measures"], *result["columns"]):
         assert row.get("title", row.get("name")) in page
     for row in result["recommendations"]:

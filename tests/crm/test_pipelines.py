@@ -14,13 +14,16 @@ from prefect.utilities.callables import parameter_schema
 from pydantic import SecretStr
 
 from flows.crm.acquisition import crm_data_acquisition, read_source
+from flows.crm.drift_monitoring import model_drift_monitoring
 from flows.crm.every_kind import Contact, every_parameter_kind
 from flows.crm.failures import BadLake, BadMonth, BadSource, FailedChecks, MissingMonth
 from flows.crm.ingestion import crm_data_ingestion
 from flows.crm.lake import Lake
+from flows.crm.reference import reference_data_creation
 from flows.crm.retries import is_disk_trouble
 from flows.crm.sample_flows import Stopped, heartbeat, long_haul
 from flows.crm.storage import Folder
+from flows.crm.training import monthly_win_probability_training
 from tests.crm.tables import deals, write
 
 
@@ -120,11 +123,20 @@ def test_only_trouble_with_the_disk_is_worth_another_try() -> None:
         assert not is_disk_trouble(read_source, None, Failed(data=failure))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("pipeline", [crm_data_acquisition, crm_data_ingestion])
-def test_the_month_is_required_and_described(pipeline: Flow[..., Any]) -> None:
+@pytest.mark.parametrize(
+    ("pipeline", "name"),
+    [
+        (crm_data_acquisition, "snapshot_month"),
+        (crm_data_ingestion, "snapshot_month"),
+        (monthly_win_probability_training, "current_month"),
+        (reference_data_creation, "reference_period"),
+        (model_drift_monitoring, "current_month"),
+    ],
+)
+def test_the_month_is_required_and_described(pipeline: Flow[..., Any], name: str) -> None:
     schema = parameter_schema(pipeline).model_dump_for_openapi()
-    month = schema["properties"]["snapshot_month"]
-    assert schema["required"] == ["snapshot_month"]
+    month = schema["properties"][name]
+    assert schema["required"] == [name]
     assert month["pattern"] == "^[12][0-9]{3}-(0[1-9]|1[0-2])$"
     assert "YYYY-MM" in month["description"]
 

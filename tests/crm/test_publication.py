@@ -20,10 +20,10 @@ def test_each_pipeline_is_offered_what_the_one_before_has_left() -> None:
     assert offered(held, ("2017-01", "2017-04")) == {
         ("crm-data-acquisition", "snapshot_month"): ["2017-01", "2017-02", "2017-03", "2017-04"],
         ("crm-data-ingestion", "snapshot_month"): ["2017-01", "2017-02", "2017-03"],
-        ("monthly-win-probability-training", "snapshot_month"): ["2017-01", "2017-02"],
-        ("reference-data-creation", "snapshot_month"): ["2017-02"],
+        ("monthly-win-probability-training", "current_month"): ["2017-01", "2017-02"],
+        ("reference-data-creation", "reference_period"): ["2017-02"],
         ("model-drift-monitoring", "current_month"): ["2017-02"],
-        ("model-drift-monitoring", "reference_month"): ["2017-02"],
+        ("model-drift-monitoring", "reference_period"): ["2017-02"],
     }
 
 

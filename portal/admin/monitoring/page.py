@@ -39,8 +39,8 @@ LEVELS: dict[str, tuple[str, str]] = {
 STEPS: list[tuple[str, str, str, str]] = [
     ("raw", "Acquired", "crm-data-acquisition", "snapshot_month"),
     ("features", "Ingested", "crm-data-ingestion", "snapshot_month"),
-    ("models", "Trained", "monthly-win-probability-training", "snapshot_month"),
-    ("reference", "Reference created", "reference-data-creation", "snapshot_month"),
+    ("models", "Trained", "monthly-win-probability-training", "current_month"),
+    ("reference", "Reference created", "reference-data-creation", "reference_period"),
     ("reports", "Monitored", "model-drift-monitoring", "current_month"),
 ]
 # Measure of the history -> (title, whether it is a share shown as a percentage).

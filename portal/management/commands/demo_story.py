@@ -21,13 +21,13 @@ KEEP, MONITOR = "reference-data-creation", "model-drift-monitoring"
 STORY: list[list[tuple[str, dict[str, str | int]]]] = [
     [(ACQUIRE, {"snapshot_month": month}) for month in ("2017-04", "2017-05")],
     [(INGEST, {"snapshot_month": month}) for month in ("2017-04", "2017-05")],
-    [(TRAIN, {"snapshot_month": "2017-04"}), (ACQUIRE, {"snapshot_month": "2017-06"})],
-    [(KEEP, {"snapshot_month": "2017-04", "sample_size": 1000}), (INGEST, {"snapshot_month": "2017-06"})],
+    [(TRAIN, {"current_month": "2017-04"}), (ACQUIRE, {"snapshot_month": "2017-06"})],
+    [(KEEP, {"reference_period": "2017-04", "sample_size": 1000}), (INGEST, {"snapshot_month": "2017-06"})],
     [(MONITOR, {"current_month": "2017-05"}), (ACQUIRE, {"snapshot_month": "2017-07"})],
-    [(TRAIN, {"snapshot_month": "2017-05"}), (INGEST, {"snapshot_month": "2017-07"})],
-    [(KEEP, {"snapshot_month": "2017-05", "sample_size": 1000})],
-    [(MONITOR, {"current_month": "2017-06"}), (TRAIN, {"snapshot_month": "2017-06"})],
-    [(KEEP, {"snapshot_month": "2017-06", "sample_size": 1000})],
+    [(TRAIN, {"current_month": "2017-05"}), (INGEST, {"snapshot_month": "2017-07"})],
+    [(KEEP, {"reference_period": "2017-05", "sample_size": 1000})],
+    [(MONITOR, {"current_month": "2017-06"}), (TRAIN, {"current_month": "2017-06"})],
+    [(KEEP, {"reference_period": "2017-06", "sample_size": 1000})],
     [(MONITOR, {"current_month": "2017-07"})],
 ]
 OPERATOR = "otto"

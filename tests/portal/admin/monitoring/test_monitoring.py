@@ -29,7 +29,7 @@ RESULT: dict[str, Any] = {
     "status": "drifting",
     "alert_level": "HIGH",
     "current_month": "2017-09",
-    "reference_month": "2017-08",
+    "reference_period": "2017-08",
     "model_version": "2017-07-abc",
     "columns": [{"name": "sector"}, {"name": "product"}],
     "drifted_columns": [{"name": "<b>sector</b>", "test": "chi-square", "statistic": 12.5, "threshold": 0.01}],
