@@ -18,7 +18,7 @@ from runs import audit, mirror
 from runs.access.decisions import Target
 from runs.actors import Actor
 from runs.governance.requirements import requirements_for
-from runs.governance.windows import Calendar, Standing
+from runs.governance.windows import Calendar
 from runs.models import Run
 
 # How far ahead runs are checked. Windows can change until a later one is due, and the check runs twice a minute.
@@ -33,13 +33,13 @@ def postpone(environment: Environment) -> int:
     Where the policy refuses such runs, they are cancelled. Raises `PrefectError`; the rest is done by the next call.
     """
     count = 0
-    for run, standing in too_early(environment):
-        count += hold_back(run, standing)
+    for run in too_early(environment):
+        count += hold_back(run)
     return count
 
 
-def too_early(environment: Environment) -> Iterator[tuple[Run, Standing]]:
-    """Yield the external runs that are about to start but are not allowed to, with the reason."""
+def too_early(environment: Environment) -> Iterator[Run]:
+    """Yield the external runs that are about to start but are not allowed to."""
     now = timezone.now()
     soon = Run.objects.filter(
         Q(expected_start_at=None) | Q(expected_start_at__lte=now + AHEAD),
@@ -55,24 +55,27 @@ def too_early(environment: Environment) -> Iterator[tuple[Run, Standing]]:
     for run in soon:
         if run.deployment and run.deployment.pk not in calendars:
             calendars[run.deployment.pk] = Calendar.of(Target.of(run.deployment))
-        if run.deployment:
-            standing = calendars[run.deployment.pk].at(max(run.expected_start_at or now, now))
-            if not standing:
-                yield run, standing
+        if run.deployment and not calendars[run.deployment.pk].at(max(run.expected_start_at or now, now)):
+            yield run
 
 
-def hold_back(run: Run, standing: Standing) -> bool:
-    """Postpone or cancel one run and record it; return False if it has changed or gone meanwhile."""
+def hold_back(run: Run) -> bool:
+    """Postpone or cancel one run and record it; return False if it, or what closed its window, is gone meanwhile."""
     # 1. Read the run again: a worker may have taken it meanwhile, and a run that is put back then can run twice.
     client = connect.client_for(run.environment)
     mirror.refresh_state(run.environment, [run.prefect_id])
     earlier, state = run.expected_start_at, run.state_id
     run.refresh_from_db()
-    if run.deleted_upstream_at or run.state_id != state:
+    if run.deleted_upstream_at or run.state_id != state or not run.deployment:
         return False
-    # 2. Postpone or cancel it.
-    refuses = bool(run.deployment and requirements_for(Target.of(run.deployment)).refuse_outside_window)
-    until = standing.opens_at or timezone.now() + WITHOUT_OPENING
+    # 2. The windows too: many runs take minutes, and a freeze may have ended.
+    target, now = Target.of(run.deployment), timezone.now()
+    standing = Calendar.of(target).at(max(run.expected_start_at or now, now))
+    if standing:
+        return False
+    # 3. Postpone or cancel it.
+    refuses = requirements_for(target).refuse_outside_window
+    until = standing.opens_at or now + WITHOUT_OPENING
     try:
         if refuses:
             client.cancel(run.prefect_id)
@@ -80,7 +83,7 @@ def hold_back(run: Run, standing: Standing) -> bool:
             client.reschedule(run.prefect_id, until, standing.sentence)
     except (NotFound, Rejected):
         return False
-    # 3. Record it, and show the new time.
+    # 4. Record it, and show the new time.
     verb = "run.skipped" if refuses else "run.postponed"
     with audit.act(verb, run, by=Actor.system(), reason=standing.sentence, environment=run.environment.slug) as act:
         act.before = {"planned": earlier}

@@ -1,11 +1,12 @@
 """Mirror flow runs from Prefect to Postgres: the only code that writes `Run` and its related rows."""
 
-from runs.mirror.details import fetch_details, recently_active, tail_logs, with_open_logs
+from runs.mirror.details import begun_or_opened, fetch_details, recently_active, tail_logs, with_open_logs
 from runs.mirror.stalled_runs import mark_stalled
 from runs.mirror.sync import read_stall, refresh, refresh_state, sync
 from runs.mirror.upsert import upsert
 
 __all__ = [
+    "begun_or_opened",
     "fetch_details",
     "mark_stalled",
     "read_stall",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -60,6 +60,17 @@ def fetch_details(environment: Environment, prefect_ids: Sequence[UUID]) -> None
     # One NOTIFY for all of them, after everything is written.
     with transaction.atomic():
         publish("run", [run.pk for run in runs])
+
+
+def begun_or_opened(environment: Environment, prefect_ids: Collection[UUID]) -> list[UUID]:
+    """Return those of these runs whose details can have changed.
+
+    A run that has not begun has neither tasks nor a log, only states, which are read when its page is opened and with
+    each event from then on. Each run costs two calls to Prefect, and would slow it while it creates many.
+    """
+    runs = Run.objects.filter(environment=environment, prefect_id__in=prefect_ids)
+    changed = runs.exclude(state_type="SCHEDULED", started_at=None, detailed_at=None)
+    return list(changed.values_list("prefect_id", flat=True))
 
 
 def with_open_logs(environment: Environment) -> QuerySet[Run]:

@@ -129,7 +129,7 @@ class Follower:
         """Read states, tasks and logs separately, so that a long log does not delay the next state."""
         pending, self.pending_details = self.pending_details, set()
         try:
-            mirror.fetch_details(environment, list(pending))
+            mirror.fetch_details(environment, mirror.begun_or_opened(environment, pending))
         except PrefectError:
             self.pending_details |= pending
             raise

@@ -12,6 +12,7 @@ from django.utils import timezone
 from flows.models import Deployment, Environment
 from flows.prefect_api.records import FlowRunRecord
 from runs import dispatch, mirror, requests, tasks
+from runs.dispatch.postpone import hold_back, too_early
 from runs.governance import windows
 from runs.models import AuditEntry, Freeze, Policy, Run, Window
 from tests.cast import by
@@ -131,6 +132,19 @@ def test_when_nobody_can_say_it_is_looked_at_again(deployment: Deployment, dev: 
     assert found.planned_for > timezone.now() + timedelta(minutes=5)
     assert found.state
     assert "frozen by ada: year end" in found.state.message
+
+
+def test_one_is_left_alone_when_the_freeze_ends_before_its_turn(
+    deployment: Deployment, dev: Environment, fake: FakePrefect
+) -> None:
+    freeze = Freeze.objects.create(environment=dev, reason="year end", begun_by_name="ada")
+    run = planned(fake, deployment)
+    mirror.sync(dev)
+    (early,) = too_early(dev)
+    freeze.lifted_at = timezone.now()
+    freeze.save()
+    assert not hold_back(early)
+    assert what_became(fake, run) == run
 
 
 def test_one_that_begins_meanwhile_is_not_taken_back(

@@ -10,6 +10,7 @@ import pytest
 
 from flows.catalog import sync
 from flows.models import Environment, Health
+from runs import mirror
 from runs.mirror import follower
 from runs.models import Run
 from tests.cast import FAKES, SCHEMA
@@ -79,6 +80,16 @@ def test_what_no_event_told_is_found_by_the_sweep(
         await until(lambda: Run.objects.filter(deleted_upstream_at__isnull=False).exists())
 
     following(dev, story)
+
+
+def test_details_are_read_of_runs_that_have_begun_or_were_opened(dev: Environment, fake: FakePrefect) -> None:
+    (deployment,) = fake.deployments()
+    waits, opened, pending, begun = (
+        fake.add_run(deployment.id, state_type=state).id for state in ("SCHEDULED", "SCHEDULED", "PENDING", "RUNNING")
+    )
+    mirror.refresh_state(dev, [waits, opened, pending, begun])
+    mirror.refresh(dev, [opened])
+    assert set(mirror.begun_or_opened(dev, [waits, opened, pending, begun])) == {opened, pending, begun}
 
 
 def test_log_lines_arrive_while_it_runs(dev: Environment, fake: FakePrefect, monkeypatch: pytest.MonkeyPatch) -> None:
