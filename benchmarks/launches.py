@@ -45,13 +45,17 @@ def prefect_alone(prefect: Prefect, deployment: str, count: int) -> float:
     with ThreadPoolExecutor(len(PROCESSES)) as pool:
         created = list(pool.map(create, range(count)))
     rate = count / (time.perf_counter() - began)
-    # The freeze of the round that follows would postpone them one by one.
-    for flow_run in created:
-        prefect.http.delete(f"/flow_runs/{flow_run}").raise_for_status()
+    delete(prefect, created)
     return rate
 
 
-def through_the_portal(database: psycopg.Connection[Any], count: int) -> float:
+def delete(prefect: Prefect, flow_runs: list[str]) -> None:
+    """Delete the runs of a round: Prefect would mark each as late, and a freeze would postpone it, in the next one."""
+    for flow_run in flow_runs:
+        prefect.http.delete(f"/flow_runs/{flow_run}").raise_for_status()
+
+
+def through_the_portal(prefect: Prefect, database: psycopg.Connection[Any], count: int) -> float:
     """Return launches a second, from the end of the freeze until the last of the held requests is launched."""
     # Imported here: Django reads the settings of the stack, which are known only now.
     from django.contrib.auth.models import User  # noqa: PLC0415
@@ -60,6 +64,7 @@ def through_the_portal(database: psycopg.Connection[Any], count: int) -> float:
     from runs import desk  # noqa: PLC0415
     from runs.actors import Actor, Channel  # noqa: PLC0415
     from runs.governance import freezes  # noqa: PLC0415
+    from runs.models import RunRequest  # noqa: PLC0415
 
     otto, ada = (
         Actor.person(User.objects.get(username=name), channel=Channel.COMMAND, address="", user_agent="bench")
@@ -74,7 +79,10 @@ def through_the_portal(database: psycopg.Connection[Any], count: int) -> float:
     began = time.perf_counter()
     freezes.unfreeze(environment, by=ada)
     until(database, "SELECT bool_and(flow_run_id IS NOT NULL) FROM runs_runrequest WHERE id = ANY(%s)", pks)
-    return count / (time.perf_counter() - began)
+    rate = count / (time.perf_counter() - began)
+    launched = RunRequest.objects.filter(pk__in=pks)
+    delete(prefect, [str(pk) for pk in launched.values_list("flow_run_id", flat=True)])
+    return rate
 
 
 def until(database: psycopg.Connection[Any], question: str, pks: list[int], seconds: float = 180) -> None:
@@ -107,7 +115,7 @@ def main() -> int:
             with psycopg.connect(stack.settings["DATABASE_URL"], autocommit=True) as database:
                 for _ in range(options.rounds):
                     alone = prefect_alone(prefect, deployment, options.count)
-                    portal = through_the_portal(database, options.count)
+                    portal = through_the_portal(prefect, database, options.count)
                     rounds.append({"alone": round(alone, 2), "portal": round(portal, 2)})
                     print(f"Prefect alone {alone:.1f} a second, through the portal {portal:.1f}", flush=True)
         except httpx.HTTPError as error:
