@@ -95,6 +95,7 @@ CODES: dict[str, str] = {
     "override.not_waiting": "The request is not waiting for approval.",
     "override.reason_required": "An emergency override needs a description of the emergency.",
     "parameters.default_invalid": "The deployment cannot run with its default parameters.",
+    "parameters.not_offered": "A value is not among those that the flow publishes as the only ones, at the launch.",
     "person.name_taken": "The name looks like the name of another user or group.",
     "person.name_unclear": "The name has invisible characters or stray spaces, or mixes alphabets in one word.",
     "policy.stage_approvals": "The number of approvals of a stage is out of range.",

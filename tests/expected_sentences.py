@@ -116,6 +116,7 @@ SENTENCES: dict[str, list[str]] = {
     "override.not_waiting": ["Request {} is not waiting for approval, so there is nothing to override."],
     "override.reason_required": ["Describe the emergency."],
     "parameters.default_invalid": ["It cannot run with its default parameters: {}"],
+    "parameters.not_offered": ["{…}"],
     "person.name_taken": ["The name {} looks like the {} {}. Choose a name that cannot be confused with it."],
     "person.name_unclear": [
         "The name {} cannot be used: it has invisible characters or extra spaces, or mixes alphabets in one word. Type "

@@ -41,7 +41,6 @@ def list_deletable(place: Lake, categories: list[str], dry_run: bool) -> list[De
 @task(name="delete files", cache_policy=NO_CACHE, **DISK)
 def delete(place: Lake, deletable: list[Deletable]) -> None:
     cleanup_plan.delete(place, deletable)
-    publication.months_held(place)
 
 
 @flow(name="crm-data-cleanup", validate_parameters=False)
@@ -66,6 +65,8 @@ def crm_data_cleanup(
     files, size = sum(len(one.paths) for one in deletable), sum(one.size for one in deletable)
     if not dry_run:
         delete(place, deletable)
+    # After a dry run too: it is how to renew the offers after the lake was changed by other means.
+    publication.months_held(place)
     verb = "would be deleted" if dry_run else "deleted"
     get_run_logger().info("%d files, %d bytes %s.", files, size, verb)
     return {"dry_run": dry_run, "categories": chosen, "files": files, "bytes": size}

@@ -59,7 +59,11 @@ def offers(available: Mapping[str, list[str]], span: tuple[str, str] | None) -> 
         ("model-drift-monitoring", "current_month"): modelled,
         ("model-drift-monitoring", "reference_period"): available["reference"],
     }
-    return [{"flow": flow, "parameter": name, "values": values} for (flow, name), values in values_by_parameter.items()]
+    # What a layer of the lake lacks, its flow would refuse: binding. The source may have more than at the last look.
+    return [
+        {"flow": flow, "parameter": name, "values": values, "binding": flow != "crm-data-acquisition"}
+        for (flow, name), values in values_by_parameter.items()
+    ]
 
 
 def promoted(lake: Lake) -> list[str]:

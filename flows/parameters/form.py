@@ -1,7 +1,7 @@
 """The form for the parameters of a deployment: works without JavaScript, shows each error beside its input."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -68,6 +68,11 @@ class ParameterForm:
         if self._is_valid is None:
             self._is_valid = self.is_bound and not self.general and self._validate()
         return self._is_valid
+
+    def add_errors(self, errors: Iterable[ParameterError]) -> None:
+        """Show errors that were found elsewhere beside their inputs."""
+        for error in errors:
+            self._place(error, ())
 
     @property
     def errors(self) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from runs.requests.cancel import PATIENCE, cancel, cancel_moved, force_cancel
 from runs.requests.frozen_values import digest, secret_paths, values_of
+from runs.requests.offered_values import offer_errors, require_still_offered
 from runs.requests.recover import mark_failed, put_back, put_back_automatically, require_automatic, require_window
 from runs.requests.rules import (
     require_rerun_allowed,
@@ -18,12 +19,14 @@ __all__ = [
     "digest",
     "force_cancel",
     "mark_failed",
+    "offer_errors",
     "put_back",
     "put_back_automatically",
     "require_automatic",
     "require_rerun_allowed",
     "require_secrets_hidden",
     "require_start_allowed",
+    "require_still_offered",
     "require_submittable",
     "require_window",
     "rerun",

@@ -28,6 +28,7 @@ from runs.models import RunRequest, Verb
 from runs.models.notification import Topic
 from runs.models.request import State
 from runs.requests.frozen_values import digest, values_of
+from runs.requests.offered_values import require_offered
 from runs.requests.rules import (
     can_view_own,
     is_later,
@@ -97,6 +98,9 @@ def submit(
         if rerun_of and verb == Verb.RERUN and not canonical.same(values, values_of(rerun_of)):
             verb = Verb.TRIGGER  # with other values it is not the same run
         decision = permissions.require(verb, deployment, values)
+        # Until a later start the data can arrive: the launch decides.
+        if not is_later(scheduled_for):
+            require_offered(deployment, values)
         # 4. The row, with everything that an approval is for.
         public, secret = schemas.split(deployment.parameter_schema, values)
         if rerun_of:

@@ -29,3 +29,10 @@ def test_each_pipeline_is_offered_what_the_one_before_has_left() -> None:
 
 def test_an_empty_lake_offers_nothing() -> None:
     assert not any(offered({}, None).values())
+
+
+def test_months_of_the_lake_are_binding_and_those_of_the_source_are_not() -> None:
+    rows = publication.offers(NOTHING, ("2017-01", "2017-04"))
+    loose = {row["flow"] for row in rows if not row["binding"]}
+    assert loose == {"crm-data-acquisition"}
+    assert len(rows) == 6

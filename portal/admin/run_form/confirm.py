@@ -19,6 +19,7 @@ from portal.admin.run_form.context import RunFormContext, build_context, page_co
 from portal.admin.run_form.draft import Draft
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import rule_labels
+from runs import requests
 from runs.access.decisions import Decision, Target
 from runs.governance import windows
 from runs.models import Verb
@@ -28,7 +29,7 @@ from runs.requests import visibility
 def is_submittable(form: RunFormContext, draft: Draft) -> bool:
     """Check whether to ask for confirmation. What would be refused is submitted at once: the service says why."""
     values = resolved(draft)
-    if values is None or not can_run(form, draft, values):
+    if values is None or not can_run(form, draft, values) or requests.offer_errors(draft.deployment, values):
         return False
     is_refused = form.rules.refuse_outside_window and not draft.overrides_windows
     return not is_refused or standing_of(draft).is_open

@@ -87,7 +87,7 @@ def handle_form(form: RunFormContext) -> HttpResponse:
         whole = form.parameter_form(initial, request.POST, is_whole=True)
         parameters = whole if whole and whole.is_valid() else parameters
 
-    def show_again(refusal: Problem | Refused | None, key: uuid.UUID = key) -> HttpResponse:
+    def show_again(refusal: Problem | Refused | Invalid | None, key: uuid.UUID = key) -> HttpResponse:
         return page(form, filled, key=key, refusal=refusal, edited_draft=edited_draft)
 
     # 3. Validate both parts, so that all errors show at once. A list, because `and` would stop at the first.
@@ -119,7 +119,7 @@ def handle_confirmation(form: RunFormContext) -> HttpResponse:
         return show_empty(form, run_form_draft.EXPIRED)
     edited_draft = draft.encrypt(actor_of(request).user)
 
-    def show_again(refusal: Problem | Refused | None, key: uuid.UUID = draft.key) -> HttpResponse:
+    def show_again(refusal: Problem | Refused | Invalid | None, key: uuid.UUID = draft.key) -> HttpResponse:
         # The draft travels on as `edited_draft`: secrets are never shown in the form, so it would lose them.
         return page(form, form.form_from(draft), key=key, refusal=refusal, edited_draft=edited_draft)
 
@@ -131,15 +131,14 @@ def handle_confirmation(form: RunFormContext) -> HttpResponse:
 
 
 def submit(
-    form: RunFormContext, draft: Draft, show_again: Callable[[Problem | Refused, uuid.UUID], HttpResponse]
+    form: RunFormContext, draft: Draft, show_again: Callable[[Problem | Refused | Invalid, uuid.UUID], HttpResponse]
 ) -> HttpResponse:
     """Submit the draft and go to the request, or show the form again with the refusal."""
     try:
         run_request = draft.submit(by=actor_of(form.request))
     except Invalid as invalid:
         # The message of `Invalid` names values, which this user may not be able to view.
-        refusal = HIDDEN_INVALID if form.is_blind else Problem("parameters.invalid", str(invalid))
-        return show_again(refusal, draft.with_unused_key().key)
+        return show_again(HIDDEN_INVALID if form.is_blind else invalid, draft.with_unused_key().key)
     except Refused as refusal:
         # Includes values that no grant allows; people without any permission got a 403 before.
         return show_again(refusal, draft.with_unused_key().key)
@@ -154,10 +153,14 @@ def page(
     filled: Prefilled,
     *,
     key: uuid.UUID,
-    refusal: Problem | Refused | None = None,
+    refusal: Problem | Refused | Invalid | None = None,
     edited_draft: str = "",
 ) -> HttpResponse:
     options, parameters = filled
+    if isinstance(refusal, Invalid):
+        if parameters:
+            parameters.add_errors(refusal.errors)
+        refusal = Problem("parameters.invalid", str(refusal))
     context = {
         **form.frame,
         **page_context(form),
