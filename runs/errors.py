@@ -53,6 +53,7 @@ CODES: dict[str, str] = {
     "deployment.not_deployed": "The alias points to a deployment that does not exist.",
     "deployment.unchanged": "The deployment is already paused, or already active.",
     "deployment.unknown": "No such deployment, or it is not visible.",
+    "destructive.unconfirmed": "The run deletes data, and the name of its deployment was not typed.",
     "environment.in_use": "The environment has runs or requests and cannot be deleted.",
     "environment.inactive": "The environment is disabled in the portal.",
     "environment.moved": "The environment's API address changed after the request.",

@@ -65,6 +65,7 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "deployment.unchanged": ["{} is already {}."],
     "deployment.unknown": ["{} has no deployment {}. {} If it was deployed just now, run “manage.py sync {}”."],
+    "destructive.unconfirmed": ["This run of {} deletes data. Type {} to confirm; on the command line, use --confirm."],
     "environment.in_use": ["{…}"],
     "environment.inactive": [
         "The environment is disabled. Enable it before you sync it.",
@@ -81,7 +82,10 @@ SENTENCES: dict[str, list[str]] = {
     "file.unwritable": ["{} could not be written: {}."],
     "force.reason_required": ["Describe how you know that its process has stopped."],
     "force.too_early": ["Cancel {} first, then wait {} minutes for the cancellation to take effect."],
-    "form.stale": ["The parameters of {} changed while the form was open. Check the values and submit again."],
+    "form.stale": [
+        "The parameters of {} changed while the form was open. Check the values and submit again.",
+        "The values of a quick run of {} changed while its page was open. Check them.",
+    ],
     "freeze.already": ["{} is already frozen."],
     "freeze.none": ["{} is not frozen."],
     "freeze.past": ["The end of the freeze is in the past."],

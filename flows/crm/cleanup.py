@@ -1,10 +1,11 @@
 """The cleanup pipeline: lists what the lake no longer needs, and deletes it unless it is a dry run."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from pydantic import Field
 
 from flows.crm import cleanup_plan, lake, publication
 from flows.crm.cleanup_plan import Category, Deletable
@@ -45,7 +46,8 @@ def delete(place: Lake, deletable: list[Deletable]) -> None:
 
 @flow(name="crm-data-cleanup", validate_parameters=False)
 def crm_data_cleanup(
-    dry_run: bool = True,
+    # Whoever starts it elsewhere than here can see from the mark that these values delete.
+    dry_run: Annotated[bool, Field(json_schema_extra={"x-destructive": [False]})] = True,
     categories: list[Category] = ["leftovers"],  # noqa: B006 - Prefect copies defaults into the schema
 ) -> dict[str, Any]:
     """List what the lake no longer needs, and delete it unless this is a dry run. Raw tables are never deleted.

@@ -63,9 +63,13 @@ def rerun(
     changes: Mapping[str, JSON] | None = None,
     reason: str = "",
     ticket: str = "",
+    confirm: str = "",
 ) -> RunRequest:
-    """Re-run a request as a new one; secret values are reused unseen."""
-    return status(requests.rerun(status(reference, by=by), by=by, changes=changes or {}, reason=reason, ticket=ticket))
+    """Re-run a request as a new one; secret values are reused unseen. `confirm` as in `trigger`."""
+    earlier = status(reference, by=by)
+    return status(
+        requests.rerun(earlier, by=by, changes=changes or {}, reason=reason, ticket=ticket, confirmation=confirm)
+    )
 
 
 def override(reference: Reference, *, by: Actor, reason: str) -> RunRequest:

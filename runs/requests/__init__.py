@@ -1,6 +1,7 @@
 """Submit and re-run requests, request cancellations, and decide who can view parameters and logs."""
 
 from runs.requests.cancel import PATIENCE, cancel, cancel_moved, force_cancel
+from runs.requests.destructive import is_destructive
 from runs.requests.frozen_values import digest, secret_paths, values_of
 from runs.requests.offered_values import offer_errors, require_still_offered
 from runs.requests.recover import mark_failed, put_back, put_back_automatically, require_automatic, require_window
@@ -18,6 +19,7 @@ __all__ = [
     "cancel_moved",
     "digest",
     "force_cancel",
+    "is_destructive",
     "mark_failed",
     "offer_errors",
     "put_back",

@@ -27,6 +27,7 @@ from runs.governance.requirements import requirements_for
 from runs.models import RunRequest, Verb
 from runs.models.notification import Topic
 from runs.models.request import State
+from runs.requests.destructive import is_destructive, require_name_typed
 from runs.requests.frozen_values import digest, values_of
 from runs.requests.offered_values import require_offered
 from runs.requests.rules import (
@@ -56,12 +57,14 @@ def submit(
     overrides_windows: bool = False,
     submission_key: uuid.UUID | None = None,
     form_fingerprint: str = "",
+    confirmation: str = "",
 ) -> RunRequest:
     """Submit a request for a run; it is queued for launch, or waits for approval.
 
     The same `submission_key` again returns the same request. `form_fingerprint` identifies the schema behind the form.
     `on_behalf_of` is the person the requester acts for. `rerun_of` is the request that this one repeats.
     `overrides_windows` starts it outside change windows and during a freeze, for requesters with that permission.
+    `confirmation` is the typed name of the deployment, for a run that deletes data.
     Raises `Forbidden`, `Refused`, or `flows.parameters.Invalid` with every error at once.
     """
     key = submission_key or uuid.uuid4()
@@ -145,6 +148,7 @@ def submit(
         if requirements.stages:
             new.expires_at = timezone.now() + timedelta(minutes=requirements.minutes)
         require_start_window(new, requirements, permissions, overrides=overrides_windows)
+        require_name_typed(deployment, values, confirmation)
         # 5. Insert it, or find the one that the same form made.
         run_request, is_new = insert_once(new)
         act.subject = run_request
@@ -167,6 +171,7 @@ def submit(
             "definition": run_request.definition_fingerprint,
             # Which grants allowed it then; they may be revoked by the time someone asks.
             "grants": [grant.pk for grant in decision.grants],
+            **({"destructive": True} if is_destructive(deployment, values) else {}),
             **({"overrides": run_request.message} if run_request.overridden_at else {}),
             **(Involved.of(run_request).audit_details() if run_request.needs_approval else {}),
         }
@@ -198,7 +203,13 @@ def notify_approvers(run_request: RunRequest) -> None:
 
 
 def rerun(
-    run_request: RunRequest, *, by: Actor, changes: Mapping[str, Any] | None = None, reason: str = "", ticket: str = ""
+    run_request: RunRequest,
+    *,
+    by: Actor,
+    changes: Mapping[str, Any] | None = None,
+    reason: str = "",
+    ticket: str = "",
+    confirmation: str = "",
 ) -> RunRequest:
     """Request the same run again; secret values are reused unseen. `changes` are parameters to replace."""
     return submit(
@@ -210,6 +221,7 @@ def rerun(
         reason=reason,
         ticket=ticket,
         rerun_of=run_request,
+        confirmation=confirmation,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import messages
@@ -15,10 +16,11 @@ from django.urls import reverse
 from flows import encryption
 from flows.models import Deployment
 from flows.parameters import Invalid
+from portal.admin.actions import reason_of, ticket_of
 from portal.admin.problem import Problem
 from portal.admin.run_form import draft as run_form_draft
 from portal.admin.run_form import rerun
-from portal.admin.run_form.confirm import confirm, is_submittable
+from portal.admin.run_form.confirm import asks_name, confirm, is_submittable
 from portal.admin.run_form.context import (
     Prefilled,
     RunFormContext,
@@ -106,7 +108,7 @@ def handle_form(form: RunFormContext) -> HttpResponse:
         rerun_of=form.rerun_of,
         **options.run_options,
     )
-    if form.rules.needs_confirmation and is_submittable(form, draft):
+    if asks_name(form, draft) and is_submittable(form, draft):
         return confirm(form, draft)
     return submit(form, draft, show_again)
 
@@ -117,6 +119,14 @@ def handle_confirmation(form: RunFormContext) -> HttpResponse:
     draft = run_form_draft.read_draft(request.POST["draft"], form.deployment, actor_of(request).user, form.rerun_of)
     if draft is None:
         return show_empty(form, run_form_draft.EXPIRED)
+    draft = replace(draft, confirmation=request.POST.get("confirmation", "").strip())
+    try:
+        if draft.is_quick:
+            draft = replace(draft, reason=reason_of(request), ticket=ticket_of(request))
+            form.rules.require_reason_and_ticket("run", reason=draft.reason, ticket=draft.ticket)
+    except Refused as refusal:
+        if "change" not in request.POST:
+            return confirm(form, draft, error=refusal)
     edited_draft = draft.encrypt(actor_of(request).user)
 
     def show_again(refusal: Problem | Refused | Invalid | None, key: uuid.UUID = draft.key) -> HttpResponse:
@@ -125,8 +135,9 @@ def handle_confirmation(form: RunFormContext) -> HttpResponse:
 
     if "change" in request.POST:
         return show_again(None)
-    if request.POST.get("confirmation", "").strip() != draft.word:
-        return confirm(form, draft, error=f"The name does not match. Type {draft.word} to confirm.")
+    if asks_name(form, draft) and draft.confirmation != draft.word:
+        mismatch = Problem("confirmation.mismatch", f"The name does not match. Type {draft.word} to confirm.")
+        return confirm(form, draft, error=mismatch)
     return submit(form, draft, show_again)
 
 

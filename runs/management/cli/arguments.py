@@ -37,6 +37,13 @@ def add_confirmation(parser: CommandParser) -> None:
     )
 
 
+def add_name_confirmation(parser: CommandParser) -> None:
+    """Add the option with which a run that deletes data is confirmed."""
+    parser.add_argument(
+        "--confirm", default="", metavar="DEPLOYMENT", help="full name of the deployment, for a run that deletes data"
+    )
+
+
 def parse_pairs(texts: list[str]) -> dict[str, str]:
     """Return name -> value of NAME=VALUE arguments; the value may contain further equals signs."""
     pairs = {}
