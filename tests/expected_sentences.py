@@ -64,7 +64,10 @@ SENTENCES: dict[str, list[str]] = {
         "{} is an alias of {}, which is not deployed in {}. Deploy it there, then sync with “manage.py sync {}”."
     ],
     "deployment.unchanged": ["{} is already {}."],
-    "deployment.unknown": ["{} has no deployment {}. {} If it was deployed just now, run “manage.py sync {}”."],
+    "deployment.unknown": [
+        "{} has no deployment {}. {} If it was deployed just now, run “manage.py sync {}”.",
+        "{…}",
+    ],
     "destructive.unconfirmed": ["This run of {} deletes data. Type {} to confirm; on the command line, use --confirm."],
     "environment.in_use": ["{…}"],
     "environment.inactive": [

@@ -13,7 +13,7 @@ from django.db.models import F, QuerySet
 
 from flows.catalog import health as healths
 from flows.models import Alias, Deployment, Environment, Health
-from flows.wording import listed
+from flows.wording import how_to_deploy, listed
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor, Channel
 from runs.errors import Refused
@@ -116,6 +116,8 @@ def deployment(environment_name: str, name: str, *, by: Actor | None = None) -> 
             ),
             deployment=name,
         )
+    if not there:
+        raise NotVisible("deployment.unknown", how_to_deploy(place), deployment=name)
     raise NotVisible(
         "deployment.unknown",
         f"{place} has no deployment {name}. {listing('It has', [each.full_name for each in there])} "

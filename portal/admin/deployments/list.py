@@ -11,7 +11,9 @@ from django.db.models.functions import JSONObject
 from django.http import HttpRequest
 
 from flows.models import Alias, Deployment, Environment, WorkPool
+from flows.wording import how_to_deploy
 from portal.admin.base import RestrictedList
+from portal.admin.filters import EnvironmentFilter
 from portal.auth.request_user import permissions_of
 from portal.ui import freshness
 from runs.models import Run
@@ -120,7 +122,18 @@ class DeploymentList(RestrictedList):
             row.workforce = Workforce.of(row.work_pool_name, row.pool)
         self.freshness = freshness.freshness_of_all(request, "deployments")
         if not self.result_list:
-            self.empty = why_empty(request, [one.environment for one in self.freshness], self.freshness)
+            self.empty = self.why_nothing(request)
+
+    def why_nothing(self, request: HttpRequest) -> Empty | None:
+        """Return why there are no deployments; None if there are some, and a search or filter hides them."""
+        chosen = self.params.get(EnvironmentFilter.parameter_name, "")
+        places = [one for one in self.freshness if chosen in ("", one.environment.slug)]
+        if self.query or self.has_active_filters:
+            slugs = [one.environment.slug for one in places]
+            found = permissions_of(request).deployments().filter(environment__slug__in=slugs, deleted_upstream_at=None)
+            if not slugs or found.exists():
+                return None
+        return why_empty(request, [one.environment for one in places], places)
 
 
 def is_runnable(deployment: Deployment) -> bool:
@@ -138,8 +151,7 @@ def why_empty(request: HttpRequest, environments: list[Environment], state: list
         return Empty("You have no access to any environment", ["Ask an administrator for a grant."])
     names = ", ".join(map(str, environments))
     causes = [
-        "Nothing is deployed yet. Deploy the bundled flows with “python -m flows.deploy”, your own with "
-        "“prefect deploy”; they appear here within a minute.",
+        *(how_to_deploy(environment) for environment in environments),
         f"They are deployed to another server. You can see {names}: deploy with PREFECT_API_URL set to the API address "
         "of one of these.",
         "You have no access to them. Ask an administrator for a grant, and name the flow.",

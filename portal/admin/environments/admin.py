@@ -22,6 +22,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from flows.models import Environment
+from flows.wording import how_to_deploy
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.environments.forms import ABOUT, RULES, SERVER, STALLS, EnvironmentForm
@@ -156,6 +157,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
             **self.freeze_context(request, environment),
             "status": status_of(environment),
             "pools": environment.work_pools.order_by("name"),
+            "empty": self.why_empty(request, environment),
             "may_change": may_change,
             "action_field": ACTION_CHECKBOX_NAME,
             "show_save_and_add_another": False,
@@ -166,6 +168,12 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         # 3. Administrators get Django's form below the panel.
         response: HttpResponse = super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
         return response
+
+    def why_empty(self, request: HttpRequest, environment: Environment) -> str:
+        """Return how to deploy, where no deployment is visible."""
+        deployments = permissions_of(request).deployments()
+        is_empty = not deployments.filter(environment=environment, deleted_upstream_at=None).exists()
+        return how_to_deploy(environment) if is_empty and environment.is_active else ""
 
     def freeze_context(self, request: HttpRequest, environment: Environment) -> dict[str, Any]:
         """Return the active freeze, and whether the reader may freeze and unfreeze."""
