@@ -166,8 +166,10 @@ class Leaf(FormPart):
     def _emptied(self) -> Any:
         if self.slot.is_nullable:
             return None
-        if self.kind.emptied is MISSING:
+        # An input cannot tell an empty text from nothing: where a value is required, it counts as nothing.
+        if self.kind.emptied is MISSING or (self.kind.emptied == "" and self.is_required):
             self.errors.append(PartError("parameter.empty", NOT_EMPTY))
+            return MISSING
         return self.kind.emptied
 
 
