@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from flows import canonical
 from flows.parameters.coercion import Slot, Unreadable, redisplay_json
-from flows.parameters.field_types import CHOICE, FLAG, JSON, Kind
+from flows.parameters.field_types import CHOICE, FLAG, JSON, OPEN, Kind
 from flows.parameters.messages import example_of, spelled
 from flows.parameters.schema import MISSING, Path
 from flows.parameters.widgets import BOX, Tick, allow_redisplay
@@ -108,7 +108,7 @@ class Leaf(FormPart):
             widget.attrs["aria-required"] = "true"
         if self.suggestions:
             widget.attrs["list"] = f"{self.id}_suggestions"
-        redisplay = (lambda raw: redisplay_json(raw, self.slot)) if self.kind is JSON else None
+        redisplay = (lambda raw: redisplay_json(raw, self.slot)) if self.kind in (JSON, OPEN) else None
         self.form.fields[self.name] = RawField(redisplay, widget=widget, initial=displayed, label=self.label)
         self.bound = self.form[self.name]
 
@@ -166,8 +166,10 @@ class Leaf(FormPart):
     def _emptied(self) -> Any:
         if self.slot.is_nullable:
             return None
-        if self.kind.emptied is MISSING:
+        # An input cannot tell an empty text from nothing: where a value is required, it counts as nothing.
+        if self.kind.emptied is MISSING or (self.kind.emptied == "" and self.is_required):
             self.errors.append(PartError("parameter.empty", NOT_EMPTY))
+            return MISSING
         return self.kind.emptied
 
 

@@ -107,6 +107,7 @@ CODES: dict[str, str] = {
     "parameter.schema": "The deployment's schema cannot be used.",
     "parameter.too_deep": "The value is nested too deeply.",
     "parameter.too_large": "The parameters are larger than Prefect accepts.",
+    "parameter.too_many_bits": "The whole number has more than 64 bits, or is below the smallest of 64 bits.",
     "parameter.type": "The value has the wrong type.",
     "parameter.unknown": "The deployment has no such parameter, or the object no such key.",
 }

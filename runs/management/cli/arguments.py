@@ -66,7 +66,8 @@ def parse_values(path: str) -> dict[str, JSON]:
         values = json.loads(sys.stdin.read() if path == "-" else Path(path).read_text())
     except OSError as error:
         raise Refused("file.unreadable", f"{path} cannot be read: {error.strerror}.", path=str(path)) from error
-    except ValueError as error:
+    # RecursionError: nested more deeply than Python reads.
+    except (ValueError, RecursionError) as error:
         raise Refused("file.not_json", f"{path} is not JSON: {error}.", path=str(path)) from error
     if not isinstance(values, dict):
         raise Refused("file.not_object", f"{path} must hold one JSON object of names and values.", path=str(path))
