@@ -21,7 +21,7 @@ ABOUT = "about.json"
 @task(name="read the deals and the model", cache_policy=NO_CACHE, **DISK)
 def read_deals(place: Lake, month: str) -> tuple[Manifest, pd.DataFrame, model_cards.Card, scorer.Model]:
     manifest = place.manifest("features", month)
-    kept, card = model_cards.require_champion(place, month)
+    kept, card = model_cards.require_champion(place, month, get_run_logger().warning)
     deals = place.read(manifest)["deals"]
     get_run_logger().info("Read %d deals of %s, and the model %s.", len(deals), manifest.name, card["version"])
     return manifest, deals, card, scorer.decode(place.document(kept, model_cards.MODEL))

@@ -24,7 +24,7 @@ def read_closed_deals(place: Lake, month: str) -> tuple[Manifest, pd.DataFrame]:
 @task(name="read the current model", cache_policy=NO_CACHE, **DISK)
 def read_current(place: Lake, month: str) -> Current | None:
     """Return the current model before this month: training a month again compares with the same one."""
-    found = model_cards.champion(place, months.previous(month))
+    found = model_cards.champion(place, months.previous(month), get_run_logger().warning)
     if found is None:
         get_run_logger().info("No current model before %s.", month)
         return None
