@@ -12,6 +12,7 @@ from flows.crm import (
     drift,
     html_report,
     lake,
+    lineage,
     model_cards,
     model_training,
     months,
@@ -39,6 +40,8 @@ class Material:
 @task(name="read the reference and the month", cache_policy=NO_CACHE, **DISK)
 def read_material(place: Lake, current_month: str, reference_period: str) -> Material:
     warn = get_run_logger().warning
+    lineage.require_current(place, "reference", reference_period, warn)
+    lineage.require_current(place, "features", current_month, warn)
     kept = place.manifest("reference", reference_period)
     features, processed = (place.manifest(layer, current_month) for layer in ("features", "processed"))
     manifest, card = model_cards.require_champion(place, reference_period, warn)
