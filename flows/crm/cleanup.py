@@ -16,8 +16,8 @@ from flows.crm.retries import DISK
 
 @task(name="list deletable files", cache_policy=NO_CACHE, **DISK)
 def list_deletable(place: Lake, categories: list[str], dry_run: bool) -> list[Deletable]:
-    deletable = cleanup_plan.find(place, categories)
     logger = get_run_logger()
+    deletable = cleanup_plan.find(place, categories, logger.warning)
     for one in deletable:
         logger.info("%s, %s: %d files, %d bytes.", one.category, one.month, len(one.paths), one.size)
     # Written before anything is deleted: afterwards the list is the only record.

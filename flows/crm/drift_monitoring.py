@@ -12,6 +12,7 @@ from flows.crm import (
     drift,
     html_report,
     lake,
+    lineage,
     model_cards,
     model_training,
     months,
@@ -38,9 +39,12 @@ class Material:
 
 @task(name="read the reference and the month", cache_policy=NO_CACHE, **DISK)
 def read_material(place: Lake, current_month: str, reference_period: str) -> Material:
+    warn = get_run_logger().warning
+    lineage.require_current(place, "reference", reference_period, warn)
+    lineage.require_current(place, "features", current_month, warn)
     kept = place.manifest("reference", reference_period)
     features, processed = (place.manifest(layer, current_month) for layer in ("features", "processed"))
-    manifest, card = model_cards.require_champion(place, reference_period)
+    manifest, card = model_cards.require_champion(place, reference_period, warn)
     model = scorer.decode(place.document(manifest, model_cards.MODEL))
     reference = place.read(kept)["deals"]
     deals = place.read(features)["deals"]
@@ -92,8 +96,8 @@ def write_reports(place: Lake, material: Material, result: Result) -> tuple[Mani
     logger, month = get_run_logger(), result["current_month"]
     logger.info("Rendering the full Evidently report.")
     full = report_process.full_page(material.reference, material.current)
-    others = [row for row in results.history(place) if row["current_month"] != month]
-    # The month's own earlier result is replaced, so that a second run shows it once.
+    # The month's own earlier result is replaced, and need not be readable.
+    others = results.history(place, logger.warning, without=month)
     history = sorted([*others, results.remember(result)], key=lambda row: str(row["current_month"]))
     page = html_report.page(result, history, material.reference, material.current)
     documents = {
@@ -110,7 +114,8 @@ def write_reports(place: Lake, material: Material, result: Result) -> tuple[Mani
 @task(name="publish the drift", cache_policy=NO_CACHE)
 def publish(place: Lake, result: Result, manifest: Manifest, page: str) -> None:
     about = f"{result['current_month']} against {result['reference_period']}"
-    history = results.history(place)
+    # Damaged reports are named in the log when the page is written.
+    history = results.history(place, get_run_logger().debug)
     publication.fields(publication.DRIFT, {**result, "history": history}, description=f"Drift of {about}.")
     publication.report(page, description=f"Drift report of {about} (HTML).")
     create_markdown_artifact(markdown=summary(result), key="crm-drift-summary", description=f"Drift of {about}.")

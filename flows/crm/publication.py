@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 from uuid import UUID
 
+from prefect import get_run_logger
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
@@ -17,7 +18,7 @@ from prefect.artifacts import (
 )
 
 from flows.crm import model_cards, months
-from flows.crm.lake import LAYERS, Lake
+from flows.crm.lake import LAYERS, Lake, Warn
 
 MONTHS, CARD, DRIFT, REPORT = "crm-months", "crm-model-card", "crm-drift", "crm-drift-report"
 OFFERS = "parameter-offers"
@@ -31,9 +32,12 @@ def fields(key: str, values: Mapping[str, Any], *, description: str) -> None:
 
 
 def months_held(lake: Lake) -> None:
-    """Publish which months each layer has, and which months each pipeline can run for."""
+    """Publish which months each layer has, and which months each pipeline can run for.
+
+    A damaged model is named in the log: this information never fails a run.
+    """
     available: dict[str, list[str]] = {layer: lake.months(layer) for layer in LAYERS} | {
-        "promoted_models": promoted(lake)
+        "promoted_models": promoted(lake, get_run_logger().warning)
     }
     span = lake.source_months()
     first, last = span if span else (None, None)
@@ -66,8 +70,8 @@ def offers(available: Mapping[str, list[str]], span: tuple[str, str] | None) -> 
     ]
 
 
-def promoted(lake: Lake) -> list[str]:
-    return [card["month"] for card in model_cards.every(lake) if card["promoted"]]
+def promoted(lake: Lake, warn: Warn) -> list[str]:
+    return [card["month"] for card in model_cards.every(lake, warn) if card["promoted"]]
 
 
 def report(html: str, *, description: str) -> None:

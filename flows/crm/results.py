@@ -1,12 +1,13 @@
 """Results of monitoring as JSON, and their history: the contract `crm-drift/1`."""
 
-import json
 from typing import Any
+
+from pydantic_core import from_json
 
 from flows.crm import alert_levels
 from flows.crm.drift import Found
 from flows.crm.failures import BadLake
-from flows.crm.lake import Lake
+from flows.crm.lake import Lake, Manifest, Warn
 from flows.crm.model_cards import Card
 
 RESULT, SUMMARY, FULL = "result.json", "summary.html", "evidently.html"
@@ -72,13 +73,20 @@ def remember(result: Result) -> Result:
     return {name: result[name] for name in REMEMBERED}
 
 
-def history(place: Lake) -> list[Result]:
-    """Return the remembered fields of every report, oldest month first; raise `BadLake` if one is damaged."""
-    found = []
-    for month in place.months("reports"):
-        try:
-            result: Result = json.loads(place.document(place.manifest("reports", month), RESULT))
-            found.append(remember(result))
-        except (ValueError, KeyError, TypeError):
-            raise BadLake(f"The drift report of {month} was damaged: monitor {month} again.") from None
-    return found
+def history(place: Lake, warn: Warn, *, without: str = "") -> list[Result]:
+    """Return the remembered fields of every readable report, oldest month first.
+
+    Damaged ones are named by `warn`. The report of `without` is not read: that month is being written.
+    """
+    return place.each("reports", lambda manifest: _remembered(place, manifest), warn, without=without)
+
+
+def _remembered(place: Lake, manifest: Manifest) -> Result:
+    try:
+        result: Result = remember(from_json(place.document(manifest, RESULT)))
+        if result["current_month"] != manifest.month:
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        month = manifest.month
+        raise BadLake(f"The drift report of {month} was damaged: monitor {month} again.") from None
+    return result

@@ -7,7 +7,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.crm import lake, model_cards, model_training, months, publication, scorer
+from flows.crm import lake, lineage, model_cards, model_training, months, publication, scorer
 from flows.crm.lake import Lake, Manifest
 from flows.crm.model_training import Current, Trained
 from flows.crm.retries import DISK
@@ -15,6 +15,7 @@ from flows.crm.retries import DISK
 
 @task(name="read the closed deals", cache_policy=NO_CACHE, **DISK)
 def read_closed_deals(place: Lake, month: str) -> tuple[Manifest, pd.DataFrame]:
+    lineage.require_current(place, "features", month, get_run_logger().warning)
     features, processed = place.manifest("features", month), place.manifest("processed", month)
     closed = model_training.closed_deals(place.read(features)["deals"], place.read(processed)["sales_pipeline"])
     get_run_logger().info("Read %d closed deals from %s.", len(closed), features.name)
@@ -24,7 +25,7 @@ def read_closed_deals(place: Lake, month: str) -> tuple[Manifest, pd.DataFrame]:
 @task(name="read the current model", cache_policy=NO_CACHE, **DISK)
 def read_current(place: Lake, month: str) -> Current | None:
     """Return the current model before this month: training a month again compares with the same one."""
-    found = model_cards.champion(place, months.previous(month))
+    found = model_cards.champion(place, months.previous(month), get_run_logger().warning)
     if found is None:
         get_run_logger().info("No current model before %s.", month)
         return None
