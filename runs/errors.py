@@ -18,6 +18,7 @@ CODES: dict[str, str] = {
     "access.granted": "The action is allowed by a grant.",
     "access.inactive": "The account is disabled.",
     "access.no_grant": "No grant allows the action there.",
+    "access.scope": "The person could do it, but the scope within which they act does not include it.",
     "access.superuser": "The action is allowed because the person is an administrator.",
     "access.values": "A grant allows the action, but not with these parameter values.",
     "actor.required": "A command that acts needs a user.",

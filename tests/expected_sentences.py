@@ -11,6 +11,7 @@ SENTENCES: dict[str, list[str]] = {
         "Only administrators can view the access of other people.",
         "{} has no grant for “{}” on {}.{}",
     ],
+    "access.scope": ["This access of {} is limited, and does not include “{}” on {}."],
     "access.superuser": ["{} is an administrator."],
     "access.values": ["{…}"],
     "actor.required": ["Name the user of the portal: --as USER, or PORTAL_USER in the environment."],

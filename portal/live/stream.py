@@ -143,7 +143,7 @@ def visible_changes(session: SessionBase, topics: Topics, changes: Changes) -> d
     Raises `PermissionDenied` if it is no longer signed in, `Http404` if a subscribed row is no longer visible.
     """
     try:
-        permissions = Permissions.of(current_user(session))
+        permissions = Permissions.of_person(current_user(session))
         if not permissions.can_any(Verb.SEE):
             raise Http404
         visible = permissions.q(Verb.SEE, deployment="deployment__")

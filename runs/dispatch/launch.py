@@ -15,7 +15,7 @@ from flows.catalog import health
 from flows.prefect_api import connect
 from flows.prefect_api.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain
 from runs import changes, definitions, requests
-from runs.access.decisions import Target, require
+from runs.access.decisions import Permissions, Target
 from runs.dispatch.leases import LEASE, backoff
 from runs.errors import Refused
 from runs.governance import windows
@@ -120,7 +120,7 @@ def check_again(run_request: RunRequest) -> None:
     # 1. The requester's permission, and that the deployment can be run at all.
     deployment, values = run_request.deployment, requests.values_of(run_request)
     if run_request.requested_by:
-        require(run_request.requested_by, Verb(run_request.verb), deployment, values)
+        Permissions.of_person(run_request.requested_by).require(Verb(run_request.verb), deployment, values)
     requests.require_submittable(deployment, scheduled_for=None)
     # 2. The parameters mean what they meant.
     if deployment.schema_fingerprint != run_request.schema_fingerprint:

@@ -33,7 +33,7 @@ def freeze(
     with audit.act("environment.freeze", environment, by=by, reason=reason, ticket=ticket) as act:
         act.environment = environment.slug
         # 1. Permission, then what a freeze requires.
-        require(by.user, Verb.MANAGE, Target.whole(environment))
+        require(by, Verb.MANAGE, Target.whole(environment))
         if not reason.strip():
             raise Refused(
                 "freeze.reason_required", "Give a reason for the freeze. It is shown to everyone whose run is held."
@@ -67,7 +67,7 @@ def unfreeze(environment: Environment, *, by: Actor, reason: str = "", ticket: s
     """
     with audit.act("environment.unfreeze", environment, by=by, reason=reason, ticket=ticket) as act:
         act.environment = environment.slug
-        require(by.user, Verb.MANAGE, Target.whole(environment))
+        require(by, Verb.MANAGE, Target.whole(environment))
         requirements_for(Target.whole(environment)).require_reason_and_ticket(
             "end of a freeze", reason=reason, ticket=ticket
         )

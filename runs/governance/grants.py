@@ -17,7 +17,6 @@ from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import loosening_gate
-from runs.governance.configuration import is_administrator
 from runs.governance.loosening import loosened
 from runs.governance.requirements import requirements_for
 from runs.models import Grant, Verb
@@ -77,7 +76,7 @@ def grant(
             granted_by=by.holder,
             granted_by_name=by.name,
         )
-        if not is_administrator(by):
+        if not by.is_administrator:
             bounded(row, by)
         # Policies apply to environments; a grant for all of them has no single one to ask.
         if environment and by.holder is not None:
@@ -114,8 +113,8 @@ def bounded(row: Grant, by: Actor) -> None:
     if by.is_same_person_as(row.person_id):
         # Otherwise a grant that someone has through a group would outlast their membership.
         raise Refused("grant.own", "You cannot grant permissions to yourself.")
-    permissions = Permissions.of(by.user)
-    denying = denials_of(by.user)
+    permissions = Permissions.of(by)
+    denying = [*denials_of(by.user), *(grant for grant in by.scope or () if grant.effect == Grant.Effect.DENY)]
     for verb in (Verb.MANAGE, *map(Verb, row.verbs)):
         denied = {verb, PART_OF.get(verb, verb)}
         if any(denied & set(denial.verbs) and may_overlap(denial, row) for denial in denying):
@@ -124,16 +123,18 @@ def bounded(row: Grant, by: Actor) -> None:
                 f"{by.name} is denied “{verb.label}” on {row.selector} and cannot grant it.",
                 verb=str(verb),
             )
-        held = [grant for grant in permissions.grants if verb in grant.verbs and contains(grant, row)]
-        if not held:
-            raise Refused(
-                "grant.beyond_own",
-                f"{by.name} does not have “{verb.label}” on all of {row.selector} for that long and cannot grant it.",
-                verb=str(verb),
-            )
-        # With several grants the first is used: bound to one of them, it stays within what the giver has.
-        if verb != Verb.MANAGE and all(grant.predicate for grant in held):
-            row.predicate = predicates.both(held[0].predicate, row.predicate)
+        for layer in permissions.layers:
+            held = [grant for grant in layer if verb in grant.verbs and contains(grant, row)]
+            if not held:
+                raise Refused(
+                    "grant.beyond_own",
+                    f"{by.name} does not have “{verb.label}” on all of {row.selector} for that long and cannot grant "
+                    "it.",
+                    verb=str(verb),
+                )
+            # With several grants the first is used: bound to one of them, it stays within what the giver has.
+            if verb != Verb.MANAGE and all(grant.predicate for grant in held):
+                row.predicate = predicates.both(held[0].predicate, row.predicate)
 
 
 def denials_of(user: User) -> list[Grant]:
@@ -198,13 +199,11 @@ def revoke(row: Grant, *, by: Actor, reason: str = "", ticket: str = "", confirm
 
 def can_grant(by: Actor) -> bool:
     """Return whether there is any grant that the actor could create."""
-    return is_administrator(by) or (
-        by.holder is not None and any(Verb.MANAGE in grant.verbs for grant in Permissions.of(by.user).grants)
-    )
+    return by.is_administrator or Permissions.of(by).can_any(Verb.MANAGE)
 
 
 def can_revoke(row: Grant, by: Actor) -> bool:
-    return is_administrator(by) or (by.is_same_person_as(row.granted_by_id) and can_grant(by))
+    return by.is_administrator or (by.is_same_person_as(row.granted_by_id) and can_grant(by))
 
 
 def describe(row: Grant) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def announce(environment: Environment, found: Sequence[Run]) -> None:
     )
 
     def message(person: User) -> notifications.Message | None:
-        permissions = Permissions.of(person)
+        permissions = Permissions.of_person(person)
         theirs = [run for run in runs if is_for(run, person, permissions)]
         if not theirs:
             return None

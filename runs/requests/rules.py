@@ -57,7 +57,7 @@ def require_submittable(deployment: Deployment, *, scheduled_for: datetime | Non
 
 def require_start_allowed(deployment: Deployment, *, by: Actor) -> None:
     """Refuse people who cannot request runs, before their input is read; the refusal is recorded."""
-    decision = Permissions.of(by.user).start(deployment)
+    decision = Permissions.of(by).start(deployment)
     if not decision:
         with audit.act("request.submit", deployment, by=by):
             raise Forbidden(decision)

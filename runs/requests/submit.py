@@ -17,7 +17,7 @@ from flows import canonical, encryption
 from flows import parameters as schemas
 from flows.models import Deployment
 from runs import audit, notifications, queue
-from runs.access.decisions import Permissions, Target, decide
+from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.change_feed import publish
@@ -75,7 +75,7 @@ def submit(
         if scheduled_for:
             scheduled_for = one_moment(scheduled_for)
         deployment = Deployment.objects.select_related("environment").get(pk=deployment.pk)
-        permissions = Permissions.of(by.user)
+        permissions = Permissions.of(by)
         verb = Verb.TRIGGER_LATER if is_later(scheduled_for) else Verb.TRIGGER
         if rerun_of:
             require_rerun_allowed(rerun_of, deployment, permissions)
@@ -189,7 +189,10 @@ def notify_approvers(run_request: RunRequest) -> None:
     def may(person: User) -> bool:
         # Requesters cannot approve their own request, so they are not asked to.
         own = person.pk in (run_request.requested_by_id, run_request.on_behalf_of_id)
-        return not own and decide(person, Verb.APPROVE, run_request.deployment, values_of(run_request)).allowed
+        if own:
+            return False
+        permissions = Permissions.of_person(person)
+        return permissions.decide(Verb.APPROVE, run_request.deployment, values_of(run_request)).allowed
 
     notifications.notify(
         Topic.WAITING,

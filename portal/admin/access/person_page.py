@@ -43,7 +43,7 @@ def rights(permissions: Permissions, environments: Iterable[Environment]) -> dic
     """Return the context of `portal/people/_places.html`."""
     return {
         "places": [Place(environment, rights_in(permissions, environment)) for environment in environments],
-        "is_administrator": permissions.user.is_superuser,
+        "is_administrator": permissions.is_administrator,
     }
 
 

@@ -32,6 +32,7 @@ from portal.ui import calendar as ui_calendar
 from portal.ui.environment_status import status_of
 from portal.ui.times import span
 from runs.access.decisions import Target
+from runs.actors import is_administrator
 from runs.errors import Refused
 from runs.governance import configuration, freezes
 from runs.governance.loosening import loosened
@@ -91,13 +92,13 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         return Q(pk__in=permissions_of(request).environments().values("pk"))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.is_superuser)
+        return is_administrator(request.user)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return bool(request.user.is_superuser)
+        return is_administrator(request.user)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return bool(request.user.is_superuser)
+        return is_administrator(request.user)
 
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
         return [

@@ -20,7 +20,7 @@ from runs.access.decisions import decide
 from runs.actors import Actor
 from runs.governance import grants
 from runs.models import AuditEntry, RunRequest, Verb
-from tests.cast import SCHEMA
+from tests.cast import SCHEMA, by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.page_elements import attributes, error_codes, message_codes
 from tests.portal.query_counts import count, must_be_agreed
@@ -327,7 +327,7 @@ def test_a_viewer_is_refused_with_the_reason(viewer: User, deployment: Deploymen
     client = login(viewer)
     for answer in (client.get(form_of(deployment)), client.post(form_of(deployment), typed())):
         assert answer.status_code == 403
-        assert decide(viewer, Verb.TRIGGER, deployment).sentence in answer.content.decode()
+        assert decide(by(viewer), Verb.TRIGGER, deployment).sentence in answer.content.decode()
     assert not RunRequest.objects.exists()
 
 
