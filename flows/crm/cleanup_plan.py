@@ -33,15 +33,15 @@ def _all_but(kept: int, layer: Layer) -> Callable[[Lake], list[str]]:
     return lambda lake: lake.months(layer)[:-kept]
 
 
-def _not_promoted(lake: Lake) -> list[str]:
-    return [card["month"] for card in model_cards.every(lake) if not card["promoted"]]
+def _not_in_use(lake: Lake) -> list[str]:
+    return [card["month"] for card in model_cards.every(lake) if not model_cards.in_use(card)]
 
 
 # Which months of a layer a category deletes; the newest stays, so that the next pipeline finds it.
 MONTHS: dict[str, tuple[Layer, Callable[[Lake], list[str]]]] = {
     "processed": ("processed", _all_but(1, "processed")),
     "features": ("features", _all_but(1, "features")),
-    "models": ("models", _not_promoted),
+    "models": ("models", _not_in_use),
     "reference": ("reference", _all_but(1, "reference")),
     "reports": ("reports", _all_but(REPORTS_KEPT, "reports")),
 }
