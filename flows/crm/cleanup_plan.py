@@ -34,8 +34,8 @@ def _all_but(kept: int, lake: Lake, manifests: list[Manifest], warn: Warn) -> li
     return manifests[:-kept]
 
 
-def _not_promoted(lake: Lake, manifests: list[Manifest], warn: Warn) -> list[Manifest]:
-    unused = {card["month"] for card in model_cards.every(lake, warn) if not card["promoted"]}
+def _not_in_use(lake: Lake, manifests: list[Manifest], warn: Warn) -> list[Manifest]:
+    unused = {card["month"] for card in model_cards.every(lake, warn) if not model_cards.in_use(card)}
     return [manifest for manifest in manifests if manifest.month in unused]
 
 
@@ -43,7 +43,7 @@ def _not_promoted(lake: Lake, manifests: list[Manifest], warn: Warn) -> list[Man
 MONTHS: dict[str, tuple[Layer, Callable[[Lake, list[Manifest], Warn], list[Manifest]]]] = {
     "processed": ("processed", partial(_all_but, 1)),
     "features": ("features", partial(_all_but, 1)),
-    "models": ("models", _not_promoted),
+    "models": ("models", _not_in_use),
     "reference": ("reference", partial(_all_but, 1)),
     "reports": ("reports", partial(_all_but, REPORTS_KEPT)),
 }

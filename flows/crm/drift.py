@@ -10,9 +10,9 @@ from scipy import stats
 
 from flows.crm import alert_levels, metrics
 from flows.crm.alert_levels import Reading
-from flows.crm.encoder import Numbers
 from flows.crm.failures import TooFewDeals
 from flows.crm.features import UNKNOWN
+from flows.crm.inputs import Numbers
 from flows.crm.metrics import Quality
 
 Kind = Literal["category", "number"]

@@ -1,6 +1,6 @@
 """The cards of the models in the lake, and which model was current in a month."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic_core import from_json
 
@@ -9,6 +9,18 @@ from flows.crm.lake import WHAT, Lake, Manifest, Warn
 
 CARD, MODEL = "card.json", "model.json"
 Card = dict[str, Any]
+
+# What became of a model: promoted; in use for want of a better one, although it is no better than guessing; set aside.
+Standing = Literal["promoted", "provisional", "rejected"]
+PROMOTED: Standing = "promoted"
+PROVISIONAL: Standing = "provisional"
+REJECTED: Standing = "rejected"
+# For people.
+STANDINGS: dict[Standing, str] = {
+    PROMOTED: "Promoted",
+    PROVISIONAL: "In use for want of a better one",
+    REJECTED: "Not promoted",
+}
 
 
 def read(lake: Lake, manifest: Manifest) -> Card:
@@ -28,8 +40,19 @@ def every(lake: Lake, warn: Warn) -> list[Card]:
     return lake.each("models", lambda manifest: read(lake, manifest), warn)
 
 
+def standing(card: Card) -> Standing:
+    """Return the standing of a model. Cards without the field are from before there were provisional models."""
+    found: Standing = card.get("standing") or (PROMOTED if card["promoted"] else REJECTED)
+    return found
+
+
+def in_use(card: Card) -> bool:
+    """Return whether the model came into use, promoted or provisional."""
+    return standing(card) != REJECTED
+
+
 def champion(lake: Lake, month: str, warn: Warn) -> tuple[Manifest, Card] | None:
-    """Return the current model at the end of a month: the newest one promoted by then, or None.
+    """Return the current model at the end of a month: the newest one that came into use by then, or None.
 
     Later models are ignored, so that running a month again uses the same model. A damaged model is named by `warn`, and
     the one before it is used.
@@ -44,7 +67,7 @@ def champion(lake: Lake, month: str, warn: Warn) -> tuple[Manifest, Card] | None
             except (BadLake, MissingMonth) as error:
                 warn(f"Skipped the {WHAT['models']} of {candidate}: {error}")
                 continue
-            if card["promoted"]:
+            if in_use(card):
                 return manifest, card
     return None
 

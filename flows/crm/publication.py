@@ -18,7 +18,7 @@ from prefect.artifacts import (
 )
 
 from flows.crm import model_cards, months
-from flows.crm.lake import LAYERS, Lake, Warn
+from flows.crm.lake import LAYERS, Lake
 
 MONTHS, CARD, DRIFT, REPORT = "crm-months", "crm-model-card", "crm-drift", "crm-drift-report"
 OFFERS = "parameter-offers"
@@ -36,8 +36,10 @@ def months_held(lake: Lake) -> None:
 
     A damaged model is named in the log: this information never fails a run.
     """
+    cards = model_cards.every(lake, get_run_logger().warning)
     available: dict[str, list[str]] = {layer: lake.months(layer) for layer in LAYERS} | {
-        "promoted_models": promoted(lake, get_run_logger().warning)
+        "promoted_models": [card["month"] for card in cards if card["promoted"]],
+        "models_in_use": [card["month"] for card in cards if model_cards.in_use(card)],
     }
     span = lake.source_months()
     first, last = span if span else (None, None)
@@ -52,8 +54,8 @@ def months_held(lake: Lake) -> None:
 
 def offers(available: Mapping[str, list[str]], span: tuple[str, str] | None) -> list[dict[str, Any]]:
     """Return which months each pipeline can run for, from the months of each layer and the span of the source."""
-    models = available["promoted_models"]
-    # A month can be sampled and monitored once it has features and a model promoted by then.
+    models = available["models_in_use"]
+    # A month can be sampled, scored and monitored once it has features and a model that came into use by then.
     modelled = [month for month in available["features"] if models and month >= models[0]]
     values_by_parameter = {
         ("crm-data-acquisition", "snapshot_month"): months.months_between(*span) if span else [],
@@ -68,10 +70,6 @@ def offers(available: Mapping[str, list[str]], span: tuple[str, str] | None) -> 
         {"flow": flow, "parameter": name, "values": values, "binding": flow != "crm-data-acquisition"}
         for (flow, name), values in values_by_parameter.items()
     ]
-
-
-def promoted(lake: Lake, warn: Warn) -> list[str]:
-    return [card["month"] for card in model_cards.every(lake, warn) if card["promoted"]]
 
 
 def report(html: str, *, description: str) -> None:
