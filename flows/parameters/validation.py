@@ -68,15 +68,9 @@ def _ref(validator: Any, ref: str, value: Any, node: Node) -> Errors:
 def _required(validator: Any, names: list[str], value: Any, node: Node) -> Errors:
     if isinstance(value, dict):
         for name in names:
-            if name not in value or (value[name] == "" and _wants_text(node.get("properties", {}).get(name, {}))):
+            # An empty text is a value: a form, where nothing typed looks the same, decides which of the two it is.
+            if name not in value:
                 yield _error("parameter.required", "This value is required.", name)
-
-
-def _wants_text(node: Node) -> bool:
-    """Return whether "" counts as missing: text is expected, and "" is not among the choices."""
-    nodes = _context.get().schema.applying([node])
-    offered = [choice for one in nodes for choice in (*one.get("enum", ()), one.get("const"))]
-    return "" not in offered and any("string" in types_of(one) for one in nodes)
 
 
 def _known_names(node: Node) -> set[str]:

@@ -82,6 +82,9 @@ def handle_form(form: RunFormContext) -> HttpResponse:
         initial = draft.values
     # 2. Read it.
     filled = options, parameters = form.options_form(request.POST), form.parameter_form(initial, request.POST)
+    if parameters and parameters.is_partial:
+        unjudged = form.options_form(initial=request.POST.dict())
+        return page(form, (unjudged, parameters), key=key, edited_draft=edited_draft)
     if parameters and not parameters.is_valid():
         # Values that only the grants leave out are refused by the service, which records the attempt.
         whole = form.parameter_form(initial, request.POST, is_whole=True)

@@ -106,7 +106,7 @@ def test_an_error_in_a_deployments_own_default_is_refused() -> None:
 def test_a_deployment_is_runnable_as_it_is_when_nothing_is_missing() -> None:
     needs_one = schema(a={"type": "string"}, required=("a",))
     assert not runnable_as_is(needs_one, {})
-    assert not runnable_as_is(needs_one, {"a": ""})
+    assert runnable_as_is(needs_one, {"a": ""})
     assert not runnable_as_is(needs_one, {"a": "x", "gone": 1})
     assert runnable_as_is(needs_one, {"a": "x"})
 
@@ -201,17 +201,13 @@ def test_no_refusal_repeats_a_value() -> None:
     assert word not in " ".join(sentences(EVERY_KIND, values))
 
 
-def test_required_text_may_not_be_empty() -> None:
+def test_an_empty_text_is_a_value_unless_its_length_says_otherwise() -> None:
+    prefix = schema(a={"type": "string"}, required=("a",))
+    assert validate(prefix, {"a": ""}, defaults={}) == {"a": ""}
+    assert validate(prefix, {}, defaults={"a": ""}) == {"a": ""}
     nested = {**only("db"), "required": ["value"]}
-    assert refusals(nested, {"value": {"host": ""}}) == {"value.host": "parameter.required"}
-    optional = schema(a={"anyOf": [{"type": "string"}, {"type": "null"}]}, required=("a",))
-    assert refusal(optional, {"a": ""}) == "parameter.required"
-    assert validate(optional, {"a": None}, defaults={}) == {"a": None}
-
-
-def test_an_empty_text_that_is_offered_is_a_value() -> None:
-    offered = schema(a={"type": "string", "enum": ["", "x"]}, required=("a",))
-    assert validate(offered, {"a": ""}, defaults={}) == {"a": ""}
+    assert validate(nested, {"value": {"host": ""}}, defaults={}) == {"value": {"host": ""}}
+    assert refusal(schema(a={"type": "string", "minLength": 1}, required=("a",)), {"a": ""}) == "parameter.min_length"
 
 
 def test_names_that_a_schema_allows_are_not_unknown() -> None:
