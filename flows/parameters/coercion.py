@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -36,7 +37,7 @@ class Slot:
     is_nullable: bool
     displayed: Any = MISSING
 
-    @property
+    @cached_property
     def item(self) -> "Slot":
         """The slot of one item of a list."""
         return slot(self.schema, self.node.get("items", {}))
@@ -54,7 +55,7 @@ class Slot:
         fixed = any({"enum", "const", "anyOf", "oneOf"}.intersection(form) for form in self.forms)
         return list(dict.fromkeys(types)) if SCALARS.issuperset(types) and not fixed else []
 
-    @property
+    @cached_property
     def choices(self) -> dict[str, Any]:
         """The choices by their text in the form; empty where any value may be typed."""
         values = self.node.get("enum", [self.node["const"]] if "const" in self.node else [])

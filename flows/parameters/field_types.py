@@ -12,13 +12,13 @@ from django import forms
 from django.utils import timezone
 
 from flows.parameters import coercion, widgets
+from flows.parameters.choices import MOST_SELECTABLE, first_choices, read_searched, show_searched
 from flows.parameters.coercion import Slot, Unreadable
 from flows.parameters.formats import fits
 from flows.parameters.messages import KINDS as WORDS
 from flows.parameters.messages import one_of, spelled
 from flows.parameters.schema import MISSING
 from flows.parameters.walk import types_of
-from flows.wording import listed
 
 # Up to this many choices a list of fixed choices is a group of checkboxes.
 TICKABLE = 12
@@ -105,13 +105,19 @@ def read_lines(raw: str, slot: Slot) -> Any:
 
 
 def lines_hint(slot: Slot) -> str:
-    offered = [spelled(value) for value in slot.item.choices.values()]
-    some = one_of(offered) if len(offered) <= MOST_LISTED else listed(offered, MOST_LISTED)
+    offered = [spelled(value) for value, _ in zip(slot.item.choices.values(), range(MOST_LISTED + 1), strict=False)]
+    more = len(slot.item.choices) - MOST_LISTED
+    some = f"{', '.join(offered[:MOST_LISTED])} and {more:,} more" if more > 0 else one_of(offered)
     return f"One item per line{f': {some}' if offered else ''}."
 
 
 def ticks_hint(slot: Slot) -> str:
     return "" if slot.node.get("uniqueItems") or len(slot.item.choices) < 2 else "Sent in the order shown here."
+
+
+def searched_hint(slot: Slot) -> str:
+    count, some = len(slot.choices), ", ".join(map(spelled, first_choices(slot, 3)))
+    return f"One of {count:,} choices, such as {some}. Pick one from the list while typing, or type it in full."
 
 
 def scalar_hint(slot: Slot) -> str:
@@ -153,6 +159,7 @@ TEXT = Kind(text_area, emptied="")
 NUMBER = Kind(lambda slot, displayed: widgets.number(slot.node, displayed), coercion.read_number)
 FLAG = Kind(flag, coercion.read_flag)
 CHOICE = Kind(choice, coercion.read_choice, coercion.show_choice)
+SEARCHED = Kind(entry("text", autocomplete="off"), read_searched, show_searched, searched_hint)
 TICKS = Kind(
     lambda slot, displayed: widgets.Ticks(labels(slot.item)),
     coercion.read_ticks,
@@ -194,7 +201,7 @@ def kind_of(slot: Slot) -> Kind:
     if "block_type_slug" in slot.node:
         return BLOCK
     if slot.choices:
-        return CHOICE
+        return CHOICE if len(slot.choices) <= MOST_SELECTABLE else SEARCHED
     if len(slot.scalar_types) == 1 and len(slot.forms) == 1:
         kind = slot.scalar_types[0]
         return SIMPLE.get((kind, slot.node.get("format", ""))) or SIMPLE[kind, ""]

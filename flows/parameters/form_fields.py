@@ -9,8 +9,9 @@ from django.utils.safestring import SafeString
 
 from flows import canonical
 from flows.parameters import widgets
+from flows.parameters.choices import first_choices
 from flows.parameters.coercion import Unreadable, redisplay_json
-from flows.parameters.field_types import CHOICE, FLAG, JSON, TEXT, Kind, allows_empty
+from flows.parameters.field_types import CHOICE, FLAG, JSON, MOST_LISTED, SEARCHED, TEXT, Kind, allows_empty
 from flows.parameters.form_part import NOT_SET, REQUIRED, Collected, FormPart, PartError, RawField
 from flows.parameters.messages import example_of, spelled
 from flows.parameters.schema import MISSING, Path
@@ -30,6 +31,8 @@ class Leaf(FormPart):
     def __post_init__(self) -> None:
         displayed = self.kind.show(self.slot.displayed, self.slot)
         text = displayed if isinstance(displayed, str) else ""
+        if self.kind is SEARCHED:
+            self.suggestions = self.suggestions or first_choices(self.slot, MOST_LISTED)
         # Browsers offer suggestions at inputs, not at text areas.
         is_line = self.suggestions and self.kind is TEXT
         widget = widgets.entry("text", text) if is_line else self.kind.widget(self.slot, text)
@@ -37,6 +40,8 @@ class Leaf(FormPart):
             widget.attrs["aria-required"] = "true"
         if self.suggestions and not isinstance(widget, forms.Textarea):
             widget.attrs["list"] = f"{self.id}_suggestions"
+        if self.kind is SEARCHED:
+            widget.attrs["data-choices"] = self.name
         self.offer_empty(self.kind.emptied)
         if self.empty is not None and isinstance(widget, forms.TextInput | forms.Textarea):
             widget.attrs["placeholder"] = NOT_SET

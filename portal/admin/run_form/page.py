@@ -18,7 +18,7 @@ from flows.parameters import Invalid
 from portal.admin.problem import Problem
 from portal.admin.run_form import draft as run_form_draft
 from portal.admin.run_form import rerun
-from portal.admin.run_form.confirm import confirm, is_submittable
+from portal.admin.run_form.confirm import confirm, form_url, is_submittable
 from portal.admin.run_form.context import (
     Prefilled,
     RunFormContext,
@@ -172,6 +172,7 @@ def page(
         "submission_key": key,
         "edited_draft": edited_draft,
         "refusal": refusal,
+        "choices_url": form_url(form, "choices"),
     }
     return render(form.request, "portal/deployment/run.html", context)
 

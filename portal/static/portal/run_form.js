@@ -1,4 +1,5 @@
-/* The run form: rows of a list are added and removed in place; without this script the same buttons send the form. */
+/* The run form: rows of a list are added and removed in place (without this script the same buttons send the form), and
+   the choices of inputs with thousands of them are fetched while typing (without it they are typed in full). */
 (() => {
     "use strict";
 
@@ -52,6 +53,35 @@
         rows.querySelector(":scope > [data-rows-list]").append(row);
         status.textContent = `${row.dataset.row} added.`;
         row.querySelector("input:not([type=hidden]), textarea, select, button")?.focus();
+    }
+
+    let waiting = 0;
+    let fetching = new AbortController();
+
+    document.addEventListener("input", (event) => {
+        const input = event.target.closest("[data-choices]");
+        // Not where a choice was picked from the list: that needs no other.
+        if (input && event instanceof InputEvent && event.inputType !== "insertReplacementText") {
+            clearTimeout(waiting);
+            waiting = setTimeout(() => search(input), 200);
+        }
+    });
+
+    async function search(input) {
+        fetching.abort();
+        fetching = new AbortController();
+        const url = new URL(input.form.dataset.choicesUrl, location.href);
+        url.searchParams.set("name", input.dataset.choices);
+        url.searchParams.set("term", input.value);
+        try {
+            const response = await fetch(url, { credentials: "same-origin", signal: fetching.signal });
+            const { choices } = await response.json();
+            input.list.replaceChildren(
+                ...choices.map((value) => Object.assign(document.createElement("option"), { value })),
+            );
+        } catch {
+            // the list stays as it was; what is typed is judged when the form is sent
+        }
     }
 
     function send(button) {

@@ -1,6 +1,7 @@
 """The form collects what a schema describes, and validates as every other caller does."""
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from django.utils import timezone
 from unfold.widgets import CHECKBOX_CLASSES, INPUT_CLASSES, SELECT_CLASSES, TEXTAREA_CLASSES
 
 from flows.parameters import MASK, ParameterForm, validate, widgets
+from flows.parameters.choices import find_choices
 
 SCHEMAS = Path(__file__).parent / "schemas"
 EVERY_KIND: dict[str, Any] = json.loads((SCHEMAS / "every_kind.json").read_text())
@@ -335,6 +337,94 @@ def test_a_preset_lies_over_the_defaults_and_may_be_out_of_date() -> None:
     (notice,) = form.notices
     assert "“gone”" in notice
     assert resolved(typed_into(only("i"), {"value": 1}, {"value": 2, "gone": 3})) == 2
+
+
+# Many choices
+
+CUSTOMERS = [f"customer-{number:05d}" for number in range(10_000)]
+
+
+def many(values: list[Any], count: int = 1) -> dict[str, Any]:
+    names = ["value", *(f"other{number}" for number in range(count - 1))]
+    properties = {name: {"$ref": "#/definitions/Customer"} for name in names}
+    return {"properties": properties, "required": names, "definitions": {"Customer": {"enum": values}}}
+
+
+def options(form: ParameterForm) -> list[str]:
+    return [attributes["value"] for tag, attributes in page(form).tags if tag == "option"]
+
+
+def test_thousands_of_choices_are_searched_and_not_listed() -> None:
+    form = ParameterForm(many(CUSTOMERS, 10), {})
+    assert len(form.render()) < 100_000
+    assert len(options(form)) == 200
+    control = page(form).controls["parameters-value"]
+    assert (control["type"], control["list"], control["data-choices"]) == (
+        "text",
+        "id_parameters-value_suggestions",
+        "value",
+    )
+    a_few = ParameterForm(many(CUSTOMERS[:100]), {})
+    assert page(a_few).controls["parameters-value"]["tag"] == "select"
+    listed = schema({"type": "array", "items": {"enum": CUSTOMERS}})
+    assert len(ParameterForm(listed, {}).render()) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ("customer-09999", "customer-09999"),
+        (" customer-09999 ", "customer-09999"),
+        ('"two\\nlines"', "two\nlines"),
+        ('" padded "', " padded "),
+    ],
+)
+def test_a_searched_choice_is_typed_as_it_is(typed: str, value: str) -> None:
+    texts = many([*CUSTOMERS, "two\nlines", " padded "])
+    assert resolved(typed_into(texts, value=typed)) == value
+    (shown,) = [text for name, text in page(ParameterForm(texts, {"value": value})).sent if name == "parameters-value"]
+    assert resolved(typed_into(texts, value=shown)) == value
+    assert resolved(typed_into(texts, {"value": value})) == value
+
+
+@pytest.mark.parametrize(("typed", "value"), [("1", 1), ('"1"', "1"), ("true", True), ("x", "x"), ("", None)])
+def test_searched_choices_of_several_types_are_told_apart(typed: str, value: Any) -> None:
+    mixed = many([*range(200), "1", True, "x", None])
+    got = resolved(typed_into(mixed, value=typed))
+    assert (got, type(got)) == (value, type(value))
+    assert json.dumps(resolved(typed_into(mixed, {"value": value}))) == json.dumps(value)
+
+
+def test_a_text_that_is_no_choice_is_refused() -> None:
+    assert typed_into(many(CUSTOMERS), value="customer-1").codes == {"value": ["parameter.enum"]}
+    assert typed_into(many(CUSTOMERS)).codes == {"value": ["parameter.required"]}
+
+
+def test_a_search_finds_choices_by_any_part_and_those_that_begin_with_it_first() -> None:
+    places = many(["Upper Austria", "Burgenland", "Austria"])
+    assert find_choices(places, "value", " AUSTRIA") == ["Austria", "Upper Austria"]
+    assert len(find_choices(many(CUSTOMERS), "value", "")) == 50
+    assert find_choices(many(CUSTOMERS), "value", "09999") == ["customer-09999"]
+
+
+def test_a_search_follows_the_name_of_an_input_and_knows_no_others() -> None:
+    inner = {
+        "type": "object",
+        "properties": {"a.b": {"type": "array", "items": {"properties": {"c": {"enum": ["x"]}}}}},
+    }
+    secret = {"enum": ["hunter2"], "writeOnly": True}
+    nested = {"properties": {"value": inner, "secret": secret}}
+    assert find_choices(nested, "value.a%2Eb.12.c", "") == ["x"]
+    for name in ("", "value", "value.a.b.0.c", "secret", "gone", "value.a%2Eb.c", "..", "0"):
+        assert find_choices(nested, name, "") == []
+    assert find_choices({"properties": 1}, "value", "") == []
+
+
+def test_choices_that_look_alike_have_labels_that_tell_them_apart() -> None:
+    alike = schema({"enum": [1, "1", True, "true", "a\nb", "a b", "plain"]})
+    html = ParameterForm(alike, {}).render()
+    labels = re.findall(r"<option[^>]*>\s*([^<]+?)\s*</option>", html)
+    assert labels == ["Choose…", "1", "&quot;1&quot;", "true", "&quot;true&quot;", "&quot;a\\nb&quot;", "a b", "plain"]
 
 
 # Nested models and rows
