@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -39,7 +40,7 @@ class Slot:
     is_nullable: bool
     displayed: Any = MISSING
 
-    @property
+    @cached_property
     def item(self) -> "Slot":
         """The slot of one item of a list."""
         return slot(self.schema, self.node.get("items", {}))
@@ -61,7 +62,7 @@ class Slot:
         fixed = any({"enum", "const", "anyOf", "oneOf"}.intersection(form) for form in self.forms)
         return self.types if SCALARS.issuperset(self.types) and not fixed else []
 
-    @property
+    @cached_property
     def choices(self) -> dict[str, Any]:
         """The choices by their text in the form; empty where any value may be typed."""
         values = self.node.get("enum", [self.node["const"]] if "const" in self.node else [])

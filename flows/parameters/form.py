@@ -11,11 +11,13 @@ from django.utils.safestring import SafeString
 
 from flows.parameters.coercion import Slot, slot
 from flows.parameters.field_types import kind_of
-from flows.parameters.form_fields import AnyPart, Group, Leaf, PartError, Rows
-from flows.parameters.schema import MISSING, Node, Path, Unusable, prepare
+from flows.parameters.form_fields import AnyPart, Group, Leaf, Rows
+from flows.parameters.form_part import PartError
+from flows.parameters.schema import MISSING, Node, Path, Unusable, in_order, prepare
 from flows.parameters.secrets import default_of
 from flows.parameters.values import Invalid, ParameterError, field_name, validate
 from flows.parameters.walk import types_of
+from flows.parameters.widgets import listed
 from flows.prefect_api.records import JSON as Json
 from flows.wording import plural
 
@@ -23,7 +25,6 @@ from flows.wording import plural
 MOST_PARTS = 300
 MOST_ROWS = 50
 DEEPEST = 3
-BLANK_ROWS = 3
 
 TEMPLATE = "flows/parameters/form.html"
 
@@ -33,7 +34,7 @@ class ParameterForm:
 
     `initial` overrides the deployment's defaults, for presets and re-runs; `suggestions` are offered while typing.
     After `is_valid()`, `values` are the submitted values and `resolved` those that the run would get.
-    A form submitted to get more rows is not valid and has no errors: display it again.
+    A form submitted to add or remove a row is only `partial`, not valid and without errors: display it again.
     """
 
     def __init__(
@@ -44,9 +45,12 @@ class ParameterForm:
         initial: Mapping[str, Any] | None = None,
         prefix: str = "parameters",
         suggestions: Mapping[str, Sequence[str]] | None = None,
+        *,
+        is_partial: bool = False,
     ) -> None:
         self.schema, self.defaults = schema, defaults
         self.is_bound = data is not None
+        self.is_partial = is_partial
         self.values: dict[str, Json] = {}
         self.resolved: dict[str, Json] = {}
         self.notices: list[str] = []
@@ -117,8 +121,8 @@ class ParameterForm:
             if value is not MISSING:
                 self.values[name] = value
         unreadable = [part for part in self._all if part.errors]
-        # 2. Only more rows were requested: errors would be about a form that is not finished.
-        if any(isinstance(part, Rows) and part.wants_more for part in self._all):
+        # 2. Errors would be about a form that is not finished.
+        if self.is_partial:
             for part in unreadable:
                 part.errors.clear()
             return False
@@ -142,15 +146,15 @@ class ParameterForm:
         part.errors.append(PartError(error.code, f"{where}: {error.message}" if rest else error.message))
 
     def _children(self, node: Node, path: Path, given: Mapping[str, Any]) -> dict[str, AnyPart]:
-        properties = self._schema.properties if not path else node["properties"]
         return {
             name: self._part(inner, (*path, name), name in node.get("required", ()), given.get(name, MISSING))
-            for name, inner in properties.items()
+            for name, inner in in_order(node["properties"]).items()
         }
 
     def _part(self, node: Node, path: Path, is_required: bool, given: Any) -> AnyPart:
         """Build the part for one node: a group, rows, or an input."""
-        displayed = default_of(self._schema, node) if given is MISSING else given
+        default = default_of(self._schema, node)
+        displayed = default if given is MISSING else given
         one = slot(self._schema, node, displayed)
         base: dict[str, Any] = {
             "form": self._fields,
@@ -159,6 +163,7 @@ class ParameterForm:
             "slot": one,
             "is_required": is_required,
             "given": given,
+            "has_default": default is not MISSING,
         }
         part: AnyPart
         # Schemas may contain themselves (trees): the depth and the number of parts end the recursion.
@@ -178,16 +183,27 @@ class ParameterForm:
 
     def _rows(self, one: Slot, path: Path, base: dict[str, Any]) -> Rows:
         displayed = one.displayed if isinstance(one.displayed, list) else []
-        html_name = self._fields.add_prefix(base["name"])
-        typed = str(self._fields.data.get(f"{html_name}-rows", ""))
-        wants_more = self._fields.data.get(f"{html_name}-more") == "true"
-        # The number of rows is in the submitted form, which any client can forge: hence the bounds.
-        count = int(typed) if re.fullmatch("[0-9]{1,3}", typed) else len(displayed) + BLANK_ROWS
-        count = max(min(count + wants_more * BLANK_ROWS, MOST_ROWS), len(displayed))
-        values = [*displayed, *[MISSING] * (count - len(displayed))]
+        html_name, data = self._fields.add_prefix(base["name"]), self._fields.data
+        indexes = list(range(len(displayed)))
+        # 1. The rows that were submitted. Any client can forge them: hence the bounds.
+        if f"{html_name}-rows" in data:
+            sent = [text for text in listed(data, f"{html_name}-rows") if re.fullmatch("[0-9]{1,3}", text)]
+            indexes = list(dict.fromkeys(map(int, sent)))[:MOST_ROWS]
+        # 2. The buttons.
+        added, removed = None, data.get(f"{html_name}-remove")
+        if removed is not None:
+            self.is_partial = True
+            indexes = [index for index in indexes if str(index) != removed]
+        if f"{html_name}-add" in data:
+            self.is_partial = True
+            if len(indexes) < MOST_ROWS:
+                added = max([*indexes, len(displayed) - 1], default=-1) + 1
+                indexes.append(added)
+        # 3. What was a row of the displayed list keeps its values, secrets included.
+        values = {index: displayed[index] if index < len(displayed) else MISSING for index in indexes}
         item = one.node["items"]
-        rows = [self._part(item, (*path, at), value is not MISSING, value) for at, value in enumerate(values)]
-        return Rows(**base, rows=rows, wants_more=wants_more)
+        rows = {index: self._part(item, (*path, index), True, value) for index, value in values.items()}
+        return Rows(**base, rows=rows, added=added, is_full=len(indexes) >= MOST_ROWS)
 
 
 def _is_group(one: Slot) -> bool:
@@ -202,9 +218,7 @@ def _is_rows(one: Slot) -> bool:
     if types_of(one.node) != ["array"] or "items" not in one.node or "prefixItems" in one.node or one.is_secret:
         return False
     displayed, item = one.displayed, one.item
-    is_short = displayed in (MISSING, None) or (
-        isinstance(displayed, list) and len(displayed) <= MOST_ROWS - BLANK_ROWS
-    )
+    is_short = displayed in (MISSING, None) or (isinstance(displayed, list) and len(displayed) <= MOST_ROWS)
     return is_short and not item.is_nullable and (_is_group(item) or (item.is_secret and bool(item.scalar_types)))
 
 

@@ -57,6 +57,13 @@ def allow_redisplay(widget: forms.Widget, typed: Any) -> None:
         widget.input_type = "text"
 
 
+def growing_area(displayed: str) -> forms.Widget:
+    """Return a text area that begins as one line and grows with its text."""
+    # `rows` is for browsers without the style `field-sizing: content`.
+    lines = displayed.count("\n") + 1
+    return area(min(lines, 12), **{"data-grows": ""})
+
+
 def area(rows: int, **attrs: Any) -> forms.Widget:
     return forms.Textarea({"class": AREA, "rows": rows, **attrs})
 

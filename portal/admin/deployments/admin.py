@@ -16,7 +16,7 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from flows.models import Deployment
 from portal.admin.actions import perform, reason_of, redirect_back
@@ -25,6 +25,7 @@ from portal.admin.deployments import page
 from portal.admin.deployments.filters import DeletedFilter, PausedFilter, PoolFilter, TagFilter
 from portal.admin.deployments.list import DeploymentList
 from portal.admin.filters import EnvironmentFilter
+from portal.admin.run_form import choices as run_form_choices
 from portal.admin.run_form import page as run_form_page
 from portal.admin.run_form import quick_run
 from portal.auth.request_user import actor_of
@@ -186,6 +187,7 @@ class DeploymentAdmin(RestrictedAdmin):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
             "run": ("run/", require_http_methods(["GET", "HEAD", "POST"])(self.run)),
+            "choices": ("run/choices/", require_safe(self.choices)),
             "quick_run": ("quick-run/", require_POST(self.quick_run)),
             "pause": ("pause/", require_POST(self.pause)),
             "resume": ("resume/", require_POST(self.resume)),
@@ -204,6 +206,11 @@ class DeploymentAdmin(RestrictedAdmin):
         deployment: Deployment = self.visible_or_404(request, pk)
         run_form_page.require_permission(request, deployment)
         return run_form_page.view(request, deployment, self.frame(request, deployment))
+
+    def choices(self, request: HttpRequest, pk: int) -> HttpResponse:
+        deployment: Deployment = self.visible_or_404(request, pk)
+        run_form_page.require_permission(request, deployment)
+        return run_form_choices.view(request, deployment)
 
     def frame(self, request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
         return {**self.admin_site.each_context(request), "opts": self.opts, "original": deployment}

@@ -87,7 +87,7 @@ def confirm(form: RunFormContext, draft: Draft, error: Problem | Refused | None 
     return render(request, "portal/deployment/confirm.html", context)
 
 
-def form_url(form: RunFormContext) -> str:
+def form_url(form: RunFormContext, view: str = "run") -> str:
     """Return the URL that the confirmation is sent to. The draft holds everything but the request to repeat."""
-    url = reverse("admin:flows_deployment_run", args=[form.deployment.pk])
+    url = reverse(f"admin:flows_deployment_{view}", args=[form.deployment.pk])
     return f"{url}?{rerun.AGAIN}={form.rerun_of.pk}" if form.rerun_of else url

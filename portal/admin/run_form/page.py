@@ -20,7 +20,7 @@ from portal.admin.actions import reason_of, ticket_of
 from portal.admin.problem import Problem
 from portal.admin.run_form import draft as run_form_draft
 from portal.admin.run_form import rerun
-from portal.admin.run_form.confirm import asks_name, confirm, is_submittable
+from portal.admin.run_form.confirm import asks_name, confirm, form_url, is_submittable
 from portal.admin.run_form.context import (
     Prefilled,
     RunFormContext,
@@ -84,6 +84,9 @@ def handle_form(form: RunFormContext) -> HttpResponse:
         initial = draft.values
     # 2. Read it.
     filled = options, parameters = form.options_form(request.POST), form.parameter_form(initial, request.POST)
+    if parameters and parameters.is_partial:
+        unjudged = form.options_form(initial=request.POST.dict())
+        return page(form, (unjudged, parameters), key=key, edited_draft=edited_draft)
     if parameters and not parameters.is_valid():
         # Values that only the grants leave out are refused by the service, which records the attempt.
         whole = form.parameter_form(initial, request.POST, is_whole=True)
@@ -183,6 +186,7 @@ def page(
         "submission_key": key,
         "edited_draft": edited_draft,
         "refusal": refusal,
+        "choices_url": form_url(form, "choices"),
     }
     return render(form.request, "portal/deployment/run.html", context)
 
