@@ -1,6 +1,7 @@
 """Parameter schemas: forms, validation, secrets. The only code that reads a schema."""
 
 from flows.parameters.form import ParameterForm
+from flows.parameters.references import with_offsets
 from flows.parameters.schema import fingerprint
 from flows.parameters.secrets import MASK, exposed, join, mask, masked_paths, split
 from flows.parameters.values import Invalid, ParameterError, runnable_as_is, validate
@@ -18,4 +19,5 @@ __all__ = [
     "runnable_as_is",
     "split",
     "validate",
+    "with_offsets",
 ]

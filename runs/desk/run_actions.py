@@ -128,6 +128,7 @@ def typed(place: Deployment, texts: Mapping[str, str], given: Mapping[str, JSON]
     """Return parameter values from text: as text where the schema accepts that, else parsed as JSON."""
     # Text first: a string parameter keeps "007", which JSON would reject, and "1", which it would make a number.
     # Options on the command line override the file.
+    texts = parameters.with_offsets(place.parameter_schema, texts, place.parameter_defaults)
     values: dict[str, JSON] = {**given, **texts}
     try:
         parameters.validate(place.parameter_schema, values, defaults=place.parameter_defaults)

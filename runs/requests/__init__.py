@@ -4,6 +4,7 @@ from runs.requests.cancel import PATIENCE, cancel, cancel_moved, force_cancel
 from runs.requests.frozen_values import digest, secret_paths, values_of
 from runs.requests.recover import mark_failed, put_back, put_back_automatically, require_automatic, require_window
 from runs.requests.rules import (
+    has_passed,
     require_rerun_allowed,
     require_secrets_hidden,
     require_start_allowed,
@@ -17,6 +18,7 @@ __all__ = [
     "cancel_moved",
     "digest",
     "force_cancel",
+    "has_passed",
     "mark_failed",
     "put_back",
     "put_back_automatically",
