@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
 from urllib.parse import quote
 from uuid import UUID
 
@@ -158,21 +157,15 @@ class PrefectClient:
         ]
         return sorted(found, key=lambda each: (each.created_at or parsing.EPOCH, each.id))
 
-    def logs(
-        self, flow_run_ids: Sequence[UUID], *, after: datetime | None = None, limit: int = 1000
-    ) -> list[LogRecord]:
-        """Return the first `limit` lines from `after` on, oldest first.
+    def logs(self, flow_run_id: UUID, *, after: datetime | None = None) -> Iterator[LogRecord]:
+        """Yield every line from `after` on, oldest first.
 
         `after` is inclusive, because lines can share an instant: the caller drops by id those it has already.
         """
-        found: list[LogRecord] = []
-        for chunk in chunks(flow_run_ids):
-            where: dict[str, JSON] = {"flow_run_id": {"any_": chunk}}
-            if after is not None:
-                where["timestamp"] = {"after_": utc(after)}
-            lines = self._pages.by_time(LINES, where, act=f"read the logs of {len(chunk)} flow runs")
-            found.extend(islice(lines, limit))
-        return sorted(found, key=lambda line: line.timestamp)[:limit]
+        where: dict[str, JSON] = {"flow_run_id": {"any_": [str(flow_run_id)]}}
+        if after is not None:
+            where["timestamp"] = {"after_": utc(after)}
+        return self._pages.by_time(LINES, where, act=f"read the log of flow run {flow_run_id}")
 
     def heartbeats(self, flow_run_ids: Sequence[UUID], *, since: datetime) -> dict[UUID, datetime]:
         """Return the last heartbeats of these flow runs, from one page of the newest: some runs may be absent."""

@@ -278,13 +278,11 @@ class FakePrefect(PrefectClient):
         found = [each for each in self._artifacts.values() if each.flow_run_id in flow_run_ids]
         return sorted(found, key=lambda each: (each.created_at or datetime.min.replace(tzinfo=UTC), each.id))
 
-    def logs(
-        self, flow_run_ids: Sequence[UUID], *, after: datetime | None = None, limit: int = 1000
-    ) -> list[LogRecord]:
-        self._call("logs", flow_run_ids=tuple(flow_run_ids), after=after, limit=limit)
-        found = [each for each in self._logs if each.flow_run_id in flow_run_ids]
-        found = [each for each in found if after is None or each.timestamp >= after]
-        return sorted(found, key=lambda each: each.timestamp)[:limit]
+    def logs(self, flow_run_id: UUID, *, after: datetime | None = None) -> Iterator[LogRecord]:
+        self._call("logs", flow_run_id=flow_run_id, after=after)
+        lines = (each for each in self._logs if each.flow_run_id == flow_run_id)
+        found = (each for each in lines if after is None or each.timestamp >= after)
+        return iter(sorted(found, key=lambda line: line.timestamp))
 
     def heartbeats(self, flow_run_ids: Sequence[UUID], *, since: datetime) -> dict[UUID, datetime]:
         self._call("heartbeats", flow_run_ids=tuple(flow_run_ids), since=since)
