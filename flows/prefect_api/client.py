@@ -39,6 +39,7 @@ class PrefectClient:
         self._transport = Transport(api_url, credential, transport=transport)
         self._pages = Paginator(self._transport)
         self._credential = credential
+        self._names: dict[UUID, str] = {}
 
     def __repr__(self) -> str:
         return f"<PrefectClient {self._transport.url}>"
@@ -142,6 +143,26 @@ class PrefectClient:
             for raw in page
         ]
         return sorted(found, key=start_order)
+
+    def flow_runs_of_tasks(self, task_run_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+        """Return the flow runs that these task runs belong to; those deleted in Prefect are absent."""
+        found = [
+            self._pages.record(parsing.task_run, raw)
+            for chunk in chunks(task_run_ids)
+            for raw in self._pages.rows(
+                "/task_runs/filter",
+                {"task_runs": {"id": {"any_": chunk}}, "limit": PAGE},
+                act=f"read {len(chunk)} task runs",
+            )
+        ]
+        return {record.id: record.flow_run_id for record in found if record.flow_run_id}
+
+    def flow_names(self, flow_ids: Iterable[UUID]) -> dict[UUID, str]:
+        """Return the names of these flows; a flow keeps its name, so each is asked for once."""
+        wanted = set(flow_ids)
+        if unknown := wanted - self._names.keys():
+            self._names |= self._flow_names(unknown)
+        return {each: self._names[each] for each in wanted if each in self._names}
 
     def artifacts(self, flow_run_ids: Sequence[UUID]) -> list[ArtifactRecord]:
         """Return the artifacts of these flow runs, oldest first."""

@@ -273,6 +273,15 @@ class FakePrefect(PrefectClient):
         found = [each for each in self._task_runs.values() if each.flow_run_id in flow_run_ids]
         return sorted(found, key=start_order)
 
+    def flow_runs_of_tasks(self, task_run_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+        self._call("flow_runs_of_tasks", task_run_ids=tuple(task_run_ids))
+        found = (self._task_runs[each] for each in task_run_ids if each in self._task_runs)
+        return {each.id: each.flow_run_id for each in found if each.flow_run_id}
+
+    def flow_names(self, flow_ids: Iterable[UUID]) -> dict[UUID, str]:
+        self._call("flow_names", flow_ids=tuple(flow_ids))
+        return {pk: name for name, pk in self._flows.items() if pk in flow_ids}
+
     def artifacts(self, flow_run_ids: Sequence[UUID]) -> list[ArtifactRecord]:
         self._call("artifacts", flow_run_ids=tuple(flow_run_ids))
         found = [each for each in self._artifacts.values() if each.flow_run_id in flow_run_ids]

@@ -114,7 +114,7 @@ def text_of(value: Any) -> str:
 def context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     """Build the template context; select the environment and its health with `deployment`."""
     permissions = permissions_of(request)
-    runs = Run.objects.filter(permissions.q(Verb.SEE, deployment="deployment__"), deployment=deployment)
+    runs = Run.objects.filter(permissions.q(Verb.SEE, deployment="access_deployment__"), deployment=deployment)
     pool = WorkPool.objects.filter(environment=deployment.environment_id, name=deployment.work_pool_name).first()
     return {
         "deployment": deployment,

@@ -771,6 +771,20 @@ def test_a_run_that_is_postponed_keeps_its_first_time_and_says_why(client: Prefe
     assert again.state.id != run.state.id
 
 
+def test_the_runs_of_tasks_and_the_names_of_flows_are_found_by_id(
+    bench: Bench, client: PrefectClient, start: Start
+) -> None:
+    run, other = start(), start()
+    bench.task_run(run.id, "inner-0")
+    bench.task_run(other.id, "inner-0")
+    tasks = client.task_runs([run.id, other.id])
+    assert client.flow_runs_of_tasks([each.id for each in tasks]) == {each.id: each.flow_run_id for each in tasks}
+    assert client.flow_runs_of_tasks([uuid4()]) == {}
+    names = client.flow_names([run.flow_id, uuid4()])
+    assert list(names) == [run.flow_id]
+    assert "flow" in names[run.flow_id]
+
+
 def test_logs_come_oldest_first_from_an_instant_on(bench: Bench, client: PrefectClient, start: Start) -> None:
     run, other = start(), start()
     for word in ("one", "two", "three"):
