@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from flows import canonical, encryption
+from flows import canonical, deployments, encryption
 from flows import parameters as schemas
 from flows.models import Deployment
 from runs import audit, moments, notifications, queue
@@ -197,9 +197,12 @@ def notify_approvers(run_request: RunRequest) -> None:
 def rerun(
     run_request: RunRequest, *, by: Actor, changes: Mapping[str, Any] | None = None, reason: str = "", ticket: str = ""
 ) -> RunRequest:
-    """Request the same run again; secret values are reused unseen. `changes` are parameters to replace."""
+    """Request the same run again; secret values are reused unseen. `changes` are parameters to replace.
+
+    If the deployment was deleted and deployed again, it is a run of the one that has its name now.
+    """
     return submit(
-        run_request.deployment,
+        deployments.current(run_request.deployment) or run_request.deployment,
         {**values_of(run_request), **(changes or {})},
         by=by,
         tags=run_request.tags,
