@@ -89,7 +89,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     """Add the overview's data to the context; the theme calls it for the admin's index page (`DASHBOARD_CALLBACK`)."""
     permissions = permissions_of(request)
     found = tiles(permissions)
-    runs = Run.objects.filter(permissions.q(Verb.SEE, deployment="deployment__")).select_related("environment")
+    runs = Run.objects.filter(permissions.q(Verb.SEE, deployment="access_deployment__")).select_related("environment")
     context |= {
         "title": "Overview",
         "tiles": found,
@@ -151,7 +151,7 @@ def failed(runs: QuerySet[Run], permissions: Permissions) -> Listing[Failure]:
     midnight = timezone.make_aware(datetime.combine(timezone.localdate(), time.min))
     today = runs.filter(state_type__in=FAILED, ended_at__gte=midnight)
     # `muted` hides state messages from readers without `see logs`: they quote what the run printed.
-    found = first_rows(today.select_related("environment", "deployment__environment").order_by("-ended_at"))
+    found = first_rows(today.select_related("environment", "access_deployment__environment").order_by("-ended_at"))
     return Listing(
         [Failure(run, diagnosis.explain_failure(visibility.muted(run, permissions))) for run in found.rows], found.total
     )

@@ -50,8 +50,9 @@ class Target:
 
     @classmethod
     def of_run(cls, run: Run) -> Target:
-        """The deployment of a run, or its flow when it has none."""
-        return cls.of(run.deployment) if run.deployment else cls(run.environment, run.flow_name)
+        """The deployment whose grants decide about a run, or its flow when there is none."""
+        governing = run.access_deployment
+        return cls.of(governing) if governing else cls(run.environment, run.flow_name)
 
     @classmethod
     def whole(cls, environment: Environment) -> Target:

@@ -182,8 +182,8 @@ def lookup(reference: str) -> dict[str, Any]:
 
 def visible_runs(by: Actor | None) -> QuerySet[Run]:
     """Return the runs that the actor can see, or all runs without an actor."""
-    found = Run.objects.select_related("environment", "deployment")
-    return found.filter(Permissions.of(by).q(Verb.SEE, deployment="deployment__")) if by else found
+    found = Run.objects.select_related("environment", "access_deployment")
+    return found.filter(Permissions.of(by).q(Verb.SEE, deployment="access_deployment__")) if by else found
 
 
 def status(reference: int | RunRequest, *, by: Actor | None = None) -> RunRequest:

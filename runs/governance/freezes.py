@@ -7,10 +7,9 @@ from datetime import datetime
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
-from flows import canonical
 from flows.db_text import sanitize
 from flows.models import Environment
-from runs import audit, notifications, queue
+from runs import audit, moments, notifications, queue
 from runs.access.decisions import Target, require
 from runs.actors import Actor
 from runs.errors import Refused
@@ -40,10 +39,10 @@ def freeze(
             )
         requirements_for(Target.whole(environment)).require_reason_and_ticket("freeze", reason=reason, ticket=ticket)
         require_fit(Freeze, reason=reason.strip(), ticket=ticket.strip())
+        until = moments.in_utc(until) if until else None
         if until and until <= timezone.now():
             raise Refused("freeze.past", "The end of the freeze is in the past.")
         # 2. A constraint, not a query before it, decides which of two concurrent freezes is stored.
-        until = canonical.moment(until) if until else None
         row = Freeze(environment=environment, reason=sanitize(reason.strip()), until=until)
         row.ticket = sanitize(ticket.strip())
         row.begun_by, row.begun_by_name = by.user, by.name

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from flows.models import Environment
-from runs import audit
+from runs import audit, moments
 from runs.access import predicates
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
@@ -54,8 +54,11 @@ def grant(
             raise Refused("grant.subject", "A grant applies to exactly one person or one group.")
         if not verbs or set(verbs) - set(Verb.values):
             raise Refused("grant.verbs", "Choose at least one verb.")
+        valid_from, valid_until = (moments.in_utc(each) if each else None for each in (valid_from, valid_until))
         if valid_from and valid_until and valid_from >= valid_until:
             raise Refused("grant.dates", "A grant must start before it ends.")
+        if valid_until and valid_until <= timezone.now():
+            raise Refused("grant.past", "The end of the grant is in the past. Choose a later time.")
         if predicate is not None:
             require_valid(predicate, verbs)
         # Verbs in the order of the enumeration, so that the same grant reads the same everywhere.

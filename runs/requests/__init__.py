@@ -6,6 +6,7 @@ from runs.requests.frozen_values import digest, secret_paths, values_of
 from runs.requests.offered_values import offer_errors, require_still_offered
 from runs.requests.recover import mark_failed, put_back, put_back_automatically, require_automatic, require_window
 from runs.requests.rules import (
+    has_passed,
     require_rerun_allowed,
     require_secrets_hidden,
     require_start_allowed,
@@ -19,6 +20,7 @@ __all__ = [
     "cancel_moved",
     "digest",
     "force_cancel",
+    "has_passed",
     "is_destructive",
     "mark_failed",
     "offer_errors",

@@ -83,7 +83,11 @@ def cancel_moved(run: Run, *, reason: str) -> Cancellation | None:
 
 def locked(run: Run) -> Run:
     """Return the run with its row lock: two people who cancel at once must not both succeed."""
-    return Run.objects.select_for_update(of=["self"]).select_related("environment", "deployment").get(pk=run.pk)
+    return (
+        Run.objects.select_for_update(of=["self"])
+        .select_related("environment", "access_deployment__environment")
+        .get(pk=run.pk)
+    )
 
 
 def require_cancellable(run: Run, reason: str, ticket: str) -> None:

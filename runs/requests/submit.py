@@ -13,10 +13,10 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from flows import canonical, encryption
+from flows import canonical, deployments, encryption
 from flows import parameters as schemas
 from flows.models import Deployment
-from runs import audit, notifications, queue
+from runs import audit, moments, notifications, queue
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.audit import signatures
@@ -33,7 +33,7 @@ from runs.requests.offered_values import require_offered
 from runs.requests.rules import (
     can_view_own,
     is_later,
-    one_moment,
+    require_future,
     require_rerun_allowed,
     require_secrets_hidden,
     require_start_window,
@@ -73,7 +73,7 @@ def submit(
     with audit.act("request.submit", deployment, by=by, reason=reason, ticket=ticket) as act:
         # 1. Which verb is needed. The deployment is read again: the caller's may be minutes old.
         if scheduled_for:
-            scheduled_for = one_moment(scheduled_for)
+            scheduled_for = moments.in_utc(scheduled_for)
         deployment = Deployment.objects.select_related("environment").get(pk=deployment.pk)
         permissions = Permissions.of(by)
         verb = Verb.TRIGGER_LATER if is_later(scheduled_for) else Verb.TRIGGER
@@ -87,6 +87,7 @@ def submit(
         permissions.require(verb, deployment)
         requirements = requirements_for(Target.of(deployment))
         require_submittable(deployment, scheduled_for=scheduled_for)
+        require_future(scheduled_for)
         requirements.require_reason_and_ticket("run", reason=reason, ticket=ticket)
         requirements.require_pinned(str(deployment), deployment.definition)
         # A form that was open during a deploy: its fields may no longer be what the values mean.
@@ -214,9 +215,12 @@ def rerun(
     ticket: str = "",
     confirmation: str = "",
 ) -> RunRequest:
-    """Request the same run again; secret values are reused unseen. `changes` are parameters to replace."""
+    """Request the same run again; secret values are reused unseen. `changes` are parameters to replace.
+
+    If the deployment was deleted and deployed again, it is a run of the one that has its name now.
+    """
     return submit(
-        run_request.deployment,
+        deployments.current(run_request.deployment) or run_request.deployment,
         {**values_of(run_request), **(changes or {})},
         by=by,
         tags=run_request.tags,

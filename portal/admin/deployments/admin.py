@@ -18,6 +18,7 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from flows.deployments import with_namesakes
 from flows.models import Deployment
 from portal.admin.actions import perform, reason_of, redirect_back
 from portal.admin.base import RestrictedAdmin, attempt
@@ -166,7 +167,7 @@ class DeploymentAdmin(RestrictedAdmin):
     # The page
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
-        return super().get_queryset(request).select_related("environment__health")
+        return with_namesakes(super().get_queryset(request).select_related("environment__health"))
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -174,14 +175,14 @@ class DeploymentAdmin(RestrictedAdmin):
         # Read-only: every change has an address and a service of its own.
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
-        deployment: Deployment = self.visible_or_404(request, object_id)
+        deployment: Any = self.visible_or_404(request, object_id)
         frame = {
             **self.admin_site.each_context(request),
             "title": deployment.full_name,
             "opts": self.opts,
             "original": deployment,
         }
-        page_context = page.context(request, deployment)
+        page_context = page.context(request, deployment, deployment.namesakes)
         return TemplateResponse(request, "portal/deployment/page.html", frame | page_context | (extra_context or {}))
 
     def get_urls(self) -> list[URLPattern | URLResolver]:

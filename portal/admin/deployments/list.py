@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import F, OuterRef, QuerySet, Subquery
-from django.db.models.functions import JSONObject
+from django.db.models.functions import Coalesce, JSONObject
 from django.http import HttpRequest
 
 from flows.models import Alias, Deployment, Environment, WorkPool
@@ -71,9 +71,10 @@ def with_surroundings(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]
     aliases = Alias.objects.filter(environment=OuterRef("environment"), full_name=OuterRef("full_name"))
     pools = WorkPool.objects.filter(environment=OuterRef("environment"), name=OuterRef("work_pool_name"))
     # A subquery returns a single column, so each returns one JSON object.
-    # Prefect creates scheduled runs up to 100 days ahead: they are not the last run.
-    last = (
-        Run.objects.filter(deployment=OuterRef("pk")).exclude(state_type="SCHEDULED").order_by("-created_upstream_at")
+    own = Run.objects.filter(deployment=OuterRef("pk"))
+    # Asked for only where there is no own one: a deployment that was deleted and deployed again has its history.
+    earlier = Run.objects.filter(
+        deployment__environment=OuterRef("environment"), deployment__full_name=OuterRef("full_name")
     )
     return (
         deployments.select_related("environment__health")
@@ -81,19 +82,25 @@ def with_surroundings(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]
         .annotate(
             alias=Subquery(aliases.order_by("name").values("name")[:1]),
             pool=Subquery(pools.values(found=JSONObject(workers="workers", is_paused="is_paused", type="type"))),
-            last=Subquery(
-                last.values(
-                    found=JSONObject(
-                        pk="pk",
-                        state_type="state_type",
-                        state_name="state_name",
-                        created_at=F("created_upstream_at"),
-                        started_at="started_at",
-                        ended_at="ended_at",
-                    )
-                )[:1]
-            ),
+            last=Coalesce(last_of(own), last_of(earlier)),
         )
+    )
+
+
+def last_of(runs: QuerySet[Run]) -> Subquery:
+    # Prefect creates scheduled runs up to 100 days ahead: they are not the last run.
+    last = runs.exclude(state_type="SCHEDULED").order_by("-created_upstream_at")
+    return Subquery(
+        last.values(
+            found=JSONObject(
+                pk="pk",
+                state_type="state_type",
+                state_name="state_name",
+                created_at=F("created_upstream_at"),
+                started_at="started_at",
+                ended_at="ended_at",
+            )
+        )[:1]
     )
 
 

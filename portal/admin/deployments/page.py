@@ -11,6 +11,7 @@ from typing import Any
 from django.db.models import Min, QuerySet
 from django.http import HttpRequest
 
+from flows import deployments
 from flows.models import Alias, Deployment, WorkPool
 from flows.parameters.description import Described, describe
 from portal.admin.deployments.list import Workforce, is_runnable
@@ -103,13 +104,18 @@ class AccessSummary:
         )
 
 
-def context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
-    """Build the template context; select the environment and its health with `deployment`."""
+def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[int]) -> dict[str, Any]:
+    """Build the template context; select the environment and its health with `deployment`.
+
+    `namesakes` are the keys of the deployments of this name, whose runs are shown.
+    """
     permissions = permissions_of(request)
-    runs = Run.objects.filter(permissions.q(Verb.SEE, deployment="deployment__"), deployment=deployment)
+    visible = permissions.q(Verb.SEE, deployment="access_deployment__")
+    runs = Run.objects.filter(visible, deployment__in=namesakes)
     pool = WorkPool.objects.filter(environment=deployment.environment_id, name=deployment.work_pool_name).first()
     return {
         "deployment": deployment,
+        "successor": deployments.current(deployment) if deployment.deleted_upstream_at else None,
         "alias": Alias.objects.filter(environment=deployment.environment_id, full_name=deployment.full_name).first(),
         "freshness": freshness.freshness_of([deployment.environment], "deployments"),
         "pool": pool,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,6 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
@@ -31,9 +29,9 @@ from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import calendar as ui_calendar
 from portal.ui.environment_status import status_of
 from portal.ui.times import span
+from runs import moments
 from runs.access.decisions import Target
 from runs.actors import is_administrator
-from runs.errors import Refused
 from runs.governance import configuration, freezes
 from runs.governance.loosening import loosened
 from runs.governance.loosening_gate import environments_of
@@ -59,20 +57,6 @@ def rules(environment: Environment) -> list[str]:
     return [sentence for sentence, applies in sentences.items() if applies] or [
         "No extra rules: anyone with a grant can run and cancel."
     ]
-
-
-def moment_of(text: str) -> datetime | None:
-    """Parse a typed date and time in the portal's time zone; None if empty. Raises `Refused` (`time.format`)."""
-    if not text.strip():
-        return None
-    try:
-        found = parse_datetime(text.strip())
-    except ValueError:
-        # Well formed but impossible, such as 30 February. Malformed text gives None without an exception.
-        found = None
-    if found is None:
-        raise Refused("time.format", "Enter a date and time such as 2026-01-31 14:30.")
-    return found if timezone.is_aware(found) else timezone.make_aware(found)
 
 
 @admin.register(Environment)
@@ -202,7 +186,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         environment = self.visible_or_404(request, pk)
 
         def act(reason: str) -> None:
-            until = moment_of(request.POST.get("until", ""))
+            until = moments.read(request.POST.get("until", ""))
             ticket = request.POST.get("ticket", "")
             freezes.freeze(environment, by=actor_of(request), reason=reason, ticket=ticket, until=until)
 

@@ -122,7 +122,7 @@ def first_with_data(permissions: Permissions, environments: Sequence[Environment
 
 def visible(permissions: Permissions, **where: Any) -> QuerySet[Artifact]:
     """Return the artifacts of runs whose log the user can view, newest first."""
-    lookups = {"deployment": "run__deployment__", "base": "run__"}
+    lookups = {"deployment": "run__access_deployment__", "base": "run__"}
     return Artifact.objects.filter(
         permissions.q(Verb.SEE, **lookups), permissions.q(Verb.SEE_LOGS, **lookups), **where
     ).order_by("-created_upstream_at", "-pk")

@@ -6,6 +6,7 @@ from argparse import Namespace
 
 from django.core.management.base import CommandParser
 
+from flows import deployments
 from runs import desk
 from runs.actors import Actor
 from runs.management.cli.arguments import add_name_confirmation, parse_pairs
@@ -27,7 +28,9 @@ class Command(RequestCommand):
 
     def act(self, options: Namespace, by: Actor) -> RunRequest:
         run_request = desk.status(options.request, by=by)
-        changes = desk.typed(run_request.deployment, parse_pairs(options.pairs), {})
+        # The types of the deployment that would run: it can have been deployed again since.
+        deployment = deployments.current(run_request.deployment) or run_request.deployment
+        changes = desk.typed(deployment, parse_pairs(options.pairs), {})
         return desk.rerun(
             run_request, by=by, changes=changes, reason=options.reason, ticket=options.ticket, confirm=options.confirm
         )

@@ -7,9 +7,9 @@ from argparse import Namespace
 
 from django.core.management.base import CommandParser
 
-from runs import desk
+from runs import desk, moments
 from runs.errors import Refused
-from runs.management.cli.arguments import add_name_confirmation, parse_moment, parse_pairs, parse_values
+from runs.management.cli.arguments import add_name_confirmation, parse_pairs, parse_values
 from runs.management.cli.command import DONE, RUN_FAILED, RUN_LOST, PortalCommand, require_actor
 from runs.management.cli.request_command import describe, outcome_line
 from runs.models.request import State
@@ -59,7 +59,7 @@ class Command(PortalCommand):
             reason=options.reason,
             tags=options.tag,
             run_name=options.name,
-            scheduled_for=parse_moment(options.at),
+            scheduled_for=moments.read(options.at),
             key=options.key,
             ticket=options.ticket,
             on_behalf_of=options.on_behalf_of,

@@ -212,7 +212,19 @@ def place(dev: Environment, prod: Environment) -> Place:
     ]
     plain = {"state_type": "RUNNING", "synced_at": timezone.now()}
     runs = [
-        Run(prefect_id=uuid4(), environment=each.environment, deployment=each, flow_name=each.flow_name, **plain)
+        Run(
+            prefect_id=uuid4(),
+            environment=each.environment,
+            deployment=each,
+            access_deployment=each,
+            flow_name=each.flow_name,
+            **plain,
+        )
+        for each in deployments
+    ]
+    # A subflow run: without a deployment, and of another flow than the run that it is part of.
+    runs += [
+        Run(prefect_id=uuid4(), environment=each.environment, access_deployment=each, flow_name="train", **plain)
         for each in deployments
     ]
     runs += [
@@ -246,7 +258,7 @@ def test_the_queryset_and_the_decision_never_disagree(
             decided = {each.pk for each in place.deployments if permissions.decide(verb, each)}
             assert decided == set(permissions.deployments(verb).values_list("pk", flat=True))
             decided = {each.pk for each in place.runs if permissions.decide(verb, Target.of_run(each))}
-            found = Run.objects.filter(permissions.q(verb, deployment="deployment__"))
+            found = Run.objects.filter(permissions.q(verb, deployment="access_deployment__"))
             assert decided == set(found.values_list("pk", flat=True))
         transaction.set_rollback(True)
 
