@@ -9,7 +9,7 @@ from django import forms
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from flows.parameters.coercion import Slot, slot
+from flows.parameters.coercion import Slot, holds_secret, slot
 from flows.parameters.field_types import kind_of
 from flows.parameters.form_fields import AnyPart, Group, Leaf, Rows
 from flows.parameters.form_part import PartError
@@ -97,6 +97,17 @@ class ParameterForm:
     def error_count(self) -> int:
         """The number of inputs with errors; errors that belong to no input are in `general`."""
         return sum(bool(part.errors) for part in self._all)
+
+    @property
+    def secret_names(self) -> set[str]:
+        """The HTML names of the inputs that can hold a secret."""
+        return {part.html_name for part in self._all if isinstance(part, Leaf) and holds_secret(part.slot)}
+
+    @property
+    def public_names(self) -> set[str]:
+        """The HTML names of all other inputs, those that control the form included."""
+        rows = {f"{part.html_name}-rows" for part in self._all if isinstance(part, Rows)}
+        return ({self._fields.add_prefix(name) for name in self._fields.fields} | rows) - self.secret_names
 
     @property
     def media(self) -> forms.Media:
