@@ -14,7 +14,7 @@ from flows.parameters.field_types import kind_of
 from flows.parameters.form_fields import AnyPart, Group, Leaf, Rows
 from flows.parameters.form_part import PartError
 from flows.parameters.schema import MISSING, Node, Path, Unusable, in_order, prepare
-from flows.parameters.secrets import default_of
+from flows.parameters.secrets import default_of, may_hold_secret
 from flows.parameters.values import Invalid, ParameterError, field_name, validate
 from flows.parameters.walk import types_of
 from flows.parameters.widgets import listed
@@ -102,6 +102,21 @@ class ParameterForm:
     def error_count(self) -> int:
         """The number of inputs with errors; errors that belong to no input are in `general`."""
         return sum(bool(part.errors) for part in self._all)
+
+    @property
+    def secret_names(self) -> set[str]:
+        """The HTML names of the inputs that can hold a secret."""
+        return {
+            part.html_name
+            for part in self._all
+            if isinstance(part, Leaf) and may_hold_secret(part.slot.schema, part.slot.node)
+        }
+
+    @property
+    def public_names(self) -> set[str]:
+        """The HTML names of all other inputs, those that control the form included."""
+        rows = {f"{part.html_name}-rows" for part in self._all if isinstance(part, Rows)}
+        return ({self._fields.add_prefix(name) for name in self._fields.fields} | rows) - self.secret_names
 
     @property
     def media(self) -> forms.Media:

@@ -29,6 +29,7 @@ from portal.admin.filters import EnvironmentFilter
 from portal.admin.run_form import choices as run_form_choices
 from portal.admin.run_form import page as run_form_page
 from portal.admin.run_form import quick_run
+from portal.admin.run_form.kept import through_sign_in
 from portal.auth.request_user import actor_of
 from runs import requests
 from runs.access.decisions import Target
@@ -194,7 +195,9 @@ class DeploymentAdmin(RestrictedAdmin):
             "resume": ("resume/", require_POST(self.resume)),
         }
         routes = [
-            path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"flows_deployment_{name}")
+            path(
+                f"<int:pk>/{route}", through_sign_in(self.admin_site.admin_view(view)), name=f"flows_deployment_{name}"
+            )
             for name, (route, view) in views.items()
         ]
         # First: Django's own routes end with a catch-all, `<path:object_id>/`.

@@ -82,6 +82,7 @@ def confirm(form: RunFormContext, draft: Draft, error: Problem | Refused | None 
         "ticket_link": rule_labels.ticket_link(form.rules, draft.ticket),
         "draft": draft.encrypt(actor_of(request).user),
         "form_url": form_url(form),
+        "filled_by": actor_of(request).user,
         "error": error,
     }
     return render(request, "portal/deployment/confirm.html", context)

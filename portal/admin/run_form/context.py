@@ -67,11 +67,13 @@ class RunFormContext:
         starts = [start for start, is_allowed in allowed.items() if is_allowed]
         return RunOptionsForm(self.rules, starts, data, initial, offers_override=self.may_override)
 
-    def parameter_form(self, initial: dict[str, Any], data: Any = None, *, is_whole: bool = False) -> Parameters:
+    def parameter_form(
+        self, initial: dict[str, Any], data: Any = None, *, is_whole: bool = False, is_partial: bool = False
+    ) -> Parameters:
         """Return the parameter form, or None if the user cannot view the parameters.
 
         `initial` must be the same for GET and POST: it decides what an untouched field means. `is_whole` also accepts
-        values that the user's grants do not allow.
+        values that the user's grants do not allow; `is_partial` shows the data without its errors.
         """
         if self.is_blind:
             return None
@@ -80,7 +82,7 @@ class RunFormContext:
             self.deployment.parameter_defaults,
             artifact_facts.offers(self.deployment.environment, self.flow),
         )
-        return ParameterForm(schema, defaults, data=data, initial=initial, suggestions=offers)
+        return ParameterForm(schema, defaults, data, initial, suggestions=offers, is_partial=is_partial)
 
     def form_from(self, draft: Draft) -> Prefilled:
         """Return the form as it was filled in before the confirmation page."""

@@ -19,7 +19,7 @@ from flows.parameters import Invalid
 from portal.admin.actions import reason_of, ticket_of
 from portal.admin.problem import Problem
 from portal.admin.run_form import draft as run_form_draft
-from portal.admin.run_form import rerun
+from portal.admin.run_form import kept, repeats, rerun
 from portal.admin.run_form.confirm import asks_name, confirm, form_url, is_submittable
 from portal.admin.run_form.context import (
     Prefilled,
@@ -30,6 +30,7 @@ from portal.admin.run_form.context import (
     prefilled,
 )
 from portal.admin.run_form.draft import Draft
+from portal.auth import kept_form
 from portal.auth.request_user import actor_of, permissions_of
 from runs import artifact_facts, requests
 from runs.access.decisions import Forbidden
@@ -56,7 +57,7 @@ def view(request: HttpRequest, deployment: Deployment, frame: dict[str, Any]) ->
         return HttpResponseRedirect(reverse("admin:flows_deployment_change", args=[deployment.pk]))
     form = build_context(request, deployment, frame, earlier)
     if request.method != "POST":
-        return show_empty(form)
+        return show_kept(form) or show_empty(form)
     if "draft" in request.POST:
         return handle_confirmation(form)
     return handle_form(form)
@@ -69,6 +70,24 @@ def show_empty(form: RunFormContext, refusal: Problem | Refused | None = None) -
         options = {"tags": ", ".join(form.rerun_of.tags), "run_name": form.rerun_of.run_name, **options}
     filled = form.options_form(initial=options), form.parameter_form(prefilled(form))
     return page(form, filled, key=uuid.uuid4(), refusal=refusal)
+
+
+def show_kept(form: RunFormContext) -> HttpResponse | None:
+    """Show what was entered before the user had to sign in, if anything was."""
+    entries = kept_form.take(form.request)
+    if entries is None:
+        return None
+    data, refusal, key = kept_form.as_submitted(entries["fields"]), kept.problem(entries), uuid.uuid4()
+    token = str(data.get("draft", ""))
+    if "draft" not in data:
+        parameters = form.parameter_form(prefilled(form), data, is_partial=True)
+        return page(form, (form.options_form(initial=data.dict()), parameters), key=key, refusal=refusal)
+    draft = run_form_draft.read_draft(token, form.deployment, actor_of(form.request).user, form.rerun_of)
+    if draft is None:
+        return show_empty(form, run_form_draft.EXPIRED)
+    # Someone who cannot view the values re-runs them whole; the draft lacks their secrets.
+    edited_draft = "" if form.is_blind else token
+    return page(form, form.form_from(draft), key=key, refusal=refusal, edited_draft=edited_draft)
 
 
 def handle_form(form: RunFormContext) -> HttpResponse:
@@ -159,6 +178,8 @@ def submit(
     if not form.is_blind:
         for sentence in artifact_facts.not_offered(draft.deployment.environment, form.flow, run_request.parameters):
             messages.warning(form.request, sentence)
+    if repeated := repeats.hint(run_request):
+        messages.warning(form.request, repeated, extra_tags="request.repeated")
     return HttpResponseRedirect(reverse("admin:runs_runrequest_change", args=[run_request.pk]))
 
 
@@ -187,6 +208,7 @@ def page(
         "edited_draft": edited_draft,
         "refusal": refusal,
         "choices_url": form_url(form, "choices"),
+        "filled_by": actor_of(form.request).user,
     }
     return render(form.request, "portal/deployment/run.html", context)
 

@@ -18,13 +18,13 @@ SWITCH = {"anyOf": [{"const": "auto", "type": "string"}, WHOLE]}
 
 
 def argument(node: Any, text: str) -> Any:
-    values, errors = from_arguments(schema(node), {"value": text})
+    values, errors = from_arguments(schema(node), {"value": text}, {})
     assert not errors, errors[0].message
     return validate(schema(node), values, defaults={})["value"]
 
 
 def unreadable(node: Any, text: str) -> str:
-    _, (error,) = from_arguments(schema(node), {"value": text})
+    _, (error,) = from_arguments(schema(node), {"value": text}, {})
     assert error.field == "value"
     return error.code
 
@@ -123,10 +123,10 @@ def test_a_command_takes_the_name_of_a_block() -> None:
     inline = {"user": "u", "password": "p"}
     texts = {"my-block": {"block_document_slug": "creds/my-block"}, ident: {"block_document_id": ident}}
     for text, reference in texts.items():
-        values, errors = from_arguments(blocks, {"c": text, "oc": text})
+        values, errors = from_arguments(blocks, {"c": text, "oc": text}, {})
         assert (values, errors) == ({"c": {"$ref": reference}, "oc": {"$ref": reference}}, [])
         assert validate(blocks, values, defaults={}) == values
-    assert from_arguments(blocks, {"c": json.dumps(inline), "oc": "null"}) == ({"c": inline, "oc": None}, [])
+    assert from_arguments(blocks, {"c": json.dumps(inline), "oc": "null"}, {}) == ({"c": inline, "oc": None}, [])
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from runs.access.decisions import decide
 from runs.actors import Actor
 from runs.governance import grants
 from runs.models import AuditEntry, RunRequest, Verb
-from tests.cast import SCHEMA, by
+from tests.cast import SCHEMA, by, person
 from tests.fakes.prefect import FakePrefect
 from tests.portal.page_elements import attributes, error_codes, message_codes
 from tests.portal.query_counts import count, must_be_agreed
@@ -104,6 +104,35 @@ def test_without_a_key_it_is_a_request_all_the_same(requester: User, deployment:
     body = hidden(client.get(form_of(deployment)).content.decode()) | typed()
     client.post(form_of(deployment), {**body, "submission_key": "nonsense"})
     assert RunRequest.objects.count() == 1
+
+
+def test_the_same_again_a_moment_later_is_requested_with_a_hint(
+    requester: User, deployment: Deployment, login: Login
+) -> None:
+    client = login(requester)
+    secret = {"parameters-token": "opensesame"}
+    send(client, deployment, **secret)
+    first = RunRequest.objects.get()
+    for other in ({"parameters-rows": "9"}, {"parameters-token": "other"}):
+        answer = client.get(send(client, deployment, **{**secret, **other}).url)
+        assert message_codes(answer) == []
+    answer = client.get(send(client, deployment, **secret).url)
+    assert message_codes(answer) == ["request.repeated"]
+    (link,) = [str(each) for each in answer.context["messages"]]
+    assert reverse("admin:runs_runrequest_change", args=[first.pk]) in link
+    assert RunRequest.objects.count() == 4
+
+
+def test_the_same_by_someone_else_or_run_again_on_purpose_is_no_repetition(
+    requester: User, deployment: Deployment, login: Login
+) -> None:
+    send(login(person("colleague", "Operator")), deployment)
+    client = login(requester)
+    assert message_codes(client.get(send(client, deployment).url)) == []
+    again = f"?again={RunRequest.objects.latest('pk').pk}"
+    body = hidden(client.get(form_of(deployment) + again).content.decode()) | typed()
+    assert message_codes(client.post(form_of(deployment) + again, body, follow=True)) == []
+    assert RunRequest.objects.count() == 3
 
 
 def test_later_is_a_moment_in_the_portals_time_zone(
