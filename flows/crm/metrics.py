@@ -13,6 +13,10 @@ from flows.crm.inputs import Numbers
 FEWEST = 50  # closed deals; with fewer, a measure is noise
 FEWEST_OF_A_KIND = 10  # won deals, and lost deals
 TENTHS = 10
+# How sure a finding has to be. Eleven columns are tested each month: at 1 in 500 each, chance alone raises an alarm in
+# about one month of fifty.
+P_VALUE = 0.002
+SURE = 2.576  # two-sided 99 % quantile of the normal distribution, in standard errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ def evaluate(chances: Numbers, won: Numbers) -> Quality:
 
 
 def better_than_guessing(quality: Quality, base_rate_log_loss: float) -> bool:
-    """Return whether predictions rank better than chance, and lose less than always predicting the base rate."""
+    """Return whether predictions rank better than chance, and have a lower log loss than the base rate."""
     return quality.auc > 0.5 and quality.log_loss < base_rate_log_loss
 
 
