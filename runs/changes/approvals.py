@@ -23,6 +23,7 @@ from runs.models import Approval, BreakGlass, Comment, RunRequest, Verb
 from runs.models.notification import Topic
 from runs.models.policy import Stage
 from runs.models.request import State
+from runs.requests.approval_notices import notify_approvers
 from runs.requests.frozen_values import digest, values_of
 
 MAX_COMMENT_LENGTH = 2000
@@ -136,6 +137,9 @@ def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_d
         # 4. Launch after the last one.
         left = sum(each.left for each in steps(run_request))
         if left:
+            following = next(each for each in steps(run_request) if not each.is_done)
+            if following.position != step.position:
+                notify_approvers(run_request, group=following.group)
             act.after = {
                 "state": run_request.state,
                 "digest": run_request.digest,

@@ -130,7 +130,10 @@ def override(run_request: RunRequest, *, by: Actor, reason: str) -> None:
         # The reason for waiting is about to be replaced; the trail keeps it.
         act.before = {"state": run_request.state, "waited_for": run_request.message}
         RunRequest.objects.filter(pk=run_request.pk).update(
-            overridden_at=timezone.now(), overridden_by_name=by.name, next_attempt_at=None
+            overridden_at=timezone.now(),
+            overridden_by_name=by.name,
+            next_attempt_at=None,
+            message=f"Change window overridden by {by.name}.",
         )
         act.after = {"overridden_by": by.name, "digest": run_request.digest}
         # One that still waits for approval is launched by its last approval.

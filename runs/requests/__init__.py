@@ -1,5 +1,6 @@
 """Submit and re-run requests, request cancellations, and decide who can view parameters and logs."""
 
+from runs.requests.approval_notices import notify_approvers
 from runs.requests.cancel import PATIENCE, cancel, cancel_moved, force_cancel
 from runs.requests.destructive import is_destructive
 from runs.requests.frozen_values import digest, secret_paths, values_of
@@ -23,6 +24,7 @@ __all__ = [
     "has_passed",
     "is_destructive",
     "mark_failed",
+    "notify_approvers",
     "offer_errors",
     "put_back",
     "put_back_automatically",

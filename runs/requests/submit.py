@@ -16,7 +16,7 @@ from django.utils import timezone
 from flows import canonical, deployments, encryption
 from flows import parameters as schemas
 from flows.models import Deployment
-from runs import audit, moments, notifications, queue
+from runs import audit, moments, queue
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.audit import signatures
@@ -25,8 +25,8 @@ from runs.errors import Refused
 from runs.governance.independence import Involved
 from runs.governance.requirements import requirements_for
 from runs.models import RunRequest, Verb
-from runs.models.notification import Topic
 from runs.models.request import State
+from runs.requests.approval_notices import notify_approvers
 from runs.requests.destructive import is_destructive, require_name_typed
 from runs.requests.frozen_values import digest, values_of
 from runs.requests.offered_values import require_offered
@@ -179,31 +179,9 @@ def submit(
         if run_request.state == State.APPROVED:
             queue.enqueue("runs.tasks.launch", run_request.pk)
         else:
-            notify_approvers(run_request)
+            notify_approvers(run_request, group=requirements.stages[0]["group"])
         publish("request", [run_request.pk])
         return run_request
-
-
-def notify_approvers(run_request: RunRequest) -> None:
-    """Notify the subscribers who can approve this request."""
-
-    def may(person: User) -> bool:
-        # Requesters cannot approve their own request, so they are not asked to.
-        own = person.pk in (run_request.requested_by_id, run_request.on_behalf_of_id)
-        if own:
-            return False
-        permissions = Permissions.of_person(person)
-        return permissions.decide(Verb.APPROVE, run_request.deployment, values_of(run_request)).allowed
-
-    notifications.notify(
-        Topic.WAITING,
-        run_request.environment,
-        f"Approval needed: {run_request.deployment_name} in {run_request.environment_name}",
-        f"{run_request.requested_by_name} requested a run of {run_request.deployment_name} in "
-        f"{run_request.environment_name}. Reason: {run_request.reason or 'none given'}.",
-        target=run_request,
-        may=may,
-    )
 
 
 def rerun(
