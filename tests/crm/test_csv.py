@@ -34,10 +34,10 @@ GOOD = [
     "f,1,1,2017-02-28,",
 ]
 LINES = st.one_of(st.sampled_from(GOOD), st.lists(CELLS, min_size=3, max_size=5).map(",".join))
+HEADERS = ["name,count,share,day", "day,share,more,count,name", "\ufeffname,count,share,day", " name ,count,share,day"]
 FILES = st.builds(
     lambda header, lines, ending, last: (ending.join([header, *lines]) + last).encode(),
-    st.sampled_from(["name,count,share,day", "day,share,more,count,name", "\ufeffname,count,share,day", " name ,count,share,day"]
-    ),
+    st.sampled_from(HEADERS),
     st.lists(LINES, max_size=4),
     st.sampled_from(["\n", "\n", "\r\n", "\r"]),
     st.sampled_from(["", "\n", ","]),
