@@ -6,7 +6,8 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.crm import lake, months, publication, snapshot, source
+from flows.crm import continuity, lake, months, publication, snapshot, source
+from flows.crm.failures import BadLake, MissingMonth
 from flows.crm.lake import Manifest
 from flows.crm.retries import DISK
 from flows.crm.table_schema import SHAPES, Tables
@@ -21,12 +22,14 @@ def read_source() -> source.Source:
     return found
 
 
-@task(name="take the snapshot", cache_policy=NO_CACHE)
+@task(name="take the snapshot", cache_policy=NO_CACHE, **DISK)
 def take_snapshot(found: source.Source, month: str) -> tuple[Tables, tuple[str, str]]:
-    span = snapshot.span(found.tables)
-    months.require_within(month, *span)
     day = months.last_day(month)
     tables = snapshot.as_of(found.tables, day)
+    # Before the span: of a source that was cut, the month may seem to be outside.
+    require_continuity(month, tables)
+    span = snapshot.span(found.tables)
+    months.require_within(month, *span)
     all_deals, deals = found.tables["sales_pipeline"], tables["sales_pipeline"]
     closed = deals["deal_stage"].isin(snapshot.CLOSED).sum()
     get_run_logger().info(
@@ -38,6 +41,19 @@ def take_snapshot(found: source.Source, month: str) -> tuple[Tables, tuple[str, 
         len(deals) - closed,
     )
     return tables, span
+
+
+def require_continuity(month: str, tables: Tables) -> None:
+    """Compare with the newest month before that the lake can read."""
+    warn, place = get_run_logger().warning, lake.from_environment()
+    for before in reversed([held for held in place.months("raw") if held < month]):
+        try:
+            known = place.read(place.manifest("raw", before))
+        except (BadLake, MissingMonth) as error:
+            warn(f"Not compared with {before}: {error}")
+        else:
+            continuity.require_continuity(before, known, tables, warn)
+            return
 
 
 @task(name="write the raw tables", cache_policy=NO_CACHE, **DISK)
@@ -68,7 +84,7 @@ def crm_data_acquisition(snapshot_month: months.Month) -> dict[str, Any]:
         snapshot_month: Month to acquire, as YYYY-MM: the data as of the end of its last day.
     """
     # validate_parameters=False and this check: Prefect's own validation would fail with five lines of pydantic.
-    months.last_day(snapshot_month)
+    months.require_begun(snapshot_month)
     # Fail before reading the source if the lake is not usable.
     lake.from_environment()
     found = read_source()

@@ -42,5 +42,9 @@ class SourceAway(OSError):
     """The source's server is unavailable. An OSError and no `Failure`, so that the task is retried."""
 
 
+class LakeAway(OSError):
+    """The lake cannot be read or written. An OSError and no `Failure`, so that the task is retried."""
+
+
 class FailedChecks(Failure):
     """Blocking data quality checks failed."""

@@ -176,8 +176,8 @@ class Lake:
         try:
             found = from_json(self.store.read(SOURCE))
             first, last = found["first_month"], found["last_month"]
+            months.require_begun(last)
             months.require_within(first, first, last)
-            months.last_day(last)
             return first, last
         except (FileNotFoundError, IsADirectoryError, BadMonth, ValueError, TypeError, KeyError):
             return None  # only a suggestion, and written again by the next acquisition

@@ -2,7 +2,7 @@
 
 import calendar
 import re
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, TypeGuard
 
 from pydantic import Field
@@ -28,6 +28,11 @@ def last_day(month: object) -> date:
     return date(year, number, calendar.monthrange(year, number)[1])
 
 
+def today() -> date:
+    """Return the date where this worker is."""
+    return datetime.now().astimezone().date()
+
+
 def month_of(day: date) -> str:
     return f"{day:%Y-%m}"
 
@@ -41,6 +46,14 @@ def months_between(first: str, last: str) -> list[str]:
     # Months as a count since year 0: the last month of a year plus one is the first of the next.
     start, end = (day.year * 12 + day.month - 1 for day in (last_day(first), last_day(last)))
     return [f"{month // 12:04d}-{month % 12 + 1:02d}" for month in range(start, end + 1)]
+
+
+def require_begun(month: str) -> None:
+    """Raise `BadMonth` for a month after the current one."""
+    current = month_of(today())
+    last_day(month)
+    if month > current:
+        raise BadMonth(f"{month} has not begun: choose {current} or an earlier month.")
 
 
 def require_within(month: str, first: str, last: str) -> None:

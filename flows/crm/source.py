@@ -1,29 +1,23 @@
 """Sources of the CRM tables: the generator, or CSV files in a folder or at a URL."""
 
 import base64
-import csv
 import hashlib
 import http.client
-import io
 import os
-import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import pandas as pd
-
+from flows.crm import months
+from flows.crm.csv_diagnosis import listed
+from flows.crm.csv_reader import parse
 from flows.crm.failures import BadSource, SourceAway
 from flows.crm.generator import Recipe, generate
-from flows.crm.table_schema import SHAPES, Kind, Shape, Tables, typed
+from flows.crm.table_schema import SHAPES, Shape, Tables
 
-# Spellings of an empty cell; some database exports write "null".
-NOTHING = ("", "null")
 TIMEOUT = 30.0  # seconds for one response of the source's server
 LARGEST = 256 * 2**20  # bytes of one file, which is read into memory whole
 
@@ -79,7 +73,8 @@ def from_address(address: str) -> Source:
 def from_files(contents: Mapping[str, bytes]) -> Source:
     """Parse the files. The source is named after their content: the same files give the same months anywhere."""
     digest = hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents.values())).hexdigest()
-    tables = {name: parse(f"{name}.csv", contents[name], shape) for name, shape in SHAPES.items()}
+    today = months.today()
+    tables = {name: parse(f"{name}.csv", contents[name], shape, today) for name, shape in SHAPES.items()}
     return Source(f"CSV files {digest[:16]}", tables)
 
 
@@ -108,108 +103,12 @@ def fetch(address: str, *, largest: int = LARGEST) -> bytes:
     return content
 
 
-def parse(file: str, content: bytes, shape: Shape) -> pd.DataFrame:
-    """Return the typed rows of a CSV file; raise `BadSource` with line and column of the first error."""
-    # 1. The header: columns may come in any order, and more than the required ones.
-    lines = _lines(file, content)
-    header = _header(file, next(lines, (0, []))[1], shape)
-    cells: dict[str, list[Any]] = {column: [] for column in shape.columns}
-    first_line: dict[str, int] = {}
-    # 2. The rows, cell by cell and not with pandas.read_csv, which guesses types and cannot name line and column.
-    for line, row in lines:
-        if len(row) != len(header):
-            raise BadSource(
-                f"{file}, line {line}: {len(row)} cells where the header has {len(header)}: "
-                "put quotation marks around a cell that holds a comma."
-            )
-        record = dict(zip(header, row, strict=True))
-        for column, kind in shape.columns.items():
-            cells[column].append(_cell(f"{file}, line {line}, column {column}", record[column].strip(), kind))
-        # 3. Identifiers are unique: a repeated deal would count twice in every rate.
-        identifier = cells[shape.identifier][-1]
-        place = f"{file}, line {line}, column {shape.identifier}"
-        if identifier is None:
-            raise BadSource(f"{place}: the cell is empty: every row needs an identifier.")
-        if identifier in first_line:
-            raise BadSource(
-                f"{place}: {identifier!r} is already in line {first_line[identifier]}: keep one of the two."
-            )
-        first_line[identifier] = line
-    if not first_line:
-        raise BadSource(f"{file} has a header and no rows: export it again.")
-    return typed(shape.columns, cells)
-
-
-def _header(file: str, row: list[str], shape: Shape) -> list[str]:
-    header = [column.strip() for column in row]
-    if not header:
-        raise BadSource(f"{file} is empty: export it again, with {_columns(shape.columns)}.")
-    if missing := [column for column in shape.columns if column not in header]:
-        raise BadSource(f"{file} lacks {_columns(missing)}: add what is missing, or export the file again.")
-    if twice := [column for column in shape.columns if header.count(column) > 1]:
-        raise BadSource(f"{file} has the column {twice[0]} twice: remove one of them.")
-    return header
-
-
 def _read(path: Path, shape: Shape) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
         raise BadSource(
-            f"{path.name} is missing from {path.parent}: put it there, with {_columns(shape.columns)}."
+            f"{path.name} is missing from {path.parent}: put it there, with {listed(shape.columns)}."
         ) from None
     except (PermissionError, IsADirectoryError):
         raise BadSource(f"{path} cannot be read: make it a file that this worker may read.") from None
-
-
-def _lines(file: str, content: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that are not blank, with the number of their last line in the file."""
-    try:
-        reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        yield from ((reader.line_num, row) for row in reader if any(cell.strip() for cell in row))
-    except UnicodeDecodeError as error:
-        raise BadSource(f"{file} is not UTF-8 text (byte {error.start}): save it as CSV in UTF-8.") from None
-    except csv.Error as error:
-        raise BadSource(f"{file}, line {reader.line_num}: not a CSV file ({error}): export it again.") from None
-
-
-def _whole(text: str) -> int:
-    # Stricter than int(): no underscores, spaces or digits of other scripts. Exports write 1200.0 for whole numbers.
-    if not re.fullmatch(r"-?\d{1,15}(\.0+)?", text, re.ASCII):
-        raise ValueError
-    return int(text.partition(".")[0])
-
-
-def _number(text: str) -> float:
-    if not re.fullmatch(r"-?\d{1,15}(\.\d+)?", text, re.ASCII):
-        raise ValueError
-    return float(text)
-
-
-def _date(text: str) -> date:
-    if not re.fullmatch(r"(19|20|21)\d\d-\d\d-\d\d", text, re.ASCII):
-        raise ValueError
-    return date.fromisoformat(text)
-
-
-READERS: dict[Kind, tuple[Callable[[str], Any], str]] = {
-    "text": (str, "text"),
-    "whole": (_whole, "a whole number: write digits only, such as 1200"),
-    "number": (_number, "a number: write it with digits and a point, such as 1054.5"),
-    "date": (_date, "a date since 1900: write it as YYYY-MM-DD, such as 2017-03-31"),
-}
-
-
-def _cell(place: str, text: str, kind: Kind) -> Any:
-    if text.lower() in NOTHING:
-        return None
-    read, what = READERS[kind]
-    try:
-        return read(text)
-    except ValueError:
-        raise BadSource(f"{place}: {text[:40]!r} is not {what}.") from None
-
-
-def _columns(names: Iterable[str]) -> str:
-    *most, last = names
-    return f"the columns {', '.join(most)} and {last}" if most else f"the column {last}"

@@ -1,10 +1,12 @@
 """Storage of the lake: a local folder, or any URL that fsspec can open."""
 
+import errno
 import os
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +15,23 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from flows.crm.failures import BadLake
+from flows.crm.failures import BadLake, LakeAway
 
 # Protocols whose writes replace an object as a whole or not at all. Elsewhere a file is written first, then renamed.
 WHOLE_OBJECTS = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
+
+FULL = "free space there, for example with crm-data-cleanup, or set CRM_LAKE to another place"
+DENIED = "give this worker the right to, or set CRM_LAKE to another place"
+# What to do about an error of the operating system; for others, to run again.
+ADVICE = {
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.EFBIG: "raise this worker's limit of the size of a file, or set CRM_LAKE to another place",
+    errno.EROFS: "mount it for writing, or set CRM_LAKE to another place",
+    errno.EACCES: DENIED,
+    errno.EPERM: DENIED,
+    errno.ENOENT: "create the folder, or set CRM_LAKE to another place",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +44,11 @@ class Kept:
 
 
 class Store(Protocol):
-    """Interface of a store. Paths are relative, with slashes. Raises `FileNotFoundError` for missing files."""
+    """Interface of a store. Paths are relative, with slashes.
+
+    Raises `FileNotFoundError` for a file that is missing, `IsADirectoryError` for a folder, `LakeAway` for any other
+    trouble.
+    """
 
     @property
     def name(self) -> str: ...
@@ -48,36 +67,36 @@ class Folder:
         return str(self.root)
 
     def read(self, path: str) -> bytes:
-        try:
-            return (self.root / path).read_bytes()
-        except NotADirectoryError as error:
-            raise FileNotFoundError(*error.args) from None
+        with naming_trouble(self.name, "read"):
+            try:
+                return (self.root / path).read_bytes()
+            except NotADirectoryError as error:
+                raise FileNotFoundError(*error.args) from None
 
     def put(self, path: str, content: bytes) -> None:
         target = self.root / path
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise BadLake(f"CRM_LAKE names {self.root}, where a file is in the way: name a folder.") from None
-        except PermissionError:
-            raise BadLake(
-                f"{target.parent} cannot be written: give this worker the right to, or change CRM_LAKE."
-            ) from None
-        put(target, content)
+        with naming_trouble(self.name, "written"):
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError):
+                raise BadLake(f"CRM_LAKE names {self.root}, where a file is in the way: name a folder.") from None
+            put(target, content)
 
     def remove(self, path: str) -> None:
-        (self.root / path).unlink(missing_ok=True)
+        with naming_trouble(self.name, "written"):
+            (self.root / path).unlink(missing_ok=True)
 
     def files(self, below: str = "") -> list[Kept]:
         found = []
-        for path in sorted((self.root / below).rglob("*")):
-            try:
-                if path.is_file():
-                    info = path.stat()
-                    age = time.time() - info.st_mtime
-                    found.append(Kept(path.relative_to(self.root).as_posix(), info.st_size, age))
-            except FileNotFoundError:
-                continue  # deleted by a concurrent write or cleanup
+        with naming_trouble(self.name, "read"):
+            for path in sorted((self.root / below).rglob("*")):
+                try:
+                    if path.is_file():
+                        info = path.stat()
+                        age = time.time() - info.st_mtime
+                        found.append(Kept(path.relative_to(self.root).as_posix(), info.st_size, age))
+                except FileNotFoundError:
+                    continue  # deleted by a concurrent write or cleanup
         return found
 
 
@@ -90,28 +109,29 @@ class Remote:
     name: str  # the URL, without user and password
 
     def read(self, path: str) -> bytes:
-        content: bytes = self.system.cat_file(self._at(path))
+        with naming_trouble(self.name, "read"):
+            content: bytes = self.system.cat_file(self._at(path))
         return content
 
     def put(self, path: str, content: bytes) -> None:
         target = self._at(path)
-        if WHOLE_OBJECTS & set(_protocols(self.system)):
-            self.system.pipe_file(target, content)
-            return
-        self.system.makedirs(target.rpartition("/")[0], exist_ok=True)
-        temporary = f"{target}.{uuid.uuid4().hex}.tmp"
-        self.system.pipe_file(temporary, content)
-        self.system.mv(temporary, target)
+        with naming_trouble(self.name, "written"):
+            if WHOLE_OBJECTS & set(_protocols(self.system)):
+                self.system.pipe_file(target, content)
+                return
+            self.system.makedirs(target.rpartition("/")[0], exist_ok=True)
+            temporary = f"{target}.{uuid.uuid4().hex}.tmp"
+            self.system.pipe_file(temporary, content)
+            self.system.mv(temporary, target)
 
     def remove(self, path: str) -> None:
-        try:
+        with naming_trouble(self.name, "written"), suppress(FileNotFoundError):
             self.system.rm_file(self._at(path))
-        except FileNotFoundError:
-            return
 
     def files(self, below: str = "") -> list[Kept]:
         self.system.invalidate_cache()  # another worker may have written since
-        found = self.system.find(self._at(below) if below else self.root, detail=True)
+        with naming_trouble(self.name, "read"):
+            found = self.system.find(self._at(below) if below else self.root, detail=True)
         return [
             Kept(path.removeprefix(self.root).lstrip("/"), int(info["size"] or 0), _age(info))
             for path, info in sorted(found.items())
@@ -119,6 +139,19 @@ class Remote:
 
     def _at(self, path: str) -> str:
         return f"{self.root.rstrip('/')}/{path}"
+
+
+@contextmanager
+def naming_trouble(name: str, verb: str) -> Iterator[None]:
+    """Raise an error of the operating system as `LakeAway`, which says what to do."""
+    try:
+        yield
+    except OSError as error:
+        # A file that is not there is an answer for a reader, and trouble for a writer.
+        if verb == "read" and isinstance(error, FileNotFoundError | IsADirectoryError):
+            raise
+        advice = ADVICE.get(error.errno or 0, "run this again when its disk or server is well")
+        raise LakeAway(f"The lake {name} cannot be {verb} ({error.strerror or error}): {advice}.") from error
 
 
 def put(path: Path, content: bytes) -> None:
