@@ -82,6 +82,11 @@ class FormPart:
     def is_marked(self) -> bool:
         return self.is_required and not self.slot.is_nullable
 
+    @property
+    def has_star(self) -> bool:
+        # A row is there or not; none can be left blank.
+        return self.is_marked and isinstance(self.path[-1], str)
+
     def untouched(self) -> Any:
         """Return the value to send when nothing was changed, or MISSING."""
         # A required parameter without any default gets null if that is allowed: sending nothing would be refused.

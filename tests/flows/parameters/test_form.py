@@ -570,6 +570,22 @@ def test_rows_are_added_and_removed_without_a_script() -> None:
     assert ("parameters-value.1.host", "kept") in page(form).sent
 
 
+def test_a_new_row_shows_its_defaults_and_sends_none_of_them() -> None:
+    fields = {
+        "on": {"type": "boolean", "default": True},
+        "some": {"type": "array", "items": {"enum": ["a", "b"]}, "default": ["a"]},
+        "text": {"type": "string", "default": "x"},
+    }
+    one = schema({"type": "array", "items": {"type": "object", "properties": fields}})
+    form = typed_into(one, **{"value-add": "true"})
+    assert [pair for pair in page(form).sent if pair[0].startswith("parameters-value.0.")] == [
+        *[("parameters-value.0.on", "false"), ("parameters-value.0.on", "true")],
+        *[("parameters-value.0.some", ""), ("parameters-value.0.some", "a")],
+        ("parameters-value.0.text", "x"),
+    ]
+    assert resolved(ParameterForm(one, {}, data=fill(form))) == [{}]
+
+
 def test_a_new_row_takes_no_place_of_a_removed_one() -> None:
     """The place of a removed row holds its stored secrets."""
     given = {"value": [{"host": "a", "password": "hunter2"}]}
