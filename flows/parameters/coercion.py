@@ -6,17 +6,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
 
-from flows.parameters.schema import MISSING, Node, Path, Schema, parts
-from flows.parameters.secrets import MASK, conceal, is_secret
+from flows import local_time
+from flows.parameters.schema import MISSING, Node, Path, Schema
+from flows.parameters.secrets import MASK, conceal, is_secret, may_hold_secret
 from flows.parameters.walk import measure, types_of
 
 SCALARS = frozenset({"boolean", "integer", "number", "string"})
+# Keywords of hand-written schemas that say which type is meant where none is stated.
+IMPLIED = {"properties": "object", "additionalProperties": "object", "items": "array", "prefixItems": "array"}
 RETYPE = f"{MASK} enter again"
 
 
@@ -49,11 +53,15 @@ class Slot:
         return [self.schema.effective(form) for form in union] if union else [self.node]
 
     @property
+    def types(self) -> list[str]:
+        """The types that a value may have; "any" for a variant without one."""
+        return list(dict.fromkeys(kind for form in self.forms for kind in _types(form)))
+
+    @property
     def scalar_types(self) -> list[str]:
         """The types of a value that one line of text can hold; empty if it cannot."""
-        types = [kind for form in self.forms for kind in types_of(form) or ["any"]]
         fixed = any({"enum", "const", "anyOf", "oneOf"}.intersection(form) for form in self.forms)
-        return list(dict.fromkeys(types)) if SCALARS.issuperset(types) and not fixed else []
+        return self.types if SCALARS.issuperset(self.types) and not fixed else []
 
     @cached_property
     def choices(self) -> dict[str, Any]:
@@ -68,6 +76,11 @@ class Slot:
     @property
     def is_secret(self) -> bool:
         return is_secret(self.node) or any(map(is_secret, self.forms))
+
+
+def _types(form: Node) -> list[str]:
+    implied = [kind for keyword, kind in IMPLIED.items() if keyword in form]
+    return types_of(form) or implied or ["any"]
 
 
 def slot(schema: Schema, node: Node, displayed: Any = MISSING) -> Slot:
@@ -112,13 +125,18 @@ def read_number(raw: str, slot: Slot) -> Any:
     if re.fullmatch(r"[+-]?[0-9]{1,1000}", text):
         return int(text)
     if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", text):
-        return float(text)
+        number = float(text)
+        # By its decimal digits: as a float, 1e19 would be refused for a whole number.
+        return int(Decimal(text)) if number.is_integer() and "number" not in slot.types else number
     return raw
 
 
 def read_scalar(raw: str, slot: Slot) -> Any:
-    """Read the text for a union of simple types: true or false first, then a number, then text."""
-    kinds, text = slot.scalar_types, raw.strip()
+    """Read the text for a union of simple types: true or false first, then a number, then text; in quotes text."""
+    kinds, text = slot.types, raw.strip()
+    if "string" in kinds and len(kinds) > 1 and text[:1] == text[-1:] == '"':
+        with suppress(ValueError, RecursionError):
+            return str(json.loads(text))
     if "boolean" in kinds and text in ("true", "false"):
         return text == "true"
     number = read_number(text, slot)
@@ -126,10 +144,21 @@ def read_scalar(raw: str, slot: Slot) -> Any:
         return read_text(raw, slot)
     if "string" in kinds:
         # Keep it as text for decimals: the default is a number written as text, or a float would spell it differently.
-        is_decimal = isinstance(slot.displayed, str) and not isinstance(read_number(slot.displayed, slot), str)
+        is_decimal = "number" in kinds and _is_number_as_text(slot.displayed, slot)
         if is_decimal or ("number" not in kinds and isinstance(number, float)) or repr(number) != text:
             return text
     return number
+
+
+def _is_number_as_text(value: Any, slot: Slot) -> bool:
+    return isinstance(value, str) and not isinstance(read_number(value, slot), str)
+
+
+def show_scalar(value: Any, slot: Slot) -> str:
+    """Return the value as text, in quotes where it would be read as something else: the text 7 in int | str."""
+    shown = show_plain(value, slot)
+    is_text = not isinstance(value, str) or read_scalar(shown, slot) == value
+    return shown if is_text else json.dumps(value, ensure_ascii=False)
 
 
 def read_flag(raw: str, slot: Slot) -> Any:
@@ -170,7 +199,9 @@ def show_moment(value: Any, slot: Slot) -> str:
         return show_plain(value, slot)
     # Years 1 and 9999 overflow when moved to another zone; they are displayed without.
     with suppress(OverflowError, ValueError):
-        moment = timezone.make_naive(moment) if moment.tzinfo else moment
+        local = timezone.localtime(moment) if moment.tzinfo else moment
+        # Without its offset, a time that comes twice could be either.
+        moment = local if local_time.is_repeated(local) else local.replace(tzinfo=None)
     return moment.isoformat(timespec="milliseconds" if moment.microsecond else "auto")
 
 
@@ -179,9 +210,11 @@ def read_moment(raw: str, slot: Slot) -> Any:
     moment = as_moment(raw.strip())
     if moment is None:
         return raw
-    with suppress(OverflowError, ValueError):
+    try:
         if moment.tzinfo is None and not is_zoneless(slot):
-            moment = timezone.make_aware(moment)
+            moment = local_time.localize(moment)
+    except local_time.NotATime as error:
+        raise Unreadable(error.code, str(error)) from None
     return moment.isoformat()
 
 
@@ -205,7 +238,7 @@ def read_json(raw: str, slot: Slot) -> Any:
 
 def redisplay_json(raw: str, slot: Slot) -> str:
     """Return the typed text for display after an error, without the secrets in it."""
-    if not holds_secret(slot):
+    if not may_hold_secret(slot.schema, slot.node):
         return raw
     with suppress(Unreadable):
         return spell(_concealed(slot, parse(raw), lambda path, typed: MASK if typed == MASK else RETYPE))
@@ -214,7 +247,7 @@ def redisplay_json(raw: str, slot: Slot) -> str:
 
 
 def _concealed(slot: Slot, value: Any, instead: Callable[[Path, Any], Any]) -> Any:
-    return conceal(slot.schema, slot.node, value, instead) if holds_secret(slot) else value
+    return conceal(slot.schema, slot.node, value, instead) if may_hold_secret(slot.schema, slot.node) else value
 
 
 def _unmask(typed: Any, path: Path, displayed: Any) -> Any:
@@ -229,21 +262,6 @@ def _unmask(typed: Any, path: Path, displayed: Any) -> Any:
     if typed in (MASK, RETYPE):
         raise Unreadable("parameter.mask", "Enter the secret again: the dots do not stand for a stored value here.")
     return typed
-
-
-def holds_secret(slot: Slot) -> bool:
-    """Return whether the schema allows a secret at any depth."""
-    # By identity, because schemas may refer to themselves.
-    seen: set[int] = set()
-    waiting = [slot.node]
-    while waiting:
-        for node in slot.schema.applying([waiting.pop()]):
-            if is_secret(node):
-                return True
-            if id(node) not in seen:
-                seen.add(id(node))
-                waiting += parts(node)
-    return False
 
 
 def parse(raw: str) -> Any:
@@ -275,8 +293,10 @@ def show_block(value: Any, slot: Slot) -> str:
 
 
 def read_block(raw: str, slot: Slot) -> Any:
-    """Return a reference to a saved block, in the form that Prefect resolves."""
+    """Return a reference to a saved block, in the form that Prefect resolves; JSON spells out a block."""
     name = raw.strip()
+    if name.startswith("{"):
+        return read_json(raw, slot)
     with suppress(ValueError):
         return {"$ref": {"block_document_id": str(UUID(name))}}
     return {"$ref": {"block_document_slug": name if "/" in name else f"{slot.node['block_type_slug']}/{name}"}}

@@ -17,6 +17,7 @@ from flows.parameters.coercion import Slot, Unreadable
 from flows.parameters.formats import fits
 from flows.parameters.messages import KINDS as WORDS
 from flows.parameters.messages import one_of, spelled
+from flows.parameters.open_text import is_open, read_open, show_open
 from flows.parameters.schema import MISSING
 from flows.parameters.walk import types_of
 
@@ -121,8 +122,15 @@ def searched_hint(slot: Slot) -> str:
 
 
 def scalar_hint(slot: Slot) -> str:
+    if len(slot.scalar_types) < 2:
+        return ""
     words = one_of([WORDS[kind] for kind in slot.scalar_types])
-    return f"{words[0].upper()}{words[1:]}." if len(slot.scalar_types) > 1 else ""
+    return f"{words[0].upper()}{words[1:]}.{QUOTED if 'string' in slot.scalar_types else ''}"
+
+
+def open_hint(slot: Slot) -> str:
+    others = [WORDS[kind] for kind in slot.types if kind in WORDS and kind != "string"]
+    return f"Text, or as JSON {one_of(others or ['any other value'])}.{QUOTED}"
 
 
 def json_hint(slot: Slot) -> str:
@@ -149,6 +157,7 @@ def zone_hint(slot: Slot) -> str:
     )
 
 
+QUOTED = " In quotes always text."
 EXAMPLES = {
     "array": 'JSON list, for example [1, "two"].',
     "object": 'JSON object, for example {"name": "value"}.',
@@ -168,12 +177,13 @@ TICKS = Kind(
     emptied=[],
 )
 SECRET = Kind(lambda slot, displayed: widgets.password(), coercion.read_scalar, lambda value, slot: "")
-SCALAR = Kind(entry("text"), coercion.read_scalar, hint=scalar_hint, emptied="")
+SCALAR = Kind(entry("text"), coercion.read_scalar, coercion.show_scalar, scalar_hint, emptied="")
 LINES = Kind(lambda slot, displayed: widgets.area(4), read_lines, show_lines, lines_hint, emptied=[])
 BLOCK = Kind(entry("text"), coercion.read_block, coercion.show_block, block_hint)
 JSON = Kind(
     lambda slot, displayed: widgets.area(5, spellcheck="false"), coercion.read_json, coercion.show_json, json_hint
 )
+OPEN = Kind(lambda slot, displayed: widgets.area(5, spellcheck="false"), read_open, show_open, open_hint)
 
 # By type and format; a format without an entry gets the input of its type.
 SIMPLE: dict[tuple[str, str], Kind] = {
@@ -207,6 +217,8 @@ def kind_of(slot: Slot) -> Kind:
         return SIMPLE.get((kind, slot.node.get("format", ""))) or SIMPLE[kind, ""]
     if slot.scalar_types:
         return SCALAR
+    if is_open(slot):
+        return OPEN
     return list_kind(slot) if types_of(slot.node) == ["array"] and "prefixItems" not in slot.node else JSON
 
 

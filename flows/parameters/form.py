@@ -1,7 +1,7 @@
 """The form for the parameters of a deployment: works without JavaScript, shows each error beside its input."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -9,12 +9,12 @@ from django import forms
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from flows.parameters.coercion import Slot, holds_secret, slot
+from flows.parameters.coercion import Slot, slot
 from flows.parameters.field_types import kind_of
 from flows.parameters.form_fields import AnyPart, Group, Leaf, Rows
 from flows.parameters.form_part import PartError
 from flows.parameters.schema import MISSING, Node, Path, Unusable, in_order, prepare
-from flows.parameters.secrets import default_of
+from flows.parameters.secrets import default_of, may_hold_secret
 from flows.parameters.values import Invalid, ParameterError, field_name, validate
 from flows.parameters.walk import types_of
 from flows.parameters.widgets import listed
@@ -73,6 +73,11 @@ class ParameterForm:
             self._is_valid = self.is_bound and not self.general and self._validate()
         return self._is_valid
 
+    def add_errors(self, errors: Iterable[ParameterError]) -> None:
+        """Show errors that were found elsewhere beside their inputs."""
+        for error in errors:
+            self._place(error, ())
+
     @property
     def errors(self) -> dict[str, list[str]]:
         """Messages by field, named as in `ParameterError.field`; `__all__` for those of no field."""
@@ -101,7 +106,11 @@ class ParameterForm:
     @property
     def secret_names(self) -> set[str]:
         """The HTML names of the inputs that can hold a secret."""
-        return {part.html_name for part in self._all if isinstance(part, Leaf) and holds_secret(part.slot)}
+        return {
+            part.html_name
+            for part in self._all
+            if isinstance(part, Leaf) and may_hold_secret(part.slot.schema, part.slot.node)
+        }
 
     @property
     def public_names(self) -> set[str]:

@@ -11,7 +11,7 @@ from flows import canonical
 from flows.parameters import widgets
 from flows.parameters.choices import first_choices
 from flows.parameters.coercion import Unreadable, redisplay_json
-from flows.parameters.field_types import CHOICE, FLAG, JSON, MOST_LISTED, SEARCHED, TEXT, Kind, allows_empty
+from flows.parameters.field_types import CHOICE, FLAG, JSON, MOST_LISTED, OPEN, SEARCHED, TEXT, Kind, allows_empty
 from flows.parameters.form_part import NOT_SET, REQUIRED, Collected, FormPart, PartError, RawField
 from flows.parameters.messages import example_of, spelled
 from flows.parameters.schema import MISSING, Path
@@ -45,7 +45,7 @@ class Leaf(FormPart):
         self.offer_empty(self.kind.emptied)
         if self.empty is not None and isinstance(widget, forms.TextInput | forms.Textarea):
             widget.attrs["placeholder"] = NOT_SET
-        redisplay = (lambda raw: redisplay_json(raw, self.slot)) if self.kind is JSON else None
+        redisplay = (lambda raw: redisplay_json(raw, self.slot)) if self.kind in (JSON, OPEN) else None
         self.form.fields[self.name] = RawField(redisplay, widget=widget, initial=displayed, label=self.label)
         self.bound = self.form[self.name]
 

@@ -98,6 +98,7 @@ CODES: dict[str, str] = {
     "parameter.not_allowed": "The schema does not allow the value.",
     "parameter.not_finite": "The number is infinite or not a number.",
     "parameter.not_json": "The value has no JSON form.",
+    "parameter.not_offered": "The flow publishes the values that its data has as the only ones, and this is none.",
     "parameter.not_storable": "The text has a character that Postgres cannot store.",
     "parameter.pattern": "The text does not match the pattern.",
     "parameter.prefect_kind": "The object has the key __prefect_kind, which Prefect would act on.",
@@ -106,6 +107,7 @@ CODES: dict[str, str] = {
     "parameter.schema": "The deployment's schema cannot be used.",
     "parameter.too_deep": "The value is nested too deeply.",
     "parameter.too_large": "The parameters are larger than Prefect accepts.",
+    "parameter.too_many_bits": "The whole number has more than 64 bits, or is below the smallest of 64 bits.",
     "parameter.type": "The value has the wrong type.",
     "parameter.unknown": "The deployment has no such parameter, or the object no such key.",
 }

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from flows import canonical
-from flows.parameters.schema_checks import SHAPES, TYPES, UNSUPPORTED
+from flows.parameters.schema_checks import COUNTS, SHAPES, TYPES, UNSUPPORTED
 
 type Path = tuple[str | int, ...]
 type Node = dict[str, Any]
@@ -221,9 +221,12 @@ def _tidy(raw: object, depth: int) -> Node:
         # A boolean stays one here: the rest of the code tells "no other keys" from "keys of any value" by it.
         if key in node and not (key == "additionalProperties" and isinstance(node[key], bool)):
             node[key] = _tidy(node[key], depth + 1)
-    # 4. What the rest of the code relies on: plain references, text as text, blocks also by name.
+    # 4. What the rest of the code relies on: plain references, whole counts, text as text, blocks also by name.
     if "$ref" in node:
         node["$ref"] = unquote(node["$ref"])
+    for key in COUNTS:
+        if key in node:
+            node[key] = int(node[key])
     for key in ("title", "description"):
         if key in node:
             node[key] = str(node[key])

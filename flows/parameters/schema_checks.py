@@ -14,7 +14,8 @@ def _is_number(value: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    # 5.0 is a whole number in JSON Schema.
+    return isinstance(value, int | float) and _is_number(value) and value >= 0 and value == int(value)
 
 
 def _is_text(value: object) -> bool:
@@ -41,6 +42,10 @@ def _is_discriminator(value: object) -> bool:
     return isinstance(value, dict) and isinstance(value.get("propertyName"), str)
 
 
+COUNTS = (
+    *("maxContains", "maxItems", "maxLength", "maxProperties"),
+    *("minContains", "minItems", "minLength", "minProperties"),
+)
 # Every supported keyword and its shape. All others are annotations and are dropped, `$schema` and `$id` among them:
 # they would make jsonschema switch to another validator, or resolve references in another document.
 SHAPES: dict[str, Callable[[object], bool]] = {
@@ -51,6 +56,7 @@ SHAPES: dict[str, Callable[[object], bool]] = {
     "block_type_slug": _is_text,
     "const": _is_anything,
     "contains": _is_anything,
+    "contentMediaType": _is_text,
     "default": _is_anything,
     "dependentRequired": lambda value: isinstance(value, dict) and all(map(_is_names, value.values())),
     "dependentSchemas": lambda value: isinstance(value, dict),
@@ -64,15 +70,7 @@ SHAPES: dict[str, Callable[[object], bool]] = {
     "format": _is_text,
     "if": _is_anything,
     "items": _is_anything,
-    "maxContains": _is_count,
-    "maxItems": _is_count,
-    "maxLength": _is_count,
-    "maxProperties": _is_count,
     "maximum": _is_number,
-    "minContains": _is_count,
-    "minItems": _is_count,
-    "minLength": _is_count,
-    "minProperties": _is_count,
     "minimum": _is_number,
     "multipleOf": _is_step,
     "not": _is_anything,
@@ -89,6 +87,7 @@ SHAPES: dict[str, Callable[[object], bool]] = {
     "type": lambda value: _is_text(value) or _is_names(value),
     "uniqueItems": _is_flag,
     "writeOnly": _is_flag,
+    **dict.fromkeys(COUNTS, _is_count),
 }
 # Keywords that restrict values in ways the form and the validation do not follow: a schema with one is refused.
 UNSUPPORTED = ("$dynamicRef", "$recursiveRef", "unevaluatedItems", "unevaluatedProperties")

@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 from flows import canonical
-from flows.parameters.schema import MISSING, Node, Path, Schema, Unusable, prepare
+from flows.parameters.schema import MISSING, Node, Path, Schema, Unusable, parts, prepare
 from flows.parameters.walk import DEEPEST, Place, children, is_misplaced, root_place
 from flows.prefect_api.records import JSON
 
@@ -17,6 +17,21 @@ STARS = "**********"
 def is_secret(node: Node) -> bool:
     """Return whether a node describes a secret. pydantic's SecretStr sets both keys, hand-written schemas often one."""
     return node.get("writeOnly") is True or node.get("format") == "password"
+
+
+def may_hold_secret(schema: Schema, node: Node) -> bool:
+    """Return whether the node allows a secret at any depth."""
+    # By identity, because schemas may refer to themselves.
+    seen: set[int] = set()
+    waiting = [node]
+    while waiting:
+        for one in schema.applying([waiting.pop()]):
+            if is_secret(one):
+                return True
+            if id(one) not in seen:
+                seen.add(id(one))
+                waiting += parts(one)
+    return False
 
 
 def is_hidden(place: Place, depth: int) -> bool:

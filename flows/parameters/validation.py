@@ -1,11 +1,9 @@
 """Validation by jsonschema, with keywords replaced that could hang, load a URL or give an unclear message."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from fractions import Fraction
 from itertools import islice
-from math import isfinite
 from time import thread_time
 from typing import Any
 
@@ -14,9 +12,18 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 
-from flows import canonical
 from flows.parameters import formats
-from flows.parameters.messages import code_and_sentence, example_of, spelled
+from flows.parameters.messages import code_and_sentence
+from flows.parameters.scalar_keywords import (
+    Errors,
+    check_multiple,
+    check_pattern,
+    check_type,
+    check_unique,
+    find_pattern,
+    is_integer,
+    make_error,
+)
 from flows.parameters.schema import Node, Path, Schema, Unusable
 from flows.parameters.walk import types_of
 
@@ -27,7 +34,6 @@ ENOUGH = 50
 
 UNKNOWN = "Unknown parameter: Prefect would accept it and the run would crash."
 
-type Errors = Iterator[ValidationError]
 type Keyword = Callable[[Any, Any, Any, Node], Iterable[ValidationError] | None]
 
 
@@ -41,11 +47,6 @@ class Context:
 
 
 _context: ContextVar[Context] = ContextVar("context")
-
-
-def _error(code: str, message: str, *path: str | int) -> ValidationError:
-    """Build an error with its own message, which may quote the schema, never the value."""
-    return ValidationError(message, validator=code, path=path)
 
 
 def _descend(validator: Any, value: Any, node: Node, *path: str | int) -> Errors:
@@ -70,7 +71,7 @@ def _required(validator: Any, names: list[str], value: Any, node: Node) -> Error
         for name in names:
             # An empty text is a value: a form, where nothing typed looks the same, decides which of the two it is.
             if name not in value:
-                yield _error("parameter.required", "This value is required.", name)
+                yield make_error("parameter.required", "This value is required.", name)
 
 
 def _known_names(node: Node) -> set[str]:
@@ -89,11 +90,7 @@ def _known_names(node: Node) -> set[str]:
 
 def _has_pattern(name: str, node: Node) -> bool:
     # A pattern that cannot be checked is taken to match: a valid key must not be refused.
-    return any((found := _find(pattern, name)) or found is None for pattern in node.get("patternProperties", {}))
-
-
-def _find(pattern: str, text: str) -> bool | None:
-    return None if formats.is_too_long(pattern, text) else formats.fits(pattern, text)
+    return any((found := find_pattern(pattern, name)) or found is None for pattern in node.get("patternProperties", {}))
 
 
 def _properties(validator: Any, properties: dict[str, Node], value: Any, node: Node) -> Errors:
@@ -111,7 +108,7 @@ def _properties(validator: Any, properties: dict[str, Node], value: Any, node: N
 
 
 def _unknown(name: str, node: Node, words: str) -> ValidationError:
-    return _error("parameter.unknown", UNKNOWN if node is _context.get().schema.root else words, name)
+    return make_error("parameter.unknown", UNKNOWN if node is _context.get().schema.root else words, name)
 
 
 def _additional_properties(validator: Any, more: Node | bool, value: Any, node: Node) -> Errors:
@@ -130,7 +127,7 @@ def _pattern_properties(validator: Any, patterns: dict[str, Node], value: Any, n
     if isinstance(value, dict):
         for pattern, inner in patterns.items():
             for name in value:
-                if _find(pattern, name):
+                if find_pattern(pattern, name):
                     yield from _descend(validator, value[name], inner, name)
         if "properties" not in node:
             yield from _properties(validator, {}, value, node)
@@ -140,37 +137,13 @@ def _property_names(validator: Any, inner: Node, value: Any, node: Node) -> Erro
     if isinstance(value, dict):
         for name in value:
             if any(_descend(validator, name, inner)):
-                yield _error("parameter.name", "This key is not allowed here.", name)
+                yield make_error("parameter.name", "This key is not allowed here.", name)
 
 
-def _pattern(validator: Any, pattern: str, value: Any, node: Node) -> Errors:
-    if not isinstance(value, str):
-        return
-    if formats.is_too_long(pattern, value):
-        yield _error("parameter.max_length", "Too long to check against its pattern.")
-    elif formats.fits(pattern, value) is False:
-        # A pattern that this engine does not support is left to Prefect and the flow.
-        example = example_of(node)
-        # Through `_find`, because a schema may combine a costly pattern with a long example.
-        if example and _find(pattern, example):
-            yield _error("parameter.pattern", f"Must look like {spelled(example)} (pattern {spelled(pattern)}).")
-        else:
-            yield ValidationError("", validator="pattern", validator_value=pattern)
-
-
-def _multiple_of(validator: Any, step: float, value: Any, node: Node) -> Errors:
-    # In decimals: 0.3 is a multiple of 0.1, though not in binary.
-    if validator.is_type(value, "number") and isfinite(value) and Fraction(repr(value)) % Fraction(repr(step)):
-        yield ValidationError("", validator="multipleOf", validator_value=step)
-
-
-def _unique_items(validator: Any, wanted: bool, value: Any, node: Node) -> Errors:
-    if wanted and isinstance(value, list):
-        first: dict[str, int] = {}
-        for index, item in enumerate(value):
-            # jsonschema compares unsortable items pairwise, which takes minutes for a long list.
-            if (other := first.setdefault(canonical.text(item), index)) != index:
-                yield _error("parameter.duplicate", f"Duplicate of item {other + 1}; items must be unique.", index)
+def _content_media_type(validator: Any, media: str, value: Any, node: Node) -> Errors:
+    # Only whether it is JSON: pydantic converts the values in it, "5" to 5, so their types are left to the flow.
+    if media == "application/json" and isinstance(value, str) and not formats.is_json(value):
+        yield make_error("parameter.format", "Must be JSON, as text.")
 
 
 def _items(validator: Any, inner: Node, value: Any, node: Node) -> Errors:
@@ -207,7 +180,7 @@ def _one_of(validator: Any, branches: list[Node], value: Any, node: Node) -> Err
     failures = [list(islice(_descend(validator, value, branch), ENOUGH)) for branch in branches]
     fitting = failures.count([])
     if fitting > 1:
-        yield _error("parameter.ambiguous", "Matches more than one of the allowed forms.")
+        yield make_error("parameter.ambiguous", "Matches more than one of the allowed forms.")
     elif not fitting:
         yield from _closest(failures)
 
@@ -218,7 +191,7 @@ def _discriminated(validator: Any, discriminator: Node, branches: list[Node], va
     mapping = discriminator.get("mapping")
     forms: dict[str, str] = mapping if isinstance(mapping, dict) else {}
     if name not in value:
-        yield _error("parameter.required", "This value is required: it selects the variant.", name)
+        yield make_error("parameter.required", "This value is required: it selects the variant.", name)
     elif not forms:
         yield from _any_of(validator, branches, value, {})
     elif (ref := str(forms.get(str(value[name])))) in _context.get().schema.at:
@@ -253,15 +226,17 @@ KEYWORD_FUNCTIONS: Mapping[str, Keyword] = {
     "additionalProperties": _additional_properties,
     "allOf": _all_of,
     "anyOf": _any_of,
+    "contentMediaType": _content_media_type,
     "items": _items,
-    "multipleOf": _multiple_of,
+    "multipleOf": check_multiple,
     "oneOf": _one_of,
-    "pattern": _pattern,
+    "pattern": check_pattern,
     "patternProperties": _pattern_properties,
     "properties": _properties,
     "propertyNames": _property_names,
     "required": _required,
-    "uniqueItems": _unique_items,
+    "type": check_type,
+    "uniqueItems": check_unique,
 }
 # jsonschema's own format checks depend on which packages are installed; only these count.
 _checker = FormatChecker(formats=())
@@ -271,6 +246,7 @@ for _name, _check in formats.FORMATS.items():
 Validator: Any = extend(  # type: ignore[no-untyped-call]  # the stubs leave it open
     Draft202012Validator,
     KEYWORD_FUNCTIONS,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer),
     format_checker=_checker,
 )
 

@@ -1,25 +1,22 @@
 """Validation of parameter values: the one entry point for forms, the command line and launches."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice
-from math import isfinite
 from typing import Any
 
 from flows.parameters.schema import MISSING, Path, Schema, Unusable, prepare
 from flows.parameters.secrets import default_of
 from flows.parameters.validation import find_errors
 from flows.parameters.walk import DEEPEST, MOST_VALUES, TOO_DEEP, TOO_MANY, Place, children, root_place
+from flows.prefect_api.payload import find_unsendable
 from flows.prefect_api.records import JSON
 
-# Prefect refuses more. Like Prefect, count compact JSON with non-ASCII characters escaped.
+# Prefect refuses as many. Like Prefect, count compact JSON with non-ASCII characters escaped.
 LARGEST = 512 * 1024
 MOST_ERRORS = 100
-
-SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +104,11 @@ def _refuse_unwalkable(values: dict[str, Any]) -> ParameterError | None:
             "parameter.not_json",
             "The parameters are not plain JSON or contain a number with thousands of digits.",
         )
-    if size > LARGEST:
+    if size >= LARGEST:
         return ParameterError(
             (),
             "parameter.too_large",
-            f"The parameters are {size / 1024:,.0f} kB; Prefect accepts at most {LARGEST // 1024} kB for one run.",
+            f"The parameters are {size / 1024:,.0f} kB; Prefect accepts less than {LARGEST // 1024} kB for one run.",
         )
     waiting: list[tuple[Path, Any]] = [((), values)]
     count = 0
@@ -122,7 +119,7 @@ def _refuse_unwalkable(values: dict[str, Any]) -> ParameterError | None:
             return ParameterError((), "parameter.too_large", TOO_MANY)
         if len(path) >= DEEPEST:
             return ParameterError(path, "parameter.too_deep", TOO_DEEP)
-        if isinstance(value, dict) and not all(isinstance(name, str) and _is_storable(name) for name in value):
+        if isinstance(value, dict) and not all(isinstance(name, str) and not find_unsendable(name) for name in value):
             return ParameterError(
                 path,
                 "parameter.not_storable",
@@ -148,14 +145,10 @@ def _find_errors(schema: Schema, values: dict[str, Any]) -> list[ParameterError]
 
 
 def _forbidden_values(schema: Schema, place: Place, path: Path) -> Iterator[ParameterError]:
-    """Yield what no schema may allow: what Prefect would act on, Postgres cannot store, or JSON cannot express."""
+    """Yield what no schema may allow: what Prefect would act on or fail on, or Postgres cannot store."""
     value = place.value
-    if isinstance(value, str) and not _is_storable(value):
-        yield ParameterError(
-            path, "parameter.not_storable", "Contains a character that cannot be stored, such as a null byte."
-        )
-    elif isinstance(value, float) and not isfinite(value):
-        yield ParameterError(path, "parameter.not_finite", "Must be a finite number.")
+    if reason := find_unsendable(value):
+        yield ParameterError(path, reason.code, reason.sentence)
     elif isinstance(value, dict) and "__prefect_kind" in value:
         yield ParameterError(
             path,
@@ -169,13 +162,7 @@ def _forbidden_values(schema: Schema, place: Place, path: Path) -> Iterator[Para
         )
     if isinstance(value, dict | list):
         for inner in children(schema, place):
-            if isinstance(inner.value, dict | list | str | float):
-                yield from _forbidden_values(schema, inner, (*path, inner.key))
-
-
-def _is_storable(text: str) -> bool:
-    """Return whether Postgres can store the text: no null bytes, no lone surrogates."""
-    return "\0" not in text and not SURROGATES.search(text)
+            yield from _forbidden_values(schema, inner, (*path, inner.key))
 
 
 def _flow_defaults(schema: Schema, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Refuses values that Prefect accepts and then fails on, or fails on without saying why."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from flows.prefect_api.records import JSON, Rejected
 
@@ -9,33 +11,59 @@ from flows.prefect_api.records import JSON, Rejected
 # for ever.
 DEEPEST = 200
 SHORTEST_SECRET = 4
+SURROGATES = re.compile("[\ud800-\udfff]")
 
-# The first row whose check is true of a value in the body refuses it.
-REFUSED: tuple[tuple[Callable[[JSON], bool], str], ...] = (
+
+class Unsendable(NamedTuple):
+    """A kind of value that is never sent: `code` is one of `flows.parameters.messages.CODES`."""
+
+    code: str
+    applies: Callable[[JSON], bool]
+    words: str
+    sentence: str
+
+
+# The first row that applies to a value refuses it: beside its input, and once more before it is sent.
+UNSENDABLE: tuple[Unsendable, ...] = (
     # Postgres cannot store these two, and Prefect answers 503, as if it were busy.
-    (lambda value: isinstance(value, str) and "\x00" in value, "a text contains a NUL character"),
-    (
-        lambda value: isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value),
+    Unsendable(
+        "parameter.not_storable",
+        lambda value: isinstance(value, str) and "\x00" in value,
+        "a text contains a NUL character",
+        "Contains a null byte, which cannot be stored.",
+    ),
+    Unsendable(
+        "parameter.not_storable",
+        lambda value: isinstance(value, str) and bool(SURROGATES.search(value)),
         "a text contains half of a character",
+        "Contains half of a character, which cannot be stored.",
     ),
     # Prefect accepts the run, and from then on answers 500 to every list that contains the run.
-    (
+    Unsendable(
+        "parameter.too_many_bits",
         lambda value: isinstance(value, int) and not -(2**63) <= value < 2**64,
         "a whole number has more than 64 bits",
+        f"Must be between {-(2**63)} and {2**64 - 1}: Prefect cannot list runs with larger numbers.",
     ),
-    (
+    Unsendable(
+        "parameter.not_finite",
         lambda value: isinstance(value, float) and not math.isfinite(value),
         "a number is infinite or NaN, which JSON cannot express",
+        "Must be a finite number.",
     ),
 )
+
+
+def find_unsendable(value: JSON) -> Unsendable | None:
+    """Return the reason why a plain value or a key cannot be sent."""
+    return next((reason for reason in UNSENDABLE if reason.applies(value)), None)
 
 
 def check_payload(body: JSON, *, where: str, act: str) -> None:
     """Raise `Rejected`, without repeating the value, if Prefect cannot handle this body."""
     for depth, value in leaf_values(body):
-        for is_unsendable, words in REFUSED:
-            if is_unsendable(value):
-                raise _refusal(words, where, act)
+        if reason := find_unsendable(value):
+            raise _refusal(reason.words, where, act)
         if depth > DEEPEST:
             raise _refusal("the parameters are nested too deeply", where, act)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from flows.catalog import health as healths
 from flows.catalog import sync as catalog_sync
 from flows.catalog.sync import Sync
 from flows.models import Deployment, Health
+from flows.parameters.references import from_arguments
 from flows.prefect_api.records import JSON, PrefectError
 from runs import definitions, mirror, requests
 from runs.actors import Actor
@@ -57,8 +57,12 @@ def trigger(
     ticket: str = "",
     on_behalf_of: str = "",
     override_window: bool = False,
+    confirm: str = "",
 ) -> RunRequest:
-    """Request a run; the same `key` again returns the same request."""
+    """Request a run; the same `key` again returns the same request.
+
+    `confirm` is the full name of the deployment, for a run that deletes data.
+    """
     return requests.submit(
         deployment(environment_name, deployment_name, by=by),
         values,
@@ -71,6 +75,7 @@ def trigger(
         ticket=ticket,
         on_behalf_of=user(on_behalf_of) if on_behalf_of else None,
         overrides_windows=override_window,
+        confirmation=confirm,
     )
 
 
@@ -125,16 +130,17 @@ def sync(name: str, *, by: Actor | None = None) -> Sync:
 
 
 def typed(place: Deployment, texts: Mapping[str, str], given: Mapping[str, JSON]) -> dict[str, JSON]:
-    """Return parameter values from text: as text where the schema accepts that, else parsed as JSON."""
-    # Text first: a string parameter keeps "007", which JSON would reject, and "1", which it would make a number.
-    # Options on the command line override the file.
-    values: dict[str, JSON] = {**given, **texts}
-    try:
-        parameters.validate(place.parameter_schema, values, defaults=place.parameter_defaults)
-    except parameters.Invalid as invalid:
-        for name in {str(error.path[0]) for error in invalid.errors if error.path} & texts.keys():
-            try:
-                values[name] = json.loads(texts[name])
-            except ValueError:
-                continue  # stays text, and the service reports it with all other errors
+    """Return the values of `given`, overridden by texts that are read as a form reads them.
+
+    Raises `Invalid` with every error if one of the texts cannot be read.
+    """
+    read, unreadable = from_arguments(place.parameter_schema, texts, place.parameter_defaults)
+    values: dict[str, JSON] = {**given, **read}
+    if unreadable:
+        names = {error.path[0] for error in unreadable}
+        try:
+            parameters.validate(place.parameter_schema, values, defaults=place.parameter_defaults)
+        except parameters.Invalid as invalid:
+            unreadable += [error for error in invalid.errors if not names.intersection(error.path[:1])]
+        raise parameters.Invalid(*unreadable)
     return values

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
-from django.utils import timezone
 
-from flows import definition
+from flows import definition, local_time
 from flows.models import Deployment, WorkPool
 from flows.parameters import ParameterForm
 from flows.parameters.references import from_texts
@@ -91,7 +90,7 @@ class RunFormContext:
         given = {
             "start": LATER if planned else NOW,
             # A datetime-local input has no time zone; it is read in the portal's.
-            "scheduled_for": planned and timezone.localtime(planned).strftime("%Y-%m-%dT%H:%M"),
+            "scheduled_for": planned and local_time.spell(planned),
             "run_name": draft.run_name,
             "tags": ", ".join(draft.tags),
             "reason": draft.reason,

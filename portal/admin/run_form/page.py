@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import messages
@@ -15,10 +16,11 @@ from django.urls import reverse
 from flows import encryption
 from flows.models import Deployment
 from flows.parameters import Invalid
+from portal.admin.actions import reason_of, ticket_of
 from portal.admin.problem import Problem
 from portal.admin.run_form import draft as run_form_draft
 from portal.admin.run_form import kept, repeats, rerun
-from portal.admin.run_form.confirm import confirm, form_url, is_submittable
+from portal.admin.run_form.confirm import asks_name, confirm, form_url, is_submittable
 from portal.admin.run_form.context import (
     Prefilled,
     RunFormContext,
@@ -109,7 +111,7 @@ def handle_form(form: RunFormContext) -> HttpResponse:
         whole = form.parameter_form(initial, request.POST, is_whole=True)
         parameters = whole if whole and whole.is_valid() else parameters
 
-    def show_again(refusal: Problem | Refused | None, key: uuid.UUID = key) -> HttpResponse:
+    def show_again(refusal: Problem | Refused | Invalid | None, key: uuid.UUID = key) -> HttpResponse:
         return page(form, filled, key=key, refusal=refusal, edited_draft=edited_draft)
 
     # 3. Validate both parts, so that all errors show at once. A list, because `and` would stop at the first.
@@ -128,7 +130,7 @@ def handle_form(form: RunFormContext) -> HttpResponse:
         rerun_of=form.rerun_of,
         **options.run_options,
     )
-    if form.rules.needs_confirmation and is_submittable(form, draft):
+    if asks_name(form, draft) and is_submittable(form, draft):
         return confirm(form, draft)
     return submit(form, draft, show_again)
 
@@ -139,29 +141,37 @@ def handle_confirmation(form: RunFormContext) -> HttpResponse:
     draft = run_form_draft.read_draft(request.POST["draft"], form.deployment, actor_of(request).user, form.rerun_of)
     if draft is None:
         return show_empty(form, run_form_draft.EXPIRED)
+    draft = replace(draft, confirmation=request.POST.get("confirmation", "").strip())
+    try:
+        if draft.is_quick:
+            draft = replace(draft, reason=reason_of(request), ticket=ticket_of(request))
+            form.rules.require_reason_and_ticket("run", reason=draft.reason, ticket=draft.ticket)
+    except Refused as refusal:
+        if "change" not in request.POST:
+            return confirm(form, draft, error=refusal)
     edited_draft = draft.encrypt(actor_of(request).user)
 
-    def show_again(refusal: Problem | Refused | None, key: uuid.UUID = draft.key) -> HttpResponse:
+    def show_again(refusal: Problem | Refused | Invalid | None, key: uuid.UUID = draft.key) -> HttpResponse:
         # The draft travels on as `edited_draft`: secrets are never shown in the form, so it would lose them.
         return page(form, form.form_from(draft), key=key, refusal=refusal, edited_draft=edited_draft)
 
     if "change" in request.POST:
         return show_again(None)
-    if request.POST.get("confirmation", "").strip() != draft.word:
-        return confirm(form, draft, error=f"The name does not match. Type {draft.word} to confirm.")
+    if asks_name(form, draft) and draft.confirmation != draft.word:
+        mismatch = Problem("confirmation.mismatch", f"The name does not match. Type {draft.word} to confirm.")
+        return confirm(form, draft, error=mismatch)
     return submit(form, draft, show_again)
 
 
 def submit(
-    form: RunFormContext, draft: Draft, show_again: Callable[[Problem | Refused, uuid.UUID], HttpResponse]
+    form: RunFormContext, draft: Draft, show_again: Callable[[Problem | Refused | Invalid, uuid.UUID], HttpResponse]
 ) -> HttpResponse:
     """Submit the draft and go to the request, or show the form again with the refusal."""
     try:
         run_request = draft.submit(by=actor_of(form.request))
     except Invalid as invalid:
         # The message of `Invalid` names values, which this user may not be able to view.
-        refusal = HIDDEN_INVALID if form.is_blind else Problem("parameters.invalid", str(invalid))
-        return show_again(refusal, draft.with_unused_key().key)
+        return show_again(HIDDEN_INVALID if form.is_blind else invalid, draft.with_unused_key().key)
     except Refused as refusal:
         # Includes values that no grant allows; people without any permission got a 403 before.
         return show_again(refusal, draft.with_unused_key().key)
@@ -178,10 +188,14 @@ def page(
     filled: Prefilled,
     *,
     key: uuid.UUID,
-    refusal: Problem | Refused | None = None,
+    refusal: Problem | Refused | Invalid | None = None,
     edited_draft: str = "",
 ) -> HttpResponse:
     options, parameters = filled
+    if isinstance(refusal, Invalid):
+        if parameters:
+            parameters.add_errors(refusal.errors)
+        refusal = Problem("parameters.invalid", str(refusal))
     context = {
         **form.frame,
         **page_context(form),

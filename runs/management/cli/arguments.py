@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
 from pathlib import Path
 
 from django.core.management.base import CommandParser
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from flows.prefect_api.records import JSON
 from runs.errors import Refused
@@ -37,6 +34,13 @@ def add_confirmation(parser: CommandParser) -> None:
     )
 
 
+def add_name_confirmation(parser: CommandParser) -> None:
+    """Add the option with which a run that deletes data is confirmed."""
+    parser.add_argument(
+        "--confirm", default="", metavar="DEPLOYMENT", help="full name of the deployment, for a run that deletes data"
+    )
+
+
 def parse_pairs(texts: list[str]) -> dict[str, str]:
     """Return name -> value of NAME=VALUE arguments; the value may contain further equals signs."""
     pairs = {}
@@ -59,21 +63,9 @@ def parse_values(path: str) -> dict[str, JSON]:
         values = json.loads(sys.stdin.read() if path == "-" else Path(path).read_text())
     except OSError as error:
         raise Refused("file.unreadable", f"{path} cannot be read: {error.strerror}.", path=str(path)) from error
-    except ValueError as error:
+    # RecursionError: nested more deeply than Python reads.
+    except (ValueError, RecursionError) as error:
         raise Refused("file.not_json", f"{path} is not JSON: {error}.", path=str(path)) from error
     if not isinstance(values, dict):
         raise Refused("file.not_object", f"{path} must hold one JSON object of names and values.", path=str(path))
     return values
-
-
-def parse_moment(text: str, *, option: str = "--at") -> datetime | None:
-    """Parse an ISO time; without an offset it is in the portal's time zone. An empty text is None."""
-    if not text:
-        return None
-    try:
-        found = parse_datetime(text)
-    except ValueError:
-        found = None
-    if found is None:
-        raise Refused("time.format", f"{option} needs a time such as 2026-11-30T06:00, not {text}.")
-    return found if timezone.is_aware(found) else timezone.make_aware(found)

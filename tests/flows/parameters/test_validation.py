@@ -9,8 +9,21 @@ from typing import Any
 
 import pytest
 
-from flows.parameters import MASK, Invalid, fingerprint, join, mask, runnable_as_is, split, validate, validation
+from flows.parameters import (
+    MASK,
+    Invalid,
+    fingerprint,
+    join,
+    mask,
+    runnable_as_is,
+    schema_checks,
+    split,
+    validate,
+    validation,
+)
 from flows.parameters.schema import Unusable, prepare
+from flows.prefect_api.payload import check_payload
+from flows.prefect_api.records import Rejected
 
 SCHEMAS = Path(__file__).parent / "schemas"
 EVERY_KIND: dict[str, Any] = json.loads((SCHEMAS / "every_kind.json").read_text())
@@ -210,6 +223,64 @@ def test_an_empty_text_is_a_value_unless_its_length_says_otherwise() -> None:
     assert refusal(schema(a={"type": "string", "minLength": 1}, required=("a",)), {"a": ""}) == "parameter.min_length"
 
 
+def test_an_empty_list_is_a_value_of_a_required_list() -> None:
+    assert validate(schema(a=EVERY_KIND["properties"]["ls"], required=("a",)), {"a": []}, defaults={}) == {"a": []}
+    models = {**schema(a=EVERY_KIND["properties"]["lm"], required=("a",)), "definitions": EVERY_KIND["definitions"]}
+    assert validate(models, {"a": []}, defaults={}) == {"a": []}
+
+
+def test_counts_may_have_a_point() -> None:
+    bounded = schema(a={"type": "string", "minLength": 2.0, "maxLength": 5.0})
+    assert validate(bounded, {"a": "abcde"}, defaults={}) == {"a": "abcde"}
+    assert sentences(bounded, {"a": "abcdef"}) == ["Must have at most 5 characters."]
+    assert refusal(bounded, {"a": "a"}) == "parameter.min_length"
+    for keyword in schema_checks.COUNTS:
+        prepare(schema(a={keyword: 3.0, "contains": {}}))
+        assert unusable(schema(a={keyword: 3.5})) == "value"
+        assert unusable(schema(a={keyword: -1.0})) == "value"
+
+
+@pytest.mark.parametrize("name", ["i", "bi", "oi"])
+@pytest.mark.parametrize("number", [9.3e18, 1e19, -1e19, 1e300])
+def test_a_float_of_64_bits_is_no_whole_number(name: str, number: float) -> None:
+    assert "parameter.type" in refusals(only(name), {"value": number}).values()
+
+
+def test_a_small_float_without_fraction_is_a_whole_number() -> None:
+    assert validate(only("i"), {"value": 1e18}, defaults={}) == {"value": 1e18}
+    assert validate(only("fl"), {"value": 1e300}, defaults={}) == {"value": 1e300}
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30])
+def test_no_number_of_more_than_64_bits_at_any_depth(number: int) -> None:
+    for name in ("i", "fl", "anyv"):
+        assert refusal(only(name), {"value": number}) == "parameter.too_many_bits"
+    nested = {"a": [{"b": number}]}
+    assert refusals(only("dsa"), {"value": nested}) == {"value.a[0].b": "parameter.too_many_bits"}
+    assert refusal(only("anyv"), {}, {"value": number}) == "parameter.too_many_bits"
+
+
+@pytest.mark.parametrize("number", [2**64 - 1, -(2**63), 2**63])
+def test_numbers_of_64_bits_are_kept(number: int) -> None:
+    assert validate(only("i"), {"value": number}, defaults={}) == {"value": number}
+
+
+@pytest.mark.parametrize("value", ["a\0", "\ud800", 2**64, -(2**63) - 1, float("nan"), float("inf"), True, 5, 0.5, "ü"])
+def test_the_judge_refuses_what_the_sender_refuses(value: Any) -> None:
+    """Otherwise a value is accepted, approved, and refused only when it is sent."""
+    try:
+        check_payload({"parameters": {"value": [{"a": value}]}}, where="Prefect", act="start a run")
+        is_sent = True
+    except Rejected:
+        is_sent = False
+    try:
+        validate(only("anyv"), {"value": [{"a": value}]}, defaults={})
+        is_accepted = True
+    except Invalid:
+        is_accepted = False
+    assert is_sent == is_accepted
+
+
 def test_names_that_a_schema_allows_are_not_unknown() -> None:
     kind = {"type": "object", "properties": {"a": {}}, "additionalProperties": True}
     assert validate(schema(v=kind), {"v": {"b": 1}}, defaults={}) == {"v": {"b": 1}}
@@ -257,7 +328,11 @@ def test_a_schema_without_parameters_takes_none() -> None:
             ["", "P", "90", "1.5", "P1H", "1h"],
         ),
         ("uid", [BLOCK_ID, BLOCK_ID.replace("-", "")], ["", "x", BLOCK_ID[:-1], f"{BLOCK_ID}\n"]),
-        ("url", ["https://example.org/a?b=c", "s3://bucket/key"], ["example.org", "/a", "http://[", "https://a b"]),
+        (
+            "url",
+            ["https://example.org/a?b=c", "s3://bucket/key"],
+            ["example.org", "/a", "http://[", "https://a b", "http://", "http://h:abc/p"],
+        ),
     ],
 )
 def test_formats_are_what_the_flow_itself_would_take(name: str, good: list[str], bad: list[str]) -> None:
@@ -334,8 +409,8 @@ def test_five_megabytes_are_refused_with_the_limit() -> None:
 
 def test_size_is_counted_as_prefect_counts_it() -> None:
     around = len('{"value":""}')
-    assert validate(only("s"), {"value": "x" * (512 * 1024 - around)}, defaults={})
-    assert refusal(only("s"), {"value": "x" * (512 * 1024 - around + 1)})
+    assert validate(only("s"), {"value": "x" * (512 * 1024 - around - 1)}, defaults={})
+    assert refusal(only("s"), {"value": "x" * (512 * 1024 - around)})
     assert refusal(only("s"), {"value": "é" * (512 * 1024 // 6)})
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from flows.catalog import sync
 from flows.models import Alias, Deployment, Environment, Health
+from flows.parameters import Invalid
 from flows.prefect_api.records import PrefectError, Unreachable
 from runs import desk, dispatch, mirror
 from runs.access.decisions import Forbidden
@@ -279,6 +280,7 @@ def test_a_server_that_is_down_is_said(dev: Environment, fake: FakePrefect) -> N
         ({"enum": [1, 2]}, "2", 2),
         ({"enum": ["1", "2"]}, "2", "2"),
         ({"type": "integer"}, "five", "five"),
+        ({"type": "array", "items": {"type": "string"}}, "a,b", "a,b"),
     ],
 )
 def test_text_becomes_what_the_schema_wants(
@@ -286,6 +288,16 @@ def test_text_becomes_what_the_schema_wants(
 ) -> None:
     deployment.parameter_schema = {"type": "object", "properties": {"x": schema}}
     assert desk.typed(deployment, {"x": text}, {}) == {"x": value}
+
+
+def test_a_text_that_cannot_be_read_is_refused_with_all_other_errors(deployment: Deployment) -> None:
+    properties = {**SCHEMA["properties"], "columns": {"type": "array"}}
+    deployment.parameter_schema = {**SCHEMA, "properties": properties}
+    for text in ("[" * 100_000, "[1,"):
+        with pytest.raises(Invalid) as caught:
+            desk.typed(deployment, {"columns": text, "rows": "many"}, {})
+        codes = {error.field: error.code for error in caught.value.errors}
+        assert codes == {"columns": "parameter.json", "rows": "parameter.type", "month": "parameter.required"}
 
 
 def test_text_wins_over_the_file(deployment: Deployment) -> None:

@@ -114,6 +114,7 @@ def test_wrong_usage_is_1_with_the_usage(say: Say, words: list[str]) -> None:
         (["--at", "tomorrow"], "time.format"),
         (["--at", "2026-99-99T00:00"], "time.format"),
         (["--parameters-file", "no-such-file"], "file.unreadable"),
+        (["-p", "month=2026-10", "-p", f"rows={'[' * 100_000}"], "parameter.type"),
     ],
 )
 def test_what_cannot_be_read_is_a_sentence(
@@ -124,7 +125,9 @@ def test_what_cannot_be_read_is_a_sentence(
     assert f"({refusal})" in err
 
 
-@pytest.mark.parametrize(("text", "refusal"), [("{", "file.not_json"), ("[1]", "file.not_object")])
+@pytest.mark.parametrize(
+    ("text", "refusal"), [("{", "file.not_json"), ("[" * 100_000, "file.not_json"), ("[1]", "file.not_object")]
+)
 def test_a_file_that_holds_something_else_is_refused(
     deployment: Deployment, requester: User, say: Say, tmp_path: Path, text: str, refusal: str
 ) -> None:

@@ -20,7 +20,7 @@ from runs.access.decisions import decide
 from runs.actors import Actor
 from runs.governance import grants
 from runs.models import AuditEntry, RunRequest, Verb
-from tests.cast import SCHEMA, person
+from tests.cast import SCHEMA, by, person
 from tests.fakes.prefect import FakePrefect
 from tests.portal.page_elements import attributes, error_codes, message_codes
 from tests.portal.query_counts import count, must_be_agreed
@@ -190,11 +190,11 @@ def test_every_mistake_is_shown_at_once_beside_its_field_and_what_was_typed_stay
         ({"tags": "x" * 101}, {"tags": ["tags.too_many"]}),
         ({"tags": ",".join(map(str, range(21)))}, {"tags": ["tags.too_many"]}),
         ({"start": "tomorrow"}, {"start": ["invalid_choice"]}),
-        ({"start": "later", "scheduled_for": "soon"}, {"scheduled_for": ["invalid"]}),
-        ({"start": "later", "scheduled_for": "2026-02-31T10:00"}, {"scheduled_for": ["invalid"]}),
+        ({"start": "later", "scheduled_for": "soon"}, {"scheduled_for": ["time.format"]}),
+        ({"start": "later", "scheduled_for": "2026-02-31T10:00"}, {"scheduled_for": ["time.format"]}),
         ({"start": "later", "scheduled_for": "0001-01-01T00:00"}, {"scheduled_for": ["start.past"]}),
         ({"start": "later", "scheduled_for": "1999-01-01T00:00"}, {"scheduled_for": ["start.past"]}),
-        ({"start": "later", "scheduled_for": "nul\0"}, {"scheduled_for": ["invalid"]}),
+        ({"start": "later", "scheduled_for": "nul\0"}, {"scheduled_for": ["time.format"]}),
     ],
 )
 def test_a_wrong_option_is_an_error_of_its_field(
@@ -376,7 +376,7 @@ def test_a_viewer_is_refused_with_the_reason(viewer: User, deployment: Deploymen
     client = login(viewer)
     for answer in (client.get(form_of(deployment)), client.post(form_of(deployment), typed())):
         assert answer.status_code == 403
-        assert decide(viewer, Verb.TRIGGER, deployment).sentence in answer.content.decode()
+        assert decide(by(viewer), Verb.TRIGGER, deployment).sentence in answer.content.decode()
     assert not RunRequest.objects.exists()
 
 
