@@ -52,6 +52,8 @@ class FormPart:
     is_required: bool
     # From the deployment or the caller. A default that is only in the schema is displayed, but not sent.
     given: Any
+    # Where from Prefect fills in what is left blank; empty where it does not.
+    source: str = ""
     errors: list[PartError] = field(default_factory=list)
 
     @property
@@ -61,7 +63,8 @@ class FormPart:
 
     @property
     def help(self) -> str:
-        return self.slot.node.get("description") or ""
+        words = f"Left blank, Prefect fills it in {self.source}." if self.source else ""
+        return " ".join(filter(None, [self.slot.node.get("description"), words]))
 
     @property
     def html_name(self) -> str:
@@ -121,8 +124,8 @@ class Leaf(FormPart):
             words.append(f"For example {spelled(example)}.")
         if self.slot.is_secret and self.given not in (MISSING, None):
             words.append("A value is stored. Blank = keep it.")
-        elif self.kind in (FLAG, CHOICE):
-            pass  # the label of their empty choice says what it means
+        elif self.kind in (FLAG, CHOICE) or self.source:
+            pass  # the label of their empty choice, or the source, says what it means
         elif self.slot.is_nullable and (self.is_required or self.slot.displayed not in (MISSING, None)):
             words.append("Blank = none.")
         elif not self.is_required and self.slot.displayed is MISSING:
