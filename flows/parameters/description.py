@@ -1,10 +1,11 @@
 """Descriptions of a deployment's parameters, for its page."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flows.parameters.coercion import Slot, slot
+from flows.parameters.prefect_markers import left_to_prefect
 from flows.parameters.schema import MISSING, Node, Unusable, prepare
 from flows.parameters.secrets import default_of, mask
 from flows.parameters.walk import types_of
@@ -33,7 +34,10 @@ DEEPEST_LISTS = 2  # levels of lists that are described; deeper ones are "list"
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One parameter. `default` is masked if secret, and None without `has_default`."""
+    """One parameter. `default` is masked if secret, and None without `has_default`.
+
+    `source` says where from Prefect fills in the default, which is then these words; empty for all others.
+    """
 
     name: str
     kind: str
@@ -41,6 +45,7 @@ class Described:
     has_default: bool
     default: JSON
     help: str
+    source: str = ""
 
 
 def describe(schema: Mapping[str, Any], defaults: Mapping[str, JSON]) -> list[Described]:
@@ -48,9 +53,14 @@ def describe(schema: Mapping[str, Any], defaults: Mapping[str, JSON]) -> list[De
     try:
         prepared = prepare(schema)
         required = prepared.root.get("required", ())
-        return [
+        sources = left_to_prefect(prepared, {}, defaults)
+        found = [
             describe_parameter(slot(prepared, node), node, name, name in required, defaults.get(name, MISSING), schema)
             for name, node in prepared.properties.items()
+        ]
+        return [
+            replace(one, default=source, source=source) if (source := sources.get(one.name, "")) else one
+            for one in found
         ]
     except Unusable:
         return []

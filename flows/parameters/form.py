@@ -13,6 +13,7 @@ from flows.parameters.coercion import Slot, slot
 from flows.parameters.field_types import kind_of
 from flows.parameters.form_fields import AnyPart, Group, Leaf, Rows
 from flows.parameters.form_part import PartError
+from flows.parameters.prefect_markers import left_to_prefect
 from flows.parameters.schema import MISSING, Node, Path, Unusable, in_order, prepare
 from flows.parameters.secrets import default_of, may_hold_secret
 from flows.parameters.values import Invalid, ParameterError, field_name, validate
@@ -59,12 +60,15 @@ class ParameterForm:
         self._suggestions = suggestions or {}
         self._all: list[AnyPart] = []
         self._is_valid: bool | None = None
+        self._left: dict[str, str] = {}
         self.parts: dict[str, AnyPart] = {}
         try:
             self._schema = prepare(schema)
             unknown = (initial or {}).keys() - self._schema.properties.keys()
             self.notices += [f"“{name}” was ignored: the deployment has no such parameter." for name in sorted(unknown)]
-            self.parts = self._children(self._schema.root, (), {**defaults, **(initial or {})})
+            self._left = left_to_prefect(self._schema, initial or {}, defaults)
+            given = {name: value for name, value in {**defaults, **(initial or {})}.items() if name not in self._left}
+            self.parts = self._children(self._schema.root, (), given)
         except Unusable as error:
             self.general.append(PartError("parameter.schema", str(error)))
 
@@ -168,15 +172,18 @@ class ParameterForm:
 
     def _part(self, node: Node, path: Path, is_required: bool, given: Any) -> AnyPart:
         """Build the part for one node: a group, rows, or an input."""
+        # What Prefect fills in is neither shown nor sent; the help says where it comes from.
+        source = self._left.get(str(path[0]), "") if len(path) == 1 else ""
         default = default_of(self._schema, node)
-        displayed = default if given is MISSING else given
+        displayed = MISSING if source else default if given is MISSING else given
         one = slot(self._schema, node, displayed)
         base: dict[str, Any] = {
             "form": self._fields,
             "path": path,
             "name": ".".join(map(_quoted, path)),
             "slot": one,
-            "is_required": is_required,
+            "is_required": is_required and not source,
+            "source": source,
             "given": given,
             "has_default": default is not MISSING,
         }

@@ -428,6 +428,39 @@ def test_choices_that_look_alike_have_labels_that_tell_them_apart() -> None:
     assert labels == ["Choose…", "1", "&quot;1&quot;", "true", "&quot;true&quot;", "&quot;a\\nb&quot;", "a b", "plain"]
 
 
+def test_keyword_arguments_left_empty_are_an_empty_object() -> None:
+    nullable = {"anyOf": [{"type": "object"}, {"type": "null"}]}
+    for node in ({}, nullable):
+        form = typed_into({"properties": {"kwargs": node}, "required": ["kwargs"]})
+        assert form.is_valid(), form.errors
+        assert form.resolved == {"kwargs": {}}
+
+
+# What Prefect fills in
+
+
+@pytest.mark.parametrize("name", ["s", "i", "b", "colour", "os", "dsa", "db", "odb", "lm", "ls", "lcol", "sec", "anyv"])
+@pytest.mark.parametrize("is_required", [True, False])
+def test_a_default_that_prefect_fills_in_is_named_and_left_alone(name: str, is_required: bool) -> None:
+    variable = {"__prefect_kind": "workspace_variable", "variable_name": "my_variable"}
+    given = {"value": variable if name != "dsa" else {"a": variable}}
+    form = ParameterForm(only(name, required=is_required), given)
+    assert "from the variable my_variable." in form.render()
+    assert "__prefect_kind" not in form.render()
+    assert "aria-required" not in page(form).controls.get("parameters-value", {})
+    sent = typed_into(only(name, required=is_required), given)
+    assert sent.is_valid(), sent.errors
+    assert (sent.values, sent.resolved) == ({}, {})
+
+
+def test_a_default_that_prefect_fills_in_can_be_replaced() -> None:
+    given = {"value": {"__prefect_kind": "jinja", "template": EVIL}}
+    assert "from a template." in ParameterForm(only("s"), given).render()
+    assert resolved(typed_into(only("s"), given, value="x")) == "x"
+    again = ParameterForm(only("s"), given, initial={"value": "y"})
+    assert ("parameters-value", "y") in page(again).sent
+
+
 # Nested models and rows
 
 
