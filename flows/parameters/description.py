@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flows.parameters.coercion import Slot, slot
+from flows.parameters.messages import choice_labels
 from flows.parameters.prefect_markers import left_to_prefect
 from flows.parameters.schema import MISSING, Node, Unusable, prepare
 from flows.parameters.secrets import default_of, mask
@@ -90,8 +91,8 @@ def kind(one: Slot, lists: int = 0) -> str:
         return "secret text"
     # Choices before types: an enum usually has a type as well, which says less.
     if one.choices:
-        names = list(one.choices)
-        return "one of " + ", ".join(names[:MOST_CHOICES]) + (", …" if len(names) > MOST_CHOICES else "")
+        names = choice_labels(list(one.choices.values())[:MOST_CHOICES])
+        return "one of " + ", ".join(names) + (", …" if len(one.choices) > MOST_CHOICES else "")
     if len(one.forms) > 1:
         return " or ".join(dict.fromkeys(kind(slot(one.schema, form), lists) for form in one.forms))
     types = types_of(node)

@@ -17,7 +17,7 @@ from flows.parameters.prefect_markers import left_to_prefect
 from flows.parameters.schema import MISSING, Node, Path, Unusable, in_order, prepare
 from flows.parameters.secrets import default_of, may_hold_secret
 from flows.parameters.values import Invalid, ParameterError, field_name, validate
-from flows.parameters.walk import types_of
+from flows.parameters.walk import types_of, without_unknown_keys
 from flows.parameters.widgets import listed
 from flows.prefect_api.records import JSON as Json
 from flows.wording import plural
@@ -64,10 +64,11 @@ class ParameterForm:
         self.parts: dict[str, AnyPart] = {}
         try:
             self._schema = prepare(schema)
-            unknown = (initial or {}).keys() - self._schema.properties.keys()
-            self.notices += [f"“{name}” was ignored: the deployment has no such parameter." for name in sorted(unknown)]
-            self._left = left_to_prefect(self._schema, initial or {}, defaults)
-            given = {name: value for name, value in {**defaults, **(initial or {})}.items() if name not in self._left}
+            # A preset or an earlier run may have keys that the flow ignores or has lost; no input could remove them.
+            known, unknown = without_unknown_keys(self._schema, dict(initial or {}))
+            self.notices += map(_ignored, sorted(map(field_name, unknown)))
+            self._left = left_to_prefect(self._schema, known, defaults)
+            given = {name: value for name, value in {**defaults, **known}.items() if name not in self._left}
             self.parts = self._children(self._schema.root, (), given)
         except Unusable as error:
             self.general.append(PartError("parameter.schema", str(error)))
@@ -226,6 +227,10 @@ class ParameterForm:
         item = one.node["items"]
         rows = {index: self._part(item, (*path, index), True, value) for index, value in values.items()}
         return Rows(**base, rows=rows, added=added, is_full=len(indexes) >= MOST_ROWS)
+
+
+def _ignored(name: str) -> str:
+    return f"“{name}” was ignored: the deployment does not have it."
 
 
 def _is_group(one: Slot) -> bool:

@@ -461,6 +461,27 @@ def test_a_default_that_prefect_fills_in_can_be_replaced() -> None:
     assert ("parameters-value", "y") in page(again).sent
 
 
+def test_keys_of_an_earlier_run_that_a_model_does_not_have_are_dropped_and_named() -> None:
+    """The flow ignores them, and no input could remove them."""
+    many = {
+        "properties": {"m": EVERY_KIND["properties"]["lm"], "d": EVERY_KIND["properties"]["dsa"]},
+        "definitions": EVERY_KIND["definitions"],
+    }
+    ran = {"m": [{"host": "h", "more": {"a": 1}}], "d": {"any": 1}, "gone": 1}
+    form = ParameterForm(many, {}, initial=ran)
+    assert len(form.notices) == 2
+    assert "“gone”" in form.notices[0]
+    assert "“m[0].more”" in form.notices[1]
+    sent = typed_into(many, initial=ran)
+    assert sent.is_valid(), sent.errors
+    assert sent.resolved == {"m": [{"host": "h"}], "d": {"any": 1}}
+
+
+def test_keys_of_the_deployments_own_default_are_not_dropped() -> None:
+    given = {"value": {"host": "h", "more": 1}}
+    assert typed_into(only("db"), given).codes == {"value": ["parameter.unknown"]}
+
+
 # Nested models and rows
 
 

@@ -231,6 +231,11 @@ def test_a_multiple_is_counted_in_decimals() -> None:
     assert refusal(tenths, {"a": 0.35}) == "parameter.multiple_of"
 
 
+def test_choices_that_look_alike_are_told_apart() -> None:
+    (message,) = sentences(schema(a={"enum": [1, "1", "a", "b\nc", None, ""]}), {"a": "x"})
+    assert message == 'Must be one of: 1, "1", a, "b\\nc", null, "".'
+
+
 def test_no_refusal_repeats_a_value() -> None:
     word = "hunter2-hunter2"
     values = dict.fromkeys(EVERY_KIND["properties"], word) | {"nope": word}
