@@ -101,12 +101,16 @@ class ParameterForm:
     @property
     def summary(self) -> str:
         count = self.error_count
-        return f"Fix {plural(count, 'field')} below." if count else ""
+        return f"Fix {plural(count, 'field')} below:" if count else ""
+
+    @property
+    def wrong_parts(self) -> list[AnyPart]:
+        """The parts with errors; errors that belong to no input are in `general`."""
+        return [part for part in self._all if part.errors]
 
     @property
     def error_count(self) -> int:
-        """The number of inputs with errors; errors that belong to no input are in `general`."""
-        return sum(bool(part.errors) for part in self._all)
+        return len(self.wrong_parts)
 
     @property
     def secret_names(self) -> set[str]:
@@ -129,6 +133,8 @@ class ParameterForm:
 
     def render(self) -> SafeString:
         self.is_valid()
+        for part in self.wrong_parts[:1]:
+            part.has_focus = True
         return render_to_string(TEMPLATE, {"form": self})
 
     __str__ = __html__ = render

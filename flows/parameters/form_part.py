@@ -55,6 +55,7 @@ class FormPart:
     # Where from Prefect fills in what is left blank; empty where it does not.
     source: str = ""
     errors: list[PartError] = field(default_factory=list)
+    has_focus: bool = False
     # The checkbox that tells an empty value from none; None where a blank input can mean only one of the two.
     empty: forms.BoundField | None = None
 

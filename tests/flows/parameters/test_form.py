@@ -697,6 +697,20 @@ def test_every_error_is_beside_its_field_and_the_typed_text_stays() -> None:
     assert form.error_count == len(form.codes)
 
 
+def test_the_summary_leads_to_each_wrong_field_and_the_first_has_the_focus() -> None:
+    form = typed_into(EVERY_KIND, **{"i": "1.5", "db.port": "0", "sec": "hunter2"})
+    tags = page(form).tags
+    ids = {attributes["id"] for _, attributes in tags if "id" in attributes}
+    links = [attributes["href"].removeprefix("#") for tag, attributes in tags if tag == "a"]
+    assert len(links) == form.error_count
+    assert set(links) <= ids
+    assert {"id_parameters-i", "id_parameters-db.port"} <= set(links)
+    focused = [attributes["id"] for _, attributes in tags if "autofocus" in attributes]
+    assert focused == links[:1]
+    assert "Enter it again" in form.render()
+    assert "Enter it again" not in ParameterForm(EVERY_KIND, {}).render()
+
+
 def test_an_error_within_json_says_where() -> None:
     assert typed_into(only("dsi"), value='{"a": "x"}').codes == {"value": ["parameter.type"]}
 
