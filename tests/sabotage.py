@@ -689,9 +689,9 @@ SABOTAGES = (
     Sabotage(
         "__prefect_kind is accepted",
         ("tests/flows/parameters/test_validation.py::test_nothing_that_prefect_would_fill_in",),
-        "flows/parameters/values.py",
-        'isinstance(value, dict) and "__prefect_kind" in value:',
-        'isinstance(value, list) and "__prefect_kind" in value:',
+        "flows/parameters/prefect_markers.py",
+        "    if KIND in place.value:",
+        "    if KIND not in place.value:",
     ),
     Sabotage(
         "secret values are written into the audit trail",

@@ -1,10 +1,12 @@
 """Descriptions of a deployment's parameters, for its page."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flows.parameters.coercion import Slot, slot
+from flows.parameters.messages import choice_labels
+from flows.parameters.prefect_markers import left_to_prefect
 from flows.parameters.schema import MISSING, Node, Unusable, prepare
 from flows.parameters.secrets import default_of, mask
 from flows.parameters.walk import types_of
@@ -33,7 +35,10 @@ DEEPEST_LISTS = 2  # levels of lists that are described; deeper ones are "list"
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One parameter. `default` is masked if secret, and None without `has_default`."""
+    """One parameter. `default` is masked if secret, and None without `has_default`.
+
+    `source` says where from Prefect fills in the default, which is then these words; empty for all others.
+    """
 
     name: str
     kind: str
@@ -41,6 +46,7 @@ class Described:
     has_default: bool
     default: JSON
     help: str
+    source: str = ""
 
 
 def describe(schema: Mapping[str, Any], defaults: Mapping[str, JSON]) -> list[Described]:
@@ -48,9 +54,14 @@ def describe(schema: Mapping[str, Any], defaults: Mapping[str, JSON]) -> list[De
     try:
         prepared = prepare(schema)
         required = prepared.root.get("required", ())
-        return [
+        sources = left_to_prefect(prepared, {}, defaults)
+        found = [
             describe_parameter(slot(prepared, node), node, name, name in required, defaults.get(name, MISSING), schema)
             for name, node in prepared.properties.items()
+        ]
+        return [
+            replace(one, default=source, source=source) if (source := sources.get(one.name, "")) else one
+            for one in found
         ]
     except Unusable:
         return []
@@ -80,8 +91,8 @@ def kind(one: Slot, lists: int = 0) -> str:
         return "secret text"
     # Choices before types: an enum usually has a type as well, which says less.
     if one.choices:
-        names = list(one.choices)
-        return "one of " + ", ".join(names[:MOST_CHOICES]) + (", …" if len(names) > MOST_CHOICES else "")
+        names = choice_labels(list(one.choices.values())[:MOST_CHOICES])
+        return "one of " + ", ".join(names) + (", …" if len(one.choices) > MOST_CHOICES else "")
     if len(one.forms) > 1:
         return " or ".join(dict.fromkeys(kind(slot(one.schema, form), lists) for form in one.forms))
     types = types_of(node)

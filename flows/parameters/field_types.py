@@ -1,7 +1,6 @@
 """The kinds of parameters: the input of each, its display, how it is read, and what an empty input means."""
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from flows.parameters.choices import MOST_SELECTABLE, first_choices, read_search
 from flows.parameters.coercion import Slot, Unreadable
 from flows.parameters.formats import fits
 from flows.parameters.messages import KINDS as WORDS
-from flows.parameters.messages import one_of, spelled
+from flows.parameters.messages import choice_labels, one_of, spelled
 from flows.parameters.open_text import is_open, read_open, show_open
 from flows.parameters.schema import MISSING
 from flows.parameters.walk import types_of
@@ -57,12 +56,7 @@ def choice(slot: Slot, displayed: str) -> forms.Widget:
 
 
 def labels(slot: Slot) -> dict[str, str]:
-    """Return what each choice is called: as JSON where the plain text would also stand for another choice."""
-    plain = {code: spelled(value) for code, value in slot.choices.items()}
-    seen = Counter(plain.values())
-    # Browsers show a line break as a space, and drop spaces at the ends.
-    is_clear = {code: seen[text] == 1 and text == " ".join(text.split()) for code, text in plain.items()}
-    return {code: text if is_clear[code] else json.dumps(slot.choices[code]) for code, text in plain.items()}
+    return dict(zip(slot.choices, choice_labels(list(slot.choices.values())), strict=True))
 
 
 def text_area(slot: Slot, displayed: str) -> forms.Widget:

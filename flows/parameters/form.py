@@ -13,10 +13,11 @@ from flows.parameters.coercion import Slot, slot
 from flows.parameters.field_types import kind_of
 from flows.parameters.form_fields import AnyPart, Group, Leaf, Rows
 from flows.parameters.form_part import PartError
+from flows.parameters.prefect_markers import left_to_prefect
 from flows.parameters.schema import MISSING, Node, Path, Unusable, in_order, prepare
 from flows.parameters.secrets import default_of, may_hold_secret
 from flows.parameters.values import Invalid, ParameterError, field_name, validate
-from flows.parameters.walk import types_of
+from flows.parameters.walk import types_of, without_unknown_keys
 from flows.parameters.widgets import listed
 from flows.prefect_api.records import JSON as Json
 from flows.wording import plural
@@ -59,12 +60,16 @@ class ParameterForm:
         self._suggestions = suggestions or {}
         self._all: list[AnyPart] = []
         self._is_valid: bool | None = None
+        self._left: dict[str, str] = {}
         self.parts: dict[str, AnyPart] = {}
         try:
             self._schema = prepare(schema)
-            unknown = (initial or {}).keys() - self._schema.properties.keys()
-            self.notices += [f"“{name}” was ignored: the deployment has no such parameter." for name in sorted(unknown)]
-            self.parts = self._children(self._schema.root, (), {**defaults, **(initial or {})})
+            # A preset or an earlier run may have keys that the flow ignores or has lost; no input could remove them.
+            known, unknown = without_unknown_keys(self._schema, dict(initial or {}))
+            self.notices += map(_ignored, sorted(map(field_name, unknown)))
+            self._left = left_to_prefect(self._schema, known, defaults)
+            given = {name: value for name, value in {**defaults, **known}.items() if name not in self._left}
+            self.parts = self._children(self._schema.root, (), given)
         except Unusable as error:
             self.general.append(PartError("parameter.schema", str(error)))
 
@@ -96,12 +101,16 @@ class ParameterForm:
     @property
     def summary(self) -> str:
         count = self.error_count
-        return f"Fix {plural(count, 'field')} below." if count else ""
+        return f"Fix {plural(count, 'field')} below:" if count else ""
+
+    @property
+    def wrong_parts(self) -> list[AnyPart]:
+        """The parts with errors; errors that belong to no input are in `general`."""
+        return [part for part in self._all if part.errors]
 
     @property
     def error_count(self) -> int:
-        """The number of inputs with errors; errors that belong to no input are in `general`."""
-        return sum(bool(part.errors) for part in self._all)
+        return len(self.wrong_parts)
 
     @property
     def secret_names(self) -> set[str]:
@@ -124,6 +133,8 @@ class ParameterForm:
 
     def render(self) -> SafeString:
         self.is_valid()
+        for part in self.wrong_parts[:1]:
+            part.has_focus = True
         return render_to_string(TEMPLATE, {"form": self})
 
     __str__ = __html__ = render
@@ -168,15 +179,18 @@ class ParameterForm:
 
     def _part(self, node: Node, path: Path, is_required: bool, given: Any) -> AnyPart:
         """Build the part for one node: a group, rows, or an input."""
+        # What Prefect fills in is neither shown nor sent; the help says where it comes from.
+        source = self._left.get(str(path[0]), "") if len(path) == 1 else ""
         default = default_of(self._schema, node)
-        displayed = default if given is MISSING else given
+        displayed = MISSING if source else default if given is MISSING else given
         one = slot(self._schema, node, displayed)
         base: dict[str, Any] = {
             "form": self._fields,
             "path": path,
             "name": ".".join(map(_quoted, path)),
             "slot": one,
-            "is_required": is_required,
+            "is_required": is_required and not source,
+            "source": source,
             "given": given,
             "has_default": default is not MISSING,
         }
@@ -219,6 +233,10 @@ class ParameterForm:
         item = one.node["items"]
         rows = {index: self._part(item, (*path, index), True, value) for index, value in values.items()}
         return Rows(**base, rows=rows, added=added, is_full=len(indexes) >= MOST_ROWS)
+
+
+def _ignored(name: str) -> str:
+    return f"“{name}” was ignored: the deployment does not have it."
 
 
 def _is_group(one: Slot) -> bool:

@@ -11,7 +11,18 @@ from flows import canonical
 from flows.parameters import widgets
 from flows.parameters.choices import first_choices
 from flows.parameters.coercion import Unreadable, redisplay_json
-from flows.parameters.field_types import CHOICE, FLAG, JSON, MOST_LISTED, OPEN, SEARCHED, TEXT, Kind, allows_empty
+from flows.parameters.field_types import (
+    CHOICE,
+    FLAG,
+    JSON,
+    MOST_LISTED,
+    OPEN,
+    SEARCHED,
+    SECRET,
+    TEXT,
+    Kind,
+    allows_empty,
+)
 from flows.parameters.form_part import NOT_SET, REQUIRED, Collected, FormPart, PartError, RawField
 from flows.parameters.messages import example_of, spelled
 from flows.parameters.schema import MISSING, Path
@@ -56,6 +67,8 @@ class Leaf(FormPart):
         # Not twice, where the description has it already; a secret has no example that is worth copying.
         if example and not self.slot.is_secret and example not in words[0]:
             words.append(f"For example {spelled(example)}.")
+        if self.kind is SECRET and self.form.is_bound and self.bound.data:
+            words.append("Enter it again: a secret is never shown.")
         if self.slot.is_secret and self.given not in (MISSING, None):
             words.append("A value is stored. Blank = keep it.")
         elif self.kind not in (FLAG, CHOICE):  # the label of their empty choice says what it means
@@ -67,7 +80,8 @@ class Leaf(FormPart):
         attrs = {"aria-describedby": self.described_by, "aria-invalid": "true" if self.errors else ""}
         if self.errors:
             allow_redisplay(self.bound.field.widget, self.bound.data)
-        return self.bound.as_widget(attrs={name: value for name, value in attrs.items() if value})
+        found: dict[str, str | bool] = {name: value for name, value in attrs.items() if value}
+        return self.bound.as_widget(attrs=found | ({"autofocus": True} if self.has_focus else {}))
 
     @property
     def is_box(self) -> bool:

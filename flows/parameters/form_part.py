@@ -52,7 +52,10 @@ class FormPart:
     # From the deployment or the caller. A default that is only in the schema is displayed, but not sent.
     given: Any
     has_default: bool = False  # in the schema
+    # Where from Prefect fills in what is left blank; empty where it does not.
+    source: str = ""
     errors: list[PartError] = field(default_factory=list)
+    has_focus: bool = False
     # The checkbox that tells an empty value from none; None where a blank input can mean only one of the two.
     empty: forms.BoundField | None = None
 
@@ -63,7 +66,8 @@ class FormPart:
 
     @property
     def help(self) -> str:
-        return self.slot.node.get("description") or ""
+        words = f"Left blank, Prefect fills it in {self.source}." if self.source else ""
+        return " ".join(filter(None, [self.slot.node.get("description"), words]))
 
     @property
     def html_name(self) -> str:
@@ -81,6 +85,11 @@ class FormPart:
     @property
     def is_marked(self) -> bool:
         return self.is_required and not self.slot.is_nullable
+
+    @property
+    def has_star(self) -> bool:
+        # A row is there or not; none can be left blank.
+        return self.is_marked and isinstance(self.path[-1], str)
 
     def untouched(self) -> Any:
         """Return the value to send when nothing was changed, or MISSING."""
@@ -125,7 +134,9 @@ class FormPart:
 
     @property
     def blank_help(self) -> str:
-        """What a blank input or a list without rows means."""
+        """What a blank input or a list without rows means, where `source` does not say it."""
+        if self.source:
+            return ""
         if self.slot.is_nullable and (self.is_required or self.slot.displayed not in (MISSING, None)):
             return "Blank = none."
         if not self.is_required and self.slot.displayed is MISSING:

@@ -1,7 +1,8 @@
 """The message and the code for each keyword that a value does not satisfy. No message repeats the value."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jsonschema.exceptions import ValidationError
@@ -33,6 +34,18 @@ def spelled(value: Any) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
+def choice_labels(values: Sequence[Any]) -> list[str]:
+    """Return what each choice is called: as JSON where the plain words would also stand for another choice."""
+    plain = [spelled(value) for value in values]
+    seen = Counter(plain)
+    # Browsers show a line break as a space and drop outer spaces; quotation marks would look like those of JSON.
+    is_clear = [seen[text] == 1 and text == " ".join(text.split()) and not text.startswith('"') for text in plain]
+    return [
+        text if clear else json.dumps(value, ensure_ascii=False)
+        for text, clear, value in zip(plain, is_clear, values, strict=True)
+    ]
+
+
 def example_of(node: Mapping[str, Any]) -> str:
     """Return the first example of a text parameter, "" if there is none."""
     # The shape of `examples` is not checked with the schema: a bad annotation must not make a deployment unusable.
@@ -48,7 +61,7 @@ def _type(kinds: str | list[str]) -> str:
 
 
 def _enum(choices: list[Any]) -> str:
-    listed = ", ".join(spelled(choice) for choice in choices[:MOST_CHOICES_LISTED])
+    listed = ", ".join(choice_labels(choices[:MOST_CHOICES_LISTED]))
     return f"Must be one of: {listed}{' and others' if len(choices) > MOST_CHOICES_LISTED else ''}."
 
 

@@ -150,6 +150,7 @@ def _prepare(text: str) -> Schema:
     root = _tidy(raw, 0)
     root.setdefault("properties", {})
     root["type"] = "object"
+    _complete_keyword_arguments(root)
     # 3. Refuse references to anywhere else: resolving one would read a file or a URL.
     waiting = [root, *at.values()]
     while waiting:
@@ -159,6 +160,23 @@ def _prepare(text: str) -> Schema:
             raise Unusable("reference")
     _refuse_circles(at)
     return Schema(root, at)
+
+
+def _complete_keyword_arguments(root: Node) -> None:
+    """Describe `**kwargs` as it is: any object, empty if nothing is given.
+
+    Prefect before 3.9 describes the type of one argument, of none or of a dict, and requires the parameter. The schema
+    does not say which parameter it is, so only the customary name counts, and only where nothing else fits.
+    """
+    node, required = root["properties"].get("kwargs"), root.get("required", [])
+    if node is None or "kwargs" not in required or "default" in node:
+        return
+    objects = [form for form in node.get("anyOf", ()) if form.get("type") == "object"]
+    others = [form for form in node.get("anyOf", ()) if form.get("type") not in ("object", "null")]
+    kept = {key: node[key] for key in ("title", "description", "position") if key in node}
+    if kept.keys() == node.keys() or (len(objects) == 1 and not others):
+        root["properties"]["kwargs"] = {**(objects or [{"type": "object"}])[0], **kept, "default": {}}
+        root["required"] = [name for name in required if name != "kwargs"]
 
 
 def _refuse_circles(at: Mapping[str, Node]) -> None:

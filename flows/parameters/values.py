@@ -1,12 +1,13 @@
 """Validation of parameter values: the one entry point for forms, the command line and launches."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+from flows.parameters.prefect_markers import KIND, REFERENCE, left_to_prefect, marker_of
 from flows.parameters.schema import MISSING, Path, Schema, Unusable, prepare
 from flows.parameters.secrets import default_of
 from flows.parameters.validation import find_errors
@@ -17,6 +18,14 @@ from flows.prefect_api.records import JSON
 # Prefect refuses as many. Like Prefect, count compact JSON with non-ASCII characters escaped.
 LARGEST = 512 * 1024
 MOST_ERRORS = 100
+# marker -> code and message for a person who enters one.
+MARKERS = {
+    KIND: (
+        "parameter.prefect_kind",
+        "Must not contain __prefect_kind: Prefect would resolve it as a variable or template.",
+    ),
+    REFERENCE: ("parameter.reference", "Must not contain $ref: Prefect would load the block it points to."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,7 @@ def validate(schema: Mapping[str, Any], values: Mapping[str, Any], *, defaults: 
     """Return what the run would get: the values, else the deployment's defaults, else the flow's. Raises `Invalid`.
 
     A default is used whole, as in Prefect. Nested values are not completed, because a flow can tell which keys were
-    given.
+    given. A default of the deployment that Prefect fills in from a variable, a template or a block is left out.
     """
     if not isinstance(values, Mapping):
         raise Invalid(ParameterError((), "parameter.type", "The parameters must be an object."))
@@ -65,11 +74,13 @@ def validate(schema: Mapping[str, Any], values: Mapping[str, Any], *, defaults: 
         prepared = prepare(schema)
         if refusal := _refuse_unwalkable(given):
             raise Invalid(refusal)
-        if errors := _find_errors(prepared, given):
+        left = left_to_prefect(prepared, values, defaults)
+        given = {name: value for name, value in given.items() if name not in left}
+        if errors := _find_errors(_not_requiring(prepared, left), given):
             own = defaults.keys() - values.keys()
             raise Invalid(*(_from_default(error) if error.path and error.path[0] in own else error for error in errors))
         # 3. Add the flow's own defaults, so that approvers see them and conditions of grants apply to them.
-        resolved = {**given, **_flow_defaults(prepared, given)}
+        resolved = {**given, **_flow_defaults(prepared, given.keys() | left.keys())}
     except Unusable as error:
         raise Invalid(ParameterError((), "parameter.schema", str(error))) from None
     # 4. The defaults may have made it too large.
@@ -149,24 +160,20 @@ def _forbidden_values(schema: Schema, place: Place, path: Path) -> Iterator[Para
     value = place.value
     if reason := find_unsendable(value):
         yield ParameterError(path, reason.code, reason.sentence)
-    elif isinstance(value, dict) and "__prefect_kind" in value:
-        yield ParameterError(
-            path,
-            "parameter.prefect_kind",
-            "Must not contain __prefect_kind: Prefect would resolve it as a variable or template.",
-        )
-    elif isinstance(value, dict) and "$ref" in value and not any("block_type_slug" in node for node in place.nodes):
-        # Prefect loads the block behind any $ref that it finds, whatever the type of the parameter.
-        yield ParameterError(
-            path, "parameter.reference", "Must not contain $ref: Prefect would load the block it points to."
-        )
+    elif marker := marker_of(place):
+        yield ParameterError(path, *MARKERS[marker])
     if isinstance(value, dict | list):
         for inner in children(schema, place):
             yield from _forbidden_values(schema, inner, (*path, inner.key))
 
 
-def _flow_defaults(schema: Schema, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the flow's own defaults that can be sent as they are in the schema.
+def _not_requiring(schema: Schema, names: Collection[str]) -> Schema:
+    required = [name for name in schema.root.get("required", ()) if name not in names]
+    return replace(schema, root={**schema.root, "required": required})
+
+
+def _flow_defaults(schema: Schema, given: Collection[str]) -> dict[str, Any]:
+    """Return the flow's own defaults of the parameters that are not given, if they can be sent as in the schema.
 
     `rows: int = None` has a default that its own type refuses: it is left out, and the flow fills it in itself.
     """

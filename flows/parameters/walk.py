@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from flows.parameters.schema import Node, Schema
+from flows.parameters.schema import Node, Path, Schema
 
 # Levels. Deeper than any form; Prefect and Postgres would accept more, recursive code would not.
 DEEPEST = 20
@@ -65,6 +65,25 @@ def children(schema: Schema, place: Place) -> Iterator[Place]:
             if index <= fixed:
                 nodes = schema.applying([found for node in place.nodes for found in _item_nodes(node, index)])
             yield Place(index, value, nodes, bool(nodes))
+
+
+def without_unknown_keys(schema: Schema, values: dict[str, Any]) -> tuple[dict[str, Any], list[Path]]:
+    """Return the values without the keys that their models do not have, and where those were."""
+    dropped: list[Path] = []
+
+    def copy(place: Place, path: Path) -> Any:
+        if len(path) > DEEPEST or not isinstance(place.value, dict | list):
+            return place.value
+        is_model = any(_has_named_properties(node) for node in place.nodes)
+        kept: dict[str | int, Any] = {}
+        for inner in children(schema, place):
+            if is_model and isinstance(place.value, dict) and not inner.is_known:
+                dropped.append((*path, inner.key))
+            else:
+                kept[inner.key] = copy(inner, (*path, inner.key))
+        return kept if isinstance(place.value, dict) else list(kept.values())
+
+    return copy(root_place(schema, values), ()), dropped
 
 
 def _property_nodes(node: Node, name: str) -> Iterator[Node]:

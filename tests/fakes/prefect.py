@@ -53,6 +53,8 @@ class FakePrefect(PrefectClient):
 
     def __init__(self, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.calls: list[Call] = []
+        # Prefect's variables, which defaults of deployments may refer to.
+        self.variables: dict[str, JSON] = {}
         self._clock = now
         self._last = datetime.min.replace(tzinfo=UTC)
         self._deployments: dict[UUID, DeploymentRecord] = {}
@@ -331,7 +333,7 @@ class FakePrefect(PrefectClient):
             raise failure
         deployment = self._known_deployment(deployment_id)
         # Prefect validates the parameters before it looks at the idempotency key.
-        values = deployment.parameter_defaults | dict(parameters)
+        values = _filled_in(deployment.parameter_defaults, self.variables) | dict(parameters)
         size = len(json.dumps(body["parameters"], separators=(",", ":")))
         if size >= LARGEST:
             reason = f"parameters: they must be less than {LARGEST:,} bytes when serialized (got {size:,} bytes)"
@@ -435,6 +437,21 @@ class FakePrefect(PrefectClient):
         newest_first: bool = False,
     ) -> Iterator[FlowRunRecord]:
         return iter(sorted(runs, key=lambda run: moment(run) or self._last, reverse=newest_first))
+
+
+def _filled_in(value: Any, variables: Mapping[str, JSON]) -> Any:
+    """Return a default as Prefect fills it in; templates stay as they are."""
+    if isinstance(value, list):
+        return [_filled_in(each, variables) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("__prefect_kind") == "workspace_variable":
+        return variables[str(value["variable_name"])]
+    if value.get("__prefect_kind") == "json":
+        return json.loads(str(value["value"]))
+    if "__prefect_kind" in value:
+        return value["template"]
+    return {name: _filled_in(each, variables) for name, each in value.items()}
 
 
 def _invalid_parameters(deployment: DeploymentRecord, values: Mapping[str, JSON]) -> str:

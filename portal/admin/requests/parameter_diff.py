@@ -84,7 +84,9 @@ def rows(values: Mapping[str, Any], deployment: Deployment, against: Sequence[Co
     known = describe(deployment.parameter_schema, deployment.parameter_defaults)
     # Values that the schema no longer has come last.
     names = dict.fromkeys([*(each.name for each in known), *values])
-    return [row(name, values, against) for name in names]
+    # Left out of what is sent: Prefect fills it in when it creates the run.
+    shown = {**{each.name: each.source for each in known if each.source}, **values}
+    return [row(name, shown, against) for name in names]
 
 
 def row(name: str, values: Mapping[str, Any], against: Iterable[Column]) -> Row:

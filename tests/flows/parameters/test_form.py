@@ -428,6 +428,60 @@ def test_choices_that_look_alike_have_labels_that_tell_them_apart() -> None:
     assert labels == ["Choose…", "1", "&quot;1&quot;", "true", "&quot;true&quot;", "&quot;a\\nb&quot;", "a b", "plain"]
 
 
+def test_keyword_arguments_left_empty_are_an_empty_object() -> None:
+    nullable = {"anyOf": [{"type": "object"}, {"type": "null"}]}
+    for node in ({}, nullable):
+        form = typed_into({"properties": {"kwargs": node}, "required": ["kwargs"]})
+        assert form.is_valid(), form.errors
+        assert form.resolved == {"kwargs": {}}
+
+
+# What Prefect fills in
+
+
+@pytest.mark.parametrize("name", ["s", "i", "b", "colour", "os", "dsa", "db", "odb", "lm", "ls", "lcol", "sec", "anyv"])
+@pytest.mark.parametrize("is_required", [True, False])
+def test_a_default_that_prefect_fills_in_is_named_and_left_alone(name: str, is_required: bool) -> None:
+    variable = {"__prefect_kind": "workspace_variable", "variable_name": "my_variable"}
+    given = {"value": variable if name != "dsa" else {"a": variable}}
+    form = ParameterForm(only(name, required=is_required), given)
+    assert "from the variable my_variable." in form.render()
+    assert "__prefect_kind" not in form.render()
+    assert "aria-required" not in page(form).controls.get("parameters-value", {})
+    sent = typed_into(only(name, required=is_required), given)
+    assert sent.is_valid(), sent.errors
+    assert (sent.values, sent.resolved) == ({}, {})
+
+
+def test_a_default_that_prefect_fills_in_can_be_replaced() -> None:
+    given = {"value": {"__prefect_kind": "jinja", "template": EVIL}}
+    assert "from a template." in ParameterForm(only("s"), given).render()
+    assert resolved(typed_into(only("s"), given, value="x")) == "x"
+    again = ParameterForm(only("s"), given, initial={"value": "y"})
+    assert ("parameters-value", "y") in page(again).sent
+
+
+def test_keys_of_an_earlier_run_that_a_model_does_not_have_are_dropped_and_named() -> None:
+    """The flow ignores them, and no input could remove them."""
+    many = {
+        "properties": {"m": EVERY_KIND["properties"]["lm"], "d": EVERY_KIND["properties"]["dsa"]},
+        "definitions": EVERY_KIND["definitions"],
+    }
+    ran = {"m": [{"host": "h", "more": {"a": 1}}], "d": {"any": 1}, "gone": 1}
+    form = ParameterForm(many, {}, initial=ran)
+    assert len(form.notices) == 2
+    assert "“gone”" in form.notices[0]
+    assert "“m[0].more”" in form.notices[1]
+    sent = typed_into(many, initial=ran)
+    assert sent.is_valid(), sent.errors
+    assert sent.resolved == {"m": [{"host": "h"}], "d": {"any": 1}}
+
+
+def test_keys_of_the_deployments_own_default_are_not_dropped() -> None:
+    given = {"value": {"host": "h", "more": 1}}
+    assert typed_into(only("db"), given).codes == {"value": ["parameter.unknown"]}
+
+
 # Nested models and rows
 
 
@@ -571,6 +625,22 @@ def test_rows_are_added_and_removed_without_a_script() -> None:
     assert ("parameters-value.1.host", "kept") in page(form).sent
 
 
+def test_a_new_row_shows_its_defaults_and_sends_none_of_them() -> None:
+    fields = {
+        "on": {"type": "boolean", "default": True},
+        "some": {"type": "array", "items": {"enum": ["a", "b"]}, "default": ["a"]},
+        "text": {"type": "string", "default": "x"},
+    }
+    one = schema({"type": "array", "items": {"type": "object", "properties": fields}})
+    form = typed_into(one, **{"value-add": "true"})
+    assert [pair for pair in page(form).sent if pair[0].startswith("parameters-value.0.")] == [
+        *[("parameters-value.0.on", "false"), ("parameters-value.0.on", "true")],
+        *[("parameters-value.0.some", ""), ("parameters-value.0.some", "a")],
+        ("parameters-value.0.text", "x"),
+    ]
+    assert resolved(ParameterForm(one, {}, data=fill(form))) == [{}]
+
+
 def test_a_new_row_takes_no_place_of_a_removed_one() -> None:
     """The place of a removed row holds its stored secrets."""
     given = {"value": [{"host": "a", "password": "hunter2"}]}
@@ -625,6 +695,20 @@ def test_every_error_is_beside_its_field_and_the_typed_text_stays() -> None:
     assert dict(shown.sent)["parameters-cl"] == "1\r\nx"
     assert f'data-error-count="{form.error_count}"' in form.render()
     assert form.error_count == len(form.codes)
+
+
+def test_the_summary_leads_to_each_wrong_field_and_the_first_has_the_focus() -> None:
+    form = typed_into(EVERY_KIND, **{"i": "1.5", "db.port": "0", "sec": "hunter2"})
+    tags = page(form).tags
+    ids = {attributes["id"] for _, attributes in tags if "id" in attributes}
+    links = [attributes["href"].removeprefix("#") for tag, attributes in tags if tag == "a"]
+    assert len(links) == form.error_count
+    assert set(links) <= ids
+    assert {"id_parameters-i", "id_parameters-db.port"} <= set(links)
+    focused = [attributes["id"] for _, attributes in tags if "autofocus" in attributes]
+    assert focused == links[:1]
+    assert "Enter it again" in form.render()
+    assert "Enter it again" not in ParameterForm(EVERY_KIND, {}).render()
 
 
 def test_an_error_within_json_says_where() -> None:

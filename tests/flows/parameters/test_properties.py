@@ -10,6 +10,8 @@ from jsonschema import Draft202012Validator
 from referencing import Registry
 
 from flows.parameters import Invalid, ParameterForm, fingerprint, join, mask, runnable_as_is, split, validate
+from flows.parameters.messages import choice_labels
+from flows.parameters.references import from_arguments
 from tests.flows.parameters.test_form import BLOCKS, EVERY_KIND, fill
 
 calm = settings(
@@ -165,6 +167,39 @@ def test_what_fits_is_accepted_and_resolves_to_itself(one: Any) -> None:
         return
     assert resolved == {"value": value}
     assert validate(schema, resolved, defaults={}) == resolved
+
+
+@given(st.lists(SCALARS | st.sampled_from(["1", '"1"', "true", " a", "a", "x" * 70, "x" * 71]), unique_by=json.dumps))
+def test_no_two_choices_have_the_same_label(choices: list[Any]) -> None:
+    labels = choice_labels(choices)
+    assert len({" ".join(label.split()) for label in labels}) == len(choices)
+
+
+OPEN = st.sampled_from(
+    [
+        {},
+        {"anyOf": [{"type": "string"}, {"type": "array"}]},
+        {"anyOf": [{"type": "string"}, {"type": "object"}, {"type": "boolean"}]},
+        {"anyOf": [{"type": "integer"}, {"type": "string"}]},
+        {"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "array"}]},
+    ]
+)
+
+
+@calm
+@given(OPEN, JSON.filter(lambda value: "$ref" not in json.dumps(value)))
+def test_what_a_form_shows_a_command_reads_back(node: Any, value: Any) -> None:
+    schema = {"properties": {"value": node}}
+    try:
+        validate(schema, {"value": value}, defaults={})
+    except Invalid:
+        return
+    shown = ParameterForm(schema, {"value": value}).parts["value"].bound.initial  # type: ignore[union-attr]
+    event("text" if isinstance(value, str) else "other")
+    read, errors = from_arguments(schema, {"value": shown}, {"value": value})
+    assert not errors
+    # A text area changes line ends; nothing else may change.
+    assert json.dumps(read["value"]).replace("\\r\\n", "\\n") == json.dumps(value).replace("\\r\\n", "\\n")
 
 
 @calm

@@ -101,6 +101,29 @@ def test_a_default_with_a_starred_secret_is_left_to_the_flow(name: str) -> None:
     assert validate(only(name), {}, defaults={}) == {}
 
 
+@pytest.mark.parametrize(
+    "node",
+    [{"title": "kwargs", "position": 1}, {"anyOf": [{"type": "object"}, {"type": "null"}]}],
+    ids=["untyped", "dict or None"],
+)
+def test_keyword_arguments_are_an_object_and_empty_if_none_are_given(node: dict[str, Any]) -> None:
+    """`**kwargs` in the flow: null or a number in its place crashes the run."""
+    flow = schema(kwargs=node, x={"type": "integer", "default": 1}, required=("kwargs",))
+    assert validate(flow, {}, defaults={}) == {"kwargs": {}, "x": 1}
+    assert validate(flow, {"kwargs": {"a": 1}}, defaults={})["kwargs"] == {"a": 1}
+    for value in (None, 5, "a", []):
+        assert refusals(flow, {"kwargs": value}) == {"kwargs": "parameter.type"}
+    assert runnable_as_is(flow, {})
+
+
+def test_a_parameter_that_is_only_called_so_keeps_its_type() -> None:
+    text = schema(kwargs={"type": "string"}, required=("kwargs",))
+    assert validate(text, {"kwargs": "a"}, defaults={}) == {"kwargs": "a"}
+    assert refusal(text, {}) == "parameter.required"
+    optional = schema(kwargs={"anyOf": [{"type": "object"}, {"type": "null"}], "default": None})
+    assert validate(optional, {"kwargs": None}, defaults={}) == {"kwargs": None}
+
+
 def test_null_is_a_default_like_others() -> None:
     optional = schema(a={"anyOf": [{"type": "string"}, {"type": "null"}], "default": None})
     assert validate(optional, {}, defaults={}) == {"a": None}
@@ -206,6 +229,11 @@ def test_a_multiple_is_counted_in_decimals() -> None:
     tenths = schema(a={"type": "number", "multipleOf": 0.1})
     assert validate(tenths, {"a": 0.3}, defaults={}) == {"a": 0.3}
     assert refusal(tenths, {"a": 0.35}) == "parameter.multiple_of"
+
+
+def test_choices_that_look_alike_are_told_apart() -> None:
+    (message,) = sentences(schema(a={"enum": [1, "1", "a", "b\nc", None, ""]}), {"a": "x"})
+    assert message == 'Must be one of: 1, "1", a, "b\\nc", null, "".'
 
 
 def test_no_refusal_repeats_a_value() -> None:
@@ -361,10 +389,41 @@ def test_nothing_that_prefect_would_fill_in(name: str) -> None:
         assert refusals(only(name), {"value": deep})["value.a[0].b"] == "parameter.prefect_kind"
 
 
-def test_nor_as_a_default_of_the_deployment() -> None:
-    default = {"value": {"__prefect_kind": "workspace_variable", "variable_name": "password"}}
-    assert refusal(only("s"), {}, default) == "parameter.prefect_kind"
-    assert validate(only("s"), {"value": "x"}, defaults=default) == {"value": "x"}
+VARIABLE: dict[str, Any] = {"__prefect_kind": "workspace_variable", "variable_name": "v"}
+TEMPLATE: dict[str, Any] = {"__prefect_kind": "jinja", "template": "{{ x }}"}
+BLOCK: dict[str, Any] = {"$ref": {"block_document_slug": "secret/prod-database"}}
+
+
+@pytest.mark.parametrize("name", ["s", "i", "anyv", "dsa", "db", "lm", "os", "sdef", "sec"])
+@pytest.mark.parametrize(
+    "default", [VARIABLE, TEMPLATE, {"a": [{"b": VARIABLE}]}], ids=["variable", "template", "deep"]
+)
+def test_a_default_that_prefect_fills_in_is_left_out_of_what_is_sent(name: str, default: Any) -> None:
+    both = schema(value=EVERY_KIND["properties"][name], other={"type": "integer"}, required=("value",))
+    both["definitions"] = EVERY_KIND["definitions"]
+    defaults = {"value": default}
+    assert validate(both, {}, defaults=defaults) == {}
+    assert validate(both, {"other": 1}, defaults=defaults) == {"other": 1}
+    assert validate(both, {"value": default, "other": 1}, defaults=defaults) == {"other": 1}
+    assert runnable_as_is(both, defaults)
+
+
+def test_another_marker_than_the_deployers_own_is_refused() -> None:
+    defaults = {"value": {"a": VARIABLE}}
+    assert refusals(only("dsa"), {"value": {"a": TEMPLATE}}, defaults) == {"value.a": "parameter.prefect_kind"}
+    changed = {"a": {**VARIABLE, "variable_name": "other"}}
+    assert refusals(only("dsa"), {"value": changed}, defaults) == {"value.a": "parameter.prefect_kind"}
+    assert refusals(only("dsa"), {"value": {"a": VARIABLE, "b": 1}}, defaults) == {"value.a": "parameter.prefect_kind"}
+    assert validate(only("dsa"), {"value": {"a": 1}}, defaults=defaults) == {"value": {"a": 1}}
+
+
+def test_a_deployments_own_block_is_left_to_prefect() -> None:
+    assert validate(only("anyv"), {}, defaults={"value": BLOCK}) == {}
+    assert refusal(only("anyv"), {"value": BLOCK}) == "parameter.reference"
+
+
+def test_a_default_with_a_marker_of_an_unknown_parameter_is_refused() -> None:
+    assert "gone" in refusals(only("os"), {}, {"gone": VARIABLE})
 
 
 def test_no_block_is_loaded_where_none_is_asked_for() -> None:

@@ -68,7 +68,8 @@ class Bench(Protocol):
 
     client: PrefectClient
 
-    def deploy(self, *, flow: str = "flow") -> UUID: ...
+    def deploy(self, *, flow: str = "flow", defaults: Mapping[str, JSON] = DEFAULTS) -> UUID: ...
+    def set_variable(self, name: str, value: JSON) -> None: ...
     def undeploy(self, deployment_id: UUID) -> None: ...
     def change(self, deployment_id: UUID, pool: str) -> None: ...
     def make_pool(self) -> str: ...
@@ -89,13 +90,16 @@ class FakeBench:
         self.fake = FakePrefect()
         self.client: PrefectClient = self.fake
 
-    def deploy(self, *, flow: str = "flow") -> UUID:
+    def set_variable(self, name: str, value: JSON) -> None:
+        self.fake.variables[name] = value
+
+    def deploy(self, *, flow: str = "flow", defaults: Mapping[str, JSON] = DEFAULTS) -> UUID:
         return self.fake.add_deployment(
             f"contract-{uuid4()}",
             flow_name=flow,
             tags=("contract",),
             parameter_schema=SCHEMA,
-            parameter_defaults=DEFAULTS,
+            parameter_defaults=dict(defaults),
             schedules=(records.cron("0 6 * * *", is_active=False),),
         ).id
 
@@ -174,8 +178,13 @@ class RealBench:
         )
         self._flows: dict[str, str] = {}
         self._pools: list[str] = []
+        self._variables: list[str] = []
 
-    def deploy(self, *, flow: str = "flow") -> UUID:
+    def set_variable(self, name: str, value: JSON) -> None:
+        self._post("/variables/", {"name": name, "value": value})
+        self._variables.append(name)
+
+    def deploy(self, *, flow: str = "flow", defaults: Mapping[str, JSON] = DEFAULTS) -> UUID:
         if flow not in self._flows:
             self._flows[flow] = self._post("/flows/", {"name": f"contract-{flow}-{uuid4()}"})["id"]
         made = self._post(
@@ -185,7 +194,7 @@ class RealBench:
                 "flow_id": self._flows[flow],
                 "tags": ["contract"],
                 "parameter_openapi_schema": SCHEMA,
-                "parameters": DEFAULTS,
+                "parameters": dict(defaults),
                 "enforce_parameter_schema": True,
                 "schedules": [{"schedule": {"cron": "0 6 * * *", "timezone": "UTC"}, "active": False}],
             },
@@ -268,6 +277,8 @@ class RealBench:
             self._http.delete(f"/flows/{flow}")
         for pool in self._pools:
             self._http.delete(f"/work_pools/{pool}")
+        for variable in self._variables:
+            self._http.delete(f"/variables/name/{variable}")
         self._http.close()
         self.client.close()
 
@@ -524,6 +535,21 @@ def test_unusual_values_and_unknown_names_arrive_whole(client: PrefectClient, st
     run = start(parameters={"rows": 1, "anything": value})
 
     assert read(client, run.id).parameters["anything"] == value
+
+
+def test_a_default_that_is_not_sent_is_filled_in(bench: Bench, start: Start) -> None:
+    name = f"contract_{uuid4().hex}"
+    bench.set_variable(name, "2026-11")
+    variable: JSON = {"__prefect_kind": "workspace_variable", "variable_name": name}
+    deployment_id = bench.deploy(defaults={"anything": variable, "more": {"deep": [variable]}, "mode": "fast"})
+
+    run = start(deployment_id, parameters={"rows": 1})
+
+    assert run.parameters == {"rows": 1, "anything": "2026-11", "more": {"deep": ["2026-11"]}, "mode": "fast"}
+
+
+def test_an_empty_text_is_a_value(start: Start) -> None:
+    assert start(parameters={"rows": 1, "note": ""}).parameters["note"] == ""
 
 
 def test_an_optional_parameter_may_be_null(start: Start) -> None:

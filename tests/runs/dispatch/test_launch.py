@@ -52,6 +52,52 @@ def test_it_becomes_one_flow_run_with_the_parameters_asked_for(queued: RunReques
     assert AuditEntry.objects.get(verb="request.launch").after["flow_run_id"] == str(record.id)
 
 
+def take_month_from(variable: str, deployment: Deployment, fake: FakePrefect) -> None:
+    """Let Prefect take the default month from a variable."""
+    fake.variables[variable] = "2026-11"
+    month = {"__prefect_kind": "workspace_variable", "variable_name": variable}
+    fake.change_deployment(deployment.prefect_id, parameter_defaults={"month": month})
+    sync.sync(deployment.environment)
+    deployment.refresh_from_db()
+
+
+def test_a_default_that_prefect_fills_in_is_not_sent(
+    deployment: Deployment, fake: FakePrefect, requester: User
+) -> None:
+    take_month_from("this_month", deployment, fake)
+    run_request = requests.submit(deployment, {"rows": 7}, by=by(requester))
+    assert "month" not in run_request.parameters
+    dispatch.launch(run_request)
+    assert run_request.state == State.LAUNCHED
+    (call,) = [call for call in fake.calls if call.method == "create_flow_run"]
+    assert call.arguments["parameters"] == {"rows": 7, "token": ""}
+    (record,) = fake.flow_runs([run_request.flow_run_id])
+    assert record.parameters["month"] == "2026-11"
+
+
+def test_a_rerun_leaves_it_to_prefect_too(deployment: Deployment, fake: FakePrefect, requester: User) -> None:
+    take_month_from("this_month", deployment, fake)
+    run_request = requests.submit(deployment, {"rows": 7}, by=by(requester))
+    again = requests.rerun(run_request, by=by(requester))
+    assert again.parameters == run_request.parameters
+    dispatch.launch(again)
+    assert again.state == State.LAUNCHED
+
+
+def test_another_variable_needs_another_approval(
+    prod_deployment: Deployment, prod_fake: FakePrefect, requester: User, approver: User
+) -> None:
+    take_month_from("this_month", prod_deployment, prod_fake)
+    run_request = requests.submit(prod_deployment, {}, by=by(requester), reason="r")
+    changes.approve(run_request, by=by(approver))
+    take_month_from("other_month", prod_deployment, prod_fake)
+    run_request.refresh_from_db()
+    dispatch.launch(run_request)
+    assert (run_request.state, runs_in(prod_fake)) == (State.REFUSED, 0)
+    refusal = AuditEntry.objects.get(verb="request.launch", outcome=AuditEntry.Outcome.REFUSED)
+    assert refusal.after["refused"]["code"] == "definition.changed"
+
+
 def test_a_second_delivery_does_nothing(queued: RunRequest, fake: FakePrefect) -> None:
     dispatch.launch(queued)
     dispatch.launch(RunRequest.objects.get(pk=queued.pk))

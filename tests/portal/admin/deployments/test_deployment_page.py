@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -406,3 +407,18 @@ def test_the_cost_of_the_page_does_not_grow(requester: User, deployment: Deploym
     many_runs(deployment, 50)
     assert count(client, page_of(deployment)) == few
     must_be_agreed("deployment page", few)
+
+
+def test_a_default_that_prefect_fills_in_is_named_and_can_be_run_quickly(
+    deployment: Deployment, fake: FakePrefect, requester: User, login: Login
+) -> None:
+    variable = {"__prefect_kind": "workspace_variable", "variable_name": "this_month"}
+    place = changed(deployment, fake, parameter_defaults={"month": variable})
+    client = login(requester)
+    page = text(client, place)
+    assert "from the variable this_month" in page
+    assert "__prefect_kind" not in page
+    assert url_of("quick_run", place) in page
+    answer = client.post(url_of("quick_run", place), {"submission_key": str(uuid.uuid4())})
+    assert RunRequest.objects.get().parameters == {"rows": 100}
+    assert "from the variable this_month" in client.get(answer.url).content.decode()  # type: ignore[attr-defined]

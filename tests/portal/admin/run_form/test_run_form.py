@@ -248,6 +248,26 @@ def test_a_secret_is_not_shown_again(requester: User, deployment: Deployment, lo
     assert b"opensesame" not in answer.content
 
 
+def test_a_row_is_added_and_nothing_is_judged_or_requested(
+    requester: User, deployment: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    item = {"type": "object", "title": "Item", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    schema = {"type": "object", "properties": {"items": {"type": "array", "items": item}}, "required": ["items"]}
+    fake.change_deployment(deployment.prefect_id, parameter_schema=schema)
+    sync.sync(deployment.environment)
+    client = login(requester)
+    body = hidden(client.get(form_of(deployment)).content.decode()) | {"start": "later", "reason": "kept"}
+    answer = client.post(form_of(deployment), {**body, "parameters-items-rows": "", "parameters-items-add": "true"})
+    assert problems(answer) == []
+    page = answer.content.decode()
+    assert attributes(page, "data-row") == ["Item 1"]
+    assert "kept</textarea>" in page
+    assert not re.findall(r'id="[^"]*_errors"|errorlist', page)
+    rows = {"parameters-items-rows": ["", "0"], "parameters-items.0.name": "a"}
+    client.post(form_of(deployment), {**body, **rows, "start": "now"})
+    assert RunRequest.objects.get().parameters == {"items": [{"name": "a"}]}
+
+
 # When something changed meanwhile
 
 
