@@ -26,8 +26,8 @@ def main() -> None:
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
-        no_demo = "No demo is running in this checkout (“make demo” starts one). " if standalone.is_bare() else ""
-        sys.exit(f"{no_demo}{error}")
+        no_demo = "No demo is running in this checkout: start one with “make demo”, or see docs/production.md."
+        sys.exit(no_demo if standalone.is_bare() else str(error))
 
 
 if __name__ == "__main__":

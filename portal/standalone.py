@@ -22,8 +22,9 @@ def setup() -> None:
 
 
 def is_bare(demo: Path = DEMO) -> bool:
-    """Return whether neither the environment nor a running demo names a database."""
-    return "DATABASE_URL" not in os.environ and not demo.exists()
+    """Return whether there are no settings at all: neither in the environment nor of a running demo."""
+    named = {"DATABASE_URL", "PORTAL_MODE", "PORTAL_SECRET_KEY", "PORTAL_SECRET_KEY_FILE"}
+    return not named & os.environ.keys() and not demo.exists()
 
 
 def use_settings(demo: Path = DEMO) -> None:
