@@ -7,6 +7,8 @@ no such date and no row.
 
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from flows.crm.snapshot import CLOSED
@@ -16,6 +18,8 @@ HOME = "United States"
 UNKNOWN = "unknown"
 # Prior of a win rate: it starts at one half, and ten closed deals weigh as much as the prior.
 PRIOR_WINS, PRIOR_DEALS = 5, 10
+# Days are numbered from this one, which is before every date of a source, and there are fewer than DAYS of them.
+DAY_ZERO, DAYS = pd.Timestamp("1900-01-01"), 2**20
 
 KEYS: dict[str, Kind] = {"opportunity_id": "text", "engage_date": "date"}
 FEATURES: dict[str, Kind] = {
@@ -143,24 +147,21 @@ def _closed_before(deals: pd.DataFrame, by: str | None) -> tuple[pd.Series, pd.S
 
 def _count_before(deals: pd.DataFrame, events: pd.DataFrame, by: str | None) -> pd.DataFrame:
     """Return for each deal the totals of its group's events before the day of its engagement."""
-    # 1. The events, one row each. Those without a group or a day count for no deal.
-    group = ["group"]
-    events = pd.DataFrame(
-        {
-            "group": events[by] if by else "all",
-            "day": events["day"],
-            "wins": (events["deal_stage"] == "Won").astype("int64"),
-            "count": 1,
-        }
-    ).dropna()
-    # 2. Running totals by group and day.
-    by_day = events.groupby([*group, "day"], as_index=False)[["wins", "count"]].sum().sort_values("day")
-    by_day[["wins", "count"]] = by_day.groupby(group)[["wins", "count"]].cumsum()
-    # 3. The last totals before each deal's day. No exact matches: events of the same day are not known yet.
-    queries = pd.DataFrame({"group": deals[by].fillna("") if by else "all", "day": deals["engage_date"]})
-    queries["place"] = range(len(queries))
-    totals = pd.merge_asof(
-        queries.sort_values("day", kind="stable"), by_day, on="day", by=group, allow_exact_matches=False
-    )
-    # 4. Back to the order of the deals, because merge_asof needs both sides sorted by day.
-    return totals.sort_values("place").reset_index(drop=True)[["wins", "count"]].fillna(0).astype("int64")
+    # 1. One number for group and day: in order, the events of a group before a day stand side by side.
+    #    Those without a group or a day count for no deal.
+    named = pd.concat([deals[by], events[by]]) if by else np.zeros(len(deals) + len(events))
+    groups = pd.factorize(named)[0].astype("int64") * DAYS
+    asked, happened = groups[: len(deals)], groups[len(deals) :]
+    counted = (happened >= 0) & events["day"].notna().to_numpy()
+    when = happened[counted] + _day_numbers(events["day"][counted])
+    order = np.argsort(when, kind="stable")
+    # 2. Running totals, from the group's first event to the last before the day: those of the day are not known yet.
+    won = (events["deal_stage"] == "Won").to_numpy()[counted][order]
+    wins = np.concatenate([[0], won.cumsum()])
+    first, end = np.searchsorted(when[order], [asked, asked + _day_numbers(deals["engage_date"])])
+    end = np.where(asked < 0, first, end)
+    return pd.DataFrame({"wins": wins[end] - wins[first], "count": end - first})
+
+
+def _day_numbers(days: pd.Series) -> npt.NDArray[np.int64]:
+    return np.asarray((days - DAY_ZERO).dt.days, dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import duckdb
 import pandas as pd
 import pytest
 
@@ -77,6 +78,36 @@ def test_histories_count_what_was_closed_before_the_day(world: Tables) -> None:
         assert found.loc[name, "house_win_rate"] == pytest.approx(
             ((before["deal_stage"] == "Won").sum() + 5) / (len(before) + 10)
         )
+
+
+@pytest.mark.parametrize(
+    ("column", "prefix"), [("sales_agent", "agent"), ("account", "account"), ("product", "product")]
+)
+def test_histories_of_every_deal_equal_those_of_a_database(world: Tables, column: str, prefix: str) -> None:
+    deals = world["sales_pipeline"].dropna(subset=["engage_date"])
+    with duckdb.connect() as database:
+        database.register("deals", deals)
+        counted = database.execute(
+            f"""
+            with days as (
+                select {column} as who, close_date, count(*) as closed, count(*) filter (deal_stage = 'Won') as won
+                from deals where deal_stage in ('Won', 'Lost') and {column} is not null group by all
+            ),
+            totals as (
+                select who, close_date, sum(closed) over past as closed, sum(won) over past as won
+                from days window past as (partition by who order by close_date)
+            )
+            select
+                opportunity_id,
+                coalesce(closed, 0) as closed,
+                (coalesce(won, 0) + 5) / (coalesce(closed, 0) + 10) as rate
+            from deals asof left join totals on deals.{column} = totals.who and deals.engage_date > totals.close_date
+            """
+        ).df()
+    found, expected = built(world), counted.set_index("opportunity_id").loc[deals["opportunity_id"]]
+    assert found[f"{prefix}_win_rate"].tolist() == pytest.approx(expected["rate"].tolist())
+    if prefix != "product":
+        assert found[f"{prefix}_closed_deals"].tolist() == expected["closed"].tolist()
 
 
 def test_a_small_case_by_hand() -> None:
