@@ -16,10 +16,12 @@ def clean(tables: Tables) -> Tables:
     for name, frame in cleaned.items():
         for column, kind in SHAPES[name].columns.items():
             if kind == "text":
-                spaced = frame[column].str.split().str.join(" ").astype(object)
-                tidy = spaced.replace(SPELLINGS.get((name, column), {}))
-                # pandas marks a missing text as NaN after these operations; the tables use None.
-                frame[column] = tidy.where(tidy.notna(), None)
+                spellings = SPELLINGS.get((name, column), {})
+                # Each text once: most are repeated many times.
+                spaced = {text: " ".join(text.split()) for text in frame[column].dropna().unique()}
+                tidy = frame[column].map({text: spellings.get(plain, plain) for text, plain in spaced.items()})
+                # pandas marks a missing text as NaN here; the tables use None.
+                frame[column] = tidy.astype(object).where(tidy.notna(), None)
     return {name: typed(SHAPES[name].columns, frame) for name, frame in cleaned.items()}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from flows.crm import csv_diagnosis, fast_csv
+from flows.crm import csv_diagnosis, fast_csv, months
 from flows.crm.csv_diagnosis import listed
 from flows.crm.failures import BadSource
 from flows.crm.table_schema import Kind, Shape, typed
@@ -21,8 +21,12 @@ NOTHING = ("", "null")
 FAR, FEW, RARE = timedelta(days=5 * 365), 3, 0.01  # the gap; dates beyond it, as a number or as a share of all
 
 
-def parse(file: str, content: bytes, shape: Shape, today: date) -> pd.DataFrame:
-    """Return the typed rows of a CSV file; raise `BadSource` with line and column of the first error."""
+def parse(file: str, content: bytes, shape: Shape, today: date | None = None) -> pd.DataFrame:
+    """Return the typed rows of a CSV file; raise `BadSource` with line and column of the first error.
+
+    Dates after `today`, by default that of this worker, are errors.
+    """
+    today = today or months.today()
     table = fast_csv.read(content, shape, today)
     if table is None:
         table = _read_cells(file, content, shape, today)

@@ -20,7 +20,7 @@ from pydantic_core import from_json
 
 from flows.crm import months, storage
 from flows.crm.failures import BadLake, BadMonth, MissingMonth
-from flows.crm.storage import Store
+from flows.crm.storage import Content, Store
 from flows.crm.table_schema import Columns, Tables, to_arrow, to_pandas
 
 Layer = Literal["raw", "processed", "features", "models", "reference", "reports"]
@@ -185,7 +185,7 @@ class Lake:
     def address(self, manifest: Manifest, document: str) -> str:
         return f"{self.store.name}/{manifest.layer}/{manifest.month}/{manifest.documents[document].file}"
 
-    def _put(self, layer: Layer, month: str, name: str, content: bytes, rows: int) -> Entry:
+    def _put(self, layer: Layer, month: str, name: str, content: Content, rows: int) -> Entry:
         # The content is in the name, so a concurrent writer cannot replace a file that a manifest names.
         digest = hashlib.sha256(content).hexdigest()
         stem, _, kind = name.rpartition(".")
@@ -215,9 +215,8 @@ def encode(value: Any) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def _parquet(table: pa.Table) -> bytes:
-    # Into memory: the digest of the content is part of the file's name.
+def _parquet(table: pa.Table) -> memoryview:
+    # Into memory, because the digest of the content is part of the file's name; not copied, because it may be large.
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
+    return memoryview(sink.getvalue())

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from flows.crm import months
 from flows.crm.csv_diagnosis import listed
 from flows.crm.csv_reader import parse
 from flows.crm.failures import BadSource, SourceAway
@@ -73,8 +72,7 @@ def from_address(address: str) -> Source:
 def from_files(contents: Mapping[str, bytes]) -> Source:
     """Parse the files. The source is named after their content: the same files give the same months anywhere."""
     digest = hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents.values())).hexdigest()
-    today = months.today()
-    tables = {name: parse(f"{name}.csv", contents[name], shape, today) for name, shape in SHAPES.items()}
+    tables = {name: parse(f"{name}.csv", contents[name], shape) for name, shape in SHAPES.items()}
     return Source(f"CSV files {digest[:16]}", tables)
 
 

@@ -20,6 +20,8 @@ from flows.crm.failures import BadLake, LakeAway
 # Protocols whose writes replace an object as a whole or not at all. Elsewhere a file is written first, then renamed.
 WHOLE_OBJECTS = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
 
+Content = bytes | memoryview
+
 FULL = "free space there, for example with crm-data-cleanup, or set CRM_LAKE to another place"
 DENIED = "give this worker the right to, or set CRM_LAKE to another place"
 # What to do about an error of the operating system; for others, to run again.
@@ -53,7 +55,7 @@ class Store(Protocol):
     @property
     def name(self) -> str: ...
     def read(self, path: str) -> bytes: ...
-    def put(self, path: str, content: bytes) -> None: ...
+    def put(self, path: str, content: Content) -> None: ...
     def remove(self, path: str) -> None: ...
     def files(self, below: str = "") -> list[Kept]: ...
 
@@ -73,7 +75,7 @@ class Folder:
             except NotADirectoryError as error:
                 raise FileNotFoundError(*error.args) from None
 
-    def put(self, path: str, content: bytes) -> None:
+    def put(self, path: str, content: Content) -> None:
         target = self.root / path
         with naming_trouble(self.name, "written"):
             try:
@@ -113,9 +115,10 @@ class Remote:
             content: bytes = self.system.cat_file(self._at(path))
         return content
 
-    def put(self, path: str, content: bytes) -> None:
+    def put(self, path: str, content: Content) -> None:
         target = self._at(path)
         with naming_trouble(self.name, "written"):
+            content = bytes(content)  # not every file system of fsspec can write a view
             if WHOLE_OBJECTS & set(_protocols(self.system)):
                 self.system.pipe_file(target, content)
                 return
@@ -154,7 +157,7 @@ def naming_trouble(name: str, verb: str) -> Iterator[None]:
         raise LakeAway(f"The lake {name} cannot be {verb} ({error.strerror or error}): {advice}.") from error
 
 
-def put(path: Path, content: bytes) -> None:
+def put(path: Path, content: Content) -> None:
     """Write a file atomically: to a temporary file in the same folder, then renamed over the target."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:

@@ -1,6 +1,7 @@
 """The named checks: what stops an ingestion, what is only a warning, and in which words."""
 
 from datetime import date
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -232,3 +233,11 @@ def test_corrections_are_counted() -> None:
         "Philipines -> Philippines": 1,
     }
     assert CSV["sales_pipeline"].count("GTXPro") == 2
+
+
+def test_the_page_on_pipelines_lists_every_check(repository: Path) -> None:
+    stops = {
+        check.name: {ALWAYS: "any", NEVER: "never"}.get(check.limit, f"above {check.limit:.0%}") for check in CHECKS
+    }
+    rows = [f"| `{check.name}` | {check.asks} | {stops[check.name]} | {check.reason} |" for check in CHECKS]
+    assert "\n".join(rows) in (repository / "docs/pipelines.md").read_text()
