@@ -12,7 +12,7 @@ from flows.crm.failures import BadChoice
 from flows.crm.lake import LAYERS, Lake, Layer
 from flows.crm.storage import Kept
 
-Category = Literal["leftovers", "processed", "features", "models", "reference", "reports"]
+Category = Literal["leftovers", "processed", "features", "models", "reference", "scores", "reports"]
 
 DERIVED = [layer for layer in LAYERS if layer != "raw"]
 
@@ -43,6 +43,7 @@ MONTHS: dict[str, tuple[Layer, Callable[[Lake], list[str]]]] = {
     "features": ("features", _all_but(1, "features")),
     "models": ("models", _not_in_use),
     "reference": ("reference", _all_but(1, "reference")),
+    "scores": ("scores", _all_but(1, "scores")),
     "reports": ("reports", _all_but(REPORTS_KEPT, "reports")),
 }
 
