@@ -1,7 +1,7 @@
 # make demo starts everything on this machine; make test is what has to pass.
 # Arguments for the demo: make demo ARGS="--port 9000 --environments dev"
 
-.PHONY: docs demo quick test proof contract lint guard sabotage bench races bench-audit bench-backlog fmt lock clean
+.PHONY: docs demo quick test proof contract lint guard sabotage bench races bench-audit bench-backlog bench-pipelines fmt lock clean
 .DEFAULT_GOAL := demo
 
 # 3.13 first: it is what the product is tested with.
@@ -81,6 +81,10 @@ bench-audit: $(INSTALLED)
 
 bench-backlog: $(INSTALLED)
 	@$(PYTHON) -m benchmarks.backlog
+
+# In parts: make bench-pipelines ARGS="--only alarms --worlds 30"
+bench-pipelines: $(INSTALLED)
+	@$(PYTHON) -m benchmarks.pipelines $(ARGS)
 
 # The pages of docs/ that are made from the code.
 docs: $(INSTALLED)
