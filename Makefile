@@ -2,7 +2,8 @@
 # Arguments for the demo: make demo ARGS="--port 9000 --environments dev"
 
 .PHONY: help docs demo deploy status deployments runs open-prefect dev application-start prefect-deploy prefect-status-all \
-  prefect-deployments prefect-flows prefect-ui streamlit-dev quick test proof contract lint guard sabotage bench races bench-audit bench-backlog fmt lock clean
+  prefect-deployments prefect-flows prefect-ui streamlit-dev quick test proof contract lint guard sabotage bench races bench-audit \
+  bench-backlog bench-pipelines fmt lock clean
 .DEFAULT_GOAL := demo
 
 # 3.13 first: it is what the product is tested with.
@@ -112,6 +113,10 @@ bench-audit: $(INSTALLED)  ## measure the audit trail
 
 bench-backlog: $(INSTALLED)  ## measure the queue while Prefect fails
 	@$(PYTHON) -m benchmarks.backlog
+
+# In parts: make bench-pipelines ARGS="--only alarms --worlds 30"
+bench-pipelines: $(INSTALLED)  ## measure the pipelines: time, memory, false alarms, hits
+	@$(PYTHON) -m benchmarks.pipelines $(ARGS)
 
 # The pages of docs/ that are made from the code.
 docs: $(INSTALLED)  ## renew the pages of docs/ that are made from the code

@@ -49,6 +49,7 @@ PIPELINES: dict[str, Pipeline] = {
     "crm-data-ingestion": Pipeline("flows.crm.ingestion", "crm_data_ingestion", ("crm",)),
     "monthly-win-probability-training": Pipeline("flows.crm.training", "monthly_win_probability_training", ("crm",)),
     "reference-data-creation": Pipeline("flows.crm.reference", "reference_data_creation", ("crm",)),
+    "open-deal-scoring": Pipeline("flows.crm.scoring", "open_deal_scoring", ("crm",)),
     "model-drift-monitoring": Pipeline(
         "flows.crm.drift_monitoring", "model_drift_monitoring", ("crm",), programs=("flows.crm.evidently_report",)
     ),

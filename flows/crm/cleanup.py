@@ -54,8 +54,8 @@ def crm_data_cleanup(
 
     Args:
         dry_run: List only; delete nothing.
-        categories: leftovers: files in no manifest, at least a day old. processed, features, reference: all months but
-            the newest. models: those that never came into use. reports: all but the newest twelve.
+        categories: leftovers: files in no manifest, at least a day old. processed, features, reference, scores: all
+            months but the newest. models: those that never came into use. reports: all but the newest twelve.
     """
     # The flow's validation is off, and "no" would be true.
     if not isinstance(dry_run, bool):

@@ -13,7 +13,7 @@ from flows.crm.failures import BadChoice
 from flows.crm.lake import LAYERS, Lake, Layer, Manifest, Warn
 from flows.crm.storage import Kept
 
-Category = Literal["leftovers", "processed", "features", "models", "reference", "reports"]
+Category = Literal["leftovers", "processed", "features", "models", "reference", "scores", "reports"]
 
 DERIVED: list[Layer] = [layer for layer in LAYERS if layer != "raw"]
 
@@ -45,6 +45,7 @@ MONTHS: dict[str, tuple[Layer, Callable[[Lake, list[Manifest], Warn], list[Manif
     "features": ("features", partial(_all_but, 1)),
     "models": ("models", _not_in_use),
     "reference": ("reference", partial(_all_but, 1)),
+    "scores": ("scores", partial(_all_but, 1)),
     "reports": ("reports", partial(_all_but, REPORTS_KEPT)),
 }
 

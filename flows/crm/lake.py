@@ -23,7 +23,7 @@ from flows.crm.failures import BadLake, BadMonth, MissingMonth
 from flows.crm.storage import Content, Store
 from flows.crm.table_schema import Columns, Tables, to_arrow, to_pandas
 
-Layer = Literal["raw", "processed", "features", "models", "reference", "reports"]
+Layer = Literal["raw", "processed", "features", "models", "reference", "scores", "reports"]
 LAYERS: tuple[Layer, ...] = get_args(Layer)
 
 # The action that writes a layer, for messages about a missing or damaged month.
@@ -33,6 +33,7 @@ MAKES: dict[Layer, str] = {
     "features": "Ingest",
     "models": "Train",
     "reference": "Create the reference data of",
+    "scores": "Score",
     "reports": "Monitor",
 }
 WHAT: dict[Layer, str] = {
@@ -41,6 +42,7 @@ WHAT: dict[Layer, str] = {
     "features": "features",
     "models": "model",
     "reference": "reference data",
+    "scores": "scores",
     "reports": "drift report",
 }
 MANIFEST = "manifest.json"
@@ -184,6 +186,9 @@ class Lake:
 
     def address(self, manifest: Manifest, document: str) -> str:
         return f"{self.store.name}/{manifest.layer}/{manifest.month}/{manifest.documents[document].file}"
+
+    def table_address(self, manifest: Manifest, table: str) -> str:
+        return f"{self.store.name}/{manifest.layer}/{manifest.month}/{manifest.tables[table].file}"
 
     def _put(self, layer: Layer, month: str, name: str, content: Content, rows: int) -> Entry:
         # The content is in the name, so a concurrent writer cannot replace a file that a manifest names.

@@ -21,6 +21,7 @@ from flows.crm import model_cards, months
 from flows.crm.lake import LAYERS, Lake
 
 MONTHS, CARD, DRIFT, REPORT = "crm-months", "crm-model-card", "crm-drift", "crm-drift-report"
+SCORES = "crm-scores"
 OFFERS = "parameter-offers"
 LARGEST_REPORT = 500_000  # bytes
 
@@ -62,6 +63,7 @@ def offers(available: Mapping[str, list[str]], span: tuple[str, str] | None) -> 
         ("crm-data-ingestion", "snapshot_month"): available["raw"],
         ("monthly-win-probability-training", "current_month"): available["features"],
         ("reference-data-creation", "reference_period"): modelled,
+        ("open-deal-scoring", "current_month"): modelled,
         ("model-drift-monitoring", "current_month"): modelled,
         ("model-drift-monitoring", "reference_period"): available["reference"],
     }

@@ -21,6 +21,7 @@ from flows.crm.ingestion import crm_data_ingestion
 from flows.crm.lake import LAYERS, Lake
 from flows.crm.publication import LARGEST_REPORT
 from flows.crm.reference import reference_data_creation
+from flows.crm.scoring import SHOWN, open_deal_scoring
 from flows.crm.storage import Folder
 from flows.crm.training import monthly_win_probability_training
 
@@ -120,9 +121,25 @@ def test_a_month_goes_from_the_source_to_a_drift_report(
     assert f"file://{lake.address(kept, results.FULL)}" in str(left["crm-drift-full-report"].data)
     assert lake.document(kept, results.SUMMARY).decode() == page
 
+    scored, left = run(open_deal_scoring, "2017-05")
+    told = fields(left["crm-scores"])
+    assert set(told) == documented(repository, "crm-scores/1")
+    assert told["deals"] == scored["deals"] > SHOWN
+    assert told["model_version"] == scored["model_version"] == trained["version"]
+    rows = json.loads(str(left["crm-open-deals"].data))
+    assert len(rows) == SHOWN
+    kept = lake.manifest("scores", "2017-05")
+    assert kept.source == lake.manifest("features", "2017-05").name
+    assert kept.rows == {"deals": told["deals"]}
+    stored = lake.read(kept)["deals"]
+    assert stored["opportunity_id"].tolist()[:SHOWN] == [row["opportunity_id"] for row in rows]
+    assert f"file://{lake.table_address(kept, 'deals')}" in str(left["crm-scores-file"].data)
+    assert fields(left["crm-months"])["scores"] == ["2017-05"]
+
     before = {kept.path: lake.store.read(kept.path) for kept in lake.store.files()}
     run(monthly_win_probability_training, "2017-04")
     run(reference_data_creation, "2017-04", 700)
+    run(open_deal_scoring, "2017-05")
     again = {kept.path: lake.store.read(kept.path) for kept in lake.store.files()}
     assert again == before, "the same months, the same bytes"
 
@@ -149,6 +166,8 @@ REFUSED: dict[str, tuple[Flow[..., Any], tuple[Any, ...], type[Failure], str]] =
     "a sample too small": (reference_data_creation, ("2017-03", 99), BadChoice, "sample_size is 99: choose a whole"),
     "training what is not ingested": (monthly_win_probability_training, ("2017-03",), MissingMonth, "Ingest 2017-03 f"),
     "reference of what is not ingested": (reference_data_creation, ("2017-03",), MissingMonth, "Ingest 2017-03 first:"),
+    "scoring of no month": (open_deal_scoring, ("2017-13",), BadMonth, "'2017-13' is not a month:"),
+    "scoring what is not ingested": (open_deal_scoring, ("2017-03",), MissingMonth, "Ingest 2017-03 first: "),
     "monitoring without a reference": (
         model_drift_monitoring,
         ("2017-03",),

@@ -22,6 +22,7 @@ def test_each_pipeline_is_offered_what_the_one_before_has_left() -> None:
         ("crm-data-ingestion", "snapshot_month"): ["2017-01", "2017-02", "2017-03"],
         ("monthly-win-probability-training", "current_month"): ["2017-01", "2017-02"],
         ("reference-data-creation", "reference_period"): ["2017-02"],
+        ("open-deal-scoring", "current_month"): ["2017-02"],
         ("model-drift-monitoring", "current_month"): ["2017-02"],
         ("model-drift-monitoring", "reference_period"): ["2017-02"],
     }

@@ -1,7 +1,7 @@
 """Model monitoring: the newest drift result, its history by month, and links to the runs that are due.
 
-Everything is read from mirrored artifacts, whose shapes are the contracts `crm-drift/1` and `crm-months/1`. They come
-from flows, so every value may be missing or of another type.
+Everything is read from mirrored artifacts, whose shapes are the contracts `crm-drift/1`, `crm-scores/1` and
+`crm-months/1`. They come from flows, so every value may be missing or of another type; older ones have fewer fields.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from runs.artifact_facts import OFFERS, facts, offered
 from runs.models import Artifact, Verb
 
 DRIFT, MONTHS, REPORT = "crm-drift", "crm-months", "crm-drift-report"
+SCORES, OPEN_DEALS = "crm-scores", "crm-open-deals"
 MOST_REPORTS, MOST_MONTHS = 12, 24
 # Alert level -> tone and label.
 LEVELS: dict[str, tuple[str, str]] = {
     "NONE": ("green", "No drift"),
+    "UNKNOWN": ("grey", "Not known"),
     "LOW": ("blue", "Low drift"),
     "MEDIUM": ("amber", "Medium drift"),
     "HIGH": ("red", "High drift"),
@@ -41,6 +43,7 @@ STEPS: list[tuple[str, str, str, str]] = [
     ("features", "Ingested", "crm-data-ingestion", "snapshot_month"),
     ("models", "Trained", "monthly-win-probability-training", "current_month"),
     ("reference", "Reference created", "reference-data-creation", "reference_period"),
+    ("scores", "Open deals scored", "open-deal-scoring", "current_month"),
     ("reports", "Monitored", "model-drift-monitoring", "current_month"),
 ]
 # Measure of the history -> (title, whether it is a share shown as a percentage).
@@ -59,6 +62,8 @@ TILES: list[tuple[str, str, bool]] = [
     ("Accuracy", "accuracy", True),
     ("AUC", "auc", False),
 ]
+# `model_standing` -> label.
+STANDINGS = {"promoted": "promoted", "provisional": "in use for want of a better one", "rejected": "not promoted"}
 # Measured only for months whose outcomes are known.
 OUTCOME_FIELDS = frozenset({"accuracy", "auc"})
 
@@ -68,6 +73,17 @@ class Tile:
     title: str
     value: str
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measure of drift: as measured, the part beyond chance that is judged, and the level."""
+
+    title: str
+    measured: str
+    beyond_chance: str
+    tone: str
+    level: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +162,13 @@ def read_results(permissions: Permissions, environment: Environment) -> dict[str
             deleted_upstream_at=None,
         ).select_related("environment")
     }
-    tone, level = LEVELS.get(str(drift.get("alert_level")), ("grey", "Unknown"))
+    tone, level = LEVELS.get(str(drift.get("alert_level")), LEVELS["UNKNOWN"])
+    open_deals = visible(permissions, environment=environment, key=OPEN_DEALS).select_related("run").first()
     return {
+        "scores": scores(facts(visible(permissions, environment=environment, key=SCORES).first())),
+        "open_deals": open_deals,
         "artifact": drift_artifact,
+        "compared": compared(drift),
         "drift": drift,
         "tone": tone,
         "level": level,
@@ -199,12 +219,68 @@ def advice(drift: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def measures(drift: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Return (title, value, tone, label) of each measure that determines the alert level."""
+def measures(drift: Mapping[str, Any]) -> list[Measure]:
+    """Return the measures that determine the alert level. Before there was `measured`, only `value` was published."""
     return [
-        (str(row.get("title", "")), text(row.get("value")), *LEVELS.get(str(row.get("level")), ("grey", "Unknown")))
+        Measure(
+            str(row.get("title", "")),
+            text(row.get("measured")),
+            text(row.get("value")),
+            *LEVELS.get(str(row.get("level")), LEVELS["UNKNOWN"]),
+        )
         for row in named_rows(drift, "measures")
     ]
+
+
+def whole(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def model(found: Mapping[str, Any]) -> str:
+    """Return the version of the model, with what became of it."""
+    version, standing = found.get("model_version"), STANDINGS.get(str(found.get("model_standing")), "")
+    return f"{version} ({standing})" if version and standing else str(version or "")
+
+
+def compared(drift: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return (name, words) of what a result is about; what an older result does not say is left out."""
+    month, reference = drift.get("current_month"), drift.get("reference_period")
+    deals, reference_deals, predictions = (
+        whole(drift.get(name)) for name in ("deals", "reference_deals", "predictions")
+    )
+    performance, activity = drift.get("performance"), drift.get("activity")
+    outcomes = whole(performance.get("deals")) if isinstance(performance, dict) else ""
+    desk = activity if isinstance(activity, dict) else {}
+    new, closings = whole(desk.get("new_deals")), whole(desk.get("closings"))
+    usual, expected = (rounded(desk.get(name)) for name in ("usual_new_deals", "expected_closings"))
+    found = [
+        (
+            "Columns",
+            f"{deals} deals engaged in {month}, against {reference_deals} deals of {reference}" if deals else "",
+        ),
+        ("Predictions", f"of {predictions} of these deals, whose account is known" if predictions else ""),
+        ("Performance", f"of {outcomes} deals closed in {drift.get('performance_month')}" if outcomes else ""),
+        ("Model", model(drift)),
+        ("New deals", f"{new}; usual are {usual}" if new and usual else new),
+        ("Closings", f"{closings}; expected were {expected}" if closings and expected else closings),
+    ]
+    return [(name, words) for name, words in found if words]
+
+
+def rounded(value: Any) -> str:
+    return f"{value:,.0f}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def scores(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return (name, words) of the newest scores of open deals."""
+    deals, unknown = whole(found.get("deals")), whole(found.get("without_account"))
+    rows = [
+        ("Open deals", f"{deals} of {found.get('month')}" if deals else ""),
+        ("Without account", f"{unknown}, scored as average ones" if unknown else ""),
+        ("Mean win probability", text(found.get("mean_win_probability"), is_share=True)),
+        ("Model", model(found)),
+    ]
+    return [(name, words) for name, words in rows if words] if deals else []
 
 
 def months(drift: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -212,7 +288,7 @@ def months(drift: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     # The history is oldest first, as the charts need it.
     for row in reversed(named_rows(drift, "history")[-MOST_MONTHS:]):
-        tone, level = LEVELS.get(str(row.get("alert_level")), ("grey", "Unknown"))
+        tone, level = LEVELS.get(str(row.get("alert_level")), LEVELS["UNKNOWN"])
         values = [text(row.get(name), is_share=is_share) for name, (_, is_share) in CHARTS.items()]
         found.append({"month": row.get("current_month"), "tone": tone, "level": level, "values": values})
     return found

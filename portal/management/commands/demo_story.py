@@ -15,7 +15,7 @@ from runs.errors import Refused
 from runs.models import RunRequest
 
 ACQUIRE, INGEST, TRAIN = "crm-data-acquisition", "crm-data-ingestion", "monthly-win-probability-training"
-KEEP, MONITOR = "reference-data-creation", "model-drift-monitoring"
+KEEP, MONITOR, SCORE = "reference-data-creation", "model-drift-monitoring", "open-deal-scoring"
 # The runs of one line go in parallel; each line needs the results of the one before. The generated data drifts in July
 # 2017, so that the last month has something to show.
 STORY: list[list[tuple[str, dict[str, str | int]]]] = [
@@ -28,7 +28,7 @@ STORY: list[list[tuple[str, dict[str, str | int]]]] = [
     [(KEEP, {"reference_period": "2017-05", "sample_size": 1000})],
     [(MONITOR, {"current_month": "2017-06"}), (TRAIN, {"current_month": "2017-06"})],
     [(KEEP, {"reference_period": "2017-06", "sample_size": 1000})],
-    [(MONITOR, {"current_month": "2017-07"})],
+    [(MONITOR, {"current_month": "2017-07"}), (SCORE, {"current_month": "2017-07"})],
 ]
 OPERATOR = "otto"
 PATIENCE_SECONDS = 300.0

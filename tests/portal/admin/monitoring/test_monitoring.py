@@ -127,9 +127,75 @@ def test_reports_are_listed(a_run: MakeRun, viewer: User, login: Login) -> None:
     assert reverse("admin:runs_artifact_change", args=[one.pk]) in page
 
 
+NEWER: dict[str, Any] = {
+    **RESULT,
+    "model_standing": "provisional",
+    "deals": 1412,
+    "reference_deals": 1000,
+    "predictions": 701,
+    "performance": {"deals": 655},
+    "activity": {"new_deals": 1412, "usual_new_deals": 702.0, "closings": 655, "expected_closings": 640.4},
+    "measures": [
+        {"measure": "calibration_gap", "title": "gap", "measured": 0.131, "value": 0.024, "level": "LOW"},
+        {"measure": "auc_lost", "title": "AUC lost", "measured": None, "value": None, "level": "UNKNOWN"},
+    ],
+}
+
+
+def test_a_measure_and_what_of_it_is_beyond_chance_are_two_columns() -> None:
+    gap, unknown = monitoring_page.measures(NEWER)
+    assert (gap.measured, gap.beyond_chance, gap.level) == ("0.131", "0.024", "Low drift")
+    assert (unknown.measured, unknown.beyond_chance, unknown.level) == ("-", "-", "Not known")
+
+
+def test_a_result_without_the_measured_number_is_shown_with_what_it_has() -> None:
+    [older] = monitoring_page.measures(RESULT)
+    assert (older.measured, older.beyond_chance, older.level) == ("-", "0.500", "High drift")
+    assert monitoring_page.compared(RESULT) == [("Model", "2017-07-abc")]
+
+
+def test_it_says_what_was_scored(a_run: MakeRun, viewer: User, login: Login) -> None:
+    left(a_run("COMPLETED"), "crm-drift", table(NEWER))
+    page = text(login(viewer))
+    for words in dict(monitoring_page.compared(NEWER)).values():
+        assert words in page
+    assert "1,412 deals engaged in 2017-09, against 1,000 deals of 2017-08" in page
+    assert "of 655 deals closed in 2017-09" in page
+    assert "2017-07-abc (in use for want of a better one)" in page
+    assert "655; expected were 640" in page
+
+
+def test_a_month_that_is_not_known_has_a_level_of_its_own(a_run: MakeRun, viewer: User, login: Login) -> None:
+    left(a_run("COMPLETED"), "crm-drift", table({**RESULT, "alert_level": "UNKNOWN"}))
+    page = text(login(viewer))
+    assert '<span class="portal-badge" data-tone="grey">Not known</span>' in page
+
+
+def test_scores_of_open_deals_are_told_and_linked(a_run: MakeRun, viewer: User, login: Login) -> None:
+    found = {
+        "month": "2017-09",
+        "model_version": "2017-08-abc",
+        "model_standing": "promoted",
+        "deals": 1893,
+        "without_account": 1201,
+        "mean_win_probability": 0.583,
+    }
+    assert 'id="scores"' not in text(login(viewer))
+    left(a_run("COMPLETED"), "crm-scores", table(found))
+    listed = left(a_run("COMPLETED"), "crm-open-deals", [{"opportunity_id": "A1"}])
+    page = text(login(viewer))
+    for words in ("1,893 of 2017-09", "1,201, scored as average ones", "58.3%", "2017-08-abc (promoted)"):
+        assert words in page, words
+    assert reverse("admin:runs_artifact_change", args=[listed.pk]) in page
+    left(a_run("COMPLETED"), "crm-scores", table({"deals": "many", "month": None}))
+    assert 'id="scores"' not in text(login(viewer))
+
+
 @pytest.mark.parametrize(
     "odd",
     [
+        {"performance": 5, "activity": [1], "deals": "x", "predictions": True},
+        {"activity": {"new_deals": 1.5, "usual_new_deals": None}, "model_version": None},
         {"alert_level": 5, "history": "none", "columns": None},
         {"drifted_columns": [None, 3], "recommendations": [{}], "measures": [{"value": "x"}]},
         {"history": [{"current_month": None, "auc": "0.5", "dataset_drift_share": True}], "thresholds": [{}]},
