@@ -125,7 +125,8 @@ services = pytest.StashKey[Services]()
 END_TO_END = "tests/e2e/"
 # What takes longest begins first: whoever gets it last would keep everybody waiting at the end.
 SLOW = (
-    *(END_TO_END, "tests/demo/test_demo.py", "tests/test_compose.py", "tests/portal/test_every_address.py"),
+    *(END_TO_END, "tests/demo/test_documented_commands.py", "tests/demo/test_demo.py", "tests/test_compose.py"),
+    "tests/portal/test_every_address.py",
     *("tests/governance/", "tests/crm/", "tests/flows/prefect_api/test_contract.py"),
 )
 

@@ -24,6 +24,7 @@ from flows.crm.reference import reference_data_creation
 from flows.crm.scoring import SHOWN, open_deal_scoring
 from flows.crm.storage import Folder
 from flows.crm.training import monthly_win_probability_training
+from flows.parameters import destructive_parameters
 
 KEYS = {"name", "test", "statistic", "p_value", "threshold", "drifted"}
 QUALITY = {
@@ -145,6 +146,7 @@ def test_a_month_goes_from_the_source_to_a_drift_report(
 
     returned, left = run(crm_data_cleanup, True, ["features"])
     assert (returned["dry_run"], returned["files"]) == (True, 2)
+    assert {"crm-months", "parameter-offers"} <= left.keys(), "a dry run renews what is on offer"
     assert lake.months("features") == ["2017-04", "2017-05"]
     returned, left = run(crm_data_cleanup, False, ["features"])
     assert json.loads(str(left["crm-cleanup"].data))[0]["path"] == "features/2017-04/manifest.json"
@@ -214,6 +216,8 @@ def test_the_parameters_are_described_and_bounded() -> None:
     cleanup = parameter_schema(crm_data_cleanup).model_dump_for_openapi()
     assert cleanup.get("required", []) == []
     assert cleanup["properties"]["dry_run"]["default"] is True
+    assert destructive_parameters(cleanup, {"dry_run": False}) == ["dry_run"]
+    assert destructive_parameters(cleanup, {"dry_run": True}) == []
     assert "raw" not in cleanup["properties"]["categories"]["items"]["enum"]
     for pipeline in (reference_data_creation, model_drift_monitoring, crm_data_cleanup):
         properties = parameter_schema(pipeline).model_dump_for_openapi()["properties"]

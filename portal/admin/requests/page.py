@@ -15,7 +15,7 @@ from portal.admin.requests.allowed_actions import Actions
 from portal.admin.run_form import rerun
 from portal.admin.runs import actions, page
 from portal.ui import freshness, rule_labels, times
-from runs import changes, diagnosis
+from runs import changes, diagnosis, requests
 from runs.access.decisions import Permissions, Target, who_may
 from runs.changes import queries
 from runs.governance import windows
@@ -100,6 +100,7 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
         "account_changes": account_changes.changes_of_request(run_request, emergency),
         "definition": definition_diff.review(run_request),
         "moments": activity.moments(run_request, emergency),
+        "is_destructive": requests.is_destructive(run_request.deployment, run_request.parameters),
         "emergency": emergency,
         "warnings": launch_warnings.warnings(run_request, requirements),
         "actions": allowed,

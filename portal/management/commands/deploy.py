@@ -1,4 +1,4 @@
-"""Deploys the bundled flows to an environment of the portal, with the address and credential that it has there."""
+"""Deploys the bundled flows to an environment of a demo, with the address and credential that it has in the portal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from argparse import Namespace
 
+from django.conf import settings
 from django.core.management.base import CommandParser
 
 from flows.models import Environment
@@ -21,25 +22,29 @@ SETTINGS = {
 
 
 class Command(PortalCommand):
-    help = "Deploy the bundled flows to an environment (by default the first one), and sync it."
+    help = "Deploy the bundled flows to an environment of a demo (by default the first one), and sync it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("environment", nargs="?", default="")
 
     def run(self, options: Namespace) -> int:
+        # The credential of an installation is for the portal alone, and nobody is asked here for a permission.
+        if settings.PRODUCTION:
+            self.stderr.write("Demo only. Set PREFECT_API_URL and its credential, and use “python -m flows.deploy”.")
+            return REFUSED
         places = desk.chosen(options.environment, by=None)
         if not places:
             self.stderr.write("No environments. Add one in the portal.")
             return REFUSED
         place = places[0]
-        settings = {"PREFECT_API_URL": place.api_url}
+        client = {"PREFECT_API_URL": place.api_url}
         if place.credential:
-            settings[SETTINGS[Environment.CredentialKind(place.credential_kind)]] = place.credential
+            client[SETTINGS[Environment.CredentialKind(place.credential_kind)]] = place.credential
         self.stdout.write(f"Deploying to {place} at {place.api_url} …")
         self.stdout.flush()
         # A process of its own: this one must not load Prefect.
         deployed = subprocess.run(
-            [sys.executable, "-m", "flows.deploy"], cwd=ROOT, env=inherited_environment() | settings, check=False
+            [sys.executable, "-m", "flows.deploy"], cwd=ROOT, env=inherited_environment() | client, check=False
         )
         if deployed.returncode:
             return PREFECT

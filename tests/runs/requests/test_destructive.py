@@ -163,3 +163,11 @@ def test_several_at_once_ask_for_each_name(sweeper: Deployment, requester: User,
     assert not RunRequest.objects.exists()
     assert message_codes(post(reason="", **{f"confirmation-{NAME}": NAME})) == ["success"]
     assert RunRequest.objects.count() == 1
+
+
+def test_the_page_of_the_request_says_so(cleanup: Deployment, requester: User, login: Login) -> None:
+    client = login(requester)
+    for values, typed, count in (({"dry_run": False}, NAME, 1), ({}, "", 0)):
+        found = requests.submit(cleanup, values, by=by(requester), confirmation=typed)
+        page = client.get(reverse("admin:runs_runrequest_change", args=[found.pk])).content.decode()
+        assert attributes(page, "data-key").count("destructive") == count
