@@ -1,16 +1,6 @@
-"""Cleans texts and numbers before they go into a page."""
+"""Reads what an address names."""
 
 from __future__ import annotations
-
-import re
-
-# Terminal colours, control characters but tab and line feed, and marks that reverse the direction of reading.
-CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-def without_control(text: str) -> str:
-    """Return the text without escape sequences and control characters."""
-    return CONTROL.sub("", text)
 
 
 def number(text: str | None, *, otherwise: int | None = None) -> int | None:

@@ -59,7 +59,8 @@ class Target:
         return cls(environment, "")
 
     def __str__(self) -> str:
-        return f"{self.full_name or self.flow_name} in {self.environment}"
+        name = self.full_name or self.flow_name
+        return f"{name} in {self.environment}" if name else str(self.environment)
 
 
 @dataclass(frozen=True, slots=True)
