@@ -7,6 +7,7 @@ from uuid import UUID
 
 import httpx
 
+from flows import plain_text
 from flows.prefect_api import events, parsing
 from flows.prefect_api.pagination import ACTIVE, ENDED, LINES, PAGE, Paginator, chunks, utc
 from flows.prefect_api.parsing import Raw
@@ -290,7 +291,7 @@ class PrefectClient:
 
     def _flow_names(self, flow_ids: Iterable[UUID]) -> dict[UUID, str]:
         return {
-            self._pages.record(parsing.identity, raw, "id"): str(raw.get("name", ""))
+            self._pages.record(parsing.identity, raw, "id"): plain_text.name(str(raw.get("name", "")))
             for chunk in chunks(flow_ids)
             for raw in self._pages.rows(
                 "/flows/filter", {"flows": {"id": {"any_": chunk}}, "limit": PAGE}, act="read the names of the flows"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import httpx
 
+from flows import plain_text
 from flows.prefect_api.records import JSON
 
 NOT_PREFECT = "is not a Prefect API. The URL usually ends in /api."
@@ -126,5 +127,5 @@ def _reword(text: str) -> str:
 
 
 def _shorten(text: str) -> str:
-    words = " ".join(text.split()).rstrip(".")
+    words = plain_text.line(text).rstrip(".")
     return words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID
 
+from flows import plain_text
 from flows.prefect_api.records import (
     JSON,
     ArtifactRecord,
@@ -36,9 +38,9 @@ def deployment(raw: Raw, flow_name: str) -> DeploymentRecord:
         id=identity(raw, "id"),
         flow_id=identity(raw, "flow_id"),
         flow_name=flow_name,
-        name=_text(raw, "name"),
-        description=_text(raw, "description"),
-        tags=_texts(raw, "tags"),
+        name=_name(raw, "name"),
+        description=_prose(raw, "description"),
+        tags=_names(raw, "tags"),
         parameter_schema=_mapping(raw, "parameter_openapi_schema"),
         parameter_defaults=_mapping(raw, "parameters"),
         enforces_schema=_flag(raw, "enforce_parameter_schema"),
@@ -76,7 +78,7 @@ def work_pool(raw: Raw, workers: tuple[WorkerRecord, ...]) -> WorkPoolRecord:
 
 def worker(raw: Raw) -> WorkerRecord:
     return WorkerRecord(
-        name=_text(raw, "name"),
+        name=_name(raw, "name"),
         last_heartbeat=_moment(raw, "last_heartbeat_time"),
         is_online=_text(raw, "status") == "ONLINE",
         created_at=_moment(raw, "created"),
@@ -87,8 +89,8 @@ def state(raw: Raw) -> StateRecord:
     return StateRecord(
         id=identity(raw, "id"),
         type=_text(raw, "type"),
-        name=_text(raw, "name"),
-        message=_text(raw, "message"),
+        name=_line(raw, "name"),
+        message=_prose(raw, "message"),
         # A state without a time sorts first, and never wins over one that the mirror has already.
         timestamp=_moment(raw, "timestamp") or EPOCH,
     )
@@ -98,12 +100,12 @@ def flow_run(raw: Raw) -> FlowRunRecord:
     raw_state = raw.get("state")
     return FlowRunRecord(
         id=identity(raw, "id"),
-        name=_text(raw, "name"),
+        name=_line(raw, "name"),
         flow_id=identity(raw, "flow_id"),
         deployment_id=_id_or_none(raw, "deployment_id"),
         deployment_version=_text(raw, "deployment_version"),
         parameters=_mapping(raw, "parameters"),
-        tags=_texts(raw, "tags"),
+        tags=_names(raw, "tags"),
         state=state(raw_state) if isinstance(raw_state, dict) else None,
         idempotency_key=_text(raw, "idempotency_key") or None,
         parent_task_run_id=_id_or_none(raw, "parent_task_run_id"),
@@ -125,16 +127,14 @@ def flow_run(raw: Raw) -> FlowRunRecord:
 def artifact(raw: Raw) -> ArtifactRecord:
     data = raw.get("data")
     if _text(raw, "type") == "table" and isinstance(data, str):
-        # Prefect's client sends the rows of a table as JSON text.
-        try:
+        # Prefect's client sends the rows of a table as JSON text; what is none is shown as the text that it is.
+        with suppress(ValueError, RecursionError):
             data = json.loads(data)
-        except ValueError:
-            data = None
     return ArtifactRecord(
         id=identity(raw, "id"),
-        key=_text(raw, "key"),
+        key=_name(raw, "key"),
         type=_text(raw, "type"),
-        description=_text(raw, "description"),
+        description=_prose(raw, "description"),
         data=data,
         flow_run_id=_id_or_none(raw, "flow_run_id"),
         task_run_id=_id_or_none(raw, "task_run_id"),
@@ -146,15 +146,15 @@ def artifact(raw: Raw) -> ArtifactRecord:
 def task_run(raw: Raw) -> TaskRunRecord:
     raw_state = raw.get("state")
     inner = raw_state if isinstance(raw_state, dict) else {}
-    state_name = _text(inner, "name") or _text(raw, "state_name")
+    state_name = _line(inner, "name") or _line(raw, "state_name")
     return TaskRunRecord(
         id=identity(raw, "id"),
         flow_run_id=_id_or_none(raw, "flow_run_id"),
-        name=_text(raw, "name"),
+        name=_line(raw, "name"),
         task_key=_text(raw, "task_key"),
         state_type=_text(inner, "type") or _text(raw, "state_type"),
         state_name=state_name,
-        message=_text(inner, "message"),
+        message=_prose(inner, "message"),
         started_at=_moment(raw, "start_time"),
         ended_at=_moment(raw, "end_time"),
         run_count=int(_number(raw, "run_count")),
@@ -170,7 +170,7 @@ def log(raw: Raw) -> LogRecord:
         flow_run_id=_id_or_none(raw, "flow_run_id"),
         task_run_id=_id_or_none(raw, "task_run_id"),
         level=int(_number(raw, "level")),
-        message=_text(raw, "message"),
+        message=_prose(raw, "message"),
         timestamp=_moment(raw, "timestamp") or EPOCH,
         logger=_text(raw, "name"),
     )
@@ -200,7 +200,9 @@ def heartbeat(raw: Raw) -> tuple[UUID, datetime] | None:
 
 def _schedule(raw: Raw) -> ScheduleRecord:
     return ScheduleRecord(
-        id=identity(raw, "id"), description=describe(_mapping(raw, "schedule")), is_active=_flag(raw, "active")
+        id=identity(raw, "id"),
+        description=plain_text.line(describe(_mapping(raw, "schedule"))),
+        is_active=_flag(raw, "active"),
     )
 
 
@@ -237,9 +239,27 @@ def _text(raw: Raw, key: str) -> str:
     return "" if value is None else str(value)
 
 
-def _texts(raw: Raw, key: str) -> tuple[str, ...]:
+# What is read is cleaned here, once. What is compared, sent back or hashed is not: parameters, keys, entrypoints, the
+# names of work pools, with which Prefect finds them.
+
+
+def _prose(raw: Raw, key: str) -> str:
+    return plain_text.prose(_text(raw, key))
+
+
+def _line(raw: Raw, key: str) -> str:
+    return plain_text.line(_text(raw, key))
+
+
+def _name(raw: Raw, key: str) -> str:
+    return plain_text.name(_text(raw, key))
+
+
+def _names(raw: Raw, key: str) -> tuple[str, ...]:
     value = raw.get(key)
-    return tuple(str(each) for each in value) if isinstance(value, list) else ()
+    texts = map(str, value) if isinstance(value, list) else ()
+    # A blank tag says nothing, and would be an empty choice of a filter.
+    return tuple(plain_text.name(each) for each in texts if each.strip())
 
 
 def _number(raw: Raw, key: str) -> float:

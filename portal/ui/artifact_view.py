@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
 
-from portal.ui.text import without_control
+from flows.plain_text import prose
 from runs.models import Artifact
 
 # A table artifact may hold anything; the page has to stay loadable.
@@ -50,13 +51,13 @@ def shown(artifact: Artifact) -> Shown:
         return Shown(artifact, "web", is_page=True)
     if artifact.type == "markdown" and isinstance(data, str):
         return Shown(artifact, icon, html=rendered(data))
-    if artifact.type == "table" and isinstance(data, list):
-        return table(artifact, icon, data)
+    if artifact.type == "table" and (rows := rows_of(data)) is not None:
+        return table(artifact, icon, rows)
     if artifact.type == "progress" and isinstance(data, int | float):
         return Shown(artifact, icon, percent=round(min(max(float(data), 0.0), 100.0), 1))
     if data is None:
         return Shown(artifact, icon, note="Empty, or too large to display. Open it in Prefect.")
-    return Shown(artifact, icon, html=None, note=without_control(cell(data)))
+    return Shown(artifact, icon, html=None, note=prose(cell(data)))
 
 
 def is_page(artifact: Artifact) -> bool:
@@ -68,17 +69,29 @@ def is_page(artifact: Artifact) -> bool:
 def rendered(text: str) -> SafeString:
     """Render markdown; tags in the text are escaped."""
     # Safe only because MARKDOWN has `html` off. Without that option this would be stored cross-site scripting.
-    return SafeString(MARKDOWN.render(without_control(text)))
+    return SafeString(MARKDOWN.render(prose(text)))
 
 
-def table(artifact: Artifact, icon: str, data: list[Any]) -> Shown:
+def rows_of(data: Any) -> list[dict[str, Any]] | None:
+    """Return the rows of a table in any of the shapes that Prefect takes; None if it has none of them.
+
+    They are a list of objects, an object of lists (its columns), and a list of lists, whose columns have no names.
+    """
+    if isinstance(data, list) and all(isinstance(row, dict | list) and row for row in data):
+        return [row if isinstance(row, dict) else {str(n): value for n, value in enumerate(row, 1)} for row in data]
+    if isinstance(data, dict) and data and all(isinstance(column, list) for column in data.values()):
+        rows = zip_longest(*data.values(), fillvalue="")
+        return [dict(zip(map(str, data), row, strict=True)) for row in rows]
+    return None
+
+
+def table(artifact: Artifact, icon: str, data: list[dict[str, Any]]) -> Shown:
     # Rows may have different keys: the columns are their union, in order of first appearance.
-    dicts = [row for row in data if isinstance(row, dict)]
-    columns = list(dict.fromkeys(str(name) for row in dicts[:MOST_ROWS] for name in row))[:MOST_COLUMNS]
-    rows = [[cell(row.get(name, "")) for name in columns] for row in dicts[:MOST_ROWS]]
-    return Shown(artifact, icon, columns=columns, rows=rows, left_out=max(len(dicts) - MOST_ROWS, 0))
+    columns = list(dict.fromkeys(str(name) for row in data[:MOST_ROWS] for name in row))[:MOST_COLUMNS]
+    rows = [[cell(row.get(name, "")) for name in columns] for row in data[:MOST_ROWS]]
+    return Shown(artifact, icon, columns=list(map(cell, columns)), rows=rows, left_out=max(len(data) - MOST_ROWS, 0))
 
 
 def cell(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return without_control(text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…")
+    return prose(text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…")

@@ -83,8 +83,8 @@ def runs(request: HttpRequest, words: str) -> list[SearchResult]:
     found = Run.objects.filter(visible, matches_id_or_name(words)).select_related("environment")[:FEW]
     return [
         SearchResult(
-            title=run.name,
-            description=f"{run.state_label} run of {run.deployment_name or run.flow_name} in {run.environment}",
+            title=str(run),
+            description=f"{run.state_label} run of {run.what} in {run.environment}",
             link=reverse("admin:runs_run_change", args=[run.pk]),
             icon="play_circle",
         )

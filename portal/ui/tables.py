@@ -18,7 +18,9 @@ class RunTable(django_tables2.Table):
     """The most recent runs of a deployment."""
 
     state = django_tables2.Column(accessor="state_label")
-    name = django_tables2.Column("Run", linkify=("admin:runs_run_change", {"object_id": django_tables2.A("pk")}))
+    name = django_tables2.Column(
+        "Run", empty_values=(), linkify=("admin:runs_run_change", {"object_id": django_tables2.A("pk")})
+    )
     started_at = django_tables2.Column("Started", empty_values=())
     run_seconds = django_tables2.Column("Duration", attrs={"th": {"class": "is-number"}, "td": {"class": "is-number"}})
 
@@ -29,6 +31,9 @@ class RunTable(django_tables2.Table):
 
     def render_state(self, record: Run) -> str:
         return render_to_string("portal/_state.html", {"row": record})
+
+    def render_name(self, record: Run) -> str:
+        return str(record)
 
     def render_started_at(self, record: Run) -> SafeString:
         # A scheduled run has no start yet; its planned one keeps the column sorted as the query is.

@@ -1,18 +1,9 @@
-"""Cleans texts and numbers before they go into a page."""
+"""Reads and writes short texts of pages and addresses."""
 
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
-
-# Terminal colours, control characters but tab and line feed, and marks that reverse the direction of reading.
-CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-def without_control(text: str) -> str:
-    """Return the text without escape sequences and control characters."""
-    return CONTROL.sub("", text)
 
 
 def json_text(value: Any) -> str:

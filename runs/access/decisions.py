@@ -61,7 +61,7 @@ class Target:
 
     def __str__(self) -> str:
         name = self.full_name or self.flow_name
-        return f"{name} in {self.environment}" if name else f"all of {self.environment}"
+        return f"{name} in {self.environment}" if name else str(self.environment)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ def upsert_artifacts(environment: Environment, runs: Mapping[UUID, Run]) -> None
         for record in records
         if record.flow_run_id and (run := runs.get(record.flow_run_id))
         if record.id not in known or known[record.id] != record.updated_at
+        # The persisted return value of a task, which nobody named: it says where the value is stored.
+        if record.key or record.type != "result"
     ]
     Artifact.objects.bulk_create(
         map(sanitize_json, rows), update_conflicts=True, unique_fields=["run", "prefect_id"], update_fields=COLUMNS

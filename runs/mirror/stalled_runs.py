@@ -118,9 +118,7 @@ def announce(environment: Environment, found: Sequence[Run]) -> None:
         theirs = [run for run in runs if is_for(run, person, permissions)]
         if not theirs:
             return None
-        lines = [
-            f"- {run.name} ({run.deployment_name or run.flow_name}): {run.get_stalled_kind_display()}" for run in theirs
-        ]
+        lines = [f"- {run} ({run.what}): {run.get_stalled_kind_display()}" for run in theirs]
         more = len(lines) - MOST_NAMED
         return notifications.Message(
             f"{plural(len(theirs), 'stalled run')} in {environment}",

@@ -196,7 +196,8 @@ def row(
         state_at=state.timestamp if state else None,
         run_count=record.run_count,
         expected_start_at=record.planned_for or record.expected_start_at,
-        started_at=record.started_at,
+        # Prefect gives a start time to a run, too, that ended without ever starting.
+        started_at=record.started_at if record.run_count else None,
         ended_at=record.ended_at,
         run_seconds=record.total_run_seconds,
         work_pool_name=record.work_pool_name,

@@ -28,4 +28,4 @@ class Artifact(models.Model):
         indexes = [models.Index(fields=["environment", "key", "-created_upstream_at"], name="artifact_by_key")]
 
     def __str__(self) -> str:
-        return self.key or self.type
+        return self.key.strip() or self.type.strip() or str(self.prefect_id)

@@ -117,7 +117,12 @@ class Run(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return self.name.strip() or str(self.prefect_id)
+
+    @property
+    def what(self) -> str:
+        """The deployment it is a run of, or its flow."""
+        return self.deployment_name or self.flow_name or "no deployment"
 
     @property
     def is_terminal(self) -> bool:
@@ -191,7 +196,7 @@ class TaskRun(models.Model):
         constraints = [models.UniqueConstraint(fields=["run", "prefect_id"], name="unique_task_run_per_run")]
 
     def __str__(self) -> str:
-        return self.name
+        return self.name.strip() or str(self.prefect_id)
 
     @property
     def state_label(self) -> str:

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from flows import plain_text
 from flows.prefect_api.client import PrefectClient, start_order
 from flows.prefect_api.error_messages import explain_response
 from flows.prefect_api.payload import check_payload
@@ -146,7 +147,8 @@ class FakePrefect(PrefectClient):
         """Set a state as a worker or the run itself does: with its times, and an event."""
         run = self._known_run(flow_run_id)
         moment = at or self._now()
-        state = StateRecord(uuid4(), state_type, name or state_type.capitalize(), message, moment)
+        label = plain_text.line(name or state_type.capitalize())
+        state = StateRecord(uuid4(), state_type, label, plain_text.prose(message), moment)
         self._states[flow_run_id].append(state)
         started = run.started_at
         if state_type == "RUNNING" or state.is_terminal:
@@ -190,7 +192,9 @@ class FakePrefect(PrefectClient):
         return self._artifacts[artifact_id]
 
     def add_log(self, flow_run_id: UUID, message: str, **fields: Any) -> LogRecord:
-        record = records.log(self._known_run(flow_run_id).id, message, **{"timestamp": self._now()} | fields)
+        record = records.log(
+            self._known_run(flow_run_id).id, plain_text.prose(message), **{"timestamp": self._now()} | fields
+        )
         self._logs.append(record)
         return record
 

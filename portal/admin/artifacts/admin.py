@@ -59,7 +59,7 @@ class ArtifactAdmin(RestrictedAdmin):
     @admin.display(description="artifact", ordering="key")
     def titled(self, artifact: Artifact) -> str:
         # In Prefect an artifact can be without a key.
-        return artifact.key or Truncator(artifact.description).chars(60) or artifact.type
+        return artifact.key.strip() or Truncator(artifact.description.strip()).chars(60) or str(artifact)
 
     @admin.display(description="type")
     def kind(self, artifact: Artifact) -> str:
@@ -72,7 +72,7 @@ class ArtifactAdmin(RestrictedAdmin):
     @admin.display(description="run", ordering="run__name")
     def linked_run(self, artifact: Artifact) -> SafeString:
         link = reverse("admin:runs_run_change", args=[artifact.run_id])
-        return format_html('<a class="portal-link" href="{}">{}</a>', link, artifact.run.name)
+        return format_html('<a class="portal-link" href="{}">{}</a>', link, artifact.run)
 
     @admin.display(description="created", ordering="created_upstream_at")
     def created(self, artifact: Artifact) -> SafeString | str:

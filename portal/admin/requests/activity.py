@@ -40,7 +40,8 @@ def moments(run_request: RunRequest, emergency: BreakGlass | None) -> list[Momen
     if run and run.started_at:
         found.append(Moment(run.started_at, "started", "Run started", "blue"))
     if run and run.ended_at:
-        found.append(Moment(run.ended_at, "finished", f"Run finished: {run.state_label}", run.state_colour))
+        what = "Run finished" if run.started_at else "Run ended without starting"
+        found.append(Moment(run.ended_at, "finished", f"{what}: {run.state_label}", run.state_colour))
     if run_request.state in (State.WITHDRAWN, State.EXPIRED, State.REFUSED):
         found.append(Moment(run_request.changed_at, "closed", run_request.state_label, run_request.state_colour))
     if run_request.state == State.WAITING and run_request.expires_at:

@@ -33,6 +33,7 @@ from runs.models import BreakGlass, RunRequest, Verb
 # Joined to every row: lists and pages show these without further queries.
 RELATED = [
     *("environment__health", "deployment__environment", "run__environment__health", "run__deployment__environment"),
+    "run__access_deployment__environment",
     "rerun_of__deployment__environment",
 ]
 
@@ -99,7 +100,7 @@ class RunRequestAdmin(RestrictedAdmin):
         if run is None:
             return "-"
         link = reverse("admin:runs_run_change", args=[run.pk])
-        return format_html('<a class="portal-link" href="{}">{}</a>', link, run.name)
+        return format_html('<a class="portal-link" href="{}">{}</a>', link, run)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"title": "Run requests", "freshness": freshness.freshness_of_all(request, "runs")}

@@ -71,8 +71,8 @@ class RunAdmin(RestrictedAdmin):
         # The other columns are hidden on narrow screens, so the first repeats what identifies the run.
         return format_html(
             '{}<span class="portal-narrow portal-faint portal-small">{} · {} · {}</span>',
-            run.name,
-            run.deployment_name or run.flow_name or "no deployment",
+            run,
+            run.what,
             run.environment,
             times.relative_time(run.created_upstream_at),
         )
@@ -177,7 +177,7 @@ class RunAdmin(RestrictedAdmin):
             before=number(request.GET.get("before")),
             is_live=is_live,
         )
-        frame = {**self.admin_site.each_context(request), "title": run.name, "opts": self.opts, "original": run}
+        frame = {**self.admin_site.each_context(request), "title": str(run), "opts": self.opts, "original": run}
         return TemplateResponse(request, "portal/run/page.html", frame | page_context | (extra_context or {}))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:

@@ -9,7 +9,6 @@ from itertools import islice
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from portal.ui.text import without_control
 from runs.models import LogLine, Run
 
 WINDOW = 500
@@ -77,10 +76,10 @@ def since(run: Run, *, level: int, after: int) -> Window:
 
 
 def as_text(run: Run, *, level: int) -> str:
-    """Format the whole log as text; control characters are removed, as a terminal would execute them."""
+    """Format the whole log as text."""
     found: Iterable[LogLine] = at_least(run, level).order_by("at", "pk").iterator(chunk_size=5000)
     lines = [
-        f"{each.at.isoformat(timespec='milliseconds')} {name_of(each.level).upper():8} {without_control(each.message)}"
+        f"{each.at.isoformat(timespec='milliseconds')} {name_of(each.level).upper():8} {each.message}"
         for each in islice(found, MOST_LINES + 1)
     ]
     if len(lines) > MOST_LINES:
@@ -100,7 +99,7 @@ def line(row: LogLine) -> Line:
         f"{local:%d %b %Y, %H:%M:%S.%f %Z}",
         name_of(row.level),
         next(tone for least, _, tone in LEVELS if row.level >= least),
-        without_control(row.message),
+        row.message,
     )
 
 

@@ -16,9 +16,9 @@ from django.utils.safestring import SafeString
 from flows import canonical
 from flows.models import Deployment, Health, WorkPool
 from flows.parameters.description import describe
+from flows.plain_text import prose
 from portal.admin.runs import actions, log
 from portal.ui import artifact_view, freshness, times
-from portal.ui.text import without_control
 from runs import diagnosis
 from runs.access.decisions import Permissions, Target
 from runs.models import Approval, Cancellation, Run, RunRequest, StateChange, TaskRun, Verb
@@ -183,8 +183,8 @@ def table(values: Mapping[str, Any], deployment: Deployment | None, *, compares:
 
 
 def pretty(value: Any) -> str:
-    """Return text as it is, everything else as indented JSON."""
-    return without_control(value) if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    """Return text, and everything else as indented JSON, cleaned for display: stored values stay exact."""
+    return prose(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def steps(changes: Sequence[StateChange]) -> list[Step]:

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from flows.prefect_api import parsing
 from flows.prefect_api.client import PrefectClient
 from flows.prefect_api.parsing import event
 from flows.prefect_api.records import JSON, Credential, EventRecord, Unreachable
@@ -326,3 +327,50 @@ PARENT: JSON = {"prefect.resource.id": f"prefect.flow-run.{uuid4()}", "prefect.r
 )
 def test_an_event_names_the_flow_run_it_is_about(raw: dict[str, JSON], expected: EventRecord | None) -> None:
     assert event(raw) == expected
+
+
+# Text
+
+
+EVIL = "\x1b[31mred\x1b[0m\r\u202egnp"
+
+
+def test_what_people_read_is_clean_when_it_comes_in() -> None:
+    ids = {"id": str(uuid4()), "flow_id": str(uuid4())}
+    state = {"id": str(uuid4()), "type": "FAILED", "name": EVIL, "message": EVIL}
+    run = parsing.flow_run({**ids, "name": EVIL, "tags": [EVIL], "state": state})
+    task = parsing.task_run({**ids, "name": EVIL, "state": state})
+    found = parsing.deployment({**ids, "name": EVIL, "description": EVIL, "tags": [EVIL]}, "flow")
+    artifact = parsing.artifact({**ids, "key": EVIL, "description": EVIL})
+    line = parsing.log({**ids, "message": EVIL})
+    assert run.state is not None
+    prose = [run.state.message, task.message, found.description, artifact.description, line.message]
+    assert prose == ["red\ngnp"] * 5
+    assert [run.name, run.state.name, task.name, task.state_name] == ["red gnp"] * 4
+    for name in (found.name, artifact.key, *run.tags, *found.tags):
+        assert not set(name) & set("\x1b\r\u202e")
+        assert len(name) == len(EVIL)
+
+
+def test_what_is_compared_or_sent_back_stays_exact() -> None:
+    ids = {"id": str(uuid4()), "flow_id": str(uuid4())}
+    exact = {"idempotency_key": EVIL, "parameters": {EVIL: EVIL}, "work_pool_name": EVIL, "work_queue_name": EVIL}
+    run = parsing.flow_run({**ids, **exact})
+    assert (run.idempotency_key, run.parameters, run.work_pool_name) == (EVIL, {EVIL: EVIL}, EVIL)
+    raw = {**ids, "parameters": {"a": EVIL}, "entrypoint": EVIL, "path": EVIL, "job_variables": {"a": EVIL}}
+    found = parsing.deployment({**raw, "work_pool_name": EVIL, "pull_steps": [{"step": EVIL}]}, "flow")
+    assert (found.parameter_defaults, found.job_variables) == ({"a": EVIL}, {"a": EVIL})
+    assert (found.entrypoint, found.path, found.work_pool_name) == (EVIL, EVIL, EVIL)
+    assert found.pull_steps == ({"step": EVIL},)
+    assert parsing.artifact({**ids, "type": "table", "data": [{"a": EVIL}]}).data == [{"a": EVIL}]
+    assert parsing.work_pool({**ids, "name": EVIL}, ()).name == EVIL
+
+
+def test_a_table_that_is_no_json_stays_as_it_is() -> None:
+    assert parsing.artifact({"id": str(uuid4()), "type": "table", "data": "a,b"}).data == "a,b"
+    assert parsing.artifact({"id": str(uuid4()), "type": "table", "data": "[[1]]"}).data == [[1]]
+
+
+def test_a_blank_tag_is_none() -> None:
+    run = parsing.flow_run({"id": str(uuid4()), "flow_id": str(uuid4()), "tags": ["", " ", "a"]})
+    assert run.tags == ("a",)

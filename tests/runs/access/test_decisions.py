@@ -370,3 +370,9 @@ def test_outside_its_dates_a_grant_never_allows(
         assert decide(by(stranger), Verb.SEE, etl).allowed is is_within
         assert Permissions.of_person(stranger).deployments().exists() is is_within
         transaction.set_rollback(True)
+
+
+def test_no_sentence_names_nothing(dev: Environment, stranger: User) -> None:
+    for target in (Target.whole(dev), Target.of_run(Run(environment=dev))):
+        sentence = Permissions.of(stranger).decide(Verb.MANAGE, target).sentence
+        assert sentence == "stranger has no grant for “manage” on dev."

@@ -315,5 +315,5 @@ def test_a_wish_expires_from_the_inbox(run_request: RunRequest, approver: User) 
 def test_what_is_refused_for_the_whole_environment_says_so(dev: Environment, viewer: User, say: Say) -> None:
     code, _, told = say("freeze", "dev", "--reason", "Audit", "--as", "viewer")
     assert code == 2
-    assert "all of dev" in told
+    assert "“manage” on dev" in told
     assert "  " not in told

@@ -84,3 +84,13 @@ def test_a_value_nobody_offered_is_told_and_taken(dev: Environment, a_run: MakeR
     assert not artifact_facts.not_offered(dev, "monthly", {"month": "2026-08"})
     assert not artifact_facts.not_offered(dev, "monthly", {"other": 5})
     assert not artifact_facts.not_offered(dev, "other", {"month": "2026-11"})
+
+
+def test_the_stored_results_of_tasks_are_left_out(
+    a_run: Callable[..., Run], fake: FakePrefect, dev: Environment
+) -> None:
+    run = a_run("RUNNING")
+    fake.add_artifact(run.prefect_id, key="", type="result", data={"path": "s3://bucket/1"})
+    fake.add_artifact(run.prefect_id, key="kept", type="result")
+    mirror.refresh(dev, [run.prefect_id])
+    assert [each.key for each in run.artifacts.all()] == ["kept"]

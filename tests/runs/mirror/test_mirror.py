@@ -220,3 +220,15 @@ def test_a_silent_run_is_asked_for_its_log_with_every_sweep_only(
     fake.add_log(run.prefect_id, "Step 2 of 9")
     mirror.sync(dev)
     assert mirror.recently_active(dev) == [run]
+
+
+def test_a_run_that_ended_without_starting_has_no_start(
+    fake: FakePrefect, deployment: Deployment, dev: Environment
+) -> None:
+    # As with a concurrency limit that cancels new runs: Prefect gives it a start time.
+    record = fake.add_run(deployment.prefect_id, state_type="SCHEDULED")
+    fake.set_state(record.id, "CANCELLED", message="Deployment concurrency limit reached.")
+    fake.change_run(record.id, run_count=0)
+    assert fake.flow_runs([record.id])[0].started_at
+    mirror.refresh(dev, [record.id])
+    assert Run.objects.get().started_at is None

@@ -50,6 +50,34 @@ def test_a_table_and_a_bar_are_shown(a_run: MakeRun, viewer: User, login: Login)
     assert 'value="100.0"' in page
 
 
+@pytest.mark.parametrize(
+    ("data", "columns", "rows"),
+    [
+        ([{"a": 1}, {"b": "x"}], ["a", "b"], [["1", ""], ["", "x"]]),
+        ({"a": [1, 2], "b": ["x"]}, ["a", "b"], [["1", "x"], ["2", ""]]),
+        ([[1, 2], [3, 4, 5]], ["1", "2", "3"], [["1", "2", ""], ["3", "4", "5"]]),
+        ([], [], []),
+    ],
+)
+def test_a_table_is_shown_in_all_its_shapes(data: Any, columns: list[str], rows: list[list[str]]) -> None:
+    found = artifact_view.shown(Artifact(type="table", data=data))
+    assert (found.columns, found.rows, found.note) == (columns, rows, "")
+
+
+@pytest.mark.parametrize("data", [[{}], [1, 2], [[1], 2], {"a": 1}, {"a": [1], "b": 2}, "no rows", 5, [[]], False])
+def test_what_is_no_table_is_shown_as_it_is_and_not_as_empty(data: Any) -> None:
+    found = artifact_view.shown(Artifact(type="table", data=data))
+    assert not found.rows
+    assert found.note == artifact_view.cell(data)
+
+
+def test_an_artifact_without_any_name_has_a_link(a_run: MakeRun, viewer: User, login: Login) -> None:
+    one = left(a_run("COMPLETED"), key=" ", type="", description=" ")
+    page = login(viewer).get(reverse("admin:runs_artifact_changelist")).content.decode()
+    link = reverse("admin:runs_artifact_change", args=[one.pk])
+    assert str(one.prefect_id) in page[page.index(f'href="{link}') :]
+
+
 def test_a_page_of_html_is_only_shown_in_a_sandbox(a_run: MakeRun, viewer: User, login: Login) -> None:
     one = left(a_run("COMPLETED"), data=f"<!doctype html><p>Report</p>{SCRIPT}")
     client = login(viewer)

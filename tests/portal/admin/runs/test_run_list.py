@@ -232,3 +232,15 @@ def test_too_many_at_once_are_refused(requester: User, deployment: Deployment, l
 def test_the_row_links_to_the_page(requester: User, a_run: Runs, login: Login) -> None:
     run = a_run("RUNNING")
     assert reverse("admin:runs_run_change", args=[run.pk]) in text(login(requester))
+
+
+def test_a_run_with_a_blank_name_has_a_link_that_is_seen(a_run: Callable[..., Run], viewer: User, login: Login) -> None:
+    run = a_run("COMPLETED", name=" ")
+    client = login(viewer)
+    for page in (
+        reverse("admin:runs_run_changelist"),
+        reverse("admin:flows_deployment_change", args=[run.deployment_id]),
+    ):
+        link = reverse("admin:runs_run_change", args=[run.pk])
+        text = client.get(page).content.decode()
+        assert re.search(rf'href="{link}[^"]*"[^>]*>\s*{run.prefect_id}', text), page
