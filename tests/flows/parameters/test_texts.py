@@ -86,6 +86,13 @@ def test_broken_json_is_never_sent_as_text(node: Any, text: str) -> None:
     assert node is LIST or not typed_into(schema(node), value=text).is_valid()
 
 
+@pytest.mark.parametrize("node", [UNTYPED, TEXT_OR_LIST, LIST, NUMBER_OR_TEXT, WHOLE])
+def test_a_link_of_any_depth_is_answered(node: Any) -> None:
+    text = "[" * 100_000
+    values = from_texts(schema(node), {"value": text})
+    assert ParameterForm(schema(node), {}, initial=values).render()
+
+
 @pytest.mark.parametrize("text", ["1e300", "1" + "0" * 30])
 def test_a_number_of_more_than_64_bits_is_refused_where_it_is_typed(text: str) -> None:
     for node in (WHOLE, UNTYPED) if "e" not in text else (WHOLE,):
