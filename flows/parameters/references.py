@@ -6,15 +6,16 @@ from typing import Any
 
 from flows.parameters import coercion
 from flows.parameters.coercion import Slot, Unreadable, slot
-from flows.parameters.field_types import BLOCK, CHOICE, FLAG, NUMBER, OPEN, SCALAR, SECRET, kind_of
+from flows.parameters.field_types import BLOCK, CHOICE, FLAG, NUMBER, OPEN, SCALAR, SECRET, SIMPLE, kind_of
 from flows.parameters.open_text import JSON_STARTS
 from flows.parameters.schema import Schema, Unusable, prepare
+from flows.parameters.secrets import default_of
 from flows.parameters.validation import find_errors
 from flows.parameters.values import ParameterError
 from flows.prefect_api.records import JSON
 
-# Read in a command as in a form. Lists have no lines there, and times stay as they were written.
-AS_IN_FORM = (BLOCK, CHOICE, FLAG, NUMBER, OPEN, SCALAR, SECRET)
+# Read in a command as in a form; lists have no lines there.
+AS_IN_FORM = (BLOCK, CHOICE, FLAG, NUMBER, OPEN, SCALAR, SECRET, SIMPLE["string", "date-time"])
 
 
 def from_texts(schema: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, JSON]:
@@ -43,7 +44,9 @@ def from_texts(schema: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str,
     return values
 
 
-def from_arguments(schema: Mapping[str, Any], texts: Mapping[str, str]) -> tuple[dict[str, JSON], list[ParameterError]]:
+def from_arguments(
+    schema: Mapping[str, Any], texts: Mapping[str, str], defaults: Mapping[str, Any]
+) -> tuple[dict[str, JSON], list[ParameterError]]:
     """Convert the texts of a command by their schema; return the values, and an error for each unreadable text.
 
     A text that is only of the wrong type stays text: validation refuses it together with all other errors.
@@ -56,14 +59,15 @@ def from_arguments(schema: Mapping[str, Any], texts: Mapping[str, str]) -> tuple
     errors: list[ParameterError] = []
     for name, text in texts.items():
         try:
-            values[name] = _read_argument(prepared, name, text) if name in prepared.properties else text
+            values[name] = _read_argument(prepared, name, text, defaults) if name in prepared.properties else text
         except Unreadable as refusal:
             errors.append(ParameterError((name,), refusal.code, str(refusal)))
     return values, errors
 
 
-def _read_argument(schema: Schema, name: str, text: str) -> Any:
-    one = slot(schema, schema.properties[name])
+def _read_argument(schema: Schema, name: str, text: str, defaults: Mapping[str, Any]) -> Any:
+    node = schema.properties[name]
+    one = slot(schema, node, defaults.get(name, default_of(schema, node)))
     if text == "null" and one.is_nullable and not _is_valid(schema, name, text):
         return None
     return _read(text, one)

@@ -129,7 +129,7 @@ def typed(place: Deployment, texts: Mapping[str, str], given: Mapping[str, JSON]
 
     Raises `Invalid` with every error if one of the texts cannot be read.
     """
-    read, unreadable = from_arguments(place.parameter_schema, texts)
+    read, unreadable = from_arguments(place.parameter_schema, texts, place.parameter_defaults)
     values: dict[str, JSON] = {**given, **read}
     if unreadable:
         names = {error.path[0] for error in unreadable}

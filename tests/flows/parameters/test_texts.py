@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from flows.parameters import ParameterForm, validate
 from flows.parameters.references import from_arguments, from_texts
@@ -18,13 +19,13 @@ SWITCH = {"anyOf": [{"const": "auto", "type": "string"}, WHOLE]}
 
 
 def argument(node: Any, text: str) -> Any:
-    values, errors = from_arguments(schema(node), {"value": text})
+    values, errors = from_arguments(schema(node), {"value": text}, {})
     assert not errors, errors[0].message
     return validate(schema(node), values, defaults={})["value"]
 
 
 def unreadable(node: Any, text: str) -> str:
-    _, (error,) = from_arguments(schema(node), {"value": text})
+    _, (error,) = from_arguments(schema(node), {"value": text}, {})
     assert error.field == "value"
     return error.code
 
@@ -119,6 +120,14 @@ def test_null_is_no_value_where_it_cannot_be_a_text(node: Any, value: Any) -> No
     assert argument(node, "null") == value
 
 
+def test_a_time_in_a_command_carries_a_zone_unless_the_default_has_none() -> None:
+    moment = {"type": "string", "format": "date-time"}
+    with timezone.override("Europe/Vienna"):
+        assert argument(moment, "2026-07-01T12:00") == "2026-07-01T12:00:00+02:00"
+        zoneless, _ = from_arguments(schema(moment), {"value": "2026-07-01T12:00"}, {"value": "2026-01-01T00:00"})
+    assert zoneless == {"value": "2026-07-01T12:00:00"}
+
+
 def test_a_command_takes_an_empty_text() -> None:
     assert argument(TEXT, "") == ""
     assert argument(UNTYPED, "") == ""
@@ -130,10 +139,10 @@ def test_a_command_takes_the_name_of_a_block() -> None:
     inline = {"user": "u", "password": "p"}
     texts = {"my-block": {"block_document_slug": "creds/my-block"}, ident: {"block_document_id": ident}}
     for text, reference in texts.items():
-        values, errors = from_arguments(blocks, {"c": text, "oc": text})
+        values, errors = from_arguments(blocks, {"c": text, "oc": text}, {})
         assert (values, errors) == ({"c": {"$ref": reference}, "oc": {"$ref": reference}}, [])
         assert validate(blocks, values, defaults={}) == values
-    assert from_arguments(blocks, {"c": json.dumps(inline), "oc": "null"}) == ({"c": inline, "oc": None}, [])
+    assert from_arguments(blocks, {"c": json.dumps(inline), "oc": "null"}, {}) == ({"c": inline, "oc": None}, [])
 
 
 @pytest.mark.parametrize(
