@@ -1,7 +1,8 @@
-# make demo starts everything on this machine; make test is what has to pass.
+# make help lists the targets: each line of it is the text after ## below.
 # Arguments for the demo: make demo ARGS="--port 9000 --environments dev"
 
-.PHONY: docs demo quick test proof contract lint guard sabotage bench races bench-audit bench-backlog fmt lock clean
+.PHONY: help docs demo deploy status deployments runs open-prefect dev application-start prefect-deploy prefect-status-all \
+  prefect-deployments prefect-flows prefect-ui streamlit-dev quick test proof contract lint guard sabotage bench races bench-audit bench-backlog fmt lock clean
 .DEFAULT_GOAL := demo
 
 # 3.13 first: it is what the product is tested with.
@@ -9,23 +10,53 @@ PYTHONS := python3.13 python3.14 python3.12 python3
 PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 
-demo: $(INSTALLED)
+demo: $(INSTALLED)  ## start everything on this machine; Ctrl-C stops it
 	@$(PYTHON) manage.py demo $(ARGS)
 
+help:  ## list the targets
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "  make %-20s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+# Beside a running demo, or with DATABASE_URL and the other settings of an installation. ENV=prod names an environment.
+deploy: $(INSTALLED)  ## deploy the bundled flows to the demo's dev (ENV=prod), or to PREFECT_API_URL
+	@if [ -n "$$PREFECT_API_URL" ]; then $(PYTHON) -m flows.deploy $(ARGS); else $(PYTHON) manage.py deploy $(ENV); fi
+
+status: $(INSTALLED)  ## check the Prefect servers
+	@$(PYTHON) manage.py health $(ENV)
+
+deployments: $(INSTALLED)  ## list the deployments
+	@$(PYTHON) manage.py flows $(if $(ENV),--env $(ENV))
+
+runs: $(INSTALLED)  ## list the latest runs
+	@$(PYTHON) manage.py runs $(if $(ENV),--env $(ENV))
+
+open-prefect: $(INSTALLED)  ## print and open the address of Prefect's own pages
+	@$(PYTHON) manage.py open_prefect $(ENV)
+
+dev: $(INSTALLED)  ## serve the pages beside a running demo, and reload them when a file changes
+	@$(PYTHON) manage.py dev $(ARGS)
+
+application-start: demo  ## = make demo
+prefect-deploy: deploy  ## = make deploy
+prefect-status-all: status  ## = make status
+prefect-deployments: deployments  ## = make deployments
+prefect-flows: runs  ## = make runs
+prefect-ui: open-prefect  ## = make open-prefect
+streamlit-dev: dev  ## = make dev
+
 # What is worth running after each change: the tests of everything that starts nothing and trains nothing.
-quick: $(INSTALLED)
+quick: $(INSTALLED)  ## run the tests that start nothing and train nothing
 	@$(PYTHON) -m pytest -n 2 -q -m "not stack and not e2e and not prefect and not ml and not matrix" $(ARGS)
 
-test: lint
+test: lint  ## run the linters and all tests
 	@$(PYTHON) -m pytest -n 2 $(ARGS)
 
 # What takes longest: kills, races, both Prefect versions, sabotages. Its table is kept in benchmarks/proof.json.
-proof: $(INSTALLED)
+proof: $(INSTALLED)  ## run what takes longest: kills, races, both Prefect versions, sabotages
 	@$(PYTHON) -m tests.proof $(ARGS)
 
 # What the tests expect of Prefect, asked of a real server and of the fake. make contract PREFECT=3.8.8 asks a server of
 # that version, from an environment of its own.
-contract: $(INSTALLED) $(if $(PREFECT),var/prefect-$(PREFECT)/installed)
+contract: $(INSTALLED) $(if $(PREFECT),var/prefect-$(PREFECT)/installed)  ## ask a real Prefect server what the tests expect of one (PREFECT=3.8.8 for an older one)
 	@$(if $(PREFECT),PORTAL_TEST_PREFECT_VERSION=$(PREFECT) PORTAL_TEST_PREFECT_PYTHON=$(CURDIR)/var/prefect-$(PREFECT)/bin/python) \
 	$(PYTHON) -m pytest tests/flows/prefect_api/test_contract.py $(ARGS)
 
@@ -48,7 +79,7 @@ var/prefect-%/installed: | $(PYTHON)
 
 # The database of makemigrations is one that does not exist, so that a demo that runs is left alone.
 lint: export DATABASE_URL := postgresql://nobody@127.0.0.1:9/none
-lint: $(INSTALLED)
+lint: $(INSTALLED)  ## run the linters and the type checker
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	PORTAL_MODE=test .venv/bin/lint-imports --no-cache
@@ -63,40 +94,40 @@ lint: $(INSTALLED)
 	$(PYTHON) manage.py check --deploy --fail-level WARNING
 
 # No commit changes both what the tests expect and the product.
-guard: $(INSTALLED)
+guard: $(INSTALLED)  ## check that no commit changes both the expectations of the tests and the product
 	@$(PYTHON) -m tests.expectations.guard
 
 # Breaks the product in many ways, one at a time: each must make a test fail.
-sabotage: $(INSTALLED)
+sabotage: $(INSTALLED)  ## break the product in many ways; each must make a test fail
 	@$(PYTHON) -m tests.sabotage $(ARGS)
 
-bench: $(INSTALLED)
+bench: $(INSTALLED)  ## measure how long people wait
 	@$(PYTHON) -m benchmarks.latency $(ARGS)
 
-races: $(INSTALLED)
+races: $(INSTALLED)  ## let approvals, launches, edits and expiry race each other
 	@$(PYTHON) -m benchmarks.races $(ARGS)
 
-bench-audit: $(INSTALLED)
+bench-audit: $(INSTALLED)  ## measure the audit trail
 	@$(PYTHON) -m benchmarks.audit $(ARGS)
 
-bench-backlog: $(INSTALLED)
+bench-backlog: $(INSTALLED)  ## measure the queue while Prefect fails
 	@$(PYTHON) -m benchmarks.backlog
 
 # The pages of docs/ that are made from the code.
-docs: $(INSTALLED)
+docs: $(INSTALLED)  ## renew the pages of docs/ that are made from the code
 	@$(PYTHON) -m tests.docs_from_code
 
-fmt: $(INSTALLED)
+fmt: $(INSTALLED)  ## format the code
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-lock:
+lock:  ## renew requirements.lock (needs uv)
 	@uv=$$(command -v uv || echo .venv/bin/uv); \
 	$$uv --version >/dev/null 2>&1 || { echo "make lock needs uv, and there is none: install it, then run make lock again." >&2; exit 1; }; \
 	$$uv pip compile --universal --python-version 3.12 --generate-hashes --all-extras --no-annotate --no-header --quiet \
 	pyproject.toml --output-file requirements.lock
 
-clean:
+clean:  ## remove the demo's data and what builds and tests leave
 	@test ! -e var/demo/portal.env || { echo "A demo runs on var/demo: stop it first, or remove var/demo/portal.env." >&2; exit 1; }
 	rm -rf var/demo build dist staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path "./.venv/*" -prune -exec rm -rf {} +

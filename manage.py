@@ -3,23 +3,31 @@
 
 import os
 import sys
-from pathlib import Path
 
-from django.core.management import execute_from_command_line
+try:
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import execute_from_command_line
+except ModuleNotFoundError:
+    sys.exit(
+        "Django is not installed for this Python. In the checkout, activate its virtual environment with "
+        "“source .venv/bin/activate”; “make demo” creates it."
+    )
 
-DEMO_ENVIRONMENT = Path(__file__).parent / "var" / "demo" / "portal.env"
+from portal import standalone
 
 
 def main() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     if sys.argv[1:2] == ["demo"]:
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
         os.environ.setdefault("PORTAL_MODE", "demo")
-    elif "DATABASE_URL" not in os.environ and DEMO_ENVIRONMENT.exists():
-        # A demo is running: a second terminal speaks to it without being told how.
-        for line in DEMO_ENVIRONMENT.read_text().splitlines():
-            name, _, value = line.partition("=")
-            os.environ.setdefault(name, value)
-    execute_from_command_line(sys.argv)
+    else:
+        # A demo is running: a second terminal uses it without further settings.
+        standalone.use_settings()
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        no_demo = "No demo is running in this checkout (“make demo” starts one). " if standalone.is_bare() else ""
+        sys.exit(f"{no_demo}{error}")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ from contextlib import suppress
 from django.contrib import admin
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import REASON_BAD_ORIGIN
 from django.shortcuts import render
 
+from portal.admin.run_form import kept
 from portal.auth.request_user import actor_of
 from runs import audit
 from runs.access.decisions import Forbidden
@@ -65,6 +67,11 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    # Signing in or out in another tab makes the token of an open form invalid. The header shows that it is our form:
+    # the middleware has compared it before the token. Entries sent by another site must not be displayed.
+    is_own = "Origin" in request.headers and not reason.startswith(REASON_BAD_ORIGIN.partition("%")[0])
+    if is_own and kept.is_run_form(request):
+        return kept.answer(request)
     return page(
         request,
         403,

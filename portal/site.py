@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.sites import UnfoldAdminSite
 
-from portal.auth import sign_in
+from portal.auth import kept_form, sign_in
 from portal.ui import palette
 
 # django-q2's own pages would show the arguments of every task to anyone with a Django permission.
@@ -64,7 +64,9 @@ class PortalSite(UnfoldAdminSite):
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         page = super().login
-        return sign_in.sign_in(request, lambda: page(request, extra_context))
+        # A wrong password must not cost what was entered before.
+        context = {kept_form.TOKEN: request.POST.get(kept_form.TOKEN, ""), **(extra_context or {})}
+        return sign_in.sign_in(request, lambda: page(request, context))
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         # Not the theme's own, which takes no other form.

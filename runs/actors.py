@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
+
+from runs.models import Grant
 
 
 # Values of both enums are stored in the audit trail and covered by its digests: never rename one.
@@ -30,7 +32,10 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, through which channel. Everyone but the system acts with the grants of a user, `holder`."""
+    """Who acts, through which channel. Everyone but the system acts with the grants of a user, `holder`.
+
+    A `scope` limits that further, to what its own grants allow as well; None is no limit.
+    """
 
     kind: Kind
     id: str
@@ -42,6 +47,7 @@ class Actor:
     user_agent: str = ""
     token_id: str = ""
     on_behalf_of: str = ""
+    scope: tuple[Grant, ...] | None = field(default=None, repr=False)
 
     @classmethod
     def person(cls, user: User, *, channel: Channel, address: str = "", user_agent: str = "") -> Actor:
@@ -58,6 +64,16 @@ class Actor:
             raise TypeError(f"{self.name} is the system: it has no grants and makes no decisions.")
         return self.holder
 
+    @property
+    def is_administrator(self) -> bool:
+        """Return whether the actor can configure everything: the system, or an administrator without a scope."""
+        return self.holder is None or (self.scope is None and is_administrator(self.holder))
+
     def is_same_person_as(self, user_id: int | None) -> bool:
         """Return whether the actor is that user; never for the system, also when `user_id` is None."""
         return self.holder is not None and self.holder.pk == user_id
+
+
+def is_administrator(user: User | AnonymousUser) -> bool:
+    """Return whether a person is an active administrator. The only place that reads `is_superuser` as a permission."""
+    return bool(user.is_active and user.is_superuser)

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import F, Q
+
+from flows import canonical
 from flows.models import Environment
-from runs.models import Artifact
+from runs.models import Artifact, Run
 
 # Key of the artifact in which a flow lists the values that its data has for the parameters of flows.
 OFFERS = "parameter-offers"
+# Offers published less than this apart count together.
+TOGETHER = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class BindingOffer:
+    """The only values that a parameter can have, and when the flow published them."""
+
+    values: Sequence[Any]
+    at: datetime
+
+    def includes(self, value: Any) -> bool:
+        """Whether the value, or each item of a list, is on offer."""
+        given = value if isinstance(value, list) else [value]
+        return all(any(canonical.same(each, one) for one in self.values) for each in given)
 
 
 def newest(environment: Environment, key: str) -> Artifact | None:
@@ -33,13 +53,14 @@ def facts(artifact: Artifact | None) -> dict[str, Any]:
     }
 
 
-def offered(artifact: Artifact | None) -> dict[tuple[str, str], list[Any]]:
-    """Return (flow, parameter) -> values from an artifact with rows of `flow`, `parameter` and `values`."""
+def offered(artifact: Artifact | None, *, only_binding: bool = False) -> dict[tuple[str, str], list[Any]]:
+    """Return (flow, parameter) -> values from an artifact with rows of `flow`, `parameter`, `values` and `binding`."""
     rows = artifact.data if artifact and isinstance(artifact.data, list) else []
     return {
         (str(each.get("flow")), str(each["parameter"])): each["values"]
         for each in rows
         if isinstance(each, dict) and each.get("parameter") and isinstance(each.get("values"), list)
+        if each.get("binding") is True or not only_binding
     }
 
 
@@ -47,6 +68,34 @@ def offers(environment: Environment, flow_name: str) -> dict[str, list[Any]]:
     """Return parameter -> suggested values for a flow. Suggestions only: the schema decides what is valid."""
     found = offered(newest(environment, OFFERS))
     return {parameter: values for (flow, parameter), values in found.items() if flow == flow_name}
+
+
+def binding_offers(environment: Environment, flow_name: str) -> dict[str, BindingOffer]:
+    """Return parameter -> offer for the rows of a flow with `"binding": true`; empty while the offers may be outdated.
+
+    A run that has ended since may have published newer ones, which are in the mirror only once its details were read.
+    """
+    last = newest(environment, OFFERS)
+    at = last.created_upstream_at if last else None
+    if last is None or at is None:
+        return {}
+    bound = offered(last, only_binding=True)
+    found = {parameter: list(values) for (flow, parameter), values in bound.items() if flow == flow_name}
+    if not found or has_unread_runs(environment, at):
+        return {}
+    # Two runs that end together can publish in the wrong order: what either of them lists is on offer.
+    together = Artifact.objects.filter(environment=environment, key=OFFERS, created_upstream_at__gte=at - TOGETHER)
+    for table in map(offered, together.exclude(pk=last.pk)):
+        for parameter, values in found.items():
+            values += [value for value in table.get((flow_name, parameter), []) if value not in values]
+    return {parameter: BindingOffer(values, at) for parameter, values in found.items()}
+
+
+def has_unread_runs(environment: Environment, since: datetime) -> bool:
+    """Return whether a run has ended since then whose details the mirror has not read."""
+    unread = Q(detailed_at=None) | Q(detailed_at__lt=F("ended_at"))
+    ended = Run.objects.filter(environment=environment, ended_at__gte=since, started_at__isnull=False)
+    return ended.filter(unread, deleted_upstream_at=None).exists()
 
 
 def not_offered(environment: Environment, flow_name: str, values: Mapping[str, Any]) -> list[str]:

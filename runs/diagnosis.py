@@ -305,7 +305,10 @@ FAILURES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^(\d+/\d+) states are not final", "{0} tasks did not finish."),
         (r"aborted by a termination signal", "Terminated from outside: the worker or its machine was shut down."),
         (r"aborted by an interrupt signal", "Interrupted from the keyboard."),
-        (r"aborted by Python system exit", "Its code ended the process (sys.exit)."),
+        (
+            r"aborted by Python system exit",
+            "Its process was ended, by its worker's stop or by sys.exit in its code.",
+        ),
         (r"cancelled by the runtime environment", "Stopped by its infrastructure, not by the flow."),
         (r"Request (?:to \S+ )?failed", "Lost its connection to Prefect while running."),
         (r"interrupted by an unexpected exception:\s*(.*)", "Interrupted: {0}"),

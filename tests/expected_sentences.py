@@ -11,6 +11,7 @@ SENTENCES: dict[str, list[str]] = {
         "Only administrators can view the access of other people.",
         "{} has no grant for “{}” on {}.{}",
     ],
+    "access.scope": ["This access of {} is limited, and does not include “{}” on {}."],
     "access.superuser": ["{} is an administrator."],
     "access.values": ["{…}"],
     "actor.required": ["Name the user of the portal: --as USER, or PORTAL_USER in the environment."],
@@ -64,7 +65,11 @@ SENTENCES: dict[str, list[str]] = {
         "{} is an alias of {}, which is not deployed in {}. Deploy it there, then sync with “manage.py sync {}”."
     ],
     "deployment.unchanged": ["{} is already {}."],
-    "deployment.unknown": ["{} has no deployment {}. {} If it was deployed just now, run “manage.py sync {}”."],
+    "deployment.unknown": [
+        "{} has no deployment {}. {} If it was deployed just now, run “manage.py sync {}”.",
+        "{…}",
+    ],
+    "destructive.unconfirmed": ["This run of {} deletes data. Type {} to confirm; on the command line, use --confirm."],
     "environment.in_use": ["{…}"],
     "environment.inactive": [
         "The environment is disabled. Enable it before you sync it.",
@@ -81,7 +86,10 @@ SENTENCES: dict[str, list[str]] = {
     "file.unwritable": ["{} could not be written: {}."],
     "force.reason_required": ["Describe how you know that its process has stopped."],
     "force.too_early": ["Cancel {} first, then wait {} minutes for the cancellation to take effect."],
-    "form.stale": ["The parameters of {} changed while the form was open. Check the values and submit again."],
+    "form.stale": [
+        "The parameters of {} changed while the form was open. Check the values and submit again.",
+        "The values of a quick run of {} changed while its page was open. Check them.",
+    ],
     "freeze.already": ["{} is already frozen."],
     "freeze.none": ["{} is not frozen."],
     "freeze.past": ["The end of the freeze is in the past."],
@@ -99,6 +107,7 @@ SENTENCES: dict[str, list[str]] = {
     "grant.group": ["Only administrators can create grants for groups."],
     "grant.not_own": ["{} can revoke only grants they created."],
     "grant.own": ["You cannot grant permissions to yourself."],
+    "grant.past": ["The end of the grant is in the past. Choose a later time."],
     "grant.revoked": ["This grant has already been revoked."],
     "grant.subject": ["A grant applies to exactly one person or one group."],
     "grant.unknown": ["Unknown grant {}."],
@@ -116,6 +125,7 @@ SENTENCES: dict[str, list[str]] = {
     "override.not_waiting": ["Request {} is not waiting for approval, so there is nothing to override."],
     "override.reason_required": ["Describe the emergency."],
     "parameters.default_invalid": ["It cannot run with its default parameters: {}"],
+    "parameters.not_offered": ["{…}"],
     "person.name_taken": ["The name {} looks like the {} {}. Choose a name that cannot be confused with it."],
     "person.name_unclear": [
         "The name {} cannot be used: it has invisible characters or extra spaces, or mixes alphabets in one word. Type "
@@ -170,7 +180,7 @@ SENTENCES: dict[str, list[str]] = {
     "run.unknown": ["Unknown run {}."],
     "schema.changed": ["The parameters of {} changed after the request. Submit a new request."],
     "sign_in.throttled": ["Too many failed attempts. Try again in {}."],
-    "start.no_offset": ["A start time without a UTC offset is ambiguous. Add the offset."],
+    "start.past": ["This start time has passed. Choose a later time, or start the run now."],
     "start.too_far": ["A run can be scheduled at most one year ahead."],
     "state.illegal": ["Request {} is “{}” and can no longer become “{}”. Reload the page to see what happened."],
     "state.unknown": ["Unknown state {}. {}"],
@@ -181,10 +191,10 @@ SENTENCES: dict[str, list[str]] = {
     "ticket.pattern": ["“{}” is not a valid ticket: it must match {}."],
     "ticket.required": ["A ticket is required for every {} in {}."],
     "ticket.too_long": ["The ticket is too long: {} characters, at most {}."],
-    "time.format": [
-        "Enter a date and time such as 2026-01-31 14:30.",
-        "{} needs a time such as 2026-11-30T06:00, not {}.",
-    ],
+    "time.format": ["This time is outside the years that can be stored.", "{…}"],
+    "time.no_offset": ["A time without a UTC offset is ambiguous. Add the offset."],
+    "time.repeated": ["{…}"],
+    "time.skipped": ["{…}"],
     "user.unknown": ["Unknown or inactive user {}.", "Unknown user {}."],
     "verb.unknown": ["Unknown verb {}. Verbs: {}."],
     "wait.timeout": ["{…}"],

@@ -534,8 +534,8 @@ SABOTAGES = (
         "the approvers' grants are not checked again at launch",
         ("tests/governance/test_stages.py::test_what_changes_after_the_approval_voids_it",),
         "runs/changes/approvals.py",
-        "        if not decide(each.by, Verb.APPROVE,",
-        "        if each.by is None and not decide(each.by, Verb.APPROVE,",
+        "        if not Permissions.of_person(each.by).decide(Verb.APPROVE,",
+        "        if each.by is None and not Permissions.of_person(each.by).decide(Verb.APPROVE,",
     ),
     Sabotage(
         "the change window is not checked at launch",

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# In ascending order: the index is the number of thresholds that a value reaches.
-LEVELS = ("NONE", "LOW", "MEDIUM", "HIGH")
+# By severity. What is not known is no alarm, but it is not quiet either.
+LEVELS = ("NONE", "UNKNOWN", "LOW", "MEDIUM", "HIGH")
+# The index is the number of thresholds that a value reaches.
+GRADES = ("NONE", "LOW", "MEDIUM", "HIGH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +21,10 @@ class Measure:
     advice: str
 
     def level(self, value: float | None) -> str:
-        """Return the level of a value; NONE for one that could not be measured, which reports show as "not known"."""
+        """Return the level of a value; UNKNOWN for one that could not be measured."""
         if value is None:
-            return "NONE"
-        reached = sum(value >= threshold for threshold in (self.low, self.medium, self.high))
-        return LEVELS[reached]
+            return "UNKNOWN"
+        return GRADES[sum(value >= threshold for threshold in (self.low, self.medium, self.high))]
 
 
 # The level of a month is the highest level of its measures. docs/pipelines.md repeats this table, and a test compares.
@@ -47,7 +48,7 @@ RULE = (
     Measure(
         "missing_values_added",
         "missing required values in the worst column, above the reference",
-        0.05,
+        0.02,
         0.2,
         0.5,
         "Ask the sales desk to fill in the missing values, then acquire and ingest the month again.",
@@ -63,7 +64,7 @@ RULE = (
     Measure(
         "auc_lost",
         "AUC lost since the model was evaluated, beyond chance",
-        0.02,
+        0.01,
         0.06,
         0.12,
         "Train a new model on a later month; the promotion gate decides whether it replaces the current one.",
@@ -71,15 +72,40 @@ RULE = (
     Measure(
         "calibration_gap",
         "gap between mean prediction and win rate, beyond chance",
-        0.03,
+        0.01,
         0.08,
         0.15,
         "Do not rely on the probabilities until a new model is trained.",
+    ),
+    Measure(
+        "volume_change",
+        "new deals: how many times as many or as few as usual, less one",
+        1.0,
+        2.0,
+        4.0,
+        "Check whether the source is complete; if it is, ask the sales desk what changed.",
+    ),
+    Measure(
+        "pace_change",
+        "closings against those expected of deals of that age, beyond chance",
+        0.05,
+        0.2,
+        0.5,
+        "Ask the sales desk whether deals are closed later or earlier than before, or entered late.",
+    ),
+    Measure(
+        "value_change",
+        "won value as a share of the list price, change from before",
+        0.05,
+        0.15,
+        0.4,
+        "Review the won values: discounts, a new price list or another currency.",
     ),
 )
 
 GENERAL = {
     "NONE": "No action needed: this month matches the reference.",
+    "UNKNOWN": "No drift was found, but not every measure is known for this month.",
     "LOW": "Monitor the next month as soon as it is ingested.",
     "MEDIUM": "Investigate within a week, and train a new model if it persists.",
     "HIGH": "Do not rely on the predictions until this is investigated.",
@@ -88,7 +114,10 @@ GENERAL = {
 
 @dataclass(frozen=True, slots=True)
 class Reading:
+    """A measure of a month: as measured, and the value that is judged, which leaves out what chance explains."""
+
     measure: Measure
+    measured: float | None
     value: float | None
 
     @property
@@ -96,9 +125,9 @@ class Reading:
         return self.measure.level(self.value)
 
 
-def read(values: Mapping[str, float | None]) -> list[Reading]:
-    """Return a reading for each measure; KeyError if one has no value."""
-    return [Reading(measure, values[measure.name]) for measure in RULE]
+def read(values: Mapping[str, tuple[float | None, float | None]]) -> list[Reading]:
+    """Return a reading for each measure, from what was measured and what is judged; KeyError if one is missing."""
+    return [Reading(measure, *values[measure.name]) for measure in RULE]
 
 
 def overall(readings: list[Reading]) -> str:
@@ -110,7 +139,7 @@ def overall(readings: list[Reading]) -> str:
 def recommendations(readings: list[Reading]) -> list[dict[str, str]]:
     """Return recommendations, the highest level first; the general one before those for single measures."""
     # sorted() is stable: within a level the order of RULE stays.
-    raised = sorted((r for r in readings if r.level != "NONE"), key=lambda r: -LEVELS.index(r.level))
+    raised = sorted((r for r in readings if r.level not in ("NONE", "UNKNOWN")), key=lambda r: -LEVELS.index(r.level))
     level = overall(readings)
     return [
         {"level": level, "text": GENERAL[level]},

@@ -1,10 +1,11 @@
 """The cleanup pipeline: lists what the lake no longer needs, and deletes it unless it is a dry run."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from pydantic import Field
 
 from flows.crm import cleanup_plan, lake, publication
 from flows.crm.cleanup_plan import Category, Deletable
@@ -15,8 +16,8 @@ from flows.crm.retries import DISK
 
 @task(name="list deletable files", cache_policy=NO_CACHE, **DISK)
 def list_deletable(place: Lake, categories: list[str], dry_run: bool) -> list[Deletable]:
-    deletable = cleanup_plan.find(place, categories)
     logger = get_run_logger()
+    deletable = cleanup_plan.find(place, categories, logger.warning)
     for one in deletable:
         logger.info("%s, %s: %d files, %d bytes.", one.category, one.month, len(one.paths), one.size)
     # Written before anything is deleted: afterwards the list is the only record.
@@ -41,12 +42,12 @@ def list_deletable(place: Lake, categories: list[str], dry_run: bool) -> list[De
 @task(name="delete files", cache_policy=NO_CACHE, **DISK)
 def delete(place: Lake, deletable: list[Deletable]) -> None:
     cleanup_plan.delete(place, deletable)
-    publication.months_held(place)
 
 
 @flow(name="crm-data-cleanup", validate_parameters=False)
 def crm_data_cleanup(
-    dry_run: bool = True,
+    # Whoever starts it elsewhere than here can see from the mark that these values delete.
+    dry_run: Annotated[bool, Field(json_schema_extra={"x-destructive": [False]})] = True,
     categories: list[Category] = ["leftovers"],  # noqa: B006 - Prefect copies defaults into the schema
 ) -> dict[str, Any]:
     """List what the lake no longer needs, and delete it unless this is a dry run. Raw tables are never deleted.
@@ -54,7 +55,7 @@ def crm_data_cleanup(
     Args:
         dry_run: List only; delete nothing.
         categories: leftovers: files in no manifest, at least a day old. processed, features, reference: all months but
-            the newest. models: those not promoted. reports: all but the newest twelve.
+            the newest. models: those that never came into use. reports: all but the newest twelve.
     """
     # The flow's validation is off, and "no" would be true.
     if not isinstance(dry_run, bool):
@@ -66,6 +67,8 @@ def crm_data_cleanup(
     files, size = sum(len(one.paths) for one in deletable), sum(one.size for one in deletable)
     if not dry_run:
         delete(place, deletable)
+    # After a dry run too: it is how to renew the offers after the lake was changed by other means.
+    publication.months_held(place)
     verb = "would be deleted" if dry_run else "deleted"
     get_run_logger().info("%d files, %d bytes %s.", files, size, verb)
     return {"dry_run": dry_run, "categories": chosen, "files": files, "bytes": size}

@@ -1,7 +1,5 @@
 """Corrections of known misspellings in the CRM tables."""
 
-import pandas as pd
-
 from flows.crm.table_schema import SHAPES, Tables, typed
 
 # table, column -> misspelling -> correct spelling
@@ -10,10 +8,6 @@ SPELLINGS: dict[tuple[str, str], dict[str, str]] = {
     ("accounts", "sector"): {"technolgy": "technology"},
     ("accounts", "office_location"): {"Philipines": "Philippines"},
 }
-
-
-def misspelt(tables: Tables, table: str, column: str) -> pd.Series:
-    return tables[table][column].isin(SPELLINGS[table, column].keys())
 
 
 def clean(tables: Tables) -> Tables:

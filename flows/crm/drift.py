@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from flows.crm import alert_levels, metrics
+from flows.crm import alert_levels, inputs, metrics
+from flows.crm.activity import Activity
 from flows.crm.alert_levels import Reading
-from flows.crm.encoder import Numbers
 from flows.crm.failures import TooFewDeals
 from flows.crm.features import UNKNOWN
-from flows.crm.metrics import Quality
+from flows.crm.inputs import Numbers
+from flows.crm.metrics import P_VALUE, SURE, Quality
 
 Kind = Literal["category", "number"]
 
@@ -31,12 +32,9 @@ WATCHED: dict[str, Kind] = {
     "manager": "category",
     "regional_office": "category",
 }
-OF_THE_ACCOUNT = {"sector", "revenue", "employees", "is_domestic", "is_subsidiary"}
 PREDICTION = "prediction"
-# Eleven columns are tested each month: at 1 in 500 each, chance alone raises an alarm in about one month of fifty.
-P_VALUE = 0.002
-SURE = 2.576  # two-sided 99 % quantile of the normal distribution, in standard errors
-FEWEST = 50  # deals of a month; fewer are too few to test
+P_MISSING = 0.05  # for missing values: most references have none, and then a few are enough
+FEWEST = 50  # deals of a month, and predictions; fewer are too few to test
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +67,7 @@ class DataQuality:
     missing: float
     missing_in_reference: float
     missing_added: dict[str, float]  # by column, above the reference, of the cells that must be filled in
+    missing_beyond_chance: dict[str, float]  # the same, or 0 where it may be chance
     unseen: float  # categories not in the reference, numbers outside its range
 
     @property
@@ -85,9 +84,11 @@ class Found:
     reference_deals: int
     columns: list[ColumnDrift]
     prediction: ColumnDrift
-    prediction_distance: float  # mean shift of the predictions (Wasserstein), in standard deviations of the reference's
+    predictions: int  # of deals with a known account, which are compared
+    prediction_distance: float | None  # mean shift of the predictions (Wasserstein), in deviations of the reference's
     quality: DataQuality
     performance: Quality | None
+    activity: Activity
     readings: list[Reading]
 
     @property
@@ -104,7 +105,11 @@ class Found:
 
 
 def observed(deals: pd.DataFrame) -> pd.DataFrame:
-    """Return the monitored columns and the prediction in plain types; unknown values are None or NaN."""
+    """Return the monitored columns and the prediction in plain types; unknown values are None or NaN.
+
+    The prediction of a deal without an account is left out. It is an average one, and new deals lack their account more
+    often than those of the reference, so every month would seem to drift.
+    """
     columns: dict[str, Any] = {}
     for name, kind in WATCHED.items():
         if kind == "number":
@@ -112,8 +117,9 @@ def observed(deals: pd.DataFrame) -> pd.DataFrame:
         else:
             known = deals[name].notna() & (deals[name] != UNKNOWN).fillna(False).astype(bool)
             columns[name] = deals[name].astype(str).astype(object).where(known, None)
-    columns[PREDICTION] = deals[PREDICTION].to_numpy(dtype=np.float64)
-    return pd.DataFrame(columns).reset_index(drop=True)
+    found = pd.DataFrame(columns).reset_index(drop=True)
+    known = found[list(inputs.OF_THE_ACCOUNT)].notna().any(axis="columns")
+    return found.assign(**{PREDICTION: pd.Series(deals[PREDICTION].to_numpy(dtype=np.float64)).where(known)})
 
 
 def same_shares(reference: pd.Series, current: pd.Series) -> tuple[float, float]:
@@ -147,6 +153,7 @@ def compare(
     current: pd.DataFrame,
     *,
     closed: pd.DataFrame,
+    activity: Activity,
     baseline: dict[str, Any],
     report: Callable[[float], None] = lambda share: None,
 ) -> Found:
@@ -167,23 +174,37 @@ def compare(
         report(len(columns) / (len(WATCHED) + 1))
     # 2. Predictions: a test, and a distance that says how large the shift is.
     prediction = _column(PREDICTION, "number", was, now)
-    spread = float(was[PREDICTION].std()) or 1.0
-    distance = float(stats.wasserstein_distance(was[PREDICTION], now[PREDICTION])) / spread
+    distance = _distance(was[PREDICTION].dropna(), now[PREDICTION].dropna())
     # 3. Data quality, and the model's performance on closed deals.
     quality = _quality(was, now, _due(reference), _due(current))
     performance = _performance(closed)
-    # 4. The values of the measures in `alert_levels.RULE`.
-    values: dict[str, float | None] = {
-        "dataset_drift_share": sum(column.drifted for column in columns) / len(columns),
+    # 4. The measures in `alert_levels.RULE`: what was measured, and what is judged.
+    share = sum(column.drifted for column in columns) / len(columns)
+    values: dict[str, tuple[float | None, float | None]] = {
+        "dataset_drift_share": (share, share),
         # A distance that the test attributes to chance is no drift.
-        "prediction_drift": distance if prediction.drifted else 0.0,
-        "missing_values_added": max(quality.missing_added.values()),
-        "unseen_values_share": quality.unseen,
+        "prediction_drift": (distance, distance if distance is None or prediction.drifted else 0.0),
+        "missing_values_added": (max(quality.missing_added.values()), max(quality.missing_beyond_chance.values())),
+        "unseen_values_share": (quality.unseen, quality.unseen),
         "auc_lost": _auc_lost(performance, baseline),
         "calibration_gap": _calibration_gap(performance, baseline),
+        "volume_change": (activity.volume.measured, activity.volume.beyond_chance),
+        "pace_change": (activity.pace.measured, activity.pace.beyond_chance),
+        "value_change": (activity.value.measured, activity.value.beyond_chance),
     }
     report(1.0)
-    return Found(len(now), len(was), columns, prediction, distance, quality, performance, alert_levels.read(values))
+    return Found(
+        len(now),
+        len(was),
+        columns,
+        prediction,
+        int(now[PREDICTION].notna().sum()),
+        distance,
+        quality,
+        performance,
+        activity,
+        alert_levels.read(values),
+    )
 
 
 def _column(name: str, kind: Kind, was: pd.DataFrame, now: pd.DataFrame) -> ColumnDrift:
@@ -195,11 +216,27 @@ def _column(name: str, kind: Kind, was: pd.DataFrame, now: pd.DataFrame) -> Colu
 def _due(deals: pd.DataFrame) -> pd.DataFrame:
     """Return which cells must be filled in: accounts only of closed deals, as the sales desk adds them at closing."""
     closed = deals["won"].notna().to_numpy(dtype=bool)
-    return pd.DataFrame({name: closed if name in OF_THE_ACCOUNT else np.ones_like(closed) for name in WATCHED})
+    return pd.DataFrame({name: closed if name in inputs.OF_THE_ACCOUNT else np.ones_like(closed) for name in WATCHED})
 
 
-def _missing(deals: pd.DataFrame, due: pd.DataFrame, name: str) -> float:
-    return float((deals[name].isna() & due[name]).sum() / max(int(due[name].sum()), 1))
+def _distance(was: pd.Series, now: pd.Series) -> float | None:
+    """Return the mean shift of the predictions in standard deviations; None with too few predictions."""
+    if min(len(was), len(now)) < FEWEST:
+        return None
+    # Without any spread the model predicts the base rate for every deal.
+    return float(stats.wasserstein_distance(was, now)) / (float(was.std()) or 1.0)
+
+
+def _missing(deals: pd.DataFrame, due: pd.DataFrame, name: str) -> tuple[int, int]:
+    """Return how many cells that must be filled in are missing, and how many there are."""
+    return int((deals[name].isna() & due[name]).sum()), int(due[name].sum())
+
+
+def _missing_added(was: tuple[int, int], now: tuple[int, int]) -> tuple[float, float]:
+    """Return the share of missing cells above the reference, and the same or 0 where it may be chance."""
+    added = max(0.0, now[0] / max(now[1], 1) - was[0] / max(was[1], 1))
+    table = [[now[0], now[1] - now[0]], [was[0], was[1] - was[0]]]
+    return added, added if stats.fisher_exact(table, alternative="greater").pvalue < P_MISSING else 0.0
 
 
 def _quality(was: pd.DataFrame, now: pd.DataFrame, due_then: pd.DataFrame, due_now: pd.DataFrame) -> DataQuality:
@@ -211,10 +248,12 @@ def _quality(was: pd.DataFrame, now: pd.DataFrame, due_then: pd.DataFrame, due_n
             unseen += int(((now[name] < known.min()) | (now[name] > known.max())).sum())
         else:
             unseen += int((now[name].notna() & ~now[name].isin(set(known))).sum())
+    added = {name: _missing_added(_missing(was, due_then, name), _missing(now, due_now, name)) for name in watched}
     return DataQuality(
         float(now[watched].isna().to_numpy().mean()),
         float(was[watched].isna().to_numpy().mean()),
-        {name: max(0.0, _missing(now, due_now, name) - _missing(was, due_then, name)) for name in watched},
+        {name: measured for name, (measured, _) in added.items()},
+        {name: beyond for name, (_, beyond) in added.items()},
         unseen / now[watched].size,
     )
 
@@ -226,18 +265,21 @@ def _performance(closed: pd.DataFrame) -> Quality | None:
     return metrics.evaluate(chances, won) if metrics.enough(won) else None
 
 
-def _auc_lost(performance: Quality | None, baseline: dict[str, Any]) -> float | None:
+def _auc_lost(performance: Quality | None, baseline: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Return the AUC lost, and what is lost beyond chance."""
     if performance is None:
-        return None
+        return None, None
+    lost = float(baseline["auc"]) - performance.auc
     # Both AUCs are estimates: subtract the margin of their difference, scaled from 95 % to 99 %.
     margins = (baseline["auc_high"] - baseline["auc"], performance.auc_high - performance.auc)
-    return max(0.0, float(baseline["auc"]) - performance.auc - SURE / 1.96 * float(np.hypot(*margins)))
+    return lost, max(0.0, lost - SURE / 1.96 * float(np.hypot(*margins)))
 
 
-def _calibration_gap(performance: Quality | None, baseline: dict[str, Any]) -> float | None:
-    """Return the gap between mean prediction and win rate beyond chance; the baseline's rate is an estimate as well."""
+def _calibration_gap(performance: Quality | None, baseline: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Return the gap between mean prediction and win rate, and what of it is beyond chance."""
     if performance is None:
-        return None
-    rate = performance.win_rate
+        return None, None
+    gap, rate = abs(performance.mean_prediction - performance.win_rate), performance.win_rate
+    # The baseline's rate is an estimate as well.
     chance = SURE * float(np.sqrt(rate * (1 - rate) * (1 / performance.deals + 1 / int(baseline["deals"]))))
-    return max(0.0, abs(performance.mean_prediction - rate) - chance)
+    return gap, max(0.0, gap - chance)

@@ -9,9 +9,11 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.crm import (
+    activity,
     drift,
     html_report,
     lake,
+    lineage,
     model_cards,
     model_training,
     months,
@@ -32,27 +34,33 @@ class Material:
     reference: pd.DataFrame
     current: pd.DataFrame  # deals engaged in the current month
     closed: pd.DataFrame  # deals closed in it, with their outcome
+    activity: activity.Activity
     card: model_cards.Card
     source: str
 
 
 @task(name="read the reference and the month", cache_policy=NO_CACHE, **DISK)
 def read_material(place: Lake, current_month: str, reference_period: str) -> Material:
+    warn = get_run_logger().warning
+    lineage.require_current(place, "reference", reference_period, warn)
+    lineage.require_current(place, "features", current_month, warn)
     kept = place.manifest("reference", reference_period)
     features, processed = (place.manifest(layer, current_month) for layer in ("features", "processed"))
-    manifest, card = model_cards.require_champion(place, reference_period)
+    manifest, card = model_cards.require_champion(place, reference_period, warn)
     model = scorer.decode(place.document(manifest, model_cards.MODEL))
     reference = place.read(kept)["deals"]
-    deals = place.read(features)["deals"]
-    deals = deals.assign(prediction=model(deals))
-    closed = model_training.closed_deals(deals, place.read(processed)["sales_pipeline"])
+    deals, tables = place.read(features)["deals"], place.read(processed)
+    current = deals[_in_month(deals["engage_date"], current_month)]
+    closed = model_training.closed_deals(deals, tables["sales_pipeline"])
+    closed = closed[_in_month(closed["close_date"], current_month)]
     if not len(reference):
         raise BadLake(f"The reference of {reference_period} is empty: create it again.")
     # Predicted again for both: the model may have been retrained since the reference was created.
     material = Material(
         reference.assign(prediction=model(reference)),
-        deals[_in_month(deals["engage_date"], current_month)],
-        closed[_in_month(closed["close_date"], current_month)],
+        current.assign(prediction=model(current)),
+        closed.assign(prediction=model(closed)),
+        activity.measure(tables, current_month, reference_period),
         card,
         f"{features.name} against {kept.name}",
     )
@@ -76,13 +84,18 @@ def _in_month(days: pd.Series, month: str) -> pd.Series:
 def measure(material: Material, month: str) -> Found:
     logger, bar = get_run_logger(), publication.Bar("crm-monitoring", f"Drift of {month}")
     found = drift.compare(
-        material.reference, material.current, closed=material.closed, baseline=material.card["quality"], report=bar
+        material.reference,
+        material.current,
+        closed=material.closed,
+        activity=material.activity,
+        baseline=material.card["quality"],
+        report=bar,
     )
     for column in found.drifted:
         logger.warning("%s drifted: %s %.4g, p = %.3g.", column.name, column.test, column.statistic, column.p_value)
     for reading in found.readings:
-        shown = "not known" if reading.value is None else f"{reading.value:.4f}"
-        say = logger.info if reading.level == "NONE" else logger.warning
+        shown = "not known" if reading.value is None else f"{reading.value:.4f} of {reading.measured:.4f} measured"
+        say = logger.info if reading.level in ("NONE", "UNKNOWN") else logger.warning
         say("%s: %s, %s.", reading.level, reading.measure.title, shown)
     return found
 
@@ -92,8 +105,8 @@ def write_reports(place: Lake, material: Material, result: Result) -> tuple[Mani
     logger, month = get_run_logger(), result["current_month"]
     logger.info("Rendering the full Evidently report.")
     full = report_process.full_page(material.reference, material.current)
-    others = [row for row in results.history(place) if row["current_month"] != month]
-    # The month's own earlier result is replaced, so that a second run shows it once.
+    # The month's own earlier result is replaced, and need not be readable.
+    others = results.history(place, logger.warning, without=month)
     history = sorted([*others, results.remember(result)], key=lambda row: str(row["current_month"]))
     page = html_report.page(result, history, material.reference, material.current)
     documents = {
@@ -110,7 +123,8 @@ def write_reports(place: Lake, material: Material, result: Result) -> tuple[Mani
 @task(name="publish the drift", cache_policy=NO_CACHE)
 def publish(place: Lake, result: Result, manifest: Manifest, page: str) -> None:
     about = f"{result['current_month']} against {result['reference_period']}"
-    history = results.history(place)
+    # Damaged reports are named in the log when the page is written.
+    history = results.history(place, get_run_logger().debug)
     publication.fields(publication.DRIFT, {**result, "history": history}, description=f"Drift of {about}.")
     publication.report(page, description=f"Drift report of {about} (HTML).")
     create_markdown_artifact(markdown=summary(result), key="crm-drift-summary", description=f"Drift of {about}.")
@@ -121,23 +135,28 @@ def publish(place: Lake, result: Result, manifest: Manifest, page: str) -> None:
 def summary(result: Result) -> str:
     drifted = ", ".join(f"`{column['name']}`" for column in result["drifted_columns"]) or "none"
     rows = "\n".join(
-        f"| {row['title']} | {'not known' if row['value'] is None else row['value']} | {row['level']} |"
+        f"| {row['title']} | {_known(row['measured'])} | {_known(row['value'])} | {row['level']} |"
         for row in result["measures"]
     )
     advice = "\n".join(f"- **{row['level']}** {row['text']}" for row in result["recommendations"])
     return (
         f"# {result['alert_level']}: {result['current_month']} against {result['reference_period']}\n\n"
         f"Drifted columns: {drifted}. Model {result['model_version']}.\n\n"
-        f"| Measure | Value | Level |\n|---|---|---|\n{rows}\n\n{advice}\n"
+        f"| Measure | Measured | Beyond chance | Level |\n|---|---|---|---|\n{rows}\n\n{advice}\n"
     )
+
+
+def _known(value: float | None) -> str:
+    return "not known" if value is None else f"{value:g}"
 
 
 @flow(name="model-drift-monitoring", validate_parameters=False)
 def model_drift_monitoring(current_month: months.Month, reference_period: months.Month | None = None) -> dict[str, Any]:
     """Check whether the deals of a month, and their predictions, have drifted from a reference.
 
-    The level NONE, LOW, MEDIUM or HIGH follows from one table of measures and thresholds. If enough deals closed in the
-    month, the report includes the quality of their predictions.
+    The level NONE, LOW, MEDIUM or HIGH follows from one table of measures and thresholds; it is UNKNOWN if nothing was
+    found, but not every measure is known. If enough deals closed in the month, the report includes the quality of their
+    predictions.
 
     Args:
         current_month: Month to monitor, as YYYY-MM. It must be ingested.

@@ -18,6 +18,10 @@ class MissingMonth(Failure):
     """An earlier pipeline has not yet written what this one reads."""
 
 
+class OutdatedMonth(Failure):
+    """What this pipeline reads was made from older tables than the lake has now."""
+
+
 class BadLake(Failure):
     """The lake cannot be used, or a file in it is damaged."""
 

@@ -1,8 +1,7 @@
 """Features: what was known of a deal on the day it was engaged.
 
-Outcome, value and closing date of a deal are not features, nor is anything that happened on or after its engagement:
-histories count only deals closed before. So the features of a deal are the same in every later month. Prospects have
-no such date and no row.
+Outcome, value and closing date of a deal are not features, nor is anything that happened on or after its engagement. So
+the features of a deal are the same in every later month. Prospects have no such date and no row.
 """
 
 from collections.abc import Callable
@@ -14,8 +13,6 @@ from flows.crm.table_schema import Columns, Kind, Tables, typed
 
 HOME = "United States"
 UNKNOWN = "unknown"
-# Prior of a win rate: it starts at one half, and ten closed deals weigh as much as the prior.
-PRIOR_WINS, PRIOR_DEALS = 5, 10
 
 KEYS: dict[str, Kind] = {"opportunity_id": "text", "engage_date": "date"}
 FEATURES: dict[str, Kind] = {
@@ -25,21 +22,11 @@ FEATURES: dict[str, Kind] = {
     "sector": "text",
     "revenue": "number",
     "employees": "whole",
-    "account_age_years": "whole",
     "is_domestic": "flag",
     "is_subsidiary": "flag",
     "sales_agent": "text",
     "manager": "text",
     "regional_office": "text",
-    "engage_month": "whole",
-    "engage_weekday": "whole",
-    "house_win_rate": "number",
-    "agent_closed_deals": "whole",
-    "agent_win_rate": "number",
-    "agent_open_deals": "whole",
-    "account_closed_deals": "whole",
-    "account_win_rate": "number",
-    "product_win_rate": "number",
 }
 LABEL: dict[str, Kind] = {"won": "flag"}  # empty while the deal is open
 COLUMNS: Columns = {**KEYS, **FEATURES, **LABEL}
@@ -68,11 +55,10 @@ def _account(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     known = deals["account"].notna()
     return pd.DataFrame(
         {
-            # Text needs a category for "not known"; flags and numbers stay missing, and the encoder uses the average.
+            # Text needs a category for "not known"; flags and numbers stay missing, and count as average.
             "sector": found["sector"].where(found["sector"].notna(), UNKNOWN),
             "revenue": found["revenue"],
             "employees": found["employees"],
-            "account_age_years": deals["engage_date"].dt.year - found["year_established"],
             "is_domestic": (found["office_location"] == HOME).astype("boolean").where(known),
             "is_subsidiary": found["subsidiary_of"].notna().astype("boolean").where(known),
         }
@@ -83,84 +69,12 @@ def _team(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     return _look_up(deals["sales_agent"], tables["sales_teams"].set_index("sales_agent"))
 
 
-def _calendar(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
-    day = deals["engage_date"].dt
-    return pd.DataFrame({"engage_month": day.month, "engage_weekday": day.weekday})
-
-
-def _house_history(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
-    return pd.DataFrame({"house_win_rate": _win_rate(*_closed_before(deals, None))})
-
-
-def _agent_history(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
-    wins, closed = _closed_before(deals, "sales_agent")
-    # Open on that day = engaged before it, less closed before it.
-    engaged = _count_before(deals, deals.assign(day=deals["engage_date"]), "sales_agent")["count"]
-    return pd.DataFrame(
-        {
-            "agent_closed_deals": closed,
-            "agent_win_rate": _win_rate(wins, closed),
-            "agent_open_deals": engaged - closed,
-        }
-    )
-
-
-def _account_history(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
-    wins, closed = _closed_before(deals, "account")
-    return pd.DataFrame({"account_closed_deals": closed, "account_win_rate": _win_rate(wins, closed)})
-
-
-def _product_history(deals: pd.DataFrame, tables: Tables) -> pd.DataFrame:
-    return pd.DataFrame({"product_win_rate": _win_rate(*_closed_before(deals, "product"))})
-
-
 GROUPS: dict[str, Callable[[pd.DataFrame, Tables], pd.DataFrame]] = {
     "product": _product,
     "account": _account,
     "team": _team,
-    "calendar": _calendar,
-    "win rate of the house": _house_history,
-    "history of the agent": _agent_history,
-    "history of the account": _account_history,
-    "history of the product": _product_history,
 }
 
 
 def _look_up(names: pd.Series, known: pd.DataFrame) -> pd.DataFrame:
     return known.reindex(names).reset_index(drop=True)
-
-
-def _win_rate(wins: pd.Series, closed: pd.Series) -> pd.Series:
-    return (wins + PRIOR_WINS) / (closed + PRIOR_DEALS)
-
-
-def _closed_before(deals: pd.DataFrame, by: str | None) -> tuple[pd.Series, pd.Series]:
-    """Return for each deal how many of its group were won, and how many closed, before the day it was engaged."""
-    closed = deals[deals["deal_stage"].isin(CLOSED)]
-    before = _count_before(deals, closed.assign(day=closed["close_date"]), by)
-    return before["wins"], before["count"]
-
-
-def _count_before(deals: pd.DataFrame, events: pd.DataFrame, by: str | None) -> pd.DataFrame:
-    """Return for each deal the totals of its group's events before the day of its engagement."""
-    # 1. The events, one row each. Those without a group or a day count for no deal.
-    group = ["group"]
-    events = pd.DataFrame(
-        {
-            "group": events[by] if by else "all",
-            "day": events["day"],
-            "wins": (events["deal_stage"] == "Won").astype("int64"),
-            "count": 1,
-        }
-    ).dropna()
-    # 2. Running totals by group and day.
-    by_day = events.groupby([*group, "day"], as_index=False)[["wins", "count"]].sum().sort_values("day")
-    by_day[["wins", "count"]] = by_day.groupby(group)[["wins", "count"]].cumsum()
-    # 3. The last totals before each deal's day. No exact matches: events of the same day are not known yet.
-    queries = pd.DataFrame({"group": deals[by].fillna("") if by else "all", "day": deals["engage_date"]})
-    queries["place"] = range(len(queries))
-    totals = pd.merge_asof(
-        queries.sort_values("day", kind="stable"), by_day, on="day", by=group, allow_exact_matches=False
-    )
-    # 4. Back to the order of the deals, because merge_asof needs both sides sorted by day.
-    return totals.sort_values("place").reset_index(drop=True)[["wins", "count"]].fillna(0).astype("int64")

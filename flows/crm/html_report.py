@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from flows.crm import alert_levels
 from flows.crm.drift import PREDICTION, WATCHED, observed
 from flows.crm.results import Result
 
@@ -15,9 +16,10 @@ SHOWN = 12  # categories of a column; of the others only the number is given
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2937; --soft: #6b7280; --line: #e5e7eb; --paper: #fff; --was: #94a3b8;
-  --now: #2563eb; --NONE: #15803d; --LOW: #a16207; --MEDIUM: #c2410c; --HIGH: #b91c1c }
+  --now: #2563eb; --NONE: #15803d; --UNKNOWN: #6b7280; --LOW: #a16207; --MEDIUM: #c2410c; --HIGH: #b91c1c }
 @media (prefers-color-scheme: dark) { :root { --ink: #e5e7eb; --soft: #9ca3af; --line: #374151; --paper: #111827;
-  --was: #64748b; --now: #60a5fa; --NONE: #4ade80; --LOW: #facc15; --MEDIUM: #fb923c; --HIGH: #f87171 } }
+  --was: #64748b; --now: #60a5fa; --NONE: #4ade80; --UNKNOWN: #9ca3af;
+  --LOW: #facc15; --MEDIUM: #fb923c; --HIGH: #f87171 } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto;
   padding: 1.5rem; max-width: 60rem }
 h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem } p.soft, caption { color: var(--soft) }
@@ -27,7 +29,8 @@ th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--
 td.text { white-space: normal; min-width: 5.5rem }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
 svg { width: 100%; height: auto; max-width: 40rem } svg text { font: 11px system-ui, sans-serif; fill: var(--ink) }
-.was { fill: var(--was) } .now { fill: var(--now) } b.NONE { color: var(--NONE) } b.LOW { color: var(--LOW) }
+.was { fill: var(--was) } .now { fill: var(--now) } b.NONE { color: var(--NONE) } b.UNKNOWN { color: var(--UNKNOWN) }
+b.LOW { color: var(--LOW) }
 b.MEDIUM { color: var(--MEDIUM) } b.HIGH { color: var(--HIGH) }
 """
 
@@ -48,7 +51,9 @@ def page(result: Result, history: Sequence[Result], reference: pd.DataFrame, cur
         *_advice(result),
         "<h2>Predictions</h2>",
         _legend(),
-        _histogram(was[PREDICTION], now[PREDICTION]),
+        f'<p class="soft">Of {result["predictions"]} deals of this month whose account is known, and of such deals of '
+        "the reference.</p>",
+        _histogram(was[PREDICTION].dropna(), now[PREDICTION].dropna()),
         "<h2>Columns</h2>",
         _columns(result),
         *(_shares(name, was[name], now[name]) for name in drifted if WATCHED[name] == "category"),
@@ -82,7 +87,7 @@ def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[Any]]) ->
     def cell(value: Any) -> str:
         if is_number(value):
             return f'<td class="number">{_text(value)}</td>'
-        shown = _level(value) if value in ("NONE", "LOW", "MEDIUM", "HIGH") else _text(value)
+        shown = _level(value) if value in alert_levels.LEVELS else _text(value)
         return f'<td class="text">{shown}</td>'
 
     lines = list(rows)
@@ -102,12 +107,18 @@ def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[Any]]) ->
 def _measures(result: Result) -> str:
     limits = {row["measure"]: row for row in result["thresholds"]}
     rows = [
-        [m["title"], m["value"], m["level"], *(limits[m["measure"]][level] for level in ("low", "medium", "high"))]
+        [
+            m["title"],
+            m["measured"],
+            m["value"],
+            m["level"],
+            *(limits[m["measure"]][level] for level in ("low", "medium", "high")),
+        ]
         for m in result["measures"]
     ]
     return _table(
         "The level of the month is the highest level of its measures.",
-        ["Measure", "Value", "Level", "Low from", "Medium from", "High from"],
+        ["Measure", "Measured", "Beyond chance", "Level", "Low from", "Medium from", "High from"],
         rows,
     )
 

@@ -6,7 +6,8 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.crm import checks, corrections, features, lake, months, publication
+from flows.crm import checks, corrections, features, findings, lake, months, publication
+from flows.crm.findings import Evidence
 from flows.crm.lake import Manifest
 from flows.crm.retries import DISK
 from flows.crm.table_schema import SHAPES, Tables
@@ -30,19 +31,19 @@ def clean_tables(raw: Tables) -> Tables:
 
 @task(name="check the tables", cache_policy=NO_CACHE)
 def check_tables(raw: Tables, cleaned: Tables, month: str) -> None:
-    findings = checks.run(checks.Evidence(raw, cleaned, months.last_day(month)))
+    found = checks.run(Evidence(raw, cleaned))
     # Written before anything is refused: the table explains the refusal.
     create_table_artifact(
-        table=[finding.row() for finding in findings], key="crm-checks", description=f"Checks of the tables of {month}."
+        table=[finding.row() for finding in found], key="crm-checks", description=f"Checks of the tables of {month}."
     )
     logger = get_run_logger()
-    for finding in findings:
-        if finding.offenders:
-            say = logger.error if finding.check.blocking else logger.warning
-            asks, found = finding.check.asks, len(finding.offenders)
-            say("Check %s: %s No: %d found, %s.", finding.check.name, asks, found, finding.examples)
-    checks.require_passed(month, findings)
-    logger.info("%d of %d checks passed.", sum(not finding.offenders for finding in findings), len(findings))
+    for finding in found:
+        if finding.result != "passed":
+            say = logger.error if finding.result == "failed" else logger.warning
+            asks, rows = finding.check.asks, len(finding.failing.rows)
+            say("Check %s: %s No: %d found, %s%s.", finding.check.name, asks, rows, finding.examples, finding.size)
+    findings.require_passed(month, found)
+    logger.info("%d of %d checks passed.", sum(finding.result == "passed" for finding in found), len(found))
 
 
 @task(name="build the features", cache_policy=NO_CACHE)

@@ -8,15 +8,18 @@ same content always gives the same bytes.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+from pydantic_core import from_json
 
-from flows.crm import storage
-from flows.crm.failures import BadLake, MissingMonth
+from flows.crm import months, storage
+from flows.crm.failures import BadLake, BadMonth, MissingMonth
 from flows.crm.storage import Store
 from flows.crm.table_schema import Columns, Tables, to_arrow, to_pandas
 
@@ -42,6 +45,8 @@ WHAT: dict[Layer, str] = {
 }
 MANIFEST = "manifest.json"
 SOURCE = "source.json"
+
+Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,10 @@ class Manifest:
         return [f"{self.layer}/{self.month}/{file}" for file in named]
 
 
+# Reads manifests strictly: a field of another type is damage, and is found here instead of later.
+MANIFESTS = TypeAdapter(Manifest)
+
+
 @dataclass(frozen=True, slots=True)
 class Lake:
     store: Store
@@ -111,16 +120,33 @@ class Lake:
         # Two different remedies: a missing month has to be written, a damaged one written again.
         path = f"{layer}/{month}/{MANIFEST}"
         try:
-            found = json.loads(self.store.read(path))
-            tables, documents = (
-                {name: Entry(**entry) for name, entry in found.get(kind, {}).items()}
-                for kind in ("tables", "documents")
-            )
-            return Manifest(found["layer"], found["month"], found["source"], tables, documents)
+            found = MANIFESTS.validate_json(self.store.read(path), strict=True)
+            if (found.layer, found.month) != (layer, month):
+                raise ValueError
         except FileNotFoundError:
             raise MissingMonth(f"{MAKES[layer]} {month} first: {self.store.name} has no {WHAT[layer]} of it.") from None
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, IsADirectoryError):
             raise BadLake(f"{self.store.name}/{path} was damaged: {MAKES[layer].lower()} {month} again.") from None
+        return found
+
+    def manifests(self, layer: Layer, warn: Warn) -> list[Manifest]:
+        """Return the readable manifests of a layer, oldest month first. See `each`."""
+        return self.each(layer, lambda manifest: manifest, warn)
+
+    def each[T](self, layer: Layer, read: Callable[[Manifest], T], warn: Warn, *, without: str = "") -> list[T]:
+        """Return what `read` makes of each month of a layer, oldest first.
+
+        A damaged month is named by `warn` and skipped: it must not block the pipelines of other months. The month
+        `without` is not read.
+        """
+        found = []
+        for month in self.months(layer):
+            if month != without:
+                try:
+                    found.append(read(self.manifest(layer, month)))
+                except (BadLake, MissingMonth) as error:
+                    warn(f"Skipped the {WHAT[layer]} of {month}: {error}")
+        return found
 
     def read(self, manifest: Manifest) -> Tables:
         """Return the tables of a month; raise `BadLake` if a file is missing or changed."""
@@ -138,7 +164,9 @@ class Lake:
 
     def months(self, layer: Layer) -> list[str]:
         """Return the months of a layer that have a manifest, oldest first."""
-        return sorted(file.path.split("/")[1] for file in self.store.files(layer) if file.path.endswith(f"/{MANIFEST}"))
+        # A stray folder or file is no month.
+        paths = (re.fullmatch(rf"{layer}/([^/]+)/{MANIFEST}", file.path) for file in self.store.files(layer))
+        return sorted(found[1] for found in paths if found and months.is_month(found[1]))
 
     def remember_source(self, name: str, first: str, last: str) -> None:
         """Store which months the source has, for pages that offer months without reading the source."""
@@ -146,9 +174,12 @@ class Lake:
 
     def source_months(self) -> tuple[str, str] | None:
         try:
-            found = json.loads(self.store.read(SOURCE))
-            return str(found["first_month"]), str(found["last_month"])
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            found = from_json(self.store.read(SOURCE))
+            first, last = found["first_month"], found["last_month"]
+            months.require_within(first, first, last)
+            months.last_day(last)
+            return first, last
+        except (FileNotFoundError, IsADirectoryError, BadMonth, ValueError, TypeError, KeyError):
             return None  # only a suggestion, and written again by the next acquisition
 
     def address(self, manifest: Manifest, document: str) -> str:
@@ -167,7 +198,7 @@ class Lake:
         again = f"{MAKES[manifest.layer].lower()} {manifest.month} again"
         try:
             content = self.store.read(f"{manifest.layer}/{manifest.month}/{entry.file}")
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             raise BadLake(f"{path} is missing although the manifest names it: {again}.") from None
         # The name has only 16 digits of the digest; the manifest has all of it.
         if hashlib.sha256(content).hexdigest() != entry.sha256:

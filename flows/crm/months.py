@@ -3,7 +3,7 @@
 import calendar
 import re
 from datetime import date, timedelta
-from typing import Annotated
+from typing import Annotated, TypeGuard
 
 from pydantic import Field
 
@@ -15,10 +15,14 @@ PATTERN = r"^[12][0-9]{3}-(0[1-9]|1[0-2])$"
 Month = Annotated[str, Field(pattern=PATTERN, examples=["2017-03"])]
 
 
+def is_month(month: object) -> TypeGuard[str]:
+    # fullmatch and no anchors: `$` would also match before a line break at the end.
+    return isinstance(month, str) and re.fullmatch(PATTERN.strip("^$"), month) is not None
+
+
 def last_day(month: object) -> date:
     """Return the last day of a month; raise `BadMonth` for anything that is not YYYY-MM."""
-    # fullmatch and no anchors: `$` would also match before a line break at the end.
-    if not isinstance(month, str) or not re.fullmatch(PATTERN.strip("^$"), month):
+    if not is_month(month):
         raise BadMonth(f"{month!r} is not a month: write it as YYYY-MM, such as 2017-03.")
     year, number = (int(part) for part in month.split("-"))
     return date(year, number, calendar.monthrange(year, number)[1])

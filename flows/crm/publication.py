@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 from uuid import UUID
 
+from prefect import get_run_logger
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
@@ -31,9 +32,14 @@ def fields(key: str, values: Mapping[str, Any], *, description: str) -> None:
 
 
 def months_held(lake: Lake) -> None:
-    """Publish which months each layer has, and which months each pipeline can run for."""
+    """Publish which months each layer has, and which months each pipeline can run for.
+
+    A damaged model is named in the log: this information never fails a run.
+    """
+    cards = model_cards.every(lake, get_run_logger().warning)
     available: dict[str, list[str]] = {layer: lake.months(layer) for layer in LAYERS} | {
-        "promoted_models": promoted(lake)
+        "promoted_models": [card["month"] for card in cards if card["promoted"]],
+        "models_in_use": [card["month"] for card in cards if model_cards.in_use(card)],
     }
     span = lake.source_months()
     first, last = span if span else (None, None)
@@ -48,8 +54,8 @@ def months_held(lake: Lake) -> None:
 
 def offers(available: Mapping[str, list[str]], span: tuple[str, str] | None) -> list[dict[str, Any]]:
     """Return which months each pipeline can run for, from the months of each layer and the span of the source."""
-    models = available["promoted_models"]
-    # A month can be sampled and monitored once it has features and a model promoted by then.
+    models = available["models_in_use"]
+    # A month can be sampled, scored and monitored once it has features and a model that came into use by then.
     modelled = [month for month in available["features"] if models and month >= models[0]]
     values_by_parameter = {
         ("crm-data-acquisition", "snapshot_month"): months.months_between(*span) if span else [],
@@ -59,11 +65,11 @@ def offers(available: Mapping[str, list[str]], span: tuple[str, str] | None) -> 
         ("model-drift-monitoring", "current_month"): modelled,
         ("model-drift-monitoring", "reference_period"): available["reference"],
     }
-    return [{"flow": flow, "parameter": name, "values": values} for (flow, name), values in values_by_parameter.items()]
-
-
-def promoted(lake: Lake) -> list[str]:
-    return [card["month"] for card in model_cards.every(lake) if card["promoted"]]
+    # What a layer of the lake lacks, its flow would refuse: binding. The source may have more than at the last look.
+    return [
+        {"flow": flow, "parameter": name, "values": values, "binding": flow != "crm-data-acquisition"}
+        for (flow, name), values in values_by_parameter.items()
+    ]
 
 
 def report(html: str, *, description: str) -> None:

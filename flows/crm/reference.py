@@ -8,7 +8,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
-from flows.crm import features, lake, model_cards, months, publication, scorer
+from flows.crm import features, lake, lineage, model_cards, months, publication, scorer
 from flows.crm import sample as crm_sample
 from flows.crm.lake import Lake, Manifest
 from flows.crm.retries import DISK
@@ -20,8 +20,9 @@ ABOUT = "about.json"
 
 @task(name="read the deals and the model", cache_policy=NO_CACHE, **DISK)
 def read_deals(place: Lake, month: str) -> tuple[Manifest, pd.DataFrame, model_cards.Card, scorer.Model]:
+    lineage.require_current(place, "features", month, get_run_logger().warning)
     manifest = place.manifest("features", month)
-    kept, card = model_cards.require_champion(place, month)
+    kept, card = model_cards.require_champion(place, month, get_run_logger().warning)
     deals = place.read(manifest)["deals"]
     get_run_logger().info("Read %d deals of %s, and the model %s.", len(deals), manifest.name, card["version"])
     return manifest, deals, card, scorer.decode(place.document(kept, model_cards.MODEL))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from flows.crm import drift
+from flows.crm import drift, metrics
 from flows.crm.failures import NoReport
 
 PROGRAM = "flows.crm.evidently_report"
@@ -30,7 +30,7 @@ def full_page(
         try:
             # DO_NOT_TRACK switches off Evidently's telemetry, in case one of those parts is ever loaded.
             subprocess.run(
-                [sys.executable, "-W", "ignore", "-m", program, str(was), str(now), str(page), str(drift.P_VALUE)],
+                [sys.executable, "-W", "ignore", "-m", program, str(was), str(now), str(page), str(metrics.P_VALUE)],
                 env={**os.environ, "PYTHONPATH": places, "DO_NOT_TRACK": "1"},
                 check=True,
                 capture_output=True,

@@ -1,16 +1,19 @@
 """Results of monitoring as JSON, and their history: the contract `crm-drift/1`."""
 
-import json
 from typing import Any
 
-from flows.crm import alert_levels
+from pydantic_core import from_json
+
+from flows.crm import alert_levels, model_cards
 from flows.crm.drift import Found
 from flows.crm.failures import BadLake
-from flows.crm.lake import Lake
+from flows.crm.lake import Lake, Manifest, Warn
 from flows.crm.model_cards import Card
 
 RESULT, SUMMARY, FULL = "result.json", "summary.html", "evidently.html"
 Result = dict[str, Any]
+
+STATUS = {"NONE": "stable", "UNKNOWN": "unknown"}
 
 # The fields of a result that the history contains.
 REMEMBERED = (
@@ -32,17 +35,19 @@ REMEMBERED = (
 def describe(found: Found, *, current_month: str, reference_period: str, card: Card) -> Result:
     performance = found.performance.as_json() if found.performance else None
     return {
-        "status": "stable" if found.level == "NONE" else "drifting",
+        "status": STATUS.get(found.level, "drifting"),
         "alert_level": found.level,
         "current_month": current_month,
         "reference_period": reference_period,
         "model_version": card["version"],
+        "model_standing": model_cards.standing(card),
         "deals": found.deals,
         "reference_deals": found.reference_deals,
         "columns": [column.as_json() for column in found.columns],
         "drifted_columns": [column.as_json() for column in found.drifted],
         "dataset_drift_share": round(found.share, 4),
-        "prediction_drift": round(found.prediction_distance, 4),
+        "prediction_drift": _rounded(found.prediction_distance),
+        "predictions": found.predictions,
         "prediction_test": found.prediction.as_json(),
         "data_quality_score": round(found.quality.score, 4),
         "missing_values_share": round(found.quality.missing, 4),
@@ -53,12 +58,14 @@ def describe(found: Found, *, current_month: str, reference_period: str, card: C
         "auc": performance["auc"] if performance else None,
         "accuracy": performance["accuracy"] if performance else None,
         "performance": performance,
+        "activity": found.activity.as_json(),
         "baseline": {"month": card["month"], **card["quality"]},
         "measures": [
             {
                 "measure": reading.measure.name,
                 "title": reading.measure.title,
-                "value": None if reading.value is None else round(reading.value, 4),
+                "measured": _rounded(reading.measured),
+                "value": _rounded(reading.value),
                 "level": reading.level,
             }
             for reading in found.readings
@@ -68,17 +75,28 @@ def describe(found: Found, *, current_month: str, reference_period: str, card: C
     }
 
 
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
 def remember(result: Result) -> Result:
     return {name: result[name] for name in REMEMBERED}
 
 
-def history(place: Lake) -> list[Result]:
-    """Return the remembered fields of every report, oldest month first; raise `BadLake` if one is damaged."""
-    found = []
-    for month in place.months("reports"):
-        try:
-            result: Result = json.loads(place.document(place.manifest("reports", month), RESULT))
-            found.append(remember(result))
-        except (ValueError, KeyError, TypeError):
-            raise BadLake(f"The drift report of {month} was damaged: monitor {month} again.") from None
-    return found
+def history(place: Lake, warn: Warn, *, without: str = "") -> list[Result]:
+    """Return the remembered fields of every readable report, oldest month first.
+
+    Damaged ones are named by `warn`. The report of `without` is not read: that month is being written.
+    """
+    return place.each("reports", lambda manifest: _remembered(place, manifest), warn, without=without)
+
+
+def _remembered(place: Lake, manifest: Manifest) -> Result:
+    try:
+        result: Result = remember(from_json(place.document(manifest, RESULT)))
+        if result["current_month"] != manifest.month:
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        month = manifest.month
+        raise BadLake(f"The drift report of {month} was damaged: monitor {month} again.") from None
+    return result

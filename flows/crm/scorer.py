@@ -1,18 +1,18 @@
 """Models as data: coefficients or trees in JSON. Reading one runs no code, unlike a pickle."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from flows.crm.encoder import Encoder, Numbers
 from flows.crm.failures import BadLake
+from flows.crm.inputs import Inputs, Numbers
 
 
 class Scorer(Protocol):
-    """Computes the log-odds of a win from encoded deals."""
+    """Computes the log-odds of a win from the inputs of deals."""
 
     def __call__(self, matrix: Numbers) -> Numbers: ...
     def as_json(self) -> dict[str, Any]: ...
@@ -20,40 +20,53 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Linear:
+    """A weight for each category of the first columns and for each number of the others; unknown values add nothing."""
+
     bias: float
+    categories: list[list[float]]
+    centres: list[float]
     weights: list[float]
 
     def __call__(self, matrix: Numbers) -> Numbers:
-        scores: Numbers = self.bias + matrix @ np.array(self.weights, dtype=np.float64)
-        return scores
+        scores = np.full(len(matrix), self.bias)
+        for codes, weights in zip(matrix.T, self.categories, strict=False):
+            # The weight of an unknown category is the last one, 0.
+            scores += np.array([*weights, 0.0])[np.nan_to_num(codes, nan=len(weights)).astype(np.int64)]
+        numbers = (matrix[:, len(self.categories) :] - np.array(self.centres)) * np.array(self.weights)
+        total: Numbers = scores + np.nan_to_num(numbers).sum(axis=1)
+        return total
 
     def as_json(self) -> dict[str, Any]:
-        return {"bias": self.bias, "weights": self.weights}
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A tree as arrays by node; a node with `left` = -1 is a leaf."""
+    """A tree as arrays by node; a node with `left` = -1 is a leaf. `chosen`: the categories that go left."""
 
     column: list[int]
     threshold: list[float]
+    chosen: list[list[int] | None]
+    unknown_left: list[bool]
     left: list[int]
     right: list[int]
     value: list[float]
 
     def __call__(self, matrix: Numbers) -> Numbers:
-        column, threshold = np.array(self.column), np.array(self.threshold)
-        left, right, value = np.array(self.left), np.array(self.right), np.array(self.value)
-        rows, at = np.arange(len(matrix)), np.zeros(len(matrix), dtype=np.int64)
-        # scikit-learn grows trees in single precision; in double precision, deals at a threshold would go elsewhere.
-        small = matrix.astype(np.float32)
-        # All deals descend one level at a time; those at a leaf stay there.
-        while (inner := left[at] >= 0).any():
-            # Leaves have a negative column, which would index from the end; they are masked in the next line.
-            goes_left = small[rows, np.maximum(column[at], 0)] <= threshold[at]
-            at = np.where(inner, np.where(goes_left, left[at], right[at]), at)
-        leaves: Numbers = value[at]
-        return leaves
+        value = np.array(self.value)
+        scores = np.empty(len(matrix))
+        # All deals start at the root; those of one node are divided at once.
+        waiting = [(0, np.arange(len(matrix)))]
+        while waiting:
+            node, rows = waiting.pop()
+            if self.left[node] < 0:
+                scores[rows] = value[node]
+                continue
+            values, chosen = matrix[rows, self.column[node]], self.chosen[node]
+            goes_left = values <= self.threshold[node] if chosen is None else np.isin(values, chosen)
+            goes_left = np.where(np.isnan(values), self.unknown_left[node], goes_left)
+            waiting += [(self.left[node], rows[goes_left]), (self.right[node], rows[~goes_left])]
+        return scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +81,7 @@ class Trees:
         return scores
 
     def as_json(self) -> dict[str, Any]:
-        names = Tree.__slots__
-        return {"bias": self.bias, "trees": [{name: getattr(tree, name) for name in names} for tree in self.trees]}
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +89,13 @@ class Model:
     """A model that returns win probabilities. `slope` and `shift` calibrate the scores."""
 
     kind: str
-    encoder: Encoder
+    inputs: Inputs
     scorer: Scorer
     slope: float
     shift: float
 
     def __call__(self, deals: pd.DataFrame) -> Numbers:
-        odds = self.slope * self.scorer(self.encoder(deals)) + self.shift
+        odds = self.slope * self.scorer(self.inputs(deals)) + self.shift
         # Clipped at log-odds of 30, where exp() is far from overflowing and the probability is 0 or 1 to 13 digits.
         chances: Numbers = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
         return chances
@@ -91,7 +103,7 @@ class Model:
     def as_json(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
-            "encoder": self.encoder.as_json(),
+            "inputs": self.inputs.as_json(),
             "scorer": self.scorer.as_json(),
             "slope": self.slope,
             "shift": self.shift,
@@ -99,7 +111,7 @@ class Model:
 
 
 def _read_linear(found: dict[str, Any]) -> Scorer:
-    return Linear(float(found["bias"]), [float(weight) for weight in found["weights"]])
+    return Linear(**found)
 
 
 def _read_trees(found: dict[str, Any]) -> Scorer:
@@ -114,6 +126,6 @@ def decode(content: bytes) -> Model:
     try:
         found = json.loads(content)
         scorer = READERS[found["kind"]](found["scorer"])
-        return Model(found["kind"], Encoder(**found["encoder"]), scorer, float(found["slope"]), float(found["shift"]))
+        return Model(found["kind"], Inputs(**found["inputs"]), scorer, float(found["slope"]), float(found["shift"]))
     except (ValueError, TypeError, KeyError) as error:
         raise BadLake(f"The model in the lake is of a kind that cannot be read ({error!r}): train it again.") from None

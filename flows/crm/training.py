@@ -1,4 +1,4 @@
-"""Third pipeline of a month: trains a model on the closed deals, and promotes it if it is good enough."""
+"""Third pipeline of a month: trains a model on the closed deals, and puts it to use if it is good enough."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.crm import lake, model_cards, model_training, months, publication, scorer
+from flows.crm import lake, lineage, model_cards, model_training, months, publication, scorer
 from flows.crm.lake import Lake, Manifest
 from flows.crm.model_training import Current, Trained
 from flows.crm.retries import DISK
@@ -15,6 +15,7 @@ from flows.crm.retries import DISK
 
 @task(name="read the closed deals", cache_policy=NO_CACHE, **DISK)
 def read_closed_deals(place: Lake, month: str) -> tuple[Manifest, pd.DataFrame]:
+    lineage.require_current(place, "features", month, get_run_logger().warning)
     features, processed = place.manifest("features", month), place.manifest("processed", month)
     closed = model_training.closed_deals(place.read(features)["deals"], place.read(processed)["sales_pipeline"])
     get_run_logger().info("Read %d closed deals from %s.", len(closed), features.name)
@@ -24,7 +25,7 @@ def read_closed_deals(place: Lake, month: str) -> tuple[Manifest, pd.DataFrame]:
 @task(name="read the current model", cache_policy=NO_CACHE, **DISK)
 def read_current(place: Lake, month: str) -> Current | None:
     """Return the current model before this month: training a month again compares with the same one."""
-    found = model_cards.champion(place, months.previous(month))
+    found = model_cards.champion(place, months.previous(month), get_run_logger().warning)
     if found is None:
         get_run_logger().info("No current model before %s.", month)
         return None
@@ -56,7 +57,7 @@ def compare(closed: pd.DataFrame, month: str, current: Current | None) -> Traine
         trained.base_rate_log_loss,
     )
     # Only a warning: on data without any signal no model is better, and the card says so.
-    if quality.log_loss >= trained.base_rate_log_loss:
+    if not trained.is_better_than_guessing:
         logger.warning("The model is no better than guessing the base rate.")
     return trained
 
@@ -90,12 +91,13 @@ def publish(place: Lake, trained: Trained, manifest: Manifest) -> None:
 
 def summary(trained: Trained) -> str:
     quality = trained.quality
-    good = "better" if quality.log_loss < trained.base_rate_log_loss else "no better"
+    good = "better" if trained.is_better_than_guessing else "no better"
+    verdict = trained.verdict
     # The five features that matter most; the model card has all of them.
     telling = ", ".join(f"{name} ({lost:+.3f})" for name, lost in list(trained.influence.items())[:5])
     return (
         f"# {trained.version}\n\n"
-        f"**{'Promoted' if trained.verdict.promoted else 'Not promoted'}.** {trained.verdict.reason}\n\n"
+        f"**{model_cards.STANDINGS[verdict.standing]}.** {verdict.reason}\n\n"
         f"Model type *{trained.model.kind}*. On {quality.deals} deals that closed after those it learned from, "
         f"its AUC is **{quality.auc:.3f}** ({quality.auc_low:.3f} to {quality.auc_high:.3f}), its accuracy "
         f"{quality.accuracy:.1%}, its log loss {quality.log_loss:.4f}: {good} than guessing the base rate "
@@ -109,7 +111,8 @@ def monthly_win_probability_training(current_month: months.Month) -> dict[str, A
     """Train a model of the probability to win a deal, on the deals closed by the end of a month.
 
     The deals are split by closing date, so that a model is evaluated on later deals than it learned from. It becomes
-    the current model if it is as good as the one before, on deals that neither has seen.
+    the current model if it is as good as the one before, on deals that neither has seen, and better than guessing the
+    base rate. If none is, the best there is is used until then.
 
     Args:
         current_month: Month to train, as YYYY-MM. It must be ingested.
@@ -122,6 +125,12 @@ def monthly_win_probability_training(current_month: months.Month) -> dict[str, A
     trained = compare(closed, current_month, current)
     manifest = save(place, trained, features.name)
     publish(place, trained, manifest)
-    outcome = "promoted" if trained.verdict.promoted else "not promoted"
-    get_run_logger().info("%s: %s. %s", trained.version, outcome, trained.verdict.reason)
-    return {"month": current_month, "version": trained.version, "promoted": trained.verdict.promoted}
+    verdict = trained.verdict
+    outcome = model_cards.STANDINGS[verdict.standing].lower()
+    get_run_logger().info("%s: %s. %s", trained.version, outcome, verdict.reason)
+    return {
+        "month": current_month,
+        "version": trained.version,
+        "promoted": verdict.promoted,
+        "standing": verdict.standing,
+    }

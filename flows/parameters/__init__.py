@@ -1,5 +1,6 @@
 """Parameter schemas: forms, validation, secrets. The only code that reads a schema."""
 
+from flows.parameters.destructive import destructive_parameters
 from flows.parameters.form import ParameterForm
 from flows.parameters.schema import fingerprint
 from flows.parameters.secrets import MASK, exposed, join, mask, masked_paths, split
@@ -10,6 +11,7 @@ __all__ = [
     "Invalid",
     "ParameterError",
     "ParameterForm",
+    "destructive_parameters",
     "exposed",
     "fingerprint",
     "join",

@@ -7,11 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
 
+from flows import local_time
 from flows.parameters.schema import MISSING, Node, Path, Schema
 from flows.parameters.secrets import MASK, conceal, is_secret, may_hold_secret
 from flows.parameters.walk import measure, types_of
@@ -39,7 +41,7 @@ class Slot:
     is_nullable: bool
     displayed: Any = MISSING
 
-    @property
+    @cached_property
     def item(self) -> "Slot":
         """The slot of one item of a list."""
         return slot(self.schema, self.node.get("items", {}))
@@ -61,7 +63,7 @@ class Slot:
         fixed = any({"enum", "const", "anyOf", "oneOf"}.intersection(form) for form in self.forms)
         return self.types if SCALARS.issuperset(self.types) and not fixed else []
 
-    @property
+    @cached_property
     def choices(self) -> dict[str, Any]:
         """The choices by their text in the form; empty where any value may be typed."""
         values = self.node.get("enum", [self.node["const"]] if "const" in self.node else [])
@@ -197,7 +199,9 @@ def show_moment(value: Any, slot: Slot) -> str:
         return show_plain(value, slot)
     # Years 1 and 9999 overflow when moved to another zone; they are displayed without.
     with suppress(OverflowError, ValueError):
-        moment = timezone.make_naive(moment) if moment.tzinfo else moment
+        local = timezone.localtime(moment) if moment.tzinfo else moment
+        # Without its offset, a time that comes twice could be either.
+        moment = local if local_time.is_repeated(local) else local.replace(tzinfo=None)
     return moment.isoformat(timespec="milliseconds" if moment.microsecond else "auto")
 
 
@@ -206,9 +210,11 @@ def read_moment(raw: str, slot: Slot) -> Any:
     moment = as_moment(raw.strip())
     if moment is None:
         return raw
-    with suppress(OverflowError, ValueError):
+    try:
         if moment.tzinfo is None and not is_zoneless(slot):
-            moment = timezone.make_aware(moment)
+            moment = local_time.localize(moment)
+    except local_time.NotATime as error:
+        raise Unreadable(error.code, str(error)) from None
     return moment.isoformat()
 
 

@@ -4,21 +4,27 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from django import forms
 from django.utils import timezone
 
 from flows.parameters import coercion, widgets
+from flows.parameters.choices import MOST_SELECTABLE, first_choices, read_searched, show_searched
 from flows.parameters.coercion import Slot, Unreadable
+from flows.parameters.formats import fits
 from flows.parameters.messages import KINDS as WORDS
-from flows.parameters.messages import one_of, spelled
+from flows.parameters.messages import choice_labels, one_of, spelled
 from flows.parameters.open_text import is_open, read_open, show_open
 from flows.parameters.schema import MISSING
 from flows.parameters.walk import types_of
 
 # Up to this many choices a list of fixed choices is a group of checkboxes.
 TICKABLE = 12
+MOST_LISTED = 20  # choices in the help of one field
+# A text of at most so many characters is one line.
+LONGEST_LINE = 100
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,24 @@ def choice(slot: Slot, displayed: str) -> forms.Widget:
 
 
 def labels(slot: Slot) -> dict[str, str]:
-    return {code: spelled(value) for code, value in slot.choices.items()}
+    return dict(zip(slot.choices, choice_labels(list(slot.choices.values())), strict=True))
+
+
+def text_area(slot: Slot, displayed: str) -> forms.Widget:
+    """A text may have many lines, unless the schema says that it is short or has a form."""
+    is_line = slot.node.get("pattern") or slot.node.get("format") or slot.node.get("maxLength", inf) <= LONGEST_LINE
+    return widgets.entry("text", displayed) if is_line else widgets.growing_area(displayed)
+
+
+def allows_empty(slot: Slot, emptied: str | list[Any]) -> bool:
+    """Return whether an empty text or list can be valid. A blank secret always means the stored one."""
+    if isinstance(emptied, list):
+        return not slot.node.get("minItems")
+    texts = [form for form in slot.forms if "string" in types_of(form)]
+    return not slot.is_secret and any(
+        not form.get("minLength") and "format" not in form and fits(form.get("pattern", ""), "") is not False
+        for form in texts
+    )
 
 
 def show_lines(value: Any, slot: Slot) -> str:
@@ -77,8 +100,19 @@ def read_lines(raw: str, slot: Slot) -> Any:
 
 
 def lines_hint(slot: Slot) -> str:
-    offered = [spelled(value) for value in slot.item.choices.values()]
-    return f"One item per line{f': {one_of(offered)}' if offered else ''}."
+    offered = [spelled(value) for value, _ in zip(slot.item.choices.values(), range(MOST_LISTED + 1), strict=False)]
+    more = len(slot.item.choices) - MOST_LISTED
+    some = f"{', '.join(offered[:MOST_LISTED])} and {more:,} more" if more > 0 else one_of(offered)
+    return f"One item per line{f': {some}' if offered else ''}."
+
+
+def ticks_hint(slot: Slot) -> str:
+    return "" if slot.node.get("uniqueItems") or len(slot.item.choices) < 2 else "Sent in the order shown here."
+
+
+def searched_hint(slot: Slot) -> str:
+    count, some = len(slot.choices), ", ".join(map(spelled, first_choices(slot, 3)))
+    return f"One of {count:,} choices, such as {some}. Pick one from the list while typing, or type it in full."
 
 
 def scalar_hint(slot: Slot) -> str:
@@ -105,6 +139,12 @@ def json_hint(slot: Slot) -> str:
     return f"JSON: {one_of(named)}." if named else EXAMPLES.get(" ".join(types_of(slot.node)), EXAMPLES[""])
 
 
+def block_hint(slot: Slot) -> str:
+    is_inline = isinstance(slot.displayed, dict) and not coercion.show_block(slot.displayed, slot)
+    kept = " A block is spelled out in the deployment; leave empty to keep it." if is_inline else ""
+    return f"Name or ID of a saved block.{kept}"
+
+
 def zone_hint(slot: Slot) -> str:
     return (
         "Without a time zone." if coercion.is_zoneless(slot) else f"Time zone: {timezone.get_current_timezone_name()}."
@@ -118,17 +158,22 @@ EXAMPLES = {
     "": 'JSON, for example 5, "text", [1, 2] or {"name": "value"}.',
 }
 
-TEXT = Kind(entry("text"), emptied="")
+TEXT = Kind(text_area, emptied="")
 NUMBER = Kind(lambda slot, displayed: widgets.number(slot.node, displayed), coercion.read_number)
 FLAG = Kind(flag, coercion.read_flag)
 CHOICE = Kind(choice, coercion.read_choice, coercion.show_choice)
+SEARCHED = Kind(entry("text", autocomplete="off"), read_searched, show_searched, searched_hint)
 TICKS = Kind(
-    lambda slot, displayed: widgets.Ticks(labels(slot.item)), coercion.read_ticks, coercion.show_ticks, emptied=[]
+    lambda slot, displayed: widgets.Ticks(labels(slot.item)),
+    coercion.read_ticks,
+    coercion.show_ticks,
+    ticks_hint,
+    emptied=[],
 )
 SECRET = Kind(lambda slot, displayed: widgets.password(), coercion.read_scalar, lambda value, slot: "")
 SCALAR = Kind(entry("text"), coercion.read_scalar, coercion.show_scalar, scalar_hint, emptied="")
 LINES = Kind(lambda slot, displayed: widgets.area(4), read_lines, show_lines, lines_hint, emptied=[])
-BLOCK = Kind(entry("text"), coercion.read_block, coercion.show_block, lambda slot: "Name or ID of a saved block.")
+BLOCK = Kind(entry("text"), coercion.read_block, coercion.show_block, block_hint)
 JSON = Kind(
     lambda slot, displayed: widgets.area(5, spellcheck="false"), coercion.read_json, coercion.show_json, json_hint
 )
@@ -160,7 +205,7 @@ def kind_of(slot: Slot) -> Kind:
     if "block_type_slug" in slot.node:
         return BLOCK
     if slot.choices:
-        return CHOICE
+        return CHOICE if len(slot.choices) <= MOST_SELECTABLE else SEARCHED
     if len(slot.scalar_types) == 1 and len(slot.forms) == 1:
         kind = slot.scalar_types[0]
         return SIMPLE.get((kind, slot.node.get("format", ""))) or SIMPLE[kind, ""]

@@ -1,7 +1,7 @@
 """The form for the parameters of a deployment: works without JavaScript, shows each error beside its input."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -11,12 +11,14 @@ from django.utils.safestring import SafeString
 
 from flows.parameters.coercion import Slot, slot
 from flows.parameters.field_types import kind_of
-from flows.parameters.form_fields import AnyPart, Group, Leaf, PartError, Rows
+from flows.parameters.form_fields import AnyPart, Group, Leaf, Rows
+from flows.parameters.form_part import PartError
 from flows.parameters.prefect_markers import left_to_prefect
-from flows.parameters.schema import MISSING, Node, Path, Unusable, prepare
-from flows.parameters.secrets import default_of
+from flows.parameters.schema import MISSING, Node, Path, Unusable, in_order, prepare
+from flows.parameters.secrets import default_of, may_hold_secret
 from flows.parameters.values import Invalid, ParameterError, field_name, validate
 from flows.parameters.walk import types_of, without_unknown_keys
+from flows.parameters.widgets import listed
 from flows.prefect_api.records import JSON as Json
 from flows.wording import plural
 
@@ -24,7 +26,6 @@ from flows.wording import plural
 MOST_PARTS = 300
 MOST_ROWS = 50
 DEEPEST = 3
-BLANK_ROWS = 3
 
 TEMPLATE = "flows/parameters/form.html"
 
@@ -34,7 +35,7 @@ class ParameterForm:
 
     `initial` overrides the deployment's defaults, for presets and re-runs; `suggestions` are offered while typing.
     After `is_valid()`, `values` are the submitted values and `resolved` those that the run would get.
-    A form submitted to get more rows is not valid and has no errors: display it again.
+    A form submitted to add or remove a row is only `partial`, not valid and without errors: display it again.
     """
 
     def __init__(
@@ -45,9 +46,12 @@ class ParameterForm:
         initial: Mapping[str, Any] | None = None,
         prefix: str = "parameters",
         suggestions: Mapping[str, Sequence[str]] | None = None,
+        *,
+        is_partial: bool = False,
     ) -> None:
         self.schema, self.defaults = schema, defaults
         self.is_bound = data is not None
+        self.is_partial = is_partial
         self.values: dict[str, Json] = {}
         self.resolved: dict[str, Json] = {}
         self.notices: list[str] = []
@@ -74,6 +78,11 @@ class ParameterForm:
             self._is_valid = self.is_bound and not self.general and self._validate()
         return self._is_valid
 
+    def add_errors(self, errors: Iterable[ParameterError]) -> None:
+        """Show errors that were found elsewhere beside their inputs."""
+        for error in errors:
+            self._place(error, ())
+
     @property
     def errors(self) -> dict[str, list[str]]:
         """Messages by field, named as in `ParameterError.field`; `__all__` for those of no field."""
@@ -92,12 +101,31 @@ class ParameterForm:
     @property
     def summary(self) -> str:
         count = self.error_count
-        return f"Fix {plural(count, 'field')} below." if count else ""
+        return f"Fix {plural(count, 'field')} below:" if count else ""
+
+    @property
+    def wrong_parts(self) -> list[AnyPart]:
+        """The parts with errors; errors that belong to no input are in `general`."""
+        return [part for part in self._all if part.errors]
 
     @property
     def error_count(self) -> int:
-        """The number of inputs with errors; errors that belong to no input are in `general`."""
-        return sum(bool(part.errors) for part in self._all)
+        return len(self.wrong_parts)
+
+    @property
+    def secret_names(self) -> set[str]:
+        """The HTML names of the inputs that can hold a secret."""
+        return {
+            part.html_name
+            for part in self._all
+            if isinstance(part, Leaf) and may_hold_secret(part.slot.schema, part.slot.node)
+        }
+
+    @property
+    def public_names(self) -> set[str]:
+        """The HTML names of all other inputs, those that control the form included."""
+        rows = {f"{part.html_name}-rows" for part in self._all if isinstance(part, Rows)}
+        return ({self._fields.add_prefix(name) for name in self._fields.fields} | rows) - self.secret_names
 
     @property
     def media(self) -> forms.Media:
@@ -105,6 +133,8 @@ class ParameterForm:
 
     def render(self) -> SafeString:
         self.is_valid()
+        for part in self.wrong_parts[:1]:
+            part.has_focus = True
         return render_to_string(TEMPLATE, {"form": self})
 
     __str__ = __html__ = render
@@ -117,8 +147,8 @@ class ParameterForm:
             if value is not MISSING:
                 self.values[name] = value
         unreadable = [part for part in self._all if part.errors]
-        # 2. Only more rows were requested: errors would be about a form that is not finished.
-        if any(isinstance(part, Rows) and part.wants_more for part in self._all):
+        # 2. Errors would be about a form that is not finished.
+        if self.is_partial:
             for part in unreadable:
                 part.errors.clear()
             return False
@@ -142,17 +172,17 @@ class ParameterForm:
         part.errors.append(PartError(error.code, f"{where}: {error.message}" if rest else error.message))
 
     def _children(self, node: Node, path: Path, given: Mapping[str, Any]) -> dict[str, AnyPart]:
-        properties = self._schema.properties if not path else node["properties"]
         return {
             name: self._part(inner, (*path, name), name in node.get("required", ()), given.get(name, MISSING))
-            for name, inner in properties.items()
+            for name, inner in in_order(node["properties"]).items()
         }
 
     def _part(self, node: Node, path: Path, is_required: bool, given: Any) -> AnyPart:
         """Build the part for one node: a group, rows, or an input."""
         # What Prefect fills in is neither shown nor sent; the help says where it comes from.
         source = self._left.get(str(path[0]), "") if len(path) == 1 else ""
-        displayed = MISSING if source else default_of(self._schema, node) if given is MISSING else given
+        default = default_of(self._schema, node)
+        displayed = MISSING if source else default if given is MISSING else given
         one = slot(self._schema, node, displayed)
         base: dict[str, Any] = {
             "form": self._fields,
@@ -162,6 +192,7 @@ class ParameterForm:
             "is_required": is_required and not source,
             "source": source,
             "given": given,
+            "has_default": default is not MISSING,
         }
         part: AnyPart
         # Schemas may contain themselves (trees): the depth and the number of parts end the recursion.
@@ -181,16 +212,27 @@ class ParameterForm:
 
     def _rows(self, one: Slot, path: Path, base: dict[str, Any]) -> Rows:
         displayed = one.displayed if isinstance(one.displayed, list) else []
-        html_name = self._fields.add_prefix(base["name"])
-        typed = str(self._fields.data.get(f"{html_name}-rows", ""))
-        wants_more = self._fields.data.get(f"{html_name}-more") == "true"
-        # The number of rows is in the submitted form, which any client can forge: hence the bounds.
-        count = int(typed) if re.fullmatch("[0-9]{1,3}", typed) else len(displayed) + BLANK_ROWS
-        count = max(min(count + wants_more * BLANK_ROWS, MOST_ROWS), len(displayed))
-        values = [*displayed, *[MISSING] * (count - len(displayed))]
+        html_name, data = self._fields.add_prefix(base["name"]), self._fields.data
+        indexes = list(range(len(displayed)))
+        # 1. The rows that were submitted. Any client can forge them: hence the bounds.
+        if f"{html_name}-rows" in data:
+            sent = [text for text in listed(data, f"{html_name}-rows") if re.fullmatch("[0-9]{1,3}", text)]
+            indexes = list(dict.fromkeys(map(int, sent)))[:MOST_ROWS]
+        # 2. The buttons.
+        added, removed = None, data.get(f"{html_name}-remove")
+        if removed is not None:
+            self.is_partial = True
+            indexes = [index for index in indexes if str(index) != removed]
+        if f"{html_name}-add" in data:
+            self.is_partial = True
+            if len(indexes) < MOST_ROWS:
+                added = max([*indexes, len(displayed) - 1], default=-1) + 1
+                indexes.append(added)
+        # 3. What was a row of the displayed list keeps its values, secrets included.
+        values = {index: displayed[index] if index < len(displayed) else MISSING for index in indexes}
         item = one.node["items"]
-        rows = [self._part(item, (*path, at), value is not MISSING, value) for at, value in enumerate(values)]
-        return Rows(**base, rows=rows, wants_more=wants_more)
+        rows = {index: self._part(item, (*path, index), True, value) for index, value in values.items()}
+        return Rows(**base, rows=rows, added=added, is_full=len(indexes) >= MOST_ROWS)
 
 
 def _ignored(name: str) -> str:
@@ -209,9 +251,7 @@ def _is_rows(one: Slot) -> bool:
     if types_of(one.node) != ["array"] or "items" not in one.node or "prefixItems" in one.node or one.is_secret:
         return False
     displayed, item = one.displayed, one.item
-    is_short = displayed in (MISSING, None) or (
-        isinstance(displayed, list) and len(displayed) <= MOST_ROWS - BLANK_ROWS
-    )
+    is_short = displayed in (MISSING, None) or (isinstance(displayed, list) and len(displayed) <= MOST_ROWS)
     return is_short and not item.is_nullable and (_is_group(item) or (item.is_secret and bool(item.scalar_types)))
 
 

@@ -1,99 +1,34 @@
 """The parts of a parameter form: an input, a group, rows. Each collects the values that were typed."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from django import forms
 from django.utils.safestring import SafeString
 
 from flows import canonical
-from flows.parameters.coercion import Slot, Unreadable, redisplay_json
-from flows.parameters.field_types import CHOICE, FLAG, JSON, OPEN, Kind
+from flows.parameters import widgets
+from flows.parameters.choices import first_choices
+from flows.parameters.coercion import Unreadable, redisplay_json
+from flows.parameters.field_types import (
+    CHOICE,
+    FLAG,
+    JSON,
+    MOST_LISTED,
+    OPEN,
+    SEARCHED,
+    SECRET,
+    TEXT,
+    Kind,
+    allows_empty,
+)
+from flows.parameters.form_part import NOT_SET, REQUIRED, Collected, FormPart, PartError, RawField
 from flows.parameters.messages import example_of, spelled
 from flows.parameters.schema import MISSING, Path
-from flows.parameters.widgets import BOX, Tick, allow_redisplay
+from flows.parameters.widgets import Tick, allow_redisplay
 
-# A value, or MISSING where none is to be sent, and whether the user changed it.
-type Collected = tuple[Any, bool]
 type AnyPart = Leaf | Group | Rows
-
-NOT_EMPTY = "This field cannot be empty."
-
-
-class PartError(NamedTuple):
-    """An error displayed beside an input."""
-
-    code: str
-    message: str
-
-
-class RawField(forms.Field):
-    """A field without validation of its own: `validate()` decides about values, not Django."""
-
-    def __init__(self, redisplay: Callable[[str], str] | None = None, **options: Any) -> None:
-        super().__init__(required=False, **options)
-        self.redisplay = redisplay
-
-    def bound_data(self, data: Any, initial: Any) -> Any:
-        if data is None:
-            return initial
-        return self.redisplay(data) if self.redisplay else data
-
-
-@dataclass(kw_only=True, eq=False)
-class FormPart:
-    """A place in the values, with its label, its help and its initial value."""
-
-    form: forms.Form
-    path: Path
-    name: str
-    slot: Slot
-    is_required: bool
-    # From the deployment or the caller. A default that is only in the schema is displayed, but not sent.
-    given: Any
-    # Where from Prefect fills in what is left blank; empty where it does not.
-    source: str = ""
-    errors: list[PartError] = field(default_factory=list)
-
-    @property
-    def label(self) -> str:
-        title, last = self.slot.node.get("title"), self.path[-1]
-        return f"{title or 'Item'} {last + 1}" if isinstance(last, int) else title or last
-
-    @property
-    def help(self) -> str:
-        words = f"Left blank, Prefect fills it in {self.source}." if self.source else ""
-        return " ".join(filter(None, [self.slot.node.get("description"), words]))
-
-    @property
-    def html_name(self) -> str:
-        return self.form.add_prefix(self.name)
-
-    @property
-    def id(self) -> str:
-        return f"id_{self.html_name}"
-
-    @property
-    def described_by(self) -> str:
-        """The ids of the elements with the help and the errors, for `aria-describedby`."""
-        return " ".join(f"{self.id}_{kind}" for kind, words in (("help", self.help), ("errors", self.errors)) if words)
-
-    @property
-    def is_marked(self) -> bool:
-        return self.is_required and not self.slot.is_nullable
-
-    def untouched(self) -> Any:
-        """Return the value to send when nothing was changed, or MISSING."""
-        # A required parameter without any default gets null if that is allowed: sending nothing would be refused.
-        nothing = self.given is MISSING and self.slot.displayed is MISSING
-        return None if nothing and self.is_required and self.slot.is_nullable else self.given
-
-    def tick(self, suffix: str, label: str, *, is_on: bool = False) -> forms.BoundField:
-        """Add a checkbox that controls the form and is not a value."""
-        name = f"{self.name}-{suffix}"
-        self.form.fields[name] = RawField(widget=Tick(), label=label, initial="true" if is_on else "false")
-        return self.form[name]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -106,11 +41,21 @@ class Leaf(FormPart):
 
     def __post_init__(self) -> None:
         displayed = self.kind.show(self.slot.displayed, self.slot)
-        widget = self.kind.widget(self.slot, displayed if isinstance(displayed, str) else "")
+        text = displayed if isinstance(displayed, str) else ""
+        if self.kind is SEARCHED:
+            self.suggestions = self.suggestions or first_choices(self.slot, MOST_LISTED)
+        # Browsers offer suggestions at inputs, not at text areas.
+        is_line = self.suggestions and self.kind is TEXT
+        widget = widgets.entry("text", text) if is_line else self.kind.widget(self.slot, text)
         if self.is_marked:
             widget.attrs["aria-required"] = "true"
-        if self.suggestions:
+        if self.suggestions and not isinstance(widget, forms.Textarea):
             widget.attrs["list"] = f"{self.id}_suggestions"
+        if self.kind is SEARCHED:
+            widget.attrs["data-choices"] = self.name
+        self.offer_empty(self.kind.emptied)
+        if self.empty is not None and isinstance(widget, forms.TextInput | forms.Textarea):
+            widget.attrs["placeholder"] = NOT_SET
         redisplay = (lambda raw: redisplay_json(raw, self.slot)) if self.kind in (JSON, OPEN) else None
         self.form.fields[self.name] = RawField(redisplay, widget=widget, initial=displayed, label=self.label)
         self.bound = self.form[self.name]
@@ -122,14 +67,12 @@ class Leaf(FormPart):
         # Not twice, where the description has it already; a secret has no example that is worth copying.
         if example and not self.slot.is_secret and example not in words[0]:
             words.append(f"For example {spelled(example)}.")
+        if self.kind is SECRET and self.form.is_bound and self.bound.data:
+            words.append("Enter it again: a secret is never shown.")
         if self.slot.is_secret and self.given not in (MISSING, None):
             words.append("A value is stored. Blank = keep it.")
-        elif self.kind in (FLAG, CHOICE) or self.source:
-            pass  # the label of their empty choice, or the source, says what it means
-        elif self.slot.is_nullable and (self.is_required or self.slot.displayed not in (MISSING, None)):
-            words.append("Blank = none.")
-        elif not self.is_required and self.slot.displayed is MISSING:
-            words.append("Blank = the flow's default.")
+        elif self.kind not in (FLAG, CHOICE):  # the label of their empty choice says what it means
+            words.append(self.blank_help or self._emptied_help)
         return " ".join(filter(None, words))
 
     @property
@@ -137,7 +80,8 @@ class Leaf(FormPart):
         attrs = {"aria-describedby": self.described_by, "aria-invalid": "true" if self.errors else ""}
         if self.errors:
             allow_redisplay(self.bound.field.widget, self.bound.data)
-        return self.bound.as_widget(attrs={name: value for name, value in attrs.items() if value})
+        found: dict[str, str | bool] = {name: value for name, value in attrs.items() if value}
+        return self.bound.as_widget(attrs=found | ({"autofocus": True} if self.has_focus else {}))
 
     @property
     def is_box(self) -> bool:
@@ -150,11 +94,13 @@ class Leaf(FormPart):
         """Return the typed value, or `untouched()` if the input was not changed. Adds an error if it cannot be read."""
         # 1. Not sent, or sent as it was displayed: unchanged, so that a default stays a default.
         widget, raw, displayed = self.bound.field.widget, self.bound.data, self.bound.initial
-        if widget.value_omitted_from_data(self.form.data, self.form.files, self.html_name) or _alike(raw, displayed):
+        if widget.value_omitted_from_data(self.form.data, self.form.files, self.html_name):
             return self.untouched(), False
-        # 2. Emptied by the user.
+        # 2. Blank.
         if not raw:
-            return self._emptied(), True
+            return self.collect_blank(self.kind.emptied, is_emptied=bool(displayed))
+        if _alike(raw, displayed):
+            return self.untouched(), False
         # 3. Typed.
         try:
             value = self.kind.read(raw, self.slot)
@@ -166,14 +112,13 @@ class Leaf(FormPart):
             return MISSING, True
         return value, True
 
-    def _emptied(self) -> Any:
-        if self.slot.is_nullable:
-            return None
-        # An input cannot tell an empty text from nothing: where a value is required, it counts as nothing.
-        if self.kind.emptied is MISSING or (self.kind.emptied == "" and self.is_required):
-            self.errors.append(PartError("parameter.empty", NOT_EMPTY))
-            return MISSING
-        return self.kind.emptied
+    @property
+    def _emptied_help(self) -> str:
+        emptied = self.kind.emptied
+        is_said = self.empty is not None or self.slot.displayed in (MISSING, emptied) or self.slot.is_secret
+        if is_said or emptied is MISSING or not allows_empty(self.slot, emptied):
+            return ""
+        return "Blank = an empty list." if emptied == [] else "Blank = an empty text."
 
 
 @dataclass(kw_only=True, eq=False)
@@ -204,10 +149,10 @@ class Group(FormPart):
             is_touched = is_touched or was_touched
             if value is not MISSING:
                 values[name] = value
-        # 2. The switch of an optional group decides between null and an object.
-        if self.is_shown and not self._is_wanted:
-            return None, True
-        if is_touched or (self._is_wanted and not self.is_shown):
+        # 2. The switch of an optional group decides between null and an object: its inputs are hidden while it is off.
+        if not self._is_wanted:
+            return (None, True) if self.is_shown else (self.untouched(), False)
+        if is_touched or (self.switch is not None and not self.is_shown):
             return values, True
         # 3. A required group is sent even if empty, so that each missing input gets its own error.
         if self.is_marked and self.slot.displayed is MISSING:
@@ -216,26 +161,33 @@ class Group(FormPart):
 
     @property
     def _is_wanted(self) -> bool:
-        if self.switch is None or self.switch.html_name not in self.form.data:
-            return self.is_shown
-        return bool(self.switch.data == "true")
+        if self.switch is None:
+            return True
+        return self.switch.data == "true" if self.switch.html_name in self.form.data else self.is_shown
 
 
 @dataclass(kw_only=True, eq=False)
 class Rows(FormPart):
-    """A list, one part per row; blank rows are not sent."""
+    """A list, one part per row. Every row that is there is sent, blank or not."""
 
-    rows: list[AnyPart]
-    wants_more: bool
+    # By the index in the displayed list; added rows have higher ones. Removing a row leaves the others' names alone.
+    rows: dict[int, AnyPart]
+    added: int | None = None
+    is_full: bool = False
     template = "flows/parameters/rows.html"
-    box = BOX
 
     def __post_init__(self) -> None:
-        # The rows behind the collected items: removed and blank rows shift the indexes that errors refer to.
+        # The rows behind the collected items: removed rows shift the indexes that errors refer to.
         self.sent: list[AnyPart] = []
-        existing = len(self.slot.displayed) if isinstance(self.slot.displayed, list) else 0
-        removals = [self.tick(f"{index}-remove", "Remove") for index in range(existing)]
-        self.numbered = [(row, removals[index] if index < existing else None) for index, row in enumerate(self.rows)]
+        self.offer_empty([])
+
+    @property
+    def help(self) -> str:
+        return " ".join(filter(None, [super().help, self.blank_help.replace("Blank", "No rows")]))
+
+    @property
+    def noun(self) -> str:
+        return str(self.slot.item.node.get("title") or "item")
 
     def at(self, path: Path) -> tuple[FormPart, Path]:
         if path and isinstance(path[0], int) and path[0] < len(self.sent):
@@ -243,18 +195,20 @@ class Rows(FormPart):
         return self, path
 
     def collect(self) -> Collected:
-        """Return the list without removed and blank rows, or `untouched()` if no row was changed."""
-        values, is_touched = [], False
-        for row, removal in self.numbered:
-            if removal is not None and removal.data == "true":
-                is_touched = True
-                continue
+        """Return the list of the rows, or `untouched()` if no row was changed, added or removed."""
+        existing = len(self.slot.displayed) if isinstance(self.slot.displayed, list) else 0
+        if not self.rows:
+            return self.collect_blank([], is_emptied=existing > 0)
+        values, is_touched = [], list(self.rows) != list(range(existing))
+        for row in self.rows.values():
             value, was_touched = row.collect()
+            if value is MISSING and not row.errors:  # a new row left as it was displayed
+                value = row.slot.displayed
+                row.errors += [REQUIRED] if value is MISSING else []
             # A row that cannot be read keeps its place with null, so that later errors hit the right rows.
-            if value is not MISSING or row.errors:
-                values.append(None if value is MISSING else value)
-                self.sent.append(row)
-                is_touched = is_touched or was_touched
+            values.append(None if value is MISSING else value)
+            self.sent.append(row)
+            is_touched = is_touched or was_touched
         return (values, True) if is_touched else (self.untouched(), False)
 
 

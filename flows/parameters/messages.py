@@ -111,6 +111,7 @@ CODES: dict[str, str] = {
     "parameter.not_allowed": "The schema does not allow the value.",
     "parameter.not_finite": "The number is infinite or not a number.",
     "parameter.not_json": "The value has no JSON form.",
+    "parameter.not_offered": "The flow publishes the values that its data has as the only ones, and this is none.",
     "parameter.not_storable": "The text has a character that Postgres cannot store.",
     "parameter.pattern": "The text does not match the pattern.",
     "parameter.prefect_kind": "The object has the key __prefect_kind, which Prefect would act on.",

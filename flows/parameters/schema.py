@@ -89,9 +89,7 @@ class Schema:
     @property
     def properties(self) -> dict[str, Node]:
         """The parameters, in the order of the flow's signature."""
-        # JSON objects have no order, so Prefect numbers the parameters; those without a number come last.
-        found: dict[str, Node] = self.root["properties"]
-        return dict(sorted(found.items(), key=lambda item: item[1].get("position", len(found))))
+        return in_order(self.root["properties"])
 
     def effective(self, node: Node) -> Node:
         """Return the node with its reference, or its only `allOf`, merged; keys beside a reference win."""
@@ -115,6 +113,13 @@ class Schema:
                     found[id(node)] = node
                     waiting += [self.at[node["$ref"]]] if "$ref" in node else []
         return list(found.values())
+
+
+def in_order(properties: dict[str, Node]) -> dict[str, Node]:
+    """Return properties by their `position`."""
+    # JSON objects have no order, so Prefect numbers the parameters, and models may number their fields; those without
+    # a number come last, as they stand.
+    return dict(sorted(properties.items(), key=lambda item: item[1].get("position", len(properties))))
 
 
 def prepare(schema: Mapping[str, Any]) -> Schema:

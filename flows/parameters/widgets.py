@@ -57,6 +57,13 @@ def allow_redisplay(widget: forms.Widget, typed: Any) -> None:
         widget.input_type = "text"
 
 
+def growing_area(displayed: str) -> forms.Widget:
+    """Return a text area that begins as one line and grows with its text."""
+    # `rows` is for browsers without the style `field-sizing: content`.
+    lines = displayed.count("\n") + 1
+    return forms.Textarea({"class": f"{FIELD} appearance-none", "rows": min(lines, 12), "data-grows": ""})
+
+
 def area(rows: int, **attrs: Any) -> forms.Widget:
     return forms.Textarea({"class": AREA, "rows": rows, **attrs})
 
@@ -110,7 +117,8 @@ class Tick(forms.CheckboxInput):
         return format_html('<input type="hidden" name="{}" value="false">{}', name, box)
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
-        return "true" if "true" in listed(data, name) else "false"
+        # None for a box that was not in the form, such as that of a row just added: it is displayed with its default.
+        return ("true" if "true" in listed(data, name) else "false") if name in data else None
 
     def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
         return name not in data
@@ -128,8 +136,8 @@ class Ticks(forms.CheckboxSelectMultiple):
         boxes = super().render(name, value, attrs, renderer)
         return format_html('<input type="hidden" name="{}" value="">{}', name, boxes)
 
-    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str]:
-        return [code for code in listed(data, name) if code]
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str] | None:
+        return [code for code in listed(data, name) if code] if name in data else None
 
     def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
         return name not in data

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
 from urllib.parse import quote
 from uuid import UUID
 
@@ -40,6 +39,7 @@ class PrefectClient:
         self._transport = Transport(api_url, credential, transport=transport)
         self._pages = Paginator(self._transport)
         self._credential = credential
+        self._names: dict[UUID, str] = {}
 
     def __repr__(self) -> str:
         return f"<PrefectClient {self._transport.url}>"
@@ -144,6 +144,26 @@ class PrefectClient:
         ]
         return sorted(found, key=start_order)
 
+    def flow_runs_of_tasks(self, task_run_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+        """Return the flow runs that these task runs belong to; those deleted in Prefect are absent."""
+        found = [
+            self._pages.record(parsing.task_run, raw)
+            for chunk in chunks(task_run_ids)
+            for raw in self._pages.rows(
+                "/task_runs/filter",
+                {"task_runs": {"id": {"any_": chunk}}, "limit": PAGE},
+                act=f"read {len(chunk)} task runs",
+            )
+        ]
+        return {record.id: record.flow_run_id for record in found if record.flow_run_id}
+
+    def flow_names(self, flow_ids: Iterable[UUID]) -> dict[UUID, str]:
+        """Return the names of these flows; a flow keeps its name, so each is asked for once."""
+        wanted = set(flow_ids)
+        if unknown := wanted - self._names.keys():
+            self._names |= self._flow_names(unknown)
+        return {each: self._names[each] for each in wanted if each in self._names}
+
     def artifacts(self, flow_run_ids: Sequence[UUID]) -> list[ArtifactRecord]:
         """Return the artifacts of these flow runs, oldest first."""
         found = [
@@ -158,21 +178,15 @@ class PrefectClient:
         ]
         return sorted(found, key=lambda each: (each.created_at or parsing.EPOCH, each.id))
 
-    def logs(
-        self, flow_run_ids: Sequence[UUID], *, after: datetime | None = None, limit: int = 1000
-    ) -> list[LogRecord]:
-        """Return the first `limit` lines from `after` on, oldest first.
+    def logs(self, flow_run_id: UUID, *, after: datetime | None = None) -> Iterator[LogRecord]:
+        """Yield every line from `after` on, oldest first.
 
         `after` is inclusive, because lines can share an instant: the caller drops by id those it has already.
         """
-        found: list[LogRecord] = []
-        for chunk in chunks(flow_run_ids):
-            where: dict[str, JSON] = {"flow_run_id": {"any_": chunk}}
-            if after is not None:
-                where["timestamp"] = {"after_": utc(after)}
-            lines = self._pages.by_time(LINES, where, act=f"read the logs of {len(chunk)} flow runs")
-            found.extend(islice(lines, limit))
-        return sorted(found, key=lambda line: line.timestamp)[:limit]
+        where: dict[str, JSON] = {"flow_run_id": {"any_": [str(flow_run_id)]}}
+        if after is not None:
+            where["timestamp"] = {"after_": utc(after)}
+        return self._pages.by_time(LINES, where, act=f"read the log of flow run {flow_run_id}")
 
     def heartbeats(self, flow_run_ids: Sequence[UUID], *, since: datetime) -> dict[UUID, datetime]:
         """Return the last heartbeats of these flow runs, from one page of the newest: some runs may be absent."""

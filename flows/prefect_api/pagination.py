@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import count, cycle
 from typing import Protocol
 from uuid import UUID
 
@@ -15,6 +16,9 @@ from flows.prefect_api.transport import TransientError, Transport
 PAGE = 200  # the most that Prefect returns at once
 # Pages overlap by ten: each row deleted during the read moves all later ones up by one.
 STEP = PAGE - 10
+# Sizes of the pages in which the rows of one time are read, one after the other.
+SIZES = (PAGE, 170, 130)
+INSTANT = timedelta(microseconds=1)  # times are not finer
 # Bisecting a page of 200 down to one bad row costs 9 failed calls. After 40 the server itself is the problem.
 PATIENCE = 40
 
@@ -94,27 +98,55 @@ class Paginator:
         offset = 0
         before: set[UUID] = set()
         while True:
-            # 1. Narrow the list to what is not read yet, keeping the caller's own bound on the same field.
-            criteria = dict(where)
-            if cursor is not None:
-                bounds = criteria.get(by.field)
-                criteria[by.field] = (bounds if isinstance(bounds, dict) else {}) | {by.side: utc(cursor)}
+            # 1. Narrow the list to what is not read yet.
+            criteria = where if cursor is None else narrowed(where, by.field, {by.side: utc(cursor)})
             # 2. Read a page, and yield what the previous page did not have.
-            body: dict[str, JSON] = {by.kind: criteria, "sort": by.sort, "offset": offset}
-            page_rows = self._without_bad_rows(f"/{by.kind}/filter", body, act=act)
+            page_rows = self._page_by_time(by, criteria, offset, PAGE, act=act)
             page = [self.record(by.read, raw) for raw in page_rows if raw is not None]
             yield from (row for row in page if row.id not in before)
             if len(page_rows) < PAGE:
                 return
-            # 3. Move the cursor to the last time. If a whole page shares one time, only an offset moves on.
+            # 3. Move the cursor to the last time; without one, only an offset moves on.
             before = {row.id for row in page}
             last = by.moment(page[-1]) if page else None
-            if last is None or last == cursor:
-                offset += PAGE
-            else:
-                cursor, offset = last, 0
+            if last is not None and last == cursor:
+                # The whole page shares one time: read that, and continue behind it.
+                yield from self._of_one_time(by, where, last, before, act=act)
+                before, last = set(), last + (INSTANT if by.side == "after_" else -INSTANT)
+            cursor, offset = (last, 0) if last is not None else (cursor, offset + PAGE)
 
-    def _without_bad_rows(self, path: str, body: Mapping[str, JSON], *, act: str) -> list[Raw | None]:
+    def _of_one_time[T: Identified](
+        self, by: ByTime[T], where: Mapping[str, JSON], at: datetime, known: Iterable[UUID], *, act: str
+    ) -> Iterator[T]:
+        """Yield the rows of one time that are not known.
+
+        The database returns rows of one time in another order for each page: 2 of 1,250 log lines were on none. So they
+        are read again, in pages of other sizes, until a reading finds nothing new.
+        """
+        seen = set(known)
+        criteria = narrowed(where, by.field, {"after_": utc(at), "before_": utc(at)})
+        for size in cycle(SIZES):
+            fresh: list[T] = []
+            for offset in count(0, size):
+                page = self._page_by_time(by, criteria, offset, size, act=act)
+                rows = [self.record(by.read, raw) for raw in page if raw is not None]
+                fresh += [row for row in rows if row.id not in seen]
+                seen |= {row.id for row in rows}
+                if len(page) < size:
+                    break
+            yield from fresh
+            if not fresh:
+                return
+
+    def _page_by_time[T: Identified](
+        self, by: ByTime[T], criteria: Mapping[str, JSON], offset: int, size: int, *, act: str
+    ) -> list[Raw | None]:
+        body: dict[str, JSON] = {by.kind: {**criteria}, "sort": by.sort}
+        return self._without_bad_rows(f"/{by.kind}/filter", body, offset, size, act=act)
+
+    def _without_bad_rows(
+        self, path: str, body: Mapping[str, JSON], offset: int, size: int, *, act: str
+    ) -> list[Raw | None]:
         """Read one page by bisection, with None for a row that Prefect itself cannot serialize.
 
         A number beyond 64 bits in the parameters of one run makes Prefect answer 500 to every list that contains the
@@ -138,8 +170,13 @@ class Paginator:
             first = part(offset, half)
             return first if len(first) < half else [*first, *part(offset + half, limit - half)]
 
-        offset = body.get("offset")
-        return part(offset if isinstance(offset, int) else 0, PAGE)
+        return part(offset, size)
+
+
+def narrowed(criteria: Mapping[str, JSON], field: str, bounds: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Return the criteria with these bounds on a field, and the caller's own on the same field."""
+    own = criteria.get(field)
+    return {**criteria, field: {**(own if isinstance(own, dict) else {}), **bounds}}
 
 
 def chunks(ids: Iterable[UUID]) -> Iterator[list[JSON]]:

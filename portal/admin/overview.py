@@ -7,12 +7,13 @@ from datetime import datetime, time
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 from django.http import HttpRequest
 from django.utils import formats, timezone
 from django.utils.safestring import SafeString
 
 from flows.models import WorkPool
+from flows.wording import how_to_deploy
 from portal import inbox
 from portal.admin.audit import oversight
 from portal.admin.runs.stalled_panel import stalled_runs
@@ -46,6 +47,7 @@ class Tile:
     pools: int
     workers: int
     windows: calendar.EnvironmentWindows
+    empty: str = ""  # how to deploy, where nothing is deployed
 
     @property
     def workers_label(self) -> str:
@@ -87,7 +89,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     """Add the overview's data to the context; the theme calls it for the admin's index page (`DASHBOARD_CALLBACK`)."""
     permissions = permissions_of(request)
     found = tiles(permissions)
-    runs = Run.objects.filter(permissions.q(Verb.SEE, deployment="deployment__")).select_related("environment")
+    runs = Run.objects.filter(permissions.q(Verb.SEE, deployment="access_deployment__")).select_related("environment")
     context |= {
         "title": "Overview",
         "tiles": found,
@@ -114,6 +116,11 @@ def tiles(permissions: Permissions) -> list[Tile]:
     environments = (
         permissions.environments()
         .select_related("health")
+        .annotate(
+            has_deployments=Exists(
+                permissions.deployments().filter(environment=OuterRef("pk"), deleted_upstream_at=None)
+            )
+        )
         .prefetch_related(Prefetch("work_pools", WorkPool.objects.only("environment_id", "workers")))
     )
     windows = calendar.statuses(list(environments), timezone.now())
@@ -123,6 +130,7 @@ def tiles(permissions: Permissions) -> list[Tile]:
             windows=windows[environment.pk],
             pools=len(environment.work_pools.all()),
             workers=sum(pool.workers_online for pool in environment.work_pools.all()),
+            empty="" if environment.has_deployments else how_to_deploy(environment),
         )
         for environment in environments
     ]
@@ -143,7 +151,7 @@ def failed(runs: QuerySet[Run], permissions: Permissions) -> Listing[Failure]:
     midnight = timezone.make_aware(datetime.combine(timezone.localdate(), time.min))
     today = runs.filter(state_type__in=FAILED, ended_at__gte=midnight)
     # `muted` hides state messages from readers without `see logs`: they quote what the run printed.
-    found = first_rows(today.select_related("environment", "deployment__environment").order_by("-ended_at"))
+    found = first_rows(today.select_related("environment", "access_deployment__environment").order_by("-ended_at"))
     return Listing(
         [Failure(run, diagnosis.explain_failure(visibility.muted(run, permissions))) for run in found.rows], found.total
     )

@@ -31,7 +31,7 @@ class GrantBackend(BaseBackend):
         verb = PERMISSIONS.get(perm)
         if verb is None or not user_obj.is_active:
             return False
-        permissions = Permissions.of(user_obj)
+        permissions = Permissions.of_person(user_obj)
         if isinstance(obj, Deployment):
             return permissions.decide(verb, obj).allowed
         # Without an object: whether the user has the verb anywhere, which opens the list but no row of it.

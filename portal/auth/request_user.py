@@ -18,7 +18,7 @@ def permissions_of(request: HttpRequest) -> Permissions:
     """Return the reader's permissions, loaded once per request. Services load them again before they act."""
     found: Permissions | None = getattr(request, "_permissions", None)
     if found is None:
-        found = Permissions.of(request.user)
+        found = Permissions.of_person(request.user)
         request._permissions = found  # type: ignore[attr-defined]  # lives as long as the request
     return found
 

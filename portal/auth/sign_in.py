@@ -11,7 +11,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.forms import AdminOwnPasswordChangeForm, AuthenticationForm
 
-from portal.auth import throttle
+from portal.auth import kept_form, throttle
 from portal.auth.request_user import actor_of
 from runs import audit
 from runs.actors import Actor, Channel, Kind
@@ -70,10 +70,11 @@ class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]  # the 
 
 
 def sign_in(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
-    """Run Django's view for signing in; after a success, remember the browser."""
+    """Run Django's view for signing in; after a success, remember the browser and what was entered before."""
     response = view()
     if request.method == "POST" and isinstance(response, HttpResponseRedirect):
         throttle.remember_browser(response, request.user.get_username())
+        kept_form.restore(request)
     return with_wait(response)
 
 

@@ -194,6 +194,8 @@ class Stack:
             "PORTAL_FIELD_KEYS_FILE": str(self.folder.secret("field-key", fernet_key)),
             "PORTAL_AUDIT_KEYS_FILE": str(self.folder.secret("audit-key")),
             "PORTAL_PUBLIC_URL": self.address.rstrip("/"),
+            # For `python -m portal.ops.probe follower` in another terminal; only the follower writes it.
+            "PORTAL_HEARTBEAT": str(self.folder.path / "follower.beat"),
             **time_zone(),
         }
 
@@ -201,13 +203,14 @@ class Stack:
         """Return the parts by layer: the portal with the first environment, then each further one, then the story."""
         # 1. The portal. Everything needs the migrations.
         base = (postgres.NAME,) if self._embedded else ()
-        queue, heartbeat = QueueWatch(self.settings["DATABASE_URL"]), HeartbeatWatch(self.folder.path / "follower.beat")
+        queue = QueueWatch(self.settings["DATABASE_URL"])
+        heartbeat = HeartbeatWatch(Path(self.settings["PORTAL_HEARTBEAT"]))
         layer = [
             Part(self._command(MIGRATE, "migrate", "--verbosity", "1"), base),
             Part(self._command(CLOCK, "sync_periodic"), (MIGRATE,)),
             Part(self._web(), (MIGRATE,)),
             Part(self._service(BACKGROUND, "qcluster", says="Running."), (MIGRATE,), problem=queue.problem),
-            Part(self._follower(heartbeat.file), (MIGRATE,), problem=heartbeat.problem),
+            Part(self._service(FOLLOWER, "follow", says="Following."), (MIGRATE,), problem=heartbeat.problem),
         ]
         # 2. Each environment: its deployments need the server, its worker must not create the pool before them, and its
         #    account comes last, because it queues the first sync.
@@ -231,11 +234,6 @@ class Stack:
     def _command(self, name: str, *arguments: str) -> Program:
         log = self.folder.logs / f"{arguments[0].replace('_', '-')}.log"
         return Program(name=name, command=self.manage(*arguments), log=log, environment=self.environment())
-
-    def _follower(self, heartbeat: Path) -> Program:
-        follower = self._service(FOLLOWER, "follow", says="Following.")
-        environment = {**follower.environment, "PORTAL_HEARTBEAT": str(heartbeat)}
-        return dataclasses.replace(follower, environment=environment)
 
     def _service(self, name: str, command: str, *, says: str) -> Program:
         return dataclasses.replace(self._command(name, command), ready=says, waits_for=f"the line {says!r} in its log")

@@ -40,6 +40,8 @@ MAX_CLIENTS = 500
 MAX_CLIENTS_PER_USER = 10
 
 SUBJECTS: dict[str, type[Model]] = {"run": Run, "request": RunRequest}
+# Lookup prefix of the deployment whose grants decide about a row.
+DEPLOYMENT_OF = {"run": "access_deployment__", "request": "deployment__"}
 LISTS = {"runs": "run", "requests": "request"}
 
 
@@ -143,20 +145,20 @@ def visible_changes(session: SessionBase, topics: Topics, changes: Changes) -> d
     Raises `PermissionDenied` if it is no longer signed in, `Http404` if a subscribed row is no longer visible.
     """
     try:
-        permissions = Permissions.of(current_user(session))
+        permissions = Permissions.of_person(current_user(session))
         if not permissions.can_any(Verb.SEE):
             raise Http404
-        visible = permissions.q(Verb.SEE, deployment="deployment__")
+        visible = {name: permissions.q(Verb.SEE, deployment=prefix) for name, prefix in DEPLOYMENT_OF.items()}
         found: dict[str, list[Any]] = {}
         for subject, pks in topics.rows.items():
-            if SUBJECTS[subject]._default_manager.filter(visible, pk__in=pks).count() != len(pks):
+            if SUBJECTS[subject]._default_manager.filter(visible[subject], pk__in=pks).count() != len(pks):
                 raise Http404
             if changed := pks if changes.is_anything else pks & changes.of(subject):
                 found[subject] = sorted(changed)
         for name in sorted(topics.lists):
             rows, pks = SUBJECTS[LISTS[name]]._default_manager, changes.of(LISTS[name])
             # Only the name of the list is sent, never ids: those of runs the user cannot see would reveal activity.
-            if changes.is_anything or (pks and rows.filter(visible, pk__in=pks).exists()):
+            if changes.is_anything or (pks and rows.filter(visible[LISTS[name]], pk__in=pks).exists()):
                 found.setdefault("list", []).append(name)
         return found
     finally:

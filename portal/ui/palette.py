@@ -79,7 +79,7 @@ def matches_number_or_ticket(words: str) -> Q:
 
 
 def runs(request: HttpRequest, words: str) -> list[SearchResult]:
-    visible = permissions_of(request).q(Verb.SEE, deployment="deployment__")
+    visible = permissions_of(request).q(Verb.SEE, deployment="access_deployment__")
     found = Run.objects.filter(visible, matches_id_or_name(words)).select_related("environment")[:FEW]
     return [
         SearchResult(

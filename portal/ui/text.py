@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 # Terminal colours, control characters but tab and line feed, and marks that reverse the direction of reading.
 CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -11,6 +13,13 @@ CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202
 def without_control(text: str) -> str:
     """Return the text without escape sequences and control characters."""
     return CONTROL.sub("", text)
+
+
+def json_text(value: Any) -> str:
+    """Return text as it is, everything else as JSON."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def number(text: str | None, *, otherwise: int | None = None) -> int | None:

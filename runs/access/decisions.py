@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from flows.models import Deployment, Environment
 from runs.access import predicates, visible_rows
+from runs.actors import Actor, is_administrator
 from runs.errors import Refused
 from runs.models import Grant, Run, Selector, Verb
 from runs.models.grant import PART_OF
@@ -49,8 +50,9 @@ class Target:
 
     @classmethod
     def of_run(cls, run: Run) -> Target:
-        """The deployment of a run, or its flow when it has none."""
-        return cls.of(run.deployment) if run.deployment else cls(run.environment, run.flow_name)
+        """The deployment whose grants decide about a run, or its flow when there is none."""
+        governing = run.access_deployment
+        return cls.of(governing) if governing else cls(run.environment, run.flow_name)
 
     @classmethod
     def whole(cls, environment: Environment) -> Target:
@@ -58,7 +60,8 @@ class Target:
         return cls(environment, "")
 
     def __str__(self) -> str:
-        return f"{self.full_name or self.flow_name} in {self.environment}"
+        name = self.full_name or self.flow_name
+        return f"{name} in {self.environment}" if name else f"all of {self.environment}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +94,79 @@ def covers(grant: Grant, target: Target) -> bool:
     return matches(grant, target) and not (is_unnamed and target.environment.is_protected)
 
 
+def decide_by(
+    grants: Sequence[Grant],
+    verb: Verb,
+    target: Target,
+    parameters: Mapping[str, Any] | None,
+    known: Collection[str],
+    *,
+    who: str,
+) -> Decision:
+    """Return what one set of grants says. Deny wins; without a grant nothing is allowed."""
+    # 1. Denials. Without values a denial with a condition is skipped: other values may still be allowed.
+    denying = tuple(
+        grant
+        for grant in about(grants, verb, target, Grant.Effect.DENY)
+        if not grant.predicate or (parameters is not None and predicates.may_match(grant.predicate, parameters, known))
+    )
+    if denying:
+        reason = f" ({denying[0].reason})" if denying[0].reason else ""
+        sentence = f"{who} is denied “{verb.label}” on {target}{describe_condition(denying)}{reason}."
+        return Decision(False, "access.denied", sentence, denying)
+    # 2. Grants. One whose condition fits is enough.
+    allowing = about(grants, verb, target, Grant.Effect.ALLOW)
+    fitting = tuple(
+        grant
+        for grant in allowing
+        if not grant.predicate or parameters is None or predicates.matches(grant.predicate, parameters)
+    )
+    if fitting:
+        return Decision(True, "access.granted", f"{who} is granted “{verb.label}” on {target}.", fitting)
+    if allowing:
+        sentence = f"{who} is granted “{verb.label}” on {target} only{describe_condition(allowing)}."
+        return Decision(False, "access.values", sentence, allowing)
+    # 3. No grant at all.
+    hint = f" {target.environment} is protected: the grant must name it." if target.environment.is_protected else ""
+    return Decision(False, "access.no_grant", f"{who} has no grant for “{verb.label}” on {target}.{hint}")
+
+
+def about(grants: Iterable[Grant], verb: Verb, target: Target, effect: str) -> tuple[Grant, ...]:
+    """Return the grants of one effect for this verb there; denying a verb also denies its parts (`PART_OF`)."""
+    verbs = {verb, PART_OF.get(verb, verb)} if effect == Grant.Effect.DENY else {verb}
+    return tuple(g for g in grants if g.effect == effect and verbs & set(g.verbs) and covers(g, target))
+
+
 @dataclass(frozen=True)
 class Permissions:
-    """One person's active grants, read once per request.
+    """One person's active grants, read once per action, and the scope within which the actor uses them.
 
     Do not store it longer: a grant that is revoked must stop working at the next click.
     """
 
     user: User | AnonymousUser
     grants: tuple[Grant, ...] = field(repr=False)
+    scope: tuple[Grant, ...] | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, user: User | AnonymousUser) -> Permissions:
-        """Read the active grants of the person and of their groups, in one query."""
-        if not user.is_active:
-            return cls(user, ())
-        return cls(user, tuple(active_grants().filter(Q(person=user.pk) | Q(group__user=user.pk)).distinct()))
+    def of(cls, actor: Actor) -> Permissions:
+        """Read what an actor can do now: the grants of the person it acts for, within its scope."""
+        return cls(actor.user, granted_to(actor.user), actor.scope)
+
+    @classmethod
+    def of_person(cls, user: User | AnonymousUser) -> Permissions:
+        """Read what a person can do without a scope: for questions about people, such as who is notified."""
+        return cls(user, granted_to(user))
+
+    @property
+    def layers(self) -> tuple[tuple[Grant, ...], ...]:
+        """The sets of grants each of which must allow an action: the person's, and the scope's if there is one."""
+        return (self.grants,) if self.scope is None else (self.grants, self.scope)
+
+    @property
+    def is_administrator(self) -> bool:
+        """Return whether everything can be configured and seen, without a grant."""
+        return self.scope is None and is_administrator(self.user)
 
     def decide(self, verb: Verb, target: Deployment | Target, parameters: Mapping[str, Any] | None = None) -> Decision:
         """Return whether the action is allowed. Deny wins; without a grant nothing is allowed.
@@ -123,34 +183,20 @@ class Permissions:
         who = self.user.get_username() or "An anonymous user"
         if not self.user.is_active:
             return Decision(False, "access.inactive", f"The account {who} is disabled.")
-        # 2. Denials. Without values a denial with a condition is skipped: other values may still be allowed.
-        denying = tuple(
-            grant
-            for grant in self.grants_for(verb, target, Grant.Effect.DENY)
-            if not grant.predicate
-            or (parameters is not None and predicates.may_match(grant.predicate, parameters, known))
-        )
-        if denying:
-            reason = f" ({denying[0].reason})" if denying[0].reason else ""
-            sentence = f"{who} is denied “{verb.label}” on {target}{describe_condition(denying)}{reason}."
-            return Decision(False, "access.denied", sentence, denying)
-        # 3. Grants. One whose condition fits is enough.
-        allowing = self.grants_for(verb, target, Grant.Effect.ALLOW)
-        fitting = tuple(
-            grant
-            for grant in allowing
-            if not grant.predicate or parameters is None or predicates.matches(grant.predicate, parameters)
-        )
-        if fitting:
-            return Decision(True, "access.granted", f"{who} is granted “{verb.label}” on {target}.", fitting)
-        if allowing:
-            sentence = f"{who} is granted “{verb.label}” on {target} only{describe_condition(allowing)}."
-            return Decision(False, "access.values", sentence, allowing)
-        # 4. Without a grant: superusers, for some verbs.
-        if self.user.is_superuser and verb in SUPERUSER_VERBS:
-            return Decision(True, "access.superuser", f"{who} is an administrator.")
-        hint = f" {target.environment} is protected: the grant must name it." if target.environment.is_protected else ""
-        return Decision(False, "access.no_grant", f"{who} has no grant for “{verb.label}” on {target}.{hint}")
+        # 2. The person's own grants, then the scope: a refusal of either refuses.
+        decision = decide_by(self.grants, verb, target, parameters, known, who=who)
+        if decision.code == "access.no_grant" and self.is_administering(verb):
+            decision = Decision(True, "access.superuser", f"{who} is an administrator.")
+        if decision and self.scope is not None:
+            within = decide_by(self.scope, verb, target, parameters, known, who=who)
+            if not within:
+                return Decision(
+                    False,
+                    "access.scope",
+                    f"This access of {who} is limited, and does not include “{verb.label}” on {target}.",
+                    within.grants,
+                )
+        return decision
 
     def require(self, verb: Verb, target: Deployment | Target, parameters: Mapping[str, Any] | None = None) -> Decision:
         """Return `decide`'s decision when it allows; raise `Forbidden` when it does not."""
@@ -164,43 +210,59 @@ class Permissions:
         now = self.decide(Verb.TRIGGER, target)
         return now if now else self.decide(Verb.TRIGGER_LATER, target) or now
 
-    def grants_for(self, verb: Verb, target: Target, effect: str) -> tuple[Grant, ...]:
-        """Return the grants of one effect for this verb there; denying a verb also denies its parts (`PART_OF`)."""
-        verbs = {verb, PART_OF.get(verb, verb)} if effect == Grant.Effect.DENY else {verb}
-        return tuple(g for g in self.grants if g.effect == effect and verbs & set(g.verbs) and covers(g, target))
-
     def conditions(self, verb: Verb, deployment: Deployment) -> list[predicates.Predicate]:
         """Return the conditions of which the values must satisfy one; empty when any values are allowed."""
-        allowing = self.grants_for(verb, Target.of(deployment), Grant.Effect.ALLOW)
-        return [g.predicate for g in allowing if g.predicate] if all(g.predicate for g in allowing) else []
+        found: list[predicates.Predicate] = []
+        for layer in self.layers:
+            allowing = about(layer, verb, Target.of(deployment), Grant.Effect.ALLOW)
+            bound = [g.predicate for g in allowing if g.predicate] if all(g.predicate for g in allowing) else []
+            pairs = [predicates.both(one, other) for one in found for other in bound]
+            found = [each for each in pairs if each] or found or bound
+        return found
+
+    def has_condition(self, verb: Verb) -> bool:
+        """Return whether any grant with the verb has a condition on values."""
+        return any(grant.predicate and verb in grant.verbs for layer in self.layers for grant in layer)
 
     def can_any(self, verb: Verb) -> bool:
         """Return whether a grant has the verb at all: for menus and columns, never enough to act."""
-        if self.is_administering(verb):
-            return True
-        return any(verb in grant.verbs and grant.effect == Grant.Effect.ALLOW for grant in self.grants)
+        has_verb = [
+            any(verb in grant.verbs and grant.effect == Grant.Effect.ALLOW for grant in layer) for layer in self.layers
+        ]
+        return (self.is_administering(verb) or has_verb[0]) and all(has_verb[1:])
 
     def is_administering(self, verb: Verb) -> bool:
-        """Return whether the person has the verb as an administrator, without a grant."""
-        return self.user.is_active and self.user.is_superuser and verb in SUPERUSER_VERBS
+        """Return whether the person has the verb as an administrator, without a grant; a scope still limits it."""
+        return is_administrator(self.user) and verb in SUPERUSER_VERBS
+
+    def denying(self, verb: Verb, target: Target) -> tuple[Grant, ...]:
+        """Return the denials of this verb there, also those with a condition."""
+        return tuple(grant for layer in self.layers for grant in about(layer, verb, target, Grant.Effect.DENY))
 
     def q(self, verb: Verb, *, deployment: str = "", base: str = "") -> Q:
         """Return a filter for the rows the verb is allowed on.
 
         `base` and `deployment` are lookup prefixes, such as "" and "deployment__".
         """
-        return visible_rows.condition(
-            self.grants, verb, is_administering=self.is_administering(verb), deployment=deployment, base=base
+        administers = self.is_administering(verb)
+        found = visible_rows.condition(
+            self.grants, verb, is_administering=administers, deployment=deployment, base=base
         )
+        if self.scope is not None:
+            found &= visible_rows.condition(self.scope, verb, is_administering=False, deployment=deployment, base=base)
+        return found
 
     def deployments(self, verb: Verb = Verb.SEE) -> models.QuerySet[Deployment]:
         return Deployment.objects.filter(self.q(verb)).select_related("environment")
 
     def environments(self) -> models.QuerySet[Environment]:
         """Return the environments in which at least one deployment, or all of them, are visible."""
-        if self.user.is_active and self.user.is_superuser:
-            return Environment.objects.all()
-        return Environment.objects.filter(visible_rows.environment_condition(self.grants, self.deployments()))
+        found = Environment.objects.all()
+        if not is_administrator(self.user):
+            found = found.filter(visible_rows.environment_condition(self.grants, self.deployments()))
+        if self.scope is not None:
+            found = found.filter(visible_rows.environment_condition(self.scope, self.deployments()))
+        return found
 
 
 def describe_condition(grants: Sequence[Grant]) -> str:
@@ -219,24 +281,25 @@ def active_grants() -> models.QuerySet[Grant]:
     ).select_related("environment", "person", "group")
 
 
+def granted_to(user: User | AnonymousUser) -> tuple[Grant, ...]:
+    """Return the active grants of a person and of their groups, in one query; none for a disabled account."""
+    if not user.is_active:
+        return ()
+    return tuple(active_grants().filter(Q(person=user.pk) | Q(group__user=user.pk)).distinct())
+
+
 def decide(
-    user: User | AnonymousUser,
-    verb: Verb,
-    target: Deployment | Target,
-    parameters: Mapping[str, Any] | None = None,
+    actor: Actor, verb: Verb, target: Deployment | Target, parameters: Mapping[str, Any] | None = None
 ) -> Decision:
-    """Return whether the person may do this; reads their grants again, so that a revoked one does not count."""
-    return Permissions.of(user).decide(verb, target, parameters)
+    """Return whether the actor may do this; reads the grants again, so that a revoked one does not count."""
+    return Permissions.of(actor).decide(verb, target, parameters)
 
 
 def require(
-    user: User | AnonymousUser,
-    verb: Verb,
-    target: Deployment | Target,
-    parameters: Mapping[str, Any] | None = None,
+    actor: Actor, verb: Verb, target: Deployment | Target, parameters: Mapping[str, Any] | None = None
 ) -> Decision:
     """Return `decide`'s decision when it allows; raise `Forbidden` when it does not."""
-    return Permissions.of(user).require(verb, target, parameters)
+    return Permissions.of(actor).require(verb, target, parameters)
 
 
 def who_may(verb: Verb, deployment: Deployment) -> Iterable[tuple[Grant, Target]]:

@@ -40,7 +40,7 @@ def explain(
 ) -> Explanation:
     """Return the decision with the ignored grants; `parameters` are resolved values, or None for any values."""
     # Before the deployment becomes a target: a condition on a default that only the flow's code knows needs its schema.
-    decision = Permissions.of(user).decide(verb, target, parameters)
+    decision = Permissions.of_person(user).decide(verb, target, parameters)
     if isinstance(target, Deployment):
         target = Target.of(target)
     deciding = {grant.pk for grant in decision.grants}

@@ -16,8 +16,8 @@ def condition(
 ) -> Q:
     """Return the condition for the rows on which these grants allow the verb.
 
-    `base` and `deployment` are lookup prefixes, such as "" and "deployment__". `is_administering` allows it everywhere
-    but where a grant denies it.
+    `base` and `deployment` are lookup prefixes, such as "" and "access_deployment__". `is_administering` allows it
+    everywhere but where a grant denies it.
     """
     allow = Q() if is_administering else Q(pk__in=[])  # all rows, or none; grants add to it
     for grant in grants:
@@ -41,7 +41,10 @@ def selector_q(grant: Grant, *, deployment: str, base: str = "") -> Q:
     if grant.full_name:
         q &= Q(**{f"{deployment}full_name": grant.full_name})
     if grant.flow_name:
-        q &= Q(**{f"{base}flow_name": grant.flow_name})
+        flow = Q(**{f"{deployment}flow_name": grant.flow_name})
+        if deployment != base:  # a run without a deployment is known by its flow alone
+            flow |= Q(**{f"{deployment}isnull": True, f"{base}flow_name": grant.flow_name})
+        q &= flow
     if grant.tag:
         q &= Q(**{f"{deployment}tags__contains": [grant.tag]})
     return q

@@ -60,7 +60,7 @@ def who_can(deployment: Deployment, verbs: Iterable[Verb]) -> dict[Verb, Access]
 
 def access_to(verb: Verb, grants_for: Sequence[Grant], people: dict[int, set[int]], names: dict[int, str]) -> Access:
     allowing = [grant for grant in grants_for if grant.effect == Grant.Effect.ALLOW and verb in grant.verbs]
-    # As in `Permissions.grants_for`: denying a verb also denies its parts.
+    # As in `decisions.about`: denying a verb also denies its parts.
     denied_verbs = {verb, PART_OF.get(verb, verb)}
     denying = [grant for grant in grants_for if grant.effect == Grant.Effect.DENY and denied_verbs & set(grant.verbs)]
 

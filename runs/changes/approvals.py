@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from flows.db_text import sanitize
 from runs import audit, notifications, queue
-from runs.access.decisions import Target, decide, require
+from runs.access.decisions import Permissions, Target, require
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.change_feed import publish
@@ -23,6 +23,7 @@ from runs.models import Approval, BreakGlass, Comment, RunRequest, Verb
 from runs.models.notification import Topic
 from runs.models.policy import Stage
 from runs.models.request import State
+from runs.requests.approval_notices import notify_approvers
 from runs.requests.frozen_values import digest, values_of
 
 MAX_COMMENT_LENGTH = 2000
@@ -99,7 +100,7 @@ def require_decidable(run_request: RunRequest, by: Actor, *, approves: bool) -> 
         raise Refused("approval.own", "You cannot approve or reject your own request.")
     if by.on_behalf_of:
         raise Refused("approval.on_behalf", "You cannot approve or reject on someone else's behalf.")
-    require(by.user, Verb.APPROVE, run_request.deployment, values_of(run_request))
+    require(by, Verb.APPROVE, run_request.deployment, values_of(run_request))
     if run_request.expires_at and run_request.expires_at <= timezone.now():
         raise Refused("request.expired", f"Request {run_request.pk} has expired. Submit a new request.")
 
@@ -136,6 +137,9 @@ def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_d
         # 4. Launch after the last one.
         left = sum(each.left for each in steps(run_request))
         if left:
+            following = next(each for each in steps(run_request) if not each.is_done)
+            if following.position != step.position:
+                notify_approvers(run_request, group=following.group)
             act.after = {
                 "state": run_request.state,
                 "digest": run_request.digest,
@@ -216,7 +220,7 @@ def require_approved(run_request: RunRequest) -> None:
     # 2. Each approval was given by someone who still has permission, with these values.
     values = values_of(run_request)
     for each in approvers_of(run_request):
-        if not decide(each.by, Verb.APPROVE, run_request.deployment, values):
+        if not Permissions.of_person(each.by).decide(Verb.APPROVE, run_request.deployment, values):
             raise Refused(
                 "approval.approver_lost_permission",
                 f"{each.by_name} approved this and no longer has permission to. Submit a new request.",
@@ -255,7 +259,7 @@ def notify_requester(run_request: RunRequest, what: str, by: Actor) -> None:
 def comment(run_request: RunRequest, text: str, *, by: Actor) -> None:
     """Add a comment to a request, visible to all who can see the request."""
     with audit.act("request.comment", run_request, by=by, reason=text, ticket=run_request.ticket):
-        require(by.user, Verb.SEE, run_request.deployment)
+        require(by, Verb.SEE, run_request.deployment)
         cleaned = sanitize(text.strip())
         if not cleaned or len(cleaned) > MAX_COMMENT_LENGTH:
             raise Refused(
@@ -270,7 +274,7 @@ def withdraw(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
     with audit.act("request.withdraw", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         # Requesters need no permission to withdraw their own request.
         if not by.is_same_person_as(run_request.requested_by_id):
-            require(by.user, Verb.CANCEL, run_request.deployment)
+            require(by, Verb.CANCEL, run_request.deployment)
         act.before = {"state": run_request.state}
         move(run_request, to=State.WITHDRAWN, message=reason)
         act.after = {"state": State.WITHDRAWN}

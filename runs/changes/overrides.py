@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from flows.db_text import sanitize
 from runs import audit, notifications, queue
-from runs.access.decisions import decide, require
+from runs.access.decisions import Permissions, require
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.change_feed import publish
@@ -37,7 +37,7 @@ def break_glass(run_request: RunRequest, *, by: Actor, reason: str, minutes: int
     # 1. Under the row lock: permission, reason, length, state, and that the request was not tampered with.
     with audit.act("request.break_glass", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         lock(run_request)
-        require(by.user, Verb.BREAK_GLASS, run_request.deployment, values_of(run_request))
+        require(by, Verb.BREAK_GLASS, run_request.deployment, values_of(run_request))
         if not reason.strip():
             raise Refused("override.reason_required", "Describe the emergency.")
         if not MIN_OVERRIDE <= minutes <= MAX_OVERRIDE:
@@ -78,7 +78,7 @@ def notify_override(row: BreakGlass) -> None:
     run_request = row.run_request
 
     def may(person: User) -> bool:
-        return decide(person, Verb.SEE, run_request.deployment).allowed
+        return Permissions.of_person(person).decide(Verb.SEE, run_request.deployment).allowed
 
     notifications.notify(
         Topic.BREAK_GLASS,
@@ -98,7 +98,7 @@ def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:
         # Neither the person who used it nor those who wanted the run can judge it.
         if by.user.pk in (row.by_id, run_request.requested_by_id, run_request.on_behalf_of_id):
             raise Refused("review.own", "This must be reviewed by someone who had no part in it.")
-        require(by.user, Verb.APPROVE, run_request.deployment, values_of(run_request))
+        require(by, Verb.APPROVE, run_request.deployment, values_of(run_request))
         involved = involved_in(run_request, row.by_id, by.user.pk)
         involved.require_independent(by.user)
         require_own_password(by.user)
@@ -122,7 +122,7 @@ def override(run_request: RunRequest, *, by: Actor, reason: str) -> None:
     """Launch a request that waits for a change window or the end of a freeze. Approvals are still required."""
     with audit.act("request.override", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
         lock(run_request)
-        require(by.user, Verb.OVERRIDE_FREEZE, run_request.deployment, values_of(run_request))
+        require(by, Verb.OVERRIDE_FREEZE, run_request.deployment, values_of(run_request))
         if not reason.strip():
             raise Refused("window.reason_required", "Give a reason for starting outside the change window.")
         if run_request.state not in (State.WAITING, State.APPROVED) or run_request.overridden_at:
@@ -130,7 +130,10 @@ def override(run_request: RunRequest, *, by: Actor, reason: str) -> None:
         # The reason for waiting is about to be replaced; the trail keeps it.
         act.before = {"state": run_request.state, "waited_for": run_request.message}
         RunRequest.objects.filter(pk=run_request.pk).update(
-            overridden_at=timezone.now(), overridden_by_name=by.name, next_attempt_at=None
+            overridden_at=timezone.now(),
+            overridden_by_name=by.name,
+            next_attempt_at=None,
+            message=f"Change window overridden by {by.name}.",
         )
         act.after = {"overridden_by": by.name, "digest": run_request.digest}
         # One that still waits for approval is launched by its last approval.

@@ -27,9 +27,8 @@ def waiting_for(permissions: Permissions) -> list[int]:
     # Menus and the overview count these on every page: start with what needs no query.
     if not permissions.can_any(Verb.APPROVE):
         return []
-    is_bound = any(grant.predicate and Verb.APPROVE in grant.verbs for grant in permissions.grants)
     # Values are decrypted and checked one by one, so only for people whose grant has a condition.
-    if is_bound:
+    if permissions.has_condition(Verb.APPROVE):
         rows = open_to(permissions).select_related("deployment__environment")
         approvable = [row for row in rows if permissions.decide(Verb.APPROVE, row.deployment, values_of(row))]
     else:

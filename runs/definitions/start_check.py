@@ -17,7 +17,7 @@ from flows.db_text import strip_control
 from flows.encryption import DecryptionError
 from flows.prefect_api.records import NotFound, PrefectError
 from runs import audit, notifications, requests
-from runs.access.decisions import Target, decide
+from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.change_feed import publish
 from runs.governance.requirements import requirements_for
@@ -93,7 +93,7 @@ def report(run_request: RunRequest, found: dict[str, Any]) -> None:
             f"The deployment of request {run_request.pk} was changed in Prefect between its approval and the start of "
             "its run. The run may have executed other code than was approved.",
             target=run_request,
-            may=lambda person: decide(person, Verb.SEE, run_request.deployment).allowed,
+            may=lambda person: Permissions.of_person(person).decide(Verb.SEE, run_request.deployment).allowed,
             also=[approval.by for approval in run_request.approvals.filter(approved=True).select_related("by")],
         )
         publish("request", [run_request.pk])

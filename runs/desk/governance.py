@@ -27,7 +27,7 @@ Reference = int | RunRequest
 
 def inbox(*, by: Actor) -> list[RunRequest]:
     """Return the requests that need this person's approval, those that expire first on top."""
-    found = RunRequest.objects.filter(pk__in=waiting_for(Permissions.of(by.user))).order_by("expires_at", "pk")
+    found = RunRequest.objects.filter(pk__in=waiting_for(Permissions.of(by))).order_by("expires_at", "pk")
     return list(found.select_related("environment", "deployment__environment", "run"))
 
 
@@ -63,9 +63,13 @@ def rerun(
     changes: Mapping[str, JSON] | None = None,
     reason: str = "",
     ticket: str = "",
+    confirm: str = "",
 ) -> RunRequest:
-    """Re-run a request as a new one; secret values are reused unseen."""
-    return status(requests.rerun(status(reference, by=by), by=by, changes=changes or {}, reason=reason, ticket=ticket))
+    """Re-run a request as a new one; secret values are reused unseen. `confirm` as in `trigger`."""
+    earlier = status(reference, by=by)
+    return status(
+        requests.rerun(earlier, by=by, changes=changes or {}, reason=reason, ticket=ticket, confirmation=confirm)
+    )
 
 
 def override(reference: Reference, *, by: Actor, reason: str) -> RunRequest:
@@ -136,7 +140,7 @@ def calendar(name: str, deployment_name: str = "", *, by: Actor | None = None, a
         rows = list(Window.objects.filter(applicable(place), is_active=True).select_related("environment"))
     # The decision uses all windows; those that name something invisible are only left out of the list.
     if by:
-        rows = visible(rows, Permissions.of(by.user))
+        rows = visible(rows, Permissions.of(by))
     hours = (Hours(row, *windows.hours(row, moment)) for row in rows)
     return Opening(place, windows.standing(target, moment), freezes.freeze_of(place), tuple(hours))
 

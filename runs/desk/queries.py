@@ -13,7 +13,7 @@ from django.db.models import F, QuerySet
 
 from flows.catalog import health as healths
 from flows.models import Alias, Deployment, Environment, Health
-from flows.wording import listed
+from flows.wording import how_to_deploy, listed
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor, Channel
 from runs.errors import Refused
@@ -55,7 +55,7 @@ def account() -> str:
 
 
 def environments(*, by: Actor | None = None) -> list[Environment]:
-    return list(Permissions.of(by.user).environments() if by else Environment.objects.all())
+    return list(Permissions.of(by).environments() if by else Environment.objects.all())
 
 
 def environment(name: str, *, by: Actor | None = None) -> Environment:
@@ -84,7 +84,7 @@ def health(name: str, *, by: Actor | None = None) -> Health:
 
 def deployments(name: str = "", *, by: Actor | None = None) -> QuerySet[Deployment]:
     """Return the deployments of one environment, or of all visible ones."""
-    visible = Permissions.of(by.user).deployments() if by else Deployment.objects.select_related("environment")
+    visible = Permissions.of(by).deployments() if by else Deployment.objects.select_related("environment")
     there = visible.filter(environment__in=chosen(name, by=by), deleted_upstream_at=None)
     return there.order_by("environment__position", "environment", "full_name")
 
@@ -116,6 +116,8 @@ def deployment(environment_name: str, name: str, *, by: Actor | None = None) -> 
             ),
             deployment=name,
         )
+    if not there:
+        raise NotVisible("deployment.unknown", how_to_deploy(place), deployment=name)
     raise NotVisible(
         "deployment.unknown",
         f"{place} has no deployment {name}. {listing('It has', [each.full_name for each in there])} "
@@ -127,7 +129,7 @@ def deployment(environment_name: str, name: str, *, by: Actor | None = None) -> 
 def may_know(alias: Alias, by: Actor | None) -> bool:
     """Return whether an error may reveal the deployment behind an alias."""
     target = Target(alias.environment, alias.full_name.partition("/")[0], alias.full_name)
-    return by is None or Permissions.of(by.user).decide(Verb.SEE, target).allowed
+    return by is None or Permissions.of(by).decide(Verb.SEE, target).allowed
 
 
 def runs(
@@ -180,8 +182,8 @@ def lookup(reference: str) -> dict[str, Any]:
 
 def visible_runs(by: Actor | None) -> QuerySet[Run]:
     """Return the runs that the actor can see, or all runs without an actor."""
-    found = Run.objects.select_related("environment", "deployment")
-    return found.filter(Permissions.of(by.user).q(Verb.SEE, deployment="deployment__")) if by else found
+    found = Run.objects.select_related("environment", "access_deployment")
+    return found.filter(Permissions.of(by).q(Verb.SEE, deployment="access_deployment__")) if by else found
 
 
 def status(reference: int | RunRequest, *, by: Actor | None = None) -> RunRequest:
@@ -189,7 +191,7 @@ def status(reference: int | RunRequest, *, by: Actor | None = None) -> RunReques
     pk = reference.pk if isinstance(reference, RunRequest) else reference
     found = RunRequest.objects.select_related("environment", "deployment", "run__environment").filter(pk=pk)
     if by:
-        found = found.filter(Permissions.of(by.user).q(Verb.SEE, deployment="deployment__"))
+        found = found.filter(Permissions.of(by).q(Verb.SEE, deployment="deployment__"))
     for run_request in found:
         return run_request
     raise NotVisible("request.unknown", f"Unknown request {pk}.", request=pk)

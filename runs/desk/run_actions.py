@@ -57,8 +57,12 @@ def trigger(
     ticket: str = "",
     on_behalf_of: str = "",
     override_window: bool = False,
+    confirm: str = "",
 ) -> RunRequest:
-    """Request a run; the same `key` again returns the same request."""
+    """Request a run; the same `key` again returns the same request.
+
+    `confirm` is the full name of the deployment, for a run that deletes data.
+    """
     return requests.submit(
         deployment(environment_name, deployment_name, by=by),
         values,
@@ -71,6 +75,7 @@ def trigger(
         ticket=ticket,
         on_behalf_of=user(on_behalf_of) if on_behalf_of else None,
         overrides_windows=override_window,
+        confirmation=confirm,
     )
 
 

@@ -15,7 +15,7 @@ from flows.catalog import health
 from flows.prefect_api import connect
 from flows.prefect_api.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain
 from runs import changes, definitions, requests
-from runs.access.decisions import Target, require
+from runs.access.decisions import Permissions, Target
 from runs.dispatch.leases import LEASE, backoff
 from runs.errors import Refused
 from runs.governance import windows
@@ -118,15 +118,18 @@ def marks(run_request: RunRequest) -> list[str]:
 def check_again(run_request: RunRequest) -> None:
     """Refuse a launch unless everything required at request time is still true."""
     # 1. The requester's permission, and that the deployment can be run at all.
-    deployment = run_request.deployment
+    deployment, values = run_request.deployment, requests.values_of(run_request)
     if run_request.requested_by:
-        require(run_request.requested_by, Verb(run_request.verb), deployment, requests.values_of(run_request))
+        Permissions.of_person(run_request.requested_by).require(Verb(run_request.verb), deployment, values)
     requests.require_submittable(deployment, scheduled_for=None)
     # 2. The parameters mean what they meant.
     if deployment.schema_fingerprint != run_request.schema_fingerprint:
         raise Refused(
             "schema.changed", f"The parameters of {deployment} changed after the request. Submit a new request."
         )
+    # Not before its time: what is on offer can change until then.
+    if not run_request.scheduled_for or run_request.scheduled_for - AHEAD <= timezone.now():
+        requests.require_still_offered(deployment, values)
     # 3. The approvals hold, or an emergency override is in force.
     bypass = changes.emergency_override(run_request)
     if bypass is None:

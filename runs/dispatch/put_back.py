@@ -40,7 +40,7 @@ def put_back_stalled(environment: Environment) -> int:
         | Q(recoveries__state=Recovery.State.WANTED)
         | Q(cancellations__state__in=Cancellation.OPEN)
     )
-    runs = list(stalled.select_related("environment", "deployment").order_by("state_at")[:MOST_AT_ONCE])
+    runs = list(stalled.select_related("environment", "access_deployment").order_by("state_at")[:MOST_AT_ONCE])
     if not runs:
         return 0
     pools = pools_of(environment)

@@ -44,14 +44,9 @@ REENTER = (
 HISTORY = {"deployments": "deployments", "runs": "runs", "run_requests": "run requests", "grants": "grants"}
 
 
-def is_administrator(by: Actor) -> bool:
-    """Return whether the actor is the system or an active administrator."""
-    return by.holder is None or (by.holder.is_active and by.holder.is_superuser)
-
-
 def require_administrator(by: Actor) -> None:
     """Refuse everyone but administrators and the system."""
-    if not is_administrator(by):
+    if not by.is_administrator:
         raise Refused(
             "access.administrators_only", f"{by.name} cannot change the configuration. Only administrators can."
         )

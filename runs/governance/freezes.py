@@ -7,10 +7,9 @@ from datetime import datetime
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
-from flows import canonical
 from flows.db_text import sanitize
 from flows.models import Environment
-from runs import audit, notifications, queue
+from runs import audit, moments, notifications, queue
 from runs.access.decisions import Target, require
 from runs.actors import Actor
 from runs.errors import Refused
@@ -33,17 +32,17 @@ def freeze(
     with audit.act("environment.freeze", environment, by=by, reason=reason, ticket=ticket) as act:
         act.environment = environment.slug
         # 1. Permission, then what a freeze requires.
-        require(by.user, Verb.MANAGE, Target.whole(environment))
+        require(by, Verb.MANAGE, Target.whole(environment))
         if not reason.strip():
             raise Refused(
                 "freeze.reason_required", "Give a reason for the freeze. It is shown to everyone whose run is held."
             )
         requirements_for(Target.whole(environment)).require_reason_and_ticket("freeze", reason=reason, ticket=ticket)
         require_fit(Freeze, reason=reason.strip(), ticket=ticket.strip())
+        until = moments.in_utc(until) if until else None
         if until and until <= timezone.now():
             raise Refused("freeze.past", "The end of the freeze is in the past.")
         # 2. A constraint, not a query before it, decides which of two concurrent freezes is stored.
-        until = canonical.moment(until) if until else None
         row = Freeze(environment=environment, reason=sanitize(reason.strip()), until=until)
         row.ticket = sanitize(ticket.strip())
         row.begun_by, row.begun_by_name = by.user, by.name
@@ -67,7 +66,7 @@ def unfreeze(environment: Environment, *, by: Actor, reason: str = "", ticket: s
     """
     with audit.act("environment.unfreeze", environment, by=by, reason=reason, ticket=ticket) as act:
         act.environment = environment.slug
-        require(by.user, Verb.MANAGE, Target.whole(environment))
+        require(by, Verb.MANAGE, Target.whole(environment))
         requirements_for(Target.whole(environment)).require_reason_and_ticket(
             "end of a freeze", reason=reason, ticket=ticket
         )

@@ -11,13 +11,12 @@ from django.db.models import Q
 from django.utils import timezone
 
 from flows.models import Environment
-from runs import audit
+from runs import audit, moments
 from runs.access import predicates
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import loosening_gate
-from runs.governance.configuration import is_administrator
 from runs.governance.loosening import loosened
 from runs.governance.requirements import requirements_for
 from runs.models import Grant, Verb
@@ -55,8 +54,11 @@ def grant(
             raise Refused("grant.subject", "A grant applies to exactly one person or one group.")
         if not verbs or set(verbs) - set(Verb.values):
             raise Refused("grant.verbs", "Choose at least one verb.")
+        valid_from, valid_until = (moments.in_utc(each) if each else None for each in (valid_from, valid_until))
         if valid_from and valid_until and valid_from >= valid_until:
             raise Refused("grant.dates", "A grant must start before it ends.")
+        if valid_until and valid_until <= timezone.now():
+            raise Refused("grant.past", "The end of the grant is in the past. Choose a later time.")
         if predicate is not None:
             require_valid(predicate, verbs)
         # Verbs in the order of the enumeration, so that the same grant reads the same everywhere.
@@ -77,7 +79,7 @@ def grant(
             granted_by=by.holder,
             granted_by_name=by.name,
         )
-        if not is_administrator(by):
+        if not by.is_administrator:
             bounded(row, by)
         # Policies apply to environments; a grant for all of them has no single one to ask.
         if environment and by.holder is not None:
@@ -114,8 +116,8 @@ def bounded(row: Grant, by: Actor) -> None:
     if by.is_same_person_as(row.person_id):
         # Otherwise a grant that someone has through a group would outlast their membership.
         raise Refused("grant.own", "You cannot grant permissions to yourself.")
-    permissions = Permissions.of(by.user)
-    denying = denials_of(by.user)
+    permissions = Permissions.of(by)
+    denying = [*denials_of(by.user), *(grant for grant in by.scope or () if grant.effect == Grant.Effect.DENY)]
     for verb in (Verb.MANAGE, *map(Verb, row.verbs)):
         denied = {verb, PART_OF.get(verb, verb)}
         if any(denied & set(denial.verbs) and may_overlap(denial, row) for denial in denying):
@@ -124,16 +126,18 @@ def bounded(row: Grant, by: Actor) -> None:
                 f"{by.name} is denied “{verb.label}” on {row.selector} and cannot grant it.",
                 verb=str(verb),
             )
-        held = [grant for grant in permissions.grants if verb in grant.verbs and contains(grant, row)]
-        if not held:
-            raise Refused(
-                "grant.beyond_own",
-                f"{by.name} does not have “{verb.label}” on all of {row.selector} for that long and cannot grant it.",
-                verb=str(verb),
-            )
-        # With several grants the first is used: bound to one of them, it stays within what the giver has.
-        if verb != Verb.MANAGE and all(grant.predicate for grant in held):
-            row.predicate = predicates.both(held[0].predicate, row.predicate)
+        for layer in permissions.layers:
+            held = [grant for grant in layer if verb in grant.verbs and contains(grant, row)]
+            if not held:
+                raise Refused(
+                    "grant.beyond_own",
+                    f"{by.name} does not have “{verb.label}” on all of {row.selector} for that long and cannot grant "
+                    "it.",
+                    verb=str(verb),
+                )
+            # With several grants the first is used: bound to one of them, it stays within what the giver has.
+            if verb != Verb.MANAGE and all(grant.predicate for grant in held):
+                row.predicate = predicates.both(held[0].predicate, row.predicate)
 
 
 def denials_of(user: User) -> list[Grant]:
@@ -198,13 +202,11 @@ def revoke(row: Grant, *, by: Actor, reason: str = "", ticket: str = "", confirm
 
 def can_grant(by: Actor) -> bool:
     """Return whether there is any grant that the actor could create."""
-    return is_administrator(by) or (
-        by.holder is not None and any(Verb.MANAGE in grant.verbs for grant in Permissions.of(by.user).grants)
-    )
+    return by.is_administrator or Permissions.of(by).can_any(Verb.MANAGE)
 
 
 def can_revoke(row: Grant, by: Actor) -> bool:
-    return is_administrator(by) or (by.is_same_person_as(row.granted_by_id) and can_grant(by))
+    return by.is_administrator or (by.is_same_person_as(row.granted_by_id) and can_grant(by))
 
 
 def describe(row: Grant) -> dict[str, Any]:

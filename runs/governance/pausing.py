@@ -31,7 +31,7 @@ def request(deployment: Deployment, *, pause: bool, by: Actor, reason: str, tick
     with audit.act(
         "deployment.pause" if pause else "deployment.resume", deployment, by=by, reason=reason, ticket=ticket
     ) as act:
-        require(by.user, Verb.PAUSE, deployment)
+        require(by, Verb.PAUSE, deployment)
         if deployment.deleted_upstream_at:
             raise Refused("deployment.gone", f"{deployment} is no longer deployed in {deployment.environment}.")
         if deployment.is_paused == pause:

@@ -122,7 +122,7 @@ def visible[R: (Policy, Window)](rows: Iterable[R], permissions: Permissions) ->
     A rule names its deployment, flow or tag, and would reveal that it exists.
     """
     # Superusers see all deployments, so also rules for deployments that do not exist yet.
-    if permissions.user.is_active and permissions.user.is_superuser:
+    if permissions.is_administrator:
         return list(rows)
     places = set(permissions.environments().values_list("pk", flat=True))
     targets = [Target.of(each) for each in permissions.deployments().filter(deleted_upstream_at=None)]

@@ -447,6 +447,10 @@ class Migration(migrations.Migration):
             name="Run",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "parent_task_run_id",
+                    models.UUIDField(help_text="The task run that stands for it in its parent.", null=True),
+                ),
                 ("prefect_id", models.UUIDField()),
                 ("name", models.CharField(max_length=300)),
                 ("flow_name", models.CharField(blank=True, max_length=300)),
@@ -528,6 +532,26 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("stalled_since", models.DateTimeField(help_text="Since when nothing has happened.", null=True)),
+                (
+                    "access_deployment",
+                    models.ForeignKey(
+                        help_text="Whose grants decide about the run: its deployment, or that of the run it is part of.",
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="flows.deployment",
+                    ),
+                ),
+                (
+                    "parent",
+                    models.ForeignKey(
+                        help_text="The run that called it as a subflow.",
+                        null=True,
+                        on_delete=models.SET_NULL,
+                        related_name="children",
+                        to="runs.run",
+                    ),
+                ),
                 ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, null=True, related_name="runs")),
                 ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="runs")),
             ],

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import batched
 from uuid import UUID
 
 from django.db import transaction
@@ -23,7 +24,8 @@ from runs.models import LogLine, Run, StateChange, TaskRun
 
 log = logging.getLogger(__name__)
 
-LOGS_A_CALL = 1000
+# Lines written in one statement.
+LINES_AT_ONCE = 1000
 # Most runs whose logs are followed at once; the others are read by each sweep.
 TAILED = 50
 # Flows send their log in batches every 2 s: the last lines arrive after the last state, and not always in order.
@@ -101,10 +103,9 @@ def tail_logs(environment: Environment, runs: Sequence[Run]) -> int:
         LogLine.objects.filter(run__in=runs).values_list("run").annotate(last=Max("at")).values_list("run", "last")
     )
     for run in runs:
+        # The last known lines are read again, because others may have the same timestamp. Conflicts are ignored.
         after = last[run.pk] - DISORDER if run.pk in last else None
-        while True:
-            lines = client.logs([run.prefect_id], after=after, limit=LOGS_A_CALL)
-            # The last known line is read again, because others may have the same timestamp. Conflicts are ignored.
+        for lines in batched(client.logs(run.prefect_id, after=after), LINES_AT_ONCE):
             known = LogLine.objects.filter(run=run, prefect_id__in=[line.id for line in lines])
             new[run.pk] += len(lines) - known.count()
             latest[run.pk] = max([*(line.timestamp for line in lines), latest.get(run.pk, NEVER)])
@@ -122,10 +123,6 @@ def tail_logs(environment: Environment, runs: Sequence[Run]) -> int:
                 ],
                 ignore_conflicts=True,
             )
-            # A full page within one timestamp would be read for ever.
-            if len(lines) < LOGS_A_CALL or lines[-1].timestamp == after:
-                break
-            after = lines[-1].timestamp
     record_activity(runs, latest)
     publish("run", [pk for pk, count in new.items() if count])
     return new.total()

@@ -63,7 +63,8 @@ def record_external_runs(
         [
             audit.Act("run.appeared", rows[record.id], by, environment=environment.slug, after=describe(record))
             for record in new
-            if record.id in rows and (started_at(record) or since) >= since
+            # A subflow run belongs to its parent, which has an entry if it was started outside.
+            if record.id in rows and not rows[record.id].parent_id and (started_at(record) or since) >= since
         ]
     )
 

@@ -105,13 +105,16 @@ def announce(environment: Environment, found: Sequence[Run]) -> None:
     rows = Run.objects.filter(pk__in=[run.pk for run in found]).order_by("pk")
     # What decides about a run is small; the schema of a deployment is not.
     runs = list(
-        rows.select_related("environment", "deployment__environment", "run_request").defer(
-            "parameters", "deployment__parameter_schema", "deployment__parameter_defaults", "run_request__parameters"
+        rows.select_related("environment", "access_deployment__environment", "run_request").defer(
+            "parameters",
+            "access_deployment__parameter_schema",
+            "access_deployment__parameter_defaults",
+            "run_request__parameters",
         )
     )
 
     def message(person: User) -> notifications.Message | None:
-        permissions = Permissions.of(person)
+        permissions = Permissions.of_person(person)
         theirs = [run for run in runs if is_for(run, person, permissions)]
         if not theirs:
             return None

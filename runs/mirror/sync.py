@@ -22,8 +22,9 @@ from flows.prefect_api.records import FlowRunRecord, PrefectError
 from runs import stalls
 from runs.mirror import external_runs
 from runs.mirror.details import fetch_details, tail_logs, with_open_logs
+from runs.mirror.families import upsert_families
 from runs.mirror.stalled_runs import context_of, mark_stalled
-from runs.mirror.upsert import BATCH, mark_deleted, upsert
+from runs.mirror.upsert import BATCH, mark_deleted
 from runs.models import Run, RunRequest
 from runs.models.run import ACTIVE
 
@@ -44,7 +45,7 @@ def refresh_state(environment: Environment, prefect_ids: Iterable[UUID]) -> list
     if not wanted:
         return []
     records = connect.client_for(environment).flow_runs(list(wanted))
-    upsert(environment, records)
+    upsert_families(environment, records)
     found = [record.id for record in records]
     mark_deleted(environment, wanted - set(found))
     return found
@@ -73,7 +74,7 @@ def sync(environment: Environment) -> int:
         seen: set[UUID] = set()
         for page in batched(chain(client.active_flow_runs(), client.flow_runs_ended_since(since)), BATCH):
             seen |= {record.id for record in page}
-            changed = upsert(environment, page)
+            changed = upsert_families(environment, page)
             fetch_details(environment, [run.prefect_id for run in changed if needs_details(run, now)])
             count += len(page)
         # 3. What is active here and was not listed ended long ago or was deleted: read it by id.

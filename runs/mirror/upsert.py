@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,7 @@ from flows.prefect_api.records import FlowRunRecord
 from runs import changes, requests
 from runs.change_feed import publish
 from runs.mirror import external_runs
+from runs.mirror.external_runs import SKEW
 from runs.models import Run, RunRequest
 
 KEY = ["environment", "prefect_id"]
@@ -32,9 +34,20 @@ MIRROR_LOCK = 0x6D6972
 HIDDEN = "••••••"
 
 
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What a flow run does not tell about itself: Prefect's id of its parent, and the name of its flow by its id."""
+
+    parents: Mapping[UUID, UUID] = field(default_factory=dict)
+    flow_names: Mapping[UUID, str] = field(default_factory=dict)
+
+
 @transaction.atomic
-def upsert(environment: Environment, records: Sequence[FlowRunRecord]) -> list[Run]:
-    """Upsert runs, never an older state over a newer one; return those that are new or changed state."""
+def upsert(environment: Environment, records: Sequence[FlowRunRecord], family: Family = Family()) -> list[Run]:
+    """Upsert runs, never an older state over a newer one; return those that are new or changed state.
+
+    The parents named in `family` have been upserted before.
+    """
     # 1. What is known. Rows are locked in the order of their keys, so that two readers cannot deadlock.
     mirror_lock(environment)
     known = {
@@ -49,12 +62,22 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord]) -> list[R
             environment=environment, prefect_id__in=[r.deployment_id for r in records if r.deployment_id]
         )
     }
+    parents = known_parents(environment, records, family)
     # 2. Write what is not older than the known state.
     ours = external_runs.requests_of(environment, records)
     now = timezone.now()
     fresh = [record for record in records if not is_stale(record, known.get(record.id))]
     rows = [
-        row(environment, record, deployments.get(record.deployment_id), now, known.get(record.id), ours.get(record.id))  # type: ignore[arg-type]  # None is never a key
+        row(
+            environment,
+            record,
+            deployments.get(record.deployment_id),  # type: ignore[arg-type]  # None is never a key
+            now,
+            known.get(record.id),
+            ours.get(record.id),
+            parents.get(record.id),
+            family.flow_names.get(record.flow_id, ""),
+        )
         for record in fresh
     ]
     Run.objects.bulk_create(
@@ -84,6 +107,29 @@ def mirror_lock(environment: Environment) -> None:
     """Serialize upserts of one environment: row locks do not exist yet for a run that two readers both discover."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [MIRROR_LOCK, environment.pk])
+
+
+def known_parents(environment: Environment, records: Sequence[FlowRunRecord], family: Family) -> dict[UUID, Run]:
+    """Return the rows of the parents of these runs, by Prefect's id of the child.
+
+    A run is part of another only if it began while that one ran: Prefect takes any parent that a client names.
+    """
+    wanted = {record.id: family.parents[record.id] for record in records if record.id in family.parents}
+    if not wanted:
+        return {}
+    rows = {run.prefect_id: run for run in Run.objects.filter(environment=environment, prefect_id__in=wanted.values())}
+    return {
+        record.id: rows[wanted[record.id]]
+        for record in records
+        if wanted.get(record.id) in rows and began_during(record, rows[wanted[record.id]])
+    }
+
+
+def began_during(record: FlowRunRecord, parent: Run) -> bool:
+    if record.created_at is None or parent.started_at is None:
+        return False
+    ended = parent.ended_at if parent.is_terminal else None
+    return parent.started_at - SKEW <= record.created_at and (ended is None or record.created_at <= ended + SKEW)
 
 
 def is_stale(record: FlowRunRecord, known: Run | None) -> bool:
@@ -122,15 +168,23 @@ def row(
     now: datetime,
     known: Run | None,
     run_request: RunRequest | None,
+    parent: Run | None,
+    flow_name: str,
 ) -> Run:
     """Return the unsaved row for a reading, with secret parameters masked."""
     state = record.state
+    # Known once, it stays: the parent may be deleted in Prefect before its children are read again.
+    governed = parent or known
+    access_deployment_id = deployment.pk if deployment else governed.access_deployment_id if governed else None
     return Run(
         environment=environment,
         deployment=deployment,
         prefect_id=record.id,
         name=record.name,
-        flow_name=deployment.flow_name if deployment else "",
+        access_deployment_id=access_deployment_id,
+        parent_id=parent.pk if parent else known.parent_id if known else None,
+        parent_task_run_id=record.parent_task_run_id,
+        flow_name=deployment.flow_name if deployment else flow_name or (known.flow_name if known else ""),
         deployment_name=deployment.full_name if deployment else "",
         deployment_version=record.deployment_version,
         parameters=visible_parameters(record.parameters, deployment, known, run_request),

@@ -49,6 +49,18 @@ class Run(models.Model):
 
     environment = models.ForeignKey(Environment, models.PROTECT, related_name="runs")
     deployment = models.ForeignKey(Deployment, models.PROTECT, null=True, related_name="runs")
+    # A run without a deployment of its own is as visible as the run that it is part of.
+    access_deployment = models.ForeignKey(
+        Deployment,
+        models.PROTECT,
+        null=True,
+        related_name="+",
+        help_text="Whose grants decide about the run: its deployment, or that of the run it is part of.",
+    )
+    parent = models.ForeignKey(
+        "self", models.SET_NULL, null=True, related_name="children", help_text="The run that called it as a subflow."
+    )
+    parent_task_run_id = models.UUIDField(null=True, help_text="The task run that stands for it in its parent.")
     # Unique per environment only: two environments can be the same server, or a copy of one.
     prefect_id = models.UUIDField()
     name = models.CharField(max_length=300)

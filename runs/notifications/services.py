@@ -51,7 +51,7 @@ def notify(
     message, because a subscription outlives a grant.
     """
     for person in subscribers(topic, environment):
-        if may(person) if may else Permissions.of(person).environments().filter(pk=environment.pk).exists():
+        if may(person) if may else Permissions.of_person(person).environments().filter(pk=environment.pk).exists():
             create(person, topic, subject, text, target)
 
 
@@ -107,7 +107,7 @@ def notify_overseers(
     people = {person.pk: person for person in [*overseers(), *also] if person.is_active}
     wanted = Q(subscriptions__environment__in=environments) | Q(subscriptions__environment=None)
     for person in User.objects.filter(wanted, subscriptions__topic=topic, is_active=True).distinct():
-        places = Permissions.of(person).environments().filter(pk__in=[each.pk for each in environments])
+        places = Permissions.of_person(person).environments().filter(pk__in=[each.pk for each in environments])
         if may(person) if may else places.exists():
             people.setdefault(person.pk, person)
     if target is None and len(environments) == 1:
@@ -142,7 +142,7 @@ def subscribe(person: User, wanted: Iterable[tuple[str, int | None]], *, by: Act
         if not by.is_same_person_as(person.pk):
             raise Refused("notifications.not_own", "You can change only your own notification settings.")
         chosen = set(wanted)
-        visible = set(Permissions.of(person).environments().values_list("pk", flat=True)) | {None}
+        visible = set(Permissions.of_person(person).environments().values_list("pk", flat=True)) | {None}
         if {environment for _, environment in chosen} - visible:
             raise Refused("environment.unknown", "Unknown environment.")
         if unknown := {topic for topic, _ in chosen} - set(Topic.values):

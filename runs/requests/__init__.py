@@ -1,9 +1,13 @@
 """Submit and re-run requests, request cancellations, and decide who can view parameters and logs."""
 
+from runs.requests.approval_notices import notify_approvers
 from runs.requests.cancel import PATIENCE, cancel, cancel_moved, force_cancel
+from runs.requests.destructive import is_destructive
 from runs.requests.frozen_values import digest, secret_paths, values_of
+from runs.requests.offered_values import offer_errors, require_still_offered
 from runs.requests.recover import mark_failed, put_back, put_back_automatically, require_automatic, require_window
 from runs.requests.rules import (
+    has_passed,
     require_rerun_allowed,
     require_secrets_hidden,
     require_start_allowed,
@@ -17,13 +21,18 @@ __all__ = [
     "cancel_moved",
     "digest",
     "force_cancel",
+    "has_passed",
+    "is_destructive",
     "mark_failed",
+    "notify_approvers",
+    "offer_errors",
     "put_back",
     "put_back_automatically",
     "require_automatic",
     "require_rerun_allowed",
     "require_secrets_hidden",
     "require_start_allowed",
+    "require_still_offered",
     "require_submittable",
     "require_window",
     "rerun",

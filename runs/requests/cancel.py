@@ -26,7 +26,7 @@ def cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Cancel
     """
     with audit.act("run.cancel", run, by=by, reason=reason, ticket=ticket) as act:
         run = locked(run)
-        require(by.user, Verb.CANCEL, Target.of_run(run))
+        require(by, Verb.CANCEL, Target.of_run(run))
         require_cancellable(run, reason, ticket)
         # Prefect gets one cancellation at a time, and the second person learns who requested it.
         earlier = run.cancellations.filter(state__in=Cancellation.OPEN).first()
@@ -47,7 +47,7 @@ def force_cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> 
     """
     with audit.act("run.force_cancel", run, by=by, reason=reason, ticket=ticket) as act:
         run = locked(run)
-        require(by.user, Verb.FORCE_CANCEL, Target.of_run(run))
+        require(by, Verb.FORCE_CANCEL, Target.of_run(run))
         require_cancellable(run, reason, ticket)
         # Always required, whatever the policy: later it is the only evidence that the process had stopped.
         if not reason.strip():
@@ -83,7 +83,11 @@ def cancel_moved(run: Run, *, reason: str) -> Cancellation | None:
 
 def locked(run: Run) -> Run:
     """Return the run with its row lock: two people who cancel at once must not both succeed."""
-    return Run.objects.select_for_update(of=["self"]).select_related("environment", "deployment").get(pk=run.pk)
+    return (
+        Run.objects.select_for_update(of=["self"])
+        .select_related("environment", "access_deployment__environment")
+        .get(pk=run.pk)
+    )
 
 
 def require_cancellable(run: Run, reason: str, ticket: str) -> None:

@@ -25,7 +25,7 @@ def put_back(run: Run, *, by: Actor, reason: str, ticket: str = "") -> Recovery:
     """
     with audit.act("run.put_back", run, by=by, reason=reason, ticket=ticket) as act:
         run = locked(run)
-        require(by.user, Verb.PUT_BACK, Target.of_run(run))
+        require(by, Verb.PUT_BACK, Target.of_run(run))
         require_recoverable(run, Recovery.Kind.PUT_BACK)
         require_window(run)
         require_reason(run, "put back", reason, ticket)
@@ -39,7 +39,7 @@ def mark_failed(run: Run, *, by: Actor, reason: str, ticket: str = "") -> Recove
     """
     with audit.act("run.mark_failed", run, by=by, reason=reason, ticket=ticket) as act:
         run = locked(run)
-        require(by.user, Verb.FORCE_CANCEL, Target.of_run(run))
+        require(by, Verb.FORCE_CANCEL, Target.of_run(run))
         require_recoverable(run, Recovery.Kind.FAIL)
         require_reason(run, "mark as failed", reason, ticket)
         return request_recovery(run, act, Recovery.Kind.FAIL)

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from flows import canonical, encryption
+from flows import encryption
 from flows import parameters as schemas
 from flows.db_text import sanitize
 from flows.models import Deployment
@@ -25,14 +25,18 @@ from runs.models.request import State
 # A leap year, so that the same day next year is always possible.
 MAX_AHEAD = timedelta(days=366)
 MAX_TAGS = 50
+# How far the clocks of the requester and of the server may differ.
+SLACK = timedelta(minutes=2)
 
 
-def one_moment(given: datetime) -> datetime:
-    """Return the start time as it is stored: in UTC, so that the digest does not depend on the offset."""
-    try:
-        return canonical.moment(given)
-    except ValueError as error:
-        raise Refused("start.no_offset", "A start time without a UTC offset is ambiguous. Add the offset.") from error
+def has_passed(scheduled_for: datetime) -> bool:
+    return scheduled_for < timezone.now() - SLACK
+
+
+def require_future(scheduled_for: datetime | None) -> None:
+    """Refuse a start time that has passed: when a run is requested, not when it is launched."""
+    if scheduled_for and has_passed(scheduled_for):
+        raise Refused("start.past", "This start time has passed. Choose a later time, or start the run now.")
 
 
 def is_later(scheduled_for: datetime | None) -> bool:
@@ -57,7 +61,7 @@ def require_submittable(deployment: Deployment, *, scheduled_for: datetime | Non
 
 def require_start_allowed(deployment: Deployment, *, by: Actor) -> None:
     """Refuse people who cannot request runs, before their input is read; the refusal is recorded."""
-    decision = Permissions.of(by.user).start(deployment)
+    decision = Permissions.of(by).start(deployment)
     if not decision:
         with audit.act("request.submit", deployment, by=by):
             raise Forbidden(decision)

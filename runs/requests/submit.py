@@ -13,11 +13,11 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from flows import canonical, encryption
+from flows import canonical, deployments, encryption
 from flows import parameters as schemas
 from flows.models import Deployment
-from runs import audit, notifications, queue
-from runs.access.decisions import Permissions, Target, decide
+from runs import audit, moments, queue
+from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.change_feed import publish
@@ -25,13 +25,15 @@ from runs.errors import Refused
 from runs.governance.independence import Involved
 from runs.governance.requirements import requirements_for
 from runs.models import RunRequest, Verb
-from runs.models.notification import Topic
 from runs.models.request import State
+from runs.requests.approval_notices import notify_approvers
+from runs.requests.destructive import is_destructive, require_name_typed
 from runs.requests.frozen_values import digest, values_of
+from runs.requests.offered_values import require_offered
 from runs.requests.rules import (
     can_view_own,
     is_later,
-    one_moment,
+    require_future,
     require_rerun_allowed,
     require_secrets_hidden,
     require_start_window,
@@ -55,12 +57,14 @@ def submit(
     overrides_windows: bool = False,
     submission_key: uuid.UUID | None = None,
     form_fingerprint: str = "",
+    confirmation: str = "",
 ) -> RunRequest:
     """Submit a request for a run; it is queued for launch, or waits for approval.
 
     The same `submission_key` again returns the same request. `form_fingerprint` identifies the schema behind the form.
     `on_behalf_of` is the person the requester acts for. `rerun_of` is the request that this one repeats.
     `overrides_windows` starts it outside change windows and during a freeze, for requesters with that permission.
+    `confirmation` is the typed name of the deployment, for a run that deletes data.
     Raises `Forbidden`, `Refused`, or `flows.parameters.Invalid` with every error at once.
     """
     key = submission_key or uuid.uuid4()
@@ -69,9 +73,9 @@ def submit(
     with audit.act("request.submit", deployment, by=by, reason=reason, ticket=ticket) as act:
         # 1. Which verb is needed. The deployment is read again: the caller's may be minutes old.
         if scheduled_for:
-            scheduled_for = one_moment(scheduled_for)
+            scheduled_for = moments.in_utc(scheduled_for)
         deployment = Deployment.objects.select_related("environment").get(pk=deployment.pk)
-        permissions = Permissions.of(by.user)
+        permissions = Permissions.of(by)
         verb = Verb.TRIGGER_LATER if is_later(scheduled_for) else Verb.TRIGGER
         if rerun_of:
             require_rerun_allowed(rerun_of, deployment, permissions)
@@ -83,6 +87,7 @@ def submit(
         permissions.require(verb, deployment)
         requirements = requirements_for(Target.of(deployment))
         require_submittable(deployment, scheduled_for=scheduled_for)
+        require_future(scheduled_for)
         requirements.require_reason_and_ticket("run", reason=reason, ticket=ticket)
         requirements.require_pinned(str(deployment), deployment.definition)
         # A form that was open during a deploy: its fields may no longer be what the values mean.
@@ -97,6 +102,9 @@ def submit(
         if rerun_of and verb == Verb.RERUN and not canonical.same(values, values_of(rerun_of)):
             verb = Verb.TRIGGER  # with other values it is not the same run
         decision = permissions.require(verb, deployment, values)
+        # Until a later start the data can arrive: the launch decides.
+        if not is_later(scheduled_for):
+            require_offered(deployment, values)
         # 4. The row, with everything that an approval is for.
         public, secret = schemas.split(deployment.parameter_schema, values)
         if rerun_of:
@@ -141,6 +149,7 @@ def submit(
         if requirements.stages:
             new.expires_at = timezone.now() + timedelta(minutes=requirements.minutes)
         require_start_window(new, requirements, permissions, overrides=overrides_windows)
+        require_name_typed(deployment, values, confirmation)
         # 5. Insert it, or find the one that the same form made.
         run_request, is_new = insert_once(new)
         act.subject = run_request
@@ -163,42 +172,33 @@ def submit(
             "definition": run_request.definition_fingerprint,
             # Which grants allowed it then; they may be revoked by the time someone asks.
             "grants": [grant.pk for grant in decision.grants],
+            **({"destructive": True} if is_destructive(deployment, values) else {}),
             **({"overrides": run_request.message} if run_request.overridden_at else {}),
             **(Involved.of(run_request).audit_details() if run_request.needs_approval else {}),
         }
         if run_request.state == State.APPROVED:
             queue.enqueue("runs.tasks.launch", run_request.pk)
         else:
-            notify_approvers(run_request)
+            notify_approvers(run_request, group=requirements.stages[0]["group"])
         publish("request", [run_request.pk])
         return run_request
 
 
-def notify_approvers(run_request: RunRequest) -> None:
-    """Notify the subscribers who can approve this request."""
-
-    def may(person: User) -> bool:
-        # Requesters cannot approve their own request, so they are not asked to.
-        own = person.pk in (run_request.requested_by_id, run_request.on_behalf_of_id)
-        return not own and decide(person, Verb.APPROVE, run_request.deployment, values_of(run_request)).allowed
-
-    notifications.notify(
-        Topic.WAITING,
-        run_request.environment,
-        f"Approval needed: {run_request.deployment_name} in {run_request.environment_name}",
-        f"{run_request.requested_by_name} requested a run of {run_request.deployment_name} in "
-        f"{run_request.environment_name}. Reason: {run_request.reason or 'none given'}.",
-        target=run_request,
-        may=may,
-    )
-
-
 def rerun(
-    run_request: RunRequest, *, by: Actor, changes: Mapping[str, Any] | None = None, reason: str = "", ticket: str = ""
+    run_request: RunRequest,
+    *,
+    by: Actor,
+    changes: Mapping[str, Any] | None = None,
+    reason: str = "",
+    ticket: str = "",
+    confirmation: str = "",
 ) -> RunRequest:
-    """Request the same run again; secret values are reused unseen. `changes` are parameters to replace."""
+    """Request the same run again; secret values are reused unseen. `changes` are parameters to replace.
+
+    If the deployment was deleted and deployed again, it is a run of the one that has its name now.
+    """
     return submit(
-        run_request.deployment,
+        deployments.current(run_request.deployment) or run_request.deployment,
         {**values_of(run_request), **(changes or {})},
         by=by,
         tags=run_request.tags,
@@ -206,6 +206,7 @@ def rerun(
         reason=reason,
         ticket=ticket,
         rerun_of=run_request,
+        confirmation=confirmation,
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from flows.crm import candidates, corrections, drift, features, model_training
+from flows.crm import activity, candidates, corrections, drift, features, model_training
 from flows.crm import sample as crm_sample
 from flows.crm.drift import Found
 from flows.crm.generator import Generated, Recipe, generate
@@ -15,10 +15,13 @@ from flows.crm.snapshot import as_of
 from flows.crm.table_schema import Tables
 
 REFERENCE, CURRENT = "2017-06", "2017-08"
+CALM = activity.Change(0.0, 0.0)
+USUAL = activity.Activity(200, 200.0, 150, 150.0, 1.0, 1.0, CALM, CALM, CALM)
 
 
 @dataclass(frozen=True)
 class Month:
+    tables: Tables
     deals: pd.DataFrame
     closed: pd.DataFrame
 
@@ -34,7 +37,7 @@ def world(seed: int = 1, drift_strength: float = 0.0) -> Generated:
 def month(tables: Tables, name: str) -> Month:
     known = corrections.clean(as_of(tables, last_day(name)))
     deals = features.build(known)
-    return Month(deals, model_training.closed_deals(deals, known["sales_pipeline"]))
+    return Month(known, deals, model_training.closed_deals(deals, known["sales_pipeline"]))
 
 
 @dataclass(frozen=True)
@@ -61,5 +64,6 @@ def monitored(tables: Tables, normal: Reference) -> Found:
         normal.deals,
         deals.assign(prediction=normal.model(deals)),
         closed=closed.assign(prediction=normal.model(closed)),
+        activity=activity.measure(now.tables, CURRENT, REFERENCE),
         baseline=normal.quality.as_json(),
     )

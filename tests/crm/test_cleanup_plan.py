@@ -35,7 +35,7 @@ def grow_old(place: Lake, hours: float) -> None:
 
 
 def found(place: Lake, *categories: str) -> list[tuple[str, str]]:
-    return [(one.category, one.month) for one in cleanup_plan.find(place, list(categories))]
+    return [(one.category, one.month) for one in cleanup_plan.find(place, list(categories), pytest.fail)]
 
 
 def test_the_newest_month_of_a_layer_stays(place: Lake) -> None:
@@ -62,7 +62,7 @@ def test_files_that_nothing_names_go_when_they_are_a_day_old(place: Lake) -> Non
         place.store.put(f"{layer}/2017-03/left.0123456789abcdef.parquet", b"12345")
     assert found(place, "leftovers") == [], "somebody may be about to name it"
     grow_old(place, 25)
-    [one] = cleanup_plan.find(place, ["leftovers"])
+    [one] = cleanup_plan.find(place, ["leftovers"], pytest.fail)
     assert one.paths == ("processed/2017-03/left.0123456789abcdef.parquet",), "and never a raw one"
     assert one.size == 5
 
@@ -70,18 +70,18 @@ def test_files_that_nothing_names_go_when_they_are_a_day_old(place: Lake) -> Non
 def test_what_is_deleted_is_gone_whole_and_the_rest_is_untouched(place: Lake) -> None:
     grow_old(place, 25)
     raw = {kept.path for kept in place.store.files("raw")}
-    cleanup_plan.delete(place, cleanup_plan.find(place, EVERYTHING))
+    cleanup_plan.delete(place, cleanup_plan.find(place, EVERYTHING, pytest.fail))
     assert {kept.path for kept in place.store.files("raw")} == raw
     assert place.months("features") == ["2017-04"]
     assert place.months("raw") == ["2017-03", "2017-04"]
     with pytest.raises(MissingMonth):
         place.manifest("features", "2017-03")
     assert place.read(place.manifest("raw", "2017-03"))
-    assert cleanup_plan.find(place, EVERYTHING) == []
+    assert cleanup_plan.find(place, EVERYTHING, pytest.fail) == []
 
 
 def test_the_manifest_goes_first(place: Lake) -> None:
-    [one] = cleanup_plan.find(place, ["processed"])
+    [one] = cleanup_plan.find(place, ["processed"], pytest.fail)
     assert one.paths[0] == "processed/2017-03/manifest.json"
     assert len(one.paths) == 2
 

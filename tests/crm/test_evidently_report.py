@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from flows import deploy
-from flows.crm import drift, report_process
+from flows.crm import drift, metrics, report_process
 from flows.crm.failures import NoReport
 from tests.crm import generated
 
@@ -52,7 +52,7 @@ def theirs(
     folder = tmp_path_factory.mktemp("evidently")
     for name, deals in zip(("was", "now"), months, strict=True):
         drift.observed(deals).to_parquet(folder / name)
-    command = [sys.executable, "-W", "ignore", "-c", ALONE, folder / "was", folder / "now", str(drift.P_VALUE)]
+    command = [sys.executable, "-W", "ignore", "-c", ALONE, folder / "was", folder / "now", str(metrics.P_VALUE)]
     process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=repository)
     assert process.returncode == 0, process.stderr
     found: dict[str, Any] = json.loads(process.stdout)
@@ -62,7 +62,7 @@ def theirs(
 def test_it_finds_what_we_find(months: tuple[pd.DataFrame, pd.DataFrame], theirs: dict[str, Any]) -> None:
     was, now = months
     baseline = {"auc": 0.6, "auc_high": 0.7, "deals": 100}
-    ours = drift.compare(was, now, closed=now.iloc[:0], baseline=baseline)
+    ours = drift.compare(was, now, closed=now.iloc[:0], activity=generated.USUAL, baseline=baseline)
     assert ours.drifted
     assert set(theirs["p_values"]) == {*drift.WATCHED, drift.PREDICTION}
     for column in (*ours.columns, ours.prediction):

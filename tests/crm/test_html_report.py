@@ -21,8 +21,10 @@ def rendered() -> tuple[Result, str]:
     deals = generated.month(tables, generated.CURRENT)
     now = deals.deals[deals.deals["engage_date"] > pd.Timestamp("2017-07-31")]
     now = now.assign(prediction=normal.model(now), product=now["product"].replace("GTX Pro", NASTY))
-    found = drift.compare(normal.deals, now, closed=now[now["won"].notna()], baseline=normal.quality.as_json())
-    card: dict[str, Any] = {"month": "2017-06", "version": "2017-06-abc", "quality": normal.quality.as_json()}
+    quality = normal.quality.as_json()
+    closed = now[now["won"].notna()]
+    found = drift.compare(normal.deals, now, closed=closed, activity=generated.USUAL, baseline=quality)
+    card: dict[str, Any] = {"month": "2017-06", "version": "2017-06-abc", "promoted": True, "quality": quality}
     result = results.describe(found, current_month="2017-08", reference_period="2017-06", card=card)
     return result, html_report.page(result, [results.remember(result)], normal.deals, now)
 

@@ -3,7 +3,7 @@
 from flows.crm import publication
 from flows.crm.lake import LAYERS
 
-NOTHING: dict[str, list[str]] = {**{layer: [] for layer in LAYERS}, "promoted_models": []}
+NOTHING: dict[str, list[str]] = {**{layer: [] for layer in LAYERS}, "promoted_models": [], "models_in_use": []}
 
 
 def offered(held: dict[str, list[str]], span: tuple[str, str] | None) -> dict[tuple[str, str], list[str]]:
@@ -14,7 +14,7 @@ def test_each_pipeline_is_offered_what_the_one_before_has_left() -> None:
     held = {
         "raw": ["2017-01", "2017-02", "2017-03"],
         "features": ["2017-01", "2017-02"],
-        "promoted_models": ["2017-02"],
+        "models_in_use": ["2017-02"],
         "reference": ["2017-02"],
     }
     assert offered(held, ("2017-01", "2017-04")) == {
@@ -29,3 +29,10 @@ def test_each_pipeline_is_offered_what_the_one_before_has_left() -> None:
 
 def test_an_empty_lake_offers_nothing() -> None:
     assert not any(offered({}, None).values())
+
+
+def test_months_of_the_lake_are_binding_and_those_of_the_source_are_not() -> None:
+    rows = publication.offers(NOTHING, ("2017-01", "2017-04"))
+    loose = {row["flow"] for row in rows if not row["binding"]}
+    assert loose == {"crm-data-acquisition"}
+    assert len(rows) == 6

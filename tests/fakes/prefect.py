@@ -275,18 +275,25 @@ class FakePrefect(PrefectClient):
         found = [each for each in self._task_runs.values() if each.flow_run_id in flow_run_ids]
         return sorted(found, key=start_order)
 
+    def flow_runs_of_tasks(self, task_run_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+        self._call("flow_runs_of_tasks", task_run_ids=tuple(task_run_ids))
+        found = (self._task_runs[each] for each in task_run_ids if each in self._task_runs)
+        return {each.id: each.flow_run_id for each in found if each.flow_run_id}
+
+    def flow_names(self, flow_ids: Iterable[UUID]) -> dict[UUID, str]:
+        self._call("flow_names", flow_ids=tuple(flow_ids))
+        return {pk: name for name, pk in self._flows.items() if pk in flow_ids}
+
     def artifacts(self, flow_run_ids: Sequence[UUID]) -> list[ArtifactRecord]:
         self._call("artifacts", flow_run_ids=tuple(flow_run_ids))
         found = [each for each in self._artifacts.values() if each.flow_run_id in flow_run_ids]
         return sorted(found, key=lambda each: (each.created_at or datetime.min.replace(tzinfo=UTC), each.id))
 
-    def logs(
-        self, flow_run_ids: Sequence[UUID], *, after: datetime | None = None, limit: int = 1000
-    ) -> list[LogRecord]:
-        self._call("logs", flow_run_ids=tuple(flow_run_ids), after=after, limit=limit)
-        found = [each for each in self._logs if each.flow_run_id in flow_run_ids]
-        found = [each for each in found if after is None or each.timestamp >= after]
-        return sorted(found, key=lambda each: each.timestamp)[:limit]
+    def logs(self, flow_run_id: UUID, *, after: datetime | None = None) -> Iterator[LogRecord]:
+        self._call("logs", flow_run_id=flow_run_id, after=after)
+        lines = (each for each in self._logs if each.flow_run_id == flow_run_id)
+        found = (each for each in lines if after is None or each.timestamp >= after)
+        return iter(sorted(found, key=lambda line: line.timestamp))
 
     def heartbeats(self, flow_run_ids: Sequence[UUID], *, since: datetime) -> dict[UUID, datetime]:
         self._call("heartbeats", flow_run_ids=tuple(flow_run_ids), since=since)

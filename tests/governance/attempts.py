@@ -105,7 +105,7 @@ def ask(name: str) -> Knock:
             return answer
         form = reverse("admin:flows_deployment_run", args=[site.deployment.pk])
         word = site.slug if "quick" in name else site.deployment.full_name
-        return visitor.client.post(form, {"draft": draft[1], "confirmation": word})
+        return visitor.client.post(form, {"draft": draft[1], "confirmation": word, "reason": "month end"})
 
     return knock
 

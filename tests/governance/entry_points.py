@@ -49,6 +49,7 @@ LOOKS = {
     *("admin/runs/run/<int:pk>/log/", "admin/runs/run/<int:pk>/log.txt", "admin/runs/artifact/<int:pk>/frame/"),
     *("admin/runs/grant/mine/", "admin/runs/grant/why/", "admin/runs/runrequest/<int:pk>/status.json"),
     *("admin/flows/environment/<int:pk>/calendar/", "admin/runs/auditentry/exports/"),
+    "admin/flows/deployment/<int:pk>/run/choices/",
     "admin/runs/auditentry/<path:object_id>/change/",
     "admin/runs/auditentry/exports/<int:pk>/download/",
 }

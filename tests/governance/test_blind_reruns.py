@@ -38,7 +38,7 @@ def blind(dev: Environment) -> User:
 
 
 def can_view(user: User, subject: RunRequest | Run) -> bool:
-    return visibility.can_view_parameters(Permissions.of(user), subject)
+    return visibility.can_view_parameters(Permissions.of_person(user), subject)
 
 
 def test_a_blind_rerun_stays_blind_for_its_requester(first: RunRequest, blind: User, requester: User) -> None:

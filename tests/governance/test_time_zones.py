@@ -226,7 +226,7 @@ def test_what_was_planned_is_asked_for_again_at_once(hands: Hands, zone: ZoneInf
 
 
 def test_a_time_without_an_offset_is_no_moment(hands: Hands) -> None:
-    with refused("start.no_offset"):
+    with refused("time.no_offset"):
         hands.python("2027-01-01T00:00")
     assert AuditEntry.objects.get(verb="request.submit").outcome == "refused"
 

@@ -18,6 +18,7 @@ def many_runs(deployment: Deployment, number: int, **columns: Any) -> list[Run]:
         Run(
             environment=deployment.environment,
             deployment=deployment,
+            access_deployment=deployment,
             prefect_id=uuid.uuid4(),
             flow_name=deployment.flow_name,
             deployment_name=deployment.full_name,

@@ -150,6 +150,7 @@ def test_a_run_without_a_deployment_is_explained_too() -> None:
 @pytest.mark.parametrize(
     ("message", "kept", "dropped"),
     [
+        ("Execution of flow run 'x' aborted by Python system exit", "worker", "aborted"),
         ("Flow run process exited with non-zero status code 1.", f"status 1: {EXITS[1]}.", "non-zero"),
         (
             "Process exited with status code: -9. Process exited due to a SIGKILL signal.",

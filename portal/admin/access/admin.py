@@ -30,7 +30,7 @@ from portal.ui import grant_labels, times
 from runs.access.decisions import Target
 from runs.access.who_can import grants_affecting
 from runs.errors import Refused
-from runs.governance import configuration, grants
+from runs.governance import grants
 from runs.governance.loosening import loosened
 from runs.governance.loosening_gate import environments_of
 from runs.governance.requirements import requirements_for
@@ -220,7 +220,7 @@ class GrantAdmin(RestrictedAdmin):
             "verb_groups": form.verb_groups(),
             "denied_together": grant_labels.denied_together(),
             "examples": grant_labels.EXAMPLES,
-            "is_delegating": not configuration.is_administrator(actor_of(request)),
+            "is_delegating": not actor_of(request).is_administrator,
             "time_zone": timezone.get_current_timezone_name(),
             **self.suggestions(request),
         }
@@ -228,7 +228,7 @@ class GrantAdmin(RestrictedAdmin):
 
     def form_for(self, request: HttpRequest) -> GrantForm:
         """Return the form without what this reader cannot grant; `?again=` prefills it from another grant."""
-        is_administrator = configuration.is_administrator(actor_of(request))
+        is_administrator = actor_of(request).is_administrator
         initial: dict[str, Any] = request.GET.dict()
         # A grant that the reader may not see must not be readable through the prefilled form.
         if earlier := initial.pop("again", ""):

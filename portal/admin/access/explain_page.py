@@ -54,7 +54,7 @@ class WhyForm(forms.Form):
         self.fields["environment"].queryset = permissions.environments()  # type: ignore[attr-defined]  # a model's choices
         self.fields["deployment"].error_messages["required"] = "Enter a deployment."
         # Everyone else asks about themselves: without the field, a posted user is ignored.
-        if not permissions.user.is_superuser:
+        if not permissions.is_administrator:
             del self.fields["person"]
 
     def clean_parameters(self) -> dict[str, Any] | None:

@@ -14,15 +14,13 @@ from django.utils import timezone
 
 from flows.models import Environment
 from portal.admin.loosening_fields import LooseningFields
+from portal.admin.moment_field import MomentField
 from portal.ui import grant_labels
 from runs.access import predicates
 from runs.models import Grant, Verb
 from runs.models.grant import WITH_PARAMETERS
 
 INPUT = {"class": "portal-input"}
-# The first is what a datetime-local input sends; the others are for browsers that show it as a text field.
-MOMENT = "%Y-%m-%dT%H:%M"
-MOMENTS = [MOMENT, "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"]
 PLAIN = {"autocomplete": "off", "spellcheck": "false"}
 EFFECTS = [(str(Grant.Effect.ALLOW), "Allow"), (str(Grant.Effect.DENY), "Deny")]
 
@@ -34,17 +32,6 @@ class VerbLine:
     box: BoundWidget
     opens: str
     takes_values: bool
-
-
-def moment(label: str, help_text: str) -> forms.DateTimeField:
-    return forms.DateTimeField(
-        label=label,
-        required=False,
-        input_formats=MOMENTS,
-        help_text=help_text,
-        widget=forms.DateTimeInput(format=MOMENT, attrs={**INPUT, "type": "datetime-local"}),
-        error_messages={"invalid": "Enter a date and time such as 2026-01-31 14:30."},
-    )
 
 
 def text(label: str, longest: int, help_text: str, suggestions: str = "") -> forms.CharField:
@@ -94,8 +81,8 @@ class GrantForm(LooseningFields):
         help_text="A JSON Schema that the parameters of a run must satisfy. Blank = any values. Do not name secret "
         "parameters: everyone who can view the grant can read the condition.",
     )
-    valid_from = moment("From", "Blank = from now.")
-    valid_until = moment("Until", "Blank = until revoked.")
+    valid_from = MomentField(label="From", help_text="Blank = from now.", attrs=INPUT)
+    valid_until = MomentField(label="Until", help_text="Blank = until revoked.", attrs=INPUT)
     reason = forms.CharField(required=False, max_length=500, widget=forms.Textarea({**INPUT, "rows": 2}))
     ticket = text("Ticket", 100, "Required in some environments. Stored with the grant.")
 
@@ -158,7 +145,8 @@ class GrantForm(LooseningFields):
             self.add_error("person", forms.ValidationError("Select either a user or a group.", "subject"))
         until = values.get("valid_until")
         if until and until <= timezone.now():
-            self.add_error("valid_until", forms.ValidationError("This time is in the past.", "past"))
+            message = "This time has passed. Choose a later time."
+            self.add_error("valid_until", forms.ValidationError(message, "grant.past"))
         return values
 
 

@@ -29,6 +29,7 @@ from portal.auth.request_user import actor_of
 from portal.ui import tables
 from portal.ui.text import number
 from runs.access.decisions import Permissions, active_grants
+from runs.actors import is_administrator
 from runs.governance import accounts, preview
 
 # Django's permissions that have an effect here. Permissions on deployments and runs are grants.
@@ -64,7 +65,7 @@ class AdministratorsOnly(ServiceModelAdmin):
     list_filter_submit = False
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.is_active and request.user.is_superuser)
+        return is_administrator(request.user)
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return self.has_module_permission(request)
@@ -188,7 +189,7 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
         person = self.get_object(request, object_id)
         context: dict[str, Any] = {"show_save_and_add_another": False}
         if person:
-            context |= person_page.rights(Permissions.of(person), Environment.objects.all())
+            context |= person_page.rights(Permissions.of_person(person), Environment.objects.all())
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def get_urls(self) -> list[URLPattern]:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from flows.models import Deployment, Environment
 from portal.admin.deployments.list import is_runnable
-from portal.admin.deployments.page import can_quick_run
+from portal.admin.run_form.quick_run import Offers, can_run_quickly, offers_in, quick_values
 from portal.ui import grant_labels, menu
 from runs.access.decisions import Permissions
 from runs.models import Grant, Verb
@@ -43,7 +43,7 @@ def rights(permissions: Permissions, environments: Iterable[Environment]) -> dic
     """Return the context of `portal/people/_places.html`."""
     return {
         "places": [Place(environment, rights_in(permissions, environment)) for environment in environments],
-        "is_administrator": permissions.user.is_superuser,
+        "is_administrator": permissions.is_administrator,
     }
 
 
@@ -104,22 +104,24 @@ def preview(permissions: Permissions, words: str) -> dict[str, Any]:
     if words:
         found = found.filter(full_name__icontains=words)
     listed = list(found.order_by("environment__position", "full_name")[:MOST_DEPLOYMENTS])
+    # One reading for each environment, not for each deployment.
+    offers = {place: offers_in(place) for place in {each.environment for each in listed}}
     return {
         "sidebar": [entry.title for entries in menu.MENU.values() for entry in entries if menu.is_shown(probe, entry)],
         "environments": list(permissions.environments()),
-        "rows": [row(permissions, deployment) for deployment in listed],
+        "rows": [row(permissions, deployment, offers[deployment.environment]) for deployment in listed],
         "left_out": found.count() - len(listed),
         "at": timezone.now(),
     }
 
 
-def row(permissions: Permissions, deployment: Deployment) -> Preview:
+def row(permissions: Permissions, deployment: Deployment, offers: Offers) -> Preview:
     # Keep in step with the buttons of `portal.admin.deployments.page`: the preview promises exactly those.
     may = {verb: permissions.decide(verb, deployment) for verb in Verb}
     can_run = (may[Verb.TRIGGER].allowed or may[Verb.TRIGGER_LATER].allowed) and is_runnable(deployment)
     buttons = [
         (can_run, "Run"),
-        (can_run and can_quick_run(permissions, deployment), "Quick run"),
+        (can_run and can_run_quickly(permissions, deployment, quick_values(deployment, offers)), "Quick run"),
         (may[Verb.PAUSE].allowed and is_runnable(deployment), "Resume" if deployment.is_paused else "Pause"),
     ]
     others = [str(verb.label) for verb in Verb if may[verb] and verb not in (Verb.SEE, Verb.TRIGGER, Verb.PAUSE)]

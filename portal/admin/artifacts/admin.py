@@ -43,7 +43,7 @@ class ArtifactAdmin(RestrictedAdmin):
     search_fields = ["key", "description"]
     search_help_text = "Key or description"
     ordering = ["-created_upstream_at", "-pk"]
-    deployment_lookup = "run__deployment__"
+    deployment_lookup = "run__access_deployment__"
     base_lookup = "run__"
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:

@@ -9,33 +9,32 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from flows.deployments import with_namesakes
 from flows.models import Deployment
-from flows.parameters import Invalid, runnable_as_is
-from portal.admin.actions import perform, reason_of, redirect_back, ticket_of
+from portal.admin.actions import perform, reason_of, redirect_back
 from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.deployments import page
 from portal.admin.deployments.filters import DeletedFilter, PausedFilter, PoolFilter, TagFilter
 from portal.admin.deployments.list import DeploymentList
 from portal.admin.filters import EnvironmentFilter
-from portal.admin.run_form import confirm
+from portal.admin.run_form import choices as run_form_choices
 from portal.admin.run_form import page as run_form_page
+from portal.admin.run_form import quick_run
+from portal.admin.run_form.kept import through_sign_in
 from portal.auth.request_user import actor_of
 from runs import requests
-from runs.access.decisions import Forbidden, Target
-from runs.errors import Refused
+from runs.access.decisions import Target
 from runs.governance import pausing
 from runs.governance.requirements import requirements_for
-from runs.models import RunRequest
 
 # Each is a transaction of its own, in one web request.
 MOST_AT_ONCE = 50
@@ -82,9 +81,9 @@ class DeploymentAdmin(RestrictedAdmin):
     def run_link(self, deployment: Deployment) -> SafeString:
         return render_to_string("portal/deployment/_run_link.html", {"deployment": deployment})
 
-    @admin.action(description="Quick run with default parameters", permissions=["trigger"])
+    @admin.action(description="Quick run with newest or default values", permissions=["trigger"])
     def quick_run_selected(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse | None:
-        return self.do_to_many(request, queryset, "quick_run_selected", "Quick run", self.run_with_defaults)
+        return self.do_to_many(request, queryset, "quick_run_selected", "Quick run", quick_run.submit_selected)
 
     @admin.action(description="Pause schedules", permissions=["pause"])
     def pause_selected(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse | None:
@@ -108,14 +107,18 @@ class DeploymentAdmin(RestrictedAdmin):
     ) -> HttpResponse | None:
         """Ask for a reason, then call `act` for each deployment; one that is refused does not stop the others."""
         # 1. Limit the number; one more than allowed tells that there are too many without counting them.
-        deployments = list(queryset[: MOST_AT_ONCE + 1])
+        deployments = list(queryset.defer(None)[: MOST_AT_ONCE + 1])
         if len(deployments) > MOST_AT_ONCE:
             messages.warning(request, f"Select at most {MOST_AT_ONCE} deployments.")
             return None
         # 2. Act, if the form came back with a reason and every environment that wants it was typed.
         requirements = [requirements_for(Target.of(deployment)) for deployment in deployments]
         is_run = action == "quick_run_selected"
-        to_type = dict.fromkeys(each.place for each in requirements if is_run and each.needs_confirmation)
+        rows = [self.selected_row(deployment, is_run=is_run) for deployment in deployments]
+        to_type = dict.fromkeys(
+            [each.place for each in requirements if is_run and each.needs_confirmation]
+            + [row["deployment"].full_name for row in rows if row["is_destructive"]]
+        )
         is_confirmed = all(request.POST.get(f"confirmation-{place}", "").strip() == place for place in to_type)
         if "reason" in request.POST and is_confirmed:
             for deployment in deployments:
@@ -126,7 +129,8 @@ class DeploymentAdmin(RestrictedAdmin):
             **self.admin_site.each_context(request),
             "title": f"{title} {len(deployments)} deployment{'' if len(deployments) == 1 else 's'}",
             "opts": self.opts,
-            "rows": [{"deployment": deployment, "key": uuid.uuid4()} for deployment in deployments],
+            "rows": rows,
+            "is_run": is_run,
             "action": action,
             "verb": title,
             "needs_reason": any(each.needs_reason for each in requirements),
@@ -140,6 +144,19 @@ class DeploymentAdmin(RestrictedAdmin):
         }
         return render(request, "portal/deployment/ask_reason.html", context)
 
+    def selected_row(self, deployment: Deployment, *, is_run: bool) -> dict[str, Any]:
+        """Return what the list of selected deployments shows of one; of a quick run also its values."""
+        values = quick_run.quick_values(deployment) if is_run else None
+        used = quick_run.resolved(deployment, values or {}) if is_run else {}
+        return {
+            "deployment": deployment,
+            "key": uuid.uuid4(),
+            "values": quick_run.describe_values(deployment, used),
+            "is_complete": values is not None,
+            "token": quick_run.token(values),
+            "is_destructive": is_run and requests.is_destructive(deployment, used),
+        }
+
     def act_with_reason(self, act: Callable[..., object], request: HttpRequest, deployment: Deployment) -> None:
         act(request, deployment, reason_of(request))
 
@@ -148,27 +165,10 @@ class DeploymentAdmin(RestrictedAdmin):
     ) -> None:
         service(deployment, by=actor_of(request), reason=reason)
 
-    def run_with_defaults(self, request: HttpRequest, deployment: Deployment, reason: str) -> RunRequest:
-        """Request a run with default parameters; the submission key of the form makes a double click one request."""
-        try:
-            return requests.submit(
-                deployment,
-                {},
-                by=actor_of(request),
-                reason=reason,
-                ticket=ticket_of(request),
-                submission_key=run_form_page.key_of(request, f"submission_key-{deployment.pk}", "submission_key"),
-            )
-        except Invalid as invalid:
-            # `attempt` and `quick_run` report only refusals.
-            raise Refused(
-                "parameters.default_invalid", f"It cannot run with its default parameters: {invalid}"
-            ) from invalid
-
     # The page
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
-        return super().get_queryset(request).select_related("environment__health")
+        return with_namesakes(super().get_queryset(request).select_related("environment__health"))
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -176,25 +176,28 @@ class DeploymentAdmin(RestrictedAdmin):
         # Read-only: every change has an address and a service of its own.
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
-        deployment: Deployment = self.visible_or_404(request, object_id)
+        deployment: Any = self.visible_or_404(request, object_id)
         frame = {
             **self.admin_site.each_context(request),
             "title": deployment.full_name,
             "opts": self.opts,
             "original": deployment,
         }
-        page_context = page.context(request, deployment)
+        page_context = page.context(request, deployment, deployment.namesakes)
         return TemplateResponse(request, "portal/deployment/page.html", frame | page_context | (extra_context or {}))
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
             "run": ("run/", require_http_methods(["GET", "HEAD", "POST"])(self.run)),
+            "choices": ("run/choices/", require_safe(self.choices)),
             "quick_run": ("quick-run/", require_POST(self.quick_run)),
             "pause": ("pause/", require_POST(self.pause)),
             "resume": ("resume/", require_POST(self.resume)),
         }
         routes = [
-            path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"flows_deployment_{name}")
+            path(
+                f"<int:pk>/{route}", through_sign_in(self.admin_site.admin_view(view)), name=f"flows_deployment_{name}"
+            )
             for name, (route, view) in views.items()
         ]
         # First: Django's own routes end with a catch-all, `<path:object_id>/`.
@@ -208,30 +211,18 @@ class DeploymentAdmin(RestrictedAdmin):
         run_form_page.require_permission(request, deployment)
         return run_form_page.view(request, deployment, self.frame(request, deployment))
 
+    def choices(self, request: HttpRequest, pk: int) -> HttpResponse:
+        deployment: Deployment = self.visible_or_404(request, pk)
+        run_form_page.require_permission(request, deployment)
+        return run_form_choices.view(request, deployment)
+
     def frame(self, request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
         return {**self.admin_site.each_context(request), "opts": self.opts, "original": deployment}
 
     def quick_run(self, request: HttpRequest, pk: int) -> HttpResponse:
         deployment: Deployment = self.visible_or_404(request, pk)
         run_form_page.require_permission(request, deployment)
-        # What a quick run cannot give goes through the form: a reason, a ticket, or a parameter without default.
-        is_complete = runnable_as_is(deployment.parameter_schema, deployment.parameter_defaults)
-        requirements = requirements_for(Target.of(deployment))
-        if requirements.needs_reason or requirements.needs_ticket or not is_complete:
-            return HttpResponseRedirect(reverse("admin:flows_deployment_run", args=[deployment.pk]))
-        # A deleted deployment is not worth a confirmation: submitting it says that it is gone.
-        if requirements.needs_confirmation and not deployment.deleted_upstream_at:
-            key = run_form_page.key_of(request, "submission_key") or uuid.uuid4()
-            return confirm.confirm_quickly(request, deployment, self.frame(request, deployment), key)
-        try:
-            run_request = self.run_with_defaults(request, deployment, "")
-        except Forbidden as forbidden:
-            raise PermissionDenied(str(forbidden)) from forbidden
-        except Refused as refusal:
-            messages.warning(request, refusal.message, extra_tags=refusal.code)
-            return HttpResponseRedirect(self.address(deployment))
-        messages.success(request, "Run requested with default parameters.")
-        return HttpResponseRedirect(reverse("admin:runs_runrequest_change", args=[run_request.pk]))
+        return quick_run.view(request, deployment, self.frame(request, deployment))
 
     def pause(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self.call(request, pk, pausing.pause, "Pause requested. The schedules stop shortly.")

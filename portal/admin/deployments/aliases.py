@@ -20,6 +20,7 @@ from flows.models import Alias, Deployment
 from portal.admin.base import RestrictedAdmin
 from portal.admin.service_admin import ServiceModelAdmin
 from portal.auth.request_user import actor_of, permissions_of
+from runs.actors import is_administrator
 from runs.governance import configuration
 from runs.models import Verb
 
@@ -73,13 +74,13 @@ class AliasAdmin(ServiceModelAdmin, RestrictedAdmin):
         return field
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.is_superuser)
+        return is_administrator(request.user)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return bool(request.user.is_superuser)
+        return is_administrator(request.user)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return bool(request.user.is_superuser)
+        return is_administrator(request.user)
 
     def get_actions(self, request: HttpRequest, action_location: ActionLocation = ActionLocation.CHANGE_LIST) -> Any:
         found = super().get_actions(request, action_location=action_location)

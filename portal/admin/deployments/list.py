@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import F, OuterRef, QuerySet, Subquery
-from django.db.models.functions import JSONObject
+from django.db.models.functions import Coalesce, JSONObject
 from django.http import HttpRequest
 
 from flows.models import Alias, Deployment, Environment, WorkPool
+from flows.wording import how_to_deploy
 from portal.admin.base import RestrictedList
+from portal.admin.filters import EnvironmentFilter
 from portal.auth.request_user import permissions_of
 from portal.ui import freshness
 from runs.models import Run
@@ -69,9 +71,10 @@ def with_surroundings(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]
     aliases = Alias.objects.filter(environment=OuterRef("environment"), full_name=OuterRef("full_name"))
     pools = WorkPool.objects.filter(environment=OuterRef("environment"), name=OuterRef("work_pool_name"))
     # A subquery returns a single column, so each returns one JSON object.
-    # Prefect creates scheduled runs up to 100 days ahead: they are not the last run.
-    last = (
-        Run.objects.filter(deployment=OuterRef("pk")).exclude(state_type="SCHEDULED").order_by("-created_upstream_at")
+    own = Run.objects.filter(deployment=OuterRef("pk"))
+    # Asked for only where there is no own one: a deployment that was deleted and deployed again has its history.
+    earlier = Run.objects.filter(
+        deployment__environment=OuterRef("environment"), deployment__full_name=OuterRef("full_name")
     )
     return (
         deployments.select_related("environment__health")
@@ -79,19 +82,25 @@ def with_surroundings(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]
         .annotate(
             alias=Subquery(aliases.order_by("name").values("name")[:1]),
             pool=Subquery(pools.values(found=JSONObject(workers="workers", is_paused="is_paused", type="type"))),
-            last=Subquery(
-                last.values(
-                    found=JSONObject(
-                        pk="pk",
-                        state_type="state_type",
-                        state_name="state_name",
-                        created_at=F("created_upstream_at"),
-                        started_at="started_at",
-                        ended_at="ended_at",
-                    )
-                )[:1]
-            ),
+            last=Coalesce(last_of(own), last_of(earlier)),
         )
+    )
+
+
+def last_of(runs: QuerySet[Run]) -> Subquery:
+    # Prefect creates scheduled runs up to 100 days ahead: they are not the last run.
+    last = runs.exclude(state_type="SCHEDULED").order_by("-created_upstream_at")
+    return Subquery(
+        last.values(
+            found=JSONObject(
+                pk="pk",
+                state_type="state_type",
+                state_name="state_name",
+                created_at=F("created_upstream_at"),
+                started_at="started_at",
+                ended_at="ended_at",
+            )
+        )[:1]
     )
 
 
@@ -120,7 +129,18 @@ class DeploymentList(RestrictedList):
             row.workforce = Workforce.of(row.work_pool_name, row.pool)
         self.freshness = freshness.freshness_of_all(request, "deployments")
         if not self.result_list:
-            self.empty = why_empty(request, [one.environment for one in self.freshness], self.freshness)
+            self.empty = self.why_nothing(request)
+
+    def why_nothing(self, request: HttpRequest) -> Empty | None:
+        """Return why there are no deployments; None if there are some, and a search or filter hides them."""
+        chosen = self.params.get(EnvironmentFilter.parameter_name, "")
+        places = [one for one in self.freshness if chosen in ("", one.environment.slug)]
+        if self.query or self.has_active_filters:
+            slugs = [one.environment.slug for one in places]
+            found = permissions_of(request).deployments().filter(environment__slug__in=slugs, deleted_upstream_at=None)
+            if not slugs or found.exists():
+                return None
+        return why_empty(request, [one.environment for one in places], places)
 
 
 def is_runnable(deployment: Deployment) -> bool:
@@ -138,8 +158,7 @@ def why_empty(request: HttpRequest, environments: list[Environment], state: list
         return Empty("You have no access to any environment", ["Ask an administrator for a grant."])
     names = ", ".join(map(str, environments))
     causes = [
-        "Nothing is deployed yet. Deploy the bundled flows with “python -m flows.deploy”, your own with "
-        "“prefect deploy”; they appear here within a minute.",
+        *(how_to_deploy(environment) for environment in environments),
         f"They are deployed to another server. You can see {names}: deploy with PREFECT_API_URL set to the API address "
         "of one of these.",
         "You have no access to them. Ask an administrator for a grant, and name the flow.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +11,14 @@ from typing import Any
 from django.db.models import Min, QuerySet
 from django.http import HttpRequest
 
-from flows import parameters as schemas
+from flows import deployments
 from flows.models import Alias, Deployment, WorkPool
-from flows.parameters import runnable_as_is
 from flows.parameters.description import Described, describe
 from portal.admin.deployments.list import Workforce, is_runnable
+from portal.admin.run_form import quick_run
 from portal.auth.request_user import permissions_of
 from portal.ui import freshness, tables, times
+from portal.ui.text import json_text
 from runs import statistics
 from runs.access import who_can
 from runs.access.decisions import Permissions
@@ -42,7 +42,7 @@ class Parameter:
 
     @classmethod
     def of(cls, one: Described) -> Parameter:
-        return cls(one, text_of(one.default) if one.has_default else "")
+        return cls(one, json_text(one.default) if one.has_default else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +104,18 @@ class AccessSummary:
         )
 
 
-def text_of(value: Any) -> str:
-    """Return text as it is, everything else as JSON."""
-    if value is None:
-        return "none"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[int]) -> dict[str, Any]:
+    """Build the template context; select the environment and its health with `deployment`.
 
-
-def context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
-    """Build the template context; select the environment and its health with `deployment`."""
+    `namesakes` are the keys of the deployments of this name, whose runs are shown.
+    """
     permissions = permissions_of(request)
-    runs = Run.objects.filter(permissions.q(Verb.SEE, deployment="deployment__"), deployment=deployment)
+    visible = permissions.q(Verb.SEE, deployment="access_deployment__")
+    runs = Run.objects.filter(visible, deployment__in=namesakes)
     pool = WorkPool.objects.filter(environment=deployment.environment_id, name=deployment.work_pool_name).first()
     return {
         "deployment": deployment,
+        "successor": deployments.current(deployment) if deployment.deleted_upstream_at else None,
         "alias": Alias.objects.filter(environment=deployment.environment_id, full_name=deployment.full_name).first(),
         "freshness": freshness.freshness_of([deployment.environment], "deployments"),
         "pool": pool,
@@ -145,23 +143,17 @@ def buttons(permissions: Permissions, deployment: Deployment) -> dict[str, Any]:
     """Decide which buttons are shown, and explain a missing run button."""
     run, pause = permissions.start(deployment), permissions.decide(Verb.PAUSE, deployment)
     may_run = run.allowed and is_runnable(deployment)
+    values = quick_run.quick_values(deployment) if may_run else None
     return {
         "may_run": may_run,
-        "may_run_quickly": may_run and can_quick_run(permissions, deployment),
+        "may_run_quickly": quick_run.can_run_quickly(permissions, deployment, values),
+        "quick_values": quick_run.describe_values(deployment, values or {}),
+        "quick_token": quick_run.token(values),
         "may_pause": pause.allowed and is_runnable(deployment),
         "why_no_run": None if run.allowed else run,
         # One for each page view: a double click on “Quick run” is one request.
         "submission_key": uuid.uuid4(),
     }
-
-
-def can_quick_run(permissions: Permissions, deployment: Deployment) -> bool:
-    """Check whether this person may run it with its defaults; a grant may be limited to other values."""
-    # Cannot fail after that check; it fills in the defaults that a condition of a grant is about.
-    if not runnable_as_is(deployment.parameter_schema, deployment.parameter_defaults):
-        return False
-    values = schemas.validate(deployment.parameter_schema, {}, defaults=deployment.parameter_defaults)
-    return permissions.decide(Verb.TRIGGER, deployment, values).allowed
 
 
 def workers(pool: WorkPool | None) -> list[Worker]:
@@ -178,7 +170,7 @@ def workers(pool: WorkPool | None) -> list[Worker]:
 
 
 def job_variables(values: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(name, text_of(value)) for name, value in sorted(values.items())]
+    return [(name, json_text(value)) for name, value in sorted(values.items())]
 
 
 def figures(runs: QuerySet[Run]) -> Figures:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -17,11 +16,11 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from flows.models import Environment
+from flows.wording import how_to_deploy
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.environments.forms import ABOUT, RULES, SERVER, STALLS, EnvironmentForm
@@ -30,8 +29,9 @@ from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import calendar as ui_calendar
 from portal.ui.environment_status import status_of
 from portal.ui.times import span
+from runs import moments
 from runs.access.decisions import Target
-from runs.errors import Refused
+from runs.actors import is_administrator
 from runs.governance import configuration, freezes
 from runs.governance.loosening import loosened
 from runs.governance.loosening_gate import environments_of
@@ -59,20 +59,6 @@ def rules(environment: Environment) -> list[str]:
     ]
 
 
-def moment_of(text: str) -> datetime | None:
-    """Parse a typed date and time in the portal's time zone; None if empty. Raises `Refused` (`time.format`)."""
-    if not text.strip():
-        return None
-    try:
-        found = parse_datetime(text.strip())
-    except ValueError:
-        # Well formed but impossible, such as 30 February. Malformed text gives None without an exception.
-        found = None
-    if found is None:
-        raise Refused("time.format", "Enter a date and time such as 2026-01-31 14:30.")
-    return found if timezone.is_aware(found) else timezone.make_aware(found)
-
-
 @admin.register(Environment)
 class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
     form = EnvironmentForm
@@ -90,13 +76,13 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         return Q(pk__in=permissions_of(request).environments().values("pk"))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.is_superuser)
+        return is_administrator(request.user)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return bool(request.user.is_superuser)
+        return is_administrator(request.user)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return bool(request.user.is_superuser)
+        return is_administrator(request.user)
 
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
         return [
@@ -156,6 +142,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
             **self.freeze_context(request, environment),
             "status": status_of(environment),
             "pools": environment.work_pools.order_by("name"),
+            "empty": self.why_empty(request, environment),
             "may_change": may_change,
             "action_field": ACTION_CHECKBOX_NAME,
             "show_save_and_add_another": False,
@@ -166,6 +153,12 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         # 3. Administrators get Django's form below the panel.
         response: HttpResponse = super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
         return response
+
+    def why_empty(self, request: HttpRequest, environment: Environment) -> str:
+        """Return how to deploy, where no deployment is visible."""
+        deployments = permissions_of(request).deployments()
+        is_empty = not deployments.filter(environment=environment, deleted_upstream_at=None).exists()
+        return how_to_deploy(environment) if is_empty and environment.is_active else ""
 
     def freeze_context(self, request: HttpRequest, environment: Environment) -> dict[str, Any]:
         """Return the active freeze, and whether the reader may freeze and unfreeze."""
@@ -193,7 +186,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         environment = self.visible_or_404(request, pk)
 
         def act(reason: str) -> None:
-            until = moment_of(request.POST.get("until", ""))
+            until = moments.read(request.POST.get("until", ""))
             ticket = request.POST.get("ticket", "")
             freezes.freeze(environment, by=actor_of(request), reason=reason, ticket=ticket, until=until)
 

@@ -19,6 +19,7 @@ from portal.admin.actions import reason_of
 from portal.admin.base import RestrictedAdmin
 from portal.admin.loosening_fields import LooseningFields
 from portal.auth.request_user import permissions_of
+from runs.actors import is_administrator
 from runs.errors import Refused
 from runs.governance.loosening import loosened
 from runs.governance.loosening_gate import environments_of
@@ -102,7 +103,7 @@ class SelectorAdmin(RestrictedAdmin):
         return super().has_view_permission(request, obj) or request.user.has_perm("runs.view_auditentry")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.is_active and request.user.is_superuser)
+        return is_administrator(request.user)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         drop: Callable[..., HttpResponse] = self.admin_site.admin_view(require_POST(self.remove))

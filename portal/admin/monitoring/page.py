@@ -80,12 +80,13 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the pipeline: the months that have passed it, and a link to run the next."""
+    """One step of the pipeline: the months that have passed it, and a link to run the next one that has not."""
 
     title: str
     flow: str
     months: list[str]
     link: Link | None
+    is_complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def first_with_data(permissions: Permissions, environments: Sequence[Environment
 
 def visible(permissions: Permissions, **where: Any) -> QuerySet[Artifact]:
     """Return the artifacts of runs whose log the user can view, newest first."""
-    lookups = {"deployment": "run__deployment__", "base": "run__"}
+    lookups = {"deployment": "run__access_deployment__", "base": "run__"}
     return Artifact.objects.filter(
         permissions.q(Verb.SEE, **lookups), permissions.q(Verb.SEE_LOGS, **lookups), **where
     ).order_by("-created_upstream_at", "-pk")
@@ -247,15 +248,19 @@ def steps(
     for layer, title, flow, parameter in STEPS:
         months = months_by_layer.get(layer)
         done = [str(month) for month in months] if isinstance(months, list) else []
-        month = due([str(each) for each in allowed.get((flow, parameter), [])], done)
-        found.append(Step(title, flow, done, link_to(permissions, deployments.get(flow), parameter, month)))
+        offered_months = allowed.get((flow, parameter))
+        month = due([str(each) for each in offered_months or []], done)
+        # Where nothing is offered, the form says what is missing; where all is done, there is nothing to run.
+        link = link_to(permissions, deployments.get(flow), parameter, month) if month or not offered_months else None
+        found.append(Step(title, flow, done, link, is_complete=bool(offered_months) and not month))
     return found
 
 
 def due(allowed: Sequence[str], done: Sequence[str]) -> str:
-    """Return the first month after the last one done, else the newest that has data, else an empty string."""
-    later = [month for month in allowed if month > max(done, default="")]
-    return next(iter(later or allowed[-1:]), "")
+    """Return the first month with data after the last one done, else the newest that was left out, else ""."""
+    left = [month for month in allowed if month not in done]
+    later = [month for month in left if month > max(done, default="")]
+    return next(iter(later or left[-1:]), "")
 
 
 def link_to(permissions: Permissions, deployment: Deployment | None, parameter: str, month: str) -> Link | None:

@@ -22,6 +22,7 @@ from portal.auth.request_user import actor_of, permissions_of
 from portal.ui.audit_links import address
 from portal.ui.rule_labels import Badge
 from runs import notifications
+from runs.actors import is_administrator
 from runs.errors import Refused
 from runs.models import Notification, Verb
 from runs.models.notification import Topic
@@ -82,7 +83,7 @@ class NotificationAdmin(RestrictedAdmin):
             "places": places,
             "table": subscription_table(request, places),
             "recent": [delivery(notice) for notice in notices],
-            "failed": failed_deliveries() if request.user.is_superuser else None,
+            "failed": failed_deliveries() if is_administrator(request.user) else None,
             "has_address": bool(request.user.email),
             "email": request.user.email,
             "sends_mail": settings.SENDS_MAIL,

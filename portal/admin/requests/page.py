@@ -16,7 +16,7 @@ from portal.admin.run_form import rerun
 from portal.admin.runs import actions, page
 from portal.ui import freshness, rule_labels, times
 from runs import changes, diagnosis
-from runs.access.decisions import Permissions, Target, decide, who_may
+from runs.access.decisions import Permissions, Target, who_may
 from runs.changes import queries
 from runs.governance import windows
 from runs.governance.requirements import requirements_for
@@ -195,7 +195,11 @@ def approvers(run_request: RunRequest) -> Approvers:
         others = User.objects.filter(is_active=True, groups__name=group).order_by("username")
         # Belonging to the group is not enough: each member also needs a grant to approve here.
         members = others.exclude(pk__in=[run_request.requested_by_id, run_request.on_behalf_of_id])[:MOST_MEMBERS]
-        found = [each.username for each in members if decide(each, Verb.APPROVE, run_request.deployment)]
+        found = [
+            each.username
+            for each in members
+            if Permissions.of_person(each).decide(Verb.APPROVE, run_request.deployment)
+        ]
     else:
         grants = [grant for grant, _ in who_may(Verb.APPROVE, run_request.deployment)]
         # People and groups can have several grants; each is named once.

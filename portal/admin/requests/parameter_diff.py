@@ -10,7 +10,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from flows import canonical, encryption
+from flows import canonical, deployments, encryption
 from flows import parameters as schemas
 from flows.models import Deployment
 from flows.parameters.description import describe
@@ -104,7 +104,7 @@ def row(name: str, values: Mapping[str, Any], against: Iterable[Column], source:
 
 def last_success(deployment: Deployment, *, before: datetime | None = None, besides: int | None = None) -> Run | None:
     """Return the last successful run that had finished `before` a moment, other than the run `besides`."""
-    found = Run.objects.filter(deployment=deployment, state_type="COMPLETED")
+    found = Run.objects.filter(deployment__in=deployments.of_one_name(deployment), state_type="COMPLETED")
     if besides:
         found = found.exclude(pk=besides)
     if before:

@@ -9,7 +9,7 @@ from typing import Any
 from flows.models import Deployment
 from runs.access import predicates
 from runs.access.decisions import Permissions, Target
-from runs.models import Grant, Verb
+from runs.models import Verb
 
 REQUESTING = (Verb.TRIGGER, Verb.TRIGGER_LATER)
 WHEN = {Verb.TRIGGER: "to start now", Verb.TRIGGER_LATER: "to start later", Verb.RERUN: "to re-run"}
@@ -47,7 +47,7 @@ def allowed_values(
 
 def denied_values(permissions: Permissions, verb: Verb, deployment: Deployment) -> list[predicates.Predicate]:
     """Return the conditions of denying grants; no allowing grant overrides them."""
-    denying = permissions.grants_for(verb, Target.of(deployment), Grant.Effect.DENY)
+    denying = permissions.denying(verb, Target.of(deployment))
     return [grant.predicate for grant in denying if grant.predicate]
 
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
 from flows import parameters as schemas
-from flows.models import Deployment
-from flows.parameters import Invalid
+from portal.admin.problem import Problem
 from portal.admin.requests import parameter_diff
 from portal.admin.run_form import rerun
-from portal.admin.run_form.context import RunFormContext, build_context, page_context
+from portal.admin.run_form.context import RunFormContext, page_context
 from portal.admin.run_form.draft import Draft
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import rule_labels
+from runs import requests
 from runs.access.decisions import Decision, Target
+from runs.errors import Refused
 from runs.governance import windows
 from runs.models import Verb
 from runs.requests import visibility
@@ -27,8 +27,8 @@ from runs.requests import visibility
 
 def is_submittable(form: RunFormContext, draft: Draft) -> bool:
     """Check whether to ask for confirmation. What would be refused is submitted at once: the service says why."""
-    values = resolved(draft)
-    if values is None or not can_run(form, draft, values):
+    values = draft.resolved
+    if values is None or not can_run(form, draft, values) or requests.offer_errors(draft.deployment, values):
         return False
     is_refused = form.rules.refuse_outside_window and not draft.overrides_windows
     return not is_refused or standing_of(draft).is_open
@@ -43,29 +43,25 @@ def can_run(form: RunFormContext, draft: Draft, values: dict[str, Any]) -> Decis
     return rerun_decision or permissions.decide(Verb.TRIGGER, draft.deployment, values)
 
 
-def resolved(draft: Draft) -> dict[str, Any] | None:
-    """Return the parameters with all defaults filled in, or None if they are no longer valid."""
-    deployment = draft.deployment
-    try:
-        return schemas.validate(deployment.parameter_schema, draft.values, defaults=deployment.parameter_defaults)
-    except Invalid:
-        return None
-
-
 def standing_of(draft: Draft) -> windows.Standing:
     now = timezone.now()
     return windows.standing(Target.of(draft.deployment), max(draft.scheduled_for or now, now))
 
 
-def confirm(form: RunFormContext, draft: Draft, error: str = "") -> HttpResponse:
-    """Show what would run, secrets masked, and ask for the name of the deployment or environment."""
+def asks_name(form: RunFormContext, draft: Draft) -> bool:
+    """Whether the name of the deployment or environment has to be typed."""
+    return form.rules.needs_confirmation or draft.is_destructive
+
+
+def confirm(form: RunFormContext, draft: Draft, error: Problem | Refused | None = None) -> HttpResponse:
+    """Show what would run, secrets masked, and ask for a name, and of a quick run for its reason and ticket."""
     request, deployment = form.request, form.deployment
     sees_all = visibility.can_view_parameters(permissions_of(request), deployment)
     # Earlier values are compared only for people who could look them up anyway.
     last = parameter_diff.last_success(deployment) if sees_all else None
     against = parameter_diff.columns(deployment, last, form.rerun_of)
     # Values that are no longer valid are shown as typed: submitting them says what is wrong.
-    values = schemas.mask(deployment.parameter_schema, resolved(draft) or draft.values)
+    values = schemas.mask(deployment.parameter_schema, draft.resolved or draft.values)
     context = {
         **form.frame,
         **page_context(form),
@@ -75,23 +71,24 @@ def confirm(form: RunFormContext, draft: Draft, error: str = "") -> HttpResponse
         "against": against,
         "rows": None if form.is_blind else parameter_diff.rows(values, deployment, against),
         "closed": None if (standing := standing_of(draft)) else standing,
+        "asks_name": asks_name(form, draft),
+        # What the form would have asked.
+        "asks_reason": draft.is_quick,
+        "asks_ticket": form.rules.needs_ticket or bool(form.rules.ticket_patterns),
+        "needs_reason": form.rules.needs_reason,
+        "needs_ticket": form.rules.needs_ticket,
+        "reason": draft.reason,
+        "ticket": draft.ticket,
         "ticket_link": rule_labels.ticket_link(form.rules, draft.ticket),
         "draft": draft.encrypt(actor_of(request).user),
         "form_url": form_url(form),
+        "filled_by": actor_of(request).user,
         "error": error,
     }
     return render(request, "portal/deployment/confirm.html", context)
 
 
-def confirm_quickly(
-    request: HttpRequest, deployment: Deployment, frame: dict[str, Any], key: uuid.UUID
-) -> HttpResponse:
-    """Show the confirmation page for a run with default parameters."""
-    form = build_context(request, deployment, frame)
-    return confirm(form, Draft(deployment, {}, key, deployment.schema_fingerprint, is_quick=True))
-
-
-def form_url(form: RunFormContext) -> str:
+def form_url(form: RunFormContext, view: str = "run") -> str:
     """Return the URL that the confirmation is sent to. The draft holds everything but the request to repeat."""
-    url = reverse("admin:flows_deployment_run", args=[form.deployment.pk])
+    url = reverse(f"admin:flows_deployment_{view}", args=[form.deployment.pk])
     return f"{url}?{rerun.AGAIN}={form.rerun_of.pk}" if form.rerun_of else url

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
-from django.utils import timezone
 
-from flows import definition
+from flows import definition, local_time
 from flows.models import Deployment, WorkPool
 from flows.parameters import ParameterForm
 from flows.parameters.references import from_texts
@@ -68,11 +67,13 @@ class RunFormContext:
         starts = [start for start, is_allowed in allowed.items() if is_allowed]
         return RunOptionsForm(self.rules, starts, data, initial, offers_override=self.may_override)
 
-    def parameter_form(self, initial: dict[str, Any], data: Any = None, *, is_whole: bool = False) -> Parameters:
+    def parameter_form(
+        self, initial: dict[str, Any], data: Any = None, *, is_whole: bool = False, is_partial: bool = False
+    ) -> Parameters:
         """Return the parameter form, or None if the user cannot view the parameters.
 
         `initial` must be the same for GET and POST: it decides what an untouched field means. `is_whole` also accepts
-        values that the user's grants do not allow.
+        values that the user's grants do not allow; `is_partial` shows the data without its errors.
         """
         if self.is_blind:
             return None
@@ -81,7 +82,7 @@ class RunFormContext:
             self.deployment.parameter_defaults,
             artifact_facts.offers(self.deployment.environment, self.flow),
         )
-        return ParameterForm(schema, defaults, data=data, initial=initial, suggestions=offers)
+        return ParameterForm(schema, defaults, data, initial, suggestions=offers, is_partial=is_partial)
 
     def form_from(self, draft: Draft) -> Prefilled:
         """Return the form as it was filled in before the confirmation page."""
@@ -89,7 +90,7 @@ class RunFormContext:
         given = {
             "start": LATER if planned else NOW,
             # A datetime-local input has no time zone; it is read in the portal's.
-            "scheduled_for": planned and timezone.localtime(planned).strftime("%Y-%m-%dT%H:%M"),
+            "scheduled_for": planned and local_time.spell(planned),
             "run_name": draft.run_name,
             "tags": ", ".join(draft.tags),
             "reason": draft.reason,

@@ -13,7 +13,9 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
 from flows import canonical, encryption
+from flows import parameters as schemas
 from flows.models import Deployment
+from flows.parameters import Invalid
 from portal.admin.problem import Problem
 from runs import requests
 from runs.actors import Actor
@@ -32,7 +34,7 @@ EXPIRED = Problem(
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Everything a run is requested with. `is_quick`: with default parameters, without the form."""
+    """Everything a run is requested with. `is_quick`: without the form; `confirmation` is the name that was typed."""
 
     deployment: Deployment
     values: dict[str, Any]
@@ -47,11 +49,26 @@ class Draft:
     rerun_of: RunRequest | None = None
     overrides_windows: bool = False
     is_quick: bool = False
+    confirmation: str = ""
+
+    @property
+    def resolved(self) -> dict[str, Any] | None:
+        """The parameters with all defaults filled in, or None if they are no longer valid."""
+        deployment = self.deployment
+        try:
+            return schemas.validate(deployment.parameter_schema, self.values, defaults=deployment.parameter_defaults)
+        except Invalid:
+            return None
+
+    @property
+    def is_destructive(self) -> bool:
+        return requests.is_destructive(self.deployment, self.resolved or self.values)
 
     @property
     def word(self) -> str:
         """The name to type as confirmation."""
-        return self.deployment.environment.slug if self.is_quick else self.deployment.full_name
+        is_short = self.is_quick and not self.is_destructive
+        return self.deployment.environment.slug if is_short else self.deployment.full_name
 
     def with_unused_key(self) -> Draft:
         """Replace the submission key if it has made a request already: every further try would be refused."""
@@ -73,6 +90,7 @@ class Draft:
             overrides_windows=self.overrides_windows,
             submission_key=self.key,
             form_fingerprint=self.fingerprint,
+            confirmation=self.confirmation,
         )
 
     def encrypt(self, user: User) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -11,15 +10,15 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from portal.admin.actions import LONGEST_REASON
+from portal.admin.moment_field import MomentField
 from portal.admin.run_form import tickets
+from runs import requests
 from runs.errors import Refused
 from runs.governance.requirements import Requirements
 
 NOW, LATER = "now", "later"
 STARTS = {NOW: "Now", LATER: "Later"}
 MOST_TAGS, LONGEST_TAG = 20, 100
-# How far the clocks of the browser and the server may differ.
-SLACK = timedelta(minutes=2)
 INPUT = {"class": "portal-input"}
 
 
@@ -31,13 +30,7 @@ class RunOptionsForm(forms.Form):
     """`starts` are the values of `STARTS` that the user can request; `rules` decide which fields are required."""
 
     start = forms.ChoiceField(widget=forms.RadioSelect, required=False)
-    scheduled_for = forms.DateTimeField(
-        label="Date and time",
-        required=False,
-        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"],
-        widget=forms.DateTimeInput(format="%Y-%m-%dT%H:%M", attrs={**INPUT, "type": "datetime-local"}),
-        error_messages={"invalid": "Enter the date and time as 2026-01-31 14:30."},
-    )
+    scheduled_for = MomentField(label="Date and time", attrs=INPUT)
     reason = forms.CharField(
         required=False,
         max_length=LONGEST_REASON,
@@ -132,12 +125,13 @@ class RunOptionsForm(forms.Form):
         # A time that was typed before “Now” was chosen is ignored.
         if values.get("start") != LATER:
             values["scheduled_for"] = None
+            self.errors.pop("scheduled_for", None)
         elif "scheduled_for" in values and "scheduled_for" not in self.errors:
             moment = values["scheduled_for"]
             if moment is None:
                 message = "Enter a start time, or choose “Now”."
                 self.add_error("scheduled_for", forms.ValidationError(message, "required"))
-            elif moment < timezone.now() - SLACK:
+            elif requests.has_passed(moment):
                 message = "This time has passed. Choose a later time, or “Now”."
                 self.add_error("scheduled_for", forms.ValidationError(message, "start.past"))
         return values

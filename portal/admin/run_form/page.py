@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import messages
@@ -15,10 +16,11 @@ from django.urls import reverse
 from flows import encryption
 from flows.models import Deployment
 from flows.parameters import Invalid
+from portal.admin.actions import reason_of, ticket_of
 from portal.admin.problem import Problem
 from portal.admin.run_form import draft as run_form_draft
-from portal.admin.run_form import rerun
-from portal.admin.run_form.confirm import confirm, is_submittable
+from portal.admin.run_form import kept, repeats, rerun
+from portal.admin.run_form.confirm import asks_name, confirm, form_url, is_submittable
 from portal.admin.run_form.context import (
     Prefilled,
     RunFormContext,
@@ -28,6 +30,7 @@ from portal.admin.run_form.context import (
     prefilled,
 )
 from portal.admin.run_form.draft import Draft
+from portal.auth import kept_form
 from portal.auth.request_user import actor_of, permissions_of
 from runs import artifact_facts, requests
 from runs.access.decisions import Forbidden
@@ -54,7 +57,7 @@ def view(request: HttpRequest, deployment: Deployment, frame: dict[str, Any]) ->
         return HttpResponseRedirect(reverse("admin:flows_deployment_change", args=[deployment.pk]))
     form = build_context(request, deployment, frame, earlier)
     if request.method != "POST":
-        return show_empty(form)
+        return show_kept(form) or show_empty(form)
     if "draft" in request.POST:
         return handle_confirmation(form)
     return handle_form(form)
@@ -67,6 +70,24 @@ def show_empty(form: RunFormContext, refusal: Problem | Refused | None = None) -
         options = {"tags": ", ".join(form.rerun_of.tags), "run_name": form.rerun_of.run_name, **options}
     filled = form.options_form(initial=options), form.parameter_form(prefilled(form))
     return page(form, filled, key=uuid.uuid4(), refusal=refusal)
+
+
+def show_kept(form: RunFormContext) -> HttpResponse | None:
+    """Show what was entered before the user had to sign in, if anything was."""
+    entries = kept_form.take(form.request)
+    if entries is None:
+        return None
+    data, refusal, key = kept_form.as_submitted(entries["fields"]), kept.problem(entries), uuid.uuid4()
+    token = str(data.get("draft", ""))
+    if "draft" not in data:
+        parameters = form.parameter_form(prefilled(form), data, is_partial=True)
+        return page(form, (form.options_form(initial=data.dict()), parameters), key=key, refusal=refusal)
+    draft = run_form_draft.read_draft(token, form.deployment, actor_of(form.request).user, form.rerun_of)
+    if draft is None:
+        return show_empty(form, run_form_draft.EXPIRED)
+    # Someone who cannot view the values re-runs them whole; the draft lacks their secrets.
+    edited_draft = "" if form.is_blind else token
+    return page(form, form.form_from(draft), key=key, refusal=refusal, edited_draft=edited_draft)
 
 
 def handle_form(form: RunFormContext) -> HttpResponse:
@@ -82,12 +103,15 @@ def handle_form(form: RunFormContext) -> HttpResponse:
         initial = draft.values
     # 2. Read it.
     filled = options, parameters = form.options_form(request.POST), form.parameter_form(initial, request.POST)
+    if parameters and parameters.is_partial:
+        unjudged = form.options_form(initial=request.POST.dict())
+        return page(form, (unjudged, parameters), key=key, edited_draft=edited_draft)
     if parameters and not parameters.is_valid():
         # Values that only the grants leave out are refused by the service, which records the attempt.
         whole = form.parameter_form(initial, request.POST, is_whole=True)
         parameters = whole if whole and whole.is_valid() else parameters
 
-    def show_again(refusal: Problem | Refused | None, key: uuid.UUID = key) -> HttpResponse:
+    def show_again(refusal: Problem | Refused | Invalid | None, key: uuid.UUID = key) -> HttpResponse:
         return page(form, filled, key=key, refusal=refusal, edited_draft=edited_draft)
 
     # 3. Validate both parts, so that all errors show at once. A list, because `and` would stop at the first.
@@ -106,7 +130,7 @@ def handle_form(form: RunFormContext) -> HttpResponse:
         rerun_of=form.rerun_of,
         **options.run_options,
     )
-    if form.rules.needs_confirmation and is_submittable(form, draft):
+    if asks_name(form, draft) and is_submittable(form, draft):
         return confirm(form, draft)
     return submit(form, draft, show_again)
 
@@ -117,35 +141,45 @@ def handle_confirmation(form: RunFormContext) -> HttpResponse:
     draft = run_form_draft.read_draft(request.POST["draft"], form.deployment, actor_of(request).user, form.rerun_of)
     if draft is None:
         return show_empty(form, run_form_draft.EXPIRED)
+    draft = replace(draft, confirmation=request.POST.get("confirmation", "").strip())
+    try:
+        if draft.is_quick:
+            draft = replace(draft, reason=reason_of(request), ticket=ticket_of(request))
+            form.rules.require_reason_and_ticket("run", reason=draft.reason, ticket=draft.ticket)
+    except Refused as refusal:
+        if "change" not in request.POST:
+            return confirm(form, draft, error=refusal)
     edited_draft = draft.encrypt(actor_of(request).user)
 
-    def show_again(refusal: Problem | Refused | None, key: uuid.UUID = draft.key) -> HttpResponse:
+    def show_again(refusal: Problem | Refused | Invalid | None, key: uuid.UUID = draft.key) -> HttpResponse:
         # The draft travels on as `edited_draft`: secrets are never shown in the form, so it would lose them.
         return page(form, form.form_from(draft), key=key, refusal=refusal, edited_draft=edited_draft)
 
     if "change" in request.POST:
         return show_again(None)
-    if request.POST.get("confirmation", "").strip() != draft.word:
-        return confirm(form, draft, error=f"The name does not match. Type {draft.word} to confirm.")
+    if asks_name(form, draft) and draft.confirmation != draft.word:
+        mismatch = Problem("confirmation.mismatch", f"The name does not match. Type {draft.word} to confirm.")
+        return confirm(form, draft, error=mismatch)
     return submit(form, draft, show_again)
 
 
 def submit(
-    form: RunFormContext, draft: Draft, show_again: Callable[[Problem | Refused, uuid.UUID], HttpResponse]
+    form: RunFormContext, draft: Draft, show_again: Callable[[Problem | Refused | Invalid, uuid.UUID], HttpResponse]
 ) -> HttpResponse:
     """Submit the draft and go to the request, or show the form again with the refusal."""
     try:
         run_request = draft.submit(by=actor_of(form.request))
     except Invalid as invalid:
         # The message of `Invalid` names values, which this user may not be able to view.
-        refusal = HIDDEN_INVALID if form.is_blind else Problem("parameters.invalid", str(invalid))
-        return show_again(refusal, draft.with_unused_key().key)
+        return show_again(HIDDEN_INVALID if form.is_blind else invalid, draft.with_unused_key().key)
     except Refused as refusal:
         # Includes values that no grant allows; people without any permission got a 403 before.
         return show_again(refusal, draft.with_unused_key().key)
     if not form.is_blind:
         for sentence in artifact_facts.not_offered(draft.deployment.environment, form.flow, run_request.parameters):
             messages.warning(form.request, sentence)
+    if repeated := repeats.hint(run_request):
+        messages.warning(form.request, repeated, extra_tags="request.repeated")
     return HttpResponseRedirect(reverse("admin:runs_runrequest_change", args=[run_request.pk]))
 
 
@@ -154,10 +188,14 @@ def page(
     filled: Prefilled,
     *,
     key: uuid.UUID,
-    refusal: Problem | Refused | None = None,
+    refusal: Problem | Refused | Invalid | None = None,
     edited_draft: str = "",
 ) -> HttpResponse:
     options, parameters = filled
+    if isinstance(refusal, Invalid):
+        if parameters:
+            parameters.add_errors(refusal.errors)
+        refusal = Problem("parameters.invalid", str(refusal))
     context = {
         **form.frame,
         **page_context(form),
@@ -169,6 +207,8 @@ def page(
         "submission_key": key,
         "edited_draft": edited_draft,
         "refusal": refusal,
+        "choices_url": form_url(form, "choices"),
+        "filled_by": actor_of(form.request).user,
     }
     return render(form.request, "portal/deployment/run.html", context)
 

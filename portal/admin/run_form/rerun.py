@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 from django.urls import reverse
 
+from flows import deployments
 from flows import parameters as schemas
 from flows.models import Deployment
 from flows.parameters import MASK
@@ -65,23 +66,23 @@ def values_of_run(request: HttpRequest, deployment: Deployment) -> dict[str, Any
     pk = number(request.GET.get(LIKE))
     if pk is None or not permissions_of(request).decide(Verb.SEE_INPUTS, deployment):
         return {}
-    run = Run.objects.filter(pk=pk, deployment=deployment).first()
+    run = Run.objects.filter(pk=pk, deployment__in=deployments.of_one_name(deployment)).first()
     values = run.parameters.items() if run else ()
     return {name: value for name, value in values if MASK not in json.dumps(value, ensure_ascii=False)}
 
 
 def form_url(run_request: RunRequest, deployment: Deployment, permissions: Permissions) -> str:
     """Return the URL of the form that re-runs a request, or an empty string without permission."""
-    found = current_deployment(deployment)
-    if found is None or not can_rerun(run_request, found, permissions):
+    found = deployments.current(deployment)
+    if found is None or not found.environment.is_active or not can_rerun(run_request, found, permissions):
         return ""
     return f"{reverse('admin:flows_deployment_run', args=[found.pk])}?{AGAIN}={run_request.pk}"
 
 
 def form_url_like(run: Run, permissions: Permissions) -> str:
     """Return the URL of the form with the values of a run that was started outside the portal, or an empty string."""
-    deployment = current_deployment(run.deployment) if run.deployment else None
-    if deployment is None or not permissions.decide(Verb.TRIGGER, deployment):
+    deployment = deployments.current(run.deployment) if run.deployment else None
+    if deployment is None or not deployment.environment.is_active or not permissions.decide(Verb.TRIGGER, deployment):
         return ""
     return f"{reverse('admin:flows_deployment_run', args=[deployment.pk])}?{LIKE}={run.pk}"
 
@@ -92,13 +93,3 @@ def can_rerun(run_request: RunRequest, deployment: Deployment, permissions: Perm
     if decision or run_request.requested_by_id != permissions.user.pk:
         return decision
     return permissions.decide(Verb.TRIGGER, deployment)
-
-
-def current_deployment(deployment: Deployment) -> Deployment | None:
-    """Return the deployment that has this name now: deleting and redeploying gives it another id in Prefect."""
-    if not deployment.environment.is_active:
-        return None
-    if deployment.deleted_upstream_at is None:
-        return deployment
-    namesakes = Deployment.objects.filter(environment=deployment.environment_id, full_name=deployment.full_name)
-    return namesakes.filter(deleted_upstream_at=None).select_related("environment").first()

@@ -26,6 +26,7 @@ from portal.admin.runs import log as runs_log
 from portal.admin.runs import page as runs_page
 from portal.admin.runs import selected
 from portal.admin.runs.filters import DayFilter, DeploymentFilter, OriginFilter, StalledFilter, StateFilter, TagFilter
+from portal.admin.runs.list import RunList
 from portal.auth.request_user import actor_of, can_view_logs, permissions_of
 from portal.ui import freshness, times
 from portal.ui.text import number
@@ -33,12 +34,18 @@ from runs import queue, requests
 from runs.models import Run, Verb
 
 # Joined to every row: lists and pages show these without further queries.
-RELATED = ["environment__health", "deployment__environment", "run_request"]
+RELATED = [
+    "environment__health",
+    "deployment__environment",
+    "access_deployment__environment",
+    "parent__access_deployment__environment",
+    "run_request",
+]
 
 
 @admin.register(Run)
 class RunAdmin(RestrictedAdmin):
-    deployment_lookup = "deployment__"
+    deployment_lookup = "access_deployment__"
     list_display = ["title", "state", "deployed", "where", "requested_by", "started", "took", "created"]
     list_filter = [
         EnvironmentFilter,
@@ -56,13 +63,16 @@ class RunAdmin(RestrictedAdmin):
 
     # The list
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RunList]:
+        return RunList
+
     @admin.display(description="run", ordering="name")
     def title(self, run: Run) -> SafeString:
         # The other columns are hidden on narrow screens, so the first repeats what identifies the run.
         return format_html(
             '{}<span class="portal-narrow portal-faint portal-small">{} · {} · {}</span>',
             run.name,
-            run.deployment_name or "no deployment",
+            run.deployment_name or run.flow_name or "no deployment",
             run.environment,
             times.relative_time(run.created_upstream_at),
         )
@@ -73,7 +83,7 @@ class RunAdmin(RestrictedAdmin):
 
     @admin.display(description="deployment", ordering="deployment_name")
     def deployed(self, run: Run) -> str:
-        return run.deployment_name or "-"
+        return run.deployment_name or run.flow_name or "-"
 
     @admin.display(description="environment", ordering="environment")
     def where(self, run: Run) -> str:
@@ -81,6 +91,9 @@ class RunAdmin(RestrictedAdmin):
 
     @admin.display(description="started by", ordering="run_request__requested_by_name")
     def requested_by(self, run: Run) -> SafeString:
+        if parent := getattr(run, "part_of", None):
+            link = reverse("admin:runs_run_change", args=[parent.pk])
+            return format_html('part of <a class="portal-link" href="{}">{}</a>', link, parent)
         origin = runs_page.origin(run, getattr(run, "run_request", None))
         return format_html('<span class="{}">{}</span>', "" if run.created_by_portal else "portal-faint", origin)
 

@@ -82,7 +82,8 @@ class OriginFilter(RadioFilter):
     ORIGINS: ClassVar[dict[str, tuple[str, Q]]] = {
         "portal": ("Portal", Q(created_by_portal=True)),
         "schedule": ("Schedule", Q(created_by_portal=False, is_auto_scheduled=True)),
-        "outside": ("Prefect (external)", Q(created_by_portal=False, is_auto_scheduled=False)),
+        "outside": ("Prefect (external)", Q(created_by_portal=False, is_auto_scheduled=False, parent=None)),
+        "subflow": ("Part of a run", Q(created_by_portal=False, is_auto_scheduled=False, parent__isnull=False)),
     }
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:

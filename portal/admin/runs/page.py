@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
@@ -90,6 +91,7 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
         "took": took(run),
         "sentence": diagnosis.explain(visibility.muted(run, permissions), scene(run, now)),
         "origin": origin(run, run_request),
+        "parent": visible_parent(run, permissions),
         "run_request": run_request,
         "approvals": list(run_request.approvals.all()) if run_request else list[Approval](),
         "cancellations": [(each, SETTLED_LABELS.get(each.state, "Closed")) for each in cancellations],
@@ -104,7 +106,7 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
         "parameters": table(run.parameters, run.deployment) if sees_inputs else [],
         "steps": steps(list(run.state_changes.all())),
         # Messages of tasks quote what the run worked on, so they need the permission for logs.
-        "bars": bars(list(run.task_runs.all()[:MOST_TASKS]), now, has_notes=sees_logs),
+        "bars": bars(list(with_subflows(run, permissions)[:MOST_TASKS]), now, has_notes=sees_logs),
         "task_count": task_count,
         "tasks_left_out": max(task_count - MOST_TASKS, 0),
         "log": None if is_live or not sees_logs else log.window(run, level=level, before=before),
@@ -123,7 +125,23 @@ def origin(run: Run, run_request: RunRequest | None) -> str:
     """Name who or what started the run."""
     if run_request:
         return run_request.requested_by_name
+    if run.parent_id:
+        return "Another run"
     return "Schedule" if run.is_auto_scheduled else "Prefect (external)"
+
+
+def visible_parent(run: Run, permissions: Permissions) -> Run | None:
+    """Return the run that this one is part of, if the reader can see it: a subflow may have a deployment of its own."""
+    parent = run.parent
+    return parent if parent and permissions.decide(Verb.SEE, Target.of_run(parent)) else None
+
+
+def with_subflows(run: Run, permissions: Permissions) -> QuerySet[TaskRun]:
+    """Annotate each task run that stands for a subflow with the key of that run, if the reader can see it."""
+    visible = run.children.filter(permissions.q(Verb.SEE, deployment="access_deployment__"))
+    return run.task_runs.annotate(
+        subflow=Subquery(visible.filter(parent_task_run_id=OuterRef("prefect_id")).values("pk")[:1])
+    )
 
 
 def scene(run: Run, now: datetime) -> diagnosis.Context:

@@ -107,7 +107,7 @@ def ask_for_reason(request: HttpRequest, runs: list[Run], bulk: BulkAction, fram
     """Show the selected runs, why it is not possible for some, and a form for the reason."""
     permissions = permissions_of(request)
     # Requirements are read once per deployment, not once per run.
-    targets = {(run.environment_id, run.deployment_id, run.flow_name): Target.of_run(run) for run in runs}
+    targets = {(run.environment_id, run.access_deployment_id, run.flow_name): Target.of_run(run) for run in runs}
     requirements = [requirements_for(target) for target in targets.values()]
     rows = [(run, *bulk.explain(run, permissions)) for run in runs]
     count = sum(not why_not for _, why_not, _ in rows)

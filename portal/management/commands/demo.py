@@ -9,18 +9,19 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from portal.demo.processes import ROOT, NotStarted
 from portal.demo.smoke_test import SmokeTest
 from portal.demo.stack import Options, Stack, await_first_sync
+from runs.management.cli.command import OperatorCommand
 
 NAME = "[a-z][a-z0-9-]{0,19}"
 DATA = ROOT / "var" / "demo"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Start Postgres, Prefect servers with workers, and the portal on this machine. Ctrl-C stops everything."
     # Checks may need the database, which this command is about to start.
     requires_system_checks = []

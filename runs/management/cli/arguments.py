@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
 from pathlib import Path
 
 from django.core.management.base import CommandParser
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from flows.prefect_api.records import JSON
 from runs.errors import Refused
@@ -34,6 +31,13 @@ def add_confirmation(parser: CommandParser) -> None:
         default="",
         metavar="NAME",
         help="name of the protected environment whose rules become looser; several are separated by commas",
+    )
+
+
+def add_name_confirmation(parser: CommandParser) -> None:
+    """Add the option with which a run that deletes data is confirmed."""
+    parser.add_argument(
+        "--confirm", default="", metavar="DEPLOYMENT", help="full name of the deployment, for a run that deletes data"
     )
 
 
@@ -65,16 +69,3 @@ def parse_values(path: str) -> dict[str, JSON]:
     if not isinstance(values, dict):
         raise Refused("file.not_object", f"{path} must hold one JSON object of names and values.", path=str(path))
     return values
-
-
-def parse_moment(text: str, *, option: str = "--at") -> datetime | None:
-    """Parse an ISO time; without an offset it is in the portal's time zone. An empty text is None."""
-    if not text:
-        return None
-    try:
-        found = parse_datetime(text)
-    except ValueError:
-        found = None
-    if found is None:
-        raise Refused("time.format", f"{option} needs a time such as 2026-11-30T06:00, not {text}.")
-    return found if timezone.is_aware(found) else timezone.make_aware(found)

@@ -40,11 +40,11 @@ EXIT_CODES_HELP = (
 Rows = Sequence[Mapping[str, Any]]
 
 
-class PortalCommand(BaseCommand):
-    """A command that prints refusals as sentences and exits with a code for their kind."""
+class OperatorCommand(BaseCommand):
+    """A command that exits with 1 for wrong usage."""
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        parser = super().create_parser(prog_name, subcommand, epilog=EXIT_CODES_HELP, **kwargs)
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
 
         def misused(message: str) -> NoReturn:
             # argparse exits with 2, which here means “not permitted”.
@@ -53,6 +53,13 @@ class PortalCommand(BaseCommand):
 
         parser.error = misused  # type: ignore[method-assign]  # Django creates the parser, and takes no class for it
         return parser
+
+
+class PortalCommand(OperatorCommand):
+    """A command that prints refusals as sentences and exits with a code for their kind."""
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        return super().create_parser(prog_name, subcommand, epilog=EXIT_CODES_HELP, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

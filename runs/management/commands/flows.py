@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from flows.models import Alias, Deployment
+from flows.wording import how_to_deploy
 from runs import desk
 from runs.management.cli.command import DONE, PortalCommand, require_reader
 
@@ -20,10 +21,13 @@ class Command(PortalCommand):
         super().add_arguments(parser)
 
     def run(self, options: Namespace) -> int:
-        found = list(desk.deployments(options.env, by=require_reader(options.person)))
+        by = require_reader(options.person)
+        found = list(desk.deployments(options.env, by=by))
         aliases = {(alias.environment_id, alias.full_name): alias.name for alias in Alias.objects.all()}
         rows = [describe(each, aliases.get((each.environment_id, each.full_name), "")) for each in found]
-        self.print_rows(rows, as_json=options.json, empty="No deployments found. Sync with “manage.py sync”.")
+        places = [str(each) for each in desk.chosen(options.env, by=by)]
+        empty = "\n".join(map(how_to_deploy, places)) or "No environments. Add one in the portal."
+        self.print_rows(rows, as_json=options.json, empty=empty)
         return DONE
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
 
+from runs.management.cli.command import OperatorCommand
 from runs.mirror.follower import follow
 
 BEAT_SECONDS = 10
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Follow the event streams of all environments, and sync what they miss."
 
     def handle(self, *args: Any, **options: Any) -> None:

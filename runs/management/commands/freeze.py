@@ -6,8 +6,7 @@ from argparse import Namespace
 
 from django.core.management.base import CommandParser
 
-from runs import desk
-from runs.management.cli.arguments import parse_moment
+from runs import desk, moments
 from runs.management.cli.command import DONE, PortalCommand, require_actor
 
 
@@ -24,7 +23,7 @@ class Command(PortalCommand):
         super().add_arguments(parser)
 
     def run(self, options: Namespace) -> int:
-        until = parse_moment(options.until, option="--until")
+        until = moments.read(options.until)
         row = desk.freeze(
             options.environment,
             by=require_actor(options.person),

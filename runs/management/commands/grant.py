@@ -8,11 +8,11 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from runs import desk
+from runs import desk, moments
 from runs.access import predicates
 from runs.errors import Refused
 from runs.governance import grants
-from runs.management.cli.arguments import add_confirmation, parse_moment
+from runs.management.cli.arguments import add_confirmation
 from runs.management.cli.command import DONE, PortalCommand, require_actor
 from runs.models import Grant, Verb
 
@@ -54,8 +54,8 @@ class Command(PortalCommand):
             tag=options.tag,
             predicate=parse_condition(options.when),
             deny=options.deny,
-            valid_from=parse_moment(options.since, option="--from"),
-            valid_until=parse_moment(options.until, option="--until"),
+            valid_from=moments.read(options.since),
+            valid_until=moments.read(options.until),
             reason=options.reason,
             ticket=options.ticket,
             confirm=options.confirm,

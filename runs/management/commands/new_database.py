@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import connection
 from psycopg import sql
 
+from runs.management.cli.command import OperatorCommand
 
-class Command(BaseCommand):
+
+class Command(OperatorCommand):
     help = "Create a role and a database of the same name on the portal's Postgres server, unless they exist."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import ProgrammingError
 from django.utils import timezone
 from django.utils.dateparse import parse_date
@@ -16,9 +16,10 @@ from runs.actors import Actor, Channel, Kind
 from runs.audit import partitions, retention
 from runs.desk.queries import account
 from runs.errors import Refused
+from runs.management.cli.command import OperatorCommand
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Retire audit entries from before a day: partitions with older entries only are verified, exported to files "
         "and dropped. A checkpoint replaces them, so that the rest still verifies. Run it as the owner of the tables."

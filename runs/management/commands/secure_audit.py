@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import connection, transaction
 from psycopg import sql
 
 from flows.wording import listed
 from runs.audit import protection
+from runs.management.cli.command import OperatorCommand
 
 # In this order: some of what is granted on all tables is revoked afterwards.
 GRANTS = (
@@ -25,7 +26,7 @@ GRANTS = (
 SHOWN = 4
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Create or update the database role that the portal's processes use. Run it as the owner of the tables after "
         "every migrate: new tables need privileges too."

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from runs import periodic
+from runs.management.cli.command import OperatorCommand
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Set up the periodic background tasks. Run it once after every migrate."
 
     def handle(self, *args: Any, **options: Any) -> None:

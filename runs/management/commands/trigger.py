@@ -7,9 +7,9 @@ from argparse import Namespace
 
 from django.core.management.base import CommandParser
 
-from runs import desk
+from runs import desk, moments
 from runs.errors import Refused
-from runs.management.cli.arguments import parse_moment, parse_pairs, parse_values
+from runs.management.cli.arguments import add_name_confirmation, parse_pairs, parse_values
 from runs.management.cli.command import DONE, RUN_FAILED, RUN_LOST, PortalCommand, require_actor
 from runs.management.cli.request_command import describe, outcome_line
 from runs.models.request import State
@@ -44,6 +44,7 @@ class Command(PortalCommand):
         parser.add_argument("--key", type=uuid.UUID, help="UUID; the same key again returns the same request")
         parser.add_argument("--wait", action="store_true", help="wait for the run; its result sets the exit code")
         parser.add_argument("--timeout", type=float, default=3600, metavar="SECONDS", help="how long to wait (3600)")
+        add_name_confirmation(parser)
         super().add_arguments(parser)
 
     def run(self, options: Namespace) -> int:
@@ -58,11 +59,12 @@ class Command(PortalCommand):
             reason=options.reason,
             tags=options.tag,
             run_name=options.name,
-            scheduled_for=parse_moment(options.at),
+            scheduled_for=moments.read(options.at),
             key=options.key,
             ticket=options.ticket,
             on_behalf_of=options.on_behalf_of,
             override_window=options.override_window,
+            confirm=options.confirm,
         )
         # 2. Wait if asked to, then print the request as it is now.
         if options.wait:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from runs import audit
 from runs.audit import offline, signatures
+from runs.management.cli.command import OperatorCommand
 from runs.models import AuditCheckpoint
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Check that no audit entry was changed, removed or inserted, that the portal signed each, and that requests, "
         "approvals and overrides agree with them. Exits with 1 and names the first broken link or difference. A trail "
@@ -31,8 +33,26 @@ class Command(BaseCommand):
             "--keys", type=Path, metavar="FILE", help="the audit keys, by default PORTAL_AUDIT_KEYS; needed for --file"
         )
         parser.add_argument("--export", type=Path, metavar="FILE", help="write the last digest to a new file")
+        parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # What `--json` prints; the sentences are printed without it.
+        self.found: dict[str, Any] = {"intact": True}
+        self.as_json = options["json"]
+        try:
+            self.verify(options)
+        except CommandError as error:
+            self.found |= {"intact": False, "message": str(error)}
+            raise
+        finally:
+            if self.as_json:
+                self.stdout.write(json.dumps(self.found, indent=2))
+
+    def say(self, sentence: str) -> None:
+        if not self.as_json:
+            self.stdout.write(sentence)
+
+    def verify(self, options: Mapping[str, Any]) -> None:
         keys = keys_in(options["keys"]) if options["keys"] else None
         if options["file"]:
             self.verify_files(options["file"], digest_in(options["head"]), keys)
@@ -43,7 +63,8 @@ class Command(BaseCommand):
         if difference := audit.reconcile(keys):
             raise CommandError(f"{verification.entries} entries, intact. {difference}", returncode=1)
         retired = f", after {verification.retired} retired" if verification.retired else ""
-        self.stdout.write(f"{verification.entries} entries, intact{retired}. Head: {verification.head}")
+        self.say(f"{verification.entries} entries, intact{retired}. Head: {verification.head}")
+        self.found |= {"entries": verification.entries, "retired": verification.retired, "head": verification.head}
         if options["export"]:
             self.export(options["export"], verification)
 
@@ -64,9 +85,12 @@ class Command(BaseCommand):
                     f"{path}: its last digest does not match the checkpoint in the database.", returncode=1
                 )
             is_known = is_known or known_head in digests
-            self.stdout.write(f"{path}: {verification.entries} entries, intact. Head: {verification.head}")
+            self.say(f"{path}: {verification.entries} entries, intact. Head: {verification.head}")
+            found = {"file": str(path), "entries": verification.entries, "head": verification.head}
+            self.found.setdefault("files", []).append(found)
+        self.found["signatures_checked"] = keys is not None
         if keys is None:
-            self.stdout.write("Signatures were not checked: name a file with the audit keys with --keys.")
+            self.say("Signatures were not checked: name a file with the audit keys with --keys.")
         if not is_known:
             raise CommandError(f"No entry in these files has the digest {known_head}.", returncode=1)
 
@@ -78,7 +102,7 @@ class Command(BaseCommand):
                 file.write(json.dumps(noted) + "\n")
         except OSError as error:
             raise CommandError(f"The head could not be written to {path}: {error.strerror}.", returncode=1) from error
-        self.stdout.write(f"Head written to {path}. Keep it outside the reach of the portal's database.")
+        self.say(f"Head written to {path}. Keep it outside the reach of the portal's database.")
 
 
 def keys_in(path: Path) -> signatures.Keys:

@@ -8,8 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from runs import desk
-from runs.management.cli.arguments import parse_moment
+from runs import desk, moments
 from runs.management.cli.command import DONE, PortalCommand, json_value, plain, require_reader, table
 
 
@@ -25,7 +24,7 @@ class Command(PortalCommand):
         super().add_arguments(parser)
 
     def run(self, options: Namespace) -> int:
-        at = parse_moment(options.at)
+        at = moments.read(options.at)
         found = desk.calendar(options.environment, options.deployment, by=require_reader(options.person), at=at)
         rows = [describe(each) for each in found.hours]
         result = {

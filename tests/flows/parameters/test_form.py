@@ -1,6 +1,7 @@
 """The form collects what a schema describes, and validates as every other caller does."""
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from django.utils import timezone
 from unfold.widgets import CHECKBOX_CLASSES, INPUT_CLASSES, SELECT_CLASSES, TEXTAREA_CLASSES
 
 from flows.parameters import MASK, ParameterForm, validate, widgets
+from flows.parameters.choices import find_choices
 
 SCHEMAS = Path(__file__).parent / "schemas"
 EVERY_KIND: dict[str, Any] = json.loads((SCHEMAS / "every_kind.json").read_text())
@@ -93,6 +95,12 @@ def schema(value: Any, *, required: bool = True, definitions: Any = None) -> dic
     return {"properties": {"value": value}, "required": ["value"] if required else [], "definitions": definitions or {}}
 
 
+def sent(form: ParameterForm) -> dict[str, Any]:
+    """What a form sends beside the defaults."""
+    assert form.is_valid(), form.errors
+    return form.values
+
+
 def resolved(form: ParameterForm) -> Any:
     assert form.is_valid(), form.errors
     return form.resolved["value"]
@@ -170,8 +178,73 @@ def test_a_decimal_whose_default_is_text_stays_text() -> None:
 
 def test_a_text_with_several_lines_keeps_them() -> None:
     lines = schema({"type": "string", "default": "a\nb"})
-    assert page(ParameterForm(lines, {})).controls["parameters-value"]["tag"] == "textarea"
-    assert resolved(typed_into(lines, value="a\r\nc\r\n")) == "a\nc\n"
+    for one in (lines, schema({"type": "string"})):
+        assert page(ParameterForm(one, {})).controls["parameters-value"]["tag"] == "textarea"
+        for typed, value in (("a\r\nc\r\n", "a\nc\n"), ("\r\n\r\na", "\n\na"), ("  a\tb ", "  a\tb ")):
+            assert resolved(typed_into(one, value=typed)) == value
+
+
+@pytest.mark.parametrize("node", [{"pattern": "a*"}, {"format": "email"}, {"maxLength": 80}, {"format": "uuid"}])
+def test_a_text_that_is_one_line_by_nature_has_one_line(node: dict[str, Any]) -> None:
+    control = page(ParameterForm(schema({"type": "string", **node}), {})).controls["parameters-value"]
+    assert control["tag"] == "input"
+    long = schema({"type": "string", "maxLength": 5000})
+    assert page(ParameterForm(long, {})).controls["parameters-value"]["tag"] == "textarea"
+
+
+# Empty and not set
+
+EMPTY = {"value-empty": ["false", "true"]}
+TEXT = {"type": "string"}
+OPTIONAL_TEXT = {"anyOf": [TEXT, {"type": "null"}]}
+
+
+def test_a_required_text_left_blank_is_missing_and_empty_on_purpose_is_a_value() -> None:
+    assert typed_into(schema(TEXT)).codes == {"value": ["parameter.required"]}
+    assert sent(typed_into(schema(TEXT), **EMPTY)) == {"value": ""}
+
+
+def test_a_required_text_that_was_cleared_is_missing() -> None:
+    assert typed_into(schema(TEXT), {"value": "x"}, value="").codes == {"value": ["parameter.empty"]}
+    assert sent(typed_into(schema(TEXT), {"value": "x"}, value="", **EMPTY)) == {"value": ""}
+
+
+@pytest.mark.parametrize("node", [TEXT, OPTIONAL_TEXT, {"anyOf": [{"type": "integer"}, TEXT]}])
+@pytest.mark.parametrize("where", ["defaults", "initial"])
+def test_an_empty_text_that_was_given_opens_as_one_and_is_sent(node: dict[str, Any], where: str) -> None:
+    for is_required in (True, False):
+        given = {where: {"value": ""}}
+        one = schema(node, required=is_required)
+        assert (
+            "checked"
+            in page(ParameterForm(one, given.get("defaults", {}), initial=given.get("initial"))).controls[
+                "parameters-value-empty"
+            ]
+        )
+        assert resolved(typed_into(one, **given)) == ""
+
+
+def test_an_optional_text_is_null_or_empty_as_its_box_says() -> None:
+    assert resolved(typed_into(schema(OPTIONAL_TEXT))) is None
+    assert resolved(typed_into(schema(OPTIONAL_TEXT), **EMPTY)) == ""
+    assert resolved(typed_into(schema(OPTIONAL_TEXT), {"value": ""}, **{"value-empty": ["false"]})) is None
+    assert resolved(typed_into(schema(OPTIONAL_TEXT), {"value": "x"}, value="", **EMPTY)) == ""
+
+
+def test_an_optional_text_without_default_is_left_out_or_empty_as_its_box_says() -> None:
+    assert sent(typed_into(schema(TEXT, required=False))) == {}
+    assert sent(typed_into(schema(TEXT, required=False), **EMPTY)) == {"value": ""}
+
+
+def test_a_typed_text_counts_more_than_the_box() -> None:
+    assert resolved(typed_into(schema(TEXT), value="x", **EMPTY)) == "x"
+
+
+@pytest.mark.parametrize(
+    "node", [{"minLength": 1}, {"pattern": "^a+$"}, {"format": "date"}, {"enum": ["a"]}, {"writeOnly": True}]
+)
+def test_no_box_is_offered_where_an_empty_text_cannot_be_valid(node: dict[str, Any]) -> None:
+    assert "parameters-value-empty" not in page(ParameterForm(schema({**TEXT, **node}), {})).controls
 
 
 def test_a_saved_block_is_given_by_name_or_id() -> None:
@@ -267,6 +340,94 @@ def test_a_preset_lies_over_the_defaults_and_may_be_out_of_date() -> None:
     assert resolved(typed_into(only("i"), {"value": 1}, {"value": 2, "gone": 3})) == 2
 
 
+# Many choices
+
+CUSTOMERS = [f"customer-{number:05d}" for number in range(10_000)]
+
+
+def many(values: list[Any], count: int = 1) -> dict[str, Any]:
+    names = ["value", *(f"other{number}" for number in range(count - 1))]
+    properties = {name: {"$ref": "#/definitions/Customer"} for name in names}
+    return {"properties": properties, "required": names, "definitions": {"Customer": {"enum": values}}}
+
+
+def options(form: ParameterForm) -> list[str]:
+    return [attributes["value"] for tag, attributes in page(form).tags if tag == "option"]
+
+
+def test_thousands_of_choices_are_searched_and_not_listed() -> None:
+    form = ParameterForm(many(CUSTOMERS, 10), {})
+    assert len(form.render()) < 100_000
+    assert len(options(form)) == 200
+    control = page(form).controls["parameters-value"]
+    assert (control["type"], control["list"], control["data-choices"]) == (
+        "text",
+        "id_parameters-value_suggestions",
+        "value",
+    )
+    a_few = ParameterForm(many(CUSTOMERS[:100]), {})
+    assert page(a_few).controls["parameters-value"]["tag"] == "select"
+    listed = schema({"type": "array", "items": {"enum": CUSTOMERS}})
+    assert len(ParameterForm(listed, {}).render()) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ("customer-09999", "customer-09999"),
+        (" customer-09999 ", "customer-09999"),
+        ('"two\\nlines"', "two\nlines"),
+        ('" padded "', " padded "),
+    ],
+)
+def test_a_searched_choice_is_typed_as_it_is(typed: str, value: str) -> None:
+    texts = many([*CUSTOMERS, "two\nlines", " padded "])
+    assert resolved(typed_into(texts, value=typed)) == value
+    (shown,) = [text for name, text in page(ParameterForm(texts, {"value": value})).sent if name == "parameters-value"]
+    assert resolved(typed_into(texts, value=shown)) == value
+    assert resolved(typed_into(texts, {"value": value})) == value
+
+
+@pytest.mark.parametrize(("typed", "value"), [("1", 1), ('"1"', "1"), ("true", True), ("x", "x"), ("", None)])
+def test_searched_choices_of_several_types_are_told_apart(typed: str, value: Any) -> None:
+    mixed = many([*range(200), "1", True, "x", None])
+    got = resolved(typed_into(mixed, value=typed))
+    assert (got, type(got)) == (value, type(value))
+    assert json.dumps(resolved(typed_into(mixed, {"value": value}))) == json.dumps(value)
+
+
+def test_a_text_that_is_no_choice_is_refused() -> None:
+    assert typed_into(many(CUSTOMERS), value="customer-1").codes == {"value": ["parameter.enum"]}
+    assert typed_into(many(CUSTOMERS)).codes == {"value": ["parameter.required"]}
+
+
+def test_a_search_finds_choices_by_any_part_and_those_that_begin_with_it_first() -> None:
+    places = many(["Upper Austria", "Burgenland", "Austria"])
+    assert find_choices(places, "value", " AUSTRIA") == ["Austria", "Upper Austria"]
+    assert len(find_choices(many(CUSTOMERS), "value", "")) == 50
+    assert find_choices(many(CUSTOMERS), "value", "09999") == ["customer-09999"]
+
+
+def test_a_search_follows_the_name_of_an_input_and_knows_no_others() -> None:
+    inner = {
+        "type": "object",
+        "properties": {"a.b": {"type": "array", "items": {"properties": {"c": {"enum": ["x"]}}}}},
+    }
+    secret = {"enum": ["hunter2"], "writeOnly": True}
+    nested = {"properties": {"value": inner, "secret": secret}}
+    assert find_choices(nested, "value.a%2Eb.12.c", "") == ["x"]
+    for name in ("", "value", "value.a.b.0.c", "secret", "gone", "value.a%2Eb.c", "..", "0"):
+        assert find_choices(nested, name, "") == []
+    assert find_choices({"properties": 1}, "value", "") == []
+
+
+def test_choices_that_look_alike_have_labels_that_tell_them_apart() -> None:
+    alike = schema({"enum": [1, "1", True, "true", "a\nb", "a b", "plain"]})
+    html = ParameterForm(alike, {}).render()
+    labels = re.findall(r"<option[^>]*>\s*([^<]+?)\s*</option>", html)
+    assert labels == ["Choose…", "1", "&quot;1&quot;", "true", "&quot;true&quot;", "&quot;a\\nb&quot;", "a b", "plain"]
+
+
 def test_keyword_arguments_left_empty_are_an_empty_object() -> None:
     nullable = {"anyOf": [{"type": "object"}, {"type": "null"}]}
     for node in ({}, nullable):
@@ -308,7 +469,7 @@ def test_a_default_that_prefect_fills_in_can_be_replaced() -> None:
     assert "from a template." in ParameterForm(only("s"), given).render()
     assert resolved(typed_into(only("s"), given, value="x")) == "x"
     again = ParameterForm(only("s"), given, initial={"value": "y"})
-    assert page(again).controls["parameters-value"]["value"] == "y"
+    assert ("parameters-value", "y") in page(again).sent
 
 
 def test_keys_of_an_earlier_run_that_a_model_does_not_have_are_dropped_and_named() -> None:
@@ -352,62 +513,170 @@ def test_changing_one_field_of_a_default_object_keeps_the_others() -> None:
     assert resolved(typed_into(pair, **{"value.b": "5"})) == {"a": 1, "b": 5}
 
 
-def test_an_optional_model_is_given_by_typing_into_it_and_taken_back_by_its_box() -> None:
-    assert resolved(typed_into(only("odb"), **{"value.host": "h"})) == {"host": "h"}
+def test_an_optional_model_is_given_and_taken_back_by_its_box() -> None:
+    on = {"value-given": ["false", "true"]}
+    assert resolved(typed_into(only("odb"), **on, **{"value.host": "h"})) == {"host": "h"}
+    # Its inputs are hidden while the box is off, so nothing in them is sent.
+    assert resolved(typed_into(only("odb"), **{"value.host": "h"})) is None
     given = {"value": {"host": "h", "password": "hunter2"}}
     assert resolved(typed_into(only("odb"), given, **{"value-given": ["false"]})) is None
     ticked = typed_into(only("odb"), **{"value-given": ["false", "true"]})
     assert ticked.codes == {"value.host": ["parameter.required"]}
 
 
-def test_rows_left_blank_are_not_sent() -> None:
-    form = typed_into(only("lm"), **{"value.1.host": "h", "value.2.port": "7"})
-    assert form.codes == {"value[2].host": ["parameter.required"]}
-    form = typed_into(only("lm"), **{"value.1.host": "h"})
-    assert resolved(form) == [{"host": "h"}]
+def rows(*indexes: int) -> list[str]:
+    """The hidden inputs of the rows that are on the page."""
+    return ["", *map(str, indexes)]
+
+
+def added_row(form: ParameterForm) -> dict[str, str]:
+    return next(attributes for tag, attributes in page(form).tags if "data-row-added" in attributes)
+
+
+DEFAULTS = {"properties": {"name": {"type": "string", "default": "x"}}, "type": "object", "title": "Tree"}
+FOREST = {"type": "array", "items": DEFAULTS}
+
+
+def test_a_list_without_rows_shows_none_and_sends_nothing() -> None:
+    for default in ({}, {"default": []}):
+        optional = schema({**FOREST, **default}, required=False)
+        shown = ParameterForm(optional, {})
+        assert [name for name in page(shown).controls if name.endswith(".name")] == []
+        assert sent(typed_into(optional)) == {}
+
+
+def test_every_row_that_is_shown_is_sent_even_one_of_nothing_but_defaults() -> None:
+    form = typed_into(schema(FOREST), **{"value-rows": rows(0, 1), "value.1.name": "y"})
+    assert resolved(form) == [{}, {"name": "y"}]
+    assert resolved(typed_into(schema(FOREST), {"value": [{"name": "a"}]}, **{"value-rows": rows(0, 1)})) == [
+        {"name": "a"},
+        {},
+    ]
+
+
+def test_a_blank_row_is_not_dropped_in_silence() -> None:
+    form = typed_into(only("lm"), **{"value-rows": rows(0, 1), "value.0.host": "h", "value.1.host": ""})
+    assert form.codes == {"value[1].host": ["parameter.required"]}
+    assert typed_into(only("lsec"), **{"value-rows": rows(0), "value.0": ""}).codes == {
+        "value[0]": ["parameter.required"]
+    }
+
+
+def test_a_list_can_be_empty_on_purpose_or_not_set() -> None:
+    empty = {"value-empty": ["false", "true"]}
+    required, optional = schema(FOREST), schema(FOREST, required=False)
+    assert typed_into(required).codes == {"value": ["parameter.required"]}
+    assert resolved(typed_into(required, **empty)) == []
+    assert sent(typed_into(optional)) == {}
+    assert resolved(typed_into(optional, **empty)) == []
+    nullable = schema({"anyOf": [FOREST, {"type": "null"}]})
+    assert resolved(typed_into(nullable)) is None
+    assert resolved(typed_into(nullable, **empty)) == []
+    for initial in ([], None):
+        assert resolved(typed_into(nullable, initial={"value": initial})) == initial
+    at_least_one = schema({**FOREST, "minItems": 1})
+    assert "parameters-value-empty" not in page(ParameterForm(at_least_one, {})).controls
+
+
+def test_a_list_whose_rows_are_all_removed_is_empty() -> None:
+    given = {"value": [{"name": "a"}]}
+    assert resolved(typed_into(schema(FOREST), given, **{"value-rows": rows()})) == []
+    nullable = schema({"anyOf": [FOREST, {"type": "null"}]})
+    assert resolved(typed_into(nullable, given, **{"value-rows": rows()})) is None
+
+
+@pytest.mark.parametrize("items", [{"type": "string"}, {"enum": ["a", "b"]}])
+def test_a_list_of_texts_or_choices_can_be_empty_on_purpose(items: dict[str, Any]) -> None:
+    empty = {"value-empty": ["false", "true"]}
+    texts = {"type": "array", "items": items}
+    assert typed_into(schema(texts)).codes == {"value": ["parameter.required"]}
+    assert resolved(typed_into(schema(texts), **empty)) == []
+    assert sent(typed_into(schema(texts, required=False))) == {}
+    assert resolved(typed_into(schema(texts, required=False), initial={"value": []})) == []
 
 
 def test_a_row_can_be_removed_and_the_rest_keep_their_secrets() -> None:
     given = {"value": [{"host": "a", "password": "hunter2"}, {"host": "b", "password": "hunter3"}]}
-    form = typed_into(only("lm"), given, **{"value-0-remove": ["false", "true"], "value.1.port": "7"})
+    form = typed_into(only("lm"), given, **{"value-rows": rows(1), "value.1.port": "7"})
     assert resolved(form) == [{"host": "b", "password": "hunter3", "port": 7}]
 
 
 def test_errors_of_rows_stay_with_their_rows_when_others_are_removed() -> None:
     given = {"value": [{"host": "a"}, {"host": "b"}]}
-    form = typed_into(only("lm"), given, **{"value-0-remove": ["false", "true"], "value.1.port": "0"})
+    form = typed_into(only("lm"), given, **{"value-rows": rows(1), "value.1.port": "0"})
     assert form.codes == {"value[1].port": ["parameter.minimum"]}
 
 
 def test_an_unreadable_input_has_one_error_and_hides_no_other() -> None:
     row = {"properties": {"n": {"type": "integer"}, "j": {"type": "object"}}, "required": ["n", "j"], "type": "object"}
-    rows = schema({"type": "array", "items": row})
+    listed = schema({"type": "array", "items": row})
     given = {"value": [{"n": 1, "j": {}}, {"n": 2, "j": {}}, {"n": 3, "j": {}}]}
-    typed = {"value-0-remove": ["false", "true"], "value.1.j": "[1]", "value.2.j": "{"}
-    assert typed_into(rows, given, **typed).codes == {
+    typed = {"value-rows": rows(1, 2), "value.1.j": "[1]", "value.2.j": "{"}
+    assert typed_into(listed, given, **typed).codes == {
         "value[1].j": ["parameter.type"],
         "value[2].j": ["parameter.json"],
     }
 
 
-def test_more_rows_are_added_without_a_script() -> None:
-    form = typed_into(only("lm"), **{"value.0.host": "kept", "value-more": "true"})
+def test_rows_are_added_and_removed_without_a_script() -> None:
+    typed = {"value-rows": rows(0), "value.0.host": "kept", "value.0.port": "none"}
+    form = typed_into(only("lm"), **typed, **{"value-add": "true"})
+    assert form.is_partial
     assert not form.is_valid()
     assert form.errors == {}
     controls = page(form).controls
-    assert controls["parameters-value.0.host"]["value"] == "kept"
-    assert "parameters-value.5.host" in controls
-    assert "checked" not in controls["parameters-value-more"]
+    assert controls["parameters-value.0.port"]["value"] == "none"
+    assert "parameters-value.1.host" in controls
+    assert added_row(form)["data-row"].endswith(" 2")
+    typed = {"value-rows": rows(0, 1), "value.0.host": "gone", "value.1.host": "kept"}
+    form = typed_into(only("lm"), **typed, **{"value-remove": "0"})
+    assert not form.is_valid()
+    assert form.errors == {}
+    assert "parameters-value.0.host" not in page(form).controls
+    assert ("parameters-value.1.host", "kept") in page(form).sent
+
+
+def test_a_new_row_shows_its_defaults_and_sends_none_of_them() -> None:
+    fields = {
+        "on": {"type": "boolean", "default": True},
+        "some": {"type": "array", "items": {"enum": ["a", "b"]}, "default": ["a"]},
+        "text": {"type": "string", "default": "x"},
+    }
+    one = schema({"type": "array", "items": {"type": "object", "properties": fields}})
+    form = typed_into(one, **{"value-add": "true"})
+    assert [pair for pair in page(form).sent if pair[0].startswith("parameters-value.0.")] == [
+        *[("parameters-value.0.on", "false"), ("parameters-value.0.on", "true")],
+        *[("parameters-value.0.some", ""), ("parameters-value.0.some", "a")],
+        ("parameters-value.0.text", "x"),
+    ]
+    assert resolved(ParameterForm(one, {}, data=fill(form))) == [{}]
+
+
+def test_a_new_row_takes_no_place_of_a_removed_one() -> None:
+    """The place of a removed row holds its stored secrets."""
+    given = {"value": [{"host": "a", "password": "hunter2"}]}
+    form = typed_into(only("lm"), given, **{"value-rows": rows(), "value-add": "true"})
+    assert added_row(form)["data-row"].endswith(" 2")
+    assert resolved(typed_into(only("lm"), given, **{"value-rows": rows(1), "value.1.host": "b"})) == [{"host": "b"}]
+
+
+def test_rows_within_rows_are_added_to_their_own_list() -> None:
+    typed = {"value.children-rows": rows(0), "value.children.0.name": "a"}
+    form = typed_into(only("tree"), **{**typed, "value.children-add": "true"})
+    assert {"parameters-value.children.0.name", "parameters-value.children.1.name"} <= page(form).controls.keys()
 
 
 def test_the_number_of_rows_is_limited() -> None:
-    form = typed_into(only("lm"), **{"value-rows": "999", "value-more": "true"})
+    forged = [*rows(*range(200)), "9999", "x", "-1", "0"]
+    form = typed_into(only("lm"), **{"value-rows": forged, "value-add": "true"})
     assert len([name for name in page(form).controls if name.endswith(".host")]) == 50
+    assert "parameters-value-add" not in form.render()
 
 
 def test_a_tree_is_a_form_to_a_depth_and_json_beyond() -> None:
-    controls = page(ParameterForm(only("tree"), {})).controls
-    assert controls["parameters-value.children.0.name"]["tag"] == "input"
+    given = {"value": {"name": "a", "children": [{"name": "b", "children": []}]}}
+    controls = page(ParameterForm(only("tree"), given)).controls
+    assert controls["parameters-value.children.0.name"]["tag"] == "textarea"
     assert controls["parameters-value.children.0.children"]["tag"] == "textarea"
 
 
@@ -437,6 +706,20 @@ def test_every_error_is_beside_its_field_and_the_typed_text_stays() -> None:
     assert dict(shown.sent)["parameters-cl"] == "1\r\nx"
     assert f'data-error-count="{form.error_count}"' in form.render()
     assert form.error_count == len(form.codes)
+
+
+def test_the_summary_leads_to_each_wrong_field_and_the_first_has_the_focus() -> None:
+    form = typed_into(EVERY_KIND, **{"i": "1.5", "db.port": "0", "sec": "hunter2"})
+    tags = page(form).tags
+    ids = {attributes["id"] for _, attributes in tags if "id" in attributes}
+    links = [attributes["href"].removeprefix("#") for tag, attributes in tags if tag == "a"]
+    assert len(links) == form.error_count
+    assert set(links) <= ids
+    assert {"id_parameters-i", "id_parameters-db.port"} <= set(links)
+    focused = [attributes["id"] for _, attributes in tags if "autofocus" in attributes]
+    assert focused == links[:1]
+    assert "Enter it again" in form.render()
+    assert "Enter it again" not in ParameterForm(EVERY_KIND, {}).render()
 
 
 def test_an_error_within_json_says_where() -> None:
@@ -559,7 +842,8 @@ def test_a_starred_default_is_not_taken_for_a_password() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("s", {"type": "text"}),
+        ("s", {"tag": "textarea", "rows": "1"}),
+        ("pat", {"tag": "input", "type": "text"}),
         ("i", {"type": "number", "step": "1"}),
         ("fl", {"type": "number", "step": "any"}),
         ("bi", {"type": "number", "min": "2", "max": "10", "step": "2"}),
@@ -611,6 +895,19 @@ def test_parameters_stand_in_the_order_of_the_signature() -> None:
     assert list(ParameterForm(two, {}).parts) == ["first", "later"]
 
 
+def test_fields_of_models_stand_in_the_order_of_their_positions_at_every_depth() -> None:
+    """Prefect on Postgres answers keys in the order of jsonb: short names first."""
+    fields = {name: {"type": "string", "position": at} for name, at in (("body", 1), ("subject", 0), ("cc", 2))}
+    inner = {"type": "object", "properties": {**fields, "unnumbered": {"type": "string"}}}
+    mail = {"type": "object", "properties": {"inner": {**inner, "position": 1}, "to": {"type": "string"}}}
+    form = ParameterForm(schema(mail), {})
+    names = [name for name in page(form).controls if not name.endswith("-empty")]
+    assert [name.removeprefix("parameters-value.") for name in names] == [
+        *("inner.subject", "inner.body", "inner.cc", "inner.unnumbered"),
+        "to",
+    ]
+
+
 def test_suggestions_are_offered_and_anything_may_be_typed() -> None:
     form = ParameterForm(only("s"), {}, suggestions={"value": ["2026-01", EVIL]})
     shown = page(form)
@@ -649,7 +946,7 @@ def test_nothing_that_a_schema_says_becomes_markup() -> None:
 def test_names_that_would_collide_do_not() -> None:
     odd = {"properties": {name: {"type": "string"} for name in ("a.b", "a-rows", "a b", "ü", 'q"')}}
     odd["properties"]["a"] = {"properties": {"b": {"type": "string"}}}  # type: ignore[dict-item]
-    controls = page(ParameterForm(odd, {})).controls
+    controls = [name for name in page(ParameterForm(odd, {})).controls if not name.endswith("-empty")]
     assert len(controls) == 6
     typed = {name.removeprefix("parameters-"): f"v{index}" for index, name in enumerate(controls)}
     form = typed_into(odd, **typed)

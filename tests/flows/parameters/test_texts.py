@@ -111,6 +111,7 @@ def test_a_number_of_more_than_64_bits_is_refused_where_it_is_typed(text: str) -
         ({"anyOf": [{"enum": ["a"]}, NULL]}, None),
         ({"anyOf": [LIST, NULL]}, None),
         ({"anyOf": [{"type": "string", "format": "date"}, NULL]}, None),
+        ({"anyOf": [{"type": "string", "format": "date-time"}, NULL]}, None),
         ({"anyOf": [TEXT, NULL]}, "null"),
         ({"anyOf": [TEXT, WHOLE, NULL]}, "null"),
         ({"anyOf": [{"enum": ["null"]}, NULL]}, "null"),

@@ -76,7 +76,7 @@ class Bench(Protocol):
     def plan(self, deployment_id: UUID) -> None: ...
     def put(self, flow_run_id: UUID, state: str) -> None: ...
     def delete_run(self, flow_run_id: UUID) -> None: ...
-    def log(self, flow_run_id: UUID, message: str) -> None: ...
+    def log(self, flow_run_id: UUID, *messages: str) -> None: ...
     def task_run(self, flow_run_id: UUID, name: str) -> None: ...
     def artifact(self, flow_run_id: UUID, key: str, kind: str, data: JSON) -> None: ...
     def heartbeat(self, flow_run_id: UUID) -> None: ...
@@ -121,8 +121,10 @@ class FakeBench:
     def delete_run(self, flow_run_id: UUID) -> None:
         self.fake.remove_run(flow_run_id)
 
-    def log(self, flow_run_id: UUID, message: str) -> None:
-        self.fake.add_log(flow_run_id, message)
+    def log(self, flow_run_id: UUID, *messages: str) -> None:
+        at = datetime.now(UTC)
+        for message in messages:
+            self.fake.add_log(flow_run_id, message, timestamp=at)
 
     def task_run(self, flow_run_id: UUID, name: str) -> None:
         self.fake.add_task_run(flow_run_id, name=name, task_key=name)
@@ -227,15 +229,15 @@ class RealBench:
     def delete_run(self, flow_run_id: UUID) -> None:
         self._http.delete(f"/flow_runs/{flow_run_id}").raise_for_status()
 
-    def log(self, flow_run_id: UUID, message: str) -> None:
+    def log(self, flow_run_id: UUID, *messages: str) -> None:
         line = {
             "name": "prefect.flow_runs",
             "level": 20,
-            "message": message,
             "timestamp": datetime.now(UTC).isoformat(),
             "flow_run_id": str(flow_run_id),
         }
-        self._http.post("/logs/", json=[line]).raise_for_status()
+        lines = [{**line, "message": message} for message in messages]
+        self._http.post("/logs/", json=lines).raise_for_status()
 
     def task_run(self, flow_run_id: UUID, name: str) -> None:
         body = {
@@ -795,23 +797,44 @@ def test_a_run_that_is_postponed_keeps_its_first_time_and_says_why(client: Prefe
     assert again.state.id != run.state.id
 
 
-def test_logs_come_oldest_first_from_an_instant_on_and_no_more_than_asked(
+def test_the_runs_of_tasks_and_the_names_of_flows_are_found_by_id(
     bench: Bench, client: PrefectClient, start: Start
 ) -> None:
+    run, other = start(), start()
+    bench.task_run(run.id, "inner-0")
+    bench.task_run(other.id, "inner-0")
+    tasks = client.task_runs([run.id, other.id])
+    assert client.flow_runs_of_tasks([each.id for each in tasks]) == {each.id: each.flow_run_id for each in tasks}
+    assert client.flow_runs_of_tasks([uuid4()]) == {}
+    names = client.flow_names([run.flow_id, uuid4()])
+    assert list(names) == [run.flow_id]
+    assert "flow" in names[run.flow_id]
+
+
+def test_logs_come_oldest_first_from_an_instant_on(bench: Bench, client: PrefectClient, start: Start) -> None:
     run, other = start(), start()
     for word in ("one", "two", "three"):
         bench.log(run.id, word)
     bench.log(other.id, "elsewhere")
 
-    lines = client.logs([run.id])
+    lines = list(client.logs(run.id))
     assert [(line.message, line.level, line.flow_run_id) for line in lines] == [
         (word, 20, run.id) for word in ("one", "two", "three")
     ]
-    again = client.logs([run.id], after=lines[1].timestamp)
+    again = client.logs(run.id, after=lines[1].timestamp)
     assert [line.id for line in again] == [line.id for line in lines[1:]]
-    assert [line.message for line in client.logs([run.id], limit=2)] == ["one", "two"]
-    assert len(client.logs([run.id, other.id])) == 4
-    assert client.logs([]) == []
+
+
+def test_no_line_is_lost_where_many_have_one_time(bench: Bench, client: PrefectClient, start: Start) -> None:
+    run, other = start(), start()
+    messages = [f"line {number}" for number in range(1250)]
+    bench.log(other.id, *messages)
+    bench.log(run.id, "before")
+    bench.log(run.id, *messages)
+    bench.log(run.id, "after")
+    found = [line.message for line in client.logs(run.id)]
+    assert (found[0], found[-1]) == ("before", "after")
+    assert sorted(found[1:-1]) == sorted(messages)
 
 
 def test_artifacts_belong_to_their_flow_run_and_keep_their_kind(

@@ -19,6 +19,7 @@ from flows.models import Deployment, Environment
 from runs.access.decisions import Forbidden, Permissions, Target, decide, require, who_may
 from runs.models import Grant, Run, Verb
 from runs.models.grant import PART_OF
+from tests.cast import by
 
 
 def make_deployment(environment: Environment, full_name: str, tags: list[str]) -> Deployment:
@@ -52,7 +53,7 @@ def prod_etl(prod: Environment) -> Deployment:
 
 
 def test_no_grant_no_act(stranger: User, etl: Deployment) -> None:
-    decision = decide(stranger, Verb.SEE, etl)
+    decision = decide(by(stranger), Verb.SEE, etl)
     assert not decision
     assert decision.code == "access.no_grant"
     assert "stranger" in decision.sentence
@@ -61,14 +62,14 @@ def test_no_grant_no_act(stranger: User, etl: Deployment) -> None:
 
 def test_a_grant_allows_its_verbs_only(stranger: User, etl: Deployment) -> None:
     grant = give(stranger, "see", "trigger")
-    assert decide(stranger, Verb.TRIGGER, etl).grants == (grant,)
-    assert not decide(stranger, Verb.CANCEL, etl)
+    assert decide(by(stranger), Verb.TRIGGER, etl).grants == (grant,)
+    assert not decide(by(stranger), Verb.CANCEL, etl)
 
 
 def test_deny_wins(stranger: User, etl: Deployment) -> None:
     give(stranger, "trigger")
     denial = give(stranger, "trigger", effect="deny", tag="nightly", reason="year-end close")
-    decision = decide(stranger, Verb.TRIGGER, etl)
+    decision = decide(by(stranger), Verb.TRIGGER, etl)
     assert decision.code == "access.denied"
     assert decision.grants == (denial,)
     assert "year-end close" in decision.sentence
@@ -77,8 +78,8 @@ def test_deny_wins(stranger: User, etl: Deployment) -> None:
 def test_a_denial_without_a_selector_denies_everything(stranger: User, etl: Deployment) -> None:
     give(stranger, "see")
     give(stranger, "see", effect="deny")
-    assert not decide(stranger, Verb.SEE, etl)
-    assert not Permissions.of(stranger).deployments().exists()
+    assert not decide(by(stranger), Verb.SEE, etl)
+    assert not Permissions.of_person(stranger).deployments().exists()
 
 
 @pytest.mark.parametrize(
@@ -97,17 +98,17 @@ def test_a_denial_without_a_selector_denies_everything(stranger: User, etl: Depl
 )
 def test_a_selector_matches_exactly(stranger: User, etl: Deployment, selector: dict[str, str], covered: bool) -> None:
     give(stranger, "see", **selector)
-    assert decide(stranger, Verb.SEE, etl).allowed is covered
-    assert Permissions.of(stranger).deployments().filter(pk=etl.pk).exists() is covered
+    assert decide(by(stranger), Verb.SEE, etl).allowed is covered
+    assert Permissions.of_person(stranger).deployments().filter(pk=etl.pk).exists() is covered
 
 
 def test_a_protected_environment_must_be_named(stranger: User, prod: Environment, prod_etl: Deployment) -> None:
     give(stranger, "see", "trigger")
-    decision = decide(stranger, Verb.TRIGGER, prod_etl)
+    decision = decide(by(stranger), Verb.TRIGGER, prod_etl)
     assert not decision
     assert "protected" in decision.sentence
     give(stranger, "trigger", environment=prod)
-    assert decide(stranger, Verb.TRIGGER, prod_etl)
+    assert decide(by(stranger), Verb.TRIGGER, prod_etl)
 
 
 def test_a_denial_for_every_environment_reaches_a_protected_one(
@@ -115,52 +116,52 @@ def test_a_denial_for_every_environment_reaches_a_protected_one(
 ) -> None:
     give(stranger, "trigger", environment=prod)
     give(stranger, "trigger", effect="deny")
-    assert not decide(stranger, Verb.TRIGGER, prod_etl)
+    assert not decide(by(stranger), Verb.TRIGGER, prod_etl)
 
 
 def test_a_group_s_grant_is_its_members(stranger: User, etl: Deployment) -> None:
     stranger.groups.add(Group.objects.get(name="Operator"))
-    assert decide(stranger, Verb.TRIGGER, etl)
+    assert decide(by(stranger), Verb.TRIGGER, etl)
 
 
 def test_a_grant_counts_between_its_dates_only(stranger: User, etl: Deployment) -> None:
     now = timezone.now()
     give(stranger, "see", valid_from=now + timedelta(minutes=1))
     give(stranger, "see", valid_until=now - timedelta(minutes=1))
-    assert not decide(stranger, Verb.SEE, etl)
+    assert not decide(by(stranger), Verb.SEE, etl)
     give(stranger, "see", valid_from=now - timedelta(minutes=1), valid_until=now + timedelta(minutes=1))
-    assert decide(stranger, Verb.SEE, etl)
+    assert decide(by(stranger), Verb.SEE, etl)
 
 
 def test_a_revoked_grant_counts_no_more(stranger: User, etl: Deployment) -> None:
     grant = give(stranger, "see")
     Grant.objects.filter(pk=grant.pk).update(revoked_at=timezone.now())
-    assert not decide(stranger, Verb.SEE, etl)
+    assert not decide(by(stranger), Verb.SEE, etl)
 
 
 def test_a_superuser_administers_but_starts_nothing(admin_user: User, prod_etl: Deployment) -> None:
-    assert decide(admin_user, Verb.SEE, prod_etl)
-    assert decide(admin_user, Verb.MANAGE, prod_etl)
+    assert decide(by(admin_user), Verb.SEE, prod_etl)
+    assert decide(by(admin_user), Verb.MANAGE, prod_etl)
     for verb in (Verb.TRIGGER, Verb.CANCEL, Verb.APPROVE):
-        assert not decide(admin_user, verb, prod_etl)
+        assert not decide(by(admin_user), verb, prod_etl)
 
 
 def test_a_denial_binds_a_superuser_too(admin_user: User, etl: Deployment) -> None:
     give(admin_user, "see", effect="deny")
-    assert not decide(admin_user, Verb.SEE, etl)
-    assert not Permissions.of(admin_user).deployments().exists()
+    assert not decide(by(admin_user), Verb.SEE, etl)
+    assert not Permissions.of_person(admin_user).deployments().exists()
 
 
 def test_somebody_inactive_may_nothing(requester: User, etl: Deployment) -> None:
     requester.is_active = False
     requester.save()
-    assert decide(requester, Verb.SEE, etl).code == "access.inactive"
-    assert not Permissions.of(requester).deployments().exists()
+    assert decide(by(requester), Verb.SEE, etl).code == "access.inactive"
+    assert not Permissions.of_person(requester).deployments().exists()
 
 
 def test_demand_carries_the_decision(viewer: User, etl: Deployment) -> None:
     with pytest.raises(Forbidden) as caught:
-        require(viewer, Verb.TRIGGER, etl)
+        require(by(viewer), Verb.TRIGGER, etl)
     assert caught.value.decision.code == "access.no_grant"
 
 
@@ -211,7 +212,19 @@ def place(dev: Environment, prod: Environment) -> Place:
     ]
     plain = {"state_type": "RUNNING", "synced_at": timezone.now()}
     runs = [
-        Run(prefect_id=uuid4(), environment=each.environment, deployment=each, flow_name=each.flow_name, **plain)
+        Run(
+            prefect_id=uuid4(),
+            environment=each.environment,
+            deployment=each,
+            access_deployment=each,
+            flow_name=each.flow_name,
+            **plain,
+        )
+        for each in deployments
+    ]
+    # A subflow run: without a deployment, and of another flow than the run that it is part of.
+    runs += [
+        Run(prefect_id=uuid4(), environment=each.environment, access_deployment=each, flow_name="train", **plain)
         for each in deployments
     ]
     runs += [
@@ -240,12 +253,12 @@ def test_the_queryset_and_the_decision_never_disagree(
             )
             for spec in grants
         )
-        permissions = Permissions.of(user)
+        permissions = Permissions.of_person(user)
         for verb in Verb:
             decided = {each.pk for each in place.deployments if permissions.decide(verb, each)}
             assert decided == set(permissions.deployments(verb).values_list("pk", flat=True))
             decided = {each.pk for each in place.runs if permissions.decide(verb, Target.of_run(each))}
-            found = Run.objects.filter(permissions.q(verb, deployment="deployment__"))
+            found = Run.objects.filter(permissions.q(verb, deployment="access_deployment__"))
             assert decided == set(found.values_list("pk", flat=True))
         transaction.set_rollback(True)
 
@@ -318,10 +331,10 @@ def test_a_prohibition_of_the_whole_is_one_of_the_part(
     stranger: User, etl: Deployment, part: Verb, whole: Verb
 ) -> None:
     give(stranger, part)
-    assert decide(stranger, part, etl)
+    assert decide(by(stranger), part, etl)
     give(stranger, whole, effect="deny")
-    assert decide(stranger, part, etl).code == "access.denied"
-    assert not Permissions.of(stranger).deployments(part).exists()
+    assert decide(by(stranger), part, etl).code == "access.denied"
+    assert not Permissions.of_person(stranger).deployments(part).exists()
     assert whole in {verb for grant, _ in who_may(part, etl) if grant.effect == "deny" for verb in grant.verbs}
 
 
@@ -332,13 +345,13 @@ def test_a_prohibition_bound_to_values_holds_for_its_parts_and_for_a_default_nob
     give(stranger, "trigger", "rerun")
     give(stranger, "trigger", effect="deny", predicate=never)
     for verb in (Verb.TRIGGER, Verb.RERUN):
-        assert decide(stranger, verb, etl, {"force": True}).code == "access.denied"
-        assert decide(stranger, verb, etl, {"force": False})
-        assert decide(stranger, verb, etl, {})
+        assert decide(by(stranger), verb, etl, {"force": True}).code == "access.denied"
+        assert decide(by(stranger), verb, etl, {"force": False})
+        assert decide(by(stranger), verb, etl, {})
     etl.parameter_schema = {"properties": {"force": {"type": "boolean"}}}
-    assert decide(stranger, Verb.TRIGGER, etl, {}).code == "access.denied"
+    assert decide(by(stranger), Verb.TRIGGER, etl, {}).code == "access.denied"
     etl.parameter_schema = {"properties": "nonsense"}
-    assert decide(stranger, Verb.TRIGGER, etl, {})
+    assert decide(by(stranger), Verb.TRIGGER, etl, {})
 
 
 MOMENTS = st.none() | st.integers(-100, 100).filter(lambda minutes: minutes != 0)
@@ -354,6 +367,6 @@ def test_outside_its_dates_a_grant_never_allows(
     with transaction.atomic():
         give(stranger, "see", valid_from=from_, valid_until=until, revoked_at=now if revoked else None)
         is_within = (begins is None or begins < 0) and (ends is None or ends > 0) and not revoked
-        assert decide(stranger, Verb.SEE, etl).allowed is is_within
-        assert Permissions.of(stranger).deployments().exists() is is_within
+        assert decide(by(stranger), Verb.SEE, etl).allowed is is_within
+        assert Permissions.of_person(stranger).deployments().exists() is is_within
         transaction.set_rollback(True)

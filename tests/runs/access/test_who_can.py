@@ -17,7 +17,7 @@ from runs.access.who_can import grants_affecting, who_can
 from runs.actors import Actor
 from runs.governance import grants
 from runs.models import Grant, Verb
-from tests.cast import person
+from tests.cast import by, person
 
 pytestmark = pytest.mark.django_db
 
@@ -108,7 +108,7 @@ def test_who_says_what_decide_says(crowd: list[User], deployment: Deployment, pr
         for verb, roll in who_can(place, list(Verb)).items():
             may = {each.name for each in roll.allowed}
             for user in crowd:
-                assert decide(user, verb, place).allowed == (user.username in may), (user, verb, place)
+                assert decide(by(user), verb, place).allowed == (user.username in may), (user, verb, place)
                 seen.add((user.username in may, user.username in {each.name for each in roll.denied}))
     assert seen == {(True, False), (False, True), (False, False)}
 
@@ -120,10 +120,10 @@ def test_bearing_in_sql_is_covering(crowd: list[User], deployment: Deployment, p
     for place in (deployment, prod_deployment):
         manager = person(f"manager-{place.environment}")
         given(manager, "manage", environment=place.environment, tag="crm")
-        found = set(Grant.objects.filter(grants_affecting(Permissions.of(manager), Verb.MANAGE)))
+        found = set(Grant.objects.filter(grants_affecting(Permissions.of_person(manager), Verb.MANAGE)))
         assert found == {grant for grant in Grant.objects.all() if covers(grant, Target.of(place))}
         assert 5 < len(found) < Grant.objects.count()
-    assert not Grant.objects.filter(grants_affecting(Permissions.of(crowd[0]), Verb.MANAGE)).exists()
+    assert not Grant.objects.filter(grants_affecting(Permissions.of_person(crowd[0]), Verb.MANAGE)).exists()
 
 
 # Why
@@ -195,5 +195,5 @@ def test_an_explanation_is_the_decision_of_the_launch(stranger: User, deployment
     """A denial on a value that only the flow's code knows denies: nobody can say that it is another value."""
     given(stranger, "trigger")
     given(stranger, "trigger", effect="deny", predicate={"properties": {"month": {"const": "2026-10"}}}, reason="no")
-    assert not decide(stranger, Verb.TRIGGER, deployment, {"rows": 1})
+    assert not decide(by(stranger), Verb.TRIGGER, deployment, {"rows": 1})
     assert explain(stranger, Verb.TRIGGER, deployment, {"rows": 1}).decision.code == "access.denied"

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 
 def test_a_grant_is_given_recorded_and_bites_at_once(deployment: Deployment, admin_user: User, stranger: User) -> None:
     grants.grant(by=by(admin_user), person=stranger, verbs=["trigger", "see"], tag="crm", reason="new colleague")
-    assert decide(stranger, Verb.TRIGGER, deployment)
+    assert decide(by(stranger), Verb.TRIGGER, deployment)
     entry = AuditEntry.objects.get(verb="grant.give")
     assert entry.after["verbs"] == ["see", "trigger"]
     assert (entry.actor_name, entry.reason) == ("administrator", "new colleague")
@@ -40,7 +40,7 @@ def test_a_grant_is_given_recorded_and_bites_at_once(deployment: Deployment, adm
 def test_a_revoked_grant_stays_to_be_read(deployment: Deployment, admin_user: User, stranger: User) -> None:
     row = grants.grant(by=by(admin_user), person=stranger, verbs=["see"])
     grants.revoke(row, by=by(admin_user), reason="left")
-    assert not decide(stranger, Verb.SEE, deployment)
+    assert not decide(by(stranger), Verb.SEE, deployment)
     row.refresh_from_db()
     assert row.revoked_by_name == "administrator"
     with refused("grant.revoked"):
@@ -87,7 +87,7 @@ def test_who_manages_hands_on_what_they_hold_and_nothing_else(
     grants.grant(
         by=by(deputy), person=stranger, verbs=["trigger"], environment=prod, tag="crm", reason="holiday", confirm="prod"
     )
-    assert decide(stranger, Verb.TRIGGER, prod_deployment)
+    assert decide(by(stranger), Verb.TRIGGER, prod_deployment)
     for verbs, environment in ([["approve"], prod], [["trigger"], dev], [["trigger"], None]):
         with refused("grant.beyond_own"):
             grants.grant(by=by(deputy), person=stranger, verbs=verbs, environment=environment)
@@ -224,7 +224,7 @@ def test_whoever_is_handed_a_grant_never_may_what_its_giver_may_not(
         event("given" if given_on else "refused")
         for day in (0.5, 2, 4):
             with clock_at(now + timedelta(days=day)):
-                theirs, permissions = Permissions.of(receiver), Permissions.of(giver)
+                theirs, permissions = Permissions.of_person(receiver), Permissions.of_person(giver)
             for place, name, tags in itertools.product(
                 places.values(), ["etl/nightly", "etl/daily", "train/monthly"], [(), ("crm",)]
             ):

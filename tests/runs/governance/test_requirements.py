@@ -193,7 +193,7 @@ def test_a_rule_is_known_to_whoever_sees_something_it_is_about(
     policy("secret", full_name="secret/secret")
     policy("prod", environment=prod)
     names = {
-        user: [rule.name for rule in visible(Policy.objects.all(), Permissions.of(user))]
+        user: [rule.name for rule in visible(Policy.objects.all(), Permissions.of_person(user))]
         for user in (viewer, stranger, admin_user)
     }
     assert names == {

@@ -147,7 +147,11 @@ def test_a_waiting_request_may_be_let_go(
     run_request = requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
     assert say("override", str(run_request.pk), "--reason", "x", "--as", "requester")[0] == 2
     may(requester, "override freeze")
-    assert say("override", str(run_request.pk), "--reason", "Cannot wait", "--as", "requester")[0] == 0
+    held = RunRequest.objects.get(pk=run_request.pk).message
+    code, said, _ = say("override", str(run_request.pk), "--reason", "Cannot wait", "--as", "requester")
+    assert code == 0
+    assert held
+    assert held not in said
     assert RunRequest.objects.get(pk=run_request.pk).overridden_by_name == "requester"
 
 
@@ -306,3 +310,10 @@ def test_nothing_is_sealed_anew_while_a_key_is_missing(
 def test_a_wish_expires_from_the_inbox(run_request: RunRequest, approver: User) -> None:
     RunRequest.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     assert desk.inbox(by=by(approver)) == []
+
+
+def test_what_is_refused_for_the_whole_environment_says_so(dev: Environment, viewer: User, say: Say) -> None:
+    code, _, told = say("freeze", "dev", "--reason", "Audit", "--as", "viewer")
+    assert code == 2
+    assert "all of dev" in told
+    assert "  " not in told

@@ -17,7 +17,7 @@ from runs.access.decisions import decide
 from runs.actors import Actor
 from runs.governance import grants
 from runs.models import AuditEntry, Grant, Verb
-from tests.cast import person
+from tests.cast import by, person
 
 pytestmark = pytest.mark.django_db
 Say = Callable[..., tuple[int, str, str]]
@@ -138,7 +138,7 @@ def test_why_tells_the_answer_by_its_code_and_its_reasons(
     over = grants.grant(by=Actor.system(), person=viewer, verbs=["trigger"])
     grants.revoke(over, by=Actor.system())
     code, out, _ = say("why", "viewer", "trigger", "dev", "monthly", "--as", "viewer")
-    assert (code, out.splitlines()[0]) == (2, decide(viewer, Verb.TRIGGER, deployment).sentence)
+    assert (code, out.splitlines()[0]) == (2, decide(by(viewer), Verb.TRIGGER, deployment).sentence)
     assert f"Grant {over.pk} " in out
     assert "Revoked" in out
     bound = grants.grant(by=Actor.system(), person=viewer, verbs=["trigger"], predicate=json.loads(EU))
@@ -150,7 +150,7 @@ def test_why_tells_the_answer_by_its_code_and_its_reasons(
         found = json.loads(out)
         assert code == expected
         assert (found["allowed"], found["decided_by"][0]["grant"]) == (expected == 0, bound.pk)
-        assert bool(decide(viewer, Verb.TRIGGER, deployment, {"rows": rows})) == found["allowed"]
+        assert bool(decide(by(viewer), Verb.TRIGGER, deployment, {"rows": rows})) == found["allowed"]
     assert AuditEntry.objects.filter(verb="person.try", subject_name="viewer").count() == 3
 
 

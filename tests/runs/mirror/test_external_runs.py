@@ -134,7 +134,7 @@ def test_a_planned_run_that_never_begins_is_no_entry(swept: Deployment, fake: Fa
     assert not appeared()
 
 
-def test_a_run_that_another_run_started_says_so(swept: Deployment, fake: FakePrefect, dev: Environment) -> None:
+def test_a_run_that_only_names_a_parent_is_an_entry(swept: Deployment, fake: FakePrefect, dev: Environment) -> None:
     fake.add_run(swept.prefect_id, state_type="RUNNING", parent_task_run_id=uuid4())
     mirror.sync(dev)
     (entry,) = appeared()

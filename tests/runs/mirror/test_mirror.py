@@ -39,6 +39,20 @@ def test_states_tasks_and_logs_come_with_it(a_run: Callable[..., Run], fake: Fak
     assert run.state_changes.last().type == "COMPLETED"
 
 
+def test_no_line_is_lost_where_many_have_one_time(
+    a_run: Callable[..., Run], fake: FakePrefect, dev: Environment
+) -> None:
+    run, at = a_run("RUNNING"), timezone.now()
+    for number in range(2500):
+        fake.add_log(run.prefect_id, f"line {number}", timestamp=at)
+    mirror.refresh(dev, [run.prefect_id])
+    assert run.log_lines.count() == 2500
+    fake.add_log(run.prefect_id, "one more", timestamp=at)
+    fake.add_log(run.prefect_id, "later")
+    assert mirror.tail_logs(dev, [run]) == 2
+    assert run.log_lines.count() == 2502
+
+
 def test_reading_again_doubles_nothing(a_run: Callable[..., Run], fake: FakePrefect, dev: Environment) -> None:
     run = a_run("RUNNING")
     fake.add_log(run.prefect_id, "once")

@@ -16,10 +16,11 @@ from flows.models import Deployment, Environment
 from runs import changes, notifications, requests, tasks
 from runs.actors import Actor
 from runs.errors import Refused
-from runs.governance import grants
-from runs.models import Notification, RunRequest, Subscription
+from runs.governance import grants, policies
+from runs.models import Notification, Policy, RunRequest, Subscription
 from runs.models.notification import Topic
 from runs.notifications import services
+from tests import cast
 from tests.cast import by
 from tests.refusals import refused
 from tests.smtp import Post, post_office
@@ -95,6 +96,20 @@ def test_nobody_is_told_of_what_they_may_not_answer_or_see(
     grants.grant(by=Actor.system(), person=requester, verbs=["approve"], environment=prod_deployment.environment)
     ask(prod_deployment, requester)
     assert [notice.person for notice in Notification.objects.all()] == [reader]
+
+
+def test_each_stage_tells_those_who_can_approve_it_when_it_begins(
+    prod_deployment: Deployment, requester: User, reader: User, admin_user: User
+) -> None:
+    manager = cast.person("manager", "Release manager")
+    grants.grant(by=Actor.system(), person=manager, verbs=cast.ANSWERS, environment=prod_deployment.environment)
+    notifications.subscribe(manager, [("waiting", None)], by=by(manager))
+    stages = [{"needed": 1, "group": "Approver"}, {"needed": 1, "group": "Release manager"}]
+    policies.save_policy(Policy(name="Two", stages=stages), by=by(admin_user))
+    run_request = ask(prod_deployment, requester)
+    assert [notice.person for notice in Notification.objects.all()] == [reader]
+    changes.approve(run_request, by=by(reader))
+    assert [notice.person for notice in Notification.objects.order_by("pk")] == [reader, manager]
 
 
 def test_an_answer_reaches_the_asker_alone(

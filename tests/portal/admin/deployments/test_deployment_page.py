@@ -307,15 +307,6 @@ def test_without_all_defaults_a_quick_run_leads_to_the_form(
     assert not RunRequest.objects.exists()
 
 
-def test_where_a_reason_is_required_a_quick_run_leads_to_the_form(
-    requester: User, prod_deployment: Deployment, prod_fake: FakePrefect, login: Login
-) -> None:
-    changed(prod_deployment, prod_fake, parameter_defaults={"month": "2026-01"})
-    answer = login(requester).post(url_of("quick_run", prod_deployment))
-    assert answer.url == url_of("run", prod_deployment)  # type: ignore[attr-defined]  # a redirect
-    assert not RunRequest.objects.exists()
-
-
 def test_a_quick_run_of_a_deleted_one_is_refused(
     requester: User, plain: Deployment, fake: FakePrefect, login: Login
 ) -> None:

@@ -97,14 +97,14 @@ def test_whoever_is_only_kept_from_an_environment_does_not_see_it(
     viewer: User, dev: Environment, prod: Environment
 ) -> None:
     grants.grant(by=Actor.system(), person=viewer, verbs=["see"], effect="deny", environment=prod)
-    assert list(Permissions.of(viewer).environments()) == [dev]
+    assert list(Permissions.of_person(viewer).environments()) == [dev]
     grants.grant(by=Actor.system(), person=viewer, verbs=["see"], effect="deny", environment=dev)
-    assert not Permissions.of(viewer).environments()
+    assert not Permissions.of_person(viewer).environments()
 
 
 def test_a_deny_of_one_flow_hides_the_flow_and_not_the_environment(viewer: User, dev: Environment) -> None:
     grants.grant(by=Actor.system(), person=viewer, verbs=["see"], effect="deny", environment=dev, flow_name="monthly")
-    assert list(Permissions.of(viewer).environments()) == [dev]
+    assert list(Permissions.of_person(viewer).environments()) == [dev]
 
 
 # The credential

@@ -146,7 +146,9 @@ def test_a_result_of_another_shape_breaks_nothing(
 
 def test_the_next_month_is_due_then_the_newest() -> None:
     assert monitoring_page.due(["2017-01", "2017-02", "2017-03"], ["2017-01"]) == "2017-02"
-    assert monitoring_page.due(["2017-01"], ["2017-01"]) == "2017-01"
+    assert monitoring_page.due(["2017-01"], ["2017-01"]) == ""
+    assert monitoring_page.due(["2017-01", "2017-02", "2017-03"], ["2017-01", "2017-03"]) == "2017-02"
+    assert monitoring_page.due(["2017-01", "2017-02"], []) == "2017-01"
     assert monitoring_page.due([], ["2017-01"]) == ""
 
 

@@ -65,7 +65,8 @@ def send(client: Client, deployment: Deployment, **values: str) -> Any:
 
 
 def offered(user: User, deployment: Deployment) -> dict[str, Any]:
-    properties: dict[str, Any] = allowed_values.allowed_values(Permissions.of(user), deployment).schema["properties"]
+    schema = allowed_values.allowed_values(Permissions.of_person(user), deployment).schema
+    properties: dict[str, Any] = schema["properties"]
     return properties
 
 
@@ -124,7 +125,7 @@ def test_two_grants_offer_what_either_allows(export: Deployment) -> None:
 def test_a_grant_without_a_condition_offers_everything(export: Deployment) -> None:
     user = holder({"region": {"const": "EU"}})
     grants.grant(by=Actor.system(), person=user, verbs=["trigger", "trigger later"])
-    assert allowed_values.allowed_values(Permissions.of(user), export) == allowed_values.AllowedValues(
+    assert allowed_values.allowed_values(Permissions.of_person(user), export) == allowed_values.AllowedValues(
         export.parameter_schema, {}, ()
     )
 
@@ -132,7 +133,7 @@ def test_a_grant_without_a_condition_offers_everything(export: Deployment) -> No
 def test_now_and_later_are_told_apart_where_they_differ(export: Deployment) -> None:
     user = holder({"region": {"const": "EU"}}, verbs=("trigger",))
     grants.grant(by=Actor.system(), person=user, verbs=["trigger later"])
-    found = allowed_values.allowed_values(Permissions.of(user), export)
+    found = allowed_values.allowed_values(Permissions.of_person(user), export)
     assert found.sentences == ("To start now: Your grant allows: region is EU.",)
     assert found.schema == export.parameter_schema
 

@@ -93,7 +93,7 @@ def test_another_persons_request_requires_the_permission_even_for_later(
     grants.grant(by=Actor.system(), person=viewer, verbs=verbs, environment=original.environment)
     answer = login(viewer).get(form_of(original.deployment, query(original)))
     assert answer.status_code == 403
-    assert decide(viewer, Verb.RERUN, original.deployment).sentence in answer.content.decode()
+    assert decide(by(viewer), Verb.RERUN, original.deployment).sentence in answer.content.decode()
 
 
 def test_people_who_cannot_see_it_find_nothing(

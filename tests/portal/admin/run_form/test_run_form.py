@@ -20,7 +20,7 @@ from runs.access.decisions import decide
 from runs.actors import Actor
 from runs.governance import grants
 from runs.models import AuditEntry, RunRequest, Verb
-from tests.cast import SCHEMA
+from tests.cast import SCHEMA, by, person
 from tests.fakes.prefect import FakePrefect
 from tests.portal.page_elements import attributes, error_codes, message_codes
 from tests.portal.query_counts import count, must_be_agreed
@@ -106,6 +106,35 @@ def test_without_a_key_it_is_a_request_all_the_same(requester: User, deployment:
     assert RunRequest.objects.count() == 1
 
 
+def test_the_same_again_a_moment_later_is_requested_with_a_hint(
+    requester: User, deployment: Deployment, login: Login
+) -> None:
+    client = login(requester)
+    secret = {"parameters-token": "opensesame"}
+    send(client, deployment, **secret)
+    first = RunRequest.objects.get()
+    for other in ({"parameters-rows": "9"}, {"parameters-token": "other"}):
+        answer = client.get(send(client, deployment, **{**secret, **other}).url)
+        assert message_codes(answer) == []
+    answer = client.get(send(client, deployment, **secret).url)
+    assert message_codes(answer) == ["request.repeated"]
+    (link,) = [str(each) for each in answer.context["messages"]]
+    assert reverse("admin:runs_runrequest_change", args=[first.pk]) in link
+    assert RunRequest.objects.count() == 4
+
+
+def test_the_same_by_someone_else_or_run_again_on_purpose_is_no_repetition(
+    requester: User, deployment: Deployment, login: Login
+) -> None:
+    send(login(person("colleague", "Operator")), deployment)
+    client = login(requester)
+    assert message_codes(client.get(send(client, deployment).url)) == []
+    again = f"?again={RunRequest.objects.latest('pk').pk}"
+    body = hidden(client.get(form_of(deployment) + again).content.decode()) | typed()
+    assert message_codes(client.post(form_of(deployment) + again, body, follow=True)) == []
+    assert RunRequest.objects.count() == 3
+
+
 def test_later_is_a_moment_in_the_portals_time_zone(
     requester: User, deployment: Deployment, login: Login, settings: Any
 ) -> None:
@@ -161,11 +190,11 @@ def test_every_mistake_is_shown_at_once_beside_its_field_and_what_was_typed_stay
         ({"tags": "x" * 101}, {"tags": ["tags.too_many"]}),
         ({"tags": ",".join(map(str, range(21)))}, {"tags": ["tags.too_many"]}),
         ({"start": "tomorrow"}, {"start": ["invalid_choice"]}),
-        ({"start": "later", "scheduled_for": "soon"}, {"scheduled_for": ["invalid"]}),
-        ({"start": "later", "scheduled_for": "2026-02-31T10:00"}, {"scheduled_for": ["invalid"]}),
+        ({"start": "later", "scheduled_for": "soon"}, {"scheduled_for": ["time.format"]}),
+        ({"start": "later", "scheduled_for": "2026-02-31T10:00"}, {"scheduled_for": ["time.format"]}),
         ({"start": "later", "scheduled_for": "0001-01-01T00:00"}, {"scheduled_for": ["start.past"]}),
         ({"start": "later", "scheduled_for": "1999-01-01T00:00"}, {"scheduled_for": ["start.past"]}),
-        ({"start": "later", "scheduled_for": "nul\0"}, {"scheduled_for": ["invalid"]}),
+        ({"start": "later", "scheduled_for": "nul\0"}, {"scheduled_for": ["time.format"]}),
     ],
 )
 def test_a_wrong_option_is_an_error_of_its_field(
@@ -217,6 +246,26 @@ def test_a_secret_is_not_shown_again(requester: User, deployment: Deployment, lo
     answer = send(login(requester), deployment, **{"parameters-token": "opensesame", "parameters-month": "wrong"})
     assert answer.status_code == 200
     assert b"opensesame" not in answer.content
+
+
+def test_a_row_is_added_and_nothing_is_judged_or_requested(
+    requester: User, deployment: Deployment, fake: FakePrefect, login: Login
+) -> None:
+    item = {"type": "object", "title": "Item", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    schema = {"type": "object", "properties": {"items": {"type": "array", "items": item}}, "required": ["items"]}
+    fake.change_deployment(deployment.prefect_id, parameter_schema=schema)
+    sync.sync(deployment.environment)
+    client = login(requester)
+    body = hidden(client.get(form_of(deployment)).content.decode()) | {"start": "later", "reason": "kept"}
+    answer = client.post(form_of(deployment), {**body, "parameters-items-rows": "", "parameters-items-add": "true"})
+    assert problems(answer) == []
+    page = answer.content.decode()
+    assert attributes(page, "data-row") == ["Item 1"]
+    assert "kept</textarea>" in page
+    assert not re.findall(r'id="[^"]*_errors"|errorlist', page)
+    rows = {"parameters-items-rows": ["", "0"], "parameters-items.0.name": "a"}
+    client.post(form_of(deployment), {**body, **rows, "start": "now"})
+    assert RunRequest.objects.get().parameters == {"items": [{"name": "a"}]}
 
 
 # When something changed meanwhile
@@ -327,7 +376,7 @@ def test_a_viewer_is_refused_with_the_reason(viewer: User, deployment: Deploymen
     client = login(viewer)
     for answer in (client.get(form_of(deployment)), client.post(form_of(deployment), typed())):
         assert answer.status_code == 403
-        assert decide(viewer, Verb.TRIGGER, deployment).sentence in answer.content.decode()
+        assert decide(by(viewer), Verb.TRIGGER, deployment).sentence in answer.content.decode()
     assert not RunRequest.objects.exists()
 
 

@@ -120,9 +120,9 @@ def test_requesters_see_their_own_parameters_and_no_others(deployment: Deploymen
     requester, other = user_with("see", "trigger"), person("other")
     grants.grant(by=Actor.system(), person=other, verbs=["see", "trigger"])
     run_request = requests.submit(deployment, {"month": PARAMETER}, by=by(requester))
-    assert visibility.can_view_parameters(Permissions.of(requester), run_request)
-    assert not visibility.can_view_parameters(Permissions.of(other), run_request)
-    assert not visibility.can_view_parameters(Permissions.of(requester), deployment)
+    assert visibility.can_view_parameters(Permissions.of_person(requester), run_request)
+    assert not visibility.can_view_parameters(Permissions.of_person(other), run_request)
+    assert not visibility.can_view_parameters(Permissions.of_person(requester), deployment)
 
 
 def test_approvers_see_parameters_while_it_waits(
@@ -137,12 +137,12 @@ def test_approvers_see_parameters_while_it_waits(
     run_request = requests.submit(prod_deployment, {"month": PARAMETER}, by=by(requester), reason="r")
     fits = approver_of("fits", predicate={"properties": {"month": {"const": PARAMETER}}})
     does_not = approver_of("does_not", predicate={"properties": {"month": {"const": "1999-01"}}})
-    assert visibility.can_view_parameters(Permissions.of(fits), run_request)
-    assert not visibility.can_view_parameters(Permissions.of(does_not), run_request)
-    assert not visibility.can_view_parameters(Permissions.of(fits), prod_deployment)
+    assert visibility.can_view_parameters(Permissions.of_person(fits), run_request)
+    assert not visibility.can_view_parameters(Permissions.of_person(does_not), run_request)
+    assert not visibility.can_view_parameters(Permissions.of_person(fits), prod_deployment)
     changes.reject(run_request, by=by(fits), reason="not now")
     run_request.refresh_from_db()
-    assert not visibility.can_view_parameters(Permissions.of(fits), run_request)
+    assert not visibility.can_view_parameters(Permissions.of_person(fits), run_request)
 
 
 def test_pages_check_the_permissions_of_their_user(failed: Run) -> None:

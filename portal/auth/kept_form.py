@@ -1,0 +1,86 @@
+"""Keeps what was typed into a run form while its user signs in again.
+
+Without a user, nothing is stored: the entries travel through the sign-in page, encrypted. After the sign-in they are in
+the session until the form shows them, without secrets, and only for the user who typed them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.http import HttpRequest, QueryDict
+from django.urls import Resolver404, resolve
+from django.utils import timezone
+
+from flows import encryption
+from flows.models import Deployment
+from flows.parameters import ParameterForm
+
+TOKEN, SESSION_KEY = "kept_form", "kept_run_form"
+# Names the user in the form, so that nobody else finds the entries after signing in with the same browser.
+FILLED_BY = "filled_by"
+# The inputs beside the parameters, and an encrypted draft without secrets.
+OPTIONS = ("start", "scheduled_for", "reason", "ticket", "run_name", "tags", "on_behalf_of", "overrides", "draft")
+VALID_FOR = timedelta(minutes=30)
+LARGEST = 600_000  # characters: more than Prefect accepts as parameters
+
+type Fields = Mapping[str, list[str]]
+
+
+def seal(url: str, fields: Fields) -> str:
+    """Return a token for the sign-in page, "" for entries that are too large to be kept."""
+    text = json.dumps({"kept_at": timezone.now().isoformat(), "url": url, "fields": fields})
+    return encryption.seal(text).decode() if len(text) <= LARGEST else ""
+
+
+def restore(request: HttpRequest) -> None:
+    """After a sign-in, store the entries that came with it; anything else is ignored."""
+    try:
+        sealed = json.loads(encryption.unseal(request.POST.get(TOKEN, "").encode()))
+        at, url, fields = datetime.fromisoformat(sealed["kept_at"]), sealed["url"], sealed["fields"]
+    except (encryption.DecryptionError, ValueError, TypeError, LookupError):
+        return
+    if timezone.now() - at <= VALID_FOR:
+        store(request, url, fields)
+
+
+def store(request: HttpRequest, url: str, fields: Fields) -> None:
+    """Store the entries in the session without secrets, if this user has typed them."""
+    try:
+        pk = resolve(urlsplit(url).path).kwargs.get("pk", 0)
+    except Resolver404:
+        return
+    deployment = Deployment.objects.filter(pk=pk).first()
+    if deployment is None or fields.get(FILLED_BY) != [str(request.user.pk)]:
+        return
+    form = ParameterForm(deployment.parameter_schema, deployment.parameter_defaults, as_submitted(fields))
+    # Inputs that the form does not have any more are dropped too: they may have been secrets.
+    names = {*OPTIONS, *form.public_names}
+    # A draft may have held secrets that nobody can tell any more.
+    has_draft = bool(form.secret_names) and not fields.keys().isdisjoint({"draft", "edited_draft"})
+    request.session[SESSION_KEY] = {
+        "url": url,
+        "until": (timezone.now() + VALID_FOR).isoformat(),
+        "fields": {name: values for name, values in fields.items() if name in names},
+        "lost_secrets": has_draft or any(any(fields.get(name, ())) for name in form.secret_names),
+    }
+
+
+def take(request: HttpRequest) -> dict[str, Any] | None:
+    """Return what was kept for this address, once: its `fields`, and whether secrets were left out."""
+    kept: dict[str, Any] | None = request.session.get(SESSION_KEY)
+    if kept is None or kept["url"] != request.get_full_path():
+        return None
+    del request.session[SESSION_KEY]
+    return kept if datetime.fromisoformat(kept["until"]) > timezone.now() else None
+
+
+def as_submitted(fields: Fields) -> QueryDict:
+    data = QueryDict(mutable=True)
+    for name, values in fields.items():
+        data.setlist(name, values)
+    return data
