@@ -21,13 +21,22 @@ TYPES = {
     "null": "null",
 }
 FORMATS = {
+    "base64": "Base64",
+    "color": "color",
     "date": "date",
     "date-time": "date and time",
     "duration": "duration",
     "email": "email address",
+    "fraction": "fraction",
+    **dict.fromkeys(["ipv4", "ipv6", "ipvanyaddress"], "IP address"),
+    **dict.fromkeys(["ipv4interface", "ipv6interface", "ipvanyinterface"], "IP interface"),
+    **dict.fromkeys(["ipv4network", "ipv6network", "ipvanynetwork"], "IP network"),
+    "multi-host-uri": "URL",
+    "regex": "regular expression",
     "time": "time",
     "uri": "URL",
-    "uuid": "UUID",
+    **dict.fromkeys(["uuid", *(f"uuid{version}" for version in (1, 3, 4, 5, 6, 7, 8))], "UUID"),
+    "zoneinfo": "time zone",
 }
 MOST_CHOICES = 12
 DEEPEST_LISTS = 2  # levels of lists that are described; deeper ones are "list"

@@ -124,7 +124,7 @@ def scalar_hint(slot: Slot) -> str:
 
 def open_hint(slot: Slot) -> str:
     others = [WORDS[kind] for kind in slot.types if kind in WORDS and kind != "string"]
-    return f"Text, or as JSON {one_of(others or ['any other value'])}.{QUOTED}"
+    return f"Text, or {one_of(others or ['any other value'])} as JSON.{QUOTED}"
 
 
 def json_hint(slot: Slot) -> str:
@@ -151,7 +151,7 @@ def zone_hint(slot: Slot) -> str:
     )
 
 
-QUOTED = " In quotes always text."
+QUOTED = " A value in quotes is always text."
 EXAMPLES = {
     "array": 'JSON list, for example [1, "two"].',
     "object": 'JSON object, for example {"name": "value"}.',

@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.parameters import coercion
 from flows.parameters.coercion import Slot, Unreadable, slot
-from flows.parameters.field_types import BLOCK, CHOICE, FLAG, NUMBER, OPEN, SCALAR, SECRET, kind_of
+from flows.parameters.field_types import BLOCK, CHOICE, FLAG, NUMBER, OPEN, SCALAR, SECRET, SIMPLE, kind_of
 from flows.parameters.open_text import JSON_STARTS
 from flows.parameters.schema import Schema, Unusable, prepare
 from flows.parameters.secrets import default_of
@@ -14,8 +14,8 @@ from flows.parameters.validation import find_errors
 from flows.parameters.values import ParameterError
 from flows.prefect_api.records import JSON
 
-# Read in a command as in a form, like times. Lists have no lines there.
-AS_IN_FORM = (BLOCK, CHOICE, FLAG, NUMBER, OPEN, SCALAR, SECRET)
+# Read in a command as in a form; lists have no lines there.
+AS_IN_FORM = (BLOCK, CHOICE, FLAG, NUMBER, OPEN, SCALAR, SECRET, SIMPLE["string", "date-time"])
 
 
 def from_texts(schema: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, JSON]:
@@ -69,9 +69,7 @@ def from_arguments(
 
 def _read_argument(schema: Schema, name: str, text: str, defaults: Mapping[str, Any]) -> Any:
     node = schema.properties[name]
-    one = slot(schema, node)
-    if kind_of(one).read is coercion.read_moment:
-        return coercion.read_moment(text, slot(schema, node, defaults.get(name, default_of(schema, node))))
+    one = slot(schema, node, defaults.get(name, default_of(schema, node)))
     if text == "null" and one.is_nullable and not _is_valid(schema, name, text):
         return None
     return _read(text, one)

@@ -84,18 +84,19 @@ def rows(values: Mapping[str, Any], deployment: Deployment, against: Sequence[Co
     known = describe(deployment.parameter_schema, deployment.parameter_defaults)
     # Values that the schema no longer has come last.
     names = dict.fromkeys([*(each.name for each in known), *values])
-    # Left out of what is sent: Prefect fills it in when it creates the run.
-    shown = {**{each.name: each.source for each in known if each.source}, **values}
-    return [row(name, shown, against) for name in names]
+    # Left out of what is sent: Prefect fills it in when it creates the run, so there is no value to compare yet.
+    left = {each.name: each.source for each in known if each.source and each.name not in values}
+    return [row(name, values, against, left.get(name, "")) for name in names]
 
 
-def row(name: str, values: Mapping[str, Any], against: Iterable[Column]) -> Row:
-    text = pretty(values[name]) if name in values else NOT_GIVEN
+def row(name: str, values: Mapping[str, Any], against: Iterable[Column], source: str = "") -> Row:
+    text = pretty(values[name]) if name in values else source or NOT_GIVEN
     cells, words = [], []
     for column in against:
         has = name in column.values
         # A parameter without a default cannot differ from it.
-        differs = not canonical.same(values.get(name), column.values.get(name)) and (has or column.absent == NOT_GIVEN)
+        is_same = bool(source) or canonical.same(values.get(name), column.values.get(name))
+        differs = not is_same and (has or column.absent == NOT_GIVEN)
         cells.append(Cell(column.title, pretty(column.values[name]) if has else column.absent, differs))
         words += [column.word] if differs else []
     return Row(name, text, cells, words, is_secret=schemas.MASK in text)

@@ -169,6 +169,8 @@ def table(values: Mapping[str, Any], deployment: Deployment | None, *, compares:
     """Format parameters as text, in the order of the flow's signature; `compares` marks those not at their default."""
     known = describe(deployment.parameter_schema, deployment.parameter_defaults) if deployment else []
     usual = {each.name: each.default for each in known if each.has_default}
+    # Prefect has filled these in since: words and a value cannot be compared.
+    filled_in = {each.name for each in known if each.source}
     names = [*(each.name for each in known if compares or each.name in values), *values]
     return [
         Parameter(
@@ -176,7 +178,9 @@ def table(values: Mapping[str, Any], deployment: Deployment | None, *, compares:
             text := pretty(values[name]) if name in values else NO_PARAMETER,
             is_long="\n" in text or len(text) > 80,
             usual=pretty(usual[name]) if name in usual else "",
-            differs=compares and name in usual and not (name in values and canonical.same(usual[name], values[name])),
+            differs=compares
+            and name in usual.keys() - filled_in
+            and not (name in values and canonical.same(usual[name], values[name])),
         )
         for name in dict.fromkeys(names)
     ]

@@ -436,6 +436,17 @@ def test_keyword_arguments_left_empty_are_an_empty_object() -> None:
         assert form.resolved == {"kwargs": {}}
 
 
+@pytest.mark.parametrize("where", ["defaults", "initial"])
+def test_an_empty_text_that_was_given_stays_one(where: str) -> None:
+    """From the deployment, or from the run that is repeated."""
+    assert resolved(typed_into(only("s"), **{where: {"value": ""}})) == ""
+
+
+def test_a_required_text_without_a_value_is_asked_for() -> None:
+    assert typed_into(only("s")).codes == {"value": ["parameter.required"]}
+    assert not typed_into(only("s"), {"value": "x"}, value="").is_valid()
+
+
 # What Prefect fills in
 
 

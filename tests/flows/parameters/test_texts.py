@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from flows.parameters import ParameterForm, validate
 from flows.parameters.references import from_arguments, from_texts
@@ -86,6 +87,13 @@ def test_broken_json_is_never_sent_as_text(node: Any, text: str) -> None:
     assert node is LIST or not typed_into(schema(node), value=text).is_valid()
 
 
+@pytest.mark.parametrize("node", [UNTYPED, TEXT_OR_LIST, LIST, NUMBER_OR_TEXT, WHOLE])
+def test_a_link_of_any_depth_is_answered(node: Any) -> None:
+    text = "[" * 100_000
+    values = from_texts(schema(node), {"value": text})
+    assert ParameterForm(schema(node), {}, initial=values).render()
+
+
 @pytest.mark.parametrize("text", ["1e300", "1" + "0" * 30])
 def test_a_number_of_more_than_64_bits_is_refused_where_it_is_typed(text: str) -> None:
     for node in (WHOLE, UNTYPED) if "e" not in text else (WHOLE,):
@@ -103,6 +111,7 @@ def test_a_number_of_more_than_64_bits_is_refused_where_it_is_typed(text: str) -
         ({"anyOf": [{"enum": ["a"]}, NULL]}, None),
         ({"anyOf": [LIST, NULL]}, None),
         ({"anyOf": [{"type": "string", "format": "date"}, NULL]}, None),
+        ({"anyOf": [{"type": "string", "format": "date-time"}, NULL]}, None),
         ({"anyOf": [TEXT, NULL]}, "null"),
         ({"anyOf": [TEXT, WHOLE, NULL]}, "null"),
         ({"anyOf": [{"enum": ["null"]}, NULL]}, "null"),
@@ -110,6 +119,14 @@ def test_a_number_of_more_than_64_bits_is_refused_where_it_is_typed(text: str) -
 )
 def test_null_is_no_value_where_it_cannot_be_a_text(node: Any, value: Any) -> None:
     assert argument(node, "null") == value
+
+
+def test_a_time_in_a_command_carries_a_zone_unless_the_default_has_none() -> None:
+    moment = {"type": "string", "format": "date-time"}
+    with timezone.override("Europe/Vienna"):
+        assert argument(moment, "2026-07-01T12:00") == "2026-07-01T12:00:00+02:00"
+        zoneless, _ = from_arguments(schema(moment), {"value": "2026-07-01T12:00"}, {"value": "2026-01-01T00:00"})
+    assert zoneless == {"value": "2026-07-01T12:00:00"}
 
 
 def test_a_command_takes_an_empty_text() -> None:
