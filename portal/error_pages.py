@@ -70,9 +70,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     # Signing in or out in another tab makes the token of an open form invalid. The header shows that it is our form:
     # the middleware has compared it before the token. Entries sent by another site must not be displayed.
     is_own = "Origin" in request.headers and not reason.startswith(REASON_BAD_ORIGIN.partition("%")[0])
-    if is_own and kept.is_run_form(request):
-        return kept.answer(request)
-    return page(
+    answer = kept.answer(request) if is_own and kept.is_run_form(request) else None
+    return answer or page(
         request,
         403,
         sentence="The form has expired, or you signed in or out in another tab.",

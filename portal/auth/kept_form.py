@@ -48,15 +48,16 @@ def restore(request: HttpRequest) -> None:
         store(request, url, fields)
 
 
-def store(request: HttpRequest, url: str, fields: Fields) -> None:
-    """Store the entries in the session without secrets, if this user has typed them."""
+def store(request: HttpRequest, url: str, fields: Fields) -> bool:
+    """Store the entries in the session without secrets; False if another user typed them, or they are too large."""
     try:
         pk = resolve(urlsplit(url).path).kwargs.get("pk", 0)
     except Resolver404:
-        return
+        return False
     deployment = Deployment.objects.filter(pk=pk).first()
-    if deployment is None or fields.get(FILLED_BY) != [str(request.user.pk)]:
-        return
+    is_own = fields.get(FILLED_BY) == [str(request.user.pk)]
+    if deployment is None or not is_own or len(json.dumps(fields)) > LARGEST:
+        return False
     form = ParameterForm(deployment.parameter_schema, deployment.parameter_defaults, as_submitted(fields))
     # Inputs that the form does not have any more are dropped too: they may have been secrets.
     names = {*OPTIONS, *form.public_names}
@@ -68,6 +69,7 @@ def store(request: HttpRequest, url: str, fields: Fields) -> None:
         "fields": {name: values for name, values in fields.items() if name in names},
         "lost_secrets": has_draft or any(any(fields.get(name, ())) for name in form.secret_names),
     }
+    return True
 
 
 def take(request: HttpRequest) -> dict[str, Any] | None:

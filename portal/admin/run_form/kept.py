@@ -37,15 +37,14 @@ def is_run_form(request: HttpRequest) -> bool:
     return is_ours and request.method == "POST" and kept_form.FILLED_BY in request.POST
 
 
-def answer(request: HttpRequest) -> HttpResponse:
-    """Answer by the sign-in page, or by the form again if its user is signed in by now."""
+def answer(request: HttpRequest) -> HttpResponse | None:
+    """Answer by the sign-in page, or by the form again if its user is signed in by now; None for another user."""
     fields = {name: request.POST.getlist(name) for name in request.POST}
     if "draft" in fields:
         fields["draft"] = [_without_secrets(request, fields["draft"][0])]
     url = request.get_full_path()
     if request.user.is_authenticated:
-        kept_form.store(request, url, fields)
-        return HttpResponseRedirect(url)
+        return HttpResponseRedirect(url) if kept_form.store(request, url, fields) else None
     token = kept_form.seal(url, fields)
     context = {
         **admin.site.each_context(request),
@@ -64,9 +63,9 @@ def through_sign_in(view: Callable[..., HttpResponse]) -> Callable[..., HttpResp
     @wraps(view)
     @never_cache
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not request.user.is_authenticated and is_run_form(request):
-            return answer(request)
-        return view(request, *args, **kwargs)
+        is_signed_out = not request.user.is_authenticated
+        answered = answer(request) if is_signed_out and is_run_form(request) else None
+        return answered or view(request, *args, **kwargs)
 
     return wrapped
 

@@ -257,6 +257,26 @@ def test_a_saved_block_is_given_by_name_or_id() -> None:
     assert resolved(typed_into(creds, given)) == given["value"]
 
 
+def test_a_block_that_the_deployment_spells_out_is_said_to_be_kept() -> None:
+    creds = {**BLOCKS, "required": ["value"], "properties": {"value": BLOCKS["properties"]["c"]}}
+    given = {"value": {"user": "u", "password": "hunter2"}}
+    kept = "A block is spelled out in the deployment; leave empty to keep it."
+    assert kept in ParameterForm(creds, given).render()
+    assert resolved(typed_into(creds, given)) == given["value"]
+    for other in ({}, {"value": {"$ref": {"block_document_slug": "creds/warehouse"}}}):
+        assert kept not in ParameterForm(creds, other).render()
+
+
+def test_the_help_of_a_list_names_some_of_many_choices_and_its_order() -> None:
+    lines = ParameterForm(schema({"type": "array", "items": {"enum": CUSTOMERS}}), {}).render()
+    assert "customer-00019 and 9,980 more" in lines
+    assert "customer-00020" not in lines
+    ticks = {"type": "array", "items": {"enum": ["a", "b"]}}
+    order = "Sent in the order shown here."
+    assert order in ParameterForm(schema(ticks), {}).render()
+    assert order not in ParameterForm(schema({**ticks, "uniqueItems": True}), {}).render()
+
+
 # What was left alone stays as it was
 
 

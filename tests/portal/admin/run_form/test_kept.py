@@ -128,6 +128,18 @@ def test_a_form_from_before_a_sign_in_in_another_tab_is_shown_again(requester: U
     assert nothing_secret_is_stored()
 
 
+def test_a_form_that_another_user_filled_in_is_not_shown(
+    requester: User, approver: User, deployment: Deployment
+) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(requester)
+    body = filled(client, deployment)
+    client.force_login(approver)
+    answer = client.post(form_of(deployment), body, headers=ORIGIN)
+    assert attributes(answer.content.decode(), "data-status") == ["403"]
+    assert kept_form.SESSION_KEY not in client.session
+
+
 @pytest.mark.parametrize("headers", [{}, {"Origin": "http://elsewhere.example"}, {"Origin": "null"}])
 def test_what_another_site_sends_is_not_shown(requester: User, deployment: Deployment, headers: dict[str, str]) -> None:
     client = Client(enforce_csrf_checks=True)
