@@ -144,14 +144,11 @@ def read_scalar(raw: str, slot: Slot) -> Any:
         return read_text(raw, slot)
     if "string" in kinds:
         # Keep it as text for decimals: the default is a number written as text, or a float would spell it differently.
-        is_decimal = "number" in kinds and _is_number_as_text(slot.displayed, slot)
+        is_number = isinstance(slot.displayed, str) and not isinstance(read_number(slot.displayed, slot), str)
+        is_decimal = "number" in kinds and is_number
         if is_decimal or ("number" not in kinds and isinstance(number, float)) or repr(number) != text:
             return text
     return number
-
-
-def _is_number_as_text(value: Any, slot: Slot) -> bool:
-    return isinstance(value, str) and not isinstance(read_number(value, slot), str)
 
 
 def show_scalar(value: Any, slot: Slot) -> str:
