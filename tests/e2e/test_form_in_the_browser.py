@@ -163,6 +163,7 @@ def test_focus_and_a_message_follow_the_rows(browser: Browser, address: str) -> 
     expect(page.locator("[name='parameters-cities.0.name']")).to_be_focused()
     expect(page.get_by_role("status")).to_have_text("City 1 added.")
     page.get_by_role("button", name="Add City").press("Enter")
+    expect(page.locator("[name='parameters-cities.1.name']")).to_be_focused()
     page.get_by_role("button", name="Remove City 1").press("Enter")
     expect(page.get_by_role("button", name="Remove City 2")).to_be_focused()
     expect(page.get_by_role("status")).to_have_text("City 1 removed.")

@@ -252,7 +252,7 @@ def test_a_link_with_an_unknown_parameter_says_that_it_is_left_out(client: Clien
         ("run_name", "a\0b", "null_characters_not_allowed"),
         ("tags", "a\0b", "null_characters_not_allowed"),
         ("reason", "a\0b", "null_characters_not_allowed"),
-        ("scheduled_for", "2026-13-01T00:00", "invalid"),
+        ("scheduled_for", "2026-13-01T00:00", "time.format"),
         ("tags", "x" * 101, "tags.too_many"),
     ],
 )
