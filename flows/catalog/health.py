@@ -28,7 +28,10 @@ def check(environment: Environment) -> Health:
         # A credential that cannot be decrypted is fixed in the same place as one that Prefect refuses.
         state = Health.State.REFUSED if isinstance(error, Unauthorized | DecryptionError) else Health.State.DOWN
         return record(environment, state, str(error))
-    return record(environment, Health.State.UP, "", version=version)
+    # A server can answer this and fail on every list: then it is up, and says what it fails on.
+    found = health_of(environment)
+    failures = filter(None, [found.deployments_failure, found.runs_failure])
+    return record(environment, Health.State.UP, " ".join(failures), version=version)
 
 
 def record_error(environment: Environment, error: PrefectError | DecryptionError) -> Health:
@@ -59,14 +62,33 @@ def record_sync(environment: Environment, message: str, *, at: datetime | None) 
     health_of(environment)
     columns: dict[str, Any] = {"sync_message": message}
     if at:
-        columns |= {"synced_at": at, "synced_from": connection_of(environment)}
+        columns |= {"synced_at": at, "synced_from": connection_of(environment), "deployments_failure": ""}
     Health.objects.filter(environment=environment).update(**columns)
+    if at:
+        clear_message(environment)
 
 
 def note_runs_synced(environment: Environment, at: datetime) -> None:
     """Record when all runs were last read."""
     health_of(environment)
-    Health.objects.filter(environment=environment).update(runs_synced_at=at)
+    Health.objects.filter(environment=environment).update(runs_synced_at=at, runs_failure="")
+    clear_message(environment)
+
+
+def clear_message(environment: Environment) -> None:
+    """Remove the message of a server that is up and whose lists can all be read again."""
+    Health.objects.filter(
+        environment=environment, state=Health.State.UP, runs_failure="", deployments_failure=""
+    ).update(message="")
+
+
+def record_failed_reading(environment: Environment, error: PrefectError | DecryptionError, column: str) -> None:
+    """Record why deployments or runs could not be read, in `deployments_failure` or `runs_failure`.
+
+    A later check that finds the server up keeps the sentence, until they are read again.
+    """
+    record_error(environment, error)
+    Health.objects.filter(environment=environment).update(**{column: str(error), "message": str(error)})
 
 
 def is_synced(environment: Environment) -> bool:

@@ -67,7 +67,7 @@ def sync(environment: Environment, *, on_change: OnChange | None = None) -> Sync
         pools = client.work_pools()
     except (PrefectError, DecryptionError) as error:
         health.record_sync(environment, str(error), at=None)
-        health.record_error(environment, error)
+        health.record_failed_reading(environment, error, "deployments_failure")
         raise
     with transaction.atomic():
         # 3. One sync at a time: two at once would each mark as deleted what only the other has read.

@@ -195,6 +195,8 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("sync_message", models.TextField(blank=True)),
+                ("runs_failure", models.TextField(blank=True)),
+                ("deployments_failure", models.TextField(blank=True)),
                 ("runs_synced_at", models.DateTimeField(help_text="When all runs were last synced.", null=True)),
                 (
                     "followed_at",

@@ -152,6 +152,9 @@ class Health(models.Model):
         max_length=64, blank=True, help_text="Digest of the address and credential of that sync."
     )
     sync_message = models.TextField(blank=True)
+    # Of the last reading of each; empty once one succeeded. The server can answer a check and fail on every list.
+    runs_failure = models.TextField(blank=True)
+    deployments_failure = models.TextField(blank=True)
     runs_synced_at = models.DateTimeField(null=True, help_text="When all runs were last synced.")
     followed_at = models.DateTimeField(null=True, help_text="Last heartbeat of the event stream.")
 

@@ -26,6 +26,16 @@ LOST = Cause("connection.lost", "Connection lost before a response", "Check that
 TIMED_OUT = Cause("connection.timeout", "Response timed out", "Check the load of the server")
 FAILED = Cause("connection.failed", "Connection failed", "Check the URL and the network")
 
+# OpenSSL's code of a failed verification -> cause; anything else is `tls.certificate`.
+EXPIRED = Cause("tls.expired", "TLS certificate expired", "Renew it on the server")
+OTHER_HOST = Cause("tls.host", "TLS certificate of another host", "Use the host name in the certificate as the API URL")
+CERTIFICATES: dict[int, Cause] = {
+    9: Cause("tls.not_yet_valid", "TLS certificate not valid yet", "Check the clocks of the server and of the portal"),
+    10: EXPIRED,
+    62: OTHER_HOST,
+    64: OTHER_HOST,
+}
+
 # The first row that an exception, or one it was raised from, is an instance of. Subclasses therefore come before
 # their parents: SSLError, gaierror, ConnectionRefusedError and TimeoutError are all OSErrors.
 CAUSES: tuple[tuple[type[BaseException], Cause], ...] = (
@@ -78,6 +88,9 @@ def explain_error(error: BaseException) -> Cause:
     # httpx wraps what the socket raised: the informative exception is at the end of the chain, so a row that matches
     # any link wins over a later row that matches the outer one.
     chain = tuple(_chain(error))
+    for link in chain:
+        if isinstance(link, ssl.SSLCertVerificationError) and link.verify_code in CERTIFICATES:
+            return CERTIFICATES[link.verify_code]
     return next(cause for kind, cause in CAUSES if any(isinstance(link, kind) for link in chain))
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -9,12 +10,15 @@ from uuid import uuid4
 
 import httpx
 
+from flows import plain_text
 from flows.prefect_api import error_messages
 from flows.prefect_api.records import JSON, Credential, NotFound, Rejected, Unauthorized, Uncertain, Unreachable
 
 TIMEOUT = httpx.Timeout(10, connect=3)  # seconds
 # Prefect's server closes idle connections after five seconds unannounced; the client closes them first.
 IDLE_SECONDS = 3
+LONGEST_ADDRESS = 200
+MEDIA_TYPE = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,60}", re.ASCII)
 PAUSES = (0.1, 0.4)  # seconds before the second and the third attempt of a read
 
 # Raised before the request left, so a write may be repeated. ReadError and WriteError are not here: the server may have
@@ -134,6 +138,26 @@ class Transport:
     def not_prefect(self, status: int) -> Rejected:
         return Rejected(f"{self.url} {error_messages.NOT_PREFECT}", code="server.not_prefect", status=status)
 
+    def _redirected(self, response: httpx.Response) -> Rejected:
+        """Redirects are not followed: the credential belongs to this address alone."""
+        # Without user, query and fragment, which can hold secrets. httpx itself refuses an address that is not valid.
+        target = response.url.join(response.headers.get("location", ""))
+        where = plain_text.line(f"{target.scheme}://{target.netloc.decode('ascii')}{target.path}")[:LONGEST_ADDRESS]
+        return Rejected(
+            f"{self.url} redirects to {where}. Set the API URL to where Prefect answers without a redirect.",
+            code="server.redirect",
+            status=response.status_code,
+        )
+
+    def _not_json(self, response: httpx.Response) -> Rejected:
+        kind = MEDIA_TYPE.match(response.headers.get("content-type", ""))
+        return Rejected(
+            f"{self.url} answered with {kind[0] if kind else 'no content type'} instead of JSON, as a sign-in page or "
+            "a URL without /api does. Check the URL, and the credential of a proxy in front of Prefect.",
+            code="server.not_json",
+            status=response.status_code,
+        )
+
     def _send(
         self, client: httpx.Client, method: str, path: str, body: JSON, params: Mapping[str, str] | None = None
     ) -> httpx.Response:
@@ -170,13 +194,22 @@ class Transport:
             return None
         # Without /api the URL leads to Prefect's UI, which answers any path with a page. A route that Prefect does not
         # know answers exactly "Not Found", while the message about a missing deployment or run names it.
-        if not _is_json(response) or status < 200 or 300 <= status < 400 or status == 405:
+        if 300 <= status < 400:
+            raise self._redirected(response)
+        if not _is_json(response):
+            raise self._not_json(response)
+        if status < 200 or status == 405:
             raise self.not_prefect(status)
         try:
             body: JSON = response.json()
         # RecursionError: nested more deeply than Python reads.
         except (ValueError, RecursionError):
-            raise self.not_prefect(status) from None
+            raise Rejected(
+                f"Response unreadable: could not {act} at {self.url}. The JSON is incomplete or damaged; check the "
+                "proxy in front of Prefect.",
+                code="response.unreadable",
+                status=status,
+            ) from None
         if status < 300:
             return body
         # The body is never shown whole: a 422 echoes the request, secrets included.

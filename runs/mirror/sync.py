@@ -86,7 +86,7 @@ def sync(environment: Environment) -> int:
         count += refresh(environment, [pk for pk in missing if pk])
         tail_logs(environment, list(with_open_logs(environment)))
     except (PrefectError, DecryptionError) as error:
-        health.record_error(environment, error)
+        health.record_failed_reading(environment, error, "runs_failure")
         raise
     # 4. Only after a complete sweep: a failed one is repeated from the same moment, and old readings stall nothing.
     if runs_synced_at is None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from flows.catalog import health
+from flows.catalog import health, sync
 from flows.models import Environment, Health
 from flows.prefect_api.records import Rejected, Unauthorized, Uncertain, Unreachable
+from runs import mirror
 from tests.fakes.prefect import FakePrefect
 
 pytestmark = pytest.mark.django_db
@@ -64,3 +67,32 @@ def test_a_credential_is_stored_encrypted(dev: Environment) -> None:
     stored = bytes(Environment.objects.values_list("sealed_credential", flat=True).get(pk=dev.pk))
     assert b"hunter22" not in stored
     assert Environment.objects.get(pk=dev.pk).credential == "user:hunter22"
+
+
+def cut() -> Rejected:
+    return Rejected("Response unreadable: could not list the runs at http://dev.test/api.", code="response.unreadable")
+
+
+@pytest.mark.parametrize("read", [sync.sync, mirror.sync])
+def test_a_server_that_answers_the_check_and_fails_on_lists_says_so(
+    read: Callable[[Environment], object], dev: Environment, fake: FakePrefect
+) -> None:
+    fake.go_down(cut())
+    with pytest.raises(Rejected):
+        read(dev)
+    assert health.health_of(dev).message == str(cut())
+    fake.come_back()
+    found = health.check(dev)
+    assert (found.state, found.message) == (Health.State.UP, str(cut()))
+    read(dev)
+    assert health.health_of(dev).message == ""
+    assert health.check(dev).message == ""
+
+
+def test_the_other_reading_does_not_hide_it(dev: Environment, fake: FakePrefect) -> None:
+    fake.go_down(cut())
+    with pytest.raises(Rejected):
+        sync.sync(dev)
+    fake.come_back()
+    mirror.sync(dev)
+    assert health.check(dev).message == str(cut())

@@ -279,25 +279,51 @@ def test_a_refused_credential_is_unauthorized(status: int) -> None:
     assert URL in str(failure.value)
 
 
+JSON_TYPE = {"content-type": "application/json"}
+
+
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "code", "names"),
     [
-        httpx.Response(200, html="<!doctype html><title>Prefect</title>"),
-        httpx.Response(200, json={"not": "a list"}),
-        httpx.Response(200, json=[{"no": "id"}]),
-        httpx.Response(200, content=b"{", headers={"content-type": "application/json"}),
-        httpx.Response(200, content=b"[" * 100_000, headers={"content-type": "application/json"}),
-        httpx.Response(404, json={"detail": "Not Found"}),
-        httpx.Response(404, html="<h1>Nothing here</h1>"),
-        httpx.Response(405, json={"detail": "Method Not Allowed"}),
-        httpx.Response(307, headers={"location": "https://prefect.test/api"}),
+        (httpx.Response(200, html="<!doctype html><title>Sign in</title>"), "server.not_json", "text/html"),
+        (httpx.Response(404, html="<h1>Nothing here</h1>"), "server.not_json", "text/html"),
+        (httpx.Response(200, content=b"x", headers={"content-type": "evil\x1b[31m"}), "server.not_json", "no content"),
+        (httpx.Response(200, json={"not": "a list"}), "server.not_prefect", ""),
+        (httpx.Response(200, json=[{"no": "id"}]), "server.not_prefect", ""),
+        (httpx.Response(404, json={"detail": "Not Found"}), "server.not_prefect", ""),
+        (httpx.Response(405, json={"detail": "Method Not Allowed"}), "server.not_prefect", ""),
+        (httpx.Response(200, content=b"{", headers=JSON_TYPE), "response.unreadable", ""),
+        (httpx.Response(200, content=b"[" * 100_000, headers=JSON_TYPE), "response.unreadable", ""),
+        (httpx.Response(307, headers={"location": "https://a.test/x"}), "server.redirect", "https://a.test/x."),
+        (httpx.Response(302, headers={"location": "/sign-in?next=secret"}), "server.redirect", "/sign-in."),
+        (httpx.Response(301, headers={"location": "https://u:secret@a.test/#secret"}), "server.redirect", "//a.test/."),
     ],
 )
-def test_a_response_that_is_not_prefects_has_its_own_code(answer: httpx.Response) -> None:
+def test_a_response_that_is_not_prefects_has_a_code_for_its_cause(
+    answer: httpx.Response, code: str, names: str
+) -> None:
     with pytest.raises(Rejected) as failure:
         client_of(Server(answer)).flow_runs([RUN])
-    assert failure.value.code == "server.not_prefect"
-    assert URL in str(failure.value)
+    assert failure.value.code == code
+    for piece in (URL, names):
+        assert piece in str(failure.value)
+    for piece in ("secret", "\x1b"):
+        assert piece not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(10, "tls.expired"), (9, "tls.not_yet_valid"), (62, "tls.host"), (64, "tls.host"), (18, "tls.certificate")],
+)
+def test_certificates_are_told_apart(number: int, code: str) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        cause = ssl.SSLCertVerificationError(1, "certificate verify failed")
+        cause.verify_code = number
+        raise httpx.ConnectError("failed") from cause
+
+    with pytest.raises(Unreachable) as failure:
+        PrefectClient(URL, Credential(), transport=httpx.MockTransport(refuse)).flow_runs([RUN])
+    assert failure.value.code == code
 
 
 @pytest.mark.parametrize("url", ["", "prefect.test/api", "ftp://prefect.test/api", "http://", "http://[::1/api"])
