@@ -907,6 +907,28 @@ SABOTAGES = (
         "run.active_at <= started + BEGINNING:",
         "run.active_at < started - BEGINNING:",
     ),
+    # What a run needs before it is requested
+    Sabotage(
+        "a value that is not on offer is requested",
+        ("tests/runs/requests/test_offered_values.py::test_a_value_that_is_not_on_offer_is_refused_at_once",),
+        file="runs/requests/submit.py",
+        old="            require_offered(deployment, values)\n",
+        new="            pass\n",
+    ),
+    Sabotage(
+        "a value that left the offers is launched",
+        ("tests/runs/requests/test_offered_values.py::test_a_value_that_left_the_offers_is_refused_at_the_launch",),
+        file="runs/dispatch/launch.py",
+        old="        requests.require_still_offered(deployment, values)\n",
+        new="        pass\n",
+    ),
+    Sabotage(
+        "a run that deletes starts without its name typed",
+        ("tests/runs/requests/test_destructive.py::test_the_service_refuses_without_the_name",),
+        file="runs/requests/submit.py",
+        old="        require_name_typed(deployment, values, confirmation)\n",
+        new="",
+    ),
 )
 
 

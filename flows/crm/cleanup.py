@@ -46,7 +46,7 @@ def delete(place: Lake, deletable: list[Deletable]) -> None:
 
 @flow(name="crm-data-cleanup", validate_parameters=False)
 def crm_data_cleanup(
-    # Whoever starts it elsewhere than here can see from the mark that these values delete.
+    # The mark tells what starts runs that these values delete: ask before.
     dry_run: Annotated[bool, Field(json_schema_extra={"x-destructive": [False]})] = True,
     categories: list[Category] = ["leftovers"],  # noqa: B006 - Prefect copies defaults into the schema
 ) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Parameter schemas: forms, validation, secrets. The only code that reads a schema."""
 
-from flows.parameters.destructive import destructive_parameters
+from flows.parameters.destructive_values import destructive_parameters
 from flows.parameters.form import ParameterForm
 from flows.parameters.schema import fingerprint
 from flows.parameters.secrets import MASK, exposed, join, mask, masked_paths, split
