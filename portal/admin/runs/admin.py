@@ -26,7 +26,7 @@ from portal.admin.runs import log as runs_log
 from portal.admin.runs import page as runs_page
 from portal.admin.runs import selected
 from portal.admin.runs.filters import DayFilter, DeploymentFilter, OriginFilter, StalledFilter, StateFilter, TagFilter
-from portal.admin.runs.list import RunList
+from portal.admin.runs.run_list import RunList
 from portal.auth.request_user import actor_of, can_view_logs, permissions_of
 from portal.ui import freshness, times
 from portal.ui.text import number
