@@ -20,7 +20,7 @@ from urllib.request import urlopen
 import pandas as pd
 
 from flows import deploy
-from flows.crm import activity, corrections, drift, features, model_training, sample, scoring, source
+from flows.crm import sales_activity, corrections, drift, features, model_training, sample, scoring, source
 from flows.crm.months import last_day
 from flows.crm.snapshot import as_of
 from flows.crm.table_schema import Tables
@@ -151,7 +151,7 @@ def steps(folder: Path) -> dict[str, Any]:
     taken = timed("take the reference", lambda: sample.stratified(deals, 1000, CURRENT))
     reference, current = (frame.assign(prediction=model(frame)) for frame in (taken, deals[here]))
     ended = current[current["won"].notna()]
-    desk = timed("measure the activity", lambda: activity.measure(cleaned, CURRENT, REFERENCE))
+    desk = timed("measure the activity", lambda: sales_activity.measure(cleaned, CURRENT, REFERENCE))
     timed(
         "measure the drift",
         lambda: drift.compare(reference, current, closed=ended, activity=desk, baseline=trained.quality.as_json()),

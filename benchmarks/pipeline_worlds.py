@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from flows.crm import activity, corrections, drift, features, metrics, model_training, sample
+from flows.crm import sales_activity, corrections, drift, features, metrics, model_training, sample
 from flows.crm.drift import Found
 from flows.crm.generator import Recipe, generate
 from flows.crm.model_training import Trained
@@ -64,7 +64,7 @@ def monitor(world: World, tables: Tables, month: str) -> Found:
         world.reference,
         now.assign(prediction=model(now)),
         closed=ended.assign(prediction=model(ended)),
-        activity=activity.measure(tables, month, REFERENCE),
+        activity=sales_activity.measure(tables, month, REFERENCE),
         baseline=world.trained.quality.as_json(),
     )
 

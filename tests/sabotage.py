@@ -584,8 +584,8 @@ SABOTAGES = (
         "a deny does not win",
         ("tests/runs/access/test_decisions.py::test_deny_wins",),
         "runs/access/decisions.py",
-        "        if denying:\n",
-        "        if denying and not self.grants:\n",
+        "    if denying:\n",
+        "    if denying and not grants:\n",
     ),
     Sabotage(
         "a revoked grant counts",

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from flows.crm import alert_levels, inputs, metrics
-from flows.crm.activity import Activity
+from flows.crm.sales_activity import Activity
 from flows.crm.alert_levels import Reading
 from flows.crm.failures import TooFewDeals
 from flows.crm.features import UNKNOWN

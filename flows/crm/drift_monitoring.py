@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.crm import (
-    activity,
+    sales_activity,
     drift,
     html_report,
     lake,
@@ -34,7 +34,7 @@ class Material:
     reference: pd.DataFrame
     current: pd.DataFrame  # deals engaged in the current month
     closed: pd.DataFrame  # deals closed in it, with their outcome
-    activity: activity.Activity
+    activity: sales_activity.Activity
     card: model_cards.Card
     source: str
 
@@ -60,7 +60,7 @@ def read_material(place: Lake, current_month: str, reference_period: str) -> Mat
         reference.assign(prediction=model(reference)),
         current.assign(prediction=model(current)),
         closed.assign(prediction=model(closed)),
-        activity.measure(tables, current_month, reference_period),
+        sales_activity.measure(tables, current_month, reference_period),
         card,
         f"{features.name} against {kept.name}",
     )

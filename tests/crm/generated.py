@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from flows.crm import activity, candidates, corrections, drift, features, model_training
+from flows.crm import sales_activity, candidates, corrections, drift, features, model_training
 from flows.crm import sample as crm_sample
 from flows.crm.drift import Found
 from flows.crm.generator import Generated, Recipe, generate
@@ -15,8 +15,8 @@ from flows.crm.snapshot import as_of
 from flows.crm.table_schema import Tables
 
 REFERENCE, CURRENT = "2017-06", "2017-08"
-CALM = activity.Change(0.0, 0.0)
-USUAL = activity.Activity(200, 200.0, 150, 150.0, 1.0, 1.0, CALM, CALM, CALM)
+CALM = sales_activity.Change(0.0, 0.0)
+USUAL = sales_activity.Activity(200, 200.0, 150, 150.0, 1.0, 1.0, CALM, CALM, CALM)
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,6 @@ def monitored(tables: Tables, normal: Reference) -> Found:
         normal.deals,
         deals.assign(prediction=normal.model(deals)),
         closed=closed.assign(prediction=normal.model(closed)),
-        activity=activity.measure(now.tables, CURRENT, REFERENCE),
+        activity=sales_activity.measure(now.tables, CURRENT, REFERENCE),
         baseline=normal.quality.as_json(),
     )

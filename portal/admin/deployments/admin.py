@@ -26,7 +26,7 @@ from portal.admin.deployments import page
 from portal.admin.deployments.filters import DeletedFilter, PausedFilter, PoolFilter, TagFilter
 from portal.admin.deployments.list import DeploymentList
 from portal.admin.filters import EnvironmentFilter
-from portal.admin.run_form import choices as run_form_choices
+from portal.admin.run_form import choice_search
 from portal.admin.run_form import page as run_form_page
 from portal.admin.run_form import quick_run
 from portal.admin.run_form.kept import through_sign_in
@@ -214,7 +214,7 @@ class DeploymentAdmin(RestrictedAdmin):
     def choices(self, request: HttpRequest, pk: int) -> HttpResponse:
         deployment: Deployment = self.visible_or_404(request, pk)
         run_form_page.require_permission(request, deployment)
-        return run_form_choices.view(request, deployment)
+        return choice_search.view(request, deployment)
 
     def frame(self, request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
         return {**self.admin_site.each_context(request), "opts": self.opts, "original": deployment}

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows.crm import activity, corrections
-from flows.crm.activity import Activity
+from flows.crm import sales_activity, corrections
+from flows.crm.sales_activity import Activity
 from flows.crm.months import last_day
 from flows.crm.snapshot import as_of
 from flows.crm.table_schema import Tables
@@ -23,7 +23,7 @@ def tables() -> Tables:
 
 def measured(tables: Tables, **columns: pd.Series) -> Activity:
     changed = {**tables, "sales_pipeline": tables["sales_pipeline"].assign(**columns)}
-    return activity.measure(changed, MONTH, REFERENCE)
+    return sales_activity.measure(changed, MONTH, REFERENCE)
 
 
 def in_month(days: pd.Series) -> pd.Series:
@@ -31,13 +31,13 @@ def in_month(days: pd.Series) -> pd.Series:
     return found
 
 
-def beyond(change: activity.Change) -> float:
+def beyond(change: sales_activity.Change) -> float:
     assert change.beyond_chance is not None
     return change.beyond_chance
 
 
 def test_an_ordinary_month_has_no_change_beyond_chance(tables: Tables) -> None:
-    found = activity.measure(tables, MONTH, REFERENCE)
+    found = sales_activity.measure(tables, MONTH, REFERENCE)
     deals = tables["sales_pipeline"]
     assert found.new_deals == in_month(deals["engage_date"]).sum()
     assert found.closings == in_month(deals["close_date"]).sum()
@@ -53,7 +53,7 @@ def test_closings_that_are_expected_are_those_of_deals_of_the_same_age() -> None
     ends = pd.to_datetime(["2017-01-05", "2017-02-03", None, "2017-02-05", None, None])
     deals = pd.DataFrame({"engage_date": days, "close_date": ends}).dropna(subset=["engage_date"])
     january, february = last_day("2017-01"), last_day("2017-02")
-    found = activity._risk(deals, january.replace(day=1), january)
+    found = sales_activity._risk(deals, january.replace(day=1), january)
     open_days = dict.fromkeys(range(40), 0)
     for engaged, closed in zip(deals["engage_date"], deals["close_date"], strict=True):
         day = engaged
@@ -62,7 +62,7 @@ def test_closings_that_are_expected_are_those_of_deals_of_the_same_age() -> None
             day += timedelta(days=1)
     assert {age: days for age, days in enumerate(found.open_days) if days} == {a: d for a, d in open_days.items() if d}
     assert np.flatnonzero(found.closings).tolist() == [4]
-    later = activity._risk(deals, february.replace(day=1), february)
+    later = sales_activity._risk(deals, february.replace(day=1), february)
     assert np.flatnonzero(later.closings).tolist() == [4, 31]
     assert later.open_days.sum() == 3 + 28 + 5 + 24
 
@@ -88,17 +88,17 @@ def test_fewer_new_deals_are_found(tables: Tables, kept: int) -> None:
     deals = tables["sales_pipeline"]
     number = in_month(deals["engage_date"]).cumsum()
     fewer = deals[~in_month(deals["engage_date"]) | (number % kept == 0)]
-    found = activity.measure({**tables, "sales_pipeline": fewer}, MONTH, REFERENCE)
+    found = sales_activity.measure({**tables, "sales_pipeline": fewer}, MONTH, REFERENCE)
     assert found.usual_new_deals is not None
     assert found.volume.beyond_chance == pytest.approx(found.usual_new_deals / found.new_deals - 1)
     assert beyond(found.volume) > 1
 
 
 def test_too_little_to_compare_is_not_known(tables: Tables) -> None:
-    found = activity.measure(tables, MONTH, "2017-01")
-    assert found.volume == activity.Change(), "one month is no usual number"
+    found = sales_activity.measure(tables, MONTH, "2017-01")
+    assert found.volume == sales_activity.Change(), "one month is no usual number"
     few = {**tables, "sales_pipeline": tables["sales_pipeline"].head(20)}
-    nothing = activity.measure(few, MONTH, REFERENCE)
-    assert nothing.pace == nothing.value == activity.Change()
+    nothing = sales_activity.measure(few, MONTH, REFERENCE)
+    assert nothing.pace == nothing.value == sales_activity.Change()
     assert nothing.expected_closings is None
     assert nothing.as_json()["value_of_price"] is None
