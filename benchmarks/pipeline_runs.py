@@ -20,13 +20,13 @@ from urllib.request import urlopen
 import pandas as pd
 
 from flows import deploy
-from flows.crm import sales_activity, corrections, drift, features, model_training, sample, scoring, source
+from flows.crm import corrections, drift, features, model_training, sales_activity, sample, scoring, source
 from flows.crm.months import last_day
 from flows.crm.snapshot import as_of
 from flows.crm.table_schema import Tables
 
 REFERENCE, CURRENT = "2017-08", "2017-10"
-PATIENCE = 120.0  # seconds until the server answers
+PATIENCE = 300.0  # seconds until the server answers
 # In the order of a month; the reference and its model are made first and not timed.
 TIMED: tuple[tuple[str, tuple[object, ...]], ...] = (
     ("crm-data-acquisition", (CURRENT,)),
@@ -100,7 +100,11 @@ def _server(folder: Path) -> Iterator[str]:
         yield address
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:

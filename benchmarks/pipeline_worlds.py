@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from flows.crm import sales_activity, corrections, drift, features, metrics, model_training, sample
+from flows.crm import corrections, drift, features, metrics, model_training, sales_activity, sample
 from flows.crm.drift import Found
 from flows.crm.generator import Recipe, generate
 from flows.crm.model_training import Trained

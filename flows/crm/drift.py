@@ -9,12 +9,12 @@ import pandas as pd
 from scipy import stats
 
 from flows.crm import alert_levels, inputs, metrics
-from flows.crm.sales_activity import Activity
 from flows.crm.alert_levels import Reading
 from flows.crm.failures import TooFewDeals
 from flows.crm.features import UNKNOWN
 from flows.crm.inputs import Numbers
 from flows.crm.metrics import P_VALUE, SURE, Quality
+from flows.crm.sales_activity import Activity
 
 Kind = Literal["category", "number"]
 

@@ -9,7 +9,6 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.crm import (
-    sales_activity,
     drift,
     html_report,
     lake,
@@ -20,6 +19,7 @@ from flows.crm import (
     publication,
     report_process,
     results,
+    sales_activity,
     scorer,
 )
 from flows.crm.drift import Found

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from flows.crm import sales_activity, candidates, corrections, drift, features, model_training
+from flows.crm import candidates, corrections, drift, features, model_training, sales_activity
 from flows.crm import sample as crm_sample
 from flows.crm.drift import Found
 from flows.crm.generator import Generated, Recipe, generate

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows.crm import sales_activity, corrections
-from flows.crm.sales_activity import Activity
+from flows.crm import corrections, sales_activity
 from flows.crm.months import last_day
+from flows.crm.sales_activity import Activity
 from flows.crm.snapshot import as_of
 from flows.crm.table_schema import Tables
 from tests.crm import generated

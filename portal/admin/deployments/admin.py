@@ -26,9 +26,8 @@ from portal.admin.deployments import page
 from portal.admin.deployments.filters import DeletedFilter, PausedFilter, PoolFilter, TagFilter
 from portal.admin.deployments.list import DeploymentList
 from portal.admin.filters import EnvironmentFilter
-from portal.admin.run_form import choice_search
+from portal.admin.run_form import choice_search, quick_run
 from portal.admin.run_form import page as run_form_page
-from portal.admin.run_form import quick_run
 from portal.admin.run_form.kept import through_sign_in
 from portal.auth.request_user import actor_of
 from runs import requests

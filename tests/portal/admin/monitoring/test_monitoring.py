@@ -15,6 +15,7 @@ from django.urls import reverse
 from flows.catalog import sync
 from flows.models import Deployment, Environment
 from portal.admin.monitoring import page as monitoring_page
+from portal.admin.monitoring import summary
 from portal.ui import charts
 from runs.actors import Actor
 from runs.governance import grants
@@ -151,13 +152,13 @@ def test_a_measure_and_what_of_it_is_beyond_chance_are_two_columns() -> None:
 def test_a_result_without_the_measured_number_is_shown_with_what_it_has() -> None:
     [older] = monitoring_page.measures(RESULT)
     assert (older.measured, older.beyond_chance, older.level) == ("-", "0.500", "High drift")
-    assert monitoring_page.compared(RESULT) == [("Model", "2017-07-abc")]
+    assert summary.compared(RESULT) == [("Model", "2017-07-abc")]
 
 
 def test_it_says_what_was_scored(a_run: MakeRun, viewer: User, login: Login) -> None:
     left(a_run("COMPLETED"), "crm-drift", table(NEWER))
     page = text(login(viewer))
-    for words in dict(monitoring_page.compared(NEWER)).values():
+    for words in dict(summary.compared(NEWER)).values():
         assert words in page
     assert "1,412 deals engaged in 2017-09, against 1,000 deals of 2017-08" in page
     assert "of 655 deals closed in 2017-09" in page
@@ -234,6 +235,6 @@ def test_an_axis_ends_at_a_round_figure(highest: float, top: float) -> None:
 
 
 def test_a_figure_that_was_not_measured_is_a_dash() -> None:
-    assert monitoring_page.text(None) == "-"
-    assert monitoring_page.text(True) == "-"
-    assert monitoring_page.text(0.1234, is_share=True) == "12.3%"
+    assert summary.text(None) == "-"
+    assert summary.text(True) == "-"
+    assert summary.text(0.1234, is_share=True) == "12.3%"
