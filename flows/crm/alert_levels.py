@@ -63,7 +63,7 @@ RULE = (
     ),
     Measure(
         "auc_lost",
-        "AUC lost since the model was evaluated, beyond chance",
+        "AUC lost since the model was evaluated",
         0.01,
         0.06,
         0.12,
@@ -71,7 +71,7 @@ RULE = (
     ),
     Measure(
         "calibration_gap",
-        "gap between mean prediction and win rate, beyond chance",
+        "gap between mean prediction and win rate",
         0.01,
         0.08,
         0.15,
@@ -79,7 +79,7 @@ RULE = (
     ),
     Measure(
         "volume_change",
-        "new deals: how many times as many or as few as usual, less one",
+        "new deals, relative to the usual number (1 = twice or half)",
         1.0,
         2.0,
         4.0,
@@ -87,7 +87,7 @@ RULE = (
     ),
     Measure(
         "pace_change",
-        "closings against those expected of deals of that age, beyond chance",
+        "closings, relative to those expected of deals of that age",
         0.05,
         0.2,
         0.5,
@@ -95,7 +95,7 @@ RULE = (
     ),
     Measure(
         "value_change",
-        "won value as a share of the list price, change from before",
+        "change of the won value as a share of the list price",
         0.05,
         0.15,
         0.4,

@@ -64,7 +64,9 @@ def offers(available: Mapping[str, list[str]], span: tuple[str, str] | None) -> 
         ("monthly-win-probability-training", "current_month"): available["features"],
         ("reference-data-creation", "reference_period"): modelled,
         ("open-deal-scoring", "current_month"): modelled,
-        ("model-drift-monitoring", "current_month"): modelled,
+        ("model-drift-monitoring", "current_month"): [
+            month for month in modelled if available["reference"] and month > available["reference"][0]
+        ],
         ("model-drift-monitoring", "reference_period"): available["reference"],
     }
     # What a layer of the lake lacks, its flow would refuse: binding. The source may have more than at the last look.

@@ -20,7 +20,7 @@ COMMON = (
     "dark:scheme-dark dark:text-font-default-dark"
 )
 FIELD = f"{COMMON} max-w-2xl"
-AREA = f"{COMMON} appearance-none max-w-4xl"
+AREA = f"{FIELD} appearance-none"
 SELECT = f"{FIELD} appearance-none pr-8! text-ellipsis"
 BOX = (
     "appearance-none bg-white block border border-base-300 h-4 min-w-4 relative rounded-[4px] shadow-xs w-4 "
@@ -61,7 +61,7 @@ def growing_area(displayed: str) -> forms.Widget:
     """Return a text area that begins as one line and grows with its text."""
     # `rows` is for browsers without the style `field-sizing: content`.
     lines = displayed.count("\n") + 1
-    return forms.Textarea({"class": f"{FIELD} appearance-none", "rows": min(lines, 12), "data-grows": ""})
+    return forms.Textarea({"class": AREA, "rows": min(lines, 12), "data-grows": ""})
 
 
 def area(rows: int, **attrs: Any) -> forms.Widget:

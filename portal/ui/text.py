@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
+
+# The beginning of an item of a list.
+ITEM = re.compile(r"[-*•]\s|\d+[.)]\s")
 
 
 def json_text(value: Any) -> str:
@@ -11,6 +15,17 @@ def json_text(value: Any) -> str:
     if value is None:
         return "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def unwrap(text: str) -> str:
+    """Join the lines of each paragraph, which the editor of a docstring has wrapped; items of lists keep theirs."""
+    lines: list[str] = []
+    for line in map(str.strip, text.splitlines()):
+        if line and lines and lines[-1] and not ITEM.match(line):
+            lines[-1] += f" {line}"
+        else:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def number(text: str | None, *, otherwise: int | None = None) -> int | None:

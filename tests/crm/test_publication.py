@@ -13,17 +13,18 @@ def offered(held: dict[str, list[str]], span: tuple[str, str] | None) -> dict[tu
 def test_each_pipeline_is_offered_what_the_one_before_has_left() -> None:
     held = {
         "raw": ["2017-01", "2017-02", "2017-03"],
-        "features": ["2017-01", "2017-02"],
+        "features": ["2017-01", "2017-02", "2017-03"],
         "models_in_use": ["2017-02"],
         "reference": ["2017-02"],
     }
     assert offered(held, ("2017-01", "2017-04")) == {
         ("crm-data-acquisition", "snapshot_month"): ["2017-01", "2017-02", "2017-03", "2017-04"],
         ("crm-data-ingestion", "snapshot_month"): ["2017-01", "2017-02", "2017-03"],
-        ("monthly-win-probability-training", "current_month"): ["2017-01", "2017-02"],
-        ("reference-data-creation", "reference_period"): ["2017-02"],
-        ("open-deal-scoring", "current_month"): ["2017-02"],
-        ("model-drift-monitoring", "current_month"): ["2017-02"],
+        ("monthly-win-probability-training", "current_month"): ["2017-01", "2017-02", "2017-03"],
+        ("reference-data-creation", "reference_period"): ["2017-02", "2017-03"],
+        ("open-deal-scoring", "current_month"): ["2017-02", "2017-03"],
+        # Monitoring compares with an earlier month.
+        ("model-drift-monitoring", "current_month"): ["2017-03"],
         ("model-drift-monitoring", "reference_period"): ["2017-02"],
     }
 
@@ -36,4 +37,4 @@ def test_months_of_the_lake_are_binding_and_those_of_the_source_are_not() -> Non
     rows = publication.offers(NOTHING, ("2017-01", "2017-04"))
     loose = {row["flow"] for row in rows if not row["binding"]}
     assert loose == {"crm-data-acquisition"}
-    assert len(rows) == 6
+    assert len(rows) == 7

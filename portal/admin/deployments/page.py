@@ -18,7 +18,7 @@ from portal.admin.deployments.list import Workforce, is_runnable
 from portal.admin.run_form import quick_run
 from portal.auth.request_user import permissions_of
 from portal.ui import freshness, tables, times
-from portal.ui.text import json_text
+from portal.ui.text import json_text, unwrap
 from runs import statistics
 from runs.access import who_can
 from runs.access.decisions import Permissions
@@ -116,6 +116,7 @@ def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[in
     return {
         "deployment": deployment,
         "successor": deployments.current(deployment) if deployment.deleted_upstream_at else None,
+        "description": unwrap(deployment.description),
         "alias": Alias.objects.filter(environment=deployment.environment_id, full_name=deployment.full_name).first(),
         "freshness": freshness.freshness_of([deployment.environment], "deployments"),
         "pool": pool,

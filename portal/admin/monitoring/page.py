@@ -273,8 +273,8 @@ def steps(
 
 
 def due(allowed: Sequence[str], done: Sequence[str]) -> str:
-    """Return the first month with data after the last one done, else the newest that was left out, else ""."""
-    left = [month for month in allowed if month not in done]
+    """Return the first month with data after the last one done, else the newest that was left out between, else ""."""
+    left = [month for month in allowed if month not in done and month > min(done, default="")]
     later = [month for month in left if month > max(done, default="")]
     return next(iter(later or left[-1:]), "")
 

@@ -41,13 +41,13 @@ def compared(drift: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = [
         (
             "Columns",
-            f"{deals} deals engaged in {month}, against {reference_deals} deals of {reference}" if deals else "",
+            f"{deals} deals engaged in {month}, compared with {reference_deals} deals of {reference}" if deals else "",
         ),
-        ("Predictions", f"of {predictions} of these deals, whose account is known" if predictions else ""),
-        ("Performance", f"of {outcomes} deals closed in {drift.get('performance_month')}" if outcomes else ""),
+        ("Predictions", f"{predictions} of these deals, those with a known account" if predictions else ""),
+        ("Performance", f"{outcomes} deals closed in {drift.get('performance_month')}" if outcomes else ""),
         ("Model", model(drift)),
-        ("New deals", f"{new}; usual are {usual}" if new and usual else new),
-        ("Closings", f"{closings}; expected were {expected}" if closings and expected else closings),
+        ("New deals", f"{new}; usually {usual}" if new and usual else new),
+        ("Closings", f"{closings}; {expected} expected" if closings and expected else closings),
     ]
     return [(name, words) for name, words in found if words]
 
@@ -61,7 +61,7 @@ def scores(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     deals, unknown = whole(found.get("deals")), whole(found.get("without_account"))
     rows = [
         ("Open deals", f"{deals} of {found.get('month')}" if deals else ""),
-        ("Without account", f"{unknown}, scored as average ones" if unknown else ""),
+        ("Without account", f"{unknown}, scored as average deals" if unknown else ""),
         ("Mean win probability", text(found.get("mean_win_probability"), is_share=True)),
         ("Model", model(found)),
     ]

@@ -1,0 +1,13 @@
+"""Short texts of pages."""
+
+from __future__ import annotations
+
+from portal.ui.text import unwrap
+
+
+def test_the_lines_of_a_paragraph_are_joined_and_lists_keep_theirs() -> None:
+    text = "Build the features\nof a month.\n\n  Reads:\n- raw tables\n  of the month\n- rules\n1. first\n2. second"
+    assert unwrap(text) == (
+        "Build the features of a month.\n\nReads:\n- raw tables of the month\n- rules\n1. first\n2. second"
+    )
+    assert unwrap("") == ""
