@@ -374,5 +374,5 @@ def test_outside_its_dates_a_grant_never_allows(
 
 def test_no_sentence_names_nothing(dev: Environment, stranger: User) -> None:
     for target in (Target.whole(dev), Target.of_run(Run(environment=dev))):
-        sentence = Permissions.of(stranger).decide(Verb.MANAGE, target).sentence
+        sentence = Permissions.of_person(stranger).decide(Verb.MANAGE, target).sentence
         assert sentence == "stranger has no grant for “manage” on dev."
