@@ -17,7 +17,6 @@ from flows.crm import (
     model_training,
     months,
     publication,
-    report_process,
     results,
     sales_activity,
     scorer,
@@ -25,6 +24,7 @@ from flows.crm import (
 from flows.crm.drift import Found
 from flows.crm.failures import BadChoice, BadLake
 from flows.crm.lake import Lake, Manifest
+from flows.crm.report_process import Renderer
 from flows.crm.results import Result
 from flows.crm.retries import DISK
 
@@ -100,11 +100,15 @@ def measure(material: Material, month: str) -> Found:
     return found
 
 
+@task(name="render the full report", cache_policy=NO_CACHE)
+def render(renderer: Renderer, material: Material) -> bytes:
+    get_run_logger().info("Rendering the full Evidently report.")
+    return renderer.page(material.reference, material.current)
+
+
 @task(name="write the reports", cache_policy=NO_CACHE, **DISK)
-def write_reports(place: Lake, material: Material, result: Result) -> tuple[Manifest, str]:
+def write_reports(place: Lake, material: Material, result: Result, full: bytes) -> tuple[Manifest, str]:
     logger, month = get_run_logger(), result["current_month"]
-    logger.info("Rendering the full Evidently report.")
-    full = report_process.full_page(material.reference, material.current)
     # The month's own earlier result is replaced, and need not be readable.
     others = results.history(place, logger.warning, without=month)
     history = sorted([*others, results.remember(result)], key=lambda row: str(row["current_month"]))
@@ -172,11 +176,16 @@ def model_drift_monitoring(current_month: months.Month, reference_period: months
             "choose an earlier reference month."
         )
     place = lake.from_environment()
-    material = read_material(place, current_month, reference_period)
-    found = measure(material, current_month)
-    # One result for everything that is published: artifacts, both reports and the history.
-    result = results.describe(found, current_month=current_month, reference_period=reference_period, card=material.card)
-    manifest, page = write_reports(place, material, result)
+    # Evidently loads meanwhile.
+    with Renderer() as renderer:
+        material = read_material(place, current_month, reference_period)
+        found = measure(material, current_month)
+        # One result for everything that is published: artifacts, both reports and the history.
+        result = results.describe(
+            found, current_month=current_month, reference_period=reference_period, card=material.card
+        )
+        full = render(renderer, material)
+    manifest, page = write_reports(place, material, result, full)
     publish(place, result, manifest, page)
     get_run_logger().info("Drift of %s against %s: %s.", current_month, reference_period, found.level)
     return {"month": current_month, "reference": reference_period, "alert_level": found.level}

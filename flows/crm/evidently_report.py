@@ -72,9 +72,11 @@ def full_report(reference: pd.DataFrame, current: pd.DataFrame, threshold: float
     return FullReport(found.get_html_str(as_iframe=False), p_values)
 
 
-def main(reference: str, current: str, page: str, threshold: str) -> None:
-    was, now = (pd.read_parquet(path) for path in (reference, current))
-    Path(page).write_text(full_report(was, now, float(threshold)).html, encoding="utf-8")
+def main(threshold: str) -> None:
+    """Wait for the names of the files, three lines: reference, current, page. None come if no report is wanted."""
+    if names := sys.stdin.read().splitlines():
+        was, now = (pd.read_parquet(path) for path in names[:2])
+        Path(names[2]).write_text(full_report(was, now, float(threshold)).html, encoding="utf-8")
 
 
 if __name__ == "__main__":

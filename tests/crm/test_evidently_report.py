@@ -94,8 +94,19 @@ def deals(size: int) -> pd.DataFrame:
     )
 
 
+def render(**options: Any) -> bytes:
+    with report_process.Renderer(**options) as renderer:
+        return renderer.page(deals(3), deals(3))
+
+
 def test_trouble_is_told_in_one_sentence() -> None:
     with pytest.raises(NoReport, match=r"^Evidently cannot draw its report \(.*nothing_here.*\): install the extra"):
-        report_process.full_page(deals(3), deals(3), program="flows.crm.nothing_here")
+        render(program="flows.crm.nothing_here")
     with pytest.raises(NoReport, match=r"^Evidently took more than 0 seconds for its report: run this again when"):
-        report_process.full_page(deals(3), deals(3), timeout=0.01)
+        render(timeout=0.01)
+
+
+def test_the_process_ends_when_no_report_is_wanted() -> None:
+    with report_process.Renderer() as renderer:
+        assert renderer._process.poll() is None
+    assert renderer._process.poll() is not None
