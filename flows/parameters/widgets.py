@@ -1,4 +1,4 @@
-"""The inputs of a parameter form, with the classes of the admin theme."""
+"""The inputs of a parameter form."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,23 +12,10 @@ from django.utils.safestring import SafeString
 from flows.parameters.schema import Node
 from flows.parameters.walk import types_of
 
-# The classes of the admin theme are repeated here, because `flows` must not import from `portal` or the theme.
-COMMON = (
-    "bg-white border border-base-200 font-medium min-w-20 px-3 py-2 rounded-default shadow-xs text-sm "
-    "text-font-default-light w-full aria-invalid:border-red-600 focus:outline-2 focus:-outline-offset-2 "
-    "focus:outline-primary-600 dark:aria-invalid:border-red-500 dark:bg-base-900 dark:border-base-700 "
-    "dark:scheme-dark dark:text-font-default-dark"
-)
-FIELD = f"{COMMON} max-w-2xl"
-AREA = f"{FIELD} appearance-none"
-SELECT = f"{FIELD} appearance-none pr-8! text-ellipsis"
-BOX = (
-    "appearance-none bg-white block border border-base-300 h-4 min-w-4 relative rounded-[4px] shadow-xs w-4 "
-    r"after:absolute after:content-['check\_small'] after:flex! after:h-4 after:items-center after:justify-center "
-    "after:leading-none after:material-symbols-outlined after:-ml-px after:-mt-px after:text-white after:w-4 "
-    "checked:bg-primary-600 checked:border-primary-600 dark:after:text-transparent dark:bg-base-900 "
-    "dark:border-base-700 dark:checked:after:text-white dark:checked:bg-primary-600 dark:checked:border-primary-600"
-)
+# Classes of the portal's stylesheet. The theme's own are thirty words for each input, half of a page of many.
+FIELD = "portal-input"
+SELECT = f"{FIELD} is-select"
+BOX = "portal-box"
 
 # A browser empties an input whose value does not match its type, and an empty input would change the value on submit:
 # such a value gets a text input.
@@ -61,11 +48,11 @@ def growing_area(displayed: str) -> forms.Widget:
     """Return a text area that begins as one line and grows with its text."""
     # `rows` is for browsers without the style `field-sizing: content`.
     lines = displayed.count("\n") + 1
-    return forms.Textarea({"class": AREA, "rows": min(lines, 12), "data-grows": ""})
+    return forms.Textarea({"class": FIELD, "rows": min(lines, 12), "data-grows": ""})
 
 
 def area(rows: int, **attrs: Any) -> forms.Widget:
-    return forms.Textarea({"class": AREA, "rows": rows, **attrs})
+    return forms.Textarea({"class": FIELD, "rows": rows, **attrs})
 
 
 def password() -> forms.Widget:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from django.http import QueryDict
 from django.utils import timezone
-from unfold.widgets import CHECKBOX_CLASSES, INPUT_CLASSES, SELECT_CLASSES, TEXTAREA_CLASSES
 
 from flows.parameters import MASK, ParameterForm, validate, widgets
 from flows.parameters.choices import find_choices
@@ -974,10 +973,15 @@ def test_names_that_would_collide_do_not() -> None:
     assert form.resolved == {"a.b": "v0", "a-rows": "v1", "a b": "v2", "ü": "v3", 'q"': "v4", "a": {"b": "v5"}}
 
 
-def test_the_theme_still_has_the_classes_we_name() -> None:
-    known = {*INPUT_CLASSES, *TEXTAREA_CLASSES, *SELECT_CLASSES, *CHECKBOX_CLASSES}
-    ours = {*widgets.FIELD.split(), *widgets.AREA.split(), *widgets.SELECT.split(), *widgets.BOX.split()}
-    assert ours <= known
+def test_the_stylesheet_has_the_classes_we_name(repository: Path) -> None:
+    styles = (repository / "portal/static/portal/portal.css").read_text()
+    for classes in (widgets.FIELD, widgets.SELECT, widgets.BOX):
+        assert f".{'.'.join(classes.split())} {{" in styles
+
+
+def test_a_form_of_many_texts_is_a_page_of_moderate_size() -> None:
+    many = {"properties": {f"text{number}": {"type": "string"} for number in range(500)}}
+    assert len(ParameterForm(many, {}).render()) < 500_000
 
 
 def test_a_form_of_every_kind_is_quick_to_make() -> None:
