@@ -581,6 +581,20 @@ SABOTAGES = (
         "",
     ),
     Sabotage(
+        "a scope limits nothing",
+        ("tests/runs/access/test_scope.py::test_the_scope_limits_the_person",),
+        "runs/access/decisions.py",
+        "        if decision and self.scope is not None:\n",
+        "        if decision and self.scope == ():\n",
+    ),
+    Sabotage(
+        "a scope does not restrict lists",
+        ("tests/runs/access/test_scope.py::test_scope_is_the_intersection_for_decisions_and_querysets",),
+        "runs/access/decisions.py",
+        "            found &= visible_rows.condition(",
+        "            visible_rows.condition(",
+    ),
+    Sabotage(
         "a deny does not win",
         ("tests/runs/access/test_decisions.py::test_deny_wins",),
         "runs/access/decisions.py",
