@@ -20,6 +20,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from flows.deployments import with_namesakes
 from flows.models import Deployment
+from flows.wording import plural
 from portal.admin.actions import perform, reason_of, redirect_back
 from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.deployments import page
@@ -33,6 +34,7 @@ from portal.auth.request_user import actor_of
 from runs import requests
 from runs.access.decisions import Target
 from runs.governance import pausing
+from runs.governance.preview import resolve_values
 from runs.governance.requirements import requirements_for
 
 # Each is a transaction of its own, in one web request.
@@ -113,7 +115,10 @@ class DeploymentAdmin(RestrictedAdmin):
         # 2. Act, if the form came back with a reason and every environment that wants it was typed.
         requirements = [requirements_for(Target.of(deployment)) for deployment in deployments]
         is_run = action == "quick_run_selected"
-        rows = [self.selected_row(deployment, is_run=is_run) for deployment in deployments]
+        # One reading for each environment, not for each deployment.
+        places = {deployment.environment for deployment in deployments} if is_run else ()
+        offers = {environment: quick_run.offers_in(environment) for environment in places}
+        rows = [self.selected_row(deployment, offers.get(deployment.environment)) for deployment in deployments]
         to_type = dict.fromkeys(
             [each.place for each in requirements if is_run and each.needs_confirmation]
             + [row["deployment"].full_name for row in rows if row["is_destructive"]]
@@ -126,7 +131,7 @@ class DeploymentAdmin(RestrictedAdmin):
         # 3. Otherwise show the form. Each deployment has a submission key, so that sending it twice runs it once.
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{title} {len(deployments)} deployment{'' if len(deployments) == 1 else 's'}",
+            "title": f"{title} {plural(len(deployments), 'deployment')}",
             "opts": self.opts,
             "rows": rows,
             "is_run": is_run,
@@ -143,10 +148,11 @@ class DeploymentAdmin(RestrictedAdmin):
         }
         return render(request, "portal/deployment/ask_reason.html", context)
 
-    def selected_row(self, deployment: Deployment, *, is_run: bool) -> dict[str, Any]:
-        """Return what the list of selected deployments shows of one; of a quick run also its values."""
-        values = quick_run.quick_values(deployment) if is_run else None
-        used = quick_run.resolved(deployment, values or {}) if is_run else {}
+    def selected_row(self, deployment: Deployment, offers: quick_run.Offers | None) -> dict[str, Any]:
+        """Return what the list of selected deployments shows of one; `offers` only for a quick run, with its values."""
+        is_run = offers is not None
+        values = quick_run.quick_values(deployment, offers) if is_run else None
+        used = resolve_values(deployment, values or {}) if is_run else {}
         return {
             "deployment": deployment,
             "key": uuid.uuid4(),

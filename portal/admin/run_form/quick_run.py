@@ -26,11 +26,11 @@ from portal.ui.text import json_text
 from runs import artifact_facts, requests
 from runs.access.decisions import Forbidden, Permissions
 from runs.errors import Refused
+from runs.governance.preview import resolve_values
 from runs.models import RunRequest, Verb
 
 # The values that the page showed beside the button, as `token` spells them.
 SHOWN = "quick_values"
-
 
 Offers = Mapping[tuple[str, str], Sequence[Any]]
 
@@ -57,12 +57,9 @@ def quick_values(deployment: Deployment, offers: Offers | None = None) -> dict[s
 
 def can_run_quickly(permissions: Permissions, deployment: Deployment, values: dict[str, Any] | None) -> bool:
     """Check whether this person may run it with these values; a grant may be limited to others."""
-    return values is not None and permissions.decide(Verb.TRIGGER, deployment, resolved(deployment, values)).allowed
-
-
-def resolved(deployment: Deployment, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values with all defaults filled in; as they are if they are not valid."""
-    return Draft(deployment, values, uuid.UUID(int=0), "").resolved or {**deployment.parameter_defaults, **values}
+    if values is None:
+        return False
+    return permissions.decide(Verb.TRIGGER, deployment, resolve_values(deployment, values)).allowed
 
 
 def describe_values(deployment: Deployment, values: dict[str, Any]) -> str:

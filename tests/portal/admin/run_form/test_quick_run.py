@@ -8,7 +8,9 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -148,3 +150,19 @@ def test_the_list_does_the_same_as_the_page(prod_deployment: Deployment, request
     shown = {f"quick_values-{pk}": '{"month": "2026-09"}', f"submission_key-{pk}": str(uuid4())}
     assert message_codes(post(**given, **shown)) == ["success"]
     assert RunRequest.objects.get().parameters["month"] == "2026-09"
+
+
+def test_the_offers_are_read_once_for_all_selected_deployments(
+    deployment: Deployment, requester: User, login: Login
+) -> None:
+    publish(deployment, "2026-09")
+    columns = Deployment.objects.filter(pk=deployment.pk).values()[0]
+    for name in ("second", "third"):
+        Deployment.objects.create(**{**columns, "id": None, "prefect_id": uuid4(), "name": name})
+    selected = list(Deployment.objects.filter(environment=deployment.environment).values_list("pk", flat=True))
+    body = {"action": "quick_run_selected", "_selected_action": selected, "index": "0"}
+    with CaptureQueriesContext(connection) as captured:
+        page = login(requester).post(reverse("admin:flows_deployment_changelist"), body).content.decode()
+    assert attributes(page, "data-complete") == ["yes"] * 3
+    readings = [each["sql"] for each in captured if 'FROM "runs_artifact"' in each["sql"]]
+    assert len(readings) == 1
