@@ -15,7 +15,7 @@ from typing import NamedTuple
 from django.utils import timezone
 
 from flows.models import WorkPool
-from flows.wording import listed
+from flows.wording import listed, plural
 from runs.models import Run, Stall
 
 # A worker polls every 15 s and takes a few seconds to start a process: below this a run is not late.
@@ -252,7 +252,7 @@ def last_heartbeat(pool: WorkPool) -> datetime | None:
 def runs(limit: int | None) -> str:
     """Return a limit in words, such as “3 runs at a time”."""
     # A run can wait for a slot although no limit is known here: it was set or lifted after the last sync.
-    return "a limited number of runs" if limit is None else f"{limit} run{'' if limit == 1 else 's'} at a time"
+    return "a limited number of runs" if limit is None else f"{plural(limit, 'run')} at a time"
 
 
 def moment(at: datetime | None, now: datetime) -> str:

@@ -13,7 +13,7 @@ from django.utils import formats, timezone
 from django.utils.safestring import SafeString
 
 from flows.models import WorkPool
-from flows.wording import how_to_deploy
+from flows.wording import how_to_deploy, plural
 from portal import inbox
 from portal.admin.audit import oversight
 from portal.admin.runs.stalled_panel import stalled_runs
@@ -53,10 +53,7 @@ class Tile:
     def workers_label(self) -> str:
         if not self.workers:
             return "No workers online. Runs wait."
-        return (
-            f"{self.workers} {'worker' if self.workers == 1 else 'workers'} online in "
-            f"{self.pools} {'work pool' if self.pools == 1 else 'work pools'}"
-        )
+        return f"{plural(self.workers, 'worker')} online in {plural(self.pools, 'work pool')}"
 
 
 @dataclass(frozen=True, slots=True)

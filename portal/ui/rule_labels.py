@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from flows.wording import plural
 from runs.governance.requirements import Requirements
 from runs.models.policy import RISK_COLOURS, Stage
 
@@ -27,7 +28,7 @@ def approvals_label(stages: Sequence[Stage]) -> str:
     total = sum(stage["needed"] for stage in stages)
     if not total:
         return "no approval"
-    count = f"{total} approval{'' if total == 1 else 's'}"
+    count = plural(total, "approval")
     if len(stages) == 1 and not stages[0]["group"]:
         return f"{count} from {group_label('')}"
     return f"{count}: {', then '.join(f'{stage["needed"]} from {group_label(stage["group"])}' for stage in stages)}"

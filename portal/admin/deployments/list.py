@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce, JSONObject
 from django.http import HttpRequest
 
 from flows.models import Alias, Deployment, Environment, WorkPool
-from flows.wording import how_to_deploy
+from flows.wording import how_to_deploy, plural
 from portal.admin.base import RestrictedList
 from portal.admin.filters import EnvironmentFilter
 from portal.auth.request_user import permissions_of
@@ -63,7 +63,7 @@ class Workforce:
             return cls(pool, "needs no worker", "green")
         if not online:
             return cls(pool, "no worker online", "amber")
-        return cls(pool, f"{online} worker{'' if online == 1 else 's'} online", "green")
+        return cls(pool, f"{plural(online, 'worker')} online", "green")
 
 
 def with_surroundings(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]:

@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
+from flows.wording import plural
 from portal.admin.requests import account_changes, activity, definition_diff, launch_warnings, parameter_diff
 from portal.admin.requests.allowed_actions import Actions
 from portal.admin.run_form import rerun
@@ -178,7 +179,7 @@ def attempts(run_request: RunRequest, now: datetime) -> str:
     if run_request.is_over or not run_request.message or next_at is None:
         return ""
     when = f"next attempt in {times.span((next_at - now).total_seconds())}" if next_at > now else "next attempt due"
-    return f"{run_request.attempts} attempt{'' if run_request.attempts == 1 else 's'} so far; {when}."
+    return f"{plural(run_request.attempts, 'attempt')} so far; {when}."
 
 
 def describe_progress(run_request: RunRequest) -> str:
