@@ -135,15 +135,15 @@ def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_d
         step = step_for(run_request, by.user)
         record_decision(run_request, True, step.position, by=by, reason=reason)
         # 4. Launch after the last one.
-        left = sum(each.left for each in steps(run_request))
-        if left:
-            following = next(each for each in steps(run_request) if not each.is_done)
+        remaining = [each for each in steps(run_request) if not each.is_done]
+        if remaining:
+            following = remaining[0]
             if following.position != step.position:
                 notify_approvers(run_request, group=following.group)
             act.after = {
                 "state": run_request.state,
                 "digest": run_request.digest,
-                "approvals_left": left,
+                "approvals_left": sum(each.left for each in remaining),
                 **involved.audit_details(),
             }
             return
