@@ -116,9 +116,9 @@ def _too_few_closed(evidence: Evidence) -> Failing:
     return Failing([f"{closed} closed deals"] if closed < FEW_CLOSED_DEALS else [], 1)
 
 
-NO_OUTCOME = "The outcome or the day of a deal would be wrong, and with it every history."
+NO_OUTCOME = "The outcome or the day of a deal would be wrong, and models learn from both."
 NO_JOIN = "A deal without its product, agent or account has no features."
-EXCHANGED = "A few are slips. More of them mean that Won and Lost, or two columns, were exchanged."
+EXCHANGED = "A few errors are normal. More of them mean that Won and Lost, or two columns, were exchanged."
 
 CHECKS = (
     Check("tables-have-rows", ALWAYS, "Has every table at least one row?", NO_JOIN, _empty_tables),
@@ -218,7 +218,7 @@ CHECKS = (
         "accounts-in-range",
         0.1,
         "Has every account revenue of at least 0, an employee, and a year of foundation from 1500 on?",
-        "A few are slips. More of them mean that columns were exchanged.",
+        "A few errors are normal. More of them mean that columns were exchanged.",
         _columns(
             "accounts",
             revenue=pa.Column(checks=pa.Check.ge(0), nullable=True),

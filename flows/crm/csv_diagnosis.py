@@ -9,6 +9,7 @@ from itertools import islice
 
 from flows.crm.table_schema import Shape
 
+WORKBOOK = ("an Excel workbook", "save the table as CSV in UTF-8")
 # How a file begins -> what it is, and what to do with it.
 FORMATS: dict[bytes, tuple[str, str]] = {
     b"\x1f\x8b": ("a gzip file", "unpack it"),
@@ -16,7 +17,7 @@ FORMATS: dict[bytes, tuple[str, str]] = {
     b"BZh": ("a bzip2 file", "unpack it"),
     b"\xfd7zXZ\0": ("an xz file", "unpack it"),
     b"\x28\xb5\x2f\xfd": ("a zstandard file", "unpack it"),
-    b"\xd0\xcf\x11\xe0": ("an Excel workbook", "save the table as CSV in UTF-8"),
+    b"\xd0\xcf\x11\xe0": WORKBOOK,
     b"PAR1": ("a Parquet file", "export the table as CSV in UTF-8"),
     b"%PDF": ("a PDF file", "export the table as CSV in UTF-8"),
     b"\xff\xfe": ("text in UTF-16", "save it as CSV in UTF-8"),
@@ -25,7 +26,6 @@ FORMATS: dict[bytes, tuple[str, str]] = {
     b"{": ("JSON", "export the table as CSV in UTF-8"),
     b"[": ("JSON", "export the table as CSV in UTF-8"),
 }
-WORKBOOK = ("an Excel workbook", "save the table as CSV in UTF-8")
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars", ":": "colons"}
 LINES_ABOVE = 20  # how far down a header is looked for
 

@@ -11,26 +11,16 @@ from scipy import stats
 from flows.crm import alert_levels, inputs, metrics
 from flows.crm.alert_levels import Reading
 from flows.crm.failures import TooFewDeals
-from flows.crm.features import UNKNOWN
+from flows.crm.features import FEATURES, UNKNOWN
 from flows.crm.inputs import Numbers
 from flows.crm.metrics import P_VALUE, SURE, Quality
 from flows.crm.sales_activity import Activity
 
 Kind = Literal["category", "number"]
 
-# Monitored columns. The calendar, counts and past win rates are not among them: they change with time by their nature.
+# Monitored columns: every feature.
 WATCHED: dict[str, Kind] = {
-    "product": "category",
-    "series": "category",
-    "sales_price": "number",
-    "sector": "category",
-    "revenue": "number",
-    "employees": "number",
-    "is_domestic": "category",
-    "is_subsidiary": "category",
-    "sales_agent": "category",
-    "manager": "category",
-    "regional_office": "category",
+    name: "number" if kind in ("number", "whole") else "category" for name, kind in FEATURES.items()
 }
 PREDICTION = "prediction"
 P_MISSING = 0.05  # for missing values: most references have none, and then a few are enough

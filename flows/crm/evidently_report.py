@@ -73,7 +73,7 @@ def full_report(reference: pd.DataFrame, current: pd.DataFrame, threshold: float
 
 
 def main(threshold: str) -> None:
-    """Wait for the names of the files, three lines: reference, current, page. None come if no report is wanted."""
+    """Read three file names from standard input: reference, current, report. Without input, write no report."""
     if names := sys.stdin.read().splitlines():
         was, now = (pd.read_parquet(path) for path in names[:2])
         Path(names[2]).write_text(full_report(was, now, float(threshold)).html, encoding="utf-8")

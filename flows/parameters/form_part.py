@@ -126,7 +126,7 @@ class FormPart:
             return None, True
         if not is_emptied:  # the checkbox was unticked: not set
             return MISSING, True
-        # A required text that was cleared is more likely a slip than a wish for an empty one.
+        # Someone who clears a required text usually does it by mistake.
         if emptied is MISSING or (emptied == "" and self.is_required):
             self.errors.append(PartError("parameter.empty", NOT_EMPTY))
             return MISSING, True

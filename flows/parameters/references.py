@@ -49,9 +49,8 @@ def from_arguments(
 ) -> tuple[dict[str, JSON], list[ParameterError]]:
     """Convert the texts of a command by their schema; return the values, and an error for each unreadable text.
 
-    `defaults` are the deployment's: a time gets an offset unless its default has none.
-
-    A text that is only of the wrong type stays text: validation refuses it together with all other errors.
+    `defaults` are the deployment's: a time gets an offset unless its default has none. A text that is only of the wrong
+    type stays text: validation refuses it together with all other errors.
     """
     try:
         prepared = prepare(schema)

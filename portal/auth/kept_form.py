@@ -21,7 +21,7 @@ from flows.models import Deployment
 from flows.parameters import ParameterForm
 
 TOKEN, SESSION_KEY = "kept_form", "kept_run_form"
-# Names the user in the form, so that nobody else finds the entries after signing in with the same browser.
+# The user who filled in the form: someone else who signs in with the same browser does not get the entries.
 FILLED_BY = "filled_by"
 # The inputs beside the parameters, and an encrypted draft without secrets.
 OPTIONS = ("start", "scheduled_for", "reason", "ticket", "run_name", "tags", "on_behalf_of", "overrides", "draft")
