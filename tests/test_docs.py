@@ -34,6 +34,7 @@ INTERNAL = {
     "sync_periodic",
 }
 GUIDES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md")
+PAGES = sorted(path.name for path in DOCS.glob("*.md"))
 
 
 def drawn() -> str:
@@ -60,7 +61,7 @@ def test_what_is_made_from_the_code_is_up_to_date() -> None:
     assert errors() == (DOCS / "errors.md").read_text(), "Run make docs."
 
 
-@pytest.mark.parametrize("guide", GUIDES)
+@pytest.mark.parametrize("guide", sorted({*GUIDES, *(f"docs/{page}" for page in PAGES)}))
 def test_the_files_that_a_guide_names_exist(guide: str) -> None:
     named = re.findall(r"`((?:flows|runs|portal|tests|benchmarks|docs)/[\w./]*)`", (ROOT / guide).read_text())
     assert not [name for name in named if not (ROOT / name).exists() and name != "benchmarks/proof.json"]
@@ -73,7 +74,7 @@ def test_the_make_targets_that_a_guide_names_exist(guide: str) -> None:
     assert set(named) <= targets
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+@pytest.mark.parametrize("page", PAGES)
 def test_the_python_names_that_a_page_mentions_exist(page: str) -> None:
     named = re.findall(r"`((?:desk|runs|flows|portal)\.[a-z_]+(?:\.\w+)*)[`(]", (DOCS / page).read_text())
     for name in named:
