@@ -21,7 +21,7 @@ from portal.auth.request_user import permissions_of
 from portal.ops import database_checks
 from portal.ui import audit_panel, calendar, charts
 from portal.ui.environment_status import EnvironmentStatus, status_of
-from runs import diagnosis, statistics
+from runs import failure_causes, statistics
 from runs.access.decisions import Permissions
 from runs.models import BreakGlass, Run, RunRequest, Verb
 from runs.requests import visibility
@@ -150,7 +150,8 @@ def failed(runs: QuerySet[Run], permissions: Permissions) -> Listing[Failure]:
     # `muted` hides state messages from readers without `see logs`: they quote what the run printed.
     found = first_rows(today.select_related("environment", "access_deployment__environment").order_by("-ended_at"))
     return Listing(
-        [Failure(run, diagnosis.explain_failure(visibility.muted(run, permissions))) for run in found.rows], found.total
+        [Failure(run, failure_causes.explain_failure(visibility.muted(run, permissions))) for run in found.rows],
+        found.total,
     )
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from flows.models import Deployment, Environment, WorkPool
 from runs import diagnosis
-from runs.diagnosis import EXITS, Context
+from runs.diagnosis import Context
+from runs.failure_causes import EXITS
 from runs.models import Run
 
 NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)

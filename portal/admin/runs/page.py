@@ -19,7 +19,7 @@ from flows.parameters.description import describe
 from flows.plain_text import prose
 from portal.admin.runs import actions, log
 from portal.ui import artifact_view, freshness, times
-from runs import diagnosis
+from runs import diagnosis, failure_causes
 from runs.access.decisions import Permissions, Target
 from runs.models import Approval, Cancellation, Run, RunRequest, StateChange, TaskRun, Verb
 from runs.requests import visibility
@@ -226,4 +226,4 @@ def bar(task: TaskRun, first: datetime, whole: float, now: datetime, note: str) 
 def note(task: TaskRun) -> str:
     """Return why a task did not complete, without the words that repeat its state."""
     message = task.message.removeprefix("Task run encountered an exception").strip()
-    return diagnosis.shorten(message) if message and task.state_type != "COMPLETED" else ""
+    return failure_causes.shorten(message) if message and task.state_type != "COMPLETED" else ""
