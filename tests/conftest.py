@@ -20,6 +20,7 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 from pytest_django.plugin import DjangoDbBlocker
 from xdist.scheduler import LoadScopeScheduling
@@ -35,6 +36,10 @@ FOLDER = "PORTAL_TEST_FOLDER"
 WORK_POOL = "test-pool"
 PREFECT_PATIENCE = 240
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# The same examples in each run: a red run is then about the change. `make proof` searches for new ones.
+hypothesis_settings.register_profile("repeatable", derandomize=True)
+hypothesis_settings.register_profile("search", derandomize=False, print_blob=True)
+hypothesis_settings.load_profile("repeatable")
 
 
 @dataclass(frozen=True, slots=True)

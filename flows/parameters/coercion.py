@@ -151,9 +151,15 @@ def read_scalar(raw: str, slot: Slot) -> Any:
     return number
 
 
+def in_digits(value: Any, slot: Slot) -> Any:
+    """Return a whole number without its point where only whole numbers are allowed: the text 7.0 would stay text."""
+    is_whole = isinstance(value, float) and value.is_integer() and {"any", "number"}.isdisjoint(slot.types)
+    return int(value) if is_whole else value
+
+
 def show_scalar(value: Any, slot: Slot) -> str:
     """Return the value as text, in quotes where it would be read as something else: the text 7 in int | str."""
-    shown = show_plain(value, slot)
+    shown = show_plain(in_digits(value, slot), slot)
     is_text = not isinstance(value, str) or read_scalar(shown, slot) == value
     return shown if is_text else json.dumps(value, ensure_ascii=False)
 

@@ -38,4 +38,6 @@ def show_open(value: Any, slot: Slot) -> str:
         back = read_open(value, slot)
         if isinstance(back, str) and back == value:
             return value
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else coercion.show_json(value, slot)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return coercion.show_json(coercion.in_digits(value, slot), slot)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from referencing import Registry
@@ -187,6 +187,7 @@ OPEN = st.sampled_from(
 
 
 @calm
+@example({"anyOf": [{"type": "integer"}, {"type": "string"}]}, 7.0)
 @given(OPEN, JSON.filter(lambda value: "$ref" not in json.dumps(value)))
 def test_what_a_form_shows_a_command_reads_back(node: Any, value: Any) -> None:
     schema = {"properties": {"value": node}}
@@ -198,7 +199,9 @@ def test_what_a_form_shows_a_command_reads_back(node: Any, value: Any) -> None:
     event("text" if isinstance(value, str) else "other")
     read, errors = from_arguments(schema, {"value": shown}, {})
     assert not errors
-    # A text area changes line ends; nothing else may change.
+    # A text area changes line ends, and a whole number has no point: 7.0 is 7 in JSON. Nothing else may change.
+    if isinstance(value, float) and value.is_integer() and node.get("anyOf"):
+        value = int(value)
     assert json.dumps(read["value"]).replace("\\r\\n", "\\n") == json.dumps(value).replace("\\r\\n", "\\n")
 
 
