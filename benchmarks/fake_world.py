@@ -21,7 +21,7 @@ from flows.prefect_api.records import JSON, Credential, DeploymentRecord, FlowRu
 from runs import changes, dispatch, requests
 from runs.actors import Actor, Channel
 from runs.definitions import launch_check
-from runs.models import Approval, AuditEntry, Freeze, Grant, Policy, QueuedTask, RunRequest
+from runs.models import Approval, AuditEntry, ChangeRequest, Freeze, Grant, Policy, QueuedTask, RunRequest
 
 VALUES = {"month": "2026-10"}
 SCHEMA: dict[str, JSON] = {"type": "object", "properties": {"month": {"type": "string"}}, "required": ["month"]}
@@ -205,8 +205,12 @@ def fresh(run_request: RunRequest) -> RunRequest:
     return RunRequest.objects.get(pk=run_request.pk)
 
 
+def fresh_change(run_request: RunRequest) -> ChangeRequest:
+    return ChangeRequest.objects.get(pk=run_request.change_id)
+
+
 def approvals(run_request: RunRequest) -> int:
-    return Approval.objects.filter(run_request=run_request, approved=True).count()
+    return Approval.objects.filter(change=run_request.change_id, approved=True).count()
 
 
 def queued(run_request: RunRequest) -> int:
@@ -223,7 +227,7 @@ Round = Iterator[tuple[Act, ...]]
 
 
 def approve(run_request: RunRequest, user: User) -> Act:
-    return lambda: changes.approve(fresh(run_request), by=by(user))
+    return lambda: changes.approve(fresh_change(run_request), by=by(user))
 
 
 def launch(run_request: RunRequest) -> Act:

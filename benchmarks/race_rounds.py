@@ -27,6 +27,7 @@ from benchmarks.fake_world import (
     deploy,
     entries,
     fresh,
+    fresh_change,
     holds,
     launch,
     prefect,
@@ -36,7 +37,7 @@ from flows.models import Deployment, Environment
 from runs import changes, dispatch
 from runs.errors import Refused
 from runs.governance import freezes
-from runs.models import Approval, BreakGlass, Grant, Policy, RunRequest
+from runs.models import Approval, BreakGlass, ChangeRequest, Grant, Policy, RunRequest, RunSpec
 from runs.models.request import State
 
 GONE_ON = {State.LAUNCHED, State.COMPLETED, State.FAILED, State.CANCELLED}
@@ -70,7 +71,7 @@ def one_person_twice_of_two(track: Track) -> Round:
     run_request = track.ask()
     yield approve(run_request, track.approvers[0]), approve(run_request, track.approvers[0])
     run_request.refresh_from_db()
-    holds("One person counts once.", approvals(run_request) == 1 and run_request.state == State.WAITING)
+    holds("One person counts once.", approvals(run_request) == 1 and run_request.state == State.HELD)
 
 
 def own_against_another_s(track: Track) -> Round:
@@ -84,7 +85,7 @@ def approve_against_reject(track: Track) -> Round:
     run_request = track.ask()
     yield (
         approve(run_request, track.approvers[0]),
-        lambda: changes.reject(fresh(run_request), by=by(track.approvers[1]), reason="not now"),
+        lambda: changes.reject(fresh_change(run_request), by=by(track.approvers[1]), reason="not now"),
     )
     run_request.refresh_from_db()
     holds("One of them wins.", run_request.state == (State.APPROVED if approvals(run_request) else State.REJECTED))
@@ -92,9 +93,13 @@ def approve_against_reject(track: Track) -> Round:
     track.outcomes[run_request.state] += 1
 
 
+def withdraw(track: Track, run_request: RunRequest) -> Act:
+    return lambda: changes.withdraw(fresh_change(run_request), by=by(track.requester))
+
+
 def approve_against_withdraw(track: Track) -> Round:
     run_request = track.ask()
-    yield approve(run_request, track.approvers[0]), lambda: changes.withdraw(fresh(run_request), by=by(track.requester))
+    yield approve(run_request, track.approvers[0]), withdraw(track, run_request)
     dispatch.launch(fresh(run_request))
     run_request.refresh_from_db()
     holds("What was withdrawn is not sent.", run_request.state == State.WITHDRAWN and not created(run_request))
@@ -103,13 +108,13 @@ def approve_against_withdraw(track: Track) -> Round:
 def approve_against_expire(track: Track) -> Round:
     run_request = track.ask()
     soon = timezone.now() + timedelta(milliseconds=track.dice.uniform(0, 25))
-    RunRequest.objects.filter(pk=run_request.pk).update(expires_at=soon)
+    ChangeRequest.objects.filter(pk=run_request.change_id).update(expires_at=soon)
 
     def expire() -> None:
         for _ in range(4):
             time.sleep(0.006)
             try:
-                changes.expire(fresh(run_request))
+                changes.expire(fresh_change(run_request))
             except Refused:
                 continue
             return
@@ -117,9 +122,7 @@ def approve_against_expire(track: Track) -> Round:
     yield approve(run_request, track.approvers[0]), expire
     run_request.refresh_from_db()
     answered = (
-        State.APPROVED
-        if approvals(run_request)
-        else (State.EXPIRED if run_request.state != State.WAITING else State.WAITING)
+        State.APPROVED if approvals(run_request) else (State.EXPIRED if run_request.state != State.HELD else State.HELD)
     )
     holds("An approval given in time stays; one that was not closes the request.", run_request.state == answered)
     track.outcomes[run_request.state] += 1
@@ -129,16 +132,16 @@ def approve_against_break_glass(track: Track) -> Round:
     run_request = track.ask()
     yield (
         approve(run_request, track.approvers[0]),
-        lambda: changes.break_glass(fresh(run_request), by=by(track.approvers[1]), reason="fire"),
+        lambda: changes.break_glass(fresh_change(run_request), by=by(track.approvers[1]), reason="fire"),
     )
-    broken = BreakGlass.objects.filter(run_request=run_request).count()
+    broken = BreakGlass.objects.filter(change=run_request.change_id).count()
     holds("One of them lets it go.", approvals(run_request) + broken == 1 and queued(run_request) == 1)
     track.outcomes["glass" if broken else "approved"] += 1
 
 
 def approve_against_edit(track: Track) -> Round:
     run_request = track.ask()
-    rows = RunRequest.objects.filter(pk=run_request.pk)
+    rows = RunSpec.objects.filter(pk=run_request.spec_id)
     edit: dict[str, Act] = {
         "version": lambda: deploy("2"),
         "schema": lambda: Deployment.objects.filter(pk=track.deployment.pk).update(schema_fingerprint="e" * 64),
@@ -151,13 +154,12 @@ def approve_against_edit(track: Track) -> Round:
     dispatch.launch(fresh(run_request))
     run_request.refresh_from_db()
     if what == "columns":
-        holds(
-            "The database refused the edit.", run_request.parameters == VALUES and run_request.state == State.LAUNCHED
-        )
+        is_kept = run_request.spec.parameters == VALUES and run_request.state == State.LAUNCHED
+        holds("The database refused the edit.", is_kept)
     else:
         holds(
             "What changed since is not sent.",
-            run_request.state in (State.REFUSED, State.WAITING) and not created(run_request),
+            run_request.state in (State.REFUSED, State.HELD) and not created(run_request),
         )
     track.outcomes[what] += 1
 
@@ -165,7 +167,7 @@ def approve_against_edit(track: Track) -> Round:
 def double_submit(track: Track) -> Round:
     key = uuid.uuid4()
     yield tuple([lambda: track.ask(submission_key=key)] * 2)
-    run_request = RunRequest.objects.get(submission_key=key)
+    run_request = RunRequest.objects.get(change__submission_key=key)
     holds("A double click leaves one entry.", entries("request.submit", run_request) == 1)
 
 
@@ -173,14 +175,15 @@ def double_submit_where_nobody_approves(track: Track) -> Round:
     Environment.objects.filter(pk=track.prod.pk).update(needs_approval=False)
     key = uuid.uuid4()
     yield tuple([lambda: track.ask(submission_key=key)] * 2)
-    run_request = RunRequest.objects.get(submission_key=key)
+    run_request = RunRequest.objects.get(change__submission_key=key)
     Environment.objects.filter(pk=track.prod.pk).update(needs_approval=True)
     holds("A double click queues one launch.", queued(run_request) == 1)
 
 
 def approved(track: Track) -> RunRequest:
     run_request = track.ask()
-    changes.approve(run_request, by=by(track.approvers[0]))
+    changes.approve(fresh_change(run_request), by=by(track.approvers[0]))
+    run_request.refresh_from_db()
     return run_request
 
 
@@ -218,7 +221,7 @@ def launch_against_an_answer_that_comes_late(track: Track) -> Round:
 
 def launch_against_withdraw(track: Track) -> Round:
     run_request = approved(track)
-    yield launch(run_request), lambda: changes.withdraw(fresh(run_request), by=by(track.requester))
+    yield launch(run_request), withdraw(track, run_request)
     run_request.refresh_from_db()
     holds(
         "It was sent or withdrawn.", run_request.state == (State.LAUNCHED if created(run_request) else State.WITHDRAWN)
@@ -351,5 +354,5 @@ def double_launches() -> int:
 
 def without_approval() -> int:
     """Requests that went on although too few had approved and nobody had broken the glass."""
-    gone_on = RunRequest.objects.filter(state__in=GONE_ON, needs_approval=True, break_glass=None)
-    return sum(approvals(each) < each.approvals_needed for each in gone_on)
+    gone_on = RunRequest.objects.filter(state__in=GONE_ON, change__needs_approval=True, change__break_glass=None)
+    return sum(approvals(each) < each.change.approvals_needed for each in gone_on.select_related("change"))

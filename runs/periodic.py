@@ -14,6 +14,7 @@ MINUTE = timedelta(minutes=1)
 PERIODIC: dict[str, timedelta] = {
     # Often: what is due again after an error or a kill waits at most this long.
     "runs.tasks.requeue_due": timedelta(seconds=5),
+    "runs.tasks.advance_changes": timedelta(seconds=15),
     "runs.tasks.sync_all": timedelta(seconds=30),
     "runs.tasks.pause_frozen_schedules": MINUTE,
     "runs.tasks.expire": MINUTE,

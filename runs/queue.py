@@ -39,9 +39,10 @@ TASKS: dict[str, Priority] = {
     "runs.tasks.cancel_run": Priority.ACT,
     "runs.tasks.recover_run": Priority.ACT,
     "runs.tasks.apply_pause": Priority.ACT,
-    # These two only read and write Postgres, and queue what is due.
+    # These only read and write Postgres, and queue what is due.
     "runs.tasks.recheck": Priority.ACT,
     "runs.tasks.requeue_due": Priority.ACT,
+    "runs.tasks.advance_changes": Priority.ACT,
     "runs.tasks.follow_up": Priority.FOLLOW_UP,
     "runs.tasks.check_definition": Priority.FOLLOW_UP,
     "runs.tasks.send_notification": Priority.NOTIFY,

@@ -17,7 +17,7 @@ from runs import changes, definitions, dispatch, mirror, notifications, queue
 from runs.audit import export_files, partitions
 from runs.errors import Refused
 from runs.governance import configuration, freezes, outside_changes
-from runs.models import Cancellation, Export, Notification, PauseRequest, Recovery, Run, RunRequest
+from runs.models import Cancellation, ChangeRequest, Export, Notification, PauseRequest, Recovery, Run, RunRequest
 from runs.models.request import State
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,9 @@ def report_outside_changes() -> None:
 
 def check_definition(pk: int) -> None:
     """Compare the definition of an approved request again, now that its run has started."""
-    definitions.check_started(RunRequest.objects.select_related("environment", "deployment__environment").get(pk=pk))
+    definitions.check_started(
+        RunRequest.objects.select_related("environment", "deployment__environment", "change", "spec").get(pk=pk)
+    )
 
 
 def follow_up(environment_pk: int) -> None:
@@ -135,15 +137,21 @@ def requeue_due() -> None:
         queue.enqueue("runs.tasks.check_definition", pk)
 
 
+def advance_changes() -> None:
+    """Release what held run requests may start now, and close the change requests that are done."""
+    for change in changes.to_advance():
+        changes.advance(change)
+
+
 def pause_frozen_schedules() -> None:
     freezes.pause_frozen_schedules()
 
 
 def expire() -> None:
-    """Close the requests that were not approved in time."""
-    for run_request in RunRequest.objects.filter(state=State.WAITING, expires_at__lte=timezone.now()):
+    """Close the change requests that were not approved in time."""
+    for change in ChangeRequest.objects.filter(state=ChangeRequest.State.WAITING, expires_at__lte=timezone.now()):
         try:
-            changes.expire(run_request)
+            changes.expire(change)
         except Refused as refusal:
             # Approved or withdrawn since the query; not an error.
             log.info("%s", refusal)

@@ -48,6 +48,7 @@ SENTENCES: dict[str, list[str]] = {
         "A cancellation of {} was requested. Wait for it, or run it again.",
         "{} has already requested this. Prefect has not confirmed it yet.",
     ],
+    "change.environments": ["The runs are of several environments. Submit a request for each of them."],
     "comment.length": ["A comment must have 1 to {} characters."],
     "confirmation.mismatch": ["Nothing was done. Type {} to confirm the emergency override."],
     "credential.reenter": ["{…}"],
@@ -119,11 +120,15 @@ SENTENCES: dict[str, list[str]] = {
     "name.taken": ["A {} named {} already exists."],
     "notifications.not_own": ["You can change only your own notification settings."],
     "notifications.topic": ["Unknown notification topics: {}."],
+    "occurrence.closed": ["Request {} takes no more runs: it is “{}”."],
     "override.expired": ["The emergency override ended at {} UTC. Submit a new request."],
     "override.minutes": ["An emergency override lasts {} to {} minutes."],
     "override.none": ["Request {} has no emergency override."],
     "override.not_waiting": ["Request {} is not waiting for approval, so there is nothing to override."],
     "override.reason_required": ["Describe the emergency."],
+    "override.too_many": [
+        "An emergency override is for at most {} runs with fixed values. Submit those that are urgent by themselves."
+    ],
     "parameters.default_invalid": ["It cannot run with its default parameters: {}"],
     "parameters.not_offered": ["{…}"],
     "person.name_taken": ["The name {} looks like the {} {}. Choose a name that cannot be confused with it."],

@@ -87,6 +87,16 @@ SABOTAGES = (
         statement=without_triggers("runs_runrequest"),
     ),
     Sabotage(
+        "change requests have no triggers",
+        ("tests/governance/test_database_refuses.py::test_nor_its_change_request",),
+        statement=without_triggers("runs_changerequest"),
+    ),
+    Sabotage(
+        "specs have no triggers",
+        ("tests/governance/test_database_refuses.py::test_nothing_that_was_asked_for_is_edited",),
+        statement=without_triggers("runs_runspec"),
+    ),
+    Sabotage(
         "bypasses have no triggers",
         ("tests/governance/test_database_refuses.py::test_broken_glass_stays_as_it_was_broken",),
         statement=without_triggers("runs_breakglass"),
@@ -107,7 +117,7 @@ SABOTAGES = (
             "tests/governance/test_database_refuses.py::test_no_known_way_switches_the_triggers_off",
             "tests/governance/test_database_refuses.py::test_every_trigger_fires_in_every_session",
         ),
-        statement="ALTER TABLE runs_runrequest ENABLE TRIGGER approved_by_enough",
+        statement="ALTER TABLE runs_changerequest ENABLE TRIGGER approved_by_enough",
     ),
     Sabotage(
         "an audit entry names another transaction",
@@ -230,7 +240,7 @@ SABOTAGES = (
         "a request is approved by its requester",
         ("tests/runs/changes/test_approve.py::test_the_asker_never_approves",),
         "runs/changes/approvals.py",
-        "    if by.user.pk == run_request.requested_by_id or (",
+        "    if by.user.pk == change.requested_by_id or (",
         "    if (",
     ),
     Sabotage(
@@ -265,7 +275,7 @@ SABOTAGES = (
         "a copied request is launched",
         ("tests/governance/test_database_refuses.py::test_a_request_copied_in_the_database_launches_nothing",),
         "runs/changes/evidence.py",
-        " or not signatures.is_signed(run_request):",
+        " or not all(signatures.is_signed(row) for row in (change, spec, run_request)):",
         ":",
     ),
     Sabotage(
@@ -332,8 +342,8 @@ SABOTAGES = (
         "the portal's role may edit who requested",
         ("tests/runs/audit/test_secure_audit.py::test_the_role_cannot_change_the_trail",),
         "runs/audit/protection.py",
-        "columns(RunRequest, CHANGED)",
-        'columns(RunRequest, [*CHANGED, "requested_by"])',
+        "columns(ChangeRequest, change_request.CHANGED)",
+        'columns(ChangeRequest, [*change_request.CHANGED, "requested_by"])',
     ),
     Sabotage(
         "the portal's role may become the owner of the tables",
@@ -358,8 +368,8 @@ SABOTAGES = (
             "tests/governance/test_database_refuses.py::test_a_request_copied_in_the_database_launches_nothing",
         ),
         "runs/audit/signatures.py",
-        "{name: getattr(row, name) for name in REQUEST}",
-        "{name: str(row.digest) for name in REQUEST}",
+        "columns(row, CHANGE)",
+        "columns(row, CHANGE[2:3])",
     ),
     Sabotage(
         "an approval that was removed is not noticed",
@@ -412,7 +422,7 @@ SABOTAGES = (
         "the displayed digest is not compared on approve",
         ("tests/governance/test_stages.py::test_an_approval_is_of_what_was_looked_at",),
         "runs/changes/approvals.py",
-        " not in (None, run_request.digest)",
+        " not in (None, change.digest)",
         " in ()",
     ),
     Sabotage(
@@ -426,8 +436,8 @@ SABOTAGES = (
         "a change of state does not compare the state it comes from",
         ("tests/runs/dispatch/test_launch.py::test_while_the_answer_is_unknown_it_cannot_be_taken_back",),
         "runs/changes/states.py",
-        "filter(pk=run_request.pk, state__in=",
-        "filter(pk=run_request.pk, state__in=State.values or ",
+        "filter(pk=row.pk, state__in=legal)",
+        "filter(pk=row.pk)",
     ),
     # Launching
     Sabotage(
@@ -437,14 +447,14 @@ SABOTAGES = (
             "tests/governance/test_stages.py::test_what_changes_after_the_approval_voids_it",
         ),
         "runs/changes/evidence.py",
-        "    if digest(run_request) != run_request.digest or",
-        "    if",
+        " and spec_digest(spec) == spec.digest",
+        "",
     ),
     Sabotage(
         "the schema fingerprint is not compared at launch",
         ("tests/runs/dispatch/test_launch.py::test_a_schema_that_changed_after_the_request_closes_it",),
         "runs/dispatch/launch.py",
-        " != run_request.schema_fingerprint:",
+        " != run_request.spec.schema_fingerprint:",
         " != deployment.schema_fingerprint:",
     ),
     Sabotage(
@@ -454,7 +464,7 @@ SABOTAGES = (
             "tests/governance/test_approved_definition.py::test_code_swapped_after_the_request_is_not_launched",
         ),
         "runs/definitions/launch_check.py",
-        " != run_request.definition_fingerprint:",
+        " != run_request.spec.definition_fingerprint:",
         " != definition.fingerprint(found):",
     ),
     Sabotage(
@@ -480,8 +490,8 @@ SABOTAGES = (
             "tests/governance/test_definition_at_start.py::test_a_policy_cancels_the_run",
         ),
         "runs/changes/settle.py",
-        "for run_request in started if run_request.needs_approval]",
-        "for run_request in started if not run_request.needs_approval]",
+        "for run_request in started if run_request.change.needs_approval]",
+        "for run_request in started if not run_request.change.needs_approval]",
     ),
     Sabotage(
         "a policy that cancels changed runs does not",
@@ -513,22 +523,22 @@ SABOTAGES = (
         "what an emergency override launched counts as approved",
         ("tests/portal/admin/requests/test_definition_panel.py::test_what_was_refused_or_overridden_is_no_approval",),
         "runs/changes/queries.py",
-        'Exists(BreakGlass.objects.filter(run_request=OuterRef("pk")))',
-        'Exists(BreakGlass.objects.filter(run_request=OuterRef("pk"), by=None))',
+        'Exists(BreakGlass.objects.filter(change=OuterRef("change")))',
+        'Exists(BreakGlass.objects.filter(change=OuterRef("change"), by=None))',
     ),
     Sabotage(
         "a request is sent to another address than it was made for",
         ("tests/governance/test_approved_definition.py::test_a_request_is_sent_only_to_the_address_it_was_made_for",),
         "runs/dispatch/launch.py",
-        "is_same_address(environment.api_url, run_request.api_url)",
+        "is_same_address(environment.api_url, run_request.spec.api_url)",
         "is_same_address(environment.api_url, environment.api_url)",
     ),
     Sabotage(
         "the requester's grants are not checked again at launch",
         ("tests/runs/dispatch/test_launch.py::test_a_grant_revoked_before_the_launch_bites",),
         "runs/dispatch/launch.py",
-        "    if run_request.requested_by:",
-        "    if run_request.requested_by is None:",
+        "    if requester := run_request.change.requested_by:",
+        "    if (requester := run_request.change.requested_by) is None:",
     ),
     Sabotage(
         "the approvers' grants are not checked again at launch",
@@ -562,14 +572,14 @@ SABOTAGES = (
         "the idempotency key does not name the deployment",
         ("tests/runs/dispatch/test_launch.py::test_the_same_form_for_another_deployment_of_the_flow_has_another_key",),
         "runs/models/request.py",
-        'return f"portal-{self.submission_key}-{self.deployment_prefect_id}"',
-        'return f"portal-{self.submission_key}"',
+        "self.change.submission_key, spec.deployment_prefect_id,",
+        "self.change.submission_key,",
     ),
     Sabotage(
         "a run of another deployment is accepted for the key",
         ("tests/runs/dispatch/test_launch.py::test_a_run_of_another_deployment_for_our_key_is_not_taken_for_ours",),
         "runs/dispatch/launch.py",
-        "    if record.deployment_id != run_request.deployment_prefect_id:",
+        "    if record.deployment_id != run_request.spec.deployment_prefect_id:",
         "    if record.deployment_id is None:",
     ),
     # Permissions
@@ -668,7 +678,7 @@ SABOTAGES = (
         "a blind re-run shows its requester the values",
         ("tests/governance/test_blind_reruns.py::test_a_blind_rerun_stays_blind_for_its_requester",),
         "runs/requests/visibility.py",
-        "        and not run_request.is_blind\n",
+        "        and not run_request.spec.is_blind\n",
         "",
     ),
     Sabotage(
@@ -688,9 +698,9 @@ SABOTAGES = (
     Sabotage(
         "a secret is repeated in clear text",
         ("tests/governance/test_once_secret.py::test_a_request_with_a_secret_that_is_none_any_more_is_not_repeated",),
-        "runs/requests/submit.py",
-        "            require_secrets_hidden(rerun_of, public)\n",
-        "            pass\n",
+        "runs/requests/spec.py",
+        "        require_secrets_hidden(spec.rerun_of, public)\n",
+        "        pass\n",
     ),
     # Parameters
     Sabotage(
@@ -711,8 +721,8 @@ SABOTAGES = (
         "secret values are written into the audit trail",
         ("tests/runs/requests/test_submit.py::test_a_secret_is_stored_encrypted_and_shown_nowhere",),
         "runs/requests/submit.py",
-        '"parameters": schemas.mask(deployment.parameter_schema, values),',
-        '"parameters": values,',
+        '{"parameters": frozen[0].masked,',
+        '{"parameters": frozen[0].values,',
     ),
     # The audit trail
     Sabotage(
@@ -926,7 +936,7 @@ SABOTAGES = (
         "a value that is not on offer is requested",
         ("tests/runs/requests/test_offered_values.py::test_a_value_that_is_not_on_offer_is_refused_at_once",),
         file="runs/requests/submit.py",
-        old="            require_offered(deployment, values)\n",
+        old="            require_offered((each.row.deployment, each.values) for each in frozen)\n",
         new="            pass\n",
     ),
     Sabotage(
@@ -940,7 +950,46 @@ SABOTAGES = (
         "a run that deletes starts without its name typed",
         ("tests/runs/requests/test_destructive.py::test_the_service_refuses_without_the_name",),
         file="runs/requests/submit.py",
-        old="        require_name_typed(deployment, values, confirmation)\n",
+        old="            require_name_typed(each.row.deployment, each.values, confirmation)\n",
+        new="            pass\n",
+    ),
+    # Change requests with several runs
+    Sabotage(
+        "a mapped value is not compared with what was approved",
+        (
+            "tests/runs/changes/test_change_requests.py"
+            "::test_a_mapped_value_outside_what_was_approved_stays_held[values1-held]",
+        ),
+        file="runs/changes/release.py",
+        old="    if unfit:\n",
+        new="    if unfit and not values:\n",
+    ),
+    Sabotage(
+        "an occurrence that the portal did not add is released",
+        ("tests/runs/changes/test_change_requests.py::test_an_occurrence_written_past_the_portal_stays_held",),
+        file="runs/changes/release.py",
+        old="    if not signatures.is_signed(run_request):\n",
+        new="    if not run_request.pk:\n",
+    ),
+    Sabotage(
+        "an approver approves runs that their grant does not cover",
+        ("tests/runs/changes/test_change_requests.py::test_what_was_approved_together_is_approved_whole",),
+        file="runs/changes/approvals.py",
+        old="    for spec in specs_of(change):\n        permissions.require(Verb.APPROVE",
+        new="    for spec in specs_of(change)[:1]:\n        permissions.require(Verb.APPROVE",
+    ),
+    Sabotage(
+        "a spec added past the portal is approved with the others",
+        ("tests/runs/changes/test_change_requests.py::test_every_part_of_a_request_is_signed",),
+        file="runs/requests/frozen_values.py",
+        old="        and contents_digest(specs, first) == change.contents\n",
+        new="",
+    ),
+    Sabotage(
+        "an emergency override is for any number of runs",
+        ("tests/runs/changes/test_change_requests.py::test_an_emergency_is_for_a_few_fixed_runs_only",),
+        file="runs/changes/overrides.py",
+        old=" or change.run_requests.count() > MOST_RUNS",
         new="",
     ),
 )

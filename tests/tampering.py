@@ -62,7 +62,7 @@ def forge_entry(run_request: RunRequest, user: User, verb: str) -> None:
         verb=verb,
         subject_kind="runrequest",
         subject_id=str(run_request.pk),
-        after={"digest": run_request.digest},
+        after={"digest": run_request.change.digest},
         outcome="done",
         previous_digest=last.digest,
         signature=last.signature,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import pkgutil
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import load_command_class
+from django.db import models
 
 from portal.management.commands import demo_story
 from runs import desk
 from runs.actors import Channel, Kind
-from runs.changes import LEGAL_FROM
+from runs.changes import CHANGE_LEGAL_FROM, LEGAL_FROM
+from runs.models import ChangeRequest
 from runs.models.request import State
 from tests.docs_from_code import architecture, errors
 
@@ -37,22 +41,30 @@ GUIDES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md")
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
 
 
-def drawn() -> str:
+def drawn(states: type[models.TextChoices], first: Sequence[str], legal: Mapping[Any, frozenset[Any]]) -> str:
     """The legal moves as a Mermaid state diagram."""
-    begins = [f"    [*] --> {state}" for state in (State.WAITING, State.APPROVED)]
+    begins = [f"    [*] --> {state}" for state in first]
     moves = [
         f"    {source} --> {to}"
-        for to, sources in LEGAL_FROM.items()
-        for source in sorted(sources, key=list(State).index)
+        for to, sources in legal.items()
+        for source in sorted(sources, key=list(states).index)
         if source != to
     ]
-    names = [f'    state "{state.label}" as {state}' for state in State]
+    names = [f'    state "{state.label}" as {state}' for state in states]
     return "\n".join(["```mermaid", "stateDiagram-v2", *names, *begins, *moves, "```"])
 
 
-def test_the_drawing_of_the_lifecycle_is_the_table() -> None:
+CHANGE = ChangeRequest.State
+LIFECYCLES = {
+    "a change request": drawn(CHANGE, [CHANGE.WAITING, CHANGE.APPROVED], CHANGE_LEGAL_FROM),
+    "a run request": drawn(State, [State.HELD, State.APPROVED], LEGAL_FROM),
+}
+
+
+@pytest.mark.parametrize("of", LIFECYCLES)
+def test_the_drawing_of_the_lifecycle_is_the_table(of: str) -> None:
     text = (DOCS / "lifecycle.md").read_text()
-    assert drawn() in text, f"Put this into docs/lifecycle.md:\n{drawn()}"
+    assert LIFECYCLES[of] in text, f"Put this into docs/lifecycle.md:\n{LIFECYCLES[of]}"
 
 
 def test_what_is_made_from_the_code_is_up_to_date() -> None:
@@ -135,7 +147,7 @@ def test_the_doors_that_the_page_on_the_audit_trail_names_are_those_there_are() 
     source = "\n".join(path.read_text() for folder in ("runs", "portal") for path in (ROOT / folder).rglob("*.py"))
     for column, names in (("channel", Channel), ("actor_kind", Kind)):
         (row,) = re.findall(rf"^\| `{column}`.* \| (.*) \|$", text, re.MULTILINE)
-        used = {each.value for each in names if f"{names.__name__}.{each.name}" in source}
+        used = {each.value for each in names if re.search(rf"(?<![.\w]){names.__name__}\.{each.name}\b", source)}
         assert set(re.findall(r"`(\w+)`", row)) == used
 
 

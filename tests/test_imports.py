@@ -274,7 +274,7 @@ TRESPASSES: list[tuple[Rule, str, str]] = [
     (flows_and_runs_know_no_pages, "runs/audit.py", "from django.http import HttpRequest"),
     (flows_and_runs_know_no_pages, "flows/models.py", "from django.contrib import admin"),
     (flows_and_runs_know_no_addresses, "runs/requests/submit.py", "notify(path=f'/admin/runs/run/{run.pk}/change/')"),
-    (readers_do_not_act, "runs/mirror/upsert.py", "changes.approve(run_request)"),
+    (readers_do_not_act, "runs/mirror/upsert.py", "changes.approve(run_request.change)"),
     (readers_do_not_act, "flows/catalog/sync.py", "client.set_paused(1, True)"),
     (readers_do_not_act, "runs/requests/submit.py", "client.create_flow_run(1)"),
     (a_nudge_is_not_a_fact, "runs/mirror/follower.py", "Run.objects.filter(pk=1).update(state='x')"),

@@ -2,7 +2,7 @@
 
 from flows.parameters.destructive_values import destructive_parameters
 from flows.parameters.form import ParameterForm
-from flows.parameters.schema import fingerprint
+from flows.parameters.schema import fingerprint, without
 from flows.parameters.secrets import MASK, exposed, join, mask, masked_paths, split
 from flows.parameters.values import Invalid, ParameterError, runnable_as_is, validate
 
@@ -20,4 +20,5 @@ __all__ = [
     "runnable_as_is",
     "split",
     "validate",
+    "without",
 ]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
@@ -261,6 +261,15 @@ def parts(node: Node) -> Iterator[Node]:
     for key in LISTS:
         yield from node.get(key, ())
     yield from (node[key] for key in SINGLES if isinstance(node.get(key), dict))
+
+
+def without(schema: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return the schema of a flow without some of its parameters: other code gives their values."""
+    return {
+        **schema,
+        "properties": {name: node for name, node in schema.get("properties", {}).items() if name not in names},
+        "required": [name for name in schema.get("required", []) if name not in names],
+    }
 
 
 def fingerprint(schema: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from portal.ui import audit_panel, calendar, charts
 from portal.ui.environment_status import EnvironmentStatus, status_of
 from runs import failure_causes, statistics
 from runs.access.decisions import Permissions
-from runs.models import BreakGlass, Run, RunRequest, Verb
+from runs.models import BreakGlass, Run, RunRequest, RunSpec, Verb
 from runs.requests import visibility
 
 # Rows in each panel; the rest is a link to the list.
@@ -159,26 +159,33 @@ def waiting_requests(request: HttpRequest, permissions: Permissions) -> Listing[
     """Return the requests that need the reader's approval; None for readers who cannot approve anything."""
     if not permissions.can_any(Verb.APPROVE):
         return None
-    found = RunRequest.objects.filter(pk__in=inbox.waiting_for(request))
-    return first_rows(found.select_related("environment").order_by("expires_at"))
+    found = RunRequest.objects.filter(change__in=inbox.waiting_for(request))
+    return first_rows(found.select_related("environment", "change", "spec").order_by("change__expires_at", "pk"))
 
 
 def to_review(request: HttpRequest, permissions: Permissions) -> list[BreakGlass]:
     """Return emergency overrides that the reader may review."""
     if not permissions.can_any(Verb.APPROVE):
         return []
-    places = {"deployment": "run_request__deployment__", "base": "run_request__"}
+    places = {"deployment": "deployment__", "base": ""}
     me = request.user.pk
     # A review must be independent: neither by who overrode, nor by who requested the run, nor on whose behalf.
+    runs = RunRequest.objects.filter(change=OuterRef("change"))
+    allowed = permissions.q(Verb.SEE, **places) & permissions.q(Verb.APPROVE, **places)
+    others = runs.filter(~Exists(RunRequest.objects.filter(allowed, pk=OuterRef("pk"))))
     found = (
-        BreakGlass.objects.filter(
-            permissions.q(Verb.SEE, **places), permissions.q(Verb.APPROVE, **places), reviewed_at=None
-        )
+        BreakGlass.objects.filter(Exists(runs), ~Exists(others))
+        .filter(reviewed_at=None)
         .exclude(by=me)
-        .exclude(run_request__requested_by=me)
-        .exclude(run_request__on_behalf_of=me)
+        .exclude(change__requested_by=me)
+        .exclude(change__on_behalf_of=me)
     )
-    return list(found.select_related("run_request")[:FEW])
+    # Of several runs the page of the first says what was overridden.
+    shown = found.select_related("change").prefetch_related(
+        Prefetch("change__specs", RunSpec.objects.only("change", "position", "deployment_name").order_by("position")),
+        Prefetch("change__run_requests", RunRequest.objects.only("change").order_by("pk")),
+    )
+    return list(shown[:FEW])
 
 
 def chart(runs: QuerySet[Run]) -> Chart | None:

@@ -57,13 +57,13 @@ def requests(request: HttpRequest, words: str) -> list[SearchResult]:
     visible = permissions_of(request).q(Verb.SEE, deployment="deployment__")
     found = (
         RunRequest.objects.filter(visible, matches_number_or_ticket(words))
-        .select_related("environment")
+        .select_related("environment", "spec")
         .order_by("-pk")[:FEW]
     )
     return [
         SearchResult(
             title=f"Request {run_request.pk}",
-            description=f"{run_request.state_label}: {run_request.deployment_name} in {run_request.environment}",
+            description=f"{run_request.state_label}: {run_request.spec.deployment_name} in {run_request.environment}",
             link=reverse("admin:runs_runrequest_change", args=[run_request.pk]),
             icon="assignment",
         )
@@ -73,7 +73,7 @@ def requests(request: HttpRequest, words: str) -> list[SearchResult]:
 
 def matches_number_or_ticket(words: str) -> Q:
     """Return the condition for requests of this number or ticket; “Request 12” is a number too."""
-    ticket = Q(ticket__iexact=words.strip(), requested_at__gt=timezone.now() - RECENT)
+    ticket = Q(change__ticket__iexact=words.strip(), requested_at__gt=timezone.now() - RECENT)
     number = words.lower().removeprefix("request").strip()
     return ticket | Q(pk=int(number)) if number.isdecimal() and len(number) <= DIGITS else ticket
 

@@ -8,9 +8,21 @@ from typing import Any
 from django.db import connection, models
 
 from runs.audit.partitions import parts
-from runs.models import Approval, AuditCheckpoint, AuditEntry, BreakGlass, Comment, RowVersion, RunRequest
+from runs.models import (
+    Approval,
+    AuditCheckpoint,
+    AuditEntry,
+    BreakGlass,
+    ChangeRequest,
+    Comment,
+    RowVersion,
+    RunRequest,
+    RunSpec,
+    change_request,
+    request,
+    run_spec,
+)
 from runs.models.approval import REVIEWED
-from runs.models.request import CHANGED
 
 # What a role could do to a table besides SELECT.
 WRITES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER")
@@ -45,7 +57,9 @@ def privileges() -> dict[str, Privileges]:
         RowVersion._meta.db_table: READS,
         Approval._meta.db_table: ADDS,
         Comment._meta.db_table: ADDS,
-        RunRequest._meta.db_table: Privileges(ADDS.table, columns(RunRequest, CHANGED)),
+        ChangeRequest._meta.db_table: Privileges(ADDS.table, columns(ChangeRequest, change_request.CHANGED)),
+        RunSpec._meta.db_table: Privileges(ADDS.table, columns(RunSpec, run_spec.CHANGED)),
+        RunRequest._meta.db_table: Privileges(ADDS.table, columns(RunRequest, request.CHANGED)),
         BreakGlass._meta.db_table: Privileges(ADDS.table, columns(BreakGlass, REVIEWED)),
         **dict.fromkeys([part.table for part in parts()], Privileges()),
     }
@@ -60,7 +74,9 @@ TRIGGERS: dict[str, set[str]] = {
     AuditEntry._meta.db_table: {"append_only", "no_truncate", "own_transaction", "next_entry"},
     AuditCheckpoint._meta.db_table: {"append_only", "no_truncate"},
     RowVersion._meta.db_table: {"append_only", "no_truncate"},
-    RunRequest._meta.db_table: {"approved_by_enough", "closed_stays_closed", "frozen", "stays", "no_truncate"},
+    ChangeRequest._meta.db_table: {"approved_by_enough", "closed_stays_closed", "frozen", "stays", "no_truncate"},
+    RunSpec._meta.db_table: {"frozen", "stays", "no_truncate"},
+    RunRequest._meta.db_table: {"released", "closed_stays_closed", "frozen", "stays", "no_truncate"},
     Approval._meta.db_table: {"four_eyes", "append_only", "no_truncate"},
     Comment._meta.db_table: {"append_only", "no_truncate"},
     BreakGlass._meta.db_table: {"four_eyes", "frozen", "reviewed_once", "stays", "no_truncate"},
@@ -98,7 +114,7 @@ def broken_triggers() -> list[str]:
 def columns_of(table: str) -> list[str]:
     return next(
         [field.column for field in model._meta.concrete_fields if field.column]
-        for model in (RunRequest, BreakGlass)
+        for model in (ChangeRequest, RunSpec, RunRequest, BreakGlass)
         if model._meta.db_table == table
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 
 from runs.audit import signatures
-from runs.models import Approval, AuditEntry, BreakGlass, RunRequest
+from runs.models import Approval, AuditEntry, BreakGlass, ChangeRequest, RunRequest, RunSpec
 from runs.models.request import State
 
 # verb -> what its entries record. Each has exactly one row, and each row exactly one entry.
@@ -21,11 +21,16 @@ RECORDED: dict[str, str] = {
     "request.review": "a review of the override",
     "request.launch": "the launch",
 }
+# State of a change request -> the verb that ends it so.
+ENDED_BY: dict[str, str] = {
+    State.REJECTED: "request.reject",
+    State.WITHDRAWN: "request.withdraw",
+    State.EXPIRED: "request.expire",
+}
 # State -> verb and outcome of an entry that every request in it has.
 REACHED_BY: dict[str, tuple[str, str]] = {
-    State.REJECTED: ("request.reject", "done"),
-    State.WITHDRAWN: ("request.withdraw", "done"),
-    State.EXPIRED: ("request.expire", "done"),
+    # Of a change request: its run requests follow it.
+    **{state: (verb, "done") for state, verb in ENDED_BY.items()},
     State.REFUSED: ("request.launch", "refused"),
     **dict.fromkeys(
         [State.LAUNCHED, State.COMPLETED, State.FAILED, State.CANCELLED, State.LOST], ("request.launch", "done")
@@ -33,25 +38,26 @@ REACHED_BY: dict[str, tuple[str, str]] = {
 }
 # Entries: a request that was numbered later may have been submitted a little earlier.
 OVERLAP = 1000
+# A change request for one run is recorded as that run, which has the same number; no other row of either has it.
+KINDS = "('runrequest', 'changerequest')"
 # `proof` is what row and entry have in common beside request and person.
 ROWS = """
     SELECT 'request.submit' AS verb, id AS request, requested_by_name AS person, digest AS proof, requested_at AS at
-    FROM runs_runrequest
-    UNION ALL SELECT CASE WHEN approved THEN 'request.approve' ELSE 'request.reject' END,
-        run_request_id, by_name, digest, at
+    FROM runs_changerequest
+    UNION ALL SELECT CASE WHEN approved THEN 'request.approve' ELSE 'request.reject' END, change_id, by_name, digest, at
     FROM runs_approval
-    UNION ALL SELECT 'request.break_glass', bypass.run_request_id, bypass.by_name, request.digest, bypass.at
-    FROM runs_breakglass AS bypass JOIN runs_runrequest AS request ON request.id = bypass.run_request_id
-    UNION ALL SELECT 'request.review', run_request_id, reviewed_by_name, was_right::text, reviewed_at
+    UNION ALL SELECT 'request.break_glass', bypass.change_id, bypass.by_name, change.digest, bypass.at
+    FROM runs_breakglass AS bypass JOIN runs_changerequest AS change ON change.id = bypass.change_id
+    UNION ALL SELECT 'request.review', change_id, reviewed_by_name, was_right::text, reviewed_at
     FROM runs_breakglass WHERE reviewed_at IS NOT NULL
     UNION ALL SELECT 'request.launch', id, '', flow_run_id::text, coalesce(launched_at, changed_at)
     FROM runs_runrequest WHERE flow_run_id IS NOT NULL
 """
-ENTRIES = """
+ENTRIES = f"""
     SELECT verb, subject_id::bigint AS request, CASE verb WHEN 'request.launch' THEN '' ELSE actor_name END AS person,
         "after" ->> CASE verb WHEN 'request.launch' THEN 'flow_run_id' WHEN 'request.review' THEN 'was_right'
         ELSE 'digest' END AS proof, sequence
-    FROM runs_auditentry WHERE verb = ANY (%(verbs)s) AND outcome = 'done' AND subject_kind = 'runrequest'
+    FROM runs_auditentry WHERE verb = ANY (%(verbs)s) AND outcome = 'done' AND subject_kind IN {KINDS}
     AND sequence > %(after)s
 """
 # Entries of this time and before may have been retired. A minute more: some times of rows are of the portal's clock.
@@ -70,15 +76,25 @@ UNMATCHED = f"""
     ORDER BY request, verb LIMIT 1
 """
 NOT_REACHED = f"""
-    SELECT request.id, request.state FROM runs_runrequest AS request
+    SELECT request.id, request.state FROM (
+        SELECT id, state, flow_run_id, changed_at, launched_at FROM runs_runrequest WHERE state <> ALL (%(ends)s)
+        UNION ALL
+        SELECT id, state, NULL, changed_at, NULL FROM runs_changerequest WHERE state = ANY (%(ends)s)
+    ) AS request
     JOIN unnest(%(states)s::text[], %(verbs)s::text[], %(outcomes)s::text[]) AS known (state, verb, outcome)
     ON known.state = request.state
     WHERE request.id >= %(first)s AND NOT EXISTS (
         SELECT FROM runs_auditentry AS entry
-        WHERE entry.subject_kind = 'runrequest' AND entry.subject_id = request.id::text
+        WHERE entry.subject_kind IN {KINDS} AND entry.subject_id = request.id::text
         AND entry.verb = known.verb AND entry.outcome = known.outcome
     -- A launched request still changes when its run ends, which may be after its entry was retired.
     ) AND CASE WHEN flow_run_id IS NULL THEN changed_at ELSE coalesce(launched_at, changed_at) END > {RETIRED}
+    ORDER BY request.id LIMIT 1
+"""
+NOT_FOLLOWED = """
+    SELECT request.id, request.state FROM runs_runrequest AS request
+    JOIN runs_changerequest AS change ON change.id = request.change_id
+    WHERE request.id >= %(first)s AND request.state = ANY (%(ends)s) AND change.state <> request.state
     ORDER BY request.id LIMIT 1
 """
 # A change window can be overridden later, or in the submission.
@@ -86,7 +102,8 @@ NOT_OVERRIDDEN = f"""
     SELECT request.id, request.overridden_by_name FROM runs_runrequest AS request
     WHERE request.id >= %(first)s AND request.overridden_at > {RETIRED} AND NOT EXISTS (
         SELECT FROM runs_auditentry AS entry
-        WHERE entry.subject_kind = 'runrequest' AND entry.subject_id = request.id::text AND entry.outcome = 'done'
+        WHERE entry.subject_kind IN {KINDS} AND entry.outcome = 'done'
+        AND entry.subject_id IN (request.id::text, request.change_id::text)
         AND entry.actor_name = request.overridden_by_name
         AND (entry.verb = 'request.override' OR entry.verb = 'request.submit' AND entry."after" ? 'overrides')
     ) ORDER BY request.id LIMIT 1
@@ -104,24 +121,32 @@ def reconcile(keys: signatures.Keys | None = None, *, at_most: int | None = None
     if at_most is not None:
         newest = RunRequest.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
         first = newest - at_most + 1
-        submitted = AuditEntry.objects.filter(subject_kind="runrequest", subject_id=str(first)).order_by("sequence")
+        submitted = AuditEntry.objects.filter(
+            subject_kind__in=["runrequest", "changerequest"], subject_id=str(first)
+        ).order_by("sequence")
         after = (submitted.values_list("sequence", flat=True).first() or 0) - OVERLAP
     return next(chain(unsigned(keys, first), unmatched(first, after), not_reached(first)), "")
 
 
 def unsigned(keys: signatures.Keys, first: int) -> Iterator[str]:
     """Yield a sentence for each row that was written past the portal, or changed afterwards."""
-    requests = RunRequest.objects.filter(pk__gte=first).only(*signatures.REQUEST, "signature")
-    for run_request in requests.order_by("pk").iterator(chunk_size=2000):
-        if not signatures.is_signed(run_request, keys):
-            yield f"Request {run_request.pk} is not signed with a key of the portal."
-    given = Approval.objects.filter(run_request__gte=first).order_by("pk")
-    overrides = BreakGlass.objects.filter(run_request__gte=first).select_related("run_request").order_by("pk")
+    for change in ChangeRequest.objects.filter(pk__gte=first).order_by("pk").iterator(2000):
+        if not signatures.is_signed(change, keys):
+            yield f"Request {change.pk} is not signed with a key of the portal."
+    specs = RunSpec.objects.filter(change__gte=first).select_related("change").order_by("change", "position")
+    requests = RunRequest.objects.filter(change__gte=first).select_related("spec__change").order_by("change", "pk")
+    contents: Iterator[RunSpec | RunRequest] = chain(specs.iterator(2000), requests.iterator(2000))
+    for part in contents:
+        if not signatures.is_signed(part, keys):
+            what = "What request {} would run" if isinstance(part, RunSpec) else "A run of request {}"
+            yield f"{what.format(part.change_id)} is not signed with a key of the portal."
+    given = Approval.objects.filter(change__gte=first).order_by("pk")
+    overrides = BreakGlass.objects.filter(change__gte=first).select_related("change").order_by("pk")
     decisions: Iterator[Approval | BreakGlass] = chain(given.iterator(2000), overrides.iterator(2000))
     for row in decisions:
         if not signatures.is_signed(row, keys):
             what = "The emergency override" if isinstance(row, BreakGlass) else f"What {row.by_name} decided"
-            yield f"{what} on request {row.run_request_id} is not signed with a key of the portal."
+            yield f"{what} on request {row.change_id} is not signed with a key of the portal."
 
 
 def unmatched(first: int, after: int) -> Iterator[str]:
@@ -137,9 +162,11 @@ def unmatched(first: int, after: int) -> Iterator[str]:
 def not_reached(first: int) -> Iterator[str]:
     """Yield a sentence for the first request in a state, or past a change window, that no entry explains."""
     verbs, outcomes = zip(*REACHED_BY.values(), strict=True)
-    known = {"states": list(REACHED_BY), "verbs": list(verbs), "outcomes": list(outcomes)}
+    known = {"states": list(REACHED_BY), "verbs": list(verbs), "outcomes": list(outcomes), "ends": list(ENDED_BY)}
     for request, state in select(NOT_REACHED, first=first, **known):
         yield f"Request {request} is “{State(state).label}”, and no audit entry records how it became so."
+    for request, state in select(NOT_FOLLOWED, first=first, ends=list(ENDED_BY)):
+        yield f"Request {request} is “{State(state).label}”, and what it belongs to is not."
     for request, person in select(NOT_OVERRIDDEN, first=first):
         yield f"Request {request} has an override of its change window by {person} that no audit entry records."
 

@@ -18,7 +18,7 @@ from runs.actors import Actor
 from runs.audit import signatures
 from runs.audit.chain import GENESIS, digest
 from runs.errors import Refused
-from runs.models import AuditCheckpoint, AuditEntry, Cancellation, Run, RunRequest
+from runs.models import AuditEntry, Cancellation, ChangeRequest, Run, RunRequest
 
 # Key of the advisory lock on the end of the chain: one writer at a time. Any constant that nothing else uses.
 CHAIN_LOCK = 0x706F7274616C
@@ -96,9 +96,8 @@ def append(acts: Sequence[Act], outcome: AuditEntry.Outcome, message: str = "") 
     entries: list[AuditEntry] = []
     # No savepoint inside the transaction of an act: an entry that cannot be written undoes the act too.
     with transaction.atomic(savepoint=False):
-        # 1. The lock first, then the end of the chain: read the other way round, two writers could see the same end.
-        number, moments = lock_and_normalize(acts)
-        sequence, previous = head() or head_of_retired() or (0, GENESIS)
+        # 1. The lock, the end of the chain, and each act as it is stored.
+        number, sequence, previous, moments = begin(acts)
         # 2. Each entry has the digest of the one before.
         for this, (now, before, after) in zip(acts, moments, strict=True):
             sequence += 1
@@ -114,35 +113,21 @@ def append(acts: Sequence[Act], outcome: AuditEntry.Outcome, message: str = "") 
     return entries
 
 
-def head() -> tuple[int, str] | None:
-    """Return sequence and digest of the last entry."""
-    return AuditEntry.objects.order_by("-sequence").values_list("sequence", "digest").first()
+def begin(acts: Sequence[Act]) -> tuple[int, int, str, list[tuple[Any, Any, Any]]]:
+    """Lock the end of the chain; return the transaction id, the last sequence and digest, and each act as stored.
 
-
-def head_of_retired() -> tuple[int, str] | None:
-    """Return where the chain continues when only a checkpoint is left."""
-    return AuditCheckpoint.objects.order_by("-last").values_list("last", "digest").first()
-
-
-def lock_and_normalize(acts: Sequence[Act]) -> tuple[int, list[tuple[Any, Any, Any]]]:
-    """Lock the end of the chain; return the transaction id, and time, before and after of each action as stored.
-
-    jsonb rewrites some numbers, and the digest must cover what is stored, so Postgres converts the values first.
+    That is its time, before and after: jsonb rewrites some numbers, and the digest must cover what is stored, so
+    Postgres converts the values first.
     """
     columns = [json.dumps([strip_control(getattr(this, name)) for this in acts]) for name in ("before", "after")]
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s), pg_current_xact_id()::text::bigint", [CHAIN_LOCK])
-        _, number = cursor.fetchone()
-        cursor.execute(
-            "SELECT clock_timestamp(), b::text, a::text FROM ROWS FROM "
-            "(jsonb_array_elements(%s::jsonb), jsonb_array_elements(%s::jsonb)) WITH ORDINALITY AS acts (b, a, place) "
-            "ORDER BY place",
-            columns,
-        )
+        cursor.execute("SELECT * FROM audit_begin(%s, %s::jsonb, %s::jsonb)", [CHAIN_LOCK, *columns])
         rows = cursor.fetchall()
+    number, sequence, digest_before = rows[0][:3]
     # An entry is never older than the one before it, in whatever order the rows were evaluated.
-    moments = sorted(now for now, _, _ in rows)
-    return number, [(now, json.loads(b), json.loads(a)) for now, (_, b, a) in zip(moments, rows, strict=True)]
+    times = sorted(row[3] for row in rows)
+    stored = [(at, json.loads(b), json.loads(a)) for at, (*_, b, a) in zip(times, rows, strict=True)]
+    return number, sequence or 0, digest_before or GENESIS, stored
 
 
 def names_of(this: Act, outcome: AuditEntry.Outcome, message: str) -> dict[str, str]:
@@ -177,7 +162,7 @@ def describe(this: Act) -> tuple[str, str, str, str]:
     if isinstance(subject, Cancellation):
         subject = subject.run  # people look for the run, not for its cancellation
     environment = this.environment
-    if isinstance(subject, Deployment | Run | RunRequest) and not environment:
+    if isinstance(subject, Deployment | Run | RunRequest | ChangeRequest) and not environment:
         environment = subject.environment.slug
     return (
         this.subject_kind or subject._meta.model_name or "",

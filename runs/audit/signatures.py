@@ -1,6 +1,7 @@
-"""Signatures of audit entries, checkpoints, requests, approvals and overrides, under a key that only the portal has.
+"""Signatures of the audit trail, and of change requests with their specs, runs, approvals and overrides.
 
-HMAC-SHA256. A digest can be computed by everyone who can read the database; a signature only with a key.
+HMAC-SHA256 under a key that only the portal has. A digest can be computed by everyone who can read the database; a
+signature only with a key.
 """
 
 from __future__ import annotations
@@ -11,21 +12,21 @@ from collections.abc import Sequence
 from functools import cache
 
 from django.conf import settings
+from django.db import models
 
 from flows import canonical
-from runs.models import Approval, AuditCheckpoint, AuditEntry, BreakGlass, RunRequest
+from runs.models import Approval, AuditCheckpoint, AuditEntry, BreakGlass, ChangeRequest, RunRequest, RunSpec
 
-type Signed = AuditEntry | AuditCheckpoint | RunRequest | Approval | BreakGlass
+type Signed = AuditEntry | AuditCheckpoint | ChangeRequest | RunSpec | RunRequest | Approval | BreakGlass
 # key id -> the HMAC under the key, of nothing yet; newest first
 type Keys = dict[str, hmac.HMAC]
 
 # Characters of the id by which a signature names its key. The id is a part of the key's digest, so it reveals nothing.
 ID_LENGTH = 8
 # The columns that are signed beside a digest.
-REQUEST = [
-    *("submission_key", "digest", "environment_id", "deployment_id", "requested_by_id", "on_behalf_of_id"),
-    *("needs_approval", "is_blind"),
-]
+CHANGE = ["kind", "submission_key", "digest", "environment_id", "requested_by_id", "on_behalf_of_id"]
+SPEC = ["position", "digest", "deployment_id", "is_blind"]
+OCCURRENCE = ["occurrence", "scheduled_for", "mapped_values"]
 CHECKPOINT = ["first", "last", "digest", "began_at", "ended_at", "retired_by", "kept_in"]
 
 
@@ -72,16 +73,25 @@ def content(row: Signed) -> str:
     match row:
         case AuditEntry():
             return of_entry(row.digest)
-        case RunRequest():
+        case ChangeRequest():
             # The digest covers names; these are the keys behind them. The submission key is unique: a copy has another.
-            return f"request {canonical.text({name: getattr(row, name) for name in REQUEST})}"
+            return f"change {canonical.text(columns(row, CHANGE))}"
+        case RunSpec():
+            # By the signature of its change request it belongs to that one, and to no other.
+            return f"spec {canonical.text(columns(row, SPEC) | {'change': content(row.change)})}"
+        case RunRequest():
+            return f"request {canonical.text(columns(row, OCCURRENCE) | {'spec': content(row.spec)})}"
         case AuditCheckpoint():
-            return f"checkpoint {canonical.text({name: getattr(row, name) for name in CHECKPOINT})}"
+            return f"checkpoint {canonical.text(columns(row, CHECKPOINT))}"
         case Approval():
             said = {"approved": row.approved, "stage": row.stage, "digest": row.digest}
             return f"approval {canonical.text(by_person(row) | said)}"
         case BreakGlass():
-            return f"override {canonical.text(by_person(row) | {'until': row.until, 'digest': row.run_request.digest})}"
+            return f"override {canonical.text(by_person(row) | {'until': row.until, 'digest': row.change.digest})}"
+
+
+def columns(row: models.Model, names: Sequence[str]) -> dict[str, object]:
+    return {name: getattr(row, name) for name in names}
 
 
 def of_entry(digest: str) -> str:
@@ -90,4 +100,4 @@ def of_entry(digest: str) -> str:
 
 
 def by_person(row: Approval | BreakGlass) -> dict[str, object]:
-    return {"request": row.run_request_id, "by": row.by_id, "by_name": row.by_name, "reason": row.reason}
+    return {"request": row.change_id, "by": row.by_id, "by_name": row.by_name, "reason": row.reason}

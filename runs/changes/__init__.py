@@ -21,14 +21,17 @@ from runs.changes.approvals import (
 from runs.changes.evidence import require_evidence
 from runs.changes.launch_results import hold, launched, note_sent, recheck, refuse, requeue
 from runs.changes.overrides import MAX_OVERRIDE, MIN_OVERRIDE, break_glass, override, review
+from runs.changes.release import advance, release, to_advance
 from runs.changes.settle import settle, settle_deleted
-from runs.changes.states import LEGAL_FROM, move
+from runs.changes.states import CHANGE_LEGAL_FROM, LEGAL_FROM, move
 
 __all__ = [
+    "CHANGE_LEGAL_FROM",
     "LEGAL_FROM",
     "MAX_OVERRIDE",
     "MIN_OVERRIDE",
     "Step",
+    "advance",
     "approve",
     "approvers_of",
     "break_glass",
@@ -44,6 +47,7 @@ __all__ = [
     "recheck",
     "refuse",
     "reject",
+    "release",
     "requeue",
     "require_approved",
     "require_decidable",
@@ -53,5 +57,6 @@ __all__ = [
     "settle_deleted",
     "step_for",
     "steps",
+    "to_advance",
     "withdraw",
 ]

@@ -1,4 +1,4 @@
-"""Approve, reject, comment on, withdraw and expire run requests."""
+"""Approve, reject, comment on, withdraw and expire change requests."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flows.db_text import sanitize
-from runs import audit, notifications, queue
-from runs.access.decisions import Permissions, Target, require
+from flows.models import Deployment
+from runs import audit, notifications
+from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.change_feed import publish
-from runs.changes.states import move, too_late
+from runs.changes.release import release
+from runs.changes.states import ChangeState, move_change, too_late
 from runs.errors import Refused
 from runs.governance import windows
 from runs.governance.independence import Involved, require_own_password
 from runs.governance.requirements import requirements_for
-from runs.models import Approval, BreakGlass, Comment, RunRequest, Verb
+from runs.models import Approval, BreakGlass, ChangeRequest, Comment, RunRequest, RunSpec, Verb
 from runs.models.notification import Topic
 from runs.models.policy import Stage
 from runs.models.request import State
 from runs.requests.approval_notices import notify_approvers
-from runs.requests.frozen_values import digest, values_of
+from runs.requests.frozen_values import is_intact, spec_values, values_of
 
 MAX_COMMENT_LENGTH = 2000
 # The stage of a request that needs approval but was submitted before policies had stages.
@@ -49,10 +51,10 @@ class Step:
         return max(self.needed - len(self.given), 0)
 
 
-def steps(run_request: RunRequest) -> list[Step]:
+def steps(change: ChangeRequest) -> list[Step]:
     """Return the stages that were required at request time, with who has approved each, in order."""
-    stages: list[Stage] = run_request.policy.get("stages") or ([ONE] if run_request.needs_approval else [])
-    valid = approvers_of(run_request)
+    stages: list[Stage] = change.policy.get("stages") or ([ONE] if change.needs_approval else [])
+    valid = approvers_of(change)
     return [
         Step(
             position,
@@ -64,171 +66,204 @@ def steps(run_request: RunRequest) -> list[Step]:
     ]
 
 
-def approvers_of(run_request: RunRequest) -> list[Approval]:
+def approvers_of(change: ChangeRequest) -> list[Approval]:
     """Return the approvals that count: each person's last decision, if it approves exactly this digest."""
     # Sorted here, not in SQL, so that lists can prefetch the approvals of all their requests.
     # A later row of the same person replaces the earlier one: a rejection takes an approval back.
-    last = {each.by_id: each for each in sorted(run_request.approvals.all(), key=lambda each: each.pk)}
-    return [each for each in last.values() if each.approved and each.digest == run_request.digest]
+    last = {each.by_id: each for each in sorted(change.approvals.all(), key=lambda each: each.pk)}
+    return [each for each in last.values() if each.approved and each.digest == change.digest]
 
 
-def emergency_override(run_request: RunRequest) -> BreakGlass | None:
+def emergency_override(change: ChangeRequest) -> BreakGlass | None:
     """Return the override in place of the approvals, if there is one; read once for each object."""
-    return getattr(run_request, "break_glass", None)
+    return getattr(change, "break_glass", None)
 
 
-def step_for(run_request: RunRequest, user: User) -> Step:
+def step_for(change: ChangeRequest, user: User) -> Step:
     """Return the current stage if the person can approve it; raise `Refused` if not."""
-    step = next((each for each in steps(run_request) if not each.is_done), None)
+    step = next((each for each in steps(change) if not each.is_done), None)
     if step is None:
-        raise Refused("approval.complete", f"Request {run_request.pk} already has all its approvals.")
+        raise Refused("approval.complete", f"Request {change.pk} already has all its approvals.")
     if step.group and not user.groups.filter(name=step.group).exists():
         raise Refused(
             "approval.group",
-            f"Request {run_request.pk} needs {step.left} more from the group {step.group} now.",
+            f"Request {change.pk} needs {step.left} more from the group {step.group} now.",
             group=step.group,
         )
     return step
 
 
-def require_decidable(run_request: RunRequest, by: Actor, *, approves: bool) -> None:
+def require_decidable(change: ChangeRequest, by: Actor, *, approves: bool) -> None:
     """Refuse a decision by the requester, without permission, or after expiry.
 
     The person a requester acts for cannot approve. They can reject: being named must not silence them.
     """
-    if by.user.pk == run_request.requested_by_id or (approves and by.user.pk == run_request.on_behalf_of_id):
+    if by.user.pk == change.requested_by_id or (approves and by.user.pk == change.on_behalf_of_id):
         raise Refused("approval.own", "You cannot approve or reject your own request.")
     if by.on_behalf_of:
         raise Refused("approval.on_behalf", "You cannot approve or reject on someone else's behalf.")
-    require(by, Verb.APPROVE, run_request.deployment, values_of(run_request))
-    if run_request.expires_at and run_request.expires_at <= timezone.now():
-        raise Refused("request.expired", f"Request {run_request.pk} has expired. Submit a new request.")
+    permissions = Permissions.of(by)
+    for spec in specs_of(change):
+        permissions.require(Verb.APPROVE, spec.deployment, spec_values(spec))
+    if change.expires_at and change.expires_at <= timezone.now():
+        raise Refused("request.expired", f"Request {change.pk} has expired. Submit a new request.")
 
 
-def approve(run_request: RunRequest, *, by: Actor, reason: str = "", displayed_digest: str | None = None) -> None:
+def approve(change: ChangeRequest, *, by: Actor, reason: str = "", displayed_digest: str | None = None) -> None:
     """Record an approval of exactly this request; the last one needed launches it.
 
     `displayed_digest` is the digest that the approver saw; None for the current one. Raises `Forbidden`, or `Refused`
     with code `approval.own`, `approval.twice`, `approval.stale`, `approval.group` or `state.illegal`.
     """
-    with audit.act("request.approve", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
+    with audit.act("request.approve", change.subject, by=by, reason=reason, ticket=change.ticket) as act:
         # 1. Under the row lock, so that two last approvals do not launch twice.
-        lock(run_request)
-        require_decidable(run_request, by, approves=True)
+        lock(change)
+        require_decidable(change, by, approves=True)
         # 2. What is approved is what was displayed, and the row was not edited in the database.
-        if digest(run_request) != run_request.digest or displayed_digest not in (None, run_request.digest):
+        if not is_intact(change) or displayed_digest not in (None, change.digest):
             raise Refused(
                 "approval.stale",
-                f"Request {run_request.pk} is not the one displayed. Reload the page and review it again.",
+                f"Request {change.pk} is not the one displayed. Reload the page and review it again.",
             )
-        act.before = {"state": run_request.state}
-        if run_request.state != State.WAITING:
-            raise too_late(run_request, State.APPROVED)
-        if any(each.by_id == by.user.pk for each in approvers_of(run_request)):
+        act.before = {"state": change.state}
+        if change.state != ChangeState.WAITING:
+            raise too_late(change, ChangeState.APPROVED)
+        if any(each.by_id == by.user.pk for each in approvers_of(change)):
             raise Refused(
                 "approval.twice", "You have already approved this. The next approval must come from someone else."
             )
-        involved = involved_in(run_request, by.user.pk)
+        involved = involved_in(change, by.user.pk)
         involved.require_independent(by.user)
         require_own_password(by.user)
         # 3. Record the approval for the current stage.
-        step = step_for(run_request, by.user)
-        record_decision(run_request, True, step.position, by=by, reason=reason)
+        step = step_for(change, by.user)
+        record_decision(change, True, step.position, by=by, reason=reason)
         # 4. Launch after the last one.
-        remaining = [each for each in steps(run_request) if not each.is_done]
+        remaining = [each for each in steps(change) if not each.is_done]
         if remaining:
             following = remaining[0]
             if following.position != step.position:
-                notify_approvers(run_request, group=following.group)
+                notify_approvers(change, group=following.group)
             act.after = {
-                "state": run_request.state,
-                "digest": run_request.digest,
+                "state": change.state,
+                "digest": change.digest,
                 "approvals_left": sum(each.left for each in remaining),
                 **involved.audit_details(),
             }
             return
-        move(run_request, to=State.APPROVED, message="", expires_at=valid_until(run_request))
-        act.after = {"state": State.APPROVED, "digest": run_request.digest, **involved.audit_details()}
-        queue.enqueue("runs.tasks.launch", run_request.pk)
-        notify_requester(run_request, "approved", by)
+        move_change(change, to=ChangeState.APPROVED, message="", expires_at=valid_until(change))
+        act.after = {"state": ChangeState.APPROVED, "digest": change.digest, **involved.audit_details()}
+        release(change)
+        notify_requester(change, "approved", by)
 
 
-def involved_in(run_request: RunRequest, *others: int | None) -> Involved:
+def involved_in(change: ChangeRequest, *others: int | None) -> Involved:
     """Return those who want the run, those whose approvals count, and these others, with who changed them lately."""
-    return Involved.of(run_request, *others, *(each.by_id for each in approvers_of(run_request)))
+    return Involved.of(change, *others, *(each.by_id for each in approvers_of(change)))
 
 
-def reject(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
+def reject(change: ChangeRequest, *, by: Actor, reason: str = "") -> None:
     """Close a waiting request. One rejection is enough, even by someone who approved it before."""
-    with audit.act("request.reject", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
-        lock(run_request)
-        require_decidable(run_request, by, approves=False)
+    with audit.act("request.reject", change.subject, by=by, reason=reason, ticket=change.ticket) as act:
+        lock(change)
+        require_decidable(change, by, approves=False)
         if not reason.strip():
             raise Refused("rejection.reason_required", "Give a reason for the rejection. The requester will see it.")
-        act.before = {"state": run_request.state}
-        move(run_request, to=State.REJECTED, message=reason)
+        act.before = {"state": change.state}
+        move_change(change, to=ChangeState.REJECTED, message=reason)
         # Stage 0: a rejection belongs to no stage, it closes the request at any of them.
-        record_decision(run_request, False, 0, by=by, reason=reason)
-        act.after = {"state": State.REJECTED, "digest": run_request.digest}
-        notify_requester(run_request, "rejected", by)
+        record_decision(change, False, 0, by=by, reason=reason)
+        act.after = {"state": ChangeState.REJECTED, "digest": change.digest}
+        notify_requester(change, "rejected", by)
 
 
-def lock(run_request: RunRequest) -> None:
+def lock(change: ChangeRequest) -> None:
     """Lock the row until the transaction ends, and read it again: decisions are counted one at a time."""
-    run_request.refresh_from_db(
-        from_queryset=RunRequest.objects.select_for_update(of=["self"]).select_related("environment")
+    change.refresh_from_db(
+        from_queryset=ChangeRequest.objects.select_for_update(of=["self"]).select_related("environment")
     )
 
 
-def record_decision(run_request: RunRequest, approved: bool, stage: int, *, by: Actor, reason: str) -> None:
+def specs_of(change: ChangeRequest) -> list[RunSpec]:
+    """Return what would run, in order, with the deployments as they are now."""
+    return list(change.specs.select_related("deployment__environment").order_by("position"))
+
+
+def targets_of(change: ChangeRequest) -> list[Target]:
+    """Return the targets of its runs: what they require together is what was approved."""
+    # Each launch asks: reading all specs would cost a backfill the square of its size.
+    deployments = Deployment.objects.filter(pk__in=change.specs.values("deployment"))
+    return [Target.of(deployment) for deployment in deployments.select_related("environment").order_by("pk")]
+
+
+def require_for_all(change: ChangeRequest, verb: Verb, by: Actor) -> None:
+    """Raise `Forbidden` unless the actor has the verb on everything that the change request would run."""
+    permissions = Permissions.of(by)
+    for spec in specs_of(change):
+        permissions.require(verb, spec.deployment)
+
+
+def publish_change(change: ChangeRequest) -> None:
+    publish("request", change.run_requests.values_list("pk", flat=True))
+
+
+def record_decision(change: ChangeRequest, approved: bool, stage: int, *, by: Actor, reason: str) -> None:
     """Insert the signed approval or rejection; a trigger refuses the requester's own."""
     row = Approval(
-        run_request=run_request,
+        change=change,
         approved=approved,
         stage=stage,
         by=by.user,
         by_name=by.name,
-        digest=run_request.digest,
+        digest=change.digest,
         reason=sanitize(reason),
     )
     row.signature = signatures.sign(row)
     row.save(force_insert=True)
-    publish("request", [run_request.pk])
+    publish_change(change)
 
 
-def valid_until(run_request: RunRequest) -> datetime:
-    """Return when the approvals expire: the approval timeout after the first moment the run could start."""
-    now = timezone.now()
+def valid_until(change: ChangeRequest) -> datetime | None:
+    """Return when the approvals expire: the approval timeout after the first moment the run could start.
+
+    None for a change request for several runs, which may take longer: each spec has its own limit.
+    """
+    if change.kind != ChangeRequest.Kind.RUN:
+        return None
+    now, run_request = timezone.now(), change.run_request
     # Not from now: a run that is scheduled for next week must not expire before it can start.
     earliest = max(now, run_request.scheduled_for or now)
-    opens_at = windows.standing(Target.of(run_request.deployment), earliest).opens_at
-    minutes = requirements_for(Target.of(run_request.deployment)).minutes
+    target = Target.of(run_request.deployment)
+    opens_at = windows.standing(target, earliest).opens_at
+    minutes = requirements_for(target).minutes
     return max(earliest, opens_at or earliest) + timedelta(minutes=minutes)
 
 
 def require_approved(run_request: RunRequest) -> None:
     """Refuse a launch whose approvals no longer hold. Called again right before the launch, under the row lock."""
+    change, deployment = run_request.change, run_request.deployment
     # 1. The requirements are still those of the request; without any, there is nothing to check.
-    requirements = requirements_for(Target.of(run_request.deployment))
-    if requirements.stages and list(requirements.stages) != run_request.policy.get("stages", [ONE]):
+    targets = [Target.of(deployment)] if change.kind == ChangeRequest.Kind.RUN else targets_of(change)
+    requirements = requirements_for(*targets)
+    if requirements.stages and list(requirements.stages) != change.policy.get("stages", [ONE]):
         raise Refused(
             "approval.requirements_changed",
-            f"The requirements for running {run_request.deployment_name} have changed since. Submit a new request.",
+            f"The requirements for running {deployment} have changed since. Submit a new request.",
         )
-    if not run_request.needs_approval and not requirements.stages:
+    if not change.needs_approval and not requirements.stages:
         return
     # 2. Each approval was given by someone who still has permission, with these values.
     values = values_of(run_request)
-    for each in approvers_of(run_request):
-        if not Permissions.of_person(each.by).decide(Verb.APPROVE, run_request.deployment, values):
+    for each in approvers_of(change):
+        if not Permissions.of_person(each.by).decide(Verb.APPROVE, deployment, values):
             raise Refused(
                 "approval.approver_lost_permission",
                 f"{each.by_name} approved this and no longer has permission to. Submit a new request.",
                 approver=each.by_name,
             )
     # 3. Each is still in the group of the stage they approved.
-    found = steps(run_request)
-    for each in approvers_of(run_request):
+    found = steps(change)
+    for each in approvers_of(change):
         group = next((step.group for step in found if step.position == each.stage), "")
         if group and not each.by.groups.filter(name=group).exists():
             raise Refused(
@@ -240,51 +275,63 @@ def require_approved(run_request: RunRequest) -> None:
     # 4. All stages are complete, and not too long ago.
     if not found or any(not step.is_done for step in found):
         raise Refused("approval.insufficient", "The approvals are no longer valid. Submit a new request.")
-    if run_request.expires_at and run_request.expires_at <= timezone.now():
+    if change.expires_at and change.expires_at <= timezone.now():
         raise Refused("approval.too_old", "The approval is too old. Submit a new request.")
 
 
-def notify_requester(run_request: RunRequest, what: str, by: Actor) -> None:
-    if run_request.requested_by:
+def notify_requester(change: ChangeRequest, what: str, by: Actor) -> None:
+    if change.requested_by:
         notifications.notify_person(
             Topic.ANSWERED,
-            run_request.environment,
-            run_request.requested_by,
-            f"{run_request.deployment_name} in {run_request.environment_name} was {what}",
-            f"{by.name} {what} your request {run_request.pk}. {run_request.message}",
-            target=run_request,
+            change.environment,
+            change.requested_by,
+            f"{change.title} was {what}",
+            f"{by.name} {what} your request {change.pk}. {change.message}",
+            target=change.subject,
         )
 
 
-def comment(run_request: RunRequest, text: str, *, by: Actor) -> None:
+def comment(change: ChangeRequest, text: str, *, by: Actor) -> None:
     """Add a comment to a request, visible to all who can see the request."""
-    with audit.act("request.comment", run_request, by=by, reason=text, ticket=run_request.ticket):
-        require(by, Verb.SEE, run_request.deployment)
+    with audit.act("request.comment", change.subject, by=by, reason=text, ticket=change.ticket):
+        require_for_all(change, Verb.SEE, by)
         cleaned = sanitize(text.strip())
         if not cleaned or len(cleaned) > MAX_COMMENT_LENGTH:
             raise Refused(
                 "comment.length", f"A comment must have 1 to {MAX_COMMENT_LENGTH} characters.", limit=MAX_COMMENT_LENGTH
             )
-        Comment.objects.create(run_request=run_request, by=by.user, by_name=by.name, text=cleaned)
-        publish("request", [run_request.pk])
+        Comment.objects.create(change=change, by=by.user, by_name=by.name, text=cleaned)
+        publish_change(change)
 
 
-def withdraw(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
+def withdraw(change: ChangeRequest, *, by: Actor, reason: str = "") -> None:
     """Withdraw a request before it is sent: by its requester, or with permission to cancel."""
-    with audit.act("request.withdraw", run_request, by=by, reason=reason, ticket=run_request.ticket) as act:
+    with audit.act("request.withdraw", change.subject, by=by, reason=reason, ticket=change.ticket) as act:
         # Requesters need no permission to withdraw their own request.
-        if not by.is_same_person_as(run_request.requested_by_id):
-            require(by, Verb.CANCEL, run_request.deployment)
-        act.before = {"state": run_request.state}
-        move(run_request, to=State.WITHDRAWN, message=reason)
-        act.after = {"state": State.WITHDRAWN}
+        if not by.is_same_person_as(change.requested_by_id):
+            require_for_all(change, Verb.CANCEL, by)
+        lock(change)
+        require_unsent(change)
+        act.before = {"state": change.state}
+        move_change(change, to=ChangeState.WITHDRAWN, message=reason)
+        act.after = {"state": ChangeState.WITHDRAWN}
 
 
-def expire(run_request: RunRequest) -> None:
+def require_unsent(change: ChangeRequest) -> None:
+    """Refuse to withdraw when every run of the change request was sent to Prefect: those can only be cancelled."""
+    # Locked, so that a launch at the same moment is over, or begins after the withdrawal.
+    unsent = list(change.run_requests.select_for_update(of=["self"]).filter(state__in=[State.HELD, State.APPROVED]))
+    is_open = change.state in (ChangeState.WAITING, ChangeState.APPROVED)
+    if is_open and not unsent and change.kind in ChangeRequest.FIXED:
+        first = change.run_requests.order_by("pk").first()
+        raise too_late(first or change, State.WITHDRAWN)
+
+
+def expire(change: ChangeRequest) -> None:
     """Close a request that was not approved in time."""
-    with audit.act("request.expire", run_request, by=Actor.system()):
-        lock(run_request)
+    with audit.act("request.expire", change.subject, by=Actor.system()):
+        lock(change)
         # Again under the lock: it may have been approved since the task listed it.
-        if run_request.expires_at is None or run_request.expires_at > timezone.now():
-            raise Refused("request.not_expired", f"Request {run_request.pk} has not expired yet.")
-        move(run_request, to=State.EXPIRED, message="Not approved in time. Submit a new request.")
+        if change.expires_at is None or change.expires_at > timezone.now():
+            raise Refused("request.not_expired", f"Request {change.pk} has not expired yet.")
+        move_change(change, to=ChangeState.EXPIRED, message="Not approved in time. Submit a new request.")

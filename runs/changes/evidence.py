@@ -8,8 +8,8 @@ from runs import audit
 from runs.audit import signatures
 from runs.changes.approvals import approvers_of, emergency_override
 from runs.errors import Refused
-from runs.models import AuditCheckpoint, AuditEntry, RunRequest
-from runs.requests.frozen_values import digest
+from runs.models import AuditCheckpoint, AuditEntry, ChangeRequest, RunRequest
+from runs.requests.frozen_values import change_digest, spec_digest
 
 
 def require_evidence(run_request: RunRequest) -> None:
@@ -19,26 +19,29 @@ def require_evidence(run_request: RunRequest) -> None:
     state would be the way around it. Raises `Refused` with code `request.changed`, `request.unrecorded`,
     `approval.unsigned` or `approval.unrecorded`.
     """
+    change, spec = run_request.change, run_request.spec
     # 1. The request is the one that was submitted: triggers protect its columns, not the encrypted values. Nor is it a
-    #    copy of another, whose digest fits.
-    if digest(run_request) != run_request.digest or not signatures.is_signed(run_request):
+    #    copy of another, whose digest fits. The signatures bind the run to its spec and the spec to its change request:
+    #    the other specs need not be read.
+    is_intact = change_digest(change) == change.digest and spec_digest(spec) == spec.digest
+    if not is_intact or not all(signatures.is_signed(row) for row in (change, spec, run_request)):
         raise Refused(
             "request.changed",
             "The request was changed in the database after it was submitted. Submit a new request.",
         )
     # 2. It was submitted through the portal.
     recorded = recorded_acts(run_request)
-    act = ("request.submit", run_request.requested_by_name)
-    if act not in recorded and not are_retired(run_request.requested_at):
+    act = ("request.submit", change.requested_by_name)
+    if act not in recorded and not are_retired(change.requested_at):
         raise Refused(
             "request.unrecorded",
-            f"The audit trail has no entry for the submission of request {run_request.pk}. Submit a new request, and "
+            f"The audit trail has no entry for the submission of request {change.pk}. Submit a new request, and "
             "find out who changed the database.",
         )
     # 3. So were its approvals, or the override in their place.
-    bypass = emergency_override(run_request)
+    bypass = emergency_override(change)
     verb, what = ("request.break_glass", "emergency override") if bypass else ("request.approve", "approval")
-    for row in [bypass] if bypass else approvers_of(run_request):
+    for row in [bypass] if bypass else approvers_of(change):
         if not signatures.is_signed(row):
             raise Refused(
                 "approval.unsigned",
@@ -65,12 +68,13 @@ def unrecorded(what: str, name: str) -> Refused:
 
 
 def recorded_acts(run_request: RunRequest) -> set[tuple[str, str]]:
-    """Return verb and actor of the entries about exactly this request that the portal signed."""
+    """Return verb and actor of the entries about the run and its change request that the portal signed."""
     entries = AuditEntry.objects.filter(
-        subject_kind=RunRequest._meta.model_name,
-        subject_id=str(run_request.pk),
+        # A change request for one run is recorded as that run, which has the same number; no other row has it.
+        subject_kind__in=[ChangeRequest._meta.model_name, RunRequest._meta.model_name],
+        subject_id__in=[str(run_request.change_id), str(run_request.pk)],
         outcome=AuditEntry.Outcome.DONE,
-        after__digest=run_request.digest,
+        after__digest=run_request.change.digest,
     )
     genuine = [entry for entry in entries if audit.digest(entry) == entry.digest and signatures.is_signed(entry)]
     # A submission can override the change window at once.

@@ -16,10 +16,15 @@ from flows.models import Environment
 from runs import audit, queue
 from runs.actors import Actor
 from runs.change_feed import publish
-from runs.changes.approvals import lock
 from runs.changes.states import move
 from runs.models import RunRequest
 from runs.models.request import State
+
+
+def lock(run_request: RunRequest) -> None:
+    """Lock the row until the transaction ends, and read it again. Its spec and change request never change with it."""
+    rows = RunRequest.objects.select_for_update(of=["self"]).select_related("environment", "change", "spec")
+    run_request.refresh_from_db(from_queryset=rows)
 
 
 def launched(run_request: RunRequest, flow_run_id: uuid.UUID) -> None:

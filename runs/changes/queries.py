@@ -1,4 +1,4 @@
-"""The requests that need a person's approval."""
+"""The change requests that need a person's approval."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from flows.models import Deployment
 from runs import changes, requests
 from runs.access.decisions import Permissions
 from runs.audit import signatures
-from runs.models import Approval, BreakGlass, RunRequest, Verb
+from runs.models import Approval, BreakGlass, ChangeRequest, RunRequest, RunSpec, Verb
 
 # Launched requests among which the last one with signed approvals is looked for.
 COMPARED = 5
 
 
 def waiting_for(permissions: Permissions) -> list[int]:
-    """Return the primary keys of the requests that the person can approve now, in at most four queries.
+    """Return the primary keys of the change requests that the person can approve now, in at most four queries.
 
     Left out are their own requests and those made on their behalf, those they have already approved, those whose
     current stage is for another group, and those with values that none of their grants covers.
@@ -29,29 +29,38 @@ def waiting_for(permissions: Permissions) -> list[int]:
         return []
     # Values are decrypted and checked one by one, so only for people whose grant has a condition.
     if permissions.has_condition(Verb.APPROVE):
-        rows = open_to(permissions).select_related("deployment__environment")
-        approvable = [row for row in rows if permissions.decide(Verb.APPROVE, row.deployment, values_of(row))]
+        rows = open_to(permissions).prefetch_related("specs__deployment__environment")
+        approvable = [row for row in rows if all(may_approve(permissions, spec) for spec in row.specs.all())]
     else:
         approvable = list(open_to(permissions).only("digest", "policy", "needs_approval"))
     elsewhere = waiting_for_others(permissions, approvable)
     return [row.pk for row in approvable if row.pk not in elsewhere]
 
 
-def open_to(permissions: Permissions) -> QuerySet[RunRequest]:
+def may_approve(permissions: Permissions, spec: RunSpec) -> bool:
+    return permissions.decide(Verb.APPROVE, spec.deployment, values_of(spec)).allowed
+
+
+def open_to(permissions: Permissions) -> QuerySet[ChangeRequest]:
     """Return the candidates as far as SQL can decide: stages and conditions on values are checked in Python."""
     own = Approval.objects.filter(
-        run_request=OuterRef("pk"), by=permissions.user.pk, approved=True, digest=OuterRef("digest")
+        change=OuterRef("pk"), by=permissions.user.pk, approved=True, digest=OuterRef("digest")
     )
+    # All of its specs: who cannot approve one of them cannot approve the change request.
+    places = {"deployment": "deployment__", "base": "deployment__"}
+    specs = RunSpec.objects.filter(change=OuterRef("pk"))
+    allowed = permissions.q(Verb.SEE, **places) & permissions.q(Verb.APPROVE, **places)
+    others = specs.filter(~Exists(RunSpec.objects.filter(allowed, pk=OuterRef("pk"))))
     return (
-        RunRequest.objects.filter(permissions.q(Verb.SEE, deployment="deployment__"), state=RunRequest.State.WAITING)
-        .filter(permissions.q(Verb.APPROVE, deployment="deployment__"), expires_at__gt=timezone.now())
+        ChangeRequest.objects.filter(state=ChangeRequest.State.WAITING, expires_at__gt=timezone.now())
+        .filter(Exists(specs), ~Exists(others))
         .exclude(requested_by=permissions.user.pk)
         .exclude(on_behalf_of=permissions.user.pk)
         .exclude(Exists(own))
     )
 
 
-def waiting_for_others(permissions: Permissions, rows: list[RunRequest]) -> set[int]:
+def waiting_for_others(permissions: Permissions, rows: list[ChangeRequest]) -> set[int]:
     """Return the keys of the rows whose current stage is for a group that the person is not in."""
     staged = [row for row in rows if any(stage["group"] for stage in row.policy.get("stages", []))]
     if not staged:
@@ -65,32 +74,36 @@ def last_approved(run_request: RunRequest) -> RunRequest | None:
     """Return the last request for the same deployment, by name, whose approvals led to a launch before this one."""
     # By name: a deployment that was deleted and created again is another row.
     deployments = Deployment.objects.filter(
-        environment=run_request.environment_id, full_name=run_request.deployment_name
+        environment=run_request.environment_id, full_name=run_request.spec.deployment_name
     )
-    found = RunRequest.objects.filter(deployment__in=deployments, needs_approval=True, launched_at__isnull=False)
+    found = RunRequest.objects.filter(
+        deployment__in=deployments, change__needs_approval=True, launched_at__isnull=False
+    ).select_related("change", "spec")
     # What an emergency override launched was not approved.
-    found = found.exclude(pk=run_request.pk).exclude(Exists(BreakGlass.objects.filter(run_request=OuterRef("pk"))))
+    found = found.exclude(pk=run_request.pk).exclude(Exists(BreakGlass.objects.filter(change=OuterRef("change"))))
     if run_request.launched_at:
         found = found.filter(launched_at__lt=run_request.launched_at)
     # What was written past the portal is not what anyone approved.
-    newest = found.order_by("-launched_at").prefetch_related("approvals")[:COMPARED]
+    newest = found.order_by("-launched_at").prefetch_related("change__approvals")[:COMPARED]
     return next((each for each in newest if is_signed(each)), None)
 
 
 def is_signed(run_request: RunRequest) -> bool:
-    """Return whether the portal signed the request and its approvals."""
-    return signatures.is_signed(run_request) and all(map(signatures.is_signed, changes.approvers_of(run_request)))
+    """Return whether the portal signed the request, all that belongs to it, and its approvals."""
+    change = run_request.change
+    parts = all(signatures.is_signed(row) for row in (change, run_request.spec, run_request))
+    return parts and all(signatures.is_signed(approval) for approval in changes.approvers_of(change))
 
 
-def group_of(run_request: RunRequest) -> str:
+def group_of(change: ChangeRequest) -> str:
     """Return the group of the current stage; empty when anyone who can approve may."""
-    return next((step.group for step in changes.steps(run_request) if not step.is_done), "")
+    return next((step.group for step in changes.steps(change) if not step.is_done), "")
 
 
-def values_of(run_request: RunRequest) -> dict[str, Any]:
+def values_of(spec: RunSpec) -> dict[str, Any]:
     """Return the parameters; without the secret ones when they cannot be decrypted."""
     # One lost key must not break the inbox; approving such a request is refused later.
     try:
-        return requests.values_of(run_request)
+        return requests.spec_values(spec)
     except encryption.DecryptionError:
-        return dict(run_request.parameters)
+        return dict(spec.parameters)

@@ -48,13 +48,16 @@ def settle_request(run: Run) -> Iterator[audit.Act]:
     Yields the act for the audit trail when a run reappears that was taken for deleted.
     """
     RunRequest.objects.filter(flow_run_id=run.prefect_id, environment=run.environment_id, run=None).update(run=run)
-    run_request = RunRequest.objects.filter(run=run).first()
+    run_request = RunRequest.objects.filter(run=run).select_related("change", "spec").first()
     if run_request:
         to = SETTLES.get(run.state_type, State.LAUNCHED)
         # Not every reading is a move: a run that is still running leaves its request at launched.
         if run_request.state in LEGAL_FROM[to]:
             was_lost = run_request.state == State.LOST
             move(run_request, to=to, message=run.state_message[:2000])
+            # It makes room for the next run of its change request.
+            if run_request.is_over and run_request.change.pacing:
+                queue.enqueue("runs.tasks.advance_changes")
             if was_lost:
                 yield audit.Act(
                     "request.found",
@@ -67,7 +70,7 @@ def settle_request(run: Run) -> Iterator[audit.Act]:
 
 def check_definitions(started: Sequence[RunRequest]) -> None:
     """Have the definitions of approved requests compared again: the worker reads the deployment when the run starts."""
-    pks = [run_request.pk for run_request in started if run_request.needs_approval]
+    pks = [run_request.pk for run_request in started if run_request.change.needs_approval]
     RunRequest.objects.filter(pk__in=pks).update(check_definition_at=timezone.now())
     for pk in pks:
         queue.enqueue("runs.tasks.check_definition", pk)
@@ -97,7 +100,7 @@ def settle_deleted(environment: Environment, flow_run_ids: Collection[UUID]) -> 
     """
     launched = RunRequest.objects.filter(
         environment=environment, flow_run_id__in=flow_run_ids, state=State.LAUNCHED
-    ).select_related("environment", "requested_by")
+    ).select_related("environment", "change__requested_by", "spec")
     acts = [lose(run_request) for run_request in launched]
     runs = Run.objects.filter(
         environment=environment, prefect_id__in=flow_run_ids, cancellations__state__in=Cancellation.OPEN
@@ -109,12 +112,12 @@ def settle_deleted(environment: Environment, flow_run_ids: Collection[UUID]) -> 
 def lose(run_request: RunRequest) -> audit.Act:
     """Move one request to lost and notify its requester; return the act for the audit trail."""
     move(run_request, to=State.LOST, message=LOST)
-    if run_request.requested_by:
+    if requester := run_request.change.requested_by:
         notifications.notify_person(
             Topic.STALLED,
             run_request.environment,
-            run_request.requested_by,
-            f"{run_request.deployment_name} in {run_request.environment_name}: run deleted in Prefect",
+            requester,
+            f"{run_request.spec.deployment_name} in {run_request.change.environment_name}: run deleted in Prefect",
             f"Request {run_request.pk}: {LOST}",
             target=run_request,
         )

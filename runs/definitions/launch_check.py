@@ -26,15 +26,15 @@ def require_unchanged(run_request: RunRequest) -> None:
     Raises `Refused`, or `PrefectError` when Prefect cannot be asked. What needs no approval runs as it is deployed.
     """
     requirements = requirements_for(Target.of(run_request.deployment))
-    if not run_request.needs_approval and not requirements.refuse_moving:
+    if not run_request.change.needs_approval and not requirements.refuse_moving:
         return
-    found = read_shared(run_request.environment, run_request.deployment_prefect_id)
-    requirements.require_pinned(run_request.deployment_name, found)
-    if run_request.needs_approval and definition.fingerprint(found) != run_request.definition_fingerprint:
-        fields = definition.changed_fields(run_request.definition, found)
+    found = read_shared(run_request.environment, run_request.spec.deployment_prefect_id)
+    requirements.require_pinned(run_request.spec.deployment_name, found)
+    if run_request.change.needs_approval and definition.fingerprint(found) != run_request.spec.definition_fingerprint:
+        fields = definition.changed_fields(run_request.spec.definition, found)
         raise Refused(
             "definition.changed",
-            f"{run_request.deployment_name} was changed in Prefect after the request: {', '.join(fields)}. "
+            f"{run_request.spec.deployment_name} was changed in Prefect after the request: {', '.join(fields)}. "
             "Submit a new request.",
             fields=fields,
         )

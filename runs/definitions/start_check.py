@@ -50,7 +50,7 @@ def check_started(run_request: RunRequest) -> None:
         held.update(check_definition_at=now + RETRY_AFTER)
         return
     # 3. Report first, then cancel: a process that dies in between is repeated, and reports nothing twice.
-    if definition.fingerprint(found) != run_request.definition_fingerprint:
+    if definition.fingerprint(found) != run_request.spec.definition_fingerprint:
         report(run_request, found)
         if requirements_for(Target.of(run_request.deployment)).cancel_moved:
             requests.cancel_moved(run, reason="The deployment was changed in Prefect after the approval.")
@@ -68,7 +68,7 @@ def run_of(run_request: RunRequest) -> Run | None:
 def read(run_request: RunRequest) -> dict[str, Any]:
     """Return the definition that Prefect has now; raises `PrefectError`."""
     try:
-        found = definition_reader.read(run_request.environment, run_request.deployment_prefect_id)[1]
+        found = definition_reader.read(run_request.environment, run_request.spec.deployment_prefect_id)[1]
     except NotFound:
         # Deleting a deployment after its run has started must not hide what it was.
         return DELETED
@@ -81,19 +81,19 @@ def report(run_request: RunRequest, found: dict[str, Any]) -> None:
     found = strip_control(found)
     if canonical.same(found, run_request.moved_definition):
         return
-    with audit.act("definition.moved", run_request, by=Actor.system(), ticket=run_request.ticket) as act:
+    with audit.act("definition.moved", run_request, by=Actor.system(), ticket=run_request.change.ticket) as act:
         RunRequest.objects.filter(pk=run_request.pk).update(moved_definition=found)
-        act.before, act.after = definition.difference(run_request.definition, found)
+        act.before, act.after = definition.difference(run_request.spec.definition, found)
         if found == DELETED:
             act.before, act.after = {}, DELETED
         notifications.notify_overseers(
             Topic.DEFINITION,
             [run_request.environment],
-            f"Changed after approval: {run_request.deployment_name} in {run_request.environment_name}",
+            f"Changed after approval: {run_request.spec.deployment_name} in {run_request.change.environment_name}",
             f"The deployment of request {run_request.pk} was changed in Prefect between its approval and the start of "
             "its run. The run may have executed other code than was approved.",
             target=run_request,
             may=lambda person: Permissions.of_person(person).decide(Verb.SEE, run_request.deployment).allowed,
-            also=[approval.by for approval in run_request.approvals.filter(approved=True).select_related("by")],
+            also=[approval.by for approval in run_request.change.approvals.filter(approved=True).select_related("by")],
         )
         publish("request", [run_request.pk])

@@ -27,32 +27,36 @@ Reference = int | RunRequest
 
 def inbox(*, by: Actor) -> list[RunRequest]:
     """Return the requests that need this person's approval, those that expire first on top."""
-    found = RunRequest.objects.filter(pk__in=waiting_for(Permissions.of(by))).order_by("expires_at", "pk")
+    found = (
+        RunRequest.objects.select_related("change", "spec")
+        .filter(change__in=waiting_for(Permissions.of(by)))
+        .order_by("change__expires_at", "pk")
+    )
     return list(found.select_related("environment", "deployment__environment", "run"))
 
 
 def approve(reference: Reference, *, by: Actor, reason: str = "", displayed_digest: str | None = None) -> RunRequest:
     """Approve a request; with `displayed_digest` only if it is exactly the one that was displayed."""
     run_request = status(reference, by=by)
-    runs_changes.approve(run_request, by=by, reason=reason, displayed_digest=displayed_digest)
+    runs_changes.approve(run_request.change, by=by, reason=reason, displayed_digest=displayed_digest)
     return status(run_request)
 
 
 def reject(reference: Reference, *, by: Actor, reason: str) -> RunRequest:
     run_request = status(reference, by=by)
-    runs_changes.reject(run_request, by=by, reason=reason)
+    runs_changes.reject(run_request.change, by=by, reason=reason)
     return status(run_request)
 
 
 def comment(reference: Reference, text: str, *, by: Actor) -> RunRequest:
     run_request = status(reference, by=by)
-    runs_changes.comment(run_request, text, by=by)
+    runs_changes.comment(run_request.change, text, by=by)
     return status(run_request)
 
 
 def withdraw(reference: Reference, *, by: Actor, reason: str = "") -> RunRequest:
     run_request = status(reference, by=by)
-    runs_changes.withdraw(run_request, by=by, reason=reason)
+    runs_changes.withdraw(run_request.change, by=by, reason=reason)
     return status(run_request)
 
 
@@ -82,15 +86,15 @@ def override(reference: Reference, *, by: Actor, reason: str) -> RunRequest:
 def break_glass(reference: Reference, *, by: Actor, reason: str, minutes: int = 15) -> RunRequest:
     """Launch a waiting request without its approvals; someone else must review that afterwards."""
     run_request = status(reference, by=by)
-    runs_changes.break_glass(run_request, by=by, reason=reason, minutes=minutes)
+    runs_changes.break_glass(run_request.change, by=by, reason=reason, minutes=minutes)
     return status(run_request)
 
 
 def review(reference: Reference, *, by: Actor, was_right: bool, text: str) -> RunRequest:
     """Record whether the emergency override of a request was justified."""
     run_request = status(reference, by=by)
-    row = BreakGlass.objects.select_related("run_request__environment", "run_request__deployment__environment")
-    bypass = row.filter(run_request=run_request).first()
+    row = BreakGlass.objects.select_related("change__environment")
+    bypass = row.filter(change=run_request.change_id).first()
     if bypass is None:
         raise Refused("override.none", f"Request {run_request.pk} has no emergency override.")
     runs_changes.review(bypass, by=by, was_right=was_right, text=text)

@@ -189,7 +189,9 @@ def visible_runs(by: Actor | None) -> QuerySet[Run]:
 def status(reference: int | RunRequest, *, by: Actor | None = None) -> RunRequest:
     """Return a request by number, as it is now."""
     pk = reference.pk if isinstance(reference, RunRequest) else reference
-    found = RunRequest.objects.select_related("environment", "deployment", "run__environment").filter(pk=pk)
+    found = RunRequest.objects.select_related(
+        "environment", "deployment__environment", "run__environment", "change", "spec"
+    ).filter(pk=pk)
     if by:
         found = found.filter(Permissions.of(by).q(Verb.SEE, deployment="deployment__"))
     for run_request in found:

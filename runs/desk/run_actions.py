@@ -25,7 +25,7 @@ from runs.models.request import State
 
 # The states that can still change; every other state is final.
 OPEN: dict[type[Model], frozenset[str]] = {
-    RunRequest: frozenset({State.WAITING, State.APPROVED, State.LAUNCHING, State.LAUNCHED}),
+    RunRequest: frozenset({State.HELD, State.APPROVED, State.LAUNCHING, State.LAUNCHED}),
     Cancellation: frozenset(Cancellation.OPEN),
     Recovery: frozenset({Recovery.State.WANTED}),
 }

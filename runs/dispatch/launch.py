@@ -28,7 +28,7 @@ AHEAD = timedelta(seconds=30)
 # How often a request that waits for a window is checked: windows and freezes can change meanwhile.
 RECHECK_AFTER = timedelta(minutes=1)
 # What a launch needs of other tables, read with the request in one query.
-RELATED = ("environment", "deployment__environment", "requested_by")
+RELATED = ("environment", "deployment__environment", "change__requested_by", "change__break_glass", "spec")
 
 
 def launch(run_request: RunRequest) -> None:
@@ -51,11 +51,11 @@ def launch(run_request: RunRequest) -> None:
             definitions.require_unchanged(run_request)
             changes.note_sent(run_request)
         record = connect.client_for(run_request.environment).create_flow_run(
-            run_request.deployment_prefect_id,
+            run_request.spec.deployment_prefect_id,
             parameters=values,
             idempotency_key=run_request.idempotency_key,
-            name=run_request.run_name or None,
-            tags=[*run_request.tags, f"portal-request:{run_request.pk}", *marks(run_request)],
+            name=run_request.spec.run_name or None,
+            tags=[*run_request.spec.tags, f"portal-request:{run_request.pk}", *marks(run_request)],
             scheduled_for=run_request.scheduled_for,
         )
     # 3. Record the result: closed, unknown, not sent, or launched.
@@ -111,7 +111,10 @@ def claim(run_request: RunRequest) -> State | None:
 
 def marks(run_request: RunRequest) -> list[str]:
     """Return tags that mark an override on Prefect's own pages."""
-    overrides = {"break-glass": changes.emergency_override(run_request), "window-override": run_request.overridden_at}
+    overrides = {
+        "break-glass": changes.emergency_override(run_request.change),
+        "window-override": run_request.overridden_at,
+    }
     return [mark for mark, override in overrides.items() if override]
 
 
@@ -119,11 +122,11 @@ def check_again(run_request: RunRequest) -> None:
     """Refuse a launch unless everything required at request time is still true."""
     # 1. The requester's permission, and that the deployment can be run at all.
     deployment, values = run_request.deployment, requests.values_of(run_request)
-    if run_request.requested_by:
-        Permissions.of_person(run_request.requested_by).require(Verb(run_request.verb), deployment, values)
+    if requester := run_request.change.requested_by:
+        Permissions.of_person(requester).require(Verb(run_request.spec.verb), deployment, values)
     requests.require_submittable(deployment, scheduled_for=None)
     # 2. The parameters mean what they meant.
-    if deployment.schema_fingerprint != run_request.schema_fingerprint:
+    if deployment.schema_fingerprint != run_request.spec.schema_fingerprint:
         raise Refused(
             "schema.changed", f"The parameters of {deployment} changed after the request. Submit a new request."
         )
@@ -131,7 +134,7 @@ def check_again(run_request: RunRequest) -> None:
     if not run_request.scheduled_for or run_request.scheduled_for - AHEAD <= timezone.now():
         requests.require_still_offered(deployment, values)
     # 3. The approvals hold, or an emergency override is in force.
-    bypass = changes.emergency_override(run_request)
+    bypass = changes.emergency_override(run_request.change)
     if bypass is None:
         changes.require_approved(run_request)
     elif bypass.until <= timezone.now():
@@ -145,7 +148,7 @@ def check_again(run_request: RunRequest) -> None:
 def require_same_server(run_request: RunRequest) -> None:
     """Refuse to send a request to another address than the one it was made for."""
     environment = run_request.environment
-    if not server_identity.is_same_address(environment.api_url, run_request.api_url):
+    if not server_identity.is_same_address(environment.api_url, run_request.spec.api_url):
         raise Refused(
             "environment.moved",
             f"The API address of {environment} changed after the request. Submit a new request.",
@@ -180,7 +183,7 @@ def differs(run_request: RunRequest, record: FlowRunRecord, values: dict[str, An
 
     For a key that was used before, Prefect returns the earlier run and ignores the new parameters.
     """
-    if record.deployment_id != run_request.deployment_prefect_id:
+    if record.deployment_id != run_request.spec.deployment_prefect_id:
         return "Prefect returned a run of another deployment for this request. Submit a new request."
     # Only the values that were sent are compared: Prefect may return more.
     if not all(canonical.same(record.parameters.get(name), value) for name, value in values.items()):

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from runs.actors import Kind
 from runs.errors import Refused
-from runs.models import AuditEntry, Grant, RunRequest
+from runs.models import AuditEntry, ChangeRequest, Grant
 
 # Hours before a request whose changes are displayed where the rule is off.
 DISPLAYED_HOURS = 24
@@ -190,12 +190,12 @@ class Involved:
     hours: int
 
     @classmethod
-    def of(cls, run_request: RunRequest, *others: int | None) -> Involved:
+    def of(cls, change: ChangeRequest, *others: int | None) -> Involved:
         """Return those who want the run and these others."""
-        people = {run_request.requested_by_id, run_request.on_behalf_of_id, *others} - {None}
-        hours = run_request.environment.independence_hours
+        people = {change.requested_by_id, change.on_behalf_of_id, *others} - {None}
+        hours = change.environment.independence_hours
         # Before the request, not before now: otherwise waiting with the approval would help.
-        since = (run_request.requested_at or timezone.now()) - timedelta(hours=hours or DISPLAYED_HOURS)
+        since = (change.requested_at or timezone.now()) - timedelta(hours=hours or DISPLAYED_HOURS)
         return cls(frozenset(person for person in people if person), account_changes(people, since), hours)
 
     def require_independent(self, person: User) -> None:

@@ -82,14 +82,20 @@ class Requirements:
             )
 
 
-def requirements_for(target: Target) -> Requirements:
+def requirements_for(target: Target, *others: Target) -> Requirements:
     """Combine the environment's own requirements and all policies that apply: the strictest of each counts.
+
+    `others` are of the same environment: the runs of one change request are approved together.
 
     Stages for the same group become one stage with the larger number; stages for different groups all count.
     """
     environment = target.environment
     # There are few policies, so they are matched in Python: the same `matches` as for grants.
-    found = [each for each in Policy.objects.select_related("environment") if matches(each, target)]
+    found = [
+        each
+        for each in Policy.objects.select_related("environment")
+        if any(matches(each, one) for one in (target, *others))
+    ]
     needed: dict[str, int] = {}
     for policy in found:
         for stage in policy.stages:

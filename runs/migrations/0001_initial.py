@@ -740,75 +740,49 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="RunRequest",
+            name="ChangeRequest",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
-                    "flow_run_id",
-                    models.UUIDField(
-                        help_text="Prefect's flow run ID; the run itself is synced later.", null=True, unique=True
+                    "kind",
+                    models.CharField(
+                        max_length=10,
+                        default="run",
+                        choices=[
+                            ("run", "Run"),
+                            ("backfill", "Backfill"),
+                            ("schedule", "Schedule"),
+                            ("chain", "Chain"),
+                        ],
                     ),
                 ),
                 (
                     "submission_key",
                     models.UUIDField(
+                        unique=True,
                         default=uuid.uuid4,
                         help_text="Makes repeated submissions of one form a single request.",
-                        unique=True,
                     ),
                 ),
-                ("environment_name", models.CharField(max_length=40, verbose_name="environment")),
+                ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="change_requests")),
+                ("environment_name", models.CharField(verbose_name="environment", max_length=40)),
+                ("requested_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="change_requests")),
+                ("requested_by_name", models.CharField(verbose_name="requested by", max_length=200)),
                 (
-                    "api_url",
-                    models.CharField(
-                        blank=True, help_text="Without a trailing slash.", max_length=500, verbose_name="API URL"
+                    "on_behalf_of",
+                    models.ForeignKey(
+                        USER,
+                        models.PROTECT,
+                        null=True,
+                        help_text="The person the requester acts for, if any; they cannot approve the request either.",
+                        related_name="+",
                     ),
                 ),
-                ("flow_name", models.CharField(max_length=300)),
-                ("deployment_name", models.CharField(max_length=601, verbose_name="deployment")),
-                ("deployment_prefect_id", models.UUIDField()),
-                ("deployment_version", models.CharField(blank=True, max_length=300)),
-                ("schema_fingerprint", models.CharField(max_length=64)),
-                (
-                    "definition",
-                    models.JSONField(
-                        default=dict, help_text="What would run: `Deployment.definition` at request time."
-                    ),
-                ),
-                ("definition_fingerprint", models.CharField(blank=True, max_length=64)),
-                ("parameters", models.JSONField(default=dict, help_text="Resolved, without secret values.")),
-                (
-                    "sealed_parameters",
-                    models.BinaryField(default=b"", help_text="Secret values: JSON pointer -> value, encrypted."),
-                ),
-                (
-                    "digest",
-                    models.CharField(
-                        help_text="SHA-256 over the fields locked at request time; approvals quote it.", max_length=64
-                    ),
-                ),
-                (
-                    "signature",
-                    models.CharField(blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.", max_length=80),
-                ),
-                ("scheduled_for", models.DateTimeField(blank=True, null=True)),
-                ("tags", ArrayField(base_field=models.CharField(max_length=300), blank=True, default=list)),
-                ("run_name", models.CharField(blank=True, max_length=200)),
-                ("reason", models.CharField(blank=True, max_length=1000)),
-                ("ticket", models.CharField(blank=True, max_length=100)),
-                (
-                    "verb",
-                    models.CharField(
-                        choices=VERBS,
-                        default="trigger",
-                        help_text="The permission that allowed the request.",
-                        max_length=20,
-                    ),
-                ),
-                ("requested_by_name", models.CharField(max_length=200, verbose_name="requested by")),
-                ("on_behalf_of_name", models.CharField(blank=True, max_length=200, verbose_name="on behalf of")),
+                ("on_behalf_of_name", models.CharField(verbose_name="on behalf of", max_length=200, blank=True)),
                 ("channel", models.CharField(max_length=20)),
                 ("requested_at", models.DateTimeField(db_default=Now())),
+                ("reason", models.CharField(max_length=1000, blank=True)),
+                ("ticket", models.CharField(max_length=100, blank=True)),
                 ("needs_approval", models.BooleanField(default=False)),
                 (
                     "approvals_needed",
@@ -824,10 +798,168 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "pacing",
+                    models.JSONField(
+                        default=dict, help_text="at_once: the number of its runs that may be open at a time."
+                    ),
+                ),
+                (
+                    "contents",
+                    models.CharField(
+                        max_length=64,
+                        help_text="SHA-256 over the digests of its specs and the start times of its run requests.",
+                    ),
+                ),
+                (
+                    "digest",
+                    models.CharField(
+                        max_length=64, help_text="SHA-256 over the fields locked at request time; approvals quote it."
+                    ),
+                ),
+                (
+                    "signature",
+                    models.CharField(max_length=80, blank=True, help_text="Key id and HMAC: runs/audit/signatures.py."),
+                ),
+                (
                     "state",
                     models.CharField(
+                        max_length=10,
                         choices=[
                             ("waiting", "Waiting for approval"),
+                            ("approved", "Approved"),
+                            ("rejected", "Rejected"),
+                            ("withdrawn", "Withdrawn"),
+                            ("expired", "Expired"),
+                            ("closed", "Closed"),
+                        ],
+                    ),
+                ),
+                ("message", models.TextField(blank=True, help_text="One sentence that explains the state.")),
+                ("changed_at", models.DateTimeField(db_default=Now())),
+                ("expires_at", models.DateTimeField(null=True)),
+            ],
+            options={
+                "ordering": ["-requested_at"],
+                "indexes": [
+                    models.Index(
+                        name="open_changes",
+                        fields=["state"],
+                        condition=models.Q(("state__in", ["waiting", "approved"])),
+                    ),
+                    models.Index(name="runs_change_request_59d517_idx", fields=["requested_by", "-requested_at"]),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="RunSpec",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("change", models.ForeignKey("runs.changerequest", models.PROTECT, related_name="specs")),
+                ("position", models.PositiveIntegerField(default=0)),
+                ("format", models.PositiveSmallIntegerField(default=1)),
+                ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, related_name="run_specs")),
+                (
+                    "api_url",
+                    models.CharField(
+                        verbose_name="API URL", max_length=500, blank=True, help_text="Without a trailing slash."
+                    ),
+                ),
+                ("flow_name", models.CharField(max_length=300)),
+                ("deployment_name", models.CharField(verbose_name="deployment", max_length=601)),
+                ("deployment_prefect_id", models.UUIDField()),
+                ("deployment_version", models.CharField(max_length=300, blank=True)),
+                ("schema_fingerprint", models.CharField(max_length=64)),
+                (
+                    "definition",
+                    models.JSONField(
+                        default=dict, help_text="What would run: `Deployment.definition` at request time."
+                    ),
+                ),
+                ("definition_fingerprint", models.CharField(max_length=64, blank=True)),
+                ("parameters", models.JSONField(default=dict, help_text="Resolved, without secret and mapped values.")),
+                (
+                    "sealed_parameters",
+                    models.BinaryField(default=b"", help_text="Secret values: JSON pointer -> value, encrypted."),
+                ),
+                (
+                    "mapped",
+                    models.JSONField(
+                        default=dict,
+                        help_text="Parameters that each occurrence brings: name -> JSON Schema that its value must meet.",
+                    ),
+                ),
+                ("tags", ArrayField(blank=True, default=list, base_field=models.CharField(max_length=300))),
+                ("run_name", models.CharField(max_length=200, blank=True)),
+                ("max_runs", models.PositiveIntegerField(null=True, default=1, help_text="Null is no limit.")),
+                ("valid_until", models.DateTimeField(null=True, help_text="No occurrence is released later.")),
+                (
+                    "verb",
+                    models.CharField(
+                        max_length=20,
+                        default="trigger",
+                        choices=VERBS,
+                        help_text="The permission that allowed the request.",
+                    ),
+                ),
+                (
+                    "is_blind",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Re-run by a person without permission to view the values; its requester sees none.",
+                    ),
+                ),
+                ("digest", models.CharField(max_length=64, help_text="SHA-256 over what would run.")),
+                (
+                    "signature",
+                    models.CharField(max_length=80, blank=True, help_text="Key id and HMAC: runs/audit/signatures.py."),
+                ),
+            ],
+            options={
+                "ordering": ["change", "position"],
+                "constraints": [
+                    models.UniqueConstraint(name="unique_position_per_change", fields=("change", "position"))
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="RunRequest",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("change", models.ForeignKey("runs.changerequest", models.PROTECT, related_name="run_requests")),
+                ("spec", models.ForeignKey("runs.runspec", models.PROTECT, related_name="run_requests")),
+                ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="run_requests")),
+                ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, related_name="run_requests")),
+                ("run", models.OneToOneField("runs.run", models.PROTECT, null=True, related_name="run_request")),
+                (
+                    "flow_run_id",
+                    models.UUIDField(
+                        unique=True, null=True, help_text="Prefect's flow run ID; the run itself is synced later."
+                    ),
+                ),
+                (
+                    "occurrence",
+                    models.CharField(
+                        max_length=100,
+                        blank=True,
+                        help_text="Which one of its spec, such as the due time; blank if it is the only one.",
+                    ),
+                ),
+                ("scheduled_for", models.DateTimeField(blank=True, null=True)),
+                (
+                    "mapped_values",
+                    models.JSONField(default=dict, help_text="The values of this occurrence for `RunSpec.mapped`."),
+                ),
+                (
+                    "signature",
+                    models.CharField(max_length=80, blank=True, help_text="Key id and HMAC: runs/audit/signatures.py."),
+                ),
+                ("requested_at", models.DateTimeField(db_default=Now())),
+                (
+                    "state",
+                    models.CharField(
+                        max_length=10,
+                        choices=[
+                            ("held", "Waiting for approval"),
                             ("approved", "Queued"),
                             ("launching", "Launching"),
                             ("launched", "Launched"),
@@ -840,24 +972,22 @@ class Migration(migrations.Migration):
                             ("expired", "Expired"),
                             ("refused", "Refused at launch"),
                         ],
-                        max_length=10,
                     ),
                 ),
                 ("message", models.TextField(blank=True, help_text="One sentence that explains the state.")),
                 ("changed_at", models.DateTimeField(db_default=Now())),
-                ("expires_at", models.DateTimeField(null=True)),
                 ("attempts", models.PositiveIntegerField(default=0)),
                 ("next_attempt_at", models.DateTimeField(null=True)),
                 ("launched_at", models.DateTimeField(null=True)),
                 (
                     "sent_at",
                     models.DateTimeField(
-                        help_text="When it was sent to Prefect, which may have its run since.", null=True
+                        null=True, help_text="When it was sent to Prefect, which may have its run since."
                     ),
                 ),
                 (
                     "check_definition_at",
-                    models.DateTimeField(help_text="When to compare the definition again.", null=True),
+                    models.DateTimeField(null=True, help_text="When to compare the definition again."),
                 ),
                 (
                     "moved_definition",
@@ -868,40 +998,26 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "overridden_at",
-                    models.DateTimeField(help_text="When a change window or freeze was overridden for it.", null=True),
+                    models.DateTimeField(null=True, help_text="When a change window or freeze was overridden for it."),
                 ),
-                ("overridden_by_name", models.CharField(blank=True, max_length=200)),
-                ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, related_name="run_requests")),
-                ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="run_requests")),
-                (
-                    "on_behalf_of",
-                    models.ForeignKey(
-                        USER,
-                        models.PROTECT,
-                        help_text="The person the requester acts for, if any; they cannot approve the request either.",
-                        null=True,
-                        related_name="+",
-                    ),
-                ),
-                ("requested_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="run_requests")),
-                ("rerun_of", models.ForeignKey("runs.runrequest", models.PROTECT, null=True, related_name="reruns")),
-                (
-                    "is_blind",
-                    models.BooleanField(
-                        default=False,
-                        help_text="Re-run by a person without permission to view the values; its requester sees none.",
-                    ),
-                ),
-                ("run", models.OneToOneField("runs.run", models.PROTECT, null=True, related_name="run_request")),
+                ("overridden_by_name", models.CharField(max_length=200, blank=True)),
             ],
             options={
                 "ordering": ["-requested_at"],
                 "indexes": [
-                    models.Index(fields=["state", "next_attempt_at"], name="runs_runreq_state_0a8201_idx"),
-                    models.Index(fields=["-requested_at"], name="runs_runreq_request_1738d5_idx"),
-                    models.Index(fields=["deployment", "-requested_at"], name="runs_runreq_deploym_ec9e9b_idx"),
+                    models.Index(name="runs_runreq_state_0a8201_idx", fields=["state", "next_attempt_at"]),
+                    models.Index(name="runs_runreq_request_1738d5_idx", fields=["-requested_at"]),
+                    models.Index(name="runs_runreq_deploym_ec9e9b_idx", fields=["deployment", "-requested_at"]),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(name="unique_occurrence_per_spec", fields=("spec", "occurrence"))
                 ],
             },
+        ),
+        migrations.AddField(
+            model_name="runspec",
+            name="rerun_of",
+            field=models.ForeignKey("runs.runrequest", models.PROTECT, null=True, related_name="reruns"),
         ),
         migrations.CreateModel(
             name="Comment",
@@ -911,7 +1027,7 @@ class Migration(migrations.Migration):
                 ("at", models.DateTimeField(db_default=Now())),
                 ("text", models.CharField(max_length=2000)),
                 ("by", models.ForeignKey(USER, models.PROTECT, related_name="+")),
-                ("run_request", models.ForeignKey("runs.runrequest", models.PROTECT, related_name="comments")),
+                ("change", models.ForeignKey("runs.changerequest", models.PROTECT, related_name="comments")),
             ],
             options={"ordering": ["at", "pk"]},
         ),
@@ -936,7 +1052,7 @@ class Migration(migrations.Migration):
                 ("review", models.CharField(blank=True, max_length=1000)),
                 ("by", models.ForeignKey(USER, models.PROTECT, related_name="+")),
                 ("reviewed_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="+")),
-                ("run_request", models.OneToOneField("runs.runrequest", models.PROTECT, related_name="break_glass")),
+                ("change", models.OneToOneField("runs.changerequest", models.PROTECT, related_name="break_glass")),
             ],
             options={
                 "verbose_name": "emergency override",
@@ -973,7 +1089,7 @@ class Migration(migrations.Migration):
                     models.CharField(blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.", max_length=80),
                 ),
                 ("by", models.ForeignKey(USER, models.PROTECT, related_name="approvals")),
-                ("run_request", models.ForeignKey("runs.runrequest", models.PROTECT, related_name="approvals")),
+                ("change", models.ForeignKey("runs.changerequest", models.PROTECT, related_name="approvals")),
             ],
             options={"ordering": ["at", "pk"]},
         ),

@@ -26,11 +26,11 @@ DECLARE
     person bigint := to_jsonb(NEW) ->> TG_ARGV[0];
 BEGIN
     IF EXISTS (
-        SELECT FROM runs_runrequest request
-        WHERE request.id = NEW.run_request_id
+        SELECT FROM runs_changerequest change
+        WHERE change.id = NEW.change_id
         AND (
-            person = request.requested_by_id
-            OR person = request.on_behalf_of_id AND coalesce(to_jsonb(NEW) ->> 'approved', 'true') = 'true'
+            person = change.requested_by_id
+            OR person = change.on_behalf_of_id AND coalesce(to_jsonb(NEW) ->> 'approved', 'true') = 'true'
         )
     ) THEN
         RAISE EXCEPTION 'Requesters cannot % their own request.', TG_ARGV[1] USING ERRCODE = 'check_violation';
@@ -38,20 +38,60 @@ BEGIN
     RETURN NEW;
 END $$;
 
--- A request moves beyond waiting only with enough approvals by different people, or with an emergency override that is
--- in force. From whatever state it comes, so that a detour through another state does not help.
+-- Whether a change request has enough approvals by different people, or an emergency override that is in force.
+CREATE FUNCTION has_approvals(change bigint, wanted text, needed int) RETURNS boolean LANGUAGE sql STABLE
+SET search_path FROM CURRENT AS $$
+    SELECT EXISTS (SELECT FROM runs_breakglass bypass WHERE bypass.change_id = change AND bypass.until > now())
+    OR (
+        SELECT count(DISTINCT approval.by_id) FROM runs_approval approval
+        WHERE approval.change_id = change AND approval.approved AND approval.digest = wanted
+    ) >= needed
+$$;
+
+-- A change request is approved, or closed, only with its approvals. From whatever state it comes, so that a detour
+-- through another state does not help.
 CREATE FUNCTION require_approvals() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
-    beyond CONSTANT text[] := ARRAY['approved', 'launching', 'launched', 'completed', 'failed', 'cancelled', 'lost'];
+    beyond CONSTANT text[] := ARRAY['approved', 'closed'];
 BEGIN
     IF NEW.state = ANY (beyond)
     AND (TG_OP = 'INSERT' OR OLD.state <> ALL (beyond))
-    AND NOT EXISTS (SELECT FROM runs_breakglass bypass WHERE bypass.run_request_id = NEW.id AND bypass.until > now())
-    AND (
-        SELECT count(DISTINCT approval.by_id) FROM runs_approval approval
-        WHERE approval.run_request_id = NEW.id AND approval.approved AND approval.digest = NEW.digest
-    ) < greatest(NEW.approvals_needed, NEW.needs_approval::int) THEN
+    AND NOT has_approvals(NEW.id, NEW.digest, greatest(NEW.approvals_needed, NEW.needs_approval::int)) THEN
         RAISE EXCEPTION 'Request % is not approved by enough people.', NEW.id USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+-- A run request leaves `held` only when its change request is approved and has its approvals, while its spec is valid
+-- and has runs left. It is of the environment and deployment of its spec.
+CREATE FUNCTION require_release() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    beyond CONSTANT text[] := ARRAY['approved', 'launching', 'launched', 'completed', 'failed', 'cancelled', 'lost'];
+    change runs_changerequest;
+    spec runs_runspec;
+BEGIN
+    IF TG_OP = 'UPDATE' AND (NEW.state <> ALL (beyond) OR OLD.state = ANY (beyond)) THEN
+        RETURN NEW;
+    END IF;
+    SELECT * INTO change FROM runs_changerequest WHERE id = NEW.change_id;
+    SELECT * INTO spec FROM runs_runspec WHERE id = NEW.spec_id;
+    IF (spec.change_id, spec.deployment_id, change.environment_id)
+    IS DISTINCT FROM (NEW.change_id, NEW.deployment_id, NEW.environment_id) THEN
+        RAISE EXCEPTION 'Request % is not a run of its change request.', NEW.id USING ERRCODE = 'check_violation';
+    END IF;
+    IF NEW.state <> ALL (beyond) THEN
+        RETURN NEW;
+    END IF;
+    IF change.state <> 'approved'
+    OR NOT has_approvals(change.id, change.digest, greatest(change.approvals_needed, change.needs_approval::int)) THEN
+        RAISE EXCEPTION 'Request % is not approved by enough people.', NEW.id USING ERRCODE = 'check_violation';
+    END IF;
+    IF spec.valid_until <= now() OR spec.max_runs <= (
+        SELECT count(*) FROM runs_runrequest other
+        WHERE other.spec_id = spec.id AND other.id <> NEW.id
+        AND other.state NOT IN ('held', 'rejected', 'withdrawn', 'expired')
+    ) THEN
+        RAISE EXCEPTION 'Request % has no runs left.', NEW.id USING ERRCODE = 'check_violation';
     END IF;
     RETURN NEW;
 END $$;
@@ -86,6 +126,27 @@ BEGIN
         RAISE EXCEPTION 'An audit entry must carry the current time.' USING ERRCODE = 'check_violation';
     END IF;
     RETURN NEW;
+END $$;
+
+-- audit_begin(lock, before, after): locks the end of the trail, then returns for each act the transaction, the last
+-- sequence and digest, the time, and before and after as jsonb spells them. One round trip, and correct in one: each query
+-- of a volatile function sees what was committed when that query began, so the end is read after the lock was obtained.
+CREATE FUNCTION audit_begin(lock bigint, befores jsonb, afters jsonb)
+RETURNS TABLE (number bigint, sequence bigint, digest text, at timestamptz, before text, after text)
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+DECLARE
+    head record;
+BEGIN
+    PERFORM pg_advisory_xact_lock(lock);
+    SELECT entry.sequence, entry.digest INTO head FROM runs_auditentry entry ORDER BY entry.sequence DESC LIMIT 1;
+    IF NOT FOUND THEN
+        -- All of it was retired: the chain continues from the checkpoint, or begins.
+        SELECT part.last AS sequence, part.digest INTO head FROM runs_auditcheckpoint part ORDER BY part.last DESC LIMIT 1;
+    END IF;
+    RETURN QUERY
+        SELECT pg_current_xact_id()::text::bigint, head.sequence, head.digest::text, clock_timestamp(), b::text, a::text
+        FROM ROWS FROM (jsonb_array_elements(befores), jsonb_array_elements(afters)) WITH ORDINALITY AS acts (b, a, place)
+        ORDER BY place;
 END $$;
 
 -- record_version(columns to record, secret columns): records the row after the change. For a secret column only the
@@ -225,28 +286,67 @@ CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_auditcheckpoint
 
 -- Requests, approvals, comments, overrides -----------------------------------------------------------------------------
 
-CREATE TRIGGER approved_by_enough BEFORE INSERT OR UPDATE ON runs_runrequest FOR EACH ROW
+-- One sequence for both, so that a change request for one run has the number of that run, and no other row has it.
+ALTER TABLE runs_runrequest ALTER COLUMN id DROP IDENTITY;
+ALTER TABLE runs_runrequest ALTER COLUMN id SET DEFAULT
+    nextval(pg_get_serial_sequence('runs_changerequest', 'id')::regclass);
+
+CREATE TRIGGER approved_by_enough BEFORE INSERT OR UPDATE ON runs_changerequest FOR EACH ROW
     EXECUTE FUNCTION require_approvals();
+-- What has ended stays so. The states: ChangeRequest.OVER.
+CREATE TRIGGER closed_stays_closed BEFORE UPDATE ON runs_changerequest FOR EACH ROW
+    WHEN (OLD.state IN ('rejected', 'withdrawn', 'expired', 'closed') AND NEW.state <> OLD.state)
+    EXECUTE FUNCTION refuse_change('Cannot update rows from runs_changerequest table');
+-- What was requested is never edited. The columns: FROZEN of the model's module, here and below.
+CREATE TRIGGER frozen BEFORE UPDATE ON runs_changerequest FOR EACH ROW
+    WHEN (
+        (OLD.kind, OLD.submission_key, OLD.environment_id, OLD.environment_name, OLD.requested_by_id,
+         OLD.requested_by_name, OLD.on_behalf_of_id, OLD.on_behalf_of_name, OLD.channel, OLD.requested_at,
+         OLD.reason, OLD.ticket, OLD.needs_approval, OLD.approvals_needed, OLD.policy, OLD.pacing, OLD.contents,
+         OLD.digest, OLD.signature)
+        IS DISTINCT FROM
+        (NEW.kind, NEW.submission_key, NEW.environment_id, NEW.environment_name, NEW.requested_by_id,
+         NEW.requested_by_name, NEW.on_behalf_of_id, NEW.on_behalf_of_name, NEW.channel, NEW.requested_at,
+         NEW.reason, NEW.ticket, NEW.needs_approval, NEW.approvals_needed, NEW.policy, NEW.pacing, NEW.contents,
+         NEW.digest, NEW.signature)
+    )
+    EXECUTE FUNCTION refuse_change('Cannot update rows from runs_changerequest table');
+CREATE TRIGGER stays BEFORE DELETE ON runs_changerequest FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('Cannot delete rows from runs_changerequest table');
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_changerequest
+    EXECUTE FUNCTION refuse_change('Requests, approvals and comments are append-only.');
+
+CREATE TRIGGER frozen BEFORE UPDATE ON runs_runspec FOR EACH ROW
+    WHEN (
+        (OLD.change_id, OLD.position, OLD.format, OLD.deployment_id, OLD.api_url, OLD.flow_name, OLD.deployment_name,
+         OLD.deployment_prefect_id, OLD.deployment_version, OLD.schema_fingerprint, OLD.definition,
+         OLD.definition_fingerprint, OLD.parameters, OLD.mapped, OLD.tags, OLD.run_name, OLD.max_runs,
+         OLD.valid_until, OLD.verb, OLD.rerun_of_id, OLD.is_blind, OLD.digest, OLD.signature)
+        IS DISTINCT FROM
+        (NEW.change_id, NEW.position, NEW.format, NEW.deployment_id, NEW.api_url, NEW.flow_name, NEW.deployment_name,
+         NEW.deployment_prefect_id, NEW.deployment_version, NEW.schema_fingerprint, NEW.definition,
+         NEW.definition_fingerprint, NEW.parameters, NEW.mapped, NEW.tags, NEW.run_name, NEW.max_runs,
+         NEW.valid_until, NEW.verb, NEW.rerun_of_id, NEW.is_blind, NEW.digest, NEW.signature)
+    )
+    EXECUTE FUNCTION refuse_change('Cannot update rows from runs_runspec table');
+CREATE TRIGGER stays BEFORE DELETE ON runs_runspec FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('Cannot delete rows from runs_runspec table');
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_runspec
+    EXECUTE FUNCTION refuse_change('Requests, approvals and comments are append-only.');
+
+CREATE TRIGGER released BEFORE INSERT OR UPDATE ON runs_runrequest FOR EACH ROW
+    EXECUTE FUNCTION require_release();
 -- A closed request stays closed. The states: runs.models.request.CLOSED.
 CREATE TRIGGER closed_stays_closed BEFORE UPDATE ON runs_runrequest FOR EACH ROW
     WHEN (OLD.state IN ('rejected', 'withdrawn', 'expired', 'refused') AND NEW.state <> OLD.state)
     EXECUTE FUNCTION refuse_change('Cannot update rows from runs_runrequest table');
--- What was requested is never edited. The columns: runs.models.request.FROZEN.
 CREATE TRIGGER frozen BEFORE UPDATE ON runs_runrequest FOR EACH ROW
     WHEN (
-        (OLD.submission_key, OLD.environment_id, OLD.deployment_id, OLD.environment_name, OLD.api_url,
-         OLD.flow_name, OLD.deployment_name, OLD.deployment_prefect_id, OLD.deployment_version, OLD.schema_fingerprint,
-         OLD.definition, OLD.definition_fingerprint, OLD.parameters,
-         OLD.digest, OLD.signature, OLD.scheduled_for, OLD.tags, OLD.run_name, OLD.reason, OLD.ticket, OLD.verb, OLD.requested_by_id,
-         OLD.requested_by_name, OLD.on_behalf_of_id, OLD.on_behalf_of_name, OLD.channel, OLD.requested_at, OLD.needs_approval,
-         OLD.approvals_needed, OLD.policy, OLD.rerun_of_id, OLD.is_blind)
+        (OLD.change_id, OLD.spec_id, OLD.environment_id, OLD.deployment_id, OLD.occurrence, OLD.scheduled_for,
+         OLD.mapped_values, OLD.requested_at, OLD.signature)
         IS DISTINCT FROM
-        (NEW.submission_key, NEW.environment_id, NEW.deployment_id, NEW.environment_name, NEW.api_url,
-         NEW.flow_name, NEW.deployment_name, NEW.deployment_prefect_id, NEW.deployment_version, NEW.schema_fingerprint,
-         NEW.definition, NEW.definition_fingerprint, NEW.parameters,
-         NEW.digest, NEW.signature, NEW.scheduled_for, NEW.tags, NEW.run_name, NEW.reason, NEW.ticket, NEW.verb, NEW.requested_by_id,
-         NEW.requested_by_name, NEW.on_behalf_of_id, NEW.on_behalf_of_name, NEW.channel, NEW.requested_at, NEW.needs_approval,
-         NEW.approvals_needed, NEW.policy, NEW.rerun_of_id, NEW.is_blind)
+        (NEW.change_id, NEW.spec_id, NEW.environment_id, NEW.deployment_id, NEW.occurrence, NEW.scheduled_for,
+         NEW.mapped_values, NEW.requested_at, NEW.signature)
     )
     EXECUTE FUNCTION refuse_change('Cannot update rows from runs_runrequest table');
 CREATE TRIGGER stays BEFORE DELETE ON runs_runrequest FOR EACH ROW
@@ -270,8 +370,8 @@ CREATE TRIGGER four_eyes BEFORE INSERT OR UPDATE ON runs_breakglass FOR EACH ROW
     EXECUTE FUNCTION require_other_person('reviewed_by_id', 'review');
 CREATE TRIGGER frozen BEFORE UPDATE ON runs_breakglass FOR EACH ROW
     WHEN (
-        (OLD.run_request_id, OLD.by_id, OLD.by_name, OLD.at, OLD.until, OLD.reason, OLD.signature)
-        IS DISTINCT FROM (NEW.run_request_id, NEW.by_id, NEW.by_name, NEW.at, NEW.until, NEW.reason, NEW.signature)
+        (OLD.change_id, OLD.by_id, OLD.by_name, OLD.at, OLD.until, OLD.reason, OLD.signature)
+        IS DISTINCT FROM (NEW.change_id, NEW.by_id, NEW.by_name, NEW.at, NEW.until, NEW.reason, NEW.signature)
     )
     EXECUTE FUNCTION refuse_change('Cannot update rows from runs_breakglass table');
 CREATE TRIGGER reviewed_once BEFORE UPDATE ON runs_breakglass FOR EACH ROW WHEN (OLD.reviewed_at IS NOT NULL)
@@ -349,7 +449,7 @@ BEGIN
     FOR found IN
         SELECT t.tgrelid::regclass AS part, t.tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
         WHERE p.pronamespace = current_schema()::regnamespace AND p.proname IN (
-            'refuse_change', 'require_other_person', 'require_approvals', 'require_own_transaction', 'require_next_entry',
+            'refuse_change', 'require_other_person', 'require_approvals', 'require_release', 'require_own_transaction', 'require_next_entry',
             'record_version'
         ) AND t.tgparentid = 0
     LOOP

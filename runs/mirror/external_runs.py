@@ -23,14 +23,14 @@ BEFORE_EVERYTHING = datetime.min.replace(tzinfo=UTC)
 
 def requests_of(environment: Environment, records: Sequence[FlowRunRecord]) -> dict[UUID, RunRequest]:
     """Return the flow runs launched for a request, each with its request, even if that does not know its run yet."""
-    requests = RunRequest.objects.filter(environment=environment)
+    requests = RunRequest.objects.filter(environment=environment).select_related("change", "spec")
     found = requests.filter(flow_run_id__in=[record.id for record in records])
     ours = {each.flow_run_id: each for each in found if each.flow_run_id}
     # The form of a key proves nothing, since any client can send one: a request must have it.
     keys = {record.idempotency_key: record.id for record in records if record.id not in ours}
     submissions = [pk for key in keys if (pk := submission(key))]
     if submissions:
-        by_key = {each.idempotency_key: each for each in requests.filter(submission_key__in=submissions)}
+        by_key = {each.idempotency_key: each for each in requests.filter(change__submission_key__in=submissions)}
         ours |= {pk: by_key[key] for key, pk in keys.items() if key in by_key}
     return ours
 

@@ -105,11 +105,10 @@ def announce(environment: Environment, found: Sequence[Run]) -> None:
     rows = Run.objects.filter(pk__in=[run.pk for run in found]).order_by("pk")
     # What decides about a run is small; the schema of a deployment is not.
     runs = list(
-        rows.select_related("environment", "access_deployment__environment", "run_request").defer(
+        rows.select_related("environment", "access_deployment__environment", "run_request__change").defer(
             "parameters",
             "access_deployment__parameter_schema",
             "access_deployment__parameter_defaults",
-            "run_request__parameters",
         )
     )
 
@@ -133,5 +132,5 @@ def announce(environment: Environment, found: Sequence[Run]) -> None:
 def is_for(run: Run, person: User, permissions: Permissions) -> bool:
     """Return whether the person requested the run, or can cancel it."""
     run_request = getattr(run, "run_request", None)
-    is_own = run_request is not None and run_request.requested_by_id == person.pk
+    is_own = run_request is not None and run_request.change.requested_by_id == person.pk
     return is_own or permissions.decide(Verb.CANCEL, Target.of_run(run)).allowed

@@ -224,7 +224,7 @@ def visible_parameters(
     # Without a deployment everything was masked, for want of a schema: that says nothing of the values.
     if known and known.deployment_id:
         also |= schemas.masked_paths(known.parameters)
-    elif run_request and run_request.sealed_parameters:
+    elif run_request and run_request.spec.sealed_parameters:
         try:
             also |= requests.secret_paths(run_request)
         except DecryptionError:

@@ -4,6 +4,7 @@ from runs.models.approval import Approval, BreakGlass, Comment
 from runs.models.artifact import Artifact
 from runs.models.audit import AuditCheckpoint, AuditEntry
 from runs.models.cancellation import Cancellation
+from runs.models.change_request import ChangeRequest
 from runs.models.export import Export, ExportPart
 from runs.models.grant import Grant, Selector, Verb
 from runs.models.notification import Notification, Subscription
@@ -13,6 +14,7 @@ from runs.models.queued_task import QueuedTask
 from runs.models.recovery import Recovery
 from runs.models.request import RunRequest
 from runs.models.run import LogLine, Run, Stall, StateChange, TaskRun
+from runs.models.run_spec import RunSpec
 from runs.models.version import RowVersion
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "AuditEntry",
     "BreakGlass",
     "Cancellation",
+    "ChangeRequest",
     "Comment",
     "Export",
     "ExportPart",
@@ -36,6 +39,7 @@ __all__ = [
     "RowVersion",
     "Run",
     "RunRequest",
+    "RunSpec",
     "Selector",
     "Stall",
     "StateChange",

@@ -9,19 +9,19 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
-from runs.models.request import RunRequest
+from runs.models.change_request import ChangeRequest
 
 # The columns of an override that its review fills in. The portal's database role may update these and no others.
 REVIEWED = ["reviewed_by", "reviewed_by_name", "reviewed_at", "was_right", "review"]
 
 
 class Approval(models.Model):
-    """One approval or rejection of a waiting request; a person who changes their mind adds another.
+    """One approval or rejection of a waiting change request; a person who changes their mind adds another.
 
     `runs.changes` is the only code that writes it.
     """
 
-    run_request = models.ForeignKey(RunRequest, models.PROTECT, related_name="approvals")
+    change = models.ForeignKey(ChangeRequest, models.PROTECT, related_name="approvals")
     approved = models.BooleanField()
     stage = models.PositiveSmallIntegerField(default=0, help_text="Index of the approval stage, starting at 0.")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="approvals")
@@ -41,9 +41,9 @@ class Approval(models.Model):
 
 
 class Comment(models.Model):
-    """A comment on a request. `runs.changes` is the only code that writes it."""
+    """A comment on a change request. `runs.changes` is the only code that writes it."""
 
-    run_request = models.ForeignKey(RunRequest, models.PROTECT, related_name="comments")
+    change = models.ForeignKey(ChangeRequest, models.PROTECT, related_name="comments")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     by_name = models.CharField(max_length=200)
     at = models.DateTimeField(db_default=Now())
@@ -57,12 +57,12 @@ class Comment(models.Model):
 
 
 class BreakGlass(models.Model):
-    """An emergency override: a request launched without its approvals, and its review by someone else.
+    """An emergency override: a change request launched without its approvals, and its review by someone else.
 
     `runs.changes` is the only code that writes it.
     """
 
-    run_request = models.OneToOneField(RunRequest, models.PROTECT, related_name="break_glass")
+    change = models.OneToOneField(ChangeRequest, models.PROTECT, related_name="break_glass")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     by_name = models.CharField(max_length=200)
     at = models.DateTimeField(db_default=Now())
@@ -88,7 +88,7 @@ class BreakGlass(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"Emergency override of {self.run_request} by {self.by_name}"
+        return f"Emergency override of {self.change} by {self.by_name}"
 
     @property
     def summary(self) -> str:

@@ -1,22 +1,22 @@
-"""Requests for runs."""
+"""Run requests: the occurrences of what was requested."""
 
 from __future__ import annotations
 
-import uuid
-
-from django.conf import settings
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
 from flows.models import Deployment, Environment
-from runs.models.grant import Verb
+from runs.models.change_request import ChangeRequest
+from runs.models.run_spec import RunSpec
 
 
 class State(models.TextChoices):
-    """The state of a request; `runs.changes.states` has the legal transitions."""
+    """The state of a run request; `runs.changes.states` has the legal transitions.
 
-    WAITING = "waiting", "Waiting for approval"
+    Rejected, withdrawn and expired follow from the change request.
+    """
+
+    HELD = "held", "Waiting for approval"
     APPROVED = "approved", "Queued"
     LAUNCHING = "launching", "Launching"
     LAUNCHED = "launched", "Launched"
@@ -31,7 +31,7 @@ class State(models.TextChoices):
 
 
 COLOURS: dict[str, str] = {
-    State.WAITING: "amber",
+    State.HELD: "amber",
     State.APPROVED: "blue",
     State.LAUNCHING: "blue",
     State.LAUNCHED: "blue",
@@ -46,55 +46,28 @@ COLOURS: dict[str, str] = {
 }
 # States of finished requests. One of them is left only for the state of the run: after a retry in Prefect, or when a
 # lost run reappears there.
-OVER = frozenset(COLOURS) - {State.WAITING, State.APPROVED, State.LAUNCHING, State.LAUNCHED}
+OVER = frozenset(COLOURS) - {State.HELD, State.APPROVED, State.LAUNCHING, State.LAUNCHED}
 
 
-# The columns locked at request time: what was requested, and what an approval is for. The trigger `frozen` in
-# runs/migrations/triggers.sql refuses to change them. The encrypted parameters are not among them, because key rotation
-# rewrites them; the digest shows whether their content is still the same.
+# The columns locked at request time. The trigger `frozen` in runs/migrations/triggers.sql refuses to change them.
 FROZEN = [
-    "submission_key",
+    "change",
+    "spec",
     "environment",
     "deployment",
-    "environment_name",
-    "api_url",
-    "flow_name",
-    "deployment_name",
-    "deployment_prefect_id",
-    "deployment_version",
-    "schema_fingerprint",
-    "definition",
-    "definition_fingerprint",
-    "parameters",
-    "digest",
-    "signature",
+    "occurrence",
     "scheduled_for",
-    "tags",
-    "run_name",
-    "reason",
-    "ticket",
-    "verb",
-    "requested_by",
-    "requested_by_name",
-    "on_behalf_of",
-    "on_behalf_of_name",
-    "channel",
+    "mapped_values",
     "requested_at",
-    "needs_approval",
-    "approvals_needed",
-    "policy",
-    "rerun_of",
-    "is_blind",
+    "signature",
 ]
 # The columns that services change afterwards. The portal's database role may update these and no others.
 CHANGED = [
     "run",
     "flow_run_id",
-    "sealed_parameters",
     "state",
     "message",
     "changed_at",
-    "expires_at",
     "attempts",
     "check_definition_at",
     "moved_definition",
@@ -106,16 +79,22 @@ CHANGED = [
 ]
 # A trigger keeps a request in these states: `closed_stays_closed` in runs/migrations/triggers.sql.
 CLOSED = [State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.REFUSED]
+# States from which a run request is released, launched or given up.
+OPEN = [State.HELD, State.APPROVED, State.LAUNCHING]
 
 
 class RunRequest(models.Model):
-    """A request for one flow run; what was requested is never edited.
+    """One occurrence of a spec: when it starts, its attempts, and the run it became.
 
-    `runs.changes` changes its state, `runs.dispatch` records its attempts, `runs.definitions` what its run began with.
+    `runs.requests` inserts it. `runs.changes` changes its state, `runs.dispatch` records its attempts,
+    `runs.definitions` what its run began with.
     """
 
     State = State
 
+    change = models.ForeignKey(ChangeRequest, models.PROTECT, related_name="run_requests")
+    spec = models.ForeignKey(RunSpec, models.PROTECT, related_name="run_requests")
+    # Those of the spec, for lists and indexes.
     environment = models.ForeignKey(Environment, models.PROTECT, related_name="run_requests")
     deployment = models.ForeignKey(Deployment, models.PROTECT, related_name="run_requests")
     run = models.OneToOneField("runs.Run", models.PROTECT, null=True, related_name="run_request")
@@ -124,63 +103,20 @@ class RunRequest(models.Model):
         null=True, unique=True, help_text="Prefect's flow run ID; the run itself is synced later."
     )
 
-    # Locked at request time: see FROZEN. Names are copied, so that the request reads the same after a rename.
-    submission_key = models.UUIDField(
-        default=uuid.uuid4, unique=True, help_text="Makes repeated submissions of one form a single request."
+    occurrence = models.CharField(
+        max_length=100,
+        blank=True,
+        help_text="Which one of its spec, such as the due time; blank if it is the only one.",
     )
-    environment_name = models.CharField("environment", max_length=40)
-    api_url = models.CharField("API URL", max_length=500, blank=True, help_text="Without a trailing slash.")
-    flow_name = models.CharField(max_length=300)
-    deployment_name = models.CharField("deployment", max_length=601)
-    deployment_prefect_id = models.UUIDField()
-    deployment_version = models.CharField(max_length=300, blank=True)
-    schema_fingerprint = models.CharField(max_length=64)
-    definition = models.JSONField(default=dict, help_text="What would run: `Deployment.definition` at request time.")
-    definition_fingerprint = models.CharField(max_length=64, blank=True)
-    parameters = models.JSONField(default=dict, help_text="Resolved, without secret values.")
-    sealed_parameters = models.BinaryField(default=b"", help_text="Secret values: JSON pointer -> value, encrypted.")
-    digest = models.CharField(
-        max_length=64, help_text="SHA-256 over the fields locked at request time; approvals quote it."
-    )
-    signature = models.CharField(max_length=80, blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.")
     scheduled_for = models.DateTimeField(null=True, blank=True)
-    tags = ArrayField(models.CharField(max_length=300), default=list, blank=True)
-    run_name = models.CharField(max_length=200, blank=True)
-    reason = models.CharField(max_length=1000, blank=True)
-    ticket = models.CharField(max_length=100, blank=True)
-    verb = models.CharField(
-        max_length=20, choices=Verb, default=Verb.TRIGGER, help_text="The permission that allowed the request."
-    )
-    rerun_of = models.ForeignKey("self", models.PROTECT, null=True, related_name="reruns")
-    is_blind = models.BooleanField(
-        default=False,
-        help_text="Re-run by a person without permission to view the values; its requester sees none.",
-    )
-    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="run_requests")
-    requested_by_name = models.CharField("requested by", max_length=200)
-    on_behalf_of = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        models.PROTECT,
-        null=True,
-        related_name="+",
-        help_text="The person the requester acts for, if any; they cannot approve the request either.",
-    )
-    on_behalf_of_name = models.CharField("on behalf of", max_length=200, blank=True)
-    channel = models.CharField(max_length=20)
+    mapped_values = models.JSONField(default=dict, help_text="The values of this occurrence for `RunSpec.mapped`.")
+    signature = models.CharField(max_length=80, blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.")
     requested_at = models.DateTimeField(db_default=Now())
-    needs_approval = models.BooleanField(default=False)
-    approvals_needed = models.PositiveSmallIntegerField(
-        default=0, help_text="Number of different people who must approve."
-    )
-    policy = models.JSONField(
-        default=dict, help_text="Requirements at request time: Requirements.frozen() in runs.governance.requirements."
-    )
 
     # State and delivery. `next_attempt_at` is a lease while launching, otherwise the time of the next check.
     state = models.CharField(max_length=10, choices=State)
     message = models.TextField(blank=True, help_text="One sentence that explains the state.")
     changed_at = models.DateTimeField(db_default=Now())
-    expires_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     launched_at = models.DateTimeField(null=True)
@@ -201,9 +137,10 @@ class RunRequest(models.Model):
             models.Index(fields=["-requested_at"]),
             models.Index(fields=["deployment", "-requested_at"]),
         ]
+        constraints = [models.UniqueConstraint(fields=["spec", "occurrence"], name="unique_occurrence_per_spec")]
 
     def __str__(self) -> str:
-        return f"Request {self.pk} for {self.deployment_name} in {self.environment_name}"
+        return f"Request {self.pk} for {self.spec.deployment_name} in {self.change.environment_name}"
 
     @property
     def state_label(self) -> str:
@@ -219,8 +156,10 @@ class RunRequest(models.Model):
 
     @property
     def idempotency_key(self) -> str:
-        """Return the key that makes repeated launches one run.
+        """Return the key that makes repeated launches one run: of the occurrence and its deployment.
 
         Prefect keeps keys per flow: without the deployment in it, another deployment of the flow would get this run.
         """
-        return f"portal-{self.submission_key}-{self.deployment_prefect_id}"
+        spec = self.spec
+        parts = [self.change.submission_key, spec.deployment_prefect_id, spec.position or "", self.occurrence]
+        return "-".join(["portal", *map(str, parts)]).rstrip("-")

@@ -3,7 +3,8 @@
 from runs.requests.approval_notices import notify_approvers
 from runs.requests.cancel import PATIENCE, cancel, cancel_moved, force_cancel
 from runs.requests.destructive import is_destructive
-from runs.requests.frozen_values import digest, secret_paths, values_of
+from runs.requests.frozen_values import change_digest, is_intact, secret_paths, spec_digest, spec_values, values_of
+from runs.requests.occurrence import add_occurrence
 from runs.requests.offered_values import offer_errors, require_still_offered
 from runs.requests.recover import mark_failed, put_back, put_back_automatically, require_automatic, require_window
 from runs.requests.rules import (
@@ -13,16 +14,20 @@ from runs.requests.rules import (
     require_start_allowed,
     require_submittable,
 )
-from runs.requests.submit import rerun, submit
+from runs.requests.spec import Spec
+from runs.requests.submit import rerun, submit, submit_change
 
 __all__ = [
     "PATIENCE",
+    "Spec",
+    "add_occurrence",
     "cancel",
     "cancel_moved",
-    "digest",
+    "change_digest",
     "force_cancel",
     "has_passed",
     "is_destructive",
+    "is_intact",
     "mark_failed",
     "notify_approvers",
     "offer_errors",
@@ -37,6 +42,9 @@ __all__ = [
     "require_window",
     "rerun",
     "secret_paths",
+    "spec_digest",
+    "spec_values",
     "submit",
+    "submit_change",
     "values_of",
 ]

@@ -6,29 +6,29 @@ from django.contrib.auth.models import User
 
 from runs import notifications
 from runs.access.decisions import Permissions
-from runs.models import RunRequest, Verb
+from runs.models import ChangeRequest, Verb
 from runs.models.notification import Topic
-from runs.requests.frozen_values import values_of
+from runs.requests.frozen_values import spec_values
 
 
-def notify_approvers(run_request: RunRequest, *, group: str) -> None:
+def notify_approvers(change: ChangeRequest, *, group: str) -> None:
     """Notify the subscribers who can approve the current stage, which is for `group`, or for anyone if it is empty."""
-    values = values_of(run_request)
+    specs = [(spec.deployment, spec_values(spec)) for spec in change.specs.select_related("deployment__environment")]
     # They can neither approve their own request nor approve twice.
-    others = {run_request.requested_by_id, run_request.on_behalf_of_id}
-    others |= set(run_request.approvals.values_list("by", flat=True))
+    others = {change.requested_by_id, change.on_behalf_of_id}
+    others |= set(change.approvals.values_list("by", flat=True))
 
     def may(person: User) -> bool:
         if person.pk in others or (group and not person.groups.filter(name=group).exists()):
             return False
-        return Permissions.of_person(person).decide(Verb.APPROVE, run_request.deployment, values).allowed
+        permissions = Permissions.of_person(person)
+        return all(permissions.decide(Verb.APPROVE, deployment, values) for deployment, values in specs)
 
     notifications.notify(
         Topic.WAITING,
-        run_request.environment,
-        f"Approval needed: {run_request.deployment_name} in {run_request.environment_name}",
-        f"{run_request.requested_by_name} requested a run of {run_request.deployment_name} in "
-        f"{run_request.environment_name}. Reason: {run_request.reason or 'none given'}.",
-        target=run_request,
+        change.environment,
+        f"Approval needed: {change.title}",
+        f"{change.requested_by_name} requested {change.summary}. Reason: {change.reason or 'none given'}.",
+        target=change.subject,
         may=may,
     )

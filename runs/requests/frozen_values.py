@@ -1,19 +1,20 @@
-"""What a request locks at request time: the digest over it, and its values with the secret ones."""
+"""What a request locks at request time: the digests over it, and its values with the secret ones."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from django.utils.crypto import salted_hmac
 
 from flows import canonical, encryption
 from flows import parameters as schemas
-from runs.models import RunRequest
+from runs.models import ChangeRequest, RunRequest, RunSpec
 
-# The columns that the digest covers. Adding one changes the digest of every stored request: put it in FROZEN_LATER.
-FROZEN = [
-    "environment_name",
+# The columns of a spec that its digest covers, in the format `RunSpec.FORMAT`.
+SPEC = [
+    "format",
     "api_url",
     "flow_name",
     "deployment_name",
@@ -23,36 +24,81 @@ FROZEN = [
     "definition",
     "definition_fingerprint",
     "parameters",
-    "scheduled_for",
+    "mapped",
     "tags",
     "run_name",
-    "reason",
-    "requested_by_name",
+    "max_runs",
+    "valid_until",
+    "verb",
+    "rerun_of_id",
 ]
-# Covered only when not empty, so that requests from before the column existed keep their digest.
-FROZEN_LATER = ["ticket", "on_behalf_of_name", "verb", "policy", "approvals_needed", "rerun_of_id"]
+# The columns of a change request that its digest covers; `contents` stands for its specs and start times.
+CHANGE = [
+    "kind",
+    "environment_name",
+    "requested_by_name",
+    "on_behalf_of_name",
+    "reason",
+    "ticket",
+    "needs_approval",
+    "approvals_needed",
+    "policy",
+    "pacing",
+    "contents",
+]
 
 
-def digest(run_request: RunRequest) -> str:
-    """Return the SHA-256, in hexadecimal, over the locked fields.
+def spec_digest(spec: RunSpec) -> str:
+    """Return the SHA-256, in hexadecimal, over what would run.
 
     Secret values enter as a keyed hash: the digest is shown on pages, and short secrets could be guessed from it.
     """
-    frozen = {name: getattr(run_request, name) for name in FROZEN}
-    frozen |= {name: value for name in FROZEN_LATER if (value := getattr(run_request, name))}
-    secret = run_request.sealed_parameters
-    spelled = canonical.text(json.loads(encryption.unseal(secret))) if secret else ""
-    frozen["secret"] = salted_hmac("runs.changes.digest", spelled, algorithm="sha256").hexdigest()
-    return canonical.digest(frozen)
+    sealed = spec.sealed_parameters
+    spelled = canonical.text(json.loads(encryption.unseal(sealed))) if sealed else ""
+    secret = salted_hmac("runs.changes.digest", spelled, algorithm="sha256").hexdigest()
+    return canonical.digest({name: getattr(spec, name) for name in SPEC} | {"secret": secret})
+
+
+def contents_digest(specs: Iterable[RunSpec], run_requests: Iterable[RunRequest]) -> str:
+    """Return the SHA-256, in hexadecimal, over the specs and the occurrences that are requested with them."""
+    return canonical.digest(
+        {
+            "specs": [[spec.position, spec.digest] for spec in specs],
+            "starts": [[each.spec.position, each.occurrence, each.scheduled_for] for each in run_requests],
+        }
+    )
+
+
+def change_digest(change: ChangeRequest) -> str:
+    """Return the SHA-256, in hexadecimal, over everything that an approval is for."""
+    return canonical.digest({name: getattr(change, name) for name in CHANGE})
+
+
+def is_intact(change: ChangeRequest) -> bool:
+    """Return whether a change request, all its specs and the start times in it are what was submitted."""
+    specs = list(change.specs.order_by("position"))
+    requested = change.run_requests.select_related("spec").order_by("spec__position", "occurrence")
+    # What a schedule adds later is not part of the request: each is checked when it is released.
+    first = requested if change.kind in ChangeRequest.FIXED else ()
+    return (
+        all(spec_digest(spec) == spec.digest for spec in specs)
+        and contents_digest(specs, first) == change.contents
+        and change_digest(change) == change.digest
+    )
+
+
+def spec_values(spec: RunSpec) -> dict[str, Any]:
+    """Return the parameters of a spec, secret ones included and mapped ones left out: never store or render them."""
+    sealed = spec.sealed_parameters
+    return schemas.join(spec.parameters, json.loads(encryption.unseal(sealed)) if sealed else {})
 
 
 def values_of(run_request: RunRequest) -> dict[str, Any]:
     """Return the parameters of the run, secret ones included: never store, log or render them."""
-    sealed = run_request.sealed_parameters
-    return schemas.join(run_request.parameters, json.loads(encryption.unseal(sealed)) if sealed else {})
+    return {**spec_values(run_request.spec), **run_request.mapped_values}
 
 
 def secret_paths(run_request: RunRequest) -> frozenset[str]:
     """JSON pointers of the values that were secret when the request was submitted."""
-    sealed = run_request.sealed_parameters
+    sealed = run_request.spec.sealed_parameters
     return frozenset(json.loads(encryption.unseal(sealed))) if sealed else frozenset()

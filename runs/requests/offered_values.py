@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.utils import timezone
@@ -16,9 +16,15 @@ from runs.errors import Refused
 CODE = "parameter.not_offered"
 
 
-def offer_errors(deployment: Deployment, values: Mapping[str, Any]) -> list[ParameterError]:
-    """Return an error for each value that is not among the binding offers of the flow."""
-    offers = artifact_facts.binding_offers(deployment.environment, deployment.flow_name)
+def offers_of(deployment: Deployment) -> Mapping[str, BindingOffer]:
+    return artifact_facts.binding_offers(deployment.environment, deployment.flow_name)
+
+
+def offer_errors(
+    deployment: Deployment, values: Mapping[str, Any], offers: Mapping[str, BindingOffer] | None = None
+) -> list[ParameterError]:
+    """Return an error for each value that is not among the binding offers of the flow, read here by default."""
+    offers = offers_of(deployment) if offers is None else offers
     return [
         ParameterError((name,), CODE, sentence(offer, deployment.environment))
         for name, offer in offers.items()
@@ -27,10 +33,15 @@ def offer_errors(deployment: Deployment, values: Mapping[str, Any]) -> list[Para
     ]
 
 
-def require_offered(deployment: Deployment, values: Mapping[str, Any]) -> None:
-    """Raise `Invalid` for values that are not on offer when a run is requested that starts now."""
-    if errors := offer_errors(deployment, values):
-        raise Invalid(*errors)
+def require_offered(runs: Iterable[tuple[Deployment, Mapping[str, Any]]]) -> None:
+    """Raise `Invalid` for values that are not on offer when runs are requested that start now."""
+    # Read once a deployment: the runs of a backfill share one.
+    offers: dict[int, Mapping[str, BindingOffer]] = {}
+    for deployment, values in runs:
+        if deployment.pk not in offers:
+            offers[deployment.pk] = offers_of(deployment)
+        if errors := offer_errors(deployment, values, offers[deployment.pk]):
+            raise Invalid(*errors)
 
 
 def require_still_offered(deployment: Deployment, values: Mapping[str, Any]) -> None:

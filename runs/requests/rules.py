@@ -77,9 +77,9 @@ def require_start_window(
         return
     if overrides:
         permissions.require(Verb.OVERRIDE_FREEZE, run_request.deployment)
-        if not run_request.reason:
+        if not run_request.change.reason:
             raise Refused("window.reason_required", "Give a reason for starting outside the change window.")
-        run_request.overridden_at, run_request.overridden_by_name = now, run_request.requested_by_name
+        run_request.overridden_at, run_request.overridden_by_name = now, run_request.change.requested_by_name
         run_request.message = f"Change window overridden: {standing.sentence}"
     elif requirements.refuse_outside_window:
         raise Refused("window.closed", f"{standing.sentence} Request a start within a permitted time.")
@@ -93,18 +93,21 @@ def require_rerun_allowed(run_request: RunRequest, deployment: Deployment, permi
     A re-run reuses secret values. So `rerun` is required whatever the start time: `trigger later` must not be a way to
     use someone else's secrets.
     """
-    if (run_request.environment_id, run_request.deployment_name) != (deployment.environment_id, deployment.full_name):
-        where = f"{run_request.deployment_name} in {run_request.environment_name}"
+    if (run_request.environment_id, run_request.spec.deployment_name) != (
+        deployment.environment_id,
+        deployment.full_name,
+    ):
+        where = f"{run_request.spec.deployment_name} in {run_request.change.environment_name}"
         raise Refused(
             "rerun.other_deployment", f"Request {run_request.pk} was for {where} and cannot be re-run elsewhere."
         )
-    if permissions.user.pk != run_request.requested_by_id:
+    if permissions.user.pk != run_request.change.requested_by_id:
         permissions.require(Verb.RERUN, deployment)
 
 
 def require_secrets_hidden(run_request: RunRequest, public: Mapping[str, Any]) -> None:
     """Refuse to repeat a secret that the deployment's schema has stopped marking: it would be stored in clear text."""
-    sealed = run_request.sealed_parameters
+    sealed = run_request.spec.sealed_parameters
     if not sealed:
         return
     if names := schemas.exposed(json.loads(encryption.unseal(sealed)), public):
@@ -119,28 +122,37 @@ def require_secrets_hidden(run_request: RunRequest, public: Mapping[str, Any]) -
 
 def can_view_own(permissions: Permissions, run_request: RunRequest) -> bool:
     """Return whether the person can view the values of a request; if not, its re-run hides them from the person too."""
-    if permissions.user.pk == run_request.requested_by_id and not run_request.is_blind:
+    if permissions.user.pk == run_request.change.requested_by_id and not run_request.spec.is_blind:
         return True
     return bool(permissions.decide(Verb.SEE_INPUTS, run_request.deployment))
 
 
-def validate_text(run_name: str, reason: str, tags: Sequence[str], ticket: str) -> None:
-    """Refuse texts that Postgres or Prefect would reject: control characters, and more than the column holds."""
-    limits = [("run name", run_name, 200), ("reason", reason, 1000), ("ticket", ticket, 100)]
-    limits += [("tag", tag, 300) for tag in tags]
-    for what, text, longest in limits:
-        if text != sanitize(text):
-            raise Refused(
-                "text.unstorable",
-                f"The {what} contains a character that cannot be stored. Type it instead of pasting it.",
-                field=what,
-            )
-        if len(text) > longest:
-            raise Refused(
-                "text.too_long",
-                f"The {what} is too long: {len(text)} characters, at most {longest}.",
-                field=what,
-                limit=longest,
-            )
+def validate_text(reason: str, ticket: str) -> None:
+    """Refuse a reason or ticket that cannot be stored."""
+    for what, text, longest in [("reason", reason, 1000), ("ticket", ticket, 100)]:
+        require_storable(what, text, longest)
+
+
+def validate_run_text(run_name: str, tags: Sequence[str]) -> None:
+    """Refuse a run name or tags that Postgres or Prefect would reject."""
+    for what, text, longest in [("run name", run_name, 200), *(("tag", tag, 300) for tag in tags)]:
+        require_storable(what, text, longest)
     if len(tags) > MAX_TAGS:
         raise Refused("tags.too_many", f"A run can have at most {MAX_TAGS} tags, not {len(tags)}.", limit=MAX_TAGS)
+
+
+def require_storable(what: str, text: str, longest: int) -> None:
+    """Refuse control characters, and more than the column holds."""
+    if text != sanitize(text):
+        raise Refused(
+            "text.unstorable",
+            f"The {what} contains a character that cannot be stored. Type it instead of pasting it.",
+            field=what,
+        )
+    if len(text) > longest:
+        raise Refused(
+            "text.too_long",
+            f"The {what} is too long: {len(text)} characters, at most {longest}.",
+            field=what,
+            limit=longest,
+        )

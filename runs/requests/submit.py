@@ -1,8 +1,7 @@
-"""Submit a request for a run, and repeat one."""
+"""Submit a change request for one run or several, and repeat one."""
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,8 +12,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from flows import canonical, deployments, encryption
-from flows import parameters as schemas
+from flows import deployments
 from flows.models import Deployment
 from runs import audit, moments, queue
 from runs.access.decisions import Permissions, Target
@@ -23,23 +21,18 @@ from runs.audit import signatures
 from runs.change_feed import publish
 from runs.errors import Refused
 from runs.governance.independence import Involved
-from runs.governance.requirements import requirements_for
-from runs.models import RunRequest, Verb
+from runs.governance.requirements import Requirements, requirements_for
+from runs.models import ChangeRequest, RunRequest, RunSpec, Verb
 from runs.models.request import State
 from runs.requests.approval_notices import notify_approvers
 from runs.requests.destructive import is_destructive, require_name_typed
-from runs.requests.frozen_values import digest, values_of
+from runs.requests.frozen_values import change_digest, contents_digest, values_of
 from runs.requests.offered_values import require_offered
-from runs.requests.rules import (
-    can_view_own,
-    is_later,
-    require_future,
-    require_rerun_allowed,
-    require_secrets_hidden,
-    require_start_window,
-    require_submittable,
-    validate_text,
-)
+from runs.requests.rules import is_later, require_future, require_start_window, validate_text
+from runs.requests.spec import Frozen, Spec, freeze, require_possible, verb_for
+
+# Kind of change request -> the verb that it needs beside the one for its runs.
+ALSO_NEEDED = {ChangeRequest.Kind.BACKFILL: Verb.BACKFILL, ChangeRequest.Kind.SCHEDULE: Verb.SCHEDULE}
 
 
 def submit(
@@ -47,141 +40,227 @@ def submit(
     parameters: Mapping[str, Any],
     *,
     by: Actor,
-    scheduled_for: datetime | None = None,
     tags: Sequence[str] = (),
     run_name: str = "",
+    rerun_of: RunRequest | None = None,
+    form_fingerprint: str = "",
+    **options: Any,
+) -> RunRequest:
+    """Submit a change request for one run and return its run request; the options are those of `submit_change`."""
+    spec = Spec(
+        deployment, parameters, tags=tags, run_name=run_name, rerun_of=rerun_of, form_fingerprint=form_fingerprint
+    )
+    return submit_change([spec], by=by, **options).run_request
+
+
+def submit_change(
+    specs: Sequence[Spec],
+    *,
+    by: Actor,
+    kind: ChangeRequest.Kind = ChangeRequest.Kind.RUN,
+    scheduled_for: datetime | None = None,
     reason: str = "",
     ticket: str = "",
     on_behalf_of: User | None = None,
-    rerun_of: RunRequest | None = None,
     overrides_windows: bool = False,
     submission_key: uuid.UUID | None = None,
-    form_fingerprint: str = "",
     confirmation: str = "",
-) -> RunRequest:
-    """Submit a request for a run; it is queued for launch, or waits for approval.
+    at_once: int | None = None,
+) -> ChangeRequest:
+    """Submit a change request; its runs are queued for launch, or wait for approval.
 
-    The same `submission_key` again returns the same request. `form_fingerprint` identifies the schema behind the form.
-    `on_behalf_of` is the person the requester acts for. `rerun_of` is the request that this one repeats.
-    `overrides_windows` starts it outside change windows and during a freeze, for requesters with that permission.
-    `confirmation` is the typed name of the deployment, for a run that deletes data.
-    Raises `Forbidden`, `Refused`, or `flows.parameters.Invalid` with every error at once.
+    The specs are of one environment. Those of a run or a backfill start once each, at `scheduled_for` or now; the
+    occurrences of a schedule or a chain come later, by `add_occurrence`. The same `submission_key` again returns the
+    same change request. `on_behalf_of` is the person the requester acts for. `overrides_windows` starts outside change
+    windows and during a freeze, for requesters with that permission. `confirmation` is the typed name of the
+    deployment, for a run that deletes data. `at_once` is the number of runs that may be open at a time; None is no
+    limit. Raises `Forbidden`, `Refused`, or `flows.parameters.Invalid` with every error at once.
     """
     key = submission_key or uuid.uuid4()
     if on_behalf_of and not by.is_same_person_as(on_behalf_of.pk):
         by = replace(by, on_behalf_of=on_behalf_of.get_username())
-    with audit.act("request.submit", deployment, by=by, reason=reason, ticket=ticket) as act:
-        # 1. Which verb is needed. The deployment is read again: the caller's may be minutes old.
+    with audit.act("request.submit", specs[0].deployment, by=by, reason=reason, ticket=ticket) as act:
+        # 1. The deployments are read again: the caller's may be minutes old. Then which verbs are needed.
         if scheduled_for:
             scheduled_for = moments.in_utc(scheduled_for)
-        deployment = Deployment.objects.select_related("environment").get(pk=deployment.pk)
+        specs = reread(specs)
         permissions = Permissions.of(by)
-        verb = Verb.TRIGGER_LATER if is_later(scheduled_for) else Verb.TRIGGER
-        if rerun_of:
-            require_rerun_allowed(rerun_of, deployment, permissions)
-            # Requesters who may trigger need no `rerun` to repeat their own request.
-            is_own = by.is_same_person_as(rerun_of.requested_by_id)
-            may_trigger = is_own and not permissions.decide(Verb.RERUN, deployment)
-            verb = Verb.RERUN if verb == Verb.TRIGGER and not may_trigger else verb
+        verbs = [verb_for(spec, scheduled_for, permissions, by) for spec in specs]
         # 2. What does not depend on the values, permission first: without it nothing else is revealed.
-        permissions.require(verb, deployment)
-        requirements = requirements_for(Target.of(deployment))
-        require_submittable(deployment, scheduled_for=scheduled_for)
+        for spec, verb in zip(specs, verbs, strict=True):
+            permissions.require(verb, spec.deployment)
+            if kind in ALSO_NEEDED:
+                permissions.require(ALSO_NEEDED[kind], spec.deployment)
+        requirements = requirements_for(*map(Target.of, deployments_of(specs)))
+        for spec in specs:
+            require_possible(spec, scheduled_for)
         require_future(scheduled_for)
         requirements.require_reason_and_ticket("run", reason=reason, ticket=ticket)
-        requirements.require_pinned(str(deployment), deployment.definition)
-        # A form that was open during a deploy: its fields may no longer be what the values mean.
-        if form_fingerprint and form_fingerprint != deployment.schema_fingerprint:
-            raise Refused(
-                "form.stale",
-                (f"The parameters of {deployment} changed while the form was open. Check the values and submit again."),
-            )
-        validate_text(run_name, reason, tags, ticket)
+        for deployment in deployments_of(specs):
+            requirements.require_pinned(str(deployment), deployment.definition)
+        validate_text(reason, ticket)
         # 3. The values, and the permission for exactly these.
-        values = schemas.validate(deployment.parameter_schema, dict(parameters), defaults=deployment.parameter_defaults)
-        if rerun_of and verb == Verb.RERUN and not canonical.same(values, values_of(rerun_of)):
-            verb = Verb.TRIGGER  # with other values it is not the same run
-        decision = permissions.require(verb, deployment, values)
+        frozen = [
+            freeze(spec, verb, permissions, position=position)
+            for position, (spec, verb) in enumerate(zip(specs, verbs, strict=True))
+        ]
         # Until a later start the data can arrive: the launch decides.
         if not is_later(scheduled_for):
-            require_offered(deployment, values)
-        # 4. The row, with everything that an approval is for.
-        public, secret = schemas.split(deployment.parameter_schema, values)
-        if rerun_of:
-            require_secrets_hidden(rerun_of, public)
-        environment = deployment.environment
-        new = RunRequest(
+            require_offered((each.row.deployment, each.values) for each in frozen)
+        # 4. The rows, with everything that an approval is for.
+        environment = specs[0].deployment.environment
+        change = ChangeRequest(
+            kind=kind,
             submission_key=key,
             environment=environment,
-            deployment=deployment,
             environment_name=environment.slug,
-            api_url=environment.api_url.rstrip("/"),
-            flow_name=deployment.flow_name,
-            deployment_name=deployment.full_name,
-            deployment_prefect_id=deployment.prefect_id,
-            deployment_version=deployment.version,
-            schema_fingerprint=deployment.schema_fingerprint,
-            definition=deployment.definition,
-            definition_fingerprint=deployment.definition_fingerprint,
-            parameters=public,
-            sealed_parameters=encryption.seal(json.dumps(secret)) if secret else b"",
-            scheduled_for=scheduled_for,
-            tags=sorted({tag.strip() for tag in tags if tag.strip()}),
-            run_name=run_name.strip(),
-            reason=reason.strip(),
-            ticket=ticket.strip(),
-            verb=verb,
-            rerun_of=rerun_of,
-            is_blind=rerun_of is not None and not can_view_own(permissions, rerun_of),
             requested_by=by.user,
             requested_by_name=by.name,
             on_behalf_of=on_behalf_of,
             on_behalf_of_name=on_behalf_of.get_username() if on_behalf_of else "",
             channel=by.channel,
+            reason=reason.strip(),
+            ticket=ticket.strip(),
             needs_approval=bool(requirements.stages),
             approvals_needed=requirements.approvals_needed,
             policy=requirements.frozen(),
-            state=State.WAITING if requirements.stages else State.APPROVED,
+            pacing={} if at_once is None else {"at_once": at_once},
+            state=ChangeRequest.State.WAITING if requirements.stages else ChangeRequest.State.APPROVED,
         )
-        # Over the columns as they are now: nothing below may change one of them.
-        new.digest = digest(new)
-        new.signature = signatures.sign(new)
         if requirements.stages:
-            new.expires_at = timezone.now() + timedelta(minutes=requirements.minutes)
-        require_start_window(new, requirements, permissions, overrides=overrides_windows)
-        require_name_typed(deployment, values, confirmation)
-        # 5. Insert it, or find the one that the same form made.
-        run_request, is_new = insert_once(new)
-        act.subject = run_request
+            change.expires_at = timezone.now() + timedelta(minutes=requirements.minutes)
+        starts = first_occurrences(change, [each.row for each in frozen], scheduled_for)
+        seal(change, [each.row for each in frozen], starts)
+        for run_request in starts:
+            require_start_window(run_request, requirements, permissions, overrides=overrides_windows)
+        for each in frozen:
+            require_name_typed(each.row.deployment, each.values, confirmation)
+        # 5. Insert them, or find what the same form made.
+        stored, is_new = insert_once(change, [each.row for each in frozen], starts)
+        act.subject = stored.subject
         if not is_new:
             # The same key with other content is not a double click.
-            if run_request.digest != new.digest or not by.is_same_person_as(run_request.requested_by_id):
+            if stored.digest != change.digest or not by.is_same_person_as(stored.requested_by_id):
                 raise Refused(
                     "submission.reused",
                     "This form was already submitted with other values. Open it again to request another run.",
                 )
             act.is_repeat = True
-            return run_request
+            return stored
         # 6. The audit entry, without secret values; then what happens next, in the same transaction.
-        act.after = {
-            "deployment": deployment.full_name,
-            "parameters": schemas.mask(deployment.parameter_schema, values),
-            "scheduled_for": scheduled_for,
-            "state": run_request.state,
-            "digest": run_request.digest,
-            "definition": run_request.definition_fingerprint,
-            # Which grants allowed it then; they may be revoked by the time someone asks.
-            "grants": [grant.pk for grant in decision.grants],
-            **({"destructive": True} if is_destructive(deployment, values) else {}),
-            **({"overrides": run_request.message} if run_request.overridden_at else {}),
-            **(Involved.of(run_request).audit_details() if run_request.needs_approval else {}),
-        }
+        act.after = describe(stored, frozen, starts, scheduled_for)
+        follow_up(stored, starts, requirements)
+        return stored
+
+
+def reread(specs: Sequence[Spec]) -> list[Spec]:
+    """Return the specs with their deployments as they are now; raises `Refused` for those of several environments."""
+    keys = {spec.deployment.pk for spec in specs}
+    now = Deployment.objects.select_related("environment").in_bulk(keys)
+    if len({deployment.environment_id for deployment in now.values()}) > 1:
+        raise Refused("change.environments", "The runs are of several environments. Submit a request for each of them.")
+    return [replace(spec, deployment=now[spec.deployment.pk]) for spec in specs]
+
+
+def deployments_of(specs: Sequence[Spec]) -> list[Deployment]:
+    """Return their deployments, each once."""
+    return list({spec.deployment.pk: spec.deployment for spec in specs}.values())
+
+
+def first_occurrences(
+    change: ChangeRequest, rows: Sequence[RunSpec], scheduled_for: datetime | None
+) -> list[RunRequest]:
+    """Return the unsaved run requests of a run or backfill, one for each spec; a schedule or chain has none yet."""
+    if change.kind not in ChangeRequest.FIXED:
+        return []
+    # A backfill is released as its pacing allows: `runs.changes.release`.
+    is_queued = change.state == ChangeRequest.State.APPROVED and not change.pacing
+    return [
+        RunRequest(
+            change=change,
+            spec=row,
+            environment=change.environment,
+            deployment=row.deployment,
+            scheduled_for=scheduled_for,
+            state=State.APPROVED if is_queued else State.HELD,
+        )
+        for row in rows
+    ]
+
+
+def seal(change: ChangeRequest, rows: Sequence[RunSpec], starts: Sequence[RunRequest]) -> None:
+    """Set the digest of the change request, and sign it and everything in it."""
+    change.contents = contents_digest(rows, starts)
+    change.digest = change_digest(change)
+    change.signature = signatures.sign(change)
+    for row in rows:
+        row.change = change
+        row.signature = signatures.sign(row)
+    for run_request in starts:
+        run_request.signature = signatures.sign(run_request)
+
+
+def insert_once(
+    change: ChangeRequest, rows: Sequence[RunSpec], starts: Sequence[RunRequest]
+) -> tuple[ChangeRequest, bool]:
+    """Insert the change request and all in it, or return the one of the same form, and whether it is new."""
+    # The unique key decides, not a query before it: a double click sends both at once.
+    try:
+        with transaction.atomic():
+            change.save(force_insert=True)
+    except IntegrityError:
+        return ChangeRequest.objects.get(submission_key=change.submission_key), False
+    # The objects hold the unsaved change request and specs: a foreign key is copied when it is assigned.
+    for row in rows:
+        row.change = change
+    RunSpec.objects.bulk_create(rows)
+    for run_request, row in zip(starts, rows, strict=False):
+        run_request.change, run_request.spec = change, row
+    if change.kind == ChangeRequest.Kind.RUN:
+        # One number for both: people speak of request 17.
+        starts[0].pk = change.pk
+        change.run_request = starts[0]
+    RunRequest.objects.bulk_create(starts)
+    return change, True
+
+
+def describe(
+    change: ChangeRequest,
+    frozen: Sequence[Frozen],
+    starts: Sequence[RunRequest],
+    scheduled_for: datetime | None,
+) -> dict[str, Any]:
+    """Return what the audit entry says of a new change request; of several runs, what they have in common."""
+    if change.kind == ChangeRequest.Kind.RUN:
+        contents: dict[str, Any] = {"parameters": frozen[0].masked, "definition": frozen[0].row.definition_fingerprint}
+    else:
+        contents = {"kind": change.kind, "specs": len(frozen), "pacing": change.pacing}
+    grants = {grant.pk for each in frozen for grant in each.decision.grants}
+    overridden = next((each.message for each in starts if each.overridden_at), "")
+    return {
+        "deployment": ", ".join(dict.fromkeys(each.row.deployment_name for each in frozen)),
+        **contents,
+        "scheduled_for": scheduled_for,
+        "state": change.state,
+        "digest": change.digest,
+        # Which grants allowed it then; they may be revoked by the time someone asks.
+        "grants": sorted(grants),
+        **({"destructive": True} if any(is_destructive(each.row.deployment, each.values) for each in frozen) else {}),
+        **({"overrides": overridden} if overridden else {}),
+        **(Involved.of(change).audit_details() if change.needs_approval else {}),
+    }
+
+
+def follow_up(change: ChangeRequest, starts: Sequence[RunRequest], requirements: Requirements) -> None:
+    """Queue the launches, or notify those whose approval is needed."""
+    if change.state == ChangeRequest.State.WAITING:
+        notify_approvers(change, group=requirements.stages[0]["group"])
+    elif change.pacing:
+        queue.enqueue("runs.tasks.advance_changes")
+    for run_request in starts:
         if run_request.state == State.APPROVED:
             queue.enqueue("runs.tasks.launch", run_request.pk)
-        else:
-            notify_approvers(run_request, group=requirements.stages[0]["group"])
-        publish("request", [run_request.pk])
-        return run_request
+    publish("request", [run_request.pk for run_request in starts])
 
 
 def rerun(
@@ -201,21 +280,10 @@ def rerun(
         deployments.current(run_request.deployment) or run_request.deployment,
         {**values_of(run_request), **(changes or {})},
         by=by,
-        tags=run_request.tags,
-        run_name=run_request.run_name,
+        tags=run_request.spec.tags,
+        run_name=run_request.spec.run_name,
         reason=reason,
         ticket=ticket,
         rerun_of=run_request,
         confirmation=confirmation,
     )
-
-
-def insert_once(run_request: RunRequest) -> tuple[RunRequest, bool]:
-    """Insert the request, or return the one that the same form made before, and whether it is new."""
-    # The unique key decides, not a query before it: a double click sends both at once.
-    try:
-        with transaction.atomic():
-            run_request.save(force_insert=True)
-    except IntegrityError:
-        return RunRequest.objects.get(submission_key=run_request.submission_key), False
-    return run_request, True

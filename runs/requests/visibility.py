@@ -5,8 +5,7 @@ from __future__ import annotations
 from flows import encryption
 from flows.models import Deployment
 from runs.access.decisions import Permissions, Target
-from runs.models import Run, RunRequest, Verb
-from runs.models.request import State
+from runs.models import ChangeRequest, Run, RunRequest, Verb
 from runs.requests import values_of
 
 HIDDEN = "Hidden: requires permission to view logs."
@@ -48,18 +47,19 @@ def can_view_as_requester(permissions: Permissions, run_request: RunRequest | No
     """Return whether a person can view the parameters because they requested the run."""
     return (
         run_request is not None
-        and run_request.requested_by_id is not None
-        and run_request.requested_by_id == permissions.user.pk
+        and run_request.change.requested_by_id is not None
+        and run_request.change.requested_by_id == permissions.user.pk
         # Otherwise re-running a request would be a way to view its values.
-        and not run_request.is_blind
+        and not run_request.spec.is_blind
     )
 
 
 def can_decide(permissions: Permissions, run_request: RunRequest) -> bool:
     """Return whether a person can approve a waiting request: they must see the parameters they approve."""
-    if run_request.state != State.WAITING or permissions.user.pk in (
-        run_request.requested_by_id,
-        run_request.on_behalf_of_id,
+    change = run_request.change
+    if change.state != ChangeRequest.State.WAITING or permissions.user.pk in (
+        change.requested_by_id,
+        change.on_behalf_of_id,
     ):
         return False
     # Without values first: most readers have no such grant, and the values need decrypting.

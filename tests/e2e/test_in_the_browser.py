@@ -294,7 +294,8 @@ def test_a_double_click_makes_one_request(visit: Visit, portal: Portal, deployme
     page.locator("form:has(#confirmation) button.is-primary").dblclick()
     expect(page).to_have_url(re.compile(r"/runrequest/\d+/change/"))
     assert set(sent) == {302}
-    assert portal.query("SELECT count(*) FROM runs_runrequest WHERE run_name = %s", name) == [(1,)]
+    requested = "SELECT count(*) FROM runs_runrequest r JOIN runs_runspec s ON s.id = r.spec_id WHERE s.run_name = %s"
+    assert portal.query(requested, name) == [(1,)]
 
 
 def test_every_page_of_the_sidebar_fits_and_is_quiet(visit: Visit) -> None:

@@ -214,7 +214,7 @@ def run_request(site: Site) -> int:
 
 
 def seen(site: Site) -> str:
-    return site.run_request.digest
+    return site.run_request.change.digest
 
 
 def broken(site: Site) -> int:
@@ -234,7 +234,7 @@ def sign_in(visitor: Visitor, site: Site) -> Any:
 
 
 def sign_selected(visitor: Visitor, site: Site) -> Any:
-    looked_at = {f"seen-{site.run_request.pk}": site.run_request.digest}
+    looked_at = {f"seen-{site.run_request.pk}": site.run_request.change.digest}
     return act("runs.RunRequest", "approve_selected", "run_request", **looked_at)(visitor, site)
 
 

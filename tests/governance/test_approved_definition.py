@@ -13,6 +13,7 @@ from runs import changes, dispatch, requests, tasks
 from runs.definitions import launch_check
 from runs.models import AuditEntry, RunRequest
 from runs.models.request import State
+from runs.requests.frozen_values import contents_digest
 from tests import cast
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
@@ -38,7 +39,7 @@ def waiting(ask: Callable[[], RunRequest]) -> RunRequest:
 
 def swap(run_request: RunRequest, fake: FakePrefect, **fields: Any) -> None:
     """As somebody who may deploy does, past the portal; the version stays. Launches do not share a reading with it."""
-    fake.change_deployment(run_request.deployment_prefect_id, **fields)
+    fake.change_deployment(run_request.spec.deployment_prefect_id, **fields)
     launch_check.READINGS.clear()
 
 
@@ -65,12 +66,14 @@ def test_code_swapped_after_the_request_is_not_launched(
     waiting: RunRequest, prod_fake: FakePrefect, approver: User, is_synced: bool, is_approved_first: bool
 ) -> None:
     if is_approved_first:
-        changes.approve(waiting, by=by(approver))
+        changes.approve(waiting.change, by=by(approver))
+        waiting.refresh_from_db()
     swap(waiting, prod_fake, **SWAP)
     if is_synced:
         tasks.sync(waiting.environment_id)
     if not is_approved_first:
-        changes.approve(waiting, by=by(approver))
+        changes.approve(waiting.change, by=by(approver))
+        waiting.refresh_from_db()
     launch(waiting)
     assert waiting.state == State.REFUSED
     assert refusal()["code"] == "definition.changed"
@@ -85,21 +88,24 @@ def test_so_is_a_template_of_the_work_pool(
     prod_fake.change_deployment(prod_deployment.prefect_id, work_pool_name="pool")
     tasks.sync(prod_deployment.environment_id)
     waiting = ask()
-    changes.approve(waiting, by=by(approver))
+    changes.approve(waiting.change, by=by(approver))
+    waiting.refresh_from_db()
     prod_fake.change_work_pool("pool", base_job_template={"job_configuration": {"command": "evil"}})
     assert launch(waiting).state == State.REFUSED
     assert refusal()["code"] == "definition.changed"
 
 
 def test_what_was_approved_is_launched(waiting: RunRequest, prod_fake: FakePrefect, approver: User) -> None:
-    changes.approve(waiting, by=by(approver))
+    changes.approve(waiting.change, by=by(approver))
+    waiting.refresh_from_db()
     assert launch(waiting).state == State.LAUNCHED
 
 
 def test_what_changes_nothing_about_the_run_refuses_nothing(
     waiting: RunRequest, prod_fake: FakePrefect, approver: User
 ) -> None:
-    changes.approve(waiting, by=by(approver))
+    changes.approve(waiting.change, by=by(approver))
+    waiting.refresh_from_db()
     swap(waiting, prod_fake, description="new words", tags=("new",), is_paused=True)
     assert launch(waiting).state == State.LAUNCHED
 
@@ -116,7 +122,8 @@ def test_without_an_approval_the_deployment_runs_as_it_is_now(
 def test_while_prefect_cannot_be_asked_the_launch_waits(
     waiting: RunRequest, prod_fake: FakePrefect, approver: User
 ) -> None:
-    changes.approve(waiting, by=by(approver))
+    changes.approve(waiting.change, by=by(approver))
+    waiting.refresh_from_db()
     prod_fake.go_down()
     launch(waiting)
     assert (waiting.state, sent(prod_fake)) == (State.APPROVED, 0)
@@ -129,7 +136,8 @@ def test_while_prefect_cannot_be_asked_the_launch_waits(
 def test_a_launch_that_died_before_it_sent_anything_is_checked_again(
     waiting: RunRequest, prod_fake: FakePrefect, approver: User
 ) -> None:
-    changes.approve(waiting, by=by(approver))
+    changes.approve(waiting.change, by=by(approver))
+    waiting.refresh_from_db()
     assert dispatch.claim(RunRequest.objects.get(pk=waiting.pk)) == State.APPROVED
     swap(waiting, prod_fake, **SWAP)
     RunRequest.objects.filter(pk=waiting.pk).update(next_attempt_at=None)
@@ -145,7 +153,8 @@ def test_launches_of_one_deployment_share_a_reading_for_a_moment(
 
     def readings_of_a_launch() -> int:
         run_request = ask()
-        changes.approve(run_request, by=by(approver))
+        changes.approve(run_request.change, by=by(approver))
+        run_request.refresh_from_db()
         before = [call.method for call in prod_fake.calls].count("deployment")
         assert launch(run_request).state == State.LAUNCHED
         return [call.method for call in prod_fake.calls].count("deployment") - before
@@ -158,7 +167,8 @@ def test_launches_of_one_deployment_share_a_reading_for_a_moment(
 def test_a_request_is_sent_only_to_the_address_it_was_made_for(
     waiting: RunRequest, prod: Environment, prod_fake: FakePrefect, approver: User
 ) -> None:
-    changes.approve(waiting, by=by(approver))
+    changes.approve(waiting.change, by=by(approver))
+    waiting.refresh_from_db()
     Environment.objects.filter(pk=prod.pk).update(api_url="http://other.test/api")
     cast.FAKES["http://other.test/api"] = prod_fake
     assert launch(waiting).state == State.REFUSED
@@ -169,7 +179,8 @@ def test_a_request_is_sent_only_to_the_address_it_was_made_for(
 def test_a_slash_at_its_end_is_no_other_address(
     waiting: RunRequest, prod: Environment, prod_fake: FakePrefect, approver: User
 ) -> None:
-    changes.approve(waiting, by=by(approver))
+    changes.approve(waiting.change, by=by(approver))
+    waiting.refresh_from_db()
     Environment.objects.filter(pk=prod.pk).update(api_url=f"{prod.api_url}/")
     cast.FAKES[f"{prod.api_url}/"] = prod_fake
     assert launch(waiting).state == State.LAUNCHED
@@ -177,5 +188,9 @@ def test_a_slash_at_its_end_is_no_other_address(
 
 @pytest.mark.parametrize("name", ["definition", "definition_fingerprint", "api_url"])
 def test_the_digest_is_over_what_would_run_and_where(waiting: RunRequest, name: str) -> None:
-    setattr(waiting, name, {} if name == "definition" else "other")
-    assert requests.digest(waiting) != waiting.digest
+    assert requests.is_intact(waiting.change)
+    setattr(waiting.spec, name, {} if name == "definition" else "other")
+    assert requests.spec_digest(waiting.spec) != waiting.spec.digest
+    assert contents_digest([waiting.spec], [waiting]) == waiting.change.contents
+    waiting.spec.digest = requests.spec_digest(waiting.spec)
+    assert contents_digest([waiting.spec], [waiting]) != waiting.change.contents

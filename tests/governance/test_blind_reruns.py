@@ -43,7 +43,7 @@ def can_view(user: User, subject: RunRequest | Run) -> bool:
 
 def test_a_blind_rerun_stays_blind_for_its_requester(first: RunRequest, blind: User, requester: User) -> None:
     again = requests.rerun(first, by=by(blind))
-    assert again.is_blind
+    assert again.spec.is_blind
     assert not can_view(blind, again)
     assert can_view(requester, first)
 
@@ -52,7 +52,7 @@ def test_so_does_a_rerun_of_the_rerun_and_one_with_changes(first: RunRequest, bl
     second = requests.rerun(first, by=by(blind))
     third = requests.rerun(second, by=by(blind))
     changed = requests.rerun(third, by=by(blind), changes={"month": "2026-11"})
-    assert [each.is_blind for each in (second, third, changed)] == [True] * 3
+    assert [each.spec.is_blind for each in (second, third, changed)] == [True] * 3
     assert not can_view(blind, changed)
 
 
@@ -82,9 +82,9 @@ def test_neither_the_request_nor_its_run_nor_the_form_shows_the_values(
 def test_who_may_view_the_values_sees_those_of_their_rerun(
     first: RunRequest, requester: User, blind: User, dev: Environment
 ) -> None:
-    assert not requests.rerun(first, by=by(requester)).is_blind
+    assert not requests.rerun(first, by=by(requester)).spec.is_blind
     grants.grant(by=Actor.system(), person=blind, verbs=["see inputs"], environment=dev)
-    assert not requests.rerun(first, by=by(blind)).is_blind
+    assert not requests.rerun(first, by=by(blind)).spec.is_blind
 
 
 def test_a_permission_granted_later_shows_a_blind_rerun(first: RunRequest, blind: User, dev: Environment) -> None:

@@ -18,8 +18,21 @@ from runs import changes, dispatch, requests
 from runs.actors import Actor
 from runs.audit import partitions, signatures
 from runs.governance import grants, policies
-from runs.models import Approval, AuditEntry, BreakGlass, Comment, Policy, RowVersion, RunRequest
-from runs.models.request import CLOSED, FROZEN, State
+from runs.models import (
+    Approval,
+    AuditEntry,
+    BreakGlass,
+    ChangeRequest,
+    Comment,
+    Policy,
+    RowVersion,
+    RunRequest,
+    RunSpec,
+    change_request,
+    request,
+    run_spec,
+)
+from runs.models.request import CLOSED, State
 from tests import refusals, tampering
 from tests.cast import ANSWERS, by, person
 from tests.fakes.prefect import FakePrefect
@@ -37,6 +50,12 @@ AFTER_APPROVAL = [
     State.CANCELLED,
     State.LOST,
 ]
+FROZEN = [
+    *[(ChangeRequest, name) for name in change_request.FROZEN],
+    *[(RunSpec, name) for name in run_spec.FROZEN],
+    *[(RunRequest, name) for name in request.FROZEN],
+]
+ChangeState = ChangeRequest.State
 
 
 @pytest.fixture
@@ -66,8 +85,8 @@ def at_launch(name: str) -> bool:
 
 
 def approval(run_request: RunRequest, user: User, *, is_signed: bool = False, **columns: Any) -> Approval:
-    plain = {"approved": True, "by_name": user.username, "digest": run_request.digest}
-    row = Approval(run_request=run_request, by=user, **plain | columns)
+    plain = {"approved": True, "by_name": user.username, "digest": run_request.change.digest}
+    row = Approval(change=run_request.change, by=user, **plain | columns)
     row.signature = signatures.sign(row) if is_signed else ""
     row.save(force_insert=True)
     return row
@@ -87,21 +106,72 @@ def test_no_update_moves_a_request_on_without_its_approvals(waiting: RunRequest,
     )
 
 
+@pytest.mark.parametrize("to", [ChangeState.APPROVED, ChangeState.CLOSED])
+def test_nor_its_change_request(waiting: RunRequest, to: ChangeRequest.State) -> None:
+    refused(
+        "move a request on without its approvals",
+        lambda: ChangeRequest.objects.filter(pk=waiting.change_id).update(state=to),
+        "not approved by enough people",
+    )
+    refused(
+        "move a request on without its approvals, by SQL",
+        lambda: sql("UPDATE runs_changerequest SET state = %s WHERE id = %s", to, waiting.change_id),
+        "enough people",
+    )
+
+
+@pytest.mark.parametrize("through", ChangeRequest.OVER)
+def test_no_change_request_that_has_ended_goes_on(
+    waiting: RunRequest, approver: User, through: ChangeRequest.State
+) -> None:
+    approval(waiting, approver)
+    rows = ChangeRequest.objects.filter(pk=waiting.change_id)
+    rows.update(state=through)
+    for to in (ChangeState.APPROVED, ChangeState.WAITING):
+        refused("move a closed request on", partial(rows.update, state=to))
+
+
+@pytest.mark.parametrize("state", [*ChangeRequest.OVER, ChangeState.WAITING])
+def test_no_run_is_released_unless_its_change_request_is_approved(
+    waiting: RunRequest, approver: User, state: ChangeRequest.State
+) -> None:
+    approval(waiting, approver)
+    ChangeRequest.objects.filter(pk=waiting.change_id).update(state=state)
+    refused(
+        "move a request on without its approvals",
+        lambda: RunRequest.objects.filter(pk=waiting.pk).update(state=State.APPROVED),
+        "not approved by enough people",
+    )
+
+
+def test_no_run_is_added_to_another_spec_or_past_its_number(
+    waiting: RunRequest, prod_deployment: Deployment, approver: User, requester: User
+) -> None:
+    changes.approve(waiting.change, by=by(approver))
+    columns = {"change": waiting.change, "environment": waiting.environment, "deployment": waiting.deployment}
+    more = RunRequest(**columns, spec=waiting.spec, occurrence="2", state=State.APPROVED)
+    refused("insert a request beyond its approvals", more.save, "no runs left")
+    other = requests.submit(prod_deployment, {"month": "2026-09"}, by=by(requester), reason="other")
+    stray = RunRequest(**columns, spec=other.spec, occurrence="2", state=State.HELD)
+    refused("insert a request beyond its approvals", stray.save, "not a run of its change request")
+
+
 @pytest.mark.parametrize("through", CLOSED)
 def test_no_detour_through_another_state_helps(waiting: RunRequest, through: State) -> None:
     rows = RunRequest.objects.filter(pk=waiting.pk)
     rows.update(state=through)
-    for to in (*AFTER_APPROVAL, State.WAITING):
+    for to in (*AFTER_APPROVAL, State.HELD):
         refused("move a closed request on", partial(rows.update, state=to))
 
 
 def test_a_state_that_is_not_known_leads_nowhere(waiting: RunRequest) -> None:
-    RunRequest.objects.filter(pk=waiting.pk).update(state="nonsense")
-    refused(
-        "move a request on from an unknown state",
-        lambda: RunRequest.objects.filter(pk=waiting.pk).update(state=State.APPROVED),
-        "enough people",
-    )
+    rows: list[models.QuerySet[Any]] = [
+        ChangeRequest.objects.filter(pk=waiting.change_id),
+        RunRequest.objects.filter(pk=waiting.pk),
+    ]
+    for row in rows:
+        row.update(state="nonsense")
+        refused("move a request on from an unknown state", partial(row.update, state=State.APPROVED), "enough people")
 
 
 def test_approvals_of_another_digest_or_by_one_person_twice_do_not_count(
@@ -112,6 +182,7 @@ def test_approvals_of_another_digest_or_by_one_person_twice_do_not_count(
     second = person("second")
 
     def go() -> None:
+        ChangeRequest.objects.filter(pk=waiting.change_id).update(state=ChangeState.APPROVED)
         RunRequest.objects.filter(pk=waiting.pk).update(state=State.APPROVED)
 
     approval(waiting, approver)
@@ -131,16 +202,16 @@ def test_nobody_s_own_approval_is_written(waiting: RunRequest, superuser: User) 
     )
     refused(
         "approve one's own request, in bulk",
-        lambda: Approval.objects.bulk_create([Approval(run_request=waiting, approved=True, by=superuser)]),
+        lambda: Approval.objects.bulk_create([Approval(change=waiting.change, approved=True, by=superuser)]),
     )
     refused(
         "approve one's own request, by SQL",
         lambda: sql(
-            "INSERT INTO runs_approval (run_request_id, approved, stage, by_id, by_name, digest, reason) "
+            "INSERT INTO runs_approval (change_id, approved, stage, by_id, by_name, digest, reason) "
             "VALUES (%s, true, 0, %s, 'x', %s, '')",
             waiting.pk,
             superuser.pk,
-            waiting.digest,
+            waiting.change.digest,
         ),
         "Requesters cannot approve their own request",
     )
@@ -165,7 +236,13 @@ def test_an_approval_stays_as_it_was_given(waiting: RunRequest, approver: User, 
     refused("delete every approval, by SQL", lambda: sql("DELETE FROM runs_approval"))
 
 
-@pytest.mark.parametrize("table", ["runs_approval", "runs_breakglass", "runs_runrequest CASCADE"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        *("runs_approval", "runs_breakglass"),
+        *("runs_changerequest CASCADE", "runs_runspec CASCADE", "runs_runrequest CASCADE"),
+    ],
+)
 def test_no_table_of_these_is_emptied(table: str) -> None:
     refused(
         "truncate a table of these",
@@ -175,19 +252,23 @@ def test_no_table_of_these_is_emptied(table: str) -> None:
 
 
 def test_a_comment_stays_as_it_was_written(waiting: RunRequest, requester: User) -> None:
-    changes.comment(waiting, "Looks odd.", by=by(requester))
+    changes.comment(waiting.change, "Looks odd.", by=by(requester))
     refused("edit a comment", lambda: Comment.objects.update(text="Looks fine."))
     refused("delete a comment", lambda: Comment.objects.all().delete())
 
 
-@pytest.mark.parametrize("name", FROZEN)
-def test_nothing_that_was_asked_for_is_edited(waiting: RunRequest, approver: User, name: str) -> None:
-    field = RunRequest._meta.get_field(name)
+@pytest.mark.parametrize(("model", "name"), FROZEN)
+def test_nothing_that_was_asked_for_is_edited(
+    waiting: RunRequest, approver: User, model: type[models.Model], name: str
+) -> None:
+    row = {ChangeRequest: waiting.change, RunSpec: waiting.spec}.get(model, waiting)
+    field = model._meta.get_field(name)
     table: dict[type[models.Field[Any, Any]], object] = {
         models.UUIDField: uuid.uuid4(),
         models.DateTimeField: timezone.now() + timedelta(days=1),
-        models.BooleanField: not getattr(waiting, name),
-        models.PositiveSmallIntegerField: 0,
+        models.BooleanField: not getattr(row, name),
+        models.PositiveSmallIntegerField: 7,
+        models.PositiveIntegerField: 7,
         models.JSONField: {"month": "1999-01"},
     }
     value = table.get(type(field), ["other"] if name == "tags" else "other")
@@ -196,22 +277,38 @@ def test_nothing_that_was_asked_for_is_edited(waiting: RunRequest, approver: Use
         value = related.get(name, 0)
     refused(
         "edit what was requested",
-        lambda: RunRequest.objects.filter(pk=waiting.pk).update(**{field.attname: value}),
+        lambda: model._default_manager.filter(pk=row.pk).update(**{field.attname: value}),
         "Cannot update rows",
     )
 
 
 def test_a_request_is_not_deleted(waiting: RunRequest) -> None:
     refused("delete a request", lambda: RunRequest.objects.filter(pk=waiting.pk).delete())
-    refused("delete every request, by SQL", lambda: sql("DELETE FROM runs_runrequest"))
+    for table in ("runs_runrequest", "runs_runspec", "runs_changerequest"):
+        refused("delete every request, by SQL", partial(sql, f"DELETE FROM {table}"))
 
 
-def copied(run_request: RunRequest, **columns: Any) -> RunRequest:
-    """Another request of the same content, written past the doors."""
-    run_request.pk, run_request.submission_key = None, uuid.uuid4()
-    for name, value in columns.items():
-        setattr(run_request, name, value)
-    run_request.digest = requests.digest(run_request)
+def copied(
+    run_request: RunRequest,
+    state: State = State.HELD,
+    columns: dict[str, Any] | None = None,
+    *,
+    is_signed: bool = False,
+) -> RunRequest:
+    """Another request of the same content, written past the portal; `columns` are those of the change request."""
+    change, spec = run_request.change, run_request.spec
+    change.pk, change.submission_key, spec.pk, run_request.pk = None, uuid.uuid4(), None, None
+    for name, value in (columns or {}).items():
+        setattr(change, name, value)
+    change.digest = requests.change_digest(change)
+    change.signature = signatures.sign(change) if is_signed else change.signature
+    change.save()
+    spec.change = change
+    spec.signature = signatures.sign(spec) if is_signed else spec.signature
+    spec.save()
+    run_request.pk, run_request.change, run_request.spec, run_request.state = change.pk, change, spec, state
+    run_request.signature = signatures.sign(run_request) if is_signed else run_request.signature
+    run_request.save(force_insert=True)
     return run_request
 
 
@@ -219,9 +316,15 @@ def copied(run_request: RunRequest, **columns: Any) -> RunRequest:
 def test_no_request_begins_beyond_its_approvals(waiting: RunRequest, state: State) -> None:
     refused(
         "insert a request beyond its approvals",
-        copied(waiting, state=state, flow_run_id=None).save,
+        partial(copied, waiting, state=state),
         "not approved by enough people",
     )
+
+
+@pytest.mark.parametrize("state", [ChangeState.APPROVED, ChangeState.CLOSED])
+def test_nor_does_a_change_request(waiting: RunRequest, state: ChangeRequest.State) -> None:
+    waiting.change.pk, waiting.change.submission_key, waiting.change.state = None, uuid.uuid4(), state
+    refused("insert a request beyond its approvals", waiting.change.save, "not approved by enough people")
 
 
 @pytest.mark.parametrize("policy", [{"stages": []}, {"stages": [{"needed": 1, "group": ""}]}, {}])
@@ -229,8 +332,8 @@ def test_a_request_written_as_if_it_needed_none_is_refused_at_launch(
     waiting: RunRequest, prod_fake: FakePrefect, policy: dict[str, Any]
 ) -> None:
     """Only who knows the portal's secret key can write one whose digest is right; the rules of today find it out."""
-    forged = copied(waiting, state=State.APPROVED, needs_approval=False, approvals_needed=0, policy=policy)
-    forged.save()
+    columns = {"needs_approval": False, "approvals_needed": 0, "policy": policy, "state": ChangeState.APPROVED}
+    forged = copied(waiting, State.APPROVED, columns)
     dispatch.launch(forged)
     assert forged.state == State.REFUSED
     assert at_launch("insert a request as if it needed no approvals")
@@ -243,8 +346,9 @@ def test_secret_values_swapped_for_others_are_refused_at_launch(
     other = requests.submit(
         prod_deployment, {"month": "2026-10", "token": "mine"}, by=by(requester), reason="month end"
     )
-    changes.approve(waiting, by=by(approver))
-    RunRequest.objects.filter(pk=waiting.pk).update(sealed_parameters=other.sealed_parameters)
+    changes.approve(waiting.change, by=by(approver))
+    waiting.refresh_from_db()
+    RunSpec.objects.filter(pk=waiting.spec_id).update(sealed_parameters=other.spec.sealed_parameters)
     dispatch.launch(waiting)
     assert waiting.state == State.REFUSED
     assert at_launch("swap the secret values of a request")
@@ -254,7 +358,7 @@ def test_secret_values_swapped_for_others_are_refused_at_launch(
 
 def glass(run_request: RunRequest, user: User, *, is_signed: bool = False, **columns: Any) -> BreakGlass:
     until = columns.pop("until", timezone.now() + timedelta(minutes=5))
-    row = BreakGlass(run_request=run_request, by=user, by_name=user.username, until=until, reason="fire", **columns)
+    row = BreakGlass(change=run_request.change, by=user, by_name=user.username, until=until, reason="fire", **columns)
     row.signature = signatures.sign(row) if is_signed else ""
     row.save(force_insert=True)
     return row
@@ -262,6 +366,7 @@ def glass(run_request: RunRequest, user: User, *, is_signed: bool = False, **col
 
 def refused_at_launch(run_request: RunRequest, fake: FakePrefect, state: State) -> str:
     """Move a request on in the database, launch it, and return the code of the refusal."""
+    ChangeRequest.objects.filter(pk=run_request.change_id).update(state=ChangeState.APPROVED)
     RunRequest.objects.filter(pk=run_request.pk).update(state=state)
     run_request.refresh_from_db()
     dispatch.launch(run_request)
@@ -272,7 +377,7 @@ def refused_at_launch(run_request: RunRequest, fake: FakePrefect, state: State) 
 
 # The portal's role may insert an approval by anyone, move a request on, and add entries that continue the chain.
 # Launching is a state that a request only reaches after the checks: it must not be the way around them.
-LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+WAITING_LONG = {"state": ChangeState.WAITING, "requested_at": datetime(2020, 1, 1, tzinfo=UTC)}
 BEYOND = pytest.mark.parametrize("state", [State.APPROVED, State.LAUNCHING])
 
 
@@ -319,7 +424,7 @@ def test_a_signature_of_another_row_or_request_does_not_fit(
 ) -> None:
     row = approval(waiting, approver, is_signed=True)
     other = requests.submit(prod_deployment, {"month": "2026-10"}, by=by(requester), reason="another")
-    for columns in ({"run_request": other}, {"by": admin_user}):
+    for columns in ({"change": other.change}, {"by": admin_user}):
         copy = Approval.objects.get(pk=row.pk)
         for name, value in columns.items():
             setattr(copy, name, value)
@@ -342,9 +447,9 @@ def test_a_request_copied_in_the_database_launches_nothing(
     waiting: RunRequest, prod_deployment: Deployment, approver: User, prod_fake: FakePrefect
 ) -> None:
     """Its digest fits, because it is that of the original, but it was never submitted, whenever it says it was."""
-    changes.approve(waiting, by=by(approver))
-    copy = copied(RunRequest.objects.get(pk=waiting.pk), state=State.WAITING, requested_at=LONG_AGO)
-    copy.save()
+    changes.approve(waiting.change, by=by(approver))
+    waiting.refresh_from_db()
+    copy = copied(RunRequest.objects.get(pk=waiting.pk), State.HELD, WAITING_LONG)
     approval(copy, approver, is_signed=True)
     forge_entry(copy, approver, "request.approve")
     assert refused_at_launch(copy, prod_fake, State.LAUNCHING) == "request.changed"
@@ -353,9 +458,7 @@ def test_a_request_copied_in_the_database_launches_nothing(
 def test_nor_does_a_signed_one_that_was_never_submitted(
     waiting: RunRequest, approver: User, prod_fake: FakePrefect
 ) -> None:
-    copy = copied(RunRequest.objects.get(pk=waiting.pk), state=State.WAITING)
-    copy.signature = signatures.sign(copy)
-    copy.save()
+    copy = copied(RunRequest.objects.get(pk=waiting.pk), is_signed=True)
     approval(copy, approver, is_signed=True)
     assert refused_at_launch(copy, prod_fake, State.APPROVED) == "request.unrecorded"
 
@@ -364,7 +467,8 @@ def test_nor_does_a_signed_one_that_was_never_submitted(
 def test_a_change_window_overridden_past_the_portal_launches_nothing(
     waiting: RunRequest, approver: User, prod_fake: FakePrefect, state: State
 ) -> None:
-    changes.approve(waiting, by=by(approver))
+    changes.approve(waiting.change, by=by(approver))
+    waiting.refresh_from_db()
     RunRequest.objects.filter(pk=waiting.pk).update(overridden_at=timezone.now(), overridden_by_name="approver")
     assert refused_at_launch(waiting, prod_fake, state) == "approval.unrecorded"
 
@@ -373,7 +477,7 @@ def test_broken_glass_that_is_over_lets_nothing_go(waiting: RunRequest, approver
     glass(waiting, approver, until=timezone.now() - timedelta(hours=1))
     refused(
         "move a request on with a bypass that is over",
-        lambda: RunRequest.objects.filter(pk=waiting.pk).update(state=State.APPROVED),
+        lambda: ChangeRequest.objects.filter(pk=waiting.change_id).update(state=ChangeState.APPROVED),
         "enough people",
     )
 
@@ -417,8 +521,8 @@ def test_the_doors_say_it_before_the_database_does(waiting: RunRequest, superuse
     for verbs in (ANSWERS, ["break glass"]):
         grants.grant(by=Actor.system(), person=superuser, verbs=verbs, environment=waiting.environment)
     with refusals.refused("approval.own"):
-        changes.approve(waiting, by=by(superuser))
-    row = changes.break_glass(waiting, by=by(superuser), reason="fire")
+        changes.approve(waiting.change, by=by(superuser))
+    row = changes.break_glass(waiting.change, by=by(superuser), reason="fire")
     with refusals.refused("review.own"):
         changes.review(row, by=by(superuser), was_right=True, text="fine")
 
@@ -431,24 +535,29 @@ def everything(waiting: RunRequest, approver: User, requester: User) -> RunReque
     """A row in every table that triggers protect."""
     approval(waiting, approver, approved=False)
     glass(waiting, approver, until=timezone.now() - timedelta(hours=1))
-    changes.comment(waiting, "Looks odd.", by=by(requester))
+    changes.comment(waiting.change, "Looks odd.", by=by(requester))
     sql("SET CONSTRAINTS ALL IMMEDIATE")  # no TRUNCATE begins while checks of foreign keys are due
     sql(TRY_ALL)
     return waiting
 
 
 FORBIDDEN = [
+    "UPDATE runs_changerequest SET state = 'approved'",
+    "UPDATE runs_changerequest SET reason = 'other'",
+    "DELETE FROM runs_changerequest",
+    "UPDATE runs_runspec SET parameters = '{}'",
+    "DELETE FROM runs_runspec",
     "UPDATE runs_runrequest SET state = 'approved'",
-    "UPDATE runs_runrequest SET reason = 'other'",
+    "UPDATE runs_runrequest SET scheduled_for = now()",
     "DELETE FROM runs_runrequest",
-    "INSERT INTO runs_approval (run_request_id, approved, stage, by_id, by_name, digest, reason) "
-    "SELECT id, true, 0, requested_by_id, 'x', digest, '' FROM runs_runrequest",
+    "INSERT INTO runs_approval (change_id, approved, stage, by_id, by_name, digest, reason) "
+    "SELECT id, true, 0, requested_by_id, 'x', digest, '' FROM runs_changerequest",
     "UPDATE runs_approval SET approved = true",
     "DELETE FROM runs_approval",
     "UPDATE runs_comment SET text = 'Looks fine.'",
     "DELETE FROM runs_comment",
     "UPDATE runs_breakglass SET until = now() + interval '1 day'",
-    "UPDATE runs_breakglass SET reviewed_by_id = requested_by_id FROM runs_runrequest",
+    "UPDATE runs_breakglass SET reviewed_by_id = requested_by_id FROM runs_changerequest",
     "DELETE FROM runs_breakglass",
     "UPDATE runs_auditentry SET reason = 'better'",
     "DELETE FROM runs_auditentry",
@@ -458,7 +567,10 @@ FORBIDDEN = [
     "DELETE FROM runs_rowversion",
     *[
         f"TRUNCATE {table} CASCADE"
-        for table in ("runs_runrequest", "runs_approval", "runs_comment", "runs_breakglass", "runs_auditentry")
+        for table in (
+            *("runs_changerequest", "runs_runspec", "runs_runrequest"),
+            *("runs_approval", "runs_comment", "runs_breakglass", "runs_auditentry"),
+        )
     ],
     *[f"TRUNCATE {table}" for table in ("runs_auditentry_from_1", "runs_auditcheckpoint", "runs_rowversion")],
 ]
@@ -484,7 +596,10 @@ TRY_ALL = """
     END $body$
 """
 SETTINGS = [
-    ("pgtrigger.ignore", "{runs_runrequest,runs_approval,runs_auditentry,flows_environment,auth_user}"),
+    (
+        "pgtrigger.ignore",
+        "{runs_changerequest,runs_runrequest,runs_approval,runs_auditentry,flows_environment,auth_user}",
+    ),
     ("pgtrigger.ignore", "{all}"),
     ("pghistory.context_metadata", '{"actor": "anna", "verb": "request.approve"}'),
     ("session_replication_role", "replica"),
@@ -539,7 +654,7 @@ def test_a_temporary_table_does_not_stand_in_for_approvals(everything: RunReques
     sql("UPDATE runs_breakglass SET until = now() + interval '1 day'")
     refused(
         "let a temporary table stand in for the approvals",
-        lambda: sql("UPDATE runs_runrequest SET state = 'approved'"),
+        lambda: sql("UPDATE runs_changerequest SET state = 'approved'"),
         "not approved by enough people",
     )
 
@@ -559,7 +674,7 @@ def test_a_new_part_of_the_trail_is_protected_in_every_session(everything: RunRe
     partitions.cut_here()
     newest = partitions.parts()[-1].table
     assert newest != before
-    changes.comment(everything, "One more.", by=by(requester))
+    changes.comment(everything.change, "One more.", by=by(requester))
     sql("SET LOCAL session_replication_role = replica")
     for statement in (f"UPDATE {newest} SET reason = ''", f"DELETE FROM {newest}", f"TRUNCATE {newest}"):
         tampering.refused("parts of the audit trail", "change a new part as a replica does", partial(sql, statement))
@@ -573,7 +688,7 @@ def test_no_function_of_a_trigger_depends_on_a_setting() -> None:
             "(SELECT tgfoid FROM pg_trigger WHERE NOT tgisinternal)"
         )
         functions = cursor.fetchall()
-    assert len(functions) == 6
+    assert len(functions) == 7
     for name, source, config in functions:
         assert "current_setting" not in source, name
         assert "\\" not in source, f"{name}: standard_conforming_strings decides what a backslash means"

@@ -24,7 +24,8 @@ SWAP: dict[str, Any] = {"entrypoint": "evil.py:flow", "job_variables": {"env": {
 @pytest.fixture
 def launched(prod_deployment: Deployment, prod_fake: FakePrefect, requester: User, approver: User) -> RunRequest:
     run_request = requests.submit(prod_deployment, {"month": "2026-10"}, by=by(requester), reason="month end")
-    changes.approve(run_request, by=by(approver))
+    changes.approve(run_request.change, by=by(approver))
+    run_request.refresh_from_db()
     dispatch.launch(RunRequest.objects.get(pk=run_request.pk))
     run_request.refresh_from_db()
     mirror.refresh(run_request.environment, [run_request.flow_run_id])
@@ -58,7 +59,7 @@ def alarmed() -> set[str]:
 def test_code_swapped_between_launch_and_start_raises_the_alarm(
     launched: RunRequest, prod_fake: FakePrefect, admin_user: User, auditor: User, viewer: User
 ) -> None:
-    prod_fake.change_deployment(launched.deployment_prefect_id, **SWAP)
+    prod_fake.change_deployment(launched.spec.deployment_prefect_id, **SWAP)
     starts(launched, prod_fake)
     (entry,) = moved()
     assert (entry.before["entrypoint"], entry.after["entrypoint"]) == ("", "evil.py:flow")
@@ -70,7 +71,7 @@ def test_code_swapped_between_launch_and_start_raises_the_alarm(
 
 
 def test_a_character_that_cannot_be_stored_prevents_nothing(launched: RunRequest, prod_fake: FakePrefect) -> None:
-    prod_fake.change_deployment(launched.deployment_prefect_id, entrypoint="evil\x00.py:flow")
+    prod_fake.change_deployment(launched.spec.deployment_prefect_id, entrypoint="evil\x00.py:flow")
     starts(launched, prod_fake)
     assert len(moved()) == 1
 
@@ -78,21 +79,21 @@ def test_a_character_that_cannot_be_stored_prevents_nothing(launched: RunRequest
 def test_so_does_code_swapped_while_the_worker_prepares_the_run(launched: RunRequest, prod_fake: FakePrefect) -> None:
     starts(launched, prod_fake, "PENDING")
     assert moved() == []
-    prod_fake.change_deployment(launched.deployment_prefect_id, **SWAP)
+    prod_fake.change_deployment(launched.spec.deployment_prefect_id, **SWAP)
     starts(launched, prod_fake, "RUNNING")
     assert len(moved()) == 1
 
 
 def test_so_does_code_swapped_before_a_retry(launched: RunRequest, prod_fake: FakePrefect) -> None:
     starts(launched, prod_fake, "PENDING", "RUNNING", "SCHEDULED")
-    prod_fake.change_deployment(launched.deployment_prefect_id, **SWAP)
+    prod_fake.change_deployment(launched.spec.deployment_prefect_id, **SWAP)
     starts(launched, prod_fake, "RUNNING")
     assert len(moved()) == 1
 
 
 def test_a_policy_cancels_the_run(launched: RunRequest, prod: Environment, prod_fake: FakePrefect) -> None:
     Policy.objects.create(name="unchanged", environment=prod, cancel_moved=True)
-    prod_fake.change_deployment(launched.deployment_prefect_id, **SWAP)
+    prod_fake.change_deployment(launched.spec.deployment_prefect_id, **SWAP)
     starts(launched, prod_fake)
     cancellation = Cancellation.objects.get()
     assert (cancellation.run.prefect_id, cancellation.requested_by) == (launched.flow_run_id, None)
@@ -104,14 +105,14 @@ def test_a_policy_cancels_the_run(launched: RunRequest, prod: Environment, prod_
 
 def test_a_deployment_deleted_after_the_start_raises_it_too(launched: RunRequest, prod_fake: FakePrefect) -> None:
     prod_fake.set_state(launched.flow_run_id, "RUNNING")
-    prod_fake.remove_deployment(launched.deployment_prefect_id)
+    prod_fake.remove_deployment(launched.spec.deployment_prefect_id)
     mirror.refresh(launched.environment, [launched.flow_run_id])
     do_queued()
     assert [entry.after for entry in moved()] == [{"deployment": "deleted"}]
 
 
 def test_what_has_not_changed_raises_none(launched: RunRequest, prod_fake: FakePrefect) -> None:
-    prod_fake.change_deployment(launched.deployment_prefect_id, description="new words")
+    prod_fake.change_deployment(launched.spec.deployment_prefect_id, description="new words")
     starts(launched, prod_fake)
     assert (moved(), alarmed(), launched.check_definition_at) == ([], set(), None)
 
@@ -130,13 +131,13 @@ def test_a_run_that_needed_no_approval_is_not_compared(
 def test_a_run_that_was_cancelled_before_it_started_is_not_compared(
     launched: RunRequest, prod_fake: FakePrefect
 ) -> None:
-    prod_fake.change_deployment(launched.deployment_prefect_id, **SWAP)
+    prod_fake.change_deployment(launched.spec.deployment_prefect_id, **SWAP)
     starts(launched, prod_fake, "CANCELLED")
     assert moved() == []
 
 
 def test_while_prefect_cannot_be_read_the_comparison_waits(launched: RunRequest, prod_fake: FakePrefect) -> None:
-    prod_fake.change_deployment(launched.deployment_prefect_id, **SWAP)
+    prod_fake.change_deployment(launched.spec.deployment_prefect_id, **SWAP)
     prod_fake.set_state(launched.flow_run_id, "RUNNING")
     mirror.refresh(launched.environment, [launched.flow_run_id])
     prod_fake.go_down()
@@ -150,7 +151,7 @@ def test_while_prefect_cannot_be_read_the_comparison_waits(launched: RunRequest,
 
 
 def test_a_task_that_is_delivered_twice_reports_once(launched: RunRequest, prod_fake: FakePrefect) -> None:
-    prod_fake.change_deployment(launched.deployment_prefect_id, **SWAP)
+    prod_fake.change_deployment(launched.spec.deployment_prefect_id, **SWAP)
     starts(launched, prod_fake)
     RunRequest.objects.update(check_definition_at=timezone.now())
     tasks.check_definition(launched.pk)

@@ -77,11 +77,11 @@ def test_the_maker_of_the_requester_does_not_approve(prod_deployment: Deployment
     join(ada, "Approver", by_user=ada)
     waiting = ask(prod_deployment, ghost)
     with refused("approval.not_independent") as caught:
-        changes.approve(waiting, by=by(ada))
+        changes.approve(waiting.change, by=by(ada))
     (change,) = caught.value.data["changes"]
     assert (change["by"], change["person"], change["kind"]) == ("ada", "ghost", "created")
     waiting.refresh_from_db()
-    assert waiting.state == State.WAITING
+    assert waiting.state == State.HELD
     entry = AuditEntry.objects.filter(verb="request.approve").latest("sequence")
     assert entry.after["refused"]["code"] == "approval.not_independent"
 
@@ -92,7 +92,7 @@ def test_nor_under_the_name_of_someone_whose_password_they_set(
     waiting = ask(prod_deployment, make("ghost", "Operator", by_user=ada))
     set_password(anna, by_user=ada)
     with refused("approval.not_independent") as caught:
-        changes.approve(waiting, by=by(anna))
+        changes.approve(waiting.change, by=by(anna))
     found = [(each["by"], each["person"], each["kind"]) for each in caught.value.data["changes"]]
     assert sorted(found) == [("ada", "anna", "password"), ("ada", "ghost", "created")]
 
@@ -111,7 +111,7 @@ def group_keys(*names: str) -> list[int]:
 
 def approve_on_page(client: Client, waiting: RunRequest) -> list[str]:
     url = reverse("admin:runs_runrequest_approve", args=[waiting.pk])
-    return message_codes(client.post(url, {"displayed_digest": waiting.digest, "reason": ""}, follow=True))
+    return message_codes(client.post(url, {"displayed_digest": waiting.change.digest, "reason": ""}, follow=True))
 
 
 def test_through_the_pages_neither_way_launches(
@@ -138,8 +138,8 @@ def test_through_the_pages_neither_way_launches(
     as_anna.post(reverse("admin:login"), {"username": "anna", "password": PASSWORD})
     assert approve_on_page(as_anna, waiting) == ["approval.not_independent"]
     waiting.refresh_from_db()
-    assert waiting.state == State.WAITING
-    assert not waiting.approvals.exists()
+    assert waiting.state == State.HELD
+    assert not waiting.change.approvals.exists()
 
 
 def test_a_password_that_someone_else_chose_approves_nothing(
@@ -152,12 +152,13 @@ def test_a_password_that_someone_else_chose_approves_nothing(
     url = reverse("admin:runs_runrequest_change", args=[waiting.pk])
     assert "approval.password_not_own" in attributes(login(anna).get(url).content.decode(), "data-why")
     with refused("approval.password_not_own") as caught:
-        changes.approve(waiting, by=by(anna))
+        changes.approve(waiting.change, by=by(anna))
     assert caught.value.data == {"by": "ada"}
     # 1. By the page for one's own password.
     own = {"old_password": PASSWORD, "new_password1": PASSWORD[::-1], "new_password2": PASSWORD[::-1]}
     assert login(anna).post(reverse("admin:password_change"), own).status_code == 302
-    changes.approve(waiting, by=by(User.objects.get(pk=anna.pk)))
+    changes.approve(waiting.change, by=by(User.objects.get(pk=anna.pk)))
+    waiting.refresh_from_db()
     assert waiting.state == State.APPROVED
 
 
@@ -165,15 +166,15 @@ def test_nor_does_the_first_password_of_an_account(prod_deployment: Deployment, 
     nina = User(username="nina", is_staff=True)
     nina.set_password(PASSWORD)
     accounts.save_person(nina, groups=Group.objects.filter(name="Approver"), by=by(ada), **CONFIRMED)
-    emergency = changes.break_glass(ask(prod_deployment, requester), by=by(firefighter()), reason="fire")
+    emergency = changes.break_glass(ask(prod_deployment, requester).change, by=by(firefighter()), reason="fire")
     with refused("approval.password_not_own"):
-        changes.approve(ask(prod_deployment, requester, ticket="2"), by=by(nina))
+        changes.approve(ask(prod_deployment, requester, ticket="2").change, by=by(nina))
     with refused("approval.password_not_own"):
         changes.review(emergency, by=by(nina), was_right=True, text="it was")
     # Who signs in elsewhere has none.
     nina.set_unusable_password()
     nina.save()
-    changes.approve(ask(prod_deployment, requester, ticket="3"), by=by(nina))
+    changes.approve(ask(prod_deployment, requester, ticket="3").change, by=by(nina))
 
 
 def firefighter() -> User:
@@ -188,7 +189,7 @@ def test_a_long_chain_of_accounts_leads_back_to_its_beginning(prod_deployment: D
         last.save()
     ada.groups.set(Group.objects.filter(name="Approver"))
     with refused("approval.not_independent") as caught:
-        changes.approve(ask(prod_deployment, last), by=by(ada))
+        changes.approve(ask(prod_deployment, last).change, by=by(ada))
     assert len(caught.value.data["changes"]) == 12
 
 
@@ -260,9 +261,10 @@ def test_each_change_of_the_approver_by_the_requester_counts(
     waiting = ask(prod_deployment, ada)
     change(ada, mate, prod)
     with refused("approval.not_independent"):
-        changes.approve(waiting, by=by(mate))
+        changes.approve(waiting.change, by=by(mate))
     # Rejecting needs no independence.
-    changes.reject(waiting, by=by(mate), reason="no")
+    changes.reject(waiting.change, by=by(mate), reason="no")
+    waiting.refresh_from_db()
     assert waiting.state == State.REJECTED
 
 
@@ -273,7 +275,7 @@ def test_what_takes_something_away_does_not(
     grants.grant(by=by(ada), person=anna, verbs=["pause"], effect="deny", environment=prod, reason="r")
     given = grants.grant(by=Actor.system(), person=anna, verbs=["pause"], environment=prod)
     grants.revoke(given, by=by(ada))
-    changes.approve(ask(prod_deployment, ada), by=by(anna))
+    changes.approve(ask(prod_deployment, ada).change, by=by(anna))
 
 
 def test_what_the_system_did_and_what_one_did_oneself_does_not(
@@ -283,7 +285,7 @@ def test_what_the_system_did_and_what_one_did_oneself_does_not(
     accounts.save_person(nina, groups=Group.objects.filter(name="Operator"), by=Actor.system())
     ada.groups.set(Group.objects.filter(name="Approver"))
     join(ada, "Approver", "Viewer", by_user=ada)
-    changes.approve(ask(prod_deployment, nina), by=by(ada))
+    changes.approve(ask(prod_deployment, nina).change, by=by(ada))
 
 
 def test_the_person_acted_for_counts(prod_deployment: Deployment, requester: User, ada: User) -> None:
@@ -291,7 +293,7 @@ def test_the_person_acted_for_counts(prod_deployment: Deployment, requester: Use
     ghost = make("ghost", "Viewer", by_user=ada)
     waiting = ask(prod_deployment, requester, on_behalf_of=ghost)
     with refused("approval.not_independent"):
-        changes.approve(waiting, by=by(ada))
+        changes.approve(waiting.change, by=by(ada))
 
 
 def test_two_approvals_are_not_given_by_one_person(
@@ -301,10 +303,11 @@ def test_two_approvals_are_not_given_by_one_person(
     policies.save_policy(two, by=Actor.system())
     waiting = ask(prod_deployment, requester)
     ada.groups.set(Group.objects.filter(name="Approver"))
-    changes.approve(waiting, by=by(ada))
+    changes.approve(waiting.change, by=by(ada))
+    waiting.refresh_from_db()
     set_password(anna, by_user=ada)
     with refused("approval.not_independent"):
-        changes.approve(waiting, by=by(anna))
+        changes.approve(waiting.change, by=by(anna))
 
 
 def test_an_override_is_not_reviewed_by_someone_who_made_its_user(
@@ -312,7 +315,7 @@ def test_an_override_is_not_reviewed_by_someone_who_made_its_user(
 ) -> None:
     ghost = make("ghost", "Operator", by_user=ada)
     waiting = ask(prod_deployment, requester)
-    emergency = changes.break_glass(waiting, by=by(ghost), reason="fire")
+    emergency = changes.break_glass(waiting.change, by=by(ghost), reason="fire")
     join(ada, "Approver", by_user=ada)
     for user in (ada, anna):
         # anna made nobody: she may.
@@ -330,14 +333,14 @@ def test_what_is_older_than_the_window_does_not_count(
     prod_deployment: Deployment, prod: Environment, ada: User, anna: User
 ) -> None:
     waiting = ask(prod_deployment, make("ghost", "Operator", by_user=ada))
-    assert independence.Involved.of(waiting, anna.pk).changes
+    assert independence.Involved.of(waiting.change, anna.pk).changes
     assert prod.independence_hours == 24
     # As if the account had been made a day and an hour before the request.
-    waiting.requested_at += timedelta(hours=25)
-    assert not independence.Involved.of(waiting, anna.pk).changes
+    waiting.change.requested_at += timedelta(hours=25)
+    assert not independence.Involved.of(waiting.change, anna.pk).changes
     # Waiting with the approval does not help: the time is counted from the request.
-    waiting.requested_at -= timedelta(hours=2)
-    assert independence.Involved.of(waiting, anna.pk).changes
+    waiting.change.requested_at -= timedelta(hours=2)
+    assert independence.Involved.of(waiting.change, anna.pk).changes
 
 
 def test_zero_hours_switch_it_off_and_it_is_told_all_the_same(
@@ -350,7 +353,8 @@ def test_zero_hours_switch_it_off_and_it_is_told_all_the_same(
     waiting = ask(prod_deployment, ghost)
     page = login(ada).get(reverse("admin:runs_runrequest_change", args=[waiting.pk])).content.decode()
     assert attributes(page, "data-account-change") == ["created"]
-    changes.approve(waiting, by=by(ada))
+    changes.approve(waiting.change, by=by(ada))
+    waiting.refresh_from_db()
     assert waiting.state == State.APPROVED
 
 
@@ -361,7 +365,8 @@ def test_the_page_and_the_trail_say_who_made_the_requester(
     prod_deployment: Deployment, ada: User, anna: User, auditor: User, login: Callable[[User], Client]
 ) -> None:
     waiting = ask(prod_deployment, make("ghost", "Operator", by_user=ada))
-    changes.approve(waiting, by=by(anna))
+    changes.approve(waiting.change, by=by(anna))
+    waiting.refresh_from_db()
     page = login(anna).get(reverse("admin:runs_runrequest_change", args=[waiting.pk])).content.decode()
     assert attributes(page, "data-account-change") == ["created"]
     assert attributes(page, "data-person") == ["ghost"]
@@ -379,7 +384,8 @@ def test_of_an_ordinary_request_nothing_is_told(
     prod_deployment: Deployment, requester: User, anna: User, login: Callable[[User], Client]
 ) -> None:
     waiting = ask(prod_deployment, requester)
-    changes.approve(waiting, by=by(anna))
+    changes.approve(waiting.change, by=by(anna))
+    waiting.refresh_from_db()
     assert not AuditEntry.objects.filter(after__has_key="account_changes").exists()
     page = login(anna).get(reverse("admin:runs_runrequest_change", args=[waiting.pk])).content.decode()
     assert not attributes(page, "data-account-change")

@@ -157,7 +157,7 @@ def test_a_parameter_is_read_alike_in_the_form_and_on_the_command_line(
     page = fill_in(hands.client, dated, **{"parameters-at": typed})
     told = hands.command("trigger", "dev", "dated", "-p", f"at={typed}")
     if code in ("past", None):  # a flow may work on what has passed
-        values = RunRequest.objects.values_list("parameters__at", flat=True)
+        values = RunRequest.objects.values_list("spec__parameters__at", flat=True)
         assert len(values) == 2
         assert len({datetime.fromisoformat(value).astimezone(UTC) for value in values}) == 1
     else:
@@ -176,4 +176,4 @@ def test_a_default_that_comes_twice_is_shown_with_its_offset_and_sent_unchanged(
     sync.sync(dated.environment)
     assert f'value="{default}"' in hands.client.get(form_of(dated)).content.decode()
     assert fill_in(hands.client, dated, **{"parameters-at": default}).status_code == 302
-    assert RunRequest.objects.get().parameters == {"at": default}
+    assert RunRequest.objects.get().spec.parameters == {"at": default}

@@ -70,7 +70,7 @@ def test_a_request_with_a_secret_that_is_none_any_more_is_not_repeated(
 def test_with_the_secret_replaced_it_is(first: RunRequest, redeploy: Callable[[], Deployment], requester: User) -> None:
     redeploy()
     again = requests.rerun(first, by=by(requester), changes={"token": "public now"})
-    assert again.parameters["token"] == "public now"
+    assert again.spec.parameters["token"] == "public now"
 
 
 def test_no_form_shows_it(

@@ -17,7 +17,18 @@ from runs.access.decisions import Forbidden, Target
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import freezes, grants, policies, windows
-from runs.models import AuditEntry, BreakGlass, Cancellation, Notification, Policy, Run, RunRequest, Verb, Window
+from runs.models import (
+    AuditEntry,
+    BreakGlass,
+    Cancellation,
+    ChangeRequest,
+    Notification,
+    Policy,
+    Run,
+    RunRequest,
+    Verb,
+    Window,
+)
 from runs.models.notification import Topic
 from runs.models.request import State
 from tests.cast import by, person
@@ -68,8 +79,8 @@ def test_glass_is_broken_by_its_verb_alone(
     run_request = ask()
     for unprivileged in (requester, approver, admin_user, viewer):
         with forbidden(Verb.BREAK_GLASS):
-            changes.break_glass(run_request, by=by(unprivileged), reason="fire")
-    assert run_request.state == State.WAITING
+            changes.break_glass(run_request.change, by=by(unprivileged), reason="fire")
+    assert run_request.state == State.HELD
     assert AuditEntry.objects.filter(verb="request.break_glass", outcome="refused").count() == 4
 
 
@@ -78,7 +89,8 @@ def test_a_request_behind_broken_glass_goes_once_and_is_marked(
 ) -> None:
     notifications.subscribe(approver, [(Topic.BREAK_GLASS, None)], by=by(approver))
     run_request = ask()
-    row = changes.break_glass(run_request, by=by(firefighter), reason="payroll is due")
+    row = changes.break_glass(run_request.change, by=by(firefighter), reason="payroll is due")
+    run_request.refresh_from_db()
     assert run_request.state == State.APPROVED
     launch(run_request)
     assert run_request.state == State.LAUNCHED
@@ -89,14 +101,14 @@ def test_a_request_behind_broken_glass_goes_once_and_is_marked(
     entry = AuditEntry.objects.get(verb="request.break_glass")
     assert (entry.actor_name, entry.outcome, entry.reason) == ("firefighter", "done", "payroll is due")
     with refused("override.not_waiting"):
-        changes.break_glass(run_request, by=by(firefighter), reason="again")
+        changes.break_glass(run_request.change, by=by(firefighter), reason="again")
 
 
 def test_broken_glass_is_over_after_its_minutes(
     ask: Callable[..., RunRequest], firefighter: User, prod_fake: FakePrefect
 ) -> None:
     run_request = ask()
-    row = changes.break_glass(run_request, by=by(firefighter), reason="fire", minutes=5)
+    row = changes.break_glass(run_request.change, by=by(firefighter), reason="fire", minutes=5)
     with clock_at(row.until + timedelta(seconds=1)):
         launch(run_request)
     assert run_request.state == State.REFUSED
@@ -110,15 +122,15 @@ def test_glass_wants_a_reason_and_a_few_minutes(
 ) -> None:
     run_request = ask()
     with pytest.raises(Refused):
-        changes.break_glass(run_request, by=by(firefighter), reason=reason, minutes=minutes)
+        changes.break_glass(run_request.change, by=by(firefighter), reason=reason, minutes=minutes)
     assert not BreakGlass.objects.exists()
 
 
 def test_no_glass_is_left_to_break_for_what_expired(ask: Callable[..., RunRequest], firefighter: User) -> None:
     run_request = ask()
-    RunRequest.objects.filter(pk=run_request.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    ChangeRequest.objects.filter(pk=run_request.change_id).update(expires_at=timezone.now() - timedelta(seconds=1))
     with refused("request.expired"):
-        changes.break_glass(run_request, by=by(firefighter), reason="fire")
+        changes.break_glass(run_request.change, by=by(firefighter), reason="fire")
 
 
 @pytest.mark.parametrize("gate", ["grant", "frozen", "deployed"])
@@ -132,13 +144,14 @@ def test_broken_glass_opens_no_other_gate(
     gate: str,
 ) -> None:
     run_request = ask()
-    changes.break_glass(run_request, by=by(firefighter), reason="fire")
+    changes.break_glass(run_request.change, by=by(firefighter), reason="fire")
+    run_request.refresh_from_db()
     if gate == "grant":
         grants.grant(by=Actor.system(), person=requester, verbs=["trigger"], effect="deny")
     elif gate == "frozen":
         freezes.freeze(prod, by=by(admin_user), reason="year end")
     else:
-        prod_fake.change_deployment(run_request.deployment_prefect_id, version="2")
+        prod_fake.change_deployment(run_request.spec.deployment_prefect_id, version="2")
     launch(run_request)
     assert run_request.state == (State.APPROVED if gate == "frozen" else State.REFUSED)
     assert sent(prod_fake) == 0
@@ -147,7 +160,7 @@ def test_broken_glass_opens_no_other_gate(
 def test_who_had_a_part_in_it_does_not_review_it(
     ask: Callable[..., RunRequest], firefighter: User, requester: User, approver: User, viewer: User, prod: Environment
 ) -> None:
-    row = changes.break_glass(ask(on_behalf_of=viewer), by=by(firefighter), reason="fire")
+    row = changes.break_glass(ask(on_behalf_of=viewer).change, by=by(firefighter), reason="fire")
     for part in (firefighter, requester, viewer):
         grants.grant(by=Actor.system(), person=part, verbs=["see", "approve"], environment=prod)
         with refused("review.own"):
@@ -164,7 +177,7 @@ def test_who_had_a_part_in_it_does_not_review_it(
 def test_a_review_takes_the_right_to_approve(
     ask: Callable[..., RunRequest], firefighter: User, admin_user: User, auditor: User
 ) -> None:
-    row = changes.break_glass(ask(), by=by(firefighter), reason="fire")
+    row = changes.break_glass(ask().change, by=by(firefighter), reason="fire")
     for unprivileged in (admin_user, auditor):
         with pytest.raises(Forbidden):
             changes.review(row, by=by(unprivileged), was_right=True, text="fine")

@@ -81,7 +81,8 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
     deployment, paused = Deployment.objects.filter(environment=environment).order_by("name")
     slug = environment.slug
     broken = requests.submit(deployment, {}, by=by(requester), reason="month end")
-    changes.break_glass(broken, by=by(breaker), reason="fire")
+    changes.break_glass(broken.change, by=by(breaker), reason="fire")
+    broken.refresh_from_db()
     return Site(
         environment=environment,
         deployment=deployment,

@@ -86,7 +86,7 @@ def test_a_request_is_repeated_for_the_deployment_of_that_name(
 ) -> None:
     rerun(earlier=earlier, requester=requester, client=login(requester), say=say)
     made = newest()
-    assert (made.rerun_of, made.deployment, made.deployment_prefect_id) == (earlier, again, again.prefect_id)
+    assert (made.spec.rerun_of, made.deployment, made.spec.deployment_prefect_id) == (earlier, again, again.prefect_id)
     assert requests.values_of(made) == requests.values_of(earlier)
 
 

@@ -39,14 +39,14 @@ def repeater(stranger: User) -> User:
 
 def test_it_runs_again_with_the_secret_that_nobody_saw(first: RunRequest, repeater: User, fake: FakePrefect) -> None:
     run_request = requests.rerun(first, by=by(repeater), reason="it failed")
-    assert (run_request.rerun_of, run_request.verb, run_request.run_name, run_request.tags) == (
+    assert (run_request.spec.rerun_of, run_request.spec.verb, run_request.spec.run_name, run_request.spec.tags) == (
         first,
         "rerun",
         "october",
         ["x"],
     )
-    assert SECRET not in json.dumps([run_request.parameters, run_request.policy, run_request.message])
-    assert SECRET.encode() not in bytes(run_request.sealed_parameters)
+    assert SECRET not in json.dumps([run_request.spec.parameters, run_request.change.policy, run_request.message])
+    assert SECRET.encode() not in bytes(run_request.spec.sealed_parameters)
     dispatch.launch(run_request)
     assert fake.calls[-1].arguments["parameters"]["token"] == SECRET
     trail = json.dumps([[e.before, e.after, e.message, e.reason] for e in AuditEntry.objects.all()])
@@ -60,11 +60,11 @@ def test_with_other_values_it_is_a_run_of_its_own(
     with forbidden(Verb.TRIGGER):
         requests.rerun(first, by=by(repeater), changes=changes)
     grants.grant(by=Actor.system(), person=repeater, verbs=["trigger"])
-    assert requests.rerun(first, by=by(repeater), changes=changes).verb == "trigger"
+    assert requests.rerun(first, by=by(repeater), changes=changes).spec.verb == "trigger"
 
 
 def test_a_change_to_the_same_value_is_none(first: RunRequest, repeater: User) -> None:
-    assert requests.rerun(first, by=by(repeater), changes={"month": "2026-10"}).verb == "rerun"
+    assert requests.rerun(first, by=by(repeater), changes={"month": "2026-10"}).spec.verb == "rerun"
 
 
 def test_it_is_repeated_where_it_was_and_nowhere_else(
@@ -81,7 +81,7 @@ def test_every_gate_is_asked_as_of_anything_else(
     first: RunRequest, repeater: User, dev: Environment, fake: FakePrefect
 ) -> None:
     Environment.objects.filter(pk=dev.pk).update(needs_approval=True)
-    assert requests.rerun(first, by=by(repeater)).state == State.WAITING
+    assert requests.rerun(first, by=by(repeater)).state == State.HELD
     grants.grant(by=Actor.system(), person=repeater, verbs=["trigger"], effect="deny")
     with forbidden(Verb.RERUN, "access.denied"):
         requests.rerun(first, by=by(repeater))

@@ -15,7 +15,7 @@ from runs import changes, dispatch, requests
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import grants, policies
-from runs.models import AuditEntry, Grant, Policy, RunRequest, Verb
+from runs.models import AuditEntry, Grant, Policy, RunRequest, RunSpec, Verb
 from runs.models.request import State
 from tests.cast import ANSWERS, SCHEMA, by, person
 from tests.fakes.prefect import FakePrefect
@@ -61,23 +61,26 @@ def test_two_of_three_of_a_group_then_anybody(
 ) -> None:
     policy(admin_user, DBA, ANYBODY)
     run_request = ask()
-    assert (run_request.approvals_needed, run_request.state) == (3, State.WAITING)
+    assert (run_request.change.approvals_needed, run_request.state) == (3, State.HELD)
     with refused("approval.group"):
-        changes.approve(run_request, by=by(signers["dora"]))
-    changes.approve(run_request, by=by(signers["ann"]))
+        changes.approve(run_request.change, by=by(signers["dora"]))
+    changes.approve(run_request.change, by=by(signers["ann"]))
+    run_request.refresh_from_db()
     with refused("approval.twice"):
-        changes.approve(run_request, by=by(signers["ann"]))
+        changes.approve(run_request.change, by=by(signers["ann"]))
     with refused("approval.group"):
-        changes.approve(run_request, by=by(signers["dora"]))
-    changes.approve(run_request, by=by(signers["ben"]))
-    assert run_request.state == State.WAITING
+        changes.approve(run_request.change, by=by(signers["dora"]))
+    changes.approve(run_request.change, by=by(signers["ben"]))
+    run_request.refresh_from_db()
+    assert run_request.state == State.HELD
     with refused("approval.twice"):
-        changes.approve(run_request, by=by(signers["ben"]))
-    changes.approve(run_request, by=by(signers["emil"]))
+        changes.approve(run_request.change, by=by(signers["ben"]))
+    changes.approve(run_request.change, by=by(signers["emil"]))
+    run_request.refresh_from_db()
     assert run_request.state == State.APPROVED
-    assert [step.given for step in changes.steps(run_request)] == [("ann", "ben"), ("emil",)]
+    assert [step.given for step in changes.steps(run_request.change)] == [("ann", "ben"), ("emil",)]
     with refused("state.illegal"):
-        changes.approve(run_request, by=by(signers["cleo"]))
+        changes.approve(run_request.change, by=by(signers["cleo"]))
     dispatch.launch(run_request)
     assert run_request.state == State.LAUNCHED
     assert sent(prod_fake) == 1
@@ -91,12 +94,14 @@ def test_one_rejection_ends_it_whatever_was_signed_before(
 ) -> None:
     policy(admin_user, DBA)
     run_request = ask()
-    changes.approve(run_request, by=by(signers["ann"]))
-    changes.reject(run_request, by=by(signers["ann"]), reason="I changed my mind")
+    changes.approve(run_request.change, by=by(signers["ann"]))
+    run_request.refresh_from_db()
+    changes.reject(run_request.change, by=by(signers["ann"]), reason="I changed my mind")
+    run_request.refresh_from_db()
     assert run_request.state == State.REJECTED
     with pytest.raises(Refused):
-        changes.approve(run_request, by=by(signers["ben"]))
-    assert [each.approved for each in run_request.approvals.all()] == [True, False]
+        changes.approve(run_request.change, by=by(signers["ben"]))
+    assert [each.approved for each in run_request.change.approvals.all()] == [True, False]
 
 
 def test_policies_about_one_deployment_all_count(
@@ -105,7 +110,7 @@ def test_policies_about_one_deployment_all_count(
     policy(admin_user, ANYBODY, environment=prod)
     policies.save_policy(Policy(name="crm", tag="crm", stages=[DBA]), by=by(admin_user))
     policies.save_policy(Policy(name="other", tag="other", stages=[{"needed": 9, "group": ""}]), by=by(admin_user))
-    assert ask().approvals_needed == 3
+    assert ask().change.approvals_needed == 3
 
 
 def test_whom_the_asker_acts_for_never_approves_and_nobody_approves_for_somebody_else(
@@ -113,12 +118,12 @@ def test_whom_the_asker_acts_for_never_approves_and_nobody_approves_for_somebody
 ) -> None:
     run_request = ask(on_behalf_of=signers["ann"])
     with refused("approval.own"):
-        changes.approve(run_request, by=by(signers["ann"]))
+        changes.approve(run_request.change, by=by(signers["ann"]))
     with refused("approval.on_behalf"):
-        changes.approve(run_request, by=replace(by(signers["ben"]), on_behalf_of="ann"))
+        changes.approve(run_request.change, by=replace(by(signers["ben"]), on_behalf_of="ann"))
     with refused("approval.on_behalf"):
-        changes.reject(run_request, by=replace(by(signers["ben"]), on_behalf_of="ann"), reason="no")
-    assert run_request.state == State.WAITING
+        changes.reject(run_request.change, by=replace(by(signers["ben"]), on_behalf_of="ann"), reason="no")
+    assert run_request.state == State.HELD
     entry = AuditEntry.objects.get(verb="request.submit", subject_id=str(run_request.pk))
     assert (entry.actor_name, entry.on_behalf_of) == ("requester", "ann")
 
@@ -127,19 +132,20 @@ def test_being_named_by_a_requester_keeps_nobody_from_rejecting(
     ask: Callable[..., RunRequest], signers: dict[str, User]
 ) -> None:
     run_request = ask(on_behalf_of=signers["ann"])
-    changes.reject(run_request, by=by(signers["ann"]), reason="I asked for nothing")
+    changes.reject(run_request.change, by=by(signers["ann"]), reason="I asked for nothing")
     run_request.refresh_from_db()
     assert run_request.state == State.REJECTED
     own = ask()
     with refused("approval.own"):
-        changes.reject(own, by=by(own.requested_by), reason="my own")
+        changes.reject(own.change, by=by(own.change.requested_by), reason="my own")
 
 
 def test_an_approval_is_of_what_was_looked_at(ask: Callable[..., RunRequest], signers: dict[str, User]) -> None:
     run_request = ask()
     with refused("approval.stale"):
-        changes.approve(run_request, by=by(signers["ann"]), displayed_digest="0" * 64)
-    changes.approve(run_request, by=by(signers["ann"]), displayed_digest=run_request.digest)
+        changes.approve(run_request.change, by=by(signers["ann"]), displayed_digest="0" * 64)
+    changes.approve(run_request.change, by=by(signers["ann"]), displayed_digest=run_request.change.digest)
+    run_request.refresh_from_db()
     assert run_request.state == State.APPROVED
 
 
@@ -154,7 +160,7 @@ def test_a_prohibition_on_values_keeps_an_approver_from_these_values_only(
         predicate={"properties": {"rows": {"minimum": 100}}},
     )
     with forbidden(Verb.APPROVE, "access.denied"):
-        changes.approve(ask(), by=by(signers["ann"]))
+        changes.approve(ask().change, by=by(signers["ann"]))
 
 
 def leave_group(run_request: RunRequest, ann: User, fake: FakePrefect) -> None:
@@ -170,12 +176,12 @@ def one_more_policy(run_request: RunRequest, ann: User, fake: FakePrefect) -> No
 
 
 def new_version(run_request: RunRequest, ann: User, fake: FakePrefect) -> None:
-    fake.change_deployment(run_request.deployment_prefect_id, version="2")
+    fake.change_deployment(run_request.spec.deployment_prefect_id, version="2")
     sync.sync(run_request.environment)
 
 
 def new_schema(run_request: RunRequest, ann: User, fake: FakePrefect) -> None:
-    fake.change_deployment(run_request.deployment_prefect_id, parameter_schema={**SCHEMA, "title": "Other"})
+    fake.change_deployment(run_request.spec.deployment_prefect_id, parameter_schema={**SCHEMA, "title": "Other"})
     sync.sync(run_request.environment)
 
 
@@ -194,7 +200,7 @@ def prohibited(run_request: RunRequest, ann: User, fake: FakePrefect) -> None:
 
 
 def swapped_secret(run_request: RunRequest, ann: User, fake: FakePrefect) -> None:
-    RunRequest.objects.filter(pk=run_request.pk).update(sealed_parameters=b"")
+    RunSpec.objects.filter(pk=run_request.spec_id).update(sealed_parameters=b"")
 
 
 @pytest.mark.parametrize(
@@ -224,7 +230,8 @@ def test_what_changes_after_the_approval_voids_it(
     policy(admin_user, DBA)
     run_request = requests.submit(prod_deployment, {"month": "2026-10", "token": "s"}, by=by(requester), reason="r")
     for name in ("ann", "ben"):
-        changes.approve(run_request, by=by(signers[name]))
+        changes.approve(run_request.change, by=by(signers[name]))
+        run_request.refresh_from_db()
     assert run_request.state == State.APPROVED
     voids(run_request, signers["ann"], prod_fake)
     dispatch.launch(RunRequest.objects.get(pk=run_request.pk))
@@ -242,7 +249,8 @@ def test_rules_that_became_looser_leave_an_approval_as_it_is(
     policy(admin_user, DBA)
     run_request = ask()
     for name in ("ann", "ben"):
-        changes.approve(run_request, by=by(signers[name]))
+        changes.approve(run_request.change, by=by(signers[name]))
+        run_request.refresh_from_db()
     Policy.objects.all().delete()
     Environment.objects.filter(pk=prod.pk).update(needs_approval=False)
     dispatch.launch(RunRequest.objects.get(pk=run_request.pk))

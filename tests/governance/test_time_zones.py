@@ -91,7 +91,7 @@ def launches_at(run_request: RunRequest, moment: datetime, clock: Clock) -> None
     """It is held until its time, then sent for exactly that moment, and nothing was taken for a change."""
     run_request = RunRequest.objects.get(pk=run_request.pk)
     assert (run_request.scheduled_for, run_request.state) == (moment, State.APPROVED), run_request.message
-    assert requests.digest(run_request) == run_request.digest
+    assert requests.is_intact(run_request.change)
     dispatch.launch(run_request)
     run_request.refresh_from_db()
     assert run_request.state == State.APPROVED, run_request.message
@@ -186,19 +186,21 @@ def test_confirmed_and_approved_by_another(
         page = client.post(form_of(prod_deployment), {**PLAIN, **hidden(page), **typed}).content.decode()
         assert confirm(client, prod_deployment, page, "monthly/monthly").status_code == 302
         run_request = newest()
-        assert run_request.state == State.WAITING
+        assert run_request.state == State.HELD
         if signs == "page":
             assert (
                 other.post(
-                    f"/admin/runs/runrequest/{run_request.pk}/approve/", {"displayed_digest": run_request.digest}
+                    f"/admin/runs/runrequest/{run_request.pk}/approve/", {"displayed_digest": run_request.change.digest}
                 ).status_code
                 == 302
             )
         elif signs == "command":
-            code, _, err = hands.say("approve", str(run_request.pk), "--digest", run_request.digest, "--as", "approver")
+            code, _, err = hands.say(
+                "approve", str(run_request.pk), "--digest", run_request.change.digest, "--as", "approver"
+            )
             assert code == 0, err
         else:
-            desk.approve(run_request.pk, by=by(approver), displayed_digest=run_request.digest)
+            desk.approve(run_request.pk, by=by(approver), displayed_digest=run_request.change.digest)
         launches_at(run_request, moment, clock)
 
 
@@ -211,7 +213,7 @@ def test_the_same_moment_in_another_offset_is_the_same_wish(
     for moment in moments:
         once = key()
         asked = [hands.python(spelled(moment, offset), key=once) for offset in OFFSETS]
-        assert len({each.pk for each in asked}) == len({each.digest for each in asked}) == 1
+        assert len({each.pk for each in asked}) == len({each.change.digest for each in asked}) == 1
         with refused("submission.reused"):
             hands.python(moment + timedelta(microseconds=1), key=once)
 
@@ -222,7 +224,7 @@ def test_what_was_planned_is_asked_for_again_at_once(hands: Hands, zone: ZoneInf
     for again in (newest(), desk.rerun(first.pk, by=by(hands.requester))):
         dispatch.launch(again)
         again.refresh_from_db()
-        assert (again.state, again.scheduled_for, again.rerun_of) == (State.LAUNCHED, None, first), again.message
+        assert (again.state, again.scheduled_for, again.spec.rerun_of) == (State.LAUNCHED, None, first), again.message
 
 
 def test_a_time_without_an_offset_is_no_moment(hands: Hands) -> None:
@@ -252,12 +254,12 @@ def test_a_number_is_launched_as_it_was_asked_for(
     odd = deployed(dev, fake, x={"type": "number", "writeOnly": secret}, y={"type": "object", "writeOnly": secret})
     run_request = requests.submit(odd, {"x": number, "y": {"b": [number], "a": None}}, by=by(requester))
     run_request = RunRequest.objects.get(pk=run_request.pk)
-    assert requests.digest(run_request) == run_request.digest
+    assert requests.is_intact(run_request.change)
     dispatch.launch(run_request)
     run_request.refresh_from_db()
     assert run_request.state == State.LAUNCHED, run_request.message
     again = requests.submit(odd, requests.values_of(run_request), by=by(requester), rerun_of=run_request)
-    assert again.digest == requests.digest(RunRequest.objects.get(pk=again.pk))
+    assert requests.is_intact(RunRequest.objects.get(pk=again.pk).change)
     assert audit.verify()
 
 
@@ -279,7 +281,7 @@ def test_true_is_not_one_when_a_run_is_repeated(dev: Environment, fake: FakePref
     odd, other = deployed(dev, fake, x={}), person("other", "Viewer")
     grants.grant(by=Actor.system(), person=other, verbs=["see", "see inputs", "rerun"], environment=dev)
     first = requests.submit(odd, {"x": 1}, by=by(requester))
-    assert requests.rerun(first, by=by(other), changes={"x": 1.0}).verb == "rerun"
+    assert requests.rerun(first, by=by(other), changes={"x": 1.0}).spec.verb == "rerun"
     with pytest.raises(Forbidden):
         requests.rerun(first, by=by(other), changes={"x": True})
 

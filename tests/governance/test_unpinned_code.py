@@ -55,9 +55,10 @@ def test_and_again_at_the_launch_approved_or_not(
 ) -> None:
     queued = requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
     approved = requests.submit(prod_deployment, {"month": "2026-10"}, by=by(requester), reason="r")
-    changes.approve(approved, by=by(approver))
+    changes.approve(approved.change, by=by(approver))
+    approved.refresh_from_db()
     for run_request in (queued, approved):
-        pinned_only_name = f"pinned {run_request.environment_name}"
+        pinned_only_name = f"pinned {run_request.change.environment_name}"
         Policy.objects.create(name=pinned_only_name, environment=run_request.environment, refuse_moving=True)
         dispatch.launch(RunRequest.objects.get(pk=run_request.pk))
         run_request.refresh_from_db()

@@ -98,7 +98,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
     alias = Alias.objects.create(environment=environment, name="nightly", full_name=deployment.full_name)
     runs = [run_of(deployment, fake, state) for state in ("RUNNING", "FAILED")]
     requests = [request_of(deployment, requester) for _ in range(2)]
-    changes.approve(requests[1], by=by(reader), reason=bad("answer"))
+    changes.approve(requests[1].change, by=by(reader), reason=bad("answer"))
     tasks.launch(requests[1].pk)
     tasks.follow_up(requests[1].environment_id)
     # As the follower does, so that no page asks for them.

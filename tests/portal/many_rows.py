@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flows.models import Deployment
-from runs.models import Run, RunRequest
+from runs.models import ChangeRequest, Run, RunRequest, RunSpec
 
 
 def many_runs(deployment: Deployment, number: int, **columns: Any) -> list[Run]:
@@ -28,14 +28,30 @@ def many_runs(deployment: Deployment, number: int, **columns: Any) -> list[Run]:
     )
 
 
-def many_requests(deployment: Deployment, requester: User, number: int, **columns: Any) -> list[RunRequest]:
-    """Waiting ones, each with a run when `runs` are given in columns of theirs."""
-    plain = {"state": RunRequest.State.WAITING, "needs_approval": True, "parameters": {"month": "2026-01"}}
-    return RunRequest.objects.bulk_create(
-        RunRequest(
+def many_requests(
+    deployment: Deployment, requester: User, number: int, policy: dict[str, Any] | None = None
+) -> list[RunRequest]:
+    """Waiting ones; a change request and its run request share a number, as those of the product do."""
+    changes = ChangeRequest.objects.bulk_create(
+        ChangeRequest(
             environment=deployment.environment,
-            deployment=deployment,
             environment_name=deployment.environment.slug,
+            requested_by=requester,
+            requested_by_name=requester.get_username(),
+            channel="admin",
+            needs_approval=True,
+            policy=policy or {},
+            digest="0" * 64,
+            state=ChangeRequest.State.WAITING,
+            expires_at=timezone.now() + timedelta(hours=1),
+        )
+        for _ in range(number)
+    )
+    specs = RunSpec.objects.bulk_create(
+        RunSpec(
+            change=change,
+            deployment=deployment,
+            api_url=deployment.environment.api_url.rstrip("/"),
             flow_name=deployment.flow_name,
             deployment_name=deployment.full_name,
             deployment_prefect_id=deployment.prefect_id,
@@ -43,13 +59,18 @@ def many_requests(deployment: Deployment, requester: User, number: int, **column
             schema_fingerprint=deployment.schema_fingerprint,
             definition=deployment.definition,
             definition_fingerprint=deployment.definition_fingerprint,
-            api_url=deployment.environment.api_url.rstrip("/"),
-            digest="0" * 64,
-            requested_by=requester,
-            requested_by_name=requester.get_username(),
-            channel="admin",
-            expires_at=timezone.now() + timedelta(hours=1),
-            **plain | columns,
+            parameters={"month": "2026-01"},
         )
-        for _ in range(number)
+        for change in changes
+    )
+    return RunRequest.objects.bulk_create(
+        RunRequest(
+            pk=spec.change_id,
+            change=spec.change,
+            spec=spec,
+            environment=deployment.environment,
+            deployment=deployment,
+            state=RunRequest.State.HELD,
+        )
+        for spec in specs
     )

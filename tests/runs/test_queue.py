@@ -28,7 +28,7 @@ from portal.demo.processes import ROOT, inherited_environment, time_zone
 from runs import cluster, notifications, periodic, queue, tasks
 from runs.broker import QueueBroker
 from runs.dispatch import leases
-from runs.models import QueuedTask, RunRequest
+from runs.models import ChangeRequest, QueuedTask, RunRequest, RunSpec
 from runs.models.request import State
 from runs.queue import Priority
 
@@ -258,16 +258,19 @@ def expired(own_database: str) -> RunRequest:
         full_name="f/d",
         synced_at=now,
     )
-    return RunRequest.objects.create(
+    change = ChangeRequest.objects.create(
         environment=environment,
-        deployment=deployment,
         environment_name="dev",
-        deployment_name="f/d",
-        deployment_prefect_id=deployment.prefect_id,
         requested_by_name="somebody",
         channel="admin",
-        state=State.WAITING,
+        state=ChangeRequest.State.WAITING,
         expires_at=now - timedelta(minutes=1),
+    )
+    spec = RunSpec.objects.create(
+        change=change, deployment=deployment, deployment_name="f/d", deployment_prefect_id=deployment.prefect_id
+    )
+    return RunRequest.objects.create(
+        pk=change.pk, change=change, spec=spec, environment=environment, deployment=deployment, state=State.HELD
     )
 
 
@@ -329,7 +332,7 @@ def test_a_task_runs_once_its_transaction_is_committed_and_never_if_it_is_not(
     with transaction.atomic():
         queue.enqueue(EXPIRE)
         time.sleep(1.5)
-        assert state(expired) == State.WAITING
+        assert state(expired) == State.HELD
     assert until(lambda: state(expired) == State.EXPIRED)
     assert until(lambda: not QueuedTask.objects.exists())
     assert running.log.read_text().count("expire()") == 1

@@ -27,14 +27,14 @@ class DisplayedChange:
 
 def changes_of_request(run_request: RunRequest, emergency: BreakGlass | None) -> list[DisplayedChange]:
     """Return what was lately changed about requester, approvers and who overrode, newest first."""
-    if not run_request.needs_approval:
+    if not run_request.change.needs_approval:
         return []
     others = (emergency.by_id, emergency.reviewed_by_id) if emergency else ()
     return [
         DisplayedChange(
             each.person, each.kind, each.what, each.at, distance(each.at, run_request.requested_at, "the request")
         )
-        for each in changes.involved_in(run_request, *others).own_changes()
+        for each in changes.involved_in(run_request.change, *others).own_changes()
     ]
 
 

@@ -25,13 +25,13 @@ class Moment:
 def moments(run_request: RunRequest, emergency: BreakGlass | None) -> list[Moment]:
     """List the activity, newest first."""
     run = run_request.run
-    behalf = f" on behalf of {run_request.on_behalf_of_name}" if run_request.on_behalf_of_name else ""
-    who = f"{run_request.requested_by_name}{behalf}"
-    found = [Moment(run_request.requested_at, "requested", "Requested", "blue", who, run_request.reason)]
-    found += [decided(each, run_request) for each in run_request.approvals.all()]
+    behalf = f" on behalf of {run_request.change.on_behalf_of_name}" if run_request.change.on_behalf_of_name else ""
+    who = f"{run_request.change.requested_by_name}{behalf}"
+    found = [Moment(run_request.requested_at, "requested", "Requested", "blue", who, run_request.change.reason)]
+    found += [decided(each, run_request) for each in run_request.change.approvals.all()]
     found += [
         Moment(each.at, "commented", "Commented", "grey", each.by_name, each.text)
-        for each in run_request.comments.all()
+        for each in run_request.change.comments.all()
     ]
     found += overrides(run_request, emergency)
     if run_request.launched_at:
@@ -44,8 +44,8 @@ def moments(run_request: RunRequest, emergency: BreakGlass | None) -> list[Momen
         found.append(Moment(run.ended_at, "finished", f"{what}: {run.state_label}", run.state_colour))
     if run_request.state in (State.WITHDRAWN, State.EXPIRED, State.REFUSED):
         found.append(Moment(run_request.changed_at, "closed", run_request.state_label, run_request.state_colour))
-    if run_request.state == State.WAITING and run_request.expires_at:
-        found.append(Moment(run_request.expires_at, "expires", "Expires without a decision", "grey"))
+    if run_request.state == State.HELD and run_request.change.expires_at:
+        found.append(Moment(run_request.change.expires_at, "expires", "Expires without a decision", "grey"))
     # They come from several tables, each in its own order.
     return sorted(found, key=lambda each: each.at, reverse=True)
 
@@ -56,7 +56,7 @@ def decided(decision: Approval, run_request: RunRequest) -> Moment:
         return Moment(decision.at, "unsigned", what, "red", decision.by_name, decision.reason)
     if not decision.approved:
         return Moment(decision.at, "rejected", "Rejected", "red", decision.by_name, decision.reason)
-    stages = run_request.policy.get("stages", [])
+    stages = run_request.change.policy.get("stages", [])
     # Requests that were made when one approval was all there was have no stages.
     group = stages[decision.stage]["group"] if decision.stage < len(stages) else ""
     what = f"Approved as {group}" if group else "Approved"

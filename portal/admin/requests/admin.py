@@ -32,9 +32,16 @@ from runs.models import BreakGlass, RunRequest, Verb
 
 # Joined to every row: lists and pages show these without further queries.
 RELATED = [
-    *("environment__health", "deployment__environment", "run__environment__health", "run__deployment__environment"),
+    *(
+        "change",
+        "spec",
+        "environment__health",
+        "deployment__environment",
+        "run__environment__health",
+        "run__deployment__environment",
+    ),
     "run__access_deployment__environment",
-    "rerun_of__deployment__environment",
+    *("change__break_glass", "spec__rerun_of__deployment__environment", "spec__rerun_of__change"),
 ]
 
 
@@ -60,7 +67,10 @@ class RunRequestAdmin(RestrictedAdmin):
         ("requested_at", DayFilter),
     ]
     list_filter_submit = True
-    search_fields = ["deployment_name", "requested_by_name", "reason", "run_name", "=id", "run__name"]
+    search_fields = [
+        *("spec__deployment_name", "change__requested_by_name", "change__reason", "spec__run_name"),
+        *("=id", "run__name"),
+    ]
     search_help_text = "Number, deployment, person, reason or run"
     actions = ["approve_selected", "reject_selected", "withdraw_selected"]
 
@@ -72,7 +82,7 @@ class RunRequestAdmin(RestrictedAdmin):
         return format_html(
             'Request {}<span class="portal-narrow portal-faint portal-small">{} · {} · {}</span>',
             run_request.pk,
-            run_request.deployment_name,
+            run_request.spec.deployment_name,
             run_request.environment,
             times.relative_time(run_request.requested_at),
         )
@@ -80,6 +90,14 @@ class RunRequestAdmin(RestrictedAdmin):
     @admin.display(description="state", ordering="state")
     def state_badge(self, run_request: RunRequest) -> str:
         return render_to_string("portal/_state.html", {"row": run_request})
+
+    @admin.display(description="deployment", ordering="spec__deployment_name")
+    def deployment_name(self, run_request: RunRequest) -> str:
+        return run_request.spec.deployment_name
+
+    @admin.display(description="requested by", ordering="change__requested_by_name")
+    def requested_by_name(self, run_request: RunRequest) -> str:
+        return run_request.change.requested_by_name
 
     @admin.display(description="environment", ordering="environment")
     def where(self, run_request: RunRequest) -> str:
@@ -89,10 +107,10 @@ class RunRequestAdmin(RestrictedAdmin):
     def requested(self, run_request: RunRequest) -> SafeString:
         return times.relative_time(run_request.requested_at)
 
-    @admin.display(description="reason", ordering="reason")
+    @admin.display(description="reason", ordering="change__reason")
     def reason_given(self, run_request: RunRequest) -> SafeString:
-        short = Truncator(run_request.reason).chars(60)
-        return format_html('<span title="{}">{}</span>', run_request.reason, short or "-")
+        short = Truncator(run_request.change.reason).chars(60)
+        return format_html('<span title="{}">{}</span>', run_request.change.reason, short or "-")
 
     @admin.display(description="run", ordering="run__name")
     def linked_run(self, run_request: RunRequest) -> SafeString | str:
@@ -128,7 +146,9 @@ class RunRequestAdmin(RestrictedAdmin):
     @admin.action(description="Cancel selected requests", permissions=["withdraw"])
     def withdraw_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> None:
         for run_request in queryset:
-            attempt(request, run_request, partial(changes.withdraw, run_request, by=actor_of(request)), "cancelled.")
+            attempt(
+                request, run_request, partial(changes.withdraw, run_request.change, by=actor_of(request)), "cancelled."
+            )
 
     # The page
 
@@ -171,7 +191,7 @@ class RunRequestAdmin(RestrictedAdmin):
         displayed = request.POST.get("displayed_digest", "")
 
         def act(reason: str) -> None:
-            changes.approve(run_request, by=actor_of(request), reason=reason, displayed_digest=displayed)
+            changes.approve(run_request.change, by=actor_of(request), reason=reason, displayed_digest=displayed)
 
         perform(request, act, lambda: requests_page.describe_progress(run_request))
         return redirect_back(request, self.address(run_request))
@@ -183,18 +203,21 @@ class RunRequestAdmin(RestrictedAdmin):
         return self.call(request, pk, changes.withdraw, "Request cancelled. It will not run.")
 
     def override(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self.call(request, pk, changes.override, "Change window overridden.")
+        run_request: RunRequest = self.visible_or_404(request, pk)
+        act = partial(changes.override, run_request, by=actor_of(request))
+        perform(request, lambda reason: act(reason=reason), "Change window overridden.")
+        return redirect_back(request, self.address(run_request))
 
     def call(self, request: HttpRequest, pk: int, service: Callable[..., object], done: str) -> HttpResponse:
-        """Call a service that needs only the request and a reason."""
+        """Call a service that needs only the change request and a reason."""
         run_request: RunRequest = self.visible_or_404(request, pk)
-        perform(request, lambda reason: service(run_request, by=actor_of(request), reason=reason), done)
+        perform(request, lambda reason: service(run_request.change, by=actor_of(request), reason=reason), done)
         return redirect_back(request, self.address(run_request))
 
     def comment(self, request: HttpRequest, pk: int) -> HttpResponse:
         run_request: RunRequest = self.visible_or_404(request, pk)
         text = request.POST.get("text", "")
-        perform(request, lambda _: changes.comment(run_request, text, by=actor_of(request)), "Comment added.")
+        perform(request, lambda _: changes.comment(run_request.change, text, by=actor_of(request)), "Comment added.")
         return redirect_back(request, self.address(run_request))
 
     def break_glass(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -204,21 +227,19 @@ class RunRequestAdmin(RestrictedAdmin):
         def act(reason: str) -> None:
             # People without permission go on to the service, which refuses and records that in the audit trail.
             is_allowed = permissions_of(request).decide(Verb.BREAK_GLASS, run_request.deployment)
-            if is_allowed and request.POST.get("confirmation", "").strip() != run_request.deployment_name:
+            if is_allowed and request.POST.get("confirmation", "").strip() != run_request.spec.deployment_name:
                 raise Refused(
                     "confirmation.mismatch",
-                    f"Nothing was done. Type {run_request.deployment_name} to confirm the emergency override.",
+                    f"Nothing was done. Type {run_request.spec.deployment_name} to confirm the emergency override.",
                 )
-            changes.break_glass(run_request, by=actor_of(request), reason=reason, minutes=minutes)
+            changes.break_glass(run_request.change, by=actor_of(request), reason=reason, minutes=minutes)
 
         perform(request, act, "Approval bypassed. The run is being launched and must be reviewed by someone else.")
         return redirect_back(request, self.address(run_request))
 
     def review(self, request: HttpRequest, pk: int) -> HttpResponse:
         run_request: RunRequest = self.visible_or_404(request, pk)
-        overrides = BreakGlass.objects.select_related("run_request__deployment__environment").filter(
-            run_request=run_request
-        )
+        overrides = BreakGlass.objects.select_related("change__environment").filter(change=run_request.change_id)
         verdict = request.POST.get("was_right", "")
 
         def act(reason: str) -> None:

@@ -45,11 +45,11 @@ class BulkDecision:
 def approve_displayed(run_request: RunRequest, request: HttpRequest, reason: str) -> None:
     # The digest comes from the list that was displayed: a request that changed meanwhile is refused.
     displayed = request.POST.get(f"seen-{run_request.pk}", "")
-    changes.approve(run_request, by=actor_of(request), reason=reason, displayed_digest=displayed)
+    changes.approve(run_request.change, by=actor_of(request), reason=reason, displayed_digest=displayed)
 
 
 def reject(run_request: RunRequest, request: HttpRequest, reason: str) -> None:
-    changes.reject(run_request, by=actor_of(request), reason=reason)
+    changes.reject(run_request.change, by=actor_of(request), reason=reason)
 
 
 def can_approve(run_request: RunRequest, permissions: Permissions) -> allowed_actions.Action:
@@ -92,7 +92,7 @@ def view(
 ) -> HttpResponse | None:
     """Show the list; when its form comes back with a reason, decide each request and show the results."""
     # 1. Limit the number; one more than allowed tells that there are too many without counting them.
-    found = list(queryset.prefetch_related("approvals").order_by("pk")[: MOST_AT_ONCE + 1])
+    found = list(queryset.prefetch_related("change__approvals").order_by("pk")[: MOST_AT_ONCE + 1])
     if len(found) > MOST_AT_ONCE:
         messages.warning(request, f"Select at most {MOST_AT_ONCE} requests.")
         return None
@@ -130,8 +130,8 @@ def row(run_request: RunRequest, permissions: Permissions, decision: BulkDecisio
         parameters = parameter_diff.rows(parameter_diff.masked(run_request), run_request.deployment, against)
     return Row(
         run_request,
-        rule_labels.risk_badge(run_request.policy.get("risk", Risk.LOW)),
-        rule_labels.approvals_label(run_request.policy.get("stages", [])),
+        rule_labels.risk_badge(run_request.change.policy.get("risk", Risk.LOW)),
+        rule_labels.approvals_label(run_request.change.policy.get("stages", [])),
         definition_diff.review(run_request),
         parameters,
         *explain_missing(run_request, action),
@@ -147,7 +147,7 @@ def explain_missing(run_request: RunRequest, action: allowed_actions.Action) -> 
         return "", ""
     if action.why_not:
         return action.why_not, action.code
-    if run_request.state == RunRequest.State.WAITING:
+    if run_request.state == RunRequest.State.HELD:
         return "You cannot approve or reject your own request.", "approval.own"
     return f"State: {run_request.state_label}", "state.illegal"
 

@@ -62,15 +62,15 @@ class DefinitionReview:
 
 def review(run_request: RunRequest) -> DefinitionReview | None:
     """Return the review of an approved request, or one that waits for approval; None where none is needed."""
-    if not run_request.needs_approval:
+    if not run_request.change.needs_approval:
         return None
     last = queries.last_approved(run_request)
-    frozen, deployed = run_request.definition, run_request.deployment.definition
-    is_open = run_request.state in (State.WAITING, State.APPROVED)
+    frozen, deployed = run_request.spec.definition, run_request.deployment.definition
+    is_open = run_request.state in (State.HELD, State.APPROVED)
     moved = run_request.moved_definition
     return DefinitionReview(
         last=last,
-        changes=changes(last.definition, frozen) if last else [],
+        changes=changes(last.spec.definition, frozen) if last else [],
         later=changes(frozen, deployed) if is_open else [],
         # A deployment that was deleted has no definition to compare with.
         moved=changes(frozen, moved) if "format" in moved else [],

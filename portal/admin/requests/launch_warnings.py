@@ -23,10 +23,11 @@ class LaunchWarning:
 
 def warnings(run_request: RunRequest, requirements: Requirements) -> list[LaunchWarning]:
     """List what changed since the request, so that no one approves what `launch` would refuse."""
-    if run_request.state not in (State.WAITING, State.APPROVED):
+    if run_request.state not in (State.HELD, State.APPROVED):
         return []
+    change, spec = run_request.change, run_request.spec
     deployment, planned, stages = run_request.deployment, run_request.scheduled_for, list(requirements.stages)
-    changed = ", ".join(definition.changed_fields(run_request.definition, deployment.definition))
+    changed = ", ".join(definition.changed_fields(spec.definition, deployment.definition))
     # The codes are those with which `runs.dispatch.launch` would refuse.
     table = [
         (
@@ -36,29 +37,29 @@ def warnings(run_request: RunRequest, requirements: Requirements) -> list[Launch
         ),
         (
             "schema.changed",
-            deployment.schema_fingerprint != run_request.schema_fingerprint,
+            deployment.schema_fingerprint != spec.schema_fingerprint,
             "The parameters of the deployment changed after the request. It would be refused at launch.",
         ),
         (
             "definition.changed",
-            run_request.needs_approval and run_request.definition_fingerprint != deployment.definition_fingerprint,
+            change.needs_approval and spec.definition_fingerprint != deployment.definition_fingerprint,
             f"The deployment was changed in Prefect after the request: {changed}. It would be refused at launch.",
         ),
         (
             "definition.moving",
-            requirements.refuse_moving and bool(run_request.definition.get("moving")),
+            requirements.refuse_moving and bool(spec.definition.get("moving")),
             "A policy now refuses code that is not pinned. It would be refused at launch.",
         ),
         (
             "environment.moved",
-            not server_identity.is_same_address(run_request.environment.api_url, run_request.api_url),
+            not server_identity.is_same_address(run_request.environment.api_url, spec.api_url),
             f"The API address of {run_request.environment} changed after the request. It would be refused at launch.",
         ),
         (
             "approval.requirements_changed",
-            bool(stages) and stages != run_request.policy.get("stages", stages),
+            bool(stages) and stages != change.policy.get("stages", stages),
             f"It now needs {rule_labels.approvals_label(stages)}; at request time it needed "
-            f"{rule_labels.approvals_label(run_request.policy.get('stages', []))}. It would be refused at launch.",
+            f"{rule_labels.approvals_label(change.policy.get('stages', []))}. It would be refused at launch.",
         ),
         (
             "start.passed",

@@ -30,7 +30,7 @@ from runs.requests import visibility
 MOST_MEMBERS = 20
 # State -> sentence for the requester, used where the request has no message of its own.
 MEANINGS: dict[str, str] = {
-    State.WAITING: "Needs approval by someone other than the requester.",
+    State.HELD: "Needs approval by someone other than the requester.",
     State.APPROVED: "Queued. It is sent to Prefect shortly.",
     State.LAUNCHING: "Being sent to Prefect.",
     State.LAUNCHED: "Submitted; the run appears here shortly.",
@@ -39,7 +39,7 @@ MEANINGS: dict[str, str] = {
     State.EXPIRED: "Expired without a decision. Submit a new request.",
 }
 ICONS: dict[str, str] = {
-    State.WAITING: "how_to_reg",
+    State.HELD: "how_to_reg",
     State.REJECTED: "block",
     State.REFUSED: "block",
     State.FAILED: "error",
@@ -75,10 +75,10 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
     """Build the template context; select the environment, deployment and run with `run_request`."""
     now = timezone.now()
     run, target = run_request.run, Target.of(run_request.deployment)
-    is_unsent = run_request.state in (State.WAITING, State.APPROVED)
+    is_unsent = run_request.state in (State.HELD, State.APPROVED)
     # A request for later is checked against the windows at its own time, not at the time of reading.
     standing = windows.standing(target, max(run_request.scheduled_for or now, now)) if is_unsent else None
-    emergency = changes.emergency_override(run_request)
+    emergency = changes.emergency_override(run_request.change)
     requirements = requirements_for(target)
     allowed = Actions.of(run_request, permissions, standing, emergency)
     return {
@@ -89,24 +89,24 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
         "sentence": diagnosis.explain(visibility.muted(run, permissions), page.scene(run, now))
         if run
         else sentence(run_request, emergency, can_approve=allowed.approve.is_allowed),
-        "short_digest": run_request.digest[:12],
+        "short_digest": run_request.change.digest[:12],
         "attempts": attempts(run_request, now),
         "icon": ICONS.get(run_request.state, "info"),
         "took": page.took(run) if run else "",
-        "risk": rule_labels.risk_badge(run_request.policy.get("risk", Risk.LOW)),
-        "policies": run_request.policy.get("policies", []),
-        "ticket_link": rule_labels.ticket_link(requirements, run_request.ticket),
+        "risk": rule_labels.risk_badge(run_request.change.policy.get("risk", Risk.LOW)),
+        "policies": run_request.change.policy.get("policies", []),
+        "ticket_link": rule_labels.ticket_link(requirements, run_request.change.ticket),
         "standing": standing,
         "stages": stages(run_request),
         "account_changes": account_changes.changes_of_request(run_request, emergency),
         "definition": definition_diff.review(run_request),
         "moments": activity.moments(run_request, emergency),
-        "is_destructive": requests.is_destructive(run_request.deployment, run_request.parameters),
+        "is_destructive": requests.is_destructive(run_request.deployment, run_request.spec.parameters),
         "emergency": emergency,
         "warnings": launch_warnings.warnings(run_request, requirements),
         "actions": allowed,
         "minutes": (changes.MIN_OVERRIDE, changes.MAX_OVERRIDE),
-        "approvers": approvers(run_request) if run_request.state == State.WAITING else None,
+        "approvers": approvers(run_request) if run_request.state == State.HELD else None,
         "Verb": Verb,
         "rerun_url": rerun.form_url(run_request, run_request.deployment, permissions),
         "here": reverse("admin:runs_runrequest_change", args=[run_request.pk]),
@@ -123,7 +123,7 @@ def inputs(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]:
     """
     if not visibility.can_view_parameters(permissions, run_request):
         return {"sees_inputs": False}
-    deployment, earlier = run_request.deployment, run_request.rerun_of
+    deployment, earlier = run_request.deployment, run_request.spec.rerun_of
     # Approvers decide by the difference from the last run, so they see it without “see inputs”.
     sees_all = visibility.can_view_parameters(permissions, deployment) or visibility.can_decide(
         permissions, run_request
@@ -142,11 +142,11 @@ def inputs(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]:
 
 
 def stages(run_request: RunRequest) -> list[Stage]:
-    steps = changes.steps(run_request)
+    steps = changes.steps(run_request.change)
     # Stages are decided in their order: the first that is incomplete is due.
     now = next((step.position for step in steps if not step.is_done), None)
     # Once overridden, rejected or expired, no stage is due although some are incomplete.
-    is_waiting = run_request.state == State.WAITING
+    is_waiting = run_request.state == State.HELD
     return [
         Stage(
             rule_labels.group_label(step.group).capitalize() if not step.group else step.group,
@@ -184,7 +184,7 @@ def attempts(run_request: RunRequest, now: datetime) -> str:
 
 def describe_progress(run_request: RunRequest) -> str:
     """Tell the approver what the approval led to."""
-    waiting = next((step for step in changes.steps(run_request) if not step.is_done), None)
+    waiting = next((step for step in changes.steps(run_request.change) if not step.is_done), None)
     if waiting is None:
         return "Approved. The run is being sent to Prefect."
     return f"Approved. {waiting.left} more needed from {rule_labels.group_label(waiting.group)}."
@@ -192,11 +192,13 @@ def describe_progress(run_request: RunRequest) -> str:
 
 def approvers(run_request: RunRequest) -> Approvers:
     """Name who can approve now: the members of the stage's group, or else everyone with a grant."""
-    group = queries.group_of(run_request)
+    group = queries.group_of(run_request.change)
     if group:
         others = User.objects.filter(is_active=True, groups__name=group).order_by("username")
         # Belonging to the group is not enough: each member also needs a grant to approve here.
-        members = others.exclude(pk__in=[run_request.requested_by_id, run_request.on_behalf_of_id])[:MOST_MEMBERS]
+        members = others.exclude(pk__in=[run_request.change.requested_by_id, run_request.change.on_behalf_of_id])[
+            :MOST_MEMBERS
+        ]
         found = [
             each.username
             for each in members

@@ -19,7 +19,7 @@ from flows.parameters import Invalid
 from portal.admin.problem import Problem
 from runs import requests
 from runs.actors import Actor
-from runs.models import RunRequest
+from runs.models import ChangeRequest, RunRequest
 
 # It can hold secrets, so a page that is found later must be useless.
 VALID_FOR = timedelta(minutes=30)
@@ -72,7 +72,7 @@ class Draft:
 
     def with_unused_key(self) -> Draft:
         """Replace the submission key if it has made a request already: every further try would be refused."""
-        is_used = RunRequest.objects.filter(submission_key=self.key).exists()
+        is_used = ChangeRequest.objects.filter(submission_key=self.key).exists()
         return replace(self, key=uuid.uuid4()) if is_used else self
 
     def submit(self, *, by: Actor) -> RunRequest:

@@ -80,7 +80,9 @@ def _without_secrets(request: HttpRequest, token: str) -> str:
     deployment = Deployment.objects.filter(pk=match.kwargs["pk"] if match else 0).first()
     user = User.objects.filter(pk=number(request.POST[kept_form.FILLED_BY]) or 0).first()
     again = number(request.GET.get(rerun.AGAIN))
-    rerun_of = RunRequest.objects.filter(pk=again).first() if again is not None else None
+    rerun_of = (
+        RunRequest.objects.select_related("change", "spec").filter(pk=again).first() if again is not None else None
+    )
     if deployment is None or user is None or not (draft := read_draft(token, deployment, user, rerun_of)):
         return ""
     public, _ = schemas.split(deployment.parameter_schema, draft.values)

@@ -67,7 +67,7 @@ def show_empty(form: RunFormContext, refusal: Problem | Refused | None = None) -
     """Show the form with nothing but its prefilled values."""
     options = overrides_from(form.request)
     if form.rerun_of:
-        options = {"tags": ", ".join(form.rerun_of.tags), "run_name": form.rerun_of.run_name, **options}
+        options = {"tags": ", ".join(form.rerun_of.spec.tags), "run_name": form.rerun_of.spec.run_name, **options}
     filled = form.options_form(initial=options), form.parameter_form(prefilled(form))
     return page(form, filled, key=uuid.uuid4(), refusal=refusal)
 
@@ -176,7 +176,9 @@ def submit(
         # Includes values that no grant allows; people without any permission got a 403 before.
         return show_again(refusal, draft.with_unused_key().key)
     if not form.is_blind:
-        for sentence in artifact_facts.not_offered(draft.deployment.environment, form.flow, run_request.parameters):
+        for sentence in artifact_facts.not_offered(
+            draft.deployment.environment, form.flow, run_request.spec.parameters
+        ):
             messages.warning(form.request, sentence)
     if repeated := repeats.hint(run_request):
         messages.warning(form.request, repeated, extra_tags="request.repeated")

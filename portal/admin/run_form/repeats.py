@@ -18,17 +18,21 @@ MOST_COMPARED = 20
 
 def hint(run_request: RunRequest) -> SafeString | None:
     """Return a sentence if the requester has just requested the same; a re-run repeats a request on purpose."""
-    if run_request.rerun_of_id is not None:
+    if run_request.spec.rerun_of_id is not None:
         return None
     since = run_request.requested_at - RECENT
-    candidates = RunRequest.objects.filter(
-        deployment=run_request.deployment_id,
-        requested_by=run_request.requested_by_id,
-        requested_at__gt=since,
-        requested_at__lt=run_request.requested_at,
-        parameters=run_request.parameters,
-        scheduled_for=run_request.scheduled_for,
-    ).order_by("-requested_at")[:MOST_COMPARED]
+    candidates = (
+        RunRequest.objects.filter(
+            deployment=run_request.deployment_id,
+            change__requested_by=run_request.change.requested_by_id,
+            requested_at__gt=since,
+            requested_at__lt=run_request.requested_at,
+            spec__parameters=run_request.spec.parameters,
+            scheduled_for=run_request.scheduled_for,
+        )
+        .select_related("spec")
+        .order_by("-requested_at")[:MOST_COMPARED]
+    )
     values = requests.values_of(run_request)
     earlier = next((each for each in candidates if requests.values_of(each) == values), None)
     if earlier is None:

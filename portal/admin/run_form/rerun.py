@@ -43,7 +43,11 @@ def previous_request(request: HttpRequest, deployment: Deployment) -> PreviousRe
         return None
     visible = RunRequest.objects.filter(permissions_of(request).q(Verb.SEE, deployment="deployment__"))
     pk = number(request.GET[AGAIN])
-    found = visible.select_related("deployment__environment").filter(pk=pk).first() if pk is not None else None
+    found = (
+        visible.select_related("deployment__environment", "change", "spec").filter(pk=pk).first()
+        if pk is not None
+        else None
+    )
     if found is None:
         raise Http404
     try:
@@ -90,6 +94,6 @@ def form_url_like(run: Run, permissions: Permissions) -> str:
 def can_rerun(run_request: RunRequest, deployment: Deployment, permissions: Permissions) -> Decision:
     decision = permissions.decide(Verb.RERUN, deployment)
     # Re-running one's own request is no more than requesting it again.
-    if decision or run_request.requested_by_id != permissions.user.pk:
+    if decision or run_request.change.requested_by_id != permissions.user.pk:
         return decision
     return permissions.decide(Verb.TRIGGER, deployment)

@@ -39,7 +39,8 @@ RELATED = [
     "deployment__environment",
     "access_deployment__environment",
     "parent__access_deployment__environment",
-    "run_request",
+    "run_request__change",
+    "run_request__spec",
 ]
 
 
@@ -89,7 +90,7 @@ class RunAdmin(RestrictedAdmin):
     def where(self, run: Run) -> str:
         return render_to_string("portal/_environment.html", {"environment": run.environment})
 
-    @admin.display(description="started by", ordering="run_request__requested_by_name")
+    @admin.display(description="started by", ordering="run_request__change__requested_by_name")
     def requested_by(self, run: Run) -> SafeString:
         if parent := getattr(run, "part_of", None):
             link = reverse("admin:runs_run_change", args=[parent.pk])

@@ -141,8 +141,8 @@ class ConcernFilter(RadioFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "mine":
-            return queryset.filter(requested_by=request.user.pk)
+            return queryset.filter(change__requested_by=request.user.pk)
         # The same rows as the number in the menu.
         if self.value() == "to-answer":
-            return queryset.filter(pk__in=inbox.waiting_for(request))
+            return queryset.filter(change__in=inbox.waiting_for(request))
         return queryset

@@ -93,7 +93,7 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
         "origin": origin(run, run_request),
         "parent": visible_parent(run, permissions),
         "run_request": run_request,
-        "approvals": list(run_request.approvals.all()) if run_request else list[Approval](),
+        "approvals": list(run_request.change.approvals.all()) if run_request else list[Approval](),
         "cancellations": [(each, SETTLED_LABELS.get(each.state, "Closed")) for each in cancellations],
         **actions.cancelling(run, permissions, cancellations),
         "recoveries": (recoveries := list(run.recoveries.order_by("-requested_at"))),
@@ -124,7 +124,7 @@ def took(run: Run) -> SafeString | str:
 def origin(run: Run, run_request: RunRequest | None) -> str:
     """Name who or what started the run."""
     if run_request:
-        return run_request.requested_by_name
+        return run_request.change.requested_by_name
     if run.parent_id:
         return "Another run"
     return "Schedule" if run.is_auto_scheduled else "Prefect (external)"

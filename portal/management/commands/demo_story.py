@@ -65,5 +65,5 @@ class Command(BaseCommand):
 
     def request(self, environment: str, flow: str, values: dict[str, str | int], by: Actor) -> RunRequest:
         key = uuid.uuid5(NAMESPACE, f"{environment} {flow} {sorted(values.items())}")
-        earlier = RunRequest.objects.filter(submission_key=key).first()
+        earlier = RunRequest.objects.filter(change__submission_key=key).first()
         return earlier or desk.trigger(environment, flow, values, by=by, reason="Sample data of the demo", key=key)

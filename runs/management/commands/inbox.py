@@ -26,17 +26,19 @@ class Command(PortalCommand):
 
 def describe(run_request: RunRequest) -> dict[str, Any]:
     last = last_approved(run_request)
-    changed = definition.changed_fields(last.definition, run_request.definition) if last else ["first approval"]
+    changed = (
+        definition.changed_fields(last.spec.definition, run_request.spec.definition) if last else ["first approval"]
+    )
     return {
         "request": run_request.pk,
-        "environment": run_request.environment_name,
-        "deployment": run_request.deployment_name,
-        "requested_by": run_request.requested_by_name,
-        "reason": run_request.reason,
-        "ticket": run_request.ticket,
-        "risk": run_request.policy.get("risk", ""),
+        "environment": run_request.change.environment_name,
+        "deployment": run_request.spec.deployment_name,
+        "requested_by": run_request.change.requested_by_name,
+        "reason": run_request.change.reason,
+        "ticket": run_request.change.ticket,
+        "risk": run_request.change.policy.get("risk", ""),
         "changed": ", ".join(changed),
-        "not_pinned": ", ".join(map(definition.moving_label, run_request.definition.get("moving", []))),
-        "expires": run_request.expires_at,
-        "digest": run_request.digest,
+        "not_pinned": ", ".join(map(definition.moving_label, run_request.spec.definition.get("moving", []))),
+        "expires": run_request.change.expires_at,
+        "digest": run_request.change.digest,
     }

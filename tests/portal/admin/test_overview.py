@@ -16,11 +16,11 @@ from django.utils import timezone
 from flows.catalog import health, sync
 from flows.models import Deployment, Environment, Health
 from portal.admin.audit import oversight
-from runs import audit, requests
+from runs import audit, changes, requests
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import configuration, grants
-from runs.models import RunRequest
+from runs.models import BreakGlass, ChangeRequest, RunRequest
 from tests.cast import by
 from tests.fakes import records
 from tests.fakes.prefect import FakePrefect
@@ -226,7 +226,7 @@ def test_the_badge_counts_what_waits_for_the_reader(
     many_requests(prod_deployment, requester, 3)
     many_requests(prod_deployment, approver, 1)
     (expired,) = many_requests(prod_deployment, requester, 1)
-    RunRequest.objects.filter(pk=expired.pk).update(expires_at=timezone.now() - timedelta(minutes=1))
+    ChangeRequest.objects.filter(pk=expired.pk).update(expires_at=timezone.now() - timedelta(minutes=1))
     page = text(login(approver))
     badge = page[page.index("sidebar-badge") :]
     assert badge[badge.index(">") + 1 : badge.index("</span>")].strip() == "3"
@@ -312,6 +312,39 @@ def test_the_cost_of_the_overview_does_not_grow(
     assert RunRequest.objects.count() == 7
     assert count(client, URL) == few
     must_be_agreed("overview", few)
+
+
+def overridden(waiting: RunRequest, by: User) -> None:
+    BreakGlass.objects.create(change=waiting.change, by=by, by_name=by.username, until=timezone.now(), reason="Fire")
+
+
+def test_overrides_to_review_cost_the_same_for_1_and_5(
+    approver: User, requester: User, prod_deployment: Deployment, login: Login
+) -> None:
+    client = login(approver)
+    first, *others = many_requests(prod_deployment, requester, 5)
+    overridden(first, requester)
+    one = count(client, URL)
+    for waiting in others:
+        overridden(waiting, requester)
+    assert len(re.findall('data-key="override-', text(client))) == 5
+    assert count(client, URL) == one
+
+
+def test_an_override_of_several_runs_leads_to_the_first(
+    approver: User, requester: User, prod_deployment: Deployment, login: Login
+) -> None:
+    grants.grant(
+        by=Actor.system(), person=requester, verbs=["backfill", "break glass"], environment=prod_deployment.environment
+    )
+    specs = [requests.Spec(prod_deployment, {"month": month}) for month in ("2026-01", "2026-02")]
+    kind = ChangeRequest.Kind.BACKFILL
+    change = requests.submit_change(specs, by=by(requester), kind=kind, reason="Restated")
+    changes.break_glass(change, by=by(requester), reason="Fire")
+    first = change.run_requests.earliest("pk")
+    page = text(login(approver))
+    assert f'{reverse("admin:runs_runrequest_change", args=[first.pk])}">Review' in page
+    assert change.title in page
 
 
 # What happened past the rules

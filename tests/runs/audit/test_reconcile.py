@@ -18,7 +18,7 @@ from runs import audit, changes, dispatch, requests
 from runs.actors import Actor
 from runs.audit import partitions, retention, signatures
 from runs.governance import freezes, grants
-from runs.models import Approval, BreakGlass, RunRequest
+from runs.models import Approval, BreakGlass, ChangeRequest, RunRequest
 from runs.models.request import State
 from tests.cast import ANSWERS, by, person
 from tests.fakes.prefect import FakePrefect
@@ -37,7 +37,8 @@ def submit(prod_deployment: Deployment, requester: User) -> Callable[[], RunRequ
 @pytest.fixture
 def launched(submit: Callable[[], RunRequest], approver: User, prod_fake: FakePrefect) -> RunRequest:
     run_request = submit()
-    changes.approve(run_request, by=by(approver))
+    changes.approve(run_request.change, by=by(approver))
+    run_request.refresh_from_db()
     dispatch.launch(run_request)
     assert run_request.state == State.LAUNCHED
     return run_request
@@ -55,14 +56,15 @@ def as_database_superuser(table: str, statement: str, *values: Any) -> None:
 def test_whatever_comes_of_requests_agrees_with_the_trail(
     launched: RunRequest, submit: Callable[[], RunRequest], requester: User, approver: User, prod_fake: FakePrefect
 ) -> None:
-    changes.reject(submit(), by=by(approver), reason="no")
-    changes.withdraw(submit(), by=by(requester))
+    changes.reject(submit().change, by=by(approver), reason="no")
+    changes.withdraw(submit().change, by=by(requester))
     expired = submit()
-    RunRequest.objects.filter(pk=expired.pk).update(expires_at=timezone.now() - timedelta(minutes=1))
-    changes.expire(expired)
+    ChangeRequest.objects.filter(pk=expired.change_id).update(expires_at=timezone.now() - timedelta(minutes=1))
+    changes.expire(expired.change)
+    expired.refresh_from_db()
     # An override, and its review by somebody else.
     grants.grant(by=Actor.system(), person=approver, verbs=["break glass"], environment=launched.environment)
-    bypass = changes.break_glass(submit(), by=by(approver), reason="fire")
+    bypass = changes.break_glass(submit().change, by=by(approver), reason="fire")
     reviewer = person("reviewer")
     grants.grant(by=Actor.system(), person=reviewer, verbs=ANSWERS, environment=launched.environment)
     changes.review(bypass, by=by(reviewer), was_right=False, text="It could have waited.")
@@ -72,11 +74,12 @@ def test_whatever_comes_of_requests_agrees_with_the_trail(
     grants.grant(by=Actor.system(), person=reviewer, verbs=["manage"], environment=launched.environment)
     freezes.freeze(launched.environment, by=by(reviewer), reason="inventory")
     changes.override(frozen, by=by(requester), reason="agreed")
-    changes.approve(refused, by=by(approver))
+    changes.approve(refused.change, by=by(approver))
+    refused.refresh_from_db()
     User.objects.filter(pk=approver.pk).update(is_active=False)
     dispatch.launch(refused)
     states = RunRequest.objects.values_list("state", flat=True)
-    assert set(states) == {"launched", "rejected", "withdrawn", "expired", "approved", "waiting", "refused"}
+    assert set(states) == {"launched", "rejected", "withdrawn", "expired", "approved", "held", "refused"}
     assert audit.reconcile() == ""
     call_command("verify_audit")
 
@@ -84,7 +87,9 @@ def test_whatever_comes_of_requests_agrees_with_the_trail(
 def test_an_approval_without_an_entry_is_named(submit: Callable[[], RunRequest], approver: User) -> None:
     """What a person with the key and the database can write: without the key it is not signed either."""
     run_request = submit()
-    row = Approval(run_request=run_request, approved=True, by=approver, by_name="approver", digest=run_request.digest)
+    row = Approval(
+        change=run_request.change, approved=True, by=approver, by_name="approver", digest=run_request.change.digest
+    )
     row.save()
     assert (
         audit.reconcile()
@@ -102,7 +107,7 @@ def test_an_approval_without_an_entry_is_named(submit: Callable[[], RunRequest],
 def test_an_override_without_an_entry_is_named(submit: Callable[[], RunRequest], approver: User) -> None:
     run_request = submit()
     until = timezone.now() + timedelta(minutes=5)
-    row = BreakGlass(run_request=run_request, by=approver, by_name="approver", until=until, reason="fire")
+    row = BreakGlass(change=run_request.change, by=approver, by_name="approver", until=until, reason="fire")
     row.signature = signatures.sign(row)
     row.save()
     assert "an emergency override by approver that no audit entry records" in audit.reconcile()
@@ -110,7 +115,7 @@ def test_an_override_without_an_entry_is_named(submit: Callable[[], RunRequest],
 
 def test_a_review_without_an_entry_is_named(submit: Callable[[], RunRequest], approver: User, admin_user: User) -> None:
     grants.grant(by=Actor.system(), person=approver, verbs=["break glass"], environment=submit().environment)
-    row = changes.break_glass(submit(), by=by(approver), reason="fire")
+    row = changes.break_glass(submit().change, by=by(approver), reason="fire")
     BreakGlass.objects.filter(pk=row.pk).update(
         reviewed_by=admin_user, reviewed_by_name="administrator", reviewed_at=timezone.now(), was_right=True
     )
@@ -136,36 +141,60 @@ def test_an_end_of_the_trail_that_was_cut_off_is_noticed_by_its_requests(launche
 
 def test_a_request_that_was_removed_is_named(submit: Callable[[], RunRequest]) -> None:
     run_request = submit()
-    as_database_superuser("runs_runrequest", "DELETE FROM runs_runrequest")
+    for table in ("runs_runrequest", "runs_runspec", "runs_changerequest"):
+        as_database_superuser(table, f"DELETE FROM {table}")
     assert audit.reconcile().endswith(f"on request {run_request.pk}, and the request does not have it.")
 
 
 def test_a_request_written_past_the_portal_is_named(launched: RunRequest) -> None:
-    copy = RunRequest.objects.get(pk=launched.pk)
-    copy.pk, copy.submission_key, copy.flow_run_id, copy.state = None, uuid.uuid4(), None, State.WAITING
+    copy = ChangeRequest.objects.get(pk=launched.change_id)
+    copy.pk, copy.submission_key, copy.state = None, uuid.uuid4(), ChangeRequest.State.WAITING
     copy.save()
     assert audit.reconcile() == f"Request {copy.pk} is not signed with a key of the portal."
 
 
+def test_a_spec_or_a_run_written_past_the_portal_is_named(launched: RunRequest) -> None:
+    run = RunRequest.objects.get(pk=launched.pk)
+    run.pk, run.flow_run_id, run.state, run.occurrence = None, None, State.HELD, "2"
+    run.save()
+    assert audit.reconcile() == f"A run of request {launched.pk} is not signed with a key of the portal."
+    spec = launched.spec
+    spec.pk, spec.position = None, 1
+    spec.save()
+    assert audit.reconcile() == f"What request {launched.pk} would run is not signed with a key of the portal."
+
+
 @pytest.mark.parametrize(
-    "columns",
+    ("table", "column", "value", "what"),
     [
-        {"requested_by_id": "SELECT id FROM auth_user WHERE username = 'approver'"},
-        {"needs_approval": "SELECT false"},
-        {"is_blind": "SELECT true"},
+        ("changerequest", "requested_by_id", "SELECT id FROM auth_user WHERE username = 'approver'", "Request {}"),
+        ("runspec", "is_blind", "SELECT true", "What request {} would run"),
+        ("runrequest", "scheduled_for", "SELECT now()", "A run of request {}"),
+        ("runrequest", "mapped_values", """SELECT '{"month": "2026-11"}'::jsonb""", "A run of request {}"),
     ],
 )
-def test_a_request_whose_keys_were_changed_is_named(launched: RunRequest, columns: dict[str, str]) -> None:
+def test_a_request_whose_keys_were_changed_is_named(
+    launched: RunRequest, table: str, column: str, value: str, what: str
+) -> None:
     """Its digest covers names and values; the keys behind the names are signed."""
-    for name, value in columns.items():
-        as_database_superuser("runs_runrequest", f"UPDATE runs_runrequest SET {name} = ({value})")
-    assert audit.reconcile() == f"Request {launched.pk} is not signed with a key of the portal."
+    as_database_superuser(f"runs_{table}", f"UPDATE runs_{table} SET {column} = ({value})")
+    assert audit.reconcile() == f"{what.format(launched.pk)} is not signed with a key of the portal."
+
+
+@pytest.mark.parametrize("state", [State.REJECTED, State.WITHDRAWN, State.EXPIRED])
+def test_a_run_closed_past_the_portal_is_named(submit: Callable[[], RunRequest], state: State) -> None:
+    run_request = submit()
+    RunRequest.objects.filter(pk=run_request.pk).update(state=state)
+    assert audit.reconcile() == (f"Request {run_request.pk} is “{state.label}”, and what it belongs to is not.")
 
 
 @pytest.mark.parametrize("state", [State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.REFUSED])
 def test_a_request_closed_past_the_portal_is_named(submit: Callable[[], RunRequest], state: State) -> None:
     run_request = submit()
-    RunRequest.objects.filter(pk=run_request.pk).update(state=state)
+    if state == State.REFUSED:
+        RunRequest.objects.filter(pk=run_request.pk).update(state=state)
+    else:
+        ChangeRequest.objects.filter(pk=run_request.change_id).update(state=state)
     assert audit.reconcile() == (
         f"Request {run_request.pk} is “{state.label}”, and no audit entry records how it became so."
     )
@@ -175,7 +204,8 @@ def test_a_launch_past_the_portal_is_named(
     submit: Callable[[], RunRequest], approver: User, prod_fake: FakePrefect
 ) -> None:
     run_request = submit()
-    changes.approve(run_request, by=by(approver))
+    changes.approve(run_request.change, by=by(approver))
+    run_request.refresh_from_db()
     RunRequest.objects.filter(pk=run_request.pk).update(state=State.COMPLETED)
     assert "“Completed”, and no audit entry" in audit.reconcile()
     RunRequest.objects.filter(pk=run_request.pk).update(state=State.LAUNCHED, flow_run_id=uuid.uuid4())

@@ -23,9 +23,18 @@ from flows.models import Deployment, Environment
 from runs import audit, changes, desk, dispatch, mirror, requests
 from runs.actors import Actor
 from runs.governance import freezes, grants
-from runs.models import Approval, BreakGlass, RunRequest
+from runs.models import (
+    Approval,
+    BreakGlass,
+    ChangeRequest,
+    RunRequest,
+    RunSpec,
+    change_request,
+    request,
+    run_spec,
+)
 from runs.models.approval import REVIEWED
-from runs.models.request import CHANGED, FROZEN, State
+from runs.models.request import State
 from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, person
 from tests.fakes.prefect import FakePrefect
 from tests.tampering import REFUSED, forge_entry, outcome_of
@@ -89,8 +98,8 @@ def session(own_database: str, role: str, tmp_path: Path) -> Iterator[psycopg.Co
         ("delete an approval", "DELETE FROM runs_approval"),
         ("delete an approval that is not there", "DELETE FROM runs_approval WHERE false"),
         ("delete a request", "DELETE FROM runs_runrequest"),
-        ("edit a request", "UPDATE runs_runrequest SET reason = 'better'"),
-        ("edit who requested", "UPDATE runs_runrequest SET state = 'approved', requested_by_id = 1"),
+        ("edit a request", "UPDATE runs_changerequest SET reason = 'better'"),
+        ("edit who requested", "UPDATE runs_changerequest SET state = 'approved', requested_by_id = 1"),
         ("edit a bypass", "UPDATE runs_breakglass SET until = now() + interval '1 day'"),
         ("delete a bypass", "DELETE FROM runs_breakglass"),
         ("delete a comment", "DELETE FROM runs_comment"),
@@ -216,8 +225,10 @@ def test_so_is_one_that_may_become_the_owner(own_database: str, role: str) -> No
 @pytest.mark.parametrize(
     ("model", "locked", "changed"),
     [
-        (RunRequest, FROZEN, CHANGED),
-        (BreakGlass, ["run_request", "by", "by_name", "at", "until", "reason", "signature"], REVIEWED),
+        (ChangeRequest, change_request.FROZEN, change_request.CHANGED),
+        (RunSpec, run_spec.FROZEN, run_spec.CHANGED),
+        (RunRequest, request.FROZEN, request.CHANGED),
+        (BreakGlass, ["change", "by", "by_name", "at", "until", "reason", "signature"], REVIEWED),
     ],
 )
 def test_every_column_is_locked_or_one_that_services_change(
@@ -280,8 +291,9 @@ def as_role(own_database: str, world: RunRequest, role: str, tmp_path: Path) -> 
 @pytest.mark.usefixtures("as_role")
 def test_every_service_of_requests_works_as_the_role(world: RunRequest, settings: Any) -> None:
     # 1. Approved, launched, ended; repeated, commented on, rejected, withdrawn, expired.
-    changes.comment(world, "Looks odd.", by=user("requester"))
-    changes.approve(world, by=user("approver"))
+    changes.comment(world.change, "Looks odd.", by=user("requester"))
+    changes.approve(world.change, by=user("approver"))
+    world.refresh_from_db()
     dispatch.launch(world)
     assert world.state == State.LAUNCHED
     assert world.flow_run_id
@@ -289,17 +301,19 @@ def test_every_service_of_requests_works_as_the_role(world: RunRequest, settings
     mirror.refresh(world.environment, [world.flow_run_id])
     world.refresh_from_db()
     assert world.state == State.COMPLETED
-    changes.reject(requests.rerun(world, by=user("requester"), reason="again"), by=user("approver"), reason="no")
-    changes.withdraw(submit(), by=user("requester"))
+    changes.reject(requests.rerun(world, by=user("requester"), reason="again").change, by=user("approver"), reason="no")
+    changes.withdraw(submit().change, by=user("requester"))
     late = submit()
-    RunRequest.objects.filter(pk=late.pk).update(expires_at=timezone.now() - timedelta(minutes=1))
-    changes.expire(late)
+    ChangeRequest.objects.filter(pk=late.change_id).update(expires_at=timezone.now() - timedelta(minutes=1))
+    changes.expire(late.change)
+    late.refresh_from_db()
     # 2. Broken glass, its review, a freeze, its override, a refusal at launch.
-    bypass = changes.break_glass(submit(), by=user("approver"), reason="fire")
+    bypass = changes.break_glass(submit().change, by=user("approver"), reason="fire")
     changes.review(bypass, by=user("reviewer"), was_right=True, text="It could not wait.")
     held = submit()
     freezes.freeze(world.environment, by=user("reviewer"), reason="inventory")
-    changes.approve(held, by=user("approver"))
+    changes.approve(held.change, by=user("approver"))
+    held.refresh_from_db()
     dispatch.launch(held)
     changes.override(held, by=user("requester"), reason="agreed")
     User.objects.filter(username="approver").update(is_active=False)
@@ -307,7 +321,7 @@ def test_every_service_of_requests_works_as_the_role(world: RunRequest, settings
     assert held.state == State.REFUSED
     # 3. Keys, and the check of it all.
     settings.FIELD_KEYS = [Fernet.generate_key().decode(), *settings.FIELD_KEYS]
-    assert desk.rotate_keys()["run requests"]
+    assert desk.rotate_keys()["run specs"]
     call_command("verify_audit")
 
 
@@ -315,8 +329,11 @@ def test_every_service_of_requests_works_as_the_role(world: RunRequest, settings
 def test_an_approval_and_an_entry_that_the_role_writes_launch_nothing_and_are_found(world: RunRequest) -> None:
     """All that the role may do by SQL: insert an approval, a chained entry that records it, and move the request on."""
     approver = User.objects.get(username="approver")
-    Approval.objects.create(run_request=world, approved=True, by=approver, by_name="approver", digest=world.digest)
+    Approval.objects.create(
+        change=world.change, approved=True, by=approver, by_name="approver", digest=world.change.digest
+    )
     forge_entry(world, approver, "request.approve")
+    ChangeRequest.objects.filter(pk=world.change_id).update(state=ChangeRequest.State.APPROVED)
     RunRequest.objects.filter(pk=world.pk).update(state=State.LAUNCHING)
     dispatch.launch(world)
     world.refresh_from_db()

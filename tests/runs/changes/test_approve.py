@@ -13,7 +13,7 @@ from runs import changes, requests, tasks
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import AuditEntry, QueuedTask, RunRequest
+from runs.models import AuditEntry, ChangeRequest, QueuedTask, RunRequest
 from runs.models.request import State
 from tests.cast import by
 from tests.refusals import refused
@@ -27,10 +27,11 @@ def waiting(prod_deployment: Deployment, requester: User) -> RunRequest:
 
 
 def test_an_approval_lets_it_go(waiting: RunRequest, approver: User) -> None:
-    changes.approve(waiting, by=by(approver), reason="fine")
+    changes.approve(waiting.change, by=by(approver), reason="fine")
+    waiting.refresh_from_db()
     assert waiting.state == State.APPROVED
-    approval = waiting.approvals.get()
-    assert (approval.by, approval.digest, approval.approved) == (approver, waiting.digest, True)
+    approval = waiting.change.approvals.get()
+    assert (approval.by, approval.digest, approval.approved) == (approver, waiting.change.digest, True)
     assert QueuedTask.objects.count() == 1
     assert AuditEntry.objects.get(verb="request.approve").outcome == "done"
 
@@ -41,46 +42,48 @@ def test_the_asker_never_approves(waiting: RunRequest, requester: User, prod: En
         requester.is_superuser = superuser
         requester.save()
         with refused("approval.own"):
-            changes.approve(waiting, by=by(requester))
+            changes.approve(waiting.change, by=by(requester))
     waiting.refresh_from_db()
-    assert waiting.state == State.WAITING
+    assert waiting.state == State.HELD
     assert AuditEntry.objects.filter(verb="request.approve", outcome="refused").count() == 2
 
 
 def test_a_superuser_without_a_grant_does_not_approve(waiting: RunRequest, admin_user: User) -> None:
     with pytest.raises(Forbidden):
-        changes.approve(waiting, by=by(admin_user))
+        changes.approve(waiting.change, by=by(admin_user))
 
 
 def test_the_second_answer_comes_too_late(waiting: RunRequest, approver: User) -> None:
-    changes.reject(waiting, by=by(approver), reason="not now")
+    changes.reject(waiting.change, by=by(approver), reason="not now")
+    waiting.refresh_from_db()
     with refused("state.illegal"):
-        changes.approve(waiting, by=by(approver))
+        changes.approve(waiting.change, by=by(approver))
     assert waiting.state == State.REJECTED
     assert waiting.message == "not now"
-    assert waiting.approvals.count() == 1
+    assert waiting.change.approvals.count() == 1
     assert QueuedTask.objects.count() == 0
 
 
 def test_an_expired_request_cannot_be_approved(waiting: RunRequest, approver: User) -> None:
-    RunRequest.objects.filter(pk=waiting.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    ChangeRequest.objects.filter(pk=waiting.change_id).update(expires_at=timezone.now() - timedelta(seconds=1))
     waiting.refresh_from_db()
     with refused("request.expired"):
-        changes.approve(waiting, by=by(approver))
+        changes.approve(waiting.change, by=by(approver))
     tasks.expire()
     waiting.refresh_from_db()
     assert waiting.state == State.EXPIRED
 
 
 def test_the_asker_may_take_it_back(waiting: RunRequest, requester: User) -> None:
-    changes.withdraw(waiting, by=by(requester))
+    changes.withdraw(waiting.change, by=by(requester))
+    waiting.refresh_from_db()
     assert waiting.state == State.WITHDRAWN
 
 
 def test_somebody_else_takes_it_back_only_with_a_grant(waiting: RunRequest, viewer: User, approver: User) -> None:
     for person in (viewer, approver):
         with pytest.raises(Forbidden):
-            changes.withdraw(waiting, by=by(person))
+            changes.withdraw(waiting.change, by=by(person))
 
 
 def test_every_legal_move_ends_somewhere() -> None:
@@ -89,4 +92,4 @@ def test_every_legal_move_ends_somewhere() -> None:
     for state in State:
         ways = {to for to, sources in changes.LEGAL_FROM.items() if state in sources}
         assert bool(ways) is (state not in last)
-        assert State.WAITING not in ways
+        assert State.HELD not in ways

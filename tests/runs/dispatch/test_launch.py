@@ -16,7 +16,7 @@ from flows.models import Deployment, Environment
 from flows.prefect_api.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain, Unreachable
 from runs import changes, dispatch, mirror, requests, tasks
 from runs.errors import Refused
-from runs.models import AuditEntry, Grant, QueuedTask, Run, RunRequest
+from runs.models import AuditEntry, ChangeRequest, Grant, QueuedTask, Run, RunRequest, RunSpec
 from runs.models.request import State
 from tests import cast
 from tests.cast import SCHEMA, by
@@ -66,7 +66,7 @@ def test_a_default_that_prefect_fills_in_is_not_sent(
 ) -> None:
     take_month_from("this_month", deployment, fake)
     run_request = requests.submit(deployment, {"rows": 7}, by=by(requester))
-    assert "month" not in run_request.parameters
+    assert "month" not in run_request.spec.parameters
     dispatch.launch(run_request)
     assert run_request.state == State.LAUNCHED
     (call,) = [call for call in fake.calls if call.method == "create_flow_run"]
@@ -79,7 +79,7 @@ def test_a_rerun_leaves_it_to_prefect_too(deployment: Deployment, fake: FakePref
     take_month_from("this_month", deployment, fake)
     run_request = requests.submit(deployment, {"rows": 7}, by=by(requester))
     again = requests.rerun(run_request, by=by(requester))
-    assert again.parameters == run_request.parameters
+    assert again.spec.parameters == run_request.spec.parameters
     dispatch.launch(again)
     assert again.state == State.LAUNCHED
 
@@ -89,7 +89,8 @@ def test_another_variable_needs_another_approval(
 ) -> None:
     take_month_from("this_month", prod_deployment, prod_fake)
     run_request = requests.submit(prod_deployment, {}, by=by(requester), reason="r")
-    changes.approve(run_request, by=by(approver))
+    changes.approve(run_request.change, by=by(approver))
+    run_request.refresh_from_db()
     take_month_from("other_month", prod_deployment, prod_fake)
     run_request.refresh_from_db()
     dispatch.launch(run_request)
@@ -146,7 +147,7 @@ def test_while_the_answer_is_unknown_it_cannot_be_taken_back(
     fake.lose_answer_of_next_create()
     dispatch.launch(queued)
     with pytest.raises(Refused):
-        changes.withdraw(queued, by=by(requester))
+        changes.withdraw(queued.change, by=by(requester))
 
 
 def test_an_unknown_answer_stays_unknown_when_the_next_attempt_reaches_nobody(
@@ -158,7 +159,7 @@ def test_an_unknown_answer_stays_unknown_when_the_next_attempt_reaches_nobody(
     dispatch.launch(due_now(queued))
     assert queued.state == State.LAUNCHING
     with pytest.raises(Refused):
-        changes.withdraw(queued, by=by(requester))
+        changes.withdraw(queued.change, by=by(requester))
     fake.come_back()
     dispatch.launch(due_now(queued))
     assert queued.state == State.LAUNCHED
@@ -230,7 +231,7 @@ def test_what_prefect_rejects_is_closed_with_its_reason(queued: RunRequest, fake
 
 
 def test_a_deployment_deleted_after_the_form_closes_it(queued: RunRequest, fake: FakePrefect) -> None:
-    fake.remove_deployment(queued.deployment_prefect_id)
+    fake.remove_deployment(queued.spec.deployment_prefect_id)
     dispatch.launch(queued)
     assert queued.state == State.REFUSED
     assert queued.message
@@ -239,7 +240,7 @@ def test_a_deployment_deleted_after_the_form_closes_it(queued: RunRequest, fake:
 def test_a_schema_that_changed_after_the_request_closes_it(
     queued: RunRequest, fake: FakePrefect, dev: Environment
 ) -> None:
-    fake.change_deployment(queued.deployment_prefect_id, parameter_schema={**SCHEMA, "title": "Other"})
+    fake.change_deployment(queued.spec.deployment_prefect_id, parameter_schema={**SCHEMA, "title": "Other"})
     sync.sync(dev)
     dispatch.launch(queued)
     assert queued.state == State.REFUSED
@@ -258,8 +259,9 @@ def test_an_approval_that_is_too_old_is_none(
     prod_deployment: Deployment, prod_fake: FakePrefect, requester: User, approver: User
 ) -> None:
     run_request = requests.submit(prod_deployment, {"month": "2026-10"}, by=by(requester), reason="r")
-    changes.approve(run_request, by=by(approver))
-    RunRequest.objects.filter(pk=run_request.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    changes.approve(run_request.change, by=by(approver))
+    run_request.refresh_from_db()
+    ChangeRequest.objects.filter(pk=run_request.change_id).update(expires_at=timezone.now() - timedelta(seconds=1))
     dispatch.launch(run_request)
     assert run_request.state == State.REFUSED
     assert runs_in(prod_fake) == 0
@@ -287,7 +289,8 @@ def test_the_same_form_for_another_deployment_of_the_flow_has_another_key(
 ) -> None:
     """Prefect would answer with the other deployment's run: its keys are one set for a flow."""
     other = fake.add_deployment(flow_name="monthly", name="other", parameter_schema=SCHEMA)
-    elsewhere = RunRequest(submission_key=queued.submission_key, deployment_prefect_id=other.id)
+    spec = RunSpec(deployment_prefect_id=other.id)
+    elsewhere = RunRequest(change=queued.change, spec=spec)
     fake.create_flow_run(
         other.id,
         parameters={"month": "2026-10"},
@@ -303,7 +306,7 @@ def test_the_same_form_for_another_deployment_of_the_flow_has_another_key(
 
 def test_a_run_with_other_parameters_for_our_key_is_not_taken_for_ours(queued: RunRequest, fake: FakePrefect) -> None:
     fake.create_flow_run(
-        queued.deployment_prefect_id,
+        queued.spec.deployment_prefect_id,
         parameters={"month": "1999-01"},
         idempotency_key=queued.idempotency_key,
         name=None,

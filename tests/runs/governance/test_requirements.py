@@ -209,8 +209,8 @@ def test_a_stage_of_a_group_waits_for_that_group(
     policy(tag="crm", stages=[{"needed": 1, "group": "Release manager"}])
     run_request = ask(deployment, requester)
     with refused("approval.group"):
-        changes.approve(run_request, by=by(approver))
+        changes.approve(run_request.change, by=by(approver))
     approver.groups.add(Group.objects.get(name="Release manager"))
-    changes.approve(run_request, by=by(approver))
+    changes.approve(run_request.change, by=by(approver))
     run_request.refresh_from_db()
     assert run_request.state == State.APPROVED

@@ -156,8 +156,13 @@ def test_trigger_asks_for_a_run(deployment: Deployment, requester: User, say: Sa
     code, out, _ = say("trigger", "dev", "monthly", *words, "--at", "2026-11-30T06:00", "--as", "requester")
     assert code == 0
     run_request = RunRequest.objects.get()
-    assert run_request.parameters == {"month": "2026-10", "rows": 5}
-    assert (run_request.reason, run_request.tags, run_request.run_name, run_request.channel) == (
+    assert run_request.spec.parameters == {"month": "2026-10", "rows": 5}
+    assert (
+        run_request.change.reason,
+        run_request.spec.tags,
+        run_request.spec.run_name,
+        run_request.change.channel,
+    ) == (
         "month end",
         ["a", "b"],
         "x",
@@ -176,7 +181,7 @@ def test_trigger_reads_parameters_from_standard_input(
         say("trigger", "dev", "monthly", "--parameters-file", "-", "-p", "month=2026-10", "--as", "requester")[0] == 0
     )
     run_request = RunRequest.objects.get()
-    assert run_request.parameters == {"month": "2026-10", "rows": 3}
+    assert run_request.spec.parameters == {"month": "2026-10", "rows": 3}
     assert "hunter22" not in repr(AuditEntry.objects.values())
 
 
@@ -242,7 +247,7 @@ def test_a_request_that_is_rejected_is_1(
 ) -> None:
     monkeypatch.setattr(
         "runs.desk.run_actions.time.sleep",
-        lambda seconds: changes.reject(RunRequest.objects.get(), by=by(approver), reason="Not today."),
+        lambda seconds: changes.reject(RunRequest.objects.get().change, by=by(approver), reason="Not today."),
     )
     words = ["-p", "month=2026-10", "--as", "requester", "--reason", "month end", "--wait"]
     code, out, err = say("trigger", "prod", "monthly", *words)

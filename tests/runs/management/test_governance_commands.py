@@ -15,7 +15,7 @@ from flows.models import Deployment, Environment
 from runs import desk, requests
 from runs.actors import Actor
 from runs.governance import freezes, grants
-from runs.models import AuditEntry, BreakGlass, Cancellation, Comment, Policy, RunRequest, Window
+from runs.models import AuditEntry, BreakGlass, Cancellation, ChangeRequest, Comment, Policy, RunRequest, Window
 from runs.models.request import State
 from tests.cast import by
 from tests.runs.conftest import Say
@@ -78,7 +78,7 @@ def test_the_inbox_leaves_out_what_was_approved_already(
 def test_an_approval_may_name_what_was_looked_at(run_request: RunRequest, say: Say) -> None:
     (row,) = json.loads(say("inbox", "--as", "approver", "--json")[1])
     assert say("approve", str(run_request.pk), "--digest", "0" * 64, "--as", "approver")[0] == 1
-    assert state(run_request) == State.WAITING
+    assert state(run_request) == State.HELD
     code, out, err = say("approve", str(run_request.pk), "--digest", row["digest"], "--as", "approver", "--json")
     assert (code, err) == (0, "")
     assert json.loads(out)["state"] == "approved"
@@ -166,7 +166,7 @@ def test_asking_may_go_in_spite_of_a_window_at_once(
     assert say(*words, "--reason", "Cannot wait", "--ticket", "OPS-1", "--on-behalf-of", "requester")[0] == 0
     run_request = RunRequest.objects.get()
     assert run_request.overridden_at
-    assert run_request.ticket == "OPS-1"
+    assert run_request.change.ticket == "OPS-1"
 
 
 def test_whom_one_acts_for_cannot_approve_it(
@@ -196,7 +196,7 @@ def test_a_run_is_asked_for_again_with_its_secrets_unseen(run_request: RunReques
     assert (code, err) == (0, "")
     assert "hush" not in out
     again = RunRequest.objects.get(pk=json.loads(out)["request"])
-    assert again.rerun_of == run_request
+    assert again.spec.rerun_of == run_request
     values = requests.values_of(again)
     assert (values["rows"], values["month"], values["token"]) == (7, "2026-10", "hush-hush")
 
@@ -277,12 +277,12 @@ def test_secrets_are_sealed_with_the_newest_key_and_the_old_one_may_go(
     old, new = settings.FIELD_KEYS[0], Fernet.generate_key().decode()
     settings.FIELD_KEYS = [new, old]
     code, out, _ = say("rotate_keys", "--json")
-    assert (code, json.loads(out)) == (0, {"environments": 1, "run requests": 1})
-    assert say("rotate_keys")[1] == "Secrets encrypted with the current key: 0 environments, 0 run requests.\n"
+    assert (code, json.loads(out)) == (0, {"environments": 1, "run specs": 1})
+    assert say("rotate_keys")[1] == "Secrets encrypted with the current key: 0 environments, 0 run specs.\n"
     settings.FIELD_KEYS = [new]
     run_request.refresh_from_db()
     assert requests.values_of(run_request)["token"] == "hush-hush"
-    assert requests.digest(run_request) == run_request.digest
+    assert requests.is_intact(run_request.change)
     assert Environment.objects.get(pk=dev.pk).credential == "user:word"
     assert AuditEntry.objects.filter(verb="portal.reseal", outcome="done").count() == 2
 
@@ -308,7 +308,7 @@ def test_nothing_is_sealed_anew_while_a_key_is_missing(
 
 
 def test_a_wish_expires_from_the_inbox(run_request: RunRequest, approver: User) -> None:
-    RunRequest.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    ChangeRequest.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     assert desk.inbox(by=by(approver)) == []
 
 

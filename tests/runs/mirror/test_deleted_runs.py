@@ -50,7 +50,7 @@ def test_its_request_is_lost_recorded_and_told_to_the_requester(
     assert entries("request.lost") == [("request.lost", "done")]
     notice = Notification.objects.get(topic=Topic.STALLED)
     assert (notice.person, notice.target_kind, notice.target_id) == (
-        launched.requested_by,
+        launched.change.requested_by,
         "runrequest",
         str(launched.pk),
     )
@@ -76,7 +76,7 @@ def test_a_request_whose_run_was_never_mirrored_is_lost_too(
 def test_deleting_a_deployment_loses_what_waited_for_it(
     launched: RunRequest, fake: FakePrefect, dev: Environment
 ) -> None:
-    fake.remove_deployment(launched.deployment_prefect_id)
+    fake.remove_deployment(launched.spec.deployment_prefect_id)
     mirror.sync(dev)
     launched.refresh_from_db()
     assert launched.state == State.LOST

@@ -108,7 +108,8 @@ def test_each_stage_tells_those_who_can_approve_it_when_it_begins(
     policies.save_policy(Policy(name="Two", stages=stages), by=by(admin_user))
     run_request = ask(prod_deployment, requester)
     assert [notice.person for notice in Notification.objects.all()] == [reader]
-    changes.approve(run_request, by=by(reader))
+    changes.approve(run_request.change, by=by(reader))
+    run_request.refresh_from_db()
     assert [notice.person for notice in Notification.objects.order_by("pk")] == [reader, manager]
 
 
@@ -117,7 +118,7 @@ def test_an_answer_reaches_the_asker_alone(
 ) -> None:
     for person in (requester, viewer):
         notifications.subscribe(person, [("answered", None)], by=by(person))
-    changes.reject(ask(prod_deployment, requester), by=by(approver), reason="Not today")
+    changes.reject(ask(prod_deployment, requester).change, by=by(approver), reason="Not today")
     assert (only().person, only().subject) == (requester, "monthly/monthly in prod was rejected")
     assert "Not today" in only().text
 
@@ -129,7 +130,7 @@ def test_broken_glass_alerts_everybody_who_wants_to_know(
     for person in (viewer, auditor):
         grants.grant(by=Actor.system(), person=person, verbs=["see"], environment=prod)
         notifications.subscribe(person, [("break glass", prod.pk)], by=by(person))
-    changes.break_glass(ask(prod_deployment, requester), by=by(requester), reason="The shop is down")
+    changes.break_glass(ask(prod_deployment, requester).change, by=by(requester), reason="The shop is down")
     received = Notification.objects.filter(topic="break glass")
     assert {notice.person for notice in received} == {reader, viewer, auditor}
     assert "Reason: The shop is down." in received[0].text

@@ -109,7 +109,7 @@ def test_a_re_run_is_confirmed_again(cleanup: Deployment, requester: User) -> No
     person = desk.person("requester")
     with refused(CODE):
         desk.rerun(first, by=person)
-    assert desk.rerun(first, by=person, confirm=NAME).rerun_of == first
+    assert desk.rerun(first, by=person, confirm=NAME).spec.rerun_of == first
 
 
 def test_the_commands_have_an_option_for_it(
@@ -139,7 +139,7 @@ def test_the_form_asks_for_the_name_in_an_open_environment_too(
     assert attributes(wrong.content.decode(), "data-error") == ["confirmation.mismatch"]
     assert not RunRequest.objects.exists()
     assert confirm(client, cleanup, page, NAME).status_code == 302
-    assert RunRequest.objects.get().parameters == {"dry_run": False}
+    assert RunRequest.objects.get().spec.parameters == {"dry_run": False}
 
 
 def test_a_quick_run_asks_for_the_name_of_the_deployment(sweeper: Deployment, requester: User, login: Login) -> None:

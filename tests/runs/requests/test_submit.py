@@ -34,12 +34,12 @@ def test_a_request_freezes_what_was_asked(deployment: Deployment, requester: Use
     )
     run_request.refresh_from_db()
     assert run_request.state == State.APPROVED
-    assert run_request.parameters == {"month": "2026-10", "rows": 100}
-    assert run_request.tags == ["a", "b"]
-    assert run_request.deployment_name == "monthly/monthly"
-    assert run_request.schema_fingerprint == deployment.schema_fingerprint
-    assert run_request.requested_by_name == "requester"
-    assert len(run_request.digest) == 64
+    assert run_request.spec.parameters == {"month": "2026-10", "rows": 100}
+    assert run_request.spec.tags == ["a", "b"]
+    assert run_request.spec.deployment_name == "monthly/monthly"
+    assert run_request.spec.schema_fingerprint == deployment.schema_fingerprint
+    assert run_request.change.requested_by_name == "requester"
+    assert len(run_request.change.digest) == 64
 
 
 def test_it_is_queued_for_launch_in_the_same_transaction(deployment: Deployment, requester: User) -> None:
@@ -146,8 +146,8 @@ def test_an_environment_may_want_a_reason_and_an_approval(prod_deployment: Deplo
     with refused("reason.required"):
         requests.submit(prod_deployment, {"month": "2026-10"}, by=by(requester), reason=" ")
     run_request = requests.submit(prod_deployment, {"month": "2026-10"}, by=by(requester), reason="month end")
-    assert run_request.state == State.WAITING
-    assert run_request.expires_at > timezone.now()
+    assert run_request.state == State.HELD
+    assert run_request.change.expires_at > timezone.now()
     assert queued() == []
 
 

@@ -292,7 +292,7 @@ def test_a_quick_run_uses_the_defaults_and_leads_to_the_request(
     answer = client.post(url_of("quick_run", plain), {"submission_key": key})
     run_request = RunRequest.objects.get()
     assert answer.url == reverse("admin:runs_runrequest_change", args=[run_request.pk])  # type: ignore[attr-defined]
-    assert run_request.parameters["month"] == "2026-01"
+    assert run_request.spec.parameters["month"] == "2026-01"
     again = client.post(url_of("quick_run", plain), {"submission_key": key})
     assert again.url == answer.url  # type: ignore[attr-defined]  # a redirect
     assert RunRequest.objects.count() == 1
@@ -420,7 +420,7 @@ def test_a_default_that_prefect_fills_in_is_named_and_can_be_run_quickly(
     assert "__prefect_kind" not in page
     assert url_of("quick_run", place) in page
     answer = client.post(url_of("quick_run", place), {"submission_key": str(uuid.uuid4())})
-    assert RunRequest.objects.get().parameters == {"rows": 100}
+    assert RunRequest.objects.get().spec.parameters == {"rows": 100}
     shown = client.get(answer.url).content.decode()  # type: ignore[attr-defined]
     assert "from the variable this_month" in shown
     assert "is-different" not in shown

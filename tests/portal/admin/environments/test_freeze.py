@@ -139,7 +139,7 @@ def test_an_emergency_override_waits_on_the_overview_for_a_review(
 ) -> None:
     grants.grant(by=Actor.system(), person=requester, verbs=["break glass", "approve"], environment=prod)
     run_request = requests.submit(prod_deployment, {"month": "2026-10"}, by=by(requester), reason="Month end")
-    row = changes.break_glass(run_request, by=by(requester), reason="The shop is down")
+    row = changes.break_glass(run_request.change, by=by(requester), reason="The shop is down")
     overview = reverse("admin:index")
     page = text(login(approver), overview)
     assert f'data-key="override-{row.pk}"' in page

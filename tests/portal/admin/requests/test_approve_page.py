@@ -14,7 +14,7 @@ from flows.models import Deployment, Environment
 from runs import requests
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import Approval, AuditEntry, QueuedTask, RunRequest
+from runs.models import Approval, AuditEntry, ChangeRequest, QueuedTask, RunRequest
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.page_elements import attributes, has_button, message_codes
@@ -35,7 +35,7 @@ def text(client: Client, run_request: RunRequest) -> str:
 
 def press(client: Client, run_request: RunRequest, path: str, reason: str = "") -> Any:
     answer = client.post(
-        address(run_request, path), {"reason": reason, "displayed_digest": run_request.digest}, follow=True
+        address(run_request, path), {"reason": reason, "displayed_digest": run_request.change.digest}, follow=True
     )
     assert answer.status_code == 200
     run_request.refresh_from_db()
@@ -51,7 +51,7 @@ def test_the_approver_sees_what_will_run_and_how_it_differs(approver: User, wait
     page = " ".join(text(login(approver), waiting).split())
     assert has_button(page, "approve")
     assert has_button(page, "reject")
-    assert waiting.digest in page
+    assert waiting.change.digest in page
     assert "Month end" in page
     assert (
         '<tr class="is-different"> <td><span class="portal-code">rows</span></td> <td><span class="portal-code">7<'
@@ -66,7 +66,7 @@ def test_approving_sends_it_on_its_way(approver: User, waiting: RunRequest, logi
     assert message_codes(answer) == ["success"]
     assert waiting.state == State.APPROVED
     approval = Approval.objects.get()
-    assert (approval.by, approval.digest, approval.reason) == (approver, waiting.digest, "Looks right")
+    assert (approval.by, approval.digest, approval.reason) == (approver, waiting.change.digest, "Looks right")
     assert not has_button(page, "approve")
     assert [row.task for row in QueuedTask.objects.all()] == ["runs.tasks.launch"]
     assert "Looks right" in page
@@ -75,7 +75,7 @@ def test_approving_sends_it_on_its_way(approver: User, waiting: RunRequest, logi
 def test_rejecting_needs_a_reason_and_closes_it(approver: User, waiting: RunRequest, login: Login) -> None:
     client = login(approver)
     assert message_codes(press(client, waiting, "reject/", "  ")) == ["rejection.reason_required"]
-    assert waiting.state == State.WAITING
+    assert waiting.state == State.HELD
     page = press(client, waiting, "reject/", "Freeze until Monday").content.decode()
     assert waiting.state == State.REJECTED
     assert "Freeze until Monday" in page
@@ -92,7 +92,7 @@ def test_the_requester_has_no_such_button_and_is_refused(
     assert not has_button(page, "reject")
     for path in ("approve/", "reject/"):
         assert message_codes(press(client, waiting, path, "Mine")) == ["approval.own"]
-    assert waiting.state == State.WAITING
+    assert waiting.state == State.HELD
     assert set(AuditEntry.objects.filter(verb__startswith="request.").values_list("verb", "outcome")) == {
         ("request.submit", "done"),
         ("request.approve", "refused"),
@@ -109,7 +109,7 @@ def test_people_without_the_permission_see_why_and_get_403(auditor: User, waitin
     for path in ("approve/", "reject/"):
         assert client.post(address(waiting, path), {"reason": "x"}).status_code == 403
     waiting.refresh_from_db()
-    assert waiting.state == State.WAITING
+    assert waiting.state == State.HELD
 
 
 def test_it_names_who_can_approve(requester: User, approver: User, waiting: RunRequest, login: Login) -> None:
@@ -129,7 +129,7 @@ def test_a_second_decision_is_too_late(approver: User, waiting: RunRequest, logi
 
 
 def test_an_expired_request_has_no_buttons(approver: User, waiting: RunRequest, login: Login) -> None:
-    RunRequest.objects.update(expires_at=timezone.now())
+    ChangeRequest.objects.update(expires_at=timezone.now())
     client = login(approver)
     page = text(client, waiting)
     assert not has_button(page, "approve")

@@ -16,7 +16,7 @@ from runs import changes, dispatch, mirror, requests, tasks
 from runs.actors import Actor
 from runs.definitions import launch_check
 from runs.governance import grants
-from runs.models import Approval, RunRequest
+from runs.models import Approval, ChangeRequest, RunRequest
 from runs.models.request import State
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
@@ -54,7 +54,8 @@ def page_of(approver: User, login: Login) -> Callable[[RunRequest], str]:
 
 
 def launched(run_request: RunRequest, approver: User) -> RunRequest:
-    changes.approve(run_request, by=by(approver))
+    changes.approve(run_request.change, by=by(approver))
+    run_request.refresh_from_db()
     dispatch.launch(RunRequest.objects.get(pk=run_request.pk))
     run_request.refresh_from_db()
     assert run_request.state == State.LAUNCHED
@@ -107,7 +108,10 @@ def test_what_was_approved_past_the_portal_is_not_what_was_last_approved(
     launched(ask(), approver)
     deploy(entrypoint="evil.py:flow")
     forged = ask()
-    Approval.objects.create(run_request=forged, approved=True, by=approver, by_name="approver", digest=forged.digest)
+    Approval.objects.create(
+        change=forged.change, approved=True, by=approver, by_name="approver", digest=forged.change.digest
+    )
+    ChangeRequest.objects.filter(pk=forged.change_id).update(state=ChangeRequest.State.APPROVED)
     RunRequest.objects.filter(pk=forged.pk).update(state=State.COMPLETED, launched_at=timezone.now())
     assert attributes(page_of(ask()), "data-last") == ["entrypoint"]
 
@@ -117,9 +121,10 @@ def test_what_was_refused_or_overridden_is_no_approval(
 ) -> None:
     grants.grant(by=Actor.system(), person=approver, verbs=["break glass"], environment=prod_deployment.environment)
     broken = ask()
-    changes.break_glass(broken, by=by(approver), reason="The month end is late and the approver is away.")
+    changes.break_glass(broken.change, by=by(approver), reason="The month end is late and the approver is away.")
+    broken.refresh_from_db()
     dispatch.launch(RunRequest.objects.get(pk=broken.pk))
-    changes.reject(ask(), by=by(approver), reason="no")
+    changes.reject(ask().change, by=by(approver), reason="no")
     assert "definition-first" in attributes(page_of(ask()), "data-key")
 
 

@@ -52,7 +52,7 @@ def results(answer: Any) -> list[str]:
 
 
 def displayed(requests: list[RunRequest]) -> dict[str, str]:
-    return {f"seen-{each.pk}": each.digest for each in requests}
+    return {f"seen-{each.pk}": each.change.digest for each in requests}
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_stranger_sees_no_list(stranger: User, waiting: list[RunRequest], logi
         ("?whose=to-answer", "requester", set()),
         ("?whose=mine", "requester", {"Month 1", "Month 2"}),
         ("?whose=mine", "approver", set()),
-        ("?state=waiting", "requester", {"Month 1", "Month 2"}),
+        ("?state=held", "requester", {"Month 1", "Month 2"}),
         ("?state=completed", "requester", set()),
         ("?environment=dev", "requester", set()),
         ("?q=Month+2", "requester", {"Month 2"}),
@@ -119,7 +119,7 @@ def test_several_are_approved_at_once(approver: User, waiting: list[RunRequest],
     client = login(approver)
     listed = post(client, "approve_selected", waiting)
     page = listed.content.decode()
-    assert {each.state for each in waiting} == {State.WAITING}
+    assert {each.state for each in waiting} == {State.HELD}
     assert decidable(listed) == {each.pk for each in waiting}
     assert "month: 2026-01" in page, "what is approved must be displayed"
     seen = displayed(waiting)
@@ -144,7 +144,7 @@ def test_the_list_to_decide_shows_risk_and_every_value_and_no_secret(
 def test_what_was_not_displayed_is_not_approved(approver: User, waiting: list[RunRequest], login: Login) -> None:
     answer = post(login(approver), "approve_selected", waiting, reason="", **{f"seen-{waiting[0].pk}": "0" * 64})
     assert results(answer) == ["approval.stale", "approval.stale"]
-    assert {each.state for each in waiting} == {State.WAITING}
+    assert {each.state for each in waiting} == {State.HELD}
 
 
 def test_several_are_rejected_at_once_with_a_reason(approver: User, waiting: list[RunRequest], login: Login) -> None:
@@ -152,7 +152,7 @@ def test_several_are_rejected_at_once_with_a_reason(approver: User, waiting: lis
     assert 'name="reason"' in post(client, "reject_selected", waiting).content.decode()
     refused = post(client, "reject_selected", waiting, reason="  ").content.decode()
     assert attributes(refused, "data-error") == ["rejection.reason_required"]
-    assert {each.state for each in waiting} == {State.WAITING}
+    assert {each.state for each in waiting} == {State.HELD}
     assert results(post(client, "reject_selected", waiting, reason="Freeze until Monday")) == ["done", "done"]
     assert {(each.state, each.message) for each in waiting} == {(State.REJECTED, "Freeze until Monday")}
 
@@ -163,7 +163,7 @@ def test_several_are_withdrawn_by_their_requester(requester: User, waiting: list
 
 
 def test_one_that_is_too_late_does_not_stop_the_others(approver: User, waiting: list[RunRequest], login: Login) -> None:
-    changes.reject(waiting[0], by=by(approver), reason="No")
+    changes.reject(waiting[0].change, by=by(approver), reason="No")
     client = login(approver)
     assert decidable(post(client, "approve_selected", waiting)) == {waiting[1].pk}
     answer = post(client, "approve_selected", waiting, reason="", **displayed(waiting))
@@ -205,7 +205,7 @@ def test_what_waits_for_another_group_is_not_in_the_inbox(
     client, other = login(approver), login(manager)
     assert (badge(client), badge(other)) == (0, 1)
     assert ">Month 1<" not in text(client, "?whose=to-answer")
-    changes.approve(run_request, by=by(manager))
+    changes.approve(run_request.change, by=by(manager))
     assert (badge(client), badge(other)) == (1, 0)
     assert ">Month 1<" in text(client, "?whose=to-answer")
 
@@ -219,9 +219,9 @@ def test_what_one_approved_or_was_requested_on_ones_behalf_is_not_in_the_inbox(
     runs_requests.submit(prod_deployment, {"month": "2026-02"}, on_behalf_of=approver, **options)
     client = login(approver)
     assert badge(client) == 1
-    changes.approve(first, by=by(approver))
+    changes.approve(first.change, by=by(approver))
     first.refresh_from_db()
-    assert first.state == State.WAITING
+    assert first.state == State.HELD
     assert badge(client) == 0
 
 
@@ -255,14 +255,14 @@ def test_the_requester_is_not_offered_to_approve(requester: User, waiting: list[
     client = login(requester)
     assert 'value="approve_selected"' not in text(client)
     post(client, "approve_selected", waiting, reason="Mine", **displayed(waiting))
-    assert {each.state for each in waiting} == {State.WAITING}
+    assert {each.state for each in waiting} == {State.HELD}
 
 
 def test_what_may_not_be_seen_is_not_reached_by_its_number(
     viewer: User, waiting: list[RunRequest], login: Login
 ) -> None:
     post(login(viewer), "withdraw_selected", waiting)
-    assert {each.state for each in waiting} == {State.WAITING}
+    assert {each.state for each in waiting} == {State.HELD}
 
 
 def test_the_cost_is_the_same_for_10_and_100_rows(

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from flows.models import Deployment
 from runs import dispatch, mirror, requests
-from runs.models import Approval, AuditEntry, RunRequest
+from runs.models import Approval, AuditEntry, RunRequest, RunSpec
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.page_elements import attributes, has_button, message_codes
@@ -68,7 +68,7 @@ def test_it_shows_everything_that_was_frozen(viewer: User, queued: RunRequest, l
         "month-end",
         "requester",
         "2026-01",
-        queued.digest,
+        queued.change.digest,
         ">Queued<",
     ):
         assert piece in page
@@ -81,7 +81,7 @@ def test_secrets_are_masked(viewer: User, queued: RunRequest, login: Login) -> N
 
 
 def test_secrets_that_cannot_be_opened_are_no_error(viewer: User, queued: RunRequest, login: Login) -> None:
-    RunRequest.objects.update(sealed_parameters=b"sealed with a key that was lost")
+    RunSpec.objects.update(sealed_parameters=b"sealed with a key that was lost")
     page = text(login(viewer), queued)
     assert "PORTAL_FIELD_KEYS" in page
 
@@ -89,7 +89,9 @@ def test_secrets_that_cannot_be_opened_are_no_error(viewer: User, queued: RunReq
 def test_an_approval_written_past_the_portal_does_not_look_like_one(
     viewer: User, approver: User, queued: RunRequest, login: Login
 ) -> None:
-    Approval.objects.create(run_request=queued, approved=True, by=approver, by_name="approver", digest=queued.digest)
+    Approval.objects.create(
+        change=queued.change, approved=True, by=approver, by_name="approver", digest=queued.change.digest
+    )
     moments = attributes(text(login(viewer), queued), "data-moment")
     assert "unsigned" in moments
     assert "approved" not in moments

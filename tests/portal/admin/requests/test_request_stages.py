@@ -16,7 +16,7 @@ from flows.models import Deployment, Environment
 from runs import changes, requests
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import Approval, AuditEntry, BreakGlass, Comment, Policy, RunRequest, Window
+from runs.models import Approval, AuditEntry, BreakGlass, ChangeRequest, Comment, Policy, RunRequest, RunSpec, Window
 from tests.cast import ANSWERS, by, person
 from tests.portal.many_rows import many_runs
 from tests.portal.page_elements import attributes, has_button, message_codes
@@ -107,7 +107,8 @@ def test_it_names_the_members_of_the_stage_s_group(
     staged: RunRequest, requester: User, approver: User, manager: User, login: Login
 ) -> None:
     assert attributes(text(login(requester), staged), "data-approvers") == ["approver"]
-    changes.approve(staged, by=by(approver))
+    changes.approve(staged.change, by=by(approver))
+    staged.refresh_from_db()
     assert attributes(text(login(requester), staged), "data-approvers") == ["manager"]
     manager.groups.clear()
     assert attributes(text(login(requester), staged), "data-approvers") == [""]
@@ -163,22 +164,22 @@ def test_the_stages_are_approved_in_their_order(
     page = text(second, staged)
     assert attributes(page, "data-why") == ["approval.group"]
     assert (has_button(page, "approve"), has_button(page, "reject")) == (False, True)
-    answer = press(first, staged, "approve/", reason="Fine", displayed_digest=staged.digest)
+    answer = press(first, staged, "approve/", reason="Fine", displayed_digest=staged.change.digest)
     assert message_codes(answer) == ["success"]
-    assert staged.state == State.WAITING
+    assert staged.state == State.HELD
     page = text(first, staged)
     assert attributes(page, "data-why") == ["approval.twice"]
     assert stages_of(page) == [("1", "0"), ("0", "1")]
     assert re.search(r'aria-current="step"> <div class="portal-strong">2\. Release manager<', page)
     assert "approved" in attributes(page, "data-moment")
     assert has_button(text(second, staged), "approve")
-    press(second, staged, "approve/", displayed_digest=staged.digest)
+    press(second, staged, "approve/", displayed_digest=staged.change.digest)
     assert staged.state == State.APPROVED
 
 
 def test_an_approver_can_reject_later_and_both_are_recorded(staged: RunRequest, approver: User, login: Login) -> None:
     client = login(approver)
-    press(client, staged, "approve/", displayed_digest=staged.digest)
+    press(client, staged, "approve/", displayed_digest=staged.change.digest)
     assert has_button(text(client, staged), "reject")
     press(client, staged, "reject/", reason="I looked again")
     assert staged.state == State.REJECTED
@@ -188,7 +189,7 @@ def test_an_approver_can_reject_later_and_both_are_recorded(staged: RunRequest, 
 
 def test_the_displayed_digest_is_the_one_that_is_approved(staged: RunRequest, approver: User, login: Login) -> None:
     client = login(approver)
-    assert f'name="displayed_digest" value="{staged.digest}"' in text(client, staged)
+    assert f'name="displayed_digest" value="{staged.change.digest}"' in text(client, staged)
     for displayed in ({}, {"displayed_digest": ""}, {"displayed_digest": "0" * 64}):
         assert refusal_of(client, staged, "approve/", **displayed) == "approval.stale"
     assert not Approval.objects.exists()
@@ -207,8 +208,8 @@ def test_people_who_are_acted_for_cannot_approve(
     assert not has_button(page, "approve")
     # Naming someone must not silence them.
     assert has_button(page, "reject")
-    assert refusal_of(client, run_request, "approve/", displayed_digest=run_request.digest) == "approval.own"
-    assert run_request.state == State.WAITING
+    assert refusal_of(client, run_request, "approve/", displayed_digest=run_request.change.digest) == "approval.own"
+    assert run_request.state == State.HELD
 
 
 def test_stricter_requirements_are_shown_before_it_is_approved(
@@ -222,10 +223,10 @@ def test_stricter_requirements_are_shown_before_it_is_approved(
 
 
 def test_with_unreadable_secrets_it_cannot_be_approved(staged: RunRequest, approver: User, login: Login) -> None:
-    RunRequest.objects.update(sealed_parameters=b"sealed with a key that was lost")
+    RunSpec.objects.update(sealed_parameters=b"sealed with a key that was lost")
     client = login(approver)
     assert not has_button(text(client, staged), "approve")
-    assert refusal_of(client, staged, "approve/", displayed_digest=staged.digest) == "key.unreadable"
+    assert refusal_of(client, staged, "approve/", displayed_digest=staged.change.digest) == "key.unreadable"
 
 
 # Comments
@@ -260,7 +261,7 @@ def test_an_emergency_override_requires_the_permission_the_name_and_a_reason(
         ({"minutes": "many"}, "override.minutes"),
     ):
         assert refusal_of(client, emergency, "break-glass/", **EMERGENCY | change) == code
-    assert emergency.state == State.WAITING
+    assert emergency.state == State.HELD
     assert message_codes(press(client, emergency, "break-glass/", **EMERGENCY)) == ["success"]
     assert emergency.state == State.APPROVED
     page = text(client, emergency)
@@ -274,7 +275,8 @@ def test_an_emergency_override_requires_the_permission_the_name_and_a_reason(
 def test_it_is_reviewed_once_by_someone_else(
     emergency: RunRequest, requester: User, approver: User, login: Login
 ) -> None:
-    changes.break_glass(emergency, by=by(requester), reason="Payroll")
+    changes.break_glass(emergency.change, by=by(requester), reason="Payroll")
+    emergency.refresh_from_db()
     assert refusal_of(login(requester), emergency, "review/", was_right="yes", reason="Of course") == "review.own"
     client = login(approver)
     assert has_button(text(client, emergency), "review")
@@ -362,7 +364,7 @@ def test_a_rerun_shows_what_differs_from_before(
 
 
 def test_a_request_that_expired_says_so(staged: RunRequest, approver: User, login: Login) -> None:
-    RunRequest.objects.update(expires_at=timezone.now() - timedelta(minutes=1))
+    ChangeRequest.objects.update(expires_at=timezone.now() - timedelta(minutes=1))
     page = text(login(approver), staged)
     assert not has_button(page, "approve")
     assert not has_button(page, "reject")

@@ -81,7 +81,7 @@ def test_the_form_offers_only_what_the_grant_allows_and_says_so(export: Deployme
 def test_a_default_that_is_not_allowed_gives_way_to_a_value_that_is(export: Deployment, login: Login) -> None:
     answer = send(login(holder({"region": {"const": "EU"}})), export)
     assert answer.status_code == 302, answer.content.decode()
-    assert RunRequest.objects.get().parameters["region"] == "EU"
+    assert RunRequest.objects.get().spec.parameters["region"] == "EU"
 
 
 @pytest.mark.parametrize("values", [{"region": "US", "rows": "10"}, {"region": "EU", "rows": "1001"}])

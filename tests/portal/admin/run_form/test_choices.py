@@ -69,7 +69,7 @@ def test_a_typed_choice_is_requested(export: Deployment, login: Login) -> None:
     client = login(holder())
     body = hidden(client.get(form_of(export)).content.decode()) | {"start": "now", "parameters-customer3": "us-4999"}
     assert client.post(form_of(export), body).status_code == 302
-    assert RunRequest.objects.get().parameters == {"customer3": "us-4999"}
+    assert RunRequest.objects.get().spec.parameters == {"customer3": "us-4999"}
 
 
 def test_values_that_the_grant_leaves_out_are_not_found(export: Deployment, login: Login) -> None:

@@ -88,7 +88,7 @@ def test_no_secret_is_in_the_page_but_it_arrives(client: Client, prod_deployment
     assert "secret, not compared" in page
     assert confirm(client, prod_deployment, page, NAME).status_code == 302
     run_request = RunRequest.objects.get()
-    assert "opensesame" in encryption.unseal(run_request.sealed_parameters)
+    assert "opensesame" in encryption.unseal(run_request.spec.sealed_parameters)
     assert "opensesame" not in client.get(f"/admin/runs/runrequest/{run_request.pk}/change/").content.decode()
 
 
@@ -106,8 +106,13 @@ def test_everything_typed_before_arrives(client: Client, prod_deployment: Deploy
     page = shown(fill_in(client, prod_deployment, **form))
     confirm(client, prod_deployment, page, NAME)
     found = RunRequest.objects.get()
-    assert (found.scheduled_for, found.reason, found.ticket, found.run_name) == (later, "Closing", "OPS-1", "January")
-    assert (found.tags, found.on_behalf_of) == (["a", "b"], approver)
+    assert (found.scheduled_for, found.change.reason, found.change.ticket, found.spec.run_name) == (
+        later,
+        "Closing",
+        "OPS-1",
+        "January",
+    )
+    assert (found.spec.tags, found.change.on_behalf_of) == (["a", "b"], approver)
 
 
 # What is typed
@@ -143,8 +148,8 @@ def test_changing_something_brings_the_form_back_with_its_secret_kept(
     page = shown(client.post(form_of(prod_deployment), {**body, "parameters-token": "", **hidden(form)}))
     confirm(client, prod_deployment, page, NAME)
     found = RunRequest.objects.get()
-    assert found.parameters["month"] == "2026-02"
-    assert "opensesame" in encryption.unseal(found.sealed_parameters)
+    assert found.spec.parameters["month"] == "2026-02"
+    assert "opensesame" in encryption.unseal(found.spec.sealed_parameters)
 
 
 def test_an_open_environment_requires_no_name(client: Client, deployment: Deployment) -> None:
@@ -230,7 +235,7 @@ def test_a_ticket_is_required_and_checked(client: Client, deployment: Deployment
     assert "for example OPS-123" in shown(answer)
     assert field_errors(fill_in(client, deployment, ticket="BUG 7")) == {"ticket": ["ticket.pattern"]}
     assert fill_in(client, deployment, ticket="OPS-7").status_code == 302
-    assert RunRequest.objects.get().ticket == "OPS-7"
+    assert RunRequest.objects.get().change.ticket == "OPS-7"
 
 
 def test_a_ticket_is_a_link_on_the_page_that_is_confirmed(client: Client, prod_deployment: Deployment) -> None:

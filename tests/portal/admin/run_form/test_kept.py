@@ -89,7 +89,7 @@ def test_what_was_typed_is_found_again_after_signing_in(requester: User, deploym
     assert nothing_secret_is_stored()
     again = {**body, **hidden(restored.content.decode())}
     assert client.post(form_of(deployment), again).status_code == 302
-    assert RunRequest.objects.get().reason == "month end"
+    assert RunRequest.objects.get().change.reason == "month end"
 
 
 def test_it_is_shown_once(requester: User, deployment: Deployment, login: Login) -> None:

@@ -34,7 +34,7 @@ def test_months_are_offered_and_others_accepted_with_a_warning(
     sent = {"parameters-month": "2026-11", "form_fingerprint": deployment.schema_fingerprint, "start": "now"}
     sent |= {"submission_key": str(uuid4())}
     answer = client.post(address, sent, follow=True)
-    assert RunRequest.objects.get().parameters["month"] == "2026-11"
+    assert RunRequest.objects.get().spec.parameters["month"] == "2026-11"
     (warning,) = artifact_facts.not_offered(deployment.environment, deployment.flow_name, {"month": "2026-11"})
     assert "2026-11" in warning
     assert html.escape(warning) in answer.content.decode()

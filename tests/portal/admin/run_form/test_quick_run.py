@@ -62,7 +62,7 @@ def test_one_click_runs_the_newest_month_on_offer(deployment: Deployment, reques
     page = page_of(client, deployment)
     assert "month 2026-09" in page
     assert message_codes(quick_run(client, deployment, page)) == ["success"]
-    assert RunRequest.objects.get().parameters == {"month": "2026-09", "rows": 100}
+    assert RunRequest.objects.get().spec.parameters == {"month": "2026-09", "rows": 100}
 
 
 @pytest.mark.parametrize("months", [(), ("nonsense",)])
@@ -117,8 +117,8 @@ def test_in_prod_it_is_a_request_with_reason_ticket_and_the_typed_environment(
     assert "Month end" in wrong.content.decode()
     assert confirm(client, prod_deployment, page, "prod", reason="Month end", ticket="OPS-1").status_code == 302
     found = RunRequest.objects.get()
-    assert (found.state, found.reason, found.ticket) == (State.WAITING, "Month end", "OPS-1")
-    assert found.parameters["month"] == "2026-09"
+    assert (found.state, found.change.reason, found.change.ticket) == (State.HELD, "Month end", "OPS-1")
+    assert found.spec.parameters["month"] == "2026-09"
 
 
 def test_where_only_a_reason_is_required_no_name_is_typed(
@@ -131,7 +131,7 @@ def test_where_only_a_reason_is_required_no_name_is_typed(
     assert 'name="reason"' in page
     assert 'name="confirmation"' not in page
     assert confirm(client, deployment, page, "", reason="Month end").status_code == 302
-    assert RunRequest.objects.get().reason == "Month end"
+    assert RunRequest.objects.get().change.reason == "Month end"
 
 
 def test_the_list_does_the_same_as_the_page(prod_deployment: Deployment, requester: User, login: Login) -> None:
@@ -149,7 +149,7 @@ def test_the_list_does_the_same_as_the_page(prod_deployment: Deployment, request
     assert message_codes(post(**given)) == ["form.stale"]
     shown = {f"quick_values-{pk}": '{"month": "2026-09"}', f"submission_key-{pk}": str(uuid4())}
     assert message_codes(post(**given, **shown)) == ["success"]
-    assert RunRequest.objects.get().parameters["month"] == "2026-09"
+    assert RunRequest.objects.get().spec.parameters["month"] == "2026-09"
 
 
 def test_the_offers_are_read_once_for_all_selected_deployments(

@@ -62,14 +62,14 @@ def test_unchanged_it_is_a_rerun_with_its_secret(other: User, original: RunReque
     answer = fill_in(login(other), original.deployment, query(original), **SAME_VALUES)
     assert answer.status_code == 302
     again = newest()
-    assert (again.rerun_of, again.verb, again.requested_by) == (original, Verb.RERUN, other)
+    assert (again.spec.rerun_of, again.spec.verb, again.change.requested_by) == (original, Verb.RERUN, other)
     assert requests.values_of(again)["token"] == "opensesame"
 
 
 def test_a_new_secret_replaces_the_old(requester: User, original: RunRequest, login: Login) -> None:
     fill_in(login(requester), original.deployment, query(original), **{**SAME_VALUES, "parameters-token": "other"})
     assert requests.values_of(newest())["token"] == "other"
-    assert newest().verb == Verb.TRIGGER
+    assert newest().spec.verb == Verb.TRIGGER
 
 
 def test_other_values_require_the_permission_to_run(other: User, original: RunRequest, login: Login) -> None:
@@ -83,7 +83,7 @@ def test_an_own_request_needs_no_further_permission(viewer: User, deployment: De
     grants.grant(by=Actor.system(), person=viewer, verbs=["trigger"], environment=deployment.environment)
     own = requests.submit(deployment, {"month": "2026-01", "rows": 7}, by=by(viewer))
     assert fill_in(login(viewer), deployment, query(own), **SAME_VALUES).status_code == 302
-    assert (newest().rerun_of, newest().verb) == (own, Verb.TRIGGER)
+    assert (newest().spec.rerun_of, newest().spec.verb) == (own, Verb.TRIGGER)
 
 
 def test_another_persons_request_requires_the_permission_even_for_later(
@@ -142,7 +142,7 @@ def test_where_it_is_confirmed_the_difference_to_the_earlier_one_is_shown(
     assert "opensesame" not in page
     answer = confirm(client, prod_deployment, page, "monthly/monthly", query(original))
     assert answer.status_code == 302
-    assert newest().rerun_of == original
+    assert newest().spec.rerun_of == original
     assert requests.values_of(newest())["token"] == "opensesame"
 
 

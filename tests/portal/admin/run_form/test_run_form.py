@@ -71,10 +71,10 @@ def test_what_was_typed_is_requested_and_leads_to_the_request(
     )
     run_request = RunRequest.objects.get()
     assert answer.url == reverse("admin:runs_runrequest_change", args=[run_request.pk])
-    assert run_request.parameters == {"month": "2026-01", "rows": 7}
-    assert run_request.tags == ["month-end", "retry"]
-    assert (run_request.run_name, run_request.reason) == ("January", "Closing")
-    assert run_request.requested_by == requester
+    assert run_request.spec.parameters == {"month": "2026-01", "rows": 7}
+    assert run_request.spec.tags == ["month-end", "retry"]
+    assert (run_request.spec.run_name, run_request.change.reason) == ("January", "Closing")
+    assert run_request.change.requested_by == requester
     assert run_request.scheduled_for is None
 
 
@@ -239,7 +239,7 @@ def test_a_parameter_that_the_form_does_not_have_is_not_smuggled_in(
     requester: User, deployment: Deployment, login: Login
 ) -> None:
     send(login(requester), deployment, **{"parameters-extra": "1", "parameters-__prefect_kind": "jinja"})
-    assert set(RunRequest.objects.get().parameters) <= {"month", "rows", "token"}
+    assert set(RunRequest.objects.get().spec.parameters) <= {"month", "rows", "token"}
 
 
 def test_a_secret_is_not_shown_again(requester: User, deployment: Deployment, login: Login) -> None:
@@ -265,7 +265,7 @@ def test_a_row_is_added_and_nothing_is_judged_or_requested(
     assert not re.findall(r'id="[^"]*_errors"|errorlist', page)
     rows = {"parameters-items-rows": ["", "0"], "parameters-items.0.name": "a"}
     client.post(form_of(deployment), {**body, **rows, "start": "now"})
-    assert RunRequest.objects.get().parameters == {"items": [{"name": "a"}]}
+    assert RunRequest.objects.get().spec.parameters == {"items": [{"name": "a"}]}
 
 
 # When something changed meanwhile
@@ -285,7 +285,7 @@ def test_parameters_that_changed_meanwhile_bring_the_new_form_with_what_was_type
     assert "dry_run" in page
     assert 'value="7"' in page
     client.post(form_of(deployment), body | hidden(page))
-    assert RunRequest.objects.get().parameters["rows"] == 7
+    assert RunRequest.objects.get().spec.parameters["rows"] == 7
 
 
 def test_a_form_that_says_nothing_of_what_it_showed_is_shown_again(
@@ -366,7 +366,7 @@ def test_what_needs_an_approval_waits(requester: User, deployment: Deployment, d
     Environment.objects.update(needs_approval=True)
     client = login(requester)
     send(client, deployment, reason="Closing")
-    assert RunRequest.objects.get().state == RunRequest.State.WAITING
+    assert RunRequest.objects.get().state == RunRequest.State.HELD
 
 
 # Who may

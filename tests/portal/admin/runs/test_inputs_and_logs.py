@@ -140,7 +140,7 @@ def test_approvers_see_parameters_while_it_waits(
     assert visibility.can_view_parameters(Permissions.of_person(fits), run_request)
     assert not visibility.can_view_parameters(Permissions.of_person(does_not), run_request)
     assert not visibility.can_view_parameters(Permissions.of_person(fits), prod_deployment)
-    changes.reject(run_request, by=by(fits), reason="not now")
+    changes.reject(run_request.change, by=by(fits), reason="not now")
     run_request.refresh_from_db()
     assert not visibility.can_view_parameters(Permissions.of_person(fits), run_request)
 

@@ -57,7 +57,8 @@ def test_a_run_of_the_portal_names_its_requester_its_reason_and_its_approver(
     requester: User, approver: User, prod_deployment: Deployment, login: Login
 ) -> None:
     run_request = requests.submit(prod_deployment, {"month": "2026-01"}, by=by(requester), reason="Month end")
-    changes.approve(run_request, by=by(approver), reason="Looks right")
+    changes.approve(run_request.change, by=by(approver), reason="Looks right")
+    run_request.refresh_from_db()
     dispatch.launch(RunRequest.objects.get(pk=run_request.pk))
     refresh_run_of(run_request)
     page = text(login(approver), address(Run.objects.get(run_request=run_request)))

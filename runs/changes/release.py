@@ -1,0 +1,118 @@
+"""Let the runs of an approved change request go: as many at a time as its pacing allows, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from flows import parameters as schemas
+from runs import queue
+from runs.access import predicates
+from runs.audit import signatures
+from runs.change_feed import publish
+from runs.changes.states import ChangeState, compare_and_set, move_change
+from runs.models import ChangeRequest, RunRequest, RunSpec
+from runs.models.request import OPEN, State
+from runs.requests.frozen_values import values_of
+
+# They count for the pacing: a run that has ended makes room for the next one.
+AT_WORK = (State.APPROVED, State.LAUNCHING, State.LAUNCHED)
+# They count for nothing: they never started.
+NEVER_STARTED = (State.HELD, State.REJECTED, State.WITHDRAWN, State.EXPIRED)
+
+
+def release(change: ChangeRequest) -> int:
+    """Queue the run requests that may start now; return how many. The caller holds the lock on the change request.
+
+    One whose values do not meet the schema that was approved, or that comes too late or once too often, stays held with
+    the reason as its message.
+    """
+    held = change.run_requests.filter(state=State.HELD).order_by("spec__position", "scheduled_for", "occurrence")
+    if at_once := change.pacing.get("at_once"):
+        free = at_once - change.run_requests.filter(state__in=AT_WORK).count()
+        held = held[: max(free, 0)]
+    released = []
+    for run_request in held.select_related("spec__deployment", "deployment"):
+        run_request.change = run_request.spec.change = change
+        if reason := why_held(run_request):
+            keep_held(run_request, reason)
+        elif compare_and_set(run_request, frozenset({State.HELD}), State.APPROVED, "", {}):
+            released.append(run_request.pk)
+            queue.enqueue("runs.tasks.launch", run_request.pk)
+    publish("request", released)
+    return len(released)
+
+
+def why_held(run_request: RunRequest) -> str:
+    """Return why an occurrence of an approved change request may not start; empty when it may."""
+    spec = run_request.spec
+    if not signatures.is_signed(run_request):
+        return "The portal did not add this occurrence. Find out who changed the database."
+    if spec.valid_until and spec.valid_until <= timezone.now():
+        return f"The request was valid until {timezone.localtime(spec.valid_until):%d %b %Y, %H:%M}."
+    # The only occurrence of a spec needs no count.
+    if spec.max_runs is not None and run_request.occurrence:
+        started = spec.run_requests.exclude(state__in=NEVER_STARTED).count()
+        if started >= spec.max_runs:
+            return f"The request was for at most {spec.max_runs} {'run' if spec.max_runs == 1 else 'runs'}."
+    return mapping_error(spec, run_request.mapped_values) or invalid_names(run_request)
+
+
+def mapping_error(spec: RunSpec, values: Mapping[str, Any]) -> str:
+    """Return why the values of an occurrence are not what the spec maps; empty when they are. It quotes no value."""
+    if set(values) != set(spec.mapped):
+        return f"The occurrence must bring a value for each of: {', '.join(sorted(spec.mapped)) or 'none'}."
+    # Of each by itself, so that the message can name it. In doubt it does not fit.
+    unfit = [
+        name for name, schema in spec.mapped.items() if not predicates.matches({"properties": {name: schema}}, values)
+    ]
+    if unfit:
+        return f"Not within what was approved: {', '.join(sorted(unfit))}."
+    # They are stored as they are: a secret must be a fixed value of the spec.
+    if schemas.split(spec.deployment.parameter_schema, dict(values))[1]:
+        return "A secret parameter cannot be mapped."
+    return ""
+
+
+def invalid_names(run_request: RunRequest) -> str:
+    """Return which mapped parameters the flow itself refuses; empty when none. Fixed ones were validated before."""
+    if not run_request.spec.mapped:
+        return ""
+    try:
+        schemas.validate(run_request.deployment.parameter_schema, values_of(run_request), defaults={})
+    except schemas.Invalid as invalid:
+        return f"Not valid for the flow: {', '.join(sorted({error.field for error in invalid.errors}))}."
+    return ""
+
+
+def keep_held(run_request: RunRequest, reason: str) -> None:
+    """Say on the run request why it does not start; nothing else changes."""
+    if run_request.message != reason:
+        RunRequest.objects.filter(pk=run_request.pk, state=State.HELD).update(message=reason)
+        publish("request", [run_request.pk])
+
+
+def advance(change: ChangeRequest) -> None:
+    """Release what may start now, and close the change request when nothing more of it can."""
+    with transaction.atomic():
+        row = ChangeRequest.objects.select_for_update(skip_locked=True).filter(pk=change.pk, state=ChangeState.APPROVED)
+        # Somebody decides about it right now: the next call finds what is left.
+        if not (locked := row.first()):
+            return
+        release(locked)
+        # A schedule or chain can still get occurrences.
+        if locked.kind in ChangeRequest.FIXED and not locked.run_requests.filter(state__in=OPEN).exists():
+            move_change(locked, to=ChangeState.CLOSED, message=locked.message)
+
+
+def to_advance() -> list[ChangeRequest]:
+    """Return the approved change requests that have something held, or nothing left to start."""
+    left = RunRequest.objects.filter(change=OuterRef("pk"))
+    approved = ChangeRequest.objects.filter(state=ChangeState.APPROVED)
+    held = approved.filter(Exists(left.filter(state=State.HELD)))
+    done = approved.filter(~Exists(left.filter(state__in=OPEN)), kind__in=ChangeRequest.FIXED)
+    return list(held.union(done))

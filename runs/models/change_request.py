@@ -1,0 +1,149 @@
+"""Change requests: what somebody asks for, and others may have to approve."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.functional import cached_property
+
+from flows.models import Environment
+
+if TYPE_CHECKING:
+    from runs.models.request import RunRequest
+
+# The columns locked at request time: what was requested, and what an approval is for. The trigger `frozen` in
+# runs/migrations/triggers.sql refuses to change them.
+FROZEN = [
+    "kind",
+    "submission_key",
+    "environment",
+    "environment_name",
+    "requested_by",
+    "requested_by_name",
+    "on_behalf_of",
+    "on_behalf_of_name",
+    "channel",
+    "requested_at",
+    "reason",
+    "ticket",
+    "needs_approval",
+    "approvals_needed",
+    "policy",
+    "pacing",
+    "contents",
+    "digest",
+    "signature",
+]
+# The columns that services change afterwards. The portal's database role may update these and no others.
+CHANGED = ["state", "message", "changed_at", "expires_at"]
+
+
+class ChangeRequest(models.Model):
+    """What a person requests as one act: a run, or several that are approved together. It is never edited.
+
+    Approvals, comments and an emergency override belong to it. Its specs say what would run, its run requests are the
+    occurrences. Numbers are shared with run requests: a change request for one run has the number of that run request.
+    `runs.requests` inserts it, `runs.changes` changes its state.
+    """
+
+    class Kind(models.TextChoices):
+        RUN = "run", "Run"
+        BACKFILL = "backfill", "Backfill"
+        SCHEDULE = "schedule", "Schedule"
+        CHAIN = "chain", "Chain"
+
+    class State(models.TextChoices):
+        """`runs.changes.states` has the legal transitions."""
+
+        WAITING = "waiting", "Waiting for approval"
+        APPROVED = "approved", "Approved"
+        REJECTED = "rejected", "Rejected"
+        WITHDRAWN = "withdrawn", "Withdrawn"
+        EXPIRED = "expired", "Expired"
+        CLOSED = "closed", "Closed"
+
+    # A trigger keeps a change request in these states: `closed_stays_closed` in runs/migrations/triggers.sql.
+    OVER = (State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.CLOSED)
+    # Their specs are all there when they are submitted, and each has one occurrence.
+    FIXED = (Kind.RUN, Kind.BACKFILL)
+
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.RUN)
+    submission_key = models.UUIDField(
+        default=uuid.uuid4, unique=True, help_text="Makes repeated submissions of one form a single request."
+    )
+    environment = models.ForeignKey(Environment, models.PROTECT, related_name="change_requests")
+    environment_name = models.CharField("environment", max_length=40)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="change_requests"
+    )
+    requested_by_name = models.CharField("requested by", max_length=200)
+    on_behalf_of = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        related_name="+",
+        help_text="The person the requester acts for, if any; they cannot approve the request either.",
+    )
+    on_behalf_of_name = models.CharField("on behalf of", max_length=200, blank=True)
+    channel = models.CharField(max_length=20)
+    requested_at = models.DateTimeField(db_default=Now())
+    reason = models.CharField(max_length=1000, blank=True)
+    ticket = models.CharField(max_length=100, blank=True)
+    needs_approval = models.BooleanField(default=False)
+    approvals_needed = models.PositiveSmallIntegerField(
+        default=0, help_text="Number of different people who must approve."
+    )
+    policy = models.JSONField(
+        default=dict, help_text="Requirements at request time: Requirements.frozen() in runs.governance.requirements."
+    )
+    pacing = models.JSONField(default=dict, help_text="at_once: the number of its runs that may be open at a time.")
+    contents = models.CharField(
+        max_length=64, help_text="SHA-256 over the digests of its specs and the start times of its run requests."
+    )
+    digest = models.CharField(
+        max_length=64, help_text="SHA-256 over the fields locked at request time; approvals quote it."
+    )
+    signature = models.CharField(max_length=80, blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.")
+
+    state = models.CharField(max_length=10, choices=State)
+    message = models.TextField(blank=True, help_text="One sentence that explains the state.")
+    changed_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-requested_at"]
+        indexes = [
+            # For what waits, on every page, and for what is to be closed; few rows are in either state.
+            models.Index(fields=["state"], condition=models.Q(state__in=["waiting", "approved"]), name="open_changes"),
+            models.Index(fields=["requested_by", "-requested_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"Change request {self.pk} in {self.environment_name}"
+
+    @cached_property
+    def run_request(self) -> RunRequest:
+        """The run request of a change request for one run."""
+        return self.run_requests.select_related("environment", "deployment__environment", "spec").get()
+
+    @cached_property
+    def title(self) -> str:
+        """What would run, and where: "sales/daily in prod", "12 runs of sales/daily in prod"."""
+        # All of them, not only their names: lists prefetch the specs of all their change requests.
+        names = [spec.deployment_name for spec in sorted(self.specs.all(), key=lambda each: each.position)]
+        what = names[0] if len(names) == 1 else f"{len(names)} runs of {', '.join(dict.fromkeys(names))}"
+        return f"{what} in {self.environment_name}"
+
+    @property
+    def summary(self) -> str:
+        """The title within a sentence: "a run of sales/daily in prod"."""
+        return f"a run of {self.title}" if self.kind == self.Kind.RUN else self.title
+
+    @property
+    def subject(self) -> ChangeRequest | RunRequest:
+        """What audit entries, messages and pages are about: people see a change request for one run as that run."""
+        return self.run_request if self.kind == self.Kind.RUN else self
