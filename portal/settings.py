@@ -230,6 +230,8 @@ SECURE_CSP = {
 }
 # Prefect accepts 512 kB of parameters per run. Forms may be larger, so that the run form can explain the limit.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
+# Django's 1,000 are too few for the run form of a deployment with many parameters: some have two or three inputs.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
 
 # Its worker, broker interface and schedules; the processes are those of runs.cluster.
 Q_CLUSTER = {

@@ -46,18 +46,18 @@ class Slot:
         """The slot of one item of a list."""
         return slot(self.schema, self.node.get("items", {}))
 
-    @property
+    @cached_property
     def forms(self) -> list[Node]:
         """The variants of a value: one, or those of a union."""
         union = self.node.get("anyOf") or self.node.get("oneOf")
         return [self.schema.effective(form) for form in union] if union else [self.node]
 
-    @property
+    @cached_property
     def types(self) -> list[str]:
         """The types that a value may have; "any" for a variant without one."""
         return list(dict.fromkeys(kind for form in self.forms for kind in _types(form)))
 
-    @property
+    @cached_property
     def scalar_types(self) -> list[str]:
         """The types of a value that one line of text can hold; empty if it cannot."""
         fixed = any({"enum", "const", "anyOf", "oneOf"}.intersection(form) for form in self.forms)
@@ -73,7 +73,7 @@ class Slot:
         plain = {value: value for value in values if isinstance(value, str) and value}
         return plain if len(plain) == len(values) else {json.dumps(value): value for value in values}
 
-    @property
+    @cached_property
     def is_secret(self) -> bool:
         return is_secret(self.node) or any(map(is_secret, self.forms))
 

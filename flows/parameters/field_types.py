@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from django import forms
 from django.utils import timezone
 
 from flows.parameters import coercion, widgets
@@ -31,7 +30,7 @@ LONGEST_LINE = 100
 class Kind:
     """How values of one kind are entered, read and displayed."""
 
-    widget: Callable[[Slot, str], forms.Widget]
+    widget: Callable[[Slot, str], widgets.Widget]
     read: Callable[[Any, Slot], Any] = coercion.read_text
     show: Callable[[Any, Slot], Any] = coercion.show_plain
     hint: Callable[[Slot], str] = lambda slot: ""
@@ -39,27 +38,27 @@ class Kind:
     emptied: Any = MISSING
 
 
-def entry(kind: str, **attrs: Any) -> Callable[[Slot, str], forms.Widget]:
-    return lambda slot, displayed: widgets.entry(kind, displayed, **attrs)
+def entry(kind: str, **attributes: Any) -> Callable[[Slot, str], widgets.Widget]:
+    return lambda slot, displayed: widgets.entry(kind, displayed, **attributes)
 
 
-def flag(slot: Slot, displayed: str) -> forms.Widget:
+def flag(slot: Slot, displayed: str) -> widgets.Widget:
     """A checkbox has no third state, so without a value to display, or where null is allowed, it is a select."""
     if displayed in ("true", "false") and not slot.is_nullable:
         return widgets.Tick()
-    return widgets.select({"true": "Yes", "false": "No"}, "Not set" if slot.is_nullable else "Choose…")
+    return widgets.Choice({}, {"true": "Yes", "false": "No"}, "Not set" if slot.is_nullable else "Choose…")
 
 
-def choice(slot: Slot, displayed: str) -> forms.Widget:
+def choice(slot: Slot, displayed: str) -> widgets.Widget:
     blank = "Not set" if slot.is_nullable else "Choose…" if not displayed else None
-    return widgets.select(labels(slot), blank)
+    return widgets.Choice({}, labels(slot), blank)
 
 
 def labels(slot: Slot) -> dict[str, str]:
     return dict(zip(slot.choices, choice_labels(list(slot.choices.values())), strict=True))
 
 
-def text_area(slot: Slot, displayed: str) -> forms.Widget:
+def text_area(slot: Slot, displayed: str) -> widgets.Widget:
     """A text may have many lines, unless the schema says that it is short or has a form."""
     is_line = slot.node.get("pattern") or slot.node.get("format") or slot.node.get("maxLength", inf) <= LONGEST_LINE
     return widgets.entry("text", displayed) if is_line else widgets.growing_area(displayed)
@@ -164,7 +163,7 @@ FLAG = Kind(flag, coercion.read_flag)
 CHOICE = Kind(choice, coercion.read_choice, coercion.show_choice)
 SEARCHED = Kind(entry("text", autocomplete="off"), read_searched, show_searched, searched_hint)
 TICKS = Kind(
-    lambda slot, displayed: widgets.Ticks(labels(slot.item)),
+    lambda slot, displayed: widgets.Ticks({}, labels(slot.item)),
     coercion.read_ticks,
     coercion.show_ticks,
     ticks_hint,

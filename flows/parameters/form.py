@@ -5,14 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from django import forms
-from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from flows.parameters.coercion import Slot, slot
 from flows.parameters.field_types import kind_of
 from flows.parameters.form_fields import AnyPart, Group, Leaf, Rows
-from flows.parameters.form_part import PartError
+from flows.parameters.form_markup import render_form
+from flows.parameters.form_part import Inputs, PartError
 from flows.parameters.prefect_markers import left_to_prefect
 from flows.parameters.schema import MISSING, Node, Path, Unusable, in_order, prepare
 from flows.parameters.secrets import default_of, may_hold_secret
@@ -26,8 +25,6 @@ from flows.wording import plural
 MOST_PARTS = 300
 MOST_ROWS = 50
 DEEPEST = 3
-
-TEMPLATE = "flows/parameters/form.html"
 
 
 class ParameterForm:
@@ -56,7 +53,7 @@ class ParameterForm:
         self.resolved: dict[str, Json] = {}
         self.notices: list[str] = []
         self.general: list[PartError] = []
-        self._fields = forms.Form(data, prefix=prefix)
+        self._inputs = Inputs(prefix, data or {})
         self._suggestions = suggestions or {}
         self._all: list[AnyPart] = []
         self._is_valid: bool | None = None
@@ -125,17 +122,13 @@ class ParameterForm:
     def public_names(self) -> set[str]:
         """The HTML names of all other inputs, those that control the form included."""
         rows = {f"{part.html_name}-rows" for part in self._all if isinstance(part, Rows)}
-        return ({self._fields.add_prefix(name) for name in self._fields.fields} | rows) - self.secret_names
-
-    @property
-    def media(self) -> forms.Media:
-        return self._fields.media
+        return (self._inputs.by_name.keys() | rows) - self.secret_names
 
     def render(self) -> SafeString:
         self.is_valid()
         for part in self.wrong_parts[:1]:
             part.has_focus = True
-        return render_to_string(TEMPLATE, {"form": self})
+        return render_form(self.parts.values(), self.wrong_parts, self.general, self.notices, self.summary)
 
     __str__ = __html__ = render
 
@@ -185,7 +178,7 @@ class ParameterForm:
         displayed = MISSING if source else default if given is MISSING else given
         one = slot(self._schema, node, displayed)
         base: dict[str, Any] = {
-            "form": self._fields,
+            "inputs": self._inputs,
             "path": path,
             "name": ".".join(map(_quoted, path)),
             "slot": one,
@@ -212,7 +205,7 @@ class ParameterForm:
 
     def _rows(self, one: Slot, path: Path, base: dict[str, Any]) -> Rows:
         displayed = one.displayed if isinstance(one.displayed, list) else []
-        html_name, data = self._fields.add_prefix(base["name"]), self._fields.data
+        html_name, data = self._inputs.html_name(base["name"]), self._inputs.submitted
         indexes = list(range(len(displayed)))
         # 1. The rows that were submitted. Any client can forge them: hence the bounds.
         if f"{html_name}-rows" in data:

@@ -4,9 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django import forms
-from django.utils.safestring import SafeString
-
 from flows import canonical
 from flows.parameters import widgets
 from flows.parameters.choices import first_choices
@@ -23,10 +20,10 @@ from flows.parameters.field_types import (
     Kind,
     allows_empty,
 )
-from flows.parameters.form_part import NOT_SET, REQUIRED, Collected, FormPart, PartError, RawField
+from flows.parameters.form_part import NOT_SET, REQUIRED, Collected, FormPart, PartError
 from flows.parameters.messages import example_of, spelled
 from flows.parameters.schema import MISSING, Path
-from flows.parameters.widgets import Tick, allow_redisplay
+from flows.parameters.widgets import Area, Entry
 
 type AnyPart = Leaf | Group | Rows
 
@@ -37,7 +34,6 @@ class Leaf(FormPart):
 
     kind: Kind
     suggestions: Sequence[str] = ()
-    template = "flows/parameters/leaf.html"
 
     def __post_init__(self) -> None:
         displayed = self.kind.show(self.slot.displayed, self.slot)
@@ -48,17 +44,16 @@ class Leaf(FormPart):
         is_line = self.suggestions and self.kind is TEXT
         widget = widgets.entry("text", text) if is_line else self.kind.widget(self.slot, text)
         if self.is_marked:
-            widget.attrs["aria-required"] = "true"
-        if self.suggestions and not isinstance(widget, forms.Textarea):
-            widget.attrs["list"] = f"{self.id}_suggestions"
+            widget.attributes["aria-required"] = "true"
+        if self.suggestions and not isinstance(widget, Area):
+            widget.attributes["list"] = f"{self.id}_suggestions"
         if self.kind is SEARCHED:
-            widget.attrs["data-choices"] = self.name
-        self.offer_empty(self.kind.emptied)
-        if self.empty is not None and isinstance(widget, forms.TextInput | forms.Textarea):
-            widget.attrs["placeholder"] = NOT_SET
+            widget.attributes["data-choices"] = self.name
+        self.offer_empty(self.kind.emptied, self.html_name)
+        if self.empty is not None and isinstance(widget, Entry | Area):
+            widget.attributes["placeholder"] = NOT_SET
         redisplay = (lambda raw: redisplay_json(raw, self.slot)) if self.kind in (JSON, OPEN) else None
-        self.form.fields[self.name] = RawField(redisplay, widget=widget, initial=displayed, label=self.label)
-        self.bound = self.form[self.name]
+        self.input = self.inputs.add(self.name, widget, displayed, redisplay=redisplay)
 
     @property
     def help(self) -> str:
@@ -67,7 +62,7 @@ class Leaf(FormPart):
         # Not twice, where the description has it already; a secret has no example that is worth copying.
         if example and not self.slot.is_secret and example not in words[0]:
             words.append(f"For example {spelled(example)}.")
-        if self.kind is SECRET and self.form.is_bound and self.bound.data:
+        if self.kind is SECRET and self.input.typed:
             words.append("Enter it again: a secret is never shown.")
         if self.slot.is_secret and self.given not in (MISSING, None):
             words.append("A value is stored. Blank = keep it.")
@@ -75,26 +70,14 @@ class Leaf(FormPart):
             words.append(self.blank_help or self._emptied_help)
         return " ".join(filter(None, words))
 
-    @property
-    def input(self) -> SafeString:
-        attrs = {"aria-describedby": self.described_by, "aria-invalid": "true" if self.errors else ""}
-        if self.errors:
-            allow_redisplay(self.bound.field.widget, self.bound.data)
-        found: dict[str, str | bool] = {name: value for name, value in attrs.items() if value}
-        return self.bound.as_widget(attrs=found | ({"autofocus": True} if self.has_focus else {}))
-
-    @property
-    def is_box(self) -> bool:
-        return isinstance(self.bound.field.widget, Tick)
-
     def at(self, path: Path) -> tuple[FormPart, Path]:
         return self, path
 
     def collect(self) -> Collected:
         """Return the typed value, or `untouched()` if the input was not changed. Adds an error if it cannot be read."""
         # 1. Not sent, or sent as it was displayed: unchanged, so that a default stays a default.
-        widget, raw, displayed = self.bound.field.widget, self.bound.data, self.bound.initial
-        if widget.value_omitted_from_data(self.form.data, self.form.files, self.html_name):
+        raw, displayed = self.input.typed, self.input.initial
+        if not self.input.is_submitted:
             return self.untouched(), False
         # 2. Blank.
         if not raw:
@@ -126,7 +109,6 @@ class Group(FormPart):
     """Parts under one heading: a nested model, or one row of a list of models."""
 
     children: dict[str, AnyPart]
-    template = "flows/parameters/group.html"
 
     def __post_init__(self) -> None:
         self.switch = self.tick("given", "Set this value", is_on=self.is_shown) if self.slot.is_nullable else None
@@ -163,7 +145,7 @@ class Group(FormPart):
     def _is_wanted(self) -> bool:
         if self.switch is None:
             return True
-        return self.switch.data == "true" if self.switch.html_name in self.form.data else self.is_shown
+        return self.switch.typed == "true" if self.switch.is_submitted else self.is_shown
 
 
 @dataclass(kw_only=True, eq=False)
@@ -174,12 +156,11 @@ class Rows(FormPart):
     rows: dict[int, AnyPart]
     added: int | None = None
     is_full: bool = False
-    template = "flows/parameters/rows.html"
 
     def __post_init__(self) -> None:
         # The rows behind the collected items: removed rows shift the indexes that errors refer to.
         self.sent: list[AnyPart] = []
-        self.offer_empty([])
+        self.offer_empty([], f"{self.html_name}-rows")
 
     @property
     def help(self) -> str:

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from django import forms
+from django.utils.safestring import SafeString
 
 from flows.parameters.coercion import Slot
 from flows.parameters.field_types import allows_empty
 from flows.parameters.schema import MISSING, Path
-from flows.parameters.widgets import Tick
+from flows.parameters.widgets import Submitted, Tick, Widget
 
 # A value, or MISSING where none is to be sent, and whether the user changed it.
 type Collected = tuple[Any, bool]
@@ -27,24 +27,58 @@ REQUIRED = PartError("parameter.required", "This value is required.")
 NOT_SET = "Not set"
 
 
-class RawField(forms.Field):
-    """A field without validation of its own: `validate()` decides about values, not Django."""
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input of the form: its HTML name, what it displays at first, and what was submitted for it."""
 
-    def __init__(self, redisplay: Callable[[str], str] | None = None, **options: Any) -> None:
-        super().__init__(required=False, **options)
-        self.redisplay = redisplay
+    name: str
+    widget: Widget
+    initial: Any
+    # None for an input that was not submitted.
+    typed: Any = None
+    is_submitted: bool = False
+    label: str = ""
+    redisplay: Callable[[str], str] | None = None
 
-    def bound_data(self, data: Any, initial: Any) -> Any:
-        if data is None:
-            return initial
-        return self.redisplay(data) if self.redisplay else data
+    @property
+    def id(self) -> str:
+        return f"id_{self.name}"
+
+    @property
+    def displayed(self) -> Any:
+        """What the input displays: what was typed, if anything was."""
+        if self.typed is None:
+            return self.initial
+        return self.redisplay(self.typed) if self.redisplay else self.typed
+
+    def render(self, **attributes: Any) -> SafeString:
+        return self.widget.render({"name": self.name, "id": self.id, **attributes}, self.displayed)
+
+
+@dataclass(slots=True)
+class Inputs:
+    """The inputs of a form by HTML name. Validation is not theirs: `validate()` decides about values."""
+
+    prefix: str
+    submitted: Submitted
+    by_name: dict[str, Input] = field(default_factory=dict)
+
+    def html_name(self, name: str) -> str:
+        return f"{self.prefix}-{name}" if self.prefix else name
+
+    def add(self, name: str, widget: Widget, initial: Any, **options: Any) -> Input:
+        html_name, data = self.html_name(name), self.submitted
+        typed, is_submitted = widget.typed(data, html_name), widget.is_submitted(data, html_name)
+        one = Input(html_name, widget, initial, typed, is_submitted, **options)
+        self.by_name[html_name] = one
+        return one
 
 
 @dataclass(kw_only=True, eq=False)
 class FormPart:
     """A place in the values, with its label, its help and its initial value."""
 
-    form: forms.Form
+    inputs: Inputs
     path: Path
     name: str
     slot: Slot
@@ -57,7 +91,7 @@ class FormPart:
     errors: list[PartError] = field(default_factory=list)
     has_focus: bool = False
     # The checkbox that tells an empty value from none; None where a blank input can mean only one of the two.
-    empty: forms.BoundField | None = None
+    empty: Input | None = None
 
     @property
     def label(self) -> str:
@@ -71,16 +105,11 @@ class FormPart:
 
     @property
     def html_name(self) -> str:
-        return self.form.add_prefix(self.name)
+        return self.inputs.html_name(self.name)
 
     @property
     def id(self) -> str:
         return f"id_{self.html_name}"
-
-    @property
-    def described_by(self) -> str:
-        """The ids of the elements with the help and the errors, for `aria-describedby`."""
-        return " ".join(f"{self.id}_{kind}" for kind, words in (("help", self.help), ("errors", self.errors)) if words)
 
     @property
     def is_marked(self) -> bool:
@@ -97,26 +126,28 @@ class FormPart:
         nothing = self.given is MISSING and self.slot.displayed is MISSING
         return None if nothing and self.is_required and self.slot.is_nullable else self.given
 
-    def tick(self, suffix: str, label: str, *, is_on: bool = False) -> forms.BoundField:
+    def tick(self, suffix: str, label: str, *, is_on: bool, beside: str = "") -> Input:
         """Add a checkbox that controls the form and is not a value."""
-        name = f"{self.name}-{suffix}"
-        self.form.fields[name] = RawField(widget=Tick(), label=label, initial="true" if is_on else "false")
-        return self.form[name]
+        widget = Tick(beside=beside)
+        return self.inputs.add(f"{self.name}-{suffix}", widget, "true" if is_on else "false", label=label)
 
-    def offer_empty(self, emptied: Any) -> None:
-        """Add the checkbox for an empty text or list, where blank would also mean null, missing or the default."""
+    def offer_empty(self, emptied: Any, beside: str) -> None:
+        """Add the checkbox for an empty text or list, where blank would also mean null, missing or the default.
+
+        `beside` is the input that is submitted with it.
+        """
         shown = self.slot.displayed
         is_unset = not self.has_default and shown in (MISSING, emptied)
         is_unclear = self.slot.is_nullable or is_unset or (self.is_marked and emptied == "")
         if emptied is not MISSING and is_unclear and allows_empty(self.slot, emptied):
             label = "Send an empty list" if emptied == [] else "Send an empty text"
-            self.empty = self.tick("empty", label, is_on=shown == emptied)
+            self.empty = self.tick("empty", label, is_on=shown == emptied, beside=beside)
 
     def collect_blank(self, emptied: Any, *, is_emptied: bool) -> Collected:
         """Return the value of a blank input or a list without rows; `is_emptied`: it was displayed with a value."""
         shown = self.slot.displayed
         wants_empty = self.empty is not None and (
-            self.empty.data == "true" if self.empty.html_name in self.form.data else shown == emptied
+            self.empty.typed == "true" if self.empty.is_submitted else shown == emptied
         )
         if not is_emptied and (self.empty is None or wants_empty == (shown == emptied)):
             return self.untouched(), False

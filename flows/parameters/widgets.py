@@ -1,21 +1,20 @@
-"""The inputs of a parameter form."""
+"""The inputs of a parameter form: their HTML, and what was submitted under their names."""
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
-from django import forms
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from flows.parameters.markup import element, hidden, joined, opening
 from flows.parameters.schema import Node
 from flows.parameters.walk import types_of
 
 # Classes of the portal's stylesheet. The theme's own are thirty words for each input, half of a page of many.
 FIELD = "portal-input"
 SELECT = f"{FIELD} is-select"
-BOX = "portal-box"
 
 # A browser empties an input whose value does not match its type, and an empty input would change the value on submit:
 # such a value gets a text input.
@@ -26,111 +25,158 @@ FORMS = {
     "time": r"\d\d:\d\d(:\d\d(\.\d{1,3})?)?",
 }
 
+type Attributes = Mapping[str, Any]
+# By the names of inputs: a QueryDict or a plain dict.
+type Submitted = Mapping[str, Any]
 
-def entry(kind: str, displayed: str, **attrs: Any) -> forms.Widget:
+
+@dataclass(eq=False)
+class Widget:
+    """One input. `attributes` are those of its element, beside its name, id and value."""
+
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def is_submitted(self, data: Submitted, name: str) -> bool:
+        """Return whether the input was in the form that was submitted."""
+        return name in data
+
+    def typed(self, data: Submitted, name: str) -> Any:
+        """Return what was submitted, None for an input that was not in the form."""
+        return data.get(name)
+
+    def render(self, attributes: Attributes, value: Any) -> SafeString:
+        raise NotImplementedError
+
+
+@dataclass(eq=False)
+class Entry(Widget):
+    """A one-line input."""
+
+    kind: str = "text"
+
+    def render(self, attributes: Attributes, value: Any) -> SafeString:
+        fits = not value or self.kind not in FORMS or re.fullmatch(FORMS[self.kind], str(value))
+        shown = value if value and self.kind != "password" else None
+        kind = self.kind if fits else "text"
+        return opening("input", {"type": kind, **attributes, "value": shown, "class": FIELD, **self.attributes})
+
+
+class Area(Widget):
+    """A text of many lines."""
+
+    def render(self, attributes: Attributes, value: Any) -> SafeString:
+        # Browsers drop the first line break.
+        return element("textarea", {**attributes, "class": FIELD, **self.attributes}, f"\n{value or ''}")
+
+
+@dataclass(eq=False)
+class Choice(Widget):
+    """A select; `blank` is the label of the empty choice, None for no such choice."""
+
+    choices: Mapping[str, str] = field(default_factory=dict)
+    blank: str | None = None
+
+    def render(self, attributes: Attributes, value: Any) -> SafeString:
+        offered = self.choices if self.blank is None else {"": self.blank, **self.choices}
+        options = [
+            element("option", {"value": code, "selected": code == (value or "")}, label)
+            for code, label in offered.items()
+        ]
+        chosen = element("select", {**attributes, "class": SELECT, **self.attributes}, *options)
+        return element("div", {"class": "portal-select"}, chosen)
+
+
+@dataclass(eq=False)
+class Tick(Widget):
+    """A checkbox. An unticked one is not submitted, so another input tells it from one that was not in the form.
+
+    That is the input with the name `beside`, or else a hidden "false" under the name of the checkbox.
+    """
+
+    beside: str = ""
+
+    def is_submitted(self, data: Submitted, name: str) -> bool:
+        return name in data or self.beside in data
+
+    def typed(self, data: Submitted, name: str) -> Any:
+        # None for a box that was not in the form, such as that of a row just added: it is displayed with its default.
+        return ("true" if "true" in listed(data, name) else "false") if self.is_submitted(data, name) else None
+
+    def render(self, attributes: Attributes, value: Any) -> SafeString:
+        box = _box({**attributes, **self.attributes}, "true", is_on=value == "true")
+        return box if self.beside else joined(hidden(attributes["name"], "false"), box)
+
+
+@dataclass(eq=False)
+class Ticks(Widget):
+    """A checkbox for each choice, with a hidden empty value for the same reason."""
+
+    choices: Mapping[str, str] = field(default_factory=dict)
+
+    def typed(self, data: Submitted, name: str) -> Any:
+        return [code for code in listed(data, name) if code] if name in data else None
+
+    def render(self, attributes: Attributes, value: Any) -> SafeString:
+        boxes = []
+        for index, (code, label) in enumerate(self.choices.items()):
+            one = {**attributes, **self.attributes, "id": f"{attributes['id']}_{index}"}
+            if index:  # only one element of a page has the focus
+                one.pop("autofocus", None)
+            boxes.append(labelled(_box(one, code, is_on=code in (value or ())), one["id"], label))
+        group = element("div", {"id": attributes["id"], "class": "portal-choices"}, *boxes)
+        return joined(hidden(attributes["name"], ""), group)
+
+
+def _box(attributes: Attributes, value: str, *, is_on: bool) -> SafeString:
+    return opening("input", {"type": "checkbox", **attributes, "value": value, "checked": is_on})
+
+
+def labelled(box: SafeString, box_id: str, *label: str, **attributes: Any) -> SafeString:
+    """Return a checkbox with its label beside it."""
+    return element("div", {"class": "portal-choice", **attributes}, box, element("label", {"for": box_id}, *label))
+
+
+def entry(kind: str, displayed: str, **attributes: Any) -> Widget:
     """Return a one-line input, or a text area for a value with line breaks, which an input would remove."""
-    if "\n" in displayed or "\r" in displayed:
-        return area(rows=5)
-    fits = not displayed or kind not in FORMS or re.fullmatch(FORMS[kind], displayed)
-    widget = forms.TextInput({"class": FIELD, **(attrs if fits else {})})
-    widget.input_type = kind if fits else "text"
-    return widget
+    return area(rows=5) if "\n" in displayed or "\r" in displayed else Entry(attributes, kind)
 
 
-def allow_redisplay(widget: forms.Widget, typed: Any) -> None:
-    """Make an input a text input if the typed text does not match its type, so that the browser displays it."""
-    form = FORMS.get(getattr(widget, "input_type", ""))
-    if typed and form and isinstance(widget, forms.TextInput) and not re.fullmatch(form, str(typed)):
-        widget.input_type = "text"
-
-
-def growing_area(displayed: str) -> forms.Widget:
+def growing_area(displayed: str) -> Widget:
     """Return a text area that begins as one line and grows with its text."""
     # `rows` is for browsers without the style `field-sizing: content`.
     lines = displayed.count("\n") + 1
-    return forms.Textarea({"class": FIELD, "rows": min(lines, 12), "data-grows": ""})
+    return Area({"rows": min(lines, 12), "data-grows": True})
 
 
-def area(rows: int, **attrs: Any) -> forms.Widget:
-    return forms.Textarea({"class": FIELD, "rows": rows, **attrs})
+def area(rows: int, **attributes: Any) -> Widget:
+    return Area({"rows": rows, **attributes})
 
 
-def password() -> forms.Widget:
-    return forms.PasswordInput({"class": FIELD, "autocomplete": "off"})
+def password() -> Widget:
+    return Entry({"autocomplete": "off"}, "password")
 
 
-def number(node: Node, displayed: str) -> forms.Widget:
+def number(node: Node, displayed: str) -> Widget:
     """Return a number input with the bounds of the schema, where the browser's rules agree with JSON Schema's."""
     # Fractions get no step: browsers would refuse values that JSON Schema accepts.
     is_whole = types_of(node) == ["integer"]
     low = node.get("minimum", node.get("exclusiveMinimum"))
     high = node.get("maximum", node.get("exclusiveMaximum"))
     step = node.get("multipleOf", 1)
-    attrs: dict[str, Any] = {"step": 1 if is_whole else "any"}
+    attributes: dict[str, Any] = {"step": 1 if is_whole else "any"}
     if is_whole and low is not None:
         low = int(low) + 1 if "minimum" not in node else ceil(low)
         # Browsers count steps from the minimum, JSON Schema from zero.
         if isinstance(step, int):
-            low, attrs["step"] = ceil(low / step) * step, step
+            low, attributes["step"] = ceil(low / step) * step, step
     elif step != 1:
-        attrs["step"] = "any"
+        attributes["step"] = "any"
     if is_whole and high is not None:
         high = ceil(high) - 1 if "maximum" not in node else int(high)
-    attrs |= {name: bound for name, bound in (("min", low), ("max", high)) if bound is not None}
-    return entry("number", displayed, **attrs)
+    return entry("number", displayed, **attributes, min=low, max=high)
 
 
-def select(choices: Mapping[str, str], blank: str | None) -> forms.Widget:
-    """Return a select; `blank` is the label of the empty choice, None for no such choice."""
-    offered = list(choices.items())
-    return Choice({"class": SELECT}, choices=offered if blank is None else [("", blank), *offered])
-
-
-class Choice(forms.Select):
-    template_name = "flows/parameters/_select.html"
-
-
-class Tick(forms.CheckboxInput):
-    """A checkbox with a hidden "false": an unticked box is submitted, and differs from one that was not in the form."""
-
-    def __init__(self) -> None:
-        super().__init__({"class": BOX}, check_test=lambda value: value == "true")
-
-    def format_value(self, value: Any) -> str:
-        return "true"
-
-    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        box = super().render(name, value, attrs, renderer)
-        return format_html('<input type="hidden" name="{}" value="false">{}', name, box)
-
-    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
-        # None for a box that was not in the form, such as that of a row just added: it is displayed with its default.
-        return ("true" if "true" in listed(data, name) else "false") if name in data else None
-
-    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
-        return name not in data
-
-
-class Ticks(forms.CheckboxSelectMultiple):
-    """A checkbox for each choice, with a hidden empty value for the same reason."""
-
-    template_name = "flows/parameters/_ticks.html"
-
-    def __init__(self, choices: Mapping[str, str]) -> None:
-        super().__init__({"class": BOX}, choices=list(choices.items()))
-
-    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        boxes = super().render(name, value, attrs, renderer)
-        return format_html('<input type="hidden" name="{}" value="">{}', name, boxes)
-
-    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str] | None:
-        return [code for code in listed(data, name) if code] if name in data else None
-
-    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
-        return name not in data
-
-
-def listed(data: Any, name: str) -> Sequence[str]:
+def listed(data: Submitted, name: str) -> Sequence[str]:
     """Return all values under a name, from a QueryDict or a plain dict."""
     if hasattr(data, "getlist"):
         values: list[str] = data.getlist(name)

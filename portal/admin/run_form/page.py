@@ -106,7 +106,7 @@ def handle_form(form: RunFormContext) -> HttpResponse:
     if parameters and parameters.is_partial:
         unjudged = form.options_form(initial=request.POST.dict())
         return page(form, (unjudged, parameters), key=key, edited_draft=edited_draft)
-    if parameters and not parameters.is_valid():
+    if parameters and not parameters.is_valid() and form.offer.schema != deployment.parameter_schema:
         # Values that only the grants leave out are refused by the service, which records the attempt.
         whole = form.parameter_form(initial, request.POST, is_whole=True)
         parameters = whole if whole and whole.is_valid() else parameters
