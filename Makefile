@@ -3,7 +3,7 @@
 
 .PHONY: help docs demo deploy status deployments runs open-prefect dev application-start prefect-deploy prefect-status-all \
   prefect-deployments prefect-flows prefect-ui streamlit-dev quick test proof contract lint guard sabotage bench races bench-audit \
-  bench-backlog bench-pipelines fmt lock clean
+  bench-backlog bench-form bench-pipelines fmt lock clean
 .DEFAULT_GOAL := demo
 
 # 3.13 first: it is what the product is tested with.
@@ -113,6 +113,10 @@ bench-audit: $(INSTALLED)  ## measure the audit trail
 
 bench-backlog: $(INSTALLED)  ## measure the queue while Prefect fails
 	@$(PYTHON) -m benchmarks.backlog
+
+# One kind: make bench-form ARGS="--only texts"
+bench-form: $(INSTALLED)  ## measure the run form: time and size by kind of parameter
+	@$(PYTHON) -m benchmarks.form $(ARGS)
 
 # In parts: make bench-pipelines ARGS="--only alarms --worlds 30"
 bench-pipelines: $(INSTALLED)  ## measure the pipelines: time, memory, false alarms, hits
