@@ -66,8 +66,14 @@ def offered(artifact: Artifact | None, *, only_binding: bool = False) -> dict[tu
 
 def offers(environment: Environment, flow_name: str) -> dict[str, list[Any]]:
     """Return parameter -> suggested values for a flow. Suggestions only: the schema decides what is valid."""
-    found = offered(newest(environment, OFFERS))
-    return {parameter: values for (flow, parameter), values in found.items() if flow == flow_name}
+    return _of_flow(offered(newest(environment, OFFERS)), flow_name)
+
+
+def offers_for_form(environment: Environment, flow_name: str) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
+    """Return the suggested values for a flow, and those that are the only ones, by parameter, from one artifact."""
+    last = newest(environment, OFFERS)
+    binding = _binding_offers(environment, flow_name, last)
+    return _of_flow(offered(last), flow_name), {parameter: list(offer.values) for parameter, offer in binding.items()}
 
 
 def binding_offers(environment: Environment, flow_name: str) -> dict[str, BindingOffer]:
@@ -75,12 +81,18 @@ def binding_offers(environment: Environment, flow_name: str) -> dict[str, Bindin
 
     A run that has ended since may have published newer ones, which are in the mirror only once its details were read.
     """
-    last = newest(environment, OFFERS)
+    return _binding_offers(environment, flow_name, newest(environment, OFFERS))
+
+
+def _of_flow(found: Mapping[tuple[str, str], list[Any]], flow_name: str) -> dict[str, list[Any]]:
+    return {parameter: values for (flow, parameter), values in found.items() if flow == flow_name}
+
+
+def _binding_offers(environment: Environment, flow_name: str, last: Artifact | None) -> dict[str, BindingOffer]:
     at = last.created_upstream_at if last else None
     if last is None or at is None:
         return {}
-    bound = offered(last, only_binding=True)
-    found = {parameter: list(values) for (flow, parameter), values in bound.items() if flow == flow_name}
+    found = {name: list(values) for name, values in _of_flow(offered(last, only_binding=True), flow_name).items()}
     if not found or has_unread_runs(environment, at):
         return {}
     # Two runs that end together can publish in the wrong order: what either of them lists is on offer.

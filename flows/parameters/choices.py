@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,7 +21,7 @@ def typable(code: str) -> str:
 
 
 def first_choices(slot: Slot, count: int) -> list[str]:
-    return [typable(code) for code, _ in zip(slot.choices, range(count), strict=False)]
+    return [typable(code) for code in islice(slot.choices, count)]
 
 
 def show_searched(value: Any, slot: Slot) -> str:
@@ -31,11 +32,17 @@ def show_searched(value: Any, slot: Slot) -> str:
 
 def read_searched(raw: str, slot: Slot) -> Any:
     """Return the choice of this text, or the text unchanged for validation to refuse."""
+    code = code_of(raw, slot)
+    return raw if code is None else slot.choices[code]
+
+
+def code_of(raw: str, slot: Slot) -> str | None:
+    """Return the choice that this text stands for, as the form spells it; None if it is none."""
     text = raw.strip()
     codes = [raw, text, json.dumps(text)]
     with suppress(ValueError, RecursionError):
         codes.append(str(json.loads(text)))
-    return next((slot.choices[code] for code in codes if code in slot.choices), raw)
+    return next((code for code in codes if code in slot.choices), None)
 
 
 def find_choices(schema: Mapping[str, Any], name: str, term: str) -> list[str]:
@@ -45,10 +52,12 @@ def find_choices(schema: Mapping[str, Any], name: str, term: str) -> list[str]:
         found = _slot_at(prepared, prepared.root, name)
     except Unusable:
         return []
-    if found is None or found.is_secret:
-        return []
+    return [] if found is None or found.is_secret else matching(found, term)
+
+
+def matching(slot: Slot, term: str) -> list[str]:
     wanted = term.strip().casefold()
-    matches = [code for code in found.choices if wanted in code.casefold()]
+    matches = [code for code in slot.choices if wanted in code.casefold()]
     matches.sort(key=lambda code: not code.casefold().startswith(wanted))  # stable: else in the order of the schema
     return [typable(code) for code in matches[:MOST_FOUND]]
 

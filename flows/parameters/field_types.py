@@ -10,7 +10,7 @@ from typing import Any
 from django.utils import timezone
 
 from flows.parameters import coercion, widgets
-from flows.parameters.choices import MOST_SELECTABLE, first_choices, read_searched, show_searched
+from flows.parameters.choices import MOST_SELECTABLE, first_choices, read_searched, show_searched, typable
 from flows.parameters.coercion import Slot, Unreadable
 from flows.parameters.formats import fits
 from flows.parameters.messages import KINDS as WORDS
@@ -50,8 +50,12 @@ def flag(slot: Slot, displayed: str) -> widgets.Widget:
 
 
 def choice(slot: Slot, displayed: str) -> widgets.Widget:
-    blank = "Not set" if slot.is_nullable else "Choose…" if not displayed else None
-    return widgets.Choice({}, labels(slot), blank)
+    return widgets.Choice({}, labels(slot), blank_label(slot, displayed))
+
+
+def blank_label(slot: Slot, displayed: str) -> str | None:
+    """Return the label of the empty choice of a select, None where there must be none."""
+    return "Not set" if slot.is_nullable else "Choose…" if not displayed else None
 
 
 def labels(slot: Slot) -> dict[str, str]:
@@ -80,7 +84,7 @@ def show_lines(value: Any, slot: Slot) -> str:
     if value == []:
         return ""
     if isinstance(value, list):
-        kind, item = kind_of(slot.item), slot.item
+        kind, item = line_kind(slot.item), slot.item
         text = "\n".join(kind.show(one, item) for one in value)
         # Items with line breaks or outer spaces, and a first item that begins with "[", would read back differently.
         if json.dumps(read_lines(text, slot)) == json.dumps(value):
@@ -94,8 +98,22 @@ def read_lines(raw: str, slot: Slot) -> Any:
     if text.startswith("["):
         with suppress(Unreadable):
             return coercion.parse(text)
-    kind, item = kind_of(slot.item), slot.item
+    kind, item = line_kind(slot.item), slot.item
     return [kind.read(line.strip(), item) for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
+
+
+def line_kind(item: Slot) -> Kind:
+    """Return the kind of one line: a choice is typed in full there, however few there are."""
+    return SEARCHED if item.choices else kind_of(item)
+
+
+def add_line(text: str, code: str, slot: Slot) -> str:
+    """Return the text of a list with one more choice, as JSON where the list is JSON or would be read as such."""
+    lines = text.replace("\r\n", "\n").rstrip()
+    if (lines or code).lstrip().startswith("["):
+        with suppress(Unreadable):
+            return coercion.spell([*(coercion.parse(lines) if lines else []), slot.item.choices[code]])
+    return "\n".join(filter(None, [lines, typable(code)]))
 
 
 def lines_hint(slot: Slot) -> str:

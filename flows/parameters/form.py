@@ -7,8 +7,10 @@ from urllib.parse import quote
 
 from django.utils.safestring import SafeString
 
+from flows.parameters.choices import MOST_SELECTABLE, first_choices
 from flows.parameters.coercion import Slot, slot
-from flows.parameters.field_types import kind_of
+from flows.parameters.field_types import CHOICE, LINES, MOST_LISTED, SEARCHED, TICKS, kind_of
+from flows.parameters.finder import Finder
 from flows.parameters.form_fields import AnyPart, Group, Leaf, Rows
 from flows.parameters.form_markup import render_form
 from flows.parameters.form_part import Inputs, PartError
@@ -17,7 +19,7 @@ from flows.parameters.schema import MISSING, Node, Path, Unusable, in_order, pre
 from flows.parameters.secrets import default_of, may_hold_secret
 from flows.parameters.values import Invalid, ParameterError, field_name, validate
 from flows.parameters.walk import types_of, without_unknown_keys
-from flows.parameters.widgets import listed
+from flows.parameters.widgets import OTHER, listed
 from flows.prefect_api.records import JSON as Json
 from flows.wording import plural
 
@@ -25,12 +27,16 @@ from flows.wording import plural
 MOST_PARTS = 300
 MOST_ROWS = 50
 DEEPEST = 3
+# Choices that a form lists in all, a checkbox counting as several because of its size: those beyond are searched.
+MOST_CHOICES = 3_000
+CHECKBOX = 4
 
 
 class ParameterForm:
     """A form that collects parameters and passes them to `validate`.
 
-    `initial` overrides the deployment's defaults, for presets and re-runs; `suggestions` are offered while typing.
+    `initial` overrides the deployment's defaults, for presets and re-runs; `suggestions` are offered while typing, and
+    `offered` are the only values that a parameter can have, as far as is known. Both by field name, oldest first.
     After `is_valid()`, `values` are the submitted values and `resolved` those that the run would get.
     A form submitted to add or remove a row is only `partial`, not valid and without errors: display it again.
     """
@@ -42,8 +48,9 @@ class ParameterForm:
         data: Mapping[str, Any] | None = None,
         initial: Mapping[str, Any] | None = None,
         prefix: str = "parameters",
-        suggestions: Mapping[str, Sequence[str]] | None = None,
+        suggestions: Mapping[str, Sequence[Any]] | None = None,
         *,
+        offered: Mapping[str, Sequence[Any]] | None = None,
         is_partial: bool = False,
     ) -> None:
         self.schema, self.defaults = schema, defaults
@@ -54,7 +61,8 @@ class ParameterForm:
         self.notices: list[str] = []
         self.general: list[PartError] = []
         self._inputs = Inputs(prefix, data or {})
-        self._suggestions = suggestions or {}
+        self._suggestions, self._offered = suggestions or {}, offered or {}
+        self._listed = 0
         self._all: list[AnyPart] = []
         self._is_valid: bool | None = None
         self._left: dict[str, str] = {}
@@ -122,7 +130,8 @@ class ParameterForm:
     def public_names(self) -> set[str]:
         """The HTML names of all other inputs, those that control the form included."""
         rows = {f"{part.html_name}-rows" for part in self._all if isinstance(part, Rows)}
-        return (self._inputs.by_name.keys() | rows) - self.secret_names
+        public = self._inputs.by_name.keys() - self.secret_names
+        return public | rows | {f"{name}{OTHER}" for name in public}
 
     def render(self) -> SafeString:
         self.is_valid()
@@ -190,7 +199,7 @@ class ParameterForm:
         part: AnyPart
         # Schemas may contain themselves (trees): the depth and the number of parts end the recursion.
         if len(path) > DEEPEST or len(self._all) > MOST_PARTS:
-            part = Leaf(**base, kind=kind_of(one))
+            part = self._leaf(one, path, base)
         elif _is_group(one) and (displayed in (MISSING, None) or isinstance(displayed, dict)):
             part = Group(
                 **base, children=self._children(one.node, path, displayed if isinstance(displayed, dict) else {})
@@ -198,10 +207,35 @@ class ParameterForm:
         elif _is_rows(one):
             part = self._rows(one, path, base)
         else:
-            suggestions = self._suggestions.get(field_name(path), ())
-            part = Leaf(**base, kind=kind_of(one), suggestions=suggestions)
+            part = self._leaf(one, path, base)
         self._all.append(part)
         return part
+
+    def _leaf(self, one: Slot, path: Path, base: dict[str, Any]) -> Leaf:
+        kind, name, finder = kind_of(one), field_name(path), None
+        # 1. What is too much for one form is typed.
+        if kind is CHOICE and not self._has_room(len(one.choices)):
+            kind = SEARCHED
+        elif kind is TICKS and not self._has_room(CHECKBOX * len(one.item.choices)):
+            kind = LINES
+        # 2. What is typed has suggestions, or a search that adds to a list.
+        suggestions = self._suggestions.get(name, ())[-MOST_SELECTABLE:]
+        if kind is SEARCHED and not suggestions and self._has_room(MOST_LISTED):
+            suggestions = first_choices(one, MOST_LISTED)
+        if kind is LINES and len(one.item.choices) > MOST_LISTED and self._has_room(2 * MOST_LISTED):
+            finder = Finder(self._inputs, base["name"], one)
+        leaf = Leaf(**base, kind=kind, suggestions=suggestions, offered=self._offered.get(name, ()), finder=finder)
+        if finder and finder.is_used:
+            self.is_partial = True
+            self.notices += [f"{leaf.label}: {finder.sentence}"] if finder.sentence else []
+        return leaf
+
+    def _has_room(self, count: int) -> bool:
+        """Count so many more choices, if the form can list them."""
+        if self._listed + count > MOST_CHOICES:
+            return False
+        self._listed += count
+        return True
 
     def _rows(self, one: Slot, path: Path, base: dict[str, Any]) -> Rows:
         displayed = one.displayed if isinstance(one.displayed, list) else []

@@ -1,29 +1,31 @@
 """The parts of a parameter form: an input, a group, rows. Each collects the values that were typed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flows import canonical
 from flows.parameters import widgets
-from flows.parameters.choices import first_choices
+from flows.parameters.choices import MOST_SELECTABLE
 from flows.parameters.coercion import Unreadable, redisplay_json
 from flows.parameters.field_types import (
     CHOICE,
     FLAG,
     JSON,
-    MOST_LISTED,
     OPEN,
     SEARCHED,
     SECRET,
     TEXT,
     Kind,
+    add_line,
     allows_empty,
+    blank_label,
 )
+from flows.parameters.finder import Finder
 from flows.parameters.form_part import NOT_SET, REQUIRED, Collected, FormPart, PartError
-from flows.parameters.messages import example_of, spelled
+from flows.parameters.messages import choice_labels, example_of, spelled
 from flows.parameters.schema import MISSING, Path
-from flows.parameters.widgets import Area, Entry
+from flows.parameters.widgets import Area, Entry, Offer
 
 type AnyPart = Leaf | Group | Rows
 
@@ -33,27 +35,47 @@ class Leaf(FormPart):
     """One input."""
 
     kind: Kind
-    suggestions: Sequence[str] = ()
+    # Offered while typing.
+    suggestions: Sequence[Any] = ()
+    # The only values, where they are known.
+    offered: Sequence[Any] = ()
+    # The input that finds a choice and adds it to a list.
+    finder: Finder | None = None
 
     def __post_init__(self) -> None:
         displayed = self.kind.show(self.slot.displayed, self.slot)
         text = displayed if isinstance(displayed, str) else ""
-        if self.kind is SEARCHED:
-            self.suggestions = self.suggestions or first_choices(self.slot, MOST_LISTED)
+        options = self._options()
         # Browsers offer suggestions at inputs, not at text areas.
-        is_line = self.suggestions and self.kind is TEXT
+        is_line = self.kind is TEXT and (self.suggestions or options)
         widget = widgets.entry("text", text) if is_line else self.kind.widget(self.slot, text)
-        if self.is_marked:
-            widget.attributes["aria-required"] = "true"
-        if self.suggestions and not isinstance(widget, Area):
+        if isinstance(widget, Entry) and not options and (self.suggestions or self.kind is SEARCHED):
             widget.attributes["list"] = f"{self.id}_suggestions"
         if self.kind is SEARCHED:
             widget.attributes["data-choices"] = self.name
-        self.offer_empty(self.kind.emptied, self.html_name)
+        if options:
+            widget = Offer({}, options, blank_label(self.slot, text), other=widget)
+        else:
+            self.offer_empty(self.kind.emptied, self.html_name)
+        if self.is_marked:
+            widget.attributes["aria-required"] = "true"
         if self.empty is not None and isinstance(widget, Entry | Area):
             widget.attributes["placeholder"] = NOT_SET
         redisplay = (lambda raw: redisplay_json(raw, self.slot)) if self.kind in (JSON, OPEN) else None
         self.input = self.inputs.add(self.name, widget, displayed, redisplay=redisplay)
+        if self.finder and (added := self.finder.added):
+            self.input = replace(self.input, typed=add_line(self.input.displayed, added, self.slot))
+
+    def _options(self) -> dict[str, str]:
+        """Return the only values by their text, with labels; empty where an input must do."""
+        if not self.slot.scalar_types or self.slot.is_secret or len(self.offered) > MOST_SELECTABLE:
+            return {}
+        shown = {self.kind.show(value, self.slot): value for value in self.offered}
+        try:
+            is_readable = all(text and canonical.same(self.kind.read(text, self.slot), shown[text]) for text in shown)
+        except Unreadable:
+            return {}
+        return dict(zip(shown, choice_labels(list(shown.values())), strict=True)) if is_readable else {}
 
     @property
     def help(self) -> str:

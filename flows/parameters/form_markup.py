@@ -54,9 +54,12 @@ def _leaf(part: Leaf) -> SafeString:
     elif isinstance(part.input.widget, Tick):
         entry = labelled(control, control_id, *_label(part))
     else:
-        entry = joined(element("label", {"for": control_id}, *_label(part)), control, _suggestions(part))
+        label = element("label", {"for": control_id}, *_label(part))
+        entry = joined(label, control, _suggestions(part.input, part.suggestions), _finder(part))
     empty = _tick(part.empty, "data-empty") if part.empty else EMPTY
-    return element("div", {"class": "portal-field"}, entry, empty, words)
+    return element(
+        "div", {"class": "portal-field", "id": f"{part.id}_field" if part.finder else None}, entry, empty, words
+    )
 
 
 def _group(part: Group) -> SafeString:
@@ -120,11 +123,31 @@ def _label(part: FormPart) -> tuple[str, ...]:
     return (part.label, star) if part.has_star else (part.label,)
 
 
-def _suggestions(part: Leaf) -> SafeString:
-    if not part.suggestions:
+def _suggestions(one: Input, suggestions: Iterable[Any]) -> SafeString:
+    """Return the list that an input names; the form's script fills it while typing."""
+    if "list" not in one.widget.attributes:
         return EMPTY
-    options = [element("option", {"value": suggestion}) for suggestion in part.suggestions]
-    return element("datalist", {"id": f"{part.id}_suggestions"}, *options)
+    options = [element("option", {"value": suggestion}) for suggestion in suggestions]
+    return element("datalist", {"id": one.widget.attributes["list"]}, *options)
+
+
+def _finder(part: Leaf) -> SafeString:
+    finder = part.finder
+    if finder is None:
+        return EMPTY
+    one, to_list = finder.input, element("span", {"class": "portal-hidden"}, f" to {part.label}")
+    add = {"class": SMALL_BUTTON, "type": "submit", "name": finder.button, "value": "true", "formnovalidate": True}
+    return element(
+        "div",
+        {"class": "portal-finder"},
+        element("label", {"for": one.id}, one.label, element("span", {"class": "portal-hidden"}, f" for {part.label}")),
+        one.render(autofocus=finder.is_used, **{"aria-describedby": f"{one.id}_found" if finder.term else None}),
+        _suggestions(one, finder.suggestions),
+        element("button", {**add, "data-choice-add": True}, "Add", to_list),
+        element("p", {"id": f"{one.id}_found", "class": "portal-help", "data-found": True}, finder.sentence)
+        if finder.term
+        else EMPTY,
+    )
 
 
 def _tick(tick: Input, attribute: str) -> SafeString:

@@ -26,6 +26,8 @@ FORMS = {
 }
 
 type Attributes = Mapping[str, Any]
+# The choice of a value that is not among those on offer, and what ends the name of the input for it.
+OTHER = "-other"
 # By the names of inputs: a QueryDict or a plain dict.
 type Submitted = Mapping[str, Any]
 
@@ -84,6 +86,30 @@ class Choice(Widget):
         ]
         chosen = element("select", {**attributes, "class": SELECT, **self.attributes}, *options)
         return element("div", {"class": "portal-select"}, chosen)
+
+
+@dataclass(eq=False)
+class Offer(Choice):
+    """A select of the values on offer, whose last choice shows an input for another value."""
+
+    other: Widget = field(default_factory=Widget)
+
+    def typed(self, data: Submitted, name: str) -> Any:
+        picked = data.get(name)
+        return data.get(f"{name}{OTHER}", "") if picked == OTHER else picked
+
+    def render(self, attributes: Attributes, value: Any) -> SafeString:
+        is_other = bool(value) and value not in self.choices
+        name, other_id = f"{attributes['name']}{OTHER}", f"{attributes['id']}{OTHER}"
+        other = {**attributes, "name": name, "id": other_id, "autofocus": None}
+        label = element("label", {"for": other_id, "class": "portal-hidden"}, "Another value")
+        entry = self.other.render(other, value if is_other else "")
+        return joined(
+            Choice(self.attributes, {**self.choices, OTHER: "Another value…"}, self.blank).render(
+                attributes, OTHER if is_other else value
+            ),
+            element("div", {"data-other": True}, label, entry),
+        )
 
 
 @dataclass(eq=False)

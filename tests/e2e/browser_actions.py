@@ -52,7 +52,11 @@ def sign_in(page: Page, address: str, name: str, password: str) -> None:
 def send(page: Page, **values: str) -> None:
     """Fill in the run form by its labels, and submit and confirm it."""
     for label, value in values.items():
-        page.get_by_label(re.compile(f"^{label.replace('_', '[ _]')}", re.IGNORECASE)).fill(value)
+        field = page.get_by_label(re.compile(f"^{label.replace('_', '[ _]')}", re.IGNORECASE))
+        if field.evaluate("field => field.tagName") == "SELECT":
+            field.select_option(value)
+        else:
+            field.fill(value)
     page.locator("form.portal-columns button.is-primary").click()
     confirm(page)
     expect(page).to_have_url(re.compile(r"/runrequest/\d+/change/"))

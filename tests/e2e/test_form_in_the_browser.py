@@ -26,9 +26,12 @@ SCHEMA: dict[str, Any] = {
         "cities": {"type": "array", "items": CITY, "position": 1},
         "customer": {"enum": [f"customer-{number}" for number in range(1000)], "position": 2},
         "office": {"anyOf": [CITY, {"type": "null"}], "default": None, "position": 3},
+        "several": {"type": "array", "items": {"enum": [f"shop-{number}" for number in range(1000)]}, "position": 4},
+        "month": {"type": "string", "position": 5},
     },
     "required": ["query"],
 }
+OFFERED = {"month": ["2026-08", "2026-09"]}
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="/portal.css">
 <script src="/run_form.js" defer></script><form method="post" data-choices-url="/choices">
 <button class="portal-hidden" type="submit" tabindex="-1" aria-hidden="true">Run</button>
@@ -47,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
         elif (file := STATIC / url.path.lstrip("/")).is_file():
             self.reply(file.read_text(), "text/css" if file.suffix == ".css" else "text/javascript")
         else:
-            self.reply(PAGE.format(ParameterForm(SCHEMA, {}).render(), ""), "text/html")
+            self.reply(PAGE.format(ParameterForm(SCHEMA, {}, offered=OFFERED).render(), ""), "text/html")
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -60,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
                 data.appendlist(head.partition(b'name="')[2].partition(b'"')[0].decode(), value[:-2].decode())
         else:
             data = QueryDict(body)
-        form = ParameterForm(SCHEMA, {}, data)
+        form = ParameterForm(SCHEMA, {}, data, offered=OFFERED)
         values = json.dumps(form.values) if form.is_valid() else ""
         self.reply(PAGE.format(form.render(), values), "text/html")
 
@@ -176,6 +179,38 @@ def test_choices_are_fetched_while_typing(browser: Browser, address: str) -> Non
     page = browser.new_page()
     page.goto(address)
     page.get_by_label("customer").press_sequentially("r-99")
-    expect(page.locator("datalist option").first).to_have_attribute("value", "customer-99")
-    expect(page.locator("datalist option")).to_have_count(11)
+    found = page.locator("[id='id_parameters-customer_suggestions'] option")
+    expect(found.first).to_have_attribute("value", "customer-99")
+    expect(found).to_have_count(11)
+    page.get_by_label("Find a choice for several").press_sequentially("p-77")
+    found = page.locator("[id='id_parameters-several-find_suggestions'] option")
+    expect(found.first).to_have_attribute("value", "shop-77")
     page.close()
+
+
+def test_choices_are_added_to_a_list_by_button_or_enter(page: Page) -> None:
+    page.get_by_label("query").fill("q")
+    lines = page.locator("[name='parameters-several']")
+    page.get_by_label("Find a choice for several").fill("shop-7")
+    page.get_by_role("button", name="Add to several").click()
+    expect(lines).to_have_value("shop-7")
+    expect(page.get_by_label("Find a choice for several")).to_be_focused()
+    page.get_by_label("Find a choice for several").fill("shop-999")
+    page.get_by_label("Find a choice for several").press("Enter")
+    expect(lines).to_have_value("shop-7\nshop-999")
+    page.get_by_label("Find a choice for several").fill("p-99")
+    page.get_by_label("Find a choice for several").press("Enter")
+    expect(page.locator("[data-found]")).to_contain_text("11 choices found")
+    page.get_by_label("Find a choice for several").fill("")
+    assert sent(page) == {"query": "q", "several": ["shop-7", "shop-999"]}
+
+
+def test_another_month_than_those_on_offer_has_an_input_once_it_is_chosen(page: Page) -> None:
+    page.get_by_label("query").fill("q")
+    other = page.get_by_label("Another value")
+    expect(other).to_be_hidden()
+    page.get_by_label("month").select_option("2026-08")
+    expect(other).to_be_hidden()
+    page.get_by_label("month").select_option("Another value…")
+    other.fill("2027-01")
+    assert sent(page) == {"query": "q", "month": "2027-01"}

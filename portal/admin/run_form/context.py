@@ -78,11 +78,16 @@ class RunFormContext:
         if self.is_blind:
             return None
         schema = self.deployment.parameter_schema if is_whole else self.offer.schema
-        defaults, offers = (
+        suggestions, offered = artifact_facts.offers_for_form(self.deployment.environment, self.flow)
+        return ParameterForm(
+            schema,
             self.deployment.parameter_defaults,
-            artifact_facts.offers(self.deployment.environment, self.flow),
+            data,
+            initial,
+            suggestions=suggestions,
+            offered=offered,
+            is_partial=is_partial,
         )
-        return ParameterForm(schema, defaults, data, initial, suggestions=offers, is_partial=is_partial)
 
     def form_from(self, draft: Draft) -> Prefilled:
         """Return the form as it was filled in before the confirmation page."""

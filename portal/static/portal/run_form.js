@@ -1,4 +1,4 @@
-/* The run form: rows of a list are added and removed in place (without this script the same buttons send the form), and
+/* The run form: rows and choices are added to lists in place (without this script the same buttons send the form), and
    the choices of inputs with thousands of them are fetched while typing (without it they are typed in full). */
 (() => {
     "use strict";
@@ -6,15 +6,26 @@
     const status = document.querySelector("[data-form-status]");
 
     document.addEventListener("click", (event) => {
-        const button = event.target.closest("[data-row-add], [data-row-remove]");
+        const button = event.target.closest("[data-row-add], [data-row-remove], [data-choice-add]");
         if (!button) {
             return;
         }
         event.preventDefault();
         if (button.matches("[data-row-remove]")) {
             remove(button.closest("[data-row]"));
-        } else {
+        } else if (button.matches("[data-row-add]")) {
             add(button);
+        } else {
+            addChoice(button);
+        }
+    });
+
+    // Enter in the search of a list adds what was found instead of sending the form.
+    document.addEventListener("keydown", (event) => {
+        const button = event.key === "Enter" && event.target.closest(".portal-finder")?.querySelector("[data-choice-add]");
+        if (button && event.target.matches("input")) {
+            event.preventDefault();
+            addChoice(button);
         }
     });
 
@@ -28,31 +39,60 @@
         (buttons.at(-1) ?? rows.querySelector("[data-row-add]"))?.focus();
     }
 
-    /* The server renders the row, as it does without the script; only the new row is taken from its page. */
-    async function add(button) {
+    /* The server renders what is added, as it does without the script; only that is taken from its page. */
+    async function answer(button) {
         if (button.ariaBusy === "true") {
-            return;
+            return null;
         }
         button.ariaBusy = "true";
-        const rows = button.closest("[data-rows]");
-        let row = null;
         try {
             const body = new FormData(button.form, button);
             const response = await fetch(button.form.action, { method: "POST", body, credentials: "same-origin" });
-            const page = new DOMParser().parseFromString(await response.text(), "text/html");
-            row = page.getElementById(rows.id)?.querySelector(":scope > [data-rows-list] > [data-row-added]");
+            return new DOMParser().parseFromString(await response.text(), "text/html");
         } catch {
-            // answered below like any other failure
+            return document.implementation.createHTMLDocument();
+        } finally {
+            button.ariaBusy = "false";
         }
-        button.ariaBusy = "false";
+    }
+
+    async function add(button) {
+        const rows = button.closest("[data-rows]");
+        const page = await answer(button);
+        let row = page?.getElementById(rows.id)?.querySelector(":scope > [data-rows-list] > [data-row-added]");
         if (!row) {
-            send(button); // signed out, too many rows, no network: the page that follows says which
+            leave(page, button);
             return;
         }
         row = document.importNode(row, true);
         rows.querySelector(":scope > [data-rows-list]").append(row);
         status.textContent = `${row.dataset.row} added.`;
         row.querySelector("input:not([type=hidden]), textarea, select, button")?.focus();
+    }
+
+    async function addChoice(button) {
+        const field = button.closest(".portal-field");
+        const search = field.querySelector(".portal-finder input");
+        if (!search.value.trim()) {
+            search.focus();
+            return;
+        }
+        const page = await answer(button);
+        let fresh = page?.getElementById(field.id);
+        if (!fresh) {
+            leave(page, button);
+            return;
+        }
+        fresh = document.importNode(fresh, true);
+        field.replaceWith(fresh);
+        status.textContent = fresh.querySelector("[data-found]")?.textContent ?? "";
+        fresh.querySelector(".portal-finder input").focus();
+    }
+
+    function leave(page, button) {
+        if (page) {
+            send(button); // signed out, too many rows, no network: the page that follows says which
+        }
     }
 
     let waiting = 0;

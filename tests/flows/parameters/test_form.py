@@ -442,6 +442,170 @@ def test_a_search_follows_the_name_of_an_input_and_knows_no_others() -> None:
     assert find_choices({"properties": 1}, "value", "") == []
 
 
+# Many choices of a list
+
+SOME = {"type": "array", "items": {"enum": CUSTOMERS}}
+FIND = "value-find"
+
+
+def sent_again(form: ParameterForm, one: dict[str, Any], **typed: Any) -> ParameterForm:
+    """Type into a form that was displayed again, and send it."""
+    return ParameterForm(one, {}, data=fill(form, **typed))
+
+
+def test_a_choice_is_found_and_added_to_a_list_by_submitting_the_form() -> None:
+    one = schema(SOME)
+    form = typed_into(one, **{FIND: " customer-09999 "})
+    assert form.is_partial
+    assert not form.is_valid()
+    assert form.errors == {}
+    assert dict(page(form).sent)["parameters-value"] == "customer-09999"
+    form = sent_again(form, one, **{FIND: "customer-00007"})
+    assert dict(page(form).sent)["parameters-value-find"] == ""
+    assert "autofocus" in page(form).controls["parameters-value-find"]
+    assert resolved(sent_again(form, one)) == ["customer-09999", "customer-00007"]
+
+
+def test_a_part_of_a_choice_adds_nothing_and_suggests_what_contains_it() -> None:
+    form = typed_into(schema(SOME), **{FIND: "R-0999"})
+    assert not form.is_valid()
+    assert options(form) == [f"customer-0999{number}" for number in range(10)]
+    assert dict(page(form).sent)["parameters-value"] == ""
+    assert dict(page(form).sent)["parameters-value-find"] == "R-0999"
+    assert page(form).controls["parameters-value-find"]["aria-describedby"] == "id_parameters-value-find_found"
+    (notice,) = form.notices
+    assert "10 choices found" in notice
+    assert "No choice contains" in typed_into(schema(SOME), **{FIND: EVIL}).notices[0]
+
+
+def test_the_button_of_a_search_never_submits_the_form() -> None:
+    form = typed_into(schema(SOME), value="customer-00001", **{"value-add": "true"})
+    assert form.is_partial
+    assert not form.is_valid()
+    assert page(form).controls["parameters-value"]["tag"] == "textarea"
+
+
+def test_a_choice_is_added_to_a_list_that_is_json() -> None:
+    odd = schema({"type": "array", "items": {"enum": [*CUSTOMERS, "two\nlines", "[1]"]}})
+    for text, typed, value in (
+        ('["customer-00001"]', "customer-00002", ["customer-00001", "customer-00002"]),
+        ("", "[1]", ["[1]"]),
+        ("", '"two\\nlines"', ["two\nlines"]),
+        ("customer-00001\r\n", "[1]", ["customer-00001", "[1]"]),
+    ):
+        form = typed_into(odd, value=text, **{FIND: typed})
+        assert resolved(sent_again(form, odd)) == value
+
+
+def test_a_list_in_a_model_has_a_search_of_its_own() -> None:
+    one = schema({"type": "object", "properties": {"some": SOME, "more": SOME}})
+    control = page(ParameterForm(one, {})).controls["parameters-value.some-find"]
+    assert control["data-choices"] == "value.some.0"
+    assert find_choices(one, control["data-choices"], "09999") == ["customer-09999"]
+    form = typed_into(one, **{"value.some-find": "customer-00001"})
+    assert resolved(sent_again(form, one)) == {"some": ["customer-00001"]}
+
+
+def test_a_list_whose_choices_its_help_names_has_no_search() -> None:
+    few = schema({"type": "array", "items": {"enum": CUSTOMERS[:20]}})
+    assert "parameters-value-find" not in page(ParameterForm(few, {})).controls
+    assert resolved(typed_into(few, value="customer-00001")) == ["customer-00001"]
+
+
+def test_what_one_form_cannot_list_is_searched_or_typed() -> None:
+    colours = [f"colour-{number}" for number in range(12)]
+    one, several = {"$ref": "#/definitions/Choice"}, {"type": "array", "items": {"$ref": "#/definitions/Choice"}}
+    for node, choices, typed, value in (
+        (one, CUSTOMERS[:100], "customer-00007", "customer-00007"),
+        (one, CUSTOMERS, "customer-00007", "customer-00007"),
+        (several, colours, "colour-1", ["colour-1"]),
+        (several, CUSTOMERS, "customer-00007", ["customer-00007"]),
+    ):
+        many = {
+            "properties": {f"choice{number}": node for number in range(500)},
+            "definitions": {"Choice": {"enum": choices}},
+        }
+        form = ParameterForm(many, {})
+        assert len(form.render()) < 600_000
+        assert len(options(form)) < 4_000
+        assert page(form).controls["parameters-choice499"]["tag"] in ("input", "textarea")
+        assert sent(typed_into(many, choice499=typed)) == {"choice499": value}
+
+
+# Values on offer
+
+MONTHS = ["2026-08", "2026-09", "2026-10"]
+
+
+def offering(
+    one: dict[str, Any], offered: list[Any], given: dict[str, Any] | None = None, **typed: Any
+) -> ParameterForm:
+    """Type into a form with values on offer that are the only ones, and send it."""
+    shown = ParameterForm(one, given or {}, offered={"value": offered})
+    return ParameterForm(one, given or {}, data=fill(shown, **typed), offered={"value": offered})
+
+
+def test_the_only_values_are_a_select_and_the_others_an_input() -> None:
+    for node in (TEXT, {**TEXT, "pattern": "^.{7}$"}):
+        form = ParameterForm(schema(node), {}, offered={"value": MONTHS}, suggestions={"value": MONTHS})
+        assert page(form).controls["parameters-value"]["tag"] == "select"
+        assert "parameters-value-empty" not in page(form).controls
+        assert options(form) == ["", *MONTHS, "-other"]
+        assert resolved(offering(schema(node), MONTHS, value="2026-09")) == "2026-09"
+        assert offering(schema(node), MONTHS).codes == {"value": ["parameter.required"]}
+
+
+def test_another_value_than_those_on_offer_can_be_typed_and_is_shown_again() -> None:
+    form = offering(schema(TEXT), MONTHS, value="-other", **{"value-other": "2027-01"})
+    assert resolved(form) == "2027-01"
+    for again in (form, ParameterForm(schema(TEXT), {"value": "2027-01"}, offered={"value": MONTHS})):
+        assert dict(page(again).sent)["parameters-value"] == "-other"
+        assert dict(page(again).sent)["parameters-value-other"] == "2027-01"
+    # What an input that is not displayed holds is not sent.
+    assert resolved(offering(schema(TEXT), MONTHS, value="2026-08", **{"value-other": "2027-01"})) == "2026-08"
+    assert offering(schema(TEXT), MONTHS, value="-other").codes == {"value": ["parameter.required"]}
+    assert "parameters-value-other" in form.public_names
+
+
+def test_a_given_value_on_offer_is_selected_and_kept() -> None:
+    for value in ("2026-10", "2027-01"):
+        form = offering(schema(TEXT, required=False), MONTHS, {"value": value})
+        assert sent(form) == form.resolved == {"value": value}
+    optional = schema(OPTIONAL_TEXT)
+    assert resolved(offering(optional, MONTHS)) is None
+    assert resolved(offering(optional, MONTHS, {"value": "2026-10"}, value="")) is None
+
+
+def test_numbers_and_dates_on_offer_keep_their_type() -> None:
+    number, date = schema({"type": "integer"}), schema({"type": "string", "format": "date"})
+    assert resolved(offering(number, [1, 7], value="7")) == 7
+    other = page(ParameterForm(number, {}, offered={"value": [1, 7]})).controls["parameters-value-other"]
+    assert other["type"] == "number"
+    assert resolved(offering(date, ["2026-01-31"], value="2026-01-31")) == "2026-01-31"
+
+
+@pytest.mark.parametrize(
+    ("node", "offered"),
+    [
+        (TEXT, []),
+        (TEXT, [7]),
+        (TEXT, [{"a": 1}]),
+        (TEXT, [""]),
+        (TEXT, CUSTOMERS),
+        ({"type": "integer"}, ["seven", None]),
+        ({"type": "string", "format": "date-time"}, ["2027-03-28T02:30"]),
+        ({**TEXT, "writeOnly": True}, MONTHS),
+        ({"type": "array", "items": TEXT}, MONTHS),
+        ({"enum": ["a"]}, MONTHS),
+        ({}, MONTHS),
+    ],
+)
+def test_values_that_a_select_cannot_stand_for_leave_the_input(node: dict[str, Any], offered: list[Any]) -> None:
+    form = ParameterForm(schema(node), {}, offered={"value": offered})
+    assert "parameters-value-other" not in page(form).controls
+    assert "-other" not in options(form)
+
+
 def test_choices_that_look_alike_have_labels_that_tell_them_apart() -> None:
     alike = schema({"enum": [1, "1", True, "true", "a\nb", "a b", "plain"]})
     html = ParameterForm(alike, {}).render()
