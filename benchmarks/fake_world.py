@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from flows import definition
 from flows.catalog import definition_reader
-from flows.models import Deployment, Environment
+from flows.models import Deployment, Environment, Server
 from flows.prefect_api.records import JSON, Credential, DeploymentRecord, FlowRunRecord, StateRecord
 from runs import changes, dispatch, requests
 from runs.actors import Actor, Channel
@@ -149,9 +149,8 @@ class Track:
 
     @classmethod
     def lay(cls, seed: int) -> Track:
-        prod = Environment.objects.create(
-            slug="prod", api_url="http://prod.race/api", is_protected=True, needs_approval=True
-        )
+        server = Server.objects.create(api_url="http://prod.race/api")
+        prod = Environment.objects.create(slug="prod", server=server, is_protected=True, needs_approval=True)
         # A superuser who holds every verb: if the requester could approve at all, this one could.
         requester = User.objects.create(username="requester", is_superuser=True)
         approvers = [User.objects.create(username=f"approver-{number}") for number in range(3)]

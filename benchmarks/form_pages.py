@@ -27,7 +27,7 @@ from django.utils import timezone  # noqa: E402
 from benchmarks.fake_world import deployment_of  # noqa: E402
 from flows import definition  # noqa: E402
 from flows.catalog import definition_reader  # noqa: E402
-from flows.models import Deployment, Environment  # noqa: E402
+from flows.models import Deployment, Environment, Server  # noqa: E402
 from flows.parameters import fingerprint  # noqa: E402
 from runs.models import Grant  # noqa: E402
 
@@ -158,7 +158,7 @@ def measure_case(client: Client, deployment: Deployment, case: Case, rounds: int
 
 def main(rounds: int, count: int, only: str) -> None:
     call_command("migrate", verbosity=0)
-    environment = Environment.objects.create(slug="dev", api_url="http://dev.bench/api")
+    environment = Environment.objects.create(slug="dev", server=Server.objects.create(api_url="http://dev.bench/api"))
     user = User.objects.create(username="requester", is_staff=True)
     verbs = ["see", "see inputs", "trigger", "trigger later"]
     Grant.objects.create(person=user, verbs=verbs, environment=environment, granted_by_name="bench")

@@ -1,4 +1,4 @@
-"""Find environments on one Prefect server: what the rules of one forbid could be run through the other."""
+"""The identity of a Prefect server: what the rules of one environment forbid could be run through another on it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from hashlib import sha256
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from flows.models import Deployment, Environment
+from flows.models import Deployment, Environment, Server
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def with_address(environment: Environment) -> list[Environment]:
     """Return the other active environments whose API URL names the same host, port and path."""
-    others = Environment.objects.filter(is_active=True).exclude(pk=environment.pk)
-    address = normalize(environment.api_url)
-    return [other for other in others if normalize(other.api_url) == address]
+    others = Environment.objects.filter(is_active=True).exclude(pk=environment.pk).select_related("server")
+    address = normalize(environment.server.api_url)
+    return [other for other in others if normalize(other.server.api_url) == address]
 
 
 def with_deployments(environment: Environment, prefect_ids: Iterable[UUID]) -> list[Environment]:
@@ -35,10 +35,10 @@ def is_same_address(one: str, other: str) -> bool:
     return one.rstrip("/") == other.rstrip("/")
 
 
-def connection_of(environment: Environment) -> str:
+def connection_of(server: Server) -> str:
     """Return a digest that changes with the address and the credential: another key can open another workspace."""
-    credential = bytes(environment.sealed_credential).hex()
-    return sha256(f"{environment.api_url} {environment.credential_kind} {credential}".encode()).hexdigest()
+    credential = bytes(server.sealed_credential).hex()
+    return sha256(f"{server.api_url} {server.credential_kind} {credential}".encode()).hexdigest()
 
 
 def normalize(api_url: str) -> tuple[str, str, int | None, str]:

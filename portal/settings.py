@@ -256,7 +256,7 @@ LOGGING = {
 }
 
 # Dotted name of the function that opens an environment's Prefect client; only tests replace it.
-PREFECT_CLIENT = "flows.prefect_api.connect.for_environment"
+PREFECT_CLIENT = "flows.prefect_api.connect.for_server"
 # Gives the page of a row; runs sends mails with links and knows no addresses.
 LINK_TO = "portal.ui.audit_links.address"
 # Mail is sent if a server is set. Without one the demo writes it to its log, and production marks it as failed.

@@ -11,7 +11,7 @@ from flows.catalog import health
 from flows.catalog import sync as catalog_sync
 from flows.catalog.same_server import SameServer
 from flows.encryption import DecryptionError
-from flows.models import Environment
+from flows.models import Environment, Server
 from flows.prefect_api.records import PrefectError
 from runs import changes, definitions, dispatch, mirror, notifications, queue
 from runs.audit import export_files, partitions
@@ -39,7 +39,7 @@ def cancel_run(pk: int) -> None:
 
 
 def recover_run(pk: int) -> None:
-    dispatch.recover_run(Recovery.objects.select_related("run__environment").get(pk=pk))
+    dispatch.recover_run(Recovery.objects.select_related("run__environment__server").get(pk=pk))
 
 
 def apply_pause(pk: int) -> None:
@@ -67,7 +67,7 @@ def report_outside_changes() -> None:
 def check_definition(pk: int) -> None:
     """Compare the definition of an approved request again, now that its run has started."""
     definitions.check_started(
-        RunRequest.objects.select_related("environment", "deployment__environment", "change", "spec").get(pk=pk)
+        RunRequest.objects.select_related("environment__server", "deployment__environment", "change", "spec").get(pk=pk)
     )
 
 
@@ -78,41 +78,46 @@ def follow_up(environment_pk: int) -> None:
     """
     unread = RunRequest.objects.filter(environment=environment_pk, state=State.LAUNCHED, run=None)
     mirror.refresh_state(
-        Environment.objects.get(pk=environment_pk),
+        Environment.objects.select_related("server").get(pk=environment_pk),
         [pk for pk in unread.values_list("flow_run_id", flat=True) if pk],
     )
 
 
 def refresh(pk: int) -> None:
-    run = Run.objects.select_related("environment").get(pk=pk)
+    run = Run.objects.select_related("environment__server").get(pk=pk)
     mirror.refresh(run.environment, [run.prefect_id])
 
 
-def check(pk: int) -> None:
-    health.check(Environment.objects.get(pk=pk))
+def check(server_pk: int) -> None:
+    health.check(Server.objects.get(pk=server_pk))
 
 
-def sync(pk: int) -> None:
-    """Check the health of one environment, sync its deployments and runs, and postpone runs that must not start."""
-    environment = Environment.objects.get(pk=pk)
+def sync(server_pk: int) -> None:
+    """Check the health of one server, sync its deployments and runs, and postpone runs that must not start.
+
+    They are synced into the active environment on the server; without one there is nothing to do.
+    """
+    environment = Environment.objects.select_related("server").filter(server=server_pk, is_active=True).first()
+    if environment is None:
+        return  # disabled since this was queued
     try:
         # Deployments before runs: a run is linked to its deployment, and its secrets are masked by the schema.
-        if health.check(environment).state == "up":
+        if health.check(environment.server).state == "up":
             catalog_sync.sync(environment, on_change=definitions.record_changes)
             mirror.sync(environment)
             dispatch.postpone(environment)
             dispatch.put_back_stalled(environment)
     except SameServer as conflict:
-        health.record_sync(environment, str(conflict), at=None)
+        health.record_failed_sync(environment.server, str(conflict))
         configuration.disable_same_server(environment, conflict.others)
     except (PrefectError, DecryptionError) as error:
         log.warning("%s: %s", environment, error)  # shown to people through the health row
 
 
 def sync_all() -> None:
-    """Queue a sync of each active environment, so that a slow one does not delay the others."""
-    for pk in Environment.objects.filter(is_active=True).values_list("pk", flat=True):
-        queue.enqueue("runs.tasks.sync", pk)
+    """Queue a sync of each server in use, so that a slow one does not delay the others."""
+    for server_pk in Environment.objects.filter(is_active=True).values_list("server", flat=True):
+        queue.enqueue("runs.tasks.sync", server_pk)
 
 
 def requeue_due() -> None:

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from flows.catalog import sync
-from flows.models import Deployment, Environment
+from flows.models import Deployment, Environment, Server
 from flows.prefect_api.records import Credential
 from runs import mirror
 from runs.actors import Actor, Channel
@@ -59,33 +59,31 @@ def doors(settings: Any) -> Iterator[None]:
     FAKES.clear()
 
 
+def make_environment(slug: str, *, api_url: str = "", server: Server | None = None, **columns: Any) -> Environment:
+    """An environment on a server of its own, at http://<slug>.test/api by default, or on the one that is given."""
+    server = server or Server.objects.create(api_url=api_url or f"http://{slug}.test/api")
+    return Environment.objects.create(slug=slug, server=server, **columns)
+
+
 @pytest.fixture
 def dev(db: None) -> Environment:
-    return Environment.objects.create(slug="dev", api_url="http://dev.test/api", colour="green")
+    return make_environment("dev", colour="green")
 
 
 @pytest.fixture
 def prod(db: None) -> Environment:
-    return Environment.objects.create(
-        slug="prod",
-        api_url="http://prod.test/api",
-        colour="red",
-        position=1,
-        is_protected=True,
-        needs_approval=True,
-        needs_reason=True,
-    )
+    return make_environment("prod", colour="red", position=1, is_protected=True, needs_approval=True, needs_reason=True)
 
 
 @pytest.fixture
 def fake(dev: Environment) -> FakePrefect:
     """The Prefect behind `dev`."""
-    return FAKES.setdefault(dev.api_url, FakePrefect())
+    return FAKES.setdefault(dev.server.api_url, FakePrefect())
 
 
 @pytest.fixture
 def prod_fake(prod: Environment) -> FakePrefect:
-    return FAKES.setdefault(prod.api_url, FakePrefect())
+    return FAKES.setdefault(prod.server.api_url, FakePrefect())
 
 
 @pytest.fixture

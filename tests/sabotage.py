@@ -135,8 +135,8 @@ SABOTAGES = (
             "tests/runs/test_row_versions.py::test_every_column_is_recorded_or_named_as_not_to_be",
             "tests/portal/admin/audit/test_audit_panel.py::test_of_a_credential_only_that_it_changed_is_kept",
         ),
-        statement="CREATE OR REPLACE TRIGGER record_version AFTER INSERT OR UPDATE OR DELETE ON flows_environment "
-        "FOR EACH ROW EXECUTE FUNCTION record_version('id slug needs_approval sealed_credential', '')",
+        statement="CREATE OR REPLACE TRIGGER record_version AFTER INSERT OR UPDATE OR DELETE ON flows_server "
+        "FOR EACH ROW EXECUTE FUNCTION record_version('id api_url sealed_credential', '')",
     ),
     Sabotage(
         "a temporary table stands in for approvals",
@@ -530,8 +530,8 @@ SABOTAGES = (
         "a request is sent to another address than it was made for",
         ("tests/governance/test_approved_definition.py::test_a_request_is_sent_only_to_the_address_it_was_made_for",),
         "runs/dispatch/launch.py",
-        "is_same_address(environment.api_url, run_request.spec.api_url)",
-        "is_same_address(environment.api_url, environment.api_url)",
+        "is_same_address(environment.server.api_url, run_request.spec.api_url)",
+        "is_same_address(environment.server.api_url, environment.server.api_url)",
     ),
     Sabotage(
         "the requester's grants are not checked again at launch",
@@ -666,6 +666,52 @@ SABOTAGES = (
         "flows/catalog/sync.py",
         "        require_own_server(environment, [record.id for record in records])\n",
         "",
+    ),
+    Sabotage(
+        "two environments on a server are active at once",
+        ("tests/governance/test_servers.py::test_the_database_refuses_a_second_active_environment_on_a_server",),
+        statement="DROP INDEX one_active_environment_per_server",
+    ),
+    Sabotage(
+        "a server is shared without what it means for the others",
+        (
+            "tests/governance/test_servers.py::"
+            "test_a_changed_server_is_confirmed_with_the_name_of_each_protected_environment_on_it",
+        ),
+        "runs/governance/configuration.py",
+        "    others = loosened(row, environment.server) if row else []",
+        "    others: list[Loosening] = []",
+    ),
+    Sabotage(
+        "an environment moves the server of others along",
+        ("tests/governance/test_servers.py::test_an_environment_that_moves_leaves_the_others_where_they_are",),
+        "runs/governance/configuration.py",
+        "    return None if is_shared else own",
+        "    return own",
+    ),
+    Sabotage(
+        "what was read into one environment counts for the next on its server",
+        (
+            "tests/governance/test_servers.py::"
+            "test_another_environment_takes_a_server_over_and_is_read_from_the_beginning",
+        ),
+        "flows/catalog/health.py",
+        "    return found.synced_for_id == environment.pk and found.synced_from",
+        "    return found.synced_from",
+    ),
+    Sabotage(
+        "a follower stays with an environment that was disabled",
+        ("tests/runs/mirror/test_follower.py::test_a_follower_reads_into_the_environment_that_is_active",),
+        "runs/mirror/follower.py",
+        "    return environment.pk, connection_of(environment.server)",
+        "    return 0, connection_of(environment.server)",
+    ),
+    Sabotage(
+        "a changed address past the portal raises no alarm",
+        ("tests/runs/governance/test_outside_changes.py::test_a_change_past_the_portal_is_reported_once",),
+        "runs/governance/outside_changes.py",
+        "        return protected & frozenset(environments_on(version)",
+        "        return frozenset() & frozenset(environments_on(version)",
     ),
     Sabotage(
         "runs are read before it is known whose server it is",

@@ -409,9 +409,9 @@ def test_a_run_goes_through_all_the_parts(machine: Machine) -> None:
     environment = machine.environment("background")
     auth = (machine.folder / "secrets" / "prefect_auth").read_text().strip()
     prepare = (
-        "import os; from django.contrib.auth.models import User, Group; from flows.models import Environment;"
-        f"e = Environment(slug='dev', api_url='http://127.0.0.1:{machine.ports[4200]}/api', credential_kind='basic');"
-        "e.credential = os.environ['AUTH']; e.save();"
+        "import os; from django.contrib.auth.models import User, Group; from flows.models import Environment, Server;"
+        f"s = Server(api_url='http://127.0.0.1:{machine.ports[4200]}/api', credential_kind='basic');"
+        "s.credential = os.environ['AUTH']; s.save(); Environment.objects.create(slug='dev', server=s);"
         "u = User.objects.create_user('otto', is_staff=True); u.groups.add(Group.objects.get(name='Operator'))"
     )
     prepare += "; from runs import desk; desk.sync('dev')"

@@ -1,1 +1,1 @@
-"""The catalog: deployments and work pools synced from Prefect, and the health of each environment."""
+"""The catalog: deployments and work pools synced from Prefect, and the health of each server."""

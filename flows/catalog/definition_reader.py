@@ -17,7 +17,7 @@ from flows.prefect_api.records import JSON, DeploymentRecord, NotFound
 
 def read(environment: Environment, deployment_id: UUID) -> tuple[DeploymentRecord, Definition]:
     """Read one deployment and its definition now; raises `PrefectError` or `DecryptionError`."""
-    client = connect.client_for(environment)
+    client = connect.client_for(environment.server)
     record = client.deployment(deployment_id)
     return record, describe(environment, record, template_of(client, record.work_pool_name))
 

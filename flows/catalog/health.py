@@ -1,54 +1,55 @@
-"""The health of environments. The only code that writes `Health`."""
+"""The health of servers, and when they were last synced. The only code that writes `Health`."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Q
 from django.utils import timezone
 
 from flows.encryption import DecryptionError
-from flows.models import Environment, Health
+from flows.models import Environment, Health, Server
 from flows.prefect_api import connect
 from flows.prefect_api.records import PrefectError, Unauthorized, Unreachable
 from flows.server_identity import connection_of
 
 
-def health_of(environment: Environment) -> Health:
+def health_of(server: Server) -> Health:
     """Return the health row, created if missing."""
-    return Health.objects.get_or_create(environment=environment)[0]
+    return Health.objects.get_or_create(server=server)[0]
 
 
-def check(environment: Environment) -> Health:
+def check(server: Server) -> Health:
     """Get the server's version with the credential, and record the result. Raises nothing."""
     try:
-        version = connect.client_for(environment).health().version
+        version = connect.client_for(server).health().version
     except (PrefectError, DecryptionError) as error:
-        # Any other answer means down as well: whatever responds there is not the Prefect API of this environment.
+        # Any other answer means down as well: whatever responds there is not a Prefect API.
         # A credential that cannot be decrypted is fixed in the same place as one that Prefect refuses.
         state = Health.State.REFUSED if isinstance(error, Unauthorized | DecryptionError) else Health.State.DOWN
-        return record(environment, state, str(error))
+        return record(server, state, str(error))
     # A server can answer this and fail on every list: then it is up, and says what it fails on.
-    found = health_of(environment)
+    found = health_of(server)
     failures = filter(None, [found.deployments_failure, found.runs_failure])
-    return record(environment, Health.State.UP, " ".join(failures), version=version)
+    return record(server, Health.State.UP, " ".join(failures), version=version)
 
 
-def record_error(environment: Environment, error: PrefectError | DecryptionError) -> Health:
+def record_error(server: Server, error: PrefectError | DecryptionError) -> Health:
     """Record why a call failed. A server that rejects one request is still up."""
     if isinstance(error, Unauthorized | DecryptionError):
-        return record(environment, Health.State.REFUSED, str(error))
+        return record(server, Health.State.REFUSED, str(error))
     if isinstance(error, Unreachable):
-        return record(environment, Health.State.DOWN, str(error))
+        return record(server, Health.State.DOWN, str(error))
     # NotFound, Rejected and Uncertain leave the state alone: the next periodic `check` decides it.
-    record_sync(environment, str(error), at=None)
-    return health_of(environment)
+    record_failed_sync(server, str(error))
+    return health_of(server)
 
 
-def record(environment: Environment, state: Health.State, message: str, **columns: Any) -> Health:
+def record(server: Server, state: Health.State, message: str, **columns: Any) -> Health:
     """Write the state and the time of the check; `changed_at` moves only when the state changes."""
     now = timezone.now()
-    health = health_of(environment)
+    health = health_of(server)
     if health.state != state:
         columns["changed_at"] = now
     # update() and not save(): the follower and the sync write other columns of the row at the same time.
@@ -57,49 +58,66 @@ def record(environment: Environment, state: Health.State, message: str, **column
     return health
 
 
-def record_sync(environment: Environment, message: str, *, at: datetime | None) -> None:
-    """Record the result of a catalog sync; `at` is when it read everything, None if it did not."""
-    health_of(environment)
-    columns: dict[str, Any] = {"sync_message": message}
-    if at:
-        columns |= {"synced_at": at, "synced_from": connection_of(environment), "deployments_failure": ""}
-    Health.objects.filter(environment=environment).update(**columns)
-    if at:
-        clear_message(environment)
+def record_failed_sync(server: Server, message: str) -> None:
+    """Record why the catalog could not be synced."""
+    health_of(server)
+    Health.objects.filter(server=server).update(sync_message=message)
+
+
+def record_sync(environment: Environment, message: str, *, at: datetime) -> None:
+    """Record the result of a catalog sync into an environment; `at` is when it read everything.
+
+    When another environment was on the server before, its runs say nothing about this one.
+    """
+    server = environment.server
+    columns: dict[str, Any] = {"sync_message": message, "synced_at": at, "synced_from": connection_of(server)}
+    if health_of(server).synced_for_id != environment.pk:
+        columns |= {"synced_for": environment, "runs_synced_at": None}
+    Health.objects.filter(server=server).update(deployments_failure="", **columns)
+    clear_message(server)
 
 
 def note_runs_synced(environment: Environment, at: datetime) -> None:
-    """Record when all runs were last read."""
-    health_of(environment)
-    Health.objects.filter(environment=environment).update(runs_synced_at=at, runs_failure="")
-    clear_message(environment)
+    """Record when all runs were last read into an environment, unless another has taken the server over meanwhile."""
+    server = environment.server
+    health_of(server)
+    own = Health.objects.filter(Q(synced_for=environment) | Q(synced_for=None), server=server)
+    own.update(synced_for=environment, runs_synced_at=at, runs_failure="")
+    clear_message(server)
 
 
-def clear_message(environment: Environment) -> None:
+def clear_message(server: Server) -> None:
     """Remove the message of a server that is up and whose lists can all be read again."""
-    Health.objects.filter(
-        environment=environment, state=Health.State.UP, runs_failure="", deployments_failure=""
-    ).update(message="")
+    Health.objects.filter(server=server, state=Health.State.UP, runs_failure="", deployments_failure="").update(
+        message=""
+    )
 
 
-def record_failed_reading(environment: Environment, error: PrefectError | DecryptionError, column: str) -> None:
+def record_failed_reading(server: Server, error: PrefectError | DecryptionError, column: str) -> None:
     """Record why deployments or runs could not be read, in `deployments_failure` or `runs_failure`.
 
     A later check that finds the server up keeps the sentence, until they are read again.
     """
-    record_error(environment, error)
-    Health.objects.filter(environment=environment).update(**{column: str(error), "message": str(error)})
+    record_error(server, error)
+    Health.objects.filter(server=server).update(**{column: str(error), "message": str(error)})
 
 
 def is_synced(environment: Environment) -> bool:
-    """Return whether the catalog was synced with this address and credential.
+    """Return whether the catalog was synced into this environment with this address and credential.
 
     Only then is the server known to be no other environment's.
     """
-    return health_of(environment).synced_from == connection_of(environment)
+    found = health_of(environment.server)
+    return found.synced_for_id == environment.pk and found.synced_from == connection_of(environment.server)
 
 
-def record_followed(environment: Environment, at: datetime) -> None:
+def runs_synced_at(environment: Environment) -> datetime | None:
+    """Return when all runs were last read into this environment, None if they never were."""
+    found = health_of(environment.server)
+    return found.runs_synced_at if found.synced_for_id == environment.pk else None
+
+
+def record_followed(server: Server, at: datetime) -> None:
     """Record a heartbeat of the event stream."""
-    health_of(environment)
-    Health.objects.filter(environment=environment).update(followed_at=at)
+    health_of(server)
+    Health.objects.filter(server=server).update(followed_at=at)

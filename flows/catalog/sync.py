@@ -18,13 +18,13 @@ from flows.catalog.same_server import require_own_server
 from flows.db_text import sanitize_json
 from flows.definition import Definition
 from flows.encryption import DecryptionError
-from flows.models import Deployment, Environment, WorkPool
+from flows.models import Deployment, Environment, Server, WorkPool
 from flows.prefect_api import connect
 from flows.prefect_api.records import JSON, DeploymentRecord, NotFound, PrefectError, WorkPoolRecord
 
 KEY = ["environment", "prefect_id"]
 COLUMNS = [f.name for f in Deployment._meta.concrete_fields if f.name not in {"id", *KEY}]
-POOL_COLUMNS = [f.name for f in WorkPool._meta.concrete_fields if f.name not in {"id", "environment", "name"}]
+POOL_COLUMNS = [f.name for f in WorkPool._meta.concrete_fields if f.name not in {"id", "server", "name"}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Sync:
 
 
 def sync(environment: Environment, *, on_change: OnChange | None = None) -> Sync:
-    """Read every deployment and work pool of an environment and upsert them.
+    """Read every deployment and work pool of an environment's server and upsert them.
 
     Those deleted in Prefect are marked, never deleted: runs and requests refer to them. `on_change` is called with the
     changed definitions. Raises `PrefectError` or `DecryptionError` after recording it in the health, and `SameServer`
@@ -62,12 +62,12 @@ def sync(environment: Environment, *, on_change: OnChange | None = None) -> Sync
     now = timezone.now()
     try:
         # 2. Read everything before the transaction: HTTP calls under a row lock would block other syncs.
-        client = connect.client_for(environment)
+        client = connect.client_for(environment.server)
         records = list(client.deployments())
         pools = client.work_pools()
     except (PrefectError, DecryptionError) as error:
-        health.record_sync(environment, str(error), at=None)
-        health.record_failed_reading(environment, error, "deployments_failure")
+        health.record_failed_sync(environment.server, str(error))
+        health.record_failed_reading(environment.server, error, "deployments_failure")
         raise
     with transaction.atomic():
         # 3. One sync at a time: two at once would each mark as deleted what only the other has read.
@@ -87,7 +87,7 @@ def sync(environment: Environment, *, on_change: OnChange | None = None) -> Sync
             .exclude(prefect_id__in=seen)
             .update(deleted_upstream_at=now)
         )
-        upsert_work_pools(environment, pools, at=now)
+        upsert_work_pools(environment.server, pools, at=now)
         result = Sync(len(records), len(seen - known), deleted)
         health.record_sync(environment, str(result), at=now)
         # Last: audit entries lock the end of the trail until the commit.
@@ -101,7 +101,7 @@ def refresh(deployment: Deployment, *, on_change: OnChange | None = None) -> Non
     now = timezone.now()
     environment = deployment.environment
     try:
-        client = connect.client_for(environment)
+        client = connect.client_for(environment.server)
         record = client.deployment(deployment.prefect_id)
         templates = {record.work_pool_name: definition_reader.template_of(client, record.work_pool_name)}
     except NotFound:
@@ -208,11 +208,11 @@ def columns(record: DeploymentRecord, definition: Definition, at: datetime) -> d
     }
 
 
-def upsert_work_pools(environment: Environment, records: Iterable[WorkPoolRecord], *, at: datetime) -> None:
+def upsert_work_pools(server: Server, records: Iterable[WorkPoolRecord], *, at: datetime) -> None:
     """Insert or update work pools by name, and delete those that were not read."""
     rows = [
         WorkPool(
-            environment=environment,
+            server=server,
             name=record.name,
             type=record.type,
             is_paused=record.is_paused,
@@ -234,8 +234,8 @@ def upsert_work_pools(environment: Environment, records: Iterable[WorkPoolRecord
     WorkPool.objects.bulk_create(
         map(sanitize_json, rows),
         update_conflicts=True,
-        unique_fields=["environment", "name"],
+        unique_fields=["server", "name"],
         update_fields=POOL_COLUMNS,
     )
     # Deleted and not marked: nothing refers to a work pool.
-    WorkPool.objects.filter(environment=environment, synced_at__lt=at).delete()
+    WorkPool.objects.filter(server=server, synced_at__lt=at).delete()

@@ -11,20 +11,9 @@ class Migration(migrations.Migration):
     dependencies = []
     operations = [
         migrations.CreateModel(
-            name="Environment",
+            name="Server",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "slug",
-                    models.CharField(
-                        error_messages={"invalid": "Use letters, digits, hyphens and underscores only."},
-                        max_length=40,
-                        unique=True,
-                        validators=[validate_slug],
-                        verbose_name="name",
-                    ),
-                ),
-                ("description", models.CharField(blank=True, max_length=200)),
                 (
                     "api_url",
                     models.CharField(
@@ -54,6 +43,24 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("sealed_credential", models.BinaryField(blank=True, default=b"")),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Environment",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "slug",
+                    models.CharField(
+                        error_messages={"invalid": "Use letters, digits, hyphens and underscores only."},
+                        max_length=40,
+                        unique=True,
+                        validators=[validate_slug],
+                        verbose_name="name",
+                    ),
+                ),
+                ("description", models.CharField(blank=True, max_length=200)),
+                ("server", models.ForeignKey("flows.server", models.PROTECT, related_name="environments")),
                 (
                     "is_protected",
                     models.BooleanField(
@@ -161,15 +168,21 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={"ordering": ["position", "slug"]},
+            options={
+                "ordering": ["position", "slug"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("is_active", True)),
+                        fields=("server",),
+                        name="one_active_environment_per_server",
+                    )
+                ],
+            },
         ),
         migrations.CreateModel(
             name="Health",
             fields=[
-                (
-                    "environment",
-                    models.OneToOneField("flows.environment", models.CASCADE, primary_key=True, serialize=False),
-                ),
+                ("server", models.OneToOneField("flows.server", models.CASCADE, primary_key=True, serialize=False)),
                 (
                     "state",
                     models.CharField(
@@ -187,6 +200,16 @@ class Migration(migrations.Migration):
                 ("version", models.CharField(blank=True, max_length=40)),
                 ("checked_at", models.DateTimeField(null=True)),
                 ("changed_at", models.DateTimeField(help_text="When the state last changed.", null=True)),
+                (
+                    "synced_for",
+                    models.ForeignKey(
+                        "flows.environment",
+                        models.SET_NULL,
+                        help_text="The environment that the server was synced into; the times of syncs are for it alone.",
+                        null=True,
+                        related_name="+",
+                    ),
+                ),
                 ("synced_at", models.DateTimeField(help_text="When all deployments were last synced.", null=True)),
                 (
                     "synced_from",
@@ -315,12 +338,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("synced_at", models.DateTimeField()),
-                ("environment", models.ForeignKey("flows.environment", models.CASCADE, related_name="work_pools")),
+                ("server", models.ForeignKey("flows.server", models.CASCADE, related_name="work_pools")),
             ],
             options={
-                "constraints": [
-                    models.UniqueConstraint(fields=("environment", "name"), name="unique_work_pool_per_environment")
-                ]
+                "constraints": [models.UniqueConstraint(fields=("server", "name"), name="unique_work_pool_per_server")]
             },
         ),
     ]

@@ -1,6 +1,7 @@
-"""What can be run: environments, and the deployments mirrored from them."""
+"""What can be run: servers, the rules over them, and the deployments mirrored from them."""
 
 from flows.models.deployment import Alias, Deployment
-from flows.models.environment import Environment, Health, WorkPool
+from flows.models.environment import Environment
+from flows.models.server import Health, Server, WorkPool
 
-__all__ = ["Alias", "Deployment", "Environment", "Health", "WorkPool"]
+__all__ = ["Alias", "Deployment", "Environment", "Health", "Server", "WorkPool"]

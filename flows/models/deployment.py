@@ -69,7 +69,7 @@ class Deployment(models.Model):
     @property
     def prefect_url(self) -> str:
         """Return the deployment's address in the Prefect UI."""
-        return f"{self.environment.prefect_ui}/deployments/deployment/{self.prefect_id}"
+        return f"{self.environment.server.prefect_ui}/deployments/deployment/{self.prefect_id}"
 
 
 class Alias(models.Model):

@@ -1,4 +1,4 @@
-"""The client of an environment. The setting PREFECT_CLIENT lets tests use a fake."""
+"""The client of a server. The setting PREFECT_CLIENT lets tests use a fake."""
 
 from __future__ import annotations
 
@@ -9,27 +9,25 @@ from typing import cast
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from flows.models import Environment
+from flows.models import Server
 from flows.prefect_api.client import PrefectClient
 from flows.prefect_api.records import Credential, CredentialKind
 
 ClientFactory = Callable[[str, Credential], PrefectClient]
 
 
-def client_for(environment: Environment) -> PrefectClient:
-    """Return the process's client for this environment; raise `DecryptionError` if its credential cannot be read."""
+def client_for(server: Server) -> PrefectClient:
+    """Return the process's client for this server; raise `DecryptionError` if its credential cannot be read."""
     # Looked up at each call and not at import: tests change the setting.
     create_client = cast(ClientFactory, import_string(settings.PREFECT_CLIENT))
-    return create_client(
-        environment.api_url, Credential(cast(CredentialKind, environment.credential_kind), environment.credential)
-    )
+    return create_client(server.api_url, Credential(cast(CredentialKind, server.credential_kind), server.credential))
 
 
 # The process id is part of the key: a forked child must not use its parent's connections.
 _open_clients: dict[tuple[int, str, Credential], PrefectClient] = {}
 
 
-def for_environment(api_url: str, credential: Credential) -> PrefectClient:
+def for_server(api_url: str, credential: Credential) -> PrefectClient:
     """Return this process's client for this URL and credential; creating one costs 35 ms, reusing it 7 to 10 a call."""
     key = (os.getpid(), api_url, credential)
     if key not in _open_clients:

@@ -112,21 +112,21 @@ def tiles(permissions: Permissions) -> list[Tile]:
     """Return a tile for each visible environment; the number of queries does not depend on how many there are."""
     environments = (
         permissions.environments()
-        .select_related("health")
+        .select_related("server__health")
         .annotate(
             has_deployments=Exists(
                 permissions.deployments().filter(environment=OuterRef("pk"), deleted_upstream_at=None)
             )
         )
-        .prefetch_related(Prefetch("work_pools", WorkPool.objects.only("environment_id", "workers")))
+        .prefetch_related(Prefetch("server__work_pools", WorkPool.objects.only("server_id", "workers")))
     )
     windows = calendar.statuses(list(environments), timezone.now())
     return [
         Tile(
             status_of(environment),
             windows=windows[environment.pk],
-            pools=len(environment.work_pools.all()),
-            workers=sum(pool.workers_online for pool in environment.work_pools.all()),
+            pools=len(environment.server.work_pools.all()),
+            workers=sum(pool.workers_online for pool in environment.server.work_pools.all()),
             empty="" if environment.has_deployments else how_to_deploy(environment),
         )
         for environment in environments

@@ -34,7 +34,7 @@ DRIFT = (
 UNSYNCED = """
     SELECT environment.slug
     FROM flows_environment AS environment
-    LEFT JOIN flows_health AS health ON health.environment_id = environment.id
+    LEFT JOIN flows_health AS health ON health.server_id = environment.server_id
     WHERE environment.slug = ANY(%s) AND coalesce(health.synced_at < to_timestamp(%s), true)
     ORDER BY environment.position
 """

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from flows.models import Environment, Health
 
-# `runs.periodic` checks every environment once a minute. After four missed checks the cluster is down, not slow.
+# `runs.periodic` checks every server once a minute. After four missed checks the cluster is down, not slow.
 STALE = timedelta(minutes=4)
 
 # state -> (label, colour, how to fix it)
@@ -67,9 +67,9 @@ class EnvironmentStatus:
 
 
 def status_of(environment: Environment) -> EnvironmentStatus:
-    """Return the status to display; load environments with `select_related("health")` before calling it for many."""
-    # 1. The state. A new environment has no health row yet: reverse one-to-one raises, which `getattr` catches.
-    health: Health | None = getattr(environment, "health", None)
+    """Return the status to display; for many environments, load them with `select_related("server__health")`."""
+    # 1. The state. A new server has no health row yet: reverse one-to-one raises, which `getattr` catches.
+    health: Health | None = getattr(environment.server, "health", None)
     state = str(Health.State.UNKNOWN)
     label, colour, fix = LABELS[state]
     # A disabled environment is not checked any more, so its last health says nothing.
@@ -80,9 +80,11 @@ def status_of(environment: Environment) -> EnvironmentStatus:
         state = health.state if age < STALE else "overdue"
         label, colour, fix = LABELS.get(state, OVERDUE)
         # 2. The advice, with what it names filled in.
-        fix = fix.format(api_url=environment.api_url, minutes=int(age.total_seconds() // 60))
+        fix = fix.format(api_url=environment.server.api_url, minutes=int(age.total_seconds() // 60))
     if health is None:
         return EnvironmentStatus(environment, state, label, colour, "", fix)
+    # 3. When it was synced, if that was into this environment: another one may have been on the server before.
+    is_own = health.synced_for_id == environment.pk
     return EnvironmentStatus(
         environment,
         state,
@@ -93,7 +95,7 @@ def status_of(environment: Environment) -> EnvironmentStatus:
         version=health.version,
         since=health.changed_at,
         checked_at=health.checked_at,
-        synced_at=health.synced_at,
-        runs_synced_at=health.runs_synced_at,
+        synced_at=health.synced_at if is_own else None,
+        runs_synced_at=health.runs_synced_at if is_own else None,
         sync_message=health.sync_message,
     )

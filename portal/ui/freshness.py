@@ -78,7 +78,7 @@ def freshness_from(status: EnvironmentStatus, what: Source, now: datetime) -> Fr
 
 
 def freshness_of(environments: Iterable[Environment], what: Source) -> list[Freshness]:
-    """Return the freshness of environments loaded with `select_related("health")`; adds one query for all freezes."""
+    """Return the freshness of environments, loaded with `select_related("server__health")`; freezes are one query."""
     now, places = timezone.now(), list(environments)
     frozen = current_freezes(places)
     return [replace(freshness_from(status_of(place), what, now), freeze=frozen.get(place.pk)) for place in places]
@@ -91,4 +91,6 @@ def current_freezes(environments: Iterable[Environment]) -> dict[int, Freeze]:
 
 def freshness_of_all(request: HttpRequest, what: Source) -> list[Freshness]:
     """Return the freshness of every enabled environment that the reader may see, for lists across environments."""
-    return freshness_of(permissions_of(request).environments().filter(is_active=True).select_related("health"), what)
+    return freshness_of(
+        permissions_of(request).environments().filter(is_active=True).select_related("server__health"), what
+    )

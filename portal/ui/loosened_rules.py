@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
-from flows.models import Environment
+from flows.models import Environment, Server
 from runs.models import AuditEntry
 
 # column -> what the environment has been; {was} and {is_now} are the values
@@ -56,7 +56,8 @@ def changes_in_words(entry: AuditEntry) -> list[str]:
 
 def label(column: str) -> str:
     # A column of an old entry may be gone; the credential is recorded as “credential”.
-    names = {field.name: str(field.verbose_name) for field in Environment._meta.concrete_fields}
+    fields = [*Environment._meta.concrete_fields, *Server._meta.concrete_fields]
+    names = {field.name: str(field.verbose_name) for field in fields}
     return names.get(column, column)
 
 

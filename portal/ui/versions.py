@@ -14,7 +14,7 @@ from django.db.models.functions import JSONObject
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from flows.models import Alias, Environment
+from flows.models import Alias, Environment, Server
 from portal.ui.diff import Change, diff
 from runs.models import AuditCheckpoint, AuditEntry, Freeze, Grant, Policy, RowVersion, Window
 from runs.models.audit_verbs import VERBS
@@ -26,11 +26,13 @@ RETIRED = "Audit entry retired"
 # Transaction IDs start over when a dump is restored into a new server: an entry with the same ID belongs to a version
 # only if it is near in time.
 LONGEST_TRANSACTION = timedelta(hours=1)
-# The models whose pages show versions; the tables in LINKS belong to one of them. `tests/runs/test_row_versions.py`
-# compares both with the triggers of the database.
-VERSIONED: frozenset[type[Model]] = frozenset({Environment, Alias, Grant, Policy, Window, Freeze, User, Group})
+# The models whose pages show versions, a server's are on those of its environments; the tables in LINKS belong to one
+# of them. `tests/runs/test_row_versions.py` compares both with the triggers of the database.
+VERSIONED: frozenset[type[Model]] = frozenset({Server, Environment, Alias, Grant, Policy, Window, Freeze, User, Group})
 # label of a version -> its title. Any other label is the name of a secret column, whose values are not recorded.
 LABELS = {"insert": "Added", "update": "Changed", "delete": "Deleted", "found": "Existed before versions were recorded"}
+# The same for the server of an environment, on whose page both are displayed.
+SERVER_LABELS = LABELS | {"insert": "Server added", "update": "Server changed", "delete": "Server deleted"}
 # Columns that repeat what others say: the banner's note of what an environment was before.
 DERIVED = frozenset({"loosened"})
 SECRETS = {"password": "Password", "sealed_credential": "Credential"}
@@ -59,6 +61,7 @@ LINKS: dict[type[Model], list[Link]] = {
 # foreign key column -> its model, to display names instead of keys
 KEYS: dict[str, type[Model]] = {
     "environment_id": Environment,
+    "server_id": Server,
     "person_id": User,
     "group_id": Group,
     "granted_by_id": User,
@@ -86,6 +89,7 @@ def versions_of(row: Model) -> list[Version]:
         return []
     found = [
         *own_versions(row),
+        *(own_versions(row.server, SERVER_LABELS) if isinstance(row, Environment) else ()),
         *(version for link in LINKS.get(model, []) for version in related_versions(link, row.pk)),
     ]
     return sorted(found, key=lambda version: version.at, reverse=True)[:MOST]
@@ -110,7 +114,7 @@ def rows_of(model: type[Model]) -> QuerySet[RowVersion]:
     )
 
 
-def own_versions(row: Model) -> Iterator[Version]:
+def own_versions(row: Model, labels: Mapping[str, str] = LABELS) -> Iterator[Version]:
     # 1. One more than displayed, so that the oldest displayed has one to compare with.
     found = list(rows_of(type(row)).filter(row_pk=str(row.pk))[: MOST + 1])
     # 2. The names of all keys in them, by one query for each foreign key.
@@ -120,9 +124,9 @@ def own_versions(row: Model) -> Iterator[Version]:
     for number, each in enumerate(found[:MOST]):
         values = columns(each, fields, names)
         if each.label in ("insert", "found"):
-            yield version(each, LABELS[each.label], diff({}, with_names(values)))
+            yield version(each, labels[each.label], diff({}, with_names(values)))
         elif each.label == "delete":
-            yield version(each, LABELS[each.label], diff(with_names(values), {}))
+            yield version(each, labels[each.label], diff(with_names(values), {}))
         elif each.label == "update":
             before = columns(found[number + 1], fields, names) if number + 1 < len(found) else {}
             differing = [name for name in values if before.get(name) != values[name]]
@@ -130,7 +134,7 @@ def own_versions(row: Model) -> Iterator[Version]:
             differing = [name for name in differing if name not in DERIVED] or differing
             # A column added by a later migration is missing in older versions: it counts as new, not as changed.
             was = {name: before[name] for name in differing if name in before}
-            yield version(each, LABELS[each.label], diff(was, {name: values[name] for name in differing}))
+            yield version(each, labels[each.label], diff(was, {name: values[name] for name in differing}))
         else:
             yield version(each, f"{SECRETS.get(each.label, each.label)} changed", iter(()))
 

@@ -45,7 +45,7 @@ def read_shared(environment: Environment, deployment_id: UUID) -> Definition:
     now = time.monotonic()
     for key in [key for key, (began, _) in READINGS.items() if now - began >= SHARED_FOR]:
         READINGS.pop(key, None)
-    key = (environment.pk, environment.api_url, deployment_id)
+    key = (environment.pk, environment.server.api_url, deployment_id)
     # Not looked up again below: another thread may drop it meanwhile.
     found = READINGS.get(key)
     if found is None:

@@ -79,7 +79,7 @@ def chosen(name: str, *, by: Actor | None) -> list[Environment]:
 
 def health(name: str, *, by: Actor | None = None) -> Health:
     """Check the Prefect server of an environment now."""
-    return healths.check(environment(name, by=by))
+    return healths.check(environment(name, by=by).server)
 
 
 def deployments(name: str = "", *, by: Actor | None = None) -> QuerySet[Deployment]:
@@ -190,7 +190,7 @@ def status(reference: int | RunRequest, *, by: Actor | None = None) -> RunReques
     """Return a request by number, as it is now."""
     pk = reference.pk if isinstance(reference, RunRequest) else reference
     found = RunRequest.objects.select_related(
-        "environment", "deployment__environment", "run__environment", "change", "spec"
+        "environment", "deployment__environment", "run__environment__server", "change", "spec"
     ).filter(pk=pk)
     if by:
         found = found.filter(Permissions.of(by).q(Verb.SEE, deployment="deployment__"))

@@ -121,7 +121,7 @@ def wait[Action: (RunRequest, Cancellation, Recovery)](action: Action, *, second
 def sync(name: str, *, by: Actor | None = None) -> Sync:
     """Sync an environment's deployments and runs now; raises `PrefectError`."""
     place = environment(name, by=by)
-    found = healths.check(place)
+    found = healths.check(place.server)
     if found.state != Health.State.UP:
         raise PrefectError(found.message)
     result = catalog_sync.sync(place, on_change=definitions.record_changes)

@@ -54,7 +54,7 @@ def send_cancel(cancellation: Cancellation) -> None:
             record_attempt(cancellation, "", at=timezone.now() + CHECK_AFTER)
             return
     # 2. Send it. Prefect's response is not proof (a REJECT can still cancel): only the state read afterwards counts.
-    connect.client_for(run.environment).cancel(run.prefect_id, force=force)
+    connect.client_for(run.environment.server).cancel(run.prefect_id, force=force)
     now = timezone.now()
     Cancellation.objects.filter(pk=cancellation.pk, state__in=Cancellation.OPEN).update(
         state=Cancellation.State.SENT, sent_at=now, message="", next_attempt_at=now + CHECK_AFTER

@@ -28,7 +28,7 @@ AHEAD = timedelta(seconds=30)
 # How often a request that waits for a window is checked: windows and freezes can change meanwhile.
 RECHECK_AFTER = timedelta(minutes=1)
 # What a launch needs of other tables, read with the request in one query.
-RELATED = ("environment", "deployment__environment", "change__requested_by", "change__break_glass", "spec")
+RELATED = ("environment__server", "deployment__environment", "change__requested_by", "change__break_glass", "spec")
 
 
 def launch(run_request: RunRequest) -> None:
@@ -50,7 +50,7 @@ def launch(run_request: RunRequest) -> None:
         if came_from == State.APPROVED or not run_request.sent_at:
             definitions.require_unchanged(run_request)
             changes.note_sent(run_request)
-        record = connect.client_for(run_request.environment).create_flow_run(
+        record = connect.client_for(run_request.environment.server).create_flow_run(
             run_request.spec.deployment_prefect_id,
             parameters=values,
             idempotency_key=run_request.idempotency_key,
@@ -67,7 +67,7 @@ def launch(run_request: RunRequest) -> None:
         # Prefect may have created the run: it stays at launching, where it cannot be withdrawn.
         wait(run_request, error, to=State.LAUNCHING, attempt=attempt)
     except PrefectError as error:
-        health.record_error(run_request.environment, error)
+        health.record_error(run_request.environment.server, error)
         # Nothing was sent now, but the result of an earlier attempt may still be unknown: keep the state it had.
         wait(run_request, error, to=came_from, attempt=attempt)
     else:
@@ -148,7 +148,7 @@ def check_again(run_request: RunRequest) -> None:
 def require_same_server(run_request: RunRequest) -> None:
     """Refuse to send a request to another address than the one it was made for."""
     environment = run_request.environment
-    if not server_identity.is_same_address(environment.api_url, run_request.spec.api_url):
+    if not server_identity.is_same_address(environment.server.api_url, run_request.spec.api_url):
         raise Refused(
             "environment.moved",
             f"The API address of {environment} changed after the request. Submit a new request.",

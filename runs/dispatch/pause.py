@@ -19,7 +19,7 @@ def apply_pause(pause_request: PauseRequest) -> None:
     pause_request.refresh_from_db()
     deployment = pause_request.deployment
     try:
-        connect.client_for(deployment.environment).set_paused(deployment.prefect_id, pause_request.pause)
+        connect.client_for(deployment.environment.server).set_paused(deployment.prefect_id, pause_request.pause)
         # Prefect emits no event for pause and resume, so the next sync would be the first to notice.
         sync.refresh(deployment, on_change=definitions.record_changes)
     except (NotFound, Rejected) as error:

@@ -62,7 +62,7 @@ def too_early(environment: Environment) -> Iterator[Run]:
 def hold_back(run: Run) -> bool:
     """Postpone or cancel one run and record it; return False if it, or what closed its window, is gone meanwhile."""
     # 1. Read the run again: a worker may have taken it meanwhile, and a run that is put back then can run twice.
-    client = connect.client_for(run.environment)
+    client = connect.client_for(run.environment.server)
     mirror.refresh_state(run.environment, [run.prefect_id])
     earlier, state = run.expected_start_at, run.state_id
     run.refresh_from_db()

@@ -61,7 +61,7 @@ def put_back_stalled(environment: Environment) -> int:
 
 def pools_of(environment: Environment) -> dict[str, WorkPoolRecord]:
     """Read the work pools with their workers from Prefect, by name."""
-    return {pool.name: pool for pool in connect.client_for(environment).work_pools()}
+    return {pool.name: pool for pool in connect.client_for(environment.server).work_pools()}
 
 
 def is_claimer_gone(claimed_at: datetime | None, pool: WorkPoolRecord | None) -> bool:

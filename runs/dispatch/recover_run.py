@@ -56,7 +56,7 @@ def carry_out(recovery: Recovery) -> None:
     # 3. Set the state. Prefect compares nothing: in the milliseconds since it was read the run can move.
     now = timezone.now()
     Recovery.objects.filter(pk=recovery.pk).update(sent_at=now)
-    client = connect.client_for(run.environment)
+    client = connect.client_for(run.environment.server)
     if recovery.kind == Recovery.Kind.PUT_BACK:
         client.reschedule(run.prefect_id, now, recovery.mark)
     else:

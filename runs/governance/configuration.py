@@ -1,28 +1,25 @@
-"""Configure the portal: the only code that changes environments and aliases."""
+"""Configure the portal: the only code that changes environments, their servers and aliases."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import models
+from django.db import connection, models
 
 from flows import server_identity
-from flows.models import Alias, Deployment, Environment
+from flows.models import Alias, Deployment, Environment, Server
 from runs import audit, notifications, queue
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import loosening_gate
-from runs.governance.loosening import loosened
+from runs.governance.loosening import Loosening, loosened
 from runs.models.notification import Topic
 
 # Columns in the audit trail. Secrets are not among them: they are recorded as "set" or "changed", never by value.
 ENVIRONMENT = [
     "slug",
     "description",
-    "api_url",
-    "ui_url",
-    "credential_kind",
     "is_protected",
     "needs_approval",
     "needs_reason",
@@ -37,6 +34,9 @@ ENVIRONMENT = [
     "position",
     "is_active",
 ]
+SERVER = ["api_url", "ui_url", "credential_kind"]
+# Key of the advisory lock of a save; any constant that nothing else uses.
+SAVE_LOCK = 0x656E7669726F6E
 REENTER = (
     "The API address has changed. Enter the credential again: the stored one is used only for the previous address."
 )
@@ -62,9 +62,9 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str,
     return ({name: before.get(name) for name in changed if before}, {name: after.get(name) for name in changed})
 
 
-def require_same_address(stored: Environment, environment: Environment) -> None:
+def require_same_address(stored: Server, server: Server) -> None:
     """Refuse to use a stored credential for another server."""
-    if not server_identity.is_same_address(stored.api_url, environment.api_url):
+    if not server_identity.is_same_address(stored.api_url, server.api_url):
         raise Refused("credential.reenter", REENTER)
 
 
@@ -86,35 +86,79 @@ def require_own_server(environment: Environment) -> None:
 
 
 def save_environment(environment: Environment, *, by: Actor, reason: str = "", confirm: str = "") -> None:
-    """Save a new or changed environment and queue a sync.
+    """Save a new or changed environment with its server, and queue a sync.
 
-    `confirm` is the name of a protected environment whose rules become looser. Raises `Refused`, such as
-    `environment.same_server`, `credential.reenter` or `loosening.confirm`.
+    `environment.server` has the new address and credential; the address decides which row stores them. `confirm` is the
+    name of a protected environment whose rules become looser. Raises `Refused`, such as `environment.same_server`,
+    `credential.reenter` or `loosening.confirm`.
     """
-    # What is stored, not what the caller loaded: someone may have changed it meanwhile.
-    stored = Environment.objects.filter(pk=environment.pk).first()
-    verb = "environment.change" if stored else "environment.create"
+    verb = "environment.change" if environment.pk else "environment.create"
     with audit.act(verb, environment, by=by, reason=reason) as act:
         require_administrator(by)
+        lock_saves()
+        # What is stored, not what the caller loaded: someone may have changed it meanwhile.
+        stored = Environment.objects.select_related("server").filter(pk=environment.pk).first()
+        server = environment.server
         before = describe_environment(stored) if stored else {}
         after = describe_environment(environment)
-        is_stored = stored is not None and bytes(stored.sealed_credential) == bytes(environment.sealed_credential)
+        is_stored = stored is not None and bytes(stored.server.sealed_credential) == bytes(server.sealed_credential)
         # Otherwise an administrator could read the stored secret by pointing the address at their own server.
-        if stored and is_stored and environment.sealed_credential:
-            require_same_address(stored, environment)
+        if stored and is_stored and server.sealed_credential:
+            require_same_address(stored.server, server)
         require_own_server(environment)
-        found = loosened(stored, environment)
+        found = loosened_by(stored, environment)
         loosening_gate.require_confirmed(found, by=by, reason=reason, confirm=confirm)
         environment.loosened = loosening_gate.standing(stored, environment, by=by) if stored else {}
         if stored and not is_stored:
             # Both are encrypted, so only that they differ can be recorded.
             after["credential"] = "changed" if after["credential"] else ""
+        row = stored_server(stored, server)
+        server.pk = row.pk if row else None
+        server.save()
+        # Assigned again, because the environment has taken its key from it before.
+        environment.server = server
         environment.save()
+        if stored and stored.server_id != server.pk:
+            delete_unused(stored.server)
         act.before, act.after = difference(before, after)
         act.environment = environment.slug
         loosening_gate.record_and_notify(found, act)
         if environment.is_active:
-            queue.enqueue("runs.tasks.sync", environment.pk)
+            queue.enqueue("runs.tasks.sync", server.pk)
+
+
+def lock_saves() -> None:
+    """Let one environment be saved at a time: two at once would not see each other's address."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [SAVE_LOCK])
+
+
+def stored_server(stored: Environment | None, server: Server) -> Server | None:
+    """Return the row in which the server of an environment is stored, None if it needs a new one.
+
+    All environments on one server share its row. Another address is another server: the row goes there with its
+    environment, unless it is also that of another environment, which stays where it is.
+    """
+    own = stored.server if stored else None
+    address = server_identity.normalize(server.api_url)
+    same = [row for row in Server.objects.order_by("pk") if server_identity.normalize(row.api_url) == address]
+    if same:
+        return own if own in same else same[0]
+    is_shared = own is not None and stored is not None and own.environments.exclude(pk=stored.pk).exists()
+    return None if is_shared else own
+
+
+def loosened_by(stored: Environment | None, environment: Environment) -> list[Loosening]:
+    """Return what a save makes looser, for the environment and for others on its server."""
+    row = stored_server(stored, environment.server)
+    others = loosened(row, environment.server) if row else []
+    return list(dict.fromkeys([*loosened(stored, environment), *others]))
+
+
+def delete_unused(server: Server) -> None:
+    """Delete a server that no environment is on any more, with its health and work pools."""
+    if not server.environments.exists():
+        server.delete()
 
 
 def disable_same_server(environment: Environment, others: Iterable[Environment]) -> None:
@@ -139,14 +183,16 @@ def disable_same_server(environment: Environment, others: Iterable[Environment])
 
 
 def describe_environment(environment: Environment) -> dict[str, Any]:
-    return columns(environment, ENVIRONMENT) | {"credential": "set" if environment.sealed_credential else ""}
+    server = environment.server
+    credential = {"credential": "set" if server.sealed_credential else ""}
+    return columns(environment, ENVIRONMENT) | columns(server, SERVER) | credential
 
 
 def check_environment(environment: Environment, *, by: Actor) -> None:
     """Queue a check of the connection: a web process never calls Prefect, so a server that hangs cannot hang a page."""
     with audit.act("environment.check", environment, by=by, environment=environment.slug):
         require_administrator(by)
-        queue.enqueue("runs.tasks.check", environment.pk)
+        queue.enqueue("runs.tasks.check", environment.server_id)
 
 
 def sync_environment(environment: Environment, *, by: Actor) -> None:
@@ -155,7 +201,7 @@ def sync_environment(environment: Environment, *, by: Actor) -> None:
         require_administrator(by)
         if not environment.is_active:
             raise Refused("environment.inactive", "The environment is disabled. Enable it before you sync it.")
-        queue.enqueue("runs.tasks.sync", environment.pk)
+        queue.enqueue("runs.tasks.sync", environment.server_id)
 
 
 def delete_environment(environment: Environment, *, by: Actor) -> None:
@@ -167,6 +213,7 @@ def delete_environment(environment: Environment, *, by: Actor) -> None:
         if why_not := why_not_delete(environment):
             raise Refused("environment.in_use", why_not)
         environment.delete()
+        delete_unused(environment.server)
 
 
 def why_not_delete(environment: Environment) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from django.db.models import Q
 
 from flows import server_identity
-from flows.models import Environment
+from flows.models import Environment, Server
 from runs.models import Freeze, Grant, Policy, Window
 from runs.models.grant import OPENING
 from runs.models.policy import Risk, Stage
@@ -48,7 +49,7 @@ class Account:
         return protected if self.is_administrator else self.opens.union(*(opens for opens, _ in self.groups.values()))
 
 
-Subject = Environment | Policy | Window | Grant | Freeze | Account
+Subject = Environment | Server | Policy | Window | Grant | Freeze | Account
 
 
 # When a value is looser than the one before ---------------------------------------------------------------------------
@@ -107,6 +108,8 @@ ENVIRONMENT: dict[str, Rule] = {
     "independence_hours": ("independence window in hours", is_shorter),
     # Disabled, nothing that happens there is seen; enabled again, everything can start.
     "is_active": ("enabled", is_different),
+}
+SERVER: dict[str, Rule] = {
     "api_url": ("API URL", is_elsewhere),
     "credential_kind": ("credential type", is_different),
     "sealed_credential": ("credential", is_different),
@@ -135,8 +138,18 @@ def environment_loosenings(
     before: Environment | None, after: Environment | None, _: frozenset[str]
 ) -> Iterator[Loosening]:
     if before and after and is_guarded(before):
-        for column, what in changed(ENVIRONMENT, before, after):
+        rows = changed(ENVIRONMENT, before, after), changed(SERVER, before.server, after.server)
+        for column, what in chain(*rows):
             yield Loosening(f"environment.{column}", before.slug, what)
+
+
+def server_loosenings(before: Server | None, after: Server | None, _: frozenset[str]) -> Iterator[Loosening]:
+    # A change of a server is one of each environment on it.
+    if before and after:
+        changes = list(changed(SERVER, before, after))
+        for environment in filter(is_guarded, before.environments.all() if changes else ()):
+            for column, what in changes:
+                yield Loosening(f"environment.{column}", environment.slug, what)
 
 
 def policy_loosenings(before: Policy | None, after: Policy | None, protected: frozenset[str]) -> Iterator[Loosening]:
@@ -210,6 +223,7 @@ def account_loosenings(before: Account | None, after: Account | None, protected:
 # subject -> what an act that leads from one to the other makes looser; None before it is made and after it is deleted
 TABLE: dict[type, Callable[[Any, Any, frozenset[str]], Iterator[Loosening]]] = {
     Environment: environment_loosenings,
+    Server: server_loosenings,
     Policy: policy_loosenings,
     Window: window_loosenings,
     Freeze: freeze_loosenings,

@@ -14,10 +14,10 @@ from typing import Any
 
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.db.models import Max, Q
+from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
-from flows.models import Alias, Environment
+from flows.models import Alias, Environment, Server
 from flows.wording import listed
 from runs import audit, notifications
 from runs.actors import Actor
@@ -48,6 +48,8 @@ NAMES: dict[str, tuple[str, str]] = {
     User._meta.db_table: ("person", "username"),
     Group._meta.db_table: ("group", "name"),
 }
+# Rows that several environments share: the page of each shows them.
+SERVERS = Server._meta.db_table
 # Memberships and permissions: table -> kind of the subject, and the column of its key
 BELONGING: dict[str, tuple[str, str]] = {
     User.groups.through._meta.db_table: ("person", "user_id"),
@@ -147,6 +149,8 @@ def reached_by(version: RowVersion, protected: frozenset[str]) -> frozenset[str]
         before = version_before(version)
         is_guarded = data["slug"] in protected or data["is_protected"] or before.get("is_protected")
         return frozenset([data["slug"]]) if is_guarded else frozenset()
+    if version.table_name == SERVERS:
+        return protected & frozenset(environments_on(version).values_list("slug", flat=True))
     if data.get("environment_id"):
         slugs = Environment.objects.filter(pk=data["environment_id"]).values_list("slug", flat=True)
         return protected & frozenset(slugs)
@@ -156,6 +160,11 @@ def reached_by(version: RowVersion, protected: frozenset[str]) -> frozenset[str]
         return protected if any(before.get(name) != data[name] for name in SWITCHES) else frozenset()
     # Rules of all environments, and accounts, which can be given access to any.
     return protected
+
+
+def environments_on(version: RowVersion) -> QuerySet[Environment]:
+    """Return the environments on the server of a version, first the one whose page shows it."""
+    return Environment.objects.filter(server=int(version.row_pk)).order_by("-is_protected", "-is_active", "pk")
 
 
 def version_before(version: RowVersion) -> dict[str, Any]:
@@ -170,6 +179,8 @@ def subject_of(version: RowVersion) -> tuple[str, str]:
     if version.table_name in BELONGING:
         kind, column = BELONGING[version.table_name]
         return kind, str(version.data[column])
+    if version.table_name == SERVERS:
+        return "environment", str(environments_on(version).values_list("pk", flat=True).first())
     return NAMES[version.table_name][0], version.row_pk
 
 
@@ -178,4 +189,6 @@ def describe(version: RowVersion) -> str:
     kind, key = subject_of(version)
     if version.table_name in BELONGING:
         return f"groups or permissions of {kind} {key} ({version.label})"
+    if version.table_name == SERVERS:
+        return f"server {version.data['api_url']} ({version.label})"
     return f"{kind} {version.data[NAMES[version.table_name][1]]} ({version.label})"

@@ -395,11 +395,12 @@ DECLARE
     tracked record;
 BEGIN
     FOR tracked IN SELECT * FROM (VALUES
+        ('flows_server', 'id api_url ui_url credential_kind', 'sealed_credential'),
         ('flows_environment',
-         'id slug description api_url ui_url credential_kind is_protected needs_approval needs_reason approval_minutes '
+         'id slug description server_id is_protected needs_approval needs_reason approval_minutes '
          'independence_hours pending_minutes late_minutes silent_minutes cancelling_minutes puts_back colour position '
          'loosened is_active',
-         'sealed_credential'),
+         ''),
         ('flows_alias', 'id environment_id name full_name', ''),
         ('runs_grant',
          'id environment_id tag flow_name full_name person_id group_id effect verbs predicate valid_from valid_until '

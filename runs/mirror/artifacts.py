@@ -23,7 +23,7 @@ COLUMNS = ["environment", "key", "type", "description", "data", "created_upstrea
 def upsert_artifacts(environment: Environment, runs: Mapping[UUID, Run]) -> None:
     """Upsert the artifacts of these runs, given by Prefect's id; raises `PrefectError` when it cannot be reached."""
     try:
-        records = connect.client_for(environment).artifacts(list(runs))
+        records = connect.client_for(environment.server).artifacts(list(runs))
     except (Rejected, Uncertain) as error:
         # An artifact that Prefect fails to serialize must not stop states and logs from being read.
         log.warning("%s: the artifacts of %d runs could not be read: %s", environment, len(runs), error)

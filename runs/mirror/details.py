@@ -41,7 +41,7 @@ def fetch_details(environment: Environment, prefect_ids: Sequence[UUID]) -> None
     runs = list(Run.objects.filter(environment=environment, prefect_id__in=prefect_ids))
     if not runs:
         return
-    client = connect.client_for(environment)
+    client = connect.client_for(environment.server)
     tail_logs(environment, runs)
     record_heartbeats(environment, runs)
     for run in runs:
@@ -93,7 +93,7 @@ def recently_active(environment: Environment) -> list[Run]:
 
 def tail_logs(environment: Environment, runs: Sequence[Run]) -> int:
     """Read the task runs, artifacts and new log lines of these runs; return how many lines are new."""
-    client = connect.client_for(environment)
+    client = connect.client_for(environment.server)
     by_id = {run.prefect_id: run for run in runs}
     latest = upsert_task_runs(by_id, environment)
     artifacts.upsert_artifacts(environment, by_id)
@@ -148,7 +148,7 @@ def record_heartbeats(environment: Environment, runs: Sequence[Run]) -> None:
         return
     ids = [run.prefect_id for run in quiet]
     try:
-        beats = connect.client_for(environment).heartbeats(ids, since=min(quiet.values()))
+        beats = connect.client_for(environment.server).heartbeats(ids, since=min(quiet.values()))
     except (NotFound, Rejected) as error:
         log.info("%s: no heartbeats: %s", environment, error)
         return
@@ -157,7 +157,7 @@ def record_heartbeats(environment: Environment, runs: Sequence[Run]) -> None:
 
 def upsert_task_runs(by_id: dict[UUID, Run], environment: Environment) -> dict[int, datetime]:
     """Upsert the task runs of these runs, with one call for all of them; return the last change by run."""
-    records = connect.client_for(environment).task_runs(list(by_id))
+    records = connect.client_for(environment.server).task_runs(list(by_id))
     columns = ["name", "state_type", "state_name", "message", "started_at", "ended_at", "run_count", "run_seconds"]
     TaskRun.objects.bulk_create(
         [

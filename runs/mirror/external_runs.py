@@ -86,7 +86,7 @@ def started_at(record: FlowRunRecord) -> datetime | None:
 
 def watching_since(environment: Environment) -> datetime | None:
     """Return since when external runs are recorded; None before the first sync has read the existing history."""
-    if health.health_of(environment).runs_synced_at is None:
+    if health.runs_synced_at(environment) is None:
         return None
     adopted = AuditEntry.objects.filter(
         verb="run.adopted", subject_kind="environment", subject_id=str(environment.pk)

@@ -23,7 +23,7 @@ def upsert_families(environment: Environment, records: Sequence[FlowRunRecord]) 
         new = parents_of(environment, unread)
         parents |= new
         missing = set(new.values()) - found.keys()
-        unread = connect.client_for(environment).flow_runs(list(missing)) if missing else ()
+        unread = connect.client_for(environment.server).flow_runs(list(missing)) if missing else ()
         found |= {record.id: record for record in unread}
     family = Family(parents, flow_names(environment, found.values()))
     # 2. Parents before children, which refer to their rows.
@@ -45,14 +45,14 @@ def parents_of(environment: Environment, records: Collection[FlowRunRecord]) -> 
     tasks = TaskRun.objects.filter(run__environment=environment, prefect_id__in=children.values())
     runs = dict(tasks.values_list("prefect_id", "run__prefect_id"))
     if missing := set(children.values()) - runs.keys():
-        runs |= connect.client_for(environment).flow_runs_of_tasks([pk for pk in missing if pk])
+        runs |= connect.client_for(environment.server).flow_runs_of_tasks([pk for pk in missing if pk])
     return {child: runs[task] for child, task in children.items() if task in runs and runs[task] != child}
 
 
 def flow_names(environment: Environment, records: Collection[FlowRunRecord]) -> Mapping[UUID, str]:
     """Return the names of the flows of runs without a deployment, by the flow's id."""
     flows = {record.flow_id for record in records if record.deployment_id is None}
-    return connect.client_for(environment).flow_names(flows) if flows else {}
+    return connect.client_for(environment.server).flow_names(flows) if flows else {}
 
 
 def depth(pk: UUID, parents: Mapping[UUID, UUID], found: Collection[UUID]) -> int:

@@ -1,4 +1,4 @@
-"""Follow the event streams of all environments and refresh the runs they name.
+"""Follow the event streams of all servers and refresh the runs they name.
 
 Events are hints: Prefect loses them silently under load. The run is always read from the API, and a sweep every 15 s
 reads what no event named.
@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from flows.catalog import health
 from flows.encryption import DecryptionError
-from flows.models import Environment, Health
+from flows.models import Environment, Health, Server
 from flows.prefect_api import connect
 from flows.prefect_api.records import PrefectError
 from flows.server_identity import connection_of
@@ -33,23 +33,26 @@ DETAIL_SECONDS = 0.5
 TAIL_SECONDS = 1.5
 SWEEP_SECONDS = 15.0
 CHECK_SECONDS = 5.0
-# How soon an environment that was added, changed or disabled is noticed.
+# How soon a server that was added, changed or disabled is noticed.
 ROSTER_SECONDS = 10.0
+
+# environment, and the digest of its server's address and credential
+Connection = tuple[int, str]
 
 
 async def follow(*, stop: asyncio.Event) -> None:
-    """Follow every active environment until `stop`; changes of environments need no restart."""
-    followers: dict[int, tuple[str, asyncio.Task[None]]] = {}
+    """Follow every server with an active environment until `stop`; changes of them need no restart."""
+    followers: dict[int, tuple[Connection, asyncio.Task[None]]] = {}
     while not stop.is_set():
-        active = {environment.pk: environment for environment in await in_thread(active_environments)}
-        # A follower that ended by an error is replaced, like one whose address or credential changed.
-        for pk, (address, task) in list(followers.items()):
-            if task.done() or pk not in active or address != connection_of(active[pk]):
+        active = {environment.server_id: environment for environment in await in_thread(active_environments)}
+        # A follower that ended by an error is replaced, like one of another address, credential or environment.
+        for pk, (connection, task) in list(followers.items()):
+            if task.done() or pk not in active or connection != followed(active[pk]):
                 task.cancel()
                 del followers[pk]
         for pk, environment in active.items():
             if pk not in followers:
-                followers[pk] = (connection_of(environment), asyncio.create_task(Follower(environment).run()))
+                followers[pk] = (followed(environment), asyncio.create_task(Follower(environment).run()))
         try:
             await asyncio.wait_for(stop.wait(), ROSTER_SECONDS)
         except TimeoutError:
@@ -60,7 +63,12 @@ async def follow(*, stop: asyncio.Event) -> None:
 
 
 def active_environments() -> list[Environment]:
-    return list(Environment.objects.filter(is_active=True))
+    return list(Environment.objects.filter(is_active=True).select_related("server"))
+
+
+def followed(environment: Environment) -> Connection:
+    """Return what a follower depends on: into which environment it reads, and how it reaches the server."""
+    return environment.pk, connection_of(environment.server)
 
 
 async def in_thread[T](work: Callable[..., T], *args: object) -> T:
@@ -75,7 +83,7 @@ async def in_thread[T](work: Callable[..., T], *args: object) -> T:
 
 
 class Follower:
-    """Follow one environment: events as hints, sweeps for what they miss."""
+    """Follow the server of one environment: events as hints, sweeps for what they miss."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
@@ -100,7 +108,7 @@ class Follower:
         while True:
             started = time.monotonic()
             try:
-                async with aclosing(connect.client_for(self.environment).events()) as events:
+                async with aclosing(connect.client_for(self.environment.server).events()) as events:
                     async for event in events:
                         self.hints.add(event.flow_run_id)
                         self.hinted.set()
@@ -157,7 +165,7 @@ def refresh_state(environment: Environment, hints: set[UUID]) -> None:
     # visible here under other rules. The sweep after that sync reads what is dropped now.
     if health.is_synced(environment):
         mirror.refresh_state(environment, hints)
-    health.record_followed(environment, timezone.now())
+    health.record_followed(environment.server, timezone.now())
 
 
 def sweep(environment: Environment) -> None:
@@ -169,17 +177,17 @@ def tail(environment: Environment) -> None:
     """Read new log lines: Prefect sends no events for them."""
     # Not while it is down: each call would wait for its timeout, every 1.5 s.
     runs = mirror.recently_active(environment)
-    if runs and is_up(environment):
+    if runs and is_up(environment.server):
         mirror.tail_logs(environment, runs)
 
 
-def is_up(environment: Environment) -> bool:
-    return health.health_of(environment).state == Health.State.UP
+def is_up(server: Server) -> bool:
+    return health.health_of(server).state == Health.State.UP
 
 
 def revive(environment: Environment) -> None:
     """Check a server that is down; when it is back, sync and send what waited for it."""
-    before = health.health_of(environment).state
-    if before != Health.State.UP and health.check(environment).state == Health.State.UP:
-        queue.enqueue("runs.tasks.sync", environment.pk)
+    server = environment.server
+    if not is_up(server) and health.check(server).state == Health.State.UP:
+        queue.enqueue("runs.tasks.sync", server.pk)
         queue.enqueue("runs.tasks.requeue_due")

@@ -40,7 +40,7 @@ def mark_stalled(environment: Environment) -> list[Run]:
     Called after a complete sweep: what is out of date must not look like a stall. Raises `PrefectError`.
     """
     # Its limits as they are now: the follower keeps its row for days.
-    environment = Environment.objects.get(pk=environment.pk)
+    environment = Environment.objects.select_related("server").get(pk=environment.pk)
     look_closer(environment)
     with transaction.atomic():
         # The lock of upserts: a run that moves while this reads it must not be marked for what it was.
@@ -75,7 +75,7 @@ def context_of(environment: Environment, now: datetime) -> stalls.Context:
     """Read what the rules need besides the runs, in two queries."""
     occupying = Run.objects.filter(environment=environment, state_type__in=OCCUPYING, deleted_upstream_at=None)
     counts = occupying.order_by().values_list("work_pool_name").annotate(Count("pk"))
-    pools = {pool.name: pool for pool in WorkPool.objects.filter(environment=environment)}
+    pools = {pool.name: pool for pool in WorkPool.objects.filter(server=environment.server_id)}
     return stalls.Context(now, environment, pools, dict(counts))
 
 

@@ -44,7 +44,7 @@ def refresh_state(environment: Environment, prefect_ids: Iterable[UUID]) -> list
     wanted = set(prefect_ids)
     if not wanted:
         return []
-    records = connect.client_for(environment).flow_runs(list(wanted))
+    records = connect.client_for(environment.server).flow_runs(list(wanted))
     upsert_families(environment, records)
     found = [record.id for record in records]
     mark_deleted(environment, wanted - set(found))
@@ -61,16 +61,16 @@ def read_stall(run: Run) -> str:
 def sync(environment: Environment) -> int:
     """Read all active runs and those that ended since the last sweep; return how many.
 
-    Raises `PrefectError` after recording it in the health of the environment.
+    Raises `PrefectError` after recording it in the health of the server.
     """
     # 1. Since when. Noted before reading, so that nothing that ends meanwhile is missed.
     now = timezone.now()
-    runs_synced_at = health.health_of(environment).runs_synced_at
+    runs_synced_at = health.runs_synced_at(environment)
     since = runs_synced_at - OVERLAP if runs_synced_at else now - timedelta(days=settings.HISTORY_DAYS)
     count = 0
     try:
         # 2. What Prefect lists.
-        client = connect.client_for(environment)
+        client = connect.client_for(environment.server)
         seen: set[UUID] = set()
         for page in batched(chain(client.active_flow_runs(), client.flow_runs_ended_since(since)), BATCH):
             seen |= {record.id for record in page}
@@ -86,7 +86,7 @@ def sync(environment: Environment) -> int:
         count += refresh(environment, [pk for pk in missing if pk])
         tail_logs(environment, list(with_open_logs(environment)))
     except (PrefectError, DecryptionError) as error:
-        health.record_failed_reading(environment, error, "runs_failure")
+        health.record_failed_reading(environment.server, error, "runs_failure")
         raise
     # 4. Only after a complete sweep: a failed one is repeated from the same moment, and old readings stall nothing.
     if runs_synced_at is None:

@@ -147,7 +147,7 @@ class Run(models.Model):
 
     @property
     def prefect_url(self) -> str:
-        return f"{self.environment.prefect_ui}/runs/flow-run/{self.prefect_id}"
+        return f"{self.environment.server.prefect_ui}/runs/flow-run/{self.prefect_id}"
 
 
 class StateChange(models.Model):

@@ -158,7 +158,7 @@ CONFIRMED = {"loosening_reason": "r", "loosening_confirm": lambda site: site.slu
 ENVIRONMENT = {
     **CONFIRMED,
     "slug": lambda site: site.slug,
-    "api_url": lambda site: site.environment.api_url,
+    "api_url": lambda site: site.environment.server.api_url,
     "colour": "green",
     "position": "5",
     "credential_kind": "none",

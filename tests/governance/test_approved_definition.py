@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from flows.models import Deployment, Environment
+from flows.models import Deployment, Environment, Server
 from runs import changes, dispatch, requests, tasks
 from runs.definitions import launch_check
 from runs.models import AuditEntry, RunRequest
@@ -70,7 +70,7 @@ def test_code_swapped_after_the_request_is_not_launched(
         waiting.refresh_from_db()
     swap(waiting, prod_fake, **SWAP)
     if is_synced:
-        tasks.sync(waiting.environment_id)
+        tasks.sync(waiting.environment.server_id)
     if not is_approved_first:
         changes.approve(waiting.change, by=by(approver))
         waiting.refresh_from_db()
@@ -86,7 +86,7 @@ def test_so_is_a_template_of_the_work_pool(
 ) -> None:
     prod_fake.add_work_pool("pool", base_job_template={"job_configuration": {"command": "run"}})
     prod_fake.change_deployment(prod_deployment.prefect_id, work_pool_name="pool")
-    tasks.sync(prod_deployment.environment_id)
+    tasks.sync(prod_deployment.environment.server_id)
     waiting = ask()
     changes.approve(waiting.change, by=by(approver))
     waiting.refresh_from_db()
@@ -169,7 +169,7 @@ def test_a_request_is_sent_only_to_the_address_it_was_made_for(
 ) -> None:
     changes.approve(waiting.change, by=by(approver))
     waiting.refresh_from_db()
-    Environment.objects.filter(pk=prod.pk).update(api_url="http://other.test/api")
+    Server.objects.filter(environments=prod).update(api_url="http://other.test/api")
     cast.FAKES["http://other.test/api"] = prod_fake
     assert launch(waiting).state == State.REFUSED
     assert refusal()["code"] == "environment.moved"
@@ -181,8 +181,8 @@ def test_a_slash_at_its_end_is_no_other_address(
 ) -> None:
     changes.approve(waiting.change, by=by(approver))
     waiting.refresh_from_db()
-    Environment.objects.filter(pk=prod.pk).update(api_url=f"{prod.api_url}/")
-    cast.FAKES[f"{prod.api_url}/"] = prod_fake
+    Server.objects.filter(environments=prod).update(api_url=f"{prod.server.api_url}/")
+    cast.FAKES[f"{prod.server.api_url}/"] = prod_fake
     assert launch(waiting).state == State.LAUNCHED
 
 

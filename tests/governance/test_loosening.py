@@ -20,7 +20,7 @@ from runs.governance.loosening import loosened
 from runs.models import AuditEntry, Grant, Notification, Policy, Verb, Window
 from runs.models.notification import Topic
 from runs.models.policy import Risk
-from tests.cast import by
+from tests.cast import by, make_environment
 from tests.portal.page_elements import attributes, error_codes, form_errors
 from tests.refusals import refused
 
@@ -32,9 +32,9 @@ CONFIRMED = {"reason": "migration weekend", "confirm": "prod"}
 
 def with_values(environment: Environment, **columns: Any) -> Environment:
     """The environment as it would be saved."""
-    changed = Environment.objects.get(pk=environment.pk)
+    changed = Environment.objects.select_related("server").get(pk=environment.pk)
     for name, value in columns.items():
-        setattr(changed, name, value)
+        setattr(changed.server if hasattr(changed.server, name) else changed, name, value)
     return changed
 
 
@@ -194,7 +194,7 @@ def test_every_column_of_a_rule_is_judged() -> None:
 def test_a_rule_for_all_environments_needs_the_names_of_all_protected_ones(
     prod: Environment, dev: Environment, admin_user: User
 ) -> None:
-    Environment.objects.create(slug="prod-eu", api_url="http://eu.test/api", is_protected=True)
+    make_environment("prod-eu", api_url="http://eu.test/api", is_protected=True)
     policy = Policy.objects.create(**STRICT)
     with refused("loosening.confirm"):
         policies.delete_policy(policy, by=by(admin_user), reason="r", confirm="prod")
@@ -459,7 +459,8 @@ def test_a_banner_stands_until_the_switch_is_back(prod: Environment, admin_user:
 
 def form_of(environment: Environment, **values: Any) -> dict[str, Any]:
     """What the form of an environment sends; unticked boxes are left out."""
-    sent = {name: value for name, value in model_to_dict(environment).items() if value not in (False, None)}
+    columns = model_to_dict(environment) | model_to_dict(environment.server)
+    sent = {name: value for name, value in columns.items() if value not in (False, None)}
     return {name: value for name, value in (sent | values).items() if value is not None}
 
 

@@ -19,7 +19,7 @@ from runs import changes, desk, mirror, requests
 from runs.actors import Actor
 from runs.governance import grants
 from runs.models import AuditEntry, Cancellation, Policy, Run, Verb, Window
-from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, person
+from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, make_environment, person
 from tests.expectations import load
 from tests.fakes.prefect import FakePrefect
 from tests.governance import entry_points
@@ -66,7 +66,7 @@ def visitors(prod: Environment) -> dict[str, Visitor]:
 
 
 def site(environment: Environment, requester: User, breaker: User) -> Site:
-    fake = FAKES.setdefault(environment.api_url, FakePrefect())
+    fake = FAKES.setdefault(environment.server.api_url, FakePrefect())
     same = {"parameter_schema": SCHEMA, "parameter_defaults": {"month": "2026-10"}, "flow_name": "monthly"}
     record = fake.add_deployment(name="monthly", **same)
     fake.add_deployment(name="paused", is_paused=True, **same)
@@ -100,8 +100,8 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         window=Window.objects.create(
             name=f"window-{slug}", environment=environment, cron="0 3 * * *", minutes=60, is_active=False
         ),
-        unused=Environment.objects.create(
-            slug=f"unused-{slug}", api_url=f"http://{slug}.unused/api", is_protected=environment.is_protected
+        unused=make_environment(
+            f"unused-{slug}", api_url=f"http://{slug}.unused/api", is_protected=environment.is_protected
         ),
         group=Group.objects.create(name=f"group-{slug}"),
     )

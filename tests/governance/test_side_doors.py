@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from flows.catalog import sync
-from flows.models import Deployment, Environment
+from flows.models import Deployment, Environment, Health
 from runs import mirror, requests
 from runs.actors import Actor
 from runs.governance import grants
@@ -174,8 +174,12 @@ def test_no_value_can_be_guessed_by_a_lookup_in_an_address(
     guesses = {
         "runs_run": ["parameters__icontains", "parameters__text__startswith", "run_request__parameters__icontains"],
         "runs_runrequest": ["parameters__icontains", "digest__startswith", "deployment__parameter_defaults__icontains"],
-        "flows_deployment": ["job_variables__icontains", "runs__parameters__icontains", "environment__api_url"],
-        "flows_environment": ["sealed_credential__isnull", "api_url__startswith", "runs__parameters__icontains"],
+        "flows_deployment": ["job_variables__icontains", "runs__parameters__icontains", "environment__server__api_url"],
+        "flows_environment": [
+            "server__sealed_credential__isnull",
+            "server__api_url__startswith",
+            "runs__parameters__icontains",
+        ],
     }
     for name, lookups in guesses.items():
         for lookup in lookups:
@@ -232,12 +236,12 @@ def test_what_may_not_be_seen_changes_no_page_and_no_count(
         if len(looked) == 1:
             before = (
                 dict(Environment.objects.values().get(pk=dev.pk)),
-                dict(dev.health.__class__.objects.values().get()),
+                dict(Health.objects.values().get()),
             )
             world(dev, fake, admin_user)
             Freeze.objects.all().delete()
             Environment.objects.filter(pk=dev.pk).update(**before[0])
-            dev.health.__class__.objects.filter(environment=dev).update(**before[1])
+            Health.objects.filter(server=dev.server).update(**before[1])
     for address in overviews:
         with subtests.test(address=address):
             assert looked[1][address] == looked[0][address]

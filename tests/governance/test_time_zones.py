@@ -100,7 +100,7 @@ def launches_at(run_request: RunRequest, moment: datetime, clock: Clock) -> None
     dispatch.launch(run_request)
     run_request.refresh_from_db()
     assert run_request.state == State.LAUNCHED, run_request.message
-    (sent,) = FAKES[run_request.environment.api_url].flow_runs([run_request.flow_run_id])
+    (sent,) = FAKES[run_request.environment.server.api_url].flow_runs([run_request.flow_run_id])
     assert sent.expected_start_at == moment
     told = AuditEntry.objects.get(verb="request.submit", outcome="done", subject_id=str(run_request.pk))
     assert told.after["scheduled_for"] == moment.isoformat()

@@ -27,7 +27,7 @@ PINNED: dict[str, Any] = {"pull_steps": ({CLONE: {"repository": "https://git.exa
 
 def deploy(deployment: Deployment, fake: FakePrefect, fields: dict[str, Any]) -> None:
     fake.change_deployment(deployment.prefect_id, **fields)
-    tasks.sync(deployment.environment_id)
+    tasks.sync(deployment.environment.server_id)
     launch_check.READINGS.clear()
 
 

@@ -114,7 +114,9 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
     Notification.objects.create(
         person=reader, topic="freeze", target_kind="environment", target_id=str(environment.pk), **texts
     )
-    Health.objects.filter(pk=health.health_of(environment).pk).update(message=bad("health"), sync_message=bad("sync"))
+    Health.objects.filter(pk=health.health_of(environment.server).pk).update(
+        message=bad("health"), sync_message=bad("sync")
+    )
     return World(
         deployment,
         {

@@ -51,7 +51,7 @@ def many_requests(
         RunSpec(
             change=change,
             deployment=deployment,
-            api_url=deployment.environment.api_url.rstrip("/"),
+            api_url=deployment.environment.server.api_url.rstrip("/"),
             flow_name=deployment.flow_name,
             deployment_name=deployment.full_name,
             deployment_prefect_id=deployment.prefect_id,

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from flows.catalog import health, sync
-from flows.models import Deployment, Environment
+from flows.models import Deployment, Environment, Server
 from flows.parameters import Invalid
 from flows.prefect_api.records import Unauthorized
 from runs import dispatch, mirror, tasks
@@ -89,10 +89,10 @@ def page_of(client: Client, row: Environment | RunRequest | Deployment) -> str:
 def test_a_wrong_address_is_named_with_what_to_do(
     admin_user: User, login: Login, odd: Deployment, settings: Any, address: str
 ) -> None:
-    settings.PREFECT_CLIENT = "flows.prefect_api.connect.for_environment"
+    settings.PREFECT_CLIENT = "flows.prefect_api.connect.for_server"
     environment = odd.environment
-    Environment.objects.filter(pk=environment.pk).update(api_url=address)
-    tasks.sync(environment.pk)
+    Server.objects.filter(environments=environment).update(api_url=address)
+    tasks.sync(environment.server_id)
     page = page_of(login(admin_user), environment)
     assert 'data-state="down"' in page
     assert address in page
@@ -125,10 +125,10 @@ def test_a_wrong_secret_is_told_from_a_server_that_is_down(
     admin_user: User, login: Login, odd: Deployment, fake: FakePrefect
 ) -> None:
     environment = odd.environment
-    environment.credential = "portal:a-wrong-secret"
-    environment.save()
+    environment.server.credential = "portal:a-wrong-secret"
+    environment.server.save()
     fake.go_down(Unauthorized("http://dev.test/api does not accept the credential."))
-    tasks.sync(environment.pk)
+    tasks.sync(environment.server_id)
     page = page_of(login(admin_user), environment)
     assert 'data-state="refused"' in page
     assert "a-wrong-secret" not in page
@@ -145,7 +145,7 @@ def test_a_server_that_stops_between_submit_and_launch_gets_one_run_when_it_is_b
     run_request = RunRequest.objects.get()
     fake.go_down()
     tasks.launch(run_request.pk)
-    health.check(odd.environment)
+    health.check(odd.environment.server)
     page = page_of(client, run_request)
     run_request.refresh_from_db()
     assert run_request.next_attempt_at is not None

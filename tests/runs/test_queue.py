@@ -23,7 +23,7 @@ from django.utils.module_loading import import_string
 from django_q.models import Schedule
 from django_q.worker import worker
 
-from flows.models import Deployment, Environment
+from flows.models import Deployment
 from portal.demo.processes import ROOT, inherited_environment, time_zone
 from runs import cluster, notifications, periodic, queue, tasks
 from runs.broker import QueueBroker
@@ -31,6 +31,7 @@ from runs.dispatch import leases
 from runs.models import ChangeRequest, QueuedTask, RunRequest, RunSpec
 from runs.models.request import State
 from runs.queue import Priority
+from tests.cast import make_environment
 
 pytestmark = pytest.mark.usefixtures("own_database")
 
@@ -247,7 +248,7 @@ def test_every_kill_is_healed_within_half_a_minute() -> None:
 def expired(own_database: str) -> RunRequest:
     """A request that the task `runs.tasks.expire` will close."""
     now = timezone.now()
-    environment = Environment.objects.create(slug="dev", api_url="http://dev.test/api")
+    environment = make_environment("dev")
     ids = "00000000-0000-0000-0000-00000000000"
     deployment = Deployment.objects.create(
         environment=environment,

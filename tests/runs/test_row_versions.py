@@ -20,10 +20,11 @@ from runs.audit import partitions, retention
 from runs.errors import Refused
 from runs.governance import configuration
 from runs.models import AuditEntry, RowVersion
+from tests.cast import make_environment
 
 ADA = Actor.system("ada")
 # Columns that no version has: for secret ones only the change is recorded, for the others nothing.
-SECRET = {"flows_environment": {"sealed_credential"}, "auth_user": {"password"}}
+SECRET = {"flows_server": {"sealed_credential"}, "auth_user": {"password"}}
 IGNORED = {"auth_user": {"last_login"}}
 # Tables that belong to a row of another table: memberships and permissions.
 BELONGING = {link.through for links in ui_versions.LINKS.values() for link in links}
@@ -69,7 +70,7 @@ def test_the_roles_of_the_installation_are_the_first_versions() -> None:
 
 @pytest.fixture
 def dev(own_database: str) -> Environment:
-    return Environment.objects.create(slug="dev", api_url="http://dev.test/api")
+    return make_environment("dev")
 
 
 def change(environment: Environment, **columns: Any) -> None:
@@ -156,10 +157,11 @@ def test_a_version_whose_entry_was_retired_is_not_said_to_be_outside(dev: Enviro
 
 
 def test_a_credential_and_another_column_in_one_update_are_two_versions(dev: Environment) -> None:
-    change(dev, needs_approval=True, credential="portal:hunter22")
+    dev.server.credential, dev.server.credential_kind = "portal:hunter22", "basic"
+    change(dev)
     secret, plain = ui_versions.versions_of(dev)[:2]
     assert (secret.title, secret.changes) == ("Credential changed", ())
-    assert [(each.path, each.before, each.after) for each in plain.changes] == [("needs_approval", "false", "true")]
+    assert [(each.path, each.before, each.after) for each in plain.changes] == [("credential_kind", "none", "basic")]
 
 
 @pytest.mark.usefixtures("own_database")

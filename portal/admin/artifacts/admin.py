@@ -54,7 +54,7 @@ class ArtifactAdmin(RestrictedAdmin):
         return super().has_view_permission(request, obj) and permissions_of(request).can_any(Verb.SEE_LOGS)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Artifact]:
-        return super().get_queryset(request).select_related("environment__health", "run__deployment")
+        return super().get_queryset(request).select_related("environment__server__health", "run__deployment")
 
     @admin.display(description="artifact", ordering="key")
     def titled(self, artifact: Artifact) -> str:

@@ -173,7 +173,7 @@ class DeploymentAdmin(RestrictedAdmin):
     # The page
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
-        return with_namesakes(super().get_queryset(request).select_related("environment__health"))
+        return with_namesakes(super().get_queryset(request).select_related("environment__server__health"))
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

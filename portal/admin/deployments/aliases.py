@@ -58,7 +58,7 @@ class AliasAdmin(ServiceModelAdmin, RestrictedAdmin):
         # The tags of the last known deployment, deleted or not: a grant by tag must not end with a redeploy.
         tags = ArrayField(CharField())
         return (
-            Alias.objects.select_related("environment")
+            Alias.objects.select_related("environment__server")
             .annotate(
                 flow_name=Func(F("full_name"), Value("/"), Value(1), function="SPLIT_PART", output_field=CharField()),
                 tags=Coalesce(Subquery(named.order_by("-synced_at").values("tags")[:1]), Value([], output_field=tags)),
@@ -113,7 +113,7 @@ class AliasAdmin(ServiceModelAdmin, RestrictedAdmin):
 def commands(alias: Alias) -> list[tuple[str, str]]:
     """Return (title, shell command) pairs that deploy what an alias points to."""
     flow_name, _, name = alias.full_name.partition("/")
-    where = f"PREFECT_API_URL={shlex.quote(alias.environment.api_url)}"
+    where = f"PREFECT_API_URL={shlex.quote(alias.environment.server.api_url)}"
     return [
         ("Your own flow, in its repository", f"{where} prefect deploy --name {shlex.quote(name)}"),
         ("Bundled flow", f"{where} python -m flows.deploy --only {shlex.quote(flow_name)}"),

@@ -112,7 +112,7 @@ def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[in
     permissions = permissions_of(request)
     visible = permissions.q(Verb.SEE, deployment="access_deployment__")
     runs = Run.objects.filter(visible, deployment__in=namesakes)
-    pool = WorkPool.objects.filter(environment=deployment.environment_id, name=deployment.work_pool_name).first()
+    pool = WorkPool.objects.filter(server=deployment.environment.server_id, name=deployment.work_pool_name).first()
     return {
         "deployment": deployment,
         "successor": deployments.current(deployment) if deployment.deleted_upstream_at else None,

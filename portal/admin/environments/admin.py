@@ -1,4 +1,4 @@
-"""Environments: the Prefect servers and their status, with freezes, the calendar and the form of administrators."""
+"""Environments: their rules, the status of their servers, freezes, the calendar and the form of administrators."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def rules(environment: Environment) -> list[str]:
 class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
     form = EnvironmentForm
     list_display = ["named", "how", "read", "rules"]
-    list_select_related = ["health"]
+    list_select_related = ["server__health"]
     search_fields = ["slug", "description"]
     actions = ["check_connection", "read_now"]
     change_list_template = "portal/environment/list.html"
@@ -141,7 +141,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         context = {
             **self.freeze_context(request, environment),
             "status": status_of(environment),
-            "pools": environment.work_pools.order_by("name"),
+            "pools": environment.server.work_pools.order_by("name"),
             "empty": self.why_empty(request, environment),
             "may_change": may_change,
             "action_field": ACTION_CHECKBOX_NAME,

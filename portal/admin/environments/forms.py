@@ -7,23 +7,34 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
-from django.forms.models import construct_instance
-from unfold.widgets import UnfoldAdminPasswordWidget
+from django.forms.models import construct_instance, model_to_dict
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from flows import server_identity
-from flows.models import Environment
+from flows.models import Environment, Server
+from flows.models.server import HTTP_URL
 from portal.admin.loosening_fields import LooseningFields
 from runs.governance import configuration
-from runs.governance.loosening import loosened
 
 ABOUT = ["slug", "description", "colour", "position", "is_active"]
 RULES = ["is_protected", "needs_approval", "approval_minutes", "independence_hours", "needs_reason"]
 STALLS = ["pending_minutes", "late_minutes", "silent_minutes", "cancelling_minutes", "puts_back"]
-SERVER = ["api_url", "ui_url", "credential_kind", "new_credential"]
+SERVER = [*configuration.SERVER, "new_credential"]
+
+
+def server_field(name: str, **options: Any) -> Any:
+    """Return the form field of a column of the server."""
+    return Server._meta.get_field(name).formfield(**options)  # type: ignore[union-attr]  # no relation is named here
 
 
 class EnvironmentForm(LooseningFields, forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument when it runs
+    """Edits an environment and its server as one; the service saves both."""
+
     retype = "Enter the credential again if you changed it."
+    # A form runs the validators of its own model only.
+    api_url = server_field("api_url", widget=UnfoldAdminTextInputWidget(), validators=[HTTP_URL])
+    ui_url = server_field("ui_url", widget=UnfoldAdminTextInputWidget(), validators=[HTTP_URL])
+    credential_kind = server_field("credential_kind", widget=UnfoldAdminSelectWidget())
     # Not named after the model's property: as a read-only field, Django would render the decrypted secret.
     new_credential = forms.CharField(
         label="Credential",
@@ -36,7 +47,16 @@ class EnvironmentForm(LooseningFields, forms.ModelForm):  # type: ignore[type-ar
 
     class Meta:
         model = Environment
-        fields = [*ABOUT, *SERVER[:3], *RULES, *STALLS]
+        fields = [*ABOUT, *RULES, *STALLS]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial = {**model_to_dict(self.stored_server, configuration.SERVER), **self.initial}
+
+    @property
+    def stored_server(self) -> Server:
+        """The server as it is stored; an empty one for a new environment."""
+        return self.instance.server if self.instance.pk else Server()
 
     def clean_api_url(self) -> str:
         url: str = self.cleaned_data["api_url"].rstrip("/")
@@ -53,40 +73,41 @@ class EnvironmentForm(LooseningFields, forms.ModelForm):  # type: ignore[type-ar
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
         kind, typed = values.get("credential_kind"), values.get("new_credential")
-        stored = bool(self.instance.sealed_credential)
-        if kind == Environment.CredentialKind.NONE and typed:
+        if kind == Server.CredentialKind.NONE and typed:
             self.add_error("credential_kind", forms.ValidationError("Select the kind of credential.", "kind"))
-        elif kind == Environment.CredentialKind.BASIC and typed and ":" not in typed:
+        elif kind == Server.CredentialKind.BASIC and typed and ":" not in typed:
             self.add_error("new_credential", forms.ValidationError("Enter it as user:password.", "format"))
-        elif kind != Environment.CredentialKind.NONE and not typed:
-            self.check_stored(values, stored)
+        elif kind != Server.CredentialKind.NONE and not typed:
+            self.check_stored(values)
         # Only for a form that is valid otherwise: one thing at a time.
-        if not self.errors and self.instance.pk:
-            self.require_confirmed(loosened(Environment.objects.get(pk=self.instance.pk), self.preview()))
+        if not self.errors:
+            stored = Environment.objects.select_related("server").filter(pk=self.instance.pk).first()
+            self.require_confirmed(configuration.loosened_by(stored, self.preview()))
         return values
 
     def preview(self) -> Environment:
-        """Return the environment as the form would save it."""
-        # A copy: Django writes the values into the form's own instance only after this.
+        """Return the environment and its server as the form would save them."""
+        # Copies: Django writes the values into the form's own instance only after this.
         environment: Environment = construct_instance(self, copy(self.instance))
-        if self.cleaned_data["credential_kind"] == Environment.CredentialKind.NONE:
-            environment.credential = ""
+        server: Server = construct_instance(self, copy(self.stored_server))
+        if self.cleaned_data["credential_kind"] == Server.CredentialKind.NONE:
+            server.credential = ""
         elif self.cleaned_data["new_credential"]:
-            environment.credential = self.cleaned_data["new_credential"]
+            server.credential = self.cleaned_data["new_credential"]
+        environment.server = server
         return environment
 
-    def check_stored(self, values: dict[str, Any], stored: bool) -> None:
+    def check_stored(self, values: dict[str, Any]) -> None:
         """Add an error unless the stored credential can be used with the new kind and address."""
-        # Read again: the instance already has the form's values.
-        before = Environment.objects.get(pk=self.instance.pk) if self.instance.pk else None
-        if not stored or before is None or before.credential_kind != values.get("credential_kind"):
+        stored = self.stored_server
+        if not stored.sealed_credential or stored.credential_kind != values.get("credential_kind"):
             self.add_error(
                 "new_credential", forms.ValidationError("Enter the credential. None of this kind is stored.", "missing")
             )
-        elif "api_url" in values and not server_identity.is_same_address(before.api_url, values["api_url"]):
+        elif "api_url" in values and not server_identity.is_same_address(stored.api_url, values["api_url"]):
             self.add_error("new_credential", forms.ValidationError(configuration.REENTER, "credential.reenter"))
 
     def save(self, commit: bool = True) -> Environment:
         environment: Environment = super().save(commit=False)
-        environment.sealed_credential = self.preview().sealed_credential
+        environment.server = self.preview().server
         return environment

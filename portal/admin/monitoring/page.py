@@ -116,7 +116,7 @@ def page(request: HttpRequest) -> HttpResponse:
     permissions = permissions_of(request)
     if not permissions.can_any(Verb.SEE_LOGS):
         raise PermissionDenied(f"Model monitoring requires the permission “{Verb.SEE_LOGS.label}”.")
-    environments = list(permissions.environments().filter(is_active=True).select_related("health"))
+    environments = list(permissions.environments().filter(is_active=True).select_related("server__health"))
     named = next((each for each in environments if each.slug == request.GET.get("environment")), None)
     environment = named or first_with_data(permissions, environments)
     context = {

@@ -35,9 +35,9 @@ RELATED = [
     *(
         "change",
         "spec",
-        "environment__health",
+        "environment__server__health",
         "deployment__environment",
-        "run__environment__health",
+        "run__environment__server__health",
         "run__deployment__environment",
     ),
     "run__access_deployment__environment",

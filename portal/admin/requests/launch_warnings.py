@@ -52,7 +52,7 @@ def warnings(run_request: RunRequest, requirements: Requirements) -> list[Launch
         ),
         (
             "environment.moved",
-            not server_identity.is_same_address(run_request.environment.api_url, spec.api_url),
+            not server_identity.is_same_address(run_request.environment.server.api_url, spec.api_url),
             f"The API address of {run_request.environment} changed after the request. It would be refused at launch.",
         ),
         (

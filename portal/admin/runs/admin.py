@@ -35,7 +35,7 @@ from runs.models import Run, Verb
 
 # Joined to every row: lists and pages show these without further queries.
 RELATED = [
-    "environment__health",
+    "environment__server__health",
     "deployment__environment",
     "access_deployment__environment",
     "parent__access_deployment__environment",

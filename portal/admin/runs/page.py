@@ -148,12 +148,12 @@ def scene(run: Run, now: datetime) -> diagnosis.Context:
     """Read what can delay the run; for a finished run nothing can, so there is no query."""
     if run.is_over:
         return diagnosis.Context(now)
-    pool = WorkPool.objects.filter(environment=run.environment_id, name=run.work_pool_name).first()
+    pool = WorkPool.objects.filter(server=run.environment.server_id, name=run.work_pool_name).first()
     occupying = Run.objects.filter(
         environment=run.environment_id, state_type__in=OCCUPYING, deleted_upstream_at=None
     ).exclude(pk=run.pk)
     is_limited = run.deployment is not None and run.deployment.concurrency_limit is not None
-    health: Health | None = getattr(run.environment, "health", None)
+    health: Health | None = getattr(run.environment.server, "health", None)
     is_down = health is not None and health.state in (Health.State.DOWN, Health.State.REFUSED)
     return diagnosis.Context(
         now,

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from flows.models import Environment
+from flows.models import Environment, Server
 from runs import audit, queue
 from runs.actors import Actor
 from runs.governance import grants as governance_grants
@@ -72,30 +72,30 @@ class Command(BaseCommand):
 
     def environment(self, name: str, url: str, position: int, by: Actor) -> None:
         protected = name == "prod"
-        environment, is_new = Environment.objects.get_or_create(
-            slug=name,
-            defaults={
-                "description": "Production" if protected else "Development and tests",
-                "is_protected": protected,
-                "needs_approval": protected,
-                "needs_reason": protected,
-                "colour": COLOURS.get(name, Environment.Colour.BLUE),
-                "position": position,
-            },
-        )
-        # At every start: the server may have got another port.
+        environment = Environment.objects.select_related("server").filter(slug=name).first()
+        # At every start: the server may have got another port, which may have been that of another one.
         auth = os.environ.get(f"PORTAL_DEMO_AUTH_{name.upper()}", "")
-        if (environment.api_url, environment.credential) != (url, auth):
-            verb = "environment.create" if is_new else "environment.change"
+        server = environment.server if environment else Server()
+        verb = "environment.change" if environment else "environment.create"
+        if environment is None or (server.api_url, server.credential) != (url, auth):
+            environment = environment or Environment(
+                slug=name,
+                description="Production" if protected else "Development and tests",
+                is_protected=protected,
+                needs_approval=protected,
+                needs_reason=protected,
+                colour=COLOURS.get(name, Environment.Colour.BLUE),
+                position=position,
+            )
             with audit.act(verb, environment, by=by, environment=name) as act:
-                environment.api_url = url
-                environment.credential_kind = (
-                    Environment.CredentialKind.BASIC if auth else Environment.CredentialKind.NONE
-                )
-                environment.credential = auth
+                server.api_url = url
+                server.credential_kind = Server.CredentialKind.BASIC if auth else Server.CredentialKind.NONE
+                server.credential = auth
+                server.save()
+                environment.server = server
                 environment.save()
                 act.after = {"api_url": url}
-        queue.enqueue("runs.tasks.sync", environment.pk)
+        queue.enqueue("runs.tasks.sync", server.pk)
 
     def grants(self, by: Actor) -> None:
         prod = Environment.objects.filter(slug="prod").first()

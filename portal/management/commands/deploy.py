@@ -9,15 +9,15 @@ from argparse import Namespace
 from django.conf import settings
 from django.core.management.base import CommandParser
 
-from flows.models import Environment
+from flows.models import Server
 from portal.demo.processes import ROOT, inherited_environment
 from runs import desk
 from runs.management.cli.command import DONE, PREFECT, REFUSED, PortalCommand
 
 # Kind of credential -> the setting of Prefect's client.
 SETTINGS = {
-    Environment.CredentialKind.BASIC: "PREFECT_API_AUTH_STRING",
-    Environment.CredentialKind.KEY: "PREFECT_API_KEY",
+    Server.CredentialKind.BASIC: "PREFECT_API_AUTH_STRING",
+    Server.CredentialKind.KEY: "PREFECT_API_KEY",
 }
 
 
@@ -37,10 +37,11 @@ class Command(PortalCommand):
             self.stderr.write("No environments. Add one in the portal.")
             return REFUSED
         place = places[0]
-        client = {"PREFECT_API_URL": place.api_url}
-        if place.credential:
-            client[SETTINGS[Environment.CredentialKind(place.credential_kind)]] = place.credential
-        self.stdout.write(f"Deploying to {place} at {place.api_url} …")
+        server = place.server
+        client = {"PREFECT_API_URL": server.api_url}
+        if server.credential:
+            client[SETTINGS[Server.CredentialKind(server.credential_kind)]] = server.credential
+        self.stdout.write(f"Deploying to {place} at {server.api_url} …")
         self.stdout.flush()
         # A process of its own: this one must not load Prefect.
         deployed = subprocess.run(

@@ -20,8 +20,8 @@ class Command(PortalCommand):
     def run(self, options: Namespace) -> int:
         places = desk.chosen(options.environment, by=None)
         for place in places:
-            self.stdout.write(f"{place}: {place.prefect_ui}")
+            self.stdout.write(f"{place}: {place.server.prefect_ui}")
         # Without a browser, as over SSH, the printed address has to do.
-        if places and not webbrowser.open(places[0].prefect_ui):
+        if places and not webbrowser.open(places[0].server.prefect_ui):
             self.stdout.write("No browser was found: open the address yourself.")
         return DONE

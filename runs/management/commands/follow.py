@@ -1,4 +1,4 @@
-"""Run the event follower: one process for all environments."""
+"""Run the event follower: one process for all servers."""
 
 import asyncio
 import signal
@@ -14,7 +14,7 @@ BEAT_SECONDS = 10
 
 
 class Command(OperatorCommand):
-    help = "Follow the event streams of all environments, and sync what they miss."
+    help = "Follow the event streams of all servers, and sync what they miss."
 
     def handle(self, *args: Any, **options: Any) -> None:
         asyncio.run(self.run_until_signal())

@@ -21,18 +21,18 @@ class Command(PortalCommand):
 
     def run(self, options: Namespace) -> int:
         places = desk.chosen(options.environment, by=require_reader(options.person))
-        found = [desk.health(place.slug) for place in places if place.is_active or options.environment]
+        found = {place.slug: desk.health(place.slug) for place in places if place.is_active or options.environment}
         self.print_rows(
-            [describe(each) for each in found],
+            [describe(*each) for each in found.items()],
             as_json=options.json,
             empty="No environments. Add one in the portal.",
         )
-        return DONE if all(each.state == Health.State.UP for each in found) else PREFECT
+        return DONE if all(each.state == Health.State.UP for each in found.values()) else PREFECT
 
 
-def describe(health: Health) -> dict[str, Any]:
+def describe(environment: str, health: Health) -> dict[str, Any]:
     return {
-        "environment": health.environment.slug,
+        "environment": environment,
         "state": health.get_state_display(),
         "version": health.version,
         "since": health.changed_at,

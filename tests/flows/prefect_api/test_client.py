@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from flows.prefect_api.client import PrefectClient
-from flows.prefect_api.connect import for_environment
+from flows.prefect_api.connect import for_server
 from flows.prefect_api.records import (
     JSON,
     Credential,
@@ -577,11 +577,11 @@ def self_signed(folder: Path) -> Path:
 # One client an environment, and one fake
 
 
-def test_an_environment_keeps_its_client_and_another_credential_gets_another() -> None:
-    first = for_environment(URL, Credential("key", "a"))
+def test_a_server_keeps_its_client_and_another_credential_gets_another() -> None:
+    first = for_server(URL, Credential("key", "a"))
 
-    assert for_environment(URL, Credential("key", "a")) is first
-    assert for_environment(URL, Credential("key", "b")) is not first
+    assert for_server(URL, Credential("key", "a")) is first
+    assert for_server(URL, Credential("key", "b")) is not first
 
 
 def test_the_fake_has_every_method_of_the_client() -> None:

@@ -26,7 +26,7 @@ LIST = "admin:flows_deployment_changelist"
 @pytest.fixture
 def empty(dev: Environment, fake: FakePrefect) -> Environment:
     """A server that was read and has no deployments."""
-    health.check(dev)
+    health.check(dev.server)
     sync.sync(dev)
     return dev
 

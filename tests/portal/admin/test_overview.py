@@ -54,7 +54,7 @@ def test_an_environment_is_shown_with_its_health_and_who_works_there(
     viewer: User, dev: Environment, fake: FakePrefect, login: Login
 ) -> None:
     fake.add_work_pool("main", workers=(records.worker("one"), records.worker("two", is_online=False)))
-    health.check(dev)
+    health.check(dev.server)
     sync.sync(dev)
     page = text(login(viewer))
     assert 'data-state="up"' in page
@@ -65,7 +65,7 @@ def test_an_environment_is_shown_with_its_health_and_who_works_there(
 def test_an_environment_without_a_worker_says_that_runs_will_wait(
     viewer: User, dev: Environment, fake: FakePrefect, login: Login
 ) -> None:
-    health.check(dev)
+    health.check(dev.server)
     answer = login(viewer).get(URL)
     (tile,) = answer.context["tiles"]
     assert tile.workers == 0
@@ -73,7 +73,7 @@ def test_an_environment_without_a_worker_says_that_runs_will_wait(
 
 
 def test_down_is_said_with_what_to_do(viewer: User, dev: Environment, login: Login) -> None:
-    health.record(dev, Health.State.DOWN, "No answer.")
+    health.record(dev.server, Health.State.DOWN, "No answer.")
     page = text(login(viewer))
     assert 'data-state="down"' in page
     assert "http://dev.test/api" in page
@@ -177,7 +177,7 @@ def test_the_first_administrator_is_told_what_to_do_next(admin_user: User, login
 
 def test_what_prefect_says_is_only_text(viewer: User, dev: Environment, deployment: Deployment, login: Login) -> None:
     now = timezone.now()
-    health.record(dev, Health.State.DOWN, EVIL, version=EVIL[:40])
+    health.record(dev.server, Health.State.DOWN, EVIL, version=EVIL[:40])
     for columns in ({"state_type": "RUNNING"}, {"state_type": "FAILED", "ended_at": now, "state_message": EVIL}):
         many_runs(deployment, 1, name=EVIL, state_name=EVIL, **columns)
     page = text(login(viewer))

@@ -24,8 +24,8 @@ def judged(dev: Environment) -> Make:
     def make(what: freshness.Source = "runs", **columns: Any) -> Freshness:
         now = timezone.now()
         plain = {"state": "up", "checked_at": now, "synced_at": now, "runs_synced_at": now}
-        Health.objects.update_or_create(environment=dev, defaults=plain | columns)
-        return freshness.freshness_of([Environment.objects.select_related("health").get(pk=dev.pk)], what)[0]
+        Health.objects.update_or_create(server=dev.server, defaults={"synced_for": dev} | plain | columns)
+        return freshness.freshness_of([Environment.objects.select_related("server__health").get(pk=dev.pk)], what)[0]
 
     return make
 

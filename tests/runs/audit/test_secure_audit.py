@@ -19,7 +19,7 @@ from django.utils import timezone
 from psycopg import errors, sql
 
 from flows.catalog import sync
-from flows.models import Deployment, Environment
+from flows.models import Deployment
 from runs import audit, changes, desk, dispatch, mirror, requests
 from runs.actors import Actor
 from runs.governance import freezes, grants
@@ -35,7 +35,7 @@ from runs.models import (
 )
 from runs.models.approval import REVIEWED
 from runs.models.request import State
-from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, person
+from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, make_environment, person
 from tests.fakes.prefect import FakePrefect
 from tests.tampering import REFUSED, forge_entry, outcome_of
 
@@ -246,8 +246,8 @@ def test_every_column_is_locked_or_one_that_services_change(
 @pytest.fixture
 def world(own_database: str) -> RunRequest:
     """A request that waits in prod; requester, approver and reviewer with all that they need."""
-    prod = Environment.objects.create(slug="prod", api_url="http://prod.test/api", needs_approval=True)
-    fake = FAKES.setdefault(prod.api_url, FakePrefect())
+    prod = make_environment("prod", needs_approval=True)
+    fake = FAKES.setdefault(prod.server.api_url, FakePrefect())
     fake.add_deployment(flow_name="monthly", name="monthly", parameter_schema=SCHEMA)
     sync.sync(prod)
     for name, verbs in {

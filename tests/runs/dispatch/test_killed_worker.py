@@ -15,11 +15,11 @@ import httpx
 import pytest
 
 from flows.catalog import sync
-from flows.models import Deployment, Environment
+from flows.models import Deployment, Server
 from portal.demo.processes import ROOT
 from runs import dispatch, mirror, requests
 from runs.models import AuditEntry, Recovery, Run, RunRequest, Stall
-from tests.cast import by, person
+from tests.cast import by, make_environment, person
 
 pytestmark = pytest.mark.django_db
 PATIENCE = 180
@@ -100,10 +100,11 @@ def test_a_run_whose_worker_was_killed_is_put_back_and_runs_once(
     prefect_server: Any, pool: str, start: Start, settings: Any
 ) -> None:
     # 1. A request, launched in a real Prefect.
-    settings.PREFECT_CLIENT = "flows.prefect_api.connect.for_environment"
-    environment = Environment(slug="real", api_url=prefect_server.api_url, pending_minutes=1, credential_kind="basic")
-    environment.credential = prefect_server.auth
-    environment.save()
+    settings.PREFECT_CLIENT = "flows.prefect_api.connect.for_server"
+    server = Server(api_url=prefect_server.api_url, credential_kind="basic")
+    server.credential = prefect_server.auth
+    server.save()
+    environment = make_environment("real", server=server, pending_minutes=1)
     sync.sync(environment)
     requester = person("requester", "Operator")
     deployment = Deployment.objects.get(full_name=f"heartbeat/{pool}")

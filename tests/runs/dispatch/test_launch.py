@@ -195,7 +195,7 @@ LATE = [
 def test_an_answer_that_comes_after_a_later_attempt_changes_nothing(
     dev: Environment, requester: User, failure: PrefectError | None
 ) -> None:
-    slow = cast.FAKES[dev.api_url] = Slow()
+    slow = cast.FAKES[dev.server.api_url] = Slow()
     slow.add_deployment(flow_name="monthly", name="monthly", parameter_schema=SCHEMA)
     sync.sync(dev)
     run_request = requests.submit(Deployment.objects.get(), {"month": "2026-10"}, by=by(requester))

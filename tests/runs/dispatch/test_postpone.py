@@ -53,7 +53,7 @@ def test_it_waits_until_the_window_is_over_and_says_so(
 ) -> None:
     over = closed_for_an_hour(dev)
     run = planned(fake, deployment)
-    tasks.sync(dev.pk)
+    tasks.sync(dev.server_id)
     found = what_became(fake, run)
     assert found.planned_for == over
     assert found.state
@@ -68,7 +68,7 @@ def test_it_is_postponed_once(deployment: Deployment, dev: Environment, fake: Fa
     closed_for_an_hour(dev)
     planned(fake, deployment)
     for _ in range(3):
-        tasks.sync(dev.pk)
+        tasks.sync(dev.server_id)
     assert AuditEntry.objects.filter(verb="run.postponed").count() == 1
 
 
@@ -76,7 +76,7 @@ def test_where_the_rules_refuse_it_is_skipped(deployment: Deployment, dev: Envir
     closed_for_an_hour(dev)
     Policy.objects.create(name="strict", environment=dev, outside_window="refuse")
     run = planned(fake, deployment)
-    tasks.sync(dev.pk)
+    tasks.sync(dev.server_id)
     state = what_became(fake, run).state
     assert state
     assert state.type == "CANCELLED"
@@ -89,7 +89,7 @@ def test_one_whose_time_is_within_the_window_is_left_alone(
 ) -> None:
     closed(dev, name="elsewhere", full_name="other/other")
     run = planned(fake, deployment)
-    tasks.sync(dev.pk)
+    tasks.sync(dev.server_id)
     assert what_became(fake, run) == run
 
 
@@ -98,7 +98,7 @@ def test_one_that_starts_much_later_is_left_alone_until_then(
 ) -> None:
     closed_for_an_hour(dev)
     run = planned(fake, deployment, timedelta(minutes=30))
-    tasks.sync(dev.pk)
+    tasks.sync(dev.server_id)
     assert what_became(fake, run) == run
 
 
@@ -108,7 +108,7 @@ def test_one_that_a_worker_has_taken_is_left_alone(
 ) -> None:
     closed_for_an_hour(dev)
     run = planned(fake, deployment, state_type=state)
-    tasks.sync(dev.pk)
+    tasks.sync(dev.server_id)
     assert what_became(fake, run).state == run.state
 
 
@@ -118,7 +118,7 @@ def test_one_that_was_asked_for_here_is_left_to_its_request(
     request = requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
     dispatch.launch(request)
     closed_for_an_hour(dev)
-    tasks.sync(dev.pk)
+    tasks.sync(dev.server_id)
     (run,) = fake.active_flow_runs()
     assert run.planned_for is None
 
@@ -126,7 +126,7 @@ def test_one_that_was_asked_for_here_is_left_to_its_request(
 def test_when_nobody_can_say_it_is_looked_at_again(deployment: Deployment, dev: Environment, fake: FakePrefect) -> None:
     Freeze.objects.create(environment=dev, reason="year end", begun_by_name="ada")
     run = planned(fake, deployment)
-    tasks.sync(dev.pk)
+    tasks.sync(dev.server_id)
     found = what_became(fake, run)
     assert found.planned_for
     assert found.planned_for > timezone.now() + timedelta(minutes=5)

@@ -21,7 +21,7 @@ from runs.actors import Actor
 from runs.governance import configuration, grants, outside_changes
 from runs.models import AuditEntry, Grant, Notification, Policy, RowVersion
 from runs.models.notification import Topic
-from tests.cast import person
+from tests.cast import make_environment, person
 
 Login = Callable[[User], Client]
 SYSTEM = Actor.system("test")
@@ -31,8 +31,9 @@ SYSTEM = Actor.system("test")
 def prod(own_database: str) -> Environment:
     """A protected environment, with what it needs; nothing of it is new."""
     with audit.act("environment.create", None, by=SYSTEM):
-        Environment.objects.create(slug="dev", api_url="http://dev.test/api")
-        prod = Environment.objects.create(slug="prod", api_url="http://prod.test/api", is_protected=True)
+        make_environment("dev")
+        make_environment("spare", is_active=False)
+        prod = make_environment("prod", is_protected=True)
         person("ada", is_superuser=True)
         person("axel", "Auditor")
         person("vera", "Viewer")
@@ -57,6 +58,19 @@ def sql(statement: str, *values: object) -> None:
 CHANGES: dict[str, tuple[str, str]] = {
     "environment": ("environment", "UPDATE flows_environment SET needs_approval = true WHERE slug = 'prod'"),
     "protection": ("environment", "UPDATE flows_environment SET is_protected = false WHERE slug = 'prod'"),
+    "address": (
+        "environment",
+        "UPDATE flows_server SET api_url = 'http://x/api' WHERE api_url = 'http://prod.test/api'",
+    ),
+    "credential": (
+        "environment",
+        "UPDATE flows_server SET sealed_credential = 'x' WHERE api_url = 'http://prod.test/api'",
+    ),
+    "other server": (
+        "environment",
+        "UPDATE flows_environment SET server_id = (SELECT server_id FROM flows_environment WHERE slug = 'spare') "
+        "WHERE slug = 'prod'",
+    ),
     "administrator": ("person", "UPDATE auth_user SET is_superuser = true WHERE username = 'vera'"),
     "disabled": ("person", "UPDATE auth_user SET is_active = false WHERE username = 'axel'"),
     "password": ("person", "UPDATE auth_user SET password = 'x' WHERE username = 'axel'"),
@@ -109,7 +123,7 @@ def test_rules_of_any_environment_count_and_those_of_another_do_not(prod: Enviro
     [
         "UPDATE auth_user SET first_name = 'Vera', email = 'vera@example.com', last_login = now()",
         "UPDATE flows_environment SET needs_reason = true WHERE slug = 'dev'",
-        "UPDATE flows_environment SET sealed_credential = '' WHERE slug = 'dev'",
+        "UPDATE flows_server SET sealed_credential = 'x' WHERE api_url = 'http://dev.test/api'",
     ],
 )
 def test_what_opens_nothing_raises_no_alarm(prod: Environment, statement: str) -> None:

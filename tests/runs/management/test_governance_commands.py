@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from flows.models import Deployment, Environment
+from flows.models import Deployment, Environment, Server
 from runs import desk, requests
 from runs.actors import Actor
 from runs.governance import freezes, grants
@@ -272,18 +272,18 @@ def test_the_hours_name_no_rule_about_what_is_not_seen(deployment: Deployment, v
 def test_secrets_are_sealed_with_the_newest_key_and_the_old_one_may_go(
     run_request: RunRequest, dev: Environment, say: Say, settings: Any
 ) -> None:
-    dev.credential = "user:word"
-    dev.save()
+    dev.server.credential = "user:word"
+    dev.server.save()
     old, new = settings.FIELD_KEYS[0], Fernet.generate_key().decode()
     settings.FIELD_KEYS = [new, old]
     code, out, _ = say("rotate_keys", "--json")
-    assert (code, json.loads(out)) == (0, {"environments": 1, "run specs": 1})
-    assert say("rotate_keys")[1] == "Secrets encrypted with the current key: 0 environments, 0 run specs.\n"
+    assert (code, json.loads(out)) == (0, {"run specs": 1, "servers": 1})
+    assert say("rotate_keys")[1] == "Secrets encrypted with the current key: 0 run specs, 0 servers.\n"
     settings.FIELD_KEYS = [new]
     run_request.refresh_from_db()
     assert requests.values_of(run_request)["token"] == "hush-hush"
     assert requests.is_intact(run_request.change)
-    assert Environment.objects.get(pk=dev.pk).credential == "user:word"
+    assert Server.objects.get(environments=dev).credential == "user:word"
     assert AuditEntry.objects.filter(verb="portal.reseal", outcome="done").count() == 2
 
 
@@ -291,19 +291,19 @@ def test_nothing_is_sealed_anew_while_a_key_is_missing(
     run_request: RunRequest, dev: Environment, say: Say, settings: Any
 ) -> None:
     old, new = settings.FIELD_KEYS[0], Fernet.generate_key().decode()
-    dev.credential = "user:word"
-    dev.save()
+    dev.server.credential = "user:word"
+    dev.server.save()
     settings.FIELD_KEYS = [Fernet.generate_key().decode()]
-    lost = Environment.objects.get(pk=dev.pk)
-    lost.pk, lost.slug, lost.credential = None, "lost", "user:other"
-    lost.save(force_insert=True)
+    lost = Server(api_url="http://lost.test/api")
+    lost.credential = "user:other"
+    lost.save()
     settings.FIELD_KEYS = [new, old]
     code, _, err = say("rotate_keys")
     assert code == 1
-    assert err.startswith("environment ")
+    assert err.startswith("server ")
     assert "(key.unreadable)" in err
     settings.FIELD_KEYS = [old]
-    assert Environment.objects.get(pk=dev.pk).credential == "user:word"
+    assert Server.objects.get(environments=dev).credential == "user:word"
     assert AuditEntry.objects.get(verb="portal.reseal").outcome == "refused"
 
 

@@ -13,7 +13,7 @@ from flows.models import Environment, Health
 from runs import mirror
 from runs.mirror import follower
 from runs.models import Run
-from tests.cast import FAKES, SCHEMA
+from tests.cast import FAKES, SCHEMA, make_environment
 from tests.fakes.prefect import FakePrefect
 
 pytestmark = pytest.mark.usefixtures("own_database")
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.usefixtures("own_database")
 
 @pytest.fixture
 def dev(own_database: str) -> Environment:
-    return Environment.objects.create(slug="dev", api_url="http://dev.test/api")
+    return make_environment("dev")
 
 
 @pytest.fixture
 def fake(dev: Environment) -> FakePrefect:
-    fake = FAKES.setdefault(dev.api_url, FakePrefect())
+    fake = FAKES.setdefault(dev.server.api_url, FakePrefect())
     fake.add_deployment(flow_name="monthly", name="monthly", parameter_schema=SCHEMA)
     sync.sync(dev)
     return fake
@@ -49,6 +49,23 @@ def following(environment: Environment, story: Callable[[], asyncio.Future[None]
             await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(play())
+
+
+def all_followed(story: Callable[[], asyncio.Future[None]]) -> None:
+    async def play() -> None:
+        stop = asyncio.Event()
+        task = asyncio.create_task(follower.follow(stop=stop))
+        try:
+            await story()
+        finally:
+            stop.set()
+            await task
+
+    asyncio.run(play())
+
+
+def streams(fake: FakePrefect) -> int:
+    return sum(call.method == "events" for call in fake.calls)
 
 
 def state_is(state: str) -> Callable[[], bool]:
@@ -112,7 +129,7 @@ def test_a_server_that_comes_back_is_noticed_and_read(
     monkeypatch.setattr(follower, "SWEEP_SECONDS", 0.2)
 
     def health() -> str:
-        return Health.objects.get(environment=dev).state
+        return Health.objects.get(server=dev.server).state
 
     async def story() -> None:
         fake.go_down()
@@ -132,3 +149,43 @@ def test_the_event_stream_s_age_is_known(dev: Environment, fake: FakePrefect) ->
         await until(lambda: Health.objects.filter(followed_at__gte=began).exists())
 
     following(dev, story)
+
+
+def test_a_server_has_one_follower_however_many_environments_are_on_it(dev: Environment, fake: FakePrefect) -> None:
+    for number in range(2):
+        make_environment(f"spare-{number}", server=dev.server, is_active=False)
+    other = FAKES.setdefault(make_environment("other").server.api_url, FakePrefect())
+
+    async def story() -> None:
+        await until(lambda: streams(fake) > 0 and streams(other) > 0)
+
+    all_followed(story)
+    assert (streams(fake), streams(other)) == (1, 1)
+
+
+def test_a_follower_reads_into_the_environment_that_is_active(
+    dev: Environment, fake: FakePrefect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "ROSTER_SECONDS", 0.1)  # clocks
+    monkeypatch.setattr(follower, "SWEEP_SECONDS", 0.2)
+    spare = make_environment("spare", server=dev.server, is_active=False)
+    (deployment,) = fake.deployments()
+
+    def take_over() -> bool:
+        Environment.objects.filter(pk=dev.pk).update(is_active=False)
+        Environment.objects.filter(pk=spare.pk).update(is_active=True)
+        return bool(sync.sync(spare))
+
+    def runs_of(environment: Environment) -> int:
+        return Run.objects.filter(environment=environment).count()
+
+    async def story() -> None:
+        fake.add_run(deployment.id, state_type="RUNNING")
+        await until(lambda: runs_of(dev) == 1)
+        await until(take_over)
+        await until(lambda: streams(fake) == 2)
+        fake.add_run(deployment.id, state_type="RUNNING")
+        await until(lambda: runs_of(spare) == 2)
+
+    all_followed(story)
+    assert runs_of(dev) == 1

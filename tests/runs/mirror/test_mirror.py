@@ -113,7 +113,7 @@ def test_a_sweep_finds_what_ended_and_what_began(
     fake.add_run(deployment.prefect_id, state_type="SCHEDULED")
     mirror.sync(dev)
     assert sorted(Run.objects.values_list("state_type", flat=True)) == ["COMPLETED", "SCHEDULED"]
-    assert Health.objects.get(environment=dev).runs_synced_at is not None
+    assert Health.objects.get(server=dev.server).runs_synced_at is not None
 
 
 def test_prefect_down_keeps_what_we_have_and_says_so(
@@ -124,7 +124,7 @@ def test_prefect_down_keeps_what_we_have_and_says_so(
     with pytest.raises(Unreachable):
         mirror.sync(dev)
     assert Run.objects.get().state_type == "RUNNING"
-    health = Health.objects.get(environment=dev)
+    health = Health.objects.get(server=dev.server)
     assert health.state == Health.State.DOWN
     assert health.message
 
@@ -148,8 +148,7 @@ def test_a_failed_sync_marks_nothing_as_gone(deployment: Deployment, fake: FakeP
         sync.sync(dev)
     deployment.refresh_from_db()
     assert deployment.deleted_upstream_at is None
-    assert "dev" in str(Health.objects.get(environment=dev).environment)
-    assert Health.objects.get(environment=dev).sync_message
+    assert Health.objects.get(server=dev.server).sync_message
 
 
 def test_a_run_nobody_has_is_no_error(dev: Environment, fake: FakePrefect) -> None:

@@ -182,13 +182,13 @@ def test_of_a_password_only_that_it_changed_is_kept(login: Login, stranger: User
 
 
 def test_of_a_credential_only_that_it_changed_is_kept(dev: Environment, admin_user: User) -> None:
-    dev.credential = "portal:hunter22"
+    dev.server.credential = "portal:hunter22"
     configuration.save_environment(dev, by=by(admin_user))
     newest = ui_versions.versions_of(dev)[0]
     assert (newest.title, newest.who) == ("Credential changed", "administrator")
-    versions = list(RowVersion.objects.filter(table_name="flows_environment"))
+    versions = list(RowVersion.objects.filter(table_name__startswith="flows_"))
     assert not [version for version in versions if "sealed_credential" in version.data]
-    assert dev.sealed_credential.hex() not in repr([version.data for version in versions])
+    assert dev.server.sealed_credential.hex() not in repr([version.data for version in versions])
 
 
 def test_signing_in_is_no_version(stranger: User) -> None:

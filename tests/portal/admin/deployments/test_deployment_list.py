@@ -217,7 +217,7 @@ def test_without_an_environment_administrators_can_add_one(admin_user: User, log
 
 
 def test_without_deployments_the_causes_are_named(viewer: User, dev: Environment, login: Login) -> None:
-    health.record(dev, Health.State.UP, "")
+    health.record(dev.server, Health.State.UP, "")
     page = text(login(viewer))
     panel = page[page.index("portal-empty portal-panel") :].partition("</ul>")[0]
     assert panel.count("<li>") >= 3
@@ -226,7 +226,7 @@ def test_without_deployments_the_causes_are_named(viewer: User, dev: Environment
 
 
 def test_an_environment_that_is_down_does_not_look_empty(viewer: User, dev: Environment, login: Login) -> None:
-    health.record(dev, Health.State.DOWN, "No answer.")
+    health.record(dev.server, Health.State.DOWN, "No answer.")
     page = text(login(viewer))
     assert f"trouble-{dev.pk}" in attributes(page, "data-key")
     assert "No answer." in page

@@ -83,7 +83,7 @@ def test_it_shows_what_it_is_and_where_it_runs(
         assert piece in page, piece
     assert "cron 0 6 * * * (UTC)" in page
     assert "(inactive)" in page
-    assert f"{deployment.environment.prefect_ui}/deployments/deployment/{deployment.prefect_id}" in page
+    assert f"{deployment.environment.server.prefect_ui}/deployments/deployment/{deployment.prefect_id}" in page
 
 
 def test_parameters_are_described_and_secret_defaults_hidden(

@@ -64,8 +64,8 @@ def delete_of(environment: Environment) -> str:
 
 
 def keep_secret(environment: Environment) -> Environment:
-    environment.credential_kind, environment.credential = "basic", SECRET
-    environment.save()
+    environment.server.credential_kind, environment.server.credential = "basic", SECRET
+    environment.server.save()
     return environment
 
 
@@ -119,18 +119,24 @@ def test_the_credential_is_on_no_page(
     for url in (LIST, page_of(dev), reverse("admin:index")):
         page = client.get(url).content.decode()
         assert "opensesame" not in page
-        assert bytes(dev.sealed_credential).decode() not in page
+        assert bytes(dev.server.sealed_credential).decode() not in page
 
 
 def test_a_new_credential_is_stored_sealed_and_told_only_as_changed(
     admin_user: User, dev: Environment, login: Login
 ) -> None:
-    typed = {**TYPED, "slug": "dev", "api_url": dev.api_url, "credential_kind": "basic", "new_credential": SECRET}
+    typed = {
+        **TYPED,
+        "slug": "dev",
+        "api_url": dev.server.api_url,
+        "credential_kind": "basic",
+        "new_credential": SECRET,
+    }
     answer = login(admin_user).post(page_of(dev), typed)
     assert answer.status_code == 302
     dev.refresh_from_db()
-    assert dev.credential == SECRET
-    assert SECRET.encode() not in bytes(dev.sealed_credential)
+    assert dev.server.credential == SECRET
+    assert SECRET.encode() not in bytes(dev.server.sealed_credential)
     entry = last_entry()
     assert (entry.verb, entry.actor_name) == ("environment.change", "administrator")
     assert entry.after["credential"] == "changed"
@@ -139,10 +145,10 @@ def test_a_new_credential_is_stored_sealed_and_told_only_as_changed(
 
 def test_left_empty_the_stored_credential_stays(admin_user: User, dev: Environment, login: Login) -> None:
     keep_secret(dev)
-    typed = {**TYPED, "slug": "dev", "api_url": dev.api_url, "credential_kind": "basic"}
+    typed = {**TYPED, "slug": "dev", "api_url": dev.server.api_url, "credential_kind": "basic"}
     assert login(admin_user).post(page_of(dev), typed).status_code == 302
     dev.refresh_from_db()
-    assert dev.credential == SECRET
+    assert dev.server.credential == SECRET
     assert "credential" not in last_entry().after
 
 
@@ -162,24 +168,26 @@ def test_the_stored_credential_is_not_sent_to_another_address(
     answer = login(admin_user).post(page_of(dev), typed)
     assert form_errors(answer) == {("new_credential", "credential.reenter")}
     dev.refresh_from_db()
-    assert dev.api_url == "http://dev.test/api"
+    assert dev.server.api_url == "http://dev.test/api"
     # The service refuses it too: the form is not its only caller.
-    dev.api_url = address
+    dev.server.api_url = address
     with refused("credential.reenter"):
         configuration.save_environment(dev, by=by(admin_user))
 
 
 def test_a_trailing_slash_is_no_other_address(admin_user: User, dev: Environment, login: Login) -> None:
     keep_secret(dev)
-    typed = {**TYPED, "slug": "dev", "api_url": f"{dev.api_url}/", "credential_kind": "basic"}
+    typed = {**TYPED, "slug": "dev", "api_url": f"{dev.server.api_url}/", "credential_kind": "basic"}
     assert login(admin_user).post(page_of(dev), typed).status_code == 302
 
 
 def test_no_credential_any_more_means_that_it_is_forgotten(admin_user: User, dev: Environment, login: Login) -> None:
     keep_secret(dev)
-    assert login(admin_user).post(page_of(dev), {**TYPED, "slug": "dev", "api_url": dev.api_url}).status_code == 302
+    assert (
+        login(admin_user).post(page_of(dev), {**TYPED, "slug": "dev", "api_url": dev.server.api_url}).status_code == 302
+    )
     dev.refresh_from_db()
-    assert bytes(dev.sealed_credential) == b""
+    assert bytes(dev.server.sealed_credential) == b""
 
 
 @pytest.mark.parametrize(
@@ -189,6 +197,7 @@ def test_no_credential_any_more_means_that_it_is_forgotten(admin_user: User, dev
         ({"credential_kind": "basic", "new_credential": "nocolon"}, ("new_credential", "format")),
         ({"new_credential": SECRET}, ("credential_kind", "kind")),
         ({"api_url": "ftp://x/api"}, ("api_url", "invalid")),
+        ({"ui_url": "javascript:alert(1)"}, ("ui_url", "invalid")),
         ({"api_url": "http://me:pw@x.test/api"}, ("api_url", "userinfo")),
         ({"api_url": "http://x.test/api?token=1"}, ("api_url", "query")),
         ({"slug": "with space"}, ("slug", "invalid")),
@@ -223,13 +232,30 @@ def test_a_new_environment_is_audited_and_looked_at_at_once(admin_user: User, lo
     answer = login(admin_user).post(ADD, TYPED)
     environment = Environment.objects.get(slug="staging")
     assert answer.url == page_of(environment)  # type: ignore[attr-defined]  # a redirect
-    assert queued() == [("runs.tasks.sync", environment.pk)]
+    assert queued() == [("runs.tasks.sync", environment.server_id)]
     entry = last_entry()
     assert (entry.verb, entry.subject_name, entry.environment) == ("environment.create", "staging", "staging")
 
 
+def test_the_form_begins_with_what_is_stored_and_saves_both_rows(
+    admin_user: User, dev: Environment, login: Login
+) -> None:
+    keep_secret(dev)
+    client = login(admin_user)
+    form = client.get(page_of(dev)).context["adminform"].form
+    assert (form["api_url"].value(), form["credential_kind"].value()) == ("http://dev.test/api", "basic")
+    assert form["new_credential"].value() is None
+    typed = {**TYPED, "slug": "test", "api_url": dev.server.api_url, "ui_url": "http://ui.test"}
+    client.post(page_of(dev), typed | {"credential_kind": "basic"})
+    dev.refresh_from_db()
+    assert (dev.slug, dev.server.ui_url, dev.server.credential) == ("test", "http://ui.test", SECRET)
+    assert last_entry().after.items() >= {"slug": "test", "ui_url": "http://ui.test"}.items()
+
+
 def test_the_audit_trail_tells_what_was_and_what_is(admin_user: User, dev: Environment, login: Login) -> None:
-    login(admin_user).post(page_of(dev), {**TYPED, "slug": "dev", "api_url": dev.api_url, "needs_approval": "on"})
+    login(admin_user).post(
+        page_of(dev), {**TYPED, "slug": "dev", "api_url": dev.server.api_url, "needs_approval": "on"}
+    )
     entry = last_entry()
     assert entry.before["needs_approval"] is False
     assert entry.after["needs_approval"] is True
@@ -271,7 +297,7 @@ def test_one_that_grants_name_is_not_deleted(
 
 
 def test_one_that_was_never_used_can_be_deleted(admin_user: User, dev: Environment, login: Login) -> None:
-    health.health_of(dev)
+    health.health_of(dev.server)
     assert login(admin_user).post(delete_of(dev), {"post": "yes"}).status_code == 302
     assert not Environment.objects.exists()
     assert (last_entry().verb, last_entry().outcome) == ("environment.delete", "done")
@@ -297,10 +323,10 @@ def test_the_buttons_ask_the_background(
 ) -> None:
     client = login(admin_user)
     client.post(page_of(dev), {"CHANGE_FORM-action": action, "_selected_action": dev.pk})
-    assert queued() == [(task, dev.pk)]
+    assert queued() == [(task, dev.server_id)]
     QueuedTask.objects.all().delete()
     client.post(LIST, {"action": action, "_selected_action": dev.pk})
-    assert queued() == [(task, dev.pk)]
+    assert queued() == [(task, dev.server_id)]
     assert AuditEntry.objects.filter(verb=verb, environment="dev").count() == 2
 
 
@@ -322,7 +348,7 @@ def test_a_viewer_has_no_such_buttons(viewer: User, dev: Environment, login: Log
 
 
 def test_down_is_said_with_its_message_and_what_to_do(viewer: User, dev: Environment, login: Login) -> None:
-    health.record(dev, Health.State.DOWN, "No answer.")
+    health.record(dev.server, Health.State.DOWN, "No answer.")
     page = login(viewer).get(page_of(dev)).content.decode()
     assert 'data-state="down"' in page
     assert "No answer." in page
@@ -330,14 +356,14 @@ def test_down_is_said_with_its_message_and_what_to_do(viewer: User, dev: Environ
 
 
 def test_a_wrong_credential_is_another_trouble_than_down(viewer: User, dev: Environment, login: Login) -> None:
-    health.record(dev, Health.State.REFUSED, "401")
+    health.record(dev.server, Health.State.REFUSED, "401")
     page = login(viewer).get(LIST).content.decode()
     assert 'data-state="refused"' in page
     assert html.escape(LABELS["refused"][2]) in page
 
 
 def test_health_that_nobody_looked_at_for_long_is_not_called_up(viewer: User, dev: Environment, login: Login) -> None:
-    health.record(dev, Health.State.UP, "")
+    health.record(dev.server, Health.State.UP, "")
     Health.objects.update(checked_at=timezone.now() - timedelta(minutes=9))
     page = login(viewer).get(LIST).content.decode()
     assert 'data-state="overdue"' in page
@@ -346,8 +372,8 @@ def test_health_that_nobody_looked_at_for_long_is_not_called_up(viewer: User, de
 
 
 def test_what_the_server_says_is_only_text(viewer: User, dev: Environment, login: Login) -> None:
-    health.record(dev, Health.State.DOWN, "<script>alert(1)</script>", version="<b>3</b>")
-    WorkPool.objects.create(environment=dev, name="<img src=x>", type="<i>", status="READY", synced_at=timezone.now())
+    health.record(dev.server, Health.State.DOWN, "<script>alert(1)</script>", version="<b>3</b>")
+    WorkPool.objects.create(server=dev.server, name="<img src=x>", type="<i>", status="READY", synced_at=timezone.now())
     client = login(viewer)
     for url in (LIST, page_of(dev), reverse("admin:index")):
         page = client.get(url).content.decode()

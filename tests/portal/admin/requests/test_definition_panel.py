@@ -40,7 +40,7 @@ def deploy(prod_deployment: Deployment, prod_fake: FakePrefect) -> Callable[...,
 
     def again(**fields: Any) -> None:
         prod_fake.change_deployment(prod_deployment.prefect_id, **fields)
-        tasks.sync(prod_deployment.environment_id)
+        tasks.sync(prod_deployment.environment.server_id)
         launch_check.READINGS.clear()
 
     return again

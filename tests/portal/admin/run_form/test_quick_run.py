@@ -32,7 +32,7 @@ Login = Callable[[User], Client]
 
 def publish(deployment: Deployment, *months: str, flow: str = "monthly") -> None:
     """What the flow's data has, as its newest run has published it."""
-    record = FAKES[deployment.environment.api_url].add_run(deployment.prefect_id, state_type="COMPLETED")
+    record = FAKES[deployment.environment.server.api_url].add_run(deployment.prefect_id, state_type="COMPLETED")
     mirror.refresh(deployment.environment, [record.id])
     Artifact.objects.create(
         environment=deployment.environment,

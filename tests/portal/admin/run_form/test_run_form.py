@@ -320,7 +320,7 @@ def test_a_grant_that_ended_meanwhile_is_a_refusal(requester: User, deployment: 
 def test_a_server_that_is_down_is_shown_and_the_request_is_accepted(
     requester: User, deployment: Deployment, fake: FakePrefect, login: Login
 ) -> None:
-    health.record(deployment.environment, Health.State.DOWN, "No answer.")
+    health.record(deployment.environment.server, Health.State.DOWN, "No answer.")
     fake.go_down()
     client = login(requester)
     page = client.get(form_of(deployment)).content.decode()

@@ -128,19 +128,19 @@ def test_hostile_names_and_tags_are_only_text(requester: User, deployment: Deplo
 
 
 def test_an_environment_that_is_down_does_not_look_empty(requester: User, dev: Environment, login: Login) -> None:
-    health.record(dev, Health.State.DOWN, "No answer from http://dev.test.")
+    health.record(dev.server, Health.State.DOWN, "No answer from http://dev.test.")
     page = text(login(requester))
     assert f"trouble-{dev.pk}" in attributes(page, "data-key")
     assert "No answer from http://dev.test." in page
 
 
 def test_an_environment_that_was_never_read_says_so(requester: User, dev: Environment, login: Login) -> None:
-    health.record(dev, Health.State.UP, "")
+    health.record(dev.server, Health.State.UP, "")
     assert f"trouble-{dev.pk}" in attributes(text(login(requester)), "data-key")
 
 
 def test_the_age_of_the_data_is_shown(requester: User, dev: Environment, login: Login) -> None:
-    health.record(dev, Health.State.UP, "")
+    health.record(dev.server, Health.State.UP, "")
     health.note_runs_synced(dev, timezone.now() - timedelta(minutes=2))
     assert "2 min ago" in text(login(requester))
 

@@ -94,7 +94,7 @@ def test_an_environment_that_is_down_says_how_old_the_page_is(
 ) -> None:
     run = a_run("SCHEDULED")
     health.note_runs_synced(dev, timezone.now() - timedelta(minutes=3))
-    health.record(dev, Health.State.DOWN, "No answer from dev.")
+    health.record(dev.server, Health.State.DOWN, "No answer from dev.")
     page = text(login(viewer), address(run))
     trouble = page[page.index(f'data-key="trouble-{dev.pk}"') :].partition("</div>\n    </div>")[0]
     assert "No answer from dev." in trouble
