@@ -36,9 +36,7 @@ class Priority(IntEnum):
 # Every task there is: a name that is not here is not run, even if it is in the table.
 TASKS: dict[str, Priority] = {
     "runs.tasks.launch": Priority.ACT,
-    "runs.tasks.cancel_run": Priority.ACT,
-    "runs.tasks.recover_run": Priority.ACT,
-    "runs.tasks.apply_pause": Priority.ACT,
+    "runs.tasks.carry_out": Priority.ACT,
     # These only read and write Postgres, and queue what is due.
     "runs.tasks.recheck": Priority.ACT,
     "runs.tasks.requeue_due": Priority.ACT,

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from django.db.models import Q
 
 from flows.models import Environment, WorkPool
-from runs.models import Recovery, Run, Stall
+from runs.models import Run, Stall
+from runs.models.action import Kind
 
 # Every run logs a line and sends a heartbeat when it begins. Only a sign of life after that shows that a run gives any,
 # so that its silence means something: a flow that only computes may log nothing for hours.
@@ -96,11 +97,11 @@ RULES = (
 
 # A run is put back only where no process can be working on it, or it would run twice. One that no worker has picked up
 # is Scheduled already: what it needs is a worker.
-RECOVERY_KINDS: dict[str, tuple[Recovery.Kind, ...]] = {
-    Stall.PENDING: (Recovery.Kind.PUT_BACK, Recovery.Kind.FAIL),
-    Stall.LATE: (Recovery.Kind.FAIL,),
-    Stall.SILENT: (Recovery.Kind.FAIL,),
-    Stall.CANCELLING: (Recovery.Kind.FAIL,),
+RECOVERY_KINDS: dict[str, tuple[Kind, ...]] = {
+    Stall.PENDING: (Kind.PUT_BACK, Kind.FAIL),
+    Stall.LATE: (Kind.FAIL,),
+    Stall.SILENT: (Kind.FAIL,),
+    Stall.CANCELLING: (Kind.FAIL,),
 }
 
 
@@ -114,13 +115,13 @@ def stall_of(run: Run, context: Context) -> tuple[str, datetime | None]:
     return "", None
 
 
-def recovery_kinds(run: Run) -> tuple[Recovery.Kind, ...]:
+def recovery_kinds(run: Run) -> tuple[Kind, ...]:
     """Return what can be done about a stalled run; nothing for one that is not stalled."""
     # Without a deployment no worker would pick the run up again.
     return tuple(
         kind
         for kind in RECOVERY_KINDS.get(run.stalled_kind, ())
-        if kind != Recovery.Kind.PUT_BACK or run.deployment_id is not None
+        if kind != Kind.PUT_BACK or run.deployment_id is not None
     )
 
 

@@ -17,7 +17,8 @@ from runs import changes, definitions, dispatch, mirror, notifications, queue
 from runs.audit import export_files, partitions
 from runs.errors import Refused
 from runs.governance import configuration, freezes, outside_changes
-from runs.models import Cancellation, ChangeRequest, Export, Notification, PauseRequest, Recovery, Run, RunRequest
+from runs.models import Action, ChangeRequest, Export, Notification, Run, RunRequest
+from runs.models.action import OPEN
 from runs.models.request import State
 
 log = logging.getLogger(__name__)
@@ -34,16 +35,8 @@ def recheck(environment_pk: int) -> None:
     changes.recheck(Environment.objects.get(pk=environment_pk))
 
 
-def cancel_run(pk: int) -> None:
-    dispatch.cancel_run(Cancellation.objects.get(pk=pk))
-
-
-def recover_run(pk: int) -> None:
-    dispatch.recover_run(Recovery.objects.select_related("run__environment__server").get(pk=pk))
-
-
-def apply_pause(pk: int) -> None:
-    dispatch.apply_pause(PauseRequest.objects.get(pk=pk))
+def carry_out(pk: int) -> None:
+    dispatch.carry_out(Action.objects.get(pk=pk))
 
 
 def send_notification(pk: int) -> None:
@@ -130,9 +123,7 @@ def requeue_due() -> None:
     due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
     table = {
         "runs.tasks.launch": RunRequest.objects.filter(state__in=[State.APPROVED, State.LAUNCHING]),
-        "runs.tasks.cancel_run": Cancellation.objects.filter(state__in=Cancellation.OPEN),
-        "runs.tasks.recover_run": Recovery.objects.filter(state=Recovery.State.WANTED),
-        "runs.tasks.apply_pause": PauseRequest.objects.filter(state=PauseRequest.State.WANTED),
+        "runs.tasks.carry_out": Action.objects.filter(state__in=OPEN),
         "runs.tasks.send_notification": Notification.objects.filter(state=Notification.State.WANTED),
     }
     for task, rows in table.items():

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.management import load_command_class
-from django.db import models
+from django.db.models import TextChoices
 
 from portal.management.commands import demo_story
-from runs import desk
+from runs import actions, desk
 from runs.actors import Channel, Kind
 from runs.changes import CHANGE_LEGAL_FROM, LEGAL_FROM
 from runs.models import ChangeRequest
+from runs.models.action import State as ActionState
 from runs.models.request import State
 from tests.docs_from_code import architecture, errors
 
@@ -41,30 +41,32 @@ GUIDES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md")
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
 
 
-def drawn(states: type[models.TextChoices], first: Sequence[str], legal: Mapping[Any, frozenset[Any]]) -> str:
+def drawn[State: TextChoices](first: Sequence[State], moves_to: Mapping[State, Collection[State]]) -> str:
     """The legal moves as a Mermaid state diagram."""
+    states = list(type(first[0]))
     begins = [f"    [*] --> {state}" for state in first]
     moves = [
         f"    {source} --> {to}"
-        for to, sources in legal.items()
-        for source in sorted(sources, key=list(states).index)
+        for to, sources in moves_to.items()
+        for source in sorted(sources, key=states.index)
         if source != to
     ]
     names = [f'    state "{state.label}" as {state}' for state in states]
     return "\n".join(["```mermaid", "stateDiagram-v2", *names, *begins, *moves, "```"])
 
 
-CHANGE = ChangeRequest.State
-LIFECYCLES = {
-    "a change request": drawn(CHANGE, [CHANGE.WAITING, CHANGE.APPROVED], CHANGE_LEGAL_FROM),
-    "a run request": drawn(State, [State.HELD, State.APPROVED], LEGAL_FROM),
-}
-
-
-@pytest.mark.parametrize("of", LIFECYCLES)
-def test_the_drawing_of_the_lifecycle_is_the_table(of: str) -> None:
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        drawn([ChangeRequest.State.WAITING, ChangeRequest.State.APPROVED], CHANGE_LEGAL_FROM),
+        drawn([State.HELD, State.APPROVED], LEGAL_FROM),
+        drawn([ActionState.WANTED], actions.LEGAL_FROM),
+    ],
+    ids=["change requests", "run requests", "actions"],
+)
+def test_the_drawings_of_the_lifecycle_are_the_tables(drawing: str) -> None:
     text = (DOCS / "lifecycle.md").read_text()
-    assert LIFECYCLES[of] in text, f"Put this into docs/lifecycle.md:\n{LIFECYCLES[of]}"
+    assert drawing in text, f"Put this into docs/lifecycle.md:\n{drawing}"
 
 
 def test_what_is_made_from_the_code_is_up_to_date() -> None:

@@ -18,7 +18,7 @@ from runs.actors import Actor
 from runs.audit import signatures
 from runs.audit.chain import GENESIS, digest
 from runs.errors import Refused
-from runs.models import AuditEntry, Cancellation, ChangeRequest, Run, RunRequest
+from runs.models import AuditEntry, ChangeRequest, Run, RunRequest
 
 # Key of the advisory lock on the end of the chain: one writer at a time. Any constant that nothing else uses.
 CHAIN_LOCK = 0x706F7274616C
@@ -159,8 +159,6 @@ def describe(this: Act) -> tuple[str, str, str, str]:
     subject = this.subject
     if subject is None:
         return this.subject_kind, this.subject_id, this.subject_name, this.environment
-    if isinstance(subject, Cancellation):
-        subject = subject.run  # people look for the run, not for its cancellation
     environment = this.environment
     if isinstance(subject, Deployment | Run | RunRequest | ChangeRequest) and not environment:
         environment = subject.environment.slug

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from uuid import UUID
 
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from flows.models import Environment
-from runs import audit, notifications, queue
+from runs import actions, audit, notifications, queue
 from runs.actors import Actor
 from runs.changes.states import LEGAL_FROM, move
-from runs.models import Cancellation, Run, RunRequest
+from runs.models import Action, Run, RunRequest
+from runs.models.action import CANCELS, OPEN
 from runs.models.notification import Topic
 from runs.models.request import State
 
@@ -38,7 +40,7 @@ def settle(runs: Sequence[Run], started: Sequence[RunRequest] = ()) -> None:
     """
     check_definitions(started)
     acts = [act for run in runs for act in settle_request(run)]
-    acts += [act for run in runs if run.is_terminal for act in settle_cancellations(run)]
+    acts += [act for run in runs if run.is_terminal for act in actions.settle_ended(run)]
     audit.record_many(acts)
 
 
@@ -76,23 +78,6 @@ def check_definitions(started: Sequence[RunRequest]) -> None:
         queue.enqueue("runs.tasks.check_definition", pk)
 
 
-def settle_cancellations(run: Run) -> Iterator[audit.Act]:
-    """Close the open cancellations of a finished run; yield their audit acts for the caller to record."""
-    for cancellation in run.cancellations.filter(state__in=Cancellation.OPEN):
-        confirmed = run.state_type == "CANCELLED"
-        Cancellation.objects.filter(pk=cancellation.pk).update(
-            state=Cancellation.State.CONFIRMED if confirmed else Cancellation.State.OVERTAKEN,
-            settled_at=timezone.now(),
-            message="" if confirmed else f"The run finished as {run.state_label} before it was cancelled.",
-        )
-        yield audit.Act(
-            "run.cancelled" if confirmed else "run.outran_cancel",
-            run,
-            Actor.system(),
-            after={"state": run.state_type, "cancellation": cancellation.pk},
-        )
-
-
 def settle_deleted(environment: Environment, flow_run_ids: Collection[UUID]) -> None:
     """End the requests and cancellations of runs that were deleted in Prefect. Called by `runs.mirror`.
 
@@ -102,10 +87,9 @@ def settle_deleted(environment: Environment, flow_run_ids: Collection[UUID]) -> 
         environment=environment, flow_run_id__in=flow_run_ids, state=State.LAUNCHED
     ).select_related("environment", "change__requested_by", "spec")
     acts = [lose(run_request) for run_request in launched]
-    runs = Run.objects.filter(
-        environment=environment, prefect_id__in=flow_run_ids, cancellations__state__in=Cancellation.OPEN
-    )
-    acts += [act for run in runs.select_related("environment") for act in fail_cancellations(run)]
+    cancelled = Action.objects.filter(run=OuterRef("pk"), kind__in=CANCELS, state__in=OPEN)
+    runs = Run.objects.filter(Exists(cancelled), environment=environment, prefect_id__in=flow_run_ids)
+    acts += [act for run in runs.select_related("environment") for act in actions.settle_deleted(run)]
     audit.record_many(acts)
 
 
@@ -129,16 +113,3 @@ def lose(run_request: RunRequest) -> audit.Act:
         before={"state": State.LAUNCHED},
         after={"state": State.LOST, "flow_run_id": flow_run_id},
     )
-
-
-def fail_cancellations(run: Run) -> Iterator[audit.Act]:
-    """Close the open cancellations of a deleted run, which nothing can confirm any more."""
-    for cancellation in run.cancellations.filter(state__in=Cancellation.OPEN):
-        Cancellation.objects.filter(pk=cancellation.pk).update(
-            state=Cancellation.State.FAILED,
-            settled_at=timezone.now(),
-            message="The run was deleted in Prefect before the cancellation was confirmed.",
-        )
-        yield audit.Act(
-            "run.cancel_failed", run, Actor.system(), after={"cancellation": cancellation.pk, "deleted": True}
-        )

@@ -20,20 +20,21 @@ from runs import definitions, mirror, requests
 from runs.actors import Actor
 from runs.desk.queries import deployment, environment, run, user
 from runs.errors import Refused
-from runs.models import Cancellation, Recovery, RunRequest
+from runs.models import Action, RunRequest
+from runs.models.action import OPEN as OPEN_ACTION
+from runs.models.action import Kind
+from runs.models.action import State as ActionState
 from runs.models.request import State
 
 # The states that can still change; every other state is final.
 OPEN: dict[type[Model], frozenset[str]] = {
     RunRequest: frozenset({State.HELD, State.APPROVED, State.LAUNCHING, State.LAUNCHED}),
-    Cancellation: frozenset(Cancellation.OPEN),
-    Recovery: frozenset({Recovery.State.WANTED}),
+    Action: frozenset(OPEN_ACTION),
 }
 # In these states a message is an error from Prefect, or says that it did not respond.
 NOT_SENT: dict[type[Model], frozenset[str]] = {
     RunRequest: frozenset({State.APPROVED, State.LAUNCHING}),
-    Cancellation: frozenset({Cancellation.State.WANTED}),
-    Recovery: frozenset({Recovery.State.WANTED}),
+    Action: frozenset({ActionState.WANTED}),
 }
 # Seconds between two reads while waiting.
 POLL_SECONDS = 0.5
@@ -81,38 +82,38 @@ def trigger(
 
 def cancel(
     reference: str, environment_name: str = "", *, by: Actor, reason: str = "", ticket: str = "", force: bool = False
-) -> Cancellation:
+) -> Action:
     """Request a cancellation; `force` marks a run as cancelled when an ordinary cancellation had no effect."""
     verb = requests.force_cancel if force else requests.cancel
     return verb(run(reference, environment_name, by=by), by=by, reason=reason, ticket=ticket)
 
 
 def recover(
-    reference: str, kind: Recovery.Kind, environment_name: str = "", *, by: Actor, reason: str, ticket: str = ""
-) -> Recovery:
+    reference: str, kind: Kind, environment_name: str = "", *, by: Actor, reason: str, ticket: str = ""
+) -> Action:
     """Request that a stalled run is put back to Scheduled, or marked as failed."""
-    verb = requests.put_back if kind == Recovery.Kind.PUT_BACK else requests.mark_failed
+    verb = requests.put_back if kind == Kind.PUT_BACK else requests.mark_failed
     return verb(run(reference, environment_name, by=by), by=by, reason=reason, ticket=ticket)
 
 
-def wait[Action: (RunRequest, Cancellation, Recovery)](action: Action, *, seconds: float) -> Action:
-    """Wait until the request, cancellation or recovery is final, and return it.
+def wait[Row: (RunRequest, Action)](row: Row, *, seconds: float) -> Row:
+    """Wait until the request or action is final, and return it.
 
     After `seconds`, raises `StillRunning`, or `PrefectError` when Prefect has not accepted it yet.
     """
     # Monotonic: the clock of the machine may be set while it waits.
     deadline = time.monotonic() + seconds
     while True:
-        action.refresh_from_db()
-        if action.state not in OPEN[type(action)]:
-            return action
+        row.refresh_from_db()
+        if row.state not in OPEN[type(row)]:
+            return row
         # At least one read, so that 0 seconds asks for the current state.
         if time.monotonic() >= deadline:
-            message = action.message or f"State: {action.get_state_display()}."
-            sentence = f"{action} did not finish within {seconds:g} s. {message}"
+            message = row.message or f"State: {row.state_label}."
+            sentence = f"{row} did not finish within {seconds:g} s. {message}"
             raise (
                 PrefectError(sentence)
-                if action.message and action.state in NOT_SENT[type(action)]
+                if row.message and row.state in NOT_SENT[type(row)]
                 else StillRunning("wait.timeout", sentence)
             )
         time.sleep(min(POLL_SECONDS, max(deadline - time.monotonic(), 0)))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db.models import F, Q
 from django.utils import timezone
 
-from runs.models import Cancellation, PauseRequest, Recovery
+from runs.models import Action
+from runs.models.action import OPEN
 
 # Longer than the client's timeout: a lease that old belongs to a process that died. Shorter than `queue.LEASE`, so that
 # the task that is taken again after a kill finds its row due. A call that takes longer is not repeated beside it: the
@@ -24,14 +24,14 @@ def backoff(attempts: int) -> timedelta:
     return min(SHORTEST * (1 << doublings), LONGEST)
 
 
-def take_lease(rows: Any) -> bool:
-    """Take the lease on one due row; False when another worker holds it or it is done."""
+def take_lease(action: Action) -> bool:
+    """Take the lease on an action that is due; False when another worker holds it or it is settled."""
     now = timezone.now()
     # One UPDATE both checks and takes it, so no row lock is held during the call to Prefect.
-    due = rows.filter(Q(next_attempt_at=None) | Q(next_attempt_at__lte=now))
+    due = Action.objects.filter(Q(next_attempt_at=None) | Q(next_attempt_at__lte=now), pk=action.pk, state__in=OPEN)
     return bool(due.update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE))
 
 
-def record_attempt(row: Cancellation | PauseRequest | Recovery, message: str, *, at: datetime) -> None:
+def record_attempt(action: Action, message: str, *, at: datetime) -> None:
     """Note an attempt that did not finish, and when the next is due."""
-    type(row)._default_manager.filter(pk=row.pk).update(message=message, next_attempt_at=at)
+    Action.objects.filter(pk=action.pk, state__in=OPEN).update(message=message, next_attempt_at=at)

@@ -8,14 +8,15 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from flows.models import Environment
 from flows.prefect_api import connect
 from flows.prefect_api.records import WorkPoolRecord
 from runs import requests
 from runs.errors import Refused
-from runs.models import Cancellation, Recovery, Run, Stall
+from runs.models import Action, Run, Stall
+from runs.models.action import CANCELS, OPEN, RECOVERIES
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +35,14 @@ def put_back_stalled(environment: Environment) -> int:
         return 0
     stalled = Run.objects.filter(
         environment=environment, stalled_kind=Stall.PENDING, deployment__isnull=False, deleted_upstream_at=None
-    ).exclude(
-        # Also while anyone else has decided about it: a refusal every half minute would fill the audit trail.
-        Q(recoveries__is_automatic=True)
-        | Q(recoveries__state=Recovery.State.WANTED)
-        | Q(cancellations__state__in=Cancellation.OPEN)
     )
-    runs = list(stalled.select_related("environment", "access_deployment").order_by("state_at")[:MOST_AT_ONCE])
+    # Also while anyone else has decided about it: a refusal every half minute would fill the audit trail.
+    decided = Action.objects.filter(
+        Q(kind__in=RECOVERIES, is_automatic=True) | Q(kind__in=[*RECOVERIES, *CANCELS], state__in=OPEN),
+        run=OuterRef("pk"),
+    )
+    undecided = stalled.exclude(Exists(decided))
+    runs = list(undecided.select_related("environment", "access_deployment").order_by("state_at")[:MOST_AT_ONCE])
     if not runs:
         return 0
     pools = pools_of(environment)

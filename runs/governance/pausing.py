@@ -1,55 +1,53 @@
-"""Request that deployments are paused or resumed: the only code that creates `PauseRequest`."""
+"""Request that deployments are paused or resumed."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db.models import Exists, OuterRef, Q, Subquery
 
-from flows.db_text import sanitize
 from flows.models import Deployment
-from runs import audit, queue
+from runs import actions, audit
 from runs.access.decisions import Target, require
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance.requirements import requirements_for
-from runs.models import Freeze, PauseRequest, Verb
+from runs.models import Action, Freeze, Verb
+from runs.models.action import ON_DEPLOYMENT, OPEN, Kind, State
+
+# Kind -> the verb of its audit entry.
+VERBS = {Kind.PAUSE: "deployment.pause", Kind.RESUME: "deployment.resume"}
 
 
-def pause(deployment: Deployment, *, by: Actor, reason: str = "", ticket: str = "") -> PauseRequest:
+def pause(deployment: Deployment, *, by: Actor, reason: str = "", ticket: str = "") -> Action:
     """Request that the schedules of a deployment are paused."""
-    return request(deployment, pause=True, by=by, reason=reason, ticket=ticket)
+    return request(deployment, Kind.PAUSE, by=by, reason=reason, ticket=ticket)
 
 
-def resume(deployment: Deployment, *, by: Actor, reason: str = "", ticket: str = "") -> PauseRequest:
+def resume(deployment: Deployment, *, by: Actor, reason: str = "", ticket: str = "") -> Action:
     """Request that the schedules of a deployment are resumed."""
-    return request(deployment, pause=False, by=by, reason=reason, ticket=ticket)
+    return request(deployment, Kind.RESUME, by=by, reason=reason, ticket=ticket)
 
 
-def request(deployment: Deployment, *, pause: bool, by: Actor, reason: str, ticket: str) -> PauseRequest:
-    """Check permission and requirements, and create the request; raises `Forbidden` or `Refused`."""
-    with audit.act(
-        "deployment.pause" if pause else "deployment.resume", deployment, by=by, reason=reason, ticket=ticket
-    ) as act:
+def request(deployment: Deployment, kind: Kind, *, by: Actor, reason: str, ticket: str) -> Action:
+    """Check permission and requirements, and create the action; raises `Forbidden` or `Refused`."""
+    with audit.act(VERBS[kind], deployment, by=by, reason=reason, ticket=ticket) as act:
         require(by, Verb.PAUSE, deployment)
         if deployment.deleted_upstream_at:
             raise Refused("deployment.gone", f"{deployment} is no longer deployed in {deployment.environment}.")
-        if deployment.is_paused == pause:
-            raise Refused("deployment.unchanged", f"{deployment} is already {'paused' if pause else 'active'}.")
-        what = "pause" if pause else "resume"
-        requirements_for(Target.of(deployment)).require_reason_and_ticket(what, reason=reason, ticket=ticket)
-        # The mirrored state; Prefect's own is read after the request was sent.
-        act.before, act.after = {"is_paused": deployment.is_paused}, {"is_paused": pause}
-        return create(
-            deployment, pause=pause, reason=sanitize(reason), ticket=sanitize(ticket)[:100], requested_by_name=by.name
+        pauses = kind == Kind.PAUSE
+        if deployment.is_paused == pauses:
+            raise Refused("deployment.unchanged", f"{deployment} is already {'paused' if pauses else 'active'}.")
+        requirements_for(Target.of(deployment)).require_reason_and_ticket(kind.value, reason=reason, ticket=ticket)
+        # The mirrored state; Prefect's own is read after the action was sent.
+        act.before, act.after = {"is_paused": deployment.is_paused}, {"is_paused": pauses}
+        return actions.create(
+            kind,
+            deployment,
+            before={"is_paused": deployment.is_paused},
+            by=by,
+            by_name=by.name,
+            reason=reason,
+            ticket=ticket,
         )
-
-
-def create(deployment: Deployment, **columns: Any) -> PauseRequest:
-    """Insert the request and queue it, in the current transaction."""
-    pause_request = PauseRequest.objects.create(deployment=deployment, **columns)
-    queue.enqueue("runs.tasks.apply_pause", pause_request.pk)
-    return pause_request
 
 
 def pause_for_freeze(freeze: Freeze) -> int:
@@ -57,8 +55,8 @@ def pause_for_freeze(freeze: Freeze) -> int:
 
     Prefect starts the runs of its schedules without asking the portal. Pausing also deletes the runs it has planned.
     """
-    pending = PauseRequest.objects.filter(deployment=OuterRef("pk"), state=PauseRequest.State.WANTED)
-    # Runs every minute while frozen, so it skips deployments that have a request already.
+    pending = Action.objects.filter(deployment=OuterRef("pk"), kind__in=ON_DEPLOYMENT, state__in=OPEN)
+    # Runs every minute while frozen, so it skips deployments for which something is requested already.
     unpaused = Deployment.objects.filter(
         ~Exists(pending),
         environment=freeze.environment_id,
@@ -66,7 +64,7 @@ def pause_for_freeze(freeze: Freeze) -> int:
         is_paused=False,
         schedules__contains=[{"is_active": True}],
     )
-    made = [pause_or_resume(each, freeze, pause=True, by_name=freeze.begun_by_name) for each in unpaused]
+    made = [pause_or_resume(each, freeze, Kind.PAUSE, by_name=freeze.begun_by_name) for each in unpaused]
     return len(made)
 
 
@@ -75,22 +73,32 @@ def resume_after_freeze(freeze: Freeze, *, by_name: str) -> int:
 
     Returns how many.
     """
-    # 1. Only where the freeze's request is the last one: a later one is a person's decision.
-    latest = PauseRequest.objects.filter(deployment=OuterRef("deployment")).order_by("-pk").values("pk")[:1]
-    # One that was attempted may have reached Prefect although its result is unknown: resume it too.
-    may_be_sent = Q(state=PauseRequest.State.DONE) | Q(state=PauseRequest.State.WANTED, attempts__gt=0)
-    held = list(freeze.pause_requests.filter(may_be_sent, pk=Subquery(latest), pause=True).select_related("deployment"))
-    # 2. Those not sent yet must not pause anything any more.
-    freeze.pause_requests.filter(pause=True, state=PauseRequest.State.WANTED).update(
-        state=PauseRequest.State.FAILED, message="The freeze ended before this was sent."
-    )
+    pauses = freeze.actions.filter(kind=Kind.PAUSE)
+    # 1. Those not settled must not pause anything any more. Locked before anything is read: one that is about to be
+    # sent is sent either before, which shows, or not at all.
+    unsettled = list(pauses.filter(state__in=OPEN).select_for_update(of=["self"]).order_by("pk"))
+    # 2. Only where the freeze's action is the last one: a later one is a person's decision. One that was sent may have
+    # reached Prefect although its result is unknown: resume it too.
+    latest = Action.objects.filter(deployment=OuterRef("deployment"), kind__in=ON_DEPLOYMENT).order_by("-pk")
+    was_sent = Q(state=State.DONE) | Q(state__in=OPEN, sent_at__isnull=False)
+    held = list(pauses.filter(was_sent, pk=Subquery(latest.values("pk")[:1])).select_related("deployment"))
+    for each in unsettled:
+        actions.move(each, to=State.FAILED, message="The freeze ended before this was sent.")
+    # 3. In Prefect, and for the freeze.
     for each in held:
-        pause_or_resume(each.deployment, freeze, pause=False, by_name=by_name)
+        pause_or_resume(each.target_deployment, freeze, Kind.RESUME, by_name=by_name)
     return len(held)
 
 
-def pause_or_resume(deployment: Deployment, freeze: Freeze, *, pause: bool, by_name: str) -> PauseRequest:
-    """Create the request of a freeze; it has no audit entry of its own, the freeze has one."""
-    return create(
-        deployment, pause=pause, freeze=freeze, reason=freeze.reason, ticket=freeze.ticket, requested_by_name=by_name
+def pause_or_resume(deployment: Deployment, freeze: Freeze, kind: Kind, *, by_name: str) -> Action:
+    """Create the action of a freeze; it has no audit entry of its own, the freeze has one."""
+    return actions.create(
+        kind,
+        deployment,
+        before={"is_paused": deployment.is_paused},
+        by_name=by_name,
+        reason=freeze.reason,
+        ticket=freeze.ticket,
+        is_automatic=True,
+        freeze=freeze,
     )

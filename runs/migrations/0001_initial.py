@@ -267,40 +267,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="PauseRequest",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("pause", models.BooleanField(help_text="True: pause; False: resume.")),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("wanted", "Queued"), ("done", "Done"), ("failed", "Failed")],
-                        default="wanted",
-                        max_length=10,
-                    ),
-                ),
-                ("reason", models.CharField(blank=True, max_length=1000)),
-                ("ticket", models.CharField(blank=True, max_length=100)),
-                ("requested_by_name", models.CharField(max_length=200)),
-                ("requested_at", models.DateTimeField(db_default=Now())),
-                ("attempts", models.PositiveIntegerField(default=0)),
-                ("next_attempt_at", models.DateTimeField(null=True)),
-                ("message", models.TextField(blank=True)),
-                ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, related_name="pause_requests")),
-                (
-                    "freeze",
-                    models.ForeignKey(
-                        "runs.freeze",
-                        models.SET_NULL,
-                        help_text="The freeze that paused the schedules, or that did until now.",
-                        null=True,
-                        related_name="pause_requests",
-                    ),
-                ),
-            ],
-            options={"verbose_name_plural": "pause requests", "ordering": ["-requested_at"]},
-        ),
-        migrations.CreateModel(
             name="Policy",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -591,18 +557,36 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="Cancellation",
+            name="Action",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("cancel", "Cancel"),
+                            ("force", "Force cancel"),
+                            ("put back", "Put back"),
+                            ("fail", "Mark as failed"),
+                            ("pause", "Pause"),
+                            ("resume", "Resume"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "before",
+                    models.JSONField(default=dict, help_text="What the target was when the action was decided."),
+                ),
                 (
                     "state",
                     models.CharField(
                         choices=[
                             ("wanted", "Queued"),
-                            ("sent", "Cancelling"),
-                            ("confirmed", "Cancelled"),
-                            ("overtaken", "Finished before the cancellation"),
-                            ("failed", "Could not be sent"),
+                            ("sent", "Sent"),
+                            ("done", "Done"),
+                            ("overtaken", "Overtaken"),
+                            ("failed", "Failed"),
                         ],
                         default="wanted",
                         max_length=10,
@@ -613,104 +597,72 @@ class Migration(migrations.Migration):
                 ("requested_by_name", models.CharField(max_length=200)),
                 ("requested_at", models.DateTimeField(db_default=Now())),
                 (
-                    "is_forced",
-                    models.BooleanField(
-                        default=False,
-                        help_text="Marks the run as cancelled in Prefect even if its process is still running.",
-                    ),
+                    "is_automatic",
+                    models.BooleanField(default=False, help_text="Decided by the portal, without a person."),
                 ),
-                ("sent_at", models.DateTimeField(null=True)),
-                ("settled_at", models.DateTimeField(null=True)),
                 ("attempts", models.PositiveIntegerField(default=0)),
                 ("next_attempt_at", models.DateTimeField(null=True)),
+                (
+                    "sent_at",
+                    models.DateTimeField(null=True, help_text="When it was last sent; the answer may have been lost."),
+                ),
+                ("settled_at", models.DateTimeField(null=True)),
                 ("message", models.TextField(blank=True)),
-                ("requested_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="cancellations")),
-                ("run", models.ForeignKey("runs.run", models.PROTECT, related_name="cancellations")),
+                (
+                    "deployment",
+                    models.ForeignKey("flows.deployment", models.PROTECT, null=True, related_name="actions"),
+                ),
+                (
+                    "freeze",
+                    models.ForeignKey(
+                        "runs.freeze",
+                        models.SET_NULL,
+                        help_text="The freeze that paused the schedules, or that did until now.",
+                        null=True,
+                        related_name="actions",
+                    ),
+                ),
+                ("requested_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="actions")),
+                ("run", models.ForeignKey("runs.run", models.PROTECT, null=True, related_name="actions")),
             ],
             options={
                 "ordering": ["-requested_at"],
-                "constraints": [
-                    models.UniqueConstraint(
+                "indexes": [
+                    models.Index(
                         condition=models.Q(("state__in", ["wanted", "sent"])),
-                        fields=("run",),
-                        name="unique_open_cancellation_per_run",
+                        fields=["next_attempt_at"],
+                        name="open_actions",
                     )
                 ],
-            },
-        ),
-        migrations.CreateModel(
-            name="Recovery",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "kind",
-                    models.CharField(choices=[("put back", "Put back"), ("fail", "Mark as failed")], max_length=10),
-                ),
-                (
-                    "stalled_kind",
-                    models.CharField(
-                        choices=[
-                            ("pending", "Pending without a process"),
-                            ("late", "Late"),
-                            ("silent", "Running without a sign of life"),
-                            ("cancelling", "Cancelling too long"),
-                        ],
-                        help_text="How the run was stalled.",
-                        max_length=10,
-                    ),
-                ),
-                (
-                    "state_id",
-                    models.UUIDField(help_text="The state of the run that the decision was about.", null=True),
-                ),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("wanted", "Queued"),
-                            ("done", "Done"),
-                            ("overtaken", "The run moved first"),
-                            ("failed", "Not done"),
-                        ],
-                        default="wanted",
-                        max_length=10,
-                    ),
-                ),
-                ("reason", models.CharField(max_length=1000)),
-                ("ticket", models.CharField(blank=True, max_length=100)),
-                ("requested_by_name", models.CharField(max_length=200)),
-                ("requested_at", models.DateTimeField(db_default=Now())),
-                (
-                    "is_automatic",
-                    models.BooleanField(default=False, help_text="Decided by the portal; at most once for each run."),
-                ),
-                ("sent_at", models.DateTimeField(null=True)),
-                ("settled_at", models.DateTimeField(null=True)),
-                ("attempts", models.PositiveIntegerField(default=0)),
-                ("next_attempt_at", models.DateTimeField(null=True)),
-                ("message", models.TextField(blank=True)),
-                (
-                    "requested_by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="recoveries",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "run",
-                    models.ForeignKey(on_delete=models.PROTECT, related_name="recoveries", to="runs.run"),
-                ),
-            ],
-            options={
-                "ordering": ["-requested_at"],
                 "constraints": [
-                    models.UniqueConstraint(
-                        condition=models.Q(("state", "wanted")), fields=("run",), name="unique_open_recovery_per_run"
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("deployment__isnull", True),
+                                ("kind__in", ["cancel", "force", "put back", "fail"]),
+                                ("run__isnull", False),
+                            ),
+                            models.Q(
+                                ("deployment__isnull", False),
+                                ("kind__in", ["pause", "resume"]),
+                                ("run__isnull", True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="action_has_its_target",
                     ),
                     models.UniqueConstraint(
-                        condition=models.Q(("is_automatic", True)),
+                        condition=models.Q(("kind__in", ["cancel", "force"]), ("state__in", ["wanted", "sent"])),
+                        fields=("run",),
+                        name="unique_open_cancellation_per_run",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("kind__in", ["put back", "fail"]), ("state__in", ["wanted", "sent"])),
+                        fields=("run",),
+                        name="unique_open_recovery_per_run",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("is_automatic", True), ("kind__in", ["put back", "fail"])),
                         fields=("run",),
                         name="unique_automatic_recovery_per_run",
                     ),

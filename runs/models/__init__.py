@@ -1,29 +1,27 @@
 """Models of runs, one subject per file."""
 
+from runs.models.action import Action
 from runs.models.approval import Approval, BreakGlass, Comment
 from runs.models.artifact import Artifact
 from runs.models.audit import AuditCheckpoint, AuditEntry
-from runs.models.cancellation import Cancellation
 from runs.models.change_request import ChangeRequest
 from runs.models.export import Export, ExportPart
 from runs.models.grant import Grant, Selector, Verb
 from runs.models.notification import Notification, Subscription
-from runs.models.pause_request import PauseRequest
 from runs.models.policy import Freeze, Policy, Window
 from runs.models.queued_task import QueuedTask
-from runs.models.recovery import Recovery
 from runs.models.request import RunRequest
 from runs.models.run import LogLine, Run, Stall, StateChange, TaskRun
 from runs.models.run_spec import RunSpec
 from runs.models.version import RowVersion
 
 __all__ = [
+    "Action",
     "Approval",
     "Artifact",
     "AuditCheckpoint",
     "AuditEntry",
     "BreakGlass",
-    "Cancellation",
     "ChangeRequest",
     "Comment",
     "Export",
@@ -32,10 +30,8 @@ __all__ = [
     "Grant",
     "LogLine",
     "Notification",
-    "PauseRequest",
     "Policy",
     "QueuedTask",
-    "Recovery",
     "RowVersion",
     "Run",
     "RunRequest",

@@ -1,4 +1,4 @@
-"""Request the cancellation of a run. `runs.dispatch` sends it, `runs.changes.settle` closes it."""
+"""Request the cancellation of a run. `runs.dispatch` sends it, `runs.mirror` has it settled when the run is over."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from flows.db_text import sanitize
-from runs import audit, queue
+from runs import actions, audit
 from runs.access.decisions import Target, require
 from runs.actors import Actor
-from runs.change_feed import publish
 from runs.errors import Refused
 from runs.governance.requirements import requirements_for
-from runs.models import Cancellation, Run, Verb
+from runs.models import Action, Run, Verb
+from runs.models.action import CANCELS, OPEN, Kind, State
 
 # How long an ordinary cancellation gets before it can be forced. Prefect confirms one in 4 to 5 s while a worker runs.
 PATIENCE = timedelta(minutes=2)
 
 
-def cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Cancellation:
+def cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Action:
     """Request the cancellation of a run.
 
     Raises `Forbidden`, or `Refused` when the run has finished or a cancellation is pending.
@@ -29,17 +28,17 @@ def cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Cancel
         require(by, Verb.CANCEL, Target.of_run(run))
         require_cancellable(run, reason, ticket)
         # Prefect gets one cancellation at a time, and the second person learns who requested it.
-        earlier = run.cancellations.filter(state__in=Cancellation.OPEN).first()
+        earlier = open_cancellation(run)
         if earlier:
             raise Refused(
                 "cancellation.pending",
                 f"{earlier.requested_by_name} has already requested this. Prefect has not confirmed it yet.",
                 requested_by=earlier.requested_by_name,
             )
-        return request_cancellation(run, act, reason, ticket, is_forced=False)
+        return request_cancellation(run, act, Kind.CANCEL)
 
 
-def force_cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Cancellation:
+def force_cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Action:
     """Request that Prefect marks a run as cancelled although nothing confirms it.
 
     For a run whose worker is gone. A process that is still alive goes on, and can overwrite the state with its own: an
@@ -52,8 +51,8 @@ def force_cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> 
         # Always required, whatever the policy: later it is the only evidence that the process had stopped.
         if not reason.strip():
             raise Refused("force.reason_required", "Describe how you know that its process has stopped.")
-        earlier = run.cancellations.filter(state__in=Cancellation.OPEN).first()
-        if earlier is None or earlier.is_forced or earlier.requested_at > timezone.now() - PATIENCE:
+        earlier = open_cancellation(run)
+        if earlier is None or earlier.kind == Kind.FORCE or earlier.requested_at > timezone.now() - PATIENCE:
             minutes = PATIENCE // timedelta(minutes=1)
             raise Refused(
                 "force.too_early",
@@ -61,24 +60,21 @@ def force_cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> 
                 minutes=minutes,
             )
         # Closed first: a constraint allows one open cancellation for each run.
-        Cancellation.objects.filter(pk=earlier.pk).update(
-            state=Cancellation.State.FAILED, message="Replaced by a forced cancellation.", settled_at=timezone.now()
-        )
-        return request_cancellation(run, act, reason, ticket, is_forced=True)
+        actions.move(earlier, to=State.FAILED, message="Replaced by a forced cancellation.")
+        return request_cancellation(run, act, Kind.FORCE)
 
 
-def cancel_moved(run: Run, *, reason: str) -> Cancellation | None:
+def cancel_moved(run: Run, *, reason: str) -> Action | None:
     """Request the cancellation of a run whose deployment changed after the approval, as a policy requires.
 
     Returns None when it has ended, or is being cancelled already.
     """
     with audit.act("run.cancel", run, by=Actor.system(), reason=reason) as act:
         run = locked(run)
-        is_pending = run.cancellations.filter(state__in=Cancellation.OPEN).exists()
-        if run.is_over or is_pending:
+        if run.is_over or open_cancellation(run):
             act.is_repeat = True
             return None
-        return request_cancellation(run, act, reason, "", is_forced=False)
+        return request_cancellation(run, act, Kind.CANCEL, is_automatic=True)
 
 
 def locked(run: Run) -> Run:
@@ -99,19 +95,22 @@ def require_cancellable(run: Run, reason: str, ticket: str) -> None:
     requirements_for(Target.of_run(run)).require_reason_and_ticket("cancel", reason=reason, ticket=ticket)
 
 
-def request_cancellation(run: Run, act: audit.Act, reason: str, ticket: str, *, is_forced: bool) -> Cancellation:
-    """Create the cancellation and queue it."""
-    cancellation = Cancellation.objects.create(
-        run=run,
-        reason=sanitize(reason),
-        ticket=sanitize(ticket)[:100],
-        is_forced=is_forced,
-        requested_by=act.by.holder,
-        requested_by_name=act.by.name,
+def open_cancellation(run: Run) -> Action | None:
+    return run.actions.filter(kind__in=CANCELS, state__in=OPEN).first()
+
+
+def request_cancellation(run: Run, act: audit.Act, kind: Kind, *, is_automatic: bool = False) -> Action:
+    """Create the cancellation and queue it, in the transaction of its audit entry."""
+    action = actions.create(
+        kind,
+        run,
+        before={"state_id": str(run.state_id), "state": run.state_type},
+        reason=act.reason,
+        ticket=act.ticket,
+        by=act.by,
+        by_name=act.by.name,
+        is_automatic=is_automatic,
     )
-    # Same transaction as the row: a task never runs for a cancellation that was rolled back.
     act.before = {"state": run.state_type}
-    act.after = {"cancellation": cancellation.pk}
-    queue.enqueue("runs.tasks.cancel_run", cancellation.pk)
-    publish("run", [run.pk])
-    return cancellation
+    act.after = {"action": action.pk}
+    return action

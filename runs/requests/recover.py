@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from flows.db_text import sanitize
 from flows.models import Environment
-from runs import audit, queue, stalls
+from runs import actions, audit, stalls
 from runs.access.decisions import Target, require
 from runs.actors import Actor
-from runs.change_feed import publish
 from runs.errors import Refused
 from runs.governance import windows
 from runs.governance.requirements import requirements_for
-from runs.models import Cancellation, Recovery, Run, RunRequest, Verb
-from runs.requests.cancel import locked
+from runs.models import Action, Run, RunRequest, Verb
+from runs.models.action import OPEN, RECOVERIES, Kind
+from runs.requests.cancel import locked, open_cancellation
 
 # Recorded as the reason of what the portal does by itself.
 AUTOMATIC = "Every worker that can have picked the run up is offline, and no process was started."
 
 
-def put_back(run: Run, *, by: Actor, reason: str, ticket: str = "") -> Recovery:
+def put_back(run: Run, *, by: Actor, reason: str, ticket: str = "") -> Action:
     """Put a run that a worker has claimed and not started back to Scheduled, so that another worker starts it.
 
     Raises `Forbidden`, or `Refused` unless the run is stalled and may start now.
@@ -26,13 +25,13 @@ def put_back(run: Run, *, by: Actor, reason: str, ticket: str = "") -> Recovery:
     with audit.act("run.put_back", run, by=by, reason=reason, ticket=ticket) as act:
         run = locked(run)
         require(by, Verb.PUT_BACK, Target.of_run(run))
-        require_recoverable(run, Recovery.Kind.PUT_BACK)
+        require_recoverable(run, Kind.PUT_BACK)
         require_window(run)
         require_reason(run, "put back", reason, ticket)
-        return request_recovery(run, act, Recovery.Kind.PUT_BACK)
+        return request_recovery(run, act, Kind.PUT_BACK)
 
 
-def mark_failed(run: Run, *, by: Actor, reason: str, ticket: str = "") -> Recovery:
+def mark_failed(run: Run, *, by: Actor, reason: str, ticket: str = "") -> Action:
     """Mark a stalled run as failed. A process that is still alive goes on and can overwrite it.
 
     Raises `Forbidden`, or `Refused` unless the run is stalled.
@@ -40,12 +39,12 @@ def mark_failed(run: Run, *, by: Actor, reason: str, ticket: str = "") -> Recove
     with audit.act("run.mark_failed", run, by=by, reason=reason, ticket=ticket) as act:
         run = locked(run)
         require(by, Verb.FORCE_CANCEL, Target.of_run(run))
-        require_recoverable(run, Recovery.Kind.FAIL)
+        require_recoverable(run, Kind.FAIL)
         require_reason(run, "mark as failed", reason, ticket)
-        return request_recovery(run, act, Recovery.Kind.FAIL)
+        return request_recovery(run, act, Kind.FAIL)
 
 
-def put_back_automatically(run: Run) -> Recovery:
+def put_back_automatically(run: Run) -> Action:
     """Put a run back without a person: once a run, and never in a protected environment.
 
     The caller has found that the worker that claimed it is gone. Raises `Refused`.
@@ -53,11 +52,11 @@ def put_back_automatically(run: Run) -> Recovery:
     with audit.act("run.put_back", run, by=Actor.system(), reason=AUTOMATIC) as act:
         run = locked(run)
         require_automatic(run)
-        if run.recoveries.filter(is_automatic=True).exists():
+        if run.actions.filter(kind__in=RECOVERIES, is_automatic=True).exists():
             raise Refused("recovery.repeated", f"{run} was put back automatically before. A person must decide now.")
-        require_recoverable(run, Recovery.Kind.PUT_BACK)
+        require_recoverable(run, Kind.PUT_BACK)
         require_window(run)
-        return request_recovery(run, act, Recovery.Kind.PUT_BACK, is_automatic=True)
+        return request_recovery(run, act, Kind.PUT_BACK, is_automatic=True)
 
 
 def require_automatic(run: Run) -> None:
@@ -69,7 +68,7 @@ def require_automatic(run: Run) -> None:
         )
 
 
-def require_recoverable(run: Run, kind: Recovery.Kind) -> None:
+def require_recoverable(run: Run, kind: Kind) -> None:
     """Refuse unless the run is stalled in a way for which this helps, and nothing else is in progress."""
     if run.is_terminal:
         raise Refused("run.finished", f"{run} has already finished: {run.state_label}.", state=run.state_type)
@@ -81,7 +80,7 @@ def require_recoverable(run: Run, kind: Recovery.Kind) -> None:
             f"{run} is not stalled in a way for which “{kind.label}” helps. Reload the page to see its state.",
             stalled=run.stalled_kind,
         )
-    open_recovery = run.recoveries.filter(state=Recovery.State.WANTED).first()
+    open_recovery = run.actions.filter(kind__in=RECOVERIES, state__in=OPEN).first()
     if open_recovery:
         raise Refused(
             "recovery.pending",
@@ -89,7 +88,7 @@ def require_recoverable(run: Run, kind: Recovery.Kind) -> None:
             requested_by=open_recovery.requested_by_name,
         )
     # A run that is to be cancelled must not be started again.
-    if kind == Recovery.Kind.PUT_BACK and run.cancellations.filter(state__in=Cancellation.OPEN).exists():
+    if kind == Kind.PUT_BACK and open_cancellation(run):
         raise Refused("cancellation.pending", f"A cancellation of {run} was requested. Wait for it, or run it again.")
 
 
@@ -108,21 +107,18 @@ def require_reason(run: Run, what: str, reason: str, ticket: str) -> None:
     requirements_for(Target.of_run(run)).require_reason_and_ticket(what, reason=reason, ticket=ticket)
 
 
-def request_recovery(run: Run, act: audit.Act, kind: Recovery.Kind, *, is_automatic: bool = False) -> Recovery:
+def request_recovery(run: Run, act: audit.Act, kind: Kind, *, is_automatic: bool = False) -> Action:
     """Create the recovery and queue it, in the transaction of its audit entry."""
-    recovery = Recovery.objects.create(
-        run=run,
-        kind=kind,
-        stalled_kind=run.stalled_kind,
-        state_id=run.state_id,
-        reason=sanitize(act.reason)[:1000],
-        ticket=sanitize(act.ticket)[:100],
-        requested_by=act.by.holder,
-        requested_by_name=act.by.name,
+    action = actions.create(
+        kind,
+        run,
+        before={"state_id": str(run.state_id), "state": run.state_type, "stalled": run.stalled_kind},
+        reason=act.reason,
+        ticket=act.ticket,
+        by=act.by,
+        by_name=act.by.name,
         is_automatic=is_automatic,
     )
     act.before = {"state": run.state_type, "stalled": run.stalled_kind, "since": run.stalled_since}
-    act.after = {"recovery": recovery.pk, "automatic": is_automatic}
-    queue.enqueue("runs.tasks.recover_run", recovery.pk)
-    publish("run", [run.pk])
-    return recovery
+    act.after = {"action": action.pk, "automatic": is_automatic}
+    return action

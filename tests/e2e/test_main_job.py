@@ -31,8 +31,8 @@ def test_a_run_is_asked_for_and_cancelled_by_command_and_the_trail_verifies(port
     wait_for(lambda: portal.query(STATE, flow_run) == [("CANCELLED",)], "the confirmed cancel", PATIENCE)
     time.sleep(2)
     assert portal.query(STATE, flow_run) == [("CANCELLED",)], "its process must not overwrite the state later"
-    settled = "SELECT c.state, c.reason FROM runs_cancellation c JOIN runs_run r ON r.id = run_id WHERE prefect_id = %s"
-    assert portal.query(settled, flow_run) == [("confirmed", "wrong month")]
+    settled = "SELECT c.state, c.reason FROM runs_action c JOIN runs_run r ON r.id = run_id WHERE prefect_id = %s"
+    assert portal.query(settled, flow_run) == [("done", "wrong month")]
 
     portal.manage("trigger", "prod", "heartbeat/heartbeat", *AS_OTTO, "no grant", code=2)
     trail = portal.query("SELECT verb, outcome, actor_name FROM runs_auditentry")

@@ -10,7 +10,7 @@ from django.contrib import admin
 from django.core.management import get_commands
 
 from runs import desk
-from runs.models import Recovery
+from runs.models.action import Kind
 from tests.governance.attempts import (
     CONFIRMED,
     ENVIRONMENT,
@@ -270,7 +270,7 @@ DOORS: dict[str, Door] = {
     ),
     "cancel a run, by function": Door("desk.cancel", call(desk.cancel, run_id, reason="r")),
     "put a stalled run back, by function": Door(
-        "desk.recover", call(desk.recover, stalled_id, Recovery.Kind.PUT_BACK, reason="r")
+        "desk.recover", call(desk.recover, stalled_id, Kind.PUT_BACK, reason="r")
     ),
     "approve a request, by function": Door("desk.approve", call(desk.approve, run_request)),
     "reject a request, by function": Door("desk.reject", call(desk.reject, run_request, reason="r")),

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from flows.models import Deployment, Environment
 from runs import changes, dispatch, mirror, requests, tasks
-from runs.models import AuditEntry, Cancellation, Notification, Policy, QueuedTask, RunRequest
+from runs.models import Action, AuditEntry, Notification, Policy, QueuedTask, RunRequest
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.row_search import tables_with
@@ -67,7 +67,7 @@ def test_code_swapped_between_launch_and_start_raises_the_alarm(
     assert alarmed() == {"administrator", "auditor", "approver"}
     assert launched.moved_definition["entrypoint"] == "evil.py:flow"
     assert tables_with("opensesame") == []
-    assert not Cancellation.objects.exists()
+    assert not Action.objects.exists()
 
 
 def test_a_character_that_cannot_be_stored_prevents_nothing(launched: RunRequest, prod_fake: FakePrefect) -> None:
@@ -95,9 +95,9 @@ def test_a_policy_cancels_the_run(launched: RunRequest, prod: Environment, prod_
     Policy.objects.create(name="unchanged", environment=prod, cancel_moved=True)
     prod_fake.change_deployment(launched.spec.deployment_prefect_id, **SWAP)
     starts(launched, prod_fake)
-    cancellation = Cancellation.objects.get()
+    cancellation = Action.objects.get()
     assert (cancellation.run.prefect_id, cancellation.requested_by) == (launched.flow_run_id, None)
-    dispatch.cancel_run(cancellation)
+    dispatch.carry_out(cancellation)
     assert prod_fake.flow_runs([launched.flow_run_id])[0].state.type == "CANCELLING"
     (entry,) = AuditEntry.objects.filter(verb="run.cancel")
     assert (entry.actor_kind, entry.outcome) == ("system", "done")

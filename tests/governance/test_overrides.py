@@ -18,9 +18,9 @@ from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import freezes, grants, policies, windows
 from runs.models import (
+    Action,
     AuditEntry,
     BreakGlass,
-    Cancellation,
     ChangeRequest,
     Notification,
     Policy,
@@ -288,7 +288,7 @@ def test_a_freeze_takes_manage_of_everything_there(
 # Forced cancellations
 
 
-def cancel(run: Run, user: User) -> Cancellation:
+def cancel(run: Run, user: User) -> Action:
     return requests.cancel(run, by=by(user), reason="stuck")
 
 
@@ -303,19 +303,19 @@ def test_a_cancel_is_forced_only_after_an_ordinary_one_had_its_time(
     with refused("force.too_early"):
         requests.force_cancel(run, **force)
     earlier = cancel(run, requester)
-    tasks.cancel_run(earlier.pk)
+    tasks.carry_out(earlier.pk)
     with refused("force.too_early"):
         requests.force_cancel(run, **force)
-    Cancellation.objects.filter(pk=earlier.pk).update(requested_at=timezone.now() - timedelta(minutes=3))
+    Action.objects.filter(pk=earlier.pk).update(requested_at=timezone.now() - timedelta(minutes=3))
     with refused("force.reason_required"):
         requests.force_cancel(run, by=by(requester), reason=" ")
     forced = requests.force_cancel(run, **force)
     with pytest.raises(Refused):
         requests.force_cancel(run, **force)
-    tasks.cancel_run(forced.pk)
+    tasks.carry_out(forced.pk)
     run.refresh_from_db()
     assert run.state_type == "CANCELLED"
-    assert [each.state for each in run.cancellations.order_by("pk")] == ["failed", "confirmed"]
+    assert [each.state for each in run.actions.order_by("pk")] == ["failed", "done"]
 
 
 def test_a_run_that_ended_is_not_forced(a_run: Callable[..., Run], requester: User) -> None:

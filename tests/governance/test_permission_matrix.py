@@ -18,7 +18,7 @@ from flows.models import Alias, Deployment, Environment
 from runs import changes, desk, mirror, requests
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import AuditEntry, Cancellation, Policy, Run, Verb, Window
+from runs.models import Action, AuditEntry, Policy, Run, Verb, Window
 from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, make_environment, person
 from tests.expectations import load
 from tests.fakes.prefect import FakePrefect
@@ -77,7 +77,7 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
     Run.objects.filter(prefect_id=stalled.id).update(stalled_kind="pending", stalled_since=timezone.now())
     stuck_row = Run.objects.get(prefect_id=stuck.id)
     requests.cancel(stuck_row, by=by(requester))
-    Cancellation.objects.update(requested_at=timezone.now() - timedelta(minutes=5))
+    Action.objects.update(requested_at=timezone.now() - timedelta(minutes=5))
     deployment, paused = Deployment.objects.filter(environment=environment).order_by("name")
     slug = environment.slug
     broken = requests.submit(deployment, {}, by=by(requester), reason="month end")

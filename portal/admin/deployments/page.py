@@ -22,7 +22,8 @@ from portal.ui.text import json_text, unwrap
 from runs import statistics
 from runs.access import who_can
 from runs.access.decisions import Permissions
-from runs.models import PauseRequest, Run, Verb
+from runs.models import Run, Verb
+from runs.models.action import State
 
 LAST_RUNS = 10
 # Verbs of the access panel. Of each, at most `MOST_NAMED` people are named; the others are counted.
@@ -135,7 +136,7 @@ def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[in
         )["at"],
         "figures": figures(runs),
         "who": access_summary(deployment),
-        "pause_request": deployment.pause_requests.exclude(state=PauseRequest.State.DONE).first(),
+        "pause_request": deployment.actions.exclude(state=State.DONE).first(),
         **buttons(permissions, deployment),
     }
 

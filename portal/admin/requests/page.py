@@ -112,7 +112,7 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
         "here": reverse("admin:runs_runrequest_change", args=[run_request.pk]),
         "freshness": freshness.freshness_of([run_request.environment], "runs"),
         **inputs(run_request, permissions),
-        **(actions.cancelling(run, permissions, run.cancellations.all()) if run else {}),
+        **(actions.cancelling(run, permissions, run.actions.all()) if run else {}),
     }
 
 

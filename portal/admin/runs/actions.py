@@ -12,9 +12,10 @@ from portal.ui import times
 from runs import requests, stalls
 from runs.access.decisions import Decision, Permissions, Target
 from runs.governance.requirements import requirements_for
-from runs.models import Cancellation, Recovery, Run, RunRequest, Verb
+from runs.models import Action, Run, RunRequest, Verb
+from runs.models.action import CANCELS, OPEN, RECOVERIES, Kind
 
-RECOVERY_VERBS = {Recovery.Kind.PUT_BACK: Verb.PUT_BACK, Recovery.Kind.FAIL: Verb.FORCE_CANCEL}
+RECOVERY_VERBS = {Kind.PUT_BACK: Verb.PUT_BACK, Kind.FAIL: Verb.FORCE_CANCEL}
 REASON = "How do you know that no process is working on it?"
 PUT_BACK_HELP = (
     "Sets the run to Scheduled in Prefect, and another worker starts it. If the worker that picked it up is still "
@@ -26,7 +27,7 @@ FAIL_HELP = (
 )
 
 
-def cancelling(run: Run, permissions: Permissions, cancellations: Iterable[Cancellation]) -> dict[str, Any]:
+def cancelling(run: Run, permissions: Permissions, run_actions: Iterable[Action]) -> dict[str, Any]:
     """Decide whether the run can be cancelled, or force-cancelled after a cancellation that did not work.
 
     Also returns what a cancellation must come with: `cancel_rules`, and a hint for the ticket field.
@@ -34,10 +35,12 @@ def cancelling(run: Run, permissions: Permissions, cancellations: Iterable[Cance
     if run.is_over:
         return {"may_cancel": False, "may_force": False}
     target = Target.of_run(run)
-    pending = next((each for each in cancellations if each.state in Cancellation.OPEN), None)
+    pending = next((each for each in run_actions if each.kind in CANCELS and each.state in OPEN), None)
     may_cancel = pending is None and permissions.decide(Verb.CANCEL, target).allowed
     # Force only what has been cancelled before: Prefect overwrites a forced state if the process is still running.
-    may_force = pending is not None and not pending.is_forced and permissions.decide(Verb.FORCE_CANCEL, target).allowed
+    may_force = (
+        pending is not None and pending.kind != Kind.FORCE and permissions.decide(Verb.FORCE_CANCEL, target).allowed
+    )
     requirements = requirements_for(target) if may_cancel or may_force else None
     return {
         "may_cancel": may_cancel,
@@ -48,7 +51,7 @@ def cancelling(run: Run, permissions: Permissions, cancellations: Iterable[Cance
     }
 
 
-def remaining_wait(cancellation: Cancellation) -> str:
+def remaining_wait(cancellation: Action) -> str:
     """Return how long a cancellation must still be waited for before it can be forced, or an empty string."""
     left = (cancellation.requested_at + requests.PATIENCE - timezone.now()).total_seconds()
     # Rounded up: at "0 s" the service would still refuse.
@@ -64,14 +67,14 @@ def explain_no_cancel(run: Run, decision: Decision) -> tuple[str, str]:
     return decision.sentence, decision.code
 
 
-def recovering(run: Run, permissions: Permissions, recoveries: Iterable[Recovery]) -> dict[str, Any]:
+def recovering(run: Run, permissions: Permissions, run_actions: Iterable[Action]) -> dict[str, Any]:
     """Decide whether a stalled run can be put back or marked as failed, and what that must come with."""
-    is_pending = any(each.state == Recovery.State.WANTED for each in recoveries)
-    may = {kind: not is_pending and explain_no_recovery(run, permissions, kind)[0] == "" for kind in Recovery.Kind}
+    is_pending = any(each.kind in RECOVERIES and each.state in OPEN for each in run_actions)
+    may = {kind: not is_pending and explain_no_recovery(run, permissions, kind)[0] == "" for kind in RECOVERIES}
     requirements = requirements_for(Target.of_run(run)) if any(may.values()) else None
     return {
-        "may_put_back": may[Recovery.Kind.PUT_BACK],
-        "may_mark_failed": may[Recovery.Kind.FAIL],
+        "may_put_back": may[Kind.PUT_BACK],
+        "may_mark_failed": may[Kind.FAIL],
         "recover_rules": requirements,
         "recover_reason": REASON,
         "put_back_help": PUT_BACK_HELP,
@@ -79,7 +82,7 @@ def recovering(run: Run, permissions: Permissions, recoveries: Iterable[Recovery
     }
 
 
-def explain_no_recovery(run: Run, permissions: Permissions, kind: Recovery.Kind) -> tuple[str, str]:
+def explain_no_recovery(run: Run, permissions: Permissions, kind: Kind) -> tuple[str, str]:
     """Return the sentence why this cannot be done about the run, and its code; both empty if it can."""
     if run.is_terminal:
         return f"Already finished: {run.state_label}.", "run.finished"

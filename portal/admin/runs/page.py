@@ -21,7 +21,8 @@ from portal.admin.runs import actions, log
 from portal.ui import artifact_view, freshness, times
 from runs import diagnosis, failure_causes
 from runs.access.decisions import Permissions, Target
-from runs.models import Approval, Cancellation, Run, RunRequest, StateChange, TaskRun, Verb
+from runs.models import Approval, Run, RunRequest, StateChange, TaskRun, Verb
+from runs.models.action import CANCELS, State
 from runs.requests import visibility
 
 # A run can have thousands of task runs; each row of the table is an SVG of its own.
@@ -31,7 +32,7 @@ MOST_ARTIFACTS = 50
 OCCUPYING = ("PENDING", "RUNNING", "CANCELLING")
 NO_PARAMETER = "not given"
 # A cancellation that is settled without being confirmed did not stop the run.
-SETTLED_LABELS: dict[str, str] = {Cancellation.State.CONFIRMED: "Stopped"}
+SETTLED_LABELS: dict[str, str] = {State.DONE: "Stopped"}
 ICONS = {"FAILED": "error", "CRASHED": "error", "CANCELLED": "info"}
 
 
@@ -74,7 +75,8 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
     now = timezone.now()
     # A run that has finished or was deleted in Prefect cannot be cancelled, whatever the permissions.
     is_open = not run.is_over
-    cancellations = list(run.cancellations.order_by("-requested_at"))
+    run_actions = list(run.actions.order_by("-requested_at"))
+    cancellations = [each for each in run_actions if each.kind in CANCELS]
     run_request: RunRequest | None = getattr(run, "run_request", None)
     decision = permissions.decide(Verb.CANCEL, Target.of_run(run))
     task_count = run.task_runs.count()
@@ -95,9 +97,9 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
         "run_request": run_request,
         "approvals": list(run_request.change.approvals.all()) if run_request else list[Approval](),
         "cancellations": [(each, SETTLED_LABELS.get(each.state, "Closed")) for each in cancellations],
-        **actions.cancelling(run, permissions, cancellations),
-        "recoveries": (recoveries := list(run.recoveries.order_by("-requested_at"))),
-        **actions.recovering(run, permissions, recoveries),
+        **actions.cancelling(run, permissions, run_actions),
+        "recoveries": [each for each in run_actions if each not in cancellations],
+        **actions.recovering(run, permissions, run_actions),
         "rerun_url": actions.rerun_url(run, run_request, permissions),
         "why_no_cancel": actions.explain_no_cancel(run, decision) if is_open and not decision.allowed else None,
         "Verb": Verb,

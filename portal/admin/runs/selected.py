@@ -21,7 +21,8 @@ from portal.auth.request_user import actor_of, permissions_of
 from runs import requests
 from runs.access.decisions import Permissions, Target
 from runs.governance.requirements import requirements_for
-from runs.models import Recovery, Run, Verb
+from runs.models import Run, Verb
+from runs.models.action import Kind
 
 # Each run is a transaction of its own, in one web request.
 MOST_AT_ONCE = 100
@@ -67,7 +68,7 @@ PUT_BACK = BulkAction(
     done="will be put back.",
     reason_label=actions.REASON,
     help=actions.PUT_BACK_HELP,
-    explain=lambda run, permissions: actions.explain_no_recovery(run, permissions, Recovery.Kind.PUT_BACK),
+    explain=lambda run, permissions: actions.explain_no_recovery(run, permissions, Kind.PUT_BACK),
     execute=requests.put_back,
     always_needs_reason=True,
 )
@@ -79,7 +80,7 @@ FAIL = BulkAction(
     done="will be marked as failed.",
     reason_label=actions.REASON,
     help=actions.FAIL_HELP,
-    explain=lambda run, permissions: actions.explain_no_recovery(run, permissions, Recovery.Kind.FAIL),
+    explain=lambda run, permissions: actions.explain_no_recovery(run, permissions, Kind.FAIL),
     execute=requests.mark_failed,
     always_needs_reason=True,
 )

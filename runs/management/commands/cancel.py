@@ -10,13 +10,14 @@ from django.core.management.base import CommandParser
 from runs import desk
 from runs.management.cli.arguments import add_run
 from runs.management.cli.command import DONE, PREFECT, RUN_FAILED, RUN_LOST, PortalCommand, require_actor
-from runs.models import Cancellation
+from runs.models import Action
+from runs.models.action import State
 
 # Final state of a cancellation -> exit code with --wait
 ENDS = {
-    Cancellation.State.CONFIRMED: DONE,
-    Cancellation.State.OVERTAKEN: RUN_FAILED,
-    Cancellation.State.FAILED: PREFECT,
+    State.DONE: DONE,
+    State.OVERTAKEN: RUN_FAILED,
+    State.FAILED: PREFECT,
 }
 
 
@@ -44,15 +45,15 @@ class Command(PortalCommand):
         self.print_row(describe(cancellation), f"{cancellation}.{message}", as_json=options.json)
         if not options.wait:
             return DONE
-        cancellation.run.refresh_from_db()
-        return RUN_LOST if cancellation.run.is_lost else ENDS[Cancellation.State(cancellation.state)]
+        cancellation.target_run.refresh_from_db()
+        return RUN_LOST if cancellation.target_run.is_lost else ENDS[State(cancellation.state)]
 
 
-def describe(cancellation: Cancellation) -> dict[str, Any]:
+def describe(cancellation: Action) -> dict[str, Any]:
     return {
         "cancellation": cancellation.pk,
         "state": cancellation.state,
         "message": cancellation.message,
-        "run": cancellation.run.name,
-        "id": cancellation.run.prefect_id,
+        "run": cancellation.target_run.name,
+        "id": cancellation.target_run.prefect_id,
     }

@@ -10,15 +10,16 @@ from django.core.management.base import CommandParser
 from runs import desk
 from runs.management.cli.arguments import add_run
 from runs.management.cli.command import DONE, PREFECT, RUN_FAILED, PortalCommand, require_actor
-from runs.models import Recovery
+from runs.models import Action
+from runs.models.action import Kind, State
 
 # Word on the command line -> what is done.
-KINDS = {"put-back": Recovery.Kind.PUT_BACK, "fail": Recovery.Kind.FAIL}
+KINDS = {"put-back": Kind.PUT_BACK, "fail": Kind.FAIL}
 # Final state of a recovery -> exit code with --wait
 ENDS = {
-    Recovery.State.DONE: DONE,
-    Recovery.State.OVERTAKEN: RUN_FAILED,
-    Recovery.State.FAILED: PREFECT,
+    State.DONE: DONE,
+    State.OVERTAKEN: RUN_FAILED,
+    State.FAILED: PREFECT,
 }
 
 
@@ -44,15 +45,15 @@ class Command(PortalCommand):
             recovery = desk.wait(recovery, seconds=options.timeout)
         message = f" {recovery.message}" if recovery.message else ""
         self.print_row(describe(recovery), f"{recovery}.{message}", as_json=options.json)
-        return ENDS[Recovery.State(recovery.state)] if options.wait else DONE
+        return ENDS[State(recovery.state)] if options.wait else DONE
 
 
-def describe(recovery: Recovery) -> dict[str, Any]:
+def describe(recovery: Action) -> dict[str, Any]:
     return {
         "recovery": recovery.pk,
         "kind": recovery.kind,
         "state": recovery.state,
         "message": recovery.message,
-        "run": recovery.run.name,
-        "id": recovery.run.prefect_id,
+        "run": recovery.target_run.name,
+        "id": recovery.target_run.prefect_id,
     }

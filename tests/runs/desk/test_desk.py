@@ -19,7 +19,7 @@ from runs import desk, dispatch, mirror
 from runs.access.decisions import Forbidden
 from runs.actors import Actor, Channel
 from runs.governance import grants
-from runs.models import AuditEntry, Cancellation, Run, RunRequest, Verb
+from runs.models import AuditEntry, Run, RunRequest, Verb
 from runs.models.request import State
 from tests.cast import SCHEMA, key
 from tests.fakes.prefect import FakePrefect
@@ -229,10 +229,10 @@ def test_waiting_says_when_it_is_prefect_that_does_not_answer(
 def test_waiting_for_a_cancellation(fake: FakePrefect, otto: Actor, a_run: Callable[..., Run]) -> None:
     run = a_run()
     cancellation = desk.cancel(run.name, by=otto)
-    dispatch.cancel_run(cancellation)
+    dispatch.carry_out(cancellation)
     fake.set_state(run.prefect_id, "CANCELLED")
     mirror.refresh(run.environment, [run.prefect_id])
-    assert desk.wait(cancellation, seconds=0).state == Cancellation.State.CONFIRMED
+    assert desk.wait(cancellation, seconds=0).state == "done"
 
 
 def test_a_request_that_may_not_be_seen_has_no_status(deployment: Deployment, otto: Actor, unprivileged: Actor) -> None:

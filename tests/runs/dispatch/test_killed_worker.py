@@ -18,7 +18,8 @@ from flows.catalog import sync
 from flows.models import Deployment, Server
 from portal.demo.processes import ROOT
 from runs import dispatch, mirror, requests
-from runs.models import AuditEntry, Recovery, Run, RunRequest, Stall
+from runs.models import Action, AuditEntry, Run, RunRequest, Stall
+from runs.models.action import State
 from tests.cast import by, make_environment, person
 
 pytestmark = pytest.mark.django_db
@@ -124,10 +125,10 @@ def test_a_run_whose_worker_was_killed_is_put_back_and_runs_once(
     assert run().infrastructure_pid == ""
     # 3. It is put back without a person, and completes once.
     wait_for(lambda: dispatch.put_back_stalled(environment) == 1, "the certainty that its worker is gone")
-    recovery = Recovery.objects.get()
-    dispatch.recover_run(recovery)
+    recovery = Action.objects.get()
+    dispatch.carry_out(recovery)
     recovery.refresh_from_db()
-    assert (recovery.state, recovery.message) == (Recovery.State.DONE, "")
+    assert (recovery.state, recovery.message) == (State.DONE, "")
     wait_for(lambda: run().is_terminal, "the end of the run")
     ended = run()
     assert (ended.state_type, ended.run_count, ended.stalled_kind) == ("COMPLETED", 1, "")

@@ -15,7 +15,8 @@ from flows.prefect_api.records import ScheduleRecord
 from runs import dispatch
 from runs.actors import Actor
 from runs.governance import freezes, pausing
-from runs.models import AuditEntry, Freeze, PauseRequest
+from runs.models import Action, AuditEntry, Freeze
+from runs.models.action import State
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 
@@ -31,8 +32,8 @@ def scheduled(dev: Environment, fake: FakePrefect) -> Deployment:
 
 
 def send_all() -> None:
-    for pause_request in PauseRequest.objects.filter(state=PauseRequest.State.WANTED).order_by("pk"):
-        dispatch.apply_pause(pause_request)
+    for pause_request in Action.objects.filter(state=State.WANTED).order_by("pk"):
+        dispatch.carry_out(pause_request)
 
 
 def paused(fake: FakePrefect) -> set[str]:
@@ -59,7 +60,7 @@ def test_one_that_was_paused_before_stays_paused(
     sync.sync(dev)
     freezes.freeze(dev, by=by(admin_user), reason="year end")
     freezes.unfreeze(dev, by=by(admin_user))
-    assert not PauseRequest.objects.exists()
+    assert not Action.objects.exists()
     assert paused(fake) == {"nightly"}
 
 
@@ -88,7 +89,7 @@ def test_one_that_is_resumed_in_prefect_is_held_again(
     sync.sync(dev)
     freezes.pause_frozen_schedules()
     freezes.pause_frozen_schedules()
-    assert PauseRequest.objects.filter(state=PauseRequest.State.WANTED).count() == 1
+    assert Action.objects.filter(state=State.WANTED).count() == 1
     send_all()
     assert paused(fake) == {"nightly"}
 
@@ -115,4 +116,4 @@ def test_a_pause_that_was_never_sent_is_called_off(
     freezes.unfreeze(dev, by=by(admin_user))
     send_all()
     assert paused(fake) == set()
-    assert PauseRequest.objects.get().state == PauseRequest.State.FAILED
+    assert Action.objects.get().state == State.FAILED

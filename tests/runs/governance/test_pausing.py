@@ -10,7 +10,8 @@ from flows.models import Deployment, Environment
 from runs import dispatch
 from runs.access.decisions import Forbidden
 from runs.governance import pausing
-from runs.models import AuditEntry, PauseRequest, QueuedTask
+from runs.models import Action, AuditEntry, QueuedTask
+from runs.models.action import State
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.refusals import refused
@@ -20,12 +21,12 @@ pytestmark = pytest.mark.django_db
 
 def test_pausing_is_asked_for_sent_and_read_back(deployment: Deployment, admin_user: User, fake: FakePrefect) -> None:
     pause_request = pausing.pause(deployment, by=by(admin_user), reason="month end")
-    assert [row.task for row in QueuedTask.objects.all()] == ["runs.tasks.apply_pause"]
-    dispatch.apply_pause(pause_request)
+    assert [row.task for row in QueuedTask.objects.all()] == ["runs.tasks.carry_out"]
+    dispatch.carry_out(pause_request)
     deployment.refresh_from_db()
     assert deployment.is_paused
     assert fake.deployment(deployment.prefect_id).is_paused
-    dispatch.apply_pause(pausing.resume(deployment, by=by(admin_user)))
+    dispatch.carry_out(pausing.resume(deployment, by=by(admin_user)))
     deployment.refresh_from_db()
     assert not deployment.is_paused
     assert list(AuditEntry.objects.values_list("verb", "outcome").order_by("sequence")) == [
@@ -53,16 +54,16 @@ def test_production_wants_a_reason(prod_deployment: Deployment, prod: Environmen
 def test_prefect_down_it_waits(deployment: Deployment, admin_user: User, fake: FakePrefect) -> None:
     pause_request = pausing.pause(deployment, by=by(admin_user))
     fake.go_down()
-    dispatch.apply_pause(pause_request)
+    dispatch.carry_out(pause_request)
     pause_request.refresh_from_db()
-    assert pause_request.state == PauseRequest.State.WANTED
+    assert pause_request.state == State.WANTED
     assert pause_request.message
     assert pause_request.next_attempt_at is not None
     fake.come_back()
-    PauseRequest.objects.update(next_attempt_at=timezone.now())
-    dispatch.apply_pause(pause_request)
+    Action.objects.update(next_attempt_at=timezone.now())
+    dispatch.carry_out(pause_request)
     pause_request.refresh_from_db()
-    assert pause_request.state == PauseRequest.State.DONE
+    assert pause_request.state == State.DONE
 
 
 def test_a_deployment_that_is_gone_fails_with_its_reason(
@@ -70,7 +71,7 @@ def test_a_deployment_that_is_gone_fails_with_its_reason(
 ) -> None:
     pause_request = pausing.pause(deployment, by=by(admin_user))
     fake.remove_deployment(deployment.prefect_id)
-    dispatch.apply_pause(pause_request)
+    dispatch.carry_out(pause_request)
     pause_request.refresh_from_db()
-    assert pause_request.state == PauseRequest.State.FAILED
+    assert pause_request.state == State.FAILED
     assert pause_request.message

@@ -20,7 +20,7 @@ from runs import changes, dispatch, mirror
 from runs.actors import Actor
 from runs.governance import grants
 from runs.management.cli.command import EXIT_CODES, cell, plain, table
-from runs.models import AuditEntry, Cancellation, Recovery, Run, RunRequest
+from runs.models import Action, AuditEntry, Run, RunRequest
 from runs.models.request import State
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
@@ -36,8 +36,8 @@ def in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(seconds: float) -> None:
         for run_request in RunRequest.objects.filter(state=State.APPROVED):
             dispatch.launch(run_request)
-        for cancellation in Cancellation.objects.filter(state=Cancellation.State.WANTED):
-            dispatch.cancel_run(cancellation)
+        for cancellation in Action.objects.filter(state="wanted"):
+            dispatch.carry_out(cancellation)
 
     monkeypatch.setattr("runs.desk.run_actions.time.sleep", work)
 
@@ -260,7 +260,7 @@ def test_cancel_asks_for_a_stop(requester: User, a_run: Callable[..., Run], say:
     run = a_run(name="quiet-otter")
     code, out, _ = say("cancel", "quiet-otter", "--reason", "wrong month", "--as", "requester")
     assert (code, out) == (0, "Cancel quiet-otter (Queued).\n")
-    assert run.cancellations.get().reason == "wrong month"
+    assert run.actions.get().reason == "wrong month"
 
 
 def test_cancel_waits_until_prefect_confirms(
@@ -269,14 +269,14 @@ def test_cancel_waits_until_prefect_confirms(
     run = a_run(name="quiet-otter")
 
     def work(seconds: float) -> None:
-        dispatch.cancel_run(Cancellation.objects.get())
+        dispatch.carry_out(Action.objects.get())
         fake.set_state(run.prefect_id, "CANCELLED")
         mirror.refresh(run.environment, [run.prefect_id])
 
     monkeypatch.setattr("runs.desk.run_actions.time.sleep", work)
     code, out, _ = say("cancel", "quiet-otter", "--as", "requester", "--wait", "--json")
     assert code == 0
-    assert json.loads(out)["state"] == "confirmed"
+    assert json.loads(out)["state"] == "done"
 
 
 @pytest.mark.parametrize(("kind", "state"), [("put-back", "SCHEDULED"), ("fail", "FAILED")])
@@ -291,7 +291,7 @@ def test_a_stalled_run_is_listed_and_recovered(
     state: str,
 ) -> None:
     def work(seconds: float) -> None:
-        dispatch.recover_run(Recovery.objects.get())
+        dispatch.carry_out(Action.objects.get())
 
     monkeypatch.setattr("runs.desk.run_actions.time.sleep", work)
     grants.grant(by=Actor.system(), person=requester, verbs=["force cancel"])

@@ -15,7 +15,7 @@ from flows.models import Deployment, Environment, Server
 from runs import desk, requests
 from runs.actors import Actor
 from runs.governance import freezes, grants
-from runs.models import AuditEntry, BreakGlass, Cancellation, ChangeRequest, Comment, Policy, RunRequest, Window
+from runs.models import Action, AuditEntry, BreakGlass, ChangeRequest, Comment, Policy, RunRequest, Window
 from runs.models.request import State
 from tests.cast import by
 from tests.runs.conftest import Say
@@ -207,10 +207,10 @@ def test_a_cancel_is_forced_only_after_one_that_came_to_nothing(a_run: Any, requ
     words = ("cancel", run.name, "--as", "requester", "--reason", "Its worker is gone")
     assert say(*words, "--force")[0] == 1
     assert say(*words, "--ticket", "OPS-1")[0] == 0
-    assert Cancellation.objects.get().ticket == "OPS-1"
-    Cancellation.objects.update(requested_at=timezone.now() - requests.PATIENCE * 2)
+    assert Action.objects.get().ticket == "OPS-1"
+    Action.objects.update(requested_at=timezone.now() - requests.PATIENCE * 2)
     assert say(*words, "--force")[0] == 0
-    assert Cancellation.objects.get(is_forced=True).state == "wanted"
+    assert Action.objects.get(kind="force").state == "wanted"
 
 
 # Freezes and windows

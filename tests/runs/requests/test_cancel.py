@@ -11,14 +11,13 @@ from django.utils import timezone
 from flows.models import Deployment, Environment
 from runs import dispatch, mirror, requests, tasks
 from runs.access.decisions import Forbidden
-from runs.models import AuditEntry, Cancellation, QueuedTask, Run
+from runs.models import Action, AuditEntry, QueuedTask, Run
+from runs.models.action import State
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.refusals import refused
 
 pytestmark = pytest.mark.django_db
-
-State = Cancellation.State
 
 
 def read_again(run: Run) -> Run:
@@ -31,15 +30,15 @@ def test_a_running_run_shows_cancelling_until_prefect_confirms(
 ) -> None:
     run = a_run("RUNNING")
     cancellation = requests.cancel(run, by=by(requester), reason="wrong month")
-    assert [row.task for row in QueuedTask.objects.all()] == ["runs.tasks.cancel_run"]
-    dispatch.cancel_run(cancellation)
+    assert [row.task for row in QueuedTask.objects.all()] == ["runs.tasks.carry_out"]
+    dispatch.carry_out(cancellation)
     cancellation.refresh_from_db()
     assert cancellation.state == State.SENT
     assert Run.objects.get(pk=run.pk).state_type == "CANCELLING"
     fake.confirm_cancel(run.prefect_id)
     assert read_again(run).state_type == "CANCELLED"
     cancellation.refresh_from_db()
-    assert cancellation.state == State.CONFIRMED
+    assert cancellation.state == State.DONE
     entry = AuditEntry.objects.get(verb="run.cancel")
     assert (entry.outcome, entry.reason, entry.actor_name) == ("done", "wrong month", "requester")
 
@@ -49,12 +48,12 @@ def test_every_state_that_is_not_final_can_be_cancelled(
     a_run: Callable[..., Run], requester: User, fake: FakePrefect, state: str
 ) -> None:
     run = a_run(state)
-    dispatch.cancel_run(requests.cancel(run, by=by(requester)))
+    dispatch.carry_out(requests.cancel(run, by=by(requester)))
     if Run.objects.get(pk=run.pk).state_type == "CANCELLING":
         fake.confirm_cancel(run.prefect_id)
         read_again(run)
     assert Run.objects.get(pk=run.pk).state_type == "CANCELLED"
-    assert run.cancellations.get().state == State.CONFIRMED
+    assert run.actions.get().state == State.DONE
 
 
 @pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"])
@@ -70,7 +69,7 @@ def test_a_run_that_ends_first_outruns_its_cancel(
     run = a_run("RUNNING")
     cancellation = requests.cancel(run, by=by(requester))
     fake.set_state(run.prefect_id, "COMPLETED")
-    dispatch.cancel_run(cancellation)
+    dispatch.carry_out(cancellation)
     cancellation.refresh_from_db()
     assert cancellation.state == State.OVERTAKEN
     assert "Completed" in cancellation.message
@@ -86,7 +85,7 @@ def test_asking_twice_is_refused_with_the_first_asker_s_name(a_run: Callable[...
 def test_a_viewer_may_not_cancel(a_run: Callable[..., Run], viewer: User) -> None:
     with pytest.raises(Forbidden):
         requests.cancel(a_run("RUNNING"), by=by(viewer))
-    assert not Cancellation.objects.exists()
+    assert not Action.objects.exists()
 
 
 def test_production_wants_a_reason(
@@ -104,36 +103,36 @@ def test_prefect_down_the_cancel_waits_and_goes_when_it_is_back(
     run = a_run("RUNNING")
     cancellation = requests.cancel(run, by=by(requester))
     fake.go_down()
-    dispatch.cancel_run(cancellation)
+    dispatch.carry_out(cancellation)
     cancellation.refresh_from_db()
     assert cancellation.state == State.WANTED
     assert cancellation.message
     assert cancellation.next_attempt_at is not None
     fake.come_back()
-    Cancellation.objects.update(next_attempt_at=timezone.now())
-    dispatch.cancel_run(cancellation)
+    Action.objects.update(next_attempt_at=timezone.now())
+    dispatch.carry_out(cancellation)
     cancellation.refresh_from_db()
     assert cancellation.state == State.SENT
 
 
-def sent(run: Run, requester: User) -> Cancellation:
+def sent(run: Run, requester: User) -> Action:
     """A cancel that Prefect took some time ago."""
     cancellation = requests.cancel(run, by=by(requester))
-    dispatch.cancel_run(cancellation)
+    dispatch.carry_out(cancellation)
     return later(cancellation)
 
 
-def later(cancellation: Cancellation) -> Cancellation:
-    Cancellation.objects.update(next_attempt_at=timezone.now())
+def later(cancellation: Action) -> Action:
+    Action.objects.update(next_attempt_at=timezone.now())
     tasks.requeue_due()
-    dispatch.cancel_run(cancellation)
+    dispatch.carry_out(cancellation)
     cancellation.refresh_from_db()
     return cancellation
 
 
 def test_one_that_no_worker_had_begun_does_not_stay_at_cancelling(a_run: Callable[..., Run], requester: User) -> None:
     run = a_run("PENDING")
-    assert sent(run, requester).state == State.CONFIRMED
+    assert sent(run, requester).state == State.DONE
     assert Run.objects.get(pk=run.pk).state_type == "CANCELLED"
 
 
@@ -150,20 +149,20 @@ def test_one_that_went_on_all_the_same_is_cancelled_again(
 ) -> None:
     run = a_run("PENDING")
     cancellation = requests.cancel(run, by=by(requester))
-    dispatch.cancel_run(cancellation)
+    dispatch.carry_out(cancellation)
     fake.set_state(run.prefect_id, "RUNNING")
     later(cancellation)
     assert cancellation.state == State.SENT
     assert Run.objects.get(pk=run.pk).state_type == "CANCELLING"
     fake.confirm_cancel(run.prefect_id)
-    assert later(cancellation).state == State.CONFIRMED
+    assert later(cancellation).state == State.DONE
 
 
 def test_it_is_not_asked_about_before_its_time(a_run: Callable[..., Run], requester: User) -> None:
     run = a_run("PENDING")
     cancellation = requests.cancel(run, by=by(requester))
     for _ in range(3):
-        dispatch.cancel_run(cancellation)
+        dispatch.carry_out(cancellation)
     assert Run.objects.get(pk=run.pk).state_type == "CANCELLING"
 
 
@@ -173,7 +172,7 @@ def test_a_run_that_prefect_deleted_cannot_be_cancelled(
     run = a_run("RUNNING")
     cancellation = requests.cancel(run, by=by(requester))
     fake.remove_run(run.prefect_id)
-    dispatch.cancel_run(cancellation)
+    dispatch.carry_out(cancellation)
     cancellation.refresh_from_db()
     assert cancellation.state == State.FAILED
     assert cancellation.message
@@ -181,6 +180,6 @@ def test_a_run_that_prefect_deleted_cannot_be_cancelled(
 
 def test_the_same_task_twice_sends_one_cancel(a_run: Callable[..., Run], requester: User, fake: FakePrefect) -> None:
     cancellation = requests.cancel(a_run("RUNNING"), by=by(requester))
-    dispatch.cancel_run(cancellation)
-    dispatch.cancel_run(cancellation)
+    dispatch.carry_out(cancellation)
+    dispatch.carry_out(cancellation)
     assert [call.method for call in fake.calls].count("cancel") == 1

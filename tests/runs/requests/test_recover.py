@@ -17,7 +17,8 @@ from flows.prefect_api.records import Uncertain
 from runs import dispatch, mirror, requests, tasks
 from runs.actors import Actor
 from runs.governance import freezes, grants
-from runs.models import AuditEntry, Policy, QueuedTask, Recovery, Run, RunRequest, Stall, Verb
+from runs.models import Action, AuditEntry, Policy, QueuedTask, Run, RunRequest, Stall, Verb
+from runs.models.action import State
 from runs.models.request import State as RequestState
 from tests.cast import by, person
 from tests.fakes import records
@@ -26,7 +27,6 @@ from tests.refusals import forbidden, refused
 
 pytestmark = pytest.mark.django_db
 Runs = Callable[..., Run]
-State = Recovery.State
 
 
 def stall(run: Run, fake: FakePrefect, state_type: str, minutes: float = 90, **columns: Any) -> Run:
@@ -57,8 +57,8 @@ def operator(requester: User) -> User:
     return requester
 
 
-def carried_out(recovery: Recovery) -> Recovery:
-    dispatch.recover_run(Recovery.objects.select_related("run__environment").get(pk=recovery.pk))
+def carried_out(recovery: Action) -> Action:
+    dispatch.carry_out(Action.objects.select_related("run__environment").get(pk=recovery.pk))
     recovery.refresh_from_db()
     return recovery
 
@@ -70,7 +70,7 @@ def entries() -> list[tuple[str, str]]:
 
 def test_a_claimed_run_is_put_back_and_recorded(pending: Run, operator: User, fake: FakePrefect) -> None:
     recovery = requests.put_back(pending, by=by(operator), reason="worker killed")
-    assert QueuedTask.objects.filter(task="runs.tasks.recover_run").exists()
+    assert QueuedTask.objects.filter(task="runs.tasks.carry_out").exists()
     assert carried_out(recovery).state == State.DONE
     pending.refresh_from_db()
     assert (pending.state_type, pending.stalled_kind) == ("SCHEDULED", "")
@@ -113,7 +113,7 @@ def test_it_needs_its_permission_and_a_reason(pending: Run, requester: User, vie
     for ask in (requests.put_back, requests.mark_failed):
         with refused("recovery.reason_required"):
             ask(pending, by=by(requester), reason=" ")
-    assert not Recovery.objects.exists()
+    assert not Action.objects.exists()
 
 
 def test_who_is_denied_to_run_cannot_put_back(pending: Run, requester: User) -> None:
@@ -204,7 +204,7 @@ def test_a_lost_answer_is_not_sent_again(pending: Run, operator: User, fake: Fak
 
     fake.reschedule = lost  # type: ignore[method-assign]
     assert carried_out(recovery).state == State.WANTED
-    Recovery.objects.update(next_attempt_at=timezone.now())
+    Action.objects.update(next_attempt_at=timezone.now())
     assert carried_out(recovery).state == State.DONE
     assert len([call for call in fake.calls if call.method == "reschedule"]) == 1
 
@@ -215,7 +215,7 @@ def test_prefect_down_is_retried(pending: Run, operator: User, fake: FakePrefect
     assert carried_out(recovery).state == State.WANTED
     assert recovery.next_attempt_at is not None
     fake.come_back()
-    Recovery.objects.update(next_attempt_at=None)
+    Action.objects.update(next_attempt_at=None)
     tasks.requeue_due()
     assert carried_out(recovery).state == State.DONE
 
@@ -265,7 +265,7 @@ def put_back_now(dev: Environment) -> int:
 @pytest.mark.usefixtures("pool")
 def test_a_run_whose_worker_is_gone_is_put_back_once(pending: Run, fake: FakePrefect, dev: Environment) -> None:
     assert put_back_now(dev) == 1
-    recovery = Recovery.objects.get()
+    recovery = Action.objects.get()
     assert (recovery.is_automatic, recovery.requested_by, recovery.requested_by_name) == (True, None, "portal")
     assert carried_out(recovery).state == State.DONE
     assert AuditEntry.objects.get(verb="run.put_back").after["automatic"] is True
@@ -329,7 +329,7 @@ def test_never_where_the_environment_forbids_it(rules: dict[str, bool], pending:
 def test_a_worker_that_comes_back_stops_it(pending: Run, fake: FakePrefect, dev: Environment) -> None:
     put_back_now(dev)
     set_workers(fake, gone(is_online=True))
-    assert carried_out(Recovery.objects.get()).state == State.FAILED
+    assert carried_out(Action.objects.get()).state == State.FAILED
     assert not [call for call in fake.calls if call.method == "reschedule"]
 
 

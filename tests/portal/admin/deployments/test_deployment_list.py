@@ -18,7 +18,7 @@ from flows.catalog import health, sync
 from flows.models import Alias, Deployment, Environment, Health
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import PauseRequest, RunRequest
+from runs.models import Action, RunRequest
 from tests.fakes import records
 from tests.fakes.prefect import FakePrefect
 from tests.portal.many_rows import many_runs
@@ -253,16 +253,16 @@ def test_several_are_paused_with_one_reason(admin_user: User, dev: Environment, 
     client = login(admin_user)
     form = post(client, "pause_selected", rows).content.decode()
     assert attributes(form, "value").count("pause_selected") == 1
-    assert not PauseRequest.objects.exists(), "asking for the reason is not pausing"
+    assert not Action.objects.exists(), "asking for the reason is not pausing"
     assert message_codes(post(client, "pause_selected", rows, reason="Month end")) == ["success", "success"]
-    assert [each.reason for each in PauseRequest.objects.all()] == ["Month end", "Month end"]
+    assert [each.reason for each in Action.objects.all()] == ["Month end", "Month end"]
 
 
 def test_one_that_is_refused_does_not_stop_the_others(admin_user: User, dev: Environment, login: Login) -> None:
     rows = [*many(dev, 1), *many(dev, 1, is_paused=True)]
     answer = post(login(admin_user), "pause_selected", rows, reason="")
     assert sorted(message_codes(answer)) == ["deployment.unchanged", "success"]
-    assert PauseRequest.objects.get().deployment == rows[0]
+    assert Action.objects.get().deployment == rows[0]
 
 
 def test_a_quick_run_of_several_requests_those_that_need_no_parameter(
@@ -283,7 +283,7 @@ def test_a_quick_run_of_several_requests_those_that_need_no_parameter(
 def test_a_reason_that_is_too_long_is_refused(admin_user: User, dev: Environment, login: Login) -> None:
     answer = post(login(admin_user), "pause_selected", many(dev, 1), reason="x" * 1001)
     assert message_codes(answer) == ["reason.too_long"]
-    assert not PauseRequest.objects.exists()
+    assert not Action.objects.exists()
 
 
 @pytest.mark.parametrize("action", ["pause_selected", "resume_selected", "quick_run_selected"])
@@ -291,7 +291,7 @@ def test_a_viewer_has_none_of_these(action: str, viewer: User, deployment: Deplo
     client = login(viewer)
     assert action not in text(client)
     post(client, action, [deployment], reason="Let me")
-    assert not PauseRequest.objects.exists()
+    assert not Action.objects.exists()
     assert not RunRequest.objects.exists()
 
 
@@ -301,7 +301,7 @@ def test_what_may_not_be_seen_is_not_reached_by_its_number(
     grants.grant(by=Actor.system(), person=viewer, verbs=["manage"], environment=prod_deployment.environment)
     answer = post(login(viewer), "pause_selected", [prod_deployment], reason="Guess")
     assert b"monthly/monthly" not in answer.content
-    assert not PauseRequest.objects.exists()
+    assert not Action.objects.exists()
 
 
 def test_the_cost_is_the_same_for_10_and_100_rows(requester: User, dev: Environment, login: Login) -> None:

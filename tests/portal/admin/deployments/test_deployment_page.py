@@ -19,7 +19,8 @@ from flows.models import Alias, Deployment, Environment
 from runs.actors import Actor
 from runs.governance import grants
 from runs.governance import pausing as governance_pausing
-from runs.models import AuditEntry, PauseRequest, RunRequest, Verb
+from runs.models import Action, AuditEntry, RunRequest, Verb
+from runs.models.action import Kind
 from tests.cast import by, person
 from tests.fakes import records
 from tests.fakes.prefect import FakePrefect
@@ -264,7 +265,7 @@ def test_a_viewer_who_acts_anyway_is_refused_with_the_reason(
     entry = AuditEntry.objects.latest("sequence")
     assert (entry.actor_name, entry.after["refused"]["code"]) == ("viewer", "access.no_grant")
     assert entry.message in answer.content.decode()
-    assert not PauseRequest.objects.exists()
+    assert not Action.objects.exists()
     assert not RunRequest.objects.exists()
 
 
@@ -324,8 +325,8 @@ def test_a_pause_is_requested_with_its_reason_and_shown_as_pending(
     admin_user: User, deployment: Deployment, login: Login
 ) -> None:
     page = login(admin_user).post(url_of("pause", deployment), {"reason": "Month end"}, follow=True).content.decode()
-    request = PauseRequest.objects.get()
-    assert (request.reason, request.pause) == ("Month end", True)
+    request = Action.objects.get()
+    assert (request.reason, request.kind) == ("Month end", Kind.PAUSE)
     assert f"pause-request-{request.pk}" in attributes(page, "data-key")
     assert AuditEntry.objects.latest("sequence").verb == "deployment.pause"
 
@@ -335,12 +336,12 @@ def test_a_protected_environment_requires_a_reason_for_pausing(
 ) -> None:
     answer = login(admin_user).post(url_of("pause", prod_deployment), {"reason": " "}, follow=True)
     assert message_codes(answer) == ["reason.required"]
-    assert not PauseRequest.objects.exists()
+    assert not Action.objects.exists()
 
 
 def test_a_pause_that_could_not_be_sent_says_so(admin_user: User, deployment: Deployment, login: Login) -> None:
     governance_pausing.pause(deployment, by=by(admin_user))
-    PauseRequest.objects.update(message="Prefect does not answer.")
+    Action.objects.update(message="Prefect does not answer.")
     assert "Prefect does not answer." in text(login(admin_user), deployment)
 
 

@@ -16,7 +16,7 @@ from flows.models import Deployment, Environment
 from runs import dispatch, mirror, requests
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import AuditEntry, Cancellation, Policy, Run, RunRequest
+from runs.models import Action, AuditEntry, Policy, Run, RunRequest
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.many_rows import many_runs
@@ -70,13 +70,13 @@ def test_from_request_to_result(requester: User, a_run: Runs, fake: FakePrefect,
     assert "Wrong month" in banner
     assert not has_button(page, "cancel"), "one cancellation is enough"
 
-    dispatch.cancel_run(Cancellation.objects.get())
+    dispatch.carry_out(Action.objects.get())
     assert [state for state, _ in banners(text(client, run))] == ["sent"]
 
     fake.confirm_cancel(run.prefect_id)
     mirror.refresh(run.environment, [run.prefect_id])
     page = text(client, run)
-    assert [state for state, _ in banners(page)] == ["confirmed"]
+    assert [state for state, _ in banners(page)] == ["done"]
     assert ">Cancelled<" in page
 
 
@@ -96,8 +96,8 @@ def test_while_a_server_is_down_the_page_says_that_it_is_tried_again(
     run, client = a_run("RUNNING"), login(requester)
     press(client, run, "Stop")
     fake.go_down()
-    dispatch.cancel_run(Cancellation.objects.get())
-    cancellation = Cancellation.objects.get()
+    dispatch.carry_out(Action.objects.get())
+    cancellation = Action.objects.get()
     assert (cancellation.state, cancellation.attempts) == ("wanted", 1)
     assert cancellation.next_attempt_at is not None
     assert cancellation.message in banners(text(client, run))[0][1]
@@ -111,7 +111,7 @@ def test_a_second_cancellation_is_refused_with_the_name_of_the_first(
     answer = press(client, run, "Second")
     assert message_codes(answer) == ["cancellation.pending"]
     assert "requester" in str(*answer.context["messages"])
-    assert run.cancellations.count() == 1
+    assert run.actions.count() == 1
 
 
 @pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"])
@@ -152,7 +152,7 @@ def test_a_policy_can_require_a_matching_ticket(requester: User, a_run: Runs, de
     assert refusal_of(client, run, "Wrong month") == "ticket.required"
     assert refusal_of(client, run, "Wrong month", ticket="later") == "ticket.pattern"
     press(client, run, "Wrong month", ticket="OPS-7")
-    assert run.cancellations.get().ticket == "OPS-7"
+    assert run.actions.get().ticket == "OPS-7"
 
 
 # Forcing
@@ -164,7 +164,7 @@ def stuck(requester: User, a_run: Runs, dev: Environment) -> Run:
     grants.grant(by=Actor.system(), person=requester, verbs=["force cancel"], environment=dev)
     run = a_run("RUNNING")
     requests.cancel(run, by=by(requester), reason="Wrong month")
-    Cancellation.objects.update(requested_at=timezone.now() - timedelta(minutes=5))
+    Action.objects.update(requested_at=timezone.now() - timedelta(minutes=5))
     return run
 
 
@@ -177,13 +177,13 @@ def test_a_cancel_that_does_not_work_is_forced(requester: User, stuck: Run, fake
     assert f'action="{address(stuck, "force-cancel/")}"' in text(client, stuck)
     assert message_codes(force(client, stuck, " ")) == ["force.reason_required"]
     assert message_codes(force(client, stuck)) == ["success"]
-    dispatch.cancel_run(Cancellation.objects.get(is_forced=True))
+    dispatch.carry_out(Action.objects.get(kind="force"))
     mirror.refresh(stuck.environment, [stuck.prefect_id])
     assert ">Cancelled<" in text(client, stuck)
 
 
 def test_a_cancel_is_given_time_first(requester: User, stuck: Run, login: Login) -> None:
-    Cancellation.objects.update(requested_at=timezone.now())
+    Action.objects.update(requested_at=timezone.now())
     client = login(requester)
     page = text(client, stuck)
     assert has_button(page, "force")
@@ -214,7 +214,7 @@ def test_the_run_page_reruns_its_request_or_copies_its_parameters(
 def test_a_reason_that_is_too_long_is_refused_and_not_cut(requester: User, a_run: Runs, login: Login) -> None:
     run = a_run("RUNNING")
     assert refusal_of(login(requester), run, "x" * 1001) == "reason.too_long"
-    assert not run.cancellations.exists()
+    assert not run.actions.exists()
 
 
 def test_a_hostile_reason_is_only_text(requester: User, a_run: Runs, login: Login) -> None:
@@ -238,7 +238,7 @@ def test_a_viewer_sees_the_run_but_cannot_cancel_it(viewer: User, a_run: Runs, l
     answer = client.post(address(run, "cancel/"), {"reason": "Let me"})
     assert answer.status_code == 403
     assert "monthly/monthly in dev" in answer.content.decode(), "the reason names what it is about"
-    assert not run.cancellations.exists()
+    assert not run.actions.exists()
     assert AuditEntry.objects.get(verb="run.cancel").outcome == "refused"
 
 
@@ -264,7 +264,7 @@ def test_a_form_of_another_site_does_nothing(requester: User, a_run: Runs) -> No
     client = Client(enforce_csrf_checks=True)
     client.force_login(requester)
     assert client.post(address(a_run("RUNNING"), "cancel/")).status_code == 403
-    assert not Cancellation.objects.exists()
+    assert not Action.objects.exists()
 
 
 @pytest.mark.parametrize(

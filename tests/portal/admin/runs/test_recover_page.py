@@ -15,7 +15,7 @@ from flows.models import Deployment
 from runs import dispatch
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import Recovery, Run, Stall
+from runs.models import Action, Run, Stall
 from tests.portal.many_rows import many_runs
 from tests.portal.page_elements import attributes, has_button, message_codes
 
@@ -57,7 +57,7 @@ def test_a_stalled_run_has_the_buttons_and_shows_what_was_decided(
     )
     assert message_codes(answer) == ["success"]
     page = page_of(client, stalled)
-    assert f"recovery-{Recovery.objects.get().pk}" in attributes(page, "data-key")
+    assert f"recovery-{Action.objects.get().pk}" in attributes(page, "data-key")
     assert not has_button(page, "put-back")
     assert not has_button(page, "mark-failed")
 
@@ -103,7 +103,7 @@ def test_selected_runs_are_recovered_and_others_say_why_not(
     assert sorted(attributes(asked, "data-why")) == ["run.finished", "run.not_stalled"]
     answer = client.post(LIST, {**body, "_selected_action": [stalled.pk], "reason": "host rebooted"}, follow=True)
     assert message_codes(answer) == ["success"]
-    recovery = Recovery.objects.get()
+    recovery = Action.objects.get()
     assert (recovery.run, recovery.reason) == (stalled, "host rebooted")
 
 
@@ -111,12 +111,12 @@ def test_too_many_at_once_are_refused(deployment: Deployment, operator: User, lo
     runs = many_runs(deployment, 101, state_type="PENDING", stalled_kind=Stall.PENDING)
     body = {"action": "put_back_selected", "_selected_action": [run.pk for run in runs], "index": "0", "reason": "r"}
     login(operator).post(LIST, body)
-    assert not Recovery.objects.exists()
+    assert not Action.objects.exists()
 
 
 def test_what_came_of_it_is_on_the_page(stalled: Run, operator: User, login: Login, fake: object) -> None:
     client = login(operator)
     client.post(reverse("admin:runs_run_put_back", args=[stalled.pk]), {"reason": "r"})
-    dispatch.recover_run(Recovery.objects.get())
+    dispatch.carry_out(Action.objects.get())
     states = attributes(page_of(client, stalled), "data-state")
     assert {"overtaken", "done"} & set(states)

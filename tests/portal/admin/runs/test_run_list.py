@@ -18,7 +18,7 @@ from flows.models import Deployment, Environment, Health
 from runs import mirror
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import Cancellation, Run
+from runs.models import Action, Run
 from tests.fakes.prefect import FakePrefect
 from tests.portal.many_rows import many_runs
 from tests.portal.page_elements import attributes, message_codes
@@ -183,10 +183,10 @@ def test_selected_runs_are_cancelled_with_one_reason(requester: User, a_run: Run
     client = login(requester)
     form = post(client, "cancel_selected", runs).content.decode()
     assert cancellable(form) == {run.pk for run in runs}
-    assert not runs[0].cancellations.exists(), "asking for the reason is not cancelling"
+    assert not runs[0].actions.exists(), "asking for the reason is not cancelling"
     answer = post(client, "cancel_selected", runs, reason="Wrong month")
     assert message_codes(answer) == ["success", "success"]
-    assert [run.cancellations.get().reason for run in runs] == ["Wrong month", "Wrong month"]
+    assert [run.actions.get().reason for run in runs] == ["Wrong month", "Wrong month"]
 
 
 def test_what_cannot_be_cancelled_is_explained_and_not_sent(
@@ -201,7 +201,7 @@ def test_what_cannot_be_cancelled_is_explained_and_not_sent(
     assert cancellable(page) == {runs[0].pk}
     assert sorted(attributes(page, "data-why")) == ["access.denied", "run.finished"]
     post(client, "cancel_selected", runs, reason="All of them")
-    assert [run.cancellations.count() for run in runs] == [1, 0, 0]
+    assert [run.actions.count() for run in runs] == [1, 0, 0]
 
 
 def test_a_viewer_has_no_such_action(viewer: User, a_run: Runs, login: Login) -> None:
@@ -209,7 +209,7 @@ def test_a_viewer_has_no_such_action(viewer: User, a_run: Runs, login: Login) ->
     client = login(viewer)
     assert 'value="cancel_selected"' not in text(client)
     post(client, "cancel_selected", [run], reason="Let me")
-    assert not run.cancellations.exists()
+    assert not run.actions.exists()
 
 
 def test_runs_that_may_not_be_seen_are_not_reached_by_their_number(
@@ -219,14 +219,14 @@ def test_runs_that_may_not_be_seen_are_not_reached_by_their_number(
     grants.grant(by=Actor.system(), person=viewer, verbs=["cancel"])
     answer = post(login(viewer), "cancel_selected", hidden, reason="Guess")
     assert b"hidden-run" not in answer.content
-    assert not hidden[0].cancellations.exists()
+    assert not hidden[0].actions.exists()
 
 
 def test_too_many_at_once_are_refused(requester: User, deployment: Deployment, login: Login) -> None:
     runs = many_runs(deployment, 101, state_type="RUNNING")
     answer = post(login(requester), "cancel_selected", runs, reason="All of them")
     assert message_codes(answer) == ["warning"]
-    assert not Cancellation.objects.exists()
+    assert not Action.objects.exists()
 
 
 def test_the_row_links_to_the_page(requester: User, a_run: Runs, login: Login) -> None:

@@ -1,0 +1,143 @@
+"""Actions: their state transitions, and the only code that creates, moves and settles them.
+
+`runs.requests` and `runs.governance` decide about them, `runs.dispatch` carries them out and settles them by what
+Prefect has afterwards, `runs.mirror` settles the cancellations of runs that have ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.utils import timezone
+
+from flows.db_text import sanitize
+from flows.models import Deployment
+from runs import audit, queue
+from runs.actors import Actor
+from runs.change_feed import publish
+from runs.models import Action, Freeze, Run
+from runs.models.action import CANCELS, ON_DEPLOYMENT, OPEN, RECOVERIES, Before, Kind, State
+
+# New state -> the states it can follow; anything else changes nothing. What is settled stays so. SENT can follow
+# itself: Prefect loses cancellations now and then, and a lost answer does not say whether it was done.
+LEGAL_FROM: dict[State, frozenset[State]] = {
+    State.SENT: frozenset({State.WANTED, State.SENT}),
+    State.DONE: frozenset({State.WANTED, State.SENT}),
+    State.OVERTAKEN: frozenset({State.WANTED, State.SENT}),
+    State.FAILED: frozenset({State.WANTED, State.SENT}),
+}
+# Result of an action -> the verb of its audit entry; pauses leave the entry of their request only.
+CANCELLED = {State.DONE: "run.cancelled", State.OVERTAKEN: "run.outran_cancel", State.FAILED: "run.cancel_failed"}
+RECOVERED = {
+    State.DONE: "run.recovered",
+    State.OVERTAKEN: "run.outran_recovery",
+    State.FAILED: "run.recovery_failed",
+}
+RESULTS: dict[Kind, dict[State, str]] = {
+    **dict.fromkeys(CANCELS, CANCELLED),
+    **dict.fromkeys(RECOVERIES, RECOVERED),
+    **{kind: {} for kind in ON_DEPLOYMENT},
+}
+
+
+def create(
+    kind: Kind,
+    target: Run | Deployment,
+    *,
+    before: Before,
+    by_name: str,
+    by: Actor | None = None,
+    reason: str = "",
+    ticket: str = "",
+    is_automatic: bool = False,
+    freeze: Freeze | None = None,
+) -> Action:
+    """Insert an action and queue it, in the current transaction: a task never runs for one that was rolled back."""
+    on: dict[str, Any] = {"run": target} if isinstance(target, Run) else {"deployment": target}
+    action = Action.objects.create(
+        kind=kind,
+        before=before,
+        reason=sanitize(reason)[:1000],
+        ticket=sanitize(ticket)[:100],
+        requested_by=by.holder if by else None,
+        requested_by_name=by_name,
+        is_automatic=is_automatic,
+        freeze=freeze,
+        **on,
+    )
+    queue.enqueue("runs.tasks.carry_out", action.pk)
+    announce(action)
+    return action
+
+
+def move(action: Action, *, to: State, message: str = "", **columns: Any) -> bool:
+    """Set the state if it is still one that `to` can follow, with other `columns`; return whether it was.
+
+    One UPDATE compares and sets, so of two concurrent moves only one succeeds.
+    """
+    values: dict[str, Any] = {"state": to, "message": sanitize(message), **columns}
+    if to not in OPEN:
+        values |= {"settled_at": timezone.now(), "next_attempt_at": None}
+    if not Action.objects.filter(pk=action.pk, state__in=LEGAL_FROM[to]).update(**values):
+        return False
+    for name, value in values.items():
+        setattr(action, name, value)
+    announce(action)
+    return True
+
+
+def note_sending(action: Action) -> bool:
+    """Record that the action is being sent now; False when it was settled meanwhile, and must not be sent."""
+    action.sent_at = timezone.now()
+    return bool(Action.objects.filter(pk=action.pk, state__in=OPEN).update(sent_at=action.sent_at))
+
+
+def settle(action: Action, *, to: State, message: str = "") -> None:
+    """Record the result of an action, once."""
+    verb = RESULTS[Kind(action.kind)].get(to)
+    if verb is None:
+        move(action, to=to, message=message)
+        return
+    with audit.act(verb, action.target, by=Actor.system()) as act:
+        settled = move(action, to=to, message=message)
+        act.is_repeat = not settled
+        act.refusal = message if settled and to == State.FAILED else ""
+        act.after = describe_result(action)
+
+
+def settle_ended(run: Run) -> Iterator[audit.Act]:
+    """Close the open cancellations of a finished run; yield their audit acts for the caller to record."""
+    confirmed = run.state_type == "CANCELLED"
+    for action in run.actions.filter(kind__in=CANCELS, state__in=OPEN):
+        yield from close(
+            action,
+            State.DONE if confirmed else State.OVERTAKEN,
+            "" if confirmed else f"The run finished as {run.state_label} before it was cancelled.",
+        )
+
+
+def settle_deleted(run: Run) -> Iterator[audit.Act]:
+    """Close the open cancellations of a deleted run, which nothing can confirm any more; yield their audit acts."""
+    for action in run.actions.filter(kind__in=CANCELS, state__in=OPEN):
+        yield from close(action, State.FAILED, "The run was deleted in Prefect before the cancellation was confirmed.")
+
+
+def close(action: Action, to: State, message: str) -> Iterator[audit.Act]:
+    """Move an action to its result and yield its audit act, unless it was settled before."""
+    if move(action, to=to, message=message):
+        verb = RESULTS[Kind(action.kind)][to]
+        yield audit.Act(verb, action.target, Actor.system(), after=describe_result(action))
+
+
+def describe_result(action: Action) -> dict[str, Any]:
+    """Return what the audit trail says about the result."""
+    after = {"action": action.pk, "kind": action.kind}
+    if action.run_id:
+        after["state"] = action.target_run.state_type
+    return after | ({"message": action.message} if action.message else {})
+
+
+def announce(action: Action) -> None:
+    if action.run_id:
+        publish("run", [action.run_id])

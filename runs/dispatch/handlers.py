@@ -1,0 +1,42 @@
+"""Carry out actions: what is done in Prefect for each kind, and how an attempt ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.utils import timezone
+
+from flows.prefect_api.records import NotFound, PrefectError, Rejected
+from runs import actions
+from runs.dispatch.cancel_run import cancel_run
+from runs.dispatch.leases import backoff, record_attempt, take_lease
+from runs.dispatch.pause import pause_or_resume
+from runs.dispatch.recover_run import recover_run
+from runs.errors import Refused
+from runs.models import Action
+from runs.models.action import CANCELS, ON_DEPLOYMENT, RECOVERIES, Kind, State
+
+# Each sends the action, or checks on one that was sent, and settles it if the result is known. May raise `Refused` and
+# `PrefectError`.
+HANDLERS: dict[Kind, Callable[[Action], None]] = {
+    **dict.fromkeys(CANCELS, cancel_run),
+    **dict.fromkeys(RECOVERIES, recover_run),
+    **dict.fromkeys(ON_DEPLOYMENT, pause_or_resume),
+}
+# What a handler reads of other tables, in one query.
+RELATED = ("run__environment", "deployment__environment")
+
+
+def carry_out(action: Action) -> None:
+    """Carry out an action that is due, under its lease; an attempt that cannot reach Prefect is repeated later."""
+    if not take_lease(action):
+        return
+    action.refresh_from_db(from_queryset=Action.objects.select_related(*RELATED))
+    try:
+        HANDLERS[Kind(action.kind)](action)
+    except Refused as refusal:
+        actions.settle(action, to=State.FAILED, message=refusal.message)
+    except (NotFound, Rejected) as error:
+        actions.settle(action, to=State.FAILED, message=str(error))
+    except PrefectError as error:
+        record_attempt(action, f"{error} Retrying automatically.", at=timezone.now() + backoff(action.attempts))

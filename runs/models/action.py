@@ -1,0 +1,175 @@
+"""Actions on what exists in Prefect: cancel a run, recover it, pause the schedules of a deployment."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from flows.models import Deployment
+from runs.models.run import Run
+
+
+class Kind(models.TextChoices):
+    CANCEL = "cancel", "Cancel"
+    FORCE = "force", "Force cancel"
+    PUT_BACK = "put back", "Put back"
+    FAIL = "fail", "Mark as failed"
+    PAUSE = "pause", "Pause"
+    RESUME = "resume", "Resume"
+
+
+class State(models.TextChoices):
+    """The legal moves are in `runs.actions`."""
+
+    WANTED = "wanted", "Queued"
+    SENT = "sent", "Sent"
+    DONE = "done", "Done"
+    OVERTAKEN = "overtaken", "Overtaken"
+    FAILED = "failed", "Failed"
+
+
+# Families: a run has at most one open action of each.
+CANCELS = (Kind.CANCEL, Kind.FORCE)
+RECOVERIES = (Kind.PUT_BACK, Kind.FAIL)
+ON_RUN = (*CANCELS, *RECOVERIES)
+ON_DEPLOYMENT = (Kind.PAUSE, Kind.RESUME)
+# Not settled yet: sent is not enough, what Prefect has afterwards decides.
+OPEN = (State.WANTED, State.SENT)
+# Where a state has another name than its own.
+CANCEL_LABELS = {
+    State.SENT: "Cancelling",
+    State.DONE: "Cancelled",
+    State.OVERTAKEN: "Finished before the cancellation",
+    State.FAILED: "Could not be sent",
+}
+RECOVERY_LABELS = {State.OVERTAKEN: "The run moved first", State.FAILED: "Not done"}
+LABELS: dict[Kind, dict[State, str]] = {
+    **dict.fromkeys(CANCELS, CANCEL_LABELS),
+    **dict.fromkeys(RECOVERIES, RECOVERY_LABELS),
+    **{kind: {} for kind in ON_DEPLOYMENT},
+}
+COLOURS: dict[State, str] = {
+    State.WANTED: "amber",
+    State.SENT: "amber",
+    State.DONE: "green",
+    State.OVERTAKEN: "blue",
+    State.FAILED: "red",
+}
+# How an action is named with its target.
+NAMES: dict[Kind, str] = {
+    **dict.fromkeys(CANCELS, "Cancel {}"),
+    **{kind: f"{kind.label}: {{}}" for kind in RECOVERIES},
+    **{kind: f"{kind.label} {{}}" for kind in ON_DEPLOYMENT},
+}
+
+
+class Before(TypedDict, total=False):
+    """What the target was when the action was decided, as far as it matters for the action."""
+
+    state_id: str | None
+    state: str
+    stalled: str
+    is_paused: bool
+
+
+class Action(models.Model):
+    """One act on a run or a deployment in Prefect, and its result.
+
+    `runs.actions` is the only code that creates and moves it; `runs.dispatch` carries it out.
+    """
+
+    kind = models.CharField(max_length=10, choices=Kind)
+    run = models.ForeignKey(Run, models.PROTECT, null=True, related_name="actions")
+    deployment = models.ForeignKey(Deployment, models.PROTECT, null=True, related_name="actions")
+    # Compared with what Prefect has just before a recovery is sent: a run that has moved is left alone.
+    before = models.JSONField(default=dict, help_text="What the target was when the action was decided.")
+    state = models.CharField(max_length=10, choices=State, default=State.WANTED)
+    reason = models.CharField(max_length=1000, blank=True)
+    ticket = models.CharField(max_length=100, blank=True)
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="actions")
+    requested_by_name = models.CharField(max_length=200)
+    requested_at = models.DateTimeField(db_default=Now())
+    is_automatic = models.BooleanField(default=False, help_text="Decided by the portal, without a person.")
+    # Tells the pauses of a freeze from those of people: only the former are undone when it ends.
+    freeze = models.ForeignKey(
+        "runs.Freeze",
+        models.SET_NULL,
+        null=True,
+        related_name="actions",
+        help_text="The freeze that paused the schedules, or that did until now.",
+    )
+    # Lease and retries, as for run requests: see runs/dispatch/leases.py.
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True, help_text="When it was last sent; the answer may have been lost.")
+    settled_at = models.DateTimeField(null=True)
+    message = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-requested_at"]
+        indexes = [
+            # What is due is looked for every few seconds; the rows that are settled stay.
+            models.Index(fields=["next_attempt_at"], condition=Q(state__in=[*OPEN]), name="open_actions")
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind__in=[*ON_RUN], run__isnull=False, deployment__isnull=True)
+                | Q(kind__in=[*ON_DEPLOYMENT], run__isnull=True, deployment__isnull=False),
+                name="action_has_its_target",
+            ),
+            # The row lock on the run prevents these; the constraints hold it for code that forgets the lock.
+            models.UniqueConstraint(
+                fields=["run"],
+                condition=Q(kind__in=[*CANCELS], state__in=[*OPEN]),
+                name="unique_open_cancellation_per_run",
+            ),
+            models.UniqueConstraint(
+                fields=["run"],
+                condition=Q(kind__in=[*RECOVERIES], state__in=[*OPEN]),
+                name="unique_open_recovery_per_run",
+            ),
+            models.UniqueConstraint(
+                fields=["run"],
+                condition=Q(kind__in=[*RECOVERIES], is_automatic=True),
+                name="unique_automatic_recovery_per_run",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{NAMES[Kind(self.kind)].format(self.target)} ({self.state_label})"
+
+    @property
+    def target(self) -> Run | Deployment:
+        return self.target_run if self.run_id else self.target_deployment
+
+    @property
+    def target_run(self) -> Run:
+        if self.run is None:
+            raise TypeError(f"Action {self.pk} ({self.kind}) is not on a run.")
+        return self.run
+
+    @property
+    def target_deployment(self) -> Deployment:
+        if self.deployment is None:
+            raise TypeError(f"Action {self.pk} ({self.kind}) is not on a deployment.")
+        return self.deployment
+
+    @property
+    def state_label(self) -> str:
+        state = State(self.state)
+        return LABELS[Kind(self.kind)].get(state, str(state.label))
+
+    @property
+    def state_colour(self) -> str:
+        is_cancelled = self.kind in CANCELS and self.state == State.DONE
+        return "grey" if is_cancelled else COLOURS[State(self.state)]
+
+    @property
+    def mark(self) -> str:
+        """Return the message of the state in Prefect, by which an attempt whose answer was lost is recognized."""
+        verb = "Put back" if self.kind == Kind.PUT_BACK else "Marked as failed"
+        return f"{verb} through the portal (action {self.pk})."
