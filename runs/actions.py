@@ -17,7 +17,7 @@ from runs import audit, queue
 from runs.actors import Actor
 from runs.change_feed import publish
 from runs.models import Action, Freeze, Run
-from runs.models.action import CANCELS, ON_DEPLOYMENT, OPEN, RECOVERIES, Before, Kind, State
+from runs.models.action import CANCELS, ON_DEPLOYMENT, OPEN, RECOVERIES, RETRIES, Before, Kind, State
 
 # New state -> the states it can follow; anything else changes nothing. What is settled stays so. SENT can follow
 # itself: Prefect loses cancellations now and then, and a lost answer does not say whether it was done.
@@ -34,9 +34,11 @@ RECOVERED = {
     State.OVERTAKEN: "run.outran_recovery",
     State.FAILED: "run.recovery_failed",
 }
+RETRIED = {State.DONE: "run.retried", State.OVERTAKEN: "run.outran_retry", State.FAILED: "run.retry_failed"}
 RESULTS: dict[Kind, dict[State, str]] = {
     **dict.fromkeys(CANCELS, CANCELLED),
     **dict.fromkeys(RECOVERIES, RECOVERED),
+    **dict.fromkeys(RETRIES, RETRIED),
     **{kind: {} for kind in ON_DEPLOYMENT},
 }
 

@@ -172,6 +172,11 @@ SENTENCES: dict[str, list[str]] = {
         "Request {} has secret values that its deployment no longer treats as secret: {}. "
         "Submit a new request and enter them again."
     ],
+    "retry.destructive": ["This run of {} deletes data, so it is not retried in place. Request the run again."],
+    "retry.external": ["{} was started outside the portal. Request a run of {} with its parameters."],
+    "retry.needs_approval": ["A run of {} needs an approval, and so does each retry. Request the run again."],
+    "retry.not_failed": ["{} has not failed: {}."],
+    "retry.pending": ["{} has already requested a retry of {}."],
     "review.own": ["This must be reviewed by someone who had no part in it."],
     "review.text_required": ["Describe what the review found."],
     "review.twice": ["This override has already been reviewed."],
@@ -183,7 +188,10 @@ SENTENCES: dict[str, list[str]] = {
     "run.not_stalled": ["{} is not stalled in a way for which “{}” helps. Reload the page to see its state."],
     "run.not_started": ["No run was started. {}"],
     "run.unknown": ["Unknown run {}."],
-    "schema.changed": ["The parameters of {} changed after the request. Submit a new request."],
+    "schema.changed": [
+        "The parameters of {} changed after the request. Request the run again.",
+        "The parameters of {} changed after the request. Submit a new request.",
+    ],
     "sign_in.throttled": ["Too many failed attempts. Try again in {}."],
     "start.past": ["This start time has passed. Choose a later time, or start the run now."],
     "start.too_far": ["A run can be scheduled at most one year ahead."],
@@ -206,6 +214,7 @@ SENTENCES: dict[str, list[str]] = {
     "window.closed": [
         "{} Put the run back when runs may start again.",
         "{} Request a start within a permitted time.",
+        "{} Retry the run when runs may start again.",
         "{} Submit a new request for a permitted time.",
     ],
     "window.cron": ["“{}” is not a cron expression: it needs five fields, minute hour day month weekday."],

@@ -950,6 +950,47 @@ SABOTAGES = (
         "        if run.actions.filter(kind__in=RECOVERIES, is_automatic=True, state__in=OPEN).exists():",
     ),
     Sabotage(
+        "a retry needs no permission for the values",
+        ("tests/runs/requests/test_retry.py::test_it_is_decided_for_the_values_of_the_run",),
+        "runs/requests/retry.py",
+        "    permissions.require(verb_for(permissions, run, run_request), deployment, values)",
+        "    permissions.require(verb_for(permissions, run, run_request), deployment)",
+    ),
+    Sabotage(
+        "an approval is good for a second start",
+        ("tests/runs/requests/test_retry.py::test_an_approval_is_for_one_start",),
+        "runs/requests/retry.py",
+        "    return run_request.needs_approval or bool(requirements.stages)",
+        "    return bool(requirements.stages)",
+    ),
+    Sabotage(
+        "a retry is started where runs need an approval",
+        (
+            "tests/runs/requests/test_retry.py::test_where_a_run_needs_an_approval_a_retry_does_too",
+            "tests/portal/admin/runs/test_retry_page.py::test_a_refusal_is_told_with_its_code",
+        ),
+        "runs/requests/retry.py",
+        "    return run_request.needs_approval or bool(requirements.stages)",
+        "    return run_request.needs_approval",
+    ),
+    Sabotage(
+        "a retry is sent without asking again",
+        (
+            "tests/runs/requests/test_retry.py::test_a_freeze_holds_it_back",
+            "tests/runs/requests/test_retry.py::test_a_permission_that_was_revoked_meanwhile_does_not_count",
+        ),
+        "runs/dispatch/recover_run.py",
+        "    Kind.RETRY: require_retry_allowed,\n",
+        "",
+    ),
+    Sabotage(
+        "an overridden window counts for a retry",
+        ("tests/runs/requests/test_retry.py::test_an_overridden_window_counts_for_the_first_start_only",),
+        "runs/requests/retry.py",
+        "    if not standing:",
+        "    if not standing and not run_request.overridden_at:",
+    ),
+    Sabotage(
         "an action that is settled moves again",
         (
             "tests/runs/test_actions.py::test_what_is_settled_stays_as_it_is",

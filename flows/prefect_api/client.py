@@ -257,6 +257,14 @@ class PrefectClient:
         body: JSON = {"state": {"type": "SCHEDULED", "message": why, "state_details": details}}
         self._transport.write(f"/flow_runs/{flow_run_id}/set_state", body, act=f"reschedule flow run {flow_run_id}")
 
+    def retry(self, flow_run_id: UUID, at: datetime, why: str) -> None:
+        """Set AwaitingRetry, as Prefect's own pages do: a run that has ended starts again under its id."""
+        details: JSON = {"scheduled_time": utc(at)}
+        state: JSON = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": why, "state_details": details}
+        self._transport.write(
+            f"/flow_runs/{flow_run_id}/set_state", {"state": state}, act=f"retry flow run {flow_run_id}"
+        )
+
     def set_failed(self, flow_run_id: UUID, why: str) -> None:
         """Set FAILED whatever the run is doing; a process that is alive goes on, and may overwrite it later."""
         body: JSON = {"state": {"type": "FAILED", "message": why}, "force": True}

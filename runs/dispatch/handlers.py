@@ -14,13 +14,13 @@ from runs.dispatch.pause import pause_or_resume
 from runs.dispatch.recover_run import recover_run
 from runs.errors import Refused
 from runs.models import Action
-from runs.models.action import CANCELS, ON_DEPLOYMENT, RECOVERIES, Kind, State
+from runs.models.action import CANCELS, ON_DEPLOYMENT, RECOVERIES, RETRIES, Kind, State
 
 # Each sends the action, or checks on one that was sent, and settles it if the result is known. May raise `Refused` and
 # `PrefectError`.
 HANDLERS: dict[Kind, Callable[[Action], None]] = {
     **dict.fromkeys(CANCELS, cancel_run),
-    **dict.fromkeys(RECOVERIES, recover_run),
+    **dict.fromkeys([*RECOVERIES, *RETRIES], recover_run),
     **dict.fromkeys(ON_DEPLOYMENT, pause_or_resume),
 }
 # What a handler reads of other tables, in one query.

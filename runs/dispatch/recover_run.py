@@ -1,11 +1,17 @@
-"""Put stalled runs back to Scheduled, or mark them as failed, in Prefect."""
+"""Put stalled runs back to Scheduled, mark them as failed, or retry failed ones, in Prefect."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from uuid import UUID
+
+from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 
 from flows.prefect_api import connect
+from flows.prefect_api.client import PrefectClient
 from runs import actions, changes, definitions, mirror, requests
+from runs.access.decisions import Permissions
 from runs.dispatch.launch import check_again, require_same_server
 from runs.dispatch.put_back import require_claimer_gone
 from runs.models import Action, Run, RunRequest
@@ -13,26 +19,22 @@ from runs.models.action import Kind, State
 
 
 def recover_run(action: Action) -> None:
-    """Recover a run once, if it is still stalled: ask Prefect afresh, and set the state only if it has not moved."""
+    """Recover or retry a run once: ask Prefect afresh, and set the state only if the run has not moved."""
     # 1. Read the run again. The answer to an earlier attempt may have been lost: then its state is there.
     run = action.target_run
     stall = mirror.read_stall(run)
     if action.sent_at and is_done(action, run):
         return
-    if str(run.state_id) != action.before["state_id"] or stall != action.before["stalled"] or run.is_over:
+    if str(run.state_id) != action.before["state_id"] or stall != action.before["stalled"] or run.deleted_upstream_at:
         actions.settle(action, to=State.OVERTAKEN, message=f"The run moved first: {run.state_label}.")
         return
-    # 2. A run that is put back starts at once, so everything must hold that must hold at a launch.
-    if action.kind == Kind.PUT_BACK:
-        require_startable(action, run)
+    # 2. A run that is put back or retried starts at once, so everything must hold that must hold at a launch.
+    if require := REQUIRED.get(Kind(action.kind)):
+        require(action, run)
     # 3. Set the state. Prefect compares nothing: in the milliseconds since it was read the run can move.
     if not actions.note_sending(action):
         return
-    client = connect.client_for(run.environment.server)
-    if action.kind == Kind.PUT_BACK:
-        client.reschedule(run.prefect_id, timezone.now(), action.mark)
-    else:
-        client.set_failed(run.prefect_id, action.mark)
+    SEND[Kind(action.kind)](connect.client_for(run.environment.server), run.prefect_id, action.mark)
     actions.move(action, to=State.SENT)
     # 4. Prefect's answer is not proof: only the states read afterwards count.
     mirror.refresh(run.environment, [run.prefect_id])
@@ -54,6 +56,27 @@ def require_startable(action: Action, run: Run) -> None:
         check_again(run_request)
         require_same_server(run_request)
         definitions.require_unchanged(run_request)
+
+
+def require_retry_allowed(action: Action, run: Run) -> None:
+    """Refuse a retry that the person could not request now."""
+    run_request = requests.require_retryable(run, requests.request_of(run))
+    changes.require_evidence(run_request)
+    requests.require_retry_allowed(run, run_request, Permissions.of_person(action.requested_by or AnonymousUser()))
+    require_same_server(run_request)
+    definitions.require_unchanged(run_request)
+
+
+# Kind -> what must hold just before it is sent, and the call that sends it.
+REQUIRED: dict[Kind, Callable[[Action, Run], None]] = {
+    Kind.PUT_BACK: require_startable,
+    Kind.RETRY: require_retry_allowed,
+}
+SEND: dict[Kind, Callable[[PrefectClient, UUID, str], None]] = {
+    Kind.PUT_BACK: lambda client, run, mark: client.reschedule(run, timezone.now(), mark),
+    Kind.FAIL: lambda client, run, mark: client.set_failed(run, mark),
+    Kind.RETRY: lambda client, run, mark: client.retry(run, timezone.now(), mark),
+}
 
 
 def is_done(action: Action, run: Run) -> bool:

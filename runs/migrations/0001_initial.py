@@ -568,6 +568,7 @@ class Migration(migrations.Migration):
                             ("force", "Force cancel"),
                             ("put back", "Put back"),
                             ("fail", "Mark as failed"),
+                            ("retry", "Retry"),
                             ("pause", "Pause"),
                             ("resume", "Resume"),
                         ],
@@ -639,7 +640,7 @@ class Migration(migrations.Migration):
                         condition=models.Q(
                             models.Q(
                                 ("deployment__isnull", True),
-                                ("kind__in", ["cancel", "force", "put back", "fail"]),
+                                ("kind__in", ["cancel", "force", "put back", "fail", "retry"]),
                                 ("run__isnull", False),
                             ),
                             models.Q(
@@ -660,6 +661,11 @@ class Migration(migrations.Migration):
                         condition=models.Q(("kind__in", ["put back", "fail"]), ("state__in", ["wanted", "sent"])),
                         fields=("run",),
                         name="unique_open_recovery_per_run",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("kind__in", ["retry"]), ("state__in", ["wanted", "sent"])),
+                        fields=("run",),
+                        name="unique_open_retry_per_run",
                     ),
                     models.UniqueConstraint(
                         condition=models.Q(("is_automatic", True), ("kind__in", ["put back", "fail"])),

@@ -18,6 +18,7 @@ class Kind(models.TextChoices):
     FORCE = "force", "Force cancel"
     PUT_BACK = "put back", "Put back"
     FAIL = "fail", "Mark as failed"
+    RETRY = "retry", "Retry"
     PAUSE = "pause", "Pause"
     RESUME = "resume", "Resume"
 
@@ -35,7 +36,8 @@ class State(models.TextChoices):
 # Families: a run has at most one open action of each.
 CANCELS = (Kind.CANCEL, Kind.FORCE)
 RECOVERIES = (Kind.PUT_BACK, Kind.FAIL)
-ON_RUN = (*CANCELS, *RECOVERIES)
+RETRIES = (Kind.RETRY,)
+ON_RUN = (*CANCELS, *RECOVERIES, *RETRIES)
 ON_DEPLOYMENT = (Kind.PAUSE, Kind.RESUME)
 # Not settled yet: sent is not enough, what Prefect has afterwards decides.
 OPEN = (State.WANTED, State.SENT)
@@ -49,7 +51,7 @@ CANCEL_LABELS = {
 RECOVERY_LABELS = {State.OVERTAKEN: "The run moved first", State.FAILED: "Not done"}
 LABELS: dict[Kind, dict[State, str]] = {
     **dict.fromkeys(CANCELS, CANCEL_LABELS),
-    **dict.fromkeys(RECOVERIES, RECOVERY_LABELS),
+    **dict.fromkeys([*RECOVERIES, *RETRIES], RECOVERY_LABELS),
     **{kind: {} for kind in ON_DEPLOYMENT},
 }
 COLOURS: dict[State, str] = {
@@ -62,9 +64,11 @@ COLOURS: dict[State, str] = {
 # How an action is named with its target.
 NAMES: dict[Kind, str] = {
     **dict.fromkeys(CANCELS, "Cancel {}"),
-    **{kind: f"{kind.label}: {{}}" for kind in RECOVERIES},
+    **{kind: f"{kind.label}: {{}}" for kind in (*RECOVERIES, *RETRIES)},
     **{kind: f"{kind.label} {{}}" for kind in ON_DEPLOYMENT},
 }
+# How Prefect's own pages name what a recovery or a retry did.
+MARKS = {Kind.PUT_BACK: "Put back", Kind.FAIL: "Marked as failed", Kind.RETRY: "Retried"}
 
 
 class Before(TypedDict, total=False):
@@ -134,6 +138,11 @@ class Action(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["run"],
+                condition=Q(kind__in=[*RETRIES], state__in=[*OPEN]),
+                name="unique_open_retry_per_run",
+            ),
+            models.UniqueConstraint(
+                fields=["run"],
                 condition=Q(kind__in=[*RECOVERIES], is_automatic=True),
                 name="unique_automatic_recovery_per_run",
             ),
@@ -171,5 +180,4 @@ class Action(models.Model):
     @property
     def mark(self) -> str:
         """Return the message of the state in Prefect, by which an attempt whose answer was lost is recognized."""
-        verb = "Put back" if self.kind == Kind.PUT_BACK else "Marked as failed"
-        return f"{verb} through the portal (action {self.pk})."
+        return f"{MARKS[Kind(self.kind)]} through the portal (action {self.pk})."

@@ -382,6 +382,13 @@ class FakePrefect(PrefectClient):
         self.set_state(flow_run_id, "SCHEDULED", message=why)
         self._runs[flow_run_id] = replace(self._known_run(flow_run_id), planned_for=at)
 
+    def retry(self, flow_run_id: UUID, at: datetime, why: str) -> None:
+        self._call("retry", flow_run_id=flow_run_id, at=at, why=why)
+        # Prefect aborts it for a run without a deployment, which no worker would pick up.
+        if self._known_run(flow_run_id).deployment_id:
+            self.set_state(flow_run_id, "SCHEDULED", "AwaitingRetry", message=why)
+            self._runs[flow_run_id] = replace(self._known_run(flow_run_id), planned_for=at)
+
     def set_failed(self, flow_run_id: UUID, why: str) -> None:
         self._call("set_failed", flow_run_id=flow_run_id, why=why)
         self.set_state(flow_run_id, "FAILED", message=why)

@@ -37,6 +37,7 @@ class Site:
     run: Run
     stuck: Run
     stalled: Run
+    failed: Run
     run_request: RunRequest
     broken: RunRequest
     paused: Deployment
@@ -243,6 +244,16 @@ def frozen(knock: Knock) -> Knock:
 
     def knock_there(visitor: Visitor, site: Site) -> Any:
         Freeze.objects.create(environment=site.environment, reason="year end", begun_by_name="somebody")
+        return knock(visitor, site)
+
+    return knock_there
+
+
+def unapproved(knock: Knock) -> Knock:
+    """Where no run needs an approval."""
+
+    def knock_there(visitor: Visitor, site: Site) -> Any:
+        Environment.objects.filter(pk=site.environment.pk).update(needs_approval=False)
         return knock(visitor, site)
 
     return knock_there

@@ -38,6 +38,7 @@ from tests.governance.attempts import (
     slug,
     somebody,
     stalled_id,
+    unapproved,
 )
 
 # URLs that only display, whatever is sent to them; `{model}` stands for each that the admin knows.
@@ -230,6 +231,12 @@ DOORS: dict[str, Door] = {
     ),
     "mark selected runs as failed, by list action": Door(
         "action runs.Run.mark_failed_selected", act("runs.Run", "mark_failed_selected", "stalled")
+    ),
+    "retry a failed run, by page": Door(
+        "admin/runs/run/<int:pk>/retry/", unapproved(press("runs_run_retry", "failed", reason="r"))
+    ),
+    "retry selected runs, by list action": Door(
+        "action runs.Run.retry_selected", unapproved(act("runs.Run", "retry_selected", "failed"))
     ),
     "comment on a request, by page": Door(
         "admin/runs/runrequest/<int:pk>/comment/", press("runs_runrequest_comment", "run_request", reason="r", text="r")

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from flows.catalog import sync
 from flows.models import Alias, Deployment, Environment
-from runs import changes, desk, mirror, requests
+from runs import changes, desk, dispatch, mirror, requests
 from runs.actors import Actor
 from runs.governance import grants
 from runs.models import Action, AuditEntry, Policy, Run, Verb, Window
@@ -80,6 +80,14 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
     Action.objects.update(requested_at=timezone.now() - timedelta(minutes=5))
     deployment, paused = Deployment.objects.filter(environment=environment).order_by("name")
     slug = environment.slug
+    Environment.objects.filter(pk=environment.pk).update(needs_approval=False)
+    first = requests.submit(deployment, {}, by=by(requester), reason="month end")
+    dispatch.launch(first)
+    first.refresh_from_db()
+    assert first.flow_run_id is not None
+    fake.set_state(first.flow_run_id, "FAILED")
+    mirror.refresh(environment, [first.flow_run_id])
+    environment.save()
     broken = requests.submit(deployment, {}, by=by(requester), reason="month end")
     changes.break_glass(broken.change, by=by(breaker), reason="fire")
     broken.refresh_from_db()
@@ -90,6 +98,7 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         run=Run.objects.get(prefect_id=run.id),
         stuck=stuck_row,
         stalled=Run.objects.get(prefect_id=stalled.id),
+        failed=Run.objects.get(run_request=first),
         broken=broken,
         run_request=requests.submit(deployment, {}, by=by(requester), reason="month end"),
         alias=Alias.objects.create(environment=environment, name="nightly", full_name=deployment.full_name),

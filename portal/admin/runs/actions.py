@@ -1,4 +1,4 @@
-"""Context of the buttons that cancel, force-cancel, recover and re-run a run."""
+"""Context of the buttons that cancel, force-cancel, recover, retry and re-run a run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from portal.admin.run_form import rerun, tickets
 from portal.ui import times
 from runs import requests, stalls
 from runs.access.decisions import Decision, Permissions, Target
+from runs.errors import Refused
 from runs.governance.requirements import requirements_for
 from runs.models import Action, Run, RunRequest, Verb
 from runs.models.action import CANCELS, OPEN, RECOVERIES, Kind
@@ -24,6 +25,10 @@ PUT_BACK_HELP = (
 FAIL_HELP = (
     "Marks the run as failed in Prefect. A process that is still running is not stopped and may change data that the "
     "next run reads."
+)
+RETRY_HELP = (
+    "Prefect starts the same run again with the same parameters. A task whose result was stored is not repeated. The "
+    "reason is recorded in the audit trail."
 )
 
 
@@ -90,6 +95,33 @@ def explain_no_recovery(run: Run, permissions: Permissions, kind: Kind) -> tuple
         return "Not stalled in a way for which this helps.", "run.not_stalled"
     decision = permissions.decide(RECOVERY_VERBS[kind], Target.of_run(run))
     return ("", "") if decision.allowed else (decision.sentence, decision.code)
+
+
+def retrying(run: Run, permissions: Permissions, run_actions: Iterable[Action]) -> dict[str, Any]:
+    """Decide whether a failed run can be retried in place, and what that must come with."""
+    is_pending = any(each.kind == Kind.RETRY and each.state in OPEN for each in run_actions)
+    may_retry = run.is_terminal and not is_pending and explain_no_retry(run, permissions)[0] == ""
+    return {
+        "may_retry": may_retry,
+        "retry_rules": requirements_for(Target.of_run(run)) if may_retry else None,
+        "retry_help": RETRY_HELP,
+    }
+
+
+def explain_no_retry(run: Run, permissions: Permissions) -> tuple[str, str]:
+    """Return the sentence why the run cannot be retried, and its code; both empty if it can.
+
+    Values, change windows and what is on offer are checked when it is requested.
+    """
+    try:
+        run_request = requests.require_retryable(run, getattr(run, "run_request", None))
+        permissions.require(requests.verb_for(permissions, run, run_request), Target.of_run(run))
+        requests.require_no_new_approval(run_request, requirements_for(Target.of_run(run)))
+        if run.deployment:
+            requests.require_submittable(run.deployment, scheduled_for=None)
+    except Refused as refusal:
+        return refusal.message, refusal.code
+    return "", ""
 
 
 def rerun_url(run: Run, run_request: RunRequest | None, permissions: Permissions) -> str:

@@ -60,7 +60,7 @@ class RunAdmin(RestrictedAdmin):
     list_filter_submit = True
     search_fields = ["name", "deployment_name", "flow_name", "prefect_id"]
     search_help_text = "Run, deployment or flow name, or its Prefect ID"
-    actions = ["cancel_selected", "put_back_selected", "mark_failed_selected"]
+    actions = ["cancel_selected", "put_back_selected", "mark_failed_selected", "retry_selected"]
 
     # The list
 
@@ -129,6 +129,10 @@ class RunAdmin(RestrictedAdmin):
     def mark_failed_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
         return self.act_on_selected(request, queryset, selected.FAIL)
 
+    @admin.action(description="Retry selected runs", permissions=["retry"])
+    def retry_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
+        return self.act_on_selected(request, queryset, selected.RETRY)
+
     def act_on_selected(
         self, request: HttpRequest, queryset: QuerySet[Run], bulk: selected.BulkAction
     ) -> HttpResponse | None:
@@ -140,6 +144,10 @@ class RunAdmin(RestrictedAdmin):
     def has_mark_failed_permission(self, request: HttpRequest) -> bool:
         return permissions_of(request).can_any(Verb.FORCE_CANCEL)
 
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        permissions = permissions_of(request)
+        return permissions.can_any(Verb.RERUN) or permissions.can_any(Verb.TRIGGER)
+
     # The page
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
@@ -148,6 +156,7 @@ class RunAdmin(RestrictedAdmin):
             "force_cancel": ("force-cancel/", require_POST(self.force_cancel)),
             "put_back": ("put-back/", require_POST(self.put_back)),
             "mark_failed": ("mark-failed/", require_POST(self.mark_failed)),
+            "retry": ("retry/", require_POST(self.retry)),
             "refresh": ("refresh/", require_POST(self.refresh)),
             "log": ("log/", require_GET(self.log)),
             "log_text": ("log.txt", require_GET(self.log_text)),
@@ -195,6 +204,9 @@ class RunAdmin(RestrictedAdmin):
 
     def mark_failed(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self.act_on(request, pk, requests.mark_failed, "The run will be marked as failed, if it has not moved.")
+
+    def retry(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.act_on(request, pk, requests.retry, "The run will be retried, if it has not moved.")
 
     def act_on(self, request: HttpRequest, pk: int, service: Callable[..., object], done: str) -> HttpResponse:
         """Call a service with the run, the reason and the ticket, and return to the run's page."""

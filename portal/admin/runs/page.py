@@ -100,6 +100,7 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
         **actions.cancelling(run, permissions, run_actions),
         "recoveries": [each for each in run_actions if each not in cancellations],
         **actions.recovering(run, permissions, run_actions),
+        **actions.retrying(run, permissions, run_actions),
         "rerun_url": actions.rerun_url(run, run_request, permissions),
         "why_no_cancel": actions.explain_no_cancel(run, decision) if is_open and not decision.allowed else None,
         "Verb": Verb,

@@ -84,6 +84,17 @@ FAIL = BulkAction(
     execute=requests.mark_failed,
     always_needs_reason=True,
 )
+RETRY = BulkAction(
+    name="retry_selected",
+    title="Retry selected runs",
+    possible="can be retried",
+    button="Retry {}",
+    done="will be retried.",
+    reason_label="Reason",
+    help=actions.RETRY_HELP,
+    explain=actions.explain_no_retry,
+    execute=requests.retry,
+)
 
 
 def view(request: HttpRequest, queryset: QuerySet[Run], bulk: BulkAction, frame: dict[str, Any]) -> HttpResponse | None:

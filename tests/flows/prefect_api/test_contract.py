@@ -679,6 +679,29 @@ def test_a_run_is_marked_as_failed_whatever_it_is_doing(
     assert read(client, run.id).ended_at is not None
 
 
+@pytest.mark.parametrize("state", ["FAILED", "CRASHED"])
+def test_a_failed_run_is_retried_under_its_id_with_its_parameters(
+    bench: Bench, client: PrefectClient, start: Start, state: str
+) -> None:
+    run = start()
+    bench.put(run.id, "PENDING")
+    bench.put(run.id, "RUNNING")
+    bench.put(run.id, state)
+    failed = read(client, run.id)
+    at = datetime.now(UTC)
+
+    client.retry(run.id, at, "Retried.")
+
+    again = read(client, run.id)
+    assert again.state is not None
+    assert (again.state.type, again.state.name, again.state.message) == ("SCHEDULED", "AwaitingRetry", "Retried.")
+    assert (again.planned_for, again.ended_at, again.parameters) == (at, None, failed.parameters)
+    assert (failed.run_count, again.run_count) == (1, 1)
+    bench.put(run.id, "PENDING")
+    bench.put(run.id, "RUNNING")
+    assert read(client, run.id).run_count == 2
+
+
 # Reading what happened
 
 
