@@ -932,7 +932,7 @@ SABOTAGES = (
         "a stalled run is recovered without asking Prefect again",
         ("tests/runs/requests/test_recover.py::test_a_run_that_moves_between_look_and_act_is_left_alone",),
         "runs/dispatch/recover_run.py",
-        '    if str(run.state_id) != action.before["state_id"] or stall != action.before["stalled"] or run.is_over:',
+        '    if str(run.state_id) != before["state_id"] or stall != before["stalled"] or run.deleted_upstream_at:',
         "    if action.run_id is None:",
     ),
     Sabotage(

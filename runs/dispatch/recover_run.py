@@ -25,7 +25,8 @@ def recover_run(action: Action) -> None:
     stall = mirror.read_stall(run)
     if action.sent_at and is_done(action, run):
         return
-    if str(run.state_id) != action.before["state_id"] or stall != action.before["stalled"] or run.deleted_upstream_at:
+    before = action.before
+    if str(run.state_id) != before["state_id"] or stall != before["stalled"] or run.deleted_upstream_at:
         actions.settle(action, to=State.OVERTAKEN, message=f"The run moved first: {run.state_label}.")
         return
     # 2. A run that is put back or retried starts at once, so everything must hold that must hold at a launch.

@@ -74,7 +74,7 @@ MARKS = {Kind.PUT_BACK: "Put back", Kind.FAIL: "Marked as failed", Kind.RETRY: "
 class Before(TypedDict, total=False):
     """What the target was when the action was decided, as far as it matters for the action."""
 
-    state_id: str | None
+    state_id: str
     state: str
     stalled: str
     is_paused: bool
