@@ -12,7 +12,7 @@ from flows.prefect_api import connect
 from flows.prefect_api.client import PrefectClient
 from runs import actions, changes, definitions, mirror, requests
 from runs.access.decisions import Permissions
-from runs.dispatch.launch import check_again, require_same_server
+from runs.dispatch.launch import RELATED, check_again, require_same_server
 from runs.dispatch.put_back import require_claimer_gone
 from runs.models import Action, Run, RunRequest
 from runs.models.action import Kind, State
@@ -51,7 +51,7 @@ def require_startable(action: Action, run: Run) -> None:
         requests.require_automatic(run)
         require_claimer_gone(run)
     requests.require_window(run)
-    run_request = RunRequest.objects.select_related("environment", "deployment").filter(run=run).first()
+    run_request = RunRequest.objects.select_related(*RELATED).filter(run=run).first()
     if run_request:
         changes.require_evidence(run_request)
         check_again(run_request)

@@ -114,7 +114,7 @@ def require_no_new_approval(run_request: RunRequest, requirements: Requirements)
     if needs_new_approval(run_request, requirements):
         raise Refused(
             "retry.needs_approval",
-            f"A run of {run_request.spec.deployment_name} needs an approval, and so does each retry. Request the run again.",
+            f"A run of {run_request.deployment} needs an approval, and so does each retry. Request the run again.",
         )
 
 

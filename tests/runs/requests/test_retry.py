@@ -137,7 +137,7 @@ def test_an_approval_is_for_one_start(
 ) -> None:
     Environment.objects.update(needs_approval=True)
     run_request = requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
-    changes.approve(run_request, by=by(approver), displayed_digest=run_request.digest)
+    changes.approve(run_request.change, by=by(approver), displayed_digest=run_request.change.digest)
     dispatch.launch(run_request)
     run_request.refresh_from_db()
     assert run_request.flow_run_id is not None
