@@ -45,6 +45,7 @@ class BulkAction:
     explain: Callable[[Run, Permissions], tuple[str, str]]
     execute: Callable[..., object]
     always_needs_reason: bool = False
+    is_danger: bool = True
 
 
 CANCEL = BulkAction(
@@ -94,6 +95,7 @@ RETRY = BulkAction(
     help=actions.RETRY_HELP,
     explain=actions.explain_no_retry,
     execute=requests.retry,
+    is_danger=False,
 )
 
 
