@@ -764,6 +764,13 @@ SABOTAGES = (
         "    if KIND not in place.value:",
     ),
     Sabotage(
+        "a search in a list that was left unfinished requests the run",
+        ("tests/portal/admin/run_form/test_choices.py::test_what_is_searched_and_no_choice_is_not_requested",),
+        "flows/parameters/finder.py",
+        "self.is_used = bool(self.term) or",
+        "self.is_used =",
+    ),
+    Sabotage(
         "secret values are written into the audit trail",
         ("tests/runs/requests/test_submit.py::test_a_secret_is_stored_encrypted_and_shown_nowhere",),
         "runs/requests/submit.py",

@@ -45,10 +45,11 @@ class Leaf(FormPart):
     def __post_init__(self) -> None:
         displayed = self.kind.show(self.slot.displayed, self.slot)
         text = displayed if isinstance(displayed, str) else ""
-        options = self._options()
+        widget = self.kind.widget(self.slot, text)
+        options = self._options() if isinstance(widget, Entry | Area) else {}
         # Browsers offer suggestions at inputs, not at text areas.
-        is_line = self.kind is TEXT and (self.suggestions or options)
-        widget = widgets.entry("text", text) if is_line else self.kind.widget(self.slot, text)
+        if self.kind is TEXT and (self.suggestions or options):
+            widget = widgets.entry("text", text)
         if isinstance(widget, Entry) and not options and (self.suggestions or self.kind is SEARCHED):
             widget.attributes["list"] = f"{self.id}_suggestions"
         if self.kind is SEARCHED:

@@ -58,7 +58,7 @@ def _leaf(part: Leaf) -> SafeString:
         entry = joined(label, control, _suggestions(part.input, part.suggestions), _finder(part))
     empty = _tick(part.empty, "data-empty") if part.empty else EMPTY
     return element(
-        "div", {"class": "portal-field", "id": f"{part.id}_field" if part.finder else None}, entry, empty, words
+        "div", {"class": "portal-field", "id": f"{part.id}-field" if part.finder else None}, entry, empty, words
     )
 
 
@@ -141,10 +141,10 @@ def _finder(part: Leaf) -> SafeString:
         "div",
         {"class": "portal-finder"},
         element("label", {"for": one.id}, one.label, element("span", {"class": "portal-hidden"}, f" for {part.label}")),
-        one.render(autofocus=finder.is_used, **{"aria-describedby": f"{one.id}_found" if finder.term else None}),
+        one.render(autofocus=finder.is_used, **{"aria-describedby": f"{one.id}-found" if finder.term else None}),
         _suggestions(one, finder.suggestions),
         element("button", {**add, "data-choice-add": True}, "Add", to_list),
-        element("p", {"id": f"{one.id}_found", "class": "portal-help", "data-found": True}, finder.sentence)
+        element("p", {"id": f"{one.id}-found", "class": "portal-help", "data-found": True}, finder.sentence)
         if finder.term
         else EMPTY,
     )

@@ -66,6 +66,10 @@ class Entry(Widget):
 class Area(Widget):
     """A text of many lines."""
 
+    def typed(self, data: Submitted, name: str) -> Any:
+        # A list that had checkboxes when the form was displayed, before rows were added to it, sends several values.
+        return "\n".join(listed(data, name)) if name in data else None
+
     def render(self, attributes: Attributes, value: Any) -> SafeString:
         # Browsers drop the first line break.
         return element("textarea", {**attributes, "class": FIELD, **self.attributes}, f"\n{value or ''}")

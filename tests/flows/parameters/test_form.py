@@ -472,7 +472,7 @@ def test_a_part_of_a_choice_adds_nothing_and_suggests_what_contains_it() -> None
     assert options(form) == [f"customer-0999{number}" for number in range(10)]
     assert dict(page(form).sent)["parameters-value"] == ""
     assert dict(page(form).sent)["parameters-value-find"] == "R-0999"
-    assert page(form).controls["parameters-value-find"]["aria-describedby"] == "id_parameters-value-find_found"
+    assert page(form).controls["parameters-value-find"]["aria-describedby"] == "id_parameters-value-find-found"
     (notice,) = form.notices
     assert "10 choices found" in notice
     assert "No choice contains" in typed_into(schema(SOME), **{FIND: EVIL}).notices[0]
@@ -530,6 +530,21 @@ def test_what_one_form_cannot_list_is_searched_or_typed() -> None:
         assert len(options(form)) < 4_000
         assert page(form).controls["parameters-choice499"]["tag"] in ("input", "textarea")
         assert sent(typed_into(many, choice499=typed)) == {"choice499": value}
+
+
+def test_checkboxes_that_had_no_room_any_more_once_rows_were_added_keep_what_was_ticked() -> None:
+    """The script adds rows in place, so the form that was displayed still had the checkboxes."""
+    choice = {"enum": CUSTOMERS[:100]}
+    properties = {
+        "rows": {"type": "array", "items": {"type": "object", "properties": {"customer": choice}}},
+        **{f"choice{number}": choice for number in range(29)},
+        "ticks": {"type": "array", "items": {"enum": list("abcdefghijkl")}},
+    }
+    full = {"properties": {name: {**node, "position": at} for at, (name, node) in enumerate(properties.items())}}
+    assert page(ParameterForm(full, {})).controls["parameters-ticks"]["type"] == "checkbox"
+    form = typed_into(full, ticks=["", "a", "b"], **{"rows-rows": rows(0)})
+    assert page(form).controls["parameters-ticks"]["tag"] == "textarea"
+    assert sent(form) == {"rows": [{}], "ticks": ["a", "b"]}
 
 
 # Values on offer
@@ -597,6 +612,7 @@ def test_numbers_and_dates_on_offer_keep_their_type() -> None:
         ({**TEXT, "writeOnly": True}, MONTHS),
         ({"type": "array", "items": TEXT}, MONTHS),
         ({"enum": ["a"]}, MONTHS),
+        ({"type": "boolean"}, [True]),
         ({}, MONTHS),
     ],
 )
