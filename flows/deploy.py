@@ -35,7 +35,6 @@ class Pipeline:
     module: str
     function: str
     tags: tuple[str, ...]
-    programs: tuple[str, ...] = ()  # modules that it runs as subprocesses and never imports; part of its version
 
     @property
     def entrypoint(self) -> str:
@@ -50,9 +49,7 @@ PIPELINES: dict[str, Pipeline] = {
     "monthly-win-probability-training": Pipeline("flows.crm.training", "monthly_win_probability_training", ("crm",)),
     "reference-data-creation": Pipeline("flows.crm.reference", "reference_data_creation", ("crm",)),
     "open-deal-scoring": Pipeline("flows.crm.scoring", "open_deal_scoring", ("crm",)),
-    "model-drift-monitoring": Pipeline(
-        "flows.crm.drift_monitoring", "model_drift_monitoring", ("crm",), programs=("flows.crm.evidently_report",)
-    ),
+    "model-drift-monitoring": Pipeline("flows.crm.drift_monitoring", "model_drift_monitoring", ("crm",)),
     "crm-data-cleanup": Pipeline("flows.crm.cleanup", "crm_data_cleanup", ("crm",)),
     "every-parameter-kind": Pipeline("flows.crm.every_kind", "every_parameter_kind", ("sample",)),
     "long-haul": Pipeline("flows.crm.sample_flows", "long_haul", ("sample",)),
@@ -141,8 +138,7 @@ def version(pipeline: Pipeline) -> str:
     """Return the product's version and a digest of the code: it changes when, and only when, the pipeline does."""
     # The digest covers every module that the pipeline imports, so that a fix in a shared module is a new version.
     digest = hashlib.sha256()
-    modules = {name for start in (pipeline.module, *pipeline.programs) for name in _modules_of(start, set())}
-    for module in sorted(modules):
+    for module in sorted(_modules_of(pipeline.module, set())):
         digest.update(module.encode() + b"\0" + _file(module).read_bytes() + b"\0")
     return f"{_product_version()}+{digest.hexdigest()[:10]}"
 

@@ -24,7 +24,6 @@ from flows.crm import (
 from flows.crm.drift import Found
 from flows.crm.failures import BadChoice, BadLake
 from flows.crm.lake import Lake, Manifest
-from flows.crm.report_process import Renderer
 from flows.crm.results import Result
 from flows.crm.retries import DISK
 
@@ -100,27 +99,16 @@ def measure(material: Material, month: str) -> Found:
     return found
 
 
-@task(name="render the full report", cache_policy=NO_CACHE)
-def render(renderer: Renderer, material: Material) -> bytes:
-    get_run_logger().info("Rendering the full Evidently report.")
-    return renderer.page(material.reference, material.current)
-
-
-@task(name="write the reports", cache_policy=NO_CACHE, **DISK)
-def write_reports(place: Lake, material: Material, result: Result, full: bytes) -> tuple[Manifest, str]:
+@task(name="write the report", cache_policy=NO_CACHE, **DISK)
+def write_report(place: Lake, material: Material, result: Result) -> tuple[Manifest, str]:
     logger, month = get_run_logger(), result["current_month"]
     # The month's own earlier result is replaced, and need not be readable.
     others = results.history(place, logger.warning, without=month)
     history = sorted([*others, results.remember(result)], key=lambda row: str(row["current_month"]))
     page = html_report.page(result, history, material.reference, material.current)
-    documents = {
-        results.RESULT: lake.encode(result),
-        results.SUMMARY: page.encode(),
-        results.FULL: full,
-    }
+    documents = {results.RESULT: lake.encode(result), results.PAGE: page.encode()}
     manifest = place.write("reports", month, {}, {}, source=material.source, documents=documents)
-    sizes = len(page.encode()) // 1000, len(full) // 1000
-    logger.info("Wrote %s to %s: summary page %d kB, Evidently report %d kB.", manifest.name, place.store.name, *sizes)
+    logger.info("Wrote %s to %s: a page of %d kB.", manifest.name, place.store.name, len(page.encode()) // 1000)
     return manifest, page
 
 
@@ -132,7 +120,7 @@ def publish(place: Lake, result: Result, manifest: Manifest, page: str) -> None:
     publication.fields(publication.DRIFT, {**result, "history": history}, description=f"Drift of {about}.")
     publication.report(page, description=f"Drift report of {about} (HTML).")
     create_markdown_artifact(markdown=summary(result), key="crm-drift-summary", description=f"Drift of {about}.")
-    publication.link("crm-drift-full-report", place.address(manifest, results.FULL), f"Evidently report of {about}")
+    publication.link("crm-drift-file", place.address(manifest, results.PAGE), f"Drift report of {about}")
     publication.months_held(place)
 
 
@@ -176,16 +164,11 @@ def model_drift_monitoring(current_month: months.Month, reference_period: months
             "choose an earlier reference month."
         )
     place = lake.from_environment()
-    # Evidently loads meanwhile.
-    with Renderer() as renderer:
-        material = read_material(place, current_month, reference_period)
-        found = measure(material, current_month)
-        # One result for everything that is published: artifacts, both reports and the history.
-        result = results.describe(
-            found, current_month=current_month, reference_period=reference_period, card=material.card
-        )
-        full = render(renderer, material)
-    manifest, page = write_reports(place, material, result, full)
+    material = read_material(place, current_month, reference_period)
+    found = measure(material, current_month)
+    # One result for everything that is published: artifacts, report and history.
+    result = results.describe(found, current_month=current_month, reference_period=reference_period, card=material.card)
+    manifest, page = write_report(place, material, result)
     publish(place, result, manifest, page)
     get_run_logger().info("Drift of %s against %s: %s.", current_month, reference_period, found.level)
     return {"month": current_month, "reference": reference_period, "alert_level": found.level}

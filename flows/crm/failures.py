@@ -34,10 +34,6 @@ class TooFewDeals(Failure):
     """The tables are valid, but have too few deals."""
 
 
-class NoReport(Failure):
-    """The program that renders the full report failed."""
-
-
 class SourceAway(OSError):
     """The source's server is unavailable. An OSError and no `Failure`, so that the task is retried."""
 

@@ -1,18 +1,12 @@
 """The drift of a month as one small HTML page: no scripts, no external resources, light and dark mode."""
 
-from collections.abc import Iterable, Sequence
-from html import escape
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
-from flows.crm import alert_levels
 from flows.crm.drift import PREDICTION, WATCHED, observed
+from flows.crm.report_figures import column, histogram, legend, level, table, text
 from flows.crm.results import Result
-
-BARS = 20  # of the histogram
-SHOWN = 12  # categories of a column; of the others only the number is given
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2937; --soft: #6b7280; --line: #e5e7eb; --paper: #fff; --was: #94a3b8;
@@ -28,7 +22,9 @@ caption { text-align: left; padding-bottom: .3rem }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap }
 td.text { white-space: normal; min-width: 5.5rem }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
-svg { width: 100%; height: auto; max-width: 40rem } svg text { font: 11px system-ui, sans-serif; fill: var(--ink) }
+details { margin-bottom: .5rem } summary { cursor: pointer }
+svg { width: 100%; height: auto; max-width: 40rem } svg.bars { width: 8rem; vertical-align: middle }
+svg text { font: 11px system-ui, sans-serif; fill: var(--ink) }
 .was { fill: var(--was) } .now { fill: var(--now) } b.NONE { color: var(--NONE) } b.UNKNOWN { color: var(--UNKNOWN) }
 b.LOW { color: var(--LOW) }
 b.MEDIUM { color: var(--MEDIUM) } b.HIGH { color: var(--HIGH) }
@@ -41,22 +37,22 @@ def page(result: Result, history: Sequence[Result], reference: pd.DataFrame, cur
     drifted = [column["name"] for column in result["drifted_columns"]]
     # In the order of questions: how bad, why, what to do, then the details.
     body = [
-        f"<h1>{_text(title)}</h1>",
-        f"<p>Level {_level(result['alert_level'])}. {_text(result['recommendations'][0]['text'])}</p>",
-        f'<p class="soft">{result["deals"]} deals engaged in {_text(result["current_month"])}, against '
+        f"<h1>{text(title)}</h1>",
+        f"<p>Level {level(result['alert_level'])}. {text(result['recommendations'][0]['text'])}</p>",
+        f'<p class="soft">{result["deals"]} deals engaged in {text(result["current_month"])}, against '
         f"{result['reference_deals']} deals of the reference; predictions of the model "
-        f"{_text(result['model_version'])}.</p>",
+        f"{text(result['model_version'])}.</p>",
         "<h2>Measures</h2>",
         _measures(result),
         *_advice(result),
         "<h2>Predictions</h2>",
-        _legend(),
+        legend(),
         f'<p class="soft">Of {result["predictions"]} deals of this month whose account is known, and of such deals of '
         "the reference.</p>",
-        _histogram(was[PREDICTION].dropna(), now[PREDICTION].dropna()),
+        histogram(was[PREDICTION].dropna(), now[PREDICTION].dropna()),
         "<h2>Columns</h2>",
         _columns(result),
-        *(_shares(name, was[name], now[name]) for name in drifted if WATCHED[name] == "category"),
+        *(column(name, kind, was[name], now[name], is_drifted=name in drifted) for name, kind in WATCHED.items()),
         "<h2>Performance</h2>",
         _performance(result),
         "<h2>By month</h2>",
@@ -65,42 +61,7 @@ def page(result: Result, history: Sequence[Result], reference: pd.DataFrame, cur
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(title)}</title><style>{STYLE}</style></head><body>\n" + "\n".join(body) + "\n</body></html>\n"
-    )
-
-
-def _text(value: Any) -> str:
-    # Everything is escaped: names of products and agents come from the source, and may contain markup.
-    return escape("not known" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value))
-
-
-def _level(level: str) -> str:
-    return f'<b class="{_text(level)}">{_text(level)}</b>'
-
-
-def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a table: levels in colour, numbers aligned right. Every cell is escaped: values come from the source."""
-
-    def is_number(value: Any) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-
-    def cell(value: Any) -> str:
-        if is_number(value):
-            return f'<td class="number">{_text(value)}</td>'
-        shown = _level(value) if value in alert_levels.LEVELS else _text(value)
-        return f'<td class="text">{shown}</td>'
-
-    lines = list(rows)
-    # A column is aligned by its first row; without rows, by its header, which is text.
-    right = [is_number(value) for value in (lines[0] if lines else heads)]
-    head = "".join(
-        f'<th scope="col"{" class=number" if stands else ""}>{_text(name)}</th>'
-        for name, stands in zip(heads, right, strict=True)
-    )
-    body = "".join(f"<tr>{''.join(cell(value) for value in row)}</tr>" for row in lines)
-    return (
-        f'<div class="wide"><table><caption>{_text(caption)}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f"<title>{text(title)}</title><style>{STYLE}</style></head><body>\n" + "\n".join(body) + "\n</body></html>\n"
     )
 
 
@@ -112,11 +73,11 @@ def _measures(result: Result) -> str:
             m["measured"],
             m["value"],
             m["level"],
-            *(limits[m["measure"]][level] for level in ("low", "medium", "high")),
+            *(limits[m["measure"]][name] for name in ("low", "medium", "high")),
         ]
         for m in result["measures"]
     ]
-    return _table(
+    return table(
         "The level of the month is the highest level of its measures.",
         ["Measure", "Measured", "Beyond chance", "Level", "Low from", "Medium from", "High from"],
         rows,
@@ -124,7 +85,7 @@ def _measures(result: Result) -> str:
 
 
 def _advice(result: Result) -> list[str]:
-    items = "".join(f"<li>{_level(row['level'])} {_text(row['text'])}</li>" for row in result["recommendations"][1:])
+    items = "".join(f"<li>{level(row['level'])} {text(row['text'])}</li>" for row in result["recommendations"][1:])
     return [f"<h2>Recommendations</h2><ul>{items}</ul>"] if items else []
 
 
@@ -133,7 +94,7 @@ def _columns(result: Result) -> str:
         [c["name"], "drifted" if c["drifted"] else "no drift", c["test"], c["statistic"], c["p_value"], c["threshold"]]
         for c in result["columns"]
     ]
-    return _table(
+    return table(
         "A column has drifted if its p-value is below the threshold.",
         ["Column", "Finding", "Test", "Statistic", "P value", "Threshold"],
         rows,
@@ -157,7 +118,7 @@ def _performance(result: Result) -> str:
         )
     ]
     heads = ["Measure", f"When trained, {was['month']}", f"Closed in {result['performance_month']}"]
-    return _table("Deals not seen in training.", heads, rows)
+    return table("Deals not seen in training.", heads, rows)
 
 
 def _history(history: Sequence[Result]) -> str:
@@ -174,42 +135,4 @@ def _history(history: Sequence[Result]) -> str:
         "model_version": "Model",
     }
     rows = [[month[name] for name in names] for month in history]
-    return _table("All monitored months.", list(names.values()), rows)
-
-
-def _legend() -> str:
-    return (
-        '<p class="soft"><svg viewBox="0 0 10 10" style="width:.8em" aria-hidden="true"><rect width="10" height="10" '
-        'class="was"/></svg> reference <svg viewBox="0 0 10 10" style="width:.8em" aria-hidden="true">'
-        '<rect width="10" height="10" class="now"/></svg> this month; share of deals</p>'
-    )
-
-
-def _histogram(was: pd.Series, now: pd.Series) -> str:
-    # Fixed edges from 0 to 1, so that the histograms of two months can be compared.
-    edges = np.linspace(0, 1, BARS + 1)
-    shares = [np.histogram(part, edges)[0] / max(len(part), 1) for part in (was, now)]
-    top = max(float(share.max()) for share in shares) or 1.0
-    width = 600 / BARS
-    bars = "".join(
-        f'<rect class="{name}" x="{place * width + offset:.1f}" y="{130 - 120 * value / top:.1f}" '
-        f'width="{width / 2 - 1:.1f}" height="{120 * value / top:.1f}"/>'
-        for share, name, offset in zip(shares, ("was", "now"), (0, width / 2), strict=True)
-        for place, value in enumerate(share)
-    )
-    marks = "".join(
-        f'<text x="{600 * mark:.0f}" y="146" text-anchor="{anchor}">{mark:.0%}</text>'
-        for mark, anchor in ((0, "start"), (0.5, "middle"), (1, "end"))
-    )
-    title = "Distribution of the predicted win probability in the reference and this month"
-    return f'<svg viewBox="0 0 600 150" role="img"><title>{title}</title>{bars}{marks}</svg>'
-
-
-def _shares(name: str, was: pd.Series, now: pd.Series) -> str:
-    table = pd.concat([was.value_counts(normalize=True), now.value_counts(normalize=True)], axis="columns").fillna(0)
-    table.columns = pd.Index(["was", "now"])
-    # The categories that changed most; rare ones would fill the page.
-    moved = table.assign(moved=(table["now"] - table["was"]).abs()).sort_values("moved", ascending=False)
-    rows = [[str(value), f"{row['was']:.1%}", f"{row['now']:.1%}"] for value, row in moved.head(SHOWN).iterrows()]
-    more = f", the {SHOWN} of {len(moved)} that changed most" if len(moved) > SHOWN else ""
-    return _table(f"Shares by {name}{more}.", [name, "Reference", "This month"], rows)
+    return table("All monitored months.", list(names.values()), rows)

@@ -10,7 +10,7 @@ from flows.crm.failures import BadLake
 from flows.crm.lake import Lake, Manifest, Warn
 from flows.crm.model_cards import Card
 
-RESULT, SUMMARY, FULL = "result.json", "summary.html", "evidently.html"
+RESULT, PAGE = "result.json", "report.html"
 Result = dict[str, Any]
 
 STATUS = {"NONE": "stable", "UNKNOWN": "unknown"}

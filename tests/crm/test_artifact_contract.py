@@ -117,10 +117,10 @@ def test_a_month_goes_from_the_source_to_a_drift_report(
     page = str(left["crm-drift-report"].data)
     assert page.startswith("<!doctype html>")
     assert len(page.encode()) < LARGEST_REPORT
-    assert left["crm-drift-full-report"].type == "markdown"
+    assert left["crm-drift-file"].type == "markdown"
     kept = lake.manifest("reports", "2017-05")
-    assert f"file://{lake.address(kept, results.FULL)}" in str(left["crm-drift-full-report"].data)
-    assert lake.document(kept, results.SUMMARY).decode() == page
+    assert f"file://{lake.address(kept, results.PAGE)}" in str(left["crm-drift-file"].data)
+    assert lake.document(kept, results.PAGE).decode() == page
 
     scored, left = run(open_deal_scoring, "2017-05")
     told = fields(left["crm-scores"])

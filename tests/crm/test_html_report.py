@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flows.crm import drift, html_report, results
+from flows.crm import drift, html_report, report_figures, results
 from flows.crm.results import Result
 from tests.crm import generated
 
@@ -75,6 +75,36 @@ def test_it_tells_level_columns_and_history(rendered: tuple[Result, str]) -> Non
     for row in result["recommendations"]:
         assert row["text"] in page
     assert f'<td class="text">{result["current_month"]}</td>' in page[page.index("By month") :]
+
+
+def test_the_values_of_every_column_are_drawn(rendered: tuple[Result, str]) -> None:
+    result, page = rendered
+    drifted = {column["name"] for column in result["drifted_columns"]}
+    assert 0 < len(drifted) < len(drift.WATCHED)
+    for name in drift.WATCHED:
+        start = f"<details open><summary>{name} (drifted)<" if name in drifted else f"<details><summary>{name}<"
+        [unfolded] = re.findall(rf"{re.escape(start)}.*?</details>", page, re.DOTALL)
+        assert f"Shares by {name}" in unfolded
+        assert '<rect class="now"' in unfolded
+
+
+def test_shares_of_a_number_are_those_of_intervals_with_equal_parts_of_the_reference() -> None:
+    was, now = pd.Series(range(1000)), pd.Series([999_999.0] * 10 + [None] * 30)
+    drawn = report_figures.column("price", "number", was, now, is_drifted=False)
+    assert "0.0% missing in the reference, 75.0% this month" in drawn
+    assert re.findall(r'<td class="text">(\d+\.\d)%</td><td class="text">(\d+\.\d)%</td>', drawn) == [
+        *[("10.0", "0.0")] * 9,
+        ("10.0", "100.0"),
+    ]
+    assert '<td class="text">999,999</td>' in drawn
+
+
+def test_a_column_without_values_is_drawn_empty() -> None:
+    empty, some = pd.Series([None, None], dtype=float), pd.Series([1.0, 2.0])
+    for kind in ("number", "category"):
+        for was, now in ((empty, some), (some, empty), (empty, empty)):
+            drawn = report_figures.column("price", kind, was, now, is_drifted=False)
+            assert f"{was.isna().mean():.1%} missing in the reference, {now.isna().mean():.1%} this month" in drawn
 
 
 def test_what_is_not_known_is_told_as_such(rendered: tuple[Result, str]) -> None:
