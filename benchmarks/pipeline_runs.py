@@ -163,10 +163,20 @@ def steps(folder: Path) -> dict[str, Any]:
     taken = timed("take the reference", lambda: sample.stratified(deals, 1000, CURRENT))
     reference, current = (frame.assign(prediction=model(frame)) for frame in (taken, deals[here]))
     ended = current[current["won"].notna()]
+    earlier = pd.concat([trained.parts.comparing, trained.parts.judging])
+    earlier = earlier.assign(prediction=model(earlier))
     desk = timed("measure the activity", lambda: sales_activity.measure(cleaned, CURRENT, REFERENCE))
     timed(
         "measure the drift",
-        lambda: drift.compare(reference, current, closed=ended, activity=desk, baseline=trained.quality.as_json()),
+        lambda: drift.compare(
+            reference,
+            current,
+            drawn_from=len(deals),
+            earlier=earlier,
+            closed=ended,
+            activity=desk,
+            baseline=trained.quality.as_json(),
+        ),
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return {"deals": len(found["sales_pipeline"]), "seconds": seconds, "mb": peak}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from flows.crm import corrections, drift, features, metrics, model_training, sales_activity, sample
+from flows.crm import corrections, drift, features, metrics, model_training, outcome_drift, sales_activity, sample
 from flows.crm.drift import Found
 from flows.crm.generator import Recipe, generate
 from flows.crm.model_training import Trained
@@ -27,6 +27,7 @@ class World:
     tables: Tables
     trained: Trained
     reference: pd.DataFrame
+    drawn_from: int
 
 
 def clean(tables: Tables, month: str) -> Tables:
@@ -43,7 +44,7 @@ def prepare(seed: int, deals: int) -> World:
     known = features.build(then)
     trained = model_training.train(model_training.closed_deals(known, then["sales_pipeline"]), REFERENCE, None)
     taken = sample.stratified(known, min(REFERENCE_DEALS, len(known)), REFERENCE)
-    return World(tables, trained, taken.assign(prediction=trained.model(taken)))
+    return World(tables, trained, taken.assign(prediction=trained.model(taken)), len(known))
 
 
 def _within(days: pd.Series, month: str) -> pd.Series:
@@ -55,14 +56,17 @@ def _within(days: pd.Series, month: str) -> pd.Series:
 def monitor(world: World, tables: Tables, month: str) -> Found:
     """Monitor cleaned tables of a month as the flow does."""
     deals, model = tables["sales_pipeline"], world.trained.model
-    engaged, closed = (_within(deals[name], month) for name in ("engage_date", "close_date"))
-    known = features.build({**tables, "sales_pipeline": deals[engaged | closed]})
+    known = features.build(tables)
     now = known[_within(known["engage_date"], month)]
     ended = model_training.closed_deals(known, deals)
+    learned_until = world.trained.parts.learning["close_date"].max()
+    earlier = outcome_drift.since_learning(ended, learned_until, REFERENCE)
     ended = ended[_within(ended["close_date"], month)]
     return drift.compare(
         world.reference,
         now.assign(prediction=model(now)),
+        drawn_from=world.drawn_from,
+        earlier=earlier.assign(prediction=model(earlier)),
         closed=ended.assign(prediction=model(ended)),
         activity=sales_activity.measure(tables, month, REFERENCE),
         baseline=world.trained.quality.as_json(),

@@ -71,11 +71,19 @@ RULE = (
     ),
     Measure(
         "calibration_gap",
-        "gap between mean prediction and win rate",
+        "change of the gap between win rate and mean prediction",
         0.01,
         0.08,
         0.15,
         "Do not rely on the probabilities until a new model is trained.",
+    ),
+    Measure(
+        "segment_gap",
+        "change of the win probability by segment, beside the predictions",
+        0.01,
+        0.08,
+        0.15,
+        "Find in the report the column whose outcomes changed, and ask the sales desk what happened there.",
     ),
     Measure(
         "volume_change",

@@ -2,52 +2,31 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from flows.crm import alert_levels, inputs, metrics
+from flows.crm import alert_levels, inputs, metrics, outcome_drift
 from flows.crm.alert_levels import Reading
+from flows.crm.column_tests import TESTS, ColumnDrift, Kind
 from flows.crm.failures import TooFewDeals
 from flows.crm.features import FEATURES, UNKNOWN
 from flows.crm.inputs import Numbers
 from flows.crm.metrics import P_VALUE, SURE, Quality
 from flows.crm.sales_activity import Activity
 
-Kind = Literal["category", "number"]
-
 # Monitored columns: every feature.
 WATCHED: dict[str, Kind] = {
     name: "number" if kind in ("number", "whole") else "category" for name, kind in FEATURES.items()
 }
 PREDICTION = "prediction"
+# Columns whose shares in the reference are exactly those of the deals that it was drawn from: a stratum of the sample,
+# and what follows from it.
+EXACT = ("product", "series", "sales_price")
 P_MISSING = 0.05  # for missing values: most references have none, and then a few are enough
 FEWEST = 50  # deals of a month, and predictions; fewer are too few to test
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnDrift:
-    name: str
-    test: str
-    statistic: float
-    p_value: float
-    threshold: float  # of the p-value: below it the column has drifted
-
-    @property
-    def drifted(self) -> bool:
-        return self.p_value < self.threshold
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "test": self.test,
-            "statistic": round(self.statistic, 4),
-            "p_value": float(f"{self.p_value:.3g}"),
-            "threshold": self.threshold,
-            "drifted": self.drifted,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +57,7 @@ class Found:
     prediction_distance: float | None  # mean shift of the predictions (Wasserstein), in deviations of the reference's
     quality: DataQuality
     performance: Quality | None
+    outcomes: list[ColumnDrift]  # outcomes against predictions, by the segments of a column; empty if not known
     activity: Activity
     readings: list[Reading]
 
@@ -112,36 +92,12 @@ def observed(deals: pd.DataFrame) -> pd.DataFrame:
     return found.assign(**{PREDICTION: pd.Series(deals[PREDICTION].to_numpy(dtype=np.float64)).where(known)})
 
 
-def same_shares(reference: pd.Series, current: pd.Series) -> tuple[float, float]:
-    """Return statistic and p-value of a two-sample chi-square test: the reference counts as a sample too."""
-    counts = pd.concat([reference.value_counts(), current.value_counts()], axis="columns").fillna(0)
-    # With one category or an empty sample there is nothing to compare.
-    if len(counts) < 2 or (counts.sum() == 0).any():
-        return 0.0, 1.0
-    found = stats.chi2_contingency(counts.to_numpy(), correction=False)
-    return float(found.statistic), float(found.pvalue)
-
-
-def same_distribution(reference: pd.Series, current: pd.Series) -> tuple[float, float]:
-    """Return statistic and p-value of the two-sample Kolmogorov-Smirnov test."""
-    known, seen = reference.dropna(), current.dropna()
-    if known.empty or seen.empty:
-        return 0.0, 1.0
-    # Always asymptotic: scipy's default changes the method with the sample size, and months must be comparable.
-    found = stats.ks_2samp(known, seen, method="asymp")
-    return float(found.statistic), float(found.pvalue)
-
-
-TESTS: dict[Kind, tuple[str, Callable[[pd.Series, pd.Series], tuple[float, float]]]] = {
-    "category": ("chi-square of two samples", same_shares),
-    "number": ("Kolmogorov-Smirnov", same_distribution),
-}
-
-
 def compare(
     reference: pd.DataFrame,
     current: pd.DataFrame,
     *,
+    drawn_from: int,
+    earlier: pd.DataFrame,
     closed: pd.DataFrame,
     activity: Activity,
     baseline: dict[str, Any],
@@ -149,7 +105,8 @@ def compare(
 ) -> Found:
     """Compare a month with the reference. Raises `TooFewDeals`.
 
-    `closed`: deals of the month with prediction and outcome, not seen in training. `baseline`: the quality in the
+    `drawn_from`: how many deals the reference is a sample of. `closed`: deals of the month with prediction and outcome.
+    `earlier`: the same of deals closed before, from which the model did not learn. `baseline`: the quality in the
     model's card. `report` receives the share that is done, from 0 to 1.
     """
     if len(current) < FEWEST:
@@ -160,7 +117,8 @@ def compare(
     was, now = observed(reference), observed(current)
     columns = []
     for name, kind in WATCHED.items():
-        columns.append(_column(name, kind, was, now))
+        weight = max(1.0, drawn_from / len(was)) if name in EXACT else 1.0
+        columns.append(_column(name, kind, was, now, weight))
         report(len(columns) / (len(WATCHED) + 1))
     # 2. Predictions: a test, and a distance that says how large the shift is.
     prediction = _column(PREDICTION, "number", was, now)
@@ -168,6 +126,7 @@ def compare(
     # 3. Data quality, and the model's performance on closed deals.
     quality = _quality(was, now, _due(reference), _due(current))
     performance = _performance(closed)
+    outcomes = outcome_drift.compare(earlier, closed)
     # 4. The measures in `alert_levels.RULE`: what was measured, and what is judged.
     share = sum(column.drifted for column in columns) / len(columns)
     values: dict[str, tuple[float | None, float | None]] = {
@@ -177,7 +136,8 @@ def compare(
         "missing_values_added": (max(quality.missing_added.values()), max(quality.missing_beyond_chance.values())),
         "unseen_values_share": (quality.unseen, quality.unseen),
         "auc_lost": _auc_lost(performance, baseline),
-        "calibration_gap": _calibration_gap(performance, baseline),
+        "calibration_gap": outcomes.gap,
+        "segment_gap": outcomes.segments,
         "volume_change": (activity.volume.measured, activity.volume.beyond_chance),
         "pace_change": (activity.pace.measured, activity.pace.beyond_chance),
         "value_change": (activity.value.measured, activity.value.beyond_chance),
@@ -192,14 +152,15 @@ def compare(
         distance,
         quality,
         performance,
+        outcomes.columns,
         activity,
         alert_levels.read(values),
     )
 
 
-def _column(name: str, kind: Kind, was: pd.DataFrame, now: pd.DataFrame) -> ColumnDrift:
+def _column(name: str, kind: Kind, was: pd.DataFrame, now: pd.DataFrame, weight: float = 1.0) -> ColumnDrift:
     test, compare_samples = TESTS[kind]
-    statistic, p_value = compare_samples(was[name], now[name])
+    statistic, p_value = compare_samples(was[name], now[name], weight)
     return ColumnDrift(name, test, statistic, p_value, P_VALUE)
 
 
@@ -263,13 +224,3 @@ def _auc_lost(performance: Quality | None, baseline: dict[str, Any]) -> tuple[fl
     # Both AUCs are estimates: subtract the margin of their difference, scaled from 95 % to 99 %.
     margins = (baseline["auc_high"] - baseline["auc"], performance.auc_high - performance.auc)
     return lost, max(0.0, lost - SURE / 1.96 * float(np.hypot(*margins)))
-
-
-def _calibration_gap(performance: Quality | None, baseline: dict[str, Any]) -> tuple[float | None, float | None]:
-    """Return the gap between mean prediction and win rate, and what of it is beyond chance."""
-    if performance is None:
-        return None, None
-    gap, rate = abs(performance.mean_prediction - performance.win_rate), performance.win_rate
-    # The baseline's rate is an estimate as well.
-    chance = SURE * float(np.sqrt(rate * (1 - rate) * (1 / performance.deals + 1 / int(baseline["deals"]))))
-    return gap, max(0.0, gap - chance)

@@ -16,9 +16,11 @@ from flows.crm import (
     model_cards,
     model_training,
     months,
+    outcome_drift,
     publication,
     results,
     sales_activity,
+    sample,
     scorer,
 )
 from flows.crm.drift import Found
@@ -33,6 +35,8 @@ class Material:
     reference: pd.DataFrame
     current: pd.DataFrame  # deals engaged in the current month
     closed: pd.DataFrame  # deals closed in it, with their outcome
+    earlier: pd.DataFrame  # deals closed before, from which the model did not learn
+    drawn_from: int  # deals that the reference is a sample of
     activity: sales_activity.Activity
     card: model_cards.Card
     source: str
@@ -50,8 +54,10 @@ def read_material(place: Lake, current_month: str, reference_period: str) -> Mat
     reference = place.read(kept)["deals"]
     deals, tables = place.read(features)["deals"], place.read(processed)
     current = deals[_in_month(deals["engage_date"], current_month)]
-    closed = model_training.closed_deals(deals, tables["sales_pipeline"])
-    closed = closed[_in_month(closed["close_date"], current_month)]
+    ended = model_training.closed_deals(deals, tables["sales_pipeline"])
+    closed = ended[_in_month(ended["close_date"], current_month)]
+    learned_until = pd.Timestamp(card["parts"]["learning"]["closed_until"])
+    earlier = outcome_drift.since_learning(ended, learned_until, reference_period)
     if not len(reference):
         raise BadLake(f"The reference of {reference_period} is empty: create it again.")
     # Predicted again for both: the model may have been retrained since the reference was created.
@@ -59,6 +65,8 @@ def read_material(place: Lake, current_month: str, reference_period: str) -> Mat
         reference.assign(prediction=model(reference)),
         current.assign(prediction=model(current)),
         closed.assign(prediction=model(closed)),
+        earlier.assign(prediction=model(earlier)),
+        sample.drawn_from(place.document(kept, sample.ABOUT), reference_period),
         sales_activity.measure(tables, current_month, reference_period),
         card,
         f"{features.name} against {kept.name}",
@@ -85,6 +93,8 @@ def measure(material: Material, month: str) -> Found:
     found = drift.compare(
         material.reference,
         material.current,
+        drawn_from=material.drawn_from,
+        earlier=material.earlier,
         closed=material.closed,
         activity=material.activity,
         baseline=material.card["quality"],

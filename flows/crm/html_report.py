@@ -55,6 +55,10 @@ def page(result: Result, history: Sequence[Result], reference: pd.DataFrame, cur
         *(column(name, kind, was[name], now[name], is_drifted=name in drifted) for name, kind in WATCHED.items()),
         "<h2>Performance</h2>",
         _performance(result),
+        _tests(
+            "Outcomes against predictions, by the segments of a column: whether deals are won as often as before.",
+            result["outcome_tests"],
+        ),
         "<h2>By month</h2>",
         _history(history),
     ]
@@ -90,15 +94,15 @@ def _advice(result: Result) -> list[str]:
 
 
 def _columns(result: Result) -> str:
+    return _tests("A column has drifted if its p-value is below the threshold.", result["columns"])
+
+
+def _tests(caption: str, columns: Sequence[Result]) -> str:
     rows = [
         [c["name"], "drifted" if c["drifted"] else "no drift", c["test"], c["statistic"], c["p_value"], c["threshold"]]
-        for c in result["columns"]
+        for c in columns
     ]
-    return table(
-        "A column has drifted if its p-value is below the threshold.",
-        ["Column", "Finding", "Test", "Statistic", "P value", "Threshold"],
-        rows,
-    )
+    return table(caption, ["Column", "Finding", "Test", "Statistic", "P value", "Threshold"], rows)
 
 
 def _performance(result: Result) -> str:

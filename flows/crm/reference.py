@@ -15,7 +15,6 @@ from flows.crm.retries import DISK
 from flows.crm.table_schema import Columns, typed
 
 COLUMNS: Columns = {**features.COLUMNS, "prediction": "number"}
-ABOUT = "about.json"
 
 
 @task(name="read the deals and the model", cache_policy=NO_CACHE, **DISK)
@@ -61,10 +60,10 @@ def composition(deals: pd.DataFrame, sample: pd.DataFrame) -> list[dict[str, Any
 
 
 @task(name="save the reference", cache_policy=NO_CACHE, **DISK)
-def save(place: Lake, month: str, sample: pd.DataFrame, version: str, source: str) -> Manifest:
-    about = lake.encode({"month": month, "model_version": version, "rows": len(sample)})
+def save(place: Lake, month: str, sample: pd.DataFrame, drawn_from: int, version: str, source: str) -> Manifest:
+    about = lake.encode({"month": month, "model_version": version, "rows": len(sample), "drawn_from": drawn_from})
     manifest = place.write(
-        "reference", month, {"deals": sample}, {"deals": COLUMNS}, source=source, documents={ABOUT: about}
+        "reference", month, {"deals": sample}, {"deals": COLUMNS}, source=source, documents={crm_sample.ABOUT: about}
     )
     get_run_logger().info("Wrote %s to %s.", manifest.name, place.store.name)
     publication.months_held(place)
@@ -91,5 +90,5 @@ def reference_data_creation(
     place = lake.from_environment()
     manifest, deals, card, model = read_deals(place, reference_period)
     sample = take_sample(deals, size, reference_period, model)
-    save(place, reference_period, sample, card["version"], manifest.name)
+    save(place, reference_period, sample, len(deals), card["version"], manifest.name)
     return {"month": reference_period, "deals": len(sample), "model_version": card["version"]}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from flows.crm import alert_levels
-from flows.crm.drift import Kind
+from flows.crm.column_tests import Kind
 
 BARS = 20  # of the histogram of predictions
 INTERVALS = 10  # of a number, each with about as many deals of the reference

@@ -58,6 +58,7 @@ def describe(found: Found, *, current_month: str, reference_period: str, card: C
         "auc": performance["auc"] if performance else None,
         "accuracy": performance["accuracy"] if performance else None,
         "performance": performance,
+        "outcome_tests": [column.as_json() for column in found.outcomes],
         "activity": found.activity.as_json(),
         "baseline": {"month": card["month"], **card["quality"]},
         "measures": [

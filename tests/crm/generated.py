@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from flows.crm import candidates, corrections, drift, features, model_training, sales_activity
+from flows.crm import candidates, corrections, drift, features, model_training, outcome_drift, sales_activity
 from flows.crm import sample as crm_sample
 from flows.crm.drift import Found
 from flows.crm.generator import Generated, Recipe, generate
@@ -45,6 +45,9 @@ class Reference:
     model: Model
     quality: Quality
     deals: pd.DataFrame
+    drawn_from: int
+    learned_until: pd.Timestamp
+    earlier: pd.DataFrame  # closed deals with predictions, from which the model did not learn
 
 
 def reference(tables: Tables) -> Reference:
@@ -53,7 +56,16 @@ def reference(tables: Tables) -> Reference:
     model = candidates.fit("logistic-regression", parts.learning, parts.comparing)
     sample = crm_sample.stratified(then.deals, 800, REFERENCE)
     quality = evaluate(model(parts.judging), candidates.outcomes(parts.judging))
-    return Reference(model, quality, sample.assign(prediction=model(sample)))
+    learned_until = parts.learning["close_date"].max()
+    earlier = outcome_drift.since_learning(then.closed, learned_until, REFERENCE)
+    return Reference(
+        model,
+        quality,
+        sample.assign(prediction=model(sample)),
+        len(then.deals),
+        learned_until,
+        earlier.assign(prediction=model(earlier)),
+    )
 
 
 def monitored(tables: Tables, normal: Reference) -> Found:
@@ -63,6 +75,8 @@ def monitored(tables: Tables, normal: Reference) -> Found:
     return drift.compare(
         normal.deals,
         deals.assign(prediction=normal.model(deals)),
+        drawn_from=normal.drawn_from,
+        earlier=normal.earlier,
         closed=closed.assign(prediction=normal.model(closed)),
         activity=sales_activity.measure(now.tables, CURRENT, REFERENCE),
         baseline=normal.quality.as_json(),

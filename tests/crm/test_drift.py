@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows.crm import alert_levels, drift
+from flows.crm import alert_levels, column_tests, drift, inputs
 from flows.crm.alert_levels import LEVELS, RULE
 from flows.crm.drift import Found
 from flows.crm.failures import TooFewDeals
@@ -34,7 +34,8 @@ def normal() -> Reference:
 
 
 def closed(chances: list[float], won: list[bool]) -> pd.DataFrame:
-    return pd.DataFrame({"prediction": chances, "won": pd.array(won, dtype="boolean")})
+    segments = dict.fromkeys(inputs.CATEGORIES, "only one")
+    return pd.DataFrame({"prediction": chances, "won": pd.array(won, dtype="boolean")}).assign(**segments)
 
 
 NOBODY = closed([], [])
@@ -42,7 +43,15 @@ NOBODY = closed([], [])
 
 def compared(normal: Reference, now: pd.DataFrame, outcomes: pd.DataFrame = NOBODY) -> Found:
     quality = normal.quality.as_json()
-    return drift.compare(normal.deals, now, closed=outcomes, activity=generated.USUAL, baseline=quality)
+    return drift.compare(
+        normal.deals,
+        now,
+        drawn_from=normal.drawn_from,
+        earlier=normal.earlier,
+        closed=outcomes,
+        activity=generated.USUAL,
+        baseline=quality,
+    )
 
 
 def value(found: Found, measure: str) -> float | None:
@@ -64,11 +73,12 @@ def test_planted_drift_is_found_and_calm_is_left_alone() -> None:
 
 
 def test_a_month_that_is_the_reference_has_no_drift(normal: Reference) -> None:
-    found = compared(normal, normal.deals, normal.deals[normal.deals["won"].notna()])
+    found = compared(normal, normal.deals, normal.earlier)
     assert found.level == "NONE"
     assert found.drifted == []
     assert found.quality.score == 1
     assert found.prediction_distance == 0
+    assert value(found, "calibration_gap") == value(found, "segment_gap") == 0
     assert alert_levels.recommendations(found.readings) == [{"level": "NONE", "text": alert_levels.GENERAL["NONE"]}]
 
 
@@ -112,7 +122,8 @@ def test_a_sample_of_the_reference_alone_is_no_drift() -> None:
     """The reference is a sample too, with its own noise: a test that forgets it finds drift everywhere."""
     generator = np.random.default_rng(0)
     found = [
-        drift.same_shares(*(pd.Series(generator.integers(0, 30, size)) for size in (1000, 600)))[1] for _ in range(300)
+        column_tests.same_shares(*(pd.Series(generator.integers(0, 30, size)) for size in (1000, 600)))[1]
+        for _ in range(300)
     ]
     assert np.mean(np.array(found) < 0.05) == pytest.approx(0.05, abs=0.03)
 
@@ -158,9 +169,10 @@ def test_predictions_are_compared_among_deals_with_a_known_account(normal: Refer
 
 
 def test_a_measure_and_what_of_it_is_beyond_chance_are_two_values(normal: Reference, calm: pd.DataFrame) -> None:
+    was = normal.earlier["won"].to_numpy(dtype=float).mean() - normal.earlier["prediction"].mean()
     found = compared(normal, calm, closed([0.65] * 100, [True] * 60 + [False] * 40))
     gap = next(reading for reading in found.readings if reading.measure.name == "calibration_gap")
-    assert gap.measured == pytest.approx(0.05)
+    assert gap.measured == pytest.approx(abs(was + 0.05))
     assert gap.value == 0, "a gap of five points is chance among a hundred deals"
 
 

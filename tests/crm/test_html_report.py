@@ -23,7 +23,15 @@ def rendered() -> tuple[Result, str]:
     now = now.assign(prediction=normal.model(now), product=now["product"].replace("GTX Pro", NASTY))
     quality = normal.quality.as_json()
     closed = now[now["won"].notna()]
-    found = drift.compare(normal.deals, now, closed=closed, activity=generated.USUAL, baseline=quality)
+    found = drift.compare(
+        normal.deals,
+        now,
+        drawn_from=normal.drawn_from,
+        earlier=normal.earlier,
+        closed=closed,
+        activity=generated.USUAL,
+        baseline=quality,
+    )
     card: dict[str, Any] = {"month": "2017-06", "version": "2017-06-abc", "promoted": True, "quality": quality}
     result = results.describe(found, current_month="2017-08", reference_period="2017-06", card=card)
     return result, html_report.page(result, [results.remember(result)], normal.deals, now)
