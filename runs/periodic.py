@@ -15,6 +15,8 @@ PERIODIC: dict[str, timedelta] = {
     # Often: what is due again after an error or a kill waits at most this long.
     "runs.tasks.requeue_due": timedelta(seconds=5),
     "runs.tasks.advance_changes": timedelta(seconds=15),
+    # What was delivered at the commit of its fact is not delivered again; an event that failed is tried again.
+    "runs.tasks.deliver_events": timedelta(seconds=10),
     "runs.tasks.sync_all": timedelta(seconds=30),
     "runs.tasks.pause_frozen_schedules": MINUTE,
     "runs.tasks.expire": MINUTE,

@@ -43,6 +43,7 @@ TASKS: dict[str, Priority] = {
     "runs.tasks.advance_changes": Priority.ACT,
     "runs.tasks.follow_up": Priority.FOLLOW_UP,
     "runs.tasks.check_definition": Priority.FOLLOW_UP,
+    "runs.tasks.deliver_events": Priority.NOTIFY,
     "runs.tasks.send_notification": Priority.NOTIFY,
     "runs.tasks.expire": Priority.NOTIFY,
     "runs.tasks.report_outside_changes": Priority.NOTIFY,

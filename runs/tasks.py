@@ -13,7 +13,7 @@ from flows.catalog.same_server import SameServer
 from flows.encryption import DecryptionError
 from flows.models import Environment, Server
 from flows.prefect_api.records import PrefectError
-from runs import changes, definitions, dispatch, mirror, notifications, queue
+from runs import changes, consumers, definitions, dispatch, mirror, notifications, queue
 from runs.audit import export_files, partitions
 from runs.errors import Refused
 from runs.governance import configuration, freezes, outside_changes
@@ -37,6 +37,11 @@ def recheck(environment_pk: int) -> None:
 
 def carry_out(pk: int) -> None:
     dispatch.carry_out(Action.objects.get(pk=pk))
+
+
+def deliver_events() -> None:
+    """Have everything that reacts to events handle the new ones."""
+    consumers.deliver()
 
 
 def send_notification(pk: int) -> None:

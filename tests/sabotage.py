@@ -143,6 +143,50 @@ SABOTAGES = (
         ("tests/governance/test_database_refuses.py::test_a_temporary_table_does_not_stand_in_for_approvals",),
         statement="ALTER FUNCTION require_approvals() RESET search_path",
     ),
+    # Events
+    Sabotage(
+        "consumers remember ids, which are taken before the commit",
+        ("tests/runs/test_events.py::test_an_event_that_commits_after_a_later_one_is_not_lost",),
+        "runs/events.py",
+        "    WITH first AS (SELECT id FROM runs_runevent WHERE position IS NULL ORDER BY id LIMIT %(limit)s),",
+        "    WITH first AS (SELECT id FROM runs_runevent WHERE position IS NULL AND id > %(head)s ORDER BY id "
+        "LIMIT %(limit)s),",
+    ),
+    Sabotage(
+        "positions do not follow the ids",
+        ("tests/runs/test_events.py::test_positions_follow_ids_and_go_on_after_events_are_deleted",),
+        "runs/events.py",
+        "row_number() OVER (ORDER BY id)",
+        "row_number() OVER (ORDER BY id DESC)",
+    ),
+    Sabotage(
+        "two relays assign the same positions",
+        ("tests/runs/test_events.py::test_two_relays_at_once_assign_each_position_once",),
+        "runs/events.py",
+        "    cursor = EventCursor.objects.select_for_update().get(name=RELAY)",
+        "    cursor = EventCursor.objects.get(name=RELAY)",
+    ),
+    Sabotage(
+        "a consumer's rows are committed before its cursor",
+        ("tests/runs/test_events.py::test_a_consumer_that_is_killed_repeats_all_of_its_batch_or_nothing",),
+        "runs/events.py",
+        "@transaction.atomic\ndef consume(",
+        "def consume(",
+    ),
+    Sabotage(
+        "what a first reading finds notifies people",
+        ("tests/runs/test_events.py::test_what_a_first_reading_finds_is_history_and_notifies_nobody",),
+        "runs/events.py",
+        "position__lte=last, is_history=False)",
+        "position__lte=last)",
+    ),
+    Sabotage(
+        "an event that fails holds up all others",
+        ("tests/runs/test_events.py::test_an_event_that_fails_is_set_aside_after_three_tries_and_the_others_go_on",),
+        "runs/events.py",
+        "    failure.is_set_aside = failure.tries >= MOST_TRIES",
+        "    failure.is_set_aside = failure.tries > 100 * MOST_TRIES",
+    ),
     # Loosening rules
     Sabotage(
         "the rules of a protected environment are loosened without its name",

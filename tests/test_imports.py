@@ -37,7 +37,7 @@ BACKSTAGE = (
     *("runs.dispatch", "runs.mirror", "runs.tasks", "flows.tasks"),
 )
 # The file names that recur in the folders of subjects; every other name exists once.
-RECURRING = frozenset({"__init__", "actions", "admin", "apps", "filters", "forms", "page", "queries", "sync"})
+RECURRING = frozenset({"__init__", "actions", "admin", "apps", "events", "filters", "forms", "page", "queries", "sync"})
 FOLK_NAMES = frozenset({"utils.py", "helpers.py", "misc.py", "common.py", "signals.py", "registry.py"})
 
 
@@ -219,6 +219,7 @@ BREACHES: dict[str, tuple[str, str]] = {
     "models import no services": ("runs.models.run", "runs.changes"),
     "flows and runs know no theme": ("runs.audit.record", "unfold"),
     "the mirror and the catalog never act on Prefect": ("runs.mirror.upsert", "runs.dispatch"),
+    "what happens writes events, and reacts to nothing itself": ("runs.changes.settle", "runs.notifications.services"),
     "building blocks of pages import no pages": ("portal.ui.tables", "portal.admin.overview"),
     "the demo's parts import no pages": ("portal.demo.stack", "portal.admin.overview"),
     "the subjects of runs import each other in one direction": ("runs.governance.freezes", "runs.changes"),

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from flows.db_text import sanitize
 from flows.models import Deployment
-from runs import audit, notifications
+from runs import audit, events
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.audit import signatures
@@ -21,13 +21,12 @@ from runs.errors import Refused
 from runs.governance import windows
 from runs.governance.independence import Involved, require_own_password
 from runs.governance.requirements import requirements_for
-from runs.models import Approval, BreakGlass, ChangeRequest, Comment, RunRequest, RunSpec, Verb
-from runs.models.notification import Topic
+from runs.models import Approval, BreakGlass, ChangeRequest, Comment, RunEvent, RunRequest, RunSpec, Verb
 from runs.models.policy import Stage
 from runs.models.request import State
-from runs.requests.approval_notices import notify_approvers
 from runs.requests.frozen_values import is_intact, spec_values, values_of
 
+Kind = RunEvent.Kind
 MAX_COMMENT_LENGTH = 2000
 # The stage of a request that needs approval but was submitted before policies had stages.
 ONE = Stage(needed=1, group="")
@@ -143,7 +142,7 @@ def approve(change: ChangeRequest, *, by: Actor, reason: str = "", displayed_dig
         if remaining:
             following = remaining[0]
             if following.position != step.position:
-                notify_approvers(change, group=following.group)
+                events.record(Kind.REQUEST_WAITING, change=change, data={"group": following.group})
             act.after = {
                 "state": change.state,
                 "digest": change.digest,
@@ -154,7 +153,7 @@ def approve(change: ChangeRequest, *, by: Actor, reason: str = "", displayed_dig
         move_change(change, to=ChangeState.APPROVED, message="", expires_at=valid_until(change))
         act.after = {"state": ChangeState.APPROVED, "digest": change.digest, **involved.audit_details()}
         release(change)
-        notify_requester(change, "approved", by)
+        events.record(Kind.REQUEST_APPROVED, change=change, data={"by": by.name, "message": change.message})
 
 
 def involved_in(change: ChangeRequest, *others: int | None) -> Involved:
@@ -174,7 +173,7 @@ def reject(change: ChangeRequest, *, by: Actor, reason: str = "") -> None:
         # Stage 0: a rejection belongs to no stage, it closes the request at any of them.
         record_decision(change, False, 0, by=by, reason=reason)
         act.after = {"state": ChangeState.REJECTED, "digest": change.digest}
-        notify_requester(change, "rejected", by)
+        events.record(Kind.REQUEST_REJECTED, change=change, data={"by": by.name, "message": change.message})
 
 
 def lock(change: ChangeRequest) -> None:
@@ -279,18 +278,6 @@ def require_approved(run_request: RunRequest) -> None:
         raise Refused("approval.too_old", "The approval is too old. Submit a new request.")
 
 
-def notify_requester(change: ChangeRequest, what: str, by: Actor) -> None:
-    if change.requested_by:
-        notifications.notify_person(
-            Topic.ANSWERED,
-            change.environment,
-            change.requested_by,
-            f"{change.title} was {what}",
-            f"{by.name} {what} your request {change.pk}. {change.message}",
-            target=change.subject,
-        )
-
-
 def comment(change: ChangeRequest, text: str, *, by: Actor) -> None:
     """Add a comment to a request, visible to all who can see the request."""
     with audit.act("request.comment", change.subject, by=by, reason=text, ticket=change.ticket):
@@ -314,6 +301,7 @@ def withdraw(change: ChangeRequest, *, by: Actor, reason: str = "") -> None:
         require_unsent(change)
         act.before = {"state": change.state}
         move_change(change, to=ChangeState.WITHDRAWN, message=reason)
+        events.record(Kind.REQUEST_WITHDRAWN, change=change)
         act.after = {"state": ChangeState.WITHDRAWN}
 
 
@@ -335,3 +323,4 @@ def expire(change: ChangeRequest) -> None:
         if change.expires_at is None or change.expires_at > timezone.now():
             raise Refused("request.not_expired", f"Request {change.pk} has not expired yet.")
         move_change(change, to=ChangeState.EXPIRED, message="Not approved in time. Submit a new request.")
+        events.record(Kind.REQUEST_EXPIRED, change=change)

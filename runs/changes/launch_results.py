@@ -13,11 +13,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from flows.models import Environment
-from runs import audit, queue
+from runs import audit, events, queue
 from runs.actors import Actor
 from runs.change_feed import publish
 from runs.changes.states import move
-from runs.models import RunRequest
+from runs.models import RunEvent, RunRequest
 from runs.models.request import State
 
 
@@ -38,6 +38,7 @@ def launched(run_request: RunRequest, flow_run_id: uuid.UUID) -> None:
         # The attempt count shows in the trail whether Prefect had to be asked more than once.
         act.after = {"flow_run_id": str(flow_run_id), "attempts": run_request.attempts}
         move(run_request, to=State.LAUNCHED, flow_run_id=flow_run_id, launched_at=timezone.now(), next_attempt_at=None)
+        events.record(RunEvent.Kind.REQUEST_LAUNCHED, run_request=run_request)
         # Read the run soon even if its event is lost. One task an environment, for all that are launched until it runs:
         # reading each by itself would cost Prefect more than creating it.
         queue.enqueue("runs.tasks.follow_up", run_request.environment_id)
@@ -50,6 +51,7 @@ def refuse(run_request: RunRequest, code: str, why: str, *, attempt: int | None 
             act.is_repeat = True
             return
         move(run_request, to=State.REFUSED, message=why, next_attempt_at=None)
+        events.record(RunEvent.Kind.REQUEST_REFUSED, run_request=run_request, data={"code": code})
         # Recorded as a refusal in the trail without raising: the transaction, with the move, must commit.
         act.refusal = why
         act.after = {"refused": {"code": code}}

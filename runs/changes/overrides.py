@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flows.db_text import sanitize
-from runs import audit, notifications, queue
+from runs import audit, events, queue
 from runs.access.decisions import Permissions, require
 from runs.actors import Actor
 from runs.audit import signatures
@@ -22,8 +21,7 @@ from runs.changes.release import release
 from runs.changes.states import ChangeState, move_change
 from runs.errors import Refused
 from runs.governance.independence import require_own_password
-from runs.models import BreakGlass, ChangeRequest, RunRequest, Verb
-from runs.models.notification import Topic
+from runs.models import BreakGlass, ChangeRequest, RunEvent, RunRequest, Verb
 from runs.models.request import State
 from runs.requests.frozen_values import is_intact, spec_values, values_of
 
@@ -74,7 +72,7 @@ def break_glass(change: ChangeRequest, *, by: Actor, reason: str, minutes: int =
         move_change(change, to=ChangeState.APPROVED, message=row.summary, expires_at=until)
         act.after = {"state": ChangeState.APPROVED, "digest": change.digest, "until": until}
         release(change)
-        notify_override(row)
+        events.record(RunEvent.Kind.OVERRIDE_USED, change=change, data={"by": by.name, "reason": row.reason})
         return row
 
 
@@ -88,26 +86,6 @@ def require_few(change: ChangeRequest) -> None:
             "themselves.",
             limit=MOST_RUNS,
         )
-
-
-def notify_override(row: BreakGlass) -> None:
-    """Notify the subscribers who can see the deployment."""
-    change = row.change
-
-    deployments = [spec.deployment for spec in specs_of(change)]
-
-    def may(person: User) -> bool:
-        permissions = Permissions.of_person(person)
-        return all(permissions.decide(Verb.SEE, deployment) for deployment in deployments)
-
-    notifications.notify(
-        Topic.BREAK_GLASS,
-        change.environment,
-        f"Emergency override: {change.title}",
-        f"{row.by_name} started {change.summary} without approval. Reason: {row.reason}. Someone else must review it.",
-        target=change.subject,
-        may=may,
-    )
 
 
 def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:

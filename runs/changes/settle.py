@@ -9,12 +9,11 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from flows.models import Environment
-from runs import actions, audit, notifications, queue
+from runs import actions, audit, events, queue
 from runs.actors import Actor
 from runs.changes.states import LEGAL_FROM, move
-from runs.models import Action, Run, RunRequest
+from runs.models import Action, Run, RunEvent, RunRequest
 from runs.models.action import CANCELS, OPEN
-from runs.models.notification import Topic
 from runs.models.request import State
 
 LOST = (
@@ -85,7 +84,7 @@ def settle_deleted(environment: Environment, flow_run_ids: Collection[UUID]) -> 
     """
     launched = RunRequest.objects.filter(
         environment=environment, flow_run_id__in=flow_run_ids, state=State.LAUNCHED
-    ).select_related("environment", "change__requested_by", "spec")
+    ).select_related("environment")
     acts = [lose(run_request) for run_request in launched]
     cancelled = Action.objects.filter(run=OuterRef("pk"), kind__in=CANCELS, state__in=OPEN)
     runs = Run.objects.filter(Exists(cancelled), environment=environment, prefect_id__in=flow_run_ids)
@@ -94,17 +93,9 @@ def settle_deleted(environment: Environment, flow_run_ids: Collection[UUID]) -> 
 
 
 def lose(run_request: RunRequest) -> audit.Act:
-    """Move one request to lost and notify its requester; return the act for the audit trail."""
+    """Move one request to lost and have its requester notified; return the act for the audit trail."""
     move(run_request, to=State.LOST, message=LOST)
-    if requester := run_request.change.requested_by:
-        notifications.notify_person(
-            Topic.STALLED,
-            run_request.environment,
-            requester,
-            f"{run_request.spec.deployment_name} in {run_request.change.environment_name}: run deleted in Prefect",
-            f"Request {run_request.pk}: {LOST}",
-            target=run_request,
-        )
+    events.record(RunEvent.Kind.REQUEST_LOST, run_request=run_request, data={"message": LOST})
     flow_run_id = str(run_request.flow_run_id)
     return audit.Act(
         "request.lost",

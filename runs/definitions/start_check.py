@@ -16,13 +16,12 @@ from flows.catalog import definition_reader
 from flows.db_text import strip_control
 from flows.encryption import DecryptionError
 from flows.prefect_api.records import NotFound, PrefectError
-from runs import audit, notifications, requests
-from runs.access.decisions import Permissions, Target
+from runs import audit, events, requests
+from runs.access.decisions import Target
 from runs.actors import Actor
 from runs.change_feed import publish
 from runs.governance.requirements import requirements_for
-from runs.models import Run, RunRequest, Verb
-from runs.models.notification import Topic
+from runs.models import Run, RunEvent, RunRequest
 
 # Longer than reading a deployment takes: a lease that old belongs to a process that died.
 LEASE = timedelta(seconds=30)
@@ -86,14 +85,5 @@ def report(run_request: RunRequest, found: dict[str, Any]) -> None:
         act.before, act.after = definition.difference(run_request.spec.definition, found)
         if found == DELETED:
             act.before, act.after = {}, DELETED
-        notifications.notify_overseers(
-            Topic.DEFINITION,
-            [run_request.environment],
-            f"Changed after approval: {run_request.spec.deployment_name} in {run_request.change.environment_name}",
-            f"The deployment of request {run_request.pk} was changed in Prefect between its approval and the start of "
-            "its run. The run may have executed other code than was approved.",
-            target=run_request,
-            may=lambda person: Permissions.of_person(person).decide(Verb.SEE, run_request.deployment).allowed,
-            also=[approval.by for approval in run_request.change.approvals.filter(approved=True).select_related("by")],
-        )
+        events.record(RunEvent.Kind.DEFINITION_MOVED, run_request=run_request)
         publish("request", [run_request.pk])

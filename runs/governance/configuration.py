@@ -9,12 +9,12 @@ from django.db import connection, models
 
 from flows import server_identity
 from flows.models import Alias, Deployment, Environment, Server
-from runs import audit, notifications, queue
+from runs import audit, events, queue
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import loosening_gate
 from runs.governance.loosening import Loosening, loosened
-from runs.models.notification import Topic
+from runs.models import RunEvent
 
 # Columns in the audit trail. Secrets are not among them: they are recorded as "set" or "changed", never by value.
 ENVIRONMENT = [
@@ -178,8 +178,7 @@ def disable_same_server(environment: Environment, others: Iterable[Environment])
             # No entry when another sync was faster, or when someone syncs a disabled environment by hand.
             act.is_repeat = not Environment.objects.filter(pk=each.pk, is_active=True).update(is_active=False)
             if not act.is_repeat:
-                text = f"{reason} Delete the environment, or enter the URL of another server and enable it again."
-                notifications.notify_overseers(Topic.RULES, [each], f"{each} was disabled", text)
+                events.record(RunEvent.Kind.ENVIRONMENT_DISABLED, environment=each, data={"reason": reason})
 
 
 def describe_environment(environment: Environment) -> dict[str, Any]:

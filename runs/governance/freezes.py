@@ -9,15 +9,14 @@ from django.utils import timezone
 
 from flows.db_text import sanitize
 from flows.models import Environment
-from runs import audit, moments, notifications, queue
+from runs import audit, events, moments, queue
 from runs.access.decisions import Target, require
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import loosening_gate, pausing
 from runs.governance.loosening import loosened
 from runs.governance.requirements import requirements_for
-from runs.models import Freeze, Verb
-from runs.models.notification import Topic
+from runs.models import Freeze, RunEvent, Verb
 
 
 def freeze(
@@ -51,11 +50,10 @@ def freeze(
                 row.save()
         except IntegrityError as error:
             raise Refused("freeze.already", f"{environment} is already frozen.") from error
-        # 3. Prefect's schedules, and the notification.
+        # 3. Prefect's schedules, and who is notified.
         act.after = {"until": until, "ticket": ticket, "schedules_held": pausing.pause_for_freeze(row)}
-        lasts = f" It ends automatically at {timezone.localtime(until):%d %b %Y, %H:%M %Z}." if until else ""
-        text = f"{by.name} froze {environment}: {row.reason}. Runs do not start until it is unfrozen.{lasts}"
-        notifications.notify(Topic.FREEZE, environment, f"{environment} is frozen", text, target=environment)
+        facts = {"by": by.name, "reason": row.reason, "until": until}
+        events.record(RunEvent.Kind.FREEZE_STARTED, environment=environment, data=facts)
         return row
 
 
@@ -78,8 +76,7 @@ def unfreeze(environment: Environment, *, by: Actor, reason: str = "", ticket: s
         act.after = {"schedules_released": pausing.resume_after_freeze(row, by_name=by.name)}
         loosening_gate.record_and_notify(found, act)
         queue.enqueue("runs.tasks.recheck", environment.pk)
-        text = f"{by.name} unfroze {environment}. Held runs are launched now."
-        notifications.notify(Topic.FREEZE, environment, f"{environment} is unfrozen", text, target=environment)
+        events.record(RunEvent.Kind.FREEZE_ENDED, environment=environment, data={"by": by.name})
 
 
 def end_expired(*environments: Environment) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 from django.utils import timezone
 
 from flows.models import Environment
-from runs import audit, notifications
+from runs import audit, events
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance.loosening import ENVIRONMENT, Loosening, is_guarded
-from runs.models.notification import Topic
+from runs.models import RunEvent
 
 # Switches that stand as a banner while they are looser than they were.
 BANNERS = ("is_protected", "needs_approval", "needs_reason", "approval_minutes", "independence_hours")
@@ -46,7 +46,7 @@ def environments_of(found: Iterable[Loosening]) -> list[str]:
 
 
 def record_and_notify(found: Sequence[Loosening], act: audit.Act) -> None:
-    """Name each loosening in the audit entry, and notify all administrators and auditors."""
+    """Name each loosening in the audit entry, and have all administrators and auditors notified."""
     if not found:
         return
     act.after = {**act.after, "loosened": [asdict(each) for each in found]}
@@ -55,12 +55,16 @@ def record_and_notify(found: Sequence[Loosening], act: audit.Act) -> None:
         return
     names = environments_of(found)
     lines = dict.fromkeys(f"{each.environment}: {each.what}" for each in found)
-    notifications.notify_overseers(
-        Topic.RULES,
-        list(Environment.objects.filter(slug__in=names)),
-        f"Rules of {', '.join(names)} loosened by {act.by.name}",
-        f"{act.by.name} loosened the rules of {', '.join(names)}. Reason: {act.reason}\n\n" + "\n".join(lines),
+    events.record(
+        RunEvent.Kind.RULES_LOOSENED,
+        data={**places_of(names), "by": act.by.name, "reason": act.reason, "lines": list(lines)},
     )
+
+
+def places_of(names: Sequence[str]) -> dict[str, Any]:
+    """Return the environments of an event: their names as they are now, and their keys."""
+    keys = Environment.objects.filter(slug__in=names).values_list("pk", flat=True)
+    return {"environments": list(names), "environment_ids": list(keys)}
 
 
 def standing(before: Environment, after: Environment, *, by: Actor) -> dict[str, Any]:

@@ -19,12 +19,12 @@ from django.utils import timezone
 
 from flows.models import Alias, Environment, Server
 from flows.wording import listed
-from runs import audit, notifications
+from runs import audit, events
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.governance.loosening import protected_environments
-from runs.models import AuditCheckpoint, AuditEntry, Freeze, Grant, Policy, RowVersion, Window
-from runs.models.notification import Topic
+from runs.governance.loosening_gate import places_of
+from runs.models import AuditCheckpoint, AuditEntry, Freeze, Grant, Policy, RowVersion, RunEvent, Window
 
 VERB = "configuration.outside"
 # The whole period is compared each time: anyone who can write to the database could move a mark of what was compared.
@@ -73,20 +73,15 @@ class OutsideChange:
 def report() -> int:
     """Write an entry for each new outside change about a protected environment, and tell administrators and auditors.
 
-    Returns how many. Entries and messages are one transaction.
+    Returns how many. Entries and event are one transaction.
     """
     with transaction.atomic():
         found = list(outside_changes())
         if not found:
             return 0
         names = sorted({name for change in found for name in change.environments})
-        notifications.notify_overseers(
-            Topic.RULES,
-            list(Environment.objects.filter(slug__in=names)),
-            f"Rules of {', '.join(names)} changed outside the portal",
-            f"The rules of {', '.join(names)} were changed in the database, past the portal. Find out who did it.\n\n"
-            + "\n".join(f"{change.versions[0].created_at:%Y-%m-%d %H:%M:%S} UTC: {change}" for change in found[:NAMED]),
-        )
+        lines = [f"{change.versions[0].created_at:%Y-%m-%d %H:%M:%S} UTC: {change}" for change in found[:NAMED]]
+        events.record(RunEvent.Kind.RULES_CHANGED_OUTSIDE, data={**places_of(names), "lines": lines})
         audit.record_many([act_of(change) for change in found])
     return len(found)
 

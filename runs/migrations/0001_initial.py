@@ -1194,4 +1194,67 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="RunEvent",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("kind", models.CharField(help_text="One of `Kind`.", max_length=30)),
+                (
+                    "position",
+                    models.BigIntegerField(help_text="Where it stands for consumers.", null=True, unique=True),
+                ),
+                ("environment_id", models.BigIntegerField(null=True)),
+                ("deployment_id", models.BigIntegerField(null=True)),
+                ("run_id", models.BigIntegerField(null=True)),
+                ("change_id", models.BigIntegerField(null=True)),
+                ("request_id", models.BigIntegerField(null=True)),
+                ("data", models.JSONField(default=dict)),
+                (
+                    "occurred_at",
+                    models.DateTimeField(db_default=Now(), help_text="When it happened, by the clock of its source."),
+                ),
+                ("observed_at", models.DateTimeField(db_default=Now(), help_text="When the portal recorded it.")),
+                (
+                    "is_history",
+                    models.BooleanField(default=False, help_text="Found by a first reading: nothing reacts to it."),
+                ),
+            ],
+            options={
+                "ordering": ["pk"],
+                "default_permissions": (),
+                "indexes": [
+                    models.Index(condition=models.Q(position=None), fields=["id"], name="events_without_position"),
+                    models.Index(fields=["environment_id", "observed_at"], name="events_by_age"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="EventCursor",
+            fields=[
+                ("name", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ("position", models.BigIntegerField(default=0)),
+            ],
+            options={"default_permissions": ()},
+        ),
+        migrations.CreateModel(
+            name="FailedEvent",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("consumer", models.CharField(max_length=40)),
+                ("event_id", models.BigIntegerField()),
+                ("tries", models.PositiveSmallIntegerField(default=0)),
+                ("tried_at", models.DateTimeField(db_default=Now())),
+                ("error", models.CharField(max_length=200)),
+                (
+                    "is_set_aside",
+                    models.BooleanField(default=False, help_text="Not tried again by itself; the consumer went on."),
+                ),
+            ],
+            options={
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(fields=("consumer", "event_id"), name="unique_failed_event_per_consumer")
+                ],
+            },
+        ),
     ]

@@ -1,25 +1,21 @@
-"""Find stalled runs, by the rules of `runs.stalls`, and notify those who can do something about them."""
+"""Find stalled runs, by the rules of `runs.stalls`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import Count, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from flows.models import Environment, WorkPool
-from flows.wording import plural
-from runs import notifications, stalls
-from runs.access.decisions import Permissions, Target
+from runs import events, stalls
 from runs.change_feed import publish
 from runs.mirror.details import TAILED, fetch_details
 from runs.mirror.upsert import mirror_lock
-from runs.models import Run, Verb
-from runs.models.notification import Topic
+from runs.models import Run, RunEvent
 
 # How often a quiet run is read again: each costs three calls to Prefect.
 LOOK_EVERY = timedelta(minutes=1)
@@ -31,13 +27,13 @@ READ = [
     *("work_pool_name", "infrastructure_pid", "detailed_at", "active_at", "stalled_kind", "stalled_since"),
     "deleted_upstream_at",
 ]
-MOST_NAMED = 10
 
 
-def mark_stalled(environment: Environment) -> list[Run]:
+def mark_stalled(environment: Environment, *, is_first: bool = False) -> list[Run]:
     """Mark stalled runs and unmark those that move again; return those newly found.
 
-    Called after a complete sweep: what is out of date must not look like a stall. Raises `PrefectError`.
+    Called after a complete sweep: what is out of date must not look like a stall. `is_first` is the one that has read
+    an environment for the first time, of which nobody is notified. Raises `PrefectError`.
     """
     # Its limits as they are now: the follower keeps its row for days.
     environment = Environment.objects.select_related("server").get(pk=environment.pk)
@@ -57,7 +53,10 @@ def mark_stalled(environment: Environment) -> list[Run]:
         if changed:
             store(changed)
             publish("run", [run.pk for run in changed])
-            announce(environment, found)
+        if found:
+            # One event for all of them: a server that stops can stall thousands at once.
+            data = {"runs": [[run.pk, run.stalled_kind] for run in found]}
+            events.record(RunEvent.Kind.RUNS_STALLED, environment=environment, data=data, is_history=is_first)
     return found
 
 
@@ -98,39 +97,3 @@ def look_closer(environment: Environment) -> None:
     )
     # Those longest without a look come first, so that each has its turn.
     fetch_details(environment, list(quiet.order_by("detailed_at").values_list("prefect_id", flat=True)[:TAILED]))
-
-
-def announce(environment: Environment, found: Sequence[Run]) -> None:
-    """Queue one message about these runs to each subscriber who requested one of them or can act on it."""
-    rows = Run.objects.filter(pk__in=[run.pk for run in found]).order_by("pk")
-    # What decides about a run is small; the schema of a deployment is not.
-    runs = list(
-        rows.select_related("environment", "access_deployment__environment", "run_request__change").defer(
-            "parameters",
-            "access_deployment__parameter_schema",
-            "access_deployment__parameter_defaults",
-        )
-    )
-
-    def message(person: User) -> notifications.Message | None:
-        permissions = Permissions.of_person(person)
-        theirs = [run for run in runs if is_for(run, person, permissions)]
-        if not theirs:
-            return None
-        lines = [f"- {run} ({run.what}): {run.get_stalled_kind_display()}" for run in theirs]
-        more = len(lines) - MOST_NAMED
-        return notifications.Message(
-            f"{plural(len(theirs), 'stalled run')} in {environment}",
-            "\n".join([*lines[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]),
-            theirs[0] if len(theirs) == 1 else None,
-        )
-
-    if runs:
-        notifications.notify_each(Topic.STALLED, environment, message)
-
-
-def is_for(run: Run, person: User, permissions: Permissions) -> bool:
-    """Return whether the person requested the run, or can cancel it."""
-    run_request = getattr(run, "run_request", None)
-    is_own = run_request is not None and run_request.change.requested_by_id == person.pk
-    return is_own or permissions.decide(Verb.CANCEL, Target.of_run(run)).allowed

@@ -89,10 +89,11 @@ def sync(environment: Environment) -> int:
         health.record_failed_reading(environment.server, error, "runs_failure")
         raise
     # 4. Only after a complete sweep: a failed one is repeated from the same moment, and old readings stall nothing.
-    if runs_synced_at is None:
+    is_first = runs_synced_at is None
+    if is_first:
         external_runs.record_first_history(environment)
     health.note_runs_synced(environment, now)
-    mark_stalled(environment)
+    mark_stalled(environment, is_first=is_first)
     return count
 
 

@@ -18,7 +18,7 @@ from flows.models import Deployment, Environment
 from flows.prefect_api.records import FlowRunRecord
 from runs import changes, requests
 from runs.change_feed import publish
-from runs.mirror import external_runs
+from runs.mirror import external_runs, run_events
 from runs.mirror.external_runs import SKEW
 from runs.models import Run, RunRequest
 
@@ -87,7 +87,7 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord], family: F
     Run.objects.filter(environment=environment, prefect_id__in=ours, created_by_portal=False).update(
         created_by_portal=True
     )
-    # 3. What follows from a change, in the same transaction: requests, audit entries, live pages.
+    # 3. What follows from a change, in the same transaction: requests, events, audit entries, live pages.
     changed = [r.id for r in fresh if r.id not in known or differs(r, known[r.id])]
     # A run that moved is no longer stalled; whether its new state lasts too long is found by the next sweep.
     moved = [r.id for r in fresh if r.id in known and known[r.id].stalled_kind and is_moved(r, known[r.id])]
@@ -98,6 +98,7 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord], family: F
     )
     started = [ours[r.id] for r in fresh if r.id in ours and has_started(r, known.get(r.id))]
     changes.settle(runs, started)
+    run_events.record_changes(environment, runs, known)
     external_runs.record_external_runs(environment, fresh, known=known, ours=ours, runs=runs)
     publish("run", [run.pk for run in runs])
     return runs
@@ -242,4 +243,5 @@ def mark_deleted(environment: Environment, prefect_ids: set[UUID]) -> None:
         Run.objects.filter(pk__in=[run.pk for run in gone]).update(deleted_upstream_at=timezone.now())
         # By id: the mirror may never have read the run of a request.
         changes.settle_deleted(environment, prefect_ids)
+        run_events.record_deletions(gone)
         publish("run", [run.pk for run in gone])

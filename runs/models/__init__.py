@@ -5,6 +5,7 @@ from runs.models.approval import Approval, BreakGlass, Comment
 from runs.models.artifact import Artifact
 from runs.models.audit import AuditCheckpoint, AuditEntry
 from runs.models.change_request import ChangeRequest
+from runs.models.event import EventCursor, FailedEvent, RunEvent
 from runs.models.export import Export, ExportPart
 from runs.models.grant import Grant, Selector, Verb
 from runs.models.notification import Notification, Subscription
@@ -24,8 +25,10 @@ __all__ = [
     "BreakGlass",
     "ChangeRequest",
     "Comment",
+    "EventCursor",
     "Export",
     "ExportPart",
+    "FailedEvent",
     "Freeze",
     "Grant",
     "LogLine",
@@ -34,6 +37,7 @@ __all__ = [
     "QueuedTask",
     "RowVersion",
     "Run",
+    "RunEvent",
     "RunRequest",
     "RunSpec",
     "Selector",

@@ -19,7 +19,7 @@ class Topic(models.TextChoices):
     DEFINITION = "definition", "A deployment changed after approval"
     BREAK_GLASS = "break glass", "Emergency override used"
     FREEZE = "freeze", "Freeze started or ended"
-    # Administrators and auditors receive it without a subscription: `runs.notifications.notify_overseers`.
+    # Administrators and auditors receive it without a subscription.
     RULES = "rules", "Rules of a protected environment loosened"
 
 

@@ -3,11 +3,6 @@
 from runs.notifications.services import (
     LEASE,
     MOST_ATTEMPTS,
-    Message,
-    notify,
-    notify_each,
-    notify_overseers,
-    notify_person,
     overseers,
     send,
     subscribe,
@@ -16,11 +11,6 @@ from runs.notifications.services import (
 __all__ = [
     "LEASE",
     "MOST_ATTEMPTS",
-    "Message",
-    "notify",
-    "notify_each",
-    "notify_overseers",
-    "notify_person",
     "overseers",
     "send",
     "subscribe",

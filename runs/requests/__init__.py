@@ -1,6 +1,5 @@
 """Submit and re-run requests, request cancellations, and decide who can view parameters and logs."""
 
-from runs.requests.approval_notices import notify_approvers
 from runs.requests.cancel import PATIENCE, cancel, cancel_moved, force_cancel
 from runs.requests.destructive import is_destructive
 from runs.requests.frozen_values import change_digest, is_intact, secret_paths, spec_digest, spec_values, values_of
@@ -39,7 +38,6 @@ __all__ = [
     "is_intact",
     "mark_failed",
     "needs_new_approval",
-    "notify_approvers",
     "offer_errors",
     "put_back",
     "put_back_automatically",

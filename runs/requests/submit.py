@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from flows import deployments
 from flows.models import Deployment
-from runs import audit, moments, queue
+from runs import audit, events, moments, queue
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.audit import signatures
@@ -22,9 +22,8 @@ from runs.change_feed import publish
 from runs.errors import Refused
 from runs.governance.independence import Involved
 from runs.governance.requirements import Requirements, requirements_for
-from runs.models import ChangeRequest, RunRequest, RunSpec, Verb
+from runs.models import ChangeRequest, RunEvent, RunRequest, RunSpec, Verb
 from runs.models.request import State
-from runs.requests.approval_notices import notify_approvers
 from runs.requests.destructive import is_destructive, require_name_typed
 from runs.requests.frozen_values import change_digest, contents_digest, values_of
 from runs.requests.offered_values import require_offered
@@ -252,9 +251,10 @@ def describe(
 
 
 def follow_up(change: ChangeRequest, starts: Sequence[RunRequest], requirements: Requirements) -> None:
-    """Queue the launches, or notify those whose approval is needed."""
+    """Queue the launches, or have those notified whose approval is needed."""
     if change.state == ChangeRequest.State.WAITING:
-        notify_approvers(change, group=requirements.stages[0]["group"])
+        data = {"group": requirements.stages[0]["group"]}
+        events.record(RunEvent.Kind.REQUEST_WAITING, change=change, data=data)
     elif change.pacing:
         queue.enqueue("runs.tasks.advance_changes")
     for run_request in starts:

@@ -67,7 +67,7 @@ SHUT = {
 }
 # Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
 NOT_DOORS = {
-    *("flows", "runs", "health", "verify_audit", "follow", "qcluster", "sync_periodic"),
+    *("flows", "runs", "health", "events", "verify_audit", "follow", "qcluster", "sync_periodic"),
     *("new_database", "sync", "deploy", "dev", "open_prefect"),
     *(
         "secure_audit",

@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from flows.models import Deployment, Environment
 from runs import changes, dispatch, mirror, requests, tasks
-from runs.models import Action, AuditEntry, Notification, Policy, QueuedTask, RunRequest
+from runs.models import Action, AuditEntry, Policy, QueuedTask, RunRequest
+from tests.background import notices
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.row_search import tables_with
@@ -53,7 +54,7 @@ def moved() -> list[AuditEntry]:
 
 
 def alarmed() -> set[str]:
-    return {each.person.username for each in Notification.objects.filter(topic="definition")}
+    return {each.person.username for each in notices().filter(topic="definition")}
 
 
 def test_code_swapped_between_launch_and_start_raises_the_alarm(

@@ -17,9 +17,10 @@ from flows.models import Environment
 from runs.actors import Actor
 from runs.governance import accounts, configuration, freezes, grants, loosening, policies
 from runs.governance.loosening import loosened
-from runs.models import AuditEntry, Grant, Notification, Policy, Verb, Window
+from runs.models import AuditEntry, Grant, Policy, Verb, Window
 from runs.models.notification import Topic
 from runs.models.policy import Risk
+from tests.background import notices
 from tests.cast import by, make_environment
 from tests.portal.page_elements import attributes, error_codes, form_errors
 from tests.refusals import refused
@@ -44,7 +45,7 @@ def kinds(found: Any) -> list[str]:
 
 def told() -> list[str]:
     """Who was sent a message about loosened rules."""
-    rows = Notification.objects.filter(topic=Topic.RULES).order_by("person__username")
+    rows = notices().filter(topic=Topic.RULES).order_by("person__username")
     return list(rows.values_list("person__username", flat=True))
 
 

@@ -22,7 +22,6 @@ from runs.models import (
     AuditEntry,
     BreakGlass,
     ChangeRequest,
-    Notification,
     Policy,
     Run,
     RunRequest,
@@ -31,6 +30,7 @@ from runs.models import (
 )
 from runs.models.notification import Topic
 from runs.models.request import State
+from tests.background import notices
 from tests.cast import by, person
 from tests.fakes.prefect import FakePrefect
 from tests.refusals import forbidden, refused
@@ -96,7 +96,7 @@ def test_a_request_behind_broken_glass_goes_once_and_is_marked(
     assert run_request.state == State.LAUNCHED
     (record,) = prod_fake.flow_runs([run_request.flow_run_id])
     assert "break-glass" in record.tags
-    assert [notice.person for notice in Notification.objects.filter(topic=Topic.BREAK_GLASS)] == [approver]
+    assert [notice.person for notice in notices().filter(topic=Topic.BREAK_GLASS)] == [approver]
     assert row.reviewed_at is None
     entry = AuditEntry.objects.get(verb="request.break_glass")
     assert (entry.actor_name, entry.outcome, entry.reason) == ("firefighter", "done", "payroll is due")

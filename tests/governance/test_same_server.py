@@ -15,7 +15,8 @@ from flows.models import Deployment, Environment, Server
 from runs import tasks
 from runs.governance import configuration
 from runs.mirror import follower
-from runs.models import AuditEntry, Notification, Run
+from runs.models import AuditEntry, Run
+from tests.background import notices
 from tests.cast import FAKES, by, make_environment
 from tests.fakes.prefect import FakePrefect
 from tests.portal.page_elements import message_codes
@@ -80,7 +81,7 @@ def test_another_name_of_the_server_offers_no_deployment(
     entry = AuditEntry.objects.get(verb="environment.change")
     assert (entry.environment, entry.actor_name, entry.after) == ("sandbox", "portal", {"is_active": False})
     assert "prod" in health.health_of(sandbox.server).sync_message
-    assert list(Notification.objects.values_list("person", "target_id")) == [(admin_user.pk, str(sandbox.pk))]
+    assert list(notices().values_list("person", "target_id")) == [(admin_user.pk, str(sandbox.pk))]
 
 
 def test_a_sync_by_hand_is_refused_too_and_disables_nobody(sandbox: Environment, prod: Environment) -> None:

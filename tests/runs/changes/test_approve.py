@@ -13,8 +13,9 @@ from runs import changes, requests, tasks
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import AuditEntry, ChangeRequest, QueuedTask, RunRequest
+from runs.models import AuditEntry, ChangeRequest, RunRequest
 from runs.models.request import State
+from tests.background import queued_tasks
 from tests.cast import by
 from tests.refusals import refused
 
@@ -32,7 +33,7 @@ def test_an_approval_lets_it_go(waiting: RunRequest, approver: User) -> None:
     assert waiting.state == State.APPROVED
     approval = waiting.change.approvals.get()
     assert (approval.by, approval.digest, approval.approved) == (approver, waiting.change.digest, True)
-    assert QueuedTask.objects.count() == 1
+    assert queued_tasks() == ["runs.tasks.launch"]
     assert AuditEntry.objects.get(verb="request.approve").outcome == "done"
 
 
@@ -61,7 +62,7 @@ def test_the_second_answer_comes_too_late(waiting: RunRequest, approver: User) -
     assert waiting.state == State.REJECTED
     assert waiting.message == "not now"
     assert waiting.change.approvals.count() == 1
-    assert QueuedTask.objects.count() == 0
+    assert queued_tasks() == []
 
 
 def test_an_expired_request_cannot_be_approved(waiting: RunRequest, approver: User) -> None:

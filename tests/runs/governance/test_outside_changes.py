@@ -19,8 +19,9 @@ from flows.models import Environment
 from runs import audit, tasks
 from runs.actors import Actor
 from runs.governance import configuration, grants, outside_changes
-from runs.models import AuditEntry, Grant, Notification, Policy, RowVersion
+from runs.models import AuditEntry, Grant, Policy, RowVersion
 from runs.models.notification import Topic
+from tests.background import notices
 from tests.cast import make_environment, person
 
 Login = Callable[[User], Client]
@@ -103,7 +104,7 @@ def test_a_change_past_the_portal_is_reported_once(prod: Environment, name: str)
     entry = AuditEntry.objects.get(verb=outside_changes.VERB)
     assert entry.after["environments"] == ["prod"]
     assert entry.actor_kind == "system"
-    told = Notification.objects.filter(topic=Topic.RULES).order_by("person__username")
+    told = notices().filter(topic=Topic.RULES).order_by("person__username")
     assert set(told.values_list("person__username", flat=True)) <= {"ada", "axel", "vera"}
     assert "ada" in told.values_list("person__username", flat=True)
     assert "outside the portal" in told[0].subject

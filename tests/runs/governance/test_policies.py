@@ -14,7 +14,8 @@ from runs import notifications
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
 from runs.governance import freezes, grants, policies
-from runs.models import AuditEntry, Freeze, Notification, Policy, Window
+from runs.models import AuditEntry, Freeze, Policy, Window
+from tests.background import notices
 from tests.cast import by
 from tests.refusals import refused
 
@@ -174,8 +175,8 @@ def test_everybody_who_subscribed_hears_of_a_freeze_and_of_its_end(
     notifications.subscribe(requester, [("freeze", prod.pk), ("waiting", None)], by=by(requester))
     freezes.freeze(dev, by=by(admin_user), reason="Audit")
     freezes.unfreeze(dev, by=by(admin_user))
-    received = list(Notification.objects.order_by("pk").values_list("person__username", "subject"))
+    received = list(notices().order_by("pk").values_list("person__username", "subject"))
     assert [name for name, _ in received] == ["viewer", "viewer"]
     assert all(subject.startswith("dev ") for _, subject in received)
     assert received[0] != received[1], "the end is not announced as another freeze"
-    assert Notification.objects.filter(target_kind="environment", target_id=dev.pk).count() == 2
+    assert notices().filter(target_kind="environment", target_id=dev.pk).count() == 2

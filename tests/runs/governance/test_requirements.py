@@ -16,6 +16,7 @@ from runs.governance import freezes, grants, pausing
 from runs.governance.requirements import requirements_for, visible
 from runs.models import Policy, QueuedTask, Run, RunRequest, Window
 from runs.models.request import State
+from tests.background import queued_tasks
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.refusals import refused
@@ -153,7 +154,7 @@ def test_what_was_asked_for_before_a_freeze_waits_until_it_is_lifted(
         assert part in run_request.message
     QueuedTask.objects.all().delete()
     freezes.unfreeze(deployment.environment, by=by(admin_user))
-    assert [row.task for row in QueuedTask.objects.all()] == ["runs.tasks.recheck"]
+    assert queued_tasks() == ["runs.tasks.recheck"]
     tasks.recheck(deployment.environment.pk)
     run_request.refresh_from_db()
     assert run_request.next_attempt_at is None

@@ -10,9 +10,10 @@ from django.test import Client
 
 from flows.models import Deployment, Environment
 from runs import changes, dispatch, mirror, notifications, requests
-from runs.models import AuditEntry, Notification, Run, RunRequest
+from runs.models import AuditEntry, Run, RunRequest
 from runs.models.notification import Topic
 from runs.models.request import State
+from tests.background import notices
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.page_elements import attributes
@@ -48,7 +49,7 @@ def test_its_request_is_lost_recorded_and_told_to_the_requester(
     assert (launched.state, launched.is_over, launched.state_colour) == (State.LOST, True, "red")
     assert launched.message
     assert entries("request.lost") == [("request.lost", "done")]
-    notice = Notification.objects.get(topic=Topic.STALLED)
+    notice = notices().get(topic=Topic.STALLED)
     assert (notice.person, notice.target_kind, notice.target_id) == (
         launched.change.requested_by,
         "runrequest",

@@ -15,8 +15,9 @@ from django.utils import timezone
 from flows.models import Deployment, Environment
 from flows.prefect_api.records import Rejected
 from runs import dispatch, mirror, notifications, requests
-from runs.models import Notification, Run, Stall
+from runs.models import Run, Stall
 from runs.models.notification import Topic
+from tests.background import notices
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.many_rows import many_runs
@@ -131,7 +132,7 @@ def test_its_requester_and_those_who_can_act_are_told_once(
     fake.change_run(run_request.flow_run_id, state=None)  # the sweeps below bring no newer state
     for _ in range(2):
         mirror.mark_stalled(dev)
-    notice = Notification.objects.get(topic=Topic.STALLED)
+    notice = notices().get(topic=Topic.STALLED)
     assert (notice.person, notice.target_kind) == (requester, "run")
 
 
@@ -157,7 +158,7 @@ def test_many_stalled_runs_are_one_message_and_few_queries(
         return len(captured)
 
     assert queries(5) == queries(100)
-    assert Notification.objects.filter(topic=Topic.STALLED).count() == 2
+    assert notices().filter(topic=Topic.STALLED).count() == 2
     # Afterwards a sweep changes nothing, and writes nothing.
     with CaptureQueriesContext(connection) as captured:
         mirror.mark_stalled(dev)

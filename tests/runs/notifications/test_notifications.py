@@ -21,6 +21,7 @@ from runs.models import Notification, Policy, RunRequest, Subscription
 from runs.models.notification import Topic
 from runs.notifications import services
 from tests import cast
+from tests.background import notices
 from tests.cast import by
 from tests.refusals import refused
 from tests.smtp import Post, post_office
@@ -55,7 +56,7 @@ def ask(deployment: Deployment, requester: User, **values: Any) -> RunRequest:
 
 
 def only() -> Notification:
-    return Notification.objects.get()
+    return notices().get()
 
 
 # Recipients
@@ -95,7 +96,7 @@ def test_nobody_is_told_of_what_they_may_not_answer_or_see(
         notifications.subscribe(person, [(topic, None) for topic in Topic], by=by(person))
     grants.grant(by=Actor.system(), person=requester, verbs=["approve"], environment=prod_deployment.environment)
     ask(prod_deployment, requester)
-    assert [notice.person for notice in Notification.objects.all()] == [reader]
+    assert [notice.person for notice in notices()] == [reader]
 
 
 def test_each_stage_tells_those_who_can_approve_it_when_it_begins(
@@ -107,10 +108,10 @@ def test_each_stage_tells_those_who_can_approve_it_when_it_begins(
     stages = [{"needed": 1, "group": "Approver"}, {"needed": 1, "group": "Release manager"}]
     policies.save_policy(Policy(name="Two", stages=stages), by=by(admin_user))
     run_request = ask(prod_deployment, requester)
-    assert [notice.person for notice in Notification.objects.all()] == [reader]
+    assert [notice.person for notice in notices()] == [reader]
     changes.approve(run_request.change, by=by(reader))
     run_request.refresh_from_db()
-    assert [notice.person for notice in Notification.objects.order_by("pk")] == [reader, manager]
+    assert [notice.person for notice in notices().order_by("pk")] == [reader, manager]
 
 
 def test_an_answer_reaches_the_asker_alone(
@@ -131,7 +132,7 @@ def test_broken_glass_alerts_everybody_who_wants_to_know(
         grants.grant(by=Actor.system(), person=person, verbs=["see"], environment=prod)
         notifications.subscribe(person, [("break glass", prod.pk)], by=by(person))
     changes.break_glass(ask(prod_deployment, requester).change, by=by(requester), reason="The shop is down")
-    received = Notification.objects.filter(topic="break glass")
+    received = notices().filter(topic="break glass")
     assert {notice.person for notice in received} == {reader, viewer, auditor}
     assert "Reason: The shop is down." in received[0].text
 
@@ -140,7 +141,7 @@ def test_whoever_left_gets_nothing(prod_deployment: Deployment, requester: User,
     reader.is_active = False
     reader.save()
     ask(prod_deployment, requester)
-    assert not Notification.objects.exists()
+    assert not notices().exists()
 
 
 # Choosing
@@ -286,7 +287,7 @@ def test_a_worker_that_died_leaves_the_message_to_the_next(
     prod_deployment: Deployment, requester: User, reader: User, post: Post
 ) -> None:
     ask(prod_deployment, requester)
-    Notification.objects.update(attempts=1, next_attempt_at=timezone.now() + notifications.LEASE)
+    notices().update(attempts=1, next_attempt_at=timezone.now() + notifications.LEASE)
     tasks.send_notification(only().pk)
     assert post.mails == []
     at_once(only())
@@ -299,4 +300,4 @@ def test_a_refusal_takes_its_messages_along(
 ) -> None:
     with pytest.raises(Refused):
         ask(prod_deployment, requester, reason="")
-    assert not Notification.objects.exists()
+    assert not notices().exists()

@@ -11,8 +11,9 @@ from django.utils import timezone
 from flows.models import Deployment, Environment
 from runs import dispatch, mirror, requests, tasks
 from runs.access.decisions import Forbidden
-from runs.models import Action, AuditEntry, QueuedTask, Run
+from runs.models import Action, AuditEntry, Run
 from runs.models.action import State
+from tests.background import queued_tasks
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.refusals import refused
@@ -30,7 +31,7 @@ def test_a_running_run_shows_cancelling_until_prefect_confirms(
 ) -> None:
     run = a_run("RUNNING")
     cancellation = requests.cancel(run, by=by(requester), reason="wrong month")
-    assert [row.task for row in QueuedTask.objects.all()] == ["runs.tasks.carry_out"]
+    assert queued_tasks() == ["runs.tasks.carry_out"]
     dispatch.carry_out(cancellation)
     cancellation.refresh_from_db()
     assert cancellation.state == State.SENT

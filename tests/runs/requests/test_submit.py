@@ -17,15 +17,12 @@ from runs.access.decisions import Forbidden
 from runs.errors import Refused
 from runs.models import AuditEntry, QueuedTask, RunRequest
 from runs.models.request import State
+from tests.background import queued_tasks
 from tests.cast import SCHEMA, by, key
 from tests.fakes.prefect import FakePrefect
 from tests.refusals import refused
 
 pytestmark = pytest.mark.django_db
-
-
-def queued() -> list[str]:
-    return [row.task for row in QueuedTask.objects.order_by("pk")]
 
 
 def test_a_request_freezes_what_was_asked(deployment: Deployment, requester: User) -> None:
@@ -44,7 +41,7 @@ def test_a_request_freezes_what_was_asked(deployment: Deployment, requester: Use
 
 def test_it_is_queued_for_launch_in_the_same_transaction(deployment: Deployment, requester: User) -> None:
     requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
-    assert queued() == ["runs.tasks.launch"]
+    assert queued_tasks() == ["runs.tasks.launch"]
 
 
 def test_it_leaves_one_audit_entry(deployment: Deployment, requester: User) -> None:
@@ -70,7 +67,7 @@ def test_a_double_click_makes_one_request(deployment: Deployment, requester: Use
     second = requests.submit(deployment, {"month": "2026-10", "token": "t"}, by=by(requester), submission_key=once)
     assert first == second
     assert RunRequest.objects.count() == 1
-    assert queued() == ["runs.tasks.launch"]
+    assert queued_tasks() == ["runs.tasks.launch"]
     assert AuditEntry.objects.filter(verb="request.submit").count() == 1
 
 
@@ -98,7 +95,7 @@ def test_somebody_without_a_grant_is_refused_and_that_is_recorded(deployment: De
     assert "viewer" in entry.message
     assert entry.after["decision"]["code"] == "access.no_grant"
     assert not RunRequest.objects.exists()
-    assert queued() == []
+    assert queued_tasks() == []
 
 
 @pytest.mark.parametrize(
@@ -118,7 +115,7 @@ def test_bad_parameters_never_reach_the_queue(
 ) -> None:
     with pytest.raises(Invalid):
         requests.submit(deployment, parameters, by=by(requester))
-    assert queued() == []
+    assert queued_tasks() == []
     assert AuditEntry.objects.get(verb="request.submit").outcome == "refused"
 
 
@@ -148,7 +145,7 @@ def test_an_environment_may_want_a_reason_and_an_approval(prod_deployment: Deplo
     run_request = requests.submit(prod_deployment, {"month": "2026-10"}, by=by(requester), reason="month end")
     assert run_request.state == State.HELD
     assert run_request.change.expires_at > timezone.now()
-    assert queued() == []
+    assert queued_tasks() == []
 
 
 def test_a_start_more_than_a_year_ahead_is_refused(deployment: Deployment, requester: User) -> None:

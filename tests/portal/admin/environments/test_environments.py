@@ -21,6 +21,7 @@ from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.governance import configuration, grants
 from runs.models import AuditEntry, QueuedTask
+from tests.background import DELIVERS
 from tests.cast import by
 from tests.portal.page_elements import form_errors, message_codes, refusal_codes
 from tests.refusals import refused
@@ -52,7 +53,7 @@ TYPED: dict[str, Any] = {
 
 def queued() -> list[tuple[Any, ...]]:
     """What was asked of the background, as task and arguments."""
-    return [(row.task, *json.loads(row.args)) for row in QueuedTask.objects.order_by("pk")]
+    return [(row.task, *json.loads(row.args)) for row in QueuedTask.objects.exclude(task=DELIVERS).order_by("pk")]
 
 
 def page_of(environment: Environment) -> str:

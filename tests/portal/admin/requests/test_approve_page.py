@@ -14,7 +14,8 @@ from flows.models import Deployment, Environment
 from runs import requests
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import Approval, AuditEntry, ChangeRequest, QueuedTask, RunRequest
+from runs.models import Approval, AuditEntry, ChangeRequest, RunRequest
+from tests.background import queued_tasks
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.page_elements import attributes, has_button, message_codes
@@ -68,7 +69,7 @@ def test_approving_sends_it_on_its_way(approver: User, waiting: RunRequest, logi
     approval = Approval.objects.get()
     assert (approval.by, approval.digest, approval.reason) == (approver, waiting.change.digest, "Looks right")
     assert not has_button(page, "approve")
-    assert [row.task for row in QueuedTask.objects.all()] == ["runs.tasks.launch"]
+    assert queued_tasks() == ["runs.tasks.launch"]
     assert "Looks right" in page
 
 
@@ -79,7 +80,7 @@ def test_rejecting_needs_a_reason_and_closes_it(approver: User, waiting: RunRequ
     page = press(client, waiting, "reject/", "Freeze until Monday").content.decode()
     assert waiting.state == State.REJECTED
     assert "Freeze until Monday" in page
-    assert not QueuedTask.objects.exists()
+    assert queued_tasks() == []
 
 
 def test_the_requester_has_no_such_button_and_is_refused(

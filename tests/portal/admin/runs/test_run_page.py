@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -14,7 +13,8 @@ from django.utils import timezone
 from flows.catalog import health, sync
 from flows.models import Deployment, Environment, Health
 from runs import changes, dispatch, mirror, requests
-from runs.models import LogLine, QueuedTask, Run, RunRequest, TaskRun
+from runs.models import LogLine, Run, RunRequest, TaskRun
+from tests.background import queued_tasks
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.many_rows import many_runs
@@ -224,29 +224,25 @@ def test_a_live_update_does_not_carry_the_log(viewer: User, logged: Run, login: 
 # Refreshing
 
 
-def queued() -> list[Any]:
-    return [row.task for row in QueuedTask.objects.all()]
-
-
 def test_a_run_without_details_is_fetched_when_it_is_opened(viewer: User, deployment: Deployment, login: Login) -> None:
     (run,) = many_runs(deployment, 1, detailed_at=None)
     client = login(viewer)
     text(client, address(run))
-    assert queued() == ["runs.tasks.refresh"]
+    assert queued_tasks() == ["runs.tasks.refresh"]
     client.get(address(run), headers={"X-Portal-Live": "1"})
-    assert len(queued()) == 1, "a live update asks for nothing"
+    assert len(queued_tasks()) == 1, "a live update asks for nothing"
 
 
 def test_a_run_with_details_is_not(viewer: User, a_run: Runs, login: Login) -> None:
     text(login(viewer), address(a_run("RUNNING")))
-    assert queued() == []
+    assert queued_tasks() == []
 
 
 def test_refresh_queues_a_refresh(viewer: User, a_run: Runs, login: Login) -> None:
     run = a_run("RUNNING")
     answer = login(viewer).post(address(run, "refresh/"), follow=True)
     assert message_codes(answer) == ["info"]
-    assert queued() == ["runs.tasks.refresh"]
+    assert queued_tasks() == ["runs.tasks.refresh"]
 
 
 # Who may see it
@@ -266,13 +262,13 @@ def test_a_stranger_finds_nothing(path: str, stranger: User, a_run: Runs, login:
 def test_a_stranger_cannot_act_on_it(path: str, stranger: User, a_run: Runs, login: Login) -> None:
     run = a_run("RUNNING")
     assert login(stranger).post(address(run, path)).status_code == 404
-    assert queued() == []
+    assert queued_tasks() == []
 
 
 @pytest.mark.parametrize("path", ["cancel/", "refresh/"])
 def test_get_is_not_allowed_for_actions(path: str, requester: User, a_run: Runs, login: Login) -> None:
     assert login(requester).get(address(a_run("RUNNING"), path)).status_code == 405
-    assert queued() == []
+    assert queued_tasks() == []
 
 
 def test_nothing_is_changed_added_or_deleted_here(admin_user: User, a_run: Runs, login: Login) -> None:

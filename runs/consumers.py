@@ -1,0 +1,42 @@
+"""What reacts to events: the consumers by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runs import events
+from runs.events import Consumer
+from runs.models import EventCursor, FailedEvent
+from runs.notifications import from_events
+
+# A name is the key of its cursor: whoever renames a consumer starts it at the newest event.
+CONSUMERS: dict[str, Consumer] = {
+    "notifications": Consumer(from_events.notify_of, from_events.NOTICES.keys()),
+}
+
+
+def deliver() -> None:
+    """Have every consumer handle what is new."""
+    events.deliver(CONSUMERS)
+
+
+def status() -> list[dict[str, Any]]:
+    """Return for each consumer how many events it has to go through, and those that it could not handle."""
+    cursors = {each.name: each.position for each in EventCursor.objects.filter(name__in=CONSUMERS)}
+    return [
+        {
+            "consumer": name,
+            "behind": events.head() - cursors.get(name, events.head()),
+            "set_aside": [
+                f"{each.event_id}: {each.error}"
+                for each in FailedEvent.objects.filter(consumer=name, is_set_aside=True).order_by("event_id")
+            ],
+        }
+        for name in CONSUMERS
+    ]
+
+
+def retry_set_aside() -> None:
+    """Have the events that were set aside handled once more, oldest first."""
+    for failure in FailedEvent.objects.filter(consumer__in=CONSUMERS, is_set_aside=True).order_by("event_id"):
+        events.retry(failure, CONSUMERS[failure.consumer])

@@ -1,0 +1,58 @@
+"""Write the events of mirrored runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models.functions import Now
+
+from flows.catalog import health
+from flows.models import Environment
+from runs import events
+from runs.mirror.external_runs import SKEW
+from runs.models import Run, RunEvent
+
+Kind = RunEvent.Kind
+
+
+def record_changes(environment: Environment, runs: Sequence[Run], known: Mapping[UUID, Run]) -> None:
+    """Record the runs that are new here or moved; `known` are their rows before this reading, `runs` after it."""
+    if not runs:
+        return
+    synced_at = health.health_of(environment.server).runs_synced_at
+    rows = []
+    for run in runs:
+        before = known.get(run.prefect_id)
+        if before is None:
+            is_history = ended_before(run, synced_at)
+            rows.append(event_of(Kind.RUN_APPEARED, run, {"state": run.state_type}, is_history=is_history))
+        elif before.state_id != run.state_id or before.deleted_upstream_at:
+            data = {"state": run.state_type, "before": before.state_type}
+            rows.append(event_of(Kind.RUN_MOVED, run, data, is_history=synced_at is None))
+    events.record_many(rows)
+
+
+def record_deletions(runs: Iterable[Run]) -> None:
+    events.record_many([event_of(Kind.RUN_DELETED, run, {"state": run.state_type}) for run in runs])
+
+
+def ended_before(run: Run, synced_at: datetime | None) -> bool:
+    """Return whether a new run is history: it ended before all runs were last read, or they never were."""
+    # Such as an old parent, which is read together with its child.
+    return synced_at is None or (run.is_terminal and run.ended_at is not None and run.ended_at < synced_at - SKEW)
+
+
+def event_of(kind: RunEvent.Kind, run: Run, data: dict[str, Any], *, is_history: bool = False) -> RunEvent:
+    is_deletion = kind == Kind.RUN_DELETED
+    return RunEvent(
+        kind=kind,
+        environment_id=run.environment_id,
+        deployment_id=run.deployment_id,
+        run_id=run.pk,
+        data=data,
+        occurred_at=Now() if is_deletion or run.state_at is None else run.state_at,
+        is_history=is_history,
+    )

@@ -1,0 +1,238 @@
+"""The notifications that follow from events: one function for each kind. Permissions are checked when it is handled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from flows.models import Environment
+from flows.wording import plural
+from runs import requests
+from runs.access.decisions import Permissions, Target
+from runs.models import ChangeRequest, Run, RunEvent, RunRequest, RunSpec, Stall, Verb
+from runs.models.notification import Topic
+from runs.notifications.services import Message, notify, notify_each, notify_overseers, notify_person
+
+# Runs that one message names.
+MOST_NAMED = 10
+Kind = RunEvent.Kind
+
+
+def notify_of(event: RunEvent) -> None:
+    """Create the messages that follow from one event of `NOTICES`."""
+    NOTICES[event.kind](event)
+
+
+def request_of(event: RunEvent) -> RunRequest:
+    found = RunRequest.objects.select_related("environment", "deployment__environment", "change__requested_by", "spec")
+    return found.get(pk=event.request_id or 0)
+
+
+def change_of(event: RunEvent) -> ChangeRequest:
+    return ChangeRequest.objects.select_related("environment", "requested_by").get(pk=event.change_id or 0)
+
+
+def environment_of(event: RunEvent) -> Environment | None:
+    """Return the environment; None if it was deleted since, which is possible as long as it was never used."""
+    return Environment.objects.filter(pk=event.environment_id or 0).first()
+
+
+def notify_approvers(event: RunEvent) -> None:
+    """Notify the subscribers who can approve the current stage: those in its group, or anyone if it has none."""
+    change = change_of(event)
+    specs = [(spec.deployment, requests.spec_values(spec)) for spec in specs_of(change)]
+    group = event.data["group"]
+    # They can neither approve their own request nor approve twice.
+    others = {change.requested_by_id, change.on_behalf_of_id}
+    others |= set(change.approvals.values_list("by", flat=True))
+
+    def may(person: User) -> bool:
+        if person.pk in others or (group and not person.groups.filter(name=group).exists()):
+            return False
+        permissions = Permissions.of_person(person)
+        return all(permissions.decide(Verb.APPROVE, deployment, values) for deployment, values in specs)
+
+    notify(
+        Topic.WAITING,
+        change.environment,
+        f"Approval needed: {change.title}",
+        f"{change.requested_by_name} requested {change.summary}. Reason: {change.reason or 'none given'}.",
+        target=change.subject,
+        may=may,
+    )
+
+
+def notify_requester(event: RunEvent) -> None:
+    """Notify the requester of an approval or a rejection."""
+    change = change_of(event)
+    what = "approved" if event.kind == Kind.REQUEST_APPROVED else "rejected"
+    if change.requested_by:
+        notify_person(
+            Topic.ANSWERED,
+            change.environment,
+            change.requested_by,
+            f"{change.title} was {what}",
+            f"{event.data['by']} {what} your request {change.pk}. {event.data['message']}",
+            target=change.subject,
+        )
+
+
+def notify_of_loss(event: RunEvent) -> None:
+    """Notify the requester that the run was deleted in Prefect before it ended."""
+    run_request = request_of(event)
+    if requester := run_request.change.requested_by:
+        notify_person(
+            Topic.STALLED,
+            run_request.environment,
+            requester,
+            f"{run_request.spec.deployment_name} in {run_request.change.environment_name}: run deleted in Prefect",
+            f"Request {run_request.pk}: {event.data['message']}",
+            target=run_request,
+        )
+
+
+def notify_of_override(event: RunEvent) -> None:
+    """Notify the subscribers who can see the deployment."""
+    change = change_of(event)
+    by, reason = event.data["by"], event.data["reason"]
+    notify(
+        Topic.BREAK_GLASS,
+        change.environment,
+        f"Emergency override: {change.title}",
+        f"{by} started {change.summary} without approval. Reason: {reason}. Someone else must review it.",
+        target=change.subject,
+        may=can_see(change),
+    )
+
+
+def notify_of_definition(event: RunEvent) -> None:
+    run_request = request_of(event)
+    notify_overseers(
+        Topic.DEFINITION,
+        [run_request.environment],
+        f"Changed after approval: {run_request.spec.deployment_name} in {run_request.change.environment_name}",
+        f"The deployment of request {run_request.pk} was changed in Prefect between its approval and the start of "
+        "its run. The run may have executed other code than was approved.",
+        target=run_request,
+        may=can_see(run_request.change),
+        also=[approval.by for approval in run_request.change.approvals.filter(approved=True).select_related("by")],
+    )
+
+
+def can_see(change: ChangeRequest) -> Callable[[User], bool]:
+    """Return whether a person can see everything that the change request would run."""
+    deployments = [spec.deployment for spec in specs_of(change)]
+
+    def may(person: User) -> bool:
+        permissions = Permissions.of_person(person)
+        return all(permissions.decide(Verb.SEE, deployment) for deployment in deployments)
+
+    return may
+
+
+def specs_of(change: ChangeRequest) -> QuerySet[RunSpec]:
+    return change.specs.select_related("deployment__environment")
+
+
+def notify_of_stalls(event: RunEvent) -> None:
+    """Queue one message about these runs to each subscriber who requested one of them or can act on it."""
+    kinds: dict[int, str] = {pk: Stall(kind).label for pk, kind in event.data["runs"]}
+    rows = Run.objects.filter(pk__in=kinds).order_by("pk")
+    # What decides about a run is small; the schema of a deployment is not.
+    runs = list(
+        rows.select_related("environment", "access_deployment__environment", "run_request__change").defer(
+            "parameters",
+            "access_deployment__parameter_schema",
+            "access_deployment__parameter_defaults",
+        )
+    )
+    environment = environment_of(event)
+    if not runs or environment is None:
+        return
+
+    def message(person: User) -> Message | None:
+        permissions = Permissions.of_person(person)
+        theirs = [run for run in runs if is_for(run, person, permissions)]
+        if not theirs:
+            return None
+        lines = [f"- {run} ({run.what}): {kinds[run.pk]}" for run in theirs]
+        more = len(lines) - MOST_NAMED
+        return Message(
+            f"{plural(len(theirs), 'stalled run')} in {environment}",
+            "\n".join([*lines[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]),
+            theirs[0] if len(theirs) == 1 else None,
+        )
+
+    notify_each(Topic.STALLED, environment, message)
+
+
+def is_for(run: Run, person: User, permissions: Permissions) -> bool:
+    """Return whether the person requested the run, or can cancel it."""
+    run_request = getattr(run, "run_request", None)
+    is_own = run_request is not None and run_request.change.requested_by_id == person.pk
+    return is_own or permissions.decide(Verb.CANCEL, Target.of_run(run)).allowed
+
+
+def notify_of_freeze(event: RunEvent) -> None:
+    environment = environment_of(event)
+    if environment is None:
+        return
+    by = event.data["by"]
+    if event.kind == Kind.FREEZE_ENDED:
+        what, text = "unfrozen", f"{by} unfroze {environment}. Held runs are launched now."
+    else:
+        until = event.data["until"] and timezone.localtime(datetime.fromisoformat(event.data["until"]))
+        lasts = f" It ends automatically at {until:%d %b %Y, %H:%M %Z}." if until else ""
+        reason = event.data["reason"]
+        what, text = "frozen", f"{by} froze {environment}: {reason}. Runs do not start until it is unfrozen.{lasts}"
+    notify(Topic.FREEZE, environment, f"{environment} is {what}", text, target=environment)
+
+
+def notify_of_loosening(event: RunEvent) -> None:
+    by, reason = event.data["by"], event.data["reason"]
+    notify_of_rules(
+        event,
+        lambda names: f"Rules of {names} loosened by {by}",
+        lambda names: f"{by} loosened the rules of {names}. Reason: {reason}",
+    )
+
+
+def notify_of_outside_changes(event: RunEvent) -> None:
+    notify_of_rules(
+        event,
+        lambda names: f"Rules of {names} changed outside the portal",
+        lambda names: f"The rules of {names} were changed in the database, past the portal. Find out who did it.",
+    )
+
+
+def notify_of_rules(event: RunEvent, subject: Callable[[str], str], text: Callable[[str], str]) -> None:
+    listed = ", ".join(event.data["environments"])
+    places = list(Environment.objects.filter(pk__in=event.data["environment_ids"]))
+    notify_overseers(Topic.RULES, places, subject(listed), "\n".join([text(listed), "", *event.data["lines"]]))
+
+
+def notify_of_disabling(event: RunEvent) -> None:
+    if environment := environment_of(event):
+        advice = "Delete the environment, or enter the URL of another server and enable it again."
+        text = f"{event.data['reason']} {advice}"
+        notify_overseers(Topic.RULES, [environment], f"{environment} was disabled", text)
+
+
+NOTICES: dict[str, Callable[[RunEvent], None]] = {
+    Kind.REQUEST_WAITING: notify_approvers,
+    Kind.REQUEST_APPROVED: notify_requester,
+    Kind.REQUEST_REJECTED: notify_requester,
+    Kind.REQUEST_LOST: notify_of_loss,
+    Kind.OVERRIDE_USED: notify_of_override,
+    Kind.DEFINITION_MOVED: notify_of_definition,
+    Kind.RUNS_STALLED: notify_of_stalls,
+    Kind.FREEZE_STARTED: notify_of_freeze,
+    Kind.FREEZE_ENDED: notify_of_freeze,
+    Kind.RULES_LOOSENED: notify_of_loosening,
+    Kind.RULES_CHANGED_OUTSIDE: notify_of_outside_changes,
+    Kind.ENVIRONMENT_DISABLED: notify_of_disabling,
+}
