@@ -46,6 +46,8 @@ def strip_control(value: object, depth: int = 0) -> Any:
 def sanitize_json[Row: Model](row: Row) -> Row:
     """Return the row with every text storable and no longer than its column."""
     for column in row._meta.concrete_fields:
+        if column.generated:
+            continue
         setattr(row, column.attname, sanitize_value(getattr(row, column.attname), column))
     return row
 

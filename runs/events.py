@@ -11,7 +11,7 @@ import logging
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ RELAY = "relay"
 # Rows of one transaction.
 RELAYED_AT_ONCE = 5_000
 HANDLED_AT_ONCE = 100
+FORGOTTEN_AT_ONCE = 500
 MOST_TRIES = 3
 RETRY_AFTER = timedelta(seconds=10)
 
@@ -208,3 +209,18 @@ def retry(failure: FailedEvent, consumer: Consumer) -> None:
         note_failure(locked.consumer, event, error, locked)
     else:
         locked.delete()
+
+
+def forget(environment: Environment | None, before: datetime, consumers: Collection[str]) -> bool:
+    """Delete the first old events that every consumer has handled, and none has set aside; return whether some were.
+
+    Without an environment: those that are about several.
+    """
+    positions = EventCursor.objects.filter(name__in=consumers).values_list("position", flat=True)
+    handled = RunEvent.objects.filter(
+        environment_id=environment.pk if environment else None,
+        observed_at__lt=before,
+        position__lte=min(positions, default=0),
+    ).exclude(pk__in=FailedEvent.objects.values("event_id"))
+    pks = list(handled.order_by("pk").values_list("pk", flat=True)[:FORGOTTEN_AT_ONCE])
+    return bool(RunEvent.objects.filter(pk__in=pks).delete()[0])

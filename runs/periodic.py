@@ -22,6 +22,7 @@ PERIODIC: dict[str, timedelta] = {
     "runs.tasks.expire": MINUTE,
     "runs.tasks.report_outside_changes": MINUTE,
     "runs.tasks.maintain_audit": timedelta(hours=1),
+    "runs.tasks.sweep_all": timedelta(hours=1),
 }
 # Advisory lock of the process that queues what is due; any constant that nothing else uses.
 SCHEDULING = 7_218_003

@@ -54,6 +54,8 @@ TASKS: dict[str, Priority] = {
     "runs.tasks.refresh": Priority.REFRESH,
     "runs.tasks.export_audit": Priority.MAINTAIN,
     "runs.tasks.maintain_audit": Priority.MAINTAIN,
+    "runs.tasks.sweep": Priority.MAINTAIN,
+    "runs.tasks.sweep_all": Priority.MAINTAIN,
 }
 
 # A task whose process is gone is due again this long after it was taken. Less than the 30 s that nothing may wait

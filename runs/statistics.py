@@ -1,15 +1,18 @@
-"""Counts and durations of runs, from the mirror: Prefect takes seconds to count a large history."""
+"""Counts and durations of runs, from the mirror: Prefect takes seconds to count a large history.
+
+Counts are read from `RunCount`, which is small and outlives the runs; a median needs the runs themselves.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 
-from django.db.models import Aggregate, Count, FloatField, Q, QuerySet
-from django.db.models.functions import TruncDate
+from django.db.models import Aggregate, FloatField, Max, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce, TruncDate
 from django.utils import timezone
 
-from runs.models import Run
+from runs.models import Run, RunCount
 
 DAYS = 30
 # Terminal states, in the order in which charts stack them.
@@ -45,15 +48,28 @@ class Reliability:
         return self.completed / decided if decided else None
 
 
-def reliability(runs: QuerySet[Run], *, days: int = DAYS) -> Reliability:
-    """Return how the runs that ended in the last `days` ended; the median is of completed runs."""
-    completed = Q(state_type="COMPLETED")
+def reliability(counts: QuerySet[RunCount], runs: QuerySet[Run], *, days: int = DAYS) -> Reliability:
+    """Return how the runs that ended in the last `days` ended; the median is of completed runs that are still stored.
+
+    `runs` are those that `counts` count.
+    """
+    since = timezone.now() - timedelta(days=days)
+    completed = runs.order_by().filter(state_type="COMPLETED", ended_at__gte=since).values("state_type")
+    median = completed.annotate(median=Median("run_seconds")).values("median")
+
+    def total(*states: str) -> Coalesce:
+        return Coalesce(Sum("number", filter=Q(state_type__in=states)), 0)
+
     # One query for all numbers, so that they are of the same moment.
-    found = runs.filter(ended_at__gte=timezone.now() - timedelta(days=days)).aggregate(
-        completed=Count("pk", filter=completed),
-        failed=Count("pk", filter=Q(state_type__in=["FAILED", "CRASHED"])),
-        cancelled=Count("pk", filter=Q(state_type="CANCELLED")),
-        median_seconds=Median("run_seconds", filter=completed),
+    found = (
+        counts.order_by()
+        .filter(hour__gte=since)
+        .aggregate(
+            completed=total("COMPLETED"),
+            failed=total("FAILED", "CRASHED"),
+            cancelled=total("CANCELLED"),
+            median_seconds=Max(Subquery(median)),
+        )
     )
     return Reliability(days, **found)
 
@@ -66,7 +82,7 @@ class Day:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def by_day(runs: QuerySet[Run], *, days: int) -> list[Day]:
+def by_day(counts: QuerySet[RunCount], *, days: int) -> list[Day]:
     """Return the last `days` days in the portal's time zone, oldest first; today and empty days are included."""
     today = timezone.localdate()
     first = today - timedelta(days=days - 1)
@@ -74,10 +90,10 @@ def by_day(runs: QuerySet[Run], *, days: int) -> list[Day]:
     found = {first + timedelta(days=number): Day(first + timedelta(days=number)) for number in range(days)}
     # Without the default ordering, which would become part of GROUP BY.
     rows = (
-        runs.order_by()
-        .filter(ended_at__gte=midnight, state_type__in=ENDS)
-        .values_list(TruncDate("ended_at"), "state_type")
-        .annotate(number=Count("pk"))
+        counts.order_by()
+        .filter(hour__gte=midnight, state_type__in=ENDS)
+        .values_list(TruncDate("hour"), "state_type")
+        .annotate(total=Sum("number"))
     )
     for day, state_type, number in rows:
         if day in found:  # a server whose clock is ahead reports runs that end tomorrow

@@ -13,7 +13,7 @@ from flows.catalog.same_server import SameServer
 from flows.encryption import DecryptionError
 from flows.models import Environment, Server
 from flows.prefect_api.records import PrefectError
-from runs import changes, consumers, definitions, dispatch, mirror, notifications, queue
+from runs import changes, consumers, definitions, dispatch, mirror, notifications, queue, sweeps
 from runs.audit import export_files, partitions
 from runs.errors import Refused
 from runs.governance import configuration, freezes, outside_changes
@@ -56,6 +56,20 @@ def maintain_audit() -> None:
     """Close the last partition of the trail when it is time, and delete expired exports."""
     partitions.cut()
     export_files.forget()
+
+
+def sweep(environment_pk: int) -> None:
+    """Delete some of what an environment does not keep; the rest in further tasks, behind everything else."""
+    if sweeps.sweep(Environment.objects.get(pk=environment_pk)):
+        queue.enqueue("runs.tasks.sweep", environment_pk)
+
+
+def sweep_all() -> None:
+    """Queue a sweep of each environment that does not keep everything."""
+    for environment in Environment.objects.exclude(keep_runs_days=0, keep_events_days=0):
+        queue.enqueue("runs.tasks.sweep", environment.pk)
+    if sweeps.sweep_shared():
+        queue.enqueue("runs.tasks.sweep_all")
 
 
 def report_outside_changes() -> None:

@@ -187,6 +187,35 @@ SABOTAGES = (
         "    failure.is_set_aside = failure.tries >= MOST_TRIES",
         "    failure.is_set_aside = failure.tries > 100 * MOST_TRIES",
     ),
+    Sabotage(
+        "a run whose state changes stays counted under the old one",
+        ("tests/runs/mirror/test_run_counts.py::test_a_run_that_is_retried_and_fails_is_counted_once",),
+        "runs/mirror/run_counts.py",
+        "    gone = [before for before, after in changes if before and before != after]",
+        "    gone = [before for before, after in changes if before and after and before != after]",
+    ),
+    # Retention
+    Sabotage(
+        "what retention has deleted is read again",
+        ("tests/runs/mirror/test_retention.py::test_what_was_deleted_does_not_return_and_nothing_is_reported",),
+        "runs/mirror/upsert.py",
+        "    horizon = horizon_of(environment)\n",
+        "    horizon = None\n",
+    ),
+    Sabotage(
+        "the horizon moves back with the setting",
+        ("tests/runs/mirror/test_retention.py::test_the_horizon_stays_when_more_is_kept_again",),
+        "runs/mirror/run_retention.py",
+        "    row.horizon = max(row.horizon or to, to)",
+        "    row.horizon = to",
+    ),
+    Sabotage(
+        "events are deleted before they are handled",
+        ("tests/runs/mirror/test_retention.py::test_events_go_once_every_consumer_has_handled_them",),
+        "runs/events.py",
+        "        position__lte=min(positions, default=0),\n",
+        "",
+    ),
     # Loosening rules
     Sabotage(
         "the rules of a protected environment are loosened without its name",

@@ -111,7 +111,7 @@ def flows_and_runs_know_no_addresses(source: Source) -> Iterator[str]:
 def readers_do_not_act(source: Source) -> Iterator[str]:
     if source.is_in("runs/mirror/", "flows/catalog/"):
         for line, owner, attribute in attributes(source):
-            if owner == "changes" and attribute not in ("settle", "settle_deleted"):
+            if owner == "changes" and attribute not in ("settle", "settle_deleted", "settle_swept"):
                 yield source.says(line, f"only what settles is a bridge from fact to request, not {attribute}.")
             elif owner not in ("changes", "task") and attribute in ACTING:  # an asyncio task is cancelled too
                 yield source.says(line, f"mirror and catalogue never act on Prefect: {attribute}.")

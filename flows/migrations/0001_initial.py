@@ -159,6 +159,24 @@ class Migration(migrations.Migration):
                         verbose_name="put back automatically",
                     ),
                 ),
+                (
+                    "keep_runs_days",
+                    models.PositiveSmallIntegerField(
+                        default=0,
+                        help_text="Days after its end at which a run is deleted here, with its states, tasks, log and "
+                        "artifacts. Its request and the counts keep its result. 0 = keep forever.",
+                        verbose_name="keep runs",
+                    ),
+                ),
+                (
+                    "keep_events_days",
+                    models.PositiveSmallIntegerField(
+                        default=0,
+                        help_text="Days after which events that were handled and notifications that were sent are "
+                        "deleted. 0 = keep forever.",
+                        verbose_name="keep events and notifications",
+                    ),
+                ),
                 ("position", models.PositiveSmallIntegerField(default=0, verbose_name="sort order")),
                 ("loosened", models.JSONField(blank=True, default=dict, editable=False)),
                 (

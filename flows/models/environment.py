@@ -79,6 +79,19 @@ class Environment(models.Model):
         help_text="Puts a stalled Pending run back to Scheduled once if its worker is offline and started no process. "
         "Never in a protected environment.",
     )
+    # What is deleted, and when: see runs/mirror/run_retention.py.
+    keep_runs_days = models.PositiveSmallIntegerField(
+        "keep runs",
+        default=0,
+        help_text="Days after its end at which a run is deleted here, with its states, tasks, log and artifacts. Its "
+        "request and the counts keep its result. 0 = keep forever.",
+    )
+    keep_events_days = models.PositiveSmallIntegerField(
+        "keep events and notifications",
+        default=0,
+        help_text="Days after which events that were handled and notifications that were sent are deleted. "
+        "0 = keep forever.",
+    )
     colour = models.CharField(max_length=10, choices=Colour, default=Colour.GREY)
     position = models.PositiveSmallIntegerField("sort order", default=0)
     # Switches that are looser than they were, for the banner: column -> was, since, by. `runs.governance.loosening`.

@@ -23,7 +23,7 @@ from portal.ui import audit_panel, calendar, charts
 from portal.ui.environment_status import EnvironmentStatus, status_of
 from runs import failure_causes, statistics
 from runs.access.decisions import Permissions
-from runs.models import BreakGlass, Run, RunRequest, RunSpec, Verb
+from runs.models import BreakGlass, Run, RunCount, RunRequest, RunSpec, Verb
 from runs.requests import visibility
 
 # Rows in each panel; the rest is a link to the list.
@@ -86,7 +86,8 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     """Add the overview's data to the context; the theme calls it for the admin's index page (`DASHBOARD_CALLBACK`)."""
     permissions = permissions_of(request)
     found = tiles(permissions)
-    runs = Run.objects.filter(permissions.q(Verb.SEE, deployment="access_deployment__")).select_related("environment")
+    visible = permissions.q(Verb.SEE, deployment="access_deployment__")
+    runs = Run.objects.filter(visible).select_related("environment")
     context |= {
         "title": "Overview",
         "tiles": found,
@@ -102,7 +103,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "oversight_headings": list(oversight.COLUMNS),
         "stalled": stalled_runs(runs),
         # Without an environment the page shows the first steps instead, so the aggregate would be wasted.
-        "chart": chart(runs) if found else None,
+        "chart": chart(RunCount.objects.filter(visible)) if found else None,
         "time_zone": timezone.get_current_timezone_name(),
     }
     return context
@@ -188,9 +189,9 @@ def to_review(request: HttpRequest, permissions: Permissions) -> list[BreakGlass
     return list(shown[:FEW])
 
 
-def chart(runs: QuerySet[Run]) -> Chart | None:
+def chart(counts: QuerySet[RunCount]) -> Chart | None:
     """Return the finished runs per day and state; None when none finished."""
-    days = statistics.by_day(runs, days=CHART_DAYS)
+    days = statistics.by_day(counts, days=CHART_DAYS)
     legend = [
         charts.Series(label, tone, tuple(sum(day.counts.get(state, 0) for state in states) for day in days))
         for label, (tone, states) in STACK.items()

@@ -73,7 +73,7 @@ def requests(request: HttpRequest, words: str) -> list[SearchResult]:
 
 def matches_number_or_ticket(words: str) -> Q:
     """Return the condition for requests of this number or ticket; “Request 12” is a number too."""
-    ticket = Q(change__ticket__iexact=words.strip(), requested_at__gt=timezone.now() - RECENT)
+    ticket = Q(change__ticket__iexact=words.strip(), sort_at__gt=timezone.now() - RECENT)
     number = words.lower().removeprefix("request").strip()
     return ticket | Q(pk=int(number)) if number.isdecimal() and len(number) <= DIGITS else ticket
 
@@ -97,4 +97,4 @@ def matches_id_or_name(words: str) -> Q:
     try:
         return Q(prefect_id=UUID(words))
     except ValueError:
-        return Q(name__icontains=words, created_upstream_at__gt=timezone.now() - RECENT)
+        return Q(name__icontains=words, sort_at__gt=timezone.now() - RECENT)

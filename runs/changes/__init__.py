@@ -22,7 +22,7 @@ from runs.changes.evidence import require_evidence
 from runs.changes.launch_results import hold, launched, note_sent, recheck, refuse, requeue
 from runs.changes.overrides import MAX_OVERRIDE, MIN_OVERRIDE, break_glass, override, review
 from runs.changes.release import advance, release, to_advance
-from runs.changes.settle import settle, settle_deleted
+from runs.changes.settle import settle, settle_deleted, settle_swept
 from runs.changes.states import CHANGE_LEGAL_FROM, LEGAL_FROM, move
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "review",
     "settle",
     "settle_deleted",
+    "settle_swept",
     "step_for",
     "steps",
     "to_advance",

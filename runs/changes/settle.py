@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Subquery
 from django.utils import timezone
 
 from flows.models import Environment
@@ -104,3 +104,19 @@ def lose(run_request: RunRequest) -> audit.Act:
         before={"state": State.LAUNCHED},
         after={"state": State.LOST, "flow_run_id": flow_run_id},
     )
+
+
+def settle_swept(run_pks: Collection[int]) -> None:
+    """Copy the results of runs to their requests, before `runs.mirror` deletes the runs.
+
+    What was done to them goes with them: it is in the audit trail.
+    """
+    run = Run.objects.filter(pk=OuterRef("run"))
+    RunRequest.objects.filter(run__in=run_pks).update(
+        flow_run_name=Subquery(run.values("name")),
+        run_state=Subquery(run.values("state_name")),
+        run_started_at=Subquery(run.values("started_at")),
+        run_ended_at=Subquery(run.values("ended_at")),
+        run=None,
+    )
+    Action.objects.filter(run__in=run_pks).delete()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 
 from flows.catalog import health as healths
 from flows.models import Alias, Deployment, Environment, Health
@@ -148,7 +148,7 @@ def runs(
         found = found.filter(state_type=wanted)
     if is_stalled:
         found = found.exclude(stalled_kind="")
-    return list(found.order_by(F("created_upstream_at").desc(nulls_last=True), "-pk")[:limit])
+    return list(found.order_by("-sort_at", "-pk")[:limit])
 
 
 def run(reference: str, environment_name: str = "", *, by: Actor | None = None) -> Run:

@@ -30,6 +30,8 @@ ENVIRONMENT = [
     "silent_minutes",
     "cancelling_minutes",
     "puts_back",
+    "keep_runs_days",
+    "keep_events_days",
     "colour",
     "position",
     "is_active",

@@ -72,6 +72,11 @@ def is_shorter(before: int, after: int) -> bool:
     return after < before
 
 
+def is_kept_shorter(before: int, after: int) -> bool:
+    """Compare days; 0 is forever."""
+    return after > 0 and (before == 0 or after < before)
+
+
 def is_elsewhere(before: str, after: str) -> bool:
     return not server_identity.is_same_address(before, after)
 
@@ -106,6 +111,9 @@ ENVIRONMENT: dict[str, Rule] = {
     "needs_reason": ("needs a reason", is_turned_off),
     "approval_minutes": ("approval timeout in minutes", is_longer),
     "independence_hours": ("independence window in hours", is_shorter),
+    # What is deleted can no longer be looked up.
+    "keep_runs_days": ("days for which runs are kept", is_kept_shorter),
+    "keep_events_days": ("days for which events are kept", is_kept_shorter),
     # Disabled, nothing that happens there is seen; enabled again, everything can start.
     "is_active": ("enabled", is_different),
 }

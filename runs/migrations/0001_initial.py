@@ -6,7 +6,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import migrations, models
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
 USER = settings.AUTH_USER_MODEL
 VERBS = [
@@ -242,6 +242,10 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("topic", models.CharField(choices=TOPICS, max_length=20)),
+                (
+                    "environment",
+                    models.ForeignKey("flows.environment", models.CASCADE, null=True, related_name="+"),
+                ),
                 ("subject", models.CharField(max_length=300)),
                 ("text", models.TextField()),
                 ("target_kind", models.CharField(blank=True, max_length=20)),
@@ -263,7 +267,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["-created_at"],
-                "indexes": [models.Index(fields=["state", "next_attempt_at"], name="runs_notifi_state_888022_idx")],
+                "indexes": [
+                    models.Index(fields=["state", "next_attempt_at"], name="runs_notifi_state_888022_idx"),
+                    models.Index(fields=["environment", "created_at"], name="notifications_by_age"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -464,6 +471,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("created_upstream_at", models.DateTimeField(null=True)),
+                (
+                    "sort_at",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=Coalesce("created_upstream_at", "expected_start_at", "started_at", "synced_at"),
+                        output_field=models.DateTimeField(verbose_name="created"),
+                    ),
+                ),
                 ("synced_at", models.DateTimeField(help_text="When it was last read from Prefect.")),
                 (
                     "detailed_at",
@@ -522,12 +537,14 @@ class Migration(migrations.Migration):
                 ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="runs")),
             ],
             options={
-                "ordering": ["-created_upstream_at"],
+                "ordering": ["-sort_at", "-pk"],
                 "indexes": [
-                    models.Index(fields=["-created_upstream_at"], name="runs_run_created_67736d_idx"),
-                    models.Index(fields=["deployment", "-created_upstream_at"], name="runs_run_deploym_2608d1_idx"),
+                    models.Index(fields=["-sort_at", "-id"], name="runs_sorted"),
+                    models.Index(fields=["environment", "-sort_at", "-id"], name="runs_sorted_by_environment"),
+                    models.Index(fields=["deployment", "-sort_at", "-id"], name="runs_sorted_by_deployment"),
                     models.Index(fields=["environment", "state_type"], name="runs_run_environ_875283_idx"),
                     models.Index(fields=["-ended_at"], name="runs_run_ended_a_5538b1_idx"),
+                    models.Index(fields=["environment", "ended_at"], name="runs_by_end"),
                     models.Index(
                         fields=["environment", "stalled_kind"],
                         condition=~models.Q(stalled_kind=""),
@@ -894,6 +911,13 @@ class Migration(migrations.Migration):
                         unique=True, null=True, help_text="Prefect's flow run ID; the run itself is synced later."
                     ),
                 ),
+                ("flow_run_name", models.CharField(max_length=300, blank=True)),
+                (
+                    "run_state",
+                    models.CharField(max_length=100, blank=True, help_text="Its last state, as Prefect named it."),
+                ),
+                ("run_started_at", models.DateTimeField(null=True)),
+                ("run_ended_at", models.DateTimeField(null=True)),
                 (
                     "occurrence",
                     models.CharField(
@@ -912,6 +936,14 @@ class Migration(migrations.Migration):
                     models.CharField(max_length=80, blank=True, help_text="Key id and HMAC: runs/audit/signatures.py."),
                 ),
                 ("requested_at", models.DateTimeField(db_default=Now())),
+                (
+                    "sort_at",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.F("requested_at"),
+                        output_field=models.DateTimeField(verbose_name="requested"),
+                    ),
+                ),
                 (
                     "state",
                     models.CharField(
@@ -961,11 +993,12 @@ class Migration(migrations.Migration):
                 ("overridden_by_name", models.CharField(max_length=200, blank=True)),
             ],
             options={
-                "ordering": ["-requested_at"],
+                "ordering": ["-sort_at", "-pk"],
                 "indexes": [
                     models.Index(name="runs_runreq_state_0a8201_idx", fields=["state", "next_attempt_at"]),
-                    models.Index(name="runs_runreq_request_1738d5_idx", fields=["-requested_at"]),
-                    models.Index(name="runs_runreq_deploym_ec9e9b_idx", fields=["deployment", "-requested_at"]),
+                    models.Index(name="requests_sorted", fields=["-sort_at", "-id"]),
+                    models.Index(name="requests_sorted_by_environment", fields=["environment", "-sort_at", "-id"]),
+                    models.Index(name="requests_sorted_by_deployment", fields=["deployment", "-sort_at", "-id"]),
                 ],
                 "constraints": [
                     models.UniqueConstraint(name="unique_occurrence_per_spec", fields=("spec", "occurrence"))
@@ -1256,5 +1289,57 @@ class Migration(migrations.Migration):
                     models.UniqueConstraint(fields=("consumer", "event_id"), name="unique_failed_event_per_consumer")
                 ],
             },
+        ),
+        migrations.CreateModel(
+            name="RunCount",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("hour", models.DateTimeField(help_text="Its beginning, a full hour in the portal's time zone.")),
+                ("state_type", models.CharField(max_length=20, verbose_name="state")),
+                ("number", models.IntegerField()),
+                ("total_ms", models.BigIntegerField(help_text="The sum of their durations, in milliseconds.")),
+                (
+                    "access_deployment",
+                    models.ForeignKey("flows.deployment", models.PROTECT, null=True, related_name="+"),
+                ),
+                (
+                    "deployment",
+                    models.ForeignKey("flows.deployment", models.PROTECT, null=True, related_name="run_counts"),
+                ),
+                ("environment", models.ForeignKey("flows.environment", models.CASCADE, related_name="run_counts")),
+            ],
+            options={
+                "ordering": ["-hour"],
+                "default_permissions": (),
+                "indexes": [
+                    models.Index(fields=["hour"], name="run_counts_by_hour"),
+                    models.Index(fields=["deployment", "hour"], name="run_counts_by_deployment"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("environment", "deployment", "access_deployment", "hour", "state_type"),
+                        name="unique_run_count",
+                        nulls_distinct=False,
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Sweep",
+            fields=[
+                (
+                    "environment",
+                    models.OneToOneField("flows.environment", models.CASCADE, primary_key=True, serialize=False),
+                ),
+                (
+                    "horizon",
+                    models.DateTimeField(
+                        help_text="Runs that ended before are not read from Prefect any more.", null=True
+                    ),
+                ),
+                ("swept_at", models.DateTimeField(help_text="When the last sweep was complete.", null=True)),
+                ("runs", models.BigIntegerField(default=0, help_text="Number of runs deleted so far.")),
+            ],
+            options={"default_permissions": ()},
         ),
     ]

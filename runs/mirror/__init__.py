@@ -1,6 +1,8 @@
 """Mirror flow runs from Prefect to Postgres: the only code that writes `Run` and its related rows."""
 
 from runs.mirror.details import begun_or_opened, fetch_details, recently_active, tail_logs, with_open_logs
+from runs.mirror.run_counts import rebuild_counts
+from runs.mirror.run_retention import sweep_runs
 from runs.mirror.stalled_runs import mark_stalled
 from runs.mirror.sync import read_stall, refresh, refresh_state, sync
 from runs.mirror.upsert import upsert
@@ -10,9 +12,11 @@ __all__ = [
     "fetch_details",
     "mark_stalled",
     "read_stall",
+    "rebuild_counts",
     "recently_active",
     "refresh",
     "refresh_state",
+    "sweep_runs",
     "sync",
     "tail_logs",
     "upsert",

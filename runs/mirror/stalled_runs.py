@@ -14,7 +14,7 @@ from flows.models import Environment, WorkPool
 from runs import events, stalls
 from runs.change_feed import publish
 from runs.mirror.details import TAILED, fetch_details
-from runs.mirror.upsert import mirror_lock
+from runs.mirror.environment_lock import mirror_lock
 from runs.models import Run, RunEvent
 
 # How often a quiet run is read again: each costs three calls to Prefect.

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from flows import parameters as schemas
@@ -18,18 +18,18 @@ from flows.models import Deployment, Environment
 from flows.prefect_api.records import FlowRunRecord
 from runs import changes, requests
 from runs.change_feed import publish
-from runs.mirror import external_runs, run_events
+from runs.mirror import external_runs, run_counts, run_events
+from runs.mirror.environment_lock import mirror_lock
 from runs.mirror.external_runs import SKEW
+from runs.mirror.run_retention import horizon_of, is_forgotten
 from runs.models import Run, RunRequest
 
 KEY = ["environment", "prefect_id"]
 # What a reading of a run does not know, and would reset.
 OWN = {"id", "created_by_portal", "detailed_at", "active_at", "stalled_kind", "stalled_since"}
-COLUMNS = [f.name for f in Run._meta.concrete_fields if f.name not in OWN.union(KEY)]
+COLUMNS = [f.name for f in Run._meta.concrete_fields if f.name not in OWN.union(KEY) and not f.generated]
 # The most that Prefect lists in one call.
 BATCH = 200
-# First key of the advisory lock; any constant that nothing else uses.
-MIRROR_LOCK = 0x6D6972
 # Stands for every value when no schema says which ones are secret.
 HIDDEN = "••••••"
 
@@ -56,6 +56,9 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord], family: F
         .filter(environment=environment, prefect_id__in=[record.id for record in records])
         .order_by("pk")
     }
+    # Of those that retention has deleted none returns; a run that was retried since has not ended.
+    horizon = horizon_of(environment)
+    records = [record for record in records if record.id in known or not is_forgotten(record, horizon)]
     deployments = {
         deployment.prefect_id: deployment
         for deployment in Deployment.objects.filter(
@@ -83,6 +86,7 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord], family: F
     Run.objects.bulk_create(
         map(sanitize_json, rows), update_conflicts=True, unique_fields=KEY, update_fields=COLUMNS, batch_size=BATCH
     )
+    run_counts.count_changes(environment, [(known.get(row.prefect_id), row) for row in rows])
     # Only ever set, never cleared: a request can learn its run after the mirror did.
     Run.objects.filter(environment=environment, prefect_id__in=ours, created_by_portal=False).update(
         created_by_portal=True
@@ -102,12 +106,6 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord], family: F
     external_runs.record_external_runs(environment, fresh, known=known, ours=ours, runs=runs)
     publish("run", [run.pk for run in runs])
     return runs
-
-
-def mirror_lock(environment: Environment) -> None:
-    """Serialize upserts of one environment: row locks do not exist yet for a run that two readers both discover."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [MIRROR_LOCK, environment.pk])
 
 
 def known_parents(environment: Environment, records: Sequence[FlowRunRecord], family: Family) -> dict[UUID, Run]:

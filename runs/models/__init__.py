@@ -13,7 +13,9 @@ from runs.models.policy import Freeze, Policy, Window
 from runs.models.queued_task import QueuedTask
 from runs.models.request import RunRequest
 from runs.models.run import LogLine, Run, Stall, StateChange, TaskRun
+from runs.models.run_count import RunCount
 from runs.models.run_spec import RunSpec
+from runs.models.sweep import Sweep
 from runs.models.version import RowVersion
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "QueuedTask",
     "RowVersion",
     "Run",
+    "RunCount",
     "RunEvent",
     "RunRequest",
     "RunSpec",
@@ -44,6 +47,7 @@ __all__ = [
     "Stall",
     "StateChange",
     "Subscription",
+    "Sweep",
     "TaskRun",
     "Verb",
     "Window",

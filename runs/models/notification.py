@@ -56,6 +56,8 @@ class Notification(models.Model):
 
     person = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="notices")
     topic = models.CharField(max_length=20, choices=Topic)
+    # Whose setting says how long it is kept; empty if it is about several.
+    environment = models.ForeignKey(Environment, models.CASCADE, null=True, related_name="+")
     subject = models.CharField(max_length=300)
     text = models.TextField()
     # What the message is about, as in `AuditEntry`: the portal makes a link of it when it is sent or shown.
@@ -70,8 +72,11 @@ class Notification(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
-        # For requeue_due, which looks for due rows every few seconds.
-        indexes = [models.Index(fields=["state", "next_attempt_at"])]
+        indexes = [
+            # For requeue_due, which looks for due rows every few seconds.
+            models.Index(fields=["state", "next_attempt_at"]),
+            models.Index(fields=["environment", "created_at"], name="notifications_by_age"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.subject} (to {self.person})"

@@ -65,6 +65,10 @@ FROZEN = [
 CHANGED = [
     "run",
     "flow_run_id",
+    "flow_run_name",
+    "run_state",
+    "run_started_at",
+    "run_ended_at",
     "state",
     "message",
     "changed_at",
@@ -103,6 +107,12 @@ class RunRequest(models.Model):
         null=True, unique=True, help_text="Prefect's flow run ID; the run itself is synced later."
     )
 
+    # What became of the run, copied when retention deletes it: `runs.changes.settle`.
+    flow_run_name = models.CharField(max_length=300, blank=True)
+    run_state = models.CharField(max_length=100, blank=True, help_text="Its last state, as Prefect named it.")
+    run_started_at = models.DateTimeField(null=True)
+    run_ended_at = models.DateTimeField(null=True)
+
     occurrence = models.CharField(
         max_length=100,
         blank=True,
@@ -112,6 +122,12 @@ class RunRequest(models.Model):
     mapped_values = models.JSONField(default=dict, help_text="The values of this occurrence for `RunSpec.mapped`.")
     signature = models.CharField(max_length=80, blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.")
     requested_at = models.DateTimeField(db_default=Now())
+    # What lists are sorted and filtered by, under the same name as a run's.
+    sort_at = models.GeneratedField(
+        expression=models.F("requested_at"),  # type: ignore[arg-type]  # the stubs do not know that F is one
+        output_field=models.DateTimeField("requested"),
+        db_persist=True,
+    )
 
     # State and delivery. `next_attempt_at` is a lease while launching, otherwise the time of the next check.
     state = models.CharField(max_length=10, choices=State)
@@ -130,12 +146,13 @@ class RunRequest(models.Model):
     overridden_by_name = models.CharField(max_length=200, blank=True)
 
     class Meta:
-        ordering = ["-requested_at"]
+        ordering = ["-sort_at", "-pk"]
         indexes = [
             # For requeue_due, which looks for due requests every few seconds.
             models.Index(fields=["state", "next_attempt_at"]),
-            models.Index(fields=["-requested_at"]),
-            models.Index(fields=["deployment", "-requested_at"]),
+            models.Index(fields=["-sort_at", "-id"], name="requests_sorted"),
+            models.Index(fields=["environment", "-sort_at", "-id"], name="requests_sorted_by_environment"),
+            models.Index(fields=["deployment", "-sort_at", "-id"], name="requests_sorted_by_deployment"),
         ]
         constraints = [models.UniqueConstraint(fields=["spec", "occurrence"], name="unique_occurrence_per_spec")]
 

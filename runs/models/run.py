@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.functions import Coalesce
 
 from flows.models import Deployment, Environment
 
@@ -89,6 +90,12 @@ class Run(models.Model):
         "requested in the portal", default=False, help_text="False: started outside the portal."
     )
     created_upstream_at = models.DateTimeField(null=True)
+    # What lists are sorted and filtered by. It does not change while a run goes on, so that no row moves between pages.
+    sort_at = models.GeneratedField(
+        expression=Coalesce("created_upstream_at", "expected_start_at", "started_at", "synced_at"),
+        output_field=models.DateTimeField("created"),
+        db_persist=True,
+    )
     synced_at = models.DateTimeField(help_text="When it was last read from Prefect.")
     # Empty for old history, whose details are read when the page is opened.
     detailed_at = models.DateTimeField(null=True, help_text="When states, task runs and logs were last read.")
@@ -103,13 +110,16 @@ class Run(models.Model):
     stalled_since = models.DateTimeField(null=True, help_text="Since when nothing has happened.")
 
     class Meta:
-        ordering = ["-created_upstream_at"]
+        ordering = ["-sort_at", "-pk"]
         constraints = [models.UniqueConstraint(fields=["environment", "prefect_id"], name="unique_run_per_environment")]
         indexes = [
-            models.Index(fields=["-created_upstream_at"]),
-            models.Index(fields=["deployment", "-created_upstream_at"]),
+            models.Index(fields=["-sort_at", "-id"], name="runs_sorted"),
+            models.Index(fields=["environment", "-sort_at", "-id"], name="runs_sorted_by_environment"),
+            models.Index(fields=["deployment", "-sort_at", "-id"], name="runs_sorted_by_deployment"),
             models.Index(fields=["environment", "state_type"]),
             models.Index(fields=["-ended_at"]),
+            # For retention.
+            models.Index(fields=["environment", "ended_at"], name="runs_by_end"),
             # Partial: a few rows of a million.
             models.Index(
                 fields=["environment", "stalled_kind"], condition=~models.Q(stalled_kind=""), name="stalled_runs"

@@ -3,6 +3,7 @@
 from runs.notifications.services import (
     LEASE,
     MOST_ATTEMPTS,
+    forget,
     overseers,
     send,
     subscribe,
@@ -11,6 +12,7 @@ from runs.notifications.services import (
 __all__ = [
     "LEASE",
     "MOST_ATTEMPTS",
+    "forget",
     "overseers",
     "send",
     "subscribe",

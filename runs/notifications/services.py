@@ -34,6 +34,8 @@ FIRST_WAIT = timedelta(minutes=1)
 # SMTP: 5xx is permanent, 4xx is temporary.
 PERMANENT = 500
 LONGEST_SUBJECT = 300
+# Rows of one transaction.
+FORGOTTEN_AT_ONCE = 500
 
 
 def notify(
@@ -52,7 +54,7 @@ def notify(
     """
     for person in subscribers(topic, environment):
         if may(person) if may else Permissions.of_person(person).environments().filter(pk=environment.pk).exists():
-            create(person, topic, subject, text, target)
+            create(person, topic, environment, subject, text, target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def notify_each(topic: Topic, environment: Environment, message: Callable[[User]
     """
     for person in subscribers(topic, environment):
         if found := message(person):
-            create(person, topic, found.subject, found.text, found.target)
+            create(person, topic, environment, found.subject, found.text, found.target)
 
 
 def subscribers(topic: Topic, environment: Environment) -> models.QuerySet[User]:
@@ -112,8 +114,9 @@ def notify_overseers(
             people.setdefault(person.pk, person)
     if target is None and len(environments) == 1:
         target = environments[0]
+    about = environments[0] if len(environments) == 1 else None
     for person in people.values():
-        create(person, topic, subject, text, target)
+        create(person, topic, about, subject, text, target)
 
 
 def notify_person(
@@ -122,14 +125,16 @@ def notify_person(
     """Queue a message to one person, if they subscribed."""
     wanted = Q(environment=environment) | Q(environment=None)
     if person.is_active and person.subscriptions.filter(wanted, topic=topic).exists():
-        create(person, topic, subject, text, target)
+        create(person, topic, environment, subject, text, target)
 
 
-def create(person: User, topic: Topic, subject: str, text: str, target: models.Model | None) -> None:
+def create(
+    person: User, topic: Topic, environment: Environment | None, subject: str, text: str, target: models.Model | None
+) -> None:
     """Store one message and queue its delivery; a rollback takes both back."""
     # Names come from users: a line break in the subject would start another header.
     one_line = " ".join(sanitize(subject).split())[:LONGEST_SUBJECT]
-    notice = Notification(person=person, topic=topic, subject=one_line, text=sanitize(text))
+    notice = Notification(person=person, topic=topic, environment=environment, subject=one_line, text=sanitize(text))
     if target:
         notice.target_kind, notice.target_id = target._meta.model_name or "", str(target.pk)
     notice.save()
@@ -235,3 +240,14 @@ def is_final(error: Exception) -> bool:
 def settle(notice: Notification, state: str, message: str, **columns: object) -> None:
     """Record the final state of a message."""
     Notification.objects.filter(pk=notice.pk).update(state=state, message=message, next_attempt_at=None, **columns)
+
+
+def forget(environment: Environment | None, before: datetime) -> bool:
+    """Delete the first old messages that were sent or failed; return whether there were any.
+
+    Without an environment: those that are about several.
+    """
+    old = Notification.objects.filter(environment=environment, created_at__lt=before)
+    done = old.exclude(state=Notification.State.WANTED)
+    pks = list(done.order_by("pk").values_list("pk", flat=True)[:FORGOTTEN_AT_ONCE])
+    return bool(Notification.objects.filter(pk__in=pks).delete()[0])

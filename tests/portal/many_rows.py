@@ -8,13 +8,14 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flows.models import Deployment
+from runs import mirror
 from runs.models import ChangeRequest, Run, RunRequest, RunSpec
 
 
 def many_runs(deployment: Deployment, number: int, **columns: Any) -> list[Run]:
     now = timezone.now()
     plain = {"state_type": "COMPLETED", "synced_at": now, "detailed_at": now, "parameters": {"month": "2026-01"}}
-    return Run.objects.bulk_create(
+    made = Run.objects.bulk_create(
         Run(
             environment=deployment.environment,
             deployment=deployment,
@@ -26,6 +27,8 @@ def many_runs(deployment: Deployment, number: int, **columns: Any) -> list[Run]:
         )
         for index in range(number)
     )
+    mirror.rebuild_counts(deployment.environment)
+    return made
 
 
 def many_requests(

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from flows.models import Deployment
 from runs import statistics
-from runs.models import Run
+from runs.models import Run, RunCount
 from tests.portal.many_rows import many_runs
 
 pytestmark = pytest.mark.django_db
@@ -20,13 +20,17 @@ def ended(
     many_runs(deployment, number, state_type=state, ended_at=timezone.now() - ago, run_seconds=seconds)
 
 
+def reliability() -> statistics.Reliability:
+    return statistics.reliability(RunCount.objects.all(), Run.objects.all())
+
+
 def test_the_rate_counts_what_was_decided_and_the_median_what_was_completed(deployment: Deployment) -> None:
     for seconds in (1.0, 2.0, 30.0):
         ended(deployment, "COMPLETED", seconds=seconds)
     ended(deployment, "FAILED", seconds=500)
     ended(deployment, "CRASHED", seconds=500)
     ended(deployment, "CANCELLED", seconds=500)
-    found = statistics.reliability(Run.objects.all())
+    found = reliability()
     assert (found.completed, found.failed, found.cancelled, found.ended) == (3, 2, 1, 6)
     assert found.success_rate == 0.6
     assert found.median_seconds == 2.0
@@ -35,13 +39,13 @@ def test_the_rate_counts_what_was_decided_and_the_median_what_was_completed(depl
 def test_the_median_of_an_even_number_lies_in_between(deployment: Deployment) -> None:
     ended(deployment, "COMPLETED", seconds=10)
     ended(deployment, "COMPLETED", seconds=20)
-    assert statistics.reliability(Run.objects.all()).median_seconds == 15
+    assert reliability().median_seconds == 15
 
 
 def test_what_is_older_or_not_over_does_not_count(deployment: Deployment) -> None:
     ended(deployment, "COMPLETED", ago=timedelta(days=31))
     many_runs(deployment, 2, state_type="RUNNING")
-    found = statistics.reliability(Run.objects.all())
+    found = reliability()
     assert found.ended == 0
     assert found.success_rate is None
     assert found.median_seconds is None
@@ -49,7 +53,7 @@ def test_what_is_older_or_not_over_does_not_count(deployment: Deployment) -> Non
 
 def test_only_cancelled_runs_make_no_rate(deployment: Deployment) -> None:
     ended(deployment, "CANCELLED", number=3)
-    assert statistics.reliability(Run.objects.all()).success_rate is None
+    assert reliability().success_rate is None
 
 
 def test_every_day_is_there_oldest_first_the_empty_ones_too(deployment: Deployment) -> None:
@@ -57,7 +61,7 @@ def test_every_day_is_there_oldest_first_the_empty_ones_too(deployment: Deployme
     ended(deployment, "FAILED", ago=timedelta(days=2))
     ended(deployment, "FAILED", ago=timedelta(days=9))
     many_runs(deployment, 1, state_type="RUNNING")
-    days = statistics.by_day(Run.objects.all(), days=4)
+    days = statistics.by_day(RunCount.objects.all(), days=4)
     assert [day.day for day in days] == [timezone.localdate() - timedelta(days=number) for number in (3, 2, 1, 0)]
     assert [day.counts for day in days] == [{}, {"FAILED": 1}, {}, {"COMPLETED": 2}]
 
@@ -71,10 +75,10 @@ def test_a_day_begins_at_midnight_in_the_portals_time_zone(
     monkeypatch.setattr(timezone, "now", lambda: now)
     many_runs(deployment, 1, ended_at=now - timedelta(minutes=20))
     many_runs(deployment, 1, ended_at=now - timedelta(minutes=40))
-    days = statistics.by_day(Run.objects.all(), days=2)
+    days = statistics.by_day(RunCount.objects.all(), days=2)
     assert [(f"{day.day:%d}", day.counts) for day in days] == [("02", {"COMPLETED": 1}), ("03", {"COMPLETED": 1})]
 
 
 def test_runs_that_end_tomorrow_by_a_fast_clock_break_nothing(deployment: Deployment) -> None:
     ended(deployment, "COMPLETED", ago=timedelta(days=-2))
-    assert [day.counts for day in statistics.by_day(Run.objects.all(), days=2)] == [{}, {}]
+    assert [day.counts for day in statistics.by_day(RunCount.objects.all(), days=2)] == [{}, {}]

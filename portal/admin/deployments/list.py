@@ -89,7 +89,7 @@ def with_surroundings(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]
 
 def last_of(runs: QuerySet[Run]) -> Subquery:
     # Prefect creates scheduled runs up to 100 days ahead: they are not the last run.
-    last = runs.exclude(state_type="SCHEDULED").order_by("-created_upstream_at")
+    last = runs.exclude(state_type="SCHEDULED").order_by("-sort_at", "-pk")
     return Subquery(
         last.values(
             found=JSONObject(

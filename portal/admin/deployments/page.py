@@ -22,7 +22,7 @@ from portal.ui.text import json_text, unwrap
 from runs import statistics
 from runs.access import who_can
 from runs.access.decisions import Permissions
-from runs.models import Run, Verb
+from runs.models import Run, RunCount, Verb
 from runs.models.action import State
 
 LAST_RUNS = 10
@@ -129,12 +129,12 @@ def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[in
         "parameters": [
             Parameter.of(one) for one in describe(deployment.parameter_schema, deployment.parameter_defaults)
         ],
-        "last_runs": tables.RunTable(runs.exclude(state_type="SCHEDULED").order_by("-created_upstream_at")[:LAST_RUNS]),
+        "last_runs": tables.RunTable(runs.exclude(state_type="SCHEDULED").order_by("-sort_at", "-pk")[:LAST_RUNS]),
         # The earliest of those that Prefect has created ahead of time.
         "next_run_at": runs.filter(state_type="SCHEDULED", deleted_upstream_at=None).aggregate(
             at=Min("expected_start_at")
         )["at"],
-        "figures": figures(runs),
+        "figures": figures(RunCount.objects.filter(visible, deployment__in=namesakes), runs),
         "who": access_summary(deployment),
         "pause_request": deployment.actions.exclude(state=State.DONE).first(),
         **buttons(permissions, deployment),
@@ -175,9 +175,9 @@ def job_variables(values: dict[str, Any]) -> list[tuple[str, str]]:
     return [(name, json_text(value)) for name, value in sorted(values.items())]
 
 
-def figures(runs: QuerySet[Run]) -> Figures:
+def figures(counts: QuerySet[RunCount], runs: QuerySet[Run]) -> Figures:
     """Format the success rate and the median duration of the last days."""
-    found = statistics.reliability(runs)
+    found = statistics.reliability(counts, runs)
     rate = found.success_rate
     return Figures(
         found.days,

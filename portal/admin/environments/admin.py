@@ -23,7 +23,7 @@ from flows.models import Environment
 from flows.wording import how_to_deploy
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin, attempt
-from portal.admin.environments.forms import ABOUT, RULES, SERVER, STALLS, EnvironmentForm
+from portal.admin.environments.forms import ABOUT, RETENTION, RULES, SERVER, STALLS, EnvironmentForm
 from portal.admin.service_admin import ServiceModelAdmin
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import calendar as ui_calendar
@@ -37,7 +37,7 @@ from runs.governance.loosening import loosened
 from runs.governance.loosening_gate import environments_of
 from runs.governance.requirements import applicable, visible
 from runs.governance.windows import Calendar
-from runs.models import Verb, Window
+from runs.models import Run, Sweep, Verb, Window
 
 # The buttons on an environment's page are the same actions as those of the list.
 BOTH = [ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM]
@@ -90,6 +90,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
             ("Prefect server", {"fields": SERVER}),
             ("Rules", {"fields": RULES}),
             ("Stalled runs", {"fields": STALLS}),
+            ("Retention", {"fields": RETENTION}),
         ]
 
     def get_actions(self, request: HttpRequest, action_location: ActionLocation = ActionLocation.CHANGE_LIST) -> Any:
@@ -143,6 +144,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
             "status": status_of(environment),
             "pools": environment.server.work_pools.order_by("name"),
             "empty": self.why_empty(request, environment),
+            **self.retention_context(request, environment),
             "may_change": may_change,
             "action_field": ACTION_CHECKBOX_NAME,
             "show_save_and_add_another": False,
@@ -159,6 +161,14 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         deployments = permissions_of(request).deployments()
         is_empty = not deployments.filter(environment=environment, deleted_upstream_at=None).exists()
         return how_to_deploy(environment) if is_empty and environment.is_active else ""
+
+    def retention_context(self, request: HttpRequest, environment: Environment) -> dict[str, Any]:
+        """Return what was deleted here, and the oldest run that the reader can see."""
+        seen = permissions_of(request).q(Verb.SEE, deployment="access_deployment__")
+        return {
+            "sweep": Sweep.objects.filter(environment=environment).first(),
+            "oldest_run": Run.objects.filter(seen, environment=environment).order_by("sort_at", "pk").first(),
+        }
 
     def freeze_context(self, request: HttpRequest, environment: Environment) -> dict[str, Any]:
         """Return the active freeze, and whether the reader may freeze and unfreeze."""

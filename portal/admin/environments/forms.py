@@ -19,6 +19,7 @@ from runs.governance import configuration
 ABOUT = ["slug", "description", "colour", "position", "is_active"]
 RULES = ["is_protected", "needs_approval", "approval_minutes", "independence_hours", "needs_reason"]
 STALLS = ["pending_minutes", "late_minutes", "silent_minutes", "cancelling_minutes", "puts_back"]
+RETENTION = ["keep_runs_days", "keep_events_days"]
 SERVER = [*configuration.SERVER, "new_credential"]
 
 
@@ -47,7 +48,7 @@ class EnvironmentForm(LooseningFields, forms.ModelForm):  # type: ignore[type-ar
 
     class Meta:
         model = Environment
-        fields = [*ABOUT, *RULES, *STALLS]
+        fields = [*ABOUT, *RULES, *STALLS, *RETENTION]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -42,6 +42,10 @@ def moments(run_request: RunRequest, emergency: BreakGlass | None) -> list[Momen
     if run and run.ended_at:
         what = "Run finished" if run.started_at else "Run ended without starting"
         found.append(Moment(run.ended_at, "finished", f"{what}: {run.state_label}", run.state_colour))
+    if run_request.run_ended_at and not run:
+        what = f"Run {run_request.flow_run_name} finished: {run_request.run_state}"
+        note = "The run is no longer kept here."
+        found.append(Moment(run_request.run_ended_at, "finished", what, run_request.state_colour, note=note))
     if run_request.state in (State.WITHDRAWN, State.EXPIRED, State.REFUSED):
         found.append(Moment(run_request.changed_at, "closed", run_request.state_label, run_request.state_colour))
     if run_request.state == State.HELD and run_request.change.expires_at:

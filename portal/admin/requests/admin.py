@@ -64,7 +64,7 @@ class RunRequestAdmin(RestrictedAdmin):
         RequestStateFilter,
         DeploymentFilter,
         TagFilter,
-        ("requested_at", DayFilter),
+        ("sort_at", DayFilter),
     ]
     list_filter_submit = True
     search_fields = [
@@ -103,7 +103,7 @@ class RunRequestAdmin(RestrictedAdmin):
     def where(self, run_request: RunRequest) -> str:
         return render_to_string("portal/_environment.html", {"environment": run_request.environment})
 
-    @admin.display(description="requested", ordering="requested_at")
+    @admin.display(description="requested", ordering="sort_at")
     def requested(self, run_request: RunRequest) -> SafeString:
         return times.relative_time(run_request.requested_at)
 
@@ -116,7 +116,7 @@ class RunRequestAdmin(RestrictedAdmin):
     def linked_run(self, run_request: RunRequest) -> SafeString | str:
         run = run_request.run
         if run is None:
-            return "-"
+            return run_request.flow_run_name or "-"
         link = reverse("admin:runs_run_change", args=[run.pk])
         return format_html('<a class="portal-link" href="{}">{}</a>', link, run)
 

@@ -25,13 +25,13 @@ def hint(run_request: RunRequest) -> SafeString | None:
         RunRequest.objects.filter(
             deployment=run_request.deployment_id,
             change__requested_by=run_request.change.requested_by_id,
-            requested_at__gt=since,
-            requested_at__lt=run_request.requested_at,
+            sort_at__gt=since,
+            sort_at__lt=run_request.requested_at,
             spec__parameters=run_request.spec.parameters,
             scheduled_for=run_request.scheduled_for,
         )
         .select_related("spec")
-        .order_by("-requested_at")[:MOST_COMPARED]
+        .order_by("-sort_at", "-pk")[:MOST_COMPARED]
     )
     values = requests.values_of(run_request)
     earlier = next((each for each in candidates if requests.values_of(each) == values), None)

@@ -55,7 +55,7 @@ class RunAdmin(RestrictedAdmin):
         DeploymentFilter,
         TagFilter,
         OriginFilter,
-        ("created_upstream_at", DayFilter),
+        ("sort_at", DayFilter),
     ]
     list_filter_submit = True
     search_fields = ["name", "deployment_name", "flow_name", "prefect_id"]
@@ -108,7 +108,7 @@ class RunAdmin(RestrictedAdmin):
     def took(self, run: Run) -> SafeString | str:
         return runs_page.took(run) or "-"
 
-    @admin.display(description="created", ordering="created_upstream_at")
+    @admin.display(description="created", ordering="sort_at")
     def created(self, run: Run) -> SafeString:
         return times.relative_time(run.created_upstream_at)
 

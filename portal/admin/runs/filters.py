@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, ClassVar
 
 from django.contrib.admin import ModelAdmin
-from django.db.models import Q, QuerySet
+from django.db.models import Field, GeneratedField, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_date
@@ -96,8 +96,9 @@ class OriginFilter(RadioFilter):
 class DayFilter(RangeDateFilter):
     """First and last day, both included, in the portal's time zone."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, field: Field[Any, Any], *args: Any, **options: Any) -> None:
+        # The theme accepts only date fields; a generated column has one inside.
+        super().__init__(field.output_field if isinstance(field, GeneratedField) else field, *args, **options)
         self.title = "date"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

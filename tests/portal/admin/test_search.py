@@ -48,17 +48,17 @@ def test_an_export_of_such_a_search_is_refused_too(admin_user: User, login: Logi
 @pytest.mark.parametrize(
     ("name", "query"),
     [
-        (REQUESTS, "requested_at__year=0"),
-        (REQUESTS, "requested_at__year=99999"),
-        (RUNS, "created_upstream_at__year=0"),
-        (RUNS, "created_upstream_at__year=99999"),
-        (RUNS, "created_upstream_at__year=2026&created_upstream_at__month=13"),
-        (RUNS, "created_upstream_at__year=2026&created_upstream_at__month=2&created_upstream_at__day=31"),
+        (REQUESTS, "sort_at__year=0"),
+        (REQUESTS, "sort_at__year=99999"),
+        (RUNS, "sort_at__year=0"),
+        (RUNS, "sort_at__year=99999"),
+        (RUNS, "sort_at__year=2026&sort_at__month=13"),
+        (RUNS, "sort_at__year=2026&sort_at__month=2&sort_at__day=31"),
         *[
             (name, f"{column}_from={first}&{column}_to={last}")
             for name, column in (
-                (REQUESTS, "requested_at"),
-                (RUNS, "created_upstream_at"),
+                (REQUESTS, "sort_at"),
+                (RUNS, "sort_at"),
                 (RUNS, "started_at"),
                 (ENTRIES, "at"),
             )

@@ -48,6 +48,8 @@ TYPED: dict[str, Any] = {
     "late_minutes": 15,
     "silent_minutes": 60,
     "cancelling_minutes": 0,
+    "keep_runs_days": 0,
+    "keep_events_days": 0,
 }
 
 

@@ -1,0 +1,41 @@
+"""Counts of the runs that ended, by hour."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from flows.models import Deployment, Environment
+
+
+class RunCount(models.Model):
+    """How many runs ended in an hour in one state, and how long they ran. `runs.mirror` is the only writer.
+
+    It outlives the runs that it counts: what retention deletes stays counted.
+    """
+
+    environment = models.ForeignKey(Environment, models.CASCADE, related_name="run_counts")
+    deployment = models.ForeignKey(Deployment, models.PROTECT, null=True, related_name="run_counts")
+    # As of the runs: whose grants decide who can see them.
+    access_deployment = models.ForeignKey(Deployment, models.PROTECT, null=True, related_name="+")
+    hour = models.DateTimeField(help_text="Its beginning, a full hour in the portal's time zone.")
+    state_type = models.CharField("state", max_length=20)
+    number = models.IntegerField()
+    total_ms = models.BigIntegerField(help_text="The sum of their durations, in milliseconds.")
+
+    class Meta:
+        ordering = ["-hour"]
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment", "deployment", "access_deployment", "hour", "state_type"],
+                name="unique_run_count",
+                nulls_distinct=False,
+            )
+        ]
+        indexes = [
+            models.Index(fields=["hour"], name="run_counts_by_hour"),
+            models.Index(fields=["deployment", "hour"], name="run_counts_by_deployment"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.state_type} at {self.hour:%Y-%m-%d %H:%M}"
