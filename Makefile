@@ -78,9 +78,7 @@ var/prefect-%/installed: | $(PYTHON)
 	fi
 	@touch $@
 
-# The database of makemigrations is one that does not exist, so that a demo that runs is left alone; the checks that ask a
-# database are run by migrate. the checks of
-# generated columns would ask for its version.
+# The database of makemigrations is one that does not exist, so that a demo that runs is left alone.
 lint: export DATABASE_URL := postgresql://nobody@127.0.0.1:9/none
 lint: $(INSTALLED)  ## run the linters and the type checker
 	$(PYTHON) -m ruff check .
@@ -88,7 +86,7 @@ lint: $(INSTALLED)  ## run the linters and the type checker
 	PORTAL_MODE=test .venv/bin/lint-imports --no-cache
 	$(PYTHON) -m tests.expectations.guard
 	PORTAL_MODE=test $(PYTHON) -m mypy --strict flows runs portal
-	PORTAL_MODE=test $(PYTHON) -W ignore::RuntimeWarning manage.py makemigrations --check --skip-checks
+	PORTAL_MODE=test $(PYTHON) -W ignore::RuntimeWarning manage.py makemigrations --check
 	@echo "$(PYTHON) manage.py check --deploy --fail-level WARNING   (production settings, secrets thrown away)"
 	@PORTAL_MODE=production PORTAL_ALLOWED_HOSTS=portal.example \
 	PORTAL_SECRET_KEY=$$($(PYTHON) -c "import secrets; print(secrets.token_urlsafe(64))") \

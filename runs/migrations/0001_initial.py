@@ -8,6 +8,8 @@ from django.contrib.postgres.indexes import GinIndex
 from django.db import migrations, models
 from django.db.models.functions import Coalesce, Now
 
+from flows.stored_column import StoredColumn
+
 USER = settings.AUTH_USER_MODEL
 VERBS = [
     ("see", "view"),
@@ -473,8 +475,7 @@ class Migration(migrations.Migration):
                 ("created_upstream_at", models.DateTimeField(null=True)),
                 (
                     "sort_at",
-                    models.GeneratedField(
-                        db_persist=True,
+                    StoredColumn(
                         expression=Coalesce("created_upstream_at", "expected_start_at", "started_at", "synced_at"),
                         output_field=models.DateTimeField(verbose_name="created"),
                     ),
@@ -938,8 +939,7 @@ class Migration(migrations.Migration):
                 ("requested_at", models.DateTimeField(db_default=Now())),
                 (
                     "sort_at",
-                    models.GeneratedField(
-                        db_persist=True,
+                    StoredColumn(
                         expression=models.F("requested_at"),
                         output_field=models.DateTimeField(verbose_name="requested"),
                     ),

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from flows.models import Deployment, Environment
+from flows.stored_column import StoredColumn
 from runs.models.change_request import ChangeRequest
 from runs.models.run_spec import RunSpec
 
@@ -123,10 +124,9 @@ class RunRequest(models.Model):
     signature = models.CharField(max_length=80, blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.")
     requested_at = models.DateTimeField(db_default=Now())
     # What lists are sorted and filtered by, under the same name as a run's.
-    sort_at = models.GeneratedField(
-        expression=models.F("requested_at"),  # type: ignore[arg-type]  # the stubs do not know that F is one
+    sort_at = StoredColumn(
+        expression=models.F("requested_at"),
         output_field=models.DateTimeField("requested"),
-        db_persist=True,
     )
 
     # State and delivery. `next_attempt_at` is a lease while launching, otherwise the time of the next check.

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models.functions import Coalesce
 
 from flows.models import Deployment, Environment
+from flows.stored_column import StoredColumn
 
 # Prefect state type -> label and colour, for every place that shows a state.
 STATES: dict[str, tuple[str, str]] = {
@@ -91,10 +92,9 @@ class Run(models.Model):
     )
     created_upstream_at = models.DateTimeField(null=True)
     # What lists are sorted and filtered by. It does not change while a run goes on, so that no row moves between pages.
-    sort_at = models.GeneratedField(
+    sort_at = StoredColumn(
         expression=Coalesce("created_upstream_at", "expected_start_at", "started_at", "synced_at"),
         output_field=models.DateTimeField("created"),
-        db_persist=True,
     )
     synced_at = models.DateTimeField(help_text="When it was last read from Prefect.")
     # Empty for old history, whose details are read when the page is opened.
