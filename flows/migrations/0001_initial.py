@@ -2,8 +2,10 @@
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
-from django.core.validators import URLValidator, validate_slug
+from django.core.validators import validate_slug
 from django.db import migrations, models
+
+from flows.models.server import validate_address
 
 
 class Migration(migrations.Migration):
@@ -19,7 +21,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         help_text="Ends in /api for a self-hosted server, for example http://prefect:4200/api.",
                         max_length=500,
-                        validators=[URLValidator(schemes=["http", "https"])],
+                        validators=[validate_address],
                         verbose_name="API URL",
                     ),
                 ),
@@ -29,7 +31,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         help_text="URL of the Prefect UI. Blank = the API URL without /api.",
                         max_length=500,
-                        validators=[URLValidator(schemes=["http", "https"])],
+                        validators=[validate_address],
                         verbose_name="UI URL",
                     ),
                 ),

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
-from django.core.validators import URLValidator
+from django.core.exceptions import ValidationError
 from django.db import models
 
 from flows import encryption
 
-HTTP_URL = URLValidator(schemes=["http", "https"])
+# A name, or an IPv6 address, which urlsplit takes out of its brackets.
+HOST = re.compile(r"[\w.-]+|[0-9a-fA-F:.]+")
+
+
+def validate_address(url: str) -> None:
+    """Refuse what is no http or https URL with a host. Django's own refuses hosts without a dot: prefect:4200."""
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme in ("http", "https") and HOST.fullmatch(parts.hostname or "") and parts.port != 0
+    except ValueError:
+        is_valid = None
+    if not is_valid or re.search(r"\s", url):
+        raise ValidationError("Enter a URL such as http://prefect:4200/api.", "invalid")
 
 
 class Server(models.Model):
@@ -27,14 +40,14 @@ class Server(models.Model):
     api_url = models.CharField(
         "API URL",
         max_length=500,
-        validators=[HTTP_URL],
+        validators=[validate_address],
         help_text="Ends in /api for a self-hosted server, for example http://prefect:4200/api.",
     )
     ui_url = models.CharField(
         "UI URL",
         max_length=500,
         blank=True,
-        validators=[HTTP_URL],
+        validators=[validate_address],
         help_text="URL of the Prefect UI. Blank = the API URL without /api.",
     )
     credential_kind = models.CharField(

@@ -105,6 +105,12 @@ def test_a_wrong_address_is_named_with_what_to_do(
         ("prefect:4200", "invalid"),
         ("ftp://prefect/api", "invalid"),
         ("javascript:alert(1)", "invalid"),
+        ("http:///api", "invalid"),
+        ("http://prefect:port/api", "invalid"),
+        ("http://prefect:70000/api", "invalid"),
+        ("http://pre fect/api", "invalid"),
+        ("http://<b>/api", "invalid"),
+        ("http://[::1/api", "invalid"),
         ("http://user:word@prefect/api", "userinfo"),
         ("http://prefect/api?x=1", "query"),
         ("http://prefect/\0api", "null_characters_not_allowed"),
@@ -115,10 +121,25 @@ def test_an_address_that_cannot_be_is_refused_in_the_form(
 ) -> None:
     body = {"slug": "new", "api_url": address, "colour": "grey", "position": 0, "credential_kind": "none"}
     limits = ("approval_minutes", "pending_minutes", "late_minutes", "silent_minutes", "cancelling_minutes")
-    body |= dict.fromkeys(limits, 480) | {"independence_hours": 24}
+    body |= dict.fromkeys(limits, 480) | {"independence_hours": 24, "keep_runs_days": 0, "keep_events_days": 0}
     answer = login(admin_user).post(reverse("admin:flows_environment_add"), body)
     assert form_errors(answer) == {("api_url", code)}
     assert not Environment.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("http://prefect:4200/api", "http://prefect.intranet:4200/api", "https://localhost/api"),
+        *("http://10.0.0.5:4200/api", "http://[::1]:4200/api", "https://api.prefect.cloud/api/accounts/a/workspaces/b"),
+    ],
+)
+def test_an_address_as_people_have_it_is_saved(admin_user: User, login: Login, address: str) -> None:
+    body = {"slug": "new", "api_url": address, "colour": "grey", "position": 0, "credential_kind": "none"}
+    limits = ("approval_minutes", "pending_minutes", "late_minutes", "silent_minutes", "cancelling_minutes")
+    body |= dict.fromkeys(limits, 480) | {"independence_hours": 24, "keep_runs_days": 0, "keep_events_days": 0}
+    assert login(admin_user).post(reverse("admin:flows_environment_add"), body).status_code == 302
+    assert Environment.objects.get().server.api_url == address
 
 
 def test_a_wrong_secret_is_told_from_a_server_that_is_down(

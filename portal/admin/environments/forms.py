@@ -12,7 +12,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget, U
 
 from flows import server_identity
 from flows.models import Environment, Server
-from flows.models.server import HTTP_URL
+from flows.models.server import validate_address
 from portal.admin.loosening_fields import LooseningFields
 from runs.governance import configuration
 
@@ -33,8 +33,8 @@ class EnvironmentForm(LooseningFields, forms.ModelForm):  # type: ignore[type-ar
 
     retype = "Enter the credential again if you changed it."
     # A form runs the validators of its own model only.
-    api_url = server_field("api_url", widget=UnfoldAdminTextInputWidget(), validators=[HTTP_URL])
-    ui_url = server_field("ui_url", widget=UnfoldAdminTextInputWidget(), validators=[HTTP_URL])
+    api_url = server_field("api_url", widget=UnfoldAdminTextInputWidget(), validators=[validate_address])
+    ui_url = server_field("ui_url", widget=UnfoldAdminTextInputWidget(), validators=[validate_address])
     credential_kind = server_field("credential_kind", widget=UnfoldAdminSelectWidget())
     # Not named after the model's property: as a read-only field, Django would render the decrypted secret.
     new_credential = forms.CharField(
