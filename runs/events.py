@@ -64,6 +64,7 @@ def record(
         row.environment_id = environment.pk
     if change:
         row.change_id, row.environment_id = change.pk, change.environment_id
+        run_request = change.run_request if change.kind == ChangeRequest.Kind.RUN else None
     if run_request:
         row.change_id = run_request.change_id
         row.request_id, row.run_id = run_request.pk, run_request.run_id

@@ -1040,7 +1040,7 @@ SABOTAGES = (
         "an approval is good for a second start",
         ("tests/runs/requests/test_retry.py::test_an_approval_is_for_one_start",),
         "runs/requests/retry.py",
-        "    return run_request.needs_approval or bool(requirements.stages)",
+        "    return run_request.change.needs_approval or bool(requirements.stages)",
         "    return bool(requirements.stages)",
     ),
     Sabotage(
@@ -1050,8 +1050,8 @@ SABOTAGES = (
             "tests/portal/admin/runs/test_retry_page.py::test_a_refusal_is_told_with_its_code",
         ),
         "runs/requests/retry.py",
-        "    return run_request.needs_approval or bool(requirements.stages)",
-        "    return run_request.needs_approval",
+        "    return run_request.change.needs_approval or bool(requirements.stages)",
+        "    return run_request.change.needs_approval",
     ),
     Sabotage(
         "a retry is sent without asking again",

@@ -16,10 +16,10 @@ from flows.models import Environment
 from flows.prefect_api.records import FlowRunRecord
 from runs import changes
 from runs.mirror.environment_lock import mirror_lock
-from runs.models import Action, Artifact, LogLine, Run, StateChange, Sweep, TaskRun
+from runs.models import Action, Artifact, LogLine, Run, RunRequest, StateChange, Sweep, TaskRun
 from runs.models.action import OPEN
 from runs.models.request import OVER
-from runs.models.run import TERMINAL
+from runs.models.run import ACTIVE, TERMINAL
 
 # Rows of one transaction, so that none holds its locks for long.
 ROWS_AT_ONCE = 500
@@ -35,7 +35,7 @@ def sweep_runs(environment: Environment) -> bool:
         return False
     horizon = move_horizon(environment, timezone.now() - timedelta(days=environment.keep_runs_days))
     for _ in range(MOST_BATCHES):
-        pks = list(expired(environment, horizon).values_list("pk", flat=True)[:RUNS_AT_ONCE])
+        pks = first_expired(environment, horizon)
         if not pks:
             Sweep.objects.filter(environment=environment).update(swept_at=timezone.now())
             return False
@@ -57,19 +57,20 @@ def move_horizon(environment: Environment, to: datetime) -> datetime:
     return row.horizon
 
 
-def expired(environment: Environment, horizon: datetime) -> QuerySet[Run]:
-    """Return the runs that ended before the horizon, or were deleted in Prefect before it, oldest first."""
-    ended = Q(state_type__in=TERMINAL, ended_at__lt=horizon)
-    lost = Q(deleted_upstream_at__lt=horizon) & ~Q(state_type__in=TERMINAL)
+def first_expired(environment: Environment, horizon: datetime) -> list[int]:
+    """Return the keys of the first runs that ended before the horizon, or were deleted in Prefect before it."""
     # What is still being done with a run needs it.
-    is_open = (
-        Exists(Action.objects.filter(run=OuterRef("pk"), state__in=OPEN))
-        | Q(run_request__check_definition_at__isnull=False)
-        | (Q(run_request__isnull=False) & ~Q(run_request__state__in=OVER))
+    of_run = {"run": OuterRef("pk")}
+    runs = Run.objects.filter(
+        ~Exists(Action.objects.filter(**of_run, state__in=OPEN)),
+        ~Exists(RunRequest.objects.filter(~Q(state__in=OVER) | Q(check_definition_at__isnull=False), **of_run)),
+        environment=environment,
     )
-    found = Run.objects.filter(ended | lost, environment=environment)
-    return found.exclude(pk__in=Run.objects.filter(is_open, environment=environment).values("pk")).order_by(
-        "ended_at", "pk"
+    # Two queries, each of which has an index.
+    ended = runs.filter(state_type__in=TERMINAL, ended_at__lt=horizon).order_by("ended_at", "pk")
+    lost = runs.filter(state_type__in=ACTIVE, deleted_upstream_at__lt=horizon).order_by("pk")
+    return list(ended.values_list("pk", flat=True)[:RUNS_AT_ONCE]) or list(
+        lost.values_list("pk", flat=True)[:RUNS_AT_ONCE]
     )
 
 

@@ -169,6 +169,8 @@ ENVIRONMENT = {
     "late_minutes": "15",
     "silent_minutes": "60",
     "cancelling_minutes": "10",
+    "keep_runs_days": "0",
+    "keep_events_days": "0",
     "is_active": "on",
     "needs_approval": "on",
 }

@@ -461,7 +461,7 @@ def test_a_banner_stands_until_the_switch_is_back(prod: Environment, admin_user:
 def form_of(environment: Environment, **values: Any) -> dict[str, Any]:
     """What the form of an environment sends; unticked boxes are left out."""
     columns = model_to_dict(environment) | model_to_dict(environment.server)
-    sent = {name: value for name, value in columns.items() if value not in (False, None)}
+    sent = {name: value for name, value in columns.items() if value is not False and value is not None}
     return {name: value for name, value in (sent | values).items() if value is not None}
 
 

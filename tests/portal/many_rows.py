@@ -32,9 +32,9 @@ def many_runs(deployment: Deployment, number: int, **columns: Any) -> list[Run]:
 
 
 def many_requests(
-    deployment: Deployment, requester: User, number: int, policy: dict[str, Any] | None = None
+    deployment: Deployment, requester: User, number: int, policy: dict[str, Any] | None = None, **columns: Any
 ) -> list[RunRequest]:
-    """Waiting ones; a change request and its run request share a number, as those of the product do."""
+    """Waiting ones, `columns` of their run requests; a change request and its run request share a number."""
     changes = ChangeRequest.objects.bulk_create(
         ChangeRequest(
             environment=deployment.environment,
@@ -74,6 +74,7 @@ def many_requests(
             environment=deployment.environment,
             deployment=deployment,
             state=RunRequest.State.HELD,
+            **columns,
         )
         for spec in specs
     )

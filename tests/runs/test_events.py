@@ -374,8 +374,8 @@ def test_each_step_of_a_request_is_an_event(
     launched, rejected, withdrawn, expired = ask(), ask(), ask(), ask()
     changes.approve(launched.change, by=by(approver))
     dispatch.launch(RunRequest.objects.get(pk=launched.pk))
-    changes.reject(rejected, by=by(approver), reason="No")
-    changes.withdraw(withdrawn, by=by(requester))
+    changes.reject(rejected.change, by=by(approver), reason="No")
+    changes.withdraw(withdrawn.change, by=by(requester))
     ChangeRequest.objects.filter(pk=expired.change_id).update(expires_at=timezone.now() - timedelta(seconds=1))
     tasks.expire()
     steps = {

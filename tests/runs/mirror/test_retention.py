@@ -16,9 +16,9 @@ from runs import dispatch, events, mirror, notifications, requests, sweeps, task
 from runs.governance import configuration
 from runs.mirror import run_retention
 from runs.models import (
+    Action,
     Artifact,
     AuditEntry,
-    Cancellation,
     LogLine,
     Notification,
     QueuedTask,
@@ -96,7 +96,7 @@ def test_what_was_deleted_does_not_return_and_nothing_is_reported(
     old: RunRequest, keeps: Environment, fake: FakePrefect, in_prefect: str
 ) -> None:
     assert old.flow_run_id
-    external = fake.add_run(old.deployment_prefect_id)
+    external = fake.add_run(old.spec.deployment_prefect_id)
     end(fake, external.id, ago=OLD)
     tasks.sweep(keeps.pk)
     if in_prefect == "it is deleted":
@@ -158,10 +158,10 @@ def test_what_is_young_going_on_or_elsewhere_stays(
     many_runs(deployment, 1, name="running", state_type="RUNNING", started_at=now - OLD)
     many_runs(prod_deployment, 1, name="elsewhere", ended_at=now - OLD)
     (cancelled,) = many_runs(deployment, 1, name="cancelling", ended_at=now - OLD)
-    Cancellation.objects.create(run=cancelled, requested_by_name="otto", state=Cancellation.State.SENT)
+    Action.objects.create(kind="cancel", run=cancelled, requested_by_name="otto", state="sent")
     tasks.sweep(keeps.pk)
     assert {run.name for run in Run.objects.all()} == {"young", "running", "elsewhere", "cancelling"}
-    Cancellation.objects.update(state=Cancellation.State.CONFIRMED)
+    Action.objects.update(state="done")
     tasks.sweep(keeps.pk)
     assert "cancelling" not in {run.name for run in Run.objects.all()}
 

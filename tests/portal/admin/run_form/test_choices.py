@@ -87,7 +87,7 @@ def test_choices_are_added_to_a_list_without_requesting_anything(export: Deploym
         assert "Month end" in page
         (typed["parameters-several"],) = re.findall(r'<textarea name="parameters-several"[^>]*>\n([^<]*)<', page)
     assert client.post(form_of(export), hidden(page) | typed).status_code == 302
-    assert RunRequest.objects.get().parameters == {"several": ["us-4999", "eu-1"]}
+    assert RunRequest.objects.get().spec.parameters == {"several": ["us-4999", "eu-1"]}
 
 
 def test_what_is_searched_and_no_choice_is_not_requested(export: Deployment, login: Login) -> None:

@@ -86,4 +86,4 @@ def test_a_form_of_many_texts_can_be_sent_with_every_box_ticked(deploy: Deploy, 
     answer = client.post(form_of(deployment), {**hidden(page), **as_a_browser_sends_it(page), **boxes, "start": "now"})
     run_request = RunRequest.objects.get()
     assert answer.url == reverse("admin:runs_runrequest_change", args=[run_request.pk])  # type: ignore[attr-defined]
-    assert run_request.parameters == {f"parameter{index}": "" for index in range(700)}
+    assert run_request.spec.parameters == {f"parameter{index}": "" for index in range(700)}

@@ -72,7 +72,7 @@ def test_months_that_bind_are_a_select_without_a_month_chosen(
     page = client.get(form_of(deployment, "?p.month=2026-09")).content.decode()
     assert re.findall(r'<option value="([^"]*)" selected', page) == ["2026-09"]
     assert fill_in(client, deployment, **{"parameters-month": "2026-09"}).status_code == 302
-    assert RunRequest.objects.get().parameters["month"] == "2026-09"
+    assert RunRequest.objects.get().spec.parameters["month"] == "2026-09"
 
 
 def test_months_that_may_be_outdated_are_suggestions(
@@ -96,4 +96,4 @@ def test_another_month_can_be_typed_for_a_later_start_and_is_refused_for_now(
     assert not RunRequest.objects.exists()
     tomorrow = (timezone.now() + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M")
     assert fill_in(client, deployment, start="later", scheduled_for=tomorrow, **typed).status_code == 302
-    assert RunRequest.objects.get().parameters["month"] == "2026-11"
+    assert RunRequest.objects.get().spec.parameters["month"] == "2026-11"
