@@ -22,7 +22,13 @@ from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.filters import EnvironmentFilter
 from portal.admin.requests import bulk
 from portal.admin.requests import page as requests_page
-from portal.admin.runs.filters import ConcernFilter, DayFilter, DeploymentFilter, RequestStateFilter, TagFilter
+from portal.admin.runs.filters import (
+    ConcernFilter,
+    DayFilter,
+    RequestDeploymentFilter,
+    RequestStateFilter,
+    RequestTagFilter,
+)
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import freshness, times
 from portal.ui.text import number
@@ -62,8 +68,8 @@ class RunRequestAdmin(RestrictedAdmin):
         ConcernFilter,
         EnvironmentFilter,
         RequestStateFilter,
-        DeploymentFilter,
-        TagFilter,
+        RequestDeploymentFilter,
+        RequestTagFilter,
         ("sort_at", DayFilter),
     ]
     list_filter_submit = True

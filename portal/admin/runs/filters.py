@@ -22,6 +22,7 @@ from runs.models.run import ACTIVE, STATES
 class DeploymentFilter(DropdownFilter):
     title = "deployment"
     parameter_name = "deployment"
+    column = "deployment_name"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
         names = (
@@ -31,7 +32,11 @@ class DeploymentFilter(DropdownFilter):
         return [(name, name) for name in names[:MOST_CHOICES]]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(deployment_name=self.value()) if self.value() else queryset
+        return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
+
+
+class RequestDeploymentFilter(DeploymentFilter):
+    column = "spec__deployment_name"
 
 
 class StateFilter(CheckboxFilter):
@@ -69,11 +74,16 @@ class StalledFilter(CheckboxFilter):
 class TagFilter(TextFilter):
     title = "tag"
     parameter_name = "tag"
+    column = "tags"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         # Postgres raises an error for NUL in text; no tag contains one.
         tag = (self.value() or "").replace("\0", "").strip()
-        return queryset.filter(tags__contains=[tag]) if tag else queryset
+        return queryset.filter(**{f"{self.column}__contains": [tag]}) if tag else queryset
+
+
+class RequestTagFilter(TagFilter):
+    column = "spec__tags"
 
 
 class OriginFilter(RadioFilter):

@@ -75,6 +75,7 @@ def test_production_warns_of_a_role_that_owns_the_tables() -> None:
         ("DROP TRIGGER four_eyes ON runs_approval", "runs_approval.four_eyes"),
         ("ALTER TABLE auth_user DISABLE TRIGGER record_version", "auth_user.record_version"),
         ("ALTER TABLE runs_changerequest ENABLE TRIGGER approved_by_enough", "runs_changerequest.approved_by_enough"),
+        ("ALTER TABLE runs_runrequest ENABLE TRIGGER released", "runs_runrequest.released"),
         ("ALTER TABLE runs_rowversion ENABLE REPLICA TRIGGER append_only", "runs_rowversion.append_only"),
         ("DROP TRIGGER no_truncate ON runs_auditentry_from_1", "runs_auditentry_from_1.no_truncate"),
         ("ALTER TABLE runs_auditentry_from_1 DISABLE TRIGGER append_only", "runs_auditentry_from_1.append_only"),

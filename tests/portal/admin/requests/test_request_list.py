@@ -58,7 +58,13 @@ def displayed(requests: list[RunRequest]) -> dict[str, str]:
 @pytest.fixture
 def waiting(requester: User, prod_deployment: Deployment) -> list[RunRequest]:
     return [
-        runs_requests.submit(prod_deployment, {"month": f"2026-0{month}"}, by=by(requester), reason=f"Month {month}")
+        runs_requests.submit(
+            prod_deployment,
+            {"month": f"2026-0{month}"},
+            by=by(requester),
+            reason=f"Month {month}",
+            tags=[f"month-{month}"],
+        )
         for month in (1, 2)
     ]
 
@@ -106,6 +112,9 @@ def test_a_stranger_sees_no_list(stranger: User, waiting: list[RunRequest], logi
         ("?state=completed", "requester", set()),
         ("?environment=dev", "requester", set()),
         ("?q=Month+2", "requester", {"Month 2"}),
+        ("?deployment=monthly/monthly", "requester", {"Month 1", "Month 2"}),
+        ("?deployment=monthly/other", "requester", set()),
+        ("?tag=month-2", "requester", {"Month 2"}),
     ],
 )
 def test_a_filter_keeps_what_it_says(
