@@ -29,7 +29,7 @@ MOST_ROWS = 50
 DEEPEST = 3
 # Choices that a form lists in all, a checkbox counting as several because of its size: those beyond are searched.
 MOST_CHOICES = 3_000
-CHECKBOX = 4
+CHECKBOX = 8
 
 
 class ParameterForm:

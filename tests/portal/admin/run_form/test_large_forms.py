@@ -33,6 +33,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "choices": COLOURS,
     "dates": {"type": "string", "format": "date"},
     "lists": {"type": "array", "items": {"type": "string"}},
+    "ticks": {"type": "array", "items": {"enum": ["red", "green", "blue", "black", "white"]}},
     "models": {"type": "object", "properties": {"name": {"type": "string"}, "colour": COLOURS}},
 }
 
