@@ -480,14 +480,14 @@ SABOTAGES = (
     Sabotage(
         "one approval is enough where several are needed",
         ("tests/governance/test_stages.py::test_two_of_three_of_a_group_then_anybody",),
-        "runs/changes/approvals.py",
+        "runs/changes/stages.py",
         "        return len(self.given) >= self.needed",
         "        return len(self.given) >= 1",
     ),
     Sabotage(
         "the group of a stage is not checked",
         ("tests/governance/test_stages.py::test_two_of_three_of_a_group_then_anybody",),
-        "runs/changes/approvals.py",
+        "runs/changes/stages.py",
         "    if step.group and not user",
         "    if not step.group and not user",
     ),

@@ -4,18 +4,13 @@ The only writer of approvals, comments and emergency overrides, and of the state
 """
 
 from runs.changes.approvals import (
-    Step,
     approve,
-    approvers_of,
     comment,
-    emergency_override,
     expire,
     involved_in,
     reject,
     require_approved,
     require_decidable,
-    step_for,
-    steps,
     withdraw,
 )
 from runs.changes.evidence import require_evidence
@@ -23,6 +18,7 @@ from runs.changes.launch_results import hold, launched, note_sent, recheck, refu
 from runs.changes.overrides import MAX_OVERRIDE, MIN_OVERRIDE, break_glass, override, review
 from runs.changes.release import advance, release, to_advance
 from runs.changes.settle import settle, settle_deleted, settle_swept
+from runs.changes.stages import Step, approvers_of, emergency_override, step_for, steps
 from runs.changes.states import CHANGE_LEGAL_FROM, LEGAL_FROM, move
 
 __all__ = [

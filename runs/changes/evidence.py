@@ -6,7 +6,7 @@ from datetime import datetime
 
 from runs import audit
 from runs.audit import signatures
-from runs.changes.approvals import approvers_of, emergency_override
+from runs.changes.stages import approvers_of, emergency_override
 from runs.errors import Refused
 from runs.models import AuditCheckpoint, AuditEntry, ChangeRequest, RunRequest
 from runs.requests.frozen_values import change_digest, spec_digest

@@ -24,7 +24,7 @@ HANDLERS: dict[Kind, Callable[[Action], None]] = {
     **dict.fromkeys(ON_DEPLOYMENT, pause_or_resume),
 }
 # What a handler reads of other tables, in one query.
-RELATED = ("run__environment", "deployment__environment")
+RELATED = ("run__environment__server", "deployment__environment__server")
 
 
 def carry_out(action: Action) -> None:

@@ -117,12 +117,14 @@ def masked(run_request: RunRequest) -> dict[str, Any]:
 
 
 def masked_with_note(run_request: RunRequest) -> tuple[dict[str, Any], str]:
-    """Return the locked parameters with secrets masked, and a sentence if even the names of those are unreadable."""
-    if not run_request.spec.sealed_parameters:
-        return run_request.spec.parameters, ""
+    """Return the parameters of the run with secrets masked, and a sentence if the names of those are unreadable."""
+    spec = run_request.spec
+    values = {**spec.parameters, **run_request.mapped_values}
+    if not spec.sealed_parameters:
+        return values, ""
     try:
         # Which parameters are secret is encrypted together with their values.
-        names = json.loads(encryption.unseal(run_request.spec.sealed_parameters))
+        names = json.loads(encryption.unseal(spec.sealed_parameters))
     except encryption.DecryptionError as error:
-        return run_request.spec.parameters, f"It also has secret parameters. {error}"
-    return schemas.join(run_request.spec.parameters, dict.fromkeys(names, schemas.MASK)), ""
+        return values, f"It also has secret parameters. {error}"
+    return schemas.join(values, dict.fromkeys(names, schemas.MASK)), ""
