@@ -10,6 +10,9 @@ from flows.models import Deployment
 from runs.models import Grant, Verb
 from runs.models.grant import PART_OF
 
+# The lookup of the deployment that decides about a run, and about its counts; other rows always have a deployment.
+OF_RUN = "access_deployment__"
+
 
 def condition(
     grants: Sequence[Grant], verb: Verb, *, is_administering: bool, deployment: str = "", base: str = ""
@@ -42,7 +45,7 @@ def selector_q(grant: Grant, *, deployment: str, base: str = "") -> Q:
         q &= Q(**{f"{deployment}full_name": grant.full_name})
     if grant.flow_name:
         flow = Q(**{f"{deployment}flow_name": grant.flow_name})
-        if deployment != base:  # a run without a deployment is known by its flow alone
+        if deployment.endswith(OF_RUN):  # a run without a deployment is known by its flow alone
             flow |= Q(**{f"{deployment}isnull": True, f"{base}flow_name": grant.flow_name})
         q &= flow
     if grant.tag:

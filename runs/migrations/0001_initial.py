@@ -1294,6 +1294,12 @@ class Migration(migrations.Migration):
             name="RunCount",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "flow_name",
+                    models.CharField(
+                        blank=True, help_text="Of runs without a deployment that decides.", max_length=300
+                    ),
+                ),
                 ("hour", models.DateTimeField(help_text="Its beginning, a full hour in the portal's time zone.")),
                 ("state_type", models.CharField(max_length=20, verbose_name="state")),
                 ("number", models.IntegerField()),
@@ -1317,7 +1323,7 @@ class Migration(migrations.Migration):
                 ],
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("environment", "deployment", "access_deployment", "hour", "state_type"),
+                        fields=("environment", "deployment", "access_deployment", "flow_name", "hour", "state_type"),
                         name="unique_run_count",
                         nulls_distinct=False,
                     )

@@ -23,26 +23,27 @@ MS = "(least(greatest(run_seconds, 0), 1e12) * 1000)::bigint"
 # An hour is truncated in the portal's time zone: a day of a zone that is half an hour off consists of full hours too.
 ADD = f"""
     INSERT INTO runs_runcount AS known
-        (environment_id, deployment_id, access_deployment_id, hour, state_type, number, total_ms)
-    SELECT %(environment)s, deployment_id, access_deployment_id, date_trunc('hour', ended_at, %(zone)s), state_type,
-        sum(sign), sum(sign * {MS})
+        (environment_id, deployment_id, access_deployment_id, flow_name, hour, state_type, number, total_ms)
+    SELECT %(environment)s, deployment_id, access_deployment_id, flow_name, date_trunc('hour', ended_at, %(zone)s),
+        state_type, sum(sign), sum(sign * {MS})
     FROM unnest(
-        %(deployments)s::bigint[], %(access_deployments)s::bigint[], %(ends)s::timestamptz[], %(states)s::text[],
-        %(seconds)s::float8[], %(signs)s::int[]
-    ) AS change (deployment_id, access_deployment_id, ended_at, state_type, run_seconds, sign)
-    GROUP BY 2, 3, 4, 5
-    ON CONFLICT (environment_id, deployment_id, access_deployment_id, hour, state_type)
+        %(deployments)s::bigint[], %(access_deployments)s::bigint[], %(flows)s::text[], %(ends)s::timestamptz[],
+        %(states)s::text[], %(seconds)s::float8[], %(signs)s::int[]
+    ) AS change (deployment_id, access_deployment_id, flow_name, ended_at, state_type, run_seconds, sign)
+    GROUP BY 2, 3, 4, 5, 6
+    ON CONFLICT (environment_id, deployment_id, access_deployment_id, flow_name, hour, state_type)
     DO UPDATE SET number = known.number + excluded.number, total_ms = known.total_ms + excluded.total_ms
 """
 REBUILD = f"""
     INSERT INTO runs_runcount
-        (environment_id, deployment_id, access_deployment_id, hour, state_type, number, total_ms)
-    SELECT environment_id, deployment_id, access_deployment_id, date_trunc('hour', ended_at, %(zone)s), state_type,
-        count(*), sum({MS})
+        (environment_id, deployment_id, access_deployment_id, flow_name, hour, state_type, number, total_ms)
+    SELECT environment_id, deployment_id, access_deployment_id,
+        CASE WHEN access_deployment_id IS NULL THEN flow_name ELSE '' END, date_trunc('hour', ended_at, %(zone)s),
+        state_type, count(*), sum({MS})
     FROM runs_run
     WHERE environment_id = %(environment)s AND state_type = ANY (%(states)s) AND ended_at IS NOT NULL
     AND date_trunc('hour', ended_at, %(zone)s) > date_trunc('hour', %(horizon)s::timestamptz, %(zone)s)
-    GROUP BY 1, 2, 3, 4, 5
+    GROUP BY 1, 2, 3, 4, 5, 6
 """
 
 
@@ -57,6 +58,7 @@ class Counted(NamedTuple):
 
     deployment_id: int | None
     access_deployment_id: int | None
+    flow_name: str
     ended_at: datetime
     state_type: str
     seconds: float
@@ -66,7 +68,9 @@ class Counted(NamedTuple):
         """Return what is counted of this reading; None for one that has not ended."""
         if run is None or run.state_type not in TERMINAL or run.ended_at is None:
             return None
-        return cls(run.deployment_id, run.access_deployment_id, run.ended_at, run.state_type, run.run_seconds)
+        # By its flow only where no deployment decides who sees it: one key less for all others.
+        flow = "" if run.access_deployment_id else run.flow_name
+        return cls(run.deployment_id, run.access_deployment_id, flow, run.ended_at, run.state_type, run.run_seconds)
 
 
 def count_changes(environment: Environment, pairs: Iterable[tuple[Run | None, Run]]) -> None:
@@ -82,6 +86,7 @@ def count_changes(environment: Environment, pairs: Iterable[tuple[Run | None, Ru
         "zone": timezone.get_default_timezone_name(),
         "deployments": [each.deployment_id for each, _ in moved],
         "access_deployments": [each.access_deployment_id for each, _ in moved],
+        "flows": [each.flow_name for each, _ in moved],
         "ends": [each.ended_at for each, _ in moved],
         "states": [each.state_type for each, _ in moved],
         "seconds": [each.seconds for each, _ in moved],

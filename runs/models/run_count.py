@@ -17,6 +17,7 @@ class RunCount(models.Model):
     deployment = models.ForeignKey(Deployment, models.PROTECT, null=True, related_name="run_counts")
     # As of the runs: whose grants decide who can see them.
     access_deployment = models.ForeignKey(Deployment, models.PROTECT, null=True, related_name="+")
+    flow_name = models.CharField(max_length=300, blank=True, help_text="Of runs without a deployment that decides.")
     hour = models.DateTimeField(help_text="Its beginning, a full hour in the portal's time zone.")
     state_type = models.CharField("state", max_length=20)
     number = models.IntegerField()
@@ -27,7 +28,7 @@ class RunCount(models.Model):
         default_permissions = ()
         constraints = [
             models.UniqueConstraint(
-                fields=["environment", "deployment", "access_deployment", "hour", "state_type"],
+                fields=["environment", "deployment", "access_deployment", "flow_name", "hour", "state_type"],
                 name="unique_run_count",
                 nulls_distinct=False,
             )

@@ -27,7 +27,10 @@ BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 
 def kept() -> Counts:
     return {
-        (row.deployment_id, row.access_deployment_id, row.hour, row.state_type): (row.number, row.total_ms)
+        (row.deployment_id, row.access_deployment_id, row.flow_name, row.hour, row.state_type): (
+            row.number,
+            row.total_ms,
+        )
         for row in RunCount.objects.all()
     }
 
@@ -39,7 +42,8 @@ def counted() -> Counts:
     for run in Run.objects.filter(ended_at__isnull=False, state_type__in=TERMINAL):
         assert run.ended_at
         hour = run.ended_at.replace(minute=0, second=0, microsecond=0)
-        key = (run.deployment_id, run.access_deployment_id, hour, run.state_type)
+        flow = "" if run.access_deployment_id else run.flow_name
+        key = (run.deployment_id, run.access_deployment_id, flow, hour, run.state_type)
         numbers[key] += 1
         durations[key] += round(run.run_seconds * 1000)
     return {key: (number, durations[key]) for key, number in numbers.items()}
