@@ -12,6 +12,7 @@ from flows.models import Deployment, Environment
 from runs import changes, requests, tasks
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
+from runs.changes.states import move_change
 from runs.governance import grants
 from runs.models import AuditEntry, ChangeRequest, RunRequest
 from runs.models.request import State
@@ -94,3 +95,15 @@ def test_every_legal_move_ends_somewhere() -> None:
         ways = {to for to, sources in changes.LEGAL_FROM.items() if state in sources}
         assert bool(ways) is (state not in last)
         assert State.HELD not in ways
+
+
+def test_no_other_move_is_made(waiting: RunRequest) -> None:
+    """Whatever the object in memory says, the row decides."""
+    waiting.state = State.LAUNCHING
+    for to in sorted(set(changes.LEGAL_FROM) - {State.APPROVED, State.REJECTED, State.WITHDRAWN, State.EXPIRED}):
+        with refused("state.illegal"):
+            changes.move(waiting, to=to)
+    with refused("state.illegal"):
+        move_change(waiting.change, to=ChangeRequest.State.CLOSED)
+    waiting.refresh_from_db()
+    assert (waiting.state, waiting.change.state) == (State.HELD, ChangeRequest.State.WAITING)
