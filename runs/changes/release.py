@@ -49,9 +49,12 @@ def release(change: ChangeRequest) -> int:
 
 def why_held(run_request: RunRequest) -> str:
     """Return why an occurrence of an approved change request may not start; empty when it may."""
-    spec = run_request.spec
+    spec, ends_at = run_request.spec, run_request.change.expires_at
     if not signatures.is_signed(run_request):
         return "The portal did not add this occurrence. Find out who changed the database."
+    # Only an emergency override of several runs ends while some are held.
+    if ends_at and ends_at <= timezone.now():
+        return f"The emergency override ended at {timezone.localtime(ends_at):%d %b %Y, %H:%M}. Submit a new request."
     if spec.valid_until and spec.valid_until <= timezone.now():
         return f"The request was valid until {timezone.localtime(spec.valid_until):%d %b %Y, %H:%M}."
     # The only occurrence of a spec needs no count.

@@ -286,6 +286,26 @@ def test_an_emergency_is_for_a_few_fixed_runs_only(
     assert set(states(few)) == {State.APPROVED}
 
 
+def test_what_an_emergency_did_not_start_in_time_stays_held(
+    submit: Callable[..., ChangeRequest], prod: Environment, prod_deployment: Deployment, approver: User
+) -> None:
+    firefighter = person("firefighter")
+    grants.grant(by=Actor.system(), person=firefighter, verbs=["see", "break glass"], environment=prod)
+    change = submit(backfill_of(prod_deployment, 2), Kind.BACKFILL, at_once=1)
+    changes.break_glass(change, by=by(firefighter), reason="fire")
+    assert launch_all() == 1
+    # As if the override had ended, and its first run too.
+    ended = timezone.now() - timedelta(minutes=1)
+    ChangeRequest.objects.filter(pk=change.pk).update(expires_at=ended)
+    RunRequest.objects.filter(spec__position=0).update(state=State.COMPLETED)
+    later = submit(backfill_of(prod_deployment, 1), Kind.BACKFILL)
+    changes.approve(later, by=by(approver))
+    tasks.advance_changes()
+    assert states(change) == [State.COMPLETED, State.HELD]
+    assert "ended" in change.run_requests.get(state=State.HELD).message
+    assert states(later) == [State.APPROVED]
+
+
 def test_runs_of_two_environments_are_two_requests(
     submit: Callable[..., ChangeRequest], deployment: Deployment, prod_deployment: Deployment
 ) -> None:
