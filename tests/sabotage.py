@@ -34,8 +34,9 @@ PATIENCE = 300
 JOBS = 2
 # Caches of the copy, and what is never needed for a test.
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "var", "__pycache__", ".*_cache", ".hypothesis", "docs", "build")
-# A test that failed. One that could not begin, because nothing could be imported or set up, proves nothing.
-FAILED = re.compile(r"^(SUB)?FAILED", re.MULTILINE)
+# A test that failed. One that could not begin, because nothing could be imported or set up, proves nothing, and neither
+# does one in which the spoiled line names something that does not exist.
+FAILED = re.compile(r"^(SUB)?FAILED(?!.* - NameError)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -503,7 +504,7 @@ SABOTAGES = (
         ("tests/runs/changes/test_approve.py::test_an_expired_request_cannot_be_approved",),
         "runs/changes/approvals.py",
         '<= timezone.now():\n        raise Refused("request.expired"',
-        '<= run_request.created_at:\n        raise Refused("request.expired"',
+        '<= timezone.now() - timedelta(days=3650):\n        raise Refused("request.expired"',
     ),
     Sabotage(
         "a change of state does not compare the state it comes from",
@@ -639,7 +640,7 @@ SABOTAGES = (
         ("tests/runs/dispatch/test_launch.py::test_an_approval_that_is_too_old_is_none",),
         "runs/changes/approvals.py",
         '<= timezone.now():\n        raise Refused("approval.too_old"',
-        '<= run_request.created_at:\n        raise Refused("approval.too_old"',
+        '<= timezone.now() - timedelta(days=3650):\n        raise Refused("approval.too_old"',
     ),
     Sabotage(
         "the idempotency key does not name the deployment",
@@ -1176,8 +1177,8 @@ SABOTAGES = (
         "an approver approves runs that their grant does not cover",
         ("tests/runs/changes/test_change_requests.py::test_what_was_approved_together_is_approved_whole",),
         file="runs/changes/approvals.py",
-        old="    for spec in specs_of(change):\n        permissions.require(Verb.APPROVE",
-        new="    for spec in specs_of(change)[:1]:\n        permissions.require(Verb.APPROVE",
+        old="    for spec in specs_of(change):\n        permissions.require(verb",
+        new="    for spec in specs_of(change)[:1]:\n        permissions.require(verb",
     ),
     Sabotage(
         "a spec added past the portal is approved with the others",

@@ -37,9 +37,7 @@ def require_decidable(change: ChangeRequest, by: Actor, *, approves: bool) -> No
         raise Refused("approval.own", "You cannot approve or reject your own request.")
     if by.on_behalf_of:
         raise Refused("approval.on_behalf", "You cannot approve or reject on someone else's behalf.")
-    permissions = Permissions.of(by)
-    for spec in specs_of(change):
-        permissions.require(Verb.APPROVE, spec.deployment, spec_values(spec))
+    require_for_all(change, Verb.APPROVE, by, with_values=True)
     if change.expires_at and change.expires_at <= timezone.now():
         raise Refused("request.expired", f"Request {change.pk} has expired. Submit a new request.")
 
@@ -131,11 +129,14 @@ def targets_of(change: ChangeRequest) -> list[Target]:
     return [Target.of(deployment) for deployment in deployments.select_related("environment").order_by("pk")]
 
 
-def require_for_all(change: ChangeRequest, verb: Verb, by: Actor) -> None:
-    """Raise `Forbidden` unless the actor has the verb on everything that the change request would run."""
+def require_for_all(change: ChangeRequest, verb: Verb, by: Actor, *, with_values: bool = False) -> None:
+    """Raise `Forbidden` unless the actor has the verb on everything that the change request would run.
+
+    `with_values`: also with the parameters that it would run with.
+    """
     permissions = Permissions.of(by)
     for spec in specs_of(change):
-        permissions.require(verb, spec.deployment)
+        permissions.require(verb, spec.deployment, spec_values(spec) if with_values else None)
 
 
 def publish_change(change: ChangeRequest) -> None:

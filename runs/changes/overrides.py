@@ -11,11 +11,11 @@ from django.utils import timezone
 
 from flows.db_text import sanitize
 from runs import audit, events, queue
-from runs.access.decisions import Permissions, require
+from runs.access.decisions import require
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.change_feed import publish
-from runs.changes.approvals import involved_in, lock, publish_change, specs_of
+from runs.changes.approvals import involved_in, lock, publish_change, require_for_all
 from runs.changes.launch_results import lock as lock_run
 from runs.changes.release import release
 from runs.changes.states import ChangeState, move_change
@@ -23,7 +23,7 @@ from runs.errors import Refused
 from runs.governance.independence import require_own_password
 from runs.models import BreakGlass, ChangeRequest, RunEvent, RunRequest, Verb
 from runs.models.request import State
-from runs.requests.frozen_values import is_intact, spec_values, values_of
+from runs.requests.frozen_values import is_intact, values_of
 
 # Minutes.
 MIN_OVERRIDE, MAX_OVERRIDE = 1, 60
@@ -39,9 +39,7 @@ def break_glass(change: ChangeRequest, *, by: Actor, reason: str, minutes: int =
     # 1. Under the row lock: permission, reason, length, state, and that the request was not tampered with.
     with audit.act("request.break_glass", change.subject, by=by, reason=reason, ticket=change.ticket) as act:
         lock(change)
-        permissions = Permissions.of(by)
-        for spec in specs_of(change):
-            permissions.require(Verb.BREAK_GLASS, spec.deployment, spec_values(spec))
+        require_for_all(change, Verb.BREAK_GLASS, by, with_values=True)
         require_few(change)
         if not reason.strip():
             raise Refused("override.reason_required", "Describe the emergency.")
@@ -77,7 +75,7 @@ def break_glass(change: ChangeRequest, *, by: Actor, reason: str, minutes: int =
 
 
 def require_few(change: ChangeRequest) -> None:
-    """Refuse to override the approvals of what has no fixed runs, or many: nobody could review what it starts."""
+    """Refuse to override the approvals of what has no fixed runs, or too many to review afterwards."""
     is_mapped = change.specs.exclude(mapped={}).exists()
     if change.kind not in ChangeRequest.FIXED or is_mapped or change.run_requests.count() > MOST_RUNS:
         raise Refused(
@@ -95,9 +93,7 @@ def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:
         # Neither the person who used it nor those who wanted the run can judge it.
         if by.user.pk in (row.by_id, change.requested_by_id, change.on_behalf_of_id):
             raise Refused("review.own", "This must be reviewed by someone who had no part in it.")
-        permissions = Permissions.of(by)
-        for spec in specs_of(change):
-            permissions.require(Verb.APPROVE, spec.deployment, spec_values(spec))
+        require_for_all(change, Verb.APPROVE, by, with_values=True)
         involved = involved_in(change, row.by_id, by.user.pk)
         involved.require_independent(by.user)
         require_own_password(by.user)
