@@ -22,7 +22,7 @@ def record_changes(environment: Environment, runs: Sequence[Run], known: Mapping
     """Record the runs that are new here or moved; `known` are their rows before this reading, `runs` after it."""
     if not runs:
         return
-    synced_at = health.health_of(environment.server).runs_synced_at
+    synced_at = health.runs_synced_at(environment)
     rows = []
     for run in runs:
         before = known.get(run.prefect_id)

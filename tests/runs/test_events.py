@@ -7,8 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
@@ -17,16 +16,17 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from flows.models import Deployment, Environment
+from flows.models import Deployment, Environment, Health
 from portal.demo.processes import ROOT
 from runs import changes, consumers, dispatch, events, mirror, notifications, queue, requests, tasks
 from runs.events import Consumer
 from runs.models import ChangeRequest, EventCursor, FailedEvent, QueuedTask, Run, RunEvent, RunRequest
 from runs.models.notification import Topic
 from tests.background import DELIVERS, notices
-from tests.cast import by
+from tests.cast import by, make_environment
 from tests.fakes.prefect import FakePrefect
 from tests.runs.conftest import Say
+from tests.sessions import elsewhere
 
 Kind = RunEvent.Kind
 
@@ -65,31 +65,6 @@ def write(**data: object) -> int:
 
 
 # Positions
-
-
-@contextmanager
-def elsewhere(work: Callable[[], object]) -> Iterator[None]:
-    """Run `work` in a transaction of another session, which commits at the end of the block."""
-    done, end = threading.Event(), threading.Event()
-
-    def run() -> None:
-        try:
-            with transaction.atomic():
-                work()
-                done.set()
-                end.wait(20)
-        finally:
-            done.set()
-            connection.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    done.wait(20)
-    try:
-        yield
-    finally:
-        end.set()
-        thread.join()
 
 
 @pytest.mark.usefixtures("own_database")
@@ -346,6 +321,17 @@ def test_what_a_first_reading_finds_is_history_and_notifies_nobody(
     assert kinds(Kind.RUN_APPEARED, Kind.RUNS_STALLED) == [Kind.RUN_APPEARED, Kind.RUNS_STALLED]
     assert all(each.is_history for each in RunEvent.objects.all())
     assert not notices().exists()
+
+
+@pytest.mark.django_db
+def test_what_is_read_before_a_first_reading_is_history_on_a_server_of_another_environment(
+    deployment: Deployment, fake: FakePrefect, dev: Environment
+) -> None:
+    mirror.sync(dev)
+    Health.objects.update(synced_for=make_environment("next"))
+    record = fake.add_run(deployment.prefect_id)
+    mirror.refresh_state(dev, [record.id])
+    assert RunEvent.objects.get().is_history
 
 
 @pytest.mark.django_db

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +31,7 @@ from runs.models import ChangeRequest, QueuedTask, RunRequest, RunSpec
 from runs.models.request import State
 from runs.queue import Priority
 from tests.cast import make_environment
+from tests.sessions import elsewhere
 
 pytestmark = pytest.mark.usefixtures("own_database")
 
@@ -40,31 +40,6 @@ LAUNCH, REFRESH, SYNC, EXPIRE = (f"runs.tasks.{name}" for name in ("launch", "re
 
 def rows() -> list[str]:
     return [str(row) for row in QueuedTask.objects.order_by("pk")]
-
-
-@contextmanager
-def elsewhere(work: Callable[[], object]) -> Iterator[None]:
-    """Run `work` in a transaction of another session, which ends with the block."""
-    done, end = threading.Event(), threading.Event()
-
-    def run() -> None:
-        try:
-            with transaction.atomic():
-                work()
-                done.set()
-                end.wait(20)
-        finally:
-            done.set()
-            connection.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    done.wait(20)
-    try:
-        yield
-    finally:
-        end.set()
-        thread.join()
 
 
 def in_another_session(work: Callable[[], object]) -> None:
