@@ -9,7 +9,7 @@ from runs.events import Consumer
 from runs.models import EventCursor, FailedEvent
 from runs.notifications import from_events
 
-# A name is the key of its cursor: whoever renames a consumer starts it at the newest event.
+# The key of the cursor: a renamed consumer starts at the newest event.
 CONSUMERS: dict[str, Consumer] = {
     "notifications": Consumer(from_events.notify_of, from_events.NOTICES.keys()),
 }

@@ -1,4 +1,4 @@
-"""Let the runs of an approved change request go: as many at a time as its pacing allows, and no others."""
+"""Release the runs of an approved change request, as many at a time as its pacing allows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def release(change: ChangeRequest) -> int:
     for run_request in held.select_related("spec__deployment", "deployment"):
         run_request.change = run_request.spec.change = change
         if reason := why_held(run_request):
-            keep_held(run_request, reason)
+            record_why_held(run_request, reason)
         elif compare_and_set(run_request, frozenset({State.HELD}), State.APPROVED, "", {}):
             released.append(run_request.pk)
             queue.enqueue("runs.tasks.launch", run_request.pk)
@@ -92,8 +92,8 @@ def invalid_names(run_request: RunRequest) -> str:
     return ""
 
 
-def keep_held(run_request: RunRequest, reason: str) -> None:
-    """Say on the run request why it does not start; nothing else changes."""
+def record_why_held(run_request: RunRequest, reason: str) -> None:
+    """Record on the run request why it does not start; nothing else changes."""
     if run_request.message != reason:
         RunRequest.objects.filter(pk=run_request.pk, state=State.HELD).update(message=reason)
         publish("request", [run_request.pk])
@@ -103,7 +103,7 @@ def advance(change: ChangeRequest) -> None:
     """Release what may start now, and close the change request when nothing more of it can."""
     with transaction.atomic():
         row = ChangeRequest.objects.select_for_update(skip_locked=True).filter(pk=change.pk, state=ChangeState.APPROVED)
-        # Somebody decides about it right now: the next call finds what is left.
+        # A decision about it is in progress: the next call finds what is left.
         if not (locked := row.first()):
             return
         release(locked)

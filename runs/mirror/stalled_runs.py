@@ -32,8 +32,8 @@ READ = [
 def mark_stalled(environment: Environment, *, is_first: bool = False) -> list[Run]:
     """Mark stalled runs and unmark those that move again; return those newly found.
 
-    Called after a complete sweep: what is out of date must not look like a stall. `is_first` is the one that has read
-    an environment for the first time, of which nobody is notified. Raises `PrefectError`.
+    Called after a complete sweep: what is out of date must not look like a stall. `is_first` is the first sweep of an
+    environment: no one is notified of what it finds. Raises `PrefectError`.
     """
     # Its limits as they are now: the follower keeps its row for days.
     environment = Environment.objects.select_related("server").get(pk=environment.pk)
