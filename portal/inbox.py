@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 
-from portal.auth.request_user import permissions_of
+from portal.auth.request_user import actor_of, permissions_of
 from runs.changes import queries
+from runs.governance import rule_changes
 
 
 def waiting_for_me(request: HttpRequest) -> int:
     """Return the number of requests that need the reader's approval."""
     return len(waiting_for(request))
+
+
+def rules_waiting_for_me(request: HttpRequest) -> int:
+    """Return the number of changes of rules that need the reader's approval."""
+    return len(rule_changes.waiting_for(actor_of(request)))
 
 
 def waiting_for(request: HttpRequest) -> list[int]:

@@ -88,6 +88,9 @@ DEBUG = False
 ALLOWED_HOSTS = env_list("PORTAL_ALLOWED_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1],testserver")
 CSRF_TRUSTED_ORIGINS = env_list("PORTAL_TRUSTED_ORIGINS")
 PUBLIC_URL = env("PORTAL_PUBLIC_URL")
+# Loosening the rules of a protected environment then needs no second administrator. Here and not on a page: whoever is
+# bound by the rule must not be able to switch it off.
+SINGLE_ADMINISTRATOR = env_flag("PORTAL_SINGLE_ADMINISTRATOR", default=False)
 
 
 def database(url: str) -> dict[str, Any]:

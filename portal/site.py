@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
+from django.conf import settings
 from django.contrib.admin import ModelAdmin
 from django.contrib.auth.views import PasswordChangeView
 from django.core.paginator import Paginator
@@ -29,6 +30,10 @@ class PortalSite(UnfoldAdminSite):
     login_template = "portal/login.html"
     login_form = sign_in.SignInForm
     enable_nav_sidebar = True
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        # For the banner that every page has meanwhile.
+        return {**super().each_context(request), "single_administrator": settings.SINGLE_ADMINISTRATOR}
 
     def register(
         self, model_or_iterable: Any, admin_class: type[ModelAdmin[Any]] | None = None, **options: Any

@@ -156,6 +156,17 @@ def admin_user(db: None) -> User:
 
 
 @pytest.fixture
+def second_administrator(db: None) -> User:
+    return person("cosigner", is_superuser=True)
+
+
+@pytest.fixture
+def single_administrator(settings: Any) -> None:
+    """An installation in which loosening the rules needs no second signature."""
+    settings.SINGLE_ADMINISTRATOR = True
+
+
+@pytest.fixture
 def login() -> Callable[[User], Client]:
     def sign_in(user: User) -> Client:
         client = Client()

@@ -126,6 +126,7 @@ SENTENCES: dict[str, list[str]] = {
     "override.none": ["Request {} has no emergency override."],
     "override.not_waiting": ["Request {} is not waiting for approval, so there is nothing to override."],
     "override.reason_required": ["Describe the emergency."],
+    "override.rules": ["A change of rules has no emergency: another administrator must approve it."],
     "override.too_many": [
         "An emergency override is for at most {} runs with fixed values. Submit those that are urgent by themselves."
     ],
@@ -181,6 +182,17 @@ SENTENCES: dict[str, list[str]] = {
     "review.text_required": ["Describe what the review found."],
     "review.twice": ["This override has already been reviewed."],
     "review.verdict_required": ["Choose whether the emergency override was justified."],
+    "rules.administrators_only": ["{} cannot decide on a change of rules. Only administrators can."],
+    "rules.beneficiary": ["You would gain by this change, so someone else must approve it. You can reject it."],
+    "rules.moved": [
+        "{} was changed after this was requested, so it cannot be approved any more. Reject it, and request the change "
+        "again."
+    ],
+    "rules.no_signer": [
+        "This loosens the rules of {} and needs the approval of a second administrator, and there is no other one who "
+        "could give it. Ask whoever operates the portal to add an administrator (manage.py new_administrator)."
+    ],
+    "rules.not_own": ["Only the requester can withdraw a change of rules. Reject it instead."],
     "run.ambiguous": ["{} matches several runs. {}"],
     "run.differs": ["{…}"],
     "run.finished": ["{} has already finished: {}."],

@@ -257,7 +257,7 @@ SABOTAGES = (
         "a policy is deleted without a question",
         ("tests/governance/test_loosening.py::test_a_rule_for_all_environments_needs_the_names_of_all_protected_ones",),
         "runs/governance/policies.py",
-        "    found = loosened(type(rule)._default_manager.get(pk=rule.pk), None)\n",
+        "    found = loosened(stored, None)\n",
         "    found = loosened(rule, rule)\n",
     ),
     # Accounts

@@ -127,6 +127,7 @@ def test_several_audit_keys_may_be_given(load: Load) -> None:
         ("PORTAL_DATABASE_PASSWORD", "p:/@ss", lambda found: found["DATABASES"]["default"]["PASSWORD"]),
         ("PORTAL_ALLOWED_HOSTS", "portal.example.com", lambda found: found["ALLOWED_HOSTS"][0]),
         ("PORTAL_TIME_ZONE", "Europe/Vienna", lambda found: found["TIME_ZONE"]),
+        ("PORTAL_SINGLE_ADMINISTRATOR", "true", lambda found: str(found["SINGLE_ADMINISTRATOR"]).lower()),
     ],
 )
 def test_any_setting_may_come_from_a_file(

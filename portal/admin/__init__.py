@@ -5,6 +5,7 @@ from portal.admin.access import admin as access_admin
 from portal.admin.access import people
 from portal.admin.artifacts import admin as artifact_admin
 from portal.admin.audit import admin as audit_admin
+from portal.admin.changes import admin as change_admin
 from portal.admin.deployments import admin as deployment_admin
 from portal.admin.deployments import aliases
 from portal.admin.environments import admin as environment_admin
@@ -18,6 +19,7 @@ __all__ = [
     "aliases",
     "artifact_admin",
     "audit_admin",
+    "change_admin",
     "deployment_admin",
     "environment_admin",
     "notification_admin",

@@ -10,8 +10,10 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from flows import encryption
+from portal.admin.changes import waiting
 from runs.access.decisions import Forbidden
 from runs.errors import Refused
+from runs.models import ChangeRequest
 
 LONGEST_REASON, LONGEST_TICKET = 1000, 100
 
@@ -19,10 +21,11 @@ LONGEST_REASON, LONGEST_TICKET = 1000, 100
 def perform(request: HttpRequest, act: Callable[[str], object], done: str | Callable[[], str]) -> None:
     """Call `act` with the typed reason and report the result as a message.
 
-    `done` is the message of success, or a function that is called afterwards to build it. Raises `PermissionDenied`.
+    `done` is the message of success, or a function that is called afterwards to build it. An act that returns a change
+    request did not happen: it waits for a second signature. Raises `PermissionDenied`.
     """
     try:
-        act(reason_of(request))
+        result = act(reason_of(request))
     # A missing permission is a 403. Every other refusal is a message on the page: most often the page was out of date.
     except Forbidden as forbidden:
         raise PermissionDenied(str(forbidden)) from forbidden
@@ -32,7 +35,10 @@ def perform(request: HttpRequest, act: Callable[[str], object], done: str | Call
     except encryption.DecryptionError as error:
         messages.warning(request, str(error), extra_tags="key.unreadable")
     else:
-        messages.success(request, done if isinstance(done, str) else done())
+        if isinstance(result, ChangeRequest):
+            waiting.tell(request, result)
+        else:
+            messages.success(request, done if isinstance(done, str) else done())
 
 
 def reason_of(request: HttpRequest) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django import forms
+from django.conf import settings
 
 from portal.admin.actions import LONGEST_REASON
 from runs.governance import loosening_gate
@@ -40,6 +41,11 @@ class LooseningFields(forms.Form):
         if found and not loosening_gate.is_confirmed(found, self.cleaned_data.get("loosening_confirm", "")):
             message = f"Type {', '.join(names)} to confirm."
             self.add_error("loosening_confirm", forms.ValidationError(message, "loosening.confirm"))
+
+    @property
+    def needs_signature(self) -> bool:
+        """Return whether what is confirmed here waits for a second administrator."""
+        return not settings.SINGLE_ADMINISTRATOR
 
     @property
     def loosened_environments(self) -> str:

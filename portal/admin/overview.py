@@ -17,13 +17,14 @@ from flows.wording import how_to_deploy, plural
 from portal import inbox
 from portal.admin.audit import oversight
 from portal.admin.runs.stalled_panel import stalled_runs
-from portal.auth.request_user import permissions_of
+from portal.auth.request_user import actor_of, permissions_of
 from portal.ops import database_checks
 from portal.ui import audit_panel, calendar, charts
 from portal.ui.environment_status import EnvironmentStatus, status_of
 from runs import failure_causes, statistics
 from runs.access.decisions import Permissions
-from runs.models import BreakGlass, Run, RunCount, RunRequest, RunSpec, Verb
+from runs.governance import rule_changes
+from runs.models import BreakGlass, ChangeRequest, Run, RunCount, RunRequest, RunSpec, Verb
 from runs.requests import visibility
 
 # Rows in each panel; the rest is a link to the list.
@@ -99,6 +100,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         # Alarms for administrators and auditors. A demo has no separate database role, so it is never secured.
         "problems": database_checks.problems() if settings.PRODUCTION and audit_panel.can_read(request) else [],
         "outside_changes": audit_panel.outside_changes(request),
+        "rules_waiting": rules_waiting(request),
         "oversight": oversight.rows_for(request),
         "oversight_headings": list(oversight.COLUMNS),
         "stalled": stalled_runs(runs),
@@ -162,6 +164,16 @@ def waiting_requests(request: HttpRequest, permissions: Permissions) -> Listing[
         return None
     found = RunRequest.objects.filter(change__in=inbox.waiting_for(request))
     return first_rows(found.select_related("environment", "change", "spec").order_by("change__expires_at", "pk"))
+
+
+def rules_waiting(request: HttpRequest) -> Listing[ChangeRequest]:
+    """Return the changes of rules that wait for a second administrator, for administrators and auditors."""
+    by = actor_of(request)
+    if not rule_changes.oversees(by):
+        return Listing([], 0)
+    visible = rule_changes.visible_to(by)
+    waiting = ChangeRequest.objects.filter(visible, state=ChangeRequest.State.WAITING, expires_at__gt=timezone.now())
+    return first_rows(waiting.select_related("rule_change").order_by("requested_at", "pk"))
 
 
 def to_review(request: HttpRequest, permissions: Permissions) -> list[BreakGlass]:

@@ -9,19 +9,21 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.admin import ModelAdmin
 
+from portal.admin.changes import waiting
 from runs.errors import Refused
+from runs.models import ChangeRequest
 
 
 class ServiceModelAdmin(ModelAdmin):
     """Saves the form through `save_row`, a method of the subclass that calls one service."""
 
-    def save_row(self, request: HttpRequest, row: Any, form: Any) -> None:
-        """Call the service that saves the row; raises `Refused`."""
+    def save_row(self, request: HttpRequest, row: Any, form: Any) -> ChangeRequest | None:
+        """Call the service that saves the row; return the change request that it became. Raises `Refused`."""
         raise NotImplementedError
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
         try:
-            self.save_row(request, obj, form)
+            request.waiting = self.save_row(request, obj, form)  # type: ignore[attr-defined]  # lives as long as the request
         except Refused as refusal:
             # Not raised on: Django saves in one transaction, and a rollback would take the refusal's audit entry along.
             request.refusal = refusal  # type: ignore[attr-defined]  # lives as long as the request
@@ -47,7 +49,9 @@ class ServiceModelAdmin(ModelAdmin):
         return response
 
     def refused(self, request: HttpRequest) -> HttpResponse | None:
-        """Return a redirect to the same form with the refusal as a message, or None when the row was saved."""
+        """Return a redirect with the refusal, or with what the save waits for, as a message; None when it was saved."""
+        if change := getattr(request, "waiting", None):
+            return waiting.show(request, change)
         refusal: Refused | None = getattr(request, "refusal", None)
         if refusal is None:
             return None

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
 
-from runs.models import AuditEntry
+from runs.models import AuditEntry, Run, RunRequest
 
 # subject kind -> the model whose page shows it. Older entries call people "user".
 SUBJECTS = {
@@ -20,6 +20,7 @@ SUBJECTS = {
     "grant": "runs.Grant",
     "run": "runs.Run",
     "runrequest": "runs.RunRequest",
+    "changerequest": "runs.ChangeRequest",
     "policy": "runs.Policy",
     "window": "runs.Window",
     "person": "auth.User",
@@ -62,7 +63,7 @@ def filter_of(row: Model) -> dict[str, str]:
         return {"person": str(row.pk)}
     subjects = [f"{row._meta.model_name}:{row.pk}"]
     # A run and its request share one history: approvals are on the request, the cancellation is on the run.
-    for related in ("run_request", "run"):
+    for related in ("run_request", "run") if isinstance(row, Run | RunRequest) else ():
         other = getattr(row, related, None)
         if isinstance(other, Model):
             subjects.append(f"{other._meta.model_name}:{other.pk}")

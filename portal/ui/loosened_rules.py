@@ -46,8 +46,8 @@ def loosened_rules(environment: Environment) -> list[LoosenedRule]:
 
 
 def changes_in_words(entry: AuditEntry) -> list[str]:
-    """Return what an entry loosened, or which settings of an environment it changed: “needs approval: on → off”."""
-    if loosened := entry.after.get("loosened"):
+    """Return what an entry loosens, or which settings of an environment it changed: “needs approval: on → off”."""
+    if loosened := entry.after.get("loosened") or entry.after.get("proposed"):
         return list(dict.fromkeys(f"{each['environment']}: {each['what']}" for each in loosened))
     if entry.verb != "environment.change" or entry.is_unusual:
         return []

@@ -16,10 +16,12 @@ from runs.models import (
     ChangeRequest,
     Comment,
     RowVersion,
+    RuleChange,
     RunRequest,
     RunSpec,
     change_request,
     request,
+    rule_change,
     run_spec,
 )
 from runs.models.approval import REVIEWED
@@ -59,6 +61,7 @@ def privileges() -> dict[str, Privileges]:
         Comment._meta.db_table: ADDS,
         ChangeRequest._meta.db_table: Privileges(ADDS.table, columns(ChangeRequest, change_request.CHANGED)),
         RunSpec._meta.db_table: Privileges(ADDS.table, columns(RunSpec, run_spec.CHANGED)),
+        RuleChange._meta.db_table: Privileges(ADDS.table, columns(RuleChange, rule_change.CHANGED)),
         RunRequest._meta.db_table: Privileges(ADDS.table, columns(RunRequest, request.CHANGED)),
         BreakGlass._meta.db_table: Privileges(ADDS.table, columns(BreakGlass, REVIEWED)),
         **dict.fromkeys([part.table for part in parts()], Privileges()),
@@ -76,6 +79,7 @@ TRIGGERS: dict[str, set[str]] = {
     RowVersion._meta.db_table: {"append_only", "no_truncate"},
     ChangeRequest._meta.db_table: {"approved_by_enough", "closed_stays_closed", "frozen", "stays", "no_truncate"},
     RunSpec._meta.db_table: {"frozen", "stays", "no_truncate"},
+    RuleChange._meta.db_table: {"frozen", "stays", "no_truncate"},
     RunRequest._meta.db_table: {"released", "closed_stays_closed", "frozen", "stays", "no_truncate"},
     Approval._meta.db_table: {"four_eyes", "append_only", "no_truncate"},
     Comment._meta.db_table: {"append_only", "no_truncate"},
@@ -115,7 +119,7 @@ def broken_triggers() -> list[str]:
 def columns_of(table: str) -> list[str]:
     return next(
         [field.column for field in model._meta.concrete_fields if field.column]
-        for model in (ChangeRequest, RunSpec, RunRequest, BreakGlass)
+        for model in (ChangeRequest, RunSpec, RuleChange, RunRequest, BreakGlass)
         if model._meta.db_table == table
     )
 

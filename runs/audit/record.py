@@ -161,7 +161,8 @@ def describe(this: Act) -> tuple[str, str, str, str]:
         return this.subject_kind, this.subject_id, this.subject_name, this.environment
     environment = this.environment
     if isinstance(subject, Deployment | Run | RunRequest | ChangeRequest) and not environment:
-        environment = subject.environment.slug
+        # A change of rules can concern several.
+        environment = subject.environment.slug if subject.environment else ""
     return (
         this.subject_kind or subject._meta.model_name or "",
         this.subject_id or str(subject.pk or ""),

@@ -13,11 +13,12 @@ from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.change_feed import publish
+from runs.changes.evidence import require_submitted
 from runs.changes.release import release
 from runs.changes.stages import ONE, approvers_of, step_for, steps
 from runs.changes.states import ChangeState, move_change, too_late
 from runs.errors import Refused
-from runs.governance import windows
+from runs.governance import rule_changes, signed_changes, windows
 from runs.governance.independence import Involved, require_own_password
 from runs.governance.requirements import requirements_for
 from runs.models import Approval, ChangeRequest, Comment, RunEvent, RunRequest, RunSpec, Verb
@@ -37,30 +38,33 @@ def require_decidable(change: ChangeRequest, by: Actor, *, approves: bool) -> No
         raise Refused("approval.own", "You cannot approve or reject your own request.")
     if by.on_behalf_of:
         raise Refused("approval.on_behalf", "You cannot approve or reject on someone else's behalf.")
-    require_for_all(change, Verb.APPROVE, by, with_values=True)
+    if change.kind == ChangeRequest.Kind.RULES:
+        rule_changes.require_signer(change, by, approves=approves)
+    else:
+        require_for_all(change, Verb.APPROVE, by, with_values=True)
     if change.expires_at and change.expires_at <= timezone.now():
         raise Refused("request.expired", f"Request {change.pk} has expired. Submit a new request.")
 
 
 def approve(change: ChangeRequest, *, by: Actor, reason: str = "", displayed_digest: str | None = None) -> None:
-    """Record an approval of exactly this request; the last one needed launches it.
+    """Record an approval of exactly this request; the last one needed launches it, or applies the change of rules.
 
     `displayed_digest` is the digest that the approver saw; None for the current one. Raises `Forbidden`, or `Refused`
-    with code `approval.own`, `approval.twice`, `approval.stale`, `approval.group` or `state.illegal`.
+    with code `approval.own`, `approval.twice`, `approval.stale`, `approval.group`, `rules.…` or `state.illegal`.
     """
     with audit.act("request.approve", change.subject, by=by, reason=reason, ticket=change.ticket) as act:
         # 1. Under the row lock, so that two last approvals do not launch twice.
         lock(change)
         require_decidable(change, by, approves=True)
+        act.before = {"state": change.state}
+        if change.state != ChangeState.WAITING:
+            raise too_late(change, ChangeState.APPROVED)
         # 2. What is approved is what was displayed, and the row was not edited in the database.
         if not is_intact(change) or displayed_digest not in (None, change.digest):
             raise Refused(
                 "approval.stale",
                 f"Request {change.pk} is not the one displayed. Reload the page and review it again.",
             )
-        act.before = {"state": change.state}
-        if change.state != ChangeState.WAITING:
-            raise too_late(change, ChangeState.APPROVED)
         if any(each.by_id == by.user.pk for each in approvers_of(change)):
             raise Refused(
                 "approval.twice", "You have already approved this. The next approval must come from someone else."
@@ -86,7 +90,12 @@ def approve(change: ChangeRequest, *, by: Actor, reason: str = "", displayed_dig
             return
         move_change(change, to=ChangeState.APPROVED, message="", expires_at=valid_until(change))
         act.after = {"state": ChangeState.APPROVED, "digest": change.digest, **involved.audit_details()}
-        release(change)
+        if change.kind == ChangeRequest.Kind.RULES:
+            require_submitted(change)
+            signed_changes.apply(change)
+            move_change(change, to=ChangeState.CLOSED, message=f"Approved by {by.name} and in effect.")
+        else:
+            release(change)
         events.record(Kind.REQUEST_APPROVED, change=change, data={"by": by.name, "message": change.message})
 
 
@@ -106,6 +115,7 @@ def reject(change: ChangeRequest, *, by: Actor, reason: str = "") -> None:
         move_change(change, to=ChangeState.REJECTED, message=reason)
         # Stage 0: a rejection belongs to no stage, it closes the request at any of them.
         record_decision(change, False, 0, by=by, reason=reason)
+        signed_changes.forget_secrets(change)
         act.after = {"state": ChangeState.REJECTED, "digest": change.digest}
         events.record(Kind.REQUEST_REJECTED, change=change, data={"by": by.name, "message": change.message})
 
@@ -132,11 +142,22 @@ def targets_of(change: ChangeRequest) -> list[Target]:
 def require_for_all(change: ChangeRequest, verb: Verb, by: Actor, *, with_values: bool = False) -> None:
     """Raise `Forbidden` unless the actor has the verb on everything that the change request would run.
 
-    `with_values`: also with the parameters that it would run with.
+    `with_values`: also with the parameters that it would run with. A change of rules would run nothing, and nobody has
+    a verb on it: it has rules of its own, without which everybody would have all verbs on the nothing in it.
     """
+    if change.kind == ChangeRequest.Kind.RULES:
+        raise ValueError(f"Change request {change.pk} is for rules: no grant is about those.")
     permissions = Permissions.of(by)
     for spec in specs_of(change):
         permissions.require(verb, spec.deployment, spec_values(spec) if with_values else None)
+
+
+def require_visible(change: ChangeRequest, by: Actor) -> None:
+    """Raise `Refused` unless the actor can see the change request."""
+    if change.kind != ChangeRequest.Kind.RULES:
+        require_for_all(change, Verb.SEE, by)
+    elif not rule_changes.can_view(change, by):
+        raise Refused("request.unknown", f"Unknown request {change.pk}.", request=change.pk)
 
 
 def publish_change(change: ChangeRequest) -> None:
@@ -218,7 +239,7 @@ def require_approved(run_request: RunRequest) -> None:
 def comment(change: ChangeRequest, text: str, *, by: Actor) -> None:
     """Add a comment to a request, visible to all who can see the request."""
     with audit.act("request.comment", change.subject, by=by, reason=text, ticket=change.ticket):
-        require_for_all(change, Verb.SEE, by)
+        require_visible(change, by)
         cleaned = sanitize(text.strip())
         if not cleaned or len(cleaned) > MAX_COMMENT_LENGTH:
             raise Refused(
@@ -233,13 +254,24 @@ def withdraw(change: ChangeRequest, *, by: Actor, reason: str = "") -> None:
     with audit.act("request.withdraw", change.subject, by=by, reason=reason, ticket=change.ticket) as act:
         # Requesters need no permission to withdraw their own request.
         if not by.is_same_person_as(change.requested_by_id):
-            require_for_all(change, Verb.CANCEL, by)
+            require_may_withdraw(change, by)
         lock(change)
         require_unsent(change)
         act.before = {"state": change.state}
         move_change(change, to=ChangeState.WITHDRAWN, message=reason)
+        signed_changes.forget_secrets(change)
         events.record(Kind.REQUEST_WITHDRAWN, change=change)
         act.after = {"state": ChangeState.WITHDRAWN}
+
+
+def require_may_withdraw(change: ChangeRequest, by: Actor) -> None:
+    """Raise `Refused` for another person's request, unless the actor could cancel all its runs.
+
+    A change of rules can be withdrawn by its requester alone: others reject it.
+    """
+    if change.kind == ChangeRequest.Kind.RULES:
+        raise Refused("rules.not_own", "Only the requester can withdraw a change of rules. Reject it instead.")
+    require_for_all(change, Verb.CANCEL, by)
 
 
 def require_unsent(change: ChangeRequest) -> None:
@@ -260,4 +292,5 @@ def expire(change: ChangeRequest) -> None:
         if change.expires_at is None or change.expires_at > timezone.now():
             raise Refused("request.not_expired", f"Request {change.pk} has not expired yet.")
         move_change(change, to=ChangeState.EXPIRED, message="Not approved in time. Submit a new request.")
+        signed_changes.forget_secrets(change)
         events.record(Kind.REQUEST_EXPIRED, change=change)

@@ -7,9 +7,10 @@ from datetime import datetime
 from runs import audit
 from runs.audit import signatures
 from runs.changes.stages import approvers_of, emergency_override
+from runs.digests import change_digest
 from runs.errors import Refused
 from runs.models import AuditCheckpoint, AuditEntry, ChangeRequest, RunRequest
-from runs.requests.frozen_values import change_digest, spec_digest
+from runs.requests.frozen_values import spec_digest
 
 
 def require_evidence(run_request: RunRequest) -> None:
@@ -30,14 +31,8 @@ def require_evidence(run_request: RunRequest) -> None:
             "The request was changed in the database after it was submitted. Submit a new request.",
         )
     # 2. It was submitted through the portal.
-    recorded = recorded_acts(run_request)
-    act = ("request.submit", change.requested_by_name)
-    if act not in recorded and not are_retired(change.requested_at):
-        raise Refused(
-            "request.unrecorded",
-            f"The audit trail has no entry for the submission of request {change.pk}. Submit a new request, and "
-            "find out who changed the database.",
-        )
+    recorded = recorded_acts(change, run_request)
+    require_recorded_submission(change, recorded)
     # 3. So were its approvals, or the override in their place.
     bypass = emergency_override(change)
     verb, what = ("request.break_glass", "emergency override") if bypass else ("request.approve", "approval")
@@ -58,6 +53,26 @@ def require_evidence(run_request: RunRequest) -> None:
             raise unrecorded("window override", name)
 
 
+def require_submitted(change: ChangeRequest) -> None:
+    """Refuse a change of rules that was written in the database, past the portal. Raises `Refused` as above."""
+    if not signatures.is_signed(change) or not all(signatures.is_signed(row) for row in approvers_of(change)):
+        raise Refused(
+            "request.changed",
+            "The request was changed in the database after it was submitted. Submit a new request.",
+        )
+    require_recorded_submission(change, recorded_acts(change))
+
+
+def require_recorded_submission(change: ChangeRequest, recorded: set[tuple[str, str]]) -> None:
+    act = ("request.submit", change.requested_by_name)
+    if act not in recorded and not are_retired(change.requested_at):
+        raise Refused(
+            "request.unrecorded",
+            f"The audit trail has no entry for the submission of request {change.pk}. Submit a new request, and "
+            "find out who changed the database.",
+        )
+
+
 def unrecorded(what: str, name: str) -> Refused:
     return Refused(
         "approval.unrecorded",
@@ -67,14 +82,15 @@ def unrecorded(what: str, name: str) -> Refused:
     )
 
 
-def recorded_acts(run_request: RunRequest) -> set[tuple[str, str]]:
-    """Return verb and actor of the entries about the run and its change request that the portal signed."""
+def recorded_acts(*rows: ChangeRequest | RunRequest) -> set[tuple[str, str]]:
+    """Return verb and actor of the entries about a change request, and its run, that the portal signed."""
+    change = next(row for row in rows if isinstance(row, ChangeRequest))
     entries = AuditEntry.objects.filter(
         # A change request for one run is recorded as that run, which has the same number; no other row has it.
         subject_kind__in=[ChangeRequest._meta.model_name, RunRequest._meta.model_name],
-        subject_id__in=[str(run_request.change_id), str(run_request.pk)],
+        subject_id__in=[str(row.pk) for row in rows],
         outcome=AuditEntry.Outcome.DONE,
-        after__digest=run_request.change.digest,
+        after__digest=change.digest,
     )
     genuine = [entry for entry in entries if audit.digest(entry) == entry.digest and signatures.is_signed(entry)]
     # A submission can override the change window at once.

@@ -39,6 +39,10 @@ def break_glass(change: ChangeRequest, *, by: Actor, reason: str, minutes: int =
     # 1. Under the row lock: permission, reason, length, state, and that the request was not tampered with.
     with audit.act("request.break_glass", change.subject, by=by, reason=reason, ticket=change.ticket) as act:
         lock(change)
+        if change.kind == ChangeRequest.Kind.RULES:
+            raise Refused(
+                "override.rules", "A change of rules has no emergency: another administrator must approve it."
+            )
         require_for_all(change, Verb.BREAK_GLASS, by, with_values=True)
         require_few(change)
         if not reason.strip():

@@ -15,7 +15,7 @@ from runs.actors import Actor
 from runs.desk.queries import NotVisible, deployment, environment, listing, user
 from runs.errors import Refused
 from runs.governance import grants, preview
-from runs.models import Grant, Verb
+from runs.models import ChangeRequest, Grant, Verb
 
 # User names cannot contain a colon, so the prefix is unambiguous.
 GROUP = "group:"
@@ -58,10 +58,11 @@ def grant(
     reason: str = "",
     ticket: str = "",
     confirm: str = "",
-) -> Grant:
+) -> Grant | ChangeRequest:
     """Create a grant; `whom` is a user name or `group:NAME`, `deny` makes it a denial.
 
-    `confirm` is the name of a protected environment that it opens.
+    `confirm` is the name of a protected environment that it opens: it then waits for a second administrator, as the
+    change request that is returned.
     """
     return grants.grant(
         by=by,
@@ -81,14 +82,13 @@ def grant(
     )
 
 
-def revoke(number: int, *, by: Actor, reason: str = "", ticket: str = "", confirm: str = "") -> Grant:
-    """Revoke a grant by its number."""
+def revoke(number: int, *, by: Actor, reason: str = "", ticket: str = "", confirm: str = "") -> Grant | ChangeRequest:
+    """Revoke a grant by its number; the end of a denial can wait for a second administrator, as in `grant`."""
     # Not restricted by visibility: the service refuses grants that the actor did not create.
     row = Grant.objects.select_related("environment", "person", "group").filter(pk=number).first()
     if row is None:
         raise NotVisible("grant.unknown", f"Unknown grant {number}.", grant=number)
-    grants.revoke(row, by=by, reason=reason, ticket=ticket, confirm=confirm)
-    return row
+    return grants.revoke(row, by=by, reason=reason, ticket=ticket, confirm=confirm) or row
 
 
 def who(

@@ -17,9 +17,9 @@ from runs.actors import Actor
 from runs.changes.queries import waiting_for
 from runs.desk.queries import deployment, environment, status
 from runs.errors import Refused
-from runs.governance import freezes, windows
+from runs.governance import freezes, rule_changes, windows
 from runs.governance.requirements import applicable, visible
-from runs.models import BreakGlass, Freeze, RunRequest, Window
+from runs.models import BreakGlass, ChangeRequest, Freeze, RunRequest, Window
 
 # A request by its number, or as an earlier call returned it.
 Reference = int | RunRequest
@@ -35,29 +35,52 @@ def inbox(*, by: Actor) -> list[RunRequest]:
     return list(found.select_related("environment", "deployment__environment", "run"))
 
 
-def approve(reference: Reference, *, by: Actor, reason: str = "", displayed_digest: str | None = None) -> RunRequest:
-    """Approve a request; with `displayed_digest` only if it is exactly the one that was displayed."""
-    run_request = status(reference, by=by)
-    runs_changes.approve(run_request.change, by=by, reason=reason, displayed_digest=displayed_digest)
-    return status(run_request)
+def approve(
+    reference: Reference, *, by: Actor, reason: str = "", displayed_digest: str | None = None
+) -> RunRequest | ChangeRequest:
+    """Approve a request; with `displayed_digest` only if it is exactly the one that was displayed.
+
+    The number can be that of a change of rules, which is returned then. So it is below.
+    """
+    found = request_of(reference, by=by)
+    runs_changes.approve(change_of(found), by=by, reason=reason, displayed_digest=displayed_digest)
+    return reread(found)
 
 
-def reject(reference: Reference, *, by: Actor, reason: str) -> RunRequest:
-    run_request = status(reference, by=by)
-    runs_changes.reject(run_request.change, by=by, reason=reason)
-    return status(run_request)
+def reject(reference: Reference, *, by: Actor, reason: str) -> RunRequest | ChangeRequest:
+    found = request_of(reference, by=by)
+    runs_changes.reject(change_of(found), by=by, reason=reason)
+    return reread(found)
 
 
-def comment(reference: Reference, text: str, *, by: Actor) -> RunRequest:
-    run_request = status(reference, by=by)
-    runs_changes.comment(run_request.change, text, by=by)
-    return status(run_request)
+def comment(reference: Reference, text: str, *, by: Actor) -> RunRequest | ChangeRequest:
+    found = request_of(reference, by=by)
+    runs_changes.comment(change_of(found), text, by=by)
+    return reread(found)
 
 
-def withdraw(reference: Reference, *, by: Actor, reason: str = "") -> RunRequest:
-    run_request = status(reference, by=by)
-    runs_changes.withdraw(run_request.change, by=by, reason=reason)
-    return status(run_request)
+def withdraw(reference: Reference, *, by: Actor, reason: str = "") -> RunRequest | ChangeRequest:
+    found = request_of(reference, by=by)
+    runs_changes.withdraw(change_of(found), by=by, reason=reason)
+    return reread(found)
+
+
+def request_of(reference: Reference, *, by: Actor) -> RunRequest | ChangeRequest:
+    """Return a run request, or a change of rules, as far as the actor can see it; raises `NotVisible`."""
+    if isinstance(reference, int):
+        rules = ChangeRequest.objects.filter(rule_changes.visible_to(by), pk=reference).select_related("rule_change")
+        if change := rules.first():
+            return change
+    return status(reference, by=by)
+
+
+def change_of(found: RunRequest | ChangeRequest) -> ChangeRequest:
+    return found.change if isinstance(found, RunRequest) else found
+
+
+def reread(found: RunRequest | ChangeRequest) -> RunRequest | ChangeRequest:
+    """Return it as it is now."""
+    return status(found) if isinstance(found, RunRequest) else ChangeRequest.objects.get(pk=found.pk)
 
 
 def rerun(
@@ -106,11 +129,15 @@ def freeze(name: str, *, by: Actor, reason: str, ticket: str = "", until: dateti
     return freezes.freeze(environment(name, by=by), by=by, reason=reason, ticket=ticket, until=until)
 
 
-def unfreeze(name: str, *, by: Actor, reason: str = "", ticket: str = "", confirm: str = "") -> Environment:
-    """End a freeze; `confirm` is the name again where the environment is protected."""
+def unfreeze(
+    name: str, *, by: Actor, reason: str = "", ticket: str = "", confirm: str = ""
+) -> Environment | ChangeRequest:
+    """End a freeze; `confirm` is the name again where the environment is protected.
+
+    There it waits for a second administrator, as the change request that is returned.
+    """
     place = environment(name, by=by)
-    freezes.unfreeze(place, by=by, reason=reason, ticket=ticket, confirm=confirm)
-    return place
+    return freezes.unfreeze(place, by=by, reason=reason, ticket=ticket, confirm=confirm) or place
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from runs.governance import account_names, loosening_gate
 from runs.governance.configuration import columns, difference, require_administrator
 from runs.governance.loosening import Loosening, loosened
 from runs.governance.powers import account_of
+from runs.governance.rule_changes import Proposal, pass_or_submit
+from runs.models import ChangeRequest
 
 # Columns in the audit trail.
 PERSON = ["username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser"]
@@ -23,11 +25,20 @@ PERSON = ["username", "first_name", "last_name", "email", "is_active", "is_staff
 NAMES_LOCK = 0x6E616D6573
 
 
-def save_person(person: User, *, groups: Iterable[Group], by: Actor, reason: str = "", confirm: str = "") -> None:
+def save_person(
+    person: User,
+    *,
+    groups: Iterable[Group],
+    by: Actor,
+    reason: str = "",
+    confirm: str = "",
+    signed: ChangeRequest | None = None,
+) -> ChangeRequest | None:
     """Save a new or changed account with its groups.
 
-    `confirm` names the protected environments that the account can open by it. Raises `Refused` with code
-    `person.name_unclear`, `person.name_taken`, `administrator.own` or `loosening.…`.
+    `confirm` names the protected environments that the account can open by it: the save then waits as the change
+    request that is returned, until it is approved and comes again as `signed`. Raises `Refused` with code
+    `person.name_unclear`, `person.name_taken`, `administrator.own`, `loosening.…` or `rules.…`.
     """
     stored, groups = User.objects.filter(pk=person.pk).first(), list(groups)
     verb = "person.change" if stored else "person.create"
@@ -41,8 +52,18 @@ def save_person(person: User, *, groups: Iterable[Group], by: Actor, reason: str
         if stored is None or stored.username != person.username:
             require_distinct_name(person, "username", "user")
         found = loosened_by(stored, person, groups)
-        loosening_gate.require_confirmed(found, by=by, reason=reason, confirm=confirm)
         before = describe_person(stored) if stored else {}
+        proposal = Proposal(
+            subject_id=str(person.pk or ""),
+            subject_name=f"user {person.username}",
+            before=before,
+            after=columns(person, PERSON) | {"groups": sorted(group.name for group in groups)},
+            secret_before={"password": stored.password} if stored else {},
+            secret_after={"password": person.password},
+            beneficiary=f"person:{person.pk}" if person.pk else "",
+        )
+        if waiting := pass_or_submit(found, act, proposal, confirm=confirm, signed=signed):
+            return waiting
         # Compared before saving; the hashes themselves are never recorded.
         has_new_password = stored is not None and stored.password != person.password
         person.save()
@@ -50,7 +71,8 @@ def save_person(person: User, *, groups: Iterable[Group], by: Actor, reason: str
         act.before, act.after = difference(before, describe_person(person))
         if has_new_password:
             act.after["password"] = "changed"  # noqa: S105  (that it was, not what it is)
-        loosening_gate.record_and_notify(found, act)
+        loosening_gate.record_and_notify(found, act, signed)
+    return None
 
 
 def loosened_by(stored: User | None, person: User, groups: Iterable[Group]) -> list[Loosening]:
@@ -91,16 +113,33 @@ def describe_person(person: User) -> dict[str, Any]:
     return columns(person, PERSON) | {"groups": sorted(person.groups.values_list("name", flat=True))}
 
 
-def record_password_change(person: User, *, by: Actor, reason: str = "", confirm: str = "") -> None:
-    """Record in the audit trail that a password was set; Django's own form sets it.
+def set_password(
+    person: User, *, by: Actor, reason: str = "", confirm: str = "", signed: ChangeRequest | None = None
+) -> ChangeRequest | None:
+    """Save the password of another person, which the caller has set on `person`; for administrators.
 
-    `confirm` names the protected environments that the account can open. Raises `Refused` with code `loosening.…`.
+    `confirm` names the protected environments that the account can open: the password then waits, encrypted, in the
+    change request that is returned, until it is approved and comes again as `signed`. Raises `Refused` with code
+    `loosening.…` or `rules.…`.
     """
     with audit.act("person.password", person, by=by, reason=reason, subject_kind="person") as act:
-        is_other = not by.is_same_person_as(person.pk)
-        found = loosened_by_password(person) if is_other and person.has_usable_password() else []
-        loosening_gate.require_confirmed(found, by=by, reason=reason, confirm=confirm)
-        loosening_gate.record_and_notify(found, act)
+        require_administrator(by)
+        stored = User.objects.get(pk=person.pk)
+        found = loosened_by_password(person) if person.has_usable_password() else []
+        proposal = Proposal(
+            subject_id=str(person.pk),
+            subject_name=f"password of {person.username}",
+            before={"username": stored.username},
+            after={"username": person.username},
+            secret_before={"password": stored.password},
+            secret_after={"password": person.password},
+            beneficiary=f"person:{person.pk}",
+        )
+        if waiting := pass_or_submit(found, act, proposal, confirm=confirm, signed=signed):
+            return waiting
+        person.save(update_fields=["password"])
+        loosening_gate.record_and_notify(found, act, signed)
+    return None
 
 
 def save_group(group: Group, *, permissions: Iterable[Permission], by: Actor) -> None:

@@ -7,14 +7,15 @@ from typing import Any
 
 from django.db import connection, models
 
-from flows import server_identity
+from flows import encryption, server_identity
 from flows.models import Alias, Deployment, Environment, Server
 from runs import audit, events, queue
 from runs.actors import Actor
 from runs.errors import Refused
-from runs.governance import loosening_gate
+from runs.governance import loosening_gate, rule_changes
 from runs.governance.loosening import Loosening, loosened
-from runs.models import RunEvent
+from runs.governance.rule_changes import Proposal
+from runs.models import ChangeRequest, RunEvent
 
 # Columns in the audit trail. Secrets are not among them: they are recorded as "set" or "changed", never by value.
 ENVIRONMENT = [
@@ -87,11 +88,19 @@ def require_own_server(environment: Environment) -> None:
         )
 
 
-def save_environment(environment: Environment, *, by: Actor, reason: str = "", confirm: str = "") -> None:
+def save_environment(
+    environment: Environment,
+    *,
+    by: Actor,
+    reason: str = "",
+    confirm: str = "",
+    signed: ChangeRequest | None = None,
+) -> ChangeRequest | None:
     """Save a new or changed environment with its server, and queue a sync.
 
     `environment.server` has the new address and credential; the address decides which row stores them. `confirm` is the
-    name of a protected environment whose rules become looser. Raises `Refused`, such as `environment.same_server`,
+    name of a protected environment whose rules become looser: the save then waits as the change request that is
+    returned, until it is approved and comes again as `signed`. Raises `Refused`, such as `environment.same_server`,
     `credential.reenter` or `loosening.confirm`.
     """
     verb = "environment.change" if environment.pk else "environment.create"
@@ -109,7 +118,9 @@ def save_environment(environment: Environment, *, by: Actor, reason: str = "", c
             require_same_address(stored.server, server)
         require_own_server(environment)
         found = loosened_by(stored, environment)
-        loosening_gate.require_confirmed(found, by=by, reason=reason, confirm=confirm)
+        proposal = propose(stored, environment)
+        if waiting := rule_changes.pass_or_submit(found, act, proposal, confirm=confirm, signed=signed):
+            return waiting
         environment.loosened = loosening_gate.standing(stored, environment, by=by) if stored else {}
         if stored and not is_stored:
             # Both are encrypted, so only that they differ can be recorded.
@@ -124,9 +135,31 @@ def save_environment(environment: Environment, *, by: Actor, reason: str = "", c
             delete_unused(stored.server)
         act.before, act.after = difference(before, after)
         act.environment = environment.slug
-        loosening_gate.record_and_notify(found, act)
+        loosening_gate.record_and_notify(found, act, signed)
         if environment.is_active:
             queue.enqueue("runs.tasks.sync", server.pk)
+    return None
+
+
+def propose(stored: Environment | None, environment: Environment) -> Proposal:
+    """Return the environment and its server before and after a save."""
+    row = stored_server(stored, environment.server)
+    return Proposal(
+        subject_id=str(environment.pk or ""),
+        subject_name=f"environment {environment}",
+        before={**columns(stored, ENVIRONMENT), **columns(stored.server, SERVER)} if stored else {},
+        after={**columns(environment, ENVIRONMENT), **columns(environment.server, SERVER)},
+        secret_before={"credential": credential_of(row)} if row else {},
+        secret_after={"credential": credential_of(environment.server)},
+    )
+
+
+def credential_of(server: Server) -> str:
+    """Return the credential; one that no key decrypts is compared by its encrypted form."""
+    try:
+        return server.credential
+    except encryption.DecryptionError:
+        return f"unreadable {bytes(server.sealed_credential).hex()}"
 
 
 def lock_saves() -> None:

@@ -16,7 +16,8 @@ from runs.errors import Refused
 from runs.governance import loosening_gate, pausing
 from runs.governance.loosening import loosened
 from runs.governance.requirements import requirements_for
-from runs.models import Freeze, RunEvent, Verb
+from runs.governance.rule_changes import Proposal, pass_or_submit
+from runs.models import ChangeRequest, Freeze, RunEvent, Verb
 
 
 def freeze(
@@ -57,10 +58,19 @@ def freeze(
         return row
 
 
-def unfreeze(environment: Environment, *, by: Actor, reason: str = "", ticket: str = "", confirm: str = "") -> None:
+def unfreeze(
+    environment: Environment,
+    *,
+    by: Actor,
+    reason: str = "",
+    ticket: str = "",
+    confirm: str = "",
+    signed: ChangeRequest | None = None,
+) -> ChangeRequest | None:
     """End the freeze of an environment; held runs are launched and paused schedules resumed.
 
-    `confirm` is the typed name of a protected environment.
+    `confirm` is the typed name of a protected environment: it then waits as the change request that is returned, until
+    it is approved and comes again as `signed`.
     """
     with audit.act("environment.unfreeze", environment, by=by, reason=reason, ticket=ticket) as act:
         act.environment = environment.slug
@@ -70,13 +80,27 @@ def unfreeze(environment: Environment, *, by: Actor, reason: str = "", ticket: s
         )
         row = freeze_of(environment)
         found = loosened(row, None) if row else []
-        loosening_gate.require_confirmed(found, by=by, reason=reason, confirm=confirm)
+        if row and (waiting := pass_or_submit(found, act, propose_end(row), confirm=confirm, signed=signed)):
+            return waiting
         if row is None or not lift(row, timezone.now(), by.name):
             raise Refused("freeze.none", f"{environment} is not frozen.")
         act.after = {"schedules_released": pausing.resume_after_freeze(row, by_name=by.name)}
-        loosening_gate.record_and_notify(found, act)
+        loosening_gate.record_and_notify(found, act, signed)
         queue.enqueue("runs.tasks.recheck", environment.pk)
         events.record(RunEvent.Kind.FREEZE_ENDED, environment=environment, data={"by": by.name})
+    return None
+
+
+def propose_end(row: Freeze) -> Proposal:
+    """Return a freeze before and after its end."""
+    until = row.until.isoformat() if row.until else None
+    return Proposal(
+        # Of the freeze: another one of the same environment is another row.
+        subject_id=str(row.pk),
+        subject_name=f"freeze of {row.environment}",
+        before={"reason": row.reason, "until": until, "begun_by": row.begun_by_name},
+        after={},
+    )
 
 
 def end_expired(*environments: Environment) -> None:

@@ -19,8 +19,15 @@ from runs.errors import Refused
 from runs.governance import loosening_gate
 from runs.governance.loosening import loosened
 from runs.governance.requirements import requirements_for
-from runs.models import Grant, Verb
+from runs.governance.rule_changes import Proposal, pass_or_submit
+from runs.models import ChangeRequest, Grant, Verb
 from runs.models.grant import PART_OF, WITH_PARAMETERS
+
+# The columns of a grant that a change request for it quotes, beside its times and its condition.
+COLUMNS = [
+    *("person_id", "group_id", "effect", "verbs", "environment_id", "tag", "flow_name", "full_name"),
+    *("reason", "ticket"),
+]
 
 
 def grant(
@@ -40,12 +47,14 @@ def grant(
     reason: str = "",
     ticket: str = "",
     confirm: str = "",
-) -> Grant:
+    signed: ChangeRequest | None = None,
+) -> Grant | ChangeRequest:
     """Create a grant that allows or denies; blank selector fields match everything.
 
     `predicate` is a JSON Schema that the parameters of a run must satisfy. Administrators can grant anything; people
     with `manage` only what they have themselves, for no longer than they have it. `confirm` is the name of a protected
-    environment that the grant opens. Raises `Refused` with a code `grant.…`, `loosening.…`, `reason.required` or
+    environment that the grant opens: it then waits as the change request that is returned, until it is approved and
+    comes again as `signed`. Raises `Refused` with a code `grant.…`, `loosening.…`, `rules.…`, `reason.required` or
     `ticket.required`.
     """
     # No subject yet: the row exists only after the checks, and a refused grant is audited without one.
@@ -86,11 +95,25 @@ def grant(
             target = Target(environment, flow_name, full_name, (tag,) if tag else ())
             requirements_for(target).require_reason_and_ticket("grant", reason=reason, ticket=ticket)
         found = loosened(None, row)
-        loosening_gate.require_confirmed(found, by=by, reason=reason, confirm=confirm)
+        proposal = Proposal(
+            subject_id="",
+            subject_name=f"grant: {row}",
+            before={},
+            after={**columns_of(row), "predicate": predicate, "effective_predicate": row.predicate},
+            beneficiary=f"person:{person.pk}" if person else f"group:{group.pk}" if group else "",
+        )
+        if waiting := pass_or_submit(found, act, proposal, confirm=confirm, signed=signed):
+            return waiting
         row.save()
         act.subject, act.after, act.environment = row, describe(row), environment.slug if environment else ""
-        loosening_gate.record_and_notify(found, act)
+        loosening_gate.record_and_notify(found, act, signed)
         return row
+
+
+def columns_of(row: Grant) -> dict[str, Any]:
+    """Return what a grant gives, as JSON: times in ISO 8601."""
+    times = {name: at.isoformat() if (at := getattr(row, name)) else None for name in ("valid_from", "valid_until")}
+    return {name: getattr(row, name) for name in COLUMNS} | times
 
 
 def require_valid(predicate: dict[str, Any], verbs: Sequence[str]) -> None:
@@ -179,17 +202,34 @@ def may_overlap(denying: Grant, row: Grant) -> bool:
     return all(not one or not other or one == other for one, other in pairs)
 
 
-def revoke(row: Grant, *, by: Actor, reason: str = "", ticket: str = "", confirm: str = "") -> None:
+def revoke(
+    row: Grant,
+    *,
+    by: Actor,
+    reason: str = "",
+    ticket: str = "",
+    confirm: str = "",
+    signed: ChangeRequest | None = None,
+) -> ChangeRequest | None:
     """Revoke a grant now; the row is kept. Administrators can revoke any grant, others those they created.
 
-    `confirm` names the protected environments that the end of a denial opens.
+    `confirm` names the protected environments that the end of a denial opens: it then waits as the change request that
+    is returned, until it is approved and comes again as `signed`.
     """
     with audit.act("grant.revoke", row, by=by, reason=reason, ticket=ticket) as act:
         act.environment = row.environment.slug if row.environment else ""
         if not can_revoke(row, by):
             raise Refused("grant.not_own", f"{by.name} can revoke only grants they created.")
         found = loosened(row, None)
-        loosening_gate.require_confirmed(found, by=by, reason=reason, confirm=confirm)
+        proposal = Proposal(
+            subject_id=str(row.pk),
+            subject_name=f"grant: {row}",
+            before={**columns_of(row), "predicate": row.predicate},
+            after={},
+            beneficiary=f"person:{row.person_id}" if row.person_id else f"group:{row.group_id}",
+        )
+        if waiting := pass_or_submit(found, act, proposal, confirm=confirm, signed=signed):
+            return waiting
         act.before = describe(row)
         # Compare and set: of two concurrent revocations only one is recorded.
         revoked = Grant.objects.filter(pk=row.pk, revoked_at=None).update(
@@ -197,7 +237,8 @@ def revoke(row: Grant, *, by: Actor, reason: str = "", ticket: str = "", confirm
         )
         if not revoked:
             raise Refused("grant.revoked", "This grant has already been revoked.")
-        loosening_gate.record_and_notify(found, act)
+        loosening_gate.record_and_notify(found, act, signed)
+    return None
 
 
 def can_grant(by: Actor) -> bool:

@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
 
+from flows.models import Environment
 from runs.actors import Kind
 from runs.errors import Refused
 from runs.models import AuditEntry, ChangeRequest, Grant
@@ -35,13 +36,14 @@ class Change(StrEnum):
 
     CREATED = "created"
     PASSWORD = "password"  # noqa: S105  (a kind of change)
+    EMAIL = "email"
     ACCOUNT = "account"
     GROUPS = "groups"
     GRANT = "grant"
 
 
 # Those after which one person can sign in as the other.
-CONTROLS = frozenset({Change.CREATED, Change.PASSWORD})
+CONTROLS = frozenset({Change.CREATED, Change.PASSWORD, Change.EMAIL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,9 @@ def describe(entry: AuditEntry) -> tuple[Change, str]:
     left = sorted(set(before.get("groups", [])) - set(after.get("groups", [])))
     acts += [f"added {name} to {' and '.join(joined)}"] if joined else []
     acts += [f"removed {name} from {' and '.join(left)}"] if left else []
-    kind = Change.GROUPS if "groups" in after else Change.ACCOUNT
+    acts += [f"changed the email address of {name}"] if after.get("email") else []
+    # The one that gives control, if there are several.
+    kind = Change.EMAIL if after.get("email") else Change.GROUPS if "groups" in after else Change.ACCOUNT
     return kind, f"{by} {', '.join(acts) or f'changed the account {name}'}"
 
 
@@ -193,7 +197,10 @@ class Involved:
     def of(cls, change: ChangeRequest, *others: int | None) -> Involved:
         """Return those who want the run and these others."""
         people = {change.requested_by_id, change.on_behalf_of_id, *others} - {None}
-        hours = change.environment.independence_hours
+        # Of a change of rules that concerns several environments: the strictest.
+        environments = Environment.objects.filter(slug__in=change.environment_name.split(", "))
+        places = [change.environment] if change.environment else list(environments)
+        hours = max((place.independence_hours for place in places), default=0)
         # Before the request, not before now: otherwise waiting with the approval would help.
         since = (change.requested_at or timezone.now()) - timedelta(hours=hours or DISPLAYED_HOURS)
         return cls(frozenset(person for person in people if person), account_changes(people, since), hours)

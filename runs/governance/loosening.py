@@ -42,6 +42,7 @@ class Account:
     can_sign_in: bool
     is_administrator: bool
     password: str
+    email: str
     opens: frozenset[str]
     groups: Mapping[str, tuple[frozenset[str], frozenset[str]]]
 
@@ -225,6 +226,9 @@ def account_loosenings(before: Account | None, after: Account | None, protected:
         found.append(("account.enabled", after.reach(protected), f"account {after.name} enabled"))
     if before and after.password != before.password:
         found.append(("account.password", after.reach(protected), f"password of {after.name} set"))
+    # A link for a new password goes there.
+    if before and after.email and after.email != before.email:
+        found.append(("account.email", after.reach(protected), f"email address of {after.name} changed"))
     yield from (Loosening(kind, name, what) for kind, reach, what in found for name in sorted(reach))
 
 

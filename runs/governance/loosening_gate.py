@@ -1,7 +1,8 @@
 """What an act that loosens the rules of a protected environment requires, and who is notified.
 
-A reason and the typed name of the environment; each loosening is named in the audit entry; all administrators and
-auditors are notified; a switch that stays looser stands as a banner on the pages of its environment.
+A reason and the typed name of the environment; a second signature (`runs.governance.rule_changes`); each loosening is
+named in the audit entry; all administrators and auditors are notified; a switch that stays looser stands as a banner on
+the pages of its environment.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from runs import audit, events
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance.loosening import ENVIRONMENT, Loosening, is_guarded
-from runs.models import RunEvent
+from runs.models import ChangeRequest, RunEvent
 
 # Switches that stand as a banner while they are looser than they were.
 BANNERS = ("is_protected", "needs_approval", "needs_reason", "approval_minutes", "independence_hours")
@@ -45,8 +46,15 @@ def environments_of(found: Iterable[Loosening]) -> list[str]:
     return sorted({each.environment for each in found})
 
 
-def record_and_notify(found: Sequence[Loosening], act: audit.Act) -> None:
-    """Name each loosening in the audit entry, and have all administrators and auditors notified."""
+def record_and_notify(found: Sequence[Loosening], act: audit.Act, signed: ChangeRequest | None = None) -> None:
+    """Name each loosening in the audit entry, and have all administrators and auditors notified.
+
+    `signed` is the approved change request by which it happens.
+    """
+    approvers: list[str] = []
+    if signed:
+        approvers = list(signed.approvals.filter(approved=True, digest=signed.digest).values_list("by_name", flat=True))
+        act.after = {**act.after, "change_request": signed.pk, "approved_by": approvers}
     if not found:
         return
     act.after = {**act.after, "loosened": [asdict(each) for each in found]}
@@ -57,7 +65,13 @@ def record_and_notify(found: Sequence[Loosening], act: audit.Act) -> None:
     lines = dict.fromkeys(f"{each.environment}: {each.what}" for each in found)
     events.record(
         RunEvent.Kind.RULES_LOOSENED,
-        data={**places_of(names), "by": act.by.name, "reason": act.reason, "lines": list(lines)},
+        data={
+            **places_of(names),
+            "by": act.by.name,
+            "approved_by": approvers,
+            "reason": act.reason,
+            "lines": list(lines),
+        },
     )
 
 

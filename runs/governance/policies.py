@@ -16,9 +16,9 @@ from flows.parameters import formats
 from runs import audit
 from runs.actors import Actor
 from runs.errors import Refused
-from runs.governance import configuration, loosening_gate
+from runs.governance import configuration, loosening_gate, rule_changes
 from runs.governance.loosening import loosened
-from runs.models import Policy, Window
+from runs.models import ChangeRequest, Policy, Window
 from runs.models.policy import Stage
 
 # More would be a mistake: every approver has to be found before the approvals expire.
@@ -47,11 +47,17 @@ POLICY = [
 WINDOW = ["name", "tag", "flow_name", "full_name", "effect", "cron", "minutes", "time_zone", "is_active", "reason"]
 
 
-def save_policy(policy: Policy, *, by: Actor, reason: str = "", confirm: str = "") -> None:
-    """Save a new or changed policy; for administrators. `confirm` names the environments whose rules become looser."""
+def save_policy(
+    policy: Policy, *, by: Actor, reason: str = "", confirm: str = "", signed: ChangeRequest | None = None
+) -> ChangeRequest | None:
+    """Save a new or changed policy; for administrators.
+
+    `confirm` names the environments whose rules become looser: the save then waits as the change request that is
+    returned, until it is approved and comes again as `signed`. So do the other functions here.
+    """
     with audit.act("policy.change" if policy.pk else "policy.create", policy, by=by, reason=reason) as act:
         require_valid_policy(policy)
-        save(policy, POLICY, act, confirm)
+        return save(policy, POLICY, act, confirm, signed)
 
 
 def require_valid_policy(policy: Policy) -> None:
@@ -93,11 +99,13 @@ def checked_stages(stages: Sequence[Any]) -> list[Stage]:
     return valid
 
 
-def save_window(window: Window, *, by: Actor, reason: str = "", confirm: str = "") -> None:
-    """Save a new or changed window; for administrators. `confirm` names the environments whose rules become looser."""
+def save_window(
+    window: Window, *, by: Actor, reason: str = "", confirm: str = "", signed: ChangeRequest | None = None
+) -> ChangeRequest | None:
+    """Save a new or changed window; for administrators."""
     with audit.act("window.change" if window.pk else "window.create", window, by=by, reason=reason) as act:
         require_valid_window(window)
-        save(window, WINDOW, act, confirm)
+        return save(window, WINDOW, act, confirm, signed)
 
 
 def require_valid_window(window: Window) -> None:
@@ -118,34 +126,46 @@ def require_valid_window(window: Window) -> None:
         raise Refused("window.minutes", f"A window lasts from 1 minute to {LONGEST_WINDOW.days} days.")
 
 
-def delete_policy(policy: Policy, *, by: Actor, reason: str = "", confirm: str = "") -> None:
+def delete_policy(
+    policy: Policy, *, by: Actor, reason: str = "", confirm: str = "", signed: ChangeRequest | None = None
+) -> ChangeRequest | None:
     with audit.act("policy.delete", policy, by=by, reason=reason) as act:
-        remove(policy, POLICY, act, confirm)
+        return remove(policy, POLICY, act, confirm, signed)
 
 
-def delete_window(window: Window, *, by: Actor, reason: str = "", confirm: str = "") -> None:
+def delete_window(
+    window: Window, *, by: Actor, reason: str = "", confirm: str = "", signed: ChangeRequest | None = None
+) -> ChangeRequest | None:
     with audit.act("window.delete", window, by=by, reason=reason) as act:
-        remove(window, WINDOW, act, confirm)
+        return remove(window, WINDOW, act, confirm, signed)
 
 
-def remove(rule: Policy | Window, names: list[str], act: audit.Act, confirm: str) -> None:
+def remove(
+    rule: Policy | Window, names: list[str], act: audit.Act, confirm: str, signed: ChangeRequest | None
+) -> ChangeRequest | None:
     configuration.require_administrator(act.by)
-    found = loosened(type(rule)._default_manager.get(pk=rule.pk), None)
-    loosening_gate.require_confirmed(found, by=act.by, reason=act.reason, confirm=confirm)
+    stored = type(rule)._default_manager.get(pk=rule.pk)
+    found = loosened(stored, None)
+    if waiting := rule_changes.pass_or_submit(found, act, propose(stored, None, names), confirm=confirm, signed=signed):
+        return waiting
     act.before, act.subject_id = describe(rule, names), str(rule.pk)
     act.environment = rule.environment.slug if rule.environment else ""
     rule.delete()
-    loosening_gate.record_and_notify(found, act)
+    loosening_gate.record_and_notify(found, act, signed)
+    return None
 
 
-def save(rule: Policy | Window, names: list[str], act: audit.Act, confirm: str) -> None:
+def save(
+    rule: Policy | Window, names: list[str], act: audit.Act, confirm: str, signed: ChangeRequest | None
+) -> ChangeRequest | None:
     """Save a rule and record what changed."""
     # Here and not in the callers, so that no rule can be saved without the check.
     configuration.require_administrator(act.by)
     stored = type(rule)._default_manager.filter(pk=rule.pk).first()
     before = describe(stored, names) if isinstance(stored, Policy | Window) else {}
     found = loosened(stored, rule)
-    loosening_gate.require_confirmed(found, by=act.by, reason=act.reason, confirm=confirm)
+    if waiting := rule_changes.pass_or_submit(found, act, propose(stored, rule, names), confirm=confirm, signed=signed):
+        return waiting
     # A savepoint: after an IntegrityError the audit entry could not be written otherwise.
     try:
         with transaction.atomic():
@@ -156,7 +176,19 @@ def save(rule: Policy | Window, names: list[str], act: audit.Act, confirm: str) 
         ) from error
     act.before, act.after = configuration.difference(before, describe(rule, names))
     act.environment = rule.environment.slug if rule.environment else ""
-    loosening_gate.record_and_notify(found, act)
+    loosening_gate.record_and_notify(found, act, signed)
+    return None
+
+
+def propose(stored: Policy | Window | None, rule: Policy | Window | None, names: list[str]) -> rule_changes.Proposal:
+    """Return a rule before and after an act; None before it is made and after it is deleted."""
+    one = stored or rule
+    return rule_changes.Proposal(
+        subject_id=str(stored.pk) if stored else "",
+        subject_name=f"{one._meta.verbose_name if one else ''} {one}",
+        before=configuration.columns(stored, [*names, "environment_id"]) if stored else {},
+        after=configuration.columns(rule, [*names, "environment_id"]) if rule else {},
+    )
 
 
 def describe(rule: Policy | Window, names: list[str]) -> dict[str, Any]:

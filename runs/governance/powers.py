@@ -36,6 +36,7 @@ def account_of(person: User, groups: Iterable[Group]) -> Account:
         can_sign_in=person.is_active and person.is_staff,
         is_administrator=person.is_superuser,
         password=person.password,
+        email=person.email,
         opens=frozenset(opens[None]),
         groups={name: (frozenset(opens[key]), frozenset(closes[key])) for key, name in names.items()},
     )

@@ -729,6 +729,8 @@ class Migration(migrations.Migration):
                             ("backfill", "Backfill"),
                             ("schedule", "Schedule"),
                             ("chain", "Chain"),
+                            ("retry", "Retry"),
+                            ("rules", "Change of rules"),
                         ],
                     ),
                 ),
@@ -740,8 +742,17 @@ class Migration(migrations.Migration):
                         help_text="Makes repeated submissions of one form a single request.",
                     ),
                 ),
-                ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="change_requests")),
-                ("environment_name", models.CharField(verbose_name="environment", max_length=40)),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        "flows.environment",
+                        models.PROTECT,
+                        null=True,
+                        help_text="Null for a change of rules that concerns several.",
+                        related_name="change_requests",
+                    ),
+                ),
+                ("environment_name", models.CharField(verbose_name="environment", max_length=500)),
                 ("requested_by", models.ForeignKey(USER, models.PROTECT, null=True, related_name="change_requests")),
                 ("requested_by_name", models.CharField(verbose_name="requested by", max_length=200)),
                 (
@@ -783,7 +794,7 @@ class Migration(migrations.Migration):
                     "contents",
                     models.CharField(
                         max_length=64,
-                        help_text="SHA-256 over the digests of its specs and the start times of its run requests.",
+                        help_text="SHA-256 over its specs and the start times of its run requests, or its change of rules.",
                     ),
                 ),
                 (
@@ -823,6 +834,17 @@ class Migration(migrations.Migration):
                         condition=models.Q(("state__in", ["waiting", "approved"])),
                     ),
                     models.Index(name="runs_change_request_59d517_idx", fields=["requested_by", "-requested_at"]),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("environment__isnull", False), ("kind", "rules"), _connector="OR"),
+                        name="runs_are_of_one_environment",
+                    ),
+                    models.UniqueConstraint(
+                        fields=("contents",),
+                        condition=models.Q(("kind", "rules"), ("state", "waiting")),
+                        name="unique_waiting_change_of_rules",
+                    ),
                 ],
             },
         ),
@@ -1345,6 +1367,58 @@ class Migration(migrations.Migration):
                 ),
                 ("swept_at", models.DateTimeField(help_text="When the last sweep was complete.", null=True)),
                 ("runs", models.BigIntegerField(default=0, help_text="Number of runs deleted so far.")),
+            ],
+            options={"default_permissions": ()},
+        ),
+        migrations.CreateModel(
+            name="RuleChange",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "change",
+                    models.OneToOneField("runs.changerequest", models.PROTECT, related_name="rule_change"),
+                ),
+                (
+                    "act",
+                    models.CharField(
+                        help_text="The verb that the audit trail records when it is applied.", max_length=40
+                    ),
+                ),
+                (
+                    "subject_id",
+                    models.CharField(
+                        blank=True, help_text="Primary key of the row; blank for a new one.", max_length=40
+                    ),
+                ),
+                ("subject_name", models.CharField(max_length=650)),
+                (
+                    "beneficiary",
+                    models.CharField(
+                        blank=True,
+                        help_text="person:KEY or group:KEY, who would gain by it and cannot approve it.",
+                        max_length=40,
+                    ),
+                ),
+                (
+                    "before",
+                    models.JSONField(default=dict, help_text="Columns of the row as they were; empty for a new one."),
+                ),
+                (
+                    "after",
+                    models.JSONField(
+                        default=dict, help_text="Columns as they would be; empty if the row would be deleted."
+                    ),
+                ),
+                (
+                    "sealed_columns",
+                    models.BinaryField(default=b"", help_text="Secret columns, before and after, encrypted."),
+                ),
+                (
+                    "loosened",
+                    models.JSONField(
+                        default=list, help_text="What becomes looser: kind, environment and what, in words."
+                    ),
+                ),
             ],
             options={"default_permissions": ()},
         ),

@@ -38,10 +38,14 @@ BEGIN
     RETURN NEW;
 END $$;
 
--- Whether a change request has enough approvals by different people, or an emergency override that is in force.
+-- Whether a change request has enough approvals by different people, or an emergency override that is in force. Rules,
+-- schedules and chains are never overridden.
 CREATE FUNCTION has_approvals(change bigint, wanted text, needed int) RETURNS boolean LANGUAGE sql STABLE
 SET search_path FROM CURRENT AS $$
-    SELECT EXISTS (SELECT FROM runs_breakglass bypass WHERE bypass.change_id = change AND bypass.until > now())
+    SELECT EXISTS (
+        SELECT FROM runs_breakglass bypass JOIN runs_changerequest request ON request.id = bypass.change_id
+        WHERE bypass.change_id = change AND bypass.until > now() AND request.kind IN ('run', 'backfill')
+    )
     OR (
         SELECT count(DISTINCT approval.by_id) FROM runs_approval approval
         WHERE approval.change_id = change AND approval.approved AND approval.digest = wanted
@@ -332,6 +336,18 @@ CREATE TRIGGER frozen BEFORE UPDATE ON runs_runspec FOR EACH ROW
 CREATE TRIGGER stays BEFORE DELETE ON runs_runspec FOR EACH ROW
     EXECUTE FUNCTION refuse_change('Cannot delete rows from runs_runspec table');
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_runspec
+    EXECUTE FUNCTION refuse_change('Requests, approvals and comments are append-only.');
+
+CREATE TRIGGER frozen BEFORE UPDATE ON runs_rulechange FOR EACH ROW
+    WHEN (
+        (OLD.change_id, OLD.act, OLD.subject_id, OLD.subject_name, OLD.beneficiary, OLD.before, OLD.after, OLD.loosened)
+        IS DISTINCT FROM
+        (NEW.change_id, NEW.act, NEW.subject_id, NEW.subject_name, NEW.beneficiary, NEW.before, NEW.after, NEW.loosened)
+    )
+    EXECUTE FUNCTION refuse_change('Cannot update rows from runs_rulechange table');
+CREATE TRIGGER stays BEFORE DELETE ON runs_rulechange FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('Cannot delete rows from runs_rulechange table');
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_rulechange
     EXECUTE FUNCTION refuse_change('Requests, approvals and comments are append-only.');
 
 CREATE TRIGGER released BEFORE INSERT OR UPDATE ON runs_runrequest FOR EACH ROW

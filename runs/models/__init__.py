@@ -12,6 +12,7 @@ from runs.models.notification import Notification, Subscription
 from runs.models.policy import Freeze, Policy, Window
 from runs.models.queued_task import QueuedTask
 from runs.models.request import RunRequest
+from runs.models.rule_change import RuleChange
 from runs.models.run import LogLine, Run, Stall, StateChange, TaskRun
 from runs.models.run_count import RunCount
 from runs.models.run_spec import RunSpec
@@ -38,6 +39,7 @@ __all__ = [
     "Policy",
     "QueuedTask",
     "RowVersion",
+    "RuleChange",
     "Run",
     "RunCount",
     "RunEvent",

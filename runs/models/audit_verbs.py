@@ -2,9 +2,9 @@
 
 # verb -> label. Entries store the verb, so a label can change at any time; a verb must never be renamed or reused.
 VERBS: dict[str, str] = {
-    "request.submit": "Requested a run",
-    "request.approve": "Approved a run",
-    "request.reject": "Rejected a run",
+    "request.submit": "Submitted a request",
+    "request.approve": "Approved a request",
+    "request.reject": "Rejected a request",
     "request.comment": "Commented on a request",
     "request.break_glass": "Used emergency override",
     "request.review": "Reviewed override",

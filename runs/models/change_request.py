@@ -42,12 +42,24 @@ FROZEN = [
 CHANGED = ["state", "message", "changed_at", "expires_at"]
 
 
-class ChangeRequest(models.Model):
-    """What a person requests as one act: a run, or several that are approved together. It is never edited.
+# State -> colour of its badge; those of a run request for what both have.
+COLOURS: dict[str, str] = {
+    "waiting": "amber",
+    "approved": "blue",
+    "rejected": "red",
+    "withdrawn": "grey",
+    "expired": "grey",
+    "closed": "green",
+}
 
-    Approvals, comments and an emergency override belong to it. Its specs say what would run, its run requests are the
-    occurrences. Numbers are shared with run requests: a change request for one run has the number of that run request.
-    `runs.requests` inserts it, `runs.changes` changes its state.
+
+class ChangeRequest(models.Model):
+    """What a person requests as one act: a run, several that are approved together, or a change of rules.
+
+    It is never edited. Approvals, comments and an emergency override belong to it. Its specs say what would run, its
+    run requests are the occurrences; a change of rules has a `RuleChange` instead. Numbers are shared with run
+    requests: a change request for one run has the number of that run request. `runs.requests` inserts it, of rules
+    `runs.governance.rule_changes`; `runs.changes` changes its state.
     """
 
     class Kind(models.TextChoices):
@@ -55,6 +67,8 @@ class ChangeRequest(models.Model):
         BACKFILL = "backfill", "Backfill"
         SCHEDULE = "schedule", "Schedule"
         CHAIN = "chain", "Chain"
+        RETRY = "retry", "Retry"
+        RULES = "rules", "Change of rules"
 
     class State(models.TextChoices):
         """`runs.changes.states` has the legal transitions."""
@@ -75,8 +89,14 @@ class ChangeRequest(models.Model):
     submission_key = models.UUIDField(
         default=uuid.uuid4, unique=True, help_text="Makes repeated submissions of one form a single request."
     )
-    environment = models.ForeignKey(Environment, models.PROTECT, related_name="change_requests")
-    environment_name = models.CharField("environment", max_length=40)
+    environment = models.ForeignKey(
+        Environment,
+        models.PROTECT,
+        null=True,
+        related_name="change_requests",
+        help_text="Null for a change of rules that concerns several.",
+    )
+    environment_name = models.CharField("environment", max_length=500)
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="change_requests"
     )
@@ -102,7 +122,8 @@ class ChangeRequest(models.Model):
     )
     pacing = models.JSONField(default=dict, help_text="at_once: the number of its runs that may be open at a time.")
     contents = models.CharField(
-        max_length=64, help_text="SHA-256 over the digests of its specs and the start times of its run requests."
+        max_length=64,
+        help_text="SHA-256 over its specs and the start times of its run requests, or its change of rules.",
     )
     digest = models.CharField(
         max_length=64, help_text="SHA-256 over the fields locked at request time; approvals quote it."
@@ -121,9 +142,32 @@ class ChangeRequest(models.Model):
             models.Index(fields=["state"], condition=models.Q(state__in=["waiting", "approved"]), name="open_changes"),
             models.Index(fields=["requested_by", "-requested_at"]),
         ]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(environment__isnull=False) | models.Q(kind="rules"),
+                name="runs_are_of_one_environment",
+            ),
+            # A double click, or two people with the same idea: one of them waits.
+            models.UniqueConstraint(
+                fields=["contents"],
+                condition=models.Q(kind="rules", state="waiting"),
+                name="unique_waiting_change_of_rules",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"Change request {self.pk} in {self.environment_name}"
+
+    @property
+    def state_label(self) -> str:
+        # Of rules nothing is left to do: "closed" would not say what became of them.
+        return (
+            "Applied" if self.kind == self.Kind.RULES and self.state == self.State.CLOSED else self.get_state_display()
+        )
+
+    @property
+    def state_colour(self) -> str:
+        return COLOURS[self.state]
 
     @cached_property
     def run_request(self) -> RunRequest:
@@ -132,7 +176,9 @@ class ChangeRequest(models.Model):
 
     @cached_property
     def title(self) -> str:
-        """What would run, and where: "sales/daily in prod", "12 runs of sales/daily in prod"."""
+        """What would run or change, and where: "sales/daily in prod", "12 runs of sales/daily in prod"."""
+        if self.kind == self.Kind.RULES:
+            return f"{'; '.join(self.rule_change.what)} in {self.environment_name}"
         # All of them, not only their names: lists prefetch the specs of all their change requests.
         names = [spec.deployment_name for spec in sorted(self.specs.all(), key=lambda each: each.position)]
         what = names[0] if len(names) == 1 else f"{len(names)} runs of {', '.join(dict.fromkeys(names))}"

@@ -44,6 +44,9 @@ def environment_of(event: RunEvent) -> Environment | None:
 def notify_approvers(event: RunEvent) -> None:
     """Notify the subscribers who can approve the current stage: those in its group, or anyone if it has none."""
     change = change_of(event)
+    if change.environment is None or change.kind == ChangeRequest.Kind.RULES:
+        notify_signers(change)
+        return
     specs = [(spec.deployment, requests.spec_values(spec)) for spec in specs_of(change)]
     group = event.data["group"]
     # They can neither approve their own request nor approve twice.
@@ -63,6 +66,24 @@ def notify_approvers(event: RunEvent) -> None:
         f"{change.requested_by_name} requested {change.summary}. Reason: {change.reason or 'none given'}.",
         target=change.subject,
         may=may,
+    )
+
+
+def notify_signers(change: ChangeRequest) -> None:
+    """Notify all administrators and auditors that a change of rules waits for a second administrator."""
+    lines = [f"- {what}" for what in change.rule_change.what]
+    text = (
+        f"{change.requested_by_name} wants to loosen the rules of {change.environment_name}. It takes effect when "
+        f"another administrator approves it. Reason: {change.reason}"
+    )
+    notify_overseers(
+        Topic.RULES,
+        list(Environment.objects.filter(slug__in=change.rule_change.environments)),
+        f"Approval needed: rules of {change.environment_name}",
+        "\n".join([text, "", *lines]),
+        target=change,
+        # Subscribers hear of it when it takes effect: they cannot see it before.
+        may=lambda person: False,
     )
 
 
@@ -99,6 +120,9 @@ def notify_of_override(event: RunEvent) -> None:
     """Notify the subscribers who can see the deployment."""
     change = change_of(event)
     by, reason = event.data["by"], event.data["reason"]
+    # Rules are never overridden: the runs are of one environment.
+    if change.environment is None:
+        return
     notify(
         Topic.BREAK_GLASS,
         change.environment,
@@ -194,10 +218,12 @@ def notify_of_freeze(event: RunEvent) -> None:
 
 def notify_of_loosening(event: RunEvent) -> None:
     by, reason = event.data["by"], event.data["reason"]
+    approvers = event.data["approved_by"]
+    approved = f" Approved by {', '.join(approvers)}." if approvers else ""
     notify_of_rules(
         event,
         lambda names: f"Rules of {names} loosened by {by}",
-        lambda names: f"{by} loosened the rules of {names}. Reason: {reason}",
+        lambda names: f"{by} loosened the rules of {names}.{approved} Reason: {reason}",
     )
 
 

@@ -120,9 +120,15 @@ def notify_overseers(
 
 
 def notify_person(
-    topic: Topic, environment: Environment, person: User, subject: str, text: str, *, target: models.Model | None = None
+    topic: Topic,
+    environment: Environment | None,
+    person: User,
+    subject: str,
+    text: str,
+    *,
+    target: models.Model | None = None,
 ) -> None:
-    """Queue a message to one person, if they subscribed."""
+    """Queue a message to one person, if they subscribed; None is about several environments."""
     wanted = Q(environment=environment) | Q(environment=None)
     if person.is_active and person.subscriptions.filter(wanted, topic=topic).exists():
         create(person, topic, environment, subject, text, target)

@@ -2,7 +2,7 @@
 
 from runs.requests.cancel import PATIENCE, cancel, cancel_moved, force_cancel
 from runs.requests.destructive import is_destructive
-from runs.requests.frozen_values import change_digest, is_intact, secret_paths, spec_digest, spec_values, values_of
+from runs.requests.frozen_values import is_intact, secret_paths, spec_digest, spec_values, values_of
 from runs.requests.occurrence import add_occurrence
 from runs.requests.offered_values import offer_errors, require_still_offered
 from runs.requests.recover import mark_failed, put_back, put_back_automatically, require_automatic, require_window
@@ -31,7 +31,6 @@ __all__ = [
     "add_occurrence",
     "cancel",
     "cancel_moved",
-    "change_digest",
     "force_cancel",
     "has_passed",
     "is_destructive",

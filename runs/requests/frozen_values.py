@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from django.utils.crypto import salted_hmac
-
 from flows import canonical, encryption
 from flows import parameters as schemas
+from runs.digests import change_digest, rules_digest, secret
 from runs.models import ChangeRequest, RunRequest, RunSpec
 
 # The columns of a spec that its digest covers, in the format `RunSpec.FORMAT`.
@@ -32,31 +31,11 @@ SPEC = [
     "verb",
     "rerun_of_id",
 ]
-# The columns of a change request that its digest covers; `contents` stands for its specs and start times.
-CHANGE = [
-    "kind",
-    "environment_name",
-    "requested_by_name",
-    "on_behalf_of_name",
-    "reason",
-    "ticket",
-    "needs_approval",
-    "approvals_needed",
-    "policy",
-    "pacing",
-    "contents",
-]
 
 
 def spec_digest(spec: RunSpec) -> str:
-    """Return the SHA-256, in hexadecimal, over what would run.
-
-    Secret values enter as a keyed hash: the digest is shown on pages, and short secrets could be guessed from it.
-    """
-    sealed = spec.sealed_parameters
-    spelled = canonical.text(json.loads(encryption.unseal(sealed))) if sealed else ""
-    secret = salted_hmac("runs.changes.digest", spelled, algorithm="sha256").hexdigest()
-    return canonical.digest({name: getattr(spec, name) for name in SPEC} | {"secret": secret})
+    """Return the SHA-256, in hexadecimal, over what would run."""
+    return canonical.digest({name: getattr(spec, name) for name in SPEC} | {"secret": secret(spec.sealed_parameters)})
 
 
 def contents_digest(specs: Iterable[RunSpec], run_requests: Iterable[RunRequest]) -> str:
@@ -69,13 +48,10 @@ def contents_digest(specs: Iterable[RunSpec], run_requests: Iterable[RunRequest]
     )
 
 
-def change_digest(change: ChangeRequest) -> str:
-    """Return the SHA-256, in hexadecimal, over everything that an approval is for."""
-    return canonical.digest({name: getattr(change, name) for name in CHANGE})
-
-
 def is_intact(change: ChangeRequest) -> bool:
-    """Return whether a change request, all its specs and the start times in it are what was submitted."""
+    """Return whether a change request, and all that is in it, are what was submitted."""
+    if change.kind == ChangeRequest.Kind.RULES:
+        return rules_digest(change.rule_change) == change.contents and change_digest(change) == change.digest
     specs = list(change.specs.order_by("position"))
     requested = change.run_requests.select_related("spec").order_by("spec__position", "occurrence")
     # What a schedule adds later is not part of the request: each is checked when it is released.

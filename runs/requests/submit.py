@@ -19,13 +19,14 @@ from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.change_feed import publish
+from runs.digests import change_digest
 from runs.errors import Refused
 from runs.governance.independence import Involved
 from runs.governance.requirements import Requirements, requirements_for
 from runs.models import ChangeRequest, RunEvent, RunRequest, RunSpec, Verb
 from runs.models.request import State
 from runs.requests.destructive import is_destructive, require_name_typed
-from runs.requests.frozen_values import change_digest, contents_digest, values_of
+from runs.requests.frozen_values import contents_digest, values_of
 from runs.requests.offered_values import require_offered
 from runs.requests.rules import is_later, require_future, require_start_window, validate_text
 from runs.requests.spec import Frozen, Spec, freeze, require_possible, verb_for

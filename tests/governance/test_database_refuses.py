@@ -14,7 +14,7 @@ from django.db import connection, models, transaction
 from django.utils import timezone
 
 from flows.models import Deployment
-from runs import changes, dispatch, requests
+from runs import changes, digests, dispatch, requests
 from runs.actors import Actor
 from runs.audit import partitions, signatures
 from runs.governance import grants, policies
@@ -300,7 +300,7 @@ def copied(
     change.pk, change.submission_key, spec.pk, run_request.pk = None, uuid.uuid4(), None, None
     for name, value in (columns or {}).items():
         setattr(change, name, value)
-    change.digest = requests.change_digest(change)
+    change.digest = digests.change_digest(change)
     change.signature = signatures.sign(change) if is_signed else change.signature
     change.save()
     spec.change = change

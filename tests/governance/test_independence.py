@@ -23,7 +23,7 @@ from tests.cast import ANSWERS, ASKS, by, person
 from tests.portal.page_elements import attributes, has_button, message_codes
 from tests.refusals import refused
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("single_administrator")]
 
 PASSWORD = "a-long-enough-phrase"
 # A lone administrator confirms to themselves; that everyone in charge is told is another rule.
@@ -66,7 +66,7 @@ def join(user: User, *groups: str, by_user: User) -> None:
 
 
 def set_password(user: User, *, by_user: User) -> None:
-    accounts.record_password_change(user, by=by(by_user), **CONFIRMED)
+    accounts.set_password(user, by=by(by_user), **CONFIRMED)
 
 
 # The two ways of the finding, by service
@@ -396,7 +396,8 @@ SENTENCES = {
     "ada removed nina from Operator": {"groups": []},
     "ada made nina an administrator": {"is_superuser": True},
     "ada disabled the account nina": {"is_active": False},
-    "ada changed the account nina": {"email": "nina@example.com"},
+    "ada changed the account nina": {"last_name": "Novak"},
+    "ada changed the email address of nina": {"email": "nina@example.com"},
     "ada made nina an administrator, added nina to Viewer": {"is_superuser": True, "groups": ["Operator", "Viewer"]},
 }
 

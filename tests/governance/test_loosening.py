@@ -25,7 +25,7 @@ from tests.cast import by, make_environment
 from tests.portal.page_elements import attributes, error_codes, form_errors
 from tests.refusals import refused
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("single_administrator")]
 
 Login = Callable[[User], Client]
 CONFIRMED = {"reason": "migration weekend", "confirm": "prod"}
@@ -363,7 +363,11 @@ def test_what_opens_an_account_counts(prod: Environment, operators: Group, stran
         assert opened(changed(stranger, **{switch: True}), operators) == ["account.enabled"]
         User.objects.filter(pk=stranger.pk).update(**{switch: True})
     assert kinds(accounts.loosened_by_password(stranger)) == ["account.password"]
-    # 4. What takes something away.
+    # 4. Another address, to which a link for a new password would go.
+    assert opened(changed(stranger, email="elsewhere@example.com"), operators) == ["account.email"]
+    User.objects.filter(pk=stranger.pk).update(email="stranger@example.com")
+    assert not opened(changed(stranger, email=""), operators)
+    # 5. What takes something away.
     assert not opened(changed(stranger, is_active=False))
     stranger.groups.clear()
     assert not accounts.loosened_by_password(stranger)
@@ -393,11 +397,9 @@ def test_accounts_are_saved_behind_the_gate(
     assert kinds_of_entry() == ["account.group"]
     stranger.set_password("a-long-enough-phrase")
     with refused("loosening.confirm"):
-        accounts.record_password_change(stranger, by=by(admin_user), reason="r")
-    accounts.record_password_change(stranger, by=by(admin_user), **CONFIRMED)
+        accounts.set_password(stranger, by=by(admin_user), reason="r")
+    accounts.set_password(stranger, by=by(admin_user), **CONFIRMED)
     assert kinds_of_entry() == ["account.password"]
-    # Changing your own password concerns no one else.
-    accounts.record_password_change(stranger, by=by(stranger))
     assert told() == ["administrator"] * 2
 
 

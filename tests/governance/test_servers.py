@@ -103,6 +103,7 @@ def test_the_last_environment_takes_its_server_along(dev: Environment, spare: En
 # Who may change it
 
 
+@pytest.mark.usefixtures("single_administrator")
 def test_a_changed_server_is_confirmed_with_the_name_of_each_protected_environment_on_it(
     prod: Environment, admin_user: User
 ) -> None:

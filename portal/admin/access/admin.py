@@ -24,6 +24,7 @@ from portal.admin.access import explain_page, person_page
 from portal.admin.access.forms import GrantForm, copy_of
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin
+from portal.admin.changes import waiting
 from portal.admin.filters import EnvironmentFilter
 from portal.auth.request_user import actor_of, can_view_grants, permissions_of
 from portal.ui import grant_labels, times
@@ -34,7 +35,7 @@ from runs.governance import grants
 from runs.governance.loosening import loosened
 from runs.governance.loosening_gate import environments_of
 from runs.governance.requirements import requirements_for
-from runs.models import Grant, Verb
+from runs.models import ChangeRequest, Grant, Verb
 
 # Names in each suggestion list; browsers become slow with thousands.
 MOST_SUGGESTIONS = 500
@@ -209,6 +210,8 @@ class GrantAdmin(RestrictedAdmin):
                 # What was typed stays in the form.
                 form.add_error(None, ValidationError(refusal.message, refusal.code))
             else:
+                if isinstance(grant, ChangeRequest):
+                    return waiting.show(request, grant)
                 messages.success(request, grant_labels.describe(grant))
                 return HttpResponseRedirect(reverse("admin:runs_grant_change", args=[grant.pk]))
         # 2. The form, with what was typed and the errors.

@@ -5,12 +5,11 @@ from __future__ import annotations
 from copy import copy
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.db.models import Count, Model, Q, QuerySet
 from django.forms.models import construct_instance
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -23,6 +22,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from flows.models import Environment
 from portal.admin.access import person_page
 from portal.admin.base import RestrictedList
+from portal.admin.changes import waiting
 from portal.admin.loosening_fields import LooseningFields
 from portal.admin.service_admin import ServiceModelAdmin
 from portal.auth.request_user import actor_of
@@ -30,7 +30,9 @@ from portal.ui import tables
 from portal.ui.text import number
 from runs.access.decisions import Permissions, active_grants
 from runs.actors import is_administrator
+from runs.errors import Refused
 from runs.governance import accounts, preview
+from runs.models import ChangeRequest
 
 # Django's permissions that have an effect here. Permissions on deployments and runs are grants.
 OFFERED = {
@@ -217,25 +219,38 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
             context |= {"preview": person_page.preview(permissions, form.cleaned_data["words"])}
         return render(request, "portal/people/try.html", context)
 
-    def save_row(self, request: HttpRequest, row: User, form: Any) -> None:
-        accounts.save_person(row, groups=form.cleaned_data["groups"], by=actor_of(request), **form.confirmation)
+    def save_row(self, request: HttpRequest, row: User, form: Any) -> ChangeRequest | None:
+        return accounts.save_person(row, groups=form.cleaned_data["groups"], by=actor_of(request), **form.confirmation)
 
-    @transaction.atomic
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002  (Django's name)
         if number(id) == request.user.pk and self.has_change_permission(request):
             # The page for changing your own password asks for the old one.
             return HttpResponseRedirect(reverse("admin:password_change"))
-        # One transaction, so that the row version of the new password finds the audit entry of `log_change`.
+        person = self.get_object(request, id)
+        if request.method == "POST" and person and self.has_change_permission(request, person):
+            make_form: Any = self.change_password_form
+            form = make_form(person, request.POST)
+            if form.is_valid():
+                return self.set_password(request, person, form)
+        # Django's own view renders the form, with its errors; it never gets one that is valid.
         return super().user_change_password(request, id, form_url)
 
-    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        # Django calls this after it has set the password itself, so there is nothing left to save.
-        if request.resolver_match and request.resolver_match.url_name == "auth_user_password_change":
-            typed = {
-                "reason": request.POST.get("loosening_reason", ""),
-                "confirm": request.POST.get("loosening_confirm", ""),
-            }
-            accounts.record_password_change(obj, by=actor_of(request), **typed)
+    def set_password(self, request: HttpRequest, person: User, form: Any) -> HttpResponse:
+        """Save a valid form through the service."""
+        if form.cleaned_data.get("set_usable_password", True):
+            person.set_password(form.cleaned_data["password1"])
+        else:
+            person.set_unusable_password()
+        page = reverse("admin:auth_user_change", args=[person.pk])
+        try:
+            change = accounts.set_password(person, by=actor_of(request), **form.confirmation)
+        except Refused as refusal:
+            messages.warning(request, refusal.message, extra_tags=refusal.code)
+            return HttpResponseRedirect(page)
+        if change:
+            return waiting.show(request, change)
+        messages.success(request, f"Password of {person} set.")
+        return HttpResponseRedirect(page)
 
 
 @admin.register(Group)
@@ -289,5 +304,6 @@ class GroupAdmin(AdministratorsOnly, DjangoGroupAdmin):
             }
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
-    def save_row(self, request: HttpRequest, row: Group, form: Any) -> None:
+    def save_row(self, request: HttpRequest, row: Group, form: Any) -> ChangeRequest | None:
         accounts.save_group(row, permissions=form.cleaned_data["permissions"], by=actor_of(request))
+        return None

@@ -22,7 +22,7 @@ from portal.admin.service_admin import ServiceModelAdmin
 from portal.auth.request_user import actor_of, permissions_of
 from runs.actors import is_administrator
 from runs.governance import configuration
-from runs.models import Verb
+from runs.models import ChangeRequest, Verb
 
 FULL_NAME = re.compile(r"[^/]+/[^/]+")
 
@@ -103,8 +103,9 @@ class AliasAdmin(ServiceModelAdmin, RestrictedAdmin):
         response: HttpResponse = super().change_view(request, object_id, form_url, context | (extra_context or {}))
         return response
 
-    def save_row(self, request: HttpRequest, row: Alias, form: Any) -> None:
+    def save_row(self, request: HttpRequest, row: Alias, form: Any) -> ChangeRequest | None:
         configuration.save_alias(row, by=actor_of(request))
+        return None
 
     def delete_model(self, request: HttpRequest, obj: Alias) -> None:
         configuration.delete_alias(obj, by=actor_of(request))

@@ -37,7 +37,7 @@ from runs.governance.loosening import loosened
 from runs.governance.loosening_gate import environments_of
 from runs.governance.requirements import applicable, visible
 from runs.governance.windows import Calendar
-from runs.models import Run, Sweep, Verb, Window
+from runs.models import ChangeRequest, Run, Sweep, Verb, Window
 
 # The buttons on an environment's page are the same actions as those of the list.
 BOTH = [ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM]
@@ -206,9 +206,9 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
     def unfreeze(self, request: HttpRequest, pk: int) -> HttpResponse:
         environment = self.visible_or_404(request, pk)
 
-        def act(reason: str) -> None:
+        def act(reason: str) -> ChangeRequest | None:
             ticket, confirm = request.POST.get("ticket", ""), request.POST.get("confirm", "")
-            freezes.unfreeze(environment, by=actor_of(request), reason=reason, ticket=ticket, confirm=confirm)
+            return freezes.unfreeze(environment, by=actor_of(request), reason=reason, ticket=ticket, confirm=confirm)
 
         perform(request, act, f"{environment} is unfrozen. Held runs start now.")
         return redirect_back(request, reverse("admin:flows_environment_change", args=[pk]))
@@ -248,8 +248,8 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         }
         return TemplateResponse(request, "portal/environment/page.html", frame | context)
 
-    def save_row(self, request: HttpRequest, row: Environment, form: Any) -> None:
-        configuration.save_environment(row, by=actor_of(request), **form.confirmation)
+    def save_row(self, request: HttpRequest, row: Environment, form: Any) -> ChangeRequest | None:
+        return configuration.save_environment(row, by=actor_of(request), **form.confirmation)
 
     def response_post_save_add(self, request: HttpRequest, obj: Environment) -> HttpResponseRedirect:
         return HttpResponseRedirect(reverse("admin:flows_environment_change", args=[obj.pk]))

@@ -18,7 +18,7 @@ from portal.auth.request_user import actor_of
 from portal.ui import rule_labels
 from runs.errors import Refused
 from runs.governance import policies
-from runs.models import Policy
+from runs.models import ChangeRequest, Policy
 from runs.models.policy import Stage
 
 EXAMPLE = "OPS-12"
@@ -160,11 +160,11 @@ class PolicyAdmin(SelectorAdmin):
     def describe(self, row: Policy) -> dict[str, Any]:
         return {"policy": row, "risk": rule_labels.risk_badge(row.risk), "facts": facts(row)}
 
-    def save_row(self, request: HttpRequest, row: Policy, confirmation: dict[str, str]) -> None:
-        policies.save_policy(row, by=actor_of(request), **confirmation)
+    def save_row(self, request: HttpRequest, row: Policy, confirmation: dict[str, Any]) -> ChangeRequest | None:
+        return policies.save_policy(row, by=actor_of(request), **confirmation)
 
-    def delete_row(self, request: HttpRequest, row: Policy, confirmation: dict[str, str]) -> None:
-        policies.delete_policy(row, by=actor_of(request), **confirmation)
+    def delete_row(self, request: HttpRequest, row: Policy, confirmation: dict[str, Any]) -> ChangeRequest | None:
+        return policies.delete_policy(row, by=actor_of(request), **confirmation)
 
 
 def requirements(policy: Policy) -> list[str]:

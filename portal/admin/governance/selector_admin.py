@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST
 from flows.models import Environment
 from portal.admin.actions import reason_of
 from portal.admin.base import RestrictedAdmin
+from portal.admin.changes import waiting
 from portal.admin.loosening_fields import LooseningFields
 from portal.auth.request_user import permissions_of
 from runs.actors import is_administrator
@@ -24,7 +25,7 @@ from runs.errors import Refused
 from runs.governance.loosening import loosened
 from runs.governance.loosening_gate import environments_of
 from runs.governance.requirements import visible
-from runs.models import Verb
+from runs.models import ChangeRequest, Verb
 
 MOST_SUGGESTIONS = 500
 INPUT = {"class": "portal-input"}
@@ -79,12 +80,15 @@ class SelectorAdmin(RestrictedAdmin):
     heading = ""
     template = ""
 
-    def save_row(self, request: HttpRequest, row: Any, confirmation: dict[str, str]) -> None:
-        """Call the service that saves the row; raises `Refused`. `confirmation` has a reason and what was typed."""
+    def save_row(self, request: HttpRequest, row: Any, confirmation: dict[str, Any]) -> ChangeRequest | None:
+        """Call the service that saves the row; return the change request that it became. Raises `Refused`.
+
+        `confirmation` has a reason and what was typed.
+        """
         raise NotImplementedError
 
-    def delete_row(self, request: HttpRequest, row: Any, confirmation: dict[str, str]) -> None:
-        """Call the service that deletes the row; raises `Refused`."""
+    def delete_row(self, request: HttpRequest, row: Any, confirmation: dict[str, Any]) -> ChangeRequest | None:
+        """Call the service that deletes the row; return the change request that it became. Raises `Refused`."""
         raise NotImplementedError
 
     def describe(self, row: Any) -> dict[str, Any]:
@@ -145,10 +149,12 @@ class SelectorAdmin(RestrictedAdmin):
             form.require_confirmed(loosened(self.model._default_manager.filter(pk=row.pk).first(), form.instance))
         if request.method == "POST" and form.is_valid():
             try:
-                self.save_row(request, form.instance, form.confirmation)
+                change = self.save_row(request, form.instance, form.confirmation)
             except Refused as refusal:
                 form.add_error(None, ValidationError(refusal.message, refusal.code))
             else:
+                if change:
+                    return waiting.show(request, change)
                 messages.success(request, f"{form.instance} saved.")
                 return HttpResponseRedirect(self.address("change", form.instance.pk))
         # 3. Render. Readers who may not change rules get no form at all.
@@ -187,11 +193,13 @@ class SelectorAdmin(RestrictedAdmin):
         row = self.visible_or_404(request, pk)
         name = str(row)
         try:
-            self.delete_row(
+            change = self.delete_row(
                 request, row, {"reason": reason_of(request), "confirm": request.POST.get("confirm", "").strip()}
             )
         except Refused as refusal:
             messages.warning(request, refusal.message, extra_tags=refusal.code)
             return HttpResponseRedirect(self.address("change", pk))
+        if change:
+            return waiting.show(request, change)
         messages.success(request, f"{name} deleted.")
         return HttpResponseRedirect(self.address("changelist"))

@@ -18,7 +18,7 @@ from portal.auth.request_user import actor_of
 from portal.ui import calendar, times
 from runs.errors import Refused
 from runs.governance import policies
-from runs.models import Freeze, Window
+from runs.models import ChangeRequest, Freeze, Window
 
 # Common cron expressions, displayed beside the field: expression -> meaning.
 EXAMPLES = {
@@ -120,11 +120,11 @@ class WindowAdmin(SelectorAdmin):
     def suggestions(self, request: HttpRequest) -> dict[str, Any]:
         return {**super().suggestions(request), "time_zones": sorted(available_timezones()), "examples": EXAMPLES}
 
-    def save_row(self, request: HttpRequest, row: Window, confirmation: dict[str, str]) -> None:
-        policies.save_window(row, by=actor_of(request), **confirmation)
+    def save_row(self, request: HttpRequest, row: Window, confirmation: dict[str, Any]) -> ChangeRequest | None:
+        return policies.save_window(row, by=actor_of(request), **confirmation)
 
-    def delete_row(self, request: HttpRequest, row: Window, confirmation: dict[str, str]) -> None:
-        policies.delete_window(row, by=actor_of(request), **confirmation)
+    def delete_row(self, request: HttpRequest, row: Window, confirmation: dict[str, Any]) -> ChangeRequest | None:
+        return policies.delete_window(row, by=actor_of(request), **confirmation)
 
 
 def lasts(window: Window) -> str:

@@ -24,6 +24,7 @@ CAST: dict[str, tuple[list[str], bool, str]] = {
     "otto": (["Operator"], False, "operator: runs and cancels in dev, requests runs in prod"),
     "anna": (["Approver"], False, "approver: approves requests in prod"),
     "ada": ([], True, "administrator: environments, users, grants; needs a grant to run"),
+    "bea": ([], True, "second administrator: approves what loosens the rules of prod"),
     "axel": (["Auditor"], False, "auditor: views everything and the audit trail, changes nothing"),
 }
 # The grants for prod, which is protected: (group, verbs, flow or "" for all flows)

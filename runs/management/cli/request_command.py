@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 
 from runs.actors import Actor
 from runs.management.cli.command import DONE, PortalCommand, require_actor
-from runs.models import RunRequest
+from runs.models import ChangeRequest, RunRequest
 
 
 class RequestCommand(PortalCommand):
@@ -24,13 +24,15 @@ class RequestCommand(PortalCommand):
         self.print_row(describe(run_request), outcome_line(run_request), as_json=options.json)
         return DONE
 
-    def act(self, options: Namespace, by: Actor) -> RunRequest:
+    def act(self, options: Namespace, by: Actor) -> RunRequest | ChangeRequest:
         """Call the service and return the request as it is now."""
         raise NotImplementedError
 
 
-def describe(run_request: RunRequest) -> dict[str, Any]:
+def describe(run_request: RunRequest | ChangeRequest) -> dict[str, Any]:
     """Return the request for `--json`."""
+    if isinstance(run_request, ChangeRequest):
+        return describe_rules(run_request)
     return {
         "request": run_request.pk,
         "state": run_request.state,
@@ -44,8 +46,31 @@ def describe(run_request: RunRequest) -> dict[str, Any]:
     }
 
 
-def outcome_line(run_request: RunRequest) -> str:
+def describe_rules(change: ChangeRequest) -> dict[str, Any]:
+    """Return a change of rules for `--json`."""
+    return {
+        "change_request": change.pk,
+        "state": change.state,
+        "message": change.message,
+        "environment": change.environment_name,
+        "what": change.rule_change.what,
+        "digest": change.digest,
+    }
+
+
+def waiting_line(change: ChangeRequest) -> str:
+    """Return that a change of rules waits, and how it is approved."""
+    return (
+        f"Not in effect yet: it loosens the rules of {change.environment_name}. Another administrator must approve it: "
+        f"manage.py approve {change.pk} --as USER."
+    )
+
+
+def outcome_line(run_request: RunRequest | ChangeRequest) -> str:
     """Return state, message and run of a request in one line."""
+    if isinstance(run_request, ChangeRequest):
+        message = f" {run_request.message}" if run_request.message else ""
+        return f"{run_request}: {run_request.state_label}.{message}"
     run = (
         f" Run {run_request.run.name}: {run_request.run.state_label}, {run_request.run.prefect_url}"
         if run_request.run

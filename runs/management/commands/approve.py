@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 from runs import desk
 from runs.actors import Actor
 from runs.management.cli.request_command import RequestCommand
-from runs.models import RunRequest
+from runs.models import ChangeRequest, RunRequest
 
 
 class Command(RequestCommand):
@@ -20,5 +20,5 @@ class Command(RequestCommand):
         parser.add_argument("--digest", help="approve only if the request has this digest, as “inbox --json” prints it")
         super().add_arguments(parser)
 
-    def act(self, options: Namespace, by: Actor) -> RunRequest:
+    def act(self, options: Namespace, by: Actor) -> RunRequest | ChangeRequest:
         return desk.approve(options.request, by=by, reason=options.reason, displayed_digest=options.digest)

@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 from runs import desk
 from runs.actors import Actor
 from runs.management.cli.request_command import RequestCommand
-from runs.models import RunRequest
+from runs.models import ChangeRequest, RunRequest
 
 
 class Command(RequestCommand):
@@ -19,5 +19,5 @@ class Command(RequestCommand):
         super().add_arguments(parser)
         parser.add_argument("text", help="the comment")
 
-    def act(self, options: Namespace, by: Actor) -> RunRequest:
+    def act(self, options: Namespace, by: Actor) -> RunRequest | ChangeRequest:
         return desk.comment(options.request, options.text, by=by)

@@ -14,7 +14,8 @@ from runs.errors import Refused
 from runs.governance import grants
 from runs.management.cli.arguments import add_confirmation
 from runs.management.cli.command import DONE, PortalCommand, require_actor
-from runs.models import Grant, Verb
+from runs.management.cli.request_command import describe_rules, waiting_line
+from runs.models import ChangeRequest, Grant, Verb
 
 # Stored name, with the label that the pages show where that is another.
 VERBS_HELP = ", ".join(
@@ -60,6 +61,9 @@ class Command(PortalCommand):
             ticket=options.ticket,
             confirm=options.confirm,
         )
+        if isinstance(row, ChangeRequest):
+            self.print_row(describe_rules(row), waiting_line(row), as_json=options.json)
+            return DONE
         self.print_row(
             {"grant": row.pk, **grants.describe(row)}, f"Grant {row.pk}: {describe_grant(row)}.", as_json=options.json
         )

@@ -9,6 +9,8 @@ from django.core.management.base import CommandParser
 from runs import desk
 from runs.management.cli.arguments import add_confirmation
 from runs.management.cli.command import DONE, PortalCommand, require_actor
+from runs.management.cli.request_command import describe_rules, waiting_line
+from runs.models import ChangeRequest
 
 
 class Command(PortalCommand):
@@ -29,5 +31,8 @@ class Command(PortalCommand):
             ticket=options.ticket,
             confirm=options.confirm,
         )
+        if isinstance(row, ChangeRequest):
+            self.print_row(describe_rules(row), waiting_line(row), as_json=options.json)
+            return DONE
         self.print_row({"grant": row.pk, "state": "revoked"}, f"Grant {row.pk} revoked.", as_json=options.json)
         return DONE

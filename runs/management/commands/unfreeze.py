@@ -9,6 +9,8 @@ from django.core.management.base import CommandParser
 from runs import desk
 from runs.management.cli.arguments import add_confirmation
 from runs.management.cli.command import DONE, PortalCommand, require_actor
+from runs.management.cli.request_command import describe_rules, waiting_line
+from runs.models import ChangeRequest
 
 
 class Command(PortalCommand):
@@ -29,6 +31,9 @@ class Command(PortalCommand):
             ticket=options.ticket,
             confirm=options.confirm,
         )
+        if isinstance(place, ChangeRequest):
+            self.print_row(describe_rules(place), waiting_line(place), as_json=options.json)
+            return DONE
         self.print_row(
             {"environment": place.slug}, f"{place} is unfrozen. Held runs are launched now.", as_json=options.json
         )

@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 from runs import desk
 from runs.actors import Actor
 from runs.management.cli.request_command import RequestCommand
-from runs.models import RunRequest
+from runs.models import ChangeRequest, RunRequest
 
 
 class Command(RequestCommand):
@@ -19,5 +19,5 @@ class Command(RequestCommand):
         parser.add_argument("--reason", default="", help="shown on the request")
         super().add_arguments(parser)
 
-    def act(self, options: Namespace, by: Actor) -> RunRequest:
+    def act(self, options: Namespace, by: Actor) -> RunRequest | ChangeRequest:
         return desk.withdraw(options.request, by=by, reason=options.reason)

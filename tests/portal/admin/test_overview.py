@@ -356,6 +356,7 @@ def counts_of(page: str) -> dict[str, str]:
     return {key: html.unescape(url) for url, key, number in found if number != "0"}
 
 
+@pytest.mark.usefixtures("single_administrator")
 def test_those_in_charge_see_what_happened_past_the_rules(
     prod: Environment, dev: Environment, admin_user: User, auditor: User, viewer: User, login: Callable[[User], Client]
 ) -> None:

@@ -81,6 +81,7 @@ def deputy(requester: User, prod: Environment) -> User:
     return requester
 
 
+@pytest.mark.usefixtures("single_administrator")
 def test_who_manages_hands_on_what_they_hold_and_nothing_else(
     deputy: User, stranger: User, prod: Environment, dev: Environment, prod_deployment: Deployment
 ) -> None:
@@ -101,6 +102,7 @@ def test_nobody_hands_a_grant_on_to_themselves(deputy: User, prod: Environment) 
 
 
 @pytest.mark.parametrize("name", ["Operator", "Viewer"])
+@pytest.mark.usefixtures("single_administrator")
 def test_only_administrators_grant_to_groups_also_to_those_of_others(
     deputy: User, admin_user: User, prod: Environment, name: str
 ) -> None:

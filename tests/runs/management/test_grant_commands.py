@@ -86,6 +86,7 @@ def test_a_grant_that_cannot_be_given_says_why(
     assert not Grant.objects.filter(person=viewer).exists()
 
 
+@pytest.mark.usefixtures("single_administrator")
 def test_what_opens_a_protected_environment_is_confirmed(
     say: Say, admin_user: User, viewer: User, prod: Environment
 ) -> None:

@@ -249,6 +249,7 @@ def test_a_notification_is_of_the_environment_of_its_fact(
 # The setting
 
 
+@pytest.mark.usefixtures("single_administrator")
 def test_keeping_less_loosens_a_protected_environment(prod: Environment, admin_user: User) -> None:
     prod.is_protected = True
     prod.save()

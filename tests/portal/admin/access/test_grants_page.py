@@ -66,6 +66,7 @@ def last_entry() -> AuditEntry:
 # Giving
 
 
+@pytest.mark.usefixtures("single_administrator")
 def test_a_grant_is_given_with_all_that_narrows_it(
     admin_user: User, viewer: User, prod: Environment, login: Login
 ) -> None:
@@ -244,6 +245,7 @@ def manager(prod: Environment, **columns: Any) -> User:
     return user
 
 
+@pytest.mark.usefixtures("single_administrator")
 def test_whoever_manages_hands_on_what_they_hold_and_nothing_else(
     prod: Environment, dev: Environment, viewer: User, login: Login
 ) -> None:
@@ -268,6 +270,7 @@ def test_whoever_manages_hands_on_what_they_hold_and_nothing_else(
     assert last_entry().outcome == "refused"
 
 
+@pytest.mark.usefixtures("single_administrator")
 def test_what_is_handed_on_is_bound_to_the_same_values(prod: Environment, viewer: User, login: Login) -> None:
     user = person("manager")
     given(user, verbs=["see", "manage"], environment=prod)
@@ -614,6 +617,7 @@ def test_an_administrator_cannot_lock_everybody_out(admin_user: User, login: Log
     assert last_entry().outcome == "refused"
 
 
+@pytest.mark.usefixtures("single_administrator")
 def test_a_password_that_is_set_is_audited_without_being_told(admin_user: User, requester: User, login: Login) -> None:
     url = reverse("admin:auth_user_password_change", args=[requester.pk])
     values = {"usable_password": "true", "password1": "another-long-phrase", "password2": "another-long-phrase"}

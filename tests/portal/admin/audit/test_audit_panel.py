@@ -109,6 +109,7 @@ def test_a_change_through_the_portal_says_what_and_who(login: Login, admin_user:
     assert "needs_approval" in text
 
 
+@pytest.mark.usefixtures("single_administrator")
 def test_a_loosened_rule_is_named_once(admin_user: User, prod: Environment) -> None:
     prod.needs_reason = False
     configuration.save_environment(prod, by=by(admin_user), reason="a trial", confirm="prod")

@@ -53,6 +53,7 @@ def text(client: Client, url: str) -> str:
     return answer.content.decode()
 
 
+@pytest.mark.usefixtures("single_administrator")
 def test_an_administrator_adds_changes_and_deletes_one(admin_user: User, prod: Environment, login: Login) -> None:
     client = login(admin_user)
     page = text(client, ADD)

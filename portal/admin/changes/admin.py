@@ -1,0 +1,131 @@
+"""Change requests: the list, and the page on which a second administrator decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model, Q
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+
+from portal.admin.actions import perform, redirect_back
+from portal.admin.base import RestrictedAdmin
+from portal.admin.changes import page
+from portal.auth.request_user import actor_of, permissions_of
+from portal.ui import times
+from runs import changes
+from runs.governance import rule_changes
+from runs.models import ChangeRequest, Verb
+
+
+@admin.register(ChangeRequest)
+class ChangeRequestAdmin(RestrictedAdmin):
+    list_display = ["number", "what", "state_badge", "where", "requested_by_name", "requested", "reason"]
+    list_display_links = ["number", "what"]
+    list_filter = [("state", ChoicesDropdownFilter)]
+    list_filter_submit = True
+    list_select_related = ["rule_change", "environment"]
+    search_fields = ["=id", "environment_name", "requested_by_name", "reason", "rule_change__subject_name"]
+    search_help_text = "Number, what changes, environment, person or reason"
+    ordering = ["-requested_at", "-pk"]
+
+    # A change request for one run is on the page of that run.
+
+    def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
+        return rule_changes.visible_to(actor_of(request))
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        # For delegates too, who find their own: what they grant or unfreeze may wait.
+        return bool(
+            request.user.is_active
+            and (rule_changes.oversees(actor_of(request)) or permissions_of(request).can_any(Verb.MANAGE))
+        )
+
+    @admin.display(description="change request", ordering="pk")
+    def number(self, change: ChangeRequest) -> str:
+        return f"Change request {change.pk}"
+
+    @admin.display(description="what")
+    def what(self, change: ChangeRequest) -> str:
+        return "; ".join(change.rule_change.what)
+
+    @admin.display(description="state", ordering="state")
+    def state_badge(self, change: ChangeRequest) -> SafeString:
+        return render_to_string("portal/_state.html", {"row": change})
+
+    @admin.display(description="environment", ordering="environment_name")
+    def where(self, change: ChangeRequest) -> str:
+        if change.environment is None:
+            return change.environment_name
+        return render_to_string("portal/_environment.html", {"environment": change.environment})
+
+    @admin.display(description="requested", ordering="requested_at")
+    def requested(self, change: ChangeRequest) -> SafeString:
+        return times.relative_time(change.requested_at)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        response: HttpResponse = super().changelist_view(request, {"title": "Change requests", **(extra_context or {})})
+        return response
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        views: dict[str, Callable[..., HttpResponse]] = {
+            "approve": require_POST(self.approve),
+            "reject": require_POST(self.reject),
+            "withdraw": require_POST(self.withdraw),
+            "comment": require_POST(self.comment),
+        }
+        own = [
+            path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"runs_changerequest_{name}")
+            for name, view in views.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        change: ChangeRequest = self.visible_or_404(request, object_id)
+        frame = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"Change request {change.pk}",
+            "original": change,
+        }
+        context = frame | page.context(change, actor_of(request)) | (extra_context or {})
+        return TemplateResponse(request, "portal/change/page.html", context)
+
+    def approve(self, request: HttpRequest, pk: int) -> HttpResponse:
+        # What is approved is what this page displayed; a request that changed meanwhile is refused.
+        displayed = request.POST.get("displayed_digest", "")
+        return self.call(
+            request, pk, partial(changes.approve, displayed_digest=displayed), "Approved. It is in effect."
+        )
+
+    def reject(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.call(request, pk, changes.reject, "Rejected. Nothing was changed.")
+
+    def withdraw(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.call(request, pk, changes.withdraw, "Request cancelled. Nothing was changed.")
+
+    def comment(self, request: HttpRequest, pk: int) -> HttpResponse:
+        text = request.POST.get("text", "")
+
+        def service(change: ChangeRequest, *, by: Any, reason: str) -> None:
+            changes.comment(change, text, by=by)
+
+        return self.call(request, pk, service, "Comment added.")
+
+    def call(self, request: HttpRequest, pk: int, service: Callable[..., object], done: str) -> HttpResponse:
+        """Call a service that needs only the change request and a reason."""
+        change: ChangeRequest = self.visible_or_404(request, pk)
+        perform(request, lambda reason: service(change, by=actor_of(request), reason=reason), done)
+        return redirect_back(request, reverse("admin:runs_changerequest_change", args=[change.pk]))
