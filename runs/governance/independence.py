@@ -42,7 +42,7 @@ class Change(StrEnum):
     GRANT = "grant"
 
 
-# Those after which one person can sign in as the other.
+# Those after which one person can sign in as the other; a link for a new password goes to the email address.
 CONTROLS = frozenset({Change.CREATED, Change.PASSWORD, Change.EMAIL})
 
 
@@ -136,12 +136,11 @@ def describe(entry: AuditEntry) -> tuple[Change, str]:
     if entry.verb == "person.password" or "password" in after:
         return Change.PASSWORD, f"{by} set the password of {name}"
     acts = [switches[not after[column]].format(name) for column, switches in SWITCHES.items() if column in after]
+    acts += [f"changed the email address of {name}"] if after.get("email") else []
     joined = sorted(set(after.get("groups", [])) - set(before.get("groups", [])))
     left = sorted(set(before.get("groups", [])) - set(after.get("groups", [])))
     acts += [f"added {name} to {' and '.join(joined)}"] if joined else []
     acts += [f"removed {name} from {' and '.join(left)}"] if left else []
-    acts += [f"changed the email address of {name}"] if after.get("email") else []
-    # The one that gives control, if there are several.
     kind = Change.EMAIL if after.get("email") else Change.GROUPS if "groups" in after else Change.ACCOUNT
     return kind, f"{by} {', '.join(acts) or f'changed the account {name}'}"
 

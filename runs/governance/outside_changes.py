@@ -35,8 +35,8 @@ LONGEST_TRANSACTION = timedelta(hours=1)
 # Rows that an entry and a message name.
 NAMED = 10
 
-# The columns of a person that open or close something.
-SWITCHES = ("username", "is_active", "is_staff", "is_superuser")
+# The columns of a person that open or close something: a link for a new password goes to the email address.
+SWITCHES = ("username", "email", "is_active", "is_staff", "is_superuser")
 # table -> kind of the subject, and the column of its name
 NAMES: dict[str, tuple[str, str]] = {
     Environment._meta.db_table: ("environment", "slug"),
@@ -150,7 +150,7 @@ def reached_by(version: RowVersion, protected: frozenset[str]) -> frozenset[str]
         slugs = Environment.objects.filter(pk=data["environment_id"]).values_list("slug", flat=True)
         return protected & frozenset(slugs)
     if version.table_name == User._meta.db_table and version.label == "update":
-        # A changed name or email address gives no access.
+        # A changed first or last name gives no access.
         before = version_before(version)
         return protected if any(before.get(name) != data[name] for name in SWITCHES) else frozenset()
     # Rules of all environments, and accounts, which can be given access to any.

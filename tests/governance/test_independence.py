@@ -97,6 +97,19 @@ def test_nor_under_the_name_of_someone_whose_password_they_set(
     assert sorted(found) == [("ada", "anna", "password"), ("ada", "ghost", "created")]
 
 
+def test_nor_under_the_name_of_someone_whose_email_address_they_changed(
+    prod_deployment: Deployment, ada: User, anna: User
+) -> None:
+    """A link for a new password goes to that address."""
+    waiting = ask(prod_deployment, make("ghost", "Operator", by_user=ada))
+    anna.email = "ada@portal.example"
+    accounts.save_person(anna, groups=anna.groups.all(), by=by(ada), **CONFIRMED)
+    with refused("approval.not_independent") as caught:
+        changes.approve(waiting.change, by=by(anna))
+    found = [(each["by"], each["person"], each["kind"]) for each in caught.value.data["changes"]]
+    assert sorted(found) == [("ada", "anna", "email"), ("ada", "ghost", "created")]
+
+
 # And through the pages
 
 
@@ -396,8 +409,12 @@ SENTENCES = {
     "ada removed nina from Operator": {"groups": []},
     "ada made nina an administrator": {"is_superuser": True},
     "ada disabled the account nina": {"is_active": False},
-    "ada changed the account nina": {"last_name": "Novak"},
+    "ada changed the account nina": {"first_name": "Nina"},
     "ada changed the email address of nina": {"email": "nina@example.com"},
+    "ada changed the email address of nina, added nina to Viewer": {
+        "email": "nina@example.com",
+        "groups": ["Operator", "Viewer"],
+    },
     "ada made nina an administrator, added nina to Viewer": {"is_superuser": True, "groups": ["Operator", "Viewer"]},
 }
 
