@@ -6,9 +6,9 @@ from django.db import models
 
 
 class FailedAttempts(models.Model):
-    """Failed attempts to sign in, or to enter the old password. Only `portal.auth.throttle` writes it.
+    """Failed attempts to sign in or to enter the old password, and requests for a link to choose a new one.
 
-    After a row has expired, counting starts again at one; it is deleted later.
+    Only `portal.auth.throttle` writes it. After a row has expired, counting starts again at one; it is deleted later.
     """
 
     # Not the name or address: people type passwords into the wrong field, and this table is never displayed.

@@ -181,6 +181,8 @@ AUTH_PASSWORD_VALIDATORS = [
         "CommonPasswordValidator": {},
     }.items()
 ]
+# Seconds for which a link for a new password is valid.
+PASSWORD_RESET_TIMEOUT = 3600
 LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 # A working day. Grants and accounts are checked on each request, so this only limits an unattended browser.
@@ -262,6 +264,8 @@ LOGGING = {
 PREFECT_CLIENT = "flows.prefect_api.connect.for_server"
 # Gives the page of a row; runs sends mails with links and knows no addresses.
 LINK_TO = "portal.ui.audit_links.address"
+# Gives the path of a link by which a person chooses a new password.
+RESET_LINK_TO = "portal.auth.password_reset.path_of_link"
 # Mail is sent if a server is set. Without one the demo writes it to its log, and production marks it as failed.
 MAIL_HOST = env("PORTAL_MAIL_HOST")
 SENDS_MAIL = bool(MAIL_HOST) or not PRODUCTION

@@ -1,20 +1,31 @@
 """The URLs. All pages are in the admin; the root redirects there."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
 from portal.admin.monitoring import page
+from portal.auth import password_reset
 from portal.live import stream
 from portal.ops import views
+
+# The names are Django's. By the first one the sign-in page knows that it can offer a link, which needs a mail server.
+REQUEST_LINK = [
+    path("admin/password_reset/", password_reset.RequestView.as_view(), name="admin_password_reset"),
+    path("admin/password_reset/done/", password_reset.RequestedView.as_view(), name="password_reset_done"),
+]
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("health/live", views.live, name="health_live"),
     path("health/ready", views.ready, name="health_ready"),
-    # Before the admin, which would look for an app called "live" or "monitoring".
+    # Before the admin, which would look for an app called "live", "monitoring" or "reset".
     path("admin/live/", stream.stream, name="live"),
     path("admin/monitoring/", admin.site.admin_view(page.page), name="monitoring"),
+    *(REQUEST_LINK if settings.SENDS_MAIL else []),
+    path("admin/reset/done/", password_reset.ChosenView.as_view(), name="password_reset_complete"),
+    path("admin/reset/<uidb64>/<token>/", password_reset.ChooseView.as_view(), name="password_reset_confirm"),
     path("admin/", admin.site.urls),
 ]
 

@@ -45,6 +45,7 @@ TASKS: dict[str, Priority] = {
     "runs.tasks.check_definition": Priority.FOLLOW_UP,
     "runs.tasks.deliver_events": Priority.NOTIFY,
     "runs.tasks.send_notification": Priority.NOTIFY,
+    "runs.tasks.send_reset_link": Priority.NOTIFY,
     "runs.tasks.expire": Priority.NOTIFY,
     "runs.tasks.report_outside_changes": Priority.NOTIFY,
     "runs.tasks.pause_frozen_schedules": Priority.NOTIFY,

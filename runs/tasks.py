@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
 
@@ -16,7 +17,7 @@ from flows.prefect_api.records import PrefectError
 from runs import changes, consumers, definitions, dispatch, mirror, notifications, queue, sweeps
 from runs.audit import export_files, partitions
 from runs.errors import Refused
-from runs.governance import configuration, freezes, outside_changes
+from runs.governance import accounts, configuration, freezes, outside_changes
 from runs.models import Action, ChangeRequest, Export, Notification, Run, RunRequest
 from runs.models.action import OPEN
 from runs.models.request import State
@@ -46,6 +47,17 @@ def deliver_events() -> None:
 
 def send_notification(pk: int) -> None:
     notifications.send(Notification.objects.select_related("person").get(pk=pk))
+
+
+def send_reset_link(pk: int) -> None:
+    """Mail a link for a new password. It is not sent again after an error: the person can request another."""
+    person = User.objects.get(pk=pk)
+    # Disabled since it was requested, for example.
+    if accounts.can_have_reset_link(person):
+        try:
+            notifications.send_reset_link(person, notifications.REQUESTED)
+        except notifications.NotSent as error:
+            log.error("%s", error)
 
 
 def export_audit(pk: int) -> None:

@@ -173,6 +173,9 @@ SENTENCES: dict[str, list[str]] = {
         "Request {} has secret values that its deployment no longer treats as secret: {}. "
         "Submit a new request and enter them again."
     ],
+    "reset_link.throttled": ["A link was requested several times. Check your email, or try again in {}."],
+    "reset_link.unknown": ["No account that signs in with a password has this email address."],
+    "reset_link.used": ["The link was used already, or the account has been changed since."],
     "retry.destructive": ["This run of {} deletes data, so it is not retried in place. Request the run again."],
     "retry.external": ["{} was started outside the portal. Request a run of {} with its parameters."],
     "retry.needs_approval": ["A run of {} needs an approval, and so does each retry. Request the run again."],

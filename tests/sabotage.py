@@ -970,6 +970,37 @@ SABOTAGES = (
         'if refusal.data["is_first"]:',
         "if refusal:",
     ),
+    Sabotage(
+        "a link for a new password is used twice at the same time",
+        ("tests/portal/auth/test_reset_race.py::test_of_two_uses_at_the_same_time_the_second_is_refused",),
+        "runs/governance/accounts.py",
+        'for name in ("password", "last_login", "email")}',
+        "for name in ()}",
+    ),
+    Sabotage(
+        "a mailbox is flooded from many addresses",
+        (
+            "tests/portal/auth/test_password_reset.py"
+            "::test_a_mailbox_is_not_flooded_from_wherever_and_however_it_is_spelled",
+        ),
+        "portal/auth/throttle.py",
+        'key_of("mailbox", mailbox)',
+        'key_of("mailbox", mailbox, address)',
+    ),
+    Sabotage(
+        "a link still opens an account that was disabled",
+        ("tests/portal/auth/test_password_reset.py::test_no_link_for_an_account_that_cannot_use_it",),
+        "portal/auth/password_reset.py",
+        "is_open = person and person.is_active and person.is_staff and person.has_usable_password()",
+        "is_open = person",
+    ),
+    Sabotage(
+        "the answer tells which email addresses have an account",
+        ("tests/portal/auth/test_password_reset.py::test_an_unknown_address_is_answered_like_a_known_one",),
+        "portal/auth/password_reset.py",
+        "        if not people and not self.attempt.is_recorded:",
+        "        if not people:\n            raise Refused('reset_link.unknown', '')\n        if not people:",
+    ),
     # What Prefect says
     Sabotage(
         "the mirror accepts an older state",

@@ -100,11 +100,25 @@ def record_sign_in(request: HttpRequest, username: str, *, refusal: str = "") ->
 def attempted_name(request: HttpRequest, username: str) -> Actor:
     """Return the actor of an attempted sign-in."""
     # An unknown name is not recorded: people type passwords into the wrong field, and the trail can never be cleaned.
-    address, user_agent = request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_USER_AGENT", "")
     person = User.objects.filter(username=username).first()
-    if person:
-        return Actor.person(person, channel=Channel.ADMIN, address=address, user_agent=user_agent)
-    return Actor(Kind.PERSON, "", "unknown account", Channel.ADMIN, None, address, user_agent)
+    return visitor_as(request, person) if person else unknown_visitor(request, "unknown account")
+
+
+def visitor_as(request: HttpRequest, person: User) -> Actor:
+    """Return the actor of a person who is not signed in."""
+    address, user_agent = origin_of(request)
+    return Actor.person(person, channel=Channel.ADMIN, address=address, user_agent=user_agent)
+
+
+def unknown_visitor(request: HttpRequest, name: str) -> Actor:
+    """Return the actor of a person whose account is not known."""
+    address, user_agent = origin_of(request)
+    return Actor(Kind.PERSON, "", name, Channel.ADMIN, None, address, user_agent[:400])
+
+
+def origin_of(request: HttpRequest) -> tuple[str, str]:
+    """Return the address and the browser of a request."""
+    return request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_USER_AGENT", "")
 
 
 def change_password(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
@@ -117,12 +131,17 @@ def change_password(request: HttpRequest, view: Callable[[], HttpResponse]) -> H
         response = view()
         if not isinstance(response, HttpResponseRedirect):
             form = form_of(response)
-            errors = [message for messages in form.errors.values() for message in messages] if form else []
             if form is not None and form.is_recorded:
                 act.is_repeat = True
             else:
-                act.refusal = " ".join(errors) or "The form is incomplete."
+                act.refusal = errors_of(form)
     return with_wait(response)
+
+
+def errors_of(form: Any) -> str:
+    """Return the errors of a form as one text."""
+    errors = [message for messages in form.errors.values() for message in messages] if form else []
+    return " ".join(errors) or "The form is incomplete."
 
 
 def record_sign_out(request: HttpRequest) -> None:

@@ -1,15 +1,17 @@
-"""Slow down guessing of passwords: the only code that writes `FailedAttempts`.
+"""Slow down guessing of passwords and requests for links: the only code that writes `FailedAttempts`.
 
 An attempt is counted as failed before the password is checked, so that attempts at the same time are counted too, and
 taken back when it succeeds. While one waits, no password is checked, and known and unknown names are answered alike.
 
 No account is locked for good: a browser that has signed in before is counted separately (a signed cookie), any other
-place by its address, and failures from elsewhere only make the limit of a place stricter.
+place by its address, and failures from elsewhere only make the limit of a place stricter. Requests for a link to
+choose a new password are counted by mailbox, wherever they come from: each of them is an email.
 """
 
 from __future__ import annotations
 
 import math
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,7 +26,6 @@ from flows.wording import plural
 from portal.models import FailedAttempts
 from runs.errors import Refused
 
-# A count that was not added to for this long begins again. Longer than the longest wait.
 FORGOTTEN_AFTER = timedelta(minutes=15)
 COOKIE = f"{settings.COOKIE_PREFIX}portal_known_browser"
 COOKIE_AGE = timedelta(days=90)
@@ -37,6 +38,8 @@ class Limit:
     allowed: int
     shortest: int = 5  # seconds
     longest: int = 300
+    # A count that was not added to for this long begins again. Longer than the longest wait.
+    forgotten_after: timedelta = FORGOTTEN_AFTER
 
 
 PLACE = Limit(5)
@@ -45,6 +48,8 @@ SUSPECTED_PLACE = Limit(1)
 SUSPECTED_AFTER = 20
 # Many people may be behind one address, so it allows more, and they never wait for long.
 ADDRESS = Limit(30, longest=60)
+# At most eight emails an hour for each account. A mailbox that has to wait has a link already.
+MAILBOX = Limit(3, shortest=60, longest=1800, forgotten_after=timedelta(hours=1))
 
 # Adds one to a count. While it is blocked, no row is returned.
 COUNT = """
@@ -61,11 +66,12 @@ COUNT = """
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt that counts as failed until `succeed`. The columns are keys; "" is not counted."""
+    """An attempt that counts as failed until `succeed`. The first three are keys; "" is not counted."""
 
     place: str
     name: str = ""
     address: str = ""
+    limit: Limit = PLACE
 
     @property
     def is_recorded(self) -> bool:
@@ -97,6 +103,23 @@ def begin_own_password(user_pk: int) -> Attempt:
     return begin(Attempt(key_of("password", str(user_pk))))
 
 
+def begin_reset_link(request: HttpRequest, email: str) -> Attempt:
+    """Count a request for a link to choose a new password, which never succeeds; raises `Refused`."""
+    # Spellings that Django compares as equal reach the same mailbox.
+    mailbox = unicodedata.normalize("NFKC", email).casefold()
+    address = request.META.get("REMOTE_ADDR", "")
+    attempt = Attempt(key_of("mailbox", mailbox), address=key_of("link address", address), limit=MAILBOX)
+    try:
+        return begin(attempt)
+    except Refused as refusal:
+        wait = describe_wait(refusal.data["retry_after"])
+        raise Refused(
+            "reset_link.throttled",
+            f"A link was requested several times. Check your email, or try again in {wait}.",
+            **refusal.data,
+        ) from refusal
+
+
 def remember_browser(response: HttpResponse, name: str) -> None:
     """Set the cookie of a browser that has signed in. It is worth nothing else, and only for this name."""
     response.set_signed_cookie(
@@ -122,7 +145,7 @@ def begin(attempt: Attempt) -> Attempt:
         is_free = not attempt.address or count(attempt.address, ADDRESS, now)
         if is_free and attempt.name:
             is_suspected = count(attempt.name, None, now) > SUSPECTED_AFTER
-        is_free = is_free and count(attempt.place, SUSPECTED_PLACE if is_suspected else PLACE, now)
+        is_free = is_free and count(attempt.place, SUSPECTED_PLACE if is_suspected else attempt.limit, now)
         if not is_free:
             transaction.set_rollback(True)
     if not is_free:
@@ -133,7 +156,8 @@ def begin(attempt: Attempt) -> Attempt:
 def count(key: str, limit: Limit | None, now: datetime) -> int:
     """Add one to a count and block it when it is over its limit; return the new count, or 0 while it is blocked."""
     with connection.cursor() as cursor:
-        cursor.execute(COUNT, {"key": key, "now": now, "expires_at": now + FORGOTTEN_AFTER})
+        expires_at = now + (limit.forgotten_after if limit else FORGOTTEN_AFTER)
+        cursor.execute(COUNT, {"key": key, "now": now, "expires_at": expires_at})
         row = cursor.fetchone()
     failures: int = row[0] if row else 0
     if limit and failures >= limit.allowed:
@@ -153,13 +177,16 @@ def throttled(attempt: Attempt, now: datetime) -> Refused:
             is_first |= bool(blocked.filter(key=key, is_recorded=False).update(is_recorded=True))
     # At least a second: it may have ended since it was counted.
     seconds = max(1, math.ceil((until - now).total_seconds()))
-    wait = plural(math.ceil(seconds / 60), "minute") if seconds > 90 else plural(seconds, "second")
     return Refused(
         "sign_in.throttled",
-        f"Too many failed attempts. Try again in {wait}.",
+        f"Too many failed attempts. Try again in {describe_wait(seconds)}.",
         retry_after=seconds,
         is_first=is_first,
     )
+
+
+def describe_wait(seconds: int) -> str:
+    return plural(math.ceil(seconds / 60), "minute") if seconds > 90 else plural(seconds, "second")
 
 
 def key_of(*parts: str) -> str:

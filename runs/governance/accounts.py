@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib.auth.models import Group, Permission, User
 from django.db import connection, models
 
-from runs import audit
+from runs import audit, queue
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import account_names, loosening_gate
@@ -160,3 +160,36 @@ def save_group(group: Group, *, permissions: Iterable[Permission], by: Actor) ->
 
 def describe_group(group: Group) -> dict[str, Any]:
     return {"name": group.name, "permissions": sorted(group.permissions.values_list("codename", flat=True))}
+
+
+def can_have_reset_link(person: User) -> bool:
+    """Return whether a link for a new password can be mailed to the account: it signs in here, with a password."""
+    return bool(person.is_active and person.is_staff and person.email and person.has_usable_password())
+
+
+def request_reset_link(person: User, *, by: Actor) -> None:
+    """Queue the email with a link by which the person chooses a new password.
+
+    `by` is unknown: the person has not signed in.
+    """
+    with audit.act("person.reset_link", person, by=by, subject_kind="person"):
+        # The key alone: the link is made when it is sent, so that the queue holds nothing that is secret.
+        queue.enqueue("runs.tasks.send_reset_link", person.pk)
+
+
+def reset_password(person: User, password: str, *, by: Actor) -> None:
+    """Save a password that the person has chosen by a link; sessions of the account end.
+
+    `person` is the account for which the link was checked. Raises `Refused` with code `reset_link.used` if the link no
+    longer applies to it.
+    """
+    with audit.act("person.own_password", person, by=by, subject_kind="person") as act:
+        # What the link is made from, compared under a lock: of two uses at the same time, the second is refused.
+        same = {name: getattr(person, name) for name in ("password", "last_login", "email")}
+        rows = User.objects.select_for_update().filter(pk=person.pk, is_active=True, is_staff=True, **same)
+        stored = rows.first()
+        if stored is None:
+            raise Refused("reset_link.used", "The link was used already, or the account has been changed since.")
+        stored.set_password(password)
+        stored.save(update_fields=["password"])
+        act.after = {"chosen_by": "link"}

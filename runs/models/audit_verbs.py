@@ -61,6 +61,7 @@ VERBS: dict[str, str] = {
     "person.try": "Previewed a user's access",
     "person.password": "Set a password",
     "person.own_password": "Changed their own password",
+    "person.reset_link": "Requested a password link",
     "group.create": "Added a group",
     "group.change": "Changed a group",
     "session.sign_in": "Signed in",

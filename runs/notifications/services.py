@@ -232,6 +232,7 @@ def error_label(error: Exception) -> str:
         smtplib.SMTPAuthenticationError: "authentication failed",
         smtplib.SMTPRecipientsRefused: "address rejected",
         smtplib.SMTPSenderRefused: "sender rejected",
+        ValueError: "invalid address or text",
     }
     return next((label for kind, label in labels.items() if isinstance(error, kind)), type(error).__name__)
 

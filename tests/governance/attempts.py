@@ -16,6 +16,7 @@ from django.test import Client
 from django.urls import reverse
 
 from flows.models import Alias, Deployment, Environment
+from portal.auth.password_reset import path_of_link
 from runs.actors import Actor, Channel
 from runs.errors import Refused
 from runs.models import Freeze, Grant, Policy, Run, RunRequest, Window
@@ -234,6 +235,17 @@ def somebody(site: Site) -> str:
 
 def sign_in(visitor: Visitor, site: Site) -> Any:
     return Client().post(reverse("admin:login"), {"username": visitor.user.username, "password": PASSWORD})
+
+
+def request_link(visitor: Visitor, site: Site) -> Any:
+    User.objects.filter(pk=visitor.user.pk).update(email="visitor@portal.example")
+    return Client().post(reverse("admin_password_reset"), {"email": "visitor@portal.example"})
+
+
+def use_link(visitor: Visitor, site: Site) -> Any:
+    client = Client()
+    form = client.get(path_of_link(User.objects.get(pk=visitor.user.pk))).headers["Location"]
+    return client.post(form, {"new_password1": "Xk7-long-enough", "new_password2": "Xk7-long-enough"})
 
 
 def sign_selected(visitor: Visitor, site: Site) -> Any:

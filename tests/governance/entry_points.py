@@ -30,6 +30,7 @@ from tests.governance.attempts import (
     given,
     order,
     press,
+    request_link,
     run_id,
     run_request,
     seen,
@@ -39,12 +40,14 @@ from tests.governance.attempts import (
     somebody,
     stalled_id,
     unapproved,
+    use_link,
 )
 
 # URLs that only display, whatever is sent to them; `{model}` stands for each that the admin knows.
 LOOKS = {
     *("", "health/live", "health/ready", "admin/", "admin/nowhere/", "admin/flows/", "admin/runs/", "admin/auth/"),
     *("admin/jsi18n/", "admin/autocomplete/", "admin/search/", "admin/live/", "admin/monitoring/"),
+    *("admin/password_reset/done/", "admin/reset/done/"),
     *("admin/password_change/done/", "admin/r/<path:content_type_id>/<path:object_id>/"),
     *("{model}", "{model}<path:object_id>/", "{model}<path:object_id>/history/"),
     *("admin/runs/run/<int:pk>/log/", "admin/runs/run/<int:pk>/log.txt", "admin/runs/artifact/<int:pk>/frame/"),
@@ -98,6 +101,8 @@ DOORS: dict[str, Door] = {
             "password_change", old_password=PASSWORD, new_password1="Xk7-long-enough", new_password2="Xk7-long-enough"
         ),
     ),
+    "request a link for a new password, by page": Door("admin/password_reset/", request_link),
+    "choose a new password by a link, by page": Door("admin/reset/<uidb64>/<token>/", use_link),
     "request a run, by page": Door("admin/flows/deployment/<int:pk>/run/", ask("flows_deployment_run")),
     "request a quick run, by page": Door(
         "admin/flows/deployment/<int:pk>/quick-run/", ask("flows_deployment_quick_run")
