@@ -15,6 +15,10 @@ SENTENCES: dict[str, list[str]] = {
     "access.superuser": ["{} is an administrator."],
     "access.values": ["{…}"],
     "actor.required": ["Name the user of the portal: --as USER, or PORTAL_USER in the environment."],
+    "administrator.already": [
+        "{} already is an administrator who can sign in. If the password is lost, request a link on the sign-in page, "
+        "or name another account."
+    ],
     "administrator.own": ["You cannot remove your own administrator rights. Another administrator can."],
     "approval.approver_left_group": ["{} approved this and is no longer in the group {}. Submit a new request."],
     "approval.approver_lost_permission": ["{} approved this and no longer has permission to. Submit a new request."],
@@ -132,6 +136,7 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "parameters.default_invalid": ["It cannot run with its default parameters: {}"],
     "parameters.not_offered": ["{…}"],
+    "person.invalid": ["The {} is not valid. {}"],
     "person.name_taken": ["The name {} looks like the {} {}. Choose a name that cannot be confused with it."],
     "person.name_unclear": [
         "The name {} cannot be used: it has invisible characters or extra spaces, or mixes alphabets in one word. Type "
@@ -147,7 +152,10 @@ SENTENCES: dict[str, list[str]] = {
         "The ticket pattern {} is not a supported regular expression: look-around and backreferences are not allowed."
     ],
     "prefect.rejected": ["{…}"],
-    "reason.required": ["A reason is required for every {} in {}."],
+    "reason.required": [
+        "A reason is required for every {} in {}.",
+        "Give a reason: administrators and auditors will read it.",
+    ],
     "reason.too_long": ["The reason is too long: {} characters, at most {}."],
     "recovery.not_automatic": ["Stalled runs are not put back automatically in {}."],
     "recovery.pending": ["{} has already requested “{}”."],

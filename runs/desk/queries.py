@@ -15,7 +15,7 @@ from flows.catalog import health as healths
 from flows.models import Alias, Deployment, Environment, Health
 from flows.wording import how_to_deploy, listed
 from runs.access.decisions import Permissions, Target
-from runs.actors import Actor, Channel
+from runs.actors import Actor, Channel, Kind
 from runs.errors import Refused
 from runs.models import Run, RunRequest, Verb
 from runs.models.run import STATES
@@ -43,6 +43,11 @@ def person(username: str) -> Actor:
     """
     who = user(username)
     return Actor.person(who, channel=Channel.COMMAND, address=socket.gethostname(), user_agent=account())
+
+
+def operator() -> Actor:
+    """Return the actor for the operator of the installation: no user, but the operating system's account."""
+    return Actor(Kind.SYSTEM, "", account(), Channel.COMMAND, address=socket.gethostname())
 
 
 def account() -> str:

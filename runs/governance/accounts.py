@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth.models import Group, Permission, User
+from django.core.exceptions import ValidationError
 from django.db import connection, models
+from django.utils.crypto import get_random_string
 
 from runs import audit, queue
 from runs.actors import Actor
@@ -193,3 +196,55 @@ def reset_password(person: User, password: str, *, by: Actor) -> None:
         stored.set_password(password)
         stored.save(update_fields=["password"])
         act.after = {"chosen_by": "link"}
+
+
+def make_administrator(name: str, *, email: str = "", by: Actor, reason: str) -> User:
+    """Create an administrator who can sign in, or make one of an existing account and enable it.
+
+    For the operator of the installation, who is not a user: administrators and auditors are notified. The password is
+    random and not stored, so the account needs a link for a new one. Raises `Refused` with code `reason.required`,
+    `administrator.already`, `person.invalid`, `person.name_unclear` or `person.name_taken`.
+    """
+    if by.holder is not None:
+        raise TypeError("Users make administrators with `save_person`, which asks them to confirm it.")
+    name, reason = User.normalize_username(name), reason.strip()
+    with audit.act(
+        "person.operator_administrator", None, by=by, reason=reason, subject_kind="person", subject_name=name
+    ) as act:
+        if not reason:
+            raise Refused("reason.required", "Give a reason: administrators and auditors will read it.")
+        stored = User.objects.select_for_update().filter(username=name).first()
+        if stored and stored.is_superuser and stored.is_active and stored.is_staff:
+            raise Refused(
+                "administrator.already",
+                f"{name} already is an administrator who can sign in. If the password is lost, request a link on the "
+                "sign-in page, or name another account.",
+            )
+        person = copy(stored) if stored else User(username=name)
+        person.is_superuser = person.is_active = person.is_staff = True
+        person.email = User.objects.normalize_email(email) or person.email
+        # Random, not unusable: an account without a usable password counts as one that signs in elsewhere, which no
+        # link opens. Also for an existing account: sessions end, and a password that leaked opens no administrator.
+        person.set_password(get_random_string(64))
+        require_valid(person, "email", *([] if stored else ["username"]))
+        if stored is None:
+            require_distinct_name(person, "username", "user")
+        before = describe_person(stored) if stored else {}
+        found = loosened_by(stored, person, stored.groups.all() if stored else [])
+        person.save()
+        act.subject = person
+        act.before, act.after = difference(before, describe_person(person))
+        if stored:
+            act.after["password"] = "changed"  # noqa: S105  (that it was, not what it is)
+        loosening_gate.record_and_notify(found, act)
+        loosening_gate.notify_of_operator(f"{name} was made an administrator with a command", found, act)
+    return person
+
+
+def require_valid(person: User, *columns: str) -> None:
+    """Refuse values that the form of an account would refuse."""
+    try:
+        person.clean_fields(exclude={field.name for field in User._meta.fields} - {*columns})
+    except ValidationError as error:
+        column, messages = next(iter(error.message_dict.items()))
+        raise Refused("person.invalid", f"The {column} is not valid. {' '.join(messages)}", field=column) from error

@@ -95,3 +95,17 @@ def standing(before: Environment, after: Environment, *, by: Actor) -> dict[str,
         elif is_guarded(before) and by.holder is not None:
             found[column] = {"was": was, "since": timezone.now().isoformat(), "by": by.name}
     return found
+
+
+def notify_of_operator(what: str, found: Sequence[Loosening], act: audit.Act) -> None:
+    """Have all administrators and auditors notified of an act of the installation's operator.
+
+    `record_and_notify` leaves out what the installation does to set itself up; this is done behind the pages. Also if
+    it reaches no protected environment: `what` says what was done.
+    """
+    names = environments_of(found)
+    lines = dict.fromkeys([what, *(f"{each.environment}: {each.what}" for each in found)])
+    events.record(
+        RunEvent.Kind.RULES_LOOSENED,
+        data={**places_of(names), "by": act.by.name, "reason": act.reason, "lines": list(lines)},
+    )

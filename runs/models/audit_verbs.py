@@ -62,6 +62,7 @@ VERBS: dict[str, str] = {
     "person.password": "Set a password",
     "person.own_password": "Changed their own password",
     "person.reset_link": "Requested a password link",
+    "person.operator_administrator": "Made an administrator by command",
     "group.create": "Added a group",
     "group.change": "Changed a group",
     "session.sign_in": "Signed in",

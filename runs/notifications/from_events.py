@@ -236,7 +236,8 @@ def notify_of_outside_changes(event: RunEvent) -> None:
 
 
 def notify_of_rules(event: RunEvent, subject: Callable[[str], str], text: Callable[[str], str]) -> None:
-    listed = ", ".join(event.data["environments"])
+    # An account that was made an administrator where nothing is protected yet.
+    listed = ", ".join(event.data["environments"]) or "the portal"
     places = list(Environment.objects.filter(pk__in=event.data["environment_ids"]))
     notify_overseers(Topic.RULES, places, subject(listed), "\n".join([text(listed), "", *event.data["lines"]]))
 

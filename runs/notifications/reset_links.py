@@ -23,7 +23,7 @@ REQUESTED = (
     "you, ignore this email: your password stays as it is."
 )
 MADE_ADMINISTRATOR = (
-    "Whoever operates this installation of the operations portal has made you an administrator. Your account is {name}."
+    "The operator of this installation has made you an administrator of the operations portal. Your account is {name}."
 )
 
 

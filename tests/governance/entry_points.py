@@ -75,6 +75,7 @@ NOT_DOORS = {
     *(
         "secure_audit",
         "retire_audit",
+        "new_administrator",
         "rotate_keys",
         "demo",
         "demo_cast",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -17,8 +18,8 @@ from django.utils import timezone
 
 from flows.models import Environment
 from runs import audit, tasks
-from runs.actors import Actor
-from runs.governance import configuration, grants, outside_changes
+from runs.actors import Actor, Channel
+from runs.governance import accounts, configuration, grants, outside_changes
 from runs.models import AuditEntry, Grant, Policy, RowVersion
 from runs.models.notification import Topic
 from tests.background import notices
@@ -144,6 +145,13 @@ def test_a_superuser_made_on_the_command_line_is_reported(prod: Environment, mon
     call_command("createsuperuser", username="ghost", email="", interactive=False)
     assert outside_changes.report() == 1
     assert AuditEntry.objects.latest("sequence").subject_name == "person ghost (insert)"
+
+
+def test_an_administrator_made_by_our_command_is_not_and_neither_is_their_password(prod: Environment) -> None:
+    call_command("new_administrator", "ghost", "--reason=ada left", stdout=io.StringIO())
+    ghost = User.objects.get(username="ghost")
+    accounts.reset_password(ghost, "new-horse-battery", by=Actor.person(ghost, channel=Channel.ADMIN))
+    assert outside_changes.report() == 0
 
 
 def test_a_change_through_the_portal_is_not_reported(prod: Environment) -> None:
