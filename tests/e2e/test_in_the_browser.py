@@ -298,6 +298,49 @@ def test_a_double_click_makes_one_request(visit: Visit, portal: Portal, deployme
     assert portal.query(requested, name) == [(1,)]
 
 
+@pytest.mark.parametrize(("has_script", "scheme"), [(True, "dark"), (False, "light")])
+def test_an_administrator_made_by_command_forgets_the_password(
+    visit: Visit, portal: Portal, has_script: bool, scheme: str
+) -> None:
+    name = f"grace-{uuid.uuid4().hex[:6]}"
+    email = f"{name}@portal.example"
+    visitor = visit(java_script_enabled=has_script, color_scheme=scheme)
+    page = visitor.page
+    # 1. The demo prints its emails: this one on the command's own output, the next in the log of the background tasks.
+    printed = portal.manage("new_administrator", name, "--reason", "ada left", "--email", email)
+    choose_password(visitor, links_in(printed)[0], "first-horse-battery")
+    sign_in(page, portal.address, name, "first-horse-battery")
+    page.context.clear_cookies()
+    # 2. Forgotten.
+    must_fit(visitor, "/admin/login/")
+    page.get_by_role("link", name=re.compile("Forgotten your password")).click()
+    must_fit(visitor, page.url.removeprefix(visitor.address))
+    page.get_by_label("Email").fill(email)
+    page.get_by_role("button", name="Send link").click()
+    must_fit(visitor, page.url.removeprefix(visitor.address))
+    log = portal.folder / "qcluster.log"
+    (link, *_) = wait_for(lambda: links_in(log.read_text().partition(f"To: {email}")[2]), "the email")
+    choose_password(visitor, link, "second-horse-battery")
+    sign_in(page, portal.address, name, "second-horse-battery")
+    # 3. Used.
+    must_fit(visitor, link)
+    expect(page.locator("[data-link=refused]")).to_be_visible()
+
+
+def links_in(text: str) -> list[str]:
+    return re.findall(r"^\S*(/admin/reset/\S+)", text, re.MULTILINE)
+
+
+def choose_password(visitor: Visitor, link: str, password: str) -> None:
+    page = visitor.page
+    must_fit(visitor, link)
+    for field in page.locator("input[type=password]").all():
+        field.fill(password)
+    page.get_by_role("button", name="Set password").click()
+    page.get_by_role("link", name="Sign in").click()
+    expect(page.get_by_role("button", name="Log in")).to_be_visible()
+
+
 def test_every_page_of_the_sidebar_fits_and_is_quiet(visit: Visit) -> None:
     visitor = visit("ada")
     visitor.goto("/admin/")
