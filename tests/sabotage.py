@@ -142,7 +142,9 @@ SABOTAGES = (
     Sabotage(
         "a temporary table stands in for approvals",
         ("tests/governance/test_database_refuses.py::test_a_temporary_table_does_not_stand_in_for_approvals",),
-        statement="ALTER FUNCTION require_approvals() RESET search_path",
+        # Both: one that is called by the other has its search_path.
+        statement="ALTER FUNCTION require_approvals() RESET search_path; "
+        "ALTER FUNCTION has_approvals(bigint, text, int) RESET search_path",
     ),
     # Events
     Sabotage(
@@ -259,6 +261,56 @@ SABOTAGES = (
         "runs/governance/policies.py",
         "    found = loosened(stored, None)\n",
         "    found = loosened(rule, rule)\n",
+    ),
+    # The second signature
+    Sabotage(
+        "one administrator is enough to loosen the rules",
+        ("tests/governance/test_second_signature.py::test_nothing_happens_until_a_second_administrator_approves",),
+        "runs/governance/rule_changes.py",
+        "    return None if settings.SINGLE_ADMINISTRATOR else submit(found, act, proposal)",
+        "    return None",
+    ),
+    Sabotage(
+        "what was approved is applied to a row that moved since",
+        ("tests/governance/test_second_signature.py::test_it_is_refused_if_the_row_moved_since",),
+        "runs/governance/rule_changes.py",
+        "    if is_more or not canonical.same(approved, wanted):",
+        "    if is_more:",
+    ),
+    Sabotage(
+        "a change of rules opens more than was approved",
+        ("tests/governance/test_second_signature.py::test_nor_if_it_would_open_more_than_was_approved",),
+        "runs/governance/rule_changes.py",
+        "    if is_more or not canonical.same(approved, wanted):",
+        "    if not canonical.same(approved, wanted):",
+    ),
+    Sabotage(
+        "who gains by a change of rules signs it",
+        ("tests/governance/test_second_signature.py::test_the_beneficiary_does_not_sign_and_may_reject",),
+        "runs/governance/rule_changes.py",
+        "    if approves and gains(by.user, change.rule_change.beneficiary):",
+        "    if False:",
+    ),
+    Sabotage(
+        "anyone signs a change of rules",
+        ("tests/governance/test_second_signature.py::test_only_administrators_sign",),
+        "runs/governance/rule_changes.py",
+        '    if not by.is_administrator:\n        raise Refused(\n            "rules.administrators_only"',
+        '    if False:\n        raise Refused(\n            "rules.administrators_only"',
+    ),
+    Sabotage(
+        "a change of rules written in the database is applied",
+        ("tests/governance/test_second_signature.py::test_a_change_request_written_in_the_database_is_not_applied",),
+        "runs/changes/approvals.py",
+        "            require_submitted(change)\n",
+        "",
+    ),
+    Sabotage(
+        "the secrets of a change of rules are kept for ever",
+        ("tests/governance/test_second_signature.py::test_whatever_ends_it_deletes_its_secrets",),
+        "runs/governance/signed_changes.py",
+        '    RuleChange.objects.filter(change=change).update(sealed_columns=b"")',
+        "    RuleChange.objects.filter(change=change)",
     ),
     # Accounts
     Sabotage(
