@@ -7,23 +7,30 @@ from django.http import HttpRequest
 from portal.auth.request_user import actor_of, permissions_of
 from runs.changes import queries
 from runs.governance import rule_changes
+from runs.models import ChangeRequest
 
 
 def waiting_for_me(request: HttpRequest) -> int:
-    """Return the number of requests that need the reader's approval."""
-    return len(waiting_for(request))
+    """Return the number of requests for runs that need the reader's approval."""
+    return sum(change.kind != ChangeRequest.Kind.RETRY for change in waiting_changes(request))
 
 
-def rules_waiting_for_me(request: HttpRequest) -> int:
-    """Return the number of changes of rules that need the reader's approval."""
-    return len(rule_changes.waiting_for(actor_of(request)))
+def changes_waiting_for_me(request: HttpRequest) -> int:
+    """Return the number of changes of rules, and of retries, that need the reader's approval."""
+    retries = sum(change.kind == ChangeRequest.Kind.RETRY for change in waiting_changes(request))
+    return retries + len(rule_changes.waiting_for(actor_of(request)))
 
 
 def waiting_for(request: HttpRequest) -> list[int]:
-    """Return the ids of the requests that need the reader's approval, loaded once per request."""
+    """Return the ids of the change requests for runs that need the reader's approval."""
+    return [change.pk for change in waiting_changes(request)]
+
+
+def waiting_changes(request: HttpRequest) -> list[ChangeRequest]:
+    """Return the change requests for runs that need the reader's approval, loaded once per request."""
     # The menu needs them on every page; the panel and the filter then cost nothing.
-    found: list[int] | None = getattr(request, "_waiting", None)
+    found: list[ChangeRequest] | None = getattr(request, "_waiting", None)
     if found is None:
-        found = queries.waiting_for(permissions_of(request))
+        found = queries.waiting_changes(permissions_of(request))
         request._waiting = found  # type: ignore[attr-defined]  # lives as long as the request
     return found

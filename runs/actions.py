@@ -16,7 +16,7 @@ from flows.models import Deployment
 from runs import audit, queue
 from runs.actors import Actor
 from runs.change_feed import publish
-from runs.models import Action, Freeze, Run
+from runs.models import Action, ChangeRequest, Freeze, Run
 from runs.models.action import CANCELS, ON_DEPLOYMENT, OPEN, RECOVERIES, RETRIES, Before, Kind, State
 
 # New state -> the states it can follow; anything else changes nothing. What is settled stays so. SENT can follow
@@ -54,6 +54,7 @@ def create(
     ticket: str = "",
     is_automatic: bool = False,
     freeze: Freeze | None = None,
+    change: ChangeRequest | None = None,
 ) -> Action:
     """Insert an action and queue it, in the current transaction: a task never runs for one that was rolled back."""
     on: dict[str, Any] = {"run": target} if isinstance(target, Run) else {"deployment": target}
@@ -66,6 +67,7 @@ def create(
         requested_by_name=by_name,
         is_automatic=is_automatic,
         freeze=freeze,
+        change=change,
         **on,
     )
     queue.enqueue("runs.tasks.carry_out", action.pk)

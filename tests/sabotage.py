@@ -590,7 +590,7 @@ SABOTAGES = (
             "tests/governance/test_approved_definition.py::test_code_swapped_after_the_request_is_not_launched",
         ),
         "runs/definitions/launch_check.py",
-        " != run_request.spec.definition_fingerprint:",
+        " != spec.definition_fingerprint:",
         " != definition.fingerprint(found):",
     ),
     Sabotage(
@@ -669,7 +669,7 @@ SABOTAGES = (
     Sabotage(
         "the approvers' grants are not checked again at launch",
         ("tests/governance/test_stages.py::test_what_changes_after_the_approval_voids_it",),
-        "runs/changes/approvals.py",
+        "runs/changes/validity.py",
         "        if not Permissions.of_person(each.by).decide(Verb.APPROVE,",
         "        if each.by is None and not Permissions.of_person(each.by).decide(Verb.APPROVE,",
     ),
@@ -690,9 +690,9 @@ SABOTAGES = (
     Sabotage(
         "an approval is good for ever",
         ("tests/runs/dispatch/test_launch.py::test_an_approval_that_is_too_old_is_none",),
-        "runs/changes/approvals.py",
+        "runs/changes/validity.py",
         '<= timezone.now():\n        raise Refused("approval.too_old"',
-        '<= timezone.now() - timedelta(days=3650):\n        raise Refused("approval.too_old"',
+        '<= timezone.now().replace(year=2000):\n        raise Refused("approval.too_old"',
     ),
     Sabotage(
         "the idempotency key does not name the deployment",
@@ -1150,6 +1150,34 @@ SABOTAGES = (
         "runs/requests/retry.py",
         "    return run_request.change.needs_approval or bool(requirements.stages)",
         "    return run_request.change.needs_approval",
+    ),
+    Sabotage(
+        "retries are granted without an end",
+        ("tests/runs/requests/test_retry.py::test_a_request_can_be_approved_with_retries",),
+        "runs/requests/retry.py",
+        "    return run_request.spec.retries - others.count()",
+        "    return run_request.spec.retries",
+    ),
+    Sabotage(
+        "an approved retry runs whatever is deployed",
+        ("tests/runs/requests/test_retry.py::test_an_approved_retry_is_for_the_deployment_as_it_was_then",),
+        "runs/dispatch/recover_run.py",
+        "    definitions.require_unchanged_since(change, spec, run_request.environment)\n",
+        "",
+    ),
+    Sabotage(
+        "a retry that was approved in the database is sent",
+        ("tests/runs/requests/test_retry.py::test_a_retry_approved_in_the_database_is_not_sent",),
+        "runs/changes/validity.py",
+        "        require_retry_evidence(action.change)\n",
+        "        pass\n",
+    ),
+    Sabotage(
+        "the approver of a retry may lose the permission",
+        ("tests/runs/requests/test_retry.py::test_an_approver_who_lost_the_permission_does_not_count",),
+        "runs/changes/validity.py",
+        "    require_approvals_hold(change, deployment, values)\n",
+        "",
     ),
     Sabotage(
         "a retry is sent without asking again",

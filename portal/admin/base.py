@@ -17,22 +17,29 @@ from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
+from portal.admin.changes import waiting
 from portal.admin.search import BoundedSearchForm
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import menu
 from runs.errors import Refused
-from runs.models import Verb
+from runs.models import ChangeRequest, Verb
 
 __all__ = ["RestrictedAdmin", "actor_of", "attempt", "permissions_of"]
 
 
 def attempt(request: HttpRequest, subject: object, act: Callable[[], object], done: str) -> bool:
-    """Call `act`, report the result with the subject's name, and return whether it succeeded."""
+    """Call `act`, report the result with the subject's name, and return whether it succeeded.
+
+    An act that returns a change request did not happen yet: it waits for an approval.
+    """
     try:
-        act()
+        result = act()
     except Refused as refusal:
         messages.warning(request, f"{subject}: {refusal}", extra_tags=refusal.code)
         return False
+    if isinstance(result, ChangeRequest):
+        waiting.tell(request, result, about=str(subject))
+        return True
     messages.success(request, f"{subject}: {done}")
     return True
 

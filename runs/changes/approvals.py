@@ -7,23 +7,23 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from flows.db_text import sanitize
-from flows.models import Deployment
 from runs import audit, events
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.change_feed import publish
+from runs.changes import retries
 from runs.changes.evidence import require_submitted
 from runs.changes.release import release
-from runs.changes.stages import ONE, approvers_of, step_for, steps
+from runs.changes.stages import approvers_of, step_for, steps
 from runs.changes.states import ChangeState, move_change, too_late
 from runs.errors import Refused
 from runs.governance import rule_changes, signed_changes, windows
 from runs.governance.independence import Involved, require_own_password
 from runs.governance.requirements import requirements_for
-from runs.models import Approval, ChangeRequest, Comment, RunEvent, RunRequest, RunSpec, Verb
+from runs.models import Approval, ChangeRequest, Comment, RunEvent, RunSpec, Verb
 from runs.models.request import State
-from runs.requests.frozen_values import is_intact, spec_values, values_of
+from runs.requests.frozen_values import is_intact, spec_values
 
 Kind = RunEvent.Kind
 MAX_COMMENT_LENGTH = 2000
@@ -94,6 +94,9 @@ def approve(change: ChangeRequest, *, by: Actor, reason: str = "", displayed_dig
             require_submitted(change)
             signed_changes.apply(change)
             move_change(change, to=ChangeState.CLOSED, message=f"Approved by {by.name} and in effect.")
+        elif change.kind == ChangeRequest.Kind.RETRY:
+            retries.start(change)
+            move_change(change, to=ChangeState.CLOSED, message=f"Approved by {by.name}. The run is being retried.")
         else:
             release(change)
         events.record(Kind.REQUEST_APPROVED, change=change, data={"by": by.name, "message": change.message})
@@ -130,13 +133,6 @@ def lock(change: ChangeRequest) -> None:
 def specs_of(change: ChangeRequest) -> list[RunSpec]:
     """Return what would run, in order, with the deployments as they are now."""
     return list(change.specs.select_related("deployment__environment").order_by("position"))
-
-
-def targets_of(change: ChangeRequest) -> list[Target]:
-    """Return the targets of its runs: what they require together is what was approved."""
-    # Each launch asks: reading all specs would cost a backfill the square of its size.
-    deployments = Deployment.objects.filter(pk__in=change.specs.values("deployment"))
-    return [Target.of(deployment) for deployment in deployments.select_related("environment").order_by("pk")]
 
 
 def require_for_all(change: ChangeRequest, verb: Verb, by: Actor, *, with_values: bool = False) -> None:
@@ -194,46 +190,6 @@ def valid_until(change: ChangeRequest) -> datetime | None:
     opens_at = windows.standing(target, earliest).opens_at
     minutes = requirements_for(target).minutes
     return max(earliest, opens_at or earliest) + timedelta(minutes=minutes)
-
-
-def require_approved(run_request: RunRequest) -> None:
-    """Refuse a launch whose approvals no longer hold. Called again right before the launch, under the row lock."""
-    change, deployment = run_request.change, run_request.deployment
-    # 1. The requirements are still those of the request; without any, there is nothing to check.
-    targets = [Target.of(deployment)] if change.kind == ChangeRequest.Kind.RUN else targets_of(change)
-    requirements = requirements_for(*targets)
-    if requirements.stages and list(requirements.stages) != change.policy.get("stages", [ONE]):
-        raise Refused(
-            "approval.requirements_changed",
-            f"The requirements for running {deployment} have changed since. Submit a new request.",
-        )
-    if not change.needs_approval and not requirements.stages:
-        return
-    # 2. Each approval was given by someone who still has permission, with these values.
-    values = values_of(run_request)
-    for each in approvers_of(change):
-        if not Permissions.of_person(each.by).decide(Verb.APPROVE, deployment, values):
-            raise Refused(
-                "approval.approver_lost_permission",
-                f"{each.by_name} approved this and no longer has permission to. Submit a new request.",
-                approver=each.by_name,
-            )
-    # 3. Each is still in the group of the stage they approved.
-    found = steps(change)
-    for each in approvers_of(change):
-        group = next((step.group for step in found if step.position == each.stage), "")
-        if group and not each.by.groups.filter(name=group).exists():
-            raise Refused(
-                "approval.approver_left_group",
-                f"{each.by_name} approved this and is no longer in the group {group}. Submit a new request.",
-                approver=each.by_name,
-                group=group,
-            )
-    # 4. All stages are complete, and not too long ago.
-    if not found or any(not step.is_done for step in found):
-        raise Refused("approval.insufficient", "The approvals are no longer valid. Submit a new request.")
-    if change.expires_at and change.expires_at <= timezone.now():
-        raise Refused("approval.too_old", "The approval is too old. Submit a new request.")
 
 
 def comment(change: ChangeRequest, text: str, *, by: Actor) -> None:

@@ -9,7 +9,7 @@ from runs.audit import signatures
 from runs.changes.stages import approvers_of, emergency_override
 from runs.digests import change_digest
 from runs.errors import Refused
-from runs.models import AuditCheckpoint, AuditEntry, ChangeRequest, RunRequest
+from runs.models import AuditCheckpoint, AuditEntry, ChangeRequest, RunRequest, RunSpec
 from runs.requests.frozen_values import spec_digest
 
 
@@ -24,16 +24,55 @@ def require_evidence(run_request: RunRequest) -> None:
     # 1. The request is the one that was submitted: triggers protect its columns, not the encrypted values. Nor is it a
     #    copy of another, whose digest fits. The signatures bind the run to its spec and the spec to its change request:
     #    the other specs need not be read.
-    is_intact = change_digest(change) == change.digest and spec_digest(spec) == spec.digest
-    if not is_intact or not all(signatures.is_signed(row) for row in (change, spec, run_request)):
-        raise Refused(
-            "request.changed",
-            "The request was changed in the database after it was submitted. Submit a new request.",
-        )
+    require_intact(change, spec)
+    if not signatures.is_signed(run_request):
+        raise changed()
     # 2. It was submitted through the portal.
     recorded = recorded_acts(change, run_request)
     require_recorded_submission(change, recorded)
     # 3. So were its approvals, or the override in their place.
+    require_recorded_approvals(change, recorded)
+    # 4. And the override of its change window, which may have been part of the submission.
+    if (at := run_request.overridden_at) and not are_retired(at):
+        name = run_request.overridden_by_name
+        if ("request.override", name) not in recorded:
+            raise unrecorded("window override", name)
+
+
+def require_intact(change: ChangeRequest, spec: RunSpec) -> None:
+    """Refuse a change request, or what it would run, that is not what was submitted and signed."""
+    is_intact = change_digest(change) == change.digest and spec_digest(spec) == spec.digest
+    if not is_intact or not signatures.is_signed(change) or not signatures.is_signed(spec):
+        raise changed()
+
+
+def require_retry_evidence(change: ChangeRequest) -> None:
+    """Refuse an approved retry that was written, or approved, in the database. Raises `Refused` as above."""
+    spec = change.specs.get()
+    require_intact(change, spec)
+    recorded = recorded_acts(change)
+    require_recorded_submission(change, recorded)
+    require_recorded_approvals(change, recorded)
+
+
+def require_submitted(change: ChangeRequest) -> None:
+    """Refuse a change of rules that was written in the database, past the portal. Raises `Refused` as above."""
+    if not signatures.is_signed(change) or not all(signatures.is_signed(row) for row in approvers_of(change)):
+        raise changed()
+    require_recorded_submission(change, recorded_acts(change))
+
+
+def require_recorded_submission(change: ChangeRequest, recorded: set[tuple[str, str]]) -> None:
+    act = ("request.submit", change.requested_by_name)
+    if act not in recorded and not are_retired(change.requested_at):
+        raise Refused(
+            "request.unrecorded",
+            f"The audit trail has no entry for the submission of request {change.pk}. Submit a new request, and "
+            "find out who changed the database.",
+        )
+
+
+def require_recorded_approvals(change: ChangeRequest, recorded: set[tuple[str, str]]) -> None:
     bypass = emergency_override(change)
     verb, what = ("request.break_glass", "emergency override") if bypass else ("request.approve", "approval")
     for row in [bypass] if bypass else approvers_of(change):
@@ -46,31 +85,13 @@ def require_evidence(run_request: RunRequest) -> None:
             )
         if (verb, row.by_name) not in recorded and not are_retired(row.at):
             raise unrecorded(what, row.by_name)
-    # 4. And the override of its change window, which may have been part of the submission.
-    if (at := run_request.overridden_at) and not are_retired(at):
-        name = run_request.overridden_by_name
-        if ("request.override", name) not in recorded:
-            raise unrecorded("window override", name)
 
 
-def require_submitted(change: ChangeRequest) -> None:
-    """Refuse a change of rules that was written in the database, past the portal. Raises `Refused` as above."""
-    if not signatures.is_signed(change) or not all(signatures.is_signed(row) for row in approvers_of(change)):
-        raise Refused(
-            "request.changed",
-            "The request was changed in the database after it was submitted. Submit a new request.",
-        )
-    require_recorded_submission(change, recorded_acts(change))
-
-
-def require_recorded_submission(change: ChangeRequest, recorded: set[tuple[str, str]]) -> None:
-    act = ("request.submit", change.requested_by_name)
-    if act not in recorded and not are_retired(change.requested_at):
-        raise Refused(
-            "request.unrecorded",
-            f"The audit trail has no entry for the submission of request {change.pk}. Submit a new request, and "
-            "find out who changed the database.",
-        )
+def changed() -> Refused:
+    return Refused(
+        "request.changed",
+        "The request was changed in the database after it was submitted. Submit a new request.",
+    )
 
 
 def unrecorded(what: str, name: str) -> Refused:

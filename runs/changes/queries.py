@@ -19,7 +19,12 @@ COMPARED = 5
 
 
 def waiting_for(permissions: Permissions) -> list[int]:
-    """Return the primary keys of the change requests that the person can approve now, in at most four queries.
+    """Return the primary keys of the change requests for runs that the person can approve now."""
+    return [change.pk for change in waiting_changes(permissions)]
+
+
+def waiting_changes(permissions: Permissions) -> list[ChangeRequest]:
+    """Return the change requests for runs that the person can approve now, in at most four queries.
 
     Left out are their own requests and those made on their behalf, those they have already approved, those whose
     current stage is for another group, and those with values that none of their grants covers.
@@ -32,9 +37,9 @@ def waiting_for(permissions: Permissions) -> list[int]:
         rows = open_to(permissions).prefetch_related("specs__deployment__environment")
         approvable = [row for row in rows if all(may_approve(permissions, spec) for spec in row.specs.all())]
     else:
-        approvable = list(open_to(permissions).only("digest", "policy", "needs_approval"))
+        approvable = list(open_to(permissions).only("kind", "digest", "policy", "needs_approval"))
     elsewhere = waiting_for_others(permissions, approvable)
-    return [row.pk for row in approvable if row.pk not in elsewhere]
+    return [row for row in approvable if row.pk not in elsewhere]
 
 
 def may_approve(permissions: Permissions, spec: RunSpec) -> bool:

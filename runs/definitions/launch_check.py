@@ -12,7 +12,8 @@ from flows.models import Environment
 from runs.access.decisions import Target
 from runs.errors import Refused
 from runs.governance.requirements import requirements_for
-from runs.models import RunRequest
+from runs.models import Action, ChangeRequest, RunRequest, RunSpec
+from runs.models.action import OPEN, Kind, State
 
 # For how many seconds launches of one deployment share a reading: one for each would halve their rate.
 SHARED_FOR = 2.0
@@ -25,19 +26,31 @@ def require_unchanged(run_request: RunRequest) -> None:
 
     Raises `Refused`, or `PrefectError` when Prefect cannot be asked. What needs no approval runs as it is deployed.
     """
-    requirements = requirements_for(Target.of(run_request.deployment))
-    if not run_request.change.needs_approval and not requirements.refuse_moving:
+    require_unchanged_since(run_request.change, run_request.spec, run_request.environment)
+
+
+def require_unchanged_since(change: ChangeRequest, spec: RunSpec, environment: Environment) -> None:
+    """Do the same for what another change request froze, such as one for a retry."""
+    requirements = requirements_for(Target.of(spec.deployment))
+    if not change.needs_approval and not requirements.refuse_moving:
         return
-    found = read_shared(run_request.environment, run_request.spec.deployment_prefect_id)
-    requirements.require_pinned(run_request.spec.deployment_name, found)
-    if run_request.change.needs_approval and definition.fingerprint(found) != run_request.spec.definition_fingerprint:
-        fields = definition.changed_fields(run_request.spec.definition, found)
+    found = read_shared(environment, spec.deployment_prefect_id)
+    requirements.require_pinned(spec.deployment_name, found)
+    if change.needs_approval and definition.fingerprint(found) != spec.definition_fingerprint:
+        fields = definition.changed_fields(spec.definition, found)
         raise Refused(
             "definition.changed",
-            f"{run_request.spec.deployment_name} was changed in Prefect after the request: {', '.join(fields)}. "
+            f"{spec.deployment_name} was changed in Prefect after the request: {', '.join(fields)}. "
             "Submit a new request.",
             fields=fields,
         )
+
+
+def approved_spec(run_request: RunRequest) -> RunSpec:
+    """Return what was approved for the last start: by a retry with an approval of its own, else by the request."""
+    retries = Action.objects.filter(run__run_request=run_request, kind=Kind.RETRY, change__isnull=False)
+    last = retries.filter(state__in=[*OPEN, State.DONE]).order_by("-pk").first()
+    return last.change.specs.get() if last and last.change else run_request.spec
 
 
 def read_shared(environment: Environment, deployment_id: UUID) -> Definition:

@@ -20,8 +20,9 @@ from runs import audit, events, requests
 from runs.access.decisions import Target
 from runs.actors import Actor
 from runs.change_feed import publish
+from runs.definitions.launch_check import approved_spec
 from runs.governance.requirements import requirements_for
-from runs.models import Run, RunEvent, RunRequest
+from runs.models import Run, RunEvent, RunRequest, RunSpec
 
 # Longer than reading a deployment takes: a lease that old belongs to a process that died.
 LEASE = timedelta(seconds=30)
@@ -49,8 +50,9 @@ def check_started(run_request: RunRequest) -> None:
         held.update(check_definition_at=now + RETRY_AFTER)
         return
     # 3. Report first, then cancel: a process that dies in between is repeated, and reports nothing twice.
-    if definition.fingerprint(found) != run_request.spec.definition_fingerprint:
-        report(run_request, found)
+    approved = approved_spec(run_request)
+    if definition.fingerprint(found) != approved.definition_fingerprint:
+        report(run_request, approved, found)
         if requirements_for(Target.of(run_request.deployment)).cancel_moved:
             requests.cancel_moved(run, reason="The deployment was changed in Prefect after the approval.")
     # Unless the run has started once more meanwhile.
@@ -74,7 +76,7 @@ def read(run_request: RunRequest) -> dict[str, Any]:
     return {**found}
 
 
-def report(run_request: RunRequest, found: dict[str, Any]) -> None:
+def report(run_request: RunRequest, approved: RunSpec, found: dict[str, Any]) -> None:
     """Record once that another definition than the approved one was there when the run started, and raise the alarm."""
     # A person who deploys must not be able to prevent the report with a character that Postgres cannot store.
     found = strip_control(found)
@@ -82,7 +84,7 @@ def report(run_request: RunRequest, found: dict[str, Any]) -> None:
         return
     with audit.act("definition.moved", run_request, by=Actor.system(), ticket=run_request.change.ticket) as act:
         RunRequest.objects.filter(pk=run_request.pk).update(moved_definition=found)
-        act.before, act.after = definition.difference(run_request.spec.definition, found)
+        act.before, act.after = definition.difference(approved.definition, found)
         if found == DELETED:
             act.before, act.after = {}, DELETED
         events.record(RunEvent.Kind.DEFINITION_MOVED, run_request=run_request)

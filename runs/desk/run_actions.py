@@ -58,11 +58,13 @@ def trigger(
     ticket: str = "",
     on_behalf_of: str = "",
     override_window: bool = False,
+    retries: int = 0,
     confirm: str = "",
 ) -> RunRequest:
     """Request a run; the same `key` again returns the same request.
 
-    `confirm` is the full name of the deployment, for a run that deletes data.
+    `retries` are approved together with the run, where it needs an approval. `confirm` is the full name of the
+    deployment, for a run that deletes data.
     """
     return requests.submit(
         deployment(environment_name, deployment_name, by=by),
@@ -76,6 +78,7 @@ def trigger(
         ticket=ticket,
         on_behalf_of=user(on_behalf_of) if on_behalf_of else None,
         overrides_windows=override_window,
+        retries=retries,
         confirmation=confirm,
     )
 

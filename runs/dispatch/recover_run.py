@@ -63,9 +63,15 @@ def require_retry_allowed(action: Action, run: Run) -> None:
     """Refuse a retry that the person could not request now."""
     run_request = requests.require_retryable(run, requests.request_of(run))
     changes.require_evidence(run_request)
-    requests.require_retry_allowed(run, run_request, Permissions.of_person(action.requested_by or AnonymousUser()))
+    permissions = Permissions.of_person(action.requested_by or AnonymousUser())
+    requirements = requests.require_retry_allowed(run, run_request, permissions)
+    requests.require_start_now(run_request)
+    changes.require_retry_approved(action, run_request, requirements)
     require_same_server(run_request)
-    definitions.require_unchanged(run_request)
+    # An approval of its own is for the deployment as it was then, otherwise for the one of the request.
+    change = action.change or run_request.change
+    spec = change.specs.select_related("deployment__environment").get() if action.change else run_request.spec
+    definitions.require_unchanged_since(change, spec, run_request.environment)
 
 
 # Kind -> what must hold just before it is sent, and the call that sends it.

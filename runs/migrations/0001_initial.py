@@ -891,6 +891,12 @@ class Migration(migrations.Migration):
                 ("max_runs", models.PositiveIntegerField(null=True, default=1, help_text="Null is no limit.")),
                 ("valid_until", models.DateTimeField(null=True, help_text="No occurrence is released later.")),
                 (
+                    "retries",
+                    models.PositiveSmallIntegerField(
+                        default=0, help_text="How many retries in place are approved together with the run."
+                    ),
+                ),
+                (
                     "verb",
                     models.CharField(
                         max_length=20,
@@ -1421,5 +1427,16 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={"default_permissions": ()},
+        ),
+        migrations.AddField(
+            "action",
+            "change",
+            models.ForeignKey(
+                "runs.changerequest",
+                models.PROTECT,
+                help_text="The change request by whose approval it was decided, if it needed one.",
+                null=True,
+                related_name="actions",
+            ),
         ),
     ]

@@ -106,6 +106,13 @@ class Action(models.Model):
         related_name="actions",
         help_text="The freeze that paused the schedules, or that did until now.",
     )
+    change = models.ForeignKey(
+        "runs.ChangeRequest",
+        models.PROTECT,
+        null=True,
+        related_name="actions",
+        help_text="The change request by whose approval it was decided, if it needed one.",
+    )
     # Lease and retries, as for run requests: see runs/dispatch/leases.py.
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)

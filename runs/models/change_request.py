@@ -160,10 +160,9 @@ class ChangeRequest(models.Model):
 
     @property
     def state_label(self) -> str:
-        # Of rules nothing is left to do: "closed" would not say what became of them.
-        return (
-            "Applied" if self.kind == self.Kind.RULES and self.state == self.State.CLOSED else self.get_state_display()
-        )
+        # Of these nothing is left to do: "closed" would not say what became of them.
+        done = {self.Kind.RULES: "Applied", self.Kind.RETRY: "Approved"}
+        return done.get(self.Kind(self.kind), "Closed") if self.state == self.State.CLOSED else self.get_state_display()
 
     @property
     def state_colour(self) -> str:
@@ -187,7 +186,8 @@ class ChangeRequest(models.Model):
     @property
     def summary(self) -> str:
         """The title within a sentence: "a run of sales/daily in prod"."""
-        return f"a run of {self.title}" if self.kind == self.Kind.RUN else self.title
+        names = {self.Kind.RUN: "a run of ", self.Kind.RETRY: "a retry of "}
+        return f"{names.get(self.Kind(self.kind), '')}{self.title}"
 
     @property
     def subject(self) -> ChangeRequest | RunRequest:

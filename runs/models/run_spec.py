@@ -32,6 +32,7 @@ FROZEN = [
     "run_name",
     "max_runs",
     "valid_until",
+    "retries",
     "verb",
     "rerun_of",
     "is_blind",
@@ -70,6 +71,9 @@ class RunSpec(models.Model):
     run_name = models.CharField(max_length=200, blank=True)
     max_runs = models.PositiveIntegerField(default=1, null=True, help_text="Null is no limit.")
     valid_until = models.DateTimeField(null=True, help_text="No occurrence is released later.")
+    retries = models.PositiveSmallIntegerField(
+        default=0, help_text="How many retries in place are approved together with the run."
+    )
     verb = models.CharField(
         max_length=20, choices=Verb, default=Verb.TRIGGER, help_text="The permission that allowed the request."
     )

@@ -7,11 +7,13 @@ from runs.requests.occurrence import add_occurrence
 from runs.requests.offered_values import offer_errors, require_still_offered
 from runs.requests.recover import mark_failed, put_back, put_back_automatically, require_automatic, require_window
 from runs.requests.retry import (
+    create_retry,
     needs_new_approval,
     request_of,
-    require_no_new_approval,
     require_retry_allowed,
     require_retryable,
+    require_start_now,
+    retries_left,
     retry,
     verb_for,
 )
@@ -22,15 +24,17 @@ from runs.requests.rules import (
     require_start_allowed,
     require_submittable,
 )
-from runs.requests.spec import Spec
+from runs.requests.spec import MOST_RETRIES, Spec
 from runs.requests.submit import rerun, submit, submit_change
 
 __all__ = [
+    "MOST_RETRIES",
     "PATIENCE",
     "Spec",
     "add_occurrence",
     "cancel",
     "cancel_moved",
+    "create_retry",
     "force_cancel",
     "has_passed",
     "is_destructive",
@@ -42,16 +46,17 @@ __all__ = [
     "put_back_automatically",
     "request_of",
     "require_automatic",
-    "require_no_new_approval",
     "require_rerun_allowed",
     "require_retry_allowed",
     "require_retryable",
     "require_secrets_hidden",
     "require_start_allowed",
+    "require_start_now",
     "require_still_offered",
     "require_submittable",
     "require_window",
     "rerun",
+    "retries_left",
     "retry",
     "secret_paths",
     "spec_digest",

@@ -28,6 +28,7 @@ SPEC = [
     "run_name",
     "max_runs",
     "valid_until",
+    "retries",
     "verb",
     "rerun_of_id",
 ]

@@ -8,22 +8,25 @@ from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import windows
 from runs.governance.requirements import Requirements, requirements_for
-from runs.models import Action, Run, RunRequest, Verb
-from runs.models.action import OPEN, Kind
+from runs.models import Action, ChangeRequest, Run, RunRequest, Verb
+from runs.models.action import OPEN, Kind, State
 from runs.requests.cancel import locked
 from runs.requests.destructive import is_destructive
 from runs.requests.frozen_values import values_of
 from runs.requests.offered_values import require_still_offered
 from runs.requests.rules import require_submittable
+from runs.requests.spec import Spec
+from runs.requests.submit import submit_change
 
 # A run that completed or was cancelled did what was asked of it: to have it again is another request.
 RETRYABLE = frozenset({"FAILED", "CRASHED"})
 
 
-def retry(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Action:
+def retry(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Action | ChangeRequest:
     """Have Prefect start a failed run of a request again, with the same parameters and as the same flow run.
 
-    Raises `Forbidden`, or `Refused` unless it could be started now as a run that needs no approval.
+    Where a run needs an approval, so does a retry, unless the request was approved with retries and one is left: the
+    change request for it is returned. Raises `Forbidden`, or `Refused` unless it could be started now.
     """
     with audit.act("run.retry", run, by=by, reason=reason, ticket=ticket) as act:
         run = locked(run)
@@ -41,18 +44,60 @@ def retry(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Action:
             )
         requirements = require_retry_allowed(run, run_request, permissions)
         requirements.require_reason_and_ticket("run", reason=reason, ticket=ticket)
-        action = actions.create(
-            Kind.RETRY,
-            run,
-            before={"state_id": str(run.state_id), "state": run.state_type, "stalled": ""},
-            reason=reason,
-            ticket=ticket,
-            by=by,
-            by_name=by.name,
-        )
+        if needs_new_approval(run_request, requirements) and not retries_left(run_request):
+            # The entry is that of the submission.
+            act.is_repeat = True
+            return request_retry(run_request, by=by, reason=reason, ticket=ticket)
+        require_start_now(run_request)
+        action = create_retry(run, by=by, reason=reason, ticket=ticket)
         act.before = {"state": run.state_type, "attempts": run.run_count}
         act.after = {"action": action.pk, "request": run_request.pk}
         return action
+
+
+def create_retry(run: Run, *, by: Actor, reason: str, ticket: str, change: ChangeRequest | None = None) -> Action:
+    """Insert and queue the action; `change` is the change request by whose approval it was decided."""
+    return actions.create(
+        Kind.RETRY,
+        run,
+        before={"state_id": str(run.state_id), "state": run.state_type, "stalled": ""},
+        reason=reason,
+        ticket=ticket,
+        by=by,
+        by_name=by.name,
+        change=change,
+    )
+
+
+def request_retry(run_request: RunRequest, *, by: Actor, reason: str, ticket: str) -> ChangeRequest:
+    """Submit a change request for one retry: what would run is frozen once more, as it is deployed now."""
+    waiting = ChangeRequest.objects.filter(
+        kind=ChangeRequest.Kind.RETRY, state=ChangeRequest.State.WAITING, specs__rerun_of=run_request
+    ).first()
+    if waiting:
+        raise Refused(
+            "retry.pending",
+            f"{waiting.requested_by_name} has already requested a retry: change request {waiting.pk}.",
+            requested_by=waiting.requested_by_name,
+        )
+    spec = Spec(
+        run_request.deployment,
+        values_of(run_request),
+        tags=run_request.spec.tags,
+        run_name=run_request.spec.run_name,
+        rerun_of=run_request,
+    )
+    return submit_change([spec], by=by, kind=ChangeRequest.Kind.RETRY, reason=reason, ticket=ticket)
+
+
+def retries_left(run_request: RunRequest, *, besides: Action | None = None) -> int:
+    """Return how many retries that were approved with the run are left; none after an emergency override."""
+    change = run_request.change
+    if not change.needs_approval or hasattr(change, "break_glass"):
+        return 0
+    used = Action.objects.filter(run=run_request.run_id, kind=Kind.RETRY, change=None, state__in=[*OPEN, State.DONE])
+    others = used.exclude(pk=besides.pk) if besides else used
+    return run_request.spec.retries - others.count()
 
 
 def request_of(run: Run) -> RunRequest | None:
@@ -81,9 +126,9 @@ def require_retryable(run: Run, run_request: RunRequest | None) -> RunRequest:
 
 
 def require_retry_allowed(run: Run, run_request: RunRequest, permissions: Permissions) -> Requirements:
-    """Refuse a retry that would not be allowed as a start now; asked when it is requested and again when it is sent.
+    """Refuse a retry that would not be allowed as a start; asked when it is requested and again when it is sent.
 
-    Returns what a start requires. Prefect starts the run at once, so windows and freezes cannot hold it back.
+    Returns what a start requires, among which approvals are the caller's to check.
     """
     deployment, values = run_request.deployment, values_of(run_request)
     # 1. The permission for exactly these values, and that the deployment can be run with them.
@@ -102,20 +147,17 @@ def require_retry_allowed(run: Run, run_request: RunRequest, permissions: Permis
         )
     requirements = requirements_for(Target.of(deployment))
     requirements.require_pinned(str(deployment), deployment.definition)
-    require_no_new_approval(run_request, requirements)
-    # 3. The time. An override of the first start does not count for this one.
-    standing = windows.standing(Target.of(deployment))
-    if not standing:
-        raise Refused("window.closed", f"{standing.sentence} Retry the run when runs may start again.")
     return requirements
 
 
-def require_no_new_approval(run_request: RunRequest, requirements: Requirements) -> None:
-    if needs_new_approval(run_request, requirements):
-        raise Refused(
-            "retry.needs_approval",
-            f"A run of {run_request.deployment} needs an approval, and so does each retry. Request the run again.",
-        )
+def require_start_now(run_request: RunRequest) -> None:
+    """Refuse outside change windows and during a freeze: Prefect starts the run at once, nothing holds it back.
+
+    An override of the first start does not count for this one.
+    """
+    standing = windows.standing(Target.of(run_request.deployment))
+    if not standing:
+        raise Refused("window.closed", f"{standing.sentence} Retry the run when runs may start again.")
 
 
 def needs_new_approval(run_request: RunRequest, requirements: Requirements) -> bool:

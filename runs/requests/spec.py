@@ -25,13 +25,17 @@ from runs.requests.rules import (
     validate_run_text,
 )
 
+# More would be a loop that nobody looks at.
+MOST_RETRIES = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Spec:
     """What would run. A new option is added here, in `RunSpec`, and in the form.
 
     `mapped` are parameters that each occurrence brings: name -> JSON Schema that the value must meet. `max_runs` and
-    `valid_until` limit the occurrences; None is no limit. `rerun_of` is the request that this one repeats.
+    `valid_until` limit the occurrences; None is no limit. `retries` are approved together with the run. `rerun_of` is
+    the request that this one repeats.
     `form_fingerprint` identifies the schema behind the form.
     """
 
@@ -43,6 +47,7 @@ class Spec:
     mapped: Mapping[str, Any] = field(default_factory=dict)
     max_runs: int | None = 1
     valid_until: datetime | None = None
+    retries: int = 0
     form_fingerprint: str = ""
 
 
@@ -82,6 +87,8 @@ def require_possible(spec: Spec, scheduled_for: datetime | None) -> None:
             f"The parameters of {deployment} changed while the form was open. Check the values and submit again.",
         )
     validate_run_text(spec.run_name, spec.tags)
+    if not 0 <= spec.retries <= MOST_RETRIES:
+        raise Refused("retry.too_many", f"A run has at most {MOST_RETRIES} retries.", limit=MOST_RETRIES)
 
 
 def freeze(spec: Spec, verb: Verb, permissions: Permissions, *, position: int = 0) -> Frozen:
@@ -119,6 +126,7 @@ def freeze(spec: Spec, verb: Verb, permissions: Permissions, *, position: int = 
         run_name=spec.run_name.strip(),
         max_runs=spec.max_runs,
         valid_until=spec.valid_until,
+        retries=spec.retries,
         verb=verb,
         rerun_of=spec.rerun_of,
         is_blind=spec.rerun_of is not None and not can_view_own(permissions, spec.rerun_of),

@@ -43,12 +43,19 @@ def submit(
     tags: Sequence[str] = (),
     run_name: str = "",
     rerun_of: RunRequest | None = None,
+    retries: int = 0,
     form_fingerprint: str = "",
     **options: Any,
 ) -> RunRequest:
     """Submit a change request for one run and return its run request; the options are those of `submit_change`."""
     spec = Spec(
-        deployment, parameters, tags=tags, run_name=run_name, rerun_of=rerun_of, form_fingerprint=form_fingerprint
+        deployment,
+        parameters,
+        tags=tags,
+        run_name=run_name,
+        rerun_of=rerun_of,
+        retries=retries,
+        form_fingerprint=form_fingerprint,
     )
     return submit_change([spec], by=by, **options).run_request
 
@@ -70,11 +77,11 @@ def submit_change(
     """Submit a change request; its runs are queued for launch, or wait for approval.
 
     The specs are of one environment. Those of a run or a backfill start once each, at `scheduled_for` or now; the
-    occurrences of a schedule or a chain come later, by `add_occurrence`. The same `submission_key` again returns the
-    same change request. `on_behalf_of` is the person the requester acts for. `overrides_windows` starts outside change
-    windows and during a freeze, for requesters with that permission. `confirmation` is the typed name of the
-    deployment, for a run that deletes data. `at_once` is the number of runs that may be open at a time; None is no
-    limit. Raises `Forbidden`, `Refused`, or `flows.parameters.Invalid` with every error at once.
+    occurrences of a schedule or a chain come later, by `add_occurrence`; a retry has none. The same `submission_key`
+    again returns the same change request. `on_behalf_of` is the person the requester acts for. `overrides_windows`
+    starts outside change windows and during a freeze, for requesters with that permission. `confirmation` is the typed
+    name of the deployment, for a run that deletes data. `at_once` is the number of runs that may be open at a time;
+    None is no limit. Raises `Forbidden`, `Refused`, or `flows.parameters.Invalid` with every error at once.
     """
     key = submission_key or uuid.uuid4()
     if on_behalf_of and not by.is_same_person_as(on_behalf_of.pk):

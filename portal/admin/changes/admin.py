@@ -23,7 +23,10 @@ from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import times
 from runs import changes
 from runs.governance import rule_changes
-from runs.models import ChangeRequest, Verb
+from runs.models import ChangeRequest, RunSpec, Verb
+
+# Who holds one of these finds the change requests in the menu.
+CONCERNED = (Verb.MANAGE, Verb.APPROVE, Verb.RERUN, Verb.TRIGGER)
 
 
 @admin.register(ChangeRequest)
@@ -40,13 +43,18 @@ class ChangeRequestAdmin(RestrictedAdmin):
     # A change request for one run is on the page of that run.
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
-        return rule_changes.visible_to(actor_of(request))
+        specs = RunSpec.objects.filter(
+            permissions_of(request).q(verb, deployment="deployment__", base="deployment__"),
+            change__kind=ChangeRequest.Kind.RETRY,
+        )
+        return rule_changes.visible_to(actor_of(request)) | Q(pk__in=specs.values("change"))
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        # For delegates too, who find their own: what they grant or unfreeze may wait.
+        # Those who can approve one or ask for one: what people grant, unfreeze or retry may wait.
+        permissions = permissions_of(request)
         return bool(
             request.user.is_active
-            and (rule_changes.oversees(actor_of(request)) or permissions_of(request).can_any(Verb.MANAGE))
+            and (rule_changes.oversees(actor_of(request)) or any(permissions.can_any(verb) for verb in CONCERNED))
         )
 
     @admin.display(description="change request", ordering="pk")
@@ -55,7 +63,7 @@ class ChangeRequestAdmin(RestrictedAdmin):
 
     @admin.display(description="what")
     def what(self, change: ChangeRequest) -> str:
-        return "; ".join(change.rule_change.what)
+        return page.title_of(change)
 
     @admin.display(description="state", ordering="state")
     def state_badge(self, change: ChangeRequest) -> SafeString:
@@ -100,15 +108,14 @@ class ChangeRequestAdmin(RestrictedAdmin):
             "title": f"Change request {change.pk}",
             "original": change,
         }
-        context = frame | page.context(change, actor_of(request)) | (extra_context or {})
+        context = frame | page.context(change, actor_of(request), permissions_of(request)) | (extra_context or {})
         return TemplateResponse(request, "portal/change/page.html", context)
 
     def approve(self, request: HttpRequest, pk: int) -> HttpResponse:
         # What is approved is what this page displayed; a request that changed meanwhile is refused.
         displayed = request.POST.get("displayed_digest", "")
-        return self.call(
-            request, pk, partial(changes.approve, displayed_digest=displayed), "Approved. It is in effect."
-        )
+        service = partial(changes.approve, displayed_digest=displayed)
+        return self.call(request, pk, service, page.describe_progress)
 
     def reject(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self.call(request, pk, changes.reject, "Rejected. Nothing was changed.")
@@ -124,8 +131,15 @@ class ChangeRequestAdmin(RestrictedAdmin):
 
         return self.call(request, pk, service, "Comment added.")
 
-    def call(self, request: HttpRequest, pk: int, service: Callable[..., object], done: str) -> HttpResponse:
+    def call(
+        self,
+        request: HttpRequest,
+        pk: int,
+        service: Callable[..., object],
+        done: str | Callable[[ChangeRequest], str],
+    ) -> HttpResponse:
         """Call a service that needs only the change request and a reason."""
         change: ChangeRequest = self.visible_or_404(request, pk)
-        perform(request, lambda reason: service(change, by=actor_of(request), reason=reason), done)
+        text = done if isinstance(done, str) else partial(done, change)
+        perform(request, lambda reason: service(change, by=actor_of(request), reason=reason), text)
         return redirect_back(request, reverse("admin:runs_changerequest_change", args=[change.pk]))

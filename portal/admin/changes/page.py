@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.utils.text import capfirst
+
+from flows import definition
 from portal.admin.changes import rule_columns
+from portal.admin.requests import parameter_diff
 from portal.admin.requests.activity import Moment
 from portal.admin.requests.allowed_actions import NOT_ALLOWED, Action
 from runs import changes
+from runs.access.decisions import Forbidden, Permissions
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.errors import Refused
+from runs.failure_causes import explain_failure
 from runs.governance.independence import require_own_password
 from runs.models import ChangeRequest
+from runs.requests import visibility
 
 State = ChangeRequest.State
+# Kind -> what its last approval leads to.
+DONE: dict[str, str] = {
+    ChangeRequest.Kind.RULES: "it is in effect.",
+    ChangeRequest.Kind.RETRY: "the run will be retried, if it has not moved.",
+}
 # State -> sentence below the title, where the row has no message of its own.
 MEANINGS: dict[str, str] = {
     State.WAITING: "Not in effect yet. Another administrator must approve it.",
@@ -23,24 +35,80 @@ MEANINGS: dict[str, str] = {
     State.WITHDRAWN: "Cancelled by its requester. Nothing was changed.",
     State.EXPIRED: "Expired without a decision. Nothing was changed.",
 }
+RETRY_MEANINGS: dict[str, str] = {
+    State.WAITING: "Needs approval by someone other than the requester.",
+    State.REJECTED: "Rejected. The run is not retried.",
+    State.WITHDRAWN: "Cancelled by its requester. The run is not retried.",
+    State.EXPIRED: "Expired without a decision. The run is not retried.",
+}
 
 
-def context(change: ChangeRequest, by: Actor) -> dict[str, Any]:
+def context(change: ChangeRequest, by: Actor, permissions: Permissions) -> dict[str, Any]:
     """Build the template context; select the rule change and the environment with `change`."""
     approve = can_approve(change, by)
+    is_rules = change.kind == ChangeRequest.Kind.RULES
     return {
         "change": change,
-        "rules": change.rule_change,
-        "sentence": "Your approval is needed."
-        if approve.is_allowed
-        else change.message or MEANINGS.get(change.state, ""),
-        "rows": rule_columns.rows(change.rule_change),
+        "heading": title_of(change),
+        "sentence": "Your approval is needed." if approve.is_allowed else change.message or meaning(change),
+        "approvals": [stage_label(step) for step in changes.steps(change)],
+        **(rules_context(change) if is_rules else retry_context(change, permissions, may_decide=approve.is_allowed)),
         "approve": approve,
         "reject": can_reject(change, by),
         "withdraw": Action(change.state == State.WAITING and by.is_same_person_as(change.requested_by_id)),
         "account_changes": changes.involved_in(change).own_changes(),
         "moments": moments(change),
         "short_digest": change.digest[:12],
+    }
+
+
+def title_of(change: ChangeRequest) -> str:
+    """Return what it changes or runs, as a sentence without an end."""
+    if change.kind == ChangeRequest.Kind.RULES:
+        return capfirst("; ".join(change.rule_change.what))
+    return capfirst(change.summary)
+
+
+def meaning(change: ChangeRequest) -> str:
+    is_rules = change.kind == ChangeRequest.Kind.RULES
+    return MEANINGS.get(change.state, "") if is_rules else RETRY_MEANINGS.get(change.state, "")
+
+
+def stage_label(step: changes.Step) -> str:
+    given = f": {', '.join(step.given)}" if step.given else ""
+    return f"{len(step.given)} of {step.needed} from {step.group or 'anyone who can approve'}{given}"
+
+
+def describe_progress(change: ChangeRequest) -> str:
+    """Tell the approver what the approval led to."""
+    left = sum(step.left for step in changes.steps(change))
+    return f"Approved. {left} more needed." if left else f"Approved. {capfirst(DONE[change.kind])}"
+
+
+def rules_context(change: ChangeRequest) -> dict[str, Any]:
+    return {"rules": change.rule_change, "rows": rule_columns.rows(change.rule_change)}
+
+
+def retry_context(change: ChangeRequest, permissions: Permissions, *, may_decide: bool) -> dict[str, Any]:
+    """Return the run that would be retried, why it failed, its parameters, and what changed about its deployment."""
+    spec = change.specs.select_related("deployment__environment", "rerun_of__run__environment").get()
+    run_request = spec.rerun_of
+    if run_request is None:
+        return {"spec": spec}
+    run = run_request.run
+    sees = may_decide or visibility.can_view_parameters(permissions, run_request)
+    against = parameter_diff.columns(spec.deployment, None, None)
+    values, note = parameter_diff.masked_with_note(run_request)
+    return {
+        "spec": spec,
+        "run_request": run_request,
+        "run": run,
+        "failure": explain_failure(visibility.muted(run, permissions)) if run else "",
+        "sees_inputs": sees,
+        "against": against,
+        "rows": parameter_diff.rows(values, spec.deployment, against) if sees else [],
+        "parameters_note": note if sees else "",
+        "redeployed": definition.changed_fields(run_request.spec.definition, spec.definition),
     }
 
 
@@ -59,13 +127,17 @@ def can_reject(change: ChangeRequest, by: Actor) -> Action:
 
 
 def decision(change: ChangeRequest, by: Actor, act: Callable[[], None]) -> Action:
-    """Return whether the service would let the actor decide; why not only to administrators, who expect the button."""
-    if change.state != State.WAITING or not by.is_administrator or by.is_same_person_as(change.requested_by_id):
+    """Return whether the service would let the actor decide; why not only where they could expect the button."""
+    if change.state != State.WAITING or by.is_same_person_as(change.requested_by_id):
         return NOT_ALLOWED
     try:
         act()
+    except Forbidden:
+        return NOT_ALLOWED
     except Refused as refusal:
-        return Action(False, refusal.message, refusal.code)
+        return (
+            NOT_ALLOWED if refusal.code == "rules.administrators_only" else Action(False, refusal.message, refusal.code)
+        )
     return Action(True)
 
 

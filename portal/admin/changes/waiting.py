@@ -14,8 +14,17 @@ def address(change: ChangeRequest) -> str:
     return reverse("admin:runs_changerequest_change", args=[change.pk])
 
 
-def tell(request: HttpRequest, change: ChangeRequest) -> None:
-    """Add a message with a link to the change request."""
+def tell(request: HttpRequest, change: ChangeRequest, *, about: str = "") -> None:
+    """Add a message with a link to the change request; `about` names the row where there are several."""
+    if change.kind != ChangeRequest.Kind.RULES:
+        text = format_html(
+            '{}Not done yet: it needs an approval, as <a href="{}">change request {}</a>.',
+            f"{about}: " if about else "",
+            address(change),
+            change.pk,
+        )
+        messages.info(request, text, extra_tags="change.waiting")
+        return
     text = format_html(
         "Not in effect yet: it loosens the rules of {} and waits for the approval of another administrator, as "
         '<a href="{}">change request {}</a>.',

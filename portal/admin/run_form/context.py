@@ -102,6 +102,7 @@ class RunFormContext:
             "ticket": draft.ticket,
             "on_behalf_of": draft.on_behalf_of.get_username() if draft.on_behalf_of else "",
             "overrides": draft.overrides_windows,
+            "retries": draft.retries or "",
         }
         return self.options_form(initial=given), self.parameter_form(draft.values)
 

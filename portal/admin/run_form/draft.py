@@ -48,6 +48,7 @@ class Draft:
     on_behalf_of: User | None = None
     rerun_of: RunRequest | None = None
     overrides_windows: bool = False
+    retries: int = 0
     is_quick: bool = False
     confirmation: str = ""
 
@@ -88,6 +89,7 @@ class Draft:
             on_behalf_of=self.on_behalf_of,
             rerun_of=self.rerun_of,
             overrides_windows=self.overrides_windows,
+            retries=self.retries,
             submission_key=self.key,
             form_fingerprint=self.fingerprint,
             confirmation=self.confirmation,
@@ -110,6 +112,7 @@ class Draft:
             "ticket": self.ticket,
             "on_behalf_of": self.on_behalf_of and self.on_behalf_of.pk,
             "overrides_windows": self.overrides_windows,
+            "retries": self.retries,
             "is_quick": self.is_quick,
             # Sealed with the values: without it, another address would decide who may view them.
             "rerun_of": self.rerun_of and self.rerun_of.pk,
@@ -148,5 +151,6 @@ def read_draft(token: str, deployment: Deployment, user: User, rerun_of: RunRequ
         on_behalf_of=User.objects.filter(pk=plain["on_behalf_of"]).first() if plain["on_behalf_of"] else None,
         rerun_of=rerun_of,
         overrides_windows=plain["overrides_windows"],
+        retries=plain["retries"],
         is_quick=plain["is_quick"],
     )

@@ -20,6 +20,8 @@ NOW, LATER = "now", "later"
 STARTS = {NOW: "Now", LATER: "Later"}
 MOST_TAGS, LONGEST_TAG = 20, 100
 INPUT = {"class": "portal-input"}
+# The folded fields.
+DETAILS = ("on_behalf_of", "retries")
 
 
 def text_input(**options: Any) -> forms.CharField:
@@ -43,6 +45,14 @@ class RunOptionsForm(forms.Form):
     on_behalf_of = text_input(
         max_length=150,
         help_text="Username of the person you are acting for (optional). They cannot approve the request either.",
+    )
+    retries = forms.IntegerField(
+        label="Retries to approve with it",
+        required=False,
+        min_value=0,
+        max_value=requests.MOST_RETRIES,
+        widget=forms.NumberInput(attrs=INPUT),
+        help_text="How often the run may be retried in place, if it fails, without another approval. Blank: 0.",
     )
     overrides = forms.BooleanField(
         label="Override change window",
@@ -77,11 +87,13 @@ class RunOptionsForm(forms.Form):
         # 3. Removed rather than disabled, so that a value sent for it is ignored.
         if not offers_override:
             del self.fields["overrides"]
+        if not rules.stages:
+            del self.fields["retries"]
 
     @property
     def has_details(self) -> bool:
         """Whether the folded part holds a value or an error, which must be visible."""
-        return bool(self["on_behalf_of"].value() or self["on_behalf_of"].errors)
+        return any(self[name].value() or self[name].errors for name in DETAILS if name in self.fields)
 
     @property
     def run_options(self) -> dict[str, Any]:
@@ -91,6 +103,7 @@ class RunOptionsForm(forms.Form):
             "tags": tuple(self.cleaned_data["tags"]),
             "on_behalf_of": self.cleaned_data["on_behalf_of"],
             "overrides_windows": self.cleaned_data.get("overrides", False),
+            "retries": self.cleaned_data.get("retries") or 0,
         }
 
     def clean_tags(self) -> list[str]:

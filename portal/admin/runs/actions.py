@@ -104,8 +104,19 @@ def retrying(run: Run, permissions: Permissions, run_actions: Iterable[Action]) 
     return {
         "may_retry": may_retry,
         "retry_rules": requirements_for(Target.of_run(run)) if may_retry else None,
-        "retry_help": RETRY_HELP,
+        "retry_help": retry_help(run) if may_retry else "",
     }
+
+
+def retry_help(run: Run) -> str:
+    """Return what a retry does here, and whether others must approve it."""
+    run_request = requests.request_of(run)
+    if run_request is None or not requests.needs_new_approval(run_request, requirements_for(Target.of_run(run))):
+        return RETRY_HELP
+    left = requests.retries_left(run_request)
+    if left > 0:
+        return f"{RETRY_HELP} It was approved with the request: {left} of {run_request.spec.retries} retries left."
+    return f"{RETRY_HELP} It needs the approval of someone else first."
 
 
 def explain_no_retry(run: Run, permissions: Permissions) -> tuple[str, str]:
@@ -116,7 +127,6 @@ def explain_no_retry(run: Run, permissions: Permissions) -> tuple[str, str]:
     try:
         run_request = requests.require_retryable(run, getattr(run, "run_request", None))
         permissions.require(requests.verb_for(permissions, run, run_request), Target.of_run(run))
-        requests.require_no_new_approval(run_request, requirements_for(Target.of_run(run)))
         if run.deployment:
             requests.require_submittable(run.deployment, scheduled_for=None)
     except Refused as refusal:

@@ -113,8 +113,8 @@ def view(request: HttpRequest, queryset: QuerySet[Run], bulk: BulkAction, frame:
     return None
 
 
-def act_on(request: HttpRequest, run: Run, bulk: BulkAction) -> None:
-    bulk.execute(run, by=actor_of(request), reason=reason_of(request), ticket=ticket_of(request))
+def act_on(request: HttpRequest, run: Run, bulk: BulkAction) -> object:
+    return bulk.execute(run, by=actor_of(request), reason=reason_of(request), ticket=ticket_of(request))
 
 
 def ask_for_reason(request: HttpRequest, runs: list[Run], bulk: BulkAction, frame: dict[str, Any]) -> HttpResponse:

@@ -38,6 +38,9 @@ class Command(PortalCommand):
             action="store_true",
             help="start despite change windows and freezes; requires “override freeze” and a reason",
         )
+        parser.add_argument(
+            "--retries", type=int, default=0, metavar="N", help="retries in place that are approved with the run (0)"
+        )
         parser.add_argument("--tag", action="append", default=[], help="can be repeated")
         parser.add_argument("--name", default="", help="the name of the run")
         parser.add_argument("--at", default="", metavar="TIME", help="start time, for example 2026-11-30T06:00 (now)")
@@ -64,6 +67,7 @@ class Command(PortalCommand):
             ticket=options.ticket,
             on_behalf_of=options.on_behalf_of,
             override_window=options.override_window,
+            retries=options.retries,
             confirm=options.confirm,
         )
         # 2. Wait if asked to, then print the request as it is now.

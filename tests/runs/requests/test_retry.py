@@ -13,10 +13,13 @@ from django.utils import timezone
 from flows.catalog import sync
 from flows.models import Deployment, Environment
 from flows.prefect_api.records import Uncertain
-from runs import actions, changes, dispatch, mirror, requests
+from runs import actions, audit, changes, definitions, dispatch, mirror, requests
+from runs.access.decisions import Permissions
 from runs.actors import Actor
+from runs.changes import queries
+from runs.definitions import launch_check
 from runs.governance import freezes, grants
-from runs.models import Action, AuditEntry, Policy, QueuedTask, Run, RunRequest, Verb
+from runs.models import Action, Approval, AuditEntry, ChangeRequest, Policy, QueuedTask, Run, RunRequest, Verb
 from runs.models.action import Kind, State
 from runs.models.request import State as RequestState
 from tests.cast import by, person
@@ -125,27 +128,218 @@ def test_a_policy_can_require_a_ticket(failed: Run, requester: User, dev: Enviro
 
 def test_where_a_run_needs_an_approval_a_retry_does_too(failed: Run, requester: User, dev: Environment) -> None:
     action = requests.retry(failed, by=by(requester))
+    assert isinstance(action, Action)
     Environment.objects.update(needs_approval=True)
     assert carried_out(action).state == State.FAILED
-    with refused("retry.needs_approval"):
-        requests.retry(failed, by=by(requester))
-    assert entries()[-2:] == [("run.retry_failed", "refused"), ("run.retry", "refused")]
+    assert "needs an approval" in action.message
+    assert isinstance(requests.retry(failed, by=by(requester)), ChangeRequest)
+    assert entries()[-1] == ("run.retry_failed", "refused")
+    assert AuditEntry.objects.latest("sequence").verb == "request.submit"
+    assert not sent_by_any()
 
 
 def test_an_approval_is_for_one_start(
     deployment: Deployment, fake: FakePrefect, requester: User, approver: User
 ) -> None:
+    run = approved_and_failed(deployment, fake, requester, approver)
+    Environment.objects.update(needs_approval=False)
+    assert isinstance(requests.retry(run, by=by(requester)), ChangeRequest)
+    assert not Action.objects.exists()
+
+
+# With an approval
+
+
+def sent_by_any() -> int:
+    return Action.objects.filter(sent_at__isnull=False).count()
+
+
+def approved_and_failed(
+    deployment: Deployment, fake: FakePrefect, requester: User, approver: User, **options: Any
+) -> Run:
+    """The run of a request that was approved, which has failed."""
     Environment.objects.update(needs_approval=True)
-    run_request = requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
+    run_request = requests.submit(deployment, {"month": "2026-10", "token": "hush"}, by=by(requester), **options)
     changes.approve(run_request.change, by=by(approver), displayed_digest=run_request.change.digest)
     dispatch.launch(run_request)
     run_request.refresh_from_db()
     assert run_request.flow_run_id is not None
-    fake.set_state(run_request.flow_run_id, "FAILED")
-    mirror.refresh(deployment.environment, [run_request.flow_run_id])
-    Environment.objects.update(needs_approval=False)
-    with refused("retry.needs_approval"):
-        requests.retry(Run.objects.get(), by=by(requester))
+    fail(deployment, fake, run_request.flow_run_id)
+    return Run.objects.get()
+
+
+def fail(deployment: Deployment, fake: FakePrefect, flow_run_id: Any) -> None:
+    for step in ("PENDING", "RUNNING", "FAILED"):
+        fake.set_state(flow_run_id, step)
+    mirror.refresh(deployment.environment, [flow_run_id])
+
+
+def waiting_retry(run: Run, requester: User) -> ChangeRequest:
+    change = requests.retry(run, by=by(requester), reason="again")
+    assert isinstance(change, ChangeRequest)
+    return change
+
+
+def test_a_retry_that_needs_an_approval_waits_for_it(
+    deployment: Deployment, fake: FakePrefect, requester: User, approver: User
+) -> None:
+    run = approved_and_failed(deployment, fake, requester, approver)
+    change = waiting_retry(run, requester)
+    assert (change.kind, change.state, change.reason) == ("retry", "waiting", "again")
+    assert not Action.objects.exists()
+    # 1. Asked for once, found by those who can approve it, and not approved by its requester.
+    with refused("retry.pending"):
+        requests.retry(run, by=by(requester))
+    assert change.pk in queries.waiting_for(Permissions.of(by(approver)))
+    with refused("approval.own"):
+        changes.approve(change, by=by(requester))
+    # 2. Approved, the same run starts again.
+    changes.approve(change, by=by(approver), displayed_digest=change.digest)
+    change.refresh_from_db()
+    assert change.state == "closed"
+    action = Action.objects.get()
+    assert (action.requested_by, action.change, action.reason) == (requester, change, "again")
+    assert carried_out(action).state == State.DONE
+    assert RunRequest.objects.get().state == RequestState.LAUNCHED
+    assert entries() == [("run.retry", "refused"), ("run.retried", "done")]
+    assert not audit.reconcile()
+    # 3. It was for one retry: the next one needs another approval.
+    fail(deployment, fake, run.prefect_id)
+    assert waiting_retry(Run.objects.get(), requester).pk != change.pk
+
+
+def test_a_rejected_retry_does_not_start(
+    deployment: Deployment, fake: FakePrefect, requester: User, approver: User
+) -> None:
+    run = approved_and_failed(deployment, fake, requester, approver)
+    change = waiting_retry(run, requester)
+    changes.reject(change, by=by(approver), reason="The source is still down.")
+    assert not Action.objects.exists()
+    changes.withdraw(waiting_retry(run, requester), by=by(requester))
+    assert not Action.objects.exists()
+
+
+def test_an_approved_retry_is_for_the_deployment_as_it_was_then(
+    deployment: Deployment, fake: FakePrefect, requester: User, approver: User
+) -> None:
+    run = approved_and_failed(deployment, fake, requester, approver)
+    # 1. A fix is deployed after the failure: it is what the approver of the retry sees and approves.
+    fake.change_deployment(deployment.prefect_id, entrypoint="fixed.py:flow")
+    launch_check.READINGS.clear()
+    sync.sync(deployment.environment)
+    change = waiting_retry(run, requester)
+    assert change.specs.get().definition_fingerprint != run.run_request.spec.definition_fingerprint
+    changes.approve(change, by=by(approver), displayed_digest=change.digest)
+    first = carried_out(Action.objects.get())
+    assert (first.state, first.message) == (State.DONE, "")
+    # 2. When it starts, that definition is the approved one: no alarm.
+    fake.set_state(run.prefect_id, "RUNNING")
+    mirror.refresh(deployment.environment, [run.prefect_id])
+    definitions.check_started(RunRequest.objects.get())
+    assert not AuditEntry.objects.filter(verb="definition.moved").exists()
+    # 3. What is deployed between the approval and the start is refused.
+    fail(deployment, fake, run.prefect_id)
+    again = waiting_retry(Run.objects.get(), requester)
+    changes.approve(again, by=by(approver), displayed_digest=again.digest)
+    fake.change_deployment(deployment.prefect_id, entrypoint="unseen.py:flow")
+    launch_check.READINGS.clear()
+    last = carried_out(Action.objects.latest("pk"))
+    assert (last.state, "was changed in Prefect" in last.message) == (State.FAILED, True)
+
+
+def test_an_approver_who_lost_the_permission_does_not_count(
+    deployment: Deployment, fake: FakePrefect, requester: User, approver: User
+) -> None:
+    change = waiting_retry(approved_and_failed(deployment, fake, requester, approver), requester)
+    changes.approve(change, by=by(approver), displayed_digest=change.digest)
+    grants.grant(by=Actor.system(), person=approver, verbs=["approve"], effect="deny")
+    assert carried_out(Action.objects.get()).state == State.FAILED
+    assert not sent(fake)
+
+
+def test_a_retry_approved_in_the_database_is_not_sent(
+    deployment: Deployment, fake: FakePrefect, requester: User, approver: User
+) -> None:
+    """A change request of another retry, as it would be copied past the portal."""
+    change = waiting_retry(approved_and_failed(deployment, fake, requester, approver), requester)
+    Approval.objects.create(change=change, approved=True, by=approver, by_name="approver", digest=change.digest)
+    ChangeRequest.objects.filter(pk=change.pk).update(state="approved")
+    action = actions.create(
+        Kind.RETRY,
+        Run.objects.get(),
+        before={"state_id": str(Run.objects.get().state_id), "state": "FAILED", "stalled": ""},
+        by=by(requester),
+        by_name="requester",
+        change=change,
+    )
+    assert carried_out(action).state == State.FAILED
+    assert "not signed by the portal" in action.message
+    assert not sent(fake)
+
+
+def test_a_run_that_moved_meanwhile_is_not_retried_by_the_approval(
+    deployment: Deployment, fake: FakePrefect, requester: User, approver: User
+) -> None:
+    run = approved_and_failed(deployment, fake, requester, approver)
+    change = waiting_retry(run, requester)
+    fake.set_state(run.prefect_id, "RUNNING")
+    mirror.refresh(deployment.environment, [run.prefect_id])
+    with refused("retry.not_failed"):
+        changes.approve(change, by=by(approver), displayed_digest=change.digest)
+    assert not change.approvals.exists()
+
+
+def test_a_request_can_be_approved_with_retries(
+    deployment: Deployment, fake: FakePrefect, requester: User, approver: User
+) -> None:
+    run = approved_and_failed(deployment, fake, requester, approver, retries=2)
+    for _ in range(2):
+        action = requests.retry(Run.objects.get(), by=by(requester))
+        assert isinstance(action, Action)
+        assert carried_out(action).state == State.DONE
+        fail(deployment, fake, run.prefect_id)
+    # The third needs an approval again, however it comes.
+    extra = requests.retry(Run.objects.get(), by=by(requester))
+    assert isinstance(extra, ChangeRequest)
+
+
+def test_granted_retries_end_with_what_was_approved(
+    deployment: Deployment, fake: FakePrefect, requester: User, approver: User
+) -> None:
+    run = approved_and_failed(deployment, fake, requester, approver, retries=3)
+    # 1. Another definition than the approved one.
+    action = requests.retry(run, by=by(requester))
+    assert isinstance(action, Action)
+    fake.change_deployment(deployment.prefect_id, entrypoint="unseen.py:flow")
+    launch_check.READINGS.clear()
+    assert carried_out(action).state == State.FAILED
+    # 2. Stricter requirements.
+    fake.change_deployment(deployment.prefect_id, entrypoint=deployment.definition["entrypoint"])
+    launch_check.READINGS.clear()
+    action = requests.retry(run, by=by(requester))
+    assert isinstance(action, Action)
+    Policy.objects.create(environment=deployment.environment, name="Two", stages=[{"needed": 2, "group": ""}])
+    assert carried_out(action).state == State.FAILED
+    assert not sent(fake)
+
+
+def test_an_emergency_override_grants_no_retries(
+    deployment: Deployment, fake: FakePrefect, requester: User, approver: User
+) -> None:
+    Environment.objects.update(needs_approval=True)
+    run_request = requests.submit(deployment, {"month": "2026-10"}, by=by(requester), retries=3)
+    grants.grant(by=Actor.system(), person=requester, verbs=["break glass"], environment=deployment.environment)
+    changes.break_glass(run_request.change, by=by(requester), reason="urgent")
+    dispatch.launch(run_request)
+    run_request.refresh_from_db()
+    fail(deployment, fake, run_request.flow_run_id)
+    assert isinstance(requests.retry(Run.objects.get(), by=by(requester)), ChangeRequest)
+
+
+def test_the_number_of_retries_is_limited(deployment: Deployment, requester: User) -> None:
+    for retries in (-1, requests.MOST_RETRIES + 1):
+        with refused("retry.too_many"):
+            requests.submit(deployment, {"month": "2026-10"}, by=by(requester), retries=retries)
 
 
 def test_a_freeze_holds_it_back(failed: Run, requester: User, admin_user: User, dev: Environment) -> None:

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from flows.models import Deployment, Environment
 from runs import dispatch, mirror, requests
-from runs.models import Action, Run
+from runs.models import Action, ChangeRequest, Run
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.page_elements import attributes, has_button, message_codes
@@ -59,14 +59,57 @@ def test_the_button_is_only_where_it_can_be_done(
     client = login(requester)
     for outside in ("FAILED", "COMPLETED", "RUNNING"):
         assert not has_button(page_of(client, a_run(outside)), "retry")
-    Environment.objects.update(needs_approval=True)
-    assert not has_button(page_of(client, failed), "retry")
 
 
 def test_a_refusal_is_told_with_its_code(failed: Run, requester: User, login: Login) -> None:
+    client = login(requester)
+    for code in ("success", "retry.pending"):
+        answer = client.post(reverse("admin:runs_run_retry", args=[failed.pk]), follow=True)
+        assert message_codes(answer) == [code]
+
+
+def test_where_it_needs_an_approval_it_waits_on_a_page_of_its_own(
+    failed: Run, requester: User, approver: User, viewer: User, login: Login
+) -> None:
     Environment.objects.update(needs_approval=True)
-    answer = login(requester).post(reverse("admin:runs_run_retry", args=[failed.pk]), follow=True)
-    assert message_codes(answer) == ["retry.needs_approval"]
+    answer = login(requester).post(reverse("admin:runs_run_retry", args=[failed.pk]), {"reason": "r"}, follow=True)
+    assert message_codes(answer) == ["change.waiting"]
+    change = ChangeRequest.objects.latest("pk")
+    page = reverse("admin:runs_changerequest_change", args=[change.pk])
+    assert page in answer.content.decode()
+    # 1. Who sees it, and what they can do there.
+    buttons = {requester: {"withdraw"}, approver: {"approve", "reject"}, viewer: set()}
+    for user, expected in buttons.items():
+        shown = login(user).get(page)
+        assert shown.status_code == 200
+        found = attributes(shown.content.decode(), "data-key")
+        assert {"approve", "reject", "withdraw"} & set(found) == expected, user
+    assert page in login(approver).get(reverse("admin:runs_changerequest_changelist")).content.decode()
+    # 2. It is approved there; the run is retried.
+    approve = reverse("admin:runs_changerequest_approve", args=[change.pk])
+    login(approver).post(approve, {"displayed_digest": change.digest})
+    assert Action.objects.get().change == change
+    assert login(requester).get(page).status_code == 200
+
+
+def test_a_person_without_the_deployment_does_not_find_it(
+    failed: Run, requester: User, stranger: User, login: Login
+) -> None:
+    Environment.objects.update(needs_approval=True)
+    login(requester).post(reverse("admin:runs_run_retry", args=[failed.pk]), {"reason": "r"})
+    change = ChangeRequest.objects.latest("pk")
+    assert login(stranger).get(reverse("admin:runs_changerequest_change", args=[change.pk])).status_code == 404
+    approve = reverse("admin:runs_changerequest_approve", args=[change.pk])
+    assert login(stranger).post(approve, {"displayed_digest": change.digest}).status_code == 404
+
+
+def test_selected_runs_that_need_an_approval_wait_each_as_a_change_request(
+    failed: Run, requester: User, login: Login
+) -> None:
+    Environment.objects.update(needs_approval=True)
+    body = {"action": "retry_selected", "_selected_action": [failed.pk], "index": "0", "reason": "r"}
+    assert message_codes(login(requester).post(LIST, body, follow=True)) == ["change.waiting"]
+    assert ChangeRequest.objects.filter(kind="retry").count() == 1
 
 
 def test_only_a_post_acts(failed: Run, requester: User, login: Login) -> None:
