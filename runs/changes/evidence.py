@@ -24,9 +24,7 @@ def require_evidence(run_request: RunRequest) -> None:
     # 1. The request is the one that was submitted: triggers protect its columns, not the encrypted values. Nor is it a
     #    copy of another, whose digest fits. The signatures bind the run to its spec and the spec to its change request:
     #    the other specs need not be read.
-    require_intact(change, spec)
-    if not signatures.is_signed(run_request):
-        raise changed()
+    require_intact(change, spec, run_request)
     # 2. It was submitted through the portal.
     recorded = recorded_acts(change, run_request)
     require_recorded_submission(change, recorded)
@@ -39,10 +37,10 @@ def require_evidence(run_request: RunRequest) -> None:
             raise unrecorded("window override", name)
 
 
-def require_intact(change: ChangeRequest, spec: RunSpec) -> None:
-    """Refuse a change request, or what it would run, that is not what was submitted and signed."""
+def require_intact(change: ChangeRequest, spec: RunSpec, *runs: RunRequest) -> None:
+    """Refuse a change request, what it would run, or runs of it, that are not what was submitted and signed."""
     is_intact = change_digest(change) == change.digest and spec_digest(spec) == spec.digest
-    if not is_intact or not signatures.is_signed(change) or not signatures.is_signed(spec):
+    if not is_intact or not all(signatures.is_signed(row) for row in (change, spec, *runs)):
         raise changed()
 
 
