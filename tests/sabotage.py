@@ -401,7 +401,7 @@ SABOTAGES = (
         "a copied request is launched",
         ("tests/governance/test_database_refuses.py::test_a_request_copied_in_the_database_launches_nothing",),
         "runs/changes/evidence.py",
-        " or not all(signatures.is_signed(row) for row in (change, spec, *runs)):",
+        " or not all(signatures.is_signed(row) for row in rows):",
         ":",
     ),
     Sabotage(

@@ -40,7 +40,8 @@ def require_evidence(run_request: RunRequest) -> None:
 def require_intact(change: ChangeRequest, spec: RunSpec, *runs: RunRequest) -> None:
     """Refuse a change request, what it would run, or runs of it, that are not what was submitted and signed."""
     is_intact = change_digest(change) == change.digest and spec_digest(spec) == spec.digest
-    if not is_intact or not all(signatures.is_signed(row) for row in (change, spec, *runs)):
+    rows: list[ChangeRequest | RunSpec | RunRequest] = [change, spec, *runs]
+    if not is_intact or not all(signatures.is_signed(row) for row in rows):
         raise changed()
 
 

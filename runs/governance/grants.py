@@ -97,7 +97,7 @@ def grant(
         found = loosened(None, row)
         proposal = Proposal(
             subject_id="",
-            subject_name=f"grant: {row}",
+            subject_name=name_of(row),
             before={},
             after={**columns_of(row), "predicate": predicate, "effective_predicate": row.predicate},
             beneficiary=f"person:{person.pk}" if person else f"group:{group.pk}" if group else "",
@@ -114,6 +114,10 @@ def columns_of(row: Grant) -> dict[str, Any]:
     """Return what a grant gives, as JSON: times in ISO 8601."""
     times = {name: at.isoformat() if (at := getattr(row, name)) else None for name in ("valid_from", "valid_until")}
     return {name: getattr(row, name) for name in COLUMNS} | times
+
+
+def name_of(row: Grant) -> str:
+    return f"{'denial for' if row.effect == Grant.Effect.DENY else 'grant to'} {row.subject}"
 
 
 def require_valid(predicate: dict[str, Any], verbs: Sequence[str]) -> None:
@@ -223,7 +227,7 @@ def revoke(
         found = loosened(row, None)
         proposal = Proposal(
             subject_id=str(row.pk),
-            subject_name=f"grant: {row}",
+            subject_name=name_of(row),
             before={**columns_of(row), "predicate": row.predicate},
             after={},
             beneficiary=f"person:{row.person_id}" if row.person_id else f"group:{row.group_id}",

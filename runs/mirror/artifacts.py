@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 # Bytes of JSON. Larger artifacts are stored without their data, and viewed in Prefect.
 LARGEST = 1024 * 1024
+# The types of artifacts that Prefect makes of the results of tasks.
+RESULTS = ("result", "")
 COLUMNS = ["environment", "key", "type", "description", "data", "created_upstream_at", "updated_upstream_at"]
 
 
@@ -35,8 +37,9 @@ def upsert_artifacts(environment: Environment, runs: Mapping[UUID, Run]) -> None
         for record in records
         if record.flow_run_id and (run := runs.get(record.flow_run_id))
         if record.id not in known or known[record.id] != record.updated_at
-        # The persisted return value of a task, which nobody named: it says where the value is stored.
-        if record.key or record.type != "result"
+        # The persisted result of a task, which nobody named: it says where the value is stored. That of a task that
+        # failed has no type either.
+        if record.key or record.type not in RESULTS
     ]
     Artifact.objects.bulk_create(
         map(sanitize_json, rows), update_conflicts=True, unique_fields=["run", "prefect_id"], update_fields=COLUMNS

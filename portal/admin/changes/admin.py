@@ -38,7 +38,7 @@ class ChangeRequestAdmin(RestrictedAdmin):
     list_select_related = ["rule_change", "environment"]
     search_fields = ["=id", "environment_name", "requested_by_name", "reason", "rule_change__subject_name"]
     search_help_text = "Number, what changes, environment, person or reason"
-    ordering = ["-requested_at", "-pk"]
+    ordering = ["-pk"]
 
     # A change request for one run is on the page of that run.
 

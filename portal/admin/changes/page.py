@@ -66,7 +66,7 @@ def title_of(change: ChangeRequest) -> str:
     """Return what it changes or runs, as a sentence without an end."""
     if change.kind == ChangeRequest.Kind.RULES:
         return capfirst("; ".join(change.rule_change.what))
-    return capfirst(change.summary)
+    return f"Retry of {change.title}"
 
 
 def meaning(change: ChangeRequest) -> str:

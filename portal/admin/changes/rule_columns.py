@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import Group, User
 from django.db.models import Model
+from django.utils import timezone
+from django.utils.formats import date_format
 
 from flows.models import Environment
 from runs.governance import rule_changes
-from runs.models import RuleChange
+from runs.models import RuleChange, Verb
 
 # column -> the model whose row it names, and its heading
 KEYS: dict[str, tuple[type[Model], str]] = {
@@ -26,10 +29,31 @@ HEADINGS = {
     "is_superuser": "administrator",
     "is_staff": "can sign in",
     "is_active": "enabled",
+    "verbs": "permissions",
+    "full_name": "deployment",
+    "flow_name": "flow",
+    "predicate": "parameter values",
     "api_url": "API URL",
     "ui_url": "UI URL",
     "effective_predicate": "condition, with that of the person who grants it",
 }
+# Columns in the order in which people read them; the rest comes after these.
+ORDER = [
+    *(
+        "username",
+        "person_id",
+        "group_id",
+        "name",
+        "effect",
+        "verbs",
+        "environment_id",
+        "flow_name",
+        "full_name",
+        "tag",
+    ),
+    *("predicate", "effective_predicate", "valid_from", "valid_until", "cron", "minutes", "time_zone"),
+]
+LAST = ["reason", "ticket"]
 SECRET = "••••••"  # noqa: S105  (what is shown in its place)
 
 
@@ -47,13 +71,20 @@ def rows(rules: RuleChange) -> list[Row]:
     """Return the columns that change; of a new or deleted row those that are not blank."""
     found = rule_changes.differences(rules)
     looser = {each["kind"].partition(".")[2] for each in rules.loosened}
+    columns = sorted(found["columns"].items(), key=lambda item: place_of(item[0]))
     changed = [
         Row(heading(name), display(name, before), display(name, after), name in looser)
-        for name, (before, after) in found["columns"].items()
+        for name, (before, after) in columns
         if is_worth_showing(rules, name, before, after)
     ]
     # Secrets are shown by their column alone, here and in the audit trail.
     return changed + [Row(heading(name), SECRET, SECRET, is_looser=True) for name in found.get("secrets", [])]
+
+
+def place_of(column: str) -> tuple[int, str]:
+    if column in ORDER:
+        return ORDER.index(column), ""
+    return len(ORDER) + (column in LAST), column
 
 
 def is_worth_showing(rules: RuleChange, name: str, before: Any, after: Any) -> bool:
@@ -75,6 +106,10 @@ def display(column: str, value: Any) -> str:
     if column in KEYS:
         model, _ = KEYS[column]
         return str(model._default_manager.filter(pk=value).first() or value)
+    if column == "verbs":
+        return ", ".join(str(Verb(verb).label) for verb in value)
+    if column in ("valid_from", "valid_until"):
+        return date_format(timezone.localtime(datetime.fromisoformat(value)), "j M Y, H:i e")
     if column == "stages":
         return ", ".join(f"{stage['needed']} of {stage['group'] or 'anyone'}" for stage in value)
     return next((show(value) for kind, show in SHOWN.items() if isinstance(value, kind)), str(value))

@@ -36,6 +36,6 @@ def tell(request: HttpRequest, change: ChangeRequest, *, about: str = "") -> Non
 
 
 def show(request: HttpRequest, change: ChangeRequest) -> HttpResponseRedirect:
-    """Add the message and redirect to the change request."""
-    tell(request, change)
+    """Redirect to the change request, whose page says what it waits for."""
+    messages.info(request, f"Change request {change.pk} submitted.", extra_tags="rules.waiting")
     return HttpResponseRedirect(address(change))

@@ -91,6 +91,8 @@ def test_the_stored_results_of_tasks_are_left_out(
 ) -> None:
     run = a_run("RUNNING")
     fake.add_artifact(run.prefect_id, key="", type="result", data={"path": "s3://bucket/1"})
+    # Of a task that failed.
+    fake.add_artifact(run.prefect_id, key="", type="", data={"storage_key": "/storage/1", "serializer": {}})
     fake.add_artifact(run.prefect_id, key="kept", type="result")
     mirror.refresh(dev, [run.prefect_id])
     assert [each.key for each in run.artifacts.all()] == ["kept"]
