@@ -93,7 +93,7 @@ def requirements_for(target: Target, *others: Target) -> Requirements:
     # There are few policies, so they are matched in Python: the same `matches` as for grants.
     found = [
         each
-        for each in Policy.objects.select_related("environment")
+        for each in Policy.objects.filter(applicable(environment))
         if any(matches(each, one) for one in (target, *others))
     ]
     needed: dict[str, int] = {}

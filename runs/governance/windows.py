@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 
 from runs.access.decisions import Target, matches
+from runs.governance.requirements import applicable
 from runs.models import Freeze, Window
 
 MINUTE = timedelta(minutes=1)
@@ -52,7 +53,10 @@ class Calendar:
 
     @classmethod
     def of(cls, target: Target) -> Calendar:
-        active = Window.objects.filter(is_active=True).select_related("environment")
+        active = list(Window.objects.filter(applicable(target.environment), is_active=True))
+        for each in active:
+            if each.environment_id:
+                each.environment = target.environment  # known, so that it is not read for each
         frozen = Freeze.objects.filter(environment=target.environment, lifted_at=None)
         return cls(tuple(each for each in active if matches(each, target)), tuple(frozen))
 

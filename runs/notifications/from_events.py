@@ -218,7 +218,7 @@ def notify_of_freeze(event: RunEvent) -> None:
 
 def notify_of_loosening(event: RunEvent) -> None:
     by, reason = event.data["by"], event.data["reason"]
-    approvers = event.data["approved_by"]
+    approvers = event.data.get("approved_by", [])
     approved = f" Approved by {', '.join(approvers)}." if approvers else ""
     notify_of_rules(
         event,

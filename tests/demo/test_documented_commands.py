@@ -164,7 +164,7 @@ class Terminal:
             code, output = self.type(typed)
         assert code == command.code, f"{typed}\nended with {code}, not {command.code}:\n{output}"
         assert "Traceback" not in output, f"{typed}\n{output}"
-        for noun in ("Request", "Grant"):
+        for noun in ("Request", "Grant", "Change request"):
             example, here = (re.search(rf"^{noun} (\d+)", text, re.MULTILINE) for text in (command.output, output))
             assert bool(example) <= bool(here), f"{typed}\nprinted no {noun}:\n{output}"
             if example and here:

@@ -247,7 +247,7 @@ def test_an_auditor_reads_who_requested_and_who_rejected(visit: Visit, deploymen
     page.get_by_role("link", name="Audit trail").click()
     page.get_by_role("search").get_by_role("textbox").fill(reason)
     page.keyboard.press("Enter")
-    for who, what in (("otto", "Requested a run"), ("anna", "Rejected a run")):
+    for who, what in (("otto", "Submitted a request"), ("anna", "Rejected a request")):
         expect(page.get_by_role("row").filter(has_text=who).filter(has_text=what)).to_contain_text(reason)
 
     visitor = visit("otto")

@@ -61,8 +61,8 @@ def describe_rules(change: ChangeRequest) -> dict[str, Any]:
 def waiting_line(change: ChangeRequest) -> str:
     """Return that a change of rules waits, and how it is approved."""
     return (
-        f"Not in effect yet: it loosens the rules of {change.environment_name}. Another administrator must approve it: "
-        f"manage.py approve {change.pk} --as USER."
+        f"Change request {change.pk} waits, because it loosens the rules of {change.environment_name}. Another "
+        f"administrator must approve it: manage.py approve {change.pk} --as USER."
     )
 
 
