@@ -12,7 +12,7 @@ from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.change_feed import publish
-from runs.changes import retries
+from runs.changes import approved_retries
 from runs.changes.evidence import require_submitted
 from runs.changes.release import release
 from runs.changes.stages import approvers_of, step_for, steps
@@ -95,7 +95,7 @@ def approve(change: ChangeRequest, *, by: Actor, reason: str = "", displayed_dig
             signed_changes.apply(change)
             move_change(change, to=ChangeState.CLOSED, message=f"Approved by {by.name} and in effect.")
         elif change.kind == ChangeRequest.Kind.RETRY:
-            retries.start(change)
+            approved_retries.start(change)
             move_change(change, to=ChangeState.CLOSED, message=f"Approved by {by.name}. The run is being retried.")
         else:
             release(change)

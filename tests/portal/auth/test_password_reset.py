@@ -155,7 +155,7 @@ def test_all_sessions_of_the_account_end(login: Login, otto: User) -> None:
 
 
 def test_a_password_chosen_by_a_link_is_one_s_own(prod: Environment, otto: User, admin_user: User) -> None:
-    accounts.record_password_change(otto, by=by(admin_user))
+    accounts.set_password(otto, by=by(admin_user))
     with refused("approval.password_not_own"):
         independence.require_own_password(otto)
     choose(mailed_link())
