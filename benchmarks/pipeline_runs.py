@@ -20,7 +20,17 @@ from urllib.request import urlopen
 import pandas as pd
 
 from flows import deploy
-from flows.crm import corrections, drift, features, model_training, sales_activity, sample, scoring, source
+from flows.crm import (
+    column_counts,
+    corrections,
+    drift,
+    features,
+    model_training,
+    sales_activity,
+    sample,
+    scoring,
+    source,
+)
 from flows.crm.months import last_day
 from flows.crm.snapshot import as_of
 from flows.crm.table_schema import Tables
@@ -160,7 +170,9 @@ def steps(folder: Path) -> dict[str, Any]:
     trained = timed("train", lambda: model_training.train(closed, CURRENT, None))
     model, here = trained.model, deals["engage_date"] >= pd.Timestamp(last_day(CURRENT)).replace(day=1)
     timed("score the open deals", lambda: model(scoring.open_deals(deals, cleaned)))
-    taken = timed("take the reference", lambda: sample.stratified(deals, 1000, CURRENT))
+    taken, counts = timed(
+        "take the reference", lambda: (sample.stratified(deals, 1000, CURRENT), column_counts.count(deals))
+    )
     reference, current = (frame.assign(prediction=model(frame)) for frame in (taken, deals[here]))
     ended = current[current["won"].notna()]
     earlier = pd.concat([trained.parts.comparing, trained.parts.judging])
@@ -171,7 +183,7 @@ def steps(folder: Path) -> dict[str, Any]:
         lambda: drift.compare(
             reference,
             current,
-            drawn_from=len(deals),
+            counts=counts,
             earlier=earlier,
             closed=ended,
             activity=desk,

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from flows.crm import corrections, drift, features, metrics, model_training, outcome_drift, sales_activity, sample
+from flows.crm import (
+    column_counts,
+    corrections,
+    drift,
+    features,
+    metrics,
+    model_training,
+    outcome_drift,
+    sales_activity,
+    sample,
+)
+from flows.crm.column_counts import Counts
 from flows.crm.drift import Found
 from flows.crm.generator import Recipe, generate
 from flows.crm.model_training import Trained
@@ -27,7 +38,7 @@ class World:
     tables: Tables
     trained: Trained
     reference: pd.DataFrame
-    drawn_from: int
+    counts: Counts
 
 
 def clean(tables: Tables, month: str) -> Tables:
@@ -44,7 +55,7 @@ def prepare(seed: int, deals: int) -> World:
     known = features.build(then)
     trained = model_training.train(model_training.closed_deals(known, then["sales_pipeline"]), REFERENCE, None)
     taken = sample.stratified(known, min(REFERENCE_DEALS, len(known)), REFERENCE)
-    return World(tables, trained, taken.assign(prediction=trained.model(taken)), len(known))
+    return World(tables, trained, taken.assign(prediction=trained.model(taken)), column_counts.count(known))
 
 
 def _within(days: pd.Series, month: str) -> pd.Series:
@@ -65,7 +76,7 @@ def monitor(world: World, tables: Tables, month: str) -> Found:
     return drift.compare(
         world.reference,
         now.assign(prediction=model(now)),
-        drawn_from=world.drawn_from,
+        counts=world.counts,
         earlier=earlier.assign(prediction=model(earlier)),
         closed=ended.assign(prediction=model(ended)),
         activity=sales_activity.measure(tables, month, REFERENCE),

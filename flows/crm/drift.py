@@ -8,23 +8,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from flows.crm import alert_levels, inputs, metrics, outcome_drift
+from flows.crm import alert_levels, column_counts, inputs, metrics, outcome_drift
 from flows.crm.alert_levels import Reading
+from flows.crm.column_counts import WATCHED, Counts
 from flows.crm.column_tests import TESTS, ColumnDrift, Kind
 from flows.crm.failures import TooFewDeals
-from flows.crm.features import FEATURES, UNKNOWN
 from flows.crm.inputs import Numbers
 from flows.crm.metrics import P_VALUE, SURE, Quality
 from flows.crm.sales_activity import Activity
 
-# Monitored columns: every feature.
-WATCHED: dict[str, Kind] = {
-    name: "number" if kind in ("number", "whole") else "category" for name, kind in FEATURES.items()
-}
 PREDICTION = "prediction"
-# Columns whose shares in the reference are exactly those of the deals that it was drawn from: a stratum of the sample,
-# and what follows from it.
-EXACT = ("product", "series", "sales_price")
 P_MISSING = 0.05  # for missing values: most references have none, and then a few are enough
 FEWEST = 50  # deals of a month, and predictions; fewer are too few to test
 
@@ -80,14 +73,7 @@ def observed(deals: pd.DataFrame) -> pd.DataFrame:
     The prediction of a deal without an account is left out. It is an average one, and new deals lack their account more
     often than those of the reference, so every month would seem to drift.
     """
-    columns: dict[str, Any] = {}
-    for name, kind in WATCHED.items():
-        if kind == "number":
-            columns[name] = deals[name].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
-        else:
-            known = deals[name].notna() & (deals[name] != UNKNOWN).fillna(False).astype(bool)
-            columns[name] = deals[name].astype(str).astype(object).where(known, None)
-    found = pd.DataFrame(columns).reset_index(drop=True)
+    found = column_counts.observed(deals)
     known = found[list(inputs.OF_THE_ACCOUNT)].notna().any(axis="columns")
     return found.assign(**{PREDICTION: pd.Series(deals[PREDICTION].to_numpy(dtype=np.float64)).where(known)})
 
@@ -96,7 +82,7 @@ def compare(
     reference: pd.DataFrame,
     current: pd.DataFrame,
     *,
-    drawn_from: int,
+    counts: Counts,
     earlier: pd.DataFrame,
     closed: pd.DataFrame,
     activity: Activity,
@@ -105,9 +91,9 @@ def compare(
 ) -> Found:
     """Compare a month with the reference. Raises `TooFewDeals`.
 
-    `drawn_from`: how many deals the reference is a sample of. `closed`: deals of the month with prediction and outcome.
-    `earlier`: the same of deals closed before, from which the model did not learn. `baseline`: the quality in the
-    model's card. `report` receives the share that is done, from 0 to 1.
+    `reference` is a sample, and `counts` are those of all deals that it was drawn from. `closed`: deals of the month
+    with prediction and outcome. `earlier`: the same of deals closed before, from which the model did not learn.
+    `baseline`: the quality in the model's card. `report` receives the share that is done, from 0 to 1.
     """
     if len(current) < FEWEST:
         raise TooFewDeals(
@@ -117,11 +103,10 @@ def compare(
     was, now = observed(reference), observed(current)
     columns = []
     for name, kind in WATCHED.items():
-        weight = max(1.0, drawn_from / len(was)) if name in EXACT else 1.0
-        columns.append(_column(name, kind, was, now, weight))
+        columns.append(_column(name, kind, counts[name], now[name]))
         report(len(columns) / (len(WATCHED) + 1))
     # 2. Predictions: a test, and a distance that says how large the shift is.
-    prediction = _column(PREDICTION, "number", was, now)
+    prediction = _column(PREDICTION, "number", was[PREDICTION].value_counts(), now[PREDICTION])
     distance = _distance(was[PREDICTION].dropna(), now[PREDICTION].dropna())
     # 3. Data quality, and the model's performance on closed deals.
     quality = _quality(was, now, _due(reference), _due(current))
@@ -158,9 +143,9 @@ def compare(
     )
 
 
-def _column(name: str, kind: Kind, was: pd.DataFrame, now: pd.DataFrame, weight: float = 1.0) -> ColumnDrift:
+def _column(name: str, kind: Kind, counts: pd.Series, now: pd.Series) -> ColumnDrift:
     test, compare_samples = TESTS[kind]
-    statistic, p_value = compare_samples(was[name], now[name], weight)
+    statistic, p_value = compare_samples(counts, now.value_counts())
     return ColumnDrift(name, test, statistic, p_value, P_VALUE)
 
 

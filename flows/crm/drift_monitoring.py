@@ -9,6 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.crm import (
+    column_counts,
     drift,
     html_report,
     lake,
@@ -20,9 +21,9 @@ from flows.crm import (
     publication,
     results,
     sales_activity,
-    sample,
     scorer,
 )
+from flows.crm.column_counts import Counts
 from flows.crm.drift import Found
 from flows.crm.failures import BadChoice, BadLake
 from flows.crm.lake import Lake, Manifest
@@ -36,7 +37,7 @@ class Material:
     current: pd.DataFrame  # deals engaged in the current month
     closed: pd.DataFrame  # deals closed in it, with their outcome
     earlier: pd.DataFrame  # deals closed before, from which the model did not learn
-    drawn_from: int  # deals that the reference is a sample of
+    counts: Counts  # of all deals that the reference is a sample of
     activity: sales_activity.Activity
     card: model_cards.Card
     source: str
@@ -51,7 +52,8 @@ def read_material(place: Lake, current_month: str, reference_period: str) -> Mat
     features, processed = (place.manifest(layer, current_month) for layer in ("features", "processed"))
     manifest, card = model_cards.require_champion(place, reference_period, warn)
     model = scorer.decode(place.document(manifest, model_cards.MODEL))
-    reference = place.read(kept)["deals"]
+    kept_tables = place.read(kept)
+    reference = kept_tables["deals"]
     deals, tables = place.read(features)["deals"], place.read(processed)
     current = deals[_in_month(deals["engage_date"], current_month)]
     ended = model_training.closed_deals(deals, tables["sales_pipeline"])
@@ -66,7 +68,7 @@ def read_material(place: Lake, current_month: str, reference_period: str) -> Mat
         current.assign(prediction=model(current)),
         closed.assign(prediction=model(closed)),
         earlier.assign(prediction=model(earlier)),
-        sample.drawn_from(place.document(kept, sample.ABOUT), reference_period),
+        column_counts.from_tables(kept_tables, reference_period),
         sales_activity.measure(tables, current_month, reference_period),
         card,
         f"{features.name} against {kept.name}",
@@ -93,7 +95,7 @@ def measure(material: Material, month: str) -> Found:
     found = drift.compare(
         material.reference,
         material.current,
-        drawn_from=material.drawn_from,
+        counts=material.counts,
         earlier=material.earlier,
         closed=material.closed,
         activity=material.activity,

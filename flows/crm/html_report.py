@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from flows.crm.drift import PREDICTION, WATCHED, observed
+from flows.crm.column_counts import WATCHED
+from flows.crm.drift import PREDICTION, observed
 from flows.crm.report_figures import column, histogram, legend, level, table, text
 from flows.crm.results import Result
 
@@ -94,7 +95,11 @@ def _advice(result: Result) -> list[str]:
 
 
 def _columns(result: Result) -> str:
-    return _tests("A column has drifted if its p-value is below the threshold.", result["columns"])
+    return _tests(
+        "A column has drifted if its p-value is below the threshold. Tested against all deals that the reference is a "
+        "sample of; drawn below is the sample.",
+        result["columns"],
+    )
 
 
 def _tests(caption: str, columns: Sequence[Result]) -> str:

@@ -8,7 +8,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
-from flows.crm import features, lake, lineage, model_cards, months, publication, scorer
+from flows.crm import column_counts, features, lake, lineage, model_cards, months, publication, scorer
 from flows.crm import sample as crm_sample
 from flows.crm.lake import Lake, Manifest
 from flows.crm.retries import DISK
@@ -60,11 +60,11 @@ def composition(deals: pd.DataFrame, sample: pd.DataFrame) -> list[dict[str, Any
 
 
 @task(name="save the reference", cache_policy=NO_CACHE, **DISK)
-def save(place: Lake, month: str, sample: pd.DataFrame, drawn_from: int, version: str, source: str) -> Manifest:
-    about = lake.encode({"month": month, "model_version": version, "rows": len(sample), "drawn_from": drawn_from})
-    manifest = place.write(
-        "reference", month, {"deals": sample}, {"deals": COLUMNS}, source=source, documents={crm_sample.ABOUT: about}
-    )
+def save(place: Lake, month: str, sample: pd.DataFrame, deals: pd.DataFrame, version: str, source: str) -> Manifest:
+    about = lake.encode({"month": month, "model_version": version, "rows": len(sample), "drawn_from": len(deals)})
+    tables = {"deals": sample, column_counts.TABLE: column_counts.as_table(column_counts.count(deals))}
+    columns = {"deals": COLUMNS, column_counts.TABLE: column_counts.COLUMNS}
+    manifest = place.write("reference", month, tables, columns, source=source, documents={crm_sample.ABOUT: about})
     get_run_logger().info("Wrote %s to %s.", manifest.name, place.store.name)
     publication.months_held(place)
     return manifest
@@ -90,5 +90,5 @@ def reference_data_creation(
     place = lake.from_environment()
     manifest, deals, card, model = read_deals(place, reference_period)
     sample = take_sample(deals, size, reference_period, model)
-    save(place, reference_period, sample, len(deals), card["version"], manifest.name)
+    save(place, reference_period, sample, deals, card["version"], manifest.name)
     return {"month": reference_period, "deals": len(sample), "model_version": card["version"]}

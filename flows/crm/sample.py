@@ -3,9 +3,8 @@
 import hashlib
 
 import pandas as pd
-from pydantic_core import from_json
 
-from flows.crm.failures import BadChoice, BadLake
+from flows.crm.failures import BadChoice
 
 SMALLEST, LARGEST = 100, 5000
 STRATA = ("outcome", "product")
@@ -42,17 +41,3 @@ def stratified(deals: pd.DataFrame, size: int, month: str) -> pd.DataFrame:
     for name, rows in strata.items():
         picked += sorted(rows, key=lambda row: ranks.iloc[row])[: taken[name]]
     return deals.iloc[sorted(picked)].reset_index(drop=True)
-
-
-def drawn_from(about: bytes, month: str) -> int:
-    """Return how many deals a stored sample was drawn from, as its document says; raise `BadLake` if it does not."""
-    try:
-        found = from_json(about)["drawn_from"]
-        if isinstance(found, bool) or not isinstance(found, int) or found < 1:
-            raise ValueError
-    except (ValueError, KeyError, TypeError):
-        raise BadLake(
-            f"The reference of {month} does not say how many deals it was drawn from: "
-            f"create the reference data of {month} again."
-        ) from None
-    return found

@@ -4,8 +4,18 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from flows.crm import candidates, corrections, drift, features, model_training, outcome_drift, sales_activity
+from flows.crm import (
+    candidates,
+    column_counts,
+    corrections,
+    drift,
+    features,
+    model_training,
+    outcome_drift,
+    sales_activity,
+)
 from flows.crm import sample as crm_sample
+from flows.crm.column_counts import Counts
 from flows.crm.drift import Found
 from flows.crm.generator import Generated, Recipe, generate
 from flows.crm.metrics import Quality, evaluate
@@ -45,7 +55,7 @@ class Reference:
     model: Model
     quality: Quality
     deals: pd.DataFrame
-    drawn_from: int
+    counts: Counts
     learned_until: pd.Timestamp
     earlier: pd.DataFrame  # closed deals with predictions, from which the model did not learn
 
@@ -62,7 +72,7 @@ def reference(tables: Tables) -> Reference:
         model,
         quality,
         sample.assign(prediction=model(sample)),
-        len(then.deals),
+        column_counts.count(then.deals),
         learned_until,
         earlier.assign(prediction=model(earlier)),
     )
@@ -75,7 +85,7 @@ def monitored(tables: Tables, normal: Reference) -> Found:
     return drift.compare(
         normal.deals,
         deals.assign(prediction=normal.model(deals)),
-        drawn_from=normal.drawn_from,
+        counts=normal.counts,
         earlier=normal.earlier,
         closed=closed.assign(prediction=normal.model(closed)),
         activity=sales_activity.measure(now.tables, CURRENT, REFERENCE),

@@ -26,7 +26,7 @@ def rendered() -> tuple[Result, str]:
     found = drift.compare(
         normal.deals,
         now,
-        drawn_from=normal.drawn_from,
+        counts=normal.counts,
         earlier=normal.earlier,
         closed=closed,
         activity=generated.USUAL,

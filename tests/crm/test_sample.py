@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from flows.crm import sample as crm_sample
-from flows.crm.failures import BadChoice, BadLake
+from flows.crm.failures import BadChoice
 from tests.crm import generated
 
 
@@ -50,10 +50,3 @@ def test_a_size_out_of_bounds_is_refused(size: object) -> None:
         crm_sample.require_size(size)
     assert str(refusal.value) == f"sample_size is {size!r}: choose a whole number from 100 to 5000."
     assert crm_sample.require_size(100) == 100
-
-
-@pytest.mark.parametrize("about", [b"{}", b"[]", b"not json", b'{"drawn_from": 0}', b'{"drawn_from": true}'])
-def test_a_stored_sample_that_does_not_say_what_it_was_drawn_from_is_refused(about: bytes) -> None:
-    assert crm_sample.drawn_from(b'{"drawn_from": 940}', "2017-06") == 940
-    with pytest.raises(BadLake, match=r"^The reference of 2017-06 does not say .*: create the reference data"):
-        crm_sample.drawn_from(about, "2017-06")
