@@ -19,7 +19,7 @@ from flows.models import Alias, Deployment, Environment
 from portal.auth.password_reset import path_of_link
 from runs.actors import Actor, Channel
 from runs.errors import Refused
-from runs.models import Freeze, Grant, Policy, Run, RunRequest, Window
+from runs.models import ChangeRequest, Freeze, Grant, Policy, Run, RunRequest, Window
 
 # The columns of the table of entry points: who acts. The requester is an operator, and the request is theirs.
 ROLES = ("viewer", "requester", "operator", "approver", "manager", "auditor", "administrator", "stranger")
@@ -41,6 +41,7 @@ class Site:
     failed: Run
     run_request: RunRequest
     broken: RunRequest
+    change: ChangeRequest
     paused: Deployment
     alias: Alias
     grant: Grant

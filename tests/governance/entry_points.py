@@ -66,7 +66,8 @@ SHUT = {
     *(f"admin/runs/{model}/<path:object_id>/delete/" for model in ("policy", "window", "notification")),
     "admin/runs/notification/<path:object_id>/change/",
     *(f"admin/{model}/<path:object_id>/change/" for model in ("flows/deployment", "runs/grant", "runs/run")),
-    *(f"admin/runs/{model}/<path:object_id>/change/" for model in ("runrequest", "artifact")),
+    *(f"admin/runs/{model}/<path:object_id>/change/" for model in ("runrequest", "changerequest", "artifact")),
+    *("admin/runs/changerequest/add/", "admin/runs/changerequest/<path:object_id>/delete/"),
 }
 # Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
 NOT_DOORS = {
@@ -125,6 +126,19 @@ DOORS: dict[str, Door] = {
     ),
     "withdraw a request, by page": Door(
         "admin/runs/runrequest/<int:pk>/withdraw/", press("runs_runrequest_withdraw", "run_request", reason="r")
+    ),
+    "approve a change request, by page": Door(
+        "admin/runs/changerequest/<int:pk>/approve/",
+        press("runs_changerequest_approve", "change", reason="r", displayed_digest=lambda there: there.change.digest),
+    ),
+    "reject a change request, by page": Door(
+        "admin/runs/changerequest/<int:pk>/reject/", press("runs_changerequest_reject", "change", reason="r")
+    ),
+    "withdraw a change request, by page": Door(
+        "admin/runs/changerequest/<int:pk>/withdraw/", press("runs_changerequest_withdraw", "change", reason="r")
+    ),
+    "comment on a change request, by page": Door(
+        "admin/runs/changerequest/<int:pk>/comment/", press("runs_changerequest_comment", "change", text="t")
     ),
     "verify the audit trail, by page": Door("admin/runs/auditentry/verify/", press("runs_auditentry_verify")),
     "export the audit trail, by page": Door(

@@ -81,13 +81,15 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
     deployment, paused = Deployment.objects.filter(environment=environment).order_by("name")
     slug = environment.slug
     Environment.objects.filter(pk=environment.pk).update(needs_approval=False)
-    first = requests.submit(deployment, {}, by=by(requester), reason="month end")
-    dispatch.launch(first)
-    first.refresh_from_db()
-    assert first.flow_run_id is not None
-    fake.set_state(first.flow_run_id, "FAILED")
-    mirror.refresh(environment, [first.flow_run_id])
+    first, other = (requests.submit(deployment, {}, by=by(requester), reason="month end") for _ in range(2))
+    for each in (first, other):
+        dispatch.launch(each)
+        each.refresh_from_db()
+        assert each.flow_run_id is not None
+        fake.set_state(each.flow_run_id, "FAILED")
+        mirror.refresh(environment, [each.flow_run_id])
     environment.save()
+    change = requests.retry(Run.objects.get(run_request=other), by=by(requester), reason="month end")
     broken = requests.submit(deployment, {}, by=by(requester), reason="month end")
     changes.break_glass(broken.change, by=by(breaker), reason="fire")
     broken.refresh_from_db()
@@ -100,6 +102,7 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         stalled=Run.objects.get(prefect_id=stalled.id),
         failed=Run.objects.get(run_request=first),
         broken=broken,
+        change=change,
         run_request=requests.submit(deployment, {}, by=by(requester), reason="month end"),
         alias=Alias.objects.create(environment=environment, name="nightly", full_name=deployment.full_name),
         grant=grants.grant(by=Actor.system(), person=person(f"holder-{slug}"), verbs=["see"], environment=environment),
@@ -149,6 +152,8 @@ def became(door: Door, visitor: Visitor, there: Site) -> tuple[str, list[tuple[s
     return ("not_found" if answer is not None and answer.status_code == 404 else "hidden"), entries
 
 
+# Without the second signature, which has a test below.
+@pytest.mark.usefixtures("single_administrator")
 def test_what_becomes_of_every_knock(
     sites: dict[str, Site], visitors: dict[str, Visitor], subtests: pytest.Subtests
 ) -> None:
@@ -160,6 +165,18 @@ def test_what_becomes_of_every_knock(
                     assert outcome == EXPECTED[name][slug][role], entries
                     if outcome in ("done", "refused"):
                         assert [verb for verb, _ in entries] == [EXPECTED[name]["verb"]]
+
+
+def test_what_loosens_the_rules_of_prod_waits_for_a_second_administrator(
+    sites: dict[str, Site], visitors: dict[str, Visitor], second_administrator: User, subtests: pytest.Subtests
+) -> None:
+    names = ["change an environment, by page", "delete a policy, by page", "unfreeze an environment, by page"]
+    names += ["unfreeze an environment, by command", "unfreeze an environment, by function"]
+    for name in names:
+        for role in [role for role, outcome in EXPECTED[name]["prod"].items() if outcome == "done"]:
+            with subtests.test(door=name, role=role):
+                _, entries = became(DOORS[name], visitors[role], sites["prod"])
+                assert entries == [("request.submit", "done")]
 
 
 def models() -> list[str]:
