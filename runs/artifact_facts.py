@@ -17,6 +17,11 @@ from runs.models import Artifact, Run
 OFFERS = "parameter-offers"
 # Offers published less than this apart count together.
 TOGETHER = timedelta(minutes=1)
+# As SQL: each submission reads it, and compiling a queryset takes three times as long.
+NEWEST = """
+    SELECT id, data, created_upstream_at FROM runs_artifact WHERE environment_id = %s AND key = %s
+    ORDER BY created_upstream_at DESC, id DESC LIMIT 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +39,7 @@ class BindingOffer:
 
 def newest(environment: Environment, key: str) -> Artifact | None:
     """Return the newest artifact with that key in an environment, or None; of its columns only data and time."""
-    # Each request for a run reads it: what is compiled and fetched for nothing would cost each of them.
-    rows = Artifact.objects.filter(environment=environment, key=key).only("data", "created_upstream_at")
-    return rows.order_by("-created_upstream_at", "-pk").first()
+    return next(iter(Artifact.objects.raw(NEWEST, [environment.pk, key])), None)
 
 
 def facts(artifact: Artifact | None) -> dict[str, Any]:

@@ -167,7 +167,14 @@ def test_a_database_address_is_taken_apart() -> None:
 
 def test_only_the_web_process_has_a_pool(load: Load) -> None:
     assert "pool" in load(GOOD | {"PORTAL_PROCESS": "web"})["DATABASES"]["default"]["OPTIONS"]
-    assert load(GOOD)["DATABASES"]["default"]["OPTIONS"] == {}
+    assert "pool" not in load(GOOD)["DATABASES"]["default"]["OPTIONS"]
+
+
+def test_the_address_of_the_database_can_turn_prepared_statements_off(load: Load) -> None:
+    options = load(GOOD)["DATABASES"]["default"]["OPTIONS"]
+    assert options == {"server_side_binding": True, "prepare_threshold": 5}
+    off = load(GOOD | {"DATABASE_URL": "postgresql://portal@db/portal?prepare_threshold=none"})
+    assert off["DATABASES"]["default"]["OPTIONS"]["prepare_threshold"] is None
 
 
 def test_mail_needs_an_address_for_its_links(refused: Refused, load: Load) -> None:

@@ -91,11 +91,7 @@ def requirements_for(target: Target, *others: Target) -> Requirements:
     """
     environment = target.environment
     # There are few policies, so they are matched in Python: the same `matches` as for grants.
-    found = [
-        each
-        for each in Policy.objects.filter(applicable(environment))
-        if any(matches(each, one) for one in (target, *others))
-    ]
+    found = [each for each in in_force(Policy, environment) if any(matches(each, one) for one in (target, *others))]
     needed: dict[str, int] = {}
     for policy in found:
         for stage in policy.stages:
@@ -148,3 +144,15 @@ def names_something(rule: Rule) -> bool:
 def applicable(environment: Environment) -> models.Q:
     """Return a filter for the rules that apply to something in an environment."""
     return models.Q(environment=environment) | models.Q(environment=None)
+
+
+def in_force[Kind: (Policy, Window)](model: type[Kind], environment: Environment) -> list[Kind]:
+    """Return the `applicable` rules of one kind in order of their names, each with its environment."""
+    # As SQL: each submission reads them, and compiling a queryset takes three times as long.
+    table = model._meta.db_table
+    sql = f"SELECT * FROM {table} WHERE environment_id = %s OR environment_id IS NULL ORDER BY name"
+    found = list(model._default_manager.raw(sql, [environment.pk]))
+    for each in found:
+        if each.environment_id:
+            each.environment = environment
+    return found

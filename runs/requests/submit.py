@@ -163,7 +163,7 @@ def submit_change(
 def reread(specs: Sequence[Spec]) -> list[Spec]:
     """Return the specs with their deployments as they are now; raises `Refused` for those of several environments."""
     keys = {spec.deployment.pk for spec in specs}
-    now = Deployment.objects.select_related("environment__server").in_bulk(keys)
+    now = Deployment.objects.order_by().select_related("environment__server").in_bulk(keys)
     if len({deployment.environment_id for deployment in now.values()}) > 1:
         raise Refused("change.environments", "The runs are of several environments. Submit a request for each of them.")
     return [replace(spec, deployment=now[spec.deployment.pk]) for spec in specs]

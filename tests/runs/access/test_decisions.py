@@ -10,13 +10,14 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import Group, User
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flows.models import Deployment, Environment
-from runs.access.decisions import Forbidden, Permissions, Target, decide, require, who_may
+from runs.access.decisions import Forbidden, Permissions, Target, active_grants, decide, granted_to, require, who_may
 from runs.models import Grant, Run, Verb
 from runs.models.grant import PART_OF
 from tests.cast import by
@@ -137,6 +138,30 @@ def test_a_revoked_grant_counts_no_more(stranger: User, etl: Deployment) -> None
     grant = give(stranger, "see")
     Grant.objects.filter(pk=grant.pk).update(revoked_at=timezone.now())
     assert not decide(by(stranger), Verb.SEE, etl)
+
+
+@pytest.mark.parametrize("start", [None, -1, 1])
+@pytest.mark.parametrize("end", [None, -1, 1])
+@pytest.mark.parametrize("is_revoked", [False, True])
+def test_what_a_person_holds_is_what_is_active(
+    stranger: User, viewer: User, start: int | None, end: int | None, is_revoked: bool
+) -> None:
+    now, group = timezone.now(), Group.objects.create(name="night shift")
+    stranger.groups.add(group)
+    columns: dict[str, Any] = {
+        "verbs": ["see"],
+        "granted_by_name": "test",
+        "valid_from": None if start is None else now + timedelta(hours=start),
+        "valid_until": None if end is None else now + timedelta(hours=end),
+        "revoked_at": now if is_revoked else None,
+    }
+    for subject in ({"person": stranger}, {"group": group}, {"person": viewer}):
+        Grant.objects.create(**subject, **columns)
+    # `granted_to` is written in SQL, `active_grants` with the ORM: they must say the same.
+    theirs = set(active_grants().filter(Q(person=stranger) | Q(group__user=stranger)))
+    assert set(granted_to(stranger)) == theirs
+    is_active = start != 1 and end != -1 and not is_revoked
+    assert len(theirs) == (2 if is_active else 0)
 
 
 def test_a_superuser_administers_but_starts_nothing(admin_user: User, prod_etl: Deployment) -> None:
