@@ -24,6 +24,8 @@ PORT = 8000
 SECONDS = 5
 # Seconds. The follower touches its file every ten.
 OLDEST_BEAT = 60
+# Options of Django's connections that are no parameters of a connection string.
+NOT_LIBPQ = frozenset({"pool", "server_side_binding", "prepare_threshold"})
 # Every process that runs background tasks looks each second, and the shortest period is 5 s.
 OVERDUE_SCHEDULES = "SELECT count(*) FROM django_q_schedule WHERE next_run < now() - interval '2 minutes'"
 # A process takes the next task as soon as it is free, and a task runs for at most 70 s: if one waits for two minutes
@@ -77,10 +79,10 @@ def check_follower() -> str:
 
 
 def conninfo() -> str:
-    """Return the connection string of Django's database, without the options that only Django's pool knows."""
+    """Return the connection string of Django's database, without the options that only Django knows."""
     database = settings.DATABASES["default"]
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
-    options = {key: value for key, value in database["OPTIONS"].items() if key != "pool"}
+    options = {key: value for key, value in database["OPTIONS"].items() if key not in NOT_LIBPQ}
     return make_conninfo(**{names[key]: database[key] for key in names if database[key]}, **options)
 
 

@@ -13,6 +13,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 from django_q.models import Schedule
+from psycopg.conninfo import conninfo_to_dict
 
 from portal import settings
 from portal.ops import probe, views
@@ -87,6 +88,20 @@ def test_an_old_task_means_that_nobody_takes_it_unless_another_is_being_run() ->
     queue.enqueue("runs.tasks.expire")
     QueuedTask.objects.filter(task="runs.tasks.expire").update(taken_at=timezone.now())
     assert probe.check_tasks() == ""
+
+
+def test_the_check_connects_with_the_options_of_the_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+    # With what only Django and its pool understand, libpq refuses the whole string.
+    address = settings.database("postgresql://portal@db.example.com:5433/portal?sslmode=require")
+    monkeypatch.setitem(settings.DATABASES, "default", address | {"OPTIONS": address["OPTIONS"] | {"pool": {}}})
+    found = conninfo_to_dict(probe.conninfo())
+    assert found == {
+        "user": "portal",
+        "host": "db.example.com",
+        "port": "5433",
+        "dbname": "portal",
+        "sslmode": "require",
+    }
 
 
 def test_a_database_that_is_away_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
