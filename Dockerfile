@@ -14,6 +14,7 @@ COPY portal portal
 RUN PORTAL_SECRET_KEY=$(python -c "import secrets; print(secrets.token_urlsafe(60))") \
     PORTAL_FIELD_KEYS=$(python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())") \
     PORTAL_AUDIT_KEYS=$(python -c "import secrets; print(secrets.token_urlsafe(48))") \
+    PORTAL_TOKEN_PEPPERS=1:$(python -c "import secrets; print(secrets.token_urlsafe(48))") \
     python manage.py collectstatic --noinput
 
 FROM python:3.13-slim

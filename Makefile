@@ -92,6 +92,7 @@ lint: $(INSTALLED)  ## run the linters and the type checker
 	PORTAL_SECRET_KEY=$$($(PYTHON) -c "import secrets; print(secrets.token_urlsafe(64))") \
 	PORTAL_FIELD_KEYS=$$($(PYTHON) -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())") \
 	PORTAL_AUDIT_KEYS=$$($(PYTHON) -c "import secrets; print(secrets.token_urlsafe(48))") \
+	PORTAL_TOKEN_PEPPERS=1:$$($(PYTHON) -c "import secrets; print(secrets.token_urlsafe(48))") \
 	$(PYTHON) manage.py check --deploy --fail-level WARNING
 
 # No commit changes both what the tests expect and the product.

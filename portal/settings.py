@@ -42,6 +42,7 @@ PRODUCTION = MODE == "production"
 INSECURE_SECRET_KEY = "insecure-" + "portal" * 9
 INSECURE_FIELD_KEY = "cG9ydGFsLWluc2VjdXJlLWZpZWxkLWtleS0wMDAwMDA="
 INSECURE_AUDIT_KEY = "insecure-" + "audit" * 9
+INSECURE_TOKEN_PEPPER = "insecure-" + "token" * 9
 # Characters. A shorter key could be found by trying, from one entry and its signature.
 SHORTEST_AUDIT_KEY = 32
 
@@ -78,11 +79,36 @@ def audit_keys(text: str) -> list[str]:
     return keys
 
 
+def token_peppers(text: str) -> dict[int, str]:
+    """Return number -> pepper. A token is stored under the number of one, so a number always means the same pepper."""
+    found: dict[int, str] = {}
+    for each in text.split(","):
+        number, _, pepper = each.strip().partition(":")
+        if not number.isdecimal() or int(number) in found:
+            raise ImproperlyConfigured(
+                "PORTAL_TOKEN_PEPPERS is NUMBER:TEXT, separated by commas, each number once; new tokens use the "
+                "highest."
+            )
+        if len(pepper) < SHORTEST_AUDIT_KEY:
+            raise ImproperlyConfigured(
+                f"Pepper {number} of PORTAL_TOKEN_PEPPERS is too short: use {SHORTEST_AUDIT_KEY} random characters or "
+                "more."
+            )
+        found[int(number)] = pepper
+    return found
+
+
 SECRET_KEY = secret("PORTAL_SECRET_KEY", INSECURE_SECRET_KEY, "at least 50 random characters")
 FIELD_KEYS = fernet_keys(secret("PORTAL_FIELD_KEYS", INSECURE_FIELD_KEY, "one or more Fernet keys, newest first"))
 # The first one signs audit entries and approvals, each verifies. Apart from the others, because entries outlive those.
 AUDIT_KEYS = audit_keys(
     secret("PORTAL_AUDIT_KEYS", INSECURE_AUDIT_KEY, "one or more keys of 32 random characters, newest first")
+)
+# Tokens of programs are stored as HMACs under one of them.
+TOKEN_PEPPERS = token_peppers(
+    secret(
+        "PORTAL_TOKEN_PEPPERS", f"1:{INSECURE_TOKEN_PEPPER}", "1:TEXT, with 32 random characters or more as the text"
+    )
 )
 DEBUG = False
 ALLOWED_HOSTS = env_list("PORTAL_ALLOWED_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1],testserver")

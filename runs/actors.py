@@ -48,10 +48,39 @@ class Actor:
     token_id: str = ""
     on_behalf_of: str = ""
     scope: tuple[Grant, ...] | None = field(default=None, repr=False)
+    # Who answers for a service account: what it requests, it requests on their behalf.
+    owner: User | None = field(default=None, repr=False)
 
     @classmethod
     def person(cls, user: User, *, channel: Channel, address: str = "", user_agent: str = "") -> Actor:
         return cls(Kind.PERSON, str(user.pk), user.get_username(), channel, user, address, user_agent[:400])
+
+    @classmethod
+    def program(
+        cls,
+        user: User,
+        *,
+        token_id: str,
+        scope: tuple[Grant, ...],
+        owner: User | None = None,
+        channel: Channel = Channel.API,
+        address: str = "",
+        user_agent: str = "",
+    ) -> Actor:
+        """Return the actor of a token: its user within a scope, on behalf of the owner of a service account."""
+        return cls(
+            Kind.TOKEN,
+            str(user.pk),
+            user.get_username(),
+            channel,
+            user,
+            address,
+            user_agent[:400],
+            token_id=token_id,
+            on_behalf_of=owner.get_username() if owner else "",
+            scope=scope,
+            owner=owner,
+        )
 
     @classmethod
     def system(cls, name: str = "portal") -> Actor:

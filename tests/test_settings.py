@@ -22,6 +22,7 @@ GOOD = {
     "PORTAL_SECRET_KEY": "x9" * 30 + "-many-different-characters",
     "PORTAL_FIELD_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
     "PORTAL_AUDIT_KEYS": "an-audit-key-of-its-own-with-48-random-characters",
+    "PORTAL_TOKEN_PEPPERS": "1:a-pepper-of-its-own-with-48-random-characters",
     "PORTAL_ALLOWED_HOSTS": "portal.example.com",
     "DATABASE_URL": "postgresql://portal_app@db.example.com:5432/portal",
 }
@@ -61,7 +62,9 @@ def without(*names: str) -> dict[str, str]:
     return {name: value for name, value in GOOD.items() if name not in names}
 
 
-@pytest.mark.parametrize("name", ["PORTAL_SECRET_KEY", "PORTAL_FIELD_KEYS", "PORTAL_AUDIT_KEYS"])
+@pytest.mark.parametrize(
+    "name", ["PORTAL_SECRET_KEY", "PORTAL_FIELD_KEYS", "PORTAL_AUDIT_KEYS", "PORTAL_TOKEN_PEPPERS"]
+)
 def test_production_refuses_to_start_without_a_secret(refused: Refused, name: str) -> None:
     assert refused(without(name)).startswith(f"{name} is not set. Set it, or {name}_FILE, to ")
     assert refused(GOOD | {name: ""}).startswith(f"{name} is not set.")
@@ -73,6 +76,7 @@ def test_production_refuses_to_start_without_a_secret(refused: Refused, name: st
         ("PORTAL_SECRET_KEY", settings.INSECURE_SECRET_KEY),
         ("PORTAL_FIELD_KEYS", settings.INSECURE_FIELD_KEY),
         ("PORTAL_AUDIT_KEYS", settings.INSECURE_AUDIT_KEY),
+        ("PORTAL_TOKEN_PEPPERS", f"1:{settings.INSECURE_TOKEN_PEPPER}"),
     ],
 )
 def test_production_refuses_the_default_that_everybody_can_read(refused: Refused, name: str, default: str) -> None:
@@ -115,6 +119,21 @@ def test_several_audit_keys_may_be_given(load: Load) -> None:
     assert load(GOOD | {"PORTAL_AUDIT_KEYS": ", ".join(keys)})["AUDIT_KEYS"] == keys
 
 
+PEPPER = GOOD["PORTAL_TOKEN_PEPPERS"].partition(":")[2]
+
+
+@pytest.mark.parametrize("peppers", [PEPPER, f"one:{PEPPER}", f"1:{PEPPER},1:{PEPPER}", f"1:{PEPPER},", "1:short"])
+def test_a_pepper_without_a_number_or_that_could_be_found_is_refused_at_the_start(
+    refused: Refused, peppers: str
+) -> None:
+    assert "PORTAL_TOKEN_PEPPERS" in refused(GOOD | {"PORTAL_TOKEN_PEPPERS": peppers})
+
+
+def test_several_peppers_may_be_given(load: Load) -> None:
+    peppers = f"2:{PEPPER}-new, 1:{PEPPER}"
+    assert load(GOOD | {"PORTAL_TOKEN_PEPPERS": peppers})["TOKEN_PEPPERS"] == {2: f"{PEPPER}-new", 1: PEPPER}
+
+
 # Secrets from files
 
 
@@ -124,6 +143,7 @@ def test_several_audit_keys_may_be_given(load: Load) -> None:
         ("PORTAL_SECRET_KEY", GOOD["PORTAL_SECRET_KEY"], lambda found: found["SECRET_KEY"]),
         ("PORTAL_FIELD_KEYS", GOOD["PORTAL_FIELD_KEYS"], lambda found: found["FIELD_KEYS"][0]),
         ("PORTAL_AUDIT_KEYS", GOOD["PORTAL_AUDIT_KEYS"], lambda found: found["AUDIT_KEYS"][0]),
+        ("PORTAL_TOKEN_PEPPERS", GOOD["PORTAL_TOKEN_PEPPERS"], lambda found: f"1:{found['TOKEN_PEPPERS'][1]}"),
         ("PORTAL_DATABASE_PASSWORD", "p:/@ss", lambda found: found["DATABASES"]["default"]["PASSWORD"]),
         ("PORTAL_ALLOWED_HOSTS", "portal.example.com", lambda found: found["ALLOWED_HOSTS"][0]),
         ("PORTAL_TIME_ZONE", "Europe/Vienna", lambda found: found["TIME_ZONE"]),

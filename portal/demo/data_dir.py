@@ -92,6 +92,10 @@ def fernet_key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
+def token_pepper() -> str:
+    return f"1:{secrets.token_urlsafe(48)}"
+
+
 def _lives(process: str) -> bool:
     """Whether a process with this ID exists; signal 0 only asks."""
     if not process.isdecimal():

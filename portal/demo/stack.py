@@ -15,7 +15,7 @@ import httpx
 import psycopg
 
 from portal.demo import postgres
-from portal.demo.data_dir import DataFolder, fernet_key
+from portal.demo.data_dir import DataFolder, fernet_key, token_pepper
 from portal.demo.ports import next_free
 from portal.demo.postgres import Embedded, Server
 from portal.demo.prefect_server import PrefectServer
@@ -193,6 +193,7 @@ class Stack:
             "PORTAL_SECRET_KEY_FILE": str(self.folder.secret("secret-key")),
             "PORTAL_FIELD_KEYS_FILE": str(self.folder.secret("field-key", fernet_key)),
             "PORTAL_AUDIT_KEYS_FILE": str(self.folder.secret("audit-key")),
+            "PORTAL_TOKEN_PEPPERS_FILE": str(self.folder.secret("token-pepper", token_pepper)),
             "PORTAL_PUBLIC_URL": self.address.rstrip("/"),
             # For `python -m portal.ops.probe follower` in another terminal; only the follower writes it.
             "PORTAL_HEARTBEAT": str(self.folder.path / "follower.beat"),

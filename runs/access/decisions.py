@@ -205,7 +205,6 @@ class Permissions:
                     False,
                     "access.scope",
                     f"This access of {who} is limited, and does not include “{verb.label}” on {target}.",
-                    within.grants,
                 )
         return decision
 

@@ -88,7 +88,7 @@ TRIGGERS: dict[str, set[str]] = {
         table: {"record_version"}
         for table in (
             *("flows_server", "flows_environment", "flows_alias"),
-            *("runs_grant", "runs_policy", "runs_window", "runs_freeze"),
+            *("runs_grant", "runs_policy", "runs_window", "runs_freeze", "runs_serviceaccount"),
             *("auth_user", "auth_group", "auth_user_groups", "auth_user_user_permissions", "auth_group_permissions"),
         )
     },

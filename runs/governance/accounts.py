@@ -1,4 +1,4 @@
-"""Users and groups: the only code that saves them."""
+"""Users and groups: the only code that saves them, but for service accounts, which are in `service_accounts`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from runs.governance.configuration import columns, difference, require_administr
 from runs.governance.loosening import Loosening, loosened
 from runs.governance.powers import account_of
 from runs.governance.rule_changes import Proposal, pass_or_submit
-from runs.models import ChangeRequest
+from runs.models import ChangeRequest, ServiceAccount
 
 # Columns in the audit trail.
 PERSON = ["username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser"]
@@ -52,6 +52,7 @@ def save_person(
             raise Refused(
                 "administrator.own", "You cannot remove your own administrator rights. Another administrator can."
             )
+        require_person(stored)
         if stored is None or stored.username != person.username:
             require_distinct_name(person, "username", "user")
         found = loosened_by(stored, person, groups)
@@ -87,6 +88,16 @@ def loosened_by_password(person: User) -> list[Loosening]:
     """Return what becomes looser when someone else sets a person's password."""
     after = account_of(person, person.groups.all())
     return loosened(replace(after, password=""), after)
+
+
+def require_person(stored: User | None) -> None:
+    """Refuse to give a service account what only people have: a password, groups, rights to sign in."""
+    if stored and ServiceAccount.objects.filter(user=stored.pk).exists():
+        raise Refused(
+            "service_account.person",
+            f"{stored} is a service account: it has no password and no groups, and cannot sign in. Change it on its "
+            "own page.",
+        )
 
 
 def require_distinct_name(row: User | Group, column: str, noun: str) -> None:
@@ -128,6 +139,7 @@ def set_password(
     with audit.act("person.password", person, by=by, reason=reason, subject_kind="person") as act:
         require_administrator(by)
         stored = User.objects.get(pk=person.pk)
+        require_person(stored)
         found = loosened_by_password(person) if person.has_usable_password() else []
         proposal = Proposal(
             subject_id=str(person.pk),
@@ -220,6 +232,7 @@ def make_administrator(name: str, *, email: str = "", by: Actor, reason: str) ->
                 f"{name} already is an administrator who can sign in. If the password is lost, request a link on the "
                 "sign-in page, or name another account.",
             )
+        require_person(stored)
         person = copy(stored) if stored else User(username=name)
         person.is_superuser = person.is_active = person.is_staff = True
         person.email = User.objects.normalize_email(email) or person.email

@@ -18,6 +18,7 @@ from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import loosening_gate
 from runs.governance.loosening import loosened
+from runs.governance.powers import owns
 from runs.governance.requirements import requirements_for
 from runs.governance.rule_changes import Proposal, pass_or_submit
 from runs.models import ChangeRequest, Grant, Verb
@@ -143,6 +144,8 @@ def bounded(row: Grant, by: Actor) -> None:
     if by.is_same_person_as(row.person_id):
         # Otherwise a grant that someone has through a group would outlast their membership.
         raise Refused("grant.own", "You cannot grant permissions to yourself.")
+    if owns(by.user, row.person_id):
+        raise Refused("service_account.own", f"You cannot grant permissions to {row.person}: you are its owner.")
     permissions = Permissions.of(by)
     denying = [*denials_of(by.user), *(grant for grant in by.scope or () if grant.effect == Grant.Effect.DENY)]
     for verb in (Verb.MANAGE, *map(Verb, row.verbs)):

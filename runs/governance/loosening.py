@@ -43,6 +43,8 @@ class Account:
     is_administrator: bool
     password: str
     email: str
+    # Of a service account: who issues its tokens.
+    owner: str
     opens: frozenset[str]
     groups: Mapping[str, tuple[frozenset[str], frozenset[str]]]
 
@@ -132,6 +134,7 @@ POLICY: dict[str, Rule] = {
     "needs_confirmation": ("needs typed confirmation", is_turned_off),
     "refuse_moving": ("refuses code that is not pinned", is_turned_off),
     "cancel_moved": ("cancels changed runs", is_turned_off),
+    "token_days": ("longest token in days", is_longer),
     "outside_window": ("outside change windows", lambda before, after: before == Policy.Outside.REFUSE != after),
     "risk": ("risk", is_lower),
     **SELECTOR,
@@ -229,6 +232,9 @@ def account_loosenings(before: Account | None, after: Account | None, protected:
     # A link for a new password goes there.
     if before and after.email and after.email != before.email:
         found.append(("account.email", after.reach(protected), f"email address of {after.name} changed"))
+    # The owner issues its tokens.
+    if before and after.owner != before.owner:
+        found.append(("account.owner", after.reach(protected), f"owner of {after.name} changed to {after.owner}"))
     yield from (Loosening(kind, name, what) for kind, reach, what in found for name in sorted(reach))
 
 

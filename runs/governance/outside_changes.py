@@ -24,7 +24,7 @@ from runs.actors import Actor
 from runs.audit import signatures
 from runs.governance.loosening import protected_environments
 from runs.governance.loosening_gate import places_of
-from runs.models import AuditCheckpoint, AuditEntry, Freeze, Grant, Policy, RowVersion, RunEvent, Window
+from runs.models import AuditCheckpoint, AuditEntry, Freeze, Grant, Policy, RowVersion, RunEvent, ServiceAccount, Window
 
 VERB = "configuration.outside"
 # The whole period is compared each time: anyone who can write to the database could move a mark of what was compared.
@@ -50,11 +50,12 @@ NAMES: dict[str, tuple[str, str]] = {
 }
 # Rows that several environments share: the page of each shows them.
 SERVERS = Server._meta.db_table
-# Memberships and permissions: table -> kind of the subject, and the column of its key
+# Memberships, permissions and owners: table -> kind of the subject, and the column of its key
 BELONGING: dict[str, tuple[str, str]] = {
     User.groups.through._meta.db_table: ("person", "user_id"),
     User.user_permissions.through._meta.db_table: ("person", "user_id"),
     Group.permissions.through._meta.db_table: ("group", "group_id"),
+    ServiceAccount._meta.db_table: ("person", "user_id"),
 }
 
 
@@ -183,7 +184,8 @@ def describe(version: RowVersion) -> str:
     """Return what a version is about, such as “environment prod (update)” or “permissions of group 7 (insert)”."""
     kind, key = subject_of(version)
     if version.table_name in BELONGING:
-        return f"groups or permissions of {kind} {key} ({version.label})"
+        what = "owner" if version.table_name == ServiceAccount._meta.db_table else "groups or permissions"
+        return f"{what} of {kind} {key} ({version.label})"
     if version.table_name == SERVERS:
         return f"server {version.data['api_url']} ({version.label})"
     return f"{kind} {version.data[NAMES[version.table_name][1]]} ({version.label})"

@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from runs.governance.loosening import Account, protected_environments, reached_by
-from runs.models import Grant, Policy
+from runs.models import Grant, Policy, ServiceAccount
 from runs.models.grant import OPENING
 
 
@@ -31,12 +31,26 @@ def account_of(person: User, groups: Iterable[Group]) -> Account:
         named = {stage["group"] for stage in policy.stages}
         for key, name in names.items():
             opens[key] |= {*reached_by(policy, protected)} if name in named else set()
+    owner = owner_of(person)
     return Account(
         name=person.get_username(),
-        can_sign_in=person.is_active and person.is_staff,
+        # A service account comes in with a token instead.
+        can_sign_in=person.is_active and bool(person.is_staff or owner),
         is_administrator=person.is_superuser,
         password=person.password,
         email=person.email,
+        owner=owner,
         opens=frozenset(opens[None]),
         groups={name: (frozenset(opens[key]), frozenset(closes[key])) for key, name in names.items()},
     )
+
+
+def owns(person: User, user_pk: int | None) -> bool:
+    """Return whether a person is the owner of the service account with that user."""
+    return ServiceAccount.objects.filter(owner=person, user=user_pk).exists()
+
+
+def owner_of(person: User) -> str:
+    """Return the name of the owner of a service account; empty for a person."""
+    account = ServiceAccount.objects.filter(user=person.pk).select_related("owner").first() if person.pk else None
+    return account.owner.get_username() if account else ""

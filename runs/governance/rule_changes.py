@@ -28,6 +28,7 @@ from runs.digests import change_digest, rules_digest
 from runs.errors import Refused
 from runs.governance.loosening import Loosening
 from runs.governance.loosening_gate import environments_of, require_confirmed
+from runs.governance.powers import owns
 from runs.models import ChangeRequest, RuleChange, RunEvent
 from runs.models.policy import Stage
 
@@ -206,11 +207,11 @@ def may_sign(person: User, requester: int | None, beneficiary: str) -> bool:
 
 
 def gains(person: User, beneficiary: str) -> bool:
-    """Return whether a person is the beneficiary, or in the group that is."""
+    """Return whether a person is the beneficiary, in the group that is, or the owner of the service account that is."""
     kind, _, key = beneficiary.partition(":")
     if kind == "group":
         return person.groups.filter(pk=key).exists()
-    return kind == "person" and str(person.pk) == key
+    return kind == "person" and key != "" and (str(person.pk) == key or owns(person, int(key)))
 
 
 def can_view(change: ChangeRequest, by: Actor) -> bool:

@@ -11,9 +11,9 @@ from django.db import models
 
 from flows.models import Environment, Server
 from runs.actors import Actor, Channel
-from runs.governance import accounts, configuration, freezes, grants, policies
+from runs.governance import accounts, configuration, freezes, grants, policies, service_accounts
 from runs.governance.rule_changes import moved, secrets_of
-from runs.models import ChangeRequest, Freeze, Grant, Policy, RuleChange, Window
+from runs.models import ChangeRequest, Freeze, Grant, Policy, RuleChange, ServiceAccount, Window
 
 # What a service takes beside its row.
 type Consent = dict[str, Any]
@@ -123,6 +123,14 @@ def set_password(rules: RuleChange, consent: Consent) -> None:
     accounts.set_password(person, **consent)
 
 
+def change_service_account(rules: RuleChange, consent: Consent) -> None:
+    account, after = stored(ServiceAccount, rules), rules.after
+    owner = User.objects.filter(username=after["owner"]).first()
+    if owner is None:
+        raise moved(rules)
+    service_accounts.change(account, owner=owner, purpose=after["purpose"], is_active=after["is_active"], **consent)
+
+
 # The verb of the audit entry -> the service that is called again.
 APPLY: dict[str, Callable[[RuleChange, Consent], None]] = {
     "environment.create": save_environment,
@@ -138,4 +146,5 @@ APPLY: dict[str, Callable[[RuleChange, Consent], None]] = {
     "person.create": save_person,
     "person.change": save_person,
     "person.password": set_password,
+    "service_account.change": change_service_account,
 }

@@ -362,6 +362,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "token_days",
+                    models.PositiveIntegerField(
+                        verbose_name="longest token (days)",
+                        null=True,
+                        blank=True,
+                        help_text="Tokens that can act here must end within this time. Blank = one year.",
+                    ),
+                ),
+                (
                     "outside_window",
                     models.CharField(
                         choices=[("wait", "Hold the run until it may start"), ("refuse", "Refuse the request")],
@@ -1438,5 +1447,128 @@ class Migration(migrations.Migration):
                 null=True,
                 related_name="actions",
             ),
+        ),
+        migrations.CreateModel(
+            name="ServiceAccount",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("purpose", models.CharField(max_length=500)),
+                ("created_by_name", models.CharField(editable=False, max_length=200)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=Now(), editable=False),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=models.PROTECT,
+                        related_name="service_accounts",
+                        to=USER,
+                    ),
+                ),
+                (
+                    "user",
+                    models.OneToOneField(
+                        on_delete=models.PROTECT,
+                        related_name="service_account",
+                        to=USER,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["user__username"],
+                "default_permissions": ["view"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Token",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.CharField(editable=False, max_length=20, unique=True)),
+                ("pepper", models.PositiveIntegerField(editable=False)),
+                ("digest", models.CharField(editable=False, max_length=64)),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "networks",
+                    ArrayField(
+                        base_field=models.CharField(max_length=50),
+                        blank=True,
+                        default=list,
+                        verbose_name="allowed networks",
+                    ),
+                ),
+                ("expires_at", models.DateTimeField(verbose_name="expires")),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=Now(), editable=False, verbose_name="created"),
+                ),
+                ("last_used_at", models.DateTimeField(editable=False, null=True, verbose_name="last used")),
+                ("last_used_address", models.CharField(blank=True, editable=False, max_length=64)),
+                ("revoked_at", models.DateTimeField(editable=False, null=True, verbose_name="revoked")),
+                ("revoked_by_name", models.CharField(blank=True, editable=False, max_length=200)),
+                (
+                    "replaces",
+                    models.OneToOneField(
+                        editable=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="replaced_by",
+                        to="runs.token",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(on_delete=models.PROTECT, related_name="tokens", to=USER),
+                ),
+            ],
+            options={
+                "ordering": ["-created_at", "-pk"],
+                "default_permissions": ["view"],
+            },
+        ),
+        migrations.CreateModel(
+            name="TokenScope",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("tag", models.CharField(blank=True, max_length=300)),
+                ("flow_name", models.CharField(blank=True, max_length=300, verbose_name="flow")),
+                (
+                    "full_name",
+                    models.CharField(
+                        blank=True, help_text="flow name/deployment name", max_length=601, verbose_name="deployment"
+                    ),
+                ),
+                (
+                    "verbs",
+                    ArrayField(
+                        base_field=models.CharField(
+                            choices=VERBS,
+                            max_length=20,
+                        )
+                    ),
+                ),
+                (
+                    "predicate",
+                    models.JSONField(blank=True, help_text="JSON Schema that the parameters must satisfy.", null=True),
+                ),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=models.CASCADE,
+                        related_name="%(class)ss",
+                        to="flows.environment",
+                    ),
+                ),
+                (
+                    "token",
+                    models.ForeignKey(on_delete=models.PROTECT, related_name="scopes", to="runs.token"),
+                ),
+            ],
+            options={
+                "ordering": ["pk"],
+                "default_permissions": (),
+            },
         ),
     ]

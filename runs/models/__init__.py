@@ -17,6 +17,7 @@ from runs.models.run import LogLine, Run, Stall, StateChange, TaskRun
 from runs.models.run_count import RunCount
 from runs.models.run_spec import RunSpec
 from runs.models.sweep import Sweep
+from runs.models.token import ServiceAccount, Token, TokenScope
 from runs.models.version import RowVersion
 
 __all__ = [
@@ -46,11 +47,14 @@ __all__ = [
     "RunRequest",
     "RunSpec",
     "Selector",
+    "ServiceAccount",
     "Stall",
     "StateChange",
     "Subscription",
     "Sweep",
     "TaskRun",
+    "Token",
+    "TokenScope",
     "Verb",
     "Window",
 ]

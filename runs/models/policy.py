@@ -80,6 +80,12 @@ class Policy(Selector):
         default=False,
         help_text="Cancel an approved run if its deployment has changed by the time it starts.",
     )
+    token_days = models.PositiveIntegerField(
+        "longest token (days)",
+        null=True,
+        blank=True,
+        help_text="Tokens that can act here must end within this time. Blank = one year.",
+    )
     outside_window = models.CharField("outside change windows", max_length=10, choices=Outside, default=Outside.WAIT)
     risk = models.CharField(max_length=10, choices=Risk, default=Risk.LOW, help_text="Shown to approvers.")
 

@@ -84,6 +84,8 @@ def submit_change(
     None is no limit. Raises `Forbidden`, `Refused`, or `flows.parameters.Invalid` with every error at once.
     """
     key = submission_key or uuid.uuid4()
+    # A service account acts for its owner, who therefore cannot approve it either.
+    on_behalf_of = on_behalf_of or by.owner
     if on_behalf_of and not by.is_same_person_as(on_behalf_of.pk):
         by = replace(by, on_behalf_of=on_behalf_of.get_username())
     with audit.act("request.submit", specs[0].deployment, by=by, reason=reason, ticket=ticket) as act:

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.core.management import load_command_class
+from django.utils import timezone
 
 Say = Callable[..., tuple[int, str, str]]
+Later = Callable[[timedelta], None]
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Later:
+    """Moves the clock of the portal on; that of the database stays."""
+    now, passed = timezone.now, [timedelta(0)]
+    monkeypatch.setattr(timezone, "now", lambda: now() + passed[0])
+
+    def move(by: timedelta) -> None:
+        passed[0] += by
+
+    return move
 
 
 @pytest.fixture(autouse=True)

@@ -92,6 +92,11 @@ CHANGES: dict[str, tuple[str, str]] = {
         "INSERT INTO auth_group_permissions (group_id, permission_id) SELECT g.id, min(p.id) FROM auth_group g, "
         "auth_permission p WHERE g.name = 'Viewer' GROUP BY g.id",
     ),
+    "service account": (
+        "person",
+        "INSERT INTO runs_serviceaccount (user_id, owner_id, purpose, created_by_name) SELECT u.id, o.id, '', '' "
+        "FROM auth_user u, auth_user o WHERE u.username = 'vera' AND o.username = 'axel'",
+    ),
     "group": ("group", "UPDATE auth_group SET name = 'Watcher' WHERE name = 'Viewer'"),
 }
 
