@@ -1,8 +1,9 @@
-"""The portal's own table; everything else it shows belongs to `flows` and `runs`."""
+"""The portal's own tables; everything else it shows belongs to `flows` and `runs`."""
 
 from __future__ import annotations
 
 from django.db import models
+from django.db.models.functions import Now
 
 
 class FailedAttempts(models.Model):
@@ -23,3 +24,39 @@ class FailedAttempts(models.Model):
 
     def __str__(self) -> str:
         return f"{self.failures} failed attempts"
+
+
+class RequestCount(models.Model):
+    """How many requests a token has sent to the API in the running minute. Only `portal.api.authentication` writes it."""
+
+    token = models.CharField(max_length=20, primary_key=True, help_text="Key of the token.")
+    minute = models.BigIntegerField(help_text="Minutes since 1970.")
+    requests = models.PositiveIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.token}: {self.requests}"
+
+
+class IdempotentRequest(models.Model):
+    """A request with an `Idempotency-Key`, and its answer. Only `portal.api.idempotency` writes it.
+
+    The answer is encrypted: it can hold what the token may see and others may not.
+    """
+
+    token = models.CharField(max_length=20, help_text="Key of the token.")
+    key = models.CharField(max_length=200)
+    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of method, path and body.")
+    # Empty while the first request with the key is being answered.
+    status = models.PositiveSmallIntegerField(null=True)
+    sealed_answer = models.BinaryField(default=b"")
+    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["token", "key"], name="unique_idempotency_key_per_token")]
+
+    def __str__(self) -> str:
+        return f"{self.token}: {self.key}"

@@ -172,6 +172,7 @@ INSTALLED_APPS = [
     # After runs, whose qcluster replaces the command of the same name.
     "django_q",
     "django_tables2",
+    "ninja",  # for the static files of the API's page
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -183,6 +184,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "portal.api.authentication.HeaderMiddleware",
 ]
 ROOT_URLCONF = "portal.urls"
 ASGI_APPLICATION = "portal.asgi.application"

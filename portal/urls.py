@@ -6,6 +6,8 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from portal.admin.monitoring import page
+from portal.api import problems
+from portal.api.api import api
 from portal.auth import password_reset
 from portal.live import stream
 from portal.ops import views
@@ -27,6 +29,8 @@ urlpatterns = [
     path("admin/reset/done/", password_reset.ChosenView.as_view(), name="password_reset_complete"),
     path("admin/reset/<uidb64>/<token>/", password_reset.ChooseView.as_view(), name="password_reset_confirm"),
     path("admin/", admin.site.urls),
+    path("api/v1/", api.urls),
+    path("api/<path:rest>", problems.missing_route),
 ]
 
 handler400 = "portal.error_pages.bad_request"

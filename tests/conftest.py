@@ -191,6 +191,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionstart(session: pytest.Session) -> None:
     # Its imports need Django set up, which is too much for `pytest_plugins`.
     session.config.pluginmanager.import_plugin("tests.cast")
+    session.config.pluginmanager.import_plugin("tests.portal.api.programs")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -56,6 +56,7 @@ SENTENCES: dict[str, list[str]] = {
     "comment.length": ["A comment must have 1 to {} characters."],
     "confirmation.mismatch": ["Nothing was done. Type {} to confirm the emergency override."],
     "credential.reenter": ["{…}"],
+    "cursor.invalid": ["The cursor is not of this list with these filters. Read the list from its first page."],
     "definition.changed": ["{} was changed in Prefect after the request: {}. Submit a new request."],
     "definition.moving": [
         "{} does not pin its code, which is required in {}: {}. Deploy it with a commit or an image digest."
@@ -85,10 +86,12 @@ SENTENCES: dict[str, list[str]] = {
         "{} is on the same Prefect server. Disable it first, or enter the URL of another server."
     ],
     "environment.unknown": ["Unknown environment {}. {}", "Unknown environment."],
+    "fields.invalid": ["There is no field {}. The fields are {}."],
     "file.not_json": ["{} is not JSON: {}."],
     "file.not_object": ["{} must hold one JSON object of names and values."],
     "file.unreadable": ["{} cannot be read: {}."],
     "file.unwritable": ["{} could not be written: {}."],
+    "filters.invalid": ["There is no filter {}. There are {}."],
     "force.reason_required": ["Describe how you know that its process has stopped."],
     "force.too_early": ["Cancel {} first, then wait {} minutes for the cancellation to take effect."],
     "form.stale": [
@@ -121,6 +124,9 @@ SENTENCES: dict[str, list[str]] = {
     "grant.unknown": ["Unknown grant {}."],
     "grant.verbs": ["Choose at least one verb."],
     "group.unknown": ["Unknown group {}. {}"],
+    "idempotency.in_flight": ["A request with this key is being answered. Send it again in a moment."],
+    "idempotency.key_invalid": ["The {} may have {} printable characters."],
+    "idempotency.key_reused": ["Another request was sent with this key. Use a new key for a new request."],
     "key.unreadable": ["{} {}: {} Nothing was changed."],
     "loosening.confirm": ["{} Type {} to confirm."],
     "loosening.reason_required": ["{} Give a reason."],
@@ -154,7 +160,10 @@ SENTENCES: dict[str, list[str]] = {
     "policy.ticket_pattern": [
         "The ticket pattern {} is not a supported regular expression: look-around and backreferences are not allowed."
     ],
+    "precondition.failed": ["It was changed since you read it. Read it again, then decide."],
+    "precondition.required": ["Read it first, and send its ETag as If-Match."],
     "prefect.rejected": ["{…}"],
+    "rate.exceeded": ["More than {} requests a minute came with this token. Try again in {} s."],
     "reason.required": [
         "A reason is required for every {} in {}.",
         "Give a reason: administrators and auditors will read it.",
@@ -201,6 +210,7 @@ SENTENCES: dict[str, list[str]] = {
     "review.text_required": ["Describe what the review found."],
     "review.twice": ["This override has already been reviewed."],
     "review.verdict_required": ["Choose whether the emergency override was justified."],
+    "row.unknown": ["There is no {} {}, or you cannot see it."],
     "rules.administrators_only": ["{} cannot decide on a change of rules. Only administrators can."],
     "rules.beneficiary": ["You would gain by this change, so someone else must approve it. You can reject it."],
     "rules.moved": [
@@ -240,6 +250,7 @@ SENTENCES: dict[str, list[str]] = {
     "state.unknown": ["Unknown state {}. {}"],
     "submission.reused": ["This form was already submitted with other values. Open it again to request another run."],
     "tags.too_many": ["A run can have at most {} tags, not {}."],
+    "text.nul": ["A text has a NUL character (U+0000), which cannot be stored. Remove it."],
     "text.too_long": ["The {} is too long: {} characters, at most {}."],
     "text.unstorable": ["The {} contains a character that cannot be stored. Type it instead of pasting it."],
     "ticket.pattern": ["“{}” is not a valid ticket: it must match {}."],
@@ -252,7 +263,10 @@ SENTENCES: dict[str, list[str]] = {
     "token.expired": ["The token {} has expired. Create another one."],
     "token.expiry": ["Choose an expiry in the future, at most {} days ahead."],
     "token.interactive": ["Tokens cannot manage tokens. Sign in to the portal to do that."],
-    "token.invalid": ["The token is not valid. Check that it was copied as a whole."],
+    "token.invalid": [
+        "Send a token of the portal: “Authorization: Bearer portal_…”.",
+        "The token is not valid. Check that it was copied as a whole.",
+    ],
     "token.name_required": ["Give the token a name by which you will know it, such as “nightly CI”."],
     "token.network": ["The token {} cannot be used from {}."],
     "token.networks": ["Give at most {} networks.", "“{}” is not an address or a network such as 10.0.0.0/8."],
@@ -262,6 +276,7 @@ SENTENCES: dict[str, list[str]] = {
         "Choose at least one verb for each scope. A token cannot have “emergency override”.",
         "Give the token 1 to {} scopes.",
     ],
+    "token.throttled": ["Too many requests with invalid tokens came from this address. Try again in {}."],
     "token.user_inactive": ["The account {}, or its owner's, is disabled."],
     "user.unknown": ["Unknown or inactive user {}.", "Unknown user {}."],
     "verb.unknown": ["Unknown verb {}. Verbs: {}."],

@@ -120,6 +120,20 @@ def begin_reset_link(request: HttpRequest, email: str) -> Attempt:
         ) from refusal
 
 
+def begin_token(address: str) -> Attempt:
+    """Count a request with a token that is not valid; raises `Refused` when many came from the address."""
+    attempt = Attempt(key_of("token address", address), limit=ADDRESS)
+    try:
+        return begin(attempt)
+    except Refused as refusal:
+        wait = describe_wait(refusal.data["retry_after"])
+        raise Refused(
+            "token.throttled",
+            f"Too many requests with invalid tokens came from this address. Try again in {wait}.",
+            **refusal.data,
+        ) from refusal
+
+
 def remember_browser(response: HttpResponse, name: str) -> None:
     """Set the cookie of a browser that has signed in. It is worth nothing else, and only for this name."""
     response.set_signed_cookie(

@@ -1,6 +1,7 @@
-"""Failed attempts to sign in."""
+"""Failed attempts to sign in; what the API counts and answers again."""
 
 from django.db import migrations, models
+from django.db.models.functions import Now
 
 
 class Migration(migrations.Migration):
@@ -25,5 +26,35 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={"default_permissions": ()},
+        ),
+        migrations.CreateModel(
+            name="RequestCount",
+            fields=[
+                (
+                    "token",
+                    models.CharField(help_text="Key of the token.", max_length=20, primary_key=True, serialize=False),
+                ),
+                ("minute", models.BigIntegerField(help_text="Minutes since 1970.")),
+                ("requests", models.PositiveIntegerField()),
+            ],
+            options={"default_permissions": ()},
+        ),
+        migrations.CreateModel(
+            name="IdempotentRequest",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("token", models.CharField(help_text="Key of the token.", max_length=20)),
+                ("key", models.CharField(max_length=200)),
+                ("fingerprint", models.CharField(help_text="SHA-256 of method, path and body.", max_length=64)),
+                ("status", models.PositiveSmallIntegerField(null=True)),
+                ("sealed_answer", models.BinaryField(default=b"")),
+                ("created_at", models.DateTimeField(db_default=Now(), db_index=True)),
+            ],
+            options={
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(fields=("token", "key"), name="unique_idempotency_key_per_token")
+                ],
+            },
         ),
     ]

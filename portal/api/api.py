@@ -1,0 +1,67 @@
+"""The API at /api/v1: its routes, errors and description."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin.views.decorators import staff_member_required
+from ninja import NinjaAPI, Swagger
+from ninja.openapi.schema import OpenAPISchema
+
+from portal.api import (
+    account_routes,
+    catalog_routes,
+    problems,
+    request_routes,
+    rule_routes,
+    run_routes,
+)
+from portal.api.authentication import TokenAuth
+from portal.api.parsing import PlainParser
+
+DESCRIPTION = """
+Every request carries a token: `Authorization: Bearer portal_…`. It acts as its person or service account, within its
+scopes, and every act is in the audit trail under the token's key.
+
+Lists come in pages: `next` of one page is the `cursor` of the next. `fields` names the fields that are wanted.
+A request that acts takes an `Idempotency-Key`: sent again with the same key, it is answered again and done once.
+Errors are problem details (RFC 9457): `code` is for programs and stays, `detail` is for people.
+"""
+ROUTERS = (
+    catalog_routes.router,
+    request_routes.router,
+    run_routes.router,
+    rule_routes.router,
+    account_routes.router,
+)
+
+
+class PortalAPI(NinjaAPI):
+    def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
+        """Describe each error as the one response that all errors are, with its media type."""
+        found = super().get_openapi_schema(**options)
+        for operations in found["paths"].values():
+            for operation in operations.values():
+                failures = [status for status in operation["responses"] if int(status) >= 400]
+                operation["responses"] |= dict.fromkeys(failures, {"$ref": "#/components/responses/Problem"})
+        schema = {"$ref": "#/components/schemas/Problem"}
+        response = {"description": "What went wrong.", "content": {problems.MEDIA_TYPE: {"schema": schema}}}
+        found["components"]["responses"] = {"Problem": response}
+        return found
+
+
+api = PortalAPI(
+    title="Operations portal for Prefect",
+    version="1",
+    description=DESCRIPTION,
+    auth=TokenAuth(),
+    parser=PlainParser(),
+    # People who have signed in read the description; programs read it in the documentation.
+    docs=Swagger(settings={"persistAuthorization": False}),
+    docs_decorator=staff_member_required(login_url="admin:login"),
+    urls_namespace="api",
+)
+for router in ROUTERS:
+    api.add_router("", router)
+for exception, handler in problems.HANDLERS.items():
+    api.add_exception_handler(exception, handler)

@@ -1,0 +1,143 @@
+"""Routes of environments and their deployments."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from ninja import Field, Query, Router, Schema, Status
+
+from flows.models import Deployment
+from portal.api import paging
+from portal.api.actions import ActionRow
+from portal.api.etags import etag_of, require_match
+from portal.api.idempotency import idempotent
+from portal.api.problems import PROBLEMS
+from portal.api.schemas import DeploymentDetail, DeploymentRow, EnvironmentRow
+from runs import listings
+from runs.access.decisions import Permissions
+from runs.access.who_can import who_can
+from runs.actors import Actor
+from runs.desk.queries import NotVisible
+from runs.governance import pausing
+from runs.models import Verb
+
+router = Router(tags=["Environments and deployments"])
+EnvironmentFilters = paging.filters_of(listings.ENVIRONMENTS)
+DeploymentFilters = paging.filters_of(listings.DEPLOYMENTS)
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Return the actor of the token."""
+    return request.auth  # type: ignore[attr-defined, no-any-return]  # set by portal.api.authentication
+
+
+def one[Row: Model](rows: QuerySet[Row], noun: str, **columns: object) -> Row:
+    """Return the visible row with these columns; raises `NotVisible`."""
+    found = rows.filter(**columns).first()
+    if found is None:
+        name = next(reversed(columns.values()))
+        raise NotVisible("row.unknown", f"There is no {noun} {name}, or you cannot see it.")
+    return found
+
+
+def deployment_of(by: Actor, environment: str, pk: UUID) -> Deployment:
+    rows = listings.DEPLOYMENTS.rows(by, {"environment": environment})
+    return one(rows, "deployment", prefect_id=pk)
+
+
+@router.get("/environments", response={200: paging.page_of(EnvironmentRow), **PROBLEMS}, summary="List environments")
+def list_environments(request: HttpRequest, query: Query[EnvironmentFilters]) -> HttpResponse:  # type: ignore[valid-type]
+    return paging.answer(request, listings.ENVIRONMENTS, query, EnvironmentRow, EnvironmentRow.of)
+
+
+@router.get("/environments/{environment}", response={200: EnvironmentRow, **PROBLEMS}, summary="Read an environment")
+def read_environment(request: HttpRequest, environment: str) -> EnvironmentRow:
+    rows = listings.ENVIRONMENTS.rows(actor_of(request))
+    return EnvironmentRow.of(one(rows, "environment", slug=environment))
+
+
+@router.get("/deployments", response={200: paging.page_of(DeploymentRow), **PROBLEMS}, summary="List deployments")
+def list_deployments(request: HttpRequest, query: Query[DeploymentFilters]) -> HttpResponse:  # type: ignore[valid-type]
+    return paging.answer(request, listings.DEPLOYMENTS, query, DeploymentRow, DeploymentRow.of)
+
+
+@router.get(
+    "/environments/{environment}/deployments/{deployment}",
+    response={200: DeploymentDetail, **PROBLEMS},
+    summary="Read a deployment with its parameters",
+)
+def read_deployment(
+    request: HttpRequest, response: HttpResponse, environment: str, deployment: UUID
+) -> DeploymentDetail:
+    by = actor_of(request)
+    found = deployment_of(by, environment, deployment)
+    response["ETag"] = etag_of(found)
+    return DeploymentDetail.seen(found, Permissions.of(by))
+
+
+class DeploymentEdit(Schema):
+    is_paused: bool = Field(description="true pauses its schedules, false resumes them.")
+    reason: str = Field("", max_length=1000)
+    ticket: str = Field("", max_length=100)
+
+
+@router.patch(
+    "/environments/{environment}/deployments/{deployment}",
+    response={202: ActionRow, **PROBLEMS, frozenset({412, 428}): PROBLEMS[next(iter(PROBLEMS))]},
+    summary="Pause or resume the schedules of a deployment",
+)
+@idempotent
+def edit_deployment(
+    request: HttpRequest, environment: str, deployment: UUID, payload: DeploymentEdit
+) -> Status[ActionRow]:
+    by = actor_of(request)
+    found = deployment_of(by, environment, deployment)
+    require_match(request, found)
+    verb = pausing.pause if payload.is_paused else pausing.resume
+    return Status(202, ActionRow.of(verb(found, by=by, reason=payload.reason, ticket=payload.ticket)))
+
+
+class Person(Schema):
+    name: str
+    groups: list[str] = Field(description="Groups through which they have it; empty for a grant of their own.")
+    only: str = Field(description="Condition on the values, in words.")
+    until: str | None
+
+
+class WhoCan(Schema):
+    verb: str
+    allowed: list[Person]
+    denied: list[str]
+
+
+@router.get(
+    "/environments/{environment}/deployments/{deployment}/who-can",
+    response={200: list[WhoCan], **PROBLEMS},
+    summary="Who can do what with a deployment",
+)
+def list_people(
+    request: HttpRequest,
+    environment: str,
+    deployment: UUID,
+    verb: Annotated[list[Verb], Query(description="Only these verbs.", max_length=20)] = [],  # noqa: B006
+) -> list[WhoCan]:
+    found = who_can(deployment_of(actor_of(request), environment, deployment), verb or list(Verb))
+    return [
+        WhoCan(
+            verb=each,
+            allowed=[
+                Person(
+                    name=person.name,
+                    groups=list(person.groups),
+                    only=person.only,
+                    until=person.until.isoformat() if person.until else None,
+                )
+                for person in access.allowed
+            ],
+            denied=[person.name for person in access.denied],
+        )
+        for each, access in found.items()
+    ]

@@ -1,0 +1,327 @@
+"""Lists of rows: which an actor sees, by which filters, in which order. Programs read them through the API.
+
+A page is found by the position of the last row before it, on the columns that the list is sorted by: however far one
+reads, a page costs the same, and rows that appear meanwhile move no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Exists, Model, OuterRef, Prefetch, Q, QuerySet
+
+from flows.models import Deployment, Environment
+from runs.access.decisions import Permissions
+from runs.actors import Actor
+from runs.governance import rule_changes
+from runs.models import (
+    Artifact,
+    AuditEntry,
+    ChangeRequest,
+    Freeze,
+    Grant,
+    LogLine,
+    Policy,
+    Run,
+    RunRequest,
+    TaskRun,
+    Verb,
+    Window,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One filter of a list: the lookup in Django's notation, the type of its value, and what it selects, for people.
+
+    With a type of `list` any of the values may match.
+    """
+
+    lookup: str
+    type: Any
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page[Row: Model]:
+    """Some rows of a list, and the position of the last one if there are more: a value for each sort column."""
+
+    rows: list[Row]
+    last: tuple[Any, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing[Row: Model]:
+    """`order` are columns that are never null, the last one unique; "-" before it sorts downwards."""
+
+    name: str
+    model: type[Row]
+    visible: Callable[[Actor, Permissions], Q]
+    order: tuple[str, ...]
+    filters: Mapping[str, Filter] = field(default_factory=dict)
+    related: tuple[str, ...] = ()
+    prefetched: tuple[str | Prefetch[Any], ...] = ()
+
+    def rows(self, by: Actor, chosen: Mapping[str, Any] | None = None) -> QuerySet[Row]:
+        """Return the rows that the actor sees, filtered by the values that are not None."""
+        found = self.model._default_manager.filter(self.visible(by, Permissions.of(by)))
+        for name, value in (chosen or {}).items():
+            if value is not None:
+                found = found.filter(**{self.filters[name].lookup: value})
+        return found.select_related(*self.related).prefetch_related(*self.prefetched)
+
+    def page(self, by: Actor, chosen: Mapping[str, Any], *, after: Sequence[Any] | None, limit: int) -> Page[Row]:
+        """Return up to `limit` rows after a position."""
+        found = self.rows(by, chosen).order_by(*self.order)
+        if after is not None:
+            found = found.filter(self.beyond(after))
+        # One more than is returned: whether there is another page.
+        rows = list(found[: limit + 1])
+        is_last = len(rows) <= limit
+        rows = rows[:limit]
+        return Page(rows, None if is_last else self.position(rows[-1]))
+
+    def beyond(self, after: Sequence[Any]) -> Q:
+        """Return the condition for the rows after a position."""
+        condition, equal = Q(pk__in=[]), Q()
+        for name, value in zip(self.order, after, strict=True):
+            column = name.removeprefix("-")
+            comparison = "lt" if name.startswith("-") else "gt"
+            condition |= equal & Q(**{f"{column}__{comparison}": value})
+            equal &= Q(**{column: value})
+        return condition
+
+    def position(self, row: Row) -> tuple[Any, ...]:
+        return tuple(getattr(row, name.removeprefix("-")) for name in self.order)
+
+
+# Who sees what --------------------------------------------------------------------------------------------------------
+
+
+def sees_run(by: Actor, permissions: Permissions) -> Q:
+    return permissions.q(Verb.SEE, deployment="access_deployment__")
+
+
+def sees_request(by: Actor, permissions: Permissions) -> Q:
+    return permissions.q(Verb.SEE, deployment="deployment__")
+
+
+def sees_change(by: Actor, permissions: Permissions) -> Q:
+    """Return the condition for change requests of which the actor sees a run, and for changes of rules."""
+    visible = RunRequest.objects.filter(sees_request(by, permissions), change=OuterRef("pk"))
+    return Q(Exists(visible)) | rule_changes.visible_to(by)
+
+
+def sees_environment(by: Actor, permissions: Permissions) -> Q:
+    return Q(pk__in=permissions.environments().values("pk"))
+
+
+def sees_rule(by: Actor, permissions: Permissions) -> Q:
+    """Return the condition for the rules of environments that the actor sees; those of all environments are for all."""
+    return Q(environment=None) | Q(environment__in=permissions.environments().values("pk"))
+
+
+def sees_artifact(by: Actor, permissions: Permissions) -> Q:
+    return permissions.q(Verb.SEE_LOGS, deployment="run__access_deployment__", base="run__") & permissions.q(
+        Verb.SEE, deployment="run__access_deployment__", base="run__"
+    )
+
+
+def reads_trail(by: Actor) -> bool:
+    """Return whether the actor reads the audit trail: never within a scope."""
+    return by.is_administrator or (by.scope is None and by.user.has_perm("runs.view_auditentry"))
+
+
+def sees_grant(by: Actor, permissions: Permissions) -> Q:
+    """Return the condition for the actor's grants and those they gave; readers of the trail see all."""
+    if reads_trail(by):
+        return Q()
+    theirs = Q(person=by.user) | Q(group__in=by.user.groups.values("pk"))
+    return theirs | Q(granted_by=by.user)
+
+
+def sees_entry(by: Actor, permissions: Permissions) -> Q:
+    """Return the condition for entries about what the actor did; readers of the trail see all."""
+    return Q() if reads_trail(by) else Q(actor_id=str(by.user.pk)) & ~Q(actor_kind="system")
+
+
+# The lists ------------------------------------------------------------------------------------------------------------
+
+IN_ENVIRONMENT = Filter("environment__slug", str, "Name of the environment.")
+SINCE = Filter("sort_at__gte", datetime, "Not before this time.")
+UNTIL = Filter("sort_at__lt", datetime, "Before this time.")
+
+ENVIRONMENTS = Listing(
+    "environments",
+    Environment,
+    sees_environment,
+    ("position", "pk"),
+    {"protected": Filter("is_protected", bool, "Whether it is protected.")},
+    related=("server__health",),
+)
+DEPLOYMENTS = Listing(
+    "deployments",
+    Deployment,
+    lambda by, permissions: permissions.q(Verb.SEE),
+    ("full_name", "pk"),
+    {
+        "environment": IN_ENVIRONMENT,
+        "name": Filter("full_name", str, "Full name, “flow/deployment”."),
+        "flow": Filter("flow_name", str, "Name of the flow."),
+        "tag": Filter("tags__contains", list[str], "Has all these tags."),
+        "paused": Filter("is_paused", bool, "Whether it is paused."),
+        "deleted": Filter("deleted_upstream_at__isnull", bool, "false: only those that were deleted in Prefect."),
+    },
+    related=("environment",),
+)
+RUNS = Listing(
+    "runs",
+    Run,
+    sees_run,
+    ("-sort_at", "-pk"),
+    {
+        "environment": IN_ENVIRONMENT,
+        "deployment": Filter("deployment_name", str, "Full name of the deployment."),
+        "flow": Filter("flow_name", str, "Name of the flow."),
+        "state": Filter("state_type__in", list[str], "Prefect's state types, such as RUNNING; several match any."),
+        "tag": Filter("tags__contains", list[str], "Has all these tags."),
+        "name": Filter("name", str, "Name of the run."),
+        "id": Filter("prefect_id", UUID, "Prefect's id of the run."),
+        "request": Filter("run_request", int, "Number of the run request it was started for."),
+        "requested": Filter("created_by_portal", bool, "Whether it was requested here, not started in Prefect."),
+        "since": SINCE,
+        "until": UNTIL,
+    },
+    related=("environment", "access_deployment__environment", "run_request__change", "run_request__spec", "parent"),
+)
+REQUESTS = Listing(
+    "requests",
+    RunRequest,
+    sees_request,
+    ("-sort_at", "-pk"),
+    {
+        "environment": IN_ENVIRONMENT,
+        "deployment": Filter("spec__deployment_name", str, "Full name of the deployment."),
+        "state": Filter("state__in", list[str], "States of the request; several match any."),
+        "change": Filter("change", int, "Number of the change request."),
+        "requested_by": Filter("change__requested_by_name", str, "User name of the requester."),
+        "ticket": Filter("change__ticket", str, "Ticket."),
+        "since": SINCE,
+        "until": UNTIL,
+    },
+    related=("environment", "deployment__environment", "change", "spec", "run"),
+)
+CHANGES = Listing(
+    "changes",
+    ChangeRequest,
+    sees_change,
+    ("-requested_at", "-pk"),
+    {
+        "environment": IN_ENVIRONMENT,
+        "kind": Filter("kind__in", list[str], "Kinds; several match any."),
+        "state": Filter("state__in", list[str], "States; several match any."),
+        "requested_by": Filter("requested_by_name", str, "User name of the requester."),
+        "ticket": Filter("ticket", str, "Ticket."),
+        "key": Filter("submission_key", UUID, "The submission key it was submitted with."),
+        "since": Filter("requested_at__gte", datetime, SINCE.description),
+        "until": Filter("requested_at__lt", datetime, UNTIL.description),
+    },
+    related=("environment",),
+    prefetched=(
+        "approvals",
+        "comments",
+        Prefetch(
+            "run_requests",
+            RunRequest.objects.select_related("environment", "deployment__environment", "spec", "run").order_by("pk"),
+        ),
+    ),
+)
+ARTIFACTS = Listing(
+    "artifacts",
+    Artifact,
+    sees_artifact,
+    ("-pk",),
+    {
+        "environment": IN_ENVIRONMENT,
+        "key": Filter("key", str, "Key of the artifact."),
+        "type": Filter("type", str, "Type, such as markdown or table."),
+        "run": Filter("run__prefect_id", UUID, "Prefect's id of the run."),
+    },
+    related=("environment", "run"),
+)
+GRANTS = Listing(
+    "grants",
+    Grant,
+    sees_grant,
+    ("-granted_at", "-pk"),
+    {
+        "environment": IN_ENVIRONMENT,
+        "person": Filter("person__username", str, "User name."),
+        "group": Filter("group__name", str, "Name of the group."),
+        "verb": Filter("verbs__contains", list[str], "Has all these verbs."),
+        "effect": Filter("effect", str, "allow or deny."),
+        "revoked": Filter("revoked_at__isnull", bool, "true: only those that are not revoked."),
+    },
+    related=("environment", "person", "group"),
+)
+POLICIES = Listing("policies", Policy, sees_rule, ("name",), {"environment": IN_ENVIRONMENT}, related=("environment",))
+WINDOWS = Listing(
+    "windows",
+    Window,
+    sees_rule,
+    ("name", "pk"),
+    {"environment": IN_ENVIRONMENT, "active": Filter("is_active", bool, "Whether it is in force.")},
+    related=("environment",),
+)
+FREEZES = Listing(
+    "freezes",
+    Freeze,
+    sees_rule,
+    ("-begun_at", "-pk"),
+    {"environment": IN_ENVIRONMENT, "active": Filter("lifted_at__isnull", bool, "true: only those not lifted.")},
+    related=("environment",),
+)
+# Of one run, which its reader was found to see.
+LOGS = Listing(
+    "logs",
+    LogLine,
+    lambda by, permissions: Q(),
+    ("at", "pk"),
+    {
+        "run": Filter("run", int, "Key of the run."),
+        "level": Filter("level__gte", int, "This level and above: 20 info, 30 warning, 40 error."),
+        "task_run": Filter("task_run_id", UUID, "Prefect's id of the task run."),
+        "since": Filter("at__gte", datetime, SINCE.description),
+    },
+)
+TASK_RUNS = Listing(
+    "task_runs",
+    TaskRun,
+    lambda by, permissions: Q(),
+    ("pk",),
+    {
+        "run": Filter("run", int, "Key of the run."),
+        "state": Filter("state_type__in", list[str], "Prefect's state types; several match any."),
+    },
+)
+AUDIT = Listing(
+    "audit",
+    AuditEntry,
+    sees_entry,
+    ("-sequence",),
+    {
+        "environment": Filter("environment", str, IN_ENVIRONMENT.description),
+        "verb": Filter("verb__in", list[str], "Verbs, such as request.approve; several match any."),
+        "actor": Filter("actor_name", str, "Name of the actor."),
+        "token": Filter("token_id", str, "Key of the token by which it was done."),
+        "outcome": Filter("outcome", str, "done, refused or failed."),
+        "subject_kind": Filter("subject_kind", str, "Kind of the subject."),
+        "subject": Filter("subject_id", str, "Key of the subject."),
+        "since": Filter("at__gte", datetime, SINCE.description),
+        "until": Filter("at__lt", datetime, UNTIL.description),
+    },
+)

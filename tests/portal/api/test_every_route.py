@@ -1,0 +1,161 @@
+"""Each route that acts decides as the page for the same act does, for every role, in dev and in prod."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from portal.api.api import api
+from runs.models import AuditEntry
+from tests.governance.attempts import ROLES, Site, Visitor
+from tests.governance.test_permission_matrix import silence, sites, visitors
+from tests.portal.api.programs import Answer, Program, Programs
+
+__all__ = ["silence", "sites", "visitors"]
+EXPECTED = json.loads(Path("tests/expectations/doors.json").read_text())
+Send = Callable[[Program, Site], Answer]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route, how to send it, and the page that does the same."""
+
+    method: str
+    path: str
+    page: str
+    send: Send
+
+
+def post(path: str, body: Callable[[Site], dict[str, Any]] | None = None) -> Send:
+    return lambda caller, there: caller.post(address(path, there), body(there) if body else {"reason": "r"})
+
+
+def address(path: str, there: Site) -> str:
+    return path.format(
+        environment=there.slug, run=there.run.prefect_id, deployment=there.deployment.prefect_id, number=0
+    )
+
+
+def patch(is_paused: bool) -> Send:
+    def send(caller: Program, there: Site) -> Answer:
+        row = there.deployment if is_paused else there.paused
+        path = f"/environments/{there.slug}/deployments/{row.prefect_id}"
+        return caller.send("PATCH", path, {"is_paused": is_paused, "reason": "r"}, If_Match="*")
+
+    return send
+
+
+RUN = "/environments/{environment}/runs/{run}"
+DEPLOYMENT = "/environments/{environment}/deployments/{deployment}"
+ROUTES = [
+    Route(
+        "post",
+        "/changes",
+        "request a run, by page",
+        post(
+            "/changes",
+            lambda there: {
+                "environment": there.slug,
+                "deployment": there.deployment.full_name,
+                "parameters": {"month": "2026-10"},
+                "reason": "r",
+            },
+        ),
+    ),
+    Route(
+        "post",
+        "/changes/{number}/approve",
+        "approve a request, by page",
+        lambda caller, there: caller.post(
+            f"/changes/{there.run_request.change_id}/approve",
+            {"digest": there.run_request.change.digest, "reason": "r"},
+        ),
+    ),
+    *(
+        Route(
+            "post",
+            f"/changes/{{number}}/{verb}",
+            f"{verb} a request, by page",
+            lambda caller, there, verb=verb: caller.post(  # type: ignore[misc]
+                f"/changes/{there.run_request.change_id}/{verb}", {"reason": "r"}
+            ),
+        )
+        for verb in ("reject", "withdraw")
+    ),
+    Route(
+        "post",
+        "/changes/{number}/comments",
+        "comment on a request, by page",
+        lambda caller, there: caller.post(f"/changes/{there.run_request.change_id}/comments", {"text": "hm"}),
+    ),
+    Route("post", f"{RUN}/cancel", "cancel a run, by page", post(f"{RUN}/cancel")),
+    Route(
+        "post",
+        f"{RUN}/retry",
+        "retry a failed run, by page",
+        lambda caller, there: caller.post(
+            f"/environments/{there.slug}/runs/{there.failed.prefect_id}/retry", {"reason": "r"}
+        ),
+    ),
+    Route("patch", DEPLOYMENT, "pause a deployment, by page", patch(is_paused=True)),
+    Route("patch", DEPLOYMENT, "resume a deployment, by page", patch(is_paused=False)),
+    Route(
+        "post",
+        "/environments/{environment}/freeze",
+        "freeze an environment, by page",
+        post("/environments/{environment}/freeze"),
+    ),
+]
+# Routes that act and have another test: they need grants that no role has, or are about the caller alone.
+ELSEWHERE = {
+    ("post", "/environments/{environment}/unfreeze"),  # test_acts
+    ("post", "/grants"),
+    ("post", "/grants/{number}/revoke"),
+    ("post", "/why"),
+    ("post", "/tokens/revoke"),
+}
+
+
+def test_every_route_that_acts_is_listed() -> None:
+    described = {
+        (method, path.removeprefix("/api/v1"))
+        for path, operations in api.get_openapi_schema()["paths"].items()
+        for method in operations
+        if method != "get"
+    }
+    assert described == {(each.method, each.path) for each in ROUTES} | ELSEWHERE
+
+
+@pytest.mark.django_db
+@pytest.mark.matrix
+@pytest.mark.usefixtures("single_administrator")
+def test_a_route_decides_as_its_page_does(
+    sites: dict[str, Site], visitors: dict[str, Visitor], program: Programs, subtests: pytest.Subtests
+) -> None:
+    callers = {role: program(visitors[role].user) for role in ROLES}
+    for route in ROUTES:
+        for place, there in sites.items():
+            for role in ROLES:
+                expected = EXPECTED[route.page].get(place, EXPECTED[route.page]["dev"])[role]
+                with subtests.test(route=f"{route.method} {route.path}", place=place, role=role):
+                    outcome, entries = try_route(route, callers[role], there)
+                    # Nobody sees a page to press a button on; a program is told 403 all the same.
+                    assert outcome in ({"refused", "not_found"} if expected == "hidden" else {expected})
+                    assert len(entries) == (0 if outcome == "not_found" else 1)
+
+
+def try_route(route: Route, caller: Program, there: Site) -> tuple[str, list[tuple[str, str]]]:
+    """The outcome, and the entries that it left; everything else of it is taken back."""
+    with transaction.atomic():
+        last = AuditEntry.objects.values_list("sequence", flat=True).first() or 0
+        answer = route.send(caller, there)
+        entries = list(AuditEntry.objects.filter(sequence__gt=last).values_list("verb", "outcome"))
+        transaction.set_rollback(True)
+    outcome = {403: "refused", 404: "not_found"}.get(answer.status, "done" if answer.status < 300 else str(answer.body))
+    return outcome, entries

@@ -1,0 +1,206 @@
+"""Lists: who sees which rows, pages, filters, fields."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from flows.models import Deployment, Environment
+from runs import requests
+from runs.models import Grant, LogLine, Run, TokenScope
+from tests.cast import by
+from tests.portal.api.programs import Program, Programs
+
+pytestmark = pytest.mark.django_db
+Make = Any
+
+
+def names(caller: Program, path: str, field: str = "name", **query: object) -> list[str]:
+    answer = caller.get(f"{path}?{urlencode(query, doseq=True)}")
+    assert answer.status == 200, answer.body
+    return [each[field] for each in answer.body["items"]]
+
+
+def created(run: Run, at: datetime) -> None:
+    Run.objects.filter(pk=run.pk).update(created_upstream_at=at)
+
+
+def everything(caller: Program, path: str, **query: object) -> list[dict[str, Any]]:
+    """All pages of a list."""
+    found: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        page = caller.get(f"{path}?{urlencode({**query, 'cursor': cursor}, doseq=True)}").body
+        found += page["items"]
+        if page["next"] is None:
+            return found
+        cursor = page["next"]
+
+
+def test_only_what_is_visible_is_listed(
+    requester: User, stranger: User, deployment: Deployment, prod_deployment: Deployment, program: Programs
+) -> None:
+    assert names(program(requester), "/deployments") == [deployment.full_name] * 2
+    assert names(program(stranger), "/deployments") == []
+    assert names(program(stranger), "/environments") == []
+    answer = program(stranger).get(f"/environments/dev/deployments/{deployment.prefect_id}")
+    assert (answer.status, answer.code) == (404, "row.unknown")
+
+
+def test_a_scope_limits_every_list(
+    requester: User,
+    dev: Environment,
+    deployment: Deployment,
+    prod_deployment: Deployment,
+    a_run: Make,
+    program: Programs,
+) -> None:
+    a_run()
+    requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
+    caller = program(requester, TokenScope(verbs=["see"], full_name="other/other", environment=dev))
+    for path in ("/deployments", "/runs", "/requests", "/artifacts"):
+        assert everything(caller, path) == [], path
+    everywhere = program(requester, TokenScope(verbs=["see"]))
+    assert names(everywhere, "/deployments", "environment") == ["dev"]
+
+
+def test_pages_hold_every_row_once(requester: User, a_run: Make, program: Programs) -> None:
+    now = timezone.now()
+    for number in range(7):
+        # Three of them at the same moment: the key decides then.
+        created(a_run(name=f"run-{number}"), now - timedelta(minutes=number // 3))
+    found = everything(program(requester), "/runs", limit=2)
+    assert len(found) == 7
+    assert len({each["id"] for each in found}) == 7
+    assert found[0]["name"] in {"run-0", "run-1", "run-2"}
+
+
+def test_a_page_is_found_where_it_was_although_rows_appear(requester: User, a_run: Make, program: Programs) -> None:
+    for number in range(4):
+        created(a_run(name=f"run-{number}"), timezone.now() - timedelta(hours=number + 1))
+    caller = program(requester)
+    first = caller.get("/runs?limit=2").body
+    created(a_run(name="new"), timezone.now())
+    second = caller.get(f"/runs?limit=2&cursor={first['next']}").body
+    assert [each["name"] for each in [*first["items"], *second["items"]]] == ["run-0", "run-1", "run-2", "run-3"]
+
+
+@pytest.mark.parametrize("change", ["x", "swap", "filter", "list"])
+def test_a_cursor_is_of_one_list_with_its_filters(requester: User, a_run: Make, program: Programs, change: str) -> None:
+    for _ in range(3):
+        a_run()
+    caller = program(requester)
+    cursor = caller.get("/runs?limit=1").body["next"]
+    paths = {
+        "x": "/runs?cursor=x",
+        "swap": f"/runs?limit=1&cursor={cursor[::-1]}",
+        "filter": f"/runs?limit=1&environment=dev&cursor={cursor}",
+        "list": f"/requests?cursor={cursor}",
+    }
+    answer = caller.get(paths[change])
+    assert (answer.status, answer.code) == (422, "cursor.invalid")
+
+
+def test_filters(requester: User, a_run: Make, program: Programs) -> None:
+    a_run("RUNNING", name="one", tags=["a", "b"])
+    a_run("FAILED", name="two", tags=["a"])
+    caller = program(requester)
+    assert set(names(caller, "/runs", state=["RUNNING", "FAILED"])) == {"one", "two"}
+    assert names(caller, "/runs", state="FAILED") == ["two"]
+    assert names(caller, "/runs", tag=["a", "b"]) == ["one"]
+    assert names(caller, "/runs", since=(timezone.now() + timedelta(days=1)).isoformat()) == []
+    assert names(caller, "/runs", environment="prod") == []
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "since=yesterday", "id=7"])
+def test_what_is_no_filter_is_refused(requester: User, program: Programs, query: str) -> None:
+    answer = program(requester).get(f"/runs?{query}")
+    assert (answer.status, answer.code) == (422, "request.invalid")
+    assert answer.body["errors"]
+
+
+@pytest.mark.parametrize("path", ["/runs?environment=%00", "/runs?tag=%00", "/environments/%00", "/environments/a%00b"])
+def test_a_nul_character_is_refused(requester: User, program: Programs, path: str) -> None:
+    answer = program(requester).get(path)
+    assert (answer.status, answer.code) == (422, "text.nul")
+
+
+def test_a_filter_that_does_not_exist_is_not_ignored(requester: User, program: Programs) -> None:
+    answer = program(requester).get("/runs?enviroment=prod")
+    assert (answer.code, answer.body["data"]) == ("filters.invalid", {"filters": ["enviroment"]})
+
+
+def test_only_the_wanted_fields_are_returned(requester: User, a_run: Make, program: Programs) -> None:
+    a_run(name="one")
+    caller = program(requester)
+    assert caller.get("/runs?fields=name,state").body["items"] == [{"name": "one", "state": "RUNNING"}]
+    answer = caller.get("/runs?fields=name,secret")
+    assert (answer.code, answer.body["data"]) == ("fields.invalid", {"fields": ["secret"]})
+
+
+def test_parameters_and_logs_need_their_own_permission(
+    stranger: User, dev: Environment, a_run: Make, program: Programs
+) -> None:
+    run = a_run()
+    Run.objects.filter(pk=run.pk).update(parameters={"month": "2026-10"}, state_message="secret line")
+    LogLine.objects.create(run=run, prefect_id=run.prefect_id, at=timezone.now(), level=20, message="a line")
+    Grant.objects.create(person=stranger, verbs=["see"], environment=dev, granted_by_name="test")
+    caller, path = program(stranger), f"/environments/dev/runs/{run.prefect_id}"
+    found = caller.get(path).body
+    assert (found["parameters"], found["message"], found["states"]) == (None, "", [])
+    for part in ("logs", "task-runs"):
+        answer = caller.get(f"{path}/{part}")
+        assert (answer.status, answer.code) == (403, "access.no_grant")
+    Grant.objects.create(person=stranger, verbs=["see inputs", "see logs"], environment=dev, granted_by_name="test")
+    found = caller.get(path).body
+    assert (found["parameters"], found["message"]) == ({"month": "2026-10"}, "secret line")
+    assert names(caller, f"{path}/logs", "message") == ["a line"]
+
+
+def test_the_trail_of_others_is_not_read(
+    requester: User, viewer: User, deployment: Deployment, program: Programs
+) -> None:
+    requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
+    assert {each["actor"] for each in everything(program(requester), "/audit")} == {"requester"}
+    assert "requester" not in {each["actor"] for each in everything(program(viewer), "/audit")}
+
+
+def test_grants_of_others_are_not_read(requester: User, viewer: User, auditor: User, program: Programs) -> None:
+    theirs = {each["group"] for each in everything(program(viewer), "/grants")}
+    assert theirs == set(viewer.groups.values_list("name", flat=True))
+    assert Group.objects.count() > len(theirs)
+
+
+@pytest.mark.parametrize("path", ["/runs", "/requests", "/changes", "/deployments", "/grants", "/audit"])
+def test_a_longer_list_takes_no_more_queries(
+    requester: User, deployment: Deployment, a_run: Make, program: Programs, path: str
+) -> None:
+    caller = program(requester)
+    counts = []
+    for _ in range(2):
+        for _ in range(3):
+            a_run()
+            requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
+            Grant.objects.create(person=requester, verbs=["see"], granted_by_name="test")
+        caller.get(path)
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            assert caller.get(path).status == 200
+        counts.append(len(captured))
+    assert counts[0] == counts[1], captured.captured_queries
+
+
+def test_a_subflow_run_names_its_parent(requester: User, a_run: Make, program: Programs) -> None:
+    parent = a_run(name="parent")
+    Run.objects.filter(pk=a_run(name="child").pk).update(parent=parent)
+    found = {each["name"]: each["parent"] for each in everything(program(requester), "/runs")}
+    assert found == {"parent": None, "child": str(parent.prefect_id)}
+    assert Run.objects.count() == 2
