@@ -2,7 +2,7 @@
 
 Refused
 ├── runs.access.decisions.Forbidden     the person has no permission; carries the decision
-├── runs.desk.queries.NotVisible        no such row, or it is not visible; which of the two is not revealed
+├── runs.names.NotVisible               no such row, or it is not visible; which of the two is not revealed
 └── runs.desk.run_actions.StillRunning  the request did not finish within the given time
 """
 

@@ -17,7 +17,7 @@ from django.db.models import Exists, Model, OuterRef, Prefetch, Q, QuerySet
 from flows.models import Deployment, Environment
 from runs.access.decisions import Permissions
 from runs.actors import Actor
-from runs.governance import rule_changes
+from runs.governance import requirements, rule_changes
 from runs.models import (
     Artifact,
     AuditEntry,
@@ -65,6 +65,8 @@ class Listing[Row: Model]:
     filters: Mapping[str, Filter] = field(default_factory=dict)
     related: tuple[str, ...] = ()
     prefetched: tuple[str | Prefetch[Any], ...] = ()
+    # What SQL cannot decide. A page is shorter by the rows that it leaves out.
+    keep: Callable[[list[Row], Permissions], list[Row]] | None = None
 
     def rows(self, by: Actor, chosen: Mapping[str, Any] | None = None) -> QuerySet[Row]:
         """Return the rows that the actor sees, filtered by the values that are not None."""
@@ -83,7 +85,8 @@ class Listing[Row: Model]:
         rows = list(found[: limit + 1])
         is_last = len(rows) <= limit
         rows = rows[:limit]
-        return Page(rows, None if is_last else self.position(rows[-1]))
+        last = None if is_last else self.position(rows[-1])
+        return Page(self.keep(rows, Permissions.of(by)) if self.keep else rows, last)
 
     def beyond(self, after: Sequence[Any]) -> Q:
         """Return the condition for the rows after a position."""
@@ -113,7 +116,8 @@ def sees_request(by: Actor, permissions: Permissions) -> Q:
 def sees_change(by: Actor, permissions: Permissions) -> Q:
     """Return the condition for change requests of which the actor sees a run, and for changes of rules."""
     visible = RunRequest.objects.filter(sees_request(by, permissions), change=OuterRef("pk"))
-    return Q(Exists(visible)) | rule_changes.visible_to(by)
+    # A scope is about deployments: it opens no change of rules.
+    return Q(Exists(visible)) | (rule_changes.visible_to(by) if by.scope is None else Q(pk__in=[]))
 
 
 def sees_environment(by: Actor, permissions: Permissions) -> Q:
@@ -137,16 +141,22 @@ def reads_trail(by: Actor) -> bool:
 
 
 def sees_grant(by: Actor, permissions: Permissions) -> Q:
-    """Return the condition for the actor's grants and those they gave; readers of the trail see all."""
+    """Return the condition for the actor's grants and those they gave, where they see the environment.
+
+    Readers of the trail see all.
+    """
     if reads_trail(by):
         return Q()
     theirs = Q(person=by.user) | Q(group__in=by.user.groups.values("pk"))
-    return theirs | Q(granted_by=by.user)
+    return (theirs | Q(granted_by=by.user)) & sees_rule(by, permissions)
 
 
 def sees_entry(by: Actor, permissions: Permissions) -> Q:
-    """Return the condition for entries about what the actor did; readers of the trail see all."""
-    return Q() if reads_trail(by) else Q(actor_id=str(by.user.pk)) & ~Q(actor_kind="system")
+    """Return the condition for entries about what the actor did, with this token; readers of the trail see all."""
+    if reads_trail(by):
+        return Q()
+    own = Q(actor_id=str(by.user.pk)) & ~Q(actor_kind="system")
+    return own if by.scope is None else own & Q(token_id=by.token_id)
 
 
 # The lists ------------------------------------------------------------------------------------------------------------
@@ -268,7 +278,15 @@ GRANTS = Listing(
     },
     related=("environment", "person", "group"),
 )
-POLICIES = Listing("policies", Policy, sees_rule, ("name",), {"environment": IN_ENVIRONMENT}, related=("environment",))
+POLICIES = Listing(
+    "policies",
+    Policy,
+    sees_rule,
+    ("name",),
+    {"environment": IN_ENVIRONMENT},
+    related=("environment",),
+    keep=requirements.visible,
+)
 WINDOWS = Listing(
     "windows",
     Window,
@@ -276,6 +294,7 @@ WINDOWS = Listing(
     ("name", "pk"),
     {"environment": IN_ENVIRONMENT, "active": Filter("is_active", bool, "Whether it is in force.")},
     related=("environment",),
+    keep=requirements.visible,
 )
 FREEZES = Listing(
     "freezes",

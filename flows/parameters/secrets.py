@@ -163,3 +163,49 @@ def _overlaps(secret: Any, value: Any) -> bool:
         return any(map(_overlaps, secret, value))
     # An empty text reveals nothing; None is where a secret was removed from a list.
     return value not in (MISSING, None, "") and canonical.same(secret, value)
+
+
+# What a schema says of values, as examples of them.
+SAMPLES = ("default", "examples", "example", "const", "enum")
+
+
+def published(schema: Mapping[str, Any], *, with_values: bool = True) -> dict[str, Any]:
+    """Return a JSON Schema without the sample values of whatever may hold a secret; without all, if not `with_values`.
+
+    Schemas that are not usable for a form come through here too, so it relies on nothing but `is_secret`.
+    """
+    definitions = {f"#/{name}/{key}": node for name in ("definitions", "$defs") for key, node in _dict(schema, name)}
+
+    def holds_secret(node: Any, seen: frozenset[str]) -> bool:
+        if isinstance(node, list):
+            return any(holds_secret(each, seen) for each in node)
+        if not isinstance(node, dict):
+            return False
+        target = node.get("$ref")
+        if isinstance(target, str) and target not in seen and holds_secret(definitions.get(target), seen | {target}):
+            return True
+        return is_secret(node) or any(holds_secret(each, seen) for each in node.values())
+
+    def copy(node: Any, is_inside: bool, is_names: bool = False) -> Any:
+        if isinstance(node, list):
+            return [copy(each, is_inside) for each in node]
+        if not isinstance(node, dict):
+            return node
+        # The keys of `properties` are names of parameters, of which one may be called “default”.
+        if is_names:
+            return {name: copy(each, is_inside) for name, each in node.items()}
+        is_inside = is_inside or is_secret(node)
+        bare = is_inside or not with_values or holds_secret(node, frozenset())
+        return {
+            key: copy(each, is_inside, key in ("properties", "definitions", "$defs"))
+            for key, each in node.items()
+            if not (bare and key in SAMPLES and (key != "enum" or is_inside))
+        }
+
+    found: dict[str, Any] = copy(dict(schema), False)
+    return found
+
+
+def _dict(schema: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
+    found = schema.get(name)
+    return list(found.items()) if isinstance(found, dict) else []

@@ -13,6 +13,8 @@ from portal.admin.governance import policy_admin, window_admin
 from portal.admin.notifications import admin as notification_admin
 from portal.admin.requests import admin as request_admin
 from portal.admin.runs import admin as run_admin
+from portal.admin.service_accounts import admin as service_account_admin
+from portal.admin.tokens import admin as token_admin
 
 __all__ = [
     "access_admin",
@@ -27,5 +29,7 @@ __all__ = [
     "policy_admin",
     "request_admin",
     "run_admin",
+    "service_account_admin",
+    "token_admin",
     "window_admin",
 ]

@@ -17,7 +17,7 @@ from portal.api import (
     run_routes,
 )
 from portal.api.authentication import TokenAuth
-from portal.api.parsing import PlainParser
+from portal.api.request_text import PlainParser
 
 DESCRIPTION = """
 Every request carries a token: `Authorization: Bearer portal_…`. It acts as its person or service account, within its
@@ -43,7 +43,7 @@ class PortalAPI(NinjaAPI):
         for operations in found["paths"].values():
             for operation in operations.values():
                 failures = [status for status in operation["responses"] if int(status) >= 400]
-                operation["responses"] |= dict.fromkeys(failures, {"$ref": "#/components/responses/Problem"})
+                operation["responses"] |= {status: {"$ref": "#/components/responses/Problem"} for status in failures}
         schema = {"$ref": "#/components/schemas/Problem"}
         response = {"description": "What went wrong.", "content": {problems.MEDIA_TYPE: {"schema": schema}}}
         found["components"]["responses"] = {"Problem": response}

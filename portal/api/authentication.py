@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.deprecation import MiddlewareMixin
 from ninja.security import HttpBearer
 
-from portal.api.parsing import require_plain
+from portal.api.request_text import require_plain
 from portal.auth import throttle
 from runs.actors import Actor
 from runs.errors import Refused

@@ -20,9 +20,9 @@ from runs import listings
 from runs.access.decisions import Permissions
 from runs.access.who_can import who_can
 from runs.actors import Actor
-from runs.desk.queries import NotVisible
 from runs.governance import pausing
 from runs.models import Verb
+from runs.names import NotVisible
 
 router = Router(tags=["Environments and deployments"])
 EnvironmentFilters = paging.filters_of(listings.ENVIRONMENTS)

@@ -15,7 +15,6 @@ from ninja import Field, Schema
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from flows.parameters import Invalid
-from flows.prefect_api.records import PrefectError
 from runs.access.decisions import Forbidden
 from runs.errors import CODES, Refused
 
@@ -79,7 +78,6 @@ TITLES = {
     "route.unknown": "No such row or address, or it is not visible.",
     "parameters.invalid": "Parameters of the run are not valid.",
     "portal.failed": "An error in the portal.",
-    "prefect.failed": "Prefect does not respond, or refused.",
 }
 
 
@@ -144,10 +142,6 @@ def of_authentication(request: HttpRequest, error: AuthenticationError) -> HttpR
     return of_refusal(request, missing)
 
 
-def of_prefect(request: HttpRequest, error: PrefectError) -> HttpResponse:
-    return problem(502, "prefect.failed", str(error))
-
-
 def not_found(request: HttpRequest, error: Exception | None = None) -> HttpResponse:
     return problem(404, "route.unknown", "There is nothing here, or you cannot see it.")
 
@@ -176,7 +170,6 @@ HANDLERS: dict[type[Exception], Any] = {
     ValidationError: of_validation,
     HttpError: of_http,
     AuthenticationError: of_authentication,
-    PrefectError: of_prefect,
     Http404: not_found,
     SuspiciousOperation: bad_request,
     Exception: of_failure,

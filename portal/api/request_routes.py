@@ -15,11 +15,10 @@ from portal.api.catalog_routes import actor_of, one
 from portal.api.idempotency import idempotent, submission_key
 from portal.api.problems import PROBLEMS
 from portal.api.schemas import ChangeRow, RequestRow
-from runs import changes, listings, requests
+from runs import changes, listings, names, requests
 from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.changes import queries
-from runs.desk import queries as names
 from runs.models import ChangeRequest, RunRequest
 
 router = Router(tags=["Requests"])

@@ -13,9 +13,8 @@ from portal.api.catalog_routes import actor_of, one
 from portal.api.idempotency import idempotent
 from portal.api.problems import PROBLEMS
 from portal.api.schemas import AuditRow, FreezeRow, GrantRow, PolicyRow, WindowRow
-from runs import listings
+from runs import listings, names
 from runs.access.decisions import Permissions
-from runs.desk import access, queries
 from runs.governance import freezes, grants, preview
 from runs.models import ChangeRequest, Verb
 
@@ -68,16 +67,17 @@ class Granted(Schema):
 @router.post("/grants", response={201: Granted, **PROBLEMS}, summary="Create a grant")
 @idempotent
 def give(request: HttpRequest, payload: NewGrant) -> Status[Granted]:
-    made = access.grant(
-        payload.to,
-        payload.verbs,
-        by=actor_of(request),
-        environment_name=payload.environment,
+    by = actor_of(request)
+    made = grants.grant(
+        by=by,
+        **names.subject(payload.to),
+        verbs=[names.verb(each) for each in payload.verbs],
+        effect=payload.effect,
+        environment=names.environment(payload.environment, by=by) if payload.environment else None,
         flow_name=payload.flow,
         full_name=payload.deployment,
         tag=payload.tag,
         predicate=payload.condition,
-        deny=payload.effect == "deny",
         valid_from=payload.valid_from,
         valid_until=payload.valid_until,
         reason=payload.reason,
@@ -137,7 +137,7 @@ class Lifted(Schema):
 @idempotent
 def freeze(request: HttpRequest, environment: str, payload: NewFreeze) -> Status[FreezeRow]:
     by = actor_of(request)
-    place = queries.environment(environment, by=by)
+    place = names.environment(environment, by=by)
     row = freezes.freeze(place, by=by, reason=payload.reason, ticket=payload.ticket, until=payload.until)
     return Status(201, FreezeRow.of(one(listings.FREEZES.rows(by), "freeze", pk=row.pk)))
 
@@ -146,7 +146,7 @@ def freeze(request: HttpRequest, environment: str, payload: NewFreeze) -> Status
 @idempotent
 def unfreeze(request: HttpRequest, environment: str, payload: Lifting) -> Lifted:
     by = actor_of(request)
-    place = queries.environment(environment, by=by)
+    place = names.environment(environment, by=by)
     waiting = freezes.unfreeze(place, by=by, reason=payload.reason, ticket=payload.ticket, confirm=payload.confirm)
     return Lifted(change=waiting.pk if waiting else None)
 
@@ -177,7 +177,7 @@ class Explanation(Schema):
 def explain(request: HttpRequest, payload: Question) -> Explanation:
     """Say whether you may do something with this token, without doing it."""
     by = actor_of(request)
-    place = queries.deployment(payload.environment, payload.deployment, by=by)
+    place = names.deployment(payload.environment, payload.deployment, by=by)
     found = preview.why(by.user, payload.verb, place, payload.parameters, by=by)
     values = None if payload.parameters is None else preview.resolve_values(place, payload.parameters)
     # The token's own answer: its scopes can say no where the grants say yes.
@@ -193,5 +193,5 @@ def explain(request: HttpRequest, payload: Question) -> Explanation:
 
 @router.get("/audit", response={200: paging.page_of(AuditRow), **PROBLEMS}, summary="Read the audit trail")
 def list_entries(request: HttpRequest, query: Query[AuditFilters]) -> HttpResponse:  # type: ignore[valid-type]
-    """List entries, newest first: those about what you did."""
+    """List entries, newest first: those about what was done with this token."""
     return paging.answer(request, listings.AUDIT, query, AuditRow, AuditRow.of)

@@ -87,7 +87,7 @@ class DeploymentRow(Row):
 class DeploymentDetail(DeploymentRow):
     """A deployment with the schema of its parameters."""
 
-    parameter_schema: dict[str, Any] = Field(description="JSON Schema, as Prefect has it.")
+    parameter_schema: dict[str, Any] = Field(description="JSON Schema, without defaults that may hold a secret.")
     parameter_defaults: dict[str, Any] = Field(description="Defaults of the deployment, secrets masked.")
     may_run: bool = Field(description="Whether you can request a run with some values.")
     why: str = Field(description="Why you can, or why not.")
@@ -98,7 +98,7 @@ class DeploymentDetail(DeploymentRow):
         shown = visibility.can_view_parameters(permissions, row)
         return cls(
             **deployment_columns(row),
-            parameter_schema=row.parameter_schema,
+            parameter_schema=schemas.published(row.parameter_schema, with_values=shown),
             parameter_defaults=schemas.mask(row.parameter_schema, row.parameter_defaults) if shown else {},
             may_run=decision.allowed,
             why=decision.sentence,

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
 
-from runs.models import AuditEntry, Run, RunRequest
+from runs.models import AuditEntry, Run, RunRequest, ServiceAccount, Token
 
 # subject kind -> the model whose page shows it. Older entries call people "user".
 SUBJECTS = {
@@ -26,20 +26,43 @@ SUBJECTS = {
     "person": "auth.User",
     "user": "auth.User",
     "group": "auth.Group",
+    "token": "runs.Token",
 }
+# Kinds of subject that are accounts. A service account has a page of its own.
+ACCOUNTS = ("person", "user")
 
 
 def link_subjects(entries: Iterable[AuditEntry]) -> None:
-    """Set `href` on each entry whose subject still exists; one query for each kind of subject."""
+    """Set `href` on each entry whose subject still exists, and `token_href` where a token acted.
+
+    One query for each kind of subject, one for service accounts and one for tokens.
+    """
+    entries = list(entries)
     # Entries hold no foreign keys, because history outlives its subjects: existence has to be looked up.
     wanted: dict[str, set[str]] = defaultdict(set)
     for entry in entries:
         if entry.subject_id.isdecimal():
             wanted[entry.subject_kind].add(entry.subject_id)
     found = {(kind, pk) for kind, pks in wanted.items() for pk in existing(kind, pks)}
+    service_accounts = service_account_pages({pk for kind, pk in found if kind in ACCOUNTS})
+    tokens = token_pages({entry.token_id for entry in entries} - {""})
     for entry in entries:
         if (entry.subject_kind, entry.subject_id) in found:
-            entry.href = address(entry.subject_kind, entry.subject_id)  # type: ignore[attr-defined]  # for this page
+            page = service_accounts.get(entry.subject_id) if entry.subject_kind in ACCOUNTS else None
+            entry.href = page or address(entry.subject_kind, entry.subject_id)  # type: ignore[attr-defined]  # for this page
+        entry.token_href = tokens.get(entry.token_id, "")  # type: ignore[attr-defined]  # for this page
+
+
+def service_account_pages(users: set[str]) -> dict[str, str]:
+    """Return the pages of those users that are service accounts, by the key of the user."""
+    rows = ServiceAccount.objects.filter(user__in={int(pk) for pk in users}).values_list("user", "pk") if users else ()
+    return {str(user): reverse("admin:runs_serviceaccount_change", args=[pk]) for user, pk in rows}
+
+
+def token_pages(keys: set[str]) -> dict[str, str]:
+    """Return the pages of tokens by their keys. Readers of the audit trail see all tokens."""
+    rows = Token.objects.filter(key__in=keys).values_list("key", "pk") if keys else ()
+    return {key: address("token", str(pk)) for key, pk in rows}
 
 
 def existing(kind: str, pks: set[str]) -> list[str]:
@@ -58,9 +81,11 @@ def address(kind: str, pk: str) -> str:
 
 
 def filter_of(row: Model) -> dict[str, str]:
-    """Return the audit filters for entries about a row; for a user, also those by them."""
+    """Return the audit filters for entries about a row; for an account, also those by it."""
     if isinstance(row, User):
         return {"person": str(row.pk)}
+    if isinstance(row, ServiceAccount):
+        return {"person": str(row.user_id)}
     subjects = [f"{row._meta.model_name}:{row.pk}"]
     # A run and its request share one history: approvals are on the request, the cancellation is on the run.
     for related in ("run_request", "run") if isinstance(row, Run | RunRequest) else ():

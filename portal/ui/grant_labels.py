@@ -8,7 +8,7 @@ from datetime import datetime
 from django.utils import timezone
 
 from runs.access import predicates
-from runs.models import Grant, Verb
+from runs.models import Grant, Selector, Verb
 from runs.models.grant import PART_OF
 
 # Group of permissions -> verb -> its description. The form and docs/permissions.md show them in this order.
@@ -54,7 +54,7 @@ def scope_label(grant: Grant) -> str:
     return ", ".join([environment, *narrowed(grant)])
 
 
-def narrowed(grant: Grant) -> list[str]:
+def narrowed(grant: Selector) -> list[str]:
     """Return the parts of the scope below the environment; empty for all of it."""
     # A full name contains the flow's name, so the flow alone is only shown without one.
     places = []

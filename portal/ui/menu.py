@@ -46,6 +46,8 @@ MENU: dict[str, list[Entry]] = {
     "Portal": [
         Entry("Audit trail", "policy", "runs.auditentry"),
         Entry("Notifications", "mail", "runs.notification"),
+        Entry("Tokens", "vpn_key", "runs.token"),
+        Entry("Service accounts", "smart_toy", "runs.serviceaccount"),
         Entry("Users", "person", "auth.user"),
         Entry("Groups", "group", "auth.group"),
     ],

@@ -8,8 +8,8 @@ import django_tables2
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from portal.ui import grant_labels, times
-from runs.models import Grant, Run
+from portal.ui import grant_labels, times, token_labels
+from runs.models import Grant, Run, Token
 
 TEMPLATE = "portal/_table.html"
 
@@ -71,3 +71,34 @@ class GrantTable(django_tables2.Table):
 
     def render_valid_until(self, record: Grant) -> Any:
         return times.relative_time(record.valid_until) if record.valid_until else "-"
+
+
+class TokenTable(django_tables2.Table):
+    """The tokens of a service account; select with them what `tokens.visible_to` selects."""
+
+    name = django_tables2.Column(linkify=("admin:runs_token_change", {"object_id": django_tables2.A("pk")}))
+    scopes = django_tables2.Column("Scopes", empty_values=())
+    expires_at = django_tables2.Column("Expires")
+    last_used_at = django_tables2.Column("Last used", empty_values=())
+    state = django_tables2.Column("State", empty_values=())
+
+    class Meta:
+        orderable = False
+        template_name = TEMPLATE
+        empty_text = "No tokens"
+
+    def render_name(self, record: Token) -> str:
+        return render_to_string("portal/token/_name.html", {"token": record})
+
+    def render_scopes(self, record: Token) -> str:
+        labels = [token_labels.describe(scope) for scope in record.scopes.all()]
+        return render_to_string("portal/token/_scopes.html", {"labels": labels})
+
+    def render_expires_at(self, record: Token) -> str:
+        return render_to_string("portal/token/_expires.html", {"token": record})
+
+    def render_last_used_at(self, record: Token) -> str:
+        return render_to_string("portal/token/_last_used.html", {"token": record})
+
+    def render_state(self, record: Token) -> str:
+        return render_to_string("portal/_state.html", {"row": token_labels.state_badge(record)})

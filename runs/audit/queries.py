@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.text import smart_split, unescape_string_literal
 
-from runs.models import AuditEntry
+from runs.models import AuditEntry, Token
 from runs.models.audit_verbs import VERBS
 
 SEARCHED = ("actor_name", "on_behalf_of", "subject_name", "reason", "ticket", "message", "address")
@@ -18,6 +18,8 @@ SEARCHED_WHOLE = ("subject_id", "digest", "token_id")
 HELP = "Action, actor, subject, reason, ticket, message, address, or a full digest"
 # A person is a subject under either kind: `user` is the model's name, `person` is what most services pass.
 PERSON = ("person", "user")
+# Kinds of actor whose id is that of a user: a token acts as its account.
+ACTING = ("person", "token")
 
 
 def day(text: str) -> date | None:
@@ -53,8 +55,15 @@ def subjects(text: str) -> Q:
 
 
 def person(pk: str) -> Q:
-    """Return the filter for what a person did, and for what was done to their account."""
-    return Q(actor_id=pk, actor_kind="person") | Q(subject_kind__in=PERSON, subject_id=pk)
+    """Return the filter for what a person or their tokens did, and for what was done to their account."""
+    return Q(actor_id=pk, actor_kind__in=ACTING) | Q(subject_kind__in=PERSON, subject_id=pk)
+
+
+def token(key: str) -> Q:
+    """Return the filter for what was done with a token."""
+    # With its account, whose entries are indexed.
+    account = Token.objects.filter(key=key).values_list("user", flat=True).first()
+    return Q(token_id=key) & (Q(actor_id=str(account)) if account else Q())
 
 
 def loosened(environment: str) -> Q:
@@ -91,6 +100,7 @@ CRITERIA: dict[str, Callable[[str], Q]] = {
     "at_to": until,
     "subject": subjects,
     "person": person,
+    "token": token,
     "loosened": loosened,
     "q": search,
     **{name: column(name) for name in ("actor_name", "verb", "environment", "outcome", "channel")},

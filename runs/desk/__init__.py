@@ -26,21 +26,9 @@ from runs.desk.governance import (
     unfreeze,
     withdraw,
 )
-from runs.desk.queries import (
-    NotVisible,
-    chosen,
-    deployment,
-    deployments,
-    environment,
-    environments,
-    health,
-    person,
-    run,
-    runs,
-    status,
-    user,
-)
+from runs.desk.queries import health, person, run, runs, status
 from runs.desk.run_actions import StillRunning, cancel, recover, sync, trigger, typed, wait
+from runs.names import NotVisible, chosen, deployment, deployments, environment, environments, user
 
 __all__ = [
     "Hours",

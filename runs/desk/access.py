@@ -6,40 +6,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 
 from flows.prefect_api.records import JSON
 from runs.access import who_can
 from runs.access.explain import Explanation
 from runs.actors import Actor
-from runs.desk.queries import NotVisible, deployment, environment, listing, user
-from runs.errors import Refused
 from runs.governance import grants, preview
 from runs.models import ChangeRequest, Grant, Verb
-
-# User names cannot contain a colon, so the prefix is unambiguous.
-GROUP = "group:"
-
-
-def verb(name: str) -> Verb:
-    """Return a verb by its stored name, with hyphens or spaces; labels are for pages."""
-    try:
-        return Verb(name.replace("-", " "))
-    except ValueError as error:
-        raise Refused("verb.unknown", f"Unknown verb {name}. Verbs: {', '.join(Verb.values)}.", verb=name) from error
-
-
-def subject(name: str) -> dict[str, Any]:
-    """Return the person or group that a grant is for; a group is written `group:Operator`."""
-    if not name.startswith(GROUP):
-        return {"person": user(name)}
-    group = Group.objects.filter(name=name.removeprefix(GROUP)).first()
-    if group is None:
-        there = listing("There is", list(Group.objects.order_by("name").values_list("name", flat=True)))
-        raise NotVisible(
-            "group.unknown", f"Unknown group {name.removeprefix(GROUP)}. {there}", group=name.removeprefix(GROUP)
-        )
-    return {"group": group}
+from runs.names import NotVisible, deployment, environment, subject, verb
 
 
 def grant(

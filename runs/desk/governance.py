@@ -15,11 +15,12 @@ from runs import key_rotation, requests
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.changes.queries import waiting_for
-from runs.desk.queries import deployment, environment, status
+from runs.desk.queries import status
 from runs.errors import Refused
 from runs.governance import freezes, rule_changes, windows
 from runs.governance.requirements import applicable, visible
 from runs.models import BreakGlass, ChangeRequest, Freeze, RunRequest, Window
+from runs.names import deployment, environment
 
 # A request by its number, or as an earlier call returned it.
 Reference = int | RunRequest

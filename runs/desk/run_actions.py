@@ -18,13 +18,14 @@ from flows.parameters.references import from_arguments
 from flows.prefect_api.records import JSON, PrefectError
 from runs import definitions, mirror, requests
 from runs.actors import Actor
-from runs.desk.queries import deployment, environment, run, user
+from runs.desk.queries import run
 from runs.errors import Refused
 from runs.models import Action, RunRequest
 from runs.models.action import OPEN as OPEN_ACTION
 from runs.models.action import Kind
 from runs.models.action import State as ActionState
 from runs.models.request import State
+from runs.names import deployment, environment, user
 
 # The states that can still change; every other state is final.
 OPEN: dict[type[Model], frozenset[str]] = {

@@ -41,6 +41,7 @@ POLICY = [
     "needs_confirmation",
     "refuse_moving",
     "cancel_moved",
+    "token_days",
     "outside_window",
     "risk",
 ]

@@ -14,7 +14,7 @@ from runs.errors import Refused
 from runs.governance import loosening_gate
 from runs.governance.accounts import require_distinct_name, require_valid
 from runs.governance.configuration import difference, require_administrator
-from runs.governance.loosening import loosened
+from runs.governance.loosening import Loosening, loosened
 from runs.governance.powers import account_of
 from runs.governance.rule_changes import Proposal, pass_or_submit
 from runs.models import ChangeRequest, ServiceAccount
@@ -69,9 +69,8 @@ def change(
         if is_active or owner.pk != stored.owner_id:
             require_owner(owner)
         before = describe(stored)
-        power = account_of(stored.user, [])
+        found = loosened_by(stored, owner=owner, is_active=is_active)
         stored.owner, stored.purpose, stored.user.is_active = owner, required_purpose(purpose), is_active
-        found = loosened(power, replace(power, owner=owner.get_username(), can_sign_in=is_active))
         proposal = Proposal(
             subject_id=str(stored.pk),
             subject_name=f"service account {stored}",
@@ -86,6 +85,12 @@ def change(
         act.before, act.after = difference(before, describe(stored))
         loosening_gate.record_and_notify(found, act, signed)
     return None
+
+
+def loosened_by(account: ServiceAccount, *, owner: User, is_active: bool) -> list[Loosening]:
+    """Return what giving a stored service account this owner, or enabling it, makes looser."""
+    power = account_of(account.user, [])
+    return loosened(power, replace(power, owner=owner.get_username(), can_sign_in=is_active))
 
 
 def describe(account: ServiceAccount) -> dict[str, Any]:

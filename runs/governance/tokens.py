@@ -98,6 +98,7 @@ def rotate(token: Token, *, by: Actor, overlap: timedelta = OVERLAP) -> NewToken
         require_own(token.user, by)
         old = lock(token)
         require_valid(old)
+        require_not_replaced(old)
         scopes = [copy_of(scope) for scope in old.scopes.all()]
         ends = min(timezone.now() + (old.expires_at - old.created_at), timezone.now() + longest(scopes))
         new = build(old.user, old.name, scopes, ends, old.networks)
@@ -244,7 +245,8 @@ def parse_networks(networks: Sequence[str]) -> list[str]:
 def longest(scopes: Sequence[TokenScope]) -> timedelta:
     """Return the longest life of a token with these scopes, by the policies that reach something in them."""
     limits = [
-        timedelta(days=policy.token_days or 0)
+        # Compared as numbers: a policy may hold more days than a timedelta.
+        timedelta(days=min(policy.token_days or 0, LONGEST.days))
         for policy in Policy.objects.exclude(token_days=None).select_related("environment")
         if any(reaches(policy, scope) for scope in scopes)
     ]
@@ -274,6 +276,12 @@ def require_valid(token: Token) -> None:
     account = getattr(token.user, "service_account", None)
     if not token.user.is_active or (account and not account.owner.is_active):
         raise Refused("token.user_inactive", f"The account {token.user}, or its owner's, is disabled.")
+
+
+def require_not_replaced(token: Token) -> None:
+    """Refuse to replace a token twice: its replacement can be replaced instead."""
+    if Token.objects.filter(replaces=token.pk).exists():
+        raise Refused("token.revoked", f"The token {token} was revoked or replaced. Use another one.")
 
 
 # Use ------------------------------------------------------------------------------------------------------------------

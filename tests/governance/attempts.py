@@ -19,7 +19,7 @@ from flows.models import Alias, Deployment, Environment
 from portal.auth.password_reset import path_of_link
 from runs.actors import Actor, Channel
 from runs.errors import Refused
-from runs.models import ChangeRequest, Freeze, Grant, Policy, Run, RunRequest, Window
+from runs.models import ChangeRequest, Freeze, Grant, Policy, Run, RunRequest, ServiceAccount, Token, Window
 
 # The columns of the table of entry points: who acts. The requester is an operator, and the request is theirs.
 ROLES = ("viewer", "requester", "operator", "approver", "manager", "auditor", "administrator", "stranger")
@@ -50,6 +50,8 @@ class Site:
     unused: Environment
     policy: Policy
     window: Window
+    robot: ServiceAccount
+    token: Token
 
     @property
     def slug(self) -> str:
@@ -196,6 +198,21 @@ GRANT = {
     "environment": lambda site: site.environment.pk,
     "reason": "r",
 }
+
+SERVICE_ACCOUNT = {"owner": lambda site: site.robot.owner_id, "purpose": "deploys", "is_active": "on"}
+
+
+def create_token(visitor: Visitor, site: Site) -> Any:
+    """The form of a new token, for oneself, with one scope."""
+    typed = {
+        "account": visitor.user.pk,
+        "name": "weekly CI",
+        "lifetime": "30",
+        "scopes-TOTAL_FORMS": "1",
+        "scopes-INITIAL_FORMS": "0",
+        "scopes-0-verbs": ["see"],
+    }
+    return visitor.client.post(reverse("admin:runs_token_new"), typed)
 
 
 def slug(site: Site) -> str:

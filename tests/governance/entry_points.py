@@ -19,12 +19,14 @@ from tests.governance.attempts import (
     PASSWORD,
     PERSON,
     POLICY,
+    SERVICE_ACCOUNT,
     WINDOW,
     Door,
     act,
     ask,
     broken,
     call,
+    create_token,
     frozen,
     full_name,
     given,
@@ -67,6 +69,8 @@ SHUT = {
     "admin/runs/notification/<path:object_id>/change/",
     *(f"admin/{model}/<path:object_id>/change/" for model in ("flows/deployment", "runs/grant", "runs/run")),
     *(f"admin/runs/{model}/<path:object_id>/change/" for model in ("runrequest", "changerequest", "artifact")),
+    *(f"admin/runs/token/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
+    "admin/runs/serviceaccount/<path:object_id>/delete/",
     *("admin/runs/changerequest/add/", "admin/runs/changerequest/<path:object_id>/delete/"),
 }
 # Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
@@ -202,6 +206,20 @@ DOORS: dict[str, Door] = {
     "create a group, by page": Door("admin/auth/group/add/", press("auth_group_add", name="new")),
     "change a group, by page": Door(
         "admin/auth/group/<path:object_id>/change/", press("auth_group_change", "group", name="renamed")
+    ),
+    "create a token, by page": Door("admin/runs/token/new/", create_token),
+    "replace a token, by page": Door(
+        "admin/runs/token/<int:pk>/rotate/", press("runs_token_rotate", "token", overlap="now")
+    ),
+    "revoke a token, by page": Door(
+        "admin/runs/token/<int:pk>/revoke/", press("runs_token_revoke", "token", reason="r")
+    ),
+    "create a service account, by page": Door(
+        "admin/runs/serviceaccount/add/", press("runs_serviceaccount_add", name="new", **SERVICE_ACCOUNT)
+    ),
+    "change a service account, by page": Door(
+        "admin/runs/serviceaccount/<path:object_id>/change/",
+        press("runs_serviceaccount_change", "robot", **SERVICE_ACCOUNT),
     ),
     "request runs of selected deployments, by list action": Door(
         "action flows.Deployment.quick_run_selected",

@@ -141,6 +141,7 @@ STRICT: dict[str, Any] = {
     "needs_confirmation": True,
     "refuse_moving": True,
     "cancel_moved": True,
+    "token_days": 7,
     "outside_window": Policy.Outside.REFUSE,
     "risk": Risk.HIGH,
     "tag": "crm",
@@ -154,6 +155,7 @@ LOOSER_POLICY = {
     "needs_confirmation": False,
     "refuse_moving": False,
     "cancel_moved": False,
+    "token_days": None,
     "outside_window": Policy.Outside.WAIT,
     "risk": Risk.MEDIUM,
     "tag": "other",
@@ -164,6 +166,7 @@ LOOSER_POLICY = {
 AS_STRICT = {
     "stages": [{"needed": 3, "group": "Approver"}, {"needed": 1, "group": ""}],
     "approval_minutes": 30,
+    "token_days": 1,
     "tag": "",
 }
 # Columns of rules that change nothing about what is allowed.
@@ -189,6 +192,8 @@ def test_a_stricter_policy_needs_nothing(column: str, prod: Environment) -> None
 
 def test_every_column_of_a_rule_is_judged() -> None:
     assert {*policies.POLICY} - {*loosening.POLICY} <= HARMLESS
+    # A column that is missing in the service's list would be neither approved nor recorded.
+    assert {*loosening.POLICY} - {*policies.POLICY} == {"environment_id"}
     assert {*policies.WINDOW} - {*loosening.WINDOW} <= HARMLESS
 
 

@@ -17,10 +17,11 @@ from runs import changes, mirror, tasks
 from runs import requests as runs_requests
 from runs.actors import Actor
 from runs.governance import freezes, grants, pausing
-from runs.models import AuditEntry, Notification, Policy, Run, RunRequest, Verb, Window
+from runs.models import AuditEntry, Notification, Policy, Run, RunRequest, TokenScope, Verb, Window
 from tests.cast import by, person
 from tests.fakes import records
 from tests.fakes.prefect import FakePrefect
+from tests.portal.made_tokens import new_token, robot_of
 
 # What a page shows of the texts, at least on one of all pages.
 SHOWN = (
@@ -29,6 +30,7 @@ SHOWN = (
     *("state", "message", "task", "taskstate", "taskmessage", "log", "user", "group", "reason", "runname", "asktag"),
     *("answer", "cancel", "switch", "grant", "condition", "grantticket", "health", "sync", "environment"),
     *("policy", "pattern", "window", "windowreason", "freeze", "freezeticket", "notice", "noticetext", "notsent"),
+    *("robot", "purpose", "tokenname", "tokenflow", "tokenvalue"),
 )
 
 
@@ -109,6 +111,11 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
     window = Window.objects.create(
         name=bad("window"), reason=bad("windowreason"), full_name=deployment.full_name, cron="* * * * *", minutes=1
     )
+    robot = robot_of(reader, purpose=bad("purpose"))
+    User.objects.filter(pk=robot.user_id).update(username=bad("robot"))
+    condition = {"properties": {"text": {"const": bad("tokenvalue")}}}
+    scope = TokenScope(verbs=["trigger"], flow_name=bad("tokenflow"), predicate=condition)
+    token = new_token(robot.user, scope, owner=reader, name=bad("tokenname")).token
     freezes.freeze(environment, by=by(reader), reason=bad("freeze"), ticket=bad("freezeticket"))
     texts = {"subject": bad("notice"), "text": bad("noticetext"), "message": bad("notsent"), "state": "failed"}
     Notification.objects.create(
@@ -126,6 +133,8 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
             "runs/grant": [grant.pk, bound.pk],
             "runs/policy": [policy.pk],
             "runs/window": [window.pk],
+            "runs/token": [token.pk],
+            "runs/serviceaccount": [robot.pk],
             "runs/run": list(Run.objects.values_list("pk", flat=True)),
             "runs/runrequest": [each.pk for each in requests],
             "runs/auditentry": list(AuditEntry.objects.values_list("pk", flat=True)),

@@ -26,6 +26,7 @@ from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin
 from portal.admin.changes import waiting
 from portal.admin.filters import EnvironmentFilter
+from portal.admin.suggestions import deployment_names
 from portal.auth.request_user import actor_of, can_view_grants, permissions_of
 from portal.ui import grant_labels, times
 from runs.access.decisions import Target
@@ -36,9 +37,6 @@ from runs.governance.loosening import loosened
 from runs.governance.loosening_gate import environments_of
 from runs.governance.requirements import requirements_for
 from runs.models import ChangeRequest, Grant, Verb
-
-# Names in each suggestion list; browsers become slow with thousands.
-MOST_SUGGESTIONS = 500
 
 
 class StandingFilter(RadioFilter):
@@ -225,7 +223,7 @@ class GrantAdmin(RestrictedAdmin):
             "examples": grant_labels.EXAMPLES,
             "is_delegating": not actor_of(request).is_administrator,
             "time_zone": timezone.get_current_timezone_name(),
-            **self.suggestions(request),
+            **deployment_names(request),
         }
         return render(request, "portal/grant/add.html", context | (extra_context or {}))
 
@@ -242,21 +240,6 @@ class GrantAdmin(RestrictedAdmin):
             environments=None if is_administrator else permissions_of(request).environments(),
             is_administrator=is_administrator,
         )
-
-    def suggestions(self, request: HttpRequest) -> dict[str, list[str]]:
-        """Return suggestions for the text fields, from the deployments that the reader may see."""
-        rows = list(
-            permissions_of(request)
-            .deployments()
-            .filter(deleted_upstream_at=None)
-            .values_list("flow_name", "full_name", "tags")
-            .order_by("full_name")[:MOST_SUGGESTIONS]
-        )
-        return {
-            "flow_names": sorted({flow_name for flow_name, _, _ in rows}),
-            "full_names": sorted({full_name for _, full_name, _ in rows}),
-            "tags": sorted({tag for _, _, tags in rows for tag in tags}),
-        }
 
     def revoke(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not self.has_view_permission(request):

@@ -117,27 +117,10 @@ class GrantForm(LooseningFields):
         return Grant(**{name: self.cleaned_data[name] for name in names})
 
     def verb_groups(self) -> list[tuple[str, list[VerbLine]]]:
-        """Return the check boxes by group, in the order of `grant_labels.VERBS`."""
-        # The bound field yields a box for each verb, checked as typed; the template only arranges them.
-        boxes = {str(box.data["value"]): box for box in self["verbs"]}
-        return [
-            (title, [VerbLine(boxes[verb], opens, verb in WITH_PARAMETERS) for verb, opens in verbs.items()])
-            for title, verbs in grant_labels.VERBS.items()
-        ]
+        return verb_groups(self["verbs"])
 
     def clean_predicate(self) -> dict[str, Any] | None:
-        typed = self.cleaned_data["predicate"].strip()
-        if not typed:
-            return None
-        try:
-            predicate = json.loads(typed)
-        except (ValueError, RecursionError) as error:
-            raise forms.ValidationError(f"Invalid JSON: {error}.", "json") from error
-        # Checked here as well as in the service, to show all problems at the field instead of the first at the top.
-        if problems := predicates.problems(predicate):
-            raise forms.ValidationError([forms.ValidationError(problem, "condition") for problem in problems])
-        found: dict[str, Any] = predicate
-        return found
+        return read_condition(self.cleaned_data["predicate"])
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
@@ -148,6 +131,34 @@ class GrantForm(LooseningFields):
             message = "This time has passed. Choose a later time."
             self.add_error("valid_until", forms.ValidationError(message, "grant.past"))
         return values
+
+
+def verb_groups(field: forms.BoundField) -> list[tuple[str, list[VerbLine]]]:
+    """Return the check boxes of a field of verbs by group, in the order of `grant_labels.VERBS`."""
+    # The bound field yields a box for each verb, checked as typed; the template only arranges them.
+    boxes = {str(box.data["value"]): box for box in field}
+    return [
+        (
+            title,
+            [VerbLine(boxes[verb], opens, verb in WITH_PARAMETERS) for verb, opens in verbs.items() if verb in boxes],
+        )
+        for title, verbs in grant_labels.VERBS.items()
+    ]
+
+
+def read_condition(typed: str) -> dict[str, Any] | None:
+    """Return the JSON Schema that was typed, None for a blank; raises `ValidationError`."""
+    if not typed.strip():
+        return None
+    try:
+        predicate = json.loads(typed)
+    except (ValueError, RecursionError) as error:
+        raise forms.ValidationError(f"Invalid JSON: {error}.", "json") from error
+    # Checked here as well as in the service, to show all problems at the field instead of the first at the top.
+    if problems := predicates.problems(predicate):
+        raise forms.ValidationError([forms.ValidationError(problem, "condition") for problem in problems])
+    found: dict[str, Any] = predicate
+    return found
 
 
 def copy_of(grant: Grant) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from runs.access.decisions import Permissions, active_grants
 from runs.actors import is_administrator
 from runs.errors import Refused
 from runs.governance import accounts, preview
-from runs.models import ChangeRequest
+from runs.models import ChangeRequest, ServiceAccount
 
 # Django's permissions that have an effect here. Permissions on deployments and runs are grants.
 OFFERED = {
@@ -43,7 +43,7 @@ LABELS = {
         "Enabled",
         "On: the user can sign in and their grants apply. History keeps the names of disabled users.",
     ),
-    "is_staff": ("Can sign in", "On: the user can sign in here. Turn off for service accounts."),
+    "is_staff": ("Can sign in", "On: the user can sign in here."),
     "is_superuser": (
         "Administrator",
         "Sets up the portal. Can view and pause everything, but needs a grant to start runs.",
@@ -153,7 +153,8 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
     change_form_outer_after_template = "portal/people/_rights.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        return super().get_queryset(request).prefetch_related("groups")
+        # Service accounts have no password and no groups; they are on pages of their own.
+        return super().get_queryset(request).filter(service_account=None).prefetch_related("groups")
 
     @admin.display(description="name", ordering="first_name")
     def full_name(self, person: User) -> str:
@@ -189,6 +190,9 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         person = self.get_object(request, object_id)
+        account = ServiceAccount.objects.filter(user=number(object_id)).first() if person is None else None
+        if account and self.has_view_permission(request):
+            return HttpResponseRedirect(reverse("admin:runs_serviceaccount_change", args=[account.pk]))
         context: dict[str, Any] = {"show_save_and_add_another": False}
         if person:
             context |= person_page.rights(Permissions.of_person(person), Environment.objects.all())

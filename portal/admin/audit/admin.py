@@ -14,6 +14,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.views.decorators.http import require_POST
 
@@ -43,7 +44,7 @@ MADE_AT_ONCE = 50_000
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(RestrictedAdmin):
-    list_display = ["when", "actor_name", "what", "subject", "environment", "why", "result", "whence"]
+    list_display = ["when", "actor", "what", "subject", "environment", "why", "result", "whence"]
     list_display_links = ["when"]
     list_filter = FILTERS
     list_filter_submit = True
@@ -80,6 +81,10 @@ class AuditEntryAdmin(RestrictedAdmin):
     def when(self, entry: AuditEntry) -> str:
         shown = date_format(timezone.localtime(entry.at), "j M Y, H:i:s")
         return format_html('<span class="portal-number portal-audit-when">{}</span>', shown)
+
+    @admin.display(description="Actor", ordering="actor_name")
+    def actor(self, entry: AuditEntry) -> str:
+        return actor_label(entry)
 
     @admin.display(description="Action")
     def what(self, entry: AuditEntry) -> str:
@@ -248,11 +253,16 @@ def neighbour(sequence: int) -> AuditEntry | None:
     return AuditEntry.objects.filter(sequence=sequence).first()
 
 
+def actor_label(entry: AuditEntry) -> SafeString:
+    """Return who acted, such as “ci-robot by token KEY”; call `link_subjects` before."""
+    return render_to_string("portal/audit/_actor.html", {"entry": entry})
+
+
 def facts(entry: AuditEntry) -> list[tuple[str, str]]:
     """Return the filled fields of an entry with their labels."""
     rows = [
         ("Time", date_format(timezone.localtime(entry.at), "j F Y, H:i:s.u e")),
-        ("Actor", f"{entry.actor_name} ({entry.actor_kind})"),
+        ("Actor", format_html("{} ({})", actor_label(entry), entry.actor_kind)),
         ("On behalf of", entry.on_behalf_of),
         ("Environment", entry.environment),
         ("Rules changed", "\n".join(loosened_rules.changes_in_words(entry))),
@@ -260,7 +270,6 @@ def facts(entry: AuditEntry) -> list[tuple[str, str]]:
         ("Ticket", entry.ticket),
         ("Message", entry.message),
         ("Channel", entry.channel),
-        ("Token", entry.token_id),
         ("Address", entry.address),
         ("User agent", entry.user_agent),
     ]

@@ -99,6 +99,12 @@ class PersonFilter(GivenFilter):
         return str(row or given)
 
 
+class TokenFilter(GivenFilter):
+    """`token=KEY`: what was done with a token."""
+
+    title, parameter_name = "token", "token"
+
+
 class LoosenedFilter(GivenFilter):
     """`loosened=prod`: what loosened the rules of an environment."""
 
@@ -138,5 +144,5 @@ def actor_names() -> list[str]:
 FILTERS: list[Any] = [
     ("at", DaysFilter),
     *(ActorFilter, VerbFilter, EnvironmentFilter, OutcomeFilter, ChannelFilter, SubjectFilter, PersonFilter),
-    LoosenedFilter,
+    *(TokenFilter, LoosenedFilter),
 ]

@@ -33,10 +33,13 @@ HEADINGS = {
     "full_name": "deployment",
     "flow_name": "flow",
     "predicate": "parameter values",
+    "token_days": "longest token (days)",
     "api_url": "API URL",
     "ui_url": "UI URL",
     "effective_predicate": "condition, with that of the person who grants it",
 }
+# Kind of a loosening of an account -> its column, where they differ.
+LOOSENED = {"enabled": "is_active", "administrator": "is_superuser", "group": "groups"}
 # Columns in the order in which people read them; the rest comes after these.
 ORDER = [
     *(
@@ -70,7 +73,8 @@ class Row:
 def rows(rules: RuleChange) -> list[Row]:
     """Return the columns that change; of a new or deleted row those that are not blank."""
     found = rule_changes.differences(rules)
-    looser = {each["kind"].partition(".")[2] for each in rules.loosened}
+    kinds = {each["kind"].partition(".")[2] for each in rules.loosened}
+    looser = {LOOSENED.get(kind, kind) for kind in kinds}
     columns = sorted(found["columns"].items(), key=lambda item: place_of(item[0]))
     changed = [
         Row(heading(name), display(name, before), display(name, after), name in looser)

@@ -12,12 +12,13 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from flows.parameters import formats
+from flows.wording import plural
 from portal.admin.filters import EnvironmentFilter
 from portal.admin.governance.selector_admin import INPUT, SELECTOR, SelectorAdmin, SelectorForm
 from portal.auth.request_user import actor_of
 from portal.ui import rule_labels
 from runs.errors import Refused
-from runs.governance import policies
+from runs.governance import policies, tokens
 from runs.models import ChangeRequest, Policy
 from runs.models.policy import Stage
 
@@ -83,6 +84,14 @@ class PolicyForm(SelectorForm):
         help_text="Stages are approved from top to bottom. Blank = environment default. If several policies apply, the "
         "larger number of each group counts.",
     )
+    token_days = forms.IntegerField(
+        label="Longest token (days)",
+        required=False,
+        min_value=1,
+        max_value=tokens.LONGEST.days,
+        widget=forms.NumberInput({**INPUT, "min": 1, "max": tokens.LONGEST.days}),
+        help_text="Tokens that can act here must end within this time. Blank = one year.",
+    )
     sample = forms.CharField(
         label="Test value",
         required=False,
@@ -95,7 +104,7 @@ class PolicyForm(SelectorForm):
         model = Policy
         fields = [
             *("name", "stages", "approval_minutes", "needs_reason", "needs_ticket", "ticket_pattern", "ticket_link"),
-            *("needs_confirmation", "refuse_moving", "cancel_moved", "outside_window", "risk", *SELECTOR),
+            *("needs_confirmation", "refuse_moving", "cancel_moved", "token_days", "outside_window", "risk", *SELECTOR),
         ]
         labels = {
             "approval_minutes": "Approval timeout (minutes)",
@@ -118,7 +127,8 @@ class PolicyForm(SelectorForm):
     # The test value follows the pattern it is for.
     field_order = [
         *("name", "stages", "approval_minutes", "needs_reason", "needs_ticket", "ticket_pattern", "sample"),
-        *("ticket_link", "needs_confirmation", "refuse_moving", "cancel_moved", "outside_window", "risk", *SELECTOR),
+        *("ticket_link", "needs_confirmation", "refuse_moving", "cancel_moved", "token_days", "outside_window", "risk"),
+        *SELECTOR,
     ]
 
     def clean(self) -> dict[str, Any]:
@@ -177,6 +187,7 @@ def requirements(policy: Policy) -> list[str]:
         "typed confirmation": policy.needs_confirmation,
         "pinned code": policy.refuse_moving,
         "unchanged deployment at start": policy.cancel_moved,
+        f"tokens of at most {plural(policy.token_days or 0, 'day')}": bool(policy.token_days),
     }
     return [label for label, applies in labels.items() if applies]
 
@@ -195,5 +206,6 @@ def facts(policy: Policy) -> list[tuple[str, str]]:
         ("Confirmation", "typed confirmation" if policy.needs_confirmation else DEFAULT),
         ("Code that is not pinned", "refused" if policy.refuse_moving else "shown to approvers"),
         ("Deployment changed when the run starts", "run is cancelled" if policy.cancel_moved else "reported"),
+        ("Longest token", plural(policy.token_days, "day") if policy.token_days else "1 year"),
         ("Outside change windows", OUTSIDE[policy.outside_window]),
     ]

@@ -19,6 +19,7 @@ from portal.admin.actions import reason_of
 from portal.admin.base import RestrictedAdmin
 from portal.admin.changes import waiting
 from portal.admin.loosening_fields import LooseningFields
+from portal.admin.suggestions import deployment_names
 from portal.auth.request_user import permissions_of
 from runs.actors import is_administrator
 from runs.errors import Refused
@@ -27,7 +28,6 @@ from runs.governance.loosening_gate import environments_of
 from runs.governance.requirements import visible
 from runs.models import ChangeRequest, Verb
 
-MOST_SUGGESTIONS = 500
 INPUT = {"class": "portal-input"}
 SELECTOR = ["environment", "flow_name", "full_name", "tag"]
 
@@ -172,20 +172,9 @@ class SelectorAdmin(RestrictedAdmin):
         }
         return render(request, self.template, context)
 
-    def suggestions(self, request: HttpRequest) -> dict[str, list[str]]:
+    def suggestions(self, request: HttpRequest) -> dict[str, Any]:
         """Return suggestions for the text fields."""
-        rows = list(
-            permissions_of(request)
-            .deployments()
-            .filter(deleted_upstream_at=None)
-            .values_list("flow_name", "full_name", "tags")
-            .order_by("full_name")[:MOST_SUGGESTIONS]
-        )
-        return {
-            "flow_names": sorted({flow_name for flow_name, _, _ in rows}),
-            "full_names": sorted({full_name for _, full_name, _ in rows}),
-            "tags": sorted({tag for _, _, tags in rows for tag in tags}),
-        }
+        return deployment_names(request)
 
     def remove(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not self.has_add_permission(request):

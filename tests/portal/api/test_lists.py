@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from flows.models import Deployment, Environment
 from runs import requests
-from runs.models import Grant, LogLine, Run, TokenScope
+from runs.models import Grant, LogLine, Policy, Run, TokenScope, Window
 from tests.cast import by
 from tests.portal.api.programs import Program, Programs
 
@@ -164,12 +164,58 @@ def test_parameters_and_logs_need_their_own_permission(
     assert names(caller, f"{path}/logs", "message") == ["a line"]
 
 
-def test_the_trail_of_others_is_not_read(
-    requester: User, viewer: User, deployment: Deployment, program: Programs
-) -> None:
+def test_a_token_reads_what_was_done_with_it(requester: User, deployment: Deployment, program: Programs) -> None:
     requests.submit(deployment, {"month": "2026-10"}, by=by(requester))
-    assert {each["actor"] for each in everything(program(requester), "/audit")} == {"requester"}
-    assert "requester" not in {each["actor"] for each in everything(program(viewer), "/audit")}
+    one, other = program(requester), program(requester)
+    one.post("/changes", {"environment": "dev", "deployment": deployment.full_name, "parameters": {"month": "x"}})
+    assert [each["verb"] for each in everything(one, "/audit")] == ["request.submit"]
+    assert everything(other, "/audit") == []
+
+
+def test_rules_about_what_is_not_visible_are_not_listed(
+    stranger: User, dev: Environment, prod: Environment, deployment: Deployment, program: Programs
+) -> None:
+    Grant.objects.create(
+        person=stranger, verbs=["see"], environment=dev, full_name=deployment.full_name, granted_by_name="test"
+    )
+    places: dict[str, dict[str, Any]] = {
+        "everywhere": {},
+        "hidden place": {"environment": prod},
+        "hidden deployment": {"full_name": "secret/plan"},
+        "theirs": {"environment": dev, "full_name": deployment.full_name},
+    }
+    for name, columns in places.items():
+        Policy.objects.create(name=name, **columns)
+        Window.objects.create(name=name, cron="0 3 * * *", minutes=60, **columns)
+    caller = program(stranger, TokenScope(verbs=["see"], environment=dev))
+    for path in ("/policies", "/windows"):
+        found = [each["name"] for each in everything(caller, path, limit=1)]
+        assert found == ["everywhere", "theirs"], path
+
+
+def test_a_secret_default_is_not_in_the_schema(
+    requester: User, dev: Environment, deployment: Deployment, program: Programs
+) -> None:
+    secret = {"type": "string", "format": "password", "writeOnly": True, "default": "hunter22"}
+    schema = {
+        "type": "object",
+        "properties": {
+            "default": {"type": "integer", "default": 3},
+            "token": secret,
+            "login": {"$ref": "#/definitions/Login", "default": {"name": "a", "password": "hunter22"}},
+        },
+        "definitions": {"Login": {"type": "object", "properties": {"name": {"default": "a"}, "password": secret}}},
+    }
+    columns = {"parameter_schema": schema, "parameter_defaults": {"token": "hunter22"}}
+    Deployment.objects.filter(pk=deployment.pk).update(**columns)
+    path = f"/environments/dev/deployments/{deployment.prefect_id}"
+    found = program(requester).get(path).body
+    assert "hunter22" not in str(found)
+    assert found["parameter_schema"]["properties"]["default"] == {"type": "integer", "default": 3}
+    # Who may not view parameters sees no values at all.
+    blind = program(requester, TokenScope(verbs=["see"], environment=dev)).get(path).body
+    assert blind["parameter_schema"]["properties"]["default"] == {"type": "integer"}
+    assert blind["parameter_defaults"] == {}
 
 
 def test_grants_of_others_are_not_read(requester: User, viewer: User, auditor: User, program: Programs) -> None:

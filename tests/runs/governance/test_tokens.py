@@ -169,6 +169,11 @@ def test_a_policy_limits_the_life_of_a_token_that_reaches_it(
     assert tokens.longest(scopes) == timedelta(days=days)
 
 
+def test_a_policy_with_more_days_than_a_token_has_limits_nothing(requester: User) -> None:
+    Policy.objects.create(name="long", token_days=2_147_483_647)
+    assert tokens.longest([scope("see")]) == tokens.LONGEST
+
+
 def test_a_policy_of_a_protected_environment_limits_what_names_it(dev: Environment, prod: Environment) -> None:
     Policy.objects.create(name="short", token_days=7, environment=prod)
     assert tokens.longest([scope("see"), scope("see", environment=dev)]) == tokens.LONGEST
@@ -304,6 +309,14 @@ def test_a_replaced_token_is_valid_for_the_overlap(requester: User, later: Later
     use(new.text)
     with refused("token.revoked"):
         use(old.text)
+
+
+def test_a_token_is_replaced_once(requester: User) -> None:
+    old = issue(requester)
+    new = tokens.rotate(old.token, by=by(requester), overlap=timedelta(hours=2))
+    with refused("token.revoked"):
+        tokens.rotate(old.token, by=by(requester))
+    assert tokens.rotate(new.token, by=by(requester)).token.replaces == new.token
 
 
 def test_an_old_token_cannot_be_replaced_to_live_longer(requester: User, later: Later) -> None:

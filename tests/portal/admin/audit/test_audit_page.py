@@ -29,9 +29,11 @@ from portal.ui.diff import Change, diff
 from runs import audit, requests
 from runs.actors import Actor, Channel, Kind
 from runs.audit import export_files, lines
-from runs.models import AuditEntry, Export, RunRequest
+from runs.governance import tokens
+from runs.models import AuditEntry, Export, Grant, RunRequest, TokenScope
 from runs.models.audit_verbs import VERBS
 from tests.cast import by
+from tests.portal.made_tokens import new_token, robot_of
 from tests.portal.page_elements import refusal_codes
 
 pytestmark = pytest.mark.django_db
@@ -190,6 +192,45 @@ def test_the_trail_of_one_subject_and_of_one_person(login: Login, auditor: User,
     assert found(client, "subject=run:1,run:2") == ["run 2", "run 1"]
     assert found(client, f"person={requester.pk}") == ["their account", "run 2"]
     assert found(client, "subject=nonsense") == found(client, "person=nobody") == []
+
+
+def test_the_token_is_named_linked_and_found(
+    login: Login, auditor: User, deployment: Deployment, requester: User
+) -> None:
+    robot = robot_of(requester)
+    Grant.objects.create(person=robot.user, verbs=["see", "trigger"], granted_by_name="test")
+    token = new_token(robot.user, TokenScope(verbs=["see", "trigger"]), owner=requester).token
+    requests.submit(deployment, {"month": "2026-10"}, by=tokens.actor_of(token, address="192.0.2.7"))
+    entry, client = AuditEntry.objects.get(verb="request.submit"), login(auditor)
+    link = f'href="{reverse("admin:runs_token_change", args=[token.pk])}"'
+    for address in (LIST, page_of(entry)):
+        page = client.get(address).content.decode()
+        assert link in page
+        assert token.key in page
+    assert found(client, f"token={token.key}") == found(client, f"q={token.key}&verb=request.submit")
+    assert len(found(client, f"token={token.key}")) == 1
+    assert found(client, "token=unknown") == []
+    # What a token does, its account does.
+    assert entry.subject_name in found(client, f"person={robot.user_id}")
+
+
+def test_a_token_that_is_not_there_is_named_without_a_link(login: Login, auditor: User) -> None:
+    who = Actor(Kind.TOKEN, "7", "nightly", Channel.API, None, token_id="<b>gone</b>")
+    with audit.act("run.cancel", None, by=who, subject_name="a run"):
+        pass
+    for address in (LIST, page_of(AuditEntry.objects.get())):
+        page = login(auditor).get(address).content.decode()
+        assert "&lt;b&gt;gone&lt;/b&gt;" in page
+        assert "<b>gone" not in page
+
+
+def test_tokens_and_service_accounts_link_to_their_pages(login: Login, auditor: User, requester: User) -> None:
+    robot = robot_of(requester)
+    token = new_token(robot.user, owner=requester).token
+    page = login(auditor).get(LIST).content.decode()
+    assert f'href="{reverse("admin:runs_serviceaccount_change", args=[robot.pk])}"' in page
+    assert f'href="{reverse("admin:runs_token_change", args=[token.pk])}"' in page
+    assert f'href="{reverse("admin:auth_user_change", args=[robot.user_id])}"' not in page
 
 
 def test_on_whose_behalf_and_for_which_ticket_is_kept_and_found(login: Login, auditor: User) -> None:

@@ -13,7 +13,9 @@ from django.urls import reverse
 
 from flows.models import Deployment, Environment
 from portal.ui import rule_labels
-from runs.models import AuditEntry, Policy
+from runs import changes
+from runs.models import AuditEntry, ChangeRequest, Policy
+from tests.cast import by
 from tests.portal.hostile_text import Page
 from tests.portal.page_elements import attributes, form_errors, refusal_codes
 
@@ -27,6 +29,7 @@ TYPED: dict[str, Any] = {
     "risk": "high",
     "needs_reason": "on",
     "approval_minutes": "",
+    "token_days": "",
     "stages-1-needed": "2",
     "stages-1-group": "Approver",
     "stages-2-needed": "",
@@ -94,6 +97,8 @@ def test_an_administrator_adds_changes_and_deletes_one(admin_user: User, prod: E
         ({"ticket_link": "javascript:alert(1)//{ticket}"}, ("__all__", "policy.ticket_link_scheme")),
         ({"ticket_pattern": "^OPS-[0-9]+$", "sample": "ops 12"}, ("sample", "pattern")),
         ({"risk": "huge"}, ("risk", "invalid_choice")),
+        ({"token_days": "0"}, ("token_days", "min_value")),
+        ({"token_days": "366"}, ("token_days", "max_value")),
     ],
 )
 def test_a_mistake_is_shown_at_its_field_and_what_was_typed_stays(
@@ -112,6 +117,29 @@ def test_a_ticket_that_fits_is_tried_and_not_kept(admin_user: User, login: Login
     values = {"ticket_pattern": "^OPS-[0-9]+$", "sample": "OPS-12", "ticket_link": "https://tickets.example/{ticket}"}
     login(admin_user).post(ADD, TYPED | values)
     assert Policy.objects.get().ticket_pattern == "^OPS-[0-9]+$"
+
+
+def test_the_longest_token_is_saved_shown_and_approved(
+    admin_user: User, second_administrator: User, viewer: User, prod: Environment, dev: Environment, login: Login
+) -> None:
+    client, body = login(admin_user), TYPED | {"environment": prod.pk, "token_days": "7"}
+    client.post(ADD, body)
+    row = Policy.objects.get()
+    assert row.token_days == 7
+    assert AuditEntry.objects.get(verb="policy.create").after["token_days"] == 7
+    assert "tokens of at most 7 days" in text(client, LIST)
+    # A longer life loosens the rules: it waits for the other administrator, and is then in effect.
+    longer = body | {"token_days": "30", "loosening_reason": "r", "loosening_confirm": "prod"}
+    answer = client.post(page_of(row), longer, follow=True)
+    assert [(each.name, each.before, each.after) for each in answer.context["rows"]] == [
+        ("longest token (days)", "7", "30")
+    ]
+    change = ChangeRequest.objects.get()
+    changes.approve(change, by=by(second_administrator), displayed_digest=change.digest)
+    row.refresh_from_db()
+    assert row.token_days == 30
+    Policy.objects.update(environment=dev)
+    assert ("Longest token", "30 days") in login(viewer).get(page_of(row)).context["facts"]
 
 
 def test_others_read_what_is_about_something_they_see(
