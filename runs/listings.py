@@ -74,7 +74,9 @@ class Listing[Row: Model]:
         for name, value in (chosen or {}).items():
             if value is not None:
                 found = found.filter(**{self.filters[name].lookup: value})
-        return found.select_related(*self.related).prefetch_related(*self.prefetched)
+        # Without names it would follow every foreign key.
+        found = found.select_related(*self.related) if self.related else found
+        return found.prefetch_related(*self.prefetched)
 
     def page(self, by: Actor, chosen: Mapping[str, Any], *, after: Sequence[Any] | None, limit: int) -> Page[Row]:
         """Return up to `limit` rows after a position."""
@@ -184,7 +186,7 @@ DEPLOYMENTS = Listing(
         "flow": Filter("flow_name", str, "Name of the flow."),
         "tag": Filter("tags__contains", list[str], "Has all these tags."),
         "paused": Filter("is_paused", bool, "Whether it is paused."),
-        "deleted": Filter("deleted_upstream_at__isnull", bool, "false: only those that were deleted in Prefect."),
+        "deployed": Filter("deleted_upstream_at__isnull", bool, "Whether Prefect still has it."),
     },
     related=("environment",),
 )
@@ -274,7 +276,7 @@ GRANTS = Listing(
         "group": Filter("group__name", str, "Name of the group."),
         "verb": Filter("verbs__contains", list[str], "Has all these verbs."),
         "effect": Filter("effect", str, "allow or deny."),
-        "revoked": Filter("revoked_at__isnull", bool, "true: only those that are not revoked."),
+        "active": Filter("revoked_at__isnull", bool, "false: only those that were revoked."),
     },
     related=("environment", "person", "group"),
 )
@@ -301,7 +303,7 @@ FREEZES = Listing(
     Freeze,
     sees_rule,
     ("-begun_at", "-pk"),
-    {"environment": IN_ENVIRONMENT, "active": Filter("lifted_at__isnull", bool, "true: only those not lifted.")},
+    {"environment": IN_ENVIRONMENT, "active": Filter("lifted_at__isnull", bool, "false: only those that were lifted.")},
     related=("environment",),
 )
 # Of one run, which its reader was found to see.

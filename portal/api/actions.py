@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 from ninja import Field, Schema
 
@@ -12,6 +13,8 @@ from runs.models import Action
 class ActionRow(Schema):
     id: int
     kind: str = Field(examples=["cancel"])
+    run: UUID | None = Field(description="Prefect's id of the run, if it is about one.")
+    deployment: UUID | None = Field(description="Prefect's id of the deployment, if it is about one.")
     state: str = Field(description="It is carried out in the background: read it again until it is final.")
     message: str
     requested_by: str
@@ -22,6 +25,8 @@ class ActionRow(Schema):
         return cls(
             id=row.pk,
             kind=row.kind,
+            run=row.run.prefect_id if row.run else None,
+            deployment=row.deployment.prefect_id if row.deployment else None,
             state=row.state,
             message=row.message,
             requested_by=row.requested_by_name,

@@ -68,7 +68,7 @@ def program(db: None) -> Programs:
         rows = list(scopes) or [
             TokenScope(verbs=list(tokens.VERBS), environment=each) for each in (None, *Environment.objects.all())
         ]
-        settings = {"name": "test", "expires_at": timezone.now() + timedelta(days=1)} | options
+        settings: dict[str, Any] = {"name": "test", "expires_at": timezone.now() + timedelta(days=1)} | options
         return Program(tokens.issue(user, by=by(user), scopes=rows, **settings).text)
 
     return make

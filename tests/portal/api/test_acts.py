@@ -217,7 +217,8 @@ def test_a_run_is_cancelled(requester: User, a_run: Any, program: Programs) -> N
     caller, path = program(requester), f"/environments/dev/runs/{run.prefect_id}"
     answer = caller.post(f"{path}/cancel", {"reason": "wrong month"})
     assert (answer.status, answer.body["kind"]) == (202, "cancel")
-    assert caller.get(f"/actions/{answer.body['id']}").body["state"] == answer.body["state"]
+    found = caller.get(f"/actions/{answer.body['id']}").body
+    assert (found["state"], found["run"], found["deployment"]) == (answer.body["state"], str(run.prefect_id), None)
     again = caller.post(f"{path}/cancel", {"reason": "wrong month"})
     assert (again.status, again.code) == (409, "cancellation.pending")
     assert Action.objects.get().requested_by_name == "requester"

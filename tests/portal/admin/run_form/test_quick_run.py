@@ -164,5 +164,5 @@ def test_the_offers_are_read_once_for_all_selected_deployments(
     with CaptureQueriesContext(connection) as captured:
         page = login(requester).post(reverse("admin:flows_deployment_changelist"), body).content.decode()
     assert attributes(page, "data-complete") == ["yes"] * 3
-    readings = [each["sql"] for each in captured if 'FROM "runs_artifact"' in each["sql"]]
+    readings = [each["sql"] for each in captured if "runs_artifact" in each["sql"]]
     assert len(readings) == 1

@@ -1,0 +1,213 @@
+"""What the portal answers about environments, deployments, requests and runs.
+
+Ids of Prefect are text; times have an offset. Values of secret parameters arrive masked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+# The states in which nothing more happens.
+ENDED_REQUESTS = frozenset({"completed", "failed", "cancelled", "lost", "rejected", "withdrawn", "expired", "refused"})
+ENDED_CHANGES = frozenset({"rejected", "withdrawn", "expired", "closed"})
+ENDED_ACTIONS = frozenset({"done", "overtaken", "failed"})
+ENDED_RUNS = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """`health` is the state of its Prefect server at `checked_at`: "up" when it responds."""
+
+    name: str
+    description: str
+    is_protected: bool
+    needs_approval: bool
+    needs_reason: bool
+    is_active: bool
+    health: str
+    checked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    id: str
+    environment: str
+    name: str
+    flow: str
+    description: str
+    tags: list[str]
+    is_paused: bool
+    status: str
+    work_pool: str
+    version: str
+    is_deleted: bool
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentDetail(Deployment):
+    """`etag` is its version, which an edit sends back: what is edited is what was read."""
+
+    parameter_schema: dict[str, Any]
+    parameter_defaults: dict[str, Any]
+    may_run: bool
+    why: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """`run` is Prefect's id of the run that it became, `change` the number of what is approved."""
+
+    id: int
+    change: int
+    environment: str
+    deployment: str
+    state: str
+    state_name: str
+    message: str
+    scheduled_for: datetime | None
+    run: str | None
+    run_state: str
+    requested_by: str
+    requested_at: datetime
+    url: str
+
+    @property
+    def is_ended(self) -> bool:
+        return self.state in ENDED_REQUESTS
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    deployment: str
+    version: str
+    parameters: dict[str, Any] | None
+    tags: list[str]
+    run_name: str
+    retries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    by: str
+    approved: bool
+    reason: str
+    at: datetime
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    by: str
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change request: what is approved. `digest` names exactly its content, `requests` are its runs."""
+
+    id: int
+    kind: str
+    environment: str
+    state: str
+    state_name: str
+    message: str
+    reason: str
+    ticket: str
+    requested_by: str
+    on_behalf_of: str
+    requested_at: datetime
+    expires_at: datetime | None
+    needs_approval: bool
+    approvals_needed: int
+    digest: str
+    key: str
+    specs: list[Spec]
+    requests: list[RunRequest]
+    approvals: list[Approval]
+    comments: list[Comment]
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing more happens: it is closed, or each of its runs has ended."""
+        if self.state in ENDED_CHANGES:
+            return True
+        return self.state != "waiting" and all(each.is_ended for each in self.requests)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    state: str
+    name: str
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """`state` is Prefect's state type, such as RUNNING; `message` is empty without permission to view logs."""
+
+    id: str
+    environment: str
+    name: str
+    deployment: str
+    flow: str
+    state: str
+    state_name: str
+    message: str
+    parameters: dict[str, Any] | None
+    tags: list[str]
+    request: int | None
+    requested_by: str
+    expected_start_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    seconds: float
+    url: str
+
+    @property
+    def is_ended(self) -> bool:
+        return self.state in ENDED_RUNS
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetail(Run):
+    states: list[State]
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """`level` is as in Python's logging: 20 info, 30 warning, 40 error."""
+
+    at: datetime
+    level: int
+    message: str
+    task_run: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A cancellation, retry, pause or resumption, which is carried out in the background."""
+
+    id: int
+    kind: str
+    state: str
+    message: str
+    requested_by: str
+    requested_at: datetime
+
+    @property
+    def is_ended(self) -> bool:
+        return self.state in ENDED_ACTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """The retry, or the number of the change request that has to be approved first."""
+
+    action: Action | None
+    change: int | None

@@ -1,0 +1,134 @@
+"""Commands that read environments, deployments and runs, and those that act on runs."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from itertools import islice
+
+from .answers import Action, Deployment, Environment, Run
+from .command_parser import (
+    DONE,
+    REFUSED,
+    RUN_FAILED,
+    RUN_LOST,
+    UNAVAILABLE,
+    Subparsers,
+    add_command,
+    add_deployment,
+    add_environment,
+    add_limit,
+    add_reason,
+    add_run,
+    add_wait,
+)
+from .portal_api import PAGE, Portal
+from .request_commands import finish
+from .terminal import Screen
+
+# Final state of an action -> exit code with --wait
+ACTION_ENDS = {"done": DONE, "overtaken": RUN_FAILED, "failed": UNAVAILABLE}
+
+
+def add_catalog(commands: Subparsers) -> None:
+    add_command(commands, "environments", environments, "List environments and the health of their Prefect servers")
+
+    parser = add_command(commands, "deployments", deployments, "List deployments, or show one with its parameters")
+    parser.add_argument("name", nargs="?", default="", metavar="NAME", help="show this one; needs -e")
+    add_environment(parser)
+    parser.add_argument("--tag", action="append", default=[], help="only with this tag; can be repeated")
+
+    parser = add_command(commands, "runs", runs, "List runs, newest first")
+    add_environment(parser)
+    parser.add_argument("-d", "--deployment", default="", metavar="NAME", help="full name of the deployment")
+    parser.add_argument("--state", action="append", default=[], type=str.upper, help="such as RUNNING; repeatable")
+    parser.add_argument("--tag", action="append", default=[], help="only with this tag; can be repeated")
+    add_limit(parser)
+
+    parser = add_command(commands, "logs", logs, "Print the log of a run")
+    add_run(parser)
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the run has ended")
+    parser.add_argument("--level", type=int, default=0, metavar="N", help="20 info, 30 warning, 40 error and above")
+
+    parser = add_command(commands, "cancel", cancel, "Cancel a run")
+    add_run(parser)
+    add_reason(parser)
+    parser.add_argument("--force", action="store_true", help="mark it as cancelled when a cancellation had no effect")
+    add_wait(parser, "Prefect confirms it")
+
+    parser = add_command(commands, "retry", retry, "Retry a failed run in place")
+    add_run(parser)
+    add_reason(parser)
+    add_wait(parser, "the retry was sent, or the approved request has ended")
+
+    for name, what in (("pause", "Pause the schedules of a deployment"), ("resume", "Resume them")):
+        parser = add_command(commands, name, edit, what)
+        add_deployment(parser)
+        add_reason(parser)
+        add_wait(parser, "Prefect confirms it")
+
+
+def environments(portal: Portal, options: Namespace, screen: Screen) -> int:
+    screen.print_rows(Environment, list(portal.environments()), empty="You can see no environment.")
+    return DONE
+
+
+def deployments(portal: Portal, options: Namespace, screen: Screen) -> int:
+    if options.name:
+        if not options.environment:
+            screen.warn("Name the environment of the deployment: -e ENV.")
+            return REFUSED
+        screen.print_row(portal.deployment(options.environment, options.name))
+        return DONE
+    rows = list(portal.deployments(options.environment, tags=options.tag))
+    screen.print_rows(Deployment, rows, empty="You can see no deployment there.")
+    return DONE
+
+
+def runs(portal: Portal, options: Namespace, screen: Screen) -> int:
+    found = portal.runs(
+        options.environment,
+        deployment=options.deployment,
+        state=options.state,
+        tag=options.tag,
+        limit=min(options.limit, PAGE),
+    )
+    screen.print_rows(Run, list(islice(found, options.limit)), empty="There are no such runs, or you cannot see them.")
+    return DONE
+
+
+def logs(portal: Portal, options: Namespace, screen: Screen) -> int:
+    lines = portal.logs(options.run, level=options.level, follow=options.follow)
+    if screen.as_json:
+        screen.print_json(list(lines))
+        return DONE
+    for line in lines:
+        screen.log(line)
+    return DONE
+
+
+def cancel(portal: Portal, options: Namespace, screen: Screen) -> int:
+    made = portal.cancel(options.run, options.reason, ticket=options.ticket, force=options.force)
+    return finish_action(portal, made, options, screen)
+
+
+def retry(portal: Portal, options: Namespace, screen: Screen) -> int:
+    made = portal.retry(options.run, options.reason, ticket=options.ticket)
+    if made.action is not None:
+        return finish_action(portal, made.action, options, screen)
+    assert made.change is not None
+    return finish(portal, portal.change(made.change), options, screen)
+
+
+def edit(portal: Portal, options: Namespace, screen: Screen) -> int:
+    act = portal.pause if options.command == "pause" else portal.resume
+    made = act(options.environment, options.name, options.reason, ticket=options.ticket)
+    return finish_action(portal, made, options, screen)
+
+
+def finish_action(portal: Portal, row: Action, options: Namespace, screen: Screen) -> int:
+    """Wait for an action if asked to, print it, return the exit code."""
+    if options.wait:
+        with screen.progress(f"Waiting for Prefect: {row.kind}"):
+            row = portal.wait(row, timeout=options.timeout)
+    screen.print_row(row, f"{row.kind.capitalize()}: {row.state}. {row.message}".strip())
+    return ACTION_ENDS.get(row.state, RUN_LOST) if options.wait else DONE

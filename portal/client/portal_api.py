@@ -1,0 +1,274 @@
+"""`Portal`: every act of the REST API as a method. Synchronous, typed, and safe to repeat after a lost connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID, uuid4
+
+import httpx
+
+from . import credentials, lookups, waits
+from .answers import Action, Change, Deployment, DeploymentDetail, Environment, LogLine, Retried, Run, RunDetail
+from .answers import RunRequest as Request
+from .decoding import decode
+from .rule_answers import AuditEntry, Explanation, Freeze, Grant, Granted, Lifted, Me, WhoCan
+from .web_session import WebSession, path
+
+PAGE = 200
+type RunReference = Run | Request | str | UUID
+type DeploymentReference = Deployment | str | UUID
+
+
+class Portal:
+    """One portal, as the person or service account of a token.
+
+    Without arguments it uses PORTAL_ADDRESS and PORTAL_TOKEN, or what `portal login` has stored. Methods raise
+    `PortalError`: `portal.client.client_errors` draws its kinds. Lists are iterators over all pages.
+    """
+
+    def __init__(
+        self,
+        address: str = "",
+        token: str = "",
+        *,
+        allow_insecure: bool = False,
+        timeout: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        found = credentials.find(address, token, allow_insecure=allow_insecure)
+        self._session = WebSession(
+            found.address,
+            found.token,
+            allow_insecure=found.allow_insecure,
+            timeout=timeout,
+            transport=transport,
+        )
+        self.address = self._session.address
+
+    def __repr__(self) -> str:
+        return f"<Portal {self.address}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._session.close()
+
+    # Who, where and what ----------------------------------------------------------------------------------------------
+
+    def me(self) -> Me:
+        return self._get(Me, "/me")
+
+    def environments(self) -> Iterator[Environment]:
+        return self._rows(Environment, "/environments")
+
+    def health(self, environment: str) -> Environment:
+        """Return an environment with the state of its Prefect server at the last check."""
+        return self._get(Environment, path("environments", environment))
+
+    def deployments(
+        self, environment: str = "", *, name: str = "", flow: str = "", tags: Sequence[str] = ()
+    ) -> Iterator[Deployment]:
+        filters = {"environment": environment, "name": name, "flow": flow, "tag": list(tags)}
+        return self._rows(Deployment, "/deployments", filters)
+
+    def deployment(self, environment: str, name: DeploymentReference) -> DeploymentDetail:
+        """Return a deployment by full name, id, or a flow or deployment name that is unique there."""
+        found = path("environments", environment, "deployments", lookups.deployment_id(self, environment, name))
+        answer = self._session.send("GET", found)
+        return decode(DeploymentDetail, {**answer.body, "etag": answer.headers.get("ETag", "")})
+
+    # Requests ---------------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        environment: str,
+        deployment: DeploymentReference,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        reason: str = "",
+        ticket: str = "",
+        scheduled_for: datetime | None = None,
+        tags: Sequence[str] = (),
+        run_name: str = "",
+        retries: int = 0,
+        on_behalf_of: str = "",
+        override_window: bool = False,
+        confirm: str = "",
+        rerun_of: int | None = None,
+        key: str = "",
+    ) -> Change:
+        """Request a run. Sent twice with the same `key`, it is one request; without, one is made for this call."""
+        body = {
+            "environment": environment,
+            "deployment": lookups.deployment_name(deployment),
+            "parameters": dict(parameters or {}),
+            "reason": reason,
+            "ticket": ticket,
+            "scheduled_for": scheduled_for,
+            "tags": list(tags),
+            "run_name": run_name,
+            "retries": retries,
+            "on_behalf_of": on_behalf_of,
+            "override_window": override_window,
+            "confirm": confirm,
+            "rerun_of": rerun_of,
+        }
+        return self._post(Change, "/changes", body, key=key)
+
+    def request(self, number: int) -> Request:
+        return self._get(Request, path("requests", number))
+
+    def requests(self, environment: str = "", **filters: Any) -> Iterator[Request]:
+        """List run requests, newest first; `filters` are those of the API: state, deployment, ticket, since …"""
+        return self._rows(Request, "/requests", {"environment": environment, **filters})
+
+    def change(self, number: int) -> Change:
+        return self._get(Change, path("changes", number))
+
+    def changes(self, environment: str = "", **filters: Any) -> Iterator[Change]:
+        """List change requests, newest first; `filters` are those of the API: state, kind, requested_by …"""
+        return self._rows(Change, "/changes", {"environment": environment, **filters})
+
+    def inbox(self) -> list[Change]:
+        """Return the change requests that need your approval."""
+        return [decode(Change, each) for each in self._session.send("GET", "/inbox").body]
+
+    def approve(self, number: int, reason: str = "", *, digest: str = "") -> Change:
+        """Approve a change request as it is now, or as it was read, which its `digest` says."""
+        digest = digest or self.change(number).digest
+        return self._post(Change, path("changes", number, "approve"), {"digest": digest, "reason": reason})
+
+    def reject(self, number: int, reason: str) -> Change:
+        return self._post(Change, path("changes", number, "reject"), {"reason": reason})
+
+    def withdraw(self, number: int, reason: str = "") -> Change:
+        return self._post(Change, path("changes", number, "withdraw"), {"reason": reason})
+
+    def comment(self, number: int, text: str) -> Change:
+        return self._post(Change, path("changes", number, "comments"), {"text": text})
+
+    def wait[Row: (Change, Request, Action)](
+        self, row: Row, *, timeout: float = 3600.0, on_log: Callable[[LogLine], None] | None = None
+    ) -> Row:
+        """Return it once it has ended; raises `StillRunning`. Each line of its runs' logs is given to `on_log`."""
+        return waits.wait(self, row, timeout=timeout, on_log=on_log)
+
+    # Runs -------------------------------------------------------------------------------------------------------------
+
+    def runs(self, environment: str = "", **filters: Any) -> Iterator[Run]:
+        """List runs, newest first; `filters` are those of the API: state, deployment, flow, tag, name, since …"""
+        return self._rows(Run, "/runs", {"environment": environment, **filters})
+
+    def run_status(self, run: RunReference) -> RunDetail:
+        """Return a run as it is now. A run is given by itself, its id, its unique name or as “request:12”."""
+        return self._get(RunDetail, self._run_path(run))
+
+    def logs(self, run: RunReference, *, level: int = 0, follow: bool = False) -> Iterator[LogLine]:
+        """Return the log of a run; with `follow`, also what is added until the run has ended."""
+        found = lookups.run_place(self, run)
+        return waits.follow_log(self, *found, level=level) if follow else self.log_lines(*found, level=level)
+
+    def log_lines(
+        self, environment: str, run: str, *, level: int = 0, since: datetime | None = None
+    ) -> Iterator[LogLine]:
+        filters = {"level": level or None, "since": since}
+        return self._rows(LogLine, path("environments", environment, "runs", run, "logs"), filters)
+
+    def cancel(self, run: RunReference, reason: str = "", *, ticket: str = "", force: bool = False) -> Action:
+        body = {"reason": reason, "ticket": ticket, "force": force}
+        return self._post(Action, f"{self._run_path(run)}/cancel", body)
+
+    def retry(self, run: RunReference, reason: str = "", *, ticket: str = "") -> Retried:
+        return self._post(Retried, f"{self._run_path(run)}/retry", {"reason": reason, "ticket": ticket})
+
+    def action(self, number: int) -> Action:
+        return self._get(Action, path("actions", number))
+
+    def pause(self, environment: str, deployment: DeploymentReference, reason: str = "", *, ticket: str = "") -> Action:
+        """Pause the schedules of a deployment. One that was read before must not have changed since."""
+        return self._edit(environment, deployment, {"is_paused": True, "reason": reason, "ticket": ticket})
+
+    def resume(
+        self, environment: str, deployment: DeploymentReference, reason: str = "", *, ticket: str = ""
+    ) -> Action:
+        return self._edit(environment, deployment, {"is_paused": False, "reason": reason, "ticket": ticket})
+
+    # Rules ------------------------------------------------------------------------------------------------------------
+
+    def why(
+        self, verb: str, environment: str, deployment: DeploymentReference, parameters: Mapping[str, Any] | None = None
+    ) -> Explanation:
+        """Return whether you may, and why. Without `parameters` the question is whether with any values at all."""
+        body = {"verb": verb, "environment": environment, "deployment": lookups.deployment_name(deployment)}
+        values = None if parameters is None else dict(parameters)
+        answer = self._session.send("POST", "/why", body={**body, "parameters": values}, is_safe=True)
+        return decode(Explanation, answer.body)
+
+    def who_can(self, environment: str, deployment: DeploymentReference, *verbs: str) -> list[WhoCan]:
+        pk = lookups.deployment_id(self, environment, deployment)
+        found = path("environments", environment, "deployments", pk, "who-can")
+        rows = self._session.send("GET", found, params={"verb": list(verbs)}).body
+        return [decode(WhoCan, each) for each in rows]
+
+    def grants(self, environment: str = "", **filters: Any) -> Iterator[Grant]:
+        """List grants, newest first; `filters` are those of the API: person, group, verb, effect, revoked."""
+        return self._rows(Grant, "/grants", {"environment": environment, **filters})
+
+    def grant(self, to: str, verbs: Sequence[str], environment: str = "", **parts: Any) -> Granted:
+        """Create a grant for a user, or “group:NAME”; `parts` are those of the API: flow, deployment, tag, effect …"""
+        body = {"to": to, "verbs": list(verbs), "environment": environment, **parts}
+        return self._post(Granted, "/grants", body)
+
+    def revoke(self, number: int, reason: str = "", *, ticket: str = "", confirm: str = "") -> Granted:
+        body = {"reason": reason, "ticket": ticket, "confirm": confirm}
+        return self._post(Granted, path("grants", number, "revoke"), body)
+
+    def freeze(self, environment: str, reason: str, *, until: datetime | None = None, ticket: str = "") -> Freeze:
+        body = {"reason": reason, "ticket": ticket, "until": until}
+        return self._post(Freeze, path("environments", environment, "freeze"), body)
+
+    def unfreeze(self, environment: str, reason: str = "", *, ticket: str = "", confirm: str = "") -> Lifted:
+        body = {"reason": reason, "ticket": ticket, "confirm": confirm}
+        return self._post(Lifted, path("environments", environment, "unfreeze"), body)
+
+    def audit(self, environment: str = "", **filters: Any) -> Iterator[AuditEntry]:
+        """Read the audit trail, newest first; `filters` are those of the API: verb, actor, outcome, since …"""
+        return self._rows(AuditEntry, "/audit", {"environment": environment, **filters})
+
+    # Sending ----------------------------------------------------------------------------------------------------------
+
+    def _get[Row](self, kind: type[Row], found: str) -> Row:
+        return decode(kind, self._session.send("GET", found).body)
+
+    def _post[Row](self, kind: type[Row], found: str, body: Mapping[str, Any], *, key: str = "") -> Row:
+        return decode(kind, self._session.send("POST", found, body=body, key=key or str(uuid4())).body)
+
+    def _edit(self, environment: str, deployment: DeploymentReference, body: Mapping[str, Any]) -> Action:
+        read = deployment if isinstance(deployment, DeploymentDetail) else self.deployment(environment, deployment)
+        found = path("environments", environment, "deployments", read.id)
+        headers = {"If-Match": read.etag}
+        return decode(Action, self._session.send("PATCH", found, body=body, key=str(uuid4()), headers=headers).body)
+
+    def _run_path(self, run: RunReference) -> str:
+        environment, pk = lookups.run_place(self, run)
+        return path("environments", environment, "runs", pk)
+
+    def _rows[Row](self, kind: type[Row], found: str, filters: Mapping[str, Any] | None = None) -> Iterator[Row]:
+        cursor = ""
+        while True:
+            params = {"limit": PAGE, **(filters or {}), "cursor": cursor}
+            page = self._session.send("GET", found, params=params)
+            for each in page.body.get("items", ()):
+                yield decode(kind, each)
+            cursor = page.body.get("next") or ""
+            if not cursor:
+                return

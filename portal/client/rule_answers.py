@@ -1,0 +1,123 @@
+"""What the portal answers about rules, people and the audit trail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    verbs: list[str]
+    environment: str | None
+    flow: str
+    deployment: str
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """Who the token acts as. `token` is its key, by which the audit trail names it, not its secret."""
+
+    user: str
+    on_behalf_of: str
+    token: str
+    token_name: str
+    expires_at: datetime
+    scopes: list[Scope]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The answer to “may I”; `decided_by` and `ignored` name grants by number."""
+
+    allowed: bool
+    code: str
+    why: str
+    decided_by: list[int]
+    ignored: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    name: str
+    groups: list[str]
+    only: str
+    until: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WhoCan:
+    verb: str
+    allowed: list[Person]
+    denied: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Who may (or with `effect` "deny" may not) do what; empty parts of the selection mean all."""
+
+    id: int
+    person: str | None
+    group: str | None
+    effect: str
+    verbs: list[str]
+    environment: str | None
+    flow: str
+    deployment: str
+    tag: str
+    condition: dict[str, Any] | None
+    valid_from: datetime | None
+    valid_until: datetime | None
+    reason: str
+    ticket: str
+    granted_by: str
+    granted_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The grant, or the number of the change request that a second administrator has to approve first."""
+
+    grant: Grant | None
+    change: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    id: int
+    environment: str
+    reason: str
+    ticket: str
+    begun_by: str
+    begun_at: datetime
+    until: datetime | None
+    lifted_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """`change` is the number of the change request that a second administrator has to approve first, or None."""
+
+    change: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    sequence: int
+    at: datetime
+    actor: str
+    on_behalf_of: str
+    channel: str
+    token: str
+    verb: str
+    subject_kind: str
+    subject_id: str
+    subject: str
+    environment: str
+    reason: str
+    ticket: str
+    outcome: str
+    message: str

@@ -1,0 +1,105 @@
+"""Which columns of a row a table shows, and in which style a state stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .answers import Change, Deployment, Environment, Run, RunRequest
+from .rule_answers import AuditEntry, Grant, WhoCan
+
+type Column = tuple[str, Callable[[Any], object]]
+
+
+def deployment_names(row: Change) -> str:
+    return ", ".join(sorted({each.deployment for each in row.requests})) or row.kind
+
+
+def selection(row: Grant) -> str:
+    """Return what a grant is for, beside its environment."""
+    parts = {"flow": row.flow, "deployment": row.deployment, "tag": row.tag}
+    return ", ".join(f"{name} {value}" for name, value in parts.items() if value) or "all"
+
+
+COLUMNS: dict[type[Any], list[Column]] = {
+    Environment: [
+        ("environment", lambda row: row.name),
+        ("health", lambda row: row.health),
+        ("checked", lambda row: row.checked_at),
+        ("protected", lambda row: row.is_protected),
+        ("approval", lambda row: row.needs_approval),
+        ("reason", lambda row: row.needs_reason),
+        ("description", lambda row: row.description),
+    ],
+    Deployment: [
+        ("environment", lambda row: row.environment),
+        ("deployment", lambda row: row.name),
+        ("status", lambda row: row.status),
+        ("paused", lambda row: row.is_paused),
+        ("tags", lambda row: row.tags),
+        ("work pool", lambda row: row.work_pool),
+        ("description", lambda row: row.description.partition("\n")[0][:80]),
+    ],
+    Run: [
+        ("environment", lambda row: row.environment),
+        ("run", lambda row: row.name),
+        ("deployment", lambda row: row.deployment),
+        ("state", lambda row: row.state_name),
+        ("request", lambda row: row.request),
+        ("requested by", lambda row: row.requested_by),
+        ("started", lambda row: row.started_at),
+        ("seconds", lambda row: row.seconds),
+        ("id", lambda row: row.id),
+    ],
+    RunRequest: [
+        ("request", lambda row: row.id),
+        ("environment", lambda row: row.environment),
+        ("deployment", lambda row: row.deployment),
+        ("state", lambda row: row.state_name),
+        ("requested by", lambda row: row.requested_by),
+        ("requested", lambda row: row.requested_at),
+    ],
+    Change: [
+        ("change", lambda row: row.id),
+        ("environment", lambda row: row.environment),
+        ("deployment", deployment_names),
+        ("requested by", lambda row: row.requested_by),
+        ("reason", lambda row: row.reason),
+        ("ticket", lambda row: row.ticket),
+        ("expires", lambda row: row.expires_at),
+    ],
+    WhoCan: [
+        ("verb", lambda row: row.verb),
+        ("allowed", lambda row: [each.name for each in row.allowed]),
+        ("denied", lambda row: row.denied),
+    ],
+    Grant: [
+        ("grant", lambda row: row.id),
+        ("to", lambda row: row.person or f"group:{row.group}"),
+        ("effect", lambda row: row.effect),
+        ("verbs", lambda row: row.verbs),
+        ("environment", lambda row: row.environment or "all unprotected"),
+        ("for", selection),
+        ("until", lambda row: row.valid_until),
+        ("revoked", lambda row: row.revoked_at),
+    ],
+    AuditEntry: [
+        ("entry", lambda row: row.sequence),
+        ("at", lambda row: row.at),
+        ("actor", lambda row: row.actor),
+        ("verb", lambda row: row.verb),
+        ("subject", lambda row: row.subject or f"{row.subject_kind} {row.subject_id}"),
+        ("environment", lambda row: row.environment),
+        ("outcome", lambda row: row.outcome),
+        ("reason", lambda row: row.reason or row.message),
+    ],
+}
+
+# Label of a state in lower case -> style
+STATE_STYLES = {
+    **dict.fromkeys(("completed", "up", "done"), "green"),
+    **dict.fromkeys(("failed", "crashed", "down", "lost", "refused", "refused at launch"), "red"),
+    **dict.fromkeys(("running", "launched", "launching", "queued"), "blue"),
+    **dict.fromkeys(("waiting for approval", "pending", "late", "unknown", "cancelling"), "yellow"),
+    **dict.fromkeys(("cancelled", "withdrawn", "expired", "rejected"), "dim"),
+}
