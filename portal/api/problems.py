@@ -46,7 +46,6 @@ STATUS: dict[str, int] = {
     "precondition.required": 428,
     "rate.exceeded": 429,
     "token.throttled": 429,
-    "prefect.rejected": 502,
 }
 
 

@@ -30,6 +30,7 @@ from runs.access import predicates
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance.powers import owns
+from runs.governance.rule_changes import oversees
 from runs.models import Grant, Policy, Token, TokenScope, Verb
 from runs.models.grant import WITH_PARAMETERS
 
@@ -406,7 +407,7 @@ def scope_columns(scope: TokenScope) -> dict[str, Any]:
 def visible_to(by: Actor) -> QuerySet[Token]:
     """Return the tokens that the actor sees: their own and those of their service accounts; administrators see all."""
     rows = Token.objects.select_related("user__service_account__owner").prefetch_related("scopes__environment")
-    if by.is_administrator or (by.scope is None and by.user.has_perm("runs.view_auditentry")):
+    if oversees(by):
         return rows
     return rows.filter(Q(user=by.user) | Q(user__service_account__owner=by.user))
 
