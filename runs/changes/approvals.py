@@ -20,6 +20,7 @@ from runs.changes.states import ChangeState, move_change, too_late
 from runs.errors import Refused
 from runs.governance import rule_changes, signed_changes, windows
 from runs.governance.independence import Involved, require_own_password
+from runs.governance.powers import owns
 from runs.governance.requirements import requirements_for
 from runs.models import Approval, ChangeRequest, Comment, RunEvent, RunSpec, Verb
 from runs.models.request import State
@@ -32,9 +33,11 @@ MAX_COMMENT_LENGTH = 2000
 def require_decidable(change: ChangeRequest, by: Actor, *, approves: bool) -> None:
     """Refuse a decision by the requester, without permission, or after expiry.
 
-    The person a requester acts for cannot approve. They can reject: being named must not silence them.
+    The person a requester acts for cannot approve, nor the owner of a service account, at any time, what it requested.
+    They can reject: being named must not silence them.
     """
-    if by.user.pk == change.requested_by_id or (approves and by.user.pk == change.on_behalf_of_id):
+    acted_for = by.user.pk == change.on_behalf_of_id or owns(by.user, change.requested_by_id)
+    if by.user.pk == change.requested_by_id or (approves and acted_for):
         raise Refused("approval.own", "You cannot approve or reject your own request.")
     if by.on_behalf_of:
         raise Refused("approval.on_behalf", "You cannot approve or reject on someone else's behalf.")

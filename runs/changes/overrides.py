@@ -21,6 +21,7 @@ from runs.changes.release import release
 from runs.changes.states import ChangeState, move_change
 from runs.errors import Refused
 from runs.governance.independence import require_own_password
+from runs.governance.powers import owns
 from runs.models import BreakGlass, ChangeRequest, RunEvent, RunRequest, Verb
 from runs.models.request import State
 from runs.requests.frozen_values import is_intact, values_of
@@ -95,7 +96,8 @@ def review(row: BreakGlass, *, by: Actor, was_right: bool, text: str) -> None:
     change = row.change
     with audit.act("request.review", change.subject, by=by, reason=text, ticket=change.ticket) as act:
         # Neither the person who used it nor those who wanted the run can judge it.
-        if by.user.pk in (row.by_id, change.requested_by_id, change.on_behalf_of_id):
+        had_part = by.user.pk in (row.by_id, change.requested_by_id, change.on_behalf_of_id)
+        if had_part or owns(by.user, change.requested_by_id):
             raise Refused("review.own", "This must be reviewed by someone who had no part in it.")
         require_for_all(change, Verb.APPROVE, by, with_values=True)
         involved = involved_in(change, row.by_id, by.user.pk)

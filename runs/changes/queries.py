@@ -12,7 +12,7 @@ from flows.models import Deployment
 from runs import changes, requests
 from runs.access.decisions import Permissions
 from runs.audit import signatures
-from runs.models import Approval, BreakGlass, ChangeRequest, RunRequest, RunSpec, Verb
+from runs.models import Approval, BreakGlass, ChangeRequest, RunRequest, RunSpec, ServiceAccount, Verb
 
 # Launched requests among which the last one with signed approvals is looked for.
 COMPARED = 5
@@ -61,6 +61,7 @@ def open_to(permissions: Permissions) -> QuerySet[ChangeRequest]:
         .filter(Exists(specs), ~Exists(others))
         .exclude(requested_by=permissions.user.pk)
         .exclude(on_behalf_of=permissions.user.pk)
+        .exclude(requested_by__in=ServiceAccount.objects.filter(owner=permissions.user.pk).values("user"))
         .exclude(Exists(own))
     )
 

@@ -21,7 +21,10 @@ from runs.models import AuditEntry, ChangeRequest, Grant
 DISPLAYED_HOURS = 24
 # kind of subject -> the verbs that change an account
 VERBS = {
-    "person": ["person.create", "person.change", "person.password"],
+    "person": [
+        *("person.create", "person.change", "person.password"),
+        *("service_account.create", "service_account.change"),
+    ],
     "grant": ["grant.give", "grant.revoke"],
     "group": ["group.change"],
 }
@@ -133,6 +136,10 @@ def describe(entry: AuditEntry) -> tuple[Change, str]:
     by, name, before, after = entry.actor_name, entry.subject_name, entry.before, entry.after
     if entry.verb == "person.create":
         return Change.CREATED, f"{by} created the account {name}"
+    if entry.verb.startswith("service_account."):
+        # Not control of it: only its owner issues its tokens.
+        did = "created" if entry.verb == "service_account.create" else "changed"
+        return Change.ACCOUNT, f"{by} {did} the service account {name}"
     if entry.verb == "person.password" or "password" in after:
         return Change.PASSWORD, f"{by} set the password of {name}"
     acts = [switches[not after[column]].format(name) for column, switches in SWITCHES.items() if column in after]

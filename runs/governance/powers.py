@@ -20,8 +20,10 @@ def account_of(person: User, groups: Iterable[Group]) -> Account:
     names = {group.pk: group.name for group in groups}
     opens: defaultdict[int | None, set[str]] = defaultdict(set)
     closes: defaultdict[int | None, set[str]] = defaultdict(set)
-    # 1. Grants that count now or later: their own under None, those of a group under its key.
-    owners = Q(group__in=names) | (Q(person=person.pk) if person.pk else Q(pk=None))
+    # 1. Grants that count now or later: under None their own and those of their service accounts, whose tokens they
+    #    issue; those of a group under its key.
+    own = Q(person=person.pk) | Q(person__service_account__owner=person.pk, effect=Grant.Effect.ALLOW)
+    owners = Q(group__in=names) | (own if person.pk else Q(pk=None))
     rows = Grant.objects.filter(owners, revoked_at=None, verbs__overlap=sorted(OPENING))
     for row in rows.exclude(valid_until__lte=timezone.now()).select_related("environment"):
         reached = closes if row.effect == Grant.Effect.DENY else opens
@@ -47,6 +49,8 @@ def account_of(person: User, groups: Iterable[Group]) -> Account:
 
 def owns(person: User, user_pk: int | None) -> bool:
     """Return whether a person is the owner of the service account with that user."""
+    if user_pk is None:
+        return False
     return ServiceAccount.objects.filter(owner=person, user=user_pk).exists()
 
 

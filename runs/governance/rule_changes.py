@@ -131,6 +131,8 @@ def submit(found: Sequence[Loosening], act: audit.Act, proposal: Proposal) -> Ch
         environment_name=", ".join(names),
         requested_by=by.user,
         requested_by_name=by.name,
+        on_behalf_of=by.owner,
+        on_behalf_of_name=by.owner.get_username() if by.owner else "",
         channel=by.channel,
         requested_at=timezone.now(),
         reason=sanitize(act.reason.strip()),

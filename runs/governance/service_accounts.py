@@ -110,7 +110,7 @@ def required_purpose(purpose: str) -> str:
 
 
 def require_owner(owner: User) -> None:
-    """Refuse an owner who cannot sign in: nobody would answer for the account."""
+    """Refuse an owner who cannot sign in, and so could not answer for the account."""
     if not owner.is_active or not owner.is_staff or is_service_account(owner):
         raise Refused(
             "service_account.owner", f"{owner} cannot own a service account. Choose an active person who can sign in."

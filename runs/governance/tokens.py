@@ -116,7 +116,7 @@ def revoke(token: Token, *, by: Actor, reason: str = "") -> None:
     It cannot be made valid again, not in the database either. Raises `Refused` with a code `token.…`.
     """
     with audit.act("token.revoke", token, by=by, reason=reason) as act:
-        # A token may end itself: whoever holds it could as well leave it unused.
+        # A token may revoke itself: that only takes access away.
         if by.token_id != token.key:
             require_interactive(by)
             if not by.is_administrator:
@@ -131,7 +131,7 @@ def revoke(token: Token, *, by: Actor, reason: str = "") -> None:
 def revoke_found(text: str, *, address: str, user_agent: str = "") -> bool:
     """Revoke a token that was found somewhere, by its text; return whether it was valid.
 
-    Whoever has the text could use it, so nothing else is asked of them.
+    The text is enough to use a token, so it is enough to revoke it.
     """
     token = find(text)
     if token is None:
@@ -419,7 +419,7 @@ def active() -> Q:
 
 
 def unused_for(days: int) -> Q:
-    """Return the condition for usable tokens that nobody has used for so many days, counted from their creation."""
+    """Return the condition for usable tokens that were not used for so many days, counted from their creation."""
     before = timezone.now() - timedelta(days=days)
     return active() & Q(created_at__lt=before) & (Q(last_used_at=None) | Q(last_used_at__lt=before))
 

@@ -17,7 +17,7 @@ class ServiceAccount(models.Model):
     """
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, models.PROTECT, related_name="service_account")
-    # Whoever the account acts for: they issue its tokens, and can neither approve its requests nor sign its grants.
+    # The person it acts for: they issue its tokens, and can neither approve its requests nor sign its grants.
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="service_accounts")
     purpose = models.CharField(max_length=500)
     created_by_name = models.CharField(max_length=200, editable=False)

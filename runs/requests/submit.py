@@ -85,10 +85,13 @@ def submit_change(
     """
     key = submission_key or uuid.uuid4()
     # A service account acts for its owner, who therefore cannot approve it either.
-    on_behalf_of = on_behalf_of or by.owner
+    acts_for_another = by.owner is not None and on_behalf_of is not None and on_behalf_of.pk != by.owner.pk
+    on_behalf_of = by.owner or on_behalf_of
     if on_behalf_of and not by.is_same_person_as(on_behalf_of.pk):
         by = replace(by, on_behalf_of=on_behalf_of.get_username())
     with audit.act("request.submit", specs[0].deployment, by=by, reason=reason, ticket=ticket) as act:
+        if acts_for_another:
+            raise Refused("service_account.on_behalf", f"{by.name} is a service account: it acts for its owner only.")
         # 1. The deployments are read again: the caller's may be minutes old. Then which verbs are needed.
         if scheduled_for:
             scheduled_for = moments.in_utc(scheduled_for)

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from flows.models import Deployment, Environment
 from runs import requests
-from runs.access.decisions import decide
+from runs.access.decisions import Permissions, decide
 from runs.actors import Actor
-from runs.changes import approvals
+from runs.changes import approvals, queries
 from runs.errors import Refused
 from runs.governance import accounts, grants, service_accounts, tokens
 from runs.models import AuditEntry, ChangeRequest, Grant, ServiceAccount, TokenScope, Verb
@@ -93,6 +93,42 @@ def test_it_requests_on_behalf_of_its_owner_who_cannot_approve(
         approvals.approve(change, by=by(requester))
     approvals.approve(change, by=by(approver))
     assert ChangeRequest.objects.get().state == ChangeRequest.State.APPROVED
+
+
+def test_it_acts_for_its_owner_only(deployment: Deployment, robot: ServiceAccount) -> None:
+    Grant.objects.create(
+        person=robot.user, environment=deployment.environment, verbs=["trigger"], granted_by_name="test"
+    )
+    values = {"month": "2026-10"}
+    with refused("service_account.on_behalf"):
+        requests.submit(deployment, values, by=acting(robot, "trigger"), on_behalf_of=person("other"))
+    assert requests.submit(deployment, values, by=acting(robot, "trigger"), on_behalf_of=robot.owner)
+
+
+def test_a_later_owner_does_not_approve_either(
+    prod: Environment, prod_deployment: Deployment, robot: ServiceAccount, approver: User
+) -> None:
+    Grant.objects.create(person=robot.user, environment=prod, verbs=["see", "trigger"], granted_by_name="test")
+    actor = acting(robot, "see", "trigger", environment=prod)
+    change = requests.submit(prod_deployment, {"month": "2026-10"}, by=actor, reason="nightly").change
+    assert queries.waiting_for(Permissions.of(by(approver))) == [change.pk]
+    ServiceAccount.objects.update(owner=approver)
+    assert queries.waiting_for(Permissions.of(by(approver))) == []
+    with refused("approval.own"):
+        approvals.approve(change, by=by(approver))
+    approvals.reject(change, by=by(approver), reason="no")
+
+
+def test_who_created_it_lately_is_not_independent_of_it(
+    prod: Environment, prod_deployment: Deployment, admin_user: User, requester: User
+) -> None:
+    robot = service_accounts.create("ci-robot", owner=requester, purpose="x", by=by(admin_user))
+    Grant.objects.create(person=robot.user, environment=prod, verbs=["see", "trigger"], granted_by_name="test")
+    Grant.objects.create(person=admin_user, environment=prod, verbs=["see", "approve"], granted_by_name="test")
+    actor = acting(robot, "see", "trigger", environment=prod)
+    change = requests.submit(prod_deployment, {"month": "2026-10"}, by=actor, reason="nightly").change
+    with refused("approval.not_independent"):
+        approvals.approve(change, by=by(admin_user))
 
 
 def test_it_approves_nothing(prod: Environment, prod_deployment: Deployment, robot: ServiceAccount) -> None:
@@ -176,6 +212,47 @@ def test_the_owner_does_not_sign_its_grants(prod: Environment, admin_user: User,
         approvals.approve(waiting, by=by(second_administrator))
     approvals.approve(waiting, by=by(third))
     assert Grant.objects.filter(person=robot.user, environment=prod).exists()
+
+
+def test_the_owner_does_not_sign_what_it_proposes(
+    prod: Environment, admin_user: User, second_administrator: User, viewer: User
+) -> None:
+    third = User.objects.create_superuser("third", password="x")
+    robot = service_accounts.create("ci-robot", owner=second_administrator, purpose="x", by=by(admin_user))
+    for user in (robot.user, second_administrator):
+        Grant.objects.create(person=user, environment=prod, verbs=["manage", "trigger"], granted_by_name="test")
+    waiting = grants.grant(
+        by=acting(robot, "manage", "trigger", environment=prod),
+        person=viewer,
+        verbs=["trigger"],
+        environment=prod,
+        reason="x",
+        confirm="prod",
+    )
+    assert isinstance(waiting, ChangeRequest)
+    with refused("approval.own"):
+        approvals.approve(waiting, by=by(second_administrator))
+    approvals.approve(waiting, by=by(third))
+
+
+@pytest.mark.parametrize("what", ["password", "email", "enabled"])
+def test_control_of_the_owner_is_control_of_the_account(
+    prod: Environment, robot: ServiceAccount, admin_user: User, second_administrator: User, what: str
+) -> None:
+    # The owner has no grant in prod: what they can open there is what their service account can.
+    owner = User.objects.get(pk=person("harmless").pk)
+    ServiceAccount.objects.update(owner=owner)
+    Grant.objects.create(person=robot.user, environment=prod, verbs=["trigger"], granted_by_name="test")
+    if what == "password":
+        owner.set_password("first-horse-battery")
+        with refused("loosening.reason_required"):
+            accounts.set_password(owner, by=by(admin_user))
+        return
+    if what == "enabled":
+        User.objects.filter(pk=owner.pk).update(is_active=False)
+    owner.email = "eve@example.com" if what == "email" else owner.email
+    with refused("loosening.reason_required"):
+        accounts.save_person(owner, groups=[], by=by(admin_user))
 
 
 def test_a_delegate_gives_nothing_to_their_own(dev: Environment, robot: ServiceAccount, requester: User) -> None:
