@@ -10,7 +10,7 @@ from pydantic import ConfigDict
 
 from portal.api.catalog_routes import actor_of
 from portal.api.problems import PROBLEMS
-from portal.api.schemas import Selection
+from portal.api.rule_schemas import Selection
 from portal.auth import throttle
 from runs.governance import tokens
 from runs.models import Token
@@ -66,7 +66,7 @@ class Revoked(Schema):
 
 @router.post("/tokens/revoke", auth=None, response={200: Revoked, **PROBLEMS}, summary="Revoke a token that was found")
 def revoke_found(request: HttpRequest, payload: FoundToken) -> Revoked:
-    """Revoke a token by its text, without signing in: for whoever finds one in a repository or a log."""
+    """Revoke a token by its text, without signing in: for a token that was found in a repository or a log."""
     address = request.META.get("REMOTE_ADDR", "")
     agent = request.META.get("HTTP_USER_AGENT", "")
     found = tokens.revoke_found(payload.token, address=address, user_agent=agent)

@@ -12,10 +12,10 @@ from ninja import Field, Query, Router, Schema, Status
 from flows.models import Deployment
 from portal.api import paging
 from portal.api.actions import ActionRow
+from portal.api.catalog_schemas import DeploymentDetail, DeploymentRow, EnvironmentRow
 from portal.api.etags import etag_of, require_match
 from portal.api.idempotency import idempotent
-from portal.api.problems import PROBLEMS
-from portal.api.schemas import DeploymentDetail, DeploymentRow, EnvironmentRow
+from portal.api.problems import PROBLEMS, Problem
 from runs import listings
 from runs.access.decisions import Permissions
 from runs.access.who_can import who_can
@@ -34,11 +34,11 @@ def actor_of(request: HttpRequest) -> Actor:
     return request.auth  # type: ignore[attr-defined, no-any-return]  # set by portal.api.authentication
 
 
-def one[Row: Model](rows: QuerySet[Row], noun: str, **columns: object) -> Row:
-    """Return the visible row with these columns; raises `NotVisible`."""
-    found = rows.filter(**columns).first()
+def one[Row: Model](rows: QuerySet[Row], noun: str, **column: object) -> Row:
+    """Return the visible row with this value in a column; raises `NotVisible`."""
+    found = rows.filter(**column).first()
     if found is None:
-        name = next(reversed(columns.values()))
+        (name,) = column.values()
         raise NotVisible("row.unknown", f"There is no {noun} {name}, or you cannot see it.")
     return found
 
@@ -86,7 +86,7 @@ class DeploymentEdit(Schema):
 
 @router.patch(
     "/environments/{environment}/deployments/{deployment}",
-    response={202: ActionRow, **PROBLEMS, frozenset({412, 428}): PROBLEMS[next(iter(PROBLEMS))]},
+    response={202: ActionRow, **PROBLEMS, frozenset({412, 428}): Problem},
     summary="Pause or resume the schedules of a deployment",
 )
 @idempotent

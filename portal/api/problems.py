@@ -68,7 +68,7 @@ class Problem(Schema):
 
 
 # What any route can answer; each declares it.
-STATUSES = frozenset({400, 401, 403, 404, 409, 413, 415, 422, 429})
+STATUSES = frozenset({400, 401, 403, 404, 409, 413, 422, 429})
 PROBLEMS: dict[frozenset[int], type[Problem]] = {STATUSES: Problem}
 TITLES = {
     "request.malformed": "The request cannot be read.",

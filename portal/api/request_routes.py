@@ -14,7 +14,7 @@ from portal.api import paging
 from portal.api.catalog_routes import actor_of, one
 from portal.api.idempotency import idempotent, submission_key
 from portal.api.problems import PROBLEMS
-from portal.api.schemas import ChangeRow, RequestRow
+from portal.api.request_schemas import ChangeRow, RequestRow
 from runs import changes, listings, names, requests
 from runs.access.decisions import Permissions
 from runs.actors import Actor

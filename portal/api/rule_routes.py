@@ -12,7 +12,7 @@ from portal.api import paging
 from portal.api.catalog_routes import actor_of, one
 from portal.api.idempotency import idempotent
 from portal.api.problems import PROBLEMS
-from portal.api.schemas import AuditRow, FreezeRow, GrantRow, PolicyRow, WindowRow
+from portal.api.rule_schemas import AuditRow, FreezeRow, GrantRow, PolicyRow, WindowRow
 from runs import listings, names
 from runs.access.decisions import Permissions
 from runs.governance import freezes, grants, preview

@@ -14,7 +14,7 @@ from portal.api.actions import ActionRow
 from portal.api.catalog_routes import actor_of, one
 from portal.api.idempotency import idempotent
 from portal.api.problems import PROBLEMS
-from portal.api.schemas import ArtifactRow, LogLineRow, RunRow, StateRow, TaskRunRow
+from portal.api.run_schemas import ArtifactRow, LogLineRow, RunRow, StateRow, TaskRunRow
 from runs import listings, requests
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor

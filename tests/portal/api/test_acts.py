@@ -78,6 +78,11 @@ def test_what_is_refused_says_why(
     assert not RunRequest.objects.exists()
 
 
+def test_a_request_that_is_too_large_says_so(requester: User, program: Programs) -> None:
+    answer = submit(program(requester), RUN | {"reason": "x" * 9 * 1024 * 1024})
+    assert (answer.status, answer.code) == (413, "request.too_large")
+
+
 def test_each_wrong_value_is_named(requester: User, deployment: Deployment, program: Programs) -> None:
     answer = submit(program(requester), RUN | {"parameters": {"rows": "many"}})
     assert {each["field"] for each in answer.body["errors"]} == {"month", "rows"}

@@ -1,0 +1,106 @@
+"""Environments and deployments as the API returns them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.urls import reverse
+from ninja import Field
+
+from flows import parameters as schemas
+from flows.models import Deployment, Environment
+from portal.api.paging import Row
+from runs.access.decisions import Permissions
+from runs.requests import visibility
+
+
+def link(name: str, pk: object) -> str:
+    """Return the address of a page of the portal."""
+    return f"{settings.PUBLIC_URL.rstrip('/')}{reverse(f'admin:{name}', args=[pk])}"
+
+
+class EnvironmentRow(Row):
+    name: str = Field(examples=["prod"])
+    description: str
+    is_protected: bool
+    needs_approval: bool
+    needs_reason: bool
+    is_active: bool
+    health: str = Field(description="State of the Prefect server at the last check.", examples=["up"])
+    checked_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Environment) -> EnvironmentRow:
+        health = getattr(row.server, "health", None)
+        return cls(
+            name=row.slug,
+            description=row.description,
+            is_protected=row.is_protected,
+            needs_approval=row.needs_approval,
+            needs_reason=row.needs_reason,
+            is_active=row.is_active,
+            health=health.state if health else "unknown",
+            checked_at=health.checked_at if health else None,
+        )
+
+
+class DeploymentRow(Row):
+    id: UUID = Field(description="Prefect's id.")
+    environment: str
+    name: str = Field(description="Full name.", examples=["monthly/monthly"])
+    flow: str
+    description: str
+    tags: list[str]
+    is_paused: bool
+    status: str
+    work_pool: str
+    version: str
+    synced_at: datetime
+    is_deleted: bool
+    url: str
+
+    @classmethod
+    def of(cls, row: Deployment) -> DeploymentRow:
+        return cls(**deployment_columns(row))
+
+
+class DeploymentDetail(DeploymentRow):
+    """A deployment with the schema of its parameters."""
+
+    parameter_schema: dict[str, Any] = Field(description="JSON Schema, without defaults that may hold a secret.")
+    parameter_defaults: dict[str, Any] = Field(description="Defaults of the deployment, secrets masked.")
+    may_run: bool = Field(description="Whether you can request a run with some values.")
+    why: str = Field(description="Why you can, or why not.")
+
+    @classmethod
+    def seen(cls, row: Deployment, permissions: Permissions) -> DeploymentDetail:
+        decision = permissions.start(row)
+        shown = visibility.can_view_parameters(permissions, row)
+        return cls(
+            **deployment_columns(row),
+            parameter_schema=schemas.published(row.parameter_schema, with_values=shown),
+            parameter_defaults=schemas.mask(row.parameter_schema, row.parameter_defaults) if shown else {},
+            may_run=decision.allowed,
+            why=decision.sentence,
+        )
+
+
+def deployment_columns(row: Deployment) -> dict[str, Any]:
+    return {
+        "id": row.prefect_id,
+        "environment": row.environment.slug,
+        "name": row.full_name,
+        "flow": row.flow_name,
+        "description": row.description,
+        "tags": row.tags,
+        "is_paused": row.is_paused,
+        "status": row.status,
+        "work_pool": row.work_pool_name,
+        "version": row.version,
+        "synced_at": row.synced_at,
+        "is_deleted": row.deleted_upstream_at is not None,
+        "url": link("flows_deployment_change", row.pk),
+    }

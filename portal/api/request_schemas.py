@@ -1,0 +1,154 @@
+"""Change requests and run requests as the API returns them, as far as their reader may see them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from ninja import Field
+
+from flows import parameters as schemas
+from portal.api.catalog_schemas import link
+from portal.api.paging import Row
+from runs.access.decisions import Permissions
+from runs.models import (
+    Approval,
+    ChangeRequest,
+    Comment,
+    RunRequest,
+    Verb,
+)
+from runs.requests import spec_values, visibility
+
+
+class RequestRow(Row):
+    id: int = Field(description="Number of the run request.")
+    change: int = Field(description="Number of the change request; the same for a request for one run.")
+    environment: str
+    deployment: str
+    state: str = Field(examples=["held"])
+    state_name: str = Field(examples=["Waiting for approval"])
+    message: str
+    scheduled_for: datetime | None
+    run: UUID | None = Field(description="Prefect's id of the run it became.")
+    run_state: str
+    requested_by: str
+    requested_at: datetime
+    launched_at: datetime | None
+    url: str
+
+    @classmethod
+    def of(cls, row: RunRequest) -> RequestRow:
+        return cls(
+            id=row.pk,
+            change=row.change_id,
+            environment=row.environment.slug,
+            deployment=row.spec.deployment_name,
+            state=row.state,
+            state_name=row.get_state_display(),
+            message=row.message,
+            scheduled_for=row.scheduled_for,
+            run=row.flow_run_id,
+            run_state=row.run.state_type if row.run else row.run_state,
+            requested_by=row.change.requested_by_name,
+            requested_at=row.requested_at,
+            launched_at=row.launched_at,
+            url=link("runs_runrequest_change", row.pk),
+        )
+
+
+class SpecPart(Row):
+    deployment: str
+    version: str
+    parameters: dict[str, Any] | None = Field(description="Secrets masked; null without permission to view them.")
+    tags: list[str]
+    run_name: str
+    retries: int
+
+
+class ApprovalPart(Row):
+    by: str
+    approved: bool
+    reason: str
+    at: datetime
+    counts: bool = Field(description="Whether it is for the request as it is.")
+
+    @classmethod
+    def of(cls, row: Approval, change: ChangeRequest) -> ApprovalPart:
+        return cls(
+            by=row.by_name, approved=row.approved, reason=row.reason, at=row.at, counts=row.digest == change.digest
+        )
+
+
+class CommentPart(Row):
+    by: str
+    text: str
+    at: datetime
+
+    @classmethod
+    def of(cls, row: Comment) -> CommentPart:
+        return cls(by=row.by_name, text=row.text, at=row.at)
+
+
+class ChangeRow(Row):
+    id: int = Field(description="Number of the change request.")
+    kind: str = Field(examples=["run"])
+    environment: str = Field(description="Its environment; several for some changes of rules.")
+    state: str = Field(examples=["waiting"])
+    state_name: str
+    message: str
+    reason: str
+    ticket: str
+    requested_by: str
+    on_behalf_of: str
+    requested_at: datetime
+    expires_at: datetime | None
+    needs_approval: bool
+    approvals_needed: int
+    digest: str = Field(description="What an approval is for: give it back when you approve.")
+    key: UUID = Field(description="The submission key.")
+    specs: list[SpecPart] = Field(description="What would run; those that you can see.")
+    requests: list[RequestRow] = Field(description="The runs; those that you can see.")
+    approvals: list[ApprovalPart]
+    comments: list[CommentPart]
+
+    @classmethod
+    def of(cls, row: ChangeRequest, permissions: Permissions) -> ChangeRow:
+        visible = [each for each in row.run_requests.all() if permissions.decide(Verb.SEE, each.deployment)]
+        by_spec = {each.spec.position: each for each in visible}
+        return cls(
+            id=row.pk,
+            kind=row.kind,
+            environment=row.environment_name,
+            state=row.state,
+            state_name=row.get_state_display(),
+            message=row.message,
+            reason=row.reason,
+            ticket=row.ticket,
+            requested_by=row.requested_by_name,
+            on_behalf_of=row.on_behalf_of_name,
+            requested_at=row.requested_at,
+            expires_at=row.expires_at,
+            needs_approval=row.needs_approval,
+            approvals_needed=row.approvals_needed,
+            digest=row.digest,
+            key=row.submission_key,
+            specs=[spec_part(by_spec[position], permissions) for position in sorted(by_spec)],
+            requests=[RequestRow.of(each) for each in visible],
+            approvals=[ApprovalPart.of(each, row) for each in row.approvals.all()],
+            comments=[CommentPart.of(each) for each in row.comments.all()],
+        )
+
+
+def spec_part(run_request: RunRequest, permissions: Permissions) -> SpecPart:
+    spec = run_request.spec
+    shown = visibility.can_view_parameters(permissions, run_request)
+    return SpecPart(
+        deployment=spec.deployment_name,
+        version=spec.deployment_version,
+        parameters=schemas.mask(run_request.deployment.parameter_schema, spec_values(spec)) if shown else None,
+        tags=spec.tags,
+        run_name=spec.run_name,
+        retries=spec.retries,
+    )

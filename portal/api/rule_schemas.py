@@ -1,0 +1,198 @@
+"""Rules, grants and audit entries as the API returns them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from ninja import Field
+
+from portal.api.paging import Row
+from runs.models import (
+    AuditEntry,
+    Freeze,
+    Grant,
+    Policy,
+    Window,
+)
+
+
+class Selection(Row):
+    """Which deployments a rule applies to; empty means all."""
+
+    environment: str | None
+    flow: str
+    deployment: str
+    tag: str
+
+
+def selection(row: Grant | Policy | Window) -> dict[str, Any]:
+    return {
+        "environment": row.environment.slug if row.environment else None,
+        "flow": row.flow_name,
+        "deployment": row.full_name,
+        "tag": row.tag,
+    }
+
+
+class GrantRow(Selection):
+    id: int
+    person: str | None
+    group: str | None
+    effect: str = Field(examples=["allow"])
+    verbs: list[str]
+    condition: dict[str, Any] | None = Field(description="JSON Schema that the parameters must satisfy.")
+    valid_from: datetime | None
+    valid_until: datetime | None
+    reason: str
+    ticket: str
+    granted_by: str
+    granted_at: datetime
+    revoked_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Grant) -> GrantRow:
+        return cls(
+            id=row.pk,
+            person=row.person.get_username() if row.person else None,
+            group=row.group.name if row.group else None,
+            effect=row.effect,
+            verbs=row.verbs,
+            condition=row.predicate,
+            valid_from=row.valid_from,
+            valid_until=row.valid_until,
+            reason=row.reason,
+            ticket=row.ticket,
+            granted_by=row.granted_by_name,
+            granted_at=row.granted_at,
+            revoked_at=row.revoked_at,
+            **selection(row),
+        )
+
+
+class PolicyRow(Selection):
+    id: int
+    name: str
+    approvals: list[dict[str, Any]] = Field(description="Stages in order: how many of which group.")
+    approval_minutes: int | None
+    needs_reason: bool
+    needs_ticket: bool
+    ticket_pattern: str
+    needs_confirmation: bool
+    refuses_moving_code: bool
+    outside_window: str
+    token_days: int | None
+    risk: str
+
+    @classmethod
+    def of(cls, row: Policy) -> PolicyRow:
+        return cls(
+            id=row.pk,
+            name=row.name,
+            approvals=[dict(stage) for stage in row.stages],
+            approval_minutes=row.approval_minutes,
+            needs_reason=row.needs_reason,
+            needs_ticket=row.needs_ticket,
+            ticket_pattern=row.ticket_pattern,
+            needs_confirmation=row.needs_confirmation,
+            refuses_moving_code=row.refuse_moving,
+            outside_window=row.outside_window,
+            token_days=row.token_days,
+            risk=row.risk,
+            **selection(row),
+        )
+
+
+class WindowRow(Selection):
+    id: int
+    name: str
+    effect: str
+    cron: str
+    minutes: int
+    time_zone: str
+    is_active: bool
+
+    @classmethod
+    def of(cls, row: Window) -> WindowRow:
+        return cls(
+            id=row.pk,
+            name=row.name,
+            effect=row.effect,
+            cron=row.cron,
+            minutes=row.minutes,
+            time_zone=row.time_zone,
+            is_active=row.is_active,
+            **selection(row),
+        )
+
+
+class FreezeRow(Row):
+    id: int
+    environment: str
+    reason: str
+    ticket: str
+    begun_by: str
+    begun_at: datetime
+    until: datetime | None
+    lifted_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Freeze) -> FreezeRow:
+        return cls(
+            id=row.pk,
+            environment=row.environment.slug,
+            reason=row.reason,
+            ticket=row.ticket,
+            begun_by=row.begun_by_name,
+            begun_at=row.begun_at,
+            until=row.until,
+            lifted_at=row.lifted_at,
+        )
+
+
+class AuditRow(Row):
+    sequence: int
+    at: datetime
+    actor_kind: str
+    actor: str
+    on_behalf_of: str
+    channel: str
+    token: str = Field(description="Key of the token by which it was done.")
+    address: str
+    verb: str = Field(examples=["request.approve"])
+    subject_kind: str
+    subject_id: str
+    subject: str
+    environment: str
+    reason: str
+    ticket: str
+    outcome: str
+    message: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    digest: str
+
+    @classmethod
+    def of(cls, row: AuditEntry) -> AuditRow:
+        return cls(
+            sequence=row.sequence,
+            at=row.at,
+            actor_kind=row.actor_kind,
+            actor=row.actor_name,
+            on_behalf_of=row.on_behalf_of,
+            channel=row.channel,
+            token=row.token_id,
+            address=row.address,
+            verb=row.verb,
+            subject_kind=row.subject_kind,
+            subject_id=row.subject_id,
+            subject=row.subject_name,
+            environment=row.environment,
+            reason=row.reason,
+            ticket=row.ticket,
+            outcome=row.outcome,
+            message=row.message,
+            before=row.before,
+            after=row.after,
+            digest=row.digest,
+        )
