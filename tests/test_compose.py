@@ -23,7 +23,6 @@ import psycopg
 import pytest
 import yaml
 from compose_pydantic import ComposeSpecification, ComposeSpecificationFactory, DictSpecStrategy  # type: ignore[import-untyped]  # no types
-from cryptography.fernet import Fernet
 
 from portal.demo import postgres
 from portal.demo.ports import next_free
@@ -325,11 +324,11 @@ def start_everything(machine: Machine) -> None:
 
 
 def write_secrets(folder: Path) -> None:
-    folder.mkdir()
-    for name in compose()["secrets"]:
-        (folder / name).write_text(secrets.token_urlsafe(60) + "\n")
-    (folder / "portal_field_keys").write_text(Fernet.generate_key().decode())
-    (folder / "prefect_auth").write_text(f"portal:{secrets.token_urlsafe(20)}\n")
+    """The files that docs/production.md says to write, by its own commands."""
+    text = (ROOT / "docs" / "production.md").read_text()
+    (commands,) = re.findall(r"```shell\n( *mkdir -m 700 secrets\n.*?)```", text, re.DOTALL)
+    subprocess.run(["sh", "-ec", commands], cwd=folder.parent, check=True, capture_output=True)
+    assert {each.name for each in folder.iterdir()} == set(compose()["secrets"])
 
 
 def start_postgres(machine: Machine, reaper: Reaper) -> Supervisor:
