@@ -579,7 +579,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["at", "pk"],
-                "indexes": [models.Index(fields=["run", "at"], name="runs_loglin_run_id_4a4594_idx")],
+                "indexes": [
+                    models.Index(fields=["run", "at"], name="runs_loglin_run_id_4a4594_idx"),
+                    models.Index(fields=["run", "id"], name="runs_loglin_run_id_1d4bc6_idx"),
+                ],
                 "constraints": [models.UniqueConstraint(fields=("run", "prefect_id"), name="unique_log_line_per_run")],
             },
         ),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import batched
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Case, DateTimeField, Max, Q, QuerySet, Value, When
 from django.db.models.functions import Greatest
 from django.utils import timezone
@@ -17,7 +17,7 @@ from django.utils import timezone
 from flows.db_text import sanitize, sanitize_json
 from flows.models import Environment
 from flows.prefect_api import connect
-from flows.prefect_api.records import NotFound, Rejected
+from flows.prefect_api.records import LogRecord, NotFound, Rejected
 from runs.change_feed import publish
 from runs.mirror import artifacts
 from runs.models import LogLine, Run, StateChange, TaskRun
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 # Lines written in one statement.
 LINES_AT_ONCE = 1000
+# Key of the advisory locks on the logs of runs; any constant that nothing else uses.
+LINES_LOCK = 0x6C696E65
 # Most runs whose logs are followed at once; the others are read by each sweep.
 TAILED = 50
 # Flows send their log in batches every 2 s: the last lines arrive after the last state, and not always in order.
@@ -106,26 +108,42 @@ def tail_logs(environment: Environment, runs: Sequence[Run]) -> int:
         # The last known lines are read again, because others may have the same timestamp. Conflicts are ignored.
         after = last[run.pk] - DISORDER if run.pk in last else None
         for lines in batched(client.logs(run.prefect_id, after=after), LINES_AT_ONCE):
-            known = LogLine.objects.filter(run=run, prefect_id__in=[line.id for line in lines])
-            new[run.pk] += len(lines) - known.count()
+            new[run.pk] += store_lines(run, lines)
             latest[run.pk] = max([*(line.timestamp for line in lines), latest.get(run.pk, NEVER)])
-            LogLine.objects.bulk_create(
-                [
-                    LogLine(
-                        run=run,
-                        prefect_id=line.id,
-                        at=line.timestamp,
-                        level=line.level,
-                        message=sanitize(line.message),
-                        task_run_id=line.task_run_id,
-                    )
-                    for line in lines
-                ],
-                ignore_conflicts=True,
-            )
     record_activity(runs, latest)
     publish("run", [pk for pk, count in new.items() if count])
     return new.total()
+
+
+@transaction.atomic
+def store_lines(run: Run, lines: Sequence[LogRecord]) -> int:
+    """Store those of these lines of a run that are new; return how many.
+
+    One writer a run at a time, so that keys become visible in their order: who follows a log asks for those after the
+    last key.
+    """
+    known = set(
+        LogLine.objects.filter(run=run, prefect_id__in=[line.id for line in lines]).values_list("prefect_id", flat=True)
+    )
+    new = [line for line in lines if line.id not in known]
+    if not new:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LINES_LOCK, run.pk % 2**31])
+    rows = [
+        LogLine(
+            run=run,
+            prefect_id=line.id,
+            at=line.timestamp,
+            level=line.level,
+            message=sanitize(line.message),
+            task_run_id=line.task_run_id,
+        )
+        for line in new
+    ]
+    # The sweep and the follower can read the same lines at once.
+    LogLine.objects.bulk_create(rows, ignore_conflicts=True)
+    return len(new)
 
 
 def record_activity(runs: Sequence[Run], latest: Mapping[int, datetime]) -> None:

@@ -232,7 +232,8 @@ class LogLine(models.Model):
         # Lines of one batch can share a timestamp; the primary key keeps the order in which they were read.
         ordering = ["at", "pk"]
         constraints = [models.UniqueConstraint(fields=["run", "prefect_id"], name="unique_log_line_per_run")]
-        indexes = [models.Index(fields=["run", "at"])]
+        # The second one for those who follow a log: keys of a run become visible in their order.
+        indexes = [models.Index(fields=["run", "at"]), models.Index(fields=["run", "id"])]
 
     def __str__(self) -> str:
         return self.message[:80]
