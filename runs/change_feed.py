@@ -15,7 +15,8 @@ CHANNEL = "portal_live"
 # A NOTIFY payload has at most 8,000 bytes.
 IDS_PER_NOTIFY = 500
 
-Subject = Literal["run", "request", "environment"]
+# "event": the position up to which events have one.
+Subject = Literal["run", "request", "environment", "event"]
 
 
 def publish(subject: Subject, ids: Iterable[int]) -> None:

@@ -63,6 +63,7 @@ CODES: dict[str, str] = {
     "environment.moved": "The environment's API address changed after the request.",
     "environment.same_server": "Another active environment is on the same Prefect server.",
     "environment.unknown": "No such environment, or it is not visible.",
+    "events.too_many": "Too many streams of events are open.",
     "fields.invalid": "A wanted field does not exist.",
     "file.not_json": "The file is not JSON.",
     "file.not_object": "The file does not contain one JSON object.",

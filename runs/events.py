@@ -21,6 +21,7 @@ from django.utils import timezone
 from flows.db_text import strip_control
 from flows.models import Environment
 from runs import queue
+from runs.change_feed import publish
 from runs.models import ChangeRequest, EventCursor, FailedEvent, RunEvent, RunRequest
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,8 @@ def relay() -> int:
     if count:
         cursor.position += count
         cursor.save()
+        # For who follows them over HTTP; delivered at the commit.
+        publish("event", [cursor.position])
     return count
 
 

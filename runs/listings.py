@@ -7,12 +7,12 @@ reads, a page costs the same, and rows that appear meanwhile move no others.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, Model, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Exists, Model, OuterRef, Prefetch, Q, QuerySet, Subquery
 
 from flows.models import Deployment, Environment
 from runs.access.decisions import Permissions
@@ -27,6 +27,7 @@ from runs.models import (
     LogLine,
     Policy,
     Run,
+    RunEvent,
     RunRequest,
     TaskRun,
     Verb,
@@ -64,13 +65,15 @@ class Listing[Row: Model]:
     order: tuple[str, ...]
     filters: Mapping[str, Filter] = field(default_factory=dict)
     related: tuple[str, ...] = ()
+    annotations: Mapping[str, Any] = field(default_factory=dict)
     prefetched: tuple[str | Prefetch[Any], ...] = ()
     # What SQL cannot decide. A page is shorter by the rows that it leaves out.
     keep: Callable[[list[Row], Permissions], list[Row]] | None = None
 
     def rows(self, by: Actor, chosen: Mapping[str, Any] | None = None) -> QuerySet[Row]:
         """Return the rows that the actor sees, filtered by the values that are not None."""
-        found = self.model._default_manager.filter(self.visible(by, Permissions.of(by)))
+        found: QuerySet[Row] = self.model._default_manager.annotate(**self.annotations)
+        found = found.filter(self.visible(by, Permissions.of(by)))
         for name, value in (chosen or {}).items():
             if value is not None:
                 found = found.filter(**{self.filters[name].lookup: value})
@@ -129,6 +132,14 @@ def sees_environment(by: Actor, permissions: Permissions) -> Q:
 def sees_rule(by: Actor, permissions: Permissions) -> Q:
     """Return the condition for the rules of environments that the actor sees; those of all environments are for all."""
     return Q(environment=None) | Q(environment__in=permissions.environments().values("pk"))
+
+
+def sees_event(by: Actor, permissions: Permissions) -> Q:
+    """Return the condition for events about runs and requests that the actor sees, and about whole environments."""
+    of_run = Run.objects.filter(sees_run(by, permissions), pk=OuterRef("run_id"))
+    of_request = RunRequest.objects.filter(sees_request(by, permissions), pk=OuterRef("request_id"))
+    of_environment = Q(kind__in=OF_ENVIRONMENTS, environment_id__in=permissions.environments().values("pk"))
+    return Q(position__isnull=False) & (Exists(of_run) | Exists(of_request) | of_environment)
 
 
 def sees_artifact(by: Actor, permissions: Permissions) -> Q:
@@ -301,6 +312,29 @@ FREEZES = Listing(
     {"environment": IN_ENVIRONMENT, "active": Filter("lifted_at__isnull", bool, "false: only those that were lifted.")},
     related=("environment",),
 )
+# Others are about rows by keys that only the portal knows, or about rules, which a token does not read.
+OF_ENVIRONMENTS = (RunEvent.Kind.FREEZE_STARTED, RunEvent.Kind.FREEZE_ENDED, RunEvent.Kind.ENVIRONMENT_DISABLED)
+EVENTS = Listing(
+    "events",
+    RunEvent,
+    sees_event,
+    ("position",),
+    {
+        "environment": Filter("environment_slug", str, IN_ENVIRONMENT.description),
+        "kind": Filter("kind__in", list[str], "Kinds, such as “run moved”; several match any."),
+        "deployment": Filter("deployment_name", str, "Full name of the deployment."),
+        "run": Filter("run_prefect_id", UUID, "Prefect's id of the run."),
+        "request": Filter("request_id", int, "Number of the run request."),
+        "change": Filter("change_id", int, "Number of the change request."),
+        "after": Filter("position__gt", int, "Only those after the one with this id."),
+        "since": Filter("observed_at__gte", datetime, SINCE.description),
+    },
+    annotations={
+        "environment_slug": Subquery(Environment.objects.filter(pk=OuterRef("environment_id")).values("slug")),
+        "deployment_name": Subquery(Deployment.objects.filter(pk=OuterRef("deployment_id")).values("full_name")),
+        "run_prefect_id": Subquery(Run.objects.filter(pk=OuterRef("run_id")).values("prefect_id")),
+    },
+)
 # Of one run, which its reader was found to see.
 LOGS = Listing(
     "logs",
@@ -309,11 +343,14 @@ LOGS = Listing(
     ("at", "pk"),
     {
         "run": Filter("run", int, "Key of the run."),
+        "after": Filter("pk__gt", int, "Only lines that became known after the one with this id, in that order."),
         "level": Filter("level__gte", int, "This level and above: 20 info, 30 warning, 40 error."),
         "task_run": Filter("task_run_id", UUID, "Prefect's id of the task run."),
         "since": Filter("at__gte", datetime, SINCE.description),
     },
 )
+# The same in the order in which the lines became known: nothing is missed by who asks for those after the last one.
+LOGS_AS_FOUND = replace(LOGS, name="logs as found", order=("pk",))
 TASK_RUNS = Listing(
     "task_runs",
     TaskRun,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.models import Group, User
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from flows.models import Alias, Deployment, Environment
 from flows.wording import how_to_deploy, listed
@@ -66,13 +67,12 @@ def deployments(name: str = "", *, by: Actor | None = None) -> QuerySet[Deployme
 def deployment(environment_name: str, name: str, *, by: Actor | None = None) -> Deployment:
     """Return a deployment by alias, full name, id, or a flow or deployment name that is unique there."""
     place = environment(environment_name, by=by)
-    there = list(deployments(environment_name, by=by))
+    there = deployments(environment_name, by=by)
     alias = Alias.objects.filter(environment=place, name=name).first()
-    wanted = alias.full_name if alias else name
-    found = [each for each in there if each.full_name == wanted]
+    found = list(there.filter(full_name=alias.full_name if alias else name))
     # An alias names exactly one deployment: no guessing when that one is missing.
     if not found and not alias:
-        found = [each for each in there if name in (each.name, each.flow_name, str(each.prefect_id))]
+        found = list(there.filter(Q(name=name) | Q(flow_name=name) | Q(prefect_id=as_uuid(name))))
     if len(found) == 1:
         return found[0]
     if found:
@@ -90,14 +90,23 @@ def deployment(environment_name: str, name: str, *, by: Actor | None = None) -> 
             ),
             deployment=name,
         )
-    if not there:
+    known = list(there.values_list("full_name", flat=True)[: MOST_CANDIDATES + 1])
+    if not known:
         raise NotVisible("deployment.unknown", how_to_deploy(place), deployment=name)
     raise NotVisible(
         "deployment.unknown",
-        f"{place} has no deployment {name}. {listing('It has', [each.full_name for each in there])} "
-        f"If it was deployed just now, run “manage.py sync {place}”.",
+        f"{place} has no deployment {name}. {listing('It has', known)} One that was deployed just now appears with the "
+        f"next sync, or with “manage.py sync {place}”.",
         deployment=name,
     )
+
+
+def as_uuid(text: str) -> UUID | None:
+    """Return the id in a text, or None, which no row has."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def may_know(alias: Alias, by: Actor | None) -> bool:

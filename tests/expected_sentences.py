@@ -72,7 +72,10 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "deployment.unchanged": ["{} is already {}."],
     "deployment.unknown": [
-        "{} has no deployment {}. {} If it was deployed just now, run “manage.py sync {}”.",
+        (
+            "{} has no deployment {}. {} One that was deployed just now appears with the next sync, or with "
+            "“manage.py sync {}”."
+        ),
         "{…}",
     ],
     "destructive.unconfirmed": ["This run of {} deletes data. Type {} to confirm; on the command line, use --confirm."],
@@ -86,12 +89,17 @@ SENTENCES: dict[str, list[str]] = {
         "{} is on the same Prefect server. Disable it first, or enter the URL of another server."
     ],
     "environment.unknown": ["Unknown environment {}. {}", "Unknown environment."],
+    "events.too_many": ["Too many streams are open. Close one, or try again later."],
     "fields.invalid": ["There is no field {}. The fields are {}."],
     "file.not_json": ["{} is not JSON: {}."],
     "file.not_object": ["{} must hold one JSON object of names and values."],
     "file.unreadable": ["{} cannot be read: {}."],
     "file.unwritable": ["{} could not be written: {}."],
-    "filters.invalid": ["There is no filter {}. There are {}."],
+    "filters.invalid": [
+        "Last-Event-ID is not the id of an event.",
+        "There is no filter {} of a stream.",
+        "There is no filter {}. There are {}.",
+    ],
     "force.reason_required": ["Describe how you know that its process has stopped."],
     "force.too_early": ["Cancel {} first, then wait {} minutes for the cancellation to take effect."],
     "form.stale": [

@@ -11,6 +11,7 @@ from ninja.openapi.schema import OpenAPISchema
 from portal.api import (
     account_routes,
     catalog_routes,
+    event_routes,
     problems,
     request_routes,
     rule_routes,
@@ -31,6 +32,7 @@ ROUTERS = (
     catalog_routes.router,
     request_routes.router,
     run_routes.router,
+    event_routes.router,
     rule_routes.router,
     account_routes.router,
 )

@@ -52,7 +52,11 @@ class Filters(Schema):
 
 def filters_of(listing: Listing[Any], *fixed: str) -> type[Filters]:
     """Return the query parameters of a list, made from its table of filters without those that the path fixes."""
-    columns: dict[str, Any] = {
+    return create_model(f"{listing.name.title()}Filters", __base__=Filters, **columns_of(listing, *fixed))
+
+
+def columns_of(listing: Listing[Any], *fixed: str) -> dict[str, Any]:
+    return {
         name: (
             Annotated[each.type | None, Field(description=each.description, **limits(each.type))],
             None,
@@ -60,7 +64,6 @@ def filters_of(listing: Listing[Any], *fixed: str) -> type[Filters]:
         for name, each in listing.filters.items()
         if name not in fixed
     }
-    return create_model(f"{listing.name.title()}Filters", __base__=Filters, **columns)
 
 
 def limits(kind: Any) -> dict[str, Any]:

@@ -44,6 +44,7 @@ STATUS: dict[str, int] = {
     **dict.fromkeys(("token.invalid", "token.expired", "token.revoked", "token.network", "token.user_inactive"), 401),
     "precondition.failed": 412,
     "precondition.required": 428,
+    "events.too_many": 429,
     "rate.exceeded": 429,
     "token.throttled": 429,
 }

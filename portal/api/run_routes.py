@@ -67,8 +67,10 @@ def list_logs(
     run: UUID,
     query: Query[LogFilters],  # type: ignore[valid-type]
 ) -> HttpResponse:
+    """List the lines of a log by their times. With `after`, follow it: 0 first, then the id of the last line."""
     found = with_log(actor_of(request), environment, run)
-    return paging.answer(request, listings.LOGS, query, LogLineRow, LogLineRow.of, run=found.pk)
+    listing = listings.LOGS if query.after is None else listings.LOGS_AS_FOUND  # type: ignore[attr-defined]
+    return paging.answer(request, listing, query, LogLineRow, LogLineRow.of, run=found.pk)
 
 
 @router.get(f"{RUN}/task-runs", response={200: paging.page_of(TaskRunRow), **PROBLEMS}, summary="List task runs")

@@ -105,6 +105,7 @@ class TaskRunRow(Row):
 
 
 class LogLineRow(Row):
+    id: int = Field(description="For `after`: lines of one run become known in the order of their ids.")
     at: datetime
     level: int = Field(description="As Python's logging: 20 info, 30 warning, 40 error.")
     message: str
@@ -112,7 +113,7 @@ class LogLineRow(Row):
 
     @classmethod
     def of(cls, row: LogLine) -> LogLineRow:
-        return cls(at=row.at, level=row.level, message=row.message, task_run=row.task_run_id)
+        return cls(id=row.pk, at=row.at, level=row.level, message=row.message, task_run=row.task_run_id)
 
 
 class ArtifactRow(Row):

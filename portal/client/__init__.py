@@ -1,6 +1,17 @@
 """Python client of the operations portal for Prefect: `Portal`, what it returns, and its errors."""
 
-from .answers import Action, Change, Deployment, DeploymentDetail, Environment, LogLine, Run, RunDetail, RunRequest
+from .answers import (
+    Action,
+    Change,
+    Deployment,
+    DeploymentDetail,
+    Environment,
+    Event,
+    LogLine,
+    Run,
+    RunDetail,
+    RunRequest,
+)
 from .client_errors import (
     Conflict,
     FieldError,
@@ -30,6 +41,7 @@ __all__ = [
     "Deployment",
     "DeploymentDetail",
     "Environment",
+    "Event",
     "Explanation",
     "FieldError",
     "Forbidden",

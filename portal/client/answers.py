@@ -181,12 +181,29 @@ class RunDetail(Run):
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """`level` is as in Python's logging: 20 info, 30 warning, 40 error."""
+    """`level` is as in Python's logging: 20 info, 30 warning, 40 error. Later lines of a run have higher ids."""
 
+    id: int
     at: datetime
     level: int
     message: str
     task_run: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to a run, a request or an environment. Later events have higher ids."""
+
+    id: int
+    kind: str
+    environment: str
+    deployment: str | None
+    run: str | None
+    request: int | None
+    change: int | None
+    data: dict[str, Any]
+    occurred_at: datetime
+    observed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

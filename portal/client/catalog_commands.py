@@ -49,6 +49,13 @@ def add_catalog(commands: Subparsers) -> None:
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run has ended")
     parser.add_argument("--level", type=int, default=0, metavar="N", help="20 info, 30 warning, 40 error and above")
 
+    parser = add_command(commands, "events", events, "List what happened, oldest first; --json prints one a line")
+    add_environment(parser)
+    parser.add_argument("--kind", action="append", default=[], help="such as “run moved”; can be repeated")
+    parser.add_argument("-d", "--deployment", default="", metavar="NAME", help="full name of the deployment")
+    parser.add_argument("--after", type=int, metavar="ID", help="only those after this event")
+    parser.add_argument("-f", "--follow", action="store_true", help="follow them from now on, until interrupted")
+
     parser = add_command(commands, "cancel", cancel, "Cancel a run")
     add_run(parser)
     add_reason(parser)
@@ -103,6 +110,13 @@ def logs(portal: Portal, options: Namespace, screen: Screen) -> int:
         return DONE
     for line in lines:
         screen.log(line)
+    return DONE
+
+
+def events(portal: Portal, options: Namespace, screen: Screen) -> int:
+    filters = {"kind": options.kind, "deployment": options.deployment}
+    for event in portal.events(options.environment, after=options.after, follow=options.follow, **filters):
+        screen.event(event)
     return DONE
 
 

@@ -23,24 +23,8 @@ def is_uuid(text: str) -> bool:
     return True
 
 
-def deployment_id(portal: Portal, environment: str, name: DeploymentReference) -> str:
-    """Return Prefect's id of a deployment; raises `NotFound` with the candidates."""
-    if isinstance(name, Deployment):
-        return name.id
-    if isinstance(name, UUID) or is_uuid(name):
-        return str(name)
-    if "/" in name:
-        found = list(portal.deployments(environment, name=name))
-    else:
-        there = list(portal.deployments(environment))
-        found = [each for each in there if name in (each.flow, each.name.rpartition("/")[2])]
-    found = [each for each in found if not each.is_deleted] or found
-    if len(found) == 1:
-        return found[0].id
-    if found:
-        names = ", ".join(each.name for each in found[:MOST])
-        raise NotFound(404, "deployment.ambiguous", f"{name} matches several in {environment}. Name one: {names}.")
-    raise NotFound(404, "deployment.unknown", f"{environment} has no deployment {name}, or you cannot see it.")
+def deployment_path(name: DeploymentReference) -> str:
+    return name.id if isinstance(name, Deployment) else str(name)
 
 
 def deployment_name(name: DeploymentReference) -> str:

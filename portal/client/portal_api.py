@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 import httpx
 
-from . import credentials, lookups, waits
-from .answers import Action, Change, Deployment, DeploymentDetail, Environment, LogLine, Retried, Run, RunDetail
+from . import credentials, event_stream, lookups, waits
+from .answers import Action, Change, Deployment, DeploymentDetail, Environment, Event, LogLine, Retried, Run, RunDetail
 from .answers import RunRequest as Request
 from .decoding import decode
 from .rule_answers import AuditEntry, Explanation, Freeze, Grant, Granted, Lifted, Me, WhoCan
@@ -81,8 +81,8 @@ class Portal:
         return self._rows(Deployment, "/deployments", filters)
 
     def deployment(self, environment: str, name: DeploymentReference) -> DeploymentDetail:
-        """Return a deployment by full name, id, or a flow or deployment name that is unique there."""
-        found = path("environments", environment, "deployments", lookups.deployment_id(self, environment, name))
+        """Return a deployment by full name, alias, id, or a flow or deployment name that is unique there."""
+        found = path("environments", environment, "deployments", lookups.deployment_path(name))
         answer = self._session.send("GET", found)
         return decode(DeploymentDetail, {**answer.body, "etag": answer.headers.get("ETag", "")})
 
@@ -178,9 +178,10 @@ class Portal:
         return waits.follow_log(self, *found, level=level) if follow else self.log_lines(*found, level=level)
 
     def log_lines(
-        self, environment: str, run: str, *, level: int = 0, since: datetime | None = None
+        self, environment: str, run: str, *, level: int = 0, since: datetime | None = None, after: int | None = None
     ) -> Iterator[LogLine]:
-        filters = {"level": level or None, "since": since}
+        """List lines by their times; with `after`, those that became known after that line, in that order."""
+        filters = {"level": level or None, "since": since, "after": after}
         return self._rows(LogLine, path("environments", environment, "runs", run, "logs"), filters)
 
     def cancel(self, run: RunReference, reason: str = "", *, ticket: str = "", force: bool = False) -> Action:
@@ -214,8 +215,7 @@ class Portal:
         return decode(Explanation, answer.body)
 
     def who_can(self, environment: str, deployment: DeploymentReference, *verbs: str) -> list[WhoCan]:
-        pk = lookups.deployment_id(self, environment, deployment)
-        found = path("environments", environment, "deployments", pk, "who-can")
+        found = path("environments", environment, "deployments", lookups.deployment_path(deployment), "who-can")
         rows = self._session.send("GET", found, params={"verb": list(verbs)}).body
         return [decode(WhoCan, each) for each in rows]
 
@@ -243,6 +243,18 @@ class Portal:
     def audit(self, environment: str = "", **filters: Any) -> Iterator[AuditEntry]:
         """Read the audit trail, newest first; `filters` are those of the API: verb, actor, outcome, since …"""
         return self._rows(AuditEntry, "/audit", {"environment": environment, **filters})
+
+    def events(
+        self, environment: str = "", *, after: int | None = None, follow: bool = False, **filters: Any
+    ) -> Iterator[Event]:
+        """Return what happened, oldest first; with `follow` what happens from now on, or after an event, without end.
+
+        `filters` are those of the API: kind, deployment, run, request, change.
+        """
+        chosen = {"environment": environment, **filters}
+        if follow:
+            return event_stream.follow(self._session, chosen, after)
+        return self._rows(Event, "/events", {**chosen, "after": after})
 
     # Sending ----------------------------------------------------------------------------------------------------------
 

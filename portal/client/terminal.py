@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .answers import LogLine
+from .answers import Event, LogLine
 from .text_tables import COLUMNS, STATE_STYLES
 
 # Wide enough for every line: what is not a terminal is read by programs, and nothing is cut.
@@ -66,6 +66,17 @@ class Screen:
         style = LEVEL_STYLES.get(line.level // 10 * 10, "")
         text = Text.assemble((cell(line.at), "dim"), "  ", (f"{level_name(line.level):<8}", style), f"  {message}")
         (self.err if self.as_json else self.out).print(text, soft_wrap=True)
+
+    def event(self, row: Event) -> None:
+        """Print one event as a line: as JSON, or with what it is about."""
+        if self.as_json:
+            print(json.dumps(row, default=json_value), file=sys.stdout, flush=True)
+            return
+        subject = f"request {row.request}" if row.request else row.run or ""
+        facts = ", ".join(f"{name} {cell(value)}" for name, value in row.data.items() if value not in ("", None))
+        parts = [row.environment, row.deployment or "", subject, facts]
+        text = Text.assemble((cell(row.occurred_at), "dim"), f"  {row.id:<8}  {plain(row.kind):<22}  ")
+        self.out.print(text + Text("  ".join(plain(each) for each in parts if each)), soft_wrap=True)
 
     @contextmanager
     def progress(self, sentence: str) -> Iterator[None]:

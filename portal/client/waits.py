@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from .answers import Action, Change, LogLine, RunRequest
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
 # Seconds between two readings: at first for a quick answer, later to spare the portal.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 FOLLOW_PAUSE = 2.0
-# Lines reach the portal in batches, so that some come later than others with a younger time.
-OVERLAP = timedelta(seconds=15)
 # Readings after the end of a run, for the last lines.
 LAST_READINGS = 2
 # What passes while one waits: a restart of the portal must not end the job that waits.
@@ -31,21 +27,13 @@ class LogReader:
 
     def __init__(self, portal: Portal, environment: str, run: str, *, level: int = 0) -> None:
         self.portal, self.place, self.level = portal, (environment, run), level
-        self.seen: Counter[LogLine] = Counter()
-        self.newest: datetime | None = None
+        self.last = 0
 
     def read(self) -> Iterator[LogLine]:
-        """Return what was added, by comparing the last seconds with what was seen: lines have no number."""
-        since = self.newest - OVERLAP if self.newest else None
-        found: Counter[LogLine] = Counter()
-        for line in self.portal.log_lines(*self.place, level=self.level, since=since):
-            found[line] += 1
-            self.newest = max(self.newest or line.at, line.at)
-            if found[line] > self.seen[line]:
-                # At once: the next page may not arrive.
-                self.seen[line] = found[line]
-                yield line
-        self.seen = found
+        for line in self.portal.log_lines(*self.place, level=self.level, after=self.last):
+            # At once: the next page may not arrive.
+            self.last = line.id
+            yield line
 
 
 def follow_log(portal: Portal, environment: str, run: str, *, level: int = 0) -> Iterator[LogLine]:

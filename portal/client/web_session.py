@@ -6,7 +6,8 @@ import ipaddress
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -19,6 +20,7 @@ from .client_errors import Misconfigured, PortalError, Problem, UnexpectedAnswer
 
 VERSION = "0.1.0"
 ROOT = "/api/v1"
+EVENTS = "text/event-stream"
 ATTEMPTS = 5
 # Seconds before the second attempt, doubled at each further one. With all attempts a restart of the portal passes.
 BACKOFF = 0.5
@@ -100,6 +102,21 @@ class WebSession:
             time.sleep(wait)
             pause *= 2
         raise AssertionError("The last attempt returns or raises.")
+
+    @contextmanager
+    def stream(self, path: str, *, params: Mapping[str, Any], headers: Mapping[str, str]) -> Iterator[Iterator[str]]:
+        """Open an endless answer and return its lines; raises `PortalError`, also while they are read."""
+        query = {name: value for name, value in params.items() if value not in (None, "", [])}
+        try:
+            # The portal sends a comment every 15 s.
+            with self._http.stream("GET", path, params=query, headers=dict(headers), timeout=45.0) as response:
+                if not response.headers.get("Content-Type", "").startswith(EVENTS):
+                    response.read()
+                    self._read(response)
+                    raise UnexpectedAnswer(f"{self.address} answered with something other than events.")
+                yield response.iter_lines()
+        except (httpx.RequestError, httpx.StreamError) as error:
+            raise Unreachable(f"{self.address} cannot be reached: {error}.".replace("..", ".")) from error
 
     def _attempt(
         self, method: str, path: str, query: Mapping[str, Any], content: bytes | None, headers: Mapping[str, str]

@@ -304,6 +304,14 @@ def authenticate(text: str, *, address: str, user_agent: str = "") -> Actor:
     return actor_of(token, address=address, user_agent=user_agent)
 
 
+def actor_again(by: Actor) -> Actor:
+    """Return the actor of a token as it is now, for a connection that lasts; raises `Refused` once it has ended."""
+    rows = Token.objects.select_related("user__service_account__owner").prefetch_related("scopes")
+    token = rows.get(key=by.token_id)
+    require_valid(token)
+    return actor_of(token, address=by.address, user_agent=by.user_agent)
+
+
 def find(text: str) -> Token | None:
     """Return the token with this text, secret included; None if there is none, or if it was changed in the database."""
     match = FORMAT.fullmatch(text)

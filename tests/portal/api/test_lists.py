@@ -12,10 +12,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from flows.models import Deployment, Environment
-from runs import requests
+from flows.models import Alias, Deployment, Environment
+from runs import mirror, requests
 from runs.models import Grant, LogLine, Policy, Run, TokenScope, Window
 from tests.cast import by
+from tests.fakes.prefect import FakePrefect
 from tests.portal.api.programs import Program, Programs
 
 pytestmark = pytest.mark.django_db
@@ -250,3 +251,32 @@ def test_a_subflow_run_names_its_parent(requester: User, a_run: Make, program: P
     found = {each["name"]: each["parent"] for each in everything(program(requester), "/runs")}
     assert found == {"parent": None, "child": str(parent.prefect_id)}
     assert Run.objects.count() == 2
+
+
+def test_a_log_is_followed_without_loss(requester: User, a_run: Make, fake: FakePrefect, program: Programs) -> None:
+    caller, run = program(requester), a_run()
+    path = f"/environments/dev/runs/{run.prefect_id}/logs"
+    now = timezone.now()
+    for minutes in (1, 3):
+        fake.add_log(
+            run.prefect_id, f"minute {minutes}", timestamp=now - timedelta(minutes=4) + timedelta(minutes=minutes)
+        )
+    mirror.fetch_details(run.environment, [run.prefect_id])
+    first = everything(caller, path, after=0, limit=1)
+    assert [each["message"] for each in first] == ["minute 1", "minute 3"]
+    # One that is older than what is known, and comes later.
+    fake.add_log(run.prefect_id, "minute 2", timestamp=now - timedelta(minutes=4) + timedelta(minutes=2, seconds=58))
+    mirror.fetch_details(run.environment, [run.prefect_id])
+    assert [each["message"] for each in everything(caller, path, after=first[-1]["id"])] == ["minute 2"]
+    assert [each["message"] for each in everything(caller, path)] == ["minute 1", "minute 2", "minute 3"]
+
+
+def test_a_deployment_is_found_by_every_name_it_has(requester: User, deployment: Deployment, program: Programs) -> None:
+    Alias.objects.create(environment=deployment.environment, name="month-end", full_name=deployment.full_name)
+    caller = program(requester)
+    for name in (deployment.prefect_id, deployment.full_name, "monthly%2Fmonthly", "monthly", "month-end"):
+        for end in ("", "/who-can"):
+            answer = caller.get(f"/environments/dev/deployments/{name}{end}")
+            assert answer.status == 200, (name, end, answer.body)
+    answer = caller.get("/environments/dev/deployments/yearly/yearly")
+    assert (answer.status, answer.code) == (404, "deployment.unknown")

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from flows.catalog import sync
 from flows.models import Deployment, Environment
 from portal.client import Conflict, CRMDeployments, Forbidden, Invalid, NotFound, Portal
-from runs import mirror, requests
+from runs import events, mirror, requests
 from runs.models import Action, AuditEntry, ChangeRequest, Grant, Run, TokenScope
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
@@ -248,3 +248,12 @@ def test_the_steps_of_the_former_client_take_as_few_lines(
     request = portal.request(change.requests[0].id)
 
     assert (environment.name, len(deployments), request.state) == ("dev", 1, "approved")
+
+
+def test_past_events_are_listed(requester: User, prod_deployment: Deployment, portal: Portals) -> None:
+    client = portal(requester)
+    change = client.run("prod", "monthly/monthly", {"month": "2026-10"}, reason="Month end")
+    events.relay()
+    (found,) = client.events("prod")
+    assert (found.kind, found.change, found.request) == ("request waiting", change.id, change.requests[0].id)
+    assert list(client.events(after=found.id)) == []
