@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 
 from portal.demo.processes import ROOT, NotStarted
 from portal.demo.smoke_test import SmokeTest
-from portal.demo.stack import Options, Stack, await_first_sync
+from portal.demo.stack import PREFECT_PORT, Options, Stack, await_first_sync
 from runs.management.cli.command import OperatorCommand
 
 NAME = "[a-z][a-z0-9-]{0,19}"
@@ -29,7 +29,10 @@ class Command(OperatorCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--data", type=Path, help=f"data folder (default: {DATA.relative_to(ROOT)})")
         parser.add_argument(
-            "--port", type=int, default=8000, help="port of the portal; if it is taken, the next free one"
+            "--port",
+            type=int,
+            default=8000,
+            help="port of the portal; if it is taken, the next free one; 0 for free ones, also for Prefect",
         )
         parser.add_argument(
             "--environments", default="dev,prod", help="names of the Prefect servers, separated by commas"
@@ -56,6 +59,8 @@ class Command(OperatorCommand):
                     Options(
                         data=folder,
                         port=options["port"],
+                        # Free ports for all: two demos that start together would choose the same one.
+                        prefect_port=PREFECT_PORT if options["port"] else 0,
                         story=not options["no_story"],
                         environments=names,
                         database=database,
