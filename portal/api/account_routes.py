@@ -6,8 +6,8 @@ from datetime import datetime
 
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
-from pydantic import ConfigDict
 
+from portal.api.bodies import body
 from portal.api.catalog_routes import actor_of
 from portal.api.problems import PROBLEMS
 from portal.api.rule_schemas import Selection
@@ -55,7 +55,7 @@ def read_me(request: HttpRequest) -> Me:
 
 
 class FoundToken(Schema):
-    model_config = ConfigDict(extra="forbid")
+    model_config = body(token="portal_7Yq0cT1vB2xW.…")  # noqa: S106  (an example)
 
     token: str = Field(max_length=200, description="The whole text of the token.")
 

@@ -13,6 +13,7 @@ from ninja import Field, Path, Query, Router, Schema, Status
 from flows.models import Deployment
 from portal.api import paging
 from portal.api.actions import ActionRow
+from portal.api.bodies import body
 from portal.api.catalog_schemas import DeploymentDetail, DeploymentRow, EnvironmentRow
 from portal.api.etags import etag_of, require_match
 from portal.api.idempotency import idempotent
@@ -137,6 +138,8 @@ def read_deployment(
 
 
 class DeploymentEdit(Schema):
+    model_config = body(is_paused=True, reason="Source system is down")
+
     is_paused: bool = Field(description="true pauses its schedules, false resumes them.")
     reason: str = Field("", max_length=1000)
     ticket: str = Field("", max_length=100)

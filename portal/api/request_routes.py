@@ -8,9 +8,10 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from ninja import Field, Query, Router, Schema, Status
-from pydantic import AwareDatetime, ConfigDict
+from pydantic import AwareDatetime
 
 from portal.api import paging
+from portal.api.bodies import body
 from portal.api.catalog_routes import actor_of, one
 from portal.api.idempotency import idempotent, submission_key
 from portal.api.problems import PROBLEMS
@@ -29,18 +30,8 @@ RequestFilters = paging.filters_of(listings.REQUESTS)
 class Submission(Schema):
     """A request for one run."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "environment": "prod",
-                    "deployment": "monthly/monthly",
-                    "parameters": {"month": "2026-10"},
-                    "reason": "Month end",
-                }
-            ]
-        },
+    model_config = body(
+        environment="prod", deployment="monthly/monthly", parameters={"month": "2026-10"}, reason="Month end"
     )
 
     environment: str = Field(max_length=40)
@@ -59,20 +50,20 @@ class Submission(Schema):
 
 
 class Decision(Schema):
-    model_config = ConfigDict(extra="forbid")
+    model_config = body(digest="5f2b" * 16, reason="Figures checked")
 
     digest: str = Field(min_length=64, max_length=64, description="`digest` of the change request as you read it.")
     reason: str = Field("", max_length=1000)
 
 
 class Reason(Schema):
-    model_config = ConfigDict(extra="forbid")
+    model_config = body(reason="Wrong month")
 
     reason: str = Field("", max_length=1000)
 
 
 class Text(Schema):
-    model_config = ConfigDict(extra="forbid")
+    model_config = body(text="Why now?")
 
     text: str = Field(min_length=1, max_length=2000)
 

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Field, Query, Router, Schema, Status
-from pydantic import AwareDatetime, ConfigDict
+from pydantic import AwareDatetime
 
 from portal.api import paging
+from portal.api.bodies import body
 from portal.api.catalog_routes import actor_of, one
 from portal.api.idempotency import idempotent
 from portal.api.problems import PROBLEMS
@@ -42,7 +43,7 @@ def list_grants(request: HttpRequest, query: Query[GrantFilters]) -> HttpRespons
 
 
 class NewGrant(Schema):
-    model_config = ConfigDict(extra="forbid")
+    model_config = body(to="otto", verbs=["see", "trigger"], environment="dev", flow="monthly", reason="On call")
 
     to: str = Field(max_length=200, description="User name, or “group:NAME”.")
     verbs: list[str] = Field(min_length=1, max_length=20)
@@ -90,7 +91,7 @@ def give(request: HttpRequest, payload: NewGrant) -> Status[Granted]:
 
 
 class Revocation(Schema):
-    model_config = ConfigDict(extra="forbid")
+    model_config = body(reason="Not on call any more")
 
     reason: str = Field("", max_length=500)
     ticket: str = Field("", max_length=100)
@@ -114,7 +115,7 @@ def list_freezes(request: HttpRequest, query: Query[FreezeFilters]) -> HttpRespo
 
 
 class NewFreeze(Schema):
-    model_config = ConfigDict(extra="forbid")
+    model_config = body(reason="Audit", until="2026-12-01T06:00:00+01:00")
 
     reason: str = Field(max_length=500)
     ticket: str = Field("", max_length=100)
@@ -122,7 +123,7 @@ class NewFreeze(Schema):
 
 
 class Lifting(Schema):
-    model_config = ConfigDict(extra="forbid")
+    model_config = body(reason="Audit is over", confirm="prod")
 
     reason: str = Field("", max_length=500)
     ticket: str = Field("", max_length=100)
@@ -152,7 +153,9 @@ def unfreeze(request: HttpRequest, environment: str, payload: Lifting) -> Lifted
 
 
 class Question(Schema):
-    model_config = ConfigDict(extra="forbid")
+    model_config = body(
+        verb="trigger", environment="prod", deployment="monthly/monthly", parameters={"month": "2026-10"}
+    )
 
     verb: Verb
     environment: str = Field(max_length=40)

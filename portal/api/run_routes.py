@@ -7,10 +7,10 @@ from uuid import UUID
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from ninja import Field, Query, Router, Schema, Status
-from pydantic import ConfigDict
 
 from portal.api import paging
 from portal.api.actions import ActionRow
+from portal.api.bodies import body
 from portal.api.catalog_routes import actor_of, one
 from portal.api.idempotency import idempotent
 from portal.api.problems import PROBLEMS
@@ -90,7 +90,7 @@ def list_artifacts(request: HttpRequest, query: Query[ArtifactFilters]) -> HttpR
 
 
 class Cancellation(Schema):
-    model_config = ConfigDict(extra="forbid")
+    model_config = body(reason="Wrong month")
 
     reason: str = Field("", max_length=1000)
     ticket: str = Field("", max_length=100)
@@ -98,7 +98,7 @@ class Cancellation(Schema):
 
 
 class Retry(Schema):
-    model_config = ConfigDict(extra="forbid")
+    model_config = body(reason="Network was down")
 
     reason: str = Field("", max_length=1000)
     ticket: str = Field("", max_length=100)

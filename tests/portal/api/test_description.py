@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 import requests as requests_library
 import schemathesis
@@ -64,6 +65,17 @@ def test_each_operation_says_what_it_does_and_how_it_fails() -> None:
             for status in failures:
                 assert operation["responses"][status] == {"$ref": "#/components/responses/Problem"}
     assert list(described()["components"]["responses"]["Problem"]["content"]) == ["application/problem+json"]
+
+
+def test_each_body_has_an_example_that_fits_it() -> None:
+    found = described()
+    schemas = found["components"]["schemas"]
+    for operation in (each for path in found["paths"].values() for each in path.values() if "requestBody" in each):
+        (media,) = operation["requestBody"]["content"].values()
+        name = media["schema"]["$ref"].rpartition("/")[2]
+        (example,) = schemas[name]["examples"]
+        jsonschema.validate(example, {**schemas[name], "components": found["components"]})
+        assert schemas[name]["additionalProperties"] is False, name
 
 
 @pytest.mark.django_db
