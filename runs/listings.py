@@ -70,10 +70,15 @@ class Listing[Row: Model]:
     # What SQL cannot decide. A page is shorter by the rows that it leaves out.
     keep: Callable[[list[Row], Permissions], list[Row]] | None = None
 
-    def rows(self, by: Actor, chosen: Mapping[str, Any] | None = None) -> QuerySet[Row]:
-        """Return the rows that the actor sees, filtered by the values that are not None."""
+    def rows(
+        self, by: Actor, chosen: Mapping[str, Any] | None = None, *, permissions: Permissions | None = None
+    ) -> QuerySet[Row]:
+        """Return the rows that the actor sees, filtered by the values that are not None.
+
+        `permissions` are those of the actor where they have been read.
+        """
         found: QuerySet[Row] = self.model._default_manager.annotate(**self.annotations)
-        found = found.filter(self.visible(by, Permissions.of(by)))
+        found = found.filter(self.visible(by, permissions or Permissions.of(by)))
         for name, value in (chosen or {}).items():
             if value is not None:
                 found = found.filter(**{self.filters[name].lookup: value})
@@ -83,7 +88,8 @@ class Listing[Row: Model]:
 
     def page(self, by: Actor, chosen: Mapping[str, Any], *, after: Sequence[Any] | None, limit: int) -> Page[Row]:
         """Return up to `limit` rows after a position."""
-        found = self.rows(by, chosen).order_by(*self.order)
+        permissions = Permissions.of(by)
+        found = self.rows(by, chosen, permissions=permissions).order_by(*self.order)
         if after is not None:
             found = found.filter(self.beyond(after))
         # One more than is returned: whether there is another page.
@@ -91,7 +97,7 @@ class Listing[Row: Model]:
         is_last = len(rows) <= limit
         rows = rows[:limit]
         last = None if is_last else self.position(rows[-1])
-        return Page(self.keep(rows, Permissions.of(by)) if self.keep else rows, last)
+        return Page(self.keep(rows, permissions) if self.keep else rows, last)
 
     def beyond(self, after: Sequence[Any]) -> Q:
         """Return the condition for the rows after a position."""

@@ -34,13 +34,17 @@ def user(username: str) -> User:
     return found
 
 
-def environments(*, by: Actor | None = None) -> list[Environment]:
-    return list(Permissions.of(by).environments() if by else Environment.objects.all())
+def environments(*, by: Actor | None = None, permissions: Permissions | None = None) -> list[Environment]:
+    permissions = permissions or (Permissions.of(by) if by else None)
+    return list(permissions.environments() if permissions else Environment.objects.all())
 
 
-def environment(name: str, *, by: Actor | None = None) -> Environment:
-    """Return a visible environment by name; raises `NotVisible` with the names there are."""
-    found = environments(by=by)
+def environment(name: str, *, by: Actor | None = None, permissions: Permissions | None = None) -> Environment:
+    """Return a visible environment by name; raises `NotVisible` with the names there are.
+
+    `permissions` are those of the actor where they have been read.
+    """
+    found = environments(by=by, permissions=permissions)
     # Among the visible ones: an environment that exists but is not visible gets the same error.
     for each in found:
         if each.slug == name:
@@ -66,8 +70,10 @@ def deployments(name: str = "", *, by: Actor | None = None) -> QuerySet[Deployme
 
 def deployment(environment_name: str, name: str, *, by: Actor | None = None) -> Deployment:
     """Return a deployment by alias, full name, id, or a flow or deployment name that is unique there."""
-    place = environment(environment_name, by=by)
-    there = deployments(environment_name, by=by)
+    permissions = Permissions.of(by) if by else None
+    place = environment(environment_name, by=by, permissions=permissions)
+    visible = permissions.deployments() if permissions else Deployment.objects.select_related("environment")
+    there = visible.filter(environment=place, deleted_upstream_at=None).order_by("full_name")
     alias = Alias.objects.filter(environment=place, name=name).first()
     found = list(there.filter(full_name=alias.full_name if alias else name))
     # An alias names exactly one deployment: no guessing when that one is missing.

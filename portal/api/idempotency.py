@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import secrets
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,6 +12,7 @@ from functools import wraps
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import Schema, Status
@@ -22,6 +24,8 @@ from runs.errors import Refused
 KEPT_FOR = timedelta(hours=24)
 # A request that was cut off by the end of its process leaves no answer: after this long its key is free.
 LONGEST_REQUEST = timedelta(minutes=2)
+# One request of so many deletes what is over.
+CLEANED_EVERY = 100
 MAX_LENGTH = 200
 HEADER = "Idempotency-Key"
 NAMESPACE = uuid.UUID("7c0c2b5e-8f0e-4b8e-9a63-0d3c5a1f6f4e")
@@ -81,15 +85,17 @@ def submission_key(request: HttpRequest) -> uuid.UUID | None:
 def begin(token: str, key: str, made: str) -> IdempotentRequest:
     """Insert the row of a new key, or return the one that has its answer."""
     now = timezone.now()
-    old = IdempotentRequest.objects.filter(created_at__lt=now - KEPT_FOR)
-    old.delete()
-    IdempotentRequest.objects.filter(token=token, key=key, status=None, created_at__lt=now - LONGEST_REQUEST).delete()
+    is_over = Q(created_at__lt=now - KEPT_FOR) | Q(status=None, created_at__lt=now - LONGEST_REQUEST)
+    if secrets.randbelow(CLEANED_EVERY) == 0:
+        IdempotentRequest.objects.filter(is_over).delete()
     # The constraint decides, not a query before it: both can arrive at once.
-    try:
-        with transaction.atomic():
-            return IdempotentRequest.objects.create(token=token, key=key, fingerprint=made)
-    except IntegrityError:
-        row = IdempotentRequest.objects.filter(token=token, key=key).first()
+    row = insert(token, key, made)
+    if row is None:
+        IdempotentRequest.objects.filter(is_over, token=token, key=key).delete()
+        row = insert(token, key, made)
+    if row:
+        return row
+    row = IdempotentRequest.objects.filter(token=token, key=key).first()
     if row is None or (row.fingerprint == made and row.status is None):
         raise Refused(
             "idempotency.in_flight",
@@ -101,6 +107,15 @@ def begin(token: str, key: str, made: str) -> IdempotentRequest:
             "idempotency.key_reused", "Another request was sent with this key. Use a new key for a new request."
         )
     return row
+
+
+def insert(token: str, key: str, made: str) -> IdempotentRequest | None:
+    """Insert the row of a key; return None if it is there."""
+    try:
+        with transaction.atomic():
+            return IdempotentRequest.objects.create(token=token, key=key, fingerprint=made)
+    except IntegrityError:
+        return None
 
 
 def fingerprint(request: HttpRequest) -> str:

@@ -68,12 +68,14 @@ class Text(Schema):
     text: str = Field(min_length=1, max_length=2000)
 
 
-def change_of(by: Actor, pk: int) -> ChangeRequest:
-    return one(listings.CHANGES.rows(by), "change request", pk=pk)
+def change_of(by: Actor, pk: int, permissions: Permissions | None = None) -> ChangeRequest:
+    return one(listings.CHANGES.rows(by, permissions=permissions), "change request", pk=pk)
 
 
 def read(by: Actor, pk: int) -> ChangeRow:
-    return ChangeRow.of(change_of(by, pk), Permissions.of(by))
+    # Read again: what was allowed before the act need not be now.
+    permissions = Permissions.of(by)
+    return ChangeRow.of(change_of(by, pk, permissions), permissions)
 
 
 @router.get("/changes", response={200: paging.page_of(ChangeRow), **PROBLEMS}, summary="List change requests")
