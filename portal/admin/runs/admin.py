@@ -29,7 +29,6 @@ from portal.admin.runs.filters import DayFilter, DeploymentFilter, OriginFilter,
 from portal.admin.runs.run_list import RunList
 from portal.auth.request_user import actor_of, can_view_logs, permissions_of
 from portal.ui import freshness, times
-from portal.ui.text import number
 from runs import queue, requests
 from runs.models import Run, Verb
 
@@ -183,8 +182,7 @@ class RunAdmin(RestrictedAdmin):
         page_context = runs_page.context(
             run,
             permissions_of(request),
-            level=number(request.GET.get("level"), otherwise=0) or 0,
-            before=number(request.GET.get("before")),
+            request.GET,
             is_live=is_live,
         )
         frame = {**self.admin_site.each_context(request), "title": str(run), "opts": self.opts, "original": run}
@@ -225,18 +223,16 @@ class RunAdmin(RestrictedAdmin):
         return redirect_back(request, self.address(run))
 
     def log(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Return the lines that arrived after one, as an HTML fragment."""
+        """Return a piece of the log as an HTML fragment."""
         run = self.readable_or_403(request, pk)
-        level = number(request.GET.get("level"), otherwise=0) or 0
-        newer = runs_log.since(run, level=level, after=number(request.GET.get("after"), otherwise=0) or 0)
-        return render(request, "portal/run/_lines.html", {"lines": newer.lines})
+        lines = runs_log.piece(run, runs_log.Filter.of(request.GET), request.GET)
+        return render(request, "portal/run/_lines.html", {"lines": lines})
 
     def log_text(self, request: HttpRequest, pk: int) -> HttpResponse:
         run = self.readable_or_403(request, pk)
-        level = number(request.GET.get("level"), otherwise=0) or 0
         name = f"{slugify(run.name)[:60] or 'run'}-{timezone.localtime():%Y%m%d-%H%M%S}.log.txt"
         return HttpResponse(
-            runs_log.as_text(run, level=level),
+            runs_log.as_text(run, runs_log.Filter.of(request.GET)),
             content_type="text/plain; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )

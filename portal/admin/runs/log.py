@@ -1,30 +1,88 @@
-"""Reads a part of a run's log: the newest lines, older ones, or those that arrived after a line."""
+"""Reads a part of a run's log: its newest or oldest lines, those around a line, or those that arrived after one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
+from urllib.parse import urlencode
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from runs.models import LogLine, Run
+from portal.ui.text import number
+from runs.models import LogLine, Run, TaskRun
 
 WINDOW = 500
 # The download is built in memory, so its length is limited.
 MOST_LINES = 100_000
+LONGEST_TEXT = 200
+# From here on a line is an error.
+ERROR = 40
 
 # (lowest number, name, tone); the first whose number is reached applies.
 LEVELS: tuple[tuple[int, str, str], ...] = (
     (50, "critical", "red"),
-    (40, "error", "red"),
+    (ERROR, "error", "red"),
     (30, "warning", "amber"),
     (20, "info", "blue"),
     (0, "debug", "grey"),
 )
 # Choices of the filter: the lowest level shown, and its label.
-CHOICES: tuple[tuple[int, str], ...] = ((0, "All"), (20, "Info+"), (30, "Warning+"), (40, "Error"))
+CHOICES: tuple[tuple[int, str], ...] = ((0, "All levels"), (20, "Info and up"), (30, "Warning and up"), (40, "Error"))
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which lines of a log are shown: of this level and above, of one task run, with a text in them."""
+
+    level: int = 0
+    task: UUID | None = None
+    text: str = ""
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Filter:
+        """Read a query string; what is malformed counts as not given."""
+        try:
+            task = UUID(query.get("task", ""))
+        except ValueError:
+            task = None
+        text = query.get("text", "").replace("\0", "")[:LONGEST_TEXT]
+        return cls(number(query.get("level"), otherwise=0) or 0, task, text.strip())
+
+    @property
+    def query(self) -> str:
+        """The query string that says the same."""
+        given = {"level": self.level, "task": self.task, "text": self.text}
+        return urlencode({name: value for name, value in given.items() if value})
+
+    @property
+    def is_all(self) -> bool:
+        return self == Filter()
+
+    def lines(self, run: Run) -> QuerySet[LogLine]:
+        # A smallint has no such number, and no line has such a level.
+        found = LogLine.objects.filter(run=run, level__gte=min(self.level, 1000))
+        found = found.filter(task_run_id=self.task) if self.task else found
+        return found.filter(message__icontains=self.text) if self.text else found
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which part of a log: around a line, before or after one, its beginning, or, without any of these, its end."""
+
+    line: int | None = None
+    before: int | None = None
+    after: int | None = None
+    is_start: bool = False
+    is_end: bool = False
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Place:
+        keys = (number(query.get(name)) for name in ("line", "before", "after"))
+        return cls(*keys, is_start="start" in query, is_end="end" in query)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +93,28 @@ class Line:
     level: str
     tone: str
     text: str
+    task: str
+    task_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Lines, oldest first. `before` is the key to request older lines with; None if there are none."""
+    """Lines, oldest first. `before` and `after` are the keys to request older and newer lines with, if there are any.
+
+    `target` is the line that the reader came for.
+    """
 
     lines: list[Line]
-    level: int
-    before: int | None
-    is_tail: bool
+    filter: Filter
+    before: int | None = None
+    after: int | None = None
+    target: int | None = None
+    first_error: int | None = None
+    task: str = ""
+
+    @property
+    def is_tail(self) -> bool:
+        return self.after is None
 
     @property
     def last(self) -> int:
@@ -53,54 +123,145 @@ class Window:
 
     @property
     def choices(self) -> list[tuple[int, str, bool]]:
-        return [(level, label, level == self.level) for level, label in CHOICES]
+        return [(level, label, level == self.filter.level) for level, label in CHOICES]
+
+    @property
+    def zone(self) -> str:
+        """The time zone of the clocks."""
+        return timezone.localtime().tzname() or ""
 
 
-def window(run: Run, *, level: int, before: int | None = None) -> Window:
-    """Return the newest lines of at least this level, or the newest before a line."""
-    found = at_least(run, level).order_by("-at", "-pk")
-    if before is not None and (edge := run.log_lines.filter(pk=before).first()):
-        # Several lines can have the same time, so the key decides among them.
-        found = found.filter(Q(at__lt=edge.at) | Q(at=edge.at, pk__lt=edge.pk))
-    # One more than is shown tells whether there are older ones.
-    newest_first = list(found[: WINDOW + 1])
-    shown = newest_first[:WINDOW][::-1]
-    older = shown[0].pk if len(newest_first) > WINDOW else None
-    return Window([line(each) for each in shown], level, older, is_tail=before is None)
+def window(run: Run, chosen: Filter, place: Place) -> Window:
+    """Return the part of the log that is asked for. Of a run that failed it is the first error, if none is."""
+    first_error = chosen.lines(run).filter(level__gte=ERROR).order_by("at", "pk").values_list("pk", flat=True).first()
+    if place == Place() and chosen.is_all and run.state_type in ("FAILED", "CRASHED"):
+        place = Place(line=first_error)
+    rows, is_older, is_newer = part(chosen.lines(run), run, place)
+    return Window(
+        lines_of(run, rows),
+        chosen,
+        before=rows[0].pk if rows and is_older else None,
+        after=rows[-1].pk if rows and is_newer else None,
+        target=place.line if any(each.pk == place.line for each in rows) else None,
+        first_error=first_error,
+        task=name_of_task(run, chosen.task) if chosen.task else "",
+    )
 
 
-def since(run: Run, *, level: int, after: int) -> Window:
-    """Return the lines that arrived after one; `before` of the result is always None."""
-    found = at_least(run, level).filter(pk__gt=after).order_by("pk")[:WINDOW]
-    return Window([line(each) for each in found], level, None, is_tail=True)
+def part(found: QuerySet[LogLine], run: Run, place: Place) -> tuple[list[LogLine], bool, bool]:
+    """Return lines, oldest first, and whether there are older and newer ones than these."""
+    edge = edge_of(run, place.line or place.before or place.after)
+    if place.is_start or (place.after and edge):
+        rows, is_newer = first_of(found.filter(later(edge)) if edge else found)
+        return rows, edge is not None, is_newer
+    if place.before and edge:
+        rows, is_older = last_of(found.filter(earlier(edge)))
+        return rows, is_older, True
+    if place.line and edge:
+        older, is_older = last_of(found.filter(earlier(edge)), WINDOW // 2)
+        newer, is_newer = first_of(found.filter(Q(pk=edge.pk) | later(edge)), WINDOW // 2)
+        return [*older, *newer], is_older, is_newer
+    rows, is_older = last_of(found)
+    return rows, is_older, False
 
 
-def as_text(run: Run, *, level: int) -> str:
-    """Format the whole log as text."""
-    found: Iterable[LogLine] = at_least(run, level).order_by("at", "pk").iterator(chunk_size=5000)
-    lines = [
-        f"{each.at.isoformat(timespec='milliseconds')} {name_of(each.level).upper():8} {each.message}"
-        for each in islice(found, MOST_LINES + 1)
+def edge_of(run: Run, pk: int | None) -> LogLine | None:
+    return LogLine.objects.filter(run=run, pk=pk).first() if pk else None
+
+
+def first_of(found: QuerySet[LogLine], most: int = WINDOW) -> tuple[list[LogLine], bool]:
+    # One more than is shown tells whether there are others.
+    rows = list(found.order_by("at", "pk")[: most + 1])
+    return rows[:most], len(rows) > most
+
+
+def last_of(found: QuerySet[LogLine], most: int = WINDOW) -> tuple[list[LogLine], bool]:
+    rows = list(found.order_by("-at", "-pk")[: most + 1])
+    return rows[:most][::-1], len(rows) > most
+
+
+# Several lines can have the same time, so the key decides among them.
+def earlier(edge: LogLine) -> Q:
+    return Q(at__lt=edge.at) | Q(at=edge.at, pk__lt=edge.pk)
+
+
+def later(edge: LogLine) -> Q:
+    return Q(at__gt=edge.at) | Q(at=edge.at, pk__gt=edge.pk)
+
+
+def piece(run: Run, chosen: Filter, query: Mapping[str, str]) -> list[Line]:
+    """Return the lines before one, those after it (`newer`), or those that arrived after it, up to `WINDOW`."""
+    before, newer = (edge_of(run, number(query.get(name))) for name in ("before", "newer"))
+    found = chosen.lines(run)
+    if before:
+        return lines_of(run, last_of(found.filter(earlier(before)))[0])
+    if newer:
+        return lines_of(run, first_of(found.filter(later(newer)))[0])
+    after = number(query.get("after"), otherwise=0) or 0
+    return lines_of(run, list(found.filter(pk__gt=after).order_by("pk")[:WINDOW]))
+
+
+def as_text(run: Run, chosen: Filter) -> str:
+    """Format the log as text, with a heading that says what it holds."""
+    names = dict(run.task_runs.values_list("prefect_id", "name"))
+    found: Iterable[LogLine] = chosen.lines(run).order_by("at", "pk").iterator(chunk_size=5000)
+    lines = [as_line(each, names) for each in islice(found, MOST_LINES + 1)]
+    is_cut = len(lines) > MOST_LINES
+    count = f"the first {MOST_LINES:,}" if is_cut else f"{len(lines):,}"
+    heading = [
+        f"# Log of {run} ({run.prefect_id}) in {run.environment}",
+        f"# {describe(run, chosen)}; {count} lines; times are {timezone.localtime():%Z}",
     ]
-    if len(lines) > MOST_LINES:
-        lines[MOST_LINES:] = [f"… truncated after {MOST_LINES} lines. The full log is in Prefect."]
-    return "\n".join([*lines, ""])
+    return "\n".join([*heading, *lines[:MOST_LINES], ""])
 
 
-def at_least(run: Run, level: int) -> QuerySet[LogLine]:
-    return LogLine.objects.filter(run=run, level__gte=level)
+def as_line(row: LogLine, names: Mapping[UUID, str]) -> str:
+    at = timezone.localtime(row.at).isoformat(timespec="milliseconds")
+    task = f"[{one_line(names.get(row.task_run_id, ''))}] " if row.task_run_id in names else ""
+    return f"{at} {name_of(row.level).upper():8} {task}{row.message}"
 
 
-def line(row: LogLine) -> Line:
+def describe(run: Run, chosen: Filter) -> str:
+    """Return which lines a filter lets through, in words."""
+    parts = [next(label for level, label in reversed(CHOICES) if chosen.level >= level)]
+    if chosen.task:
+        parts.append(f"task {one_line(name_of_task(run, chosen.task))}")
+    if chosen.text:
+        parts.append(f"with “{one_line(chosen.text)}”")
+    return ", ".join(parts)
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def lines_of(run: Run, rows: list[LogLine]) -> list[Line]:
+    ids = {row.task_run_id for row in rows if row.task_run_id}
+    names = dict(TaskRun.objects.filter(run=run, prefect_id__in=ids).values_list("prefect_id", "name")) if ids else {}
+    return [line(row, names) for row in rows]
+
+
+def line(row: LogLine, names: Mapping[UUID, str]) -> Line:
     local = timezone.localtime(row.at)
     return Line(
         row.pk,
         f"{local:%H:%M:%S}",
-        f"{local:%d %b %Y, %H:%M:%S.%f %Z}",
+        exactly(local),
         name_of(row.level),
         next(tone for least, _, tone in LEVELS if row.level >= least),
         row.message,
+        names.get(row.task_run_id, "") if row.task_run_id else "",
+        row.task_run_id,
     )
+
+
+def exactly(local: datetime) -> str:
+    return f"{local:%d %b %Y, %H:%M:%S.%f %Z}"
+
+
+def name_of_task(run: Run, task: UUID) -> str:
+    found = run.task_runs.filter(prefect_id=task).first()
+    return str(found) if found else "unknown task"
 
 
 def name_of(level: int) -> str:

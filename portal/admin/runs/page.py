@@ -9,7 +9,6 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
@@ -17,16 +16,14 @@ from flows import canonical
 from flows.models import Deployment, Health, WorkPool
 from flows.parameters.description import describe
 from flows.plain_text import prose
-from portal.admin.runs import actions, log
+from portal.admin.runs import actions, log, task_table
 from portal.ui import artifact_view, freshness, times
-from runs import diagnosis, failure_causes
+from runs import diagnosis
 from runs.access.decisions import Permissions, Target
-from runs.models import Approval, Run, RunRequest, StateChange, TaskRun, Verb
+from runs.models import Approval, Run, RunRequest, StateChange, Verb
 from runs.models.action import CANCELS, State
 from runs.requests import visibility
 
-# A run can have thousands of task runs; each row of the table is an SVG of its own.
-MOST_TASKS = 200
 MOST_ARTIFACTS = 50
 # Prefect counts a run against concurrency limits from the moment a worker picks it up.
 OCCUPYING = ("PENDING", "RUNNING", "CANCELLING")
@@ -55,22 +52,11 @@ class Step:
     lasted: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One task run as a bar of the chart: `left` and `width` in percent of the time from first start to last end."""
-
-    task: TaskRun
-    title: str = "not started"
-    took: SafeString | str = ""
-    left: str = "0"
-    width: str = "0"
-    note: str = ""
-
-
-def context(run: Run, permissions: Permissions, *, level: int, before: int | None, is_live: bool) -> dict[str, Any]:
+def context(run: Run, permissions: Permissions, query: Mapping[str, str], *, is_live: bool) -> dict[str, Any]:
     """Build the template context; select the environment, its health, the deployment and the request with `run`.
 
-    `is_live` leaves the log out: the page fetches new lines by itself, after the last one that it has.
+    `query` says which part of the log is shown. `is_live` leaves the log out: the page fetches new lines by itself,
+    after the last one that it has.
     """
     now = timezone.now()
     # A run that has finished or was deleted in Prefect cannot be cancelled, whatever the permissions.
@@ -79,7 +65,6 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
     cancellations = [each for each in run_actions if each.kind in CANCELS]
     run_request: RunRequest | None = getattr(run, "run_request", None)
     decision = permissions.decide(Verb.CANCEL, Target.of_run(run))
-    task_count = run.task_runs.count()
     sees_inputs, sees_logs = (
         visibility.can_view_parameters(permissions, run),
         visibility.can_view_logs(permissions, run),
@@ -108,11 +93,8 @@ def context(run: Run, permissions: Permissions, *, level: int, before: int | Non
         "sees_logs": sees_logs,
         "parameters": table(run.parameters, run.deployment) if sees_inputs else [],
         "steps": steps(list(run.state_changes.all())),
-        # Messages of tasks quote what the run worked on, so they need the permission for logs.
-        "bars": bars(list(with_subflows(run, permissions)[:MOST_TASKS]), now, has_notes=sees_logs),
-        "task_count": task_count,
-        "tasks_left_out": max(task_count - MOST_TASKS, 0),
-        "log": None if is_live or not sees_logs else log.window(run, level=level, before=before),
+        "tasks": task_table.table(run, permissions, query, now, has_notes=sees_logs),
+        "log": None if is_live or not sees_logs else log.window(run, log.Filter.of(query), log.Place.of(query)),
         "artifacts": [artifact_view.shown(each) for each in run.artifacts.all()[:MOST_ARTIFACTS]] if sees_logs else [],
         "freshness": [freshness.freshness_of([run.environment], "runs")[0]],
     }
@@ -137,14 +119,6 @@ def visible_parent(run: Run, permissions: Permissions) -> Run | None:
     """Return the run that this one is part of, if the reader can see it: a subflow may have a deployment of its own."""
     parent = run.parent
     return parent if parent and permissions.decide(Verb.SEE, Target.of_run(parent)) else None
-
-
-def with_subflows(run: Run, permissions: Permissions) -> QuerySet[TaskRun]:
-    """Annotate each task run that stands for a subflow with the key of that run, if the reader can see it."""
-    visible = run.children.filter(permissions.q(Verb.SEE, deployment="access_deployment__"))
-    return run.task_runs.annotate(
-        subflow=Subquery(visible.filter(parent_task_run_id=OuterRef("prefect_id")).values("pk")[:1])
-    )
 
 
 def scene(run: Run, now: datetime) -> diagnosis.Context:
@@ -198,35 +172,3 @@ def steps(changes: Sequence[StateChange]) -> list[Step]:
     """Return the states, newest first; how long the last one has lasted is not known yet."""
     found = [Step(one, times.duration((later.at - one.at).total_seconds())) for one, later in pairwise(changes)]
     return [*(Step(last, "") for last in changes[-1:]), *reversed(found)]
-
-
-def bars(tasks: Sequence[TaskRun], now: datetime, *, has_notes: bool) -> list[Bar]:
-    begins = [task.started_at for task in tasks if task.started_at]
-    ends = [task.ended_at or now for task in tasks if task.started_at]
-    first, last = min(begins, default=now), max(ends, default=now)
-    # Never zero: it is divided by, and all tasks may have started in the same instant.
-    whole = max((last - first).total_seconds(), 0.001)
-    return [bar(task, first, whole, now, note(task) if has_notes else "") for task in tasks]
-
-
-def bar(task: TaskRun, first: datetime, whole: float, now: datetime, note: str) -> Bar:
-    if task.started_at is None:
-        return Bar(task, note=note)
-    left = (task.started_at - first).total_seconds() / whole * 100
-    # A task of milliseconds in a run of hours must still be visible.
-    width = max(((task.ended_at or now) - task.started_at).total_seconds() / whole * 100, 0.8)
-    return Bar(
-        task,
-        f"{task.state_label}, from {timezone.localtime(task.started_at):%H:%M:%S}"
-        + (f" to {timezone.localtime(task.ended_at):%H:%M:%S}" if task.ended_at else " on"),
-        times.duration(task.run_seconds) if task.ended_at else times.running_for(task.started_at),
-        f"{min(left, 99.2):.2f}",
-        f"{width:.2f}",
-        note,
-    )
-
-
-def note(task: TaskRun) -> str:
-    """Return why a task did not complete, without the words that repeat its state."""
-    message = task.message.removeprefix("Task run encountered an exception").strip()
-    return failure_causes.shorten(message) if message and task.state_type != "COMPLETED" else ""

@@ -1,4 +1,4 @@
-/* The log of a run: after each refresh by live.js, new lines are fetched and appended. */
+/* The log of a run: new lines are appended after each refresh by live.js, older and newer ones come in place. */
 (() => {
     "use strict";
 
@@ -11,11 +11,64 @@
         if (!log) {
             return;
         }
-        log.scrollTop = log.scrollHeight;
-        if (!log.dataset.logUrl) {
-            return; // an older part of the log, which does not grow
-        }
         const follow = document.querySelector("[data-log-follow]");
+        const level = document.querySelector("[data-log-level]");
+        level.addEventListener("change", () => level.form.requestSubmit());
+
+        const target = document.getElementById(log.dataset.logTarget || "");
+        if (target) {
+            // Within the log alone: the top of the page says why the run failed.
+            log.scrollTop = target.offsetTop - log.offsetTop - log.clientHeight / 3;
+        } else if ("logIsTail" in log.dataset) {
+            log.scrollTop = log.scrollHeight;
+        }
+
+        async function fetchLines(place) {
+            const response = await fetch(`${log.dataset.logPart}&${place}`, {
+                credentials: "same-origin",
+                cache: "no-store",
+            });
+            if (!response.ok || response.redirected) {
+                throw new Error(String(response.status));
+            }
+            const page = new DOMParser().parseFromString(`<ol>${await response.text()}</ol>`, "text/html");
+            return [...page.querySelectorAll("li[data-pk]")].map((line) => document.importNode(line, true));
+        }
+
+        /* A link that loads the neighbouring lines instead of another page; without scripts it is an ordinary link. */
+        function loadsInPlace(link, add) {
+            link?.addEventListener("click", async (event) => {
+                event.preventDefault();
+                link.setAttribute("aria-busy", "true");
+                try {
+                    if ((await add()) < PIECE) {
+                        link.closest("p").remove();
+                    }
+                } catch {
+                    window.location.assign(link.href);
+                } finally {
+                    link.removeAttribute("aria-busy");
+                }
+            });
+        }
+
+        loadsInPlace(document.querySelector("[data-log-older]"), async () => {
+            const lines = await fetchLines(`before=${log.firstElementChild.dataset.pk}`);
+            // What is read stays where it is.
+            const fromEnd = log.scrollHeight - log.scrollTop;
+            log.prepend(...lines);
+            log.scrollTop = log.scrollHeight - fromEnd;
+            return lines.length;
+        });
+        loadsInPlace(document.querySelector("[data-log-newer]"), async () => {
+            const lines = await fetchLines(`newer=${log.lastElementChild.dataset.pk}`);
+            log.append(...lines);
+            return lines.length;
+        });
+
+        if (!follow) {
+            return; // not the end of the log: what is added does not belong here
+        }
         follow.closest("label").hidden = false;
         follow.addEventListener("change", () => {
             if (follow.checked) {
@@ -34,17 +87,11 @@
             }
             isFetching = true;
             try {
-                let count = PIECE;
-                while (count === PIECE) {
-                    const response = await fetch(`${log.dataset.logUrl}&after=${log.dataset.logLast}`, {
-                        credentials: "same-origin",
-                        cache: "no-store",
-                    });
-                    if (!response.ok || response.redirected) {
-                        return;
-                    }
-                    count = append(await response.text());
-                }
+                let lines = [];
+                do {
+                    lines = await fetchLines(`after=${log.dataset.logLast}`);
+                    append(lines);
+                } while (lines.length === PIECE);
             } catch {
                 // live.js shows that the portal is not reachable
             } finally {
@@ -52,16 +99,12 @@
             }
         }
 
-        function append(text) {
-            const page = new DOMParser().parseFromString(`<ol>${text}</ol>`, "text/html");
-            const lines = [...page.querySelectorAll("li[data-pk]")];
+        function append(lines) {
             if (!lines.length) {
-                return 0;
+                return;
             }
-            for (const line of lines) {
-                log.append(document.importNode(line, true));
-                log.dataset.logLast = Math.max(Number(log.dataset.logLast), Number(line.dataset.pk));
-            }
+            log.append(...lines);
+            log.dataset.logLast = Math.max(Number(log.dataset.logLast), ...lines.map((line) => Number(line.dataset.pk)));
             document.querySelector("[data-log-empty]").hidden = true;
             if (follow.checked) {
                 while (log.children.length > MOST) {
@@ -69,7 +112,6 @@
                 }
                 log.scrollTop = log.scrollHeight;
             }
-            return lines.length;
         }
 
         document.addEventListener("portal:live", fetchNewLines);

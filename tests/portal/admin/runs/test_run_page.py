@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
+from urllib.parse import urlencode
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -178,7 +181,15 @@ def test_the_tail_comes_first_and_older_lines_follow_by_link(viewer: User, logge
     older = text(client, f"{address(logged)}?before={edge}")
     assert "line 699." in older
     assert "line 700." not in older
-    assert 'href="?level=0#log"' in older
+    # From there one goes on in both directions, and to the end.
+    assert f"after={LogLine.objects.get(message='line 699.').pk}" in older
+    assert 'href="?level=0&amp;end#log"' in older
+    newer = text(client, f"{address(logged)}?after={edge}")
+    assert "line 701." in newer
+    assert "line 700." not in newer
+    first = text(client, f"{address(logged)}?start")
+    assert "line 0." in first
+    assert "line 500." not in first
 
 
 def test_the_log_can_be_filtered_by_level(viewer: User, logged: Run, login: Login) -> None:
@@ -202,12 +213,87 @@ def test_the_log_is_a_file_too(viewer: User, logged: Run, login: Login) -> None:
     assert answer["Content-Type"] == "text/plain; charset=utf-8"
     assert answer["Content-Disposition"].startswith("attachment;")
     lines = answer.content.decode().splitlines()
-    assert len(lines) == 1200
-    assert lines[0].endswith("ERROR    line 0.")
+    assert lines[0] == f"# Log of {logged} ({logged.prefect_id}) in dev"
+    assert lines[1] == "# All levels; 1,200 lines; times are UTC"
+    assert len(lines) == 1202
+    assert lines[2].endswith("ERROR    line 0.")
+
+
+def test_a_file_without_lines_says_what_it_would_hold(viewer: User, logged: Run, login: Login) -> None:
+    found = login(viewer).get(f"{address(logged, 'log.txt')}?level=30&text=nowhere").content.decode().splitlines()
+    assert found[1:] == ["# Warning and up, with “nowhere”; 0 lines; times are UTC"]
+
+
+def test_lines_name_their_task_and_can_be_limited_to_it(
+    viewer: User, a_run: Runs, fake: FakePrefect, login: Login
+) -> None:
+    run = a_run("RUNNING")
+    task = fake.add_task_run(run.prefect_id, name="load-0")
+    fake.add_log(run.prefect_id, "of the task", task_run_id=task.id)
+    fake.add_log(run.prefect_id, "of the flow")
+    refresh(run)
+    client = login(viewer)
+    page = text(client, address(run))
+    assert f'href="?task={task.id}#log"' in page
+    for path in (f"{address(run)}?task={task.id}", f"{address(run, 'log/')}?task={task.id}&after=0"):
+        limited = text(client, path)
+        assert "of the task" in limited
+        assert "of the flow" not in limited
+    found = text(client, f"{address(run, 'log.txt')}?task={task.id}")
+    assert "[load-0] of the task" in found
+    assert "task load-0; 1 lines" in found
+
+
+@pytest.mark.parametrize(("text_", "expected"), [("100%", ["100% done"]), ("a_b", ["a_b"]), ("LINE", ["a line"])])
+def test_the_log_is_searched_for_a_text_not_a_pattern(
+    text_: str, expected: list[str], viewer: User, a_run: Runs, fake: FakePrefect, login: Login
+) -> None:
+    run = a_run("RUNNING")
+    lines = ["100% done", "1000 done", "a_b", "axb", "a line"]
+    for each in lines:
+        fake.add_log(run.prefect_id, each)
+    refresh(run)
+    page = text(login(viewer), f"{address(run)}?{urlencode({'text': text_})}")
+    assert [each for each in lines if f"<span>{each}</span>" in page] == expected
+
+
+def test_a_failed_run_opens_at_its_first_error(viewer: User, logged: Run, login: Login) -> None:
+    LogLine.objects.filter(run=logged, message__in=[f"line {n}." for n in range(0, 500, 100)]).update(level=20)
+    first = LogLine.objects.get(message="line 500.").pk
+    Run.objects.filter(pk=logged.pk).update(state_type="FAILED")
+    client = login(viewer)
+    page = text(client, address(logged))
+    assert f'data-log-target="line-{first}"' in page
+    assert "line 499." in page
+    assert "line 1199." not in page
+    # Whoever asks for another place gets that.
+    assert "line 1199." in text(client, f"{address(logged)}?level=0&end")
+    assert "line 1199." in text(client, f"{address(logged)}?line={LogLine.objects.get(message='line 1199.').pk}")
+
+
+def test_neighbouring_lines_come_as_pieces(viewer: User, logged: Run, login: Login) -> None:
+    client, edge = login(viewer), LogLine.objects.get(message="line 700.").pk
+    older = text(client, f"{address(logged, 'log/')}?before={edge}")
+    assert "line 699." in older
+    assert "line 200." in older
+    assert "line 199." not in older
+    newer = text(client, f"{address(logged, 'log/')}?newer={edge}")
+    assert "line 701." in newer
+    assert "line 1199." in newer
 
 
 @pytest.mark.parametrize(
-    "query", ["level=nonsense", "before=-1", "before=999999999999999999999", "level=%00", "after=x"]
+    "query",
+    [
+        "level=nonsense",
+        "before=-1",
+        "before=999999999999999999999",
+        "level=%00",
+        "after=x",
+        "task=1",
+        "text=%00",
+        "line=0",
+    ],
 )
 def test_nonsense_in_the_address_is_ignored(query: str, viewer: User, logged: Run, login: Login) -> None:
     client = login(viewer)
@@ -219,6 +305,62 @@ def test_a_live_update_does_not_carry_the_log(viewer: User, logged: Run, login: 
     page = login(viewer).get(address(logged), headers={"X-Portal-Live": "1"}).content.decode()
     assert 'data-live="headline"' in page
     assert "line 1199." not in page
+
+
+# Task runs
+
+
+@pytest.fixture
+def busy(a_run: Runs) -> Run:
+    """250 task runs: the last one failed, the one before it runs, the others completed."""
+    run, start = a_run("RUNNING"), timezone.now() - timedelta(hours=1)
+    states = ["COMPLETED"] * 248 + ["RUNNING", "FAILED"]
+    TaskRun.objects.bulk_create(
+        TaskRun(
+            run=run,
+            prefect_id=uuid4(),
+            name=f"task-{index}",
+            state_type=state,
+            state_name=state.title(),
+            started_at=start + timedelta(seconds=index),
+            ended_at=start + timedelta(seconds=index + 1) if state != "RUNNING" else None,
+        )
+        for index, state in enumerate(states)
+    )
+    return run
+
+
+def tasks_on(page: str) -> list[str]:
+    return re.findall(r">(task-\d+)</a>", page)
+
+
+def test_tasks_that_failed_or_run_come_first(viewer: User, busy: Run, login: Login) -> None:
+    page = text(login(viewer), address(busy))
+    assert tasks_on(page)[:3] == ["task-249", "task-248", "task-0"]
+    assert re.findall(r">(\d+ \w+)</a>", page.partition('id="tasks"')[2])[:3] == [
+        "1 failed",
+        "1 running",
+        "248 completed",
+    ]
+
+
+def test_every_task_is_on_some_page(viewer: User, busy: Run, login: Login) -> None:
+    client = login(viewer)
+    pages = [tasks_on(text(client, f"{address(busy)}?tasks_page={number}")) for number in (1, 2, 3)]
+    assert [len(each) for each in pages] == [100, 100, 50]
+    assert len({name for page in pages for name in page}) == 250
+    # A page beyond the last one, and nonsense, are the last and the first one.
+    assert tasks_on(text(client, f"{address(busy)}?tasks_page=99")) == pages[2]
+    assert tasks_on(text(client, f"{address(busy)}?tasks_page=x")) == pages[0]
+
+
+def test_tasks_of_one_state_alone(viewer: User, busy: Run, login: Login) -> None:
+    client = login(viewer)
+    assert tasks_on(text(client, f"{address(busy)}?tasks=FAILED")) == ["task-249"]
+    assert len(tasks_on(text(client, f"{address(busy)}?tasks=NONSENSE"))) == 100
+    page = text(client, f"{address(busy)}?tasks=COMPLETED&tasks_page=3")
+    assert "of 248" in page
+    assert len(tasks_on(page)) == 48
 
 
 # Refreshing
