@@ -10,6 +10,8 @@ from typing import Any
 
 from django.core.asgi import get_asgi_application
 
+from portal.hooks.body_limit import limited
+
 Message = Mapping[str, Any]
 
 pages = get_asgi_application()
@@ -24,4 +26,4 @@ async def application(
         await receive()
         await send({"type": "websocket.close", "code": 1000})
     else:
-        await pages(scope, receive, send)
+        await pages(scope, limited(scope, receive), send)

@@ -9,6 +9,7 @@ from portal.admin.monitoring import page
 from portal.api import problems
 from portal.api.api import api
 from portal.auth import password_reset
+from portal.hooks import inbound
 from portal.live import stream
 from portal.ops import views
 
@@ -29,6 +30,7 @@ urlpatterns = [
     path("admin/reset/done/", password_reset.ChosenView.as_view(), name="password_reset_complete"),
     path("admin/reset/<uidb64>/<token>/", password_reset.ChooseView.as_view(), name="password_reset_confirm"),
     path("admin/", admin.site.urls),
+    path("hooks/<slug:key>", inbound.receive, name="hook"),
     path("api/v1/", api.urls),
     path("api/<path:rest>", problems.missing_route),
 ]

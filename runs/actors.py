@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from django.contrib.auth.models import AnonymousUser, User
@@ -81,6 +81,29 @@ class Actor:
             scope=scope,
             owner=owner,
         )
+
+    @classmethod
+    def hook(
+        cls,
+        user: User,
+        *,
+        key: str,
+        scope: tuple[Grant, ...],
+        owner: User,
+        address: str = "",
+        user_agent: str = "",
+    ) -> Actor:
+        """Return the actor of an inbound hook: its service account within a scope, on behalf of the owner."""
+        program = cls.program(
+            user,
+            token_id=key,
+            scope=scope,
+            owner=owner,
+            channel=Channel.WEBHOOK,
+            address=address,
+            user_agent=user_agent,
+        )
+        return replace(program, kind=Kind.WEBHOOK)
 
     @classmethod
     def system(cls, name: str = "portal") -> Actor:

@@ -8,13 +8,20 @@ from django.utils import timezone
 
 from flows.models import Environment
 from runs import events, mirror, notifications
+from runs.automation import hook_deliveries
 from runs.consumers import CONSUMERS
 
 
 def sweep(environment: Environment) -> bool:
     """Delete the oldest of what an environment does not keep; return whether there is more."""
     cut = before(environment.keep_events_days)
-    return any([mirror.sweep_runs(environment), cut is not None and forget(environment, cut)])
+    return any(
+        [
+            mirror.sweep_runs(environment),
+            cut is not None and forget(environment, cut),
+            cut is not None and hook_deliveries.forget(environment, cut),
+        ]
+    )
 
 
 def sweep_shared() -> bool:

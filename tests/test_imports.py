@@ -122,7 +122,7 @@ def readers_do_not_act(source: Source) -> Iterator[str]:
 
 
 def a_nudge_is_not_a_fact(source: Source) -> Iterator[str]:
-    if source.is_in("runs/mirror/follower.py", "runs/follow/", "portal/webhooks.py", "portal/webhooks/"):
+    if source.is_in("runs/mirror/follower.py", "runs/follow/", "portal/hooks/"):
         for node in ast.walk(source.tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 chain = ast.unparse(node.func)

@@ -134,6 +134,20 @@ def begin_token(address: str) -> Attempt:
         ) from refusal
 
 
+def begin_hook(address: str) -> Attempt:
+    """Count a message that a hook refuses unproven; raises `Refused` when many came from the address."""
+    attempt = Attempt(key_of("hook address", address), limit=ADDRESS)
+    try:
+        return begin(attempt)
+    except Refused as refusal:
+        wait = describe_wait(refusal.data["retry_after"])
+        raise Refused(
+            "hook.throttled",
+            f"Too many messages that hooks refuse came from this address. Try again in {wait}.",
+            **refusal.data,
+        ) from refusal
+
+
 def remember_browser(response: HttpResponse, name: str) -> None:
     """Set the cookie of a browser that has signed in. It is worth nothing else, and only for this name."""
     response.set_signed_cookie(

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
 
-from runs.models import AuditEntry, Run, RunRequest, ServiceAccount, Token
+from runs.models import AuditEntry, Hook, Run, RunRequest, ServiceAccount, Token
 
 # subject kind -> the model whose page shows it. Older entries call people "user".
 SUBJECTS = {
@@ -27,6 +27,7 @@ SUBJECTS = {
     "user": "auth.User",
     "group": "auth.Group",
     "token": "runs.Token",
+    "hook": "runs.Hook",
 }
 # Kinds of subject that are accounts. A service account has a page of its own.
 ACCOUNTS = ("person", "user")
@@ -60,9 +61,12 @@ def service_account_pages(users: set[str]) -> dict[str, str]:
 
 
 def token_pages(keys: set[str]) -> dict[str, str]:
-    """Return the pages of tokens by their keys. Readers of the audit trail see all tokens."""
-    rows = Token.objects.filter(key__in=keys).values_list("key", "pk") if keys else ()
-    return {key: address("token", str(pk)) for key, pk in rows}
+    """Return the pages of tokens and hooks by their keys. Readers of the audit trail see all of them."""
+    tokens = Token.objects.filter(key__in=keys).values_list("key", "pk") if keys else ()
+    found = {key: address("token", str(pk)) for key, pk in tokens}
+    left = keys - found.keys()
+    hooks = Hook.objects.filter(key__in=left).values_list("key", "pk") if left else ()
+    return found | {key: address("hook", str(pk)) for key, pk in hooks}
 
 
 def existing(kind: str, pks: set[str]) -> list[str]:

@@ -9,13 +9,15 @@ from enum import StrEnum
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Q
+from django.db import models
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from flows.models import Environment
 from runs.actors import Kind
 from runs.errors import Refused
-from runs.models import AuditEntry, ChangeRequest, Grant
+from runs.models import AuditEntry, ChangeRequest, Grant, Hook
 
 # Hours before a request whose changes are displayed where the rule is off.
 DISPLAYED_HOURS = 24
@@ -27,6 +29,7 @@ VERBS = {
     ],
     "grant": ["grant.give", "grant.revoke"],
     "group": ["group.change"],
+    "hook": ["hook.create", "hook.change", "hook.enable", "hook.add_secret", "hook.replace_secrets"],
 }
 SWITCHES = {
     "is_superuser": ("made {} an administrator", "took administrator rights from {}"),
@@ -43,6 +46,7 @@ class Change(StrEnum):
     ACCOUNT = "account"
     GROUPS = "groups"
     GRANT = "grant"
+    HOOK = "hook"
 
 
 # Those after which one person can sign in as the other; a link for a new password goes to the email address.
@@ -100,7 +104,8 @@ def changes_of(people: Collection[int], since: datetime) -> Iterator[AccountChan
     rows = Grant.objects.filter(Q(person__in=people) | Q(group__in=members), given)
     grants = {row.pk: row for row in rows.select_related("person", "group", "environment")}
     # 2. Who did what to them.
-    for entry in entries_about({"person": people, "grant": grants, "group": members}, since):
+    hooks = Hook.objects.filter(account__user__in=people).annotate(text=Cast("pk", models.TextField())).values("text")
+    for entry in entries_about({"person": people, "grant": grants, "group": members}, since, hooks):
         subject = int(entry.subject_id)
         if entry.subject_kind == "person":
             kind, what = describe(entry)
@@ -115,11 +120,19 @@ def changes_of(people: Collection[int], since: datetime) -> Iterator[AccountChan
             for person, name in members[subject]:
                 what = f"{entry.actor_name} changed the group {entry.subject_name}, which {name} is in"
                 yield account_change(entry, person, name, Change.GROUPS, what)
+        elif entry.subject_kind == "hook":
+            account = Hook.objects.select_related("account__user").get(pk=subject).account
+            did = "created" if entry.verb == "hook.create" else "changed"
+            what = f"{entry.actor_name} {did} the hook {entry.subject_name} of {account}"
+            yield account_change(entry, account.user_id, str(account), Change.HOOK, what)
 
 
-def entries_about(subjects: Mapping[str, Collection[int]], since: datetime) -> Iterator[AuditEntry]:
-    """Yield what people did to these subjects: kind -> primary keys."""
-    matching = Q(pk=None)
+def entries_about(
+    subjects: Mapping[str, Collection[int]], since: datetime, hooks: QuerySet[Hook, Any]
+) -> Iterator[AuditEntry]:
+    """Yield what people did to these subjects: kind -> primary keys. `hooks` gives those of hooks, as text."""
+    # Not read before: most accounts have none.
+    matching = Q(subject_kind="hook", verb__in=VERBS["hook"], subject_id__in=hooks)
     for kind, ids in subjects.items():
         matching |= Q(subject_kind=kind, subject_id__in=[str(pk) for pk in ids], verb__in=VERBS[kind])
     done = AuditEntry.objects.filter(matching, at__gte=since, outcome=AuditEntry.Outcome.DONE)

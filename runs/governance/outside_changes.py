@@ -24,7 +24,18 @@ from runs.actors import Actor
 from runs.audit import signatures
 from runs.governance.loosening import protected_environments
 from runs.governance.loosening_gate import places_of
-from runs.models import AuditCheckpoint, AuditEntry, Freeze, Grant, Policy, RowVersion, RunEvent, ServiceAccount, Window
+from runs.models import (
+    AuditCheckpoint,
+    AuditEntry,
+    Freeze,
+    Grant,
+    Hook,
+    Policy,
+    RowVersion,
+    RunEvent,
+    ServiceAccount,
+    Window,
+)
 
 VERB = "configuration.outside"
 # The whole period is compared each time: anyone who can write to the database could move a mark of what was compared.
@@ -45,6 +56,7 @@ NAMES: dict[str, tuple[str, str]] = {
     Policy._meta.db_table: ("policy", "name"),
     Window._meta.db_table: ("window", "name"),
     Freeze._meta.db_table: ("freeze", "id"),
+    Hook._meta.db_table: ("hook", "name"),
     User._meta.db_table: ("person", "username"),
     Group._meta.db_table: ("group", "name"),
 }
@@ -149,6 +161,9 @@ def reached_by(version: RowVersion, protected: frozenset[str]) -> frozenset[str]
         return protected & frozenset(environments_on(version).values_list("slug", flat=True))
     if data.get("environment_id"):
         slugs = Environment.objects.filter(pk=data["environment_id"]).values_list("slug", flat=True)
+        return protected & frozenset(slugs)
+    if version.table_name == Hook._meta.db_table:
+        slugs = Environment.objects.filter(deployments=data["deployment_id"]).values_list("slug", flat=True)
         return protected & frozenset(slugs)
     if version.table_name == User._meta.db_table and version.label == "update":
         # A changed first or last name gives no access.

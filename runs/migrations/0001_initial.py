@@ -1574,4 +1574,136 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
             },
         ),
+        migrations.CreateModel(
+            name="Hook",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.CharField(editable=False, max_length=20, unique=True)),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "kind",
+                    models.CharField(choices=[("standard", "Standard Webhooks"), ("github", "GitHub")], max_length=10),
+                ),
+                (
+                    "mapping",
+                    models.JSONField(
+                        default=dict,
+                        help_text="Parameter -> {pointer}, {pointer, default} or {value}; pointers are RFC 6901.",
+                    ),
+                ),
+                (
+                    "predicate",
+                    models.JSONField(
+                        blank=True,
+                        help_text="JSON Schema that a payload must satisfy to request a run.",
+                        null=True,
+                        verbose_name="condition",
+                    ),
+                ),
+                ("max_bytes", models.PositiveIntegerField(default=262144, verbose_name="largest body")),
+                ("is_enabled", models.BooleanField(default=True, verbose_name="enabled")),
+                ("pepper", models.PositiveIntegerField(editable=False)),
+                ("digest", models.CharField(editable=False, max_length=64)),
+                ("created_at", models.DateTimeField(db_default=Now(), editable=False, verbose_name="created")),
+                ("created_by_name", models.CharField(editable=False, max_length=200)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=models.PROTECT,
+                        related_name="hooks",
+                        to="runs.serviceaccount",
+                        verbose_name="service account",
+                    ),
+                ),
+                (
+                    "deployment",
+                    models.ForeignKey(on_delete=models.PROTECT, related_name="hooks", to="flows.deployment"),
+                ),
+                ("owner", models.ForeignKey(on_delete=models.PROTECT, related_name="hooks", to=USER)),
+            ],
+            options={
+                "ordering": ["name", "pk"],
+                "default_permissions": ["view"],
+            },
+        ),
+        migrations.CreateModel(
+            name="HookSecret",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("sealed_text", models.BinaryField()),
+                ("created_at", models.DateTimeField(db_default=Now(), editable=False, verbose_name="created")),
+                ("created_by_name", models.CharField(editable=False, max_length=200)),
+                ("last_used_at", models.DateTimeField(editable=False, null=True, verbose_name="last used")),
+                ("hook", models.ForeignKey(on_delete=models.PROTECT, related_name="secrets", to="runs.hook")),
+            ],
+            options={
+                "ordering": ["pk"],
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="HookDelivery",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("message_id", models.CharField(max_length=255)),
+                ("replay_key", models.CharField(editable=False, max_length=64, null=True)),
+                ("received_at", models.DateTimeField(db_default=Now(), editable=False, verbose_name="received")),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[("accepted", "accepted"), ("ignored", "ignored"), ("refused", "refused")],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "code",
+                    models.CharField(
+                        blank=True, help_text="Why it was ignored or refused, for programs.", max_length=60
+                    ),
+                ),
+                ("message", models.TextField(blank=True, help_text="Why it was ignored or refused, for people.")),
+                ("address", models.CharField(blank=True, max_length=64)),
+                ("body_digest", models.CharField(help_text="SHA-256 of the body.", max_length=64)),
+                ("size", models.PositiveIntegerField(help_text="Bytes of the body.")),
+                ("attempts", models.PositiveIntegerField(default=1, help_text="How often the sender sent it.")),
+                ("hook", models.ForeignKey(on_delete=models.PROTECT, related_name="deliveries", to="runs.hook")),
+                (
+                    "run_request",
+                    models.ForeignKey(
+                        null=True, on_delete=models.PROTECT, related_name="hook_deliveries", to="runs.runrequest"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "hook deliveries",
+                "ordering": ["-received_at", "-pk"],
+                "default_permissions": (),
+                "indexes": [models.Index(fields=["hook", "-received_at"], name="hook_deliveries_by_time")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("hook", "message_id"), name="unique_message_per_hook"),
+                    models.UniqueConstraint(fields=("hook", "replay_key"), name="unique_body_per_hook"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="HookRefusal",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("day", models.DateField()),
+                ("code", models.CharField(max_length=60)),
+                ("number", models.PositiveBigIntegerField(default=1)),
+                ("last_at", models.DateTimeField()),
+                ("last_address", models.CharField(blank=True, max_length=64)),
+                ("recorded_at", models.DateTimeField(null=True)),
+                ("recorded_number", models.PositiveBigIntegerField(default=0)),
+                ("hook", models.ForeignKey(on_delete=models.PROTECT, related_name="refusals", to="runs.hook")),
+            ],
+            options={
+                "ordering": ["-day", "code"],
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(fields=("hook", "day", "code"), name="unique_refusal_per_hook_and_day")
+                ],
+            },
+        ),
     ]

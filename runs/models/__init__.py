@@ -8,6 +8,7 @@ from runs.models.change_request import ChangeRequest
 from runs.models.event import EventCursor, FailedEvent, RunEvent
 from runs.models.export import Export, ExportPart
 from runs.models.grant import Grant, Selector, Verb
+from runs.models.hook import Hook, HookDelivery, HookRefusal, HookSecret
 from runs.models.notification import Notification, Subscription
 from runs.models.policy import Freeze, Policy, Window
 from runs.models.queued_task import QueuedTask
@@ -35,6 +36,10 @@ __all__ = [
     "FailedEvent",
     "Freeze",
     "Grant",
+    "Hook",
+    "HookDelivery",
+    "HookRefusal",
+    "HookSecret",
     "LogLine",
     "Notification",
     "Policy",
