@@ -47,6 +47,7 @@ MENU: dict[str, list[Entry]] = {
         Entry("Audit trail", "policy", "runs.auditentry"),
         Entry("Notifications", "mail", "runs.notification"),
         Entry("Tokens", "vpn_key", "runs.token"),
+        Entry("Hooks", "webhook", "runs.hook"),
         Entry("Service accounts", "smart_toy", "runs.serviceaccount"),
         Entry("Users", "person", "auth.user"),
         Entry("Groups", "group", "auth.group"),

@@ -8,8 +8,9 @@ import django_tables2
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from portal.ui import grant_labels, times, token_labels
-from runs.models import Grant, Run, Token
+from portal.ui import grant_labels, hook_labels, times, token_labels
+from runs.errors import CODES
+from runs.models import Grant, HookDelivery, HookRefusal, Run, Token
 
 TEMPLATE = "portal/_table.html"
 
@@ -102,3 +103,50 @@ class TokenTable(django_tables2.Table):
 
     def render_state(self, record: Token) -> str:
         return render_to_string("portal/_state.html", {"row": token_labels.state_badge(record)})
+
+
+class HookDeliveryTable(django_tables2.Table):
+    """The last messages to a hook that were signed, and what each did."""
+
+    received_at = django_tables2.Column("Received")
+    outcome = django_tables2.Column()
+    why = django_tables2.Column("What it did, or why not", empty_values=(), attrs={"td": {"class": "is-long"}})
+    message_id = django_tables2.Column("Message", attrs={"td": {"class": "is-long"}})
+    size = django_tables2.Column("Bytes", attrs={"th": {"class": "is-number"}, "td": {"class": "is-number"}})
+    attempts = django_tables2.Column("Sent", attrs={"th": {"class": "is-number"}, "td": {"class": "is-number"}})
+    address = django_tables2.Column("From")
+
+    class Meta:
+        orderable = False
+        template_name = TEMPLATE
+        empty_text = "No deliveries"
+
+    def render_received_at(self, record: HookDelivery) -> SafeString:
+        return times.relative_time(record.received_at)
+
+    def render_outcome(self, record: HookDelivery) -> str:
+        return render_to_string("portal/_state.html", {"row": hook_labels.outcome_badge(record)})
+
+    def render_why(self, record: HookDelivery) -> str:
+        return render_to_string("portal/hook/_why.html", {"delivery": record})
+
+
+class HookRefusalTable(django_tables2.Table):
+    """How many messages a hook refused, by day and reason."""
+
+    day = django_tables2.Column()
+    code = django_tables2.Column("Reason", attrs={"td": {"class": "is-long"}})
+    number = django_tables2.Column("Messages", attrs={"th": {"class": "is-number"}, "td": {"class": "is-number"}})
+    last_at = django_tables2.Column("Last")
+    last_address = django_tables2.Column("Last from")
+
+    class Meta:
+        orderable = False
+        template_name = TEMPLATE
+        empty_text = "None"
+
+    def render_code(self, record: HookRefusal) -> str:
+        return CODES.get(record.code, record.code)
+
+    def render_last_at(self, record: HookRefusal) -> SafeString:
+        return times.relative_time(record.last_at)

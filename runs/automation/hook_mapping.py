@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from flows import parameters as schemas
-from flows.db_text import sanitize
+from flows.db_text import sanitize, strip_control
 from flows.models import Deployment
 from runs.access import predicates
 from runs.errors import Refused
@@ -32,7 +32,8 @@ type Mapped = dict[str, dict[str, Any]]
 
 def require_usable(mapping: Any, deployment: Deployment) -> Mapped:
     """Return a mapping that is one; raises `Refused` with code `hook.mapping`."""
-    if not isinstance(mapping, dict) or len(mapping) > MOST_PARAMETERS or len(json.dumps(mapping)) > LONGEST_MAPPING:
+    is_object = isinstance(mapping, dict) and len(mapping) <= MOST_PARAMETERS
+    if not is_object or len(json.dumps(mapping)) > LONGEST_MAPPING or not is_storable(mapping):
         raise Refused("hook.mapping", "The mapping is not one JSON object of parameters, or is too large.")
     properties = deployment.parameter_schema.get("properties", {})
     for name, entry in mapping.items():
@@ -56,6 +57,11 @@ def require_usable(mapping: Any, deployment: Deployment) -> Mapped:
     return mapping
 
 
+def is_storable(value: Any) -> bool:
+    """Return whether Postgres stores a value as it is: not with NUL characters, lone surrogates, NaN and Infinity."""
+    return bool(strip_control(value) == value)
+
+
 def is_pointer(text: Any) -> bool:
     if not isinstance(text, str) or len(text) > LONGEST_POINTER or sanitize(text) != text:
         return False
@@ -64,7 +70,9 @@ def is_pointer(text: Any) -> bool:
 
 def require_condition(predicate: Any) -> None:
     """Refuse a condition that cannot be checked."""
-    if predicate is not None and (errors := predicates.problems(predicate)):
+    errors = [] if predicate is None else predicates.problems(predicate)
+    errors = errors or ([] if is_storable(predicate) else ["It has characters or numbers that cannot be stored."])
+    if errors:
         raise Refused("hook.condition", f"The condition is not valid. {' '.join(errors)}")
 
 

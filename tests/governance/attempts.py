@@ -19,7 +19,8 @@ from flows.models import Alias, Deployment, Environment
 from portal.auth.password_reset import path_of_link
 from runs.actors import Actor, Channel
 from runs.errors import Refused
-from runs.models import ChangeRequest, Freeze, Grant, Policy, Run, RunRequest, ServiceAccount, Token, Window
+from runs.models import ChangeRequest, Freeze, Grant, Hook, Policy, Run, RunRequest, ServiceAccount, Token, Window
+from tests.made_hooks import Sender
 
 # The columns of the table of entry points: who acts. The requester is an operator, and the request is theirs.
 ROLES = ("viewer", "requester", "operator", "approver", "manager", "auditor", "administrator", "stranger")
@@ -52,6 +53,8 @@ class Site:
     window: Window
     robot: ServiceAccount
     token: Token
+    sender: Sender
+    hook: Hook
 
     @property
     def slug(self) -> str:
@@ -213,6 +216,26 @@ def create_token(visitor: Visitor, site: Site) -> Any:
         "scopes-0-verbs": ["see"],
     }
     return visitor.client.post(reverse("admin:runs_token_new"), typed)
+
+
+HOOK = {
+    "name": "weekly orders",
+    "mapping": '{"month": {"pointer": "/month"}}',
+    "predicate": "",
+    "kilobytes": "64",
+    "kind": "standard",
+    "account": lambda site: site.hook.account_id,
+    "deployment": lambda site: site.deployment.pk,
+}
+
+
+def secret(site: Site) -> int:
+    return site.hook.secrets.earliest("pk").pk
+
+
+def message(visitor: Visitor, site: Site) -> Any:
+    """A signed message: whoever knows the secret of a hook can send it, without an account."""
+    site.sender.send({"data": {"month": "2026-10"}}, f"msg_{visitor.user.username}")
 
 
 def slug(site: Site) -> str:

@@ -15,6 +15,7 @@ from tests.governance.attempts import (
     CONFIRMED,
     ENVIRONMENT,
     GRANT,
+    HOOK,
     NAME,
     PASSWORD,
     PERSON,
@@ -30,11 +31,13 @@ from tests.governance.attempts import (
     frozen,
     full_name,
     given,
+    message,
     order,
     press,
     request_link,
     run_id,
     run_request,
+    secret,
     seen,
     sign_in,
     sign_selected,
@@ -70,6 +73,7 @@ SHUT = {
     *(f"admin/{model}/<path:object_id>/change/" for model in ("flows/deployment", "runs/grant", "runs/run")),
     *(f"admin/runs/{model}/<path:object_id>/change/" for model in ("runrequest", "changerequest", "artifact")),
     *(f"admin/runs/token/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
+    *(f"admin/runs/hook/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     "admin/runs/serviceaccount/<path:object_id>/delete/",
     *("admin/runs/changerequest/add/", "admin/runs/changerequest/<path:object_id>/delete/"),
 }
@@ -221,6 +225,21 @@ DOORS: dict[str, Door] = {
         "admin/runs/serviceaccount/<path:object_id>/change/",
         press("runs_serviceaccount_change", "robot", **SERVICE_ACCOUNT),
     ),
+    "create a hook, by page": Door("admin/runs/hook/new/", press("runs_hook_new", newest_hook="99999999", **HOOK)),
+    "change a hook, by page": Door("admin/runs/hook/<int:pk>/edit/", press("runs_hook_edit", "hook", **HOOK)),
+    "enable a hook, by page": Door("admin/runs/hook/<int:pk>/enable/", press("runs_hook_enable", "hook")),
+    "disable a hook, by page": Door("admin/runs/hook/<int:pk>/disable/", press("runs_hook_disable", "hook")),
+    "add a secret of a hook, by page": Door(
+        "admin/runs/hook/<int:pk>/add-secret/", press("runs_hook_add_secret", "hook", newest_secret="99999999")
+    ),
+    "remove a secret of a hook, by page": Door(
+        "admin/runs/hook/<int:pk>/remove-secret/", press("runs_hook_remove_secret", "hook", secret=secret)
+    ),
+    "replace the secrets of a hook, by page": Door(
+        "admin/runs/hook/<int:pk>/replace-secrets/",
+        press("runs_hook_replace_secrets", "hook", newest_secret="99999999"),
+    ),
+    "send a message to a hook, by address": Door("hooks/<slug:key>", message),
     "request runs of selected deployments, by list action": Door(
         "action flows.Deployment.quick_run_selected",
         act(

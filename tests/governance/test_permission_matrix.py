@@ -25,6 +25,7 @@ from tests.fakes.prefect import FakePrefect
 from tests.governance import entry_points
 from tests.governance.attempts import OUTCOMES, PASSWORD, ROLES, Door, Site, Visitor
 from tests.governance.entry_points import API_LOOKS, DOORS, LOOKS, NOT_DOORS, SHUT
+from tests.made_hooks import new_hook, robot_for
 from tests.portal.addresses import fill, routes
 from tests.portal.made_tokens import new_token, robot_of
 from tests.row_counts import written
@@ -94,6 +95,7 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
     broken = requests.submit(deployment, {}, by=by(requester), reason="month end")
     changes.break_glass(broken.change, by=by(breaker), reason="fire")
     broken.refresh_from_db()
+    sender = new_hook(requester, deployment, robot_for(requester, deployment, f"shop-{slug}"))
     return Site(
         environment=environment,
         deployment=deployment,
@@ -119,6 +121,8 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         group=Group.objects.create(name=f"group-{slug}"),
         robot=robot_of(requester, f"robot-{slug}"),
         token=new_token(requester).token,
+        sender=sender,
+        hook=sender.hook,
     )
 
 
@@ -251,6 +255,7 @@ def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
         "runs/window": [there.window.pk],
         "runs/token": [there.token.pk],
         "runs/serviceaccount": [there.robot.pk],
+        "runs/hook": [there.hook.pk],
     }
     sent = {"reason": "r", "post": "yes", "name": "x", "action": "delete_selected", "_selected_action": "1"}
     for route in sorted(set(routes()) & (shown() | SHUT)):

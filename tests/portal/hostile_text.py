@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
 
 from django.contrib.auth.models import Group, User
+from standardwebhooks.webhooks import Webhook
 
 from flows.catalog import health, sync
 from flows.models import Alias, Deployment, Environment, Health
@@ -16,8 +19,21 @@ from flows.prefect_api.records import ScheduleRecord
 from runs import changes, mirror, tasks
 from runs import requests as runs_requests
 from runs.actors import Actor
+from runs.automation import hook_deliveries, hooks
+from runs.errors import Refused
 from runs.governance import freezes, grants, pausing
-from runs.models import AuditEntry, Notification, Policy, Run, RunRequest, TokenScope, Verb, Window
+from runs.models import (
+    AuditEntry,
+    Hook,
+    Notification,
+    Policy,
+    Run,
+    RunRequest,
+    ServiceAccount,
+    TokenScope,
+    Verb,
+    Window,
+)
 from tests.cast import by, person
 from tests.fakes import records
 from tests.fakes.prefect import FakePrefect
@@ -31,6 +47,7 @@ SHOWN = (
     *("answer", "cancel", "switch", "grant", "condition", "grantticket", "health", "sync", "environment"),
     *("policy", "pattern", "window", "windowreason", "freeze", "freezeticket", "notice", "noticetext", "notsent"),
     *("robot", "purpose", "tokenname", "tokenflow", "tokenvalue"),
+    *("hookname", "hookpointer", "hookdefault", "hookvalue", "hookaddress"),
 )
 
 
@@ -116,6 +133,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
     condition = {"properties": {"text": {"const": bad("tokenvalue")}}}
     scope = TokenScope(verbs=["trigger"], flow_name=bad("tokenflow"), predicate=condition)
     token = new_token(robot.user, scope, owner=reader, name=bad("tokenname")).token
+    hook = hook_of(robot, deployment, reader)
     freezes.freeze(environment, by=by(reader), reason=bad("freeze"), ticket=bad("freezeticket"))
     texts = {"subject": bad("notice"), "text": bad("noticetext"), "message": bad("notsent"), "state": "failed"}
     Notification.objects.create(
@@ -135,6 +153,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
             "runs/window": [window.pk],
             "runs/token": [token.pk],
             "runs/serviceaccount": [robot.pk],
+            "runs/hook": [hook.pk],
             "runs/run": list(Run.objects.values_list("pk", flat=True)),
             "runs/runrequest": [each.pk for each in requests],
             "runs/auditentry": list(AuditEntry.objects.values_list("pk", flat=True)),
@@ -142,6 +161,30 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
             "auth/group": [group.pk],
         },
     )
+
+
+def hook_of(robot: ServiceAccount, deployment: Deployment, owner: User) -> Hook:
+    """A hook with a message that was refused."""
+    grants.grant(by=Actor.system(), person=robot.user, verbs=["trigger"], reason=bad("grant"))
+    mapping = {"text": {"pointer": f"/{bad('hookpointer')}", "default": bad("hookdefault")}}
+    made = hooks.create(
+        robot,
+        by=by(owner),
+        name=bad("hookname")[:100],
+        kind="standard",
+        deployment=deployment,
+        mapping=mapping,
+        predicate={"properties": {"type": {"const": bad("hookvalue")}}},
+    )
+    at, body, name = datetime.now(UTC), "{}", "<msg>"
+    headers = {"webhook-id": name, "webhook-timestamp": str(int(at.timestamp()))}
+    headers["webhook-signature"] = Webhook(made.text).sign(name, at, body)
+    for signature in (headers["webhook-signature"], "v1,AAAA"):
+        sent = {**headers, "webhook-signature": signature}
+        incoming = hook_deliveries.Incoming(made.hook.key, sent, body.encode(), address=bad("hookaddress")[:64])
+        with contextlib.suppress(Refused):
+            hook_deliveries.deliver(hook_deliveries.authenticate(incoming))
+    return made.hook
 
 
 def run_of(deployment: Deployment, fake: FakePrefect, state: str) -> Run:

@@ -26,7 +26,8 @@ HTML = "text/html"
 # What acts, by the last piece of its address; a new one is held by "a look changes nothing".
 ACTS = {
     *("approve", "cancel", "export", "pause", "quick-run", "refresh", "reject", "resume", "revoke", "verify"),
-    *("withdraw", "freeze", "unfreeze", "choose", "remove", "rotate"),
+    *("withdraw", "freeze", "unfreeze", "choose", "remove", "rotate", "enable", "disable", "add-secret"),
+    *("remove-secret", "replace-secrets"),
 }
 
 
@@ -88,6 +89,8 @@ def test_a_stranger_gets_nowhere_and_reads_no_name(
     client = login(stranger)
     # Signing in and out is everybody's, and to choose one's own messages; all are audited.
     everybodys = {reverse(f"admin:{name}") for name in ("login", "logout", "runs_notification_choose")}
+    # Messages to an address without a hook are counted, and no more.
+    everybodys.add(reverse("hook", args=["1"]))
     for address in sorted({*everywhere(made.rows)} - everybodys):
         with subtests.test(address=address), transaction.atomic():
             before, last = written(), AuditEntry.objects.count()
