@@ -11,6 +11,7 @@ from runs.models import Hook, HookDelivery
 
 # outcome -> colour of its badge
 COLOURS = {"accepted": "green", "ignored": "grey", "refused": "amber"}
+ALTERED = Badge("Changed outside the portal", "red")
 
 
 @dataclass(frozen=True, slots=True)

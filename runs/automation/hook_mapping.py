@@ -54,7 +54,8 @@ def require_usable(mapping: Any, deployment: Deployment) -> Mapped:
             raise Refused(
                 "hook.mapping", f"“{name}” is secret: it cannot have a constant or a default.", parameter=name
             )
-    return mapping
+    found: Mapped = mapping
+    return found
 
 
 def is_storable(value: Any) -> bool:

@@ -121,7 +121,7 @@ class NewHookForm(HookForm):
 
     def __init__(self, by: Actor, data: Any = None, initial: Any = None) -> None:
         super().__init__(data)
-        self.initial |= initial or {}
+        self.initial.update(initial or {})
         accounts = hooks.accounts_of(by)
         self.fields["account"].queryset = accounts  # type: ignore[attr-defined]  # a model's choices
         choices = self.fields["deployment"]

@@ -30,7 +30,7 @@ def context(request: HttpRequest, hook: Hook) -> dict[str, Any]:
     deliveries = hook.deliveries.select_related("run_request")
     return {
         "hook": hook,
-        "badge": hook_labels.state_badge(hook),
+        "badge": hook_labels.ALTERED if is_altered else hook_labels.state_badge(hook),
         "is_altered": is_altered,
         "has_new_owner": hook.owner_id != hook.account.owner_id,
         "address": address_of(request, hook),

@@ -55,26 +55,31 @@ def address(own_database: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def sender(own_database: str) -> Sender:
-    """The hook of the documentation."""
+def deployment(own_database: str) -> Deployment:
     dev, fake = make_environment("dev"), FakePrefect()
     FAKES[dev.server.api_url] = fake
     fake.add_deployment(flow_name="monthly", name="monthly", parameter_schema=SCHEMA)
     sync.sync(dev)
-    mapping, predicate = (json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL))
-    owner = person("otto", "Operator")
-    return new_hook(owner, Deployment.objects.get(), mapping=mapping, predicate=predicate)
+    return Deployment.objects.select_related("environment").get()
 
 
-def test_the_example_of_the_documentation_requests_a_run(sender: Sender, address: str, tmp_path: Path) -> None:
-    (block,) = (each for each in Block.read(PAGE.read_text()) if each.file)
+@pytest.fixture
+def sender(deployment: Deployment) -> Sender:
+    return new_hook(person("otto", "Operator"), deployment)
+
+
+def test_the_example_of_the_documentation_requests_a_run(deployment: Deployment, address: str, tmp_path: Path) -> None:
+    page = PAGE.read_text()
+    mapping, predicate = (json.loads(text) for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL))
+    sender = new_hook(person("otto", "Operator"), deployment, mapping=mapping, predicate=predicate)
+    (block,) = (each for each in Block.read(page) if each.file)
     (tmp_path / block.file).write_text(block.text)
     given = {"HOOK_ADDRESS": f"{address}/hooks/{sender.hook.key}", "HOOK_SECRET": sender.secret}
     ran = subprocess.run(
         [sys.executable, block.file], cwd=tmp_path, env=os.environ | given, capture_output=True, text=True, check=True
     )
     assert ran.stdout == "202 accepted\n"
-    assert f"`{ran.stdout.strip()}`" in PAGE.read_text()
+    assert f"`{ran.stdout.strip()}`" in page
     assert spec_values(RunRequest.objects.get().spec) == {"month": "2026-10", "rows": 100, "token": ""}
 
 
