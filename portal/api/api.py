@@ -12,6 +12,7 @@ from portal.api import (
     account_routes,
     catalog_routes,
     event_routes,
+    hook_routes,
     problems,
     request_routes,
     rule_routes,
@@ -35,6 +36,7 @@ ROUTERS = (
     event_routes.router,
     rule_routes.router,
     account_routes.router,
+    hook_routes.router,
 )
 
 
