@@ -37,8 +37,6 @@ STATUS = {
 }
 # Codes that only those who see the hook may read -> the one that is answered.
 ANSWERED = {"hook.altered": "hook.signature", "hook.owner_changed": "hook.disabled"}
-# Those that anyone can cause; too many from one address have to wait.
-UNPROVEN = {"hook.unknown", "hook.too_large", "hook.header", "hook.signature", "hook.altered", "hook.timestamp"}
 SENTENCES = {
     "hook.signature": "No signature of the message was made with a valid secret of the hook.",
     "hook.disabled": "This hook accepts no messages.",
@@ -96,7 +94,7 @@ def require_rate(proven: Proven) -> None:
 
 def refused(request: HttpRequest, refusal: Refused) -> HttpResponse:
     """Return the answer to a refused message, or to one of too many from an address."""
-    if refusal.code in UNPROVEN:
+    if refusal.code in hook_deliveries.UNPROVEN:
         try:
             throttle.begin_hook(request.META.get("REMOTE_ADDR", ""))
         except Refused as throttled:

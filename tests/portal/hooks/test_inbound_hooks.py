@@ -184,6 +184,8 @@ def test_what_is_not_signed_with_its_secret_is_refused_counted_and_audited(sende
     assert the_refusal() == (code, 1)
     entry = AuditEntry.objects.get(verb="hook.refuse")
     assert (entry.outcome, entry.after["refused"]["code"], entry.token_id) == ("refused", code, sender.hook.key)
+    # It does not say that the account did it.
+    assert (entry.actor_id, entry.actor_name, entry.on_behalf_of) == ("", "unproven sender", "")
     assert not HookDelivery.objects.exists()
     # Nothing of it stands in the way of the real message.
     assert sender.send().status == 202
