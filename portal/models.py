@@ -27,7 +27,10 @@ class FailedAttempts(models.Model):
 
 
 class RequestCount(models.Model):
-    """How many requests a token has sent in the running minute. Only `portal.api.authentication` writes it."""
+    """How many requests came with a token, or to a hook, in the running minute.
+
+    Only `portal.api.authentication` writes it.
+    """
 
     token = models.CharField(max_length=20, primary_key=True, help_text="Key of the token.")
     minute = models.BigIntegerField(help_text="Minutes since 1970.")

@@ -48,14 +48,19 @@ class TokenAuth(HttpBearer):
         return actor
 
 
-def count(request: HttpRequest, key: str) -> None:
-    """Count a request of a token; raises `Refused` with code `rate.exceeded` above the limit."""
+def count_minute(key: str) -> tuple[int, int]:
+    """Count a request with a token or to a hook; return how many came in this minute, and the seconds left of it."""
     now = timezone.now()
     minute = math.floor(now.timestamp() / WINDOW.total_seconds())
     with connection.cursor() as cursor:
         cursor.execute(COUNT, {"token": key, "minute": minute})
         (requests,) = cursor.fetchone()
-    seconds = max(1, math.ceil((minute + 1) * WINDOW.total_seconds() - now.timestamp()))
+    return requests, max(1, math.ceil((minute + 1) * WINDOW.total_seconds() - now.timestamp()))
+
+
+def count(request: HttpRequest, key: str) -> None:
+    """Count a request of a token; raises `Refused` with code `rate.exceeded` above the limit."""
+    requests, seconds = count_minute(key)
     request.rate = (max(LIMIT - requests, 0), seconds)  # type: ignore[attr-defined]  # for the headers of its response
     if requests > LIMIT:
         raise Refused(

@@ -24,23 +24,25 @@ def limited(scope: dict[str, Any], receive: Receive) -> Receive:
     """Return `receive`, which for a hook ends a body that is too large. Django alone would store all of it first."""
     if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
         return receive
-    size = declared(dict(scope["headers"]).get(b"content-length", b"").decode("latin-1"))
-    is_over = False
+    announced = declared(dict(scope["headers"]).get(b"content-length", b"").decode("latin-1"))
+    received, is_over = 0, False
 
     async def read() -> Mapping[str, Any]:
-        nonlocal size, is_over
-        message = {"type": "http.request"} if size > LARGEST_BODY and not is_over else await receive()
-        # After its end there is only one message: that the client has gone.
+        nonlocal received, is_over
+        # 1. Nothing is awaited of a body that is announced as too large. After the end there is only one message: that
+        #    the client has gone.
+        is_announced = announced > LARGEST_BODY and not is_over
+        message = {"type": "http.request"} if is_announced else await receive()
         while is_over and message["type"] == "http.request":
             message = await receive()
         if message["type"] != "http.request":
             return message
-        received.append(len(message.get("body", b"")))
-        if max(size, sum(received)) > LARGEST_BODY:
+        # 2. The next part of the body, or its end.
+        received += len(message.get("body", b""))
+        if max(announced, received) > LARGEST_BODY:
             is_over = scope[MARK] = True
             return {"type": "http.request", "body": b"", "more_body": False}
         is_over = not message.get("more_body", False)
         return message
 
-    received: list[int] = []
     return read

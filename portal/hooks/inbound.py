@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from datetime import timedelta
-
-from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from portal.api.authentication import COUNT
+from portal.api.authentication import count_minute
 from portal.api.problems import problem
 from portal.auth import throttle
 from portal.hooks.body_limit import MARK, declared
@@ -77,12 +72,8 @@ def incoming_of(request: HttpRequest, key: str) -> Incoming:
 
 def require_rate(proven: Proven) -> None:
     """Count a message of a hook in the running minute; raise `Refused` above the limit."""
-    minute, passed = divmod(timezone.now().timestamp(), timedelta(minutes=1).total_seconds())
-    with connection.cursor() as cursor:
-        cursor.execute(COUNT, {"token": proven.hook.key, "minute": int(minute)})
-        (messages,) = cursor.fetchone()
+    messages, seconds = count_minute(proven.hook.key)
     if messages > LIMIT:
-        seconds = max(1, math.ceil(60 - passed))
         refusal = Refused(
             "hook.rate",
             f"More than {LIMIT} messages a minute came to this hook. Try again in {seconds} s.",
