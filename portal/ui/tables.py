@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from portal.ui import grant_labels, hook_labels, times, token_labels
 from runs.errors import CODES
-from runs.models import Grant, HookDelivery, HookRefusal, Run, Token
+from runs.models import Grant, Hook, HookDelivery, HookRefusal, Run, Token
 
 TEMPLATE = "portal/_table.html"
 
@@ -103,6 +103,29 @@ class TokenTable(django_tables2.Table):
 
     def render_state(self, record: Token) -> str:
         return render_to_string("portal/_state.html", {"row": token_labels.state_badge(record)})
+
+
+class HookTable(django_tables2.Table):
+    """The hooks of a service account; select with them what `hooks.visible_to` selects."""
+
+    name = django_tables2.Column(linkify=("admin:runs_hook_change", {"object_id": django_tables2.A("pk")}))
+    deployment = django_tables2.Column()
+    kind = django_tables2.Column()
+    state = django_tables2.Column("State", empty_values=())
+
+    class Meta:
+        orderable = False
+        template_name = TEMPLATE
+        empty_text = "No hooks"
+
+    def render_name(self, record: Hook) -> str:
+        return render_to_string("portal/hook/_name.html", {"hook": record})
+
+    def render_deployment(self, record: Hook) -> str:
+        return render_to_string("portal/hook/_deployment.html", {"hook": record})
+
+    def render_state(self, record: Hook) -> str:
+        return render_to_string("portal/_state.html", {"row": hook_labels.state_badge(record)})
 
 
 class HookDeliveryTable(django_tables2.Table):

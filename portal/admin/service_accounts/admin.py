@@ -22,6 +22,7 @@ from portal.ui import effective_permissions, tables, times
 from portal.ui.rule_labels import Badge
 from runs.access.decisions import Permissions, active_grants
 from runs.actors import is_administrator
+from runs.automation import hooks
 from runs.errors import Refused
 from runs.governance import service_accounts, tokens
 from runs.governance.rule_changes import oversees
@@ -145,6 +146,7 @@ class ServiceAccountAdmin(RestrictedAdmin):
             "grants": tables.GrantTable(active_grants().filter(person=account.user_id)),
             "reach": effective_permissions.rows(Permissions.of_person(account.user), Environment.objects.all()),
             "tokens": tables.TokenTable(tokens.visible_to(by).filter(user=account.user_id)),
+            "hooks": tables.HookTable(hooks.visible_to(by).filter(account=account.pk)),
             "may_create_token": is_enabled and by.is_same_person_as(account.owner_id),
             "may_grant": by.is_administrator,
         }

@@ -166,6 +166,11 @@ def test_one_that_was_changed_in_the_database_says_so(sender: Sender, requester:
     assert page_of(sender.hook, "replace_secrets") in page
 
 
+def test_the_page_of_its_account_lists_it(sender: Sender, requester: User, login: Login) -> None:
+    page = login(requester).get(reverse("admin:runs_serviceaccount_change", args=[sender.hook.account.pk]))
+    assert page_of(sender.hook) in page.content.decode()
+
+
 def test_the_trail_links_the_hook_that_acted(sender: Sender, admin_user: User, login: Login) -> None:
     sender.send()
     page = login(admin_user).get(reverse("admin:runs_auditentry_changelist"), {"token": sender.hook.key})
