@@ -98,6 +98,21 @@ def token_peppers(text: str) -> dict[int, str]:
     return found
 
 
+def job_issuers(text: str) -> list[str]:
+    """Return the issuers of job tokens. Here and not on a page: the portal fetches keys from each of them."""
+    found = [each.strip() for each in text.split(",") if each.strip()]
+    for each in found:
+        parts = urlsplit(each)
+        is_loopback = not PRODUCTION and parts.scheme == "http" and parts.hostname == "127.0.0.1"
+        is_plain = not (parts.query or parts.fragment or parts.username) and each == each.rstrip("/")
+        if not parts.hostname or not is_plain or (parts.scheme != "https" and not is_loopback):
+            raise ImproperlyConfigured(
+                f"PORTAL_JOB_ISSUERS: {each!r} is not an issuer. Each is an address with https://, as in the claim iss "
+                "of its tokens, separated by commas."
+            )
+    return found
+
+
 SECRET_KEY = secret("PORTAL_SECRET_KEY", INSECURE_SECRET_KEY, "at least 50 random characters")
 FIELD_KEYS = fernet_keys(secret("PORTAL_FIELD_KEYS", INSECURE_FIELD_KEY, "one or more Fernet keys, newest first"))
 # The first one signs audit entries and approvals, each verifies. Apart from the others, because entries outlive those.
@@ -111,6 +126,7 @@ TOKEN_PEPPERS = token_peppers(
     )
 )
 DEBUG = False
+JOB_ISSUERS = job_issuers(env("PORTAL_JOB_ISSUERS", "https://token.actions.githubusercontent.com,https://gitlab.com"))
 ALLOWED_HOSTS = env_list("PORTAL_ALLOWED_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1],testserver")
 CSRF_TRUSTED_ORIGINS = env_list("PORTAL_TRUSTED_ORIGINS")
 PUBLIC_URL = env("PORTAL_PUBLIC_URL")

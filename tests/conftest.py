@@ -192,6 +192,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     # Its imports need Django set up, which is too much for `pytest_plugins`.
     session.config.pluginmanager.import_plugin("tests.cast")
     session.config.pluginmanager.import_plugin("tests.portal.api.programs")
+    session.config.pluginmanager.import_plugin("tests.portal.trusted_jobs")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -13,6 +13,7 @@ from portal.api import (
     catalog_routes,
     event_routes,
     hook_routes,
+    job_routes,
     problems,
     request_routes,
     rule_routes,
@@ -37,6 +38,7 @@ ROUTERS = (
     rule_routes.router,
     account_routes.router,
     hook_routes.router,
+    job_routes.router,
 )
 
 

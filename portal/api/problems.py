@@ -36,11 +36,15 @@ FORBIDDEN = frozenset(
         *("approval.own", "approval.password_not_own", "grant.beyond_own", "grant.denied", "grant.deny", "grant.group"),
         *("grant.not_own", "grant.own", "rules.administrators_only", "rules.beneficiary", "rules.not_own"),
         *("service_account.own", "token.interactive", "token.not_own", "override.expired"),
+        *("job_token.claims", "job_trust.not_own"),
     }
 )
+REJECTED = ("malformed", "issuer", "audience", "expired", "signature", "used_up")
 STATUS: dict[str, int] = {
     **dict.fromkeys(CONFLICTS, 409),
     **dict.fromkeys(FORBIDDEN, 403),
+    **{f"job_token.{name}": 401 for name in REJECTED},
+    "job_token.unavailable": 503,
     **dict.fromkeys(("token.invalid", "token.expired", "token.revoked", "token.network", "token.user_inactive"), 401),
     "precondition.failed": 412,
     "precondition.required": 428,

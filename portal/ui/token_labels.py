@@ -10,7 +10,8 @@ from django.utils.formats import date_format
 from portal.ui import grant_labels
 from portal.ui.rule_labels import Badge
 from runs.access import predicates
-from runs.models import ServiceAccount, Token, TokenScope
+from runs.governance import tokens
+from runs.models import Scope, ServiceAccount, Token
 
 # A token that ends within this time is marked, so that it is replaced before.
 SOON = timedelta(days=7)
@@ -34,9 +35,10 @@ def state_badge(token: Token, now: datetime | None = None) -> Badge:
 
 
 def is_enabled(token: Token) -> bool:
-    """Return whether the user of a token, and the owner of its service account, can act."""
+    """Return whether the user of a token, the owner of its service account, and the trust of its CI job, can act."""
     account = service_account_of(token)
-    return token.user.is_active and (account is None or account.owner.is_active)
+    is_trusted = token.job_trust is None or tokens.is_trusted(token.job_trust, account)
+    return token.user.is_active and (account is None or account.owner.is_active) and is_trusted
 
 
 def service_account_of(token: Token) -> ServiceAccount | None:
@@ -44,18 +46,18 @@ def service_account_of(token: Token) -> ServiceAccount | None:
     return found
 
 
-def scope_label(scope: TokenScope) -> str:
+def scope_label(scope: Scope) -> str:
     """Return where a scope applies, such as “prod, flow monthly”."""
     # Like a grant, a scope must name a protected environment.
     environment = str(scope.environment) if scope.environment else "all unprotected environments"
     return ", ".join([environment, *grant_labels.narrowed(scope)])
 
 
-def condition(scope: TokenScope) -> str:
+def condition(scope: Scope) -> str:
     return f"only when {predicates.describe(scope.predicate)}" if scope.predicate else ""
 
 
-def describe(scope: TokenScope) -> str:
+def describe(scope: Scope) -> str:
     """Return a scope in words, such as “view, run in dev, only when region is EU”."""
     bound = condition(scope)
     return f"{', '.join(scope.verb_labels)} in {scope_label(scope)}{f', {bound}' if bound else ''}"

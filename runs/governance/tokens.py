@@ -13,7 +13,7 @@ import re
 import secrets
 import string
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,7 +31,7 @@ from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance.powers import owns
 from runs.governance.rule_changes import oversees
-from runs.models import Grant, Policy, Token, TokenScope, Verb
+from runs.models import Grant, JobTrust, Policy, Scope, ServiceAccount, Token, TokenScope, Verb
 from runs.models.grant import WITH_PARAMETERS
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -99,7 +99,7 @@ def rotate(token: Token, *, by: Actor, overlap: timedelta = OVERLAP) -> NewToken
         require_own(token.user, by)
         old = lock(token)
         require_valid(old)
-        require_not_replaced(old)
+        require_replaceable(old)
         scopes = [copy_of(scope) for scope in old.scopes.all()]
         ends = min(timezone.now() + (old.expires_at - old.created_at), timezone.now() + longest(scopes))
         new = build(old.user, old.name, scopes, ends, old.networks)
@@ -146,29 +146,17 @@ def revoke_found(text: str, *, address: str, user_agent: str = "") -> bool:
 
 def build(user: User, name: str, scopes: Sequence[TokenScope], expires_at: datetime, networks: Sequence[str]) -> Token:
     """Return a checked, unsaved token without its secret."""
-    name = sanitize(name.strip())[:MAX_NAME_LENGTH]
-    if not name:
-        raise Refused("token.name_required", "Give the token a name by which you will know it, such as “nightly CI”.")
-    if not scopes or len(scopes) > MOST_SCOPES:
-        raise Refused("token.scope", f"Give the token 1 to {MOST_SCOPES} scopes.")
-    for scope in scopes:
-        require_usable(scope)
-    expires_at = moments.in_utc(expires_at)
-    allowed = longest(scopes)
-    # A minute, so that the choice of “30 days” is not refused when it arrives.
-    if not timezone.now() < expires_at <= timezone.now() + allowed + timedelta(minutes=1):
-        raise Refused(
-            "token.expiry",
-            f"Choose an expiry in the future, at most {allowed.days} days ahead.",
-            days=allowed.days,
-        )
     return Token(
-        key="".join(secrets.choice(ALPHABET) for _ in range(KEY_LENGTH)),
+        key=new_key(),
         user=user,
-        name=name,
+        name=required_name(name),
         networks=parse_networks(networks),
-        expires_at=expires_at,
+        expires_at=checked_expiry(expires_at, scopes),
     )
+
+
+def new_key() -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(KEY_LENGTH))
 
 
 def insert(token: Token, scopes: Sequence[TokenScope]) -> NewToken:
@@ -208,7 +196,32 @@ def require_own(user: User, by: Actor) -> None:
         raise Refused("token.not_own", f"{user} is not you, and not a service account that you own.")
 
 
-def require_usable(scope: TokenScope) -> None:
+def required_name(name: str) -> str:
+    name = sanitize(name.strip())[:MAX_NAME_LENGTH]
+    if not name:
+        raise Refused("token.name_required", "Give the token a name by which you will know it, such as “nightly CI”.")
+    return name
+
+
+def checked_expiry(expires_at: datetime, scopes: Sequence[Scope]) -> datetime:
+    """Return an expiry in UTC; refuse scopes that are not usable, and an expiry that is too late for them."""
+    if not scopes or len(scopes) > MOST_SCOPES:
+        raise Refused("token.scope", f"Give the token 1 to {MOST_SCOPES} scopes.")
+    for scope in scopes:
+        require_usable(scope)
+    expires_at = moments.in_utc(expires_at)
+    allowed = longest(scopes)
+    # A minute, so that the choice of “30 days” is not refused when it arrives.
+    if not timezone.now() < expires_at <= timezone.now() + allowed + timedelta(minutes=1):
+        raise Refused(
+            "token.expiry",
+            f"Choose an expiry in the future, at most {allowed.days} days ahead.",
+            days=allowed.days,
+        )
+    return expires_at
+
+
+def require_usable(scope: Scope) -> None:
     """Refuse a scope without verbs, or with a condition that cannot apply."""
     if not scope.verbs or set(scope.verbs) - set(VERBS):
         raise Refused(
@@ -243,7 +256,7 @@ def parse_networks(networks: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def longest(scopes: Sequence[TokenScope]) -> timedelta:
+def longest(scopes: Sequence[Scope]) -> timedelta:
     """Return the longest life of a token with these scopes, by the policies that reach something in them."""
     limits = [
         # Compared as numbers: a policy may hold more days than a timedelta.
@@ -254,7 +267,7 @@ def longest(scopes: Sequence[TokenScope]) -> timedelta:
     return min([LONGEST, *limits])
 
 
-def reaches(policy: Policy, scope: TokenScope) -> bool:
+def reaches(policy: Policy, scope: Scope) -> bool:
     """Return whether there could be a deployment to which both apply."""
     # A scope without an environment leaves the protected ones out. Tags exclude nothing: a deployment can get any tag.
     if scope.environment_id is None and policy.environment and policy.environment.is_protected:
@@ -268,7 +281,10 @@ def reaches(policy: Policy, scope: TokenScope) -> bool:
 
 
 def require_valid(token: Token) -> None:
-    """Refuse a token that has ended, or whose user, or the owner of whose service account, is disabled."""
+    """Refuse a token that has ended, whose user, or the owner of whose service account, is disabled, or whose trust is.
+
+    The token of a CI job ends with the trust that allowed it, also when that was ended in the database.
+    """
     now = timezone.now()
     if not token.digest or (token.revoked_at and token.revoked_at <= now):
         raise Refused("token.revoked", f"The token {token} was revoked or replaced. Use another one.")
@@ -277,10 +293,21 @@ def require_valid(token: Token) -> None:
     account = getattr(token.user, "service_account", None)
     if not token.user.is_active or (account and not account.owner.is_active):
         raise Refused("token.user_inactive", f"The account {token.user}, or its owner's, is disabled.")
+    if token.job_trust and not is_trusted(token.job_trust, account):
+        raise Refused("token.revoked", f"The token {token} was revoked or replaced. Use another one.")
 
 
-def require_not_replaced(token: Token) -> None:
-    """Refuse to replace a token twice: its replacement can be replaced instead."""
+def is_trusted(trust: JobTrust, account: ServiceAccount | None) -> bool:
+    """Return whether a trusted job was not revoked, and was created by the present owner of its account."""
+    return (
+        bool(trust.digest) and not trust.revoked_at and account is not None and account.owner_id == trust.created_by_id
+    )
+
+
+def require_replaceable(token: Token) -> None:
+    """Refuse to replace a token twice, or that of a CI job, which would outlive its job."""
+    if token.job_trust_id:
+        raise Refused("token.of_job", "The token of a CI job cannot be replaced: the next job is given another one.")
     if Token.objects.filter(replaces=token.pk).exists():
         raise Refused("token.revoked", f"The token {token} was revoked or replaced. Use another one.")
 
@@ -318,7 +345,7 @@ def find(text: str) -> Token | None:
     if match is None:
         return None
     key, secret = match.groups()
-    rows = Token.objects.select_related("user__service_account__owner").prefetch_related("scopes")
+    rows = Token.objects.select_related("user__service_account__owner", "job_trust").prefetch_related("scopes")
     token = rows.filter(key=key).first()
     pepper = settings.TOKEN_PEPPERS.get(token.pepper) if token else None
     if token is None or pepper is None:
@@ -346,7 +373,7 @@ def actor_of(token: Token, *, address: str, user_agent: str = "") -> Actor:
     )
 
 
-def as_grant(scope: TokenScope) -> Grant:
+def as_grant(scope: Scope) -> Grant:
     """Return an unsaved grant that says what the scope says."""
     return Grant(
         effect=Grant.Effect.ALLOW,
@@ -391,7 +418,7 @@ def checksum(text: str) -> str:
     return found
 
 
-def digest(token: Token, scopes: Sequence[TokenScope], secret: str, pepper: str) -> str:
+def digest(token: Token, scopes: Sequence[Scope], secret: str, pepper: str) -> str:
     """Return the HMAC-SHA256, in hexadecimal, over a secret and everything that it opens."""
     covered = {
         "key": token.key,
@@ -399,12 +426,19 @@ def digest(token: Token, scopes: Sequence[TokenScope], secret: str, pepper: str)
         "secret": secret,
         "expires_at": token.expires_at,
         "networks": token.networks,
-        "scopes": sorted(canonical.text(scope_columns(scope)) for scope in scopes),
+        "scopes": scopes_text(scopes),
+        # Otherwise the token would outlive its trust when the reference to it is removed.
+        "job_trust": token.job_trust_id,
     }
     return hmac.new(pepper.encode(), canonical.text(covered).encode(), hashlib.sha256).hexdigest()
 
 
-def scope_columns(scope: TokenScope) -> dict[str, Any]:
+def scopes_text(scopes: Iterable[Scope]) -> list[str]:
+    """Return the scopes as a digest covers them, in whatever order they were read."""
+    return sorted(canonical.text(scope_columns(scope)) for scope in scopes)
+
+
+def scope_columns(scope: Scope) -> dict[str, Any]:
     names = ("environment_id", "tag", "flow_name", "full_name", "verbs", "predicate")
     return {name: getattr(scope, name) for name in names}
 
@@ -414,7 +448,9 @@ def scope_columns(scope: TokenScope) -> dict[str, Any]:
 
 def visible_to(by: Actor) -> QuerySet[Token]:
     """Return the tokens that the actor sees: their own and those of their service accounts; administrators see all."""
-    rows = Token.objects.select_related("user__service_account__owner").prefetch_related("scopes__environment")
+    rows = Token.objects.select_related("user__service_account__owner", "job_trust").prefetch_related(
+        "scopes__environment"
+    )
     if oversees(by):
         return rows
     return rows.filter(Q(user=by.user) | Q(user__service_account__owner=by.user))

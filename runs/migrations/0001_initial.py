@@ -1484,6 +1484,67 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="JobRefusal",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("issuer", models.CharField(max_length=300)),
+                ("code", models.CharField(max_length=100)),
+                ("count", models.PositiveIntegerField(default=0)),
+                ("recorded_at", models.DateTimeField(null=True)),
+            ],
+            options={
+                "default_permissions": (),
+                "constraints": [models.UniqueConstraint(fields=("issuer", "code"), name="unique_job_refusal")],
+            },
+        ),
+        migrations.CreateModel(
+            name="JobTrust",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.CharField(editable=False, max_length=20, unique=True)),
+                ("pepper", models.PositiveIntegerField(editable=False)),
+                ("digest", models.CharField(editable=False, max_length=64)),
+                ("name", models.CharField(max_length=100)),
+                ("issuer", models.CharField(max_length=300)),
+                ("audience", models.CharField(max_length=300)),
+                ("claims", models.JSONField()),
+                ("token_minutes", models.PositiveIntegerField(verbose_name="minutes that a token is valid")),
+                ("expires_at", models.DateTimeField(verbose_name="expires")),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=Now(), editable=False, verbose_name="created"),
+                ),
+                ("created_by_name", models.CharField(editable=False, max_length=200)),
+                ("last_used_at", models.DateTimeField(editable=False, null=True, verbose_name="last used")),
+                ("last_job", models.JSONField(default=dict, editable=False)),
+                ("revoked_at", models.DateTimeField(editable=False, null=True, verbose_name="revoked")),
+                ("revoked_by_name", models.CharField(blank=True, editable=False, max_length=200)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        editable=False,
+                        on_delete=models.PROTECT,
+                        related_name="job_trusts_created",
+                        to=USER,
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=models.PROTECT,
+                        related_name="job_trusts",
+                        to=USER,
+                        verbose_name="service account",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "trusted job",
+                "ordering": ["-created_at", "-pk"],
+                "default_permissions": ["view"],
+            },
+        ),
+        migrations.CreateModel(
             name="Token",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -1519,6 +1580,17 @@ class Migration(migrations.Migration):
                         to="runs.token",
                     ),
                 ),
+                (
+                    "job_trust",
+                    models.ForeignKey(
+                        editable=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="tokens",
+                        to="runs.jobtrust",
+                    ),
+                ),
+                ("job", models.JSONField(default=dict, editable=False)),
                 (
                     "user",
                     models.ForeignKey(on_delete=models.PROTECT, related_name="tokens", to=USER),
@@ -1704,6 +1776,51 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.UniqueConstraint(fields=("hook", "day", "code"), name="unique_refusal_per_hook_and_day")
                 ],
+            },
+        ),
+        migrations.CreateModel(
+            name="JobTrustScope",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("tag", models.CharField(blank=True, max_length=300)),
+                ("flow_name", models.CharField(blank=True, max_length=300, verbose_name="flow")),
+                (
+                    "full_name",
+                    models.CharField(
+                        blank=True, help_text="flow name/deployment name", max_length=601, verbose_name="deployment"
+                    ),
+                ),
+                (
+                    "verbs",
+                    ArrayField(
+                        base_field=models.CharField(
+                            choices=VERBS,
+                            max_length=20,
+                        )
+                    ),
+                ),
+                (
+                    "predicate",
+                    models.JSONField(blank=True, help_text="JSON Schema that the parameters must satisfy.", null=True),
+                ),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=models.CASCADE,
+                        related_name="%(class)ss",
+                        to="flows.environment",
+                    ),
+                ),
+                (
+                    "job_trust",
+                    models.ForeignKey(on_delete=models.PROTECT, related_name="scopes", to="runs.jobtrust"),
+                ),
+            ],
+            options={
+                "ordering": ["pk"],
+                "default_permissions": (),
             },
         ),
     ]

@@ -7,8 +7,9 @@ from runs.models.audit import AuditCheckpoint, AuditEntry
 from runs.models.change_request import ChangeRequest
 from runs.models.event import EventCursor, FailedEvent, RunEvent
 from runs.models.export import Export, ExportPart
-from runs.models.grant import Grant, Selector, Verb
+from runs.models.grant import Grant, Scope, Selector, Verb
 from runs.models.hook import Hook, HookDelivery, HookRefusal, HookSecret
+from runs.models.job_trust import JobRefusal, JobTrust, JobTrustScope
 from runs.models.notification import Notification, Subscription
 from runs.models.policy import Freeze, Policy, Window
 from runs.models.queued_task import QueuedTask
@@ -40,6 +41,9 @@ __all__ = [
     "HookDelivery",
     "HookRefusal",
     "HookSecret",
+    "JobRefusal",
+    "JobTrust",
+    "JobTrustScope",
     "LogLine",
     "Notification",
     "Policy",
@@ -51,6 +55,7 @@ __all__ = [
     "RunEvent",
     "RunRequest",
     "RunSpec",
+    "Scope",
     "Selector",
     "ServiceAccount",
     "Stall",

@@ -78,6 +78,25 @@ class Selector(models.Model):
         return ", ".join(str(part) for part in parts if part)
 
 
+class Scope(Selector):
+    """What a credential may do, as a grant would say it. It never gives more than the grants of its account."""
+
+    verbs = ArrayField(models.CharField(max_length=20, choices=Verb))
+    predicate = models.JSONField(null=True, blank=True, help_text="JSON Schema that the parameters must satisfy.")
+
+    class Meta:
+        abstract = True
+        ordering = ["pk"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.verbs)} on {self.selector}"
+
+    @property
+    def verb_labels(self) -> list[str]:
+        return [str(Verb(verb).label) for verb in self.verbs]
+
+
 class Grant(Selector):
     """Allows or denies verbs to a person or a group. Never edited: revoked and created again.
 

@@ -7,7 +7,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
-from runs.models.grant import Selector, Verb
+from runs.models.grant import Scope
 
 
 class ServiceAccount(models.Model):
@@ -51,6 +51,9 @@ class Token(models.Model):
     created_at = models.DateTimeField("created", db_default=Now(), editable=False)
     # The token that this one replaces, which is still valid until `revoked_at`.
     replaces = models.OneToOneField("self", models.PROTECT, null=True, editable=False, related_name="replaced_by")
+    # Of a token that a CI job was given for its job token: the trust that allowed it, and what the job token said.
+    job_trust = models.ForeignKey("runs.JobTrust", models.PROTECT, null=True, editable=False, related_name="tokens")
+    job = models.JSONField(default=dict, editable=False)
     # Stored at most once a minute.
     last_used_at = models.DateTimeField("last used", null=True, editable=False)
     last_used_address = models.CharField(max_length=64, blank=True, editable=False)
@@ -66,20 +69,10 @@ class Token(models.Model):
         return f"{self.name} ({self.key})"
 
 
-class TokenScope(Selector):
-    """What a token may do, as a grant would say it. It never gives more than the grants of the token's user."""
+class TokenScope(Scope):
+    """What a token may do."""
 
     token = models.ForeignKey(Token, models.PROTECT, related_name="scopes")
-    verbs = ArrayField(models.CharField(max_length=20, choices=Verb))
-    predicate = models.JSONField(null=True, blank=True, help_text="JSON Schema that the parameters must satisfy.")
 
-    class Meta:
-        ordering = ["pk"]
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"{', '.join(self.verbs)} on {self.selector}"
-
-    @property
-    def verb_labels(self) -> list[str]:
-        return [str(Verb(verb).label) for verb in self.verbs]
+    class Meta(Scope.Meta):
+        pass

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.admin import ModelAdmin
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.contrib.filters.admin import RadioFilter
@@ -54,6 +54,8 @@ class StateFilter(TokenFilter):
         is_enabled = Q(user__is_active=True) & (
             Q(user__service_account=None) | Q(user__service_account__owner__is_active=True)
         )
+        of_owner = Q(job_trust__created_by=F("user__service_account__owner"), job_trust__revoked_at=None)
+        is_enabled &= Q(job_trust=None) | (of_owner & ~Q(job_trust__digest=""))
         is_open = ~Q(digest="") & (Q(revoked_at=None) | Q(revoked_at__gt=now))
         usable = tokens.active() & is_enabled
         return {

@@ -19,7 +19,7 @@ from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import tokens
 from runs.governance.rule_changes import oversees
-from runs.models import Token, TokenScope
+from runs.models import Scope, Token
 
 # Value of the form -> how long the replaced token stays valid, and its label.
 OVERLAPS: dict[str, tuple[timedelta, str]] = {
@@ -63,7 +63,7 @@ def context(token: Token, by: Actor) -> dict[str, Any]:
     }
 
 
-def scope_row(scope: TokenScope) -> ScopeRow:
+def scope_row(scope: Scope) -> ScopeRow:
     return ScopeRow(
         ", ".join(scope.verb_labels),
         token_labels.scope_label(scope),
@@ -77,7 +77,7 @@ def can_rotate(token: Token, by: Actor) -> bool:
     return passes(
         lambda: tokens.require_own(token.user, by),
         lambda: tokens.require_valid(token),
-        lambda: tokens.require_not_replaced(token),
+        lambda: tokens.require_replaceable(token),
     )
 
 

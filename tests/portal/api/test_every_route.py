@@ -119,6 +119,7 @@ ELSEWHERE = {
     ("post", "/grants/{number}/revoke"),
     ("post", "/why"),
     ("post", "/tokens/revoke"),
+    ("post", "/job-tokens"),  # test_job_exchange
 }
 
 
