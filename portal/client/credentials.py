@@ -1,4 +1,4 @@
-"""The address and token: given, from the environment, or from the file that `portal login` writes."""
+"""The address and token: given, from the environment, from the CI job, or from the file that `portal login` writes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import job_identity
 from .client_errors import Misconfigured
 from .web_session import safe_address
 
@@ -17,6 +18,8 @@ ADDRESS, TOKEN, INSECURE = "PORTAL_ADDRESS", "PORTAL_TOKEN", "PORTAL_ALLOW_INSEC
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
+    """Without a `token`, the job token of the CI job is exchanged for one."""
+
     address: str
     token: str = field(repr=False)
     allow_insecure: bool = False
@@ -28,13 +31,15 @@ def path() -> Path:
 
 
 def find(address: str = "", token: str = "", *, allow_insecure: bool = False) -> Credentials:
-    """Return what to use: arguments before the environment before the file; raises `Misconfigured`.
+    """Return what to use: arguments before the environment before the CI job before the file; raises `Misconfigured`.
 
-    The token of the file is sent to the address of the file alone.
+    The token of the file is sent to the address of the file alone, and a job token only to an address that is given.
     """
     address = address or os.environ.get(ADDRESS, "")
     token = token or os.environ.get(TOKEN, "")
     allow_insecure = allow_insecure or os.environ.get(INSECURE, "") == "1"
+    if address and not token and job_identity.is_offered():
+        return Credentials(address, "", allow_insecure)
     if not address or not token:
         stored = load()
         if stored is None:

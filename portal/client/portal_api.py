@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
-from . import credentials, event_stream, lookups, waits
+from . import credentials, event_stream, job_identity, lookups, waits
 from .answers import Action, Change, Deployment, DeploymentDetail, Environment, Event, LogLine, Retried, Run, RunDetail
 from .answers import RunRequest as Request
 from .decoding import decode
@@ -25,8 +25,9 @@ type DeploymentReference = Deployment | str | UUID
 class Portal:
     """One portal, as the person or service account of a token.
 
-    Without arguments it uses PORTAL_ADDRESS and PORTAL_TOKEN, or what `portal login` has stored. Methods raise
-    `PortalError`: `portal.client.client_errors` draws its kinds. Lists are iterators over all pages.
+    Without arguments it uses PORTAL_ADDRESS and PORTAL_TOKEN, the job token of a CI job, or what `portal login` has
+    stored. Methods raise `PortalError`: `portal.client.client_errors` draws its kinds. Lists are iterators over all
+    pages.
     """
 
     def __init__(
@@ -39,10 +40,15 @@ class Portal:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         found = credentials.find(address, token, allow_insecure=allow_insecure)
+        is_insecure = found.allow_insecure
+        exchange = job_identity.exchanger(
+            found.address, allow_insecure=is_insecure, timeout=timeout, transport=transport
+        )
         self._session = WebSession(
             found.address,
-            found.token,
-            allow_insecure=found.allow_insecure,
+            found.token or exchange(),
+            renew=None if found.token else exchange,
+            allow_insecure=is_insecure,
             timeout=timeout,
             transport=transport,
         )

@@ -6,7 +6,7 @@ import ipaddress
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -16,7 +16,14 @@ from uuid import UUID
 
 import httpx
 
-from .client_errors import Misconfigured, PortalError, Problem, UnexpectedAnswer, Unreachable, problem_of
+from .client_errors import (
+    Misconfigured,
+    PortalError,
+    Problem,
+    UnexpectedAnswer,
+    Unreachable,
+    problem_of,
+)
 
 VERSION = "0.1.0"
 ROOT = "/api/v1"
@@ -26,6 +33,7 @@ ATTEMPTS = 5
 BACKOFF = 0.5
 # The longest `Retry-After` that is waited for; a longer one is an error at once.
 LONGEST_WAIT = 60.0
+EXPIRED = "token.expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +43,26 @@ class Answer:
 
 
 class WebSession:
-    """Sends requests to one portal. The token is in the headers of the connection and nowhere else."""
+    """Sends requests to one portal. The token is in the headers of the connection and nowhere else.
+
+    `renew` gets another one when it has expired. None is no token: for the exchange of a job token.
+    """
 
     def __init__(
         self,
         address: str,
-        token: str,
+        token: str | None,
         *,
+        renew: Callable[[], str] | None = None,
         allow_insecure: bool = False,
         timeout: float = 30.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.address = safe_address(address, allow_insecure=allow_insecure)
-        # Checked here: the library would quote a header that it cannot send.
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
-            raise Misconfigured("This is no token of the portal. Create one in the portal under “API tokens”.")
+        self._renew = renew
         self._http = httpx.Client(
             base_url=f"{self.address}{ROOT}",
             headers={
-                "Authorization": f"Bearer {token}",
                 "Accept": "application/json",
                 "User-Agent": f"portal_client/{VERSION}",
             },
@@ -63,12 +72,20 @@ class WebSession:
             # A proxy of the environment must not receive what is sent to this machine without encryption.
             trust_env=self.address.startswith("https:"),
         )
+        if token is not None:
+            self._use(token)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.address}>"
 
     def close(self) -> None:
         self._http.close()
+
+    def _use(self, token: str) -> None:
+        # Checked here: the library would quote a header that it cannot send.
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            raise Misconfigured("This is no token of the portal. Create one in the portal under “API tokens”.")
+        self._http.headers["Authorization"] = f"Bearer {token}"
 
     def send(
         self,
@@ -91,11 +108,16 @@ class WebSession:
         sent |= dict(headers or {}) | ({"Idempotency-Key": key} if key else {})
         query = {name: value for name, value in (params or {}).items() if value not in (None, "", [])}
         is_repeatable = method == "GET" or bool(key) or is_safe
-        pause = BACKOFF
+        pause, may_renew = BACKOFF, self._renew
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._attempt(method, path, query, content, sent)
             except (Unreachable, Problem) as error:
+                if may_renew and attempt < ATTEMPTS and getattr(error, "code", "") == EXPIRED:
+                    # Nothing was done with it, so any request can be sent again; once.
+                    self._use(may_renew())
+                    may_renew = None
+                    continue
                 wait = wait_before_retry(error, pause)
                 if not is_repeatable or attempt == ATTEMPTS or wait is None:
                     raise
