@@ -133,6 +133,7 @@ CODES: dict[str, str] = {
     "job_trust.not_own": "Only the owner of a service account can trust jobs to act as it.",
     "job_trust.repository": "A trusted job must name its repository exactly.",
     "job_trust.revoked": "The trusted job was already revoked.",
+    "job_trust.same": "Another trusted job of the account fits the same jobs.",
     "job_trust.unlimited": "In a protected environment only one branch, environment or protected refs can be trusted.",
     "key.unreadable": "A value cannot be decrypted with the configured keys.",
     "loosening.confirm": "The names of the environments whose rules become looser were not typed.",

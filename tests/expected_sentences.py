@@ -196,6 +196,7 @@ SENTENCES: dict[str, list[str]] = {
     "job_trust.audience": ["Give the audience that job tokens must name, such as the portal's address."],
     "job_trust.claims": [
         "Give 1 to {} claims, each once.",
+        "Give each claim once: {} has a field above.",
         "Give “{}” a text of up to {} printable characters.",
         "“{}” is not a claim that can be a condition.",
         "“{}”: use one {} between two / or : at most.",
@@ -205,6 +206,7 @@ SENTENCES: dict[str, list[str]] = {
     "job_trust.not_own": ["{} is not a service account that you own."],
     "job_trust.repository": ["Name the repository exactly, without {}: by one of the claims {}."],
     "job_trust.revoked": ["The trusted job {} was already revoked."],
+    "job_trust.same": ["{} trusts the same jobs already. Revoke it first."],
     "job_trust.unlimited": ["{} is protected: give ref or environment exactly, or require ref_protected = true."],
     "key.unreadable": ["{} {}: {} Nothing was changed."],
     "loosening.confirm": ["{} Type {} to confirm."],

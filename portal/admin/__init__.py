@@ -11,6 +11,7 @@ from portal.admin.deployments import aliases
 from portal.admin.environments import admin as environment_admin
 from portal.admin.governance import policy_admin, window_admin
 from portal.admin.hooks import admin as hook_admin
+from portal.admin.job_trusts import admin as job_trust_admin
 from portal.admin.notifications import admin as notification_admin
 from portal.admin.requests import admin as request_admin
 from portal.admin.runs import admin as run_admin
@@ -26,6 +27,7 @@ __all__ = [
     "deployment_admin",
     "environment_admin",
     "hook_admin",
+    "job_trust_admin",
     "notification_admin",
     "people",
     "policy_admin",

@@ -28,6 +28,7 @@ SUBJECTS = {
     "group": "auth.Group",
     "token": "runs.Token",
     "hook": "runs.Hook",
+    "jobtrust": "runs.JobTrust",
 }
 # Kinds of subject that are accounts. A service account has a page of its own.
 ACCOUNTS = ("person", "user")

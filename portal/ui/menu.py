@@ -48,6 +48,7 @@ MENU: dict[str, list[Entry]] = {
         Entry("Notifications", "mail", "runs.notification"),
         Entry("Tokens", "vpn_key", "runs.token"),
         Entry("Hooks", "webhook", "runs.hook"),
+        Entry("Trusted jobs", "verified_user", "runs.jobtrust"),
         Entry("Service accounts", "smart_toy", "runs.serviceaccount"),
         Entry("Users", "person", "auth.user"),
         Entry("Groups", "group", "auth.group"),

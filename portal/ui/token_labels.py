@@ -31,7 +31,13 @@ def state_badge(token: Token, now: datetime | None = None) -> Badge:
         return Badge("Account disabled", "grey")
     if token.revoked_at:
         return Badge(f"Replaced until {short_time(token.revoked_at)}", "amber")
-    return Badge("Expires soon", "amber") if token.expires_at <= now + SOON else Badge("Active", "green")
+    # The token of a job always ends soon.
+    return Badge("Active", "green") if token.job_trust_id else expiry_badge(token.expires_at, now)
+
+
+def expiry_badge(expires_at: datetime, now: datetime | None = None) -> Badge:
+    is_soon = expires_at <= (now or timezone.now()) + SOON
+    return Badge("Expires soon", "amber") if is_soon else Badge("Active", "green")
 
 
 def is_enabled(token: Token) -> bool:

@@ -90,6 +90,7 @@ def create(
             created_by_name=by.name,
         )
         require_limited(trust, scopes)
+        require_different(trust)
         sign(trust, scopes)
         trust.save(force_insert=True)
         for scope in scopes:
@@ -104,8 +105,7 @@ def revoke(trust: JobTrust, *, by: Actor, reason: str = "") -> None:
     """Revoke a trust and all tokens that jobs were given by it: by the owner of its account, or an administrator."""
     with audit.act("job_trust.revoke", trust, by=by, reason=reason) as act:
         tokens.require_interactive(by)
-        if not by.is_administrator and not owns(by.user, trust.user_id):
-            raise Refused("job_trust.not_own", f"{trust.user} is not a service account that you own.")
+        require_may_revoke(trust, by)
         stored = lock(trust)
         if not stored.digest or stored.revoked_at:
             raise Refused("job_trust.revoked", f"The trusted job {stored} was already revoked.")
@@ -118,6 +118,11 @@ def revoke(trust: JobTrust, *, by: Actor, reason: str = "") -> None:
         act.after = {"revoked_at": now, "tokens_ended": count}
 
 
+def require_may_revoke(trust: JobTrust, by: Actor) -> None:
+    if not by.is_administrator and not owns(by.user, trust.user_id):
+        raise Refused("job_trust.not_own", f"{trust.user} is not a service account that you own.")
+
+
 def required_audience(audience: str) -> str:
     audience = sanitize(audience.strip())
     if not audience or len(audience) > LONGEST_AUDIENCE or " " in audience or not audience.isprintable():
@@ -125,6 +130,15 @@ def required_audience(audience: str) -> str:
             "job_trust.audience", "Give the audience that job tokens must name, such as the portal's address."
         )
     return audience
+
+
+def require_different(trust: JobTrust) -> None:
+    """Refuse a trust that fits the same jobs as another one of the account: neither could be chosen."""
+    # A second click waits here, and then finds the trust of the first.
+    User.objects.select_for_update(no_key=True).get(pk=trust.user_id)
+    same = JobTrust.objects.filter(open_now(), user=trust.user, issuer=trust.issuer, audience=trust.audience)
+    if found := same.filter(claims=trust.claims).first():
+        raise Refused("job_trust.same", f"{found} trusts the same jobs already. Revoke it first.")
 
 
 def require_limited(trust: JobTrust, scopes: Iterable[Scope]) -> None:

@@ -19,7 +19,19 @@ from flows.models import Alias, Deployment, Environment
 from portal.auth.password_reset import path_of_link
 from runs.actors import Actor, Channel
 from runs.errors import Refused
-from runs.models import ChangeRequest, Freeze, Grant, Hook, Policy, Run, RunRequest, ServiceAccount, Token, Window
+from runs.models import (
+    ChangeRequest,
+    Freeze,
+    Grant,
+    Hook,
+    JobTrust,
+    Policy,
+    Run,
+    RunRequest,
+    ServiceAccount,
+    Token,
+    Window,
+)
 from tests.made_hooks import Sender
 
 # The columns of the table of entry points: who acts. The requester is an operator, and the request is theirs.
@@ -55,6 +67,7 @@ class Site:
     token: Token
     sender: Sender
     hook: Hook
+    job_trust: JobTrust
 
     @property
     def slug(self) -> str:
@@ -236,6 +249,25 @@ def secret(site: Site) -> int:
 def message(visitor: Visitor, site: Site) -> Any:
     """A signed message: whoever knows the secret of a hook can send it, without an account."""
     site.sender.send({"data": {"month": "2026-10"}}, f"msg_{visitor.user.username}")
+
+
+def trust_job(visitor: Visitor, site: Site) -> Any:
+    """The form of a new trusted job, for the service account of the site, with one scope."""
+    typed = {
+        "account": site.robot.user_id,
+        "name": "nightly",
+        "lifetime": "30",
+        "provider": "github",
+        "issuer": site.job_trust.issuer,
+        "audience": "https://portal.example.com",
+        "token_minutes": "15",
+        "repository": "acme/nightly",
+        "ref": "refs/heads/main",
+        "scopes-TOTAL_FORMS": "1",
+        "scopes-INITIAL_FORMS": "0",
+        "scopes-0-verbs": ["see"],
+    }
+    return visitor.client.post(reverse("admin:runs_jobtrust_new"), typed)
 
 
 def slug(site: Site) -> str:

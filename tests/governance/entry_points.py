@@ -44,6 +44,7 @@ from tests.governance.attempts import (
     slug,
     somebody,
     stalled_id,
+    trust_job,
     unapproved,
     use_link,
 )
@@ -74,6 +75,7 @@ SHUT = {
     *(f"admin/runs/{model}/<path:object_id>/change/" for model in ("runrequest", "changerequest", "artifact")),
     *(f"admin/runs/token/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/hook/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
+    *(f"admin/runs/jobtrust/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     "admin/runs/serviceaccount/<path:object_id>/delete/",
     *("admin/runs/changerequest/add/", "admin/runs/changerequest/<path:object_id>/delete/"),
 }
@@ -217,6 +219,10 @@ DOORS: dict[str, Door] = {
     ),
     "revoke a token, by page": Door(
         "admin/runs/token/<int:pk>/revoke/", press("runs_token_revoke", "token", reason="r")
+    ),
+    "trust a CI job, by page": Door("admin/runs/jobtrust/new/", trust_job),
+    "revoke a trusted job, by page": Door(
+        "admin/runs/jobtrust/<int:pk>/revoke/", press("runs_jobtrust_revoke", "job_trust", reason="r")
     ),
     "create a service account, by page": Door(
         "admin/runs/serviceaccount/add/", press("runs_serviceaccount_add", name="new", **SERVICE_ACCOUNT)

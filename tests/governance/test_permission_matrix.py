@@ -28,6 +28,7 @@ from tests.governance.entry_points import API_LOOKS, DOORS, LOOKS, NOT_DOORS, SH
 from tests.made_hooks import new_hook, robot_for
 from tests.portal.addresses import fill, routes
 from tests.portal.made_tokens import new_token, robot_of
+from tests.portal.trusted_jobs import trust
 from tests.row_counts import written
 
 pytestmark = pytest.mark.django_db
@@ -82,6 +83,7 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
     Action.objects.update(requested_at=timezone.now() - timedelta(minutes=5))
     deployment, paused = Deployment.objects.filter(environment=environment).order_by("name")
     slug = environment.slug
+    robot = robot_of(requester, f"robot-{slug}")
     Environment.objects.filter(pk=environment.pk).update(needs_approval=False)
     first, other = (requests.submit(deployment, {}, by=by(requester), reason="month end") for _ in range(2))
     for each in (first, other):
@@ -119,10 +121,11 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
             f"unused-{slug}", api_url=f"http://{slug}.unused/api", is_protected=environment.is_protected
         ),
         group=Group.objects.create(name=f"group-{slug}"),
-        robot=robot_of(requester, f"robot-{slug}"),
+        robot=robot,
         token=new_token(requester).token,
         sender=sender,
         hook=sender.hook,
+        job_trust=trust(robot, "https://gitlab.com"),
     )
 
 
@@ -254,6 +257,7 @@ def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
         "runs/policy": [there.policy.pk],
         "runs/window": [there.window.pk],
         "runs/token": [there.token.pk],
+        "runs/jobtrust": [there.job_trust.pk],
         "runs/serviceaccount": [there.robot.pk],
         "runs/hook": [there.hook.pk],
     }

@@ -21,7 +21,8 @@ from runs import requests as runs_requests
 from runs.actors import Actor
 from runs.automation import hook_deliveries, hooks
 from runs.errors import Refused
-from runs.governance import freezes, grants, pausing
+from runs.governance import freezes, grants, job_trusts, pausing
+from runs.governance.job_trusts import JobToken
 from runs.models import (
     AuditEntry,
     Hook,
@@ -38,6 +39,7 @@ from tests.cast import by, person
 from tests.fakes import records
 from tests.fakes.prefect import FakePrefect
 from tests.portal.made_tokens import new_token, robot_of
+from tests.portal.trusted_jobs import trust
 
 # What a page shows of the texts, at least on one of all pages.
 SHOWN = (
@@ -48,6 +50,7 @@ SHOWN = (
     *("policy", "pattern", "window", "windowreason", "freeze", "freezeticket", "notice", "noticetext", "notsent"),
     *("robot", "purpose", "tokenname", "tokenflow", "tokenvalue"),
     *("hookname", "hookpointer", "hookdefault", "hookvalue", "hookaddress"),
+    *("robot", "purpose", "tokenname", "tokenflow", "tokenvalue", "jobname", "jobclaim", "jobactor"),
 )
 
 
@@ -134,6 +137,11 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
     scope = TokenScope(verbs=["trigger"], flow_name=bad("tokenflow"), predicate=condition)
     token = new_token(robot.user, scope, owner=reader, name=bad("tokenname")).token
     hook = hook_of(robot, deployment, reader)
+    issuer = "https://gitlab.com"
+    claims = {"project_id": "1", "ref": bad("jobclaim")}
+    trusted = trust(robot, issuer, owner=reader, name=bad("jobname"), claims=claims)
+    facts = {"project_id": "1", "ref": bad("jobclaim"), "user_login": bad("jobactor")}
+    job_trusts.exchange(JobToken(issuer, trusted.audience, facts, "digest"), address="192.0.2.7")
     freezes.freeze(environment, by=by(reader), reason=bad("freeze"), ticket=bad("freezeticket"))
     texts = {"subject": bad("notice"), "text": bad("noticetext"), "message": bad("notsent"), "state": "failed"}
     Notification.objects.create(
@@ -152,6 +160,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
             "runs/policy": [policy.pk],
             "runs/window": [window.pk],
             "runs/token": [token.pk],
+            "runs/jobtrust": [trusted.pk],
             "runs/serviceaccount": [robot.pk],
             "runs/hook": [hook.pk],
             "runs/run": list(Run.objects.values_list("pk", flat=True)),

@@ -24,7 +24,7 @@ from runs.access.decisions import Permissions, active_grants
 from runs.actors import is_administrator
 from runs.automation import hooks
 from runs.errors import Refused
-from runs.governance import service_accounts, tokens
+from runs.governance import job_trusts, service_accounts, tokens
 from runs.governance.rule_changes import oversees
 from runs.models import ChangeRequest, ServiceAccount, Token, Verb
 
@@ -145,8 +145,9 @@ class ServiceAccountAdmin(RestrictedAdmin):
             "is_enabled": is_enabled,
             "grants": tables.GrantTable(active_grants().filter(person=account.user_id)),
             "reach": effective_permissions.rows(Permissions.of_person(account.user), Environment.objects.all()),
-            "tokens": tables.TokenTable(tokens.visible_to(by).filter(user=account.user_id)),
             "hooks": tables.HookTable(hooks.visible_to(by).filter(account=account.pk)),
+            "tokens": tables.TokenTable(tokens.visible_to(by).filter(user=account.user_id, job_trust=None)),
+            "trusts": job_trusts.visible_to(by).filter(job_trusts.open_now(), user=account.user_id),
             "may_create_token": is_enabled and by.is_same_person_as(account.owner_id),
             "may_grant": by.is_administrator,
         }

@@ -61,7 +61,7 @@ class StateFilter(TokenFilter):
         return {
             # Old ones are kept for the record and outnumber the usable ones in time.
             "": usable,
-            "soon": usable & Q(revoked_at=None, expires_at__lte=now + SOON),
+            "soon": usable & Q(job_trust=None, revoked_at=None, expires_at__lte=now + SOON),
             "replaced": usable & Q(revoked_at__gt=now),
             "expired": is_open & Q(expires_at__lte=now),
             "revoked": Q(digest="") | Q(revoked_at__lte=now),

@@ -121,7 +121,9 @@ class TokenForm(forms.Form):
         """Return whether the form was sent before: the account has a newer token of that name than the page knew."""
         known = number(self.data.get("newest_token"), otherwise=0)
         values = self.cleaned_data
-        return Token.objects.filter(user=values["account"], name=values["name"], pk__gt=known).exists()
+        # Those of CI jobs come by themselves meanwhile.
+        rows = Token.objects.filter(user=values["account"], name=values["name"], job_trust=None)
+        return rows.filter(pk__gt=known).exists()
 
     def refuse(self, refusal: Refused) -> None:
         """Show a refusal of the service at the field that it is about."""

@@ -198,7 +198,7 @@ def test_of_two_trusts_one_must_be_named(robot: ServiceAccount, trusted: JobTrus
     with refused("job_token.ambiguous"):
         exchange()
     assert exchange(account="other-robot").token.user == other.user
-    trust(other, ISSUER, name="again")
+    trust(other, ISSUER, name="again", claims={"repository_id": "123456789"})
     with refused("job_token.ambiguous"):
         exchange(account="other-robot")
 

@@ -103,7 +103,7 @@ def test_the_page_shows_grants_reach_and_tokens(
     page = answer.content.decode()
     assert [(row.environment, row.permissions) for row in answer.context["reach"]] == [(dev, "view, cancel")]
     assert reverse("admin:runs_token_change", args=[made.pk]) in page
-    assert attributes(page, "data-panel")[:3] == ["tokens", "grants", "reach"]
+    assert attributes(page, "data-panel")[:4] == ["tokens", "trusts", "grants", "reach"]
 
 
 def test_only_the_owner_is_offered_a_new_token(

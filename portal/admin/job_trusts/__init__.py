@@ -1,0 +1,1 @@
+"""Trusted jobs of CI."""
