@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.template.loader import render_to_string
 from django.utils import timezone
 
 from portal.admin.tokens.page import scope_row
@@ -24,7 +23,6 @@ GITLAB = ("project_path", "project_id")
 def context(trust: JobTrust, by: Actor, portal_address: str) -> dict[str, Any]:
     """Build the template context; select with the trust what `job_trusts.visible_to` selects."""
     is_gitlab = any(name in trust.claims for name in GITLAB)
-    values = {"trust": trust, "portal_address": portal_address, "is_public": trust.audience == portal_address}
     return {
         "trust": trust,
         "badge": state_badge(trust),
@@ -32,7 +30,10 @@ def context(trust: JobTrust, by: Actor, portal_address: str) -> dict[str, Any]:
         "claims": sorted(trust.claims.items()),
         "warnings": job_claims.warnings(trust.claims) if is_open(trust) else {},
         "provider": "GitLab CI" if is_gitlab else "GitHub Actions",
-        "snippet": render_to_string(f"portal/job_trust/{'gitlab' if is_gitlab else 'github'}.yml", values),
+        # Included by the page, which escapes what is in it.
+        "snippet": f"portal/job_trust/{'gitlab' if is_gitlab else 'github'}.yml",
+        "portal_address": portal_address,
+        "is_public": trust.audience == portal_address,
         "uses": [use(token) for token in trust.tokens.order_by("-pk")[:LAST_USES]],
         "may_revoke": can_revoke(trust, by),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -200,8 +202,11 @@ def test_the_lines_to_copy_are_yaml_that_names_files_of_the_repository(
     login: Login, robot: ServiceAccount, claims: dict[str, str] | None, issuer: str
 ) -> None:
     row = trust(robot, issuer, **({"claims": claims} if claims else {}))
-    context = login(robot.owner).get(page_of(row)).context
-    found = yaml.safe_load(context["snippet"])
+    shown = re.search(
+        r'<pre[^>]* id="snippet">(.*?)</pre>', login(robot.owner).get(page_of(row)).content.decode(), re.S
+    )
+    assert shown
+    found = yaml.safe_load(html.unescape(shown[1]))
     if claims:
         assert found["run-deployment"]["id_tokens"] == {"PORTAL_JOB_TOKEN": {"aud": AUDIENCE}}
         assert (ROOT / found["include"][0]["file"]).exists()
