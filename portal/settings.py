@@ -306,7 +306,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env("PORTAL_LOG_LEVEL", "INFO")},
     # httpx logs every URL at INFO: noise, and the addresses of a Prefect server do not belong in this log. django-q2
     # logs each task three times; runs.cluster does once, with its seconds.
-    "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpcore", "django-q")},
+    "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpcore", "django-q", "mcp")},
 }
 
 # Dotted name of the function that opens an environment's Prefect client; only tests replace it.

@@ -65,6 +65,7 @@ def create(
         ticket=sanitize(ticket)[:100],
         requested_by=by.holder if by else None,
         requested_by_name=by_name,
+        agent=by.agent if by else None,
         is_automatic=is_automatic,
         freeze=freeze,
         change=change,

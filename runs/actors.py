@@ -1,4 +1,4 @@
-"""The actor of an action: a person, a token, a schedule, a chain, a webhook or the portal itself, as one type."""
+"""The actor of an action: a person, a token, an agent, a schedule, a chain, a webhook or the portal, as one type."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from enum import StrEnum
 
 from django.contrib.auth.models import AnonymousUser, User
 
-from runs.models import Grant
+from runs.models import Agent, Grant
 
 
 # Values of both enums are stored in the audit trail and covered by its digests: never rename one.
 class Kind(StrEnum):
     PERSON = "person"
     TOKEN = "token"  # noqa: S105  (a kind of actor)
+    AGENT = "agent"
     SCHEDULE = "schedule"
     CHAIN = "chain"
     WEBHOOK = "webhook"
@@ -23,11 +24,21 @@ class Kind(StrEnum):
 class Channel(StrEnum):
     ADMIN = "admin"
     API = "api"
+    AGENT = "mcp"
     WEBHOOK = "webhook"
     SCHEDULE = "schedule"
     CHAIN = "chain"
     COMMAND = "command"
     SYNC = "sync"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a tool by an agent, as the audit trail names it. `arguments` is a SHA-256, never the values."""
+
+    tool: str
+    arguments: str
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,9 @@ class Actor:
     scope: tuple[Grant, ...] | None = field(default=None, repr=False)
     # Who answers for a service account: what it requests, it requests on their behalf.
     owner: User | None = field(default=None, repr=False)
+    # An AI agent, which acts with the grants of its owner, `holder`, and what it was called for.
+    agent: Agent | None = field(default=None, repr=False)
+    call: Call | None = None
 
     @classmethod
     def person(cls, user: User, *, channel: Channel, address: str = "", user_agent: str = "") -> Actor:
@@ -104,6 +118,29 @@ class Actor:
             user_agent=user_agent,
         )
         return replace(program, kind=Kind.WEBHOOK)
+
+    @classmethod
+    def of_agent(
+        cls, agent: Agent, *, token_id: str, scope: tuple[Grant, ...], address: str = "", user_agent: str = ""
+    ) -> Actor:
+        """Return the actor of an agent: its owner within a scope, and on the owner's behalf.
+
+        Its name can be that of no account, which has no spaces.
+        """
+        return cls(
+            Kind.AGENT,
+            str(agent.owner.pk),
+            f"agent {agent.name}",
+            Channel.AGENT,
+            agent.owner,
+            address,
+            user_agent[:400],
+            token_id=token_id,
+            on_behalf_of=agent.owner.get_username(),
+            scope=scope,
+            owner=agent.owner,
+            agent=agent,
+        )
 
     @classmethod
     def system(cls, name: str = "portal") -> Actor:

@@ -24,6 +24,22 @@ CODES: dict[str, str] = {
     "actor.required": "A command that acts needs a user.",
     "administrator.already": "The account already is an administrator who can sign in.",
     "administrator.own": "Administrators cannot remove their own administrator rights.",
+    "agent.arguments": "The arguments of a tool are not valid.",
+    "agent.budget": "The budget of an agent is not a number in the possible range.",
+    "agent.budget_at_once": "The agent has as many open runs as it may have at a time.",
+    "agent.budget_day": "The agent has asked for as much as it may in 24 hours.",
+    "agent.cancel_protected": "In a protected environment an agent cancels only runs that it requested.",
+    "agent.name": "The name of an agent is empty, too long or taken, or has other characters than allowed.",
+    "agent.needs_person": "A run that an agent asked for needs a person who is not its owner.",
+    "agent.not_own": "The agent belongs to someone else.",
+    "agent.not_stopped": "The agent, or all agents, is not stopped.",
+    "agent.owner": "The account cannot own an agent.",
+    "agent.purpose_required": "An agent needs a purpose.",
+    "agent.stop_held": "An administrator stopped the agent, so only an administrator can start it.",
+    "agent.stopped": "The agent, or all agents, was stopped.",
+    "agent.tool": "There is no such tool.",
+    "agent.why_required": "Stopping and starting agents needs a reason.",
+    "agents.stopped_already": "All agents are stopped already.",
     "approval.approver_left_group": "An approver is no longer in the group that the stage requires.",
     "approval.approver_lost_permission": "An approver no longer has permission to approve.",
     "approval.complete": "The request already has all its approvals.",
@@ -229,6 +245,8 @@ CODES: dict[str, str] = {
     "time.no_offset": "The time has no UTC offset.",
     "time.repeated": "The local time comes twice, because the clocks go back, and has no offset.",
     "time.skipped": "The local time does not exist, because the clocks go forward.",
+    "token.agent_scope": "A scope of an agent's token has a verb that agents cannot have.",
+    "token.door": "Tokens of agents work with the agents' tools only, and all others with the API only.",
     "token.expired": "The token has expired.",
     "token.expiry": "A token must end in the future, and within the time that the policies allow.",
     "token.interactive": "Tokens are created and replaced by people who have signed in, not with a token.",
@@ -266,3 +284,5 @@ class Refused(Exception):
         self.code = code
         self.message = message
         self.data = data
+        # Whether the audit trail says so; set by what writes it.
+        self.is_recorded = False

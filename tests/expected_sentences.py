@@ -20,6 +20,61 @@ SENTENCES: dict[str, list[str]] = {
         "or name another account."
     ],
     "administrator.own": ["You cannot remove your own administrator rights. Another administrator can."],
+    "agent.arguments": [
+        "Give the id of a run, or the number of a request.",
+        "The arguments are not valid: {}.",
+    ],
+    "agent.budget": [
+        "An agent has at most {} requests a day and {} runs at once.",
+    ],
+    "agent.budget_at_once": [
+        "The agent {} may have {} open runs at a time, and has. Wait until one ends.",
+    ],
+    "agent.budget_day": [
+        "The agent {} may ask for {} runs and cancellations in 24 hours, and has.",
+    ],
+    "agent.cancel_protected": [
+        "{} is protected, and {} was not requested by {}. A person can cancel it.",
+    ],
+    "agent.name": [
+        "Choose a name that no agent has: up to 60 lower-case letters, digits, dots, dashes and underscores.",
+    ],
+    "agent.needs_person": [
+        "An agent asked for this run in {}, which is protected, so a person other than its owner must approve it. "
+        "Submit a new request.",
+        "Your agent asked for this, so somebody else must override its approvals. In an emergency, request the "
+        "run yourself.",
+    ],
+    "agent.not_own": [
+        "The agent {} belongs to someone else.",
+    ],
+    "agent.not_stopped": [
+        "The agent {} is not stopped.",
+        "There is no stop of all agents.",
+    ],
+    "agent.owner": [
+        "{} cannot own an agent: only people who can sign in can.",
+    ],
+    "agent.purpose_required": [
+        "Say what the agent is for.",
+    ],
+    "agent.stop_held": [
+        "The agent {} was stopped by the administrator {}. Only an administrator can start it.",
+    ],
+    "agent.stopped": [
+        "All agents were stopped by {} {}: {}",
+        "The agent {} was already stopped by {}.",
+        "The agent {} was stopped by {} {}: {}",
+    ],
+    "agent.tool": [
+        "There is no tool of this name. There are {}.",
+    ],
+    "agent.why_required": [
+        "Give a reason. The agent is told it, and its page displays it.",
+    ],
+    "agents.stopped_already": [
+        "All agents are stopped already.",
+    ],
     "approval.approver_left_group": ["{} approved this and is no longer in the group {}. Submit a new request."],
     "approval.approver_lost_permission": ["{} approved this and no longer has permission to. Submit a new request."],
     "approval.complete": ["Request {} already has all its approvals."],
@@ -342,10 +397,17 @@ SENTENCES: dict[str, list[str]] = {
     "time.no_offset": ["A time without a UTC offset is ambiguous. Add the offset."],
     "time.repeated": ["{…}"],
     "time.skipped": ["{…}"],
+    "token.agent_scope": [
+        "An agent cannot have {}. It can have {}.",
+    ],
+    "token.door": [
+        "The token {} is of another kind. Tokens of agents work at /mcp only, all others with the API only.",
+    ],
     "token.expired": ["The token {} has expired. Create another one."],
     "token.expiry": ["Choose an expiry in the future, at most {} days ahead."],
     "token.interactive": ["Tokens cannot manage tokens. Sign in to the portal to do that."],
     "token.invalid": [
+        "Send a token of an agent: “Authorization: Bearer portal_…”.",
         "Send a token of the portal: “Authorization: Bearer portal_…”.",
         "The token is not valid. Check that it was copied as a whole.",
     ],

@@ -53,6 +53,8 @@ class Invalid(Exception):
     """Values that cannot be sent to Prefect, with all their errors."""
 
     code = "parameters.invalid"
+    # Whether the audit trail says so; set by what writes it.
+    is_recorded = False
 
     def __init__(self, *errors: ParameterError) -> None:
         super().__init__(" ".join(map(str, errors)))

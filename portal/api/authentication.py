@@ -58,14 +58,15 @@ def count_minute(key: str) -> tuple[int, int]:
     return requests, max(1, math.ceil((minute + 1) * WINDOW.total_seconds() - now.timestamp()))
 
 
-def count(request: HttpRequest, key: str) -> None:
-    """Count a request of a token; raises `Refused` with code `rate.exceeded` above the limit."""
+def count(request: HttpRequest, key: str, limit: int | None = None) -> None:
+    """Count a request of a token; raises `Refused` with code `rate.exceeded` above the limit, by default the API's."""
+    limit = LIMIT if limit is None else limit
     requests, seconds = count_minute(key)
-    request.rate = (max(LIMIT - requests, 0), seconds)  # type: ignore[attr-defined]  # for the headers of its response
-    if requests > LIMIT:
+    request.rate = (max(limit - requests, 0), seconds)  # type: ignore[attr-defined]  # for the headers of its response
+    if requests > limit:
         raise Refused(
             "rate.exceeded",
-            f"More than {LIMIT} requests a minute came with this token. Try again in {seconds} s.",
+            f"More than {limit} requests a minute came with this token. Try again in {seconds} s.",
             retry_after=seconds,
         )
 

@@ -29,6 +29,7 @@ SUBJECTS = {
     "token": "runs.Token",
     "hook": "runs.Hook",
     "jobtrust": "runs.JobTrust",
+    "agent": "runs.Agent",
 }
 # Kinds of subject that are accounts. A service account has a page of its own.
 ACCOUNTS = ("person", "user")

@@ -16,7 +16,19 @@ from django.utils.dateparse import parse_datetime
 
 from flows.models import Alias, Deployment, Environment, Server
 from portal.ui.diff import Change, diff
-from runs.models import AuditCheckpoint, AuditEntry, Freeze, Grant, Hook, Policy, RowVersion, ServiceAccount, Window
+from runs.models import (
+    Agent,
+    AgentStop,
+    AuditCheckpoint,
+    AuditEntry,
+    Freeze,
+    Grant,
+    Hook,
+    Policy,
+    RowVersion,
+    ServiceAccount,
+    Window,
+)
 from runs.models.audit_verbs import VERBS
 
 # Versions displayed; the table `runs_rowversion` has all of them.
@@ -29,7 +41,7 @@ LONGEST_TRANSACTION = timedelta(hours=1)
 # The models whose pages show versions, a server's are on those of its environments; the tables in LINKS belong to one
 # of them. `tests/runs/test_row_versions.py` compares both with the triggers of the database.
 VERSIONED: frozenset[type[Model]] = frozenset(
-    {Server, Environment, Alias, Grant, Policy, Window, Freeze, ServiceAccount, Hook, User, Group}
+    {Server, Environment, Alias, Grant, Policy, Window, Freeze, ServiceAccount, Hook, Agent, AgentStop, User, Group}
 )
 # label of a version -> its title. Any other label is the name of a secret column, whose values are not recorded.
 LABELS = {"insert": "Added", "update": "Changed", "delete": "Deleted", "found": "Existed before versions were recorded"}

@@ -18,8 +18,8 @@ SEARCHED_WHOLE = ("subject_id", "digest", "token_id")
 HELP = "Action, actor, subject, reason, ticket, message, address, or a full digest"
 # A person is a subject under either kind: `user` is the model's name, `person` is what most services pass.
 PERSON = ("person", "user")
-# Kinds of actor whose id is that of a user: a token acts as its account.
-ACTING = ("person", "token", "webhook")
+# Kinds of actor whose id is that of a user: a token and a hook act as their account, an agent as its owner.
+ACTING = ("person", "token", "webhook", "agent")
 
 
 def day(text: str) -> date | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from django.db import connection, models, transaction
@@ -63,6 +63,8 @@ def act(verb: str, subject: models.Model | None, *, by: Actor, reason: str = "",
     except (Refused, Invalid) as refusal:
         # The action is rolled back; that it was attempted is recorded in another transaction.
         record(this, AuditEntry.Outcome.REFUSED, str(refusal), refusal)
+        # Who calls services in the name of a program then knows that the trail has it.
+        refusal.is_recorded = True
         raise
     except Exception as error:
         record(this, AuditEntry.Outcome.FAILED, f"{type(error).__name__} in the portal. See the portal's log.")
@@ -73,6 +75,8 @@ def record(this: Act, outcome: AuditEntry.Outcome, message: str = "", refusal: E
     """Append one entry; a refusal adds its code and data to `after`."""
     # The code, for programs and statistics: the message is a sentence and may be reworded.
     after = dict(this.after)
+    if this.by.agent and this.by.call:
+        after["agent"] = {"name": this.by.agent.name, **asdict(this.by.call)}
     if isinstance(refusal, Refused):
         after["refused"] = {"code": refusal.code, **({"data": refusal.data} if refusal.data else {})}
     if isinstance(refusal, Invalid):

@@ -24,7 +24,7 @@ type Keys = dict[str, hmac.HMAC]
 # Characters of the id by which a signature names its key. The id is a part of the key's digest, so it reveals nothing.
 ID_LENGTH = 8
 # The columns that are signed beside a digest.
-CHANGE = ["kind", "submission_key", "digest", "environment_id", "requested_by_id", "on_behalf_of_id"]
+CHANGE = ["kind", "submission_key", "digest", "environment_id", "requested_by_id", "on_behalf_of_id", "agent_id"]
 SPEC = ["position", "digest", "deployment_id", "is_blind"]
 OCCURRENCE = ["occurrence", "scheduled_for", "mapped_values"]
 CHECKPOINT = ["first", "last", "digest", "began_at", "ended_at", "retired_by", "kept_in"]

@@ -19,7 +19,7 @@ from runs.changes.release import advance, release, to_advance
 from runs.changes.settle import settle, settle_deleted, settle_swept
 from runs.changes.stages import Step, approvers_of, emergency_override, step_for, steps
 from runs.changes.states import CHANGE_LEGAL_FROM, LEGAL_FROM, move
-from runs.changes.validity import require_approved, require_retry_approved
+from runs.changes.validity import require_approved, require_other_person, require_retry_approved
 
 __all__ = [
     "CHANGE_LEGAL_FROM",
@@ -48,6 +48,7 @@ __all__ = [
     "require_approved",
     "require_decidable",
     "require_evidence",
+    "require_other_person",
     "require_retry_approved",
     "review",
     "settle",

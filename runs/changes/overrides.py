@@ -45,6 +45,12 @@ def break_glass(change: ChangeRequest, *, by: Actor, reason: str, minutes: int =
                 "override.rules", "A change of rules has no emergency: another administrator must approve it."
             )
         require_for_all(change, Verb.BREAK_GLASS, by, with_values=True)
+        if change.agent_id is not None and by.is_same_person_as(change.requested_by_id):
+            raise Refused(
+                "agent.needs_person",
+                "Your agent asked for this, so somebody else must override its approvals. In an emergency, request the "
+                "run yourself.",
+            )
         require_few(change)
         if not reason.strip():
             raise Refused("override.reason_required", "Describe the emergency.")

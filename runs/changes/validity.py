@@ -11,9 +11,9 @@ from flows.models import Deployment
 from runs import requests
 from runs.access.decisions import Permissions, Target
 from runs.changes.evidence import require_retry_evidence
-from runs.changes.stages import ONE, approvers_of, steps
+from runs.changes.stages import ONE, approvers_of, emergency_override, steps
 from runs.errors import Refused
-from runs.governance.requirements import Requirements, requirements_for
+from runs.governance.requirements import Requirements, requirements_of
 from runs.models import Action, ChangeRequest, RunRequest, Verb
 from runs.requests.frozen_values import values_of
 
@@ -23,7 +23,7 @@ def require_approved(run_request: RunRequest) -> None:
     change, deployment = run_request.change, run_request.deployment
     # 1. The requirements are still those of the request; without any, there is nothing to check.
     targets = [Target.of(deployment)] if change.kind == ChangeRequest.Kind.RUN else targets_of(change)
-    requirements = requirements_for(*targets)
+    requirements = requirements_of(change, *targets)
     require_same_stages(change, deployment, requirements)
     if not change.needs_approval and not requirements.stages:
         return
@@ -31,6 +31,23 @@ def require_approved(run_request: RunRequest) -> None:
     # 2. Not too long ago.
     if change.expires_at and change.expires_at <= timezone.now():
         raise Refused("approval.too_old", "The approval is too old. Submit a new request.")
+
+
+def require_other_person(change: ChangeRequest, deployment: Deployment) -> None:
+    """Refuse to start what an agent asked for in a protected environment if no one but its owner let it.
+
+    Whatever the policies say, and whoever overrode the approvals.
+    """
+    if change.agent_id is None or not deployment.environment.is_protected:
+        return
+    bypass = emergency_override(change)
+    people = [bypass.by_id] if bypass else [each.by_id for each in approvers_of(change)]
+    if not any(person != change.requested_by_id for person in people):
+        raise Refused(
+            "agent.needs_person",
+            f"An agent asked for this run in {deployment.environment}, which is protected, so a person other than its "
+            "owner must approve it. Submit a new request.",
+        )
 
 
 def require_same_stages(change: ChangeRequest, deployment: Deployment, requirements: Requirements) -> None:

@@ -18,7 +18,7 @@ from runs import changes, definitions, requests
 from runs.access.decisions import Permissions, Target
 from runs.dispatch.leases import LEASE, backoff
 from runs.errors import Refused
-from runs.governance import windows
+from runs.governance import agents, windows
 from runs.governance.requirements import requirements_for
 from runs.models import RunRequest, Verb
 from runs.models.request import State
@@ -28,7 +28,14 @@ AHEAD = timedelta(seconds=30)
 # How often a request that waits for a window is checked: windows and freezes can change meanwhile.
 RECHECK_AFTER = timedelta(minutes=1)
 # What a launch needs of other tables, read with the request in one query.
-RELATED = ("environment__server", "deployment__environment", "change__requested_by", "change__break_glass", "spec")
+RELATED = (
+    "environment__server",
+    "deployment__environment",
+    "change__requested_by",
+    "change__agent",
+    "change__break_glass",
+    "spec",
+)
 
 
 def launch(run_request: RunRequest) -> None:
@@ -133,7 +140,11 @@ def check_again(run_request: RunRequest) -> None:
     # Not before its time: what is on offer can change until then.
     if not run_request.scheduled_for or run_request.scheduled_for - AHEAD <= timezone.now():
         requests.require_still_offered(deployment, values)
-    # 3. The approvals hold, or an emergency override is in force.
+    # 3. An agent was not stopped, and in a protected environment somebody else stands for what it asked for.
+    if agent := run_request.change.agent:
+        agents.require_running(agent)
+        changes.require_other_person(run_request.change, deployment)
+    # 4. The approvals hold, or an emergency override is in force.
     bypass = changes.emergency_override(run_request.change)
     if bypass is None:
         changes.require_approved(run_request)

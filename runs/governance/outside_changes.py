@@ -25,6 +25,8 @@ from runs.audit import signatures
 from runs.governance.loosening import protected_environments
 from runs.governance.loosening_gate import places_of
 from runs.models import (
+    Agent,
+    AgentStop,
     AuditCheckpoint,
     AuditEntry,
     Freeze,
@@ -57,6 +59,8 @@ NAMES: dict[str, tuple[str, str]] = {
     Window._meta.db_table: ("window", "name"),
     Freeze._meta.db_table: ("freeze", "id"),
     Hook._meta.db_table: ("hook", "name"),
+    Agent._meta.db_table: ("agent", "name"),
+    AgentStop._meta.db_table: ("stop of all agents", "id"),
     User._meta.db_table: ("person", "username"),
     Group._meta.db_table: ("group", "name"),
 }

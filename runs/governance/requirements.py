@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +14,7 @@ from flows.models import Environment
 from flows.parameters import formats
 from runs.access.decisions import Permissions, Target, matches
 from runs.errors import Refused
-from runs.models import Policy, Window
+from runs.models import ChangeRequest, Policy, Window
 from runs.models.policy import Risk, Stage
 
 Rule = Policy | Window
@@ -116,6 +116,25 @@ def requirements_for(target: Target, *others: Target) -> Requirements:
         risk=max((policy.risk for policy in found), key=RISKS.index, default=Risk.LOW),
         names=tuple(policy.name for policy in found),
     )
+
+
+def requirements_of(change: ChangeRequest | None, target: Target, *others: Target) -> Requirements:
+    """Return what the runs of a change request require now: more than those of a person if an agent asked for them.
+
+    Everything that asks for a change request that exists, or is about to, asks here. None is one that no agent makes.
+    """
+    found = requirements_for(target, *others)
+    return with_person(found, target.environment) if change is not None and change.agent_id else found
+
+
+def with_person(found: Requirements, environment: Environment) -> Requirements:
+    """Return what an agent's run requires: in a protected environment at least one person who is not its owner.
+
+    The owner is the requester, who never approves: any stage is enough.
+    """
+    if not environment.is_protected or found.stages:
+        return found
+    return replace(found, stages=(Stage(needed=1, group=""),))
 
 
 def visible[R: (Policy, Window)](rows: Iterable[R], permissions: Permissions) -> list[R]:

@@ -31,7 +31,7 @@ from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance.powers import owns
 from runs.governance.rule_changes import oversees
-from runs.models import Grant, JobTrust, Policy, Scope, ServiceAccount, Token, TokenScope, Verb
+from runs.models import Agent, Grant, JobTrust, Policy, Scope, ServiceAccount, Token, TokenScope, Verb
 from runs.models.grant import WITH_PARAMETERS
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -50,6 +50,10 @@ MOST_SCOPES, MOST_NETWORKS, MAX_NAME_LENGTH = 20, 20, 100
 # An emergency override is the act of a person who has just signed in.
 NEVER = frozenset({Verb.BREAK_GLASS})
 VERBS = tuple(verb for verb in Verb if verb not in NEVER)
+# What decides whether a token is valid, read with it.
+RELATED = ("user__service_account__owner", "job_trust", "agent__owner")
+# An agent looks and asks. It decides nothing, and views no parameters.
+AGENT_VERBS = (Verb.SEE, Verb.SEE_LOGS, Verb.TRIGGER, Verb.TRIGGER_LATER, Verb.CANCEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,9 @@ def issue(
     scopes: Sequence[TokenScope],
     expires_at: datetime,
     networks: Sequence[str] = (),
+    agent: Agent | None = None,
 ) -> NewToken:
-    """Create a token of a person, by themselves, or of a service account, by its owner.
+    """Create a token of a person, by themselves, of a service account, by its owner, or of the person's `agent`.
 
     `scopes` are unsaved rows. They can be wider than the grants of the user: both count each time it is used. Raises
     `Refused` with a code `token.…` or `grant.condition…`.
@@ -84,6 +89,8 @@ def issue(
         require_interactive(by)
         require_own(user, by)
         token = build(user, name, scopes, expires_at, networks)
+        token.agent = agent
+        require_agent_scopes(token, scopes)
         found = insert(token, scopes)
         act.subject, act.after = token, describe(token, scopes)
     return found
@@ -103,7 +110,8 @@ def rotate(token: Token, *, by: Actor, overlap: timedelta = OVERLAP) -> NewToken
         scopes = [copy_of(scope) for scope in old.scopes.all()]
         ends = min(timezone.now() + (old.expires_at - old.created_at), timezone.now() + longest(scopes))
         new = build(old.user, old.name, scopes, ends, old.networks)
-        new.replaces = old
+        new.replaces, new.agent = old, old.agent
+        require_agent_scopes(new, scopes)
         found = insert(new, scopes)
         end(old, timezone.now() + min(max(overlap, timedelta(0)), LONGEST_OVERLAP), by)
         act.after = {"replaced_by": new.key, "until": old.revoked_at, "expires_at": new.expires_at}
@@ -241,6 +249,21 @@ def require_usable(scope: Scope) -> None:
         )
 
 
+def require_agent_scopes(token: Token, scopes: Sequence[TokenScope]) -> None:
+    """Refuse a token of someone else's agent, and one with more verbs than an agent can have."""
+    if token.agent is None:
+        return
+    if token.agent.owner_id != token.user_id:
+        raise Refused("agent.not_own", f"The agent {token.agent} belongs to someone else.")
+    if beyond := sorted({verb for scope in scopes for verb in scope.verbs} - set(AGENT_VERBS)):
+        raise Refused(
+            "token.agent_scope",
+            f"An agent cannot have {', '.join(Verb(verb).label for verb in beyond)}. It can have "
+            f"{', '.join(verb.label for verb in AGENT_VERBS)}.",
+            verbs=beyond,
+        )
+
+
 def parse_networks(networks: Sequence[str]) -> list[str]:
     """Return addresses and networks in CIDR notation, in one spelling each."""
     found = []
@@ -315,15 +338,21 @@ def require_replaceable(token: Token) -> None:
 # Use ------------------------------------------------------------------------------------------------------------------
 
 
-def authenticate(text: str, *, address: str, user_agent: str = "") -> Actor:
+def authenticate(text: str, *, address: str, user_agent: str = "", for_agents: bool = False) -> Actor:
     """Return the actor of a token, with its scopes as they are now.
 
-    Raises `Refused` with code `token.invalid`, or, for its right secret only, `token.expired`, `token.revoked`,
-    `token.network` or `token.user_inactive`.
+    `for_agents`: at the door of the agents, where only their tokens work, and nowhere else. Raises `Refused` with code
+    `token.invalid`, or, for its right secret only, `token.door`, `token.expired`, `token.revoked`, `token.network` or
+    `token.user_inactive`.
     """
     token = find(text)
     if token is None:
         raise Refused("token.invalid", "The token is not valid. Check that it was copied as a whole.")
+    if (token.agent_id is not None) != for_agents:
+        raise Refused(
+            "token.door",
+            f"The token {token} is of another kind. Tokens of agents work at /mcp only, all others with the API only.",
+        )
     require_valid(token)
     if token.networks and not is_within(address, token.networks):
         raise Refused("token.network", f"The token {token} cannot be used from {address}.", address=address)
@@ -333,7 +362,7 @@ def authenticate(text: str, *, address: str, user_agent: str = "") -> Actor:
 
 def actor_again(by: Actor) -> Actor:
     """Return the actor of a token as it is now, for a connection that lasts; raises `Refused` once it has ended."""
-    rows = Token.objects.select_related("user__service_account__owner").prefetch_related("scopes")
+    rows = Token.objects.select_related(*RELATED).prefetch_related("scopes")
     token = rows.get(key=by.token_id)
     require_valid(token)
     return actor_of(token, address=by.address, user_agent=by.user_agent)
@@ -345,7 +374,7 @@ def find(text: str) -> Token | None:
     if match is None:
         return None
     key, secret = match.groups()
-    rows = Token.objects.select_related("user__service_account__owner", "job_trust").prefetch_related("scopes")
+    rows = Token.objects.select_related(*RELATED).prefetch_related("scopes")
     token = rows.filter(key=key).first()
     pepper = settings.TOKEN_PEPPERS.get(token.pepper) if token else None
     if token is None or pepper is None:
@@ -363,10 +392,15 @@ def find(text: str) -> Token | None:
 
 def actor_of(token: Token, *, address: str, user_agent: str = "") -> Actor:
     account = getattr(token.user, "service_account", None)
+    scope = tuple(as_grant(scope) for scope in token.scopes.all())
+    if token.agent:
+        # As its user: the hash covers that one, and the owner of the agent is another row.
+        require_agent_scopes(token, list(token.scopes.all()))
+        return Actor.of_agent(token.agent, token_id=token.key, scope=scope, address=address, user_agent=user_agent)
     return Actor.program(
         token.user,
         token_id=token.key,
-        scope=tuple(as_grant(scope) for scope in token.scopes.all()),
+        scope=scope,
         owner=account.owner if account else None,
         address=address,
         user_agent=user_agent,
@@ -423,6 +457,7 @@ def digest(token: Token, scopes: Sequence[Scope], secret: str, pepper: str) -> s
     covered = {
         "key": token.key,
         "user": token.user_id,
+        "agent": token.agent_id,
         "secret": secret,
         "expires_at": token.expires_at,
         "networks": token.networks,
@@ -448,9 +483,7 @@ def scope_columns(scope: Scope) -> dict[str, Any]:
 
 def visible_to(by: Actor) -> QuerySet[Token]:
     """Return the tokens that the actor sees: their own and those of their service accounts; administrators see all."""
-    rows = Token.objects.select_related("user__service_account__owner", "job_trust").prefetch_related(
-        "scopes__environment"
-    )
+    rows = Token.objects.select_related(*RELATED).prefetch_related("scopes__environment")
     if oversees(by):
         return rows
     return rows.filter(Q(user=by.user) | Q(user__service_account__owner=by.user))
@@ -469,7 +502,8 @@ def unused_for(days: int) -> Q:
 
 
 def lock(token: Token) -> Token:
-    return Token.objects.select_for_update(of=["self"]).select_related("user__service_account__owner").get(pk=token.pk)
+    rows = Token.objects.select_for_update(of=["self"]).select_related(*RELATED)
+    return rows.get(pk=token.pk)
 
 
 def describe(token: Token, scopes: Sequence[TokenScope]) -> dict[str, Any]:
@@ -477,6 +511,7 @@ def describe(token: Token, scopes: Sequence[TokenScope]) -> dict[str, Any]:
     return {
         "key": token.key,
         "user": token.user.get_username(),
+        **({"agent": token.agent.name} if token.agent else {}),
         "scopes": [str(scope) for scope in scopes],
         "networks": token.networks,
         "expires_at": token.expires_at,

@@ -49,6 +49,64 @@ class Migration(migrations.Migration):
     ]
     operations = [
         migrations.CreateModel(
+            name="Agent",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=60, unique=True)),
+                ("purpose", models.CharField(max_length=500)),
+                ("requests_per_day", models.PositiveIntegerField(default=20, verbose_name="requests a day")),
+                ("requests_at_once", models.PositiveIntegerField(default=3, verbose_name="at once")),
+                ("stopped_at", models.DateTimeField(editable=False, null=True)),
+                ("stopped_by_name", models.CharField(blank=True, editable=False, max_length=200)),
+                ("stopped_why", models.CharField(blank=True, editable=False, max_length=500)),
+                ("stopped_by_administrator", models.BooleanField(default=False, editable=False)),
+                ("created_at", models.DateTimeField(db_default=Now(), editable=False)),
+                ("owner", models.ForeignKey(USER, models.PROTECT, related_name="agents")),
+            ],
+            options={"ordering": ["name"], "default_permissions": ["view"]},
+        ),
+        migrations.CreateModel(
+            name="AgentStop",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("why", models.CharField(max_length=500)),
+                ("stopped_at", models.DateTimeField(db_default=Now())),
+                ("stopped_by_name", models.CharField(max_length=200)),
+                ("lifted_at", models.DateTimeField(null=True)),
+                ("lifted_by_name", models.CharField(blank=True, max_length=200)),
+            ],
+            options={
+                "ordering": ["-stopped_at"],
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("lifted_at", None)),
+                        fields=("lifted_at",),
+                        name="one_stop_of_all_agents",
+                        nulls_distinct=False,
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="AgentUse",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("tool", models.CharField(max_length=60)),
+                ("calls", models.PositiveBigIntegerField(default=1)),
+                ("refused", models.PositiveBigIntegerField(default=0)),
+                ("last_at", models.DateTimeField()),
+                ("agent", models.ForeignKey("runs.agent", models.CASCADE, related_name="uses")),
+            ],
+            options={
+                "ordering": ["tool"],
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(fields=("agent", "tool"), name="unique_use_per_agent_and_tool")
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="AuditCheckpoint",
             fields=[
                 ("first", models.BigIntegerField()),
@@ -626,6 +684,16 @@ class Migration(migrations.Migration):
                 ("reason", models.CharField(blank=True, max_length=1000)),
                 ("ticket", models.CharField(blank=True, max_length=100)),
                 ("requested_by_name", models.CharField(max_length=200)),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        "runs.agent",
+                        models.PROTECT,
+                        null=True,
+                        help_text="The AI agent that asked for it.",
+                        related_name="actions",
+                    ),
+                ),
                 ("requested_at", models.DateTimeField(db_default=Now())),
                 (
                     "is_automatic",
@@ -778,6 +846,16 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("on_behalf_of_name", models.CharField(verbose_name="on behalf of", max_length=200, blank=True)),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        "runs.agent",
+                        models.PROTECT,
+                        null=True,
+                        help_text="The AI agent that asked for it.",
+                        related_name="change_requests",
+                    ),
+                ),
                 ("channel", models.CharField(max_length=20)),
                 ("requested_at", models.DateTimeField(db_default=Now())),
                 ("reason", models.CharField(max_length=1000, blank=True)),
@@ -846,6 +924,11 @@ class Migration(migrations.Migration):
                         condition=models.Q(("state__in", ["waiting", "approved"])),
                     ),
                     models.Index(name="runs_change_request_59d517_idx", fields=["requested_by", "-requested_at"]),
+                    models.Index(
+                        name="by_agent",
+                        fields=["agent", "-requested_at"],
+                        condition=models.Q(("agent__isnull", False)),
+                    ),
                 ],
                 "constraints": [
                     models.CheckConstraint(
@@ -1570,6 +1653,16 @@ class Migration(migrations.Migration):
                 ("last_used_address", models.CharField(blank=True, editable=False, max_length=64)),
                 ("revoked_at", models.DateTimeField(editable=False, null=True, verbose_name="revoked")),
                 ("revoked_by_name", models.CharField(blank=True, editable=False, max_length=200)),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        editable=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="tokens",
+                        to="runs.agent",
+                    ),
+                ),
                 (
                     "replaces",
                     models.OneToOneField(

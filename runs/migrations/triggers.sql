@@ -305,12 +305,12 @@ CREATE TRIGGER closed_stays_closed BEFORE UPDATE ON runs_changerequest FOR EACH 
 CREATE TRIGGER frozen BEFORE UPDATE ON runs_changerequest FOR EACH ROW
     WHEN (
         (OLD.kind, OLD.submission_key, OLD.environment_id, OLD.environment_name, OLD.requested_by_id,
-         OLD.requested_by_name, OLD.on_behalf_of_id, OLD.on_behalf_of_name, OLD.channel, OLD.requested_at,
+         OLD.requested_by_name, OLD.on_behalf_of_id, OLD.on_behalf_of_name, OLD.agent_id, OLD.channel, OLD.requested_at,
          OLD.reason, OLD.ticket, OLD.needs_approval, OLD.approvals_needed, OLD.policy, OLD.pacing, OLD.contents,
          OLD.digest, OLD.signature)
         IS DISTINCT FROM
         (NEW.kind, NEW.submission_key, NEW.environment_id, NEW.environment_name, NEW.requested_by_id,
-         NEW.requested_by_name, NEW.on_behalf_of_id, NEW.on_behalf_of_name, NEW.channel, NEW.requested_at,
+         NEW.requested_by_name, NEW.on_behalf_of_id, NEW.on_behalf_of_name, NEW.agent_id, NEW.channel, NEW.requested_at,
          NEW.reason, NEW.ticket, NEW.needs_approval, NEW.approvals_needed, NEW.policy, NEW.pacing, NEW.contents,
          NEW.digest, NEW.signature)
     )
@@ -433,6 +433,11 @@ BEGIN
         ('runs_hook',
          'id key name kind deployment_id account_id owner_id mapping predicate max_bytes is_enabled',
          ''),
+        ('runs_agent',
+         'id name owner_id purpose requests_per_day requests_at_once stopped_at stopped_by_name stopped_why '
+         'stopped_by_administrator',
+         ''),
+        ('runs_agentstop', 'id why stopped_at stopped_by_name lifted_at lifted_by_name', ''),
         ('runs_freeze',
          'id environment_id reason ticket until begun_at begun_by_id begun_by_name lifted_at lifted_by_name',
          ''),

@@ -1,6 +1,7 @@
 """Models of runs, one subject per file."""
 
 from runs.models.action import Action
+from runs.models.agent import Agent, AgentStop, AgentUse
 from runs.models.approval import Approval, BreakGlass, Comment
 from runs.models.artifact import Artifact
 from runs.models.audit import AuditCheckpoint, AuditEntry
@@ -24,6 +25,9 @@ from runs.models.version import RowVersion
 
 __all__ = [
     "Action",
+    "Agent",
+    "AgentStop",
+    "AgentUse",
     "Approval",
     "Artifact",
     "AuditCheckpoint",

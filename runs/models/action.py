@@ -96,6 +96,9 @@ class Action(models.Model):
     ticket = models.CharField(max_length=100, blank=True)
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="actions")
     requested_by_name = models.CharField(max_length=200)
+    agent = models.ForeignKey(
+        "runs.Agent", models.PROTECT, null=True, related_name="actions", help_text="The AI agent that asked for it."
+    )
     requested_at = models.DateTimeField(db_default=Now())
     is_automatic = models.BooleanField(default=False, help_text="Decided by the portal, without a person.")
     # Tells the pauses of a freeze from those of people: only the former are undone when it ends.

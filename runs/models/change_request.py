@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from django.utils.functional import cached_property
 
 from flows.models import Environment
+from runs.models.agent import Agent
 
 if TYPE_CHECKING:
     from runs.models.request import RunRequest
@@ -26,6 +27,7 @@ FROZEN = [
     "requested_by_name",
     "on_behalf_of",
     "on_behalf_of_name",
+    "agent",
     "channel",
     "requested_at",
     "reason",
@@ -109,6 +111,10 @@ class ChangeRequest(models.Model):
         help_text="The person the requester acts for, if any; they cannot approve the request either.",
     )
     on_behalf_of_name = models.CharField("on behalf of", max_length=200, blank=True)
+    # The owner of the agent is then the requester.
+    agent = models.ForeignKey(
+        Agent, models.PROTECT, null=True, related_name="change_requests", help_text="The AI agent that asked for it."
+    )
     channel = models.CharField(max_length=20)
     requested_at = models.DateTimeField(db_default=Now())
     reason = models.CharField(max_length=1000, blank=True)
@@ -141,6 +147,8 @@ class ChangeRequest(models.Model):
             # For what waits, on every page, and for what is to be closed; few rows are in either state.
             models.Index(fields=["state"], condition=models.Q(state__in=["waiting", "approved"]), name="open_changes"),
             models.Index(fields=["requested_by", "-requested_at"]),
+            # For the budget of an agent.
+            models.Index(fields=["agent", "-requested_at"], condition=models.Q(agent__isnull=False), name="by_agent"),
         ]
         constraints = [
             models.CheckConstraint(
@@ -182,6 +190,12 @@ class ChangeRequest(models.Model):
         names = [spec.deployment_name for spec in sorted(self.specs.all(), key=lambda each: each.position)]
         what = names[0] if len(names) == 1 else f"{len(names)} runs of {', '.join(dict.fromkeys(names))}"
         return f"{what} in {self.environment_name}"
+
+    @property
+    def requester(self) -> str:
+        """Who asked for it, and on whose behalf: "ci-robot on behalf of kim"."""
+        behalf = f" on behalf of {self.on_behalf_of_name}" if self.on_behalf_of_name else ""
+        return f"{self.requested_by_name}{behalf}"
 
     @property
     def summary(self) -> str:

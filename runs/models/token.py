@@ -7,6 +7,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
+from runs.models.agent import Agent
 from runs.models.grant import Scope
 
 
@@ -45,6 +46,8 @@ class Token(models.Model):
     # HMAC-SHA256 in hexadecimal; empty once the token is revoked for good.
     digest = models.CharField(max_length=64, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="tokens")
+    # Of an AI agent: it then works for the tools of agents only, and `user` is the agent's owner.
+    agent = models.ForeignKey(Agent, models.PROTECT, null=True, editable=False, related_name="tokens")
     name = models.CharField(max_length=100)
     networks = ArrayField(models.CharField(max_length=50), default=list, blank=True, verbose_name="allowed networks")
     expires_at = models.DateTimeField("expires")

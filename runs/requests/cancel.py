@@ -10,6 +10,7 @@ from runs import actions, audit
 from runs.access.decisions import Target, require
 from runs.actors import Actor
 from runs.errors import Refused
+from runs.governance.agents import require_within_budget
 from runs.governance.requirements import requirements_for
 from runs.models import Action, Run, Verb
 from runs.models.action import CANCELS, OPEN, Kind, State
@@ -26,6 +27,7 @@ def cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> Action
     with audit.act("run.cancel", run, by=by, reason=reason, ticket=ticket) as act:
         run = locked(run)
         require(by, Verb.CANCEL, Target.of_run(run))
+        require_agent_may_cancel(run, by)
         require_cancellable(run, reason, ticket)
         # Prefect gets one cancellation at a time, and the second person learns who requested it.
         earlier = open_cancellation(run)
@@ -86,6 +88,21 @@ def locked(run: Run) -> Run:
     )
 
 
+def require_agent_may_cancel(run: Run, by: Actor) -> None:
+    """Refuse an agent that would stop the work of others in a protected environment.
+
+    A cancellation takes effect at once and cannot be approved first, so there it is left to people.
+    """
+    if by.agent is None or not run.environment.is_protected:
+        return
+    run_request = getattr(run, "run_request", None)
+    if run_request is None or run_request.change.agent_id != by.agent.pk:
+        raise Refused(
+            "agent.cancel_protected",
+            f"{run.environment} is protected, and {run} was not requested by {by.name}. A person can cancel it.",
+        )
+
+
 def require_cancellable(run: Run, reason: str, ticket: str) -> None:
     """Refuse to cancel a run that is over or deleted, or without the required reason or ticket."""
     if run.is_terminal:
@@ -111,6 +128,7 @@ def request_cancellation(run: Run, act: audit.Act, kind: Kind, *, is_automatic: 
         by_name=act.by.name,
         is_automatic=is_automatic,
     )
+    require_within_budget(act.by, is_run=False)
     act.before = {"state": run.state_type}
     act.after = {"action": action.pk}
     return action

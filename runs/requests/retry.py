@@ -7,7 +7,7 @@ from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import windows
-from runs.governance.requirements import Requirements, requirements_for
+from runs.governance.requirements import Requirements, requirements_of
 from runs.models import Action, ChangeRequest, Run, RunRequest, Verb
 from runs.models.action import OPEN, Kind, State
 from runs.requests.cancel import locked
@@ -145,7 +145,7 @@ def require_retry_allowed(run: Run, run_request: RunRequest, permissions: Permis
             "retry.destructive",
             f"This run of {deployment} deletes data, so it is not retried in place. Request the run again.",
         )
-    requirements = requirements_for(Target.of(deployment))
+    requirements = requirements_of(run_request.change, Target.of(deployment))
     requirements.require_pinned(str(deployment), deployment.definition)
     return requirements
 

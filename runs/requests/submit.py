@@ -21,8 +21,9 @@ from runs.audit import signatures
 from runs.change_feed import publish
 from runs.digests import change_digest
 from runs.errors import Refused
+from runs.governance.agents import require_within_budget
 from runs.governance.independence import Involved
-from runs.governance.requirements import Requirements, requirements_for
+from runs.governance.requirements import Requirements, requirements_for, with_person
 from runs.models import ChangeRequest, RunEvent, RunRequest, RunSpec, Verb
 from runs.models.request import State
 from runs.requests.destructive import is_destructive, require_name_typed
@@ -87,7 +88,7 @@ def submit_change(
     # A service account acts for its owner, who therefore cannot approve it either.
     acts_for_another = by.owner is not None and on_behalf_of is not None and on_behalf_of.pk != by.owner.pk
     on_behalf_of = by.owner or on_behalf_of
-    if on_behalf_of and not by.is_same_person_as(on_behalf_of.pk):
+    if on_behalf_of and not by.agent and not by.is_same_person_as(on_behalf_of.pk):
         by = replace(by, on_behalf_of=on_behalf_of.get_username())
     with audit.act("request.submit", specs[0].deployment, by=by, reason=reason, ticket=ticket) as act:
         if acts_for_another:
@@ -104,6 +105,8 @@ def submit_change(
             if kind in ALSO_NEEDED:
                 permissions.require(ALSO_NEEDED[kind], spec.deployment)
         requirements = requirements_for(*map(Target.of, deployments_of(specs)))
+        if by.agent or is_retry_for_agent(kind, specs):
+            requirements = with_person(requirements, specs[0].deployment.environment)
         for spec in specs:
             require_possible(spec, scheduled_for)
         require_future(scheduled_for)
@@ -130,6 +133,7 @@ def submit_change(
             requested_by_name=by.name,
             on_behalf_of=on_behalf_of,
             on_behalf_of_name=on_behalf_of.get_username() if on_behalf_of else "",
+            agent=by.agent,
             channel=by.channel,
             reason=reason.strip(),
             ticket=ticket.strip(),
@@ -159,10 +163,18 @@ def submit_change(
                 )
             act.is_repeat = True
             return stored
+        require_within_budget(by, is_run=True)
         # 6. The audit entry, without secret values; then what happens next, in the same transaction.
         act.after = describe(stored, frozen, starts, scheduled_for)
         follow_up(stored, starts, requirements)
         return stored
+
+
+def is_retry_for_agent(kind: ChangeRequest.Kind, specs: Sequence[Spec]) -> bool:
+    """Return whether what is repeated in place was an agent's: that a person asks now makes it no other run."""
+    return kind == ChangeRequest.Kind.RETRY and any(
+        each.rerun_of and each.rerun_of.change.agent_id is not None for each in specs
+    )
 
 
 def reread(specs: Sequence[Spec]) -> list[Spec]:

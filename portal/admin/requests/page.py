@@ -16,7 +16,7 @@ from portal.admin.requests.allowed_actions import Actions
 from portal.admin.run_form import rerun
 from portal.admin.runs import actions, page
 from portal.ui import freshness, rule_labels, times
-from runs import changes, diagnosis, requests
+from runs import changes, diagnosis, requests, run_context
 from runs.access.decisions import Permissions, Target, who_may
 from runs.changes import queries
 from runs.governance import windows
@@ -86,7 +86,7 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
         "run": run,
         "topics": f"request={run_request.pk}" + (f"&run={run.pk}" if run else ""),
         "poll": 10 if run_request.is_over else 5,
-        "sentence": diagnosis.explain(visibility.muted(run, permissions), page.scene(run, now))
+        "sentence": diagnosis.explain(visibility.muted(run, permissions), run_context.context_of(run, now))
         if run
         else sentence(run_request, emergency, can_approve=allowed.approve.is_allowed),
         "short_digest": run_request.change.digest[:12],

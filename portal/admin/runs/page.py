@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -13,20 +12,18 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from flows import canonical
-from flows.models import Deployment, Health, WorkPool
+from flows.models import Deployment
 from flows.parameters.description import describe
 from flows.plain_text import prose
 from portal.admin.runs import actions, log, task_table
 from portal.ui import artifact_view, freshness, times
-from runs import diagnosis
+from runs import diagnosis, run_context
 from runs.access.decisions import Permissions, Target
 from runs.models import Approval, Run, RunRequest, StateChange, Verb
 from runs.models.action import CANCELS, State
 from runs.requests import visibility
 
 MOST_ARTIFACTS = 50
-# Prefect counts a run against concurrency limits from the moment a worker picks it up.
-OCCUPYING = ("PENDING", "RUNNING", "CANCELLING")
 NO_PARAMETER = "not given"
 # A cancellation that is settled without being confirmed did not stop the run.
 SETTLED_LABELS: dict[str, str] = {State.DONE: "Stopped"}
@@ -76,7 +73,7 @@ def context(run: Run, permissions: Permissions, query: Mapping[str, str], *, is_
         "icon": ICONS.get(run.state_type, "hourglass_empty"),
         "is_retried": run.run_count > 1,
         "took": took(run),
-        "sentence": diagnosis.explain(visibility.muted(run, permissions), scene(run, now)),
+        "sentence": diagnosis.explain(visibility.muted(run, permissions), run_context.context_of(run, now)),
         "origin": origin(run, run_request),
         "parent": visible_parent(run, permissions),
         "run_request": run_request,
@@ -119,27 +116,6 @@ def visible_parent(run: Run, permissions: Permissions) -> Run | None:
     """Return the run that this one is part of, if the reader can see it: a subflow may have a deployment of its own."""
     parent = run.parent
     return parent if parent and permissions.decide(Verb.SEE, Target.of_run(parent)) else None
-
-
-def scene(run: Run, now: datetime) -> diagnosis.Context:
-    """Read what can delay the run; for a finished run nothing can, so there is no query."""
-    if run.is_over:
-        return diagnosis.Context(now)
-    pool = WorkPool.objects.filter(server=run.environment.server_id, name=run.work_pool_name).first()
-    occupying = Run.objects.filter(
-        environment=run.environment_id, state_type__in=OCCUPYING, deleted_upstream_at=None
-    ).exclude(pk=run.pk)
-    is_limited = run.deployment is not None and run.deployment.concurrency_limit is not None
-    health: Health | None = getattr(run.environment.server, "health", None)
-    is_down = health is not None and health.state in (Health.State.DOWN, Health.State.REFUSED)
-    return diagnosis.Context(
-        now,
-        pool,
-        # Counted only where a limit makes the number matter.
-        busy=occupying.filter(work_pool_name=run.work_pool_name).count() if pool and pool.concurrency_limit else 0,
-        siblings=occupying.filter(deployment=run.deployment_id).count() if is_limited else 0,
-        down=health.message if health and is_down else "",
-    )
 
 
 def table(values: Mapping[str, Any], deployment: Deployment | None, *, compares: bool = False) -> list[Parameter]:

@@ -97,6 +97,16 @@ CHANGES: dict[str, tuple[str, str]] = {
         "INSERT INTO runs_serviceaccount (user_id, owner_id, purpose, created_by_name) SELECT u.id, o.id, '', '' "
         "FROM auth_user u, auth_user o WHERE u.username = 'vera' AND o.username = 'axel'",
     ),
+    "agent": (
+        "agent",
+        "INSERT INTO runs_agent (name, owner_id, purpose, requests_per_day, requests_at_once, stopped_by_name, "
+        "stopped_why, stopped_by_administrator) SELECT 'a', id, '', 1, 1, '', '', false FROM auth_user "
+        "WHERE username = 'vera'",
+    ),
+    "stop of all agents": (
+        "stop of all agents",
+        "INSERT INTO runs_agentstop (why, stopped_by_name, lifted_by_name, lifted_at) VALUES ('', '', '', now())",
+    ),
     "group": ("group", "UPDATE auth_group SET name = 'Watcher' WHERE name = 'Viewer'"),
 }
 

@@ -1,0 +1,1 @@
+"""Tools for AI agents (Model Context Protocol), at /mcp."""

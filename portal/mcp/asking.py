@@ -1,0 +1,81 @@
+"""Tools that ask for something: a run, a cancellation, or why something is not allowed. None of them decides."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from pydantic import AwareDatetime, Field
+
+from flows.models import Deployment
+from portal.mcp import marked_rows
+from portal.mcp.marked_rows import Answer
+from portal.mcp.reading import InEnvironment, OfDeployment, run_of
+from portal.mcp.untrusted import mark
+from runs import audit, names, requests
+from runs.access.decisions import Permissions
+from runs.access.explain import explain
+from runs.actors import Actor
+from runs.models import Verb
+
+
+class RunRequestArguments(OfDeployment):
+    parameters: dict[str, Any] = Field({}, description="Values by name, as the schema of the deployment describes.")
+    reason: str = Field("", max_length=1000, description="Why, for those who approve it.")
+    ticket: str = Field("", max_length=100)
+    scheduled_for: AwareDatetime | None = Field(None, description="Start time with its offset; null for now.")
+    key: UUID | None = Field(None, description="Any UUID: the same request with the same key is made once.")
+
+
+class Cancellation(InEnvironment):
+    run: UUID = Field(description="Id of the run.")
+    reason: str = Field("", max_length=1000)
+    ticket: str = Field("", max_length=100)
+
+
+class Denial(OfDeployment):
+    verb: Verb = Field(Verb.TRIGGER, description="What you would do.")
+    parameters: dict[str, Any] | None = Field(None, description="With exactly these values; null for any.")
+
+
+def request_run(by: Actor, given: RunRequestArguments) -> Answer:
+    """Submit a request for one run; it starts by itself, or waits for people."""
+    run_request = requests.submit(
+        names.deployment(given.environment, given.deployment, by=by),
+        given.parameters,
+        by=by,
+        reason=given.reason,
+        ticket=given.ticket,
+        scheduled_for=given.scheduled_for,
+        submission_key=given.key or uuid4(),
+    )
+    return marked_rows.change_row(run_request.change)
+
+
+def request_cancel(by: Actor, given: Cancellation) -> Answer:
+    run = run_of(by, given.environment, given.run)
+    action = requests.cancel(run, by=by, reason=given.reason, ticket=given.ticket)
+    return {"action": action.pk, "state": action.state, "run": str(run.prefect_id)}
+
+
+def explain_denial(by: Actor, given: Denial) -> Answer:
+    """Say whether it would be allowed, and what decides: the owner's grants, or the limits of the agent."""
+    found = names.deployment(given.environment, given.deployment, by=by)
+    with audit.act("agent.explain", found, by=by) as act:
+        decision = Permissions.of(by).decide(given.verb, found, given.parameters)
+        act.after = {"verb": given.verb.value, "code": decision.code}
+    return {
+        "verb": given.verb.value,
+        "allowed": decision.allowed,
+        "code": decision.code,
+        "sentence": mark("decision", decision.sentence),
+        "other_grants": other_grants(by, given, found),
+    }
+
+
+def other_grants(by: Actor, given: Denial, found: Deployment) -> dict[str, int]:
+    """Return why grants of the owner for this verb do not count here, by reason. Their places are left out."""
+    counts: dict[str, int] = {}
+    for each in explain(by.user, given.verb, found, given.parameters).ignored:
+        counts[each.code] = counts.get(each.code, 0) + 1
+    return counts
