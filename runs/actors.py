@@ -147,6 +147,11 @@ class Actor:
         return cls(Kind.SYSTEM, "", name, Channel.SYNC)
 
     @property
+    def requester(self) -> str:
+        """Return the name, of an agent with its owner: “agent helper on behalf of kim”."""
+        return f"{self.name} on behalf of {self.on_behalf_of}" if self.agent else self.name
+
+    @property
     def user(self) -> User:
         """Return the user whose grants count; raises TypeError for the system, which has none."""
         if self.holder is None:

@@ -3,6 +3,7 @@
 # Importing a module registers its admin classes; Django's autodiscovery imports this package.
 from portal.admin.access import admin as access_admin
 from portal.admin.access import people
+from portal.admin.agents import admin as agent_admin
 from portal.admin.artifacts import admin as artifact_admin
 from portal.admin.audit import admin as audit_admin
 from portal.admin.changes import admin as change_admin
@@ -20,6 +21,7 @@ from portal.admin.tokens import admin as token_admin
 
 __all__ = [
     "access_admin",
+    "agent_admin",
     "aliases",
     "artifact_admin",
     "audit_admin",

@@ -49,6 +49,7 @@ MENU: dict[str, list[Entry]] = {
         Entry("Tokens", "vpn_key", "runs.token"),
         Entry("Hooks", "webhook", "runs.hook"),
         Entry("Trusted jobs", "verified_user", "runs.jobtrust"),
+        Entry("Agents", "robot_2", "runs.agent"),
         Entry("Service accounts", "smart_toy", "runs.serviceaccount"),
         Entry("Users", "person", "auth.user"),
         Entry("Groups", "group", "auth.group"),

@@ -12,7 +12,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from flows.db_text import sanitize
@@ -167,6 +168,20 @@ def usage(agent: Agent) -> Usage:
     asked = ChangeRequest.objects.filter(agent=agent, requested_at__gte=since).count()
     cancelled = Action.objects.filter(agent=agent, requested_at__gte=since).count()
     return Usage(asked + cancelled, RunRequest.objects.filter(change__agent=agent, state__in=OPEN).count())
+
+
+def with_usage(rows: QuerySet[Agent]) -> QuerySet[Agent]:
+    """Return the agents with `asked`, `cancelled` and `open_runs`, as `usage` counts them for one."""
+    since = timezone.now() - DAY
+    counted: dict[str, QuerySet[Any]] = {
+        "asked": ChangeRequest.objects.filter(agent=OuterRef("pk"), requested_at__gte=since).order_by().values("agent"),
+        "cancelled": Action.objects.filter(agent=OuterRef("pk"), requested_at__gte=since).order_by().values("agent"),
+        "open_runs": RunRequest.objects.filter(change__agent=OuterRef("pk"), state__in=OPEN)
+        .order_by()
+        .values("change__agent"),
+    }
+    numbers = {name: Subquery(each.annotate(number=Count("pk")).values("number")) for name, each in counted.items()}
+    return rows.annotate(**{name: Coalesce(number, 0) for name, number in numbers.items()})
 
 
 def stop_of_all() -> AgentStop | None:

@@ -63,7 +63,7 @@ def notify_approvers(event: RunEvent) -> None:
         Topic.WAITING,
         change.environment,
         f"Approval needed: {change.title}",
-        f"{change.requested_by_name} requested {change.summary}. Reason: {change.reason or 'none given'}.",
+        f"{change.requester} requested {change.summary}. Reason: {change.reason or 'none given'}.",
         target=change.subject,
         may=may,
     )

@@ -125,7 +125,7 @@ def request_cancellation(run: Run, act: audit.Act, kind: Kind, *, is_automatic: 
         reason=act.reason,
         ticket=act.ticket,
         by=act.by,
-        by_name=act.by.name,
+        by_name=act.by.requester,
         is_automatic=is_automatic,
     )
     require_within_budget(act.by, is_run=False)

@@ -25,9 +25,8 @@ class Moment:
 def moments(run_request: RunRequest, emergency: BreakGlass | None) -> list[Moment]:
     """List the activity, newest first."""
     run = run_request.run
-    behalf = f" on behalf of {run_request.change.on_behalf_of_name}" if run_request.change.on_behalf_of_name else ""
-    who = f"{run_request.change.requested_by_name}{behalf}"
-    found = [Moment(run_request.requested_at, "requested", "Requested", "blue", who, run_request.change.reason)]
+    change = run_request.change
+    found = [Moment(run_request.requested_at, "requested", "Requested", "blue", change.requester, change.reason)]
     found += [decided(each, run_request) for each in run_request.change.approvals.all()]
     found += [
         Moment(each.at, "commented", "Commented", "grey", each.by_name, each.text)

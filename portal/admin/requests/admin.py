@@ -103,7 +103,7 @@ class RunRequestAdmin(RestrictedAdmin):
 
     @admin.display(description="requested by", ordering="change__requested_by_name")
     def requested_by_name(self, run_request: RunRequest) -> str:
-        return run_request.change.requested_by_name
+        return run_request.change.requester
 
     @admin.display(description="environment", ordering="environment")
     def where(self, run_request: RunRequest) -> str:

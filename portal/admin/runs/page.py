@@ -106,7 +106,7 @@ def took(run: Run) -> SafeString | str:
 def origin(run: Run, run_request: RunRequest | None) -> str:
     """Name who or what started the run."""
     if run_request:
-        return run_request.change.requested_by_name
+        return run_request.change.requester
     if run.parent_id:
         return "Another run"
     return "Schedule" if run.is_auto_scheduled else "Prefect (external)"

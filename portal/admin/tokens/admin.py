@@ -134,6 +134,7 @@ class TokenAdmin(RestrictedAdmin):
                     scopes=scopes.rows(),
                     expires_at=form.expires_at(),
                     networks=form.cleaned_data["networks"],
+                    agent=form.cleaned_data["agent"],
                 )
             except Refused as refusal:
                 form.refuse(refusal)

@@ -19,7 +19,7 @@ from runs.access import predicates
 from runs.access.decisions import Permissions
 from runs.errors import Refused
 from runs.governance import tokens
-from runs.models import Token, TokenScope
+from runs.models import Agent, Token, TokenScope
 
 INPUT = {"class": "portal-input"}
 PLAIN = {"autocomplete": "off", "spellcheck": "false"}
@@ -32,6 +32,8 @@ FIELDS = {
     "token.name_required": "name",
     "token.networks": "networks",
     "token.not_own": "account",
+    "agent.not_own": "agent",
+    "token.agent_scope": "agent",
 }
 
 
@@ -50,6 +52,15 @@ class TokenForm(forms.Form):
         empty_label=None,
         widget=forms.Select(INPUT),
         help_text="The token acts as this account, within the scopes below.",
+    )
+    agent = forms.ModelChoiceField(
+        label="For",
+        queryset=Agent.objects.none(),
+        required=False,
+        empty_label="a program, by the REST API",
+        widget=forms.Select(INPUT),
+        help_text="A token for one of your agents works with the tools of agents only. It can have view, view logs, "
+        "run, schedule run and cancel.",
     )
     name = forms.CharField(
         max_length=tokens.MAX_NAME_LENGTH,
@@ -82,6 +93,7 @@ class TokenForm(forms.Form):
         super().__init__(data, initial={"account": person.pk, **(initial or {})}, use_required_attribute=False)
         self.accounts = accounts_of(person)
         self.fields["account"].queryset = self.accounts  # type: ignore[attr-defined]  # a model's choices
+        self.fields["agent"].queryset = Agent.objects.filter(owner=person)  # type: ignore[attr-defined]  # a model's choices
 
     def clean_name(self) -> str:
         return sanitize(self.cleaned_data["name"].strip())

@@ -33,7 +33,7 @@ def describe(run_request: RunRequest) -> dict[str, Any]:
         "request": run_request.pk,
         "environment": run_request.change.environment_name,
         "deployment": run_request.spec.deployment_name,
-        "requested_by": run_request.change.requested_by_name,
+        "requested_by": run_request.change.requester,
         "reason": run_request.change.reason,
         "ticket": run_request.change.ticket,
         "risk": run_request.change.policy.get("risk", ""),
