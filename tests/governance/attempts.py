@@ -20,6 +20,8 @@ from portal.auth.password_reset import path_of_link
 from runs.actors import Actor, Channel
 from runs.errors import Refused
 from runs.models import (
+    Agent,
+    AgentStop,
     ChangeRequest,
     Freeze,
     Grant,
@@ -68,6 +70,8 @@ class Site:
     sender: Sender
     hook: Hook
     job_trust: JobTrust
+    agent: Agent
+    stopped: Agent
 
     @property
     def slug(self) -> str:
@@ -217,6 +221,8 @@ GRANT = {
 
 SERVICE_ACCOUNT = {"owner": lambda site: site.robot.owner_id, "purpose": "deploys", "is_active": "on"}
 
+AGENT = {"purpose": "month end", "requests_per_day": "4", "requests_at_once": "2"}
+
 
 def create_token(visitor: Visitor, site: Site) -> Any:
     """The form of a new token, for oneself, with one scope."""
@@ -331,6 +337,16 @@ def frozen(knock: Knock) -> Knock:
 
     def knock_there(visitor: Visitor, site: Site) -> Any:
         Freeze.objects.create(environment=site.environment, reason="year end", begun_by_name="somebody")
+        return knock(visitor, site)
+
+    return knock_there
+
+
+def all_stopped(knock: Knock) -> Knock:
+    """Where all agents have been stopped."""
+
+    def knock_there(visitor: Visitor, site: Site) -> Any:
+        AgentStop.objects.create(why="a leak", stopped_by_name="somebody")
         return knock(visitor, site)
 
     return knock_there

@@ -12,6 +12,7 @@ from django.core.management import get_commands
 from runs import desk
 from runs.models.action import Kind
 from tests.governance.attempts import (
+    AGENT,
     CONFIRMED,
     ENVIRONMENT,
     GRANT,
@@ -24,6 +25,7 @@ from tests.governance.attempts import (
     WINDOW,
     Door,
     act,
+    all_stopped,
     ask,
     broken,
     call,
@@ -76,7 +78,7 @@ SHUT = {
     *(f"admin/runs/token/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/hook/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/jobtrust/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
-    "admin/runs/serviceaccount/<path:object_id>/delete/",
+    *("admin/runs/serviceaccount/<path:object_id>/delete/", "admin/runs/agent/<path:object_id>/delete/"),
     *("admin/runs/changerequest/add/", "admin/runs/changerequest/<path:object_id>/delete/"),
 }
 # Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
@@ -223,6 +225,18 @@ DOORS: dict[str, Door] = {
     "trust a CI job, by page": Door("admin/runs/jobtrust/new/", trust_job),
     "revoke a trusted job, by page": Door(
         "admin/runs/jobtrust/<int:pk>/revoke/", press("runs_jobtrust_revoke", "job_trust", reason="r")
+    ),
+    "add an agent, by page": Door("admin/runs/agent/add/", press("runs_agent_add", name="new", **AGENT)),
+    "change an agent, by page": Door(
+        "admin/runs/agent/<path:object_id>/change/", press("runs_agent_change", "agent", **AGENT)
+    ),
+    "stop an agent, by page": Door("admin/runs/agent/<int:pk>/stop/", press("runs_agent_stop", "agent", reason="r")),
+    "start an agent, by page": Door(
+        "admin/runs/agent/<int:pk>/start/", press("runs_agent_start", "stopped", reason="r")
+    ),
+    "stop all agents, by page": Door("admin/runs/agent/stop-all/", press("runs_agent_stop_all", reason="r")),
+    "start all agents, by page": Door(
+        "admin/runs/agent/start-all/", all_stopped(press("runs_agent_start_all", reason="r"))
     ),
     "create a service account, by page": Door(
         "admin/runs/serviceaccount/add/", press("runs_serviceaccount_add", name="new", **SERVICE_ACCOUNT)

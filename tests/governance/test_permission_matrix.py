@@ -17,8 +17,9 @@ from flows.catalog import sync
 from flows.models import Alias, Deployment, Environment
 from runs import changes, desk, dispatch, mirror, requests
 from runs.actors import Actor
+from runs.changes import agent_stop
 from runs.governance import grants
-from runs.models import Action, AuditEntry, Policy, Run, Verb, Window
+from runs.models import Action, Agent, AuditEntry, Policy, Run, Verb, Window
 from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, make_environment, person
 from tests.expectations import load
 from tests.fakes.prefect import FakePrefect
@@ -28,6 +29,7 @@ from tests.governance.entry_points import API_LOOKS, DOORS, LOOKS, NOT_DOORS, SH
 from tests.made_hooks import new_hook, robot_for
 from tests.portal.addresses import fill, routes
 from tests.portal.made_tokens import new_token, robot_of
+from tests.portal.mcp_calls import an_agent
 from tests.portal.trusted_jobs import trust
 from tests.row_counts import written
 
@@ -126,7 +128,15 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         sender=sender,
         hook=sender.hook,
         job_trust=trust(robot, "https://gitlab.com"),
+        agent=an_agent(requester, f"agent-{slug}"),
+        stopped=stopped_agent(requester, f"stopped-{slug}"),
     )
+
+
+def stopped_agent(owner: User, name: str) -> Agent:
+    agent = an_agent(owner, name)
+    agent_stop.stop(agent, by=by(owner), why="loops")
+    return agent
 
 
 @pytest.fixture(autouse=True)
@@ -260,6 +270,7 @@ def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
         "runs/jobtrust": [there.job_trust.pk],
         "runs/serviceaccount": [there.robot.pk],
         "runs/hook": [there.hook.pk],
+        "runs/agent": [there.agent.pk],
     }
     sent = {"reason": "r", "post": "yes", "name": "x", "action": "delete_selected", "_selected_action": "1"}
     for route in sorted(set(routes()) & (shown() | SHUT)):

@@ -20,8 +20,9 @@ from runs import changes, mirror, tasks
 from runs import requests as runs_requests
 from runs.actors import Actor
 from runs.automation import hook_deliveries, hooks
+from runs.changes import agent_stop
 from runs.errors import Refused
-from runs.governance import freezes, grants, job_trusts, pausing
+from runs.governance import agents, freezes, grants, job_trusts, pausing
 from runs.governance.job_trusts import JobToken
 from runs.models import (
     AuditEntry,
@@ -50,7 +51,7 @@ SHOWN = (
     *("policy", "pattern", "window", "windowreason", "freeze", "freezeticket", "notice", "noticetext", "notsent"),
     *("robot", "purpose", "tokenname", "tokenflow", "tokenvalue"),
     *("hookname", "hookpointer", "hookdefault", "hookvalue", "hookaddress"),
-    *("robot", "purpose", "tokenname", "tokenflow", "tokenvalue", "jobname", "jobclaim", "jobactor"),
+    *("jobname", "jobclaim", "jobactor", "agentpurpose", "agentwhy"),
 )
 
 
@@ -142,6 +143,8 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
     trusted = trust(robot, issuer, owner=reader, name=bad("jobname"), claims=claims)
     facts = {"project_id": "1", "ref": bad("jobclaim"), "user_login": bad("jobactor")}
     job_trusts.exchange(JobToken(issuer, trusted.audience, facts, "digest"), address="192.0.2.7")
+    agent = agents.create("helper", purpose=bad("agentpurpose"), requests_per_day=1, requests_at_once=1, by=by(reader))
+    agent_stop.stop(agent, by=by(reader), why=bad("agentwhy"))
     freezes.freeze(environment, by=by(reader), reason=bad("freeze"), ticket=bad("freezeticket"))
     texts = {"subject": bad("notice"), "text": bad("noticetext"), "message": bad("notsent"), "state": "failed"}
     Notification.objects.create(
@@ -163,6 +166,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
             "runs/jobtrust": [trusted.pk],
             "runs/serviceaccount": [robot.pk],
             "runs/hook": [hook.pk],
+            "runs/agent": [agent.pk],
             "runs/run": list(Run.objects.values_list("pk", flat=True)),
             "runs/runrequest": [each.pk for each in requests],
             "runs/auditentry": list(AuditEntry.objects.values_list("pk", flat=True)),
