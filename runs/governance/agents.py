@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -171,7 +171,7 @@ def usage(agent: Agent) -> Usage:
 
 
 def with_usage(rows: QuerySet[Agent]) -> QuerySet[Agent]:
-    """Return the agents with `asked`, `cancelled` and `open_runs`, as `usage` counts them for one."""
+    """Return the agents with `is_stopped`, and `asked`, `cancelled` and `open_runs` as `usage` counts them."""
     since = timezone.now() - DAY
     counted: dict[str, QuerySet[Any]] = {
         "asked": ChangeRequest.objects.filter(agent=OuterRef("pk"), requested_at__gte=since).order_by().values("agent"),
@@ -181,7 +181,8 @@ def with_usage(rows: QuerySet[Agent]) -> QuerySet[Agent]:
         .values("change__agent"),
     }
     numbers = {name: Subquery(each.annotate(number=Count("pk")).values("number")) for name, each in counted.items()}
-    return rows.annotate(**{name: Coalesce(number, 0) for name, number in numbers.items()})
+    is_stopped = Q(stopped_at__isnull=False) | Exists(AgentStop.objects.filter(lifted_at=None))
+    return rows.annotate(is_stopped=is_stopped, **{name: Coalesce(number, 0) for name, number in numbers.items()})
 
 
 def stop_of_all() -> AgentStop | None:

@@ -29,8 +29,9 @@ class Bar:
         return self.used >= self.limit
 
 
-def badge(agent: Agent) -> Badge:
-    if agent.stopped_at:
+def badge(agent: Any) -> Badge:
+    """Return the state of an agent that was read by `agents.with_usage`."""
+    if agent.is_stopped:
         return Badge("Stopped", "red")
     return Badge("Active", "green") if agent.owner.is_active else Badge("Owner disabled", "grey")
 

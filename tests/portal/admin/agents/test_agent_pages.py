@@ -127,6 +127,7 @@ def test_all_are_stopped_by_administrators_and_every_page_says_so(
         page = login(requester).get(address).content.decode()
         assert 'data-code="all_stopped"' in page, address
         assert "a leak" in page
+    assert "Active" not in login(requester).get(LIST).content.decode()
     assert press(login(admin_user), "stop_all") == ["agents.stopped_already"]
     press(login(admin_user), "start_all")
     assert 'data-code="all_stopped"' not in login(requester).get(LIST).content.decode()
