@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, Model, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import BooleanField, Exists, ExpressionWrapper, Model, OuterRef, Prefetch, Q, QuerySet, Subquery
 
-from flows.models import Deployment, Environment
+from flows.models import Alias, Deployment, Environment
 from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.governance import requirements, rule_changes
@@ -201,6 +202,13 @@ DEPLOYMENTS = Listing(
         "deployed": Filter("deleted_upstream_at__isnull", bool, "Whether Prefect still has it."),
     },
     related=("environment",),
+    annotations={
+        "aliases": ArraySubquery(
+            Alias.objects.filter(environment=OuterRef("environment"), full_name=OuterRef("full_name"))
+            .order_by("name")
+            .values("name")
+        )
+    },
 )
 RUNS = Listing(
     "runs",
@@ -217,10 +225,12 @@ RUNS = Listing(
         "id": Filter("prefect_id", UUID, "Prefect's id of the run."),
         "request": Filter("run_request", int, "Number of the run request it was started for."),
         "requested": Filter("created_by_portal", bool, "Whether it was requested here, not started in Prefect."),
+        "stalled": Filter("is_stalled", bool, "Whether it is stalled."),
         "since": SINCE,
         "until": UNTIL,
     },
     related=("environment", "access_deployment__environment", "run_request__change", "run_request__spec", "parent"),
+    annotations={"is_stalled": ExpressionWrapper(~Q(stalled_kind=""), BooleanField())},
 )
 REQUESTS = Listing(
     "requests",

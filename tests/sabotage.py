@@ -755,8 +755,8 @@ SABOTAGES = (
         "the API lists what its token does not see",
         ("tests/portal/api/test_lists.py::test_a_scope_limits_every_list",),
         "runs/listings.py",
-        "        found = self.model._default_manager.filter(self.visible(by, Permissions.of(by)))\n",
-        "        found = self.model._default_manager.all()\n",
+        "        found = found.filter(self.visible(by, Permissions.of(by)))\n",
+        "",
     ),
     Sabotage(
         "a cursor works for another list",
@@ -785,6 +785,27 @@ SABOTAGES = (
         "portal/api/request_routes.py",
         "        submission_key=key or uuid.uuid4(),\n",
         "        submission_key=uuid.uuid4(),\n",
+    ),
+    Sabotage(
+        "a request is repeated that its reader does not see",
+        ("tests/portal/api/test_reruns.py::test_a_request_that_is_not_visible_is_not_there",),
+        "portal/api/request_routes.py",
+        '    return one(listings.REQUESTS.rows(by), "run request", pk=pk)\n',
+        '    return one(RunRequest.objects.all(), "run request", pk=pk)\n',
+    ),
+    Sabotage(
+        "a rerun is made again with the same key after a kill",
+        ("tests/portal/api/test_reruns.py::test_a_rerun_is_one_for_its_key_also_after_a_kill",),
+        "runs/requests/submit.py",
+        "        submission_key=submission_key,\n    )\n",
+        "    )\n",
+    ),
+    Sabotage(
+        "the change windows of a deployment name what their reader does not see",
+        ("tests/portal/api/test_standing.py::test_no_rule_about_what_is_not_visible_is_named",),
+        "runs/governance/opening_hours.py",
+        "    rows = visible(rows, Permissions.of(by))\n",
+        "",
     ),
     Sabotage(
         "an approval by the API is for whatever the request is now",

@@ -18,6 +18,7 @@ from portal.api import (
     request_routes,
     rule_routes,
     run_routes,
+    standing_routes,
 )
 from portal.api.authentication import TokenAuth
 from portal.api.request_text import PlainParser
@@ -36,6 +37,7 @@ ROUTERS = (
     run_routes.router,
     event_routes.router,
     rule_routes.router,
+    standing_routes.router,
     account_routes.router,
     hook_routes.router,
     job_routes.router,

@@ -64,7 +64,7 @@ def deployment_of(by: Actor, environment: str, name: str) -> Deployment:
     """Return a deployment by id, also one that Prefect does not have any more, or as `names.deployment` finds it."""
     if pk := names.as_uuid(name):
         return one(listings.DEPLOYMENTS.rows(by, {"environment": environment}), "deployment", prefect_id=pk)
-    return names.deployment(environment, name, by=by)
+    return one(listings.DEPLOYMENTS.rows(by), "deployment", pk=names.deployment(environment, name, by=by).pk)
 
 
 @router.get("/environments", response={200: paging.page_of(EnvironmentRow), **PROBLEMS}, summary="List environments")

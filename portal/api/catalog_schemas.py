@@ -51,6 +51,7 @@ class DeploymentRow(Row):
     id: UUID = Field(description="Prefect's id.")
     environment: str
     name: str = Field(description="Full name.", examples=["monthly/monthly"])
+    aliases: list[str] = Field(description="Other names of it there.")
     flow: str
     description: str
     tags: list[str]
@@ -88,11 +89,13 @@ class DeploymentDetail(DeploymentRow):
         )
 
 
-def deployment_columns(row: Deployment) -> dict[str, Any]:
+def deployment_columns(row: Any) -> dict[str, Any]:
+    """Return the columns of a deployment of `listings.DEPLOYMENTS`, which adds the aliases to the row."""
     return {
         "id": row.prefect_id,
         "environment": row.environment.slug,
         "name": row.full_name,
+        "aliases": row.aliases,
         "flow": row.flow_name,
         "description": row.description,
         "tags": row.tags,

@@ -1,4 +1,4 @@
-"""Routes of change requests and their runs: submit, approve, reject, withdraw, comment."""
+"""Routes of change requests and their runs: submit, approve, reject, withdraw, comment, rerun, override."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from portal.api.bodies import body
 from portal.api.catalog_routes import actor_of, one
 from portal.api.idempotency import idempotent, submission_key
 from portal.api.problems import PROBLEMS
-from portal.api.request_schemas import ChangeRow, RequestRow
+from portal.api.request_schemas import ChangeRow, InboxRow, RequestRow
 from runs import changes, listings, names, requests
 from runs.access.decisions import Permissions
 from runs.actors import Actor
@@ -84,12 +84,12 @@ def list_changes(request: HttpRequest, query: Query[ChangeFilters]) -> HttpRespo
     return paging.answer(request, listings.CHANGES, query, ChangeRow, lambda row: ChangeRow.of(row, permissions))
 
 
-@router.get("/inbox", response={200: list[ChangeRow], **PROBLEMS}, summary="What needs your approval")
-def read_inbox(request: HttpRequest) -> list[ChangeRow]:
+@router.get("/inbox", response={200: list[InboxRow], **PROBLEMS}, summary="What needs your approval")
+def read_inbox(request: HttpRequest) -> list[InboxRow]:
     by = actor_of(request)
     permissions = Permissions.of(by)
     rows = listings.CHANGES.rows(by).filter(pk__in=queries.waiting_for(permissions)).order_by("expires_at", "pk")
-    return [ChangeRow.of(row, permissions) for row in rows]
+    return [InboxRow.of(row, permissions) for row in rows]
 
 
 @router.post("/changes", response={201: ChangeRow, **PROBLEMS}, summary="Request a run")
@@ -173,3 +173,40 @@ def list_requests(request: HttpRequest, query: Query[RequestFilters]) -> HttpRes
 @router.get("/requests/{number}", response={200: RequestRow, **PROBLEMS}, summary="Read a run request")
 def read_request(request: HttpRequest, number: int) -> RequestRow:
     return RequestRow.of(request_of(actor_of(request), number))
+
+
+class Repetition(Schema):
+    """A request that repeats an earlier one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    parameters: dict[str, Any] = Field({}, description="Values to replace; the others, secret ones too, are reused.")
+    reason: str = Field("", max_length=1000)
+    ticket: str = Field("", max_length=100)
+    confirm: str = Field("", max_length=601, description="Full name of the deployment, for a run that deletes data.")
+
+
+@router.post("/requests/{number}/rerun", response={201: ChangeRow, **PROBLEMS}, summary="Re-run a request")
+@idempotent
+def rerun(request: HttpRequest, number: int, payload: Repetition) -> Status[ChangeRow]:
+    """Submit a new request with the values of an earlier one, some of them replaced. It needs its own approvals."""
+    by = actor_of(request)
+    made = requests.rerun(
+        request_of(by, number),
+        by=by,
+        changes=payload.parameters,
+        reason=payload.reason,
+        ticket=payload.ticket,
+        confirmation=payload.confirm,
+        submission_key=submission_key(request),
+    )
+    return Status(201, read(by, made.change_id))
+
+
+@router.post("/requests/{number}/override", response={200: RequestRow, **PROBLEMS}, summary="Start despite a window")
+@idempotent
+def override(request: HttpRequest, number: int, payload: Reason) -> RequestRow:
+    """Start a request that a change window or a freeze holds. The approvals that it needs are still needed."""
+    by = actor_of(request)
+    changes.override(request_of(by, number), by=by, reason=payload.reason)
+    return RequestRow.of(request_of(by, number))

@@ -8,10 +8,12 @@ from uuid import UUID
 
 from ninja import Field
 
+from flows import definition
 from flows import parameters as schemas
 from portal.api.catalog_schemas import link
 from portal.api.paging import Row
 from runs.access.decisions import Permissions
+from runs.changes.queries import last_approved
 from runs.models import (
     Approval,
     ChangeRequest,
@@ -139,6 +141,39 @@ class ChangeRow(Row):
             approvals=[ApprovalPart.of(each, row) for each in row.approvals.all()],
             comments=[CommentPart.of(each) for each in row.comments.all()],
         )
+
+
+class InboxRow(ChangeRow):
+    """A change request that needs your approval, with what an approver has to look at."""
+
+    risk: str = Field(description="As the policies say; empty without one.", examples=["high"])
+    changed: list[str] = Field(
+        description="What differs in the definition since the last approved run of the deployment, or “first approval”."
+    )
+    not_pinned: list[str] = Field(
+        description="Code that can still change after the approval.", examples=[["branch main"]]
+    )
+
+    @classmethod
+    def of(cls, row: ChangeRequest, permissions: Permissions) -> InboxRow:
+        visible = [each for each in row.run_requests.all() if permissions.decide(Verb.SEE, each.deployment)]
+        return cls(
+            **ChangeRow.of(row, permissions).model_dump(),
+            risk=row.policy.get("risk", ""),
+            changed=sorted({name for each in visible for name in changed_fields(each)}),
+            not_pinned=sorted({name for each in visible for name in moving_parts(each)}),
+        )
+
+
+def changed_fields(run_request: RunRequest) -> list[str]:
+    last = last_approved(run_request)
+    if last is None:
+        return ["first approval"]
+    return definition.changed_fields(last.spec.definition, run_request.spec.definition)
+
+
+def moving_parts(run_request: RunRequest) -> list[str]:
+    return [definition.moving_label(each) for each in run_request.spec.definition.get("moving", [])]
 
 
 def spec_part(run_request: RunRequest, permissions: Permissions) -> SpecPart:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID
 
 from django.db.models import Q
@@ -104,6 +105,14 @@ class Retry(Schema):
     ticket: str = Field("", max_length=100)
 
 
+class Recovery(Schema):
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["put back", "fail"] = Field(description="Back to Scheduled, so that a worker starts it; or failed.")
+    reason: str = Field("", max_length=1000, description="How you know that no process is working on it.")
+    ticket: str = Field("", max_length=100)
+
+
 class Retried(Schema):
     action: ActionRow | None = Field(description="The retry; null while it waits for approval.")
     change: int | None = Field(description="Number of the change request that it needs; null if it needs none.")
@@ -114,6 +123,20 @@ class Retried(Schema):
 def cancel(request: HttpRequest, environment: str, run: UUID, payload: Cancellation) -> Status[ActionRow]:
     by = actor_of(request)
     verb = requests.force_cancel if payload.force else requests.cancel
+    made = verb(run_of(by, environment, run), by=by, reason=payload.reason, ticket=payload.ticket)
+    return Status(202, ActionRow.of(made))
+
+
+# What is done about a stalled run -> the service
+RECOVERIES = {"put back": requests.put_back, "fail": requests.mark_failed}
+
+
+@router.post(f"{RUN}/recover", response={202: ActionRow, **PROBLEMS}, summary="Recover a stalled run")
+@idempotent
+def recover(request: HttpRequest, environment: str, run: UUID, payload: Recovery) -> Status[ActionRow]:
+    """Put a stalled run back to Scheduled, or mark it as failed. It is left alone if it has moved meanwhile."""
+    by = actor_of(request)
+    verb = RECOVERIES[payload.kind]
     made = verb(run_of(by, environment, run), by=by, reason=payload.reason, ticket=payload.ticket)
     return Status(202, ActionRow.of(made))
 

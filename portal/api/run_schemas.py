@@ -31,6 +31,7 @@ class RunRow(Row):
     state: str = Field(description="Prefect's state type.", examples=["RUNNING"])
     state_name: str = Field(description="The state as pages show it.", examples=["Running"])
     message: str = Field(description="What Prefect says of the state; empty without permission to view logs.")
+    stalled: str = Field(description="How it is stalled; empty for most runs.", examples=["pending"])
     parameters: dict[str, Any] | None = Field(description="Secrets masked; null without permission to view them.")
     tags: list[str]
     request: int | None = Field(description="Number of the run request it was started for.")
@@ -55,6 +56,7 @@ class RunRow(Row):
             state=row.state_type,
             state_name=row.state_label,
             message=row.state_message if visibility.can_view_logs(permissions, row) else "",
+            stalled=row.stalled_kind,
             parameters=row.parameters if visibility.can_view_parameters(permissions, row) else None,
             tags=row.tags,
             request=run_request.pk if run_request else None,

@@ -7,6 +7,7 @@ from .answers import (
     DeploymentDetail,
     Environment,
     Event,
+    InboxChange,
     LogLine,
     Run,
     RunDetail,
@@ -30,7 +31,7 @@ from .client_errors import (
 )
 from .crm_deployments import CRMDeployments
 from .portal_api import Portal
-from .rule_answers import AuditEntry, Explanation, Freeze, Grant, Me, WhoCan
+from .rule_answers import AuditEntry, Explanation, Freeze, Grant, Me, Standing, WhoCan, WindowHours
 
 __all__ = [
     "Action",
@@ -47,6 +48,7 @@ __all__ = [
     "Forbidden",
     "Freeze",
     "Grant",
+    "InboxChange",
     "Invalid",
     "LogLine",
     "Me",
@@ -59,10 +61,12 @@ __all__ = [
     "Run",
     "RunDetail",
     "RunRequest",
+    "Standing",
     "StillRunning",
     "TokenRejected",
     "TooManyRequests",
     "UnexpectedAnswer",
     "Unreachable",
     "WhoCan",
+    "WindowHours",
 ]

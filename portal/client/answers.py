@@ -35,6 +35,7 @@ class Deployment:
     id: str
     environment: str
     name: str
+    aliases: list[str]
     flow: str
     description: str
     tags: list[str]
@@ -140,6 +141,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class InboxChange(Change):
+    """A change request that needs your approval; `not_pinned` is code that can still change after it."""
+
+    risk: str
+    changed: list[str]
+    not_pinned: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     state: str
     name: str
@@ -149,7 +159,10 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`state` is Prefect's state type, such as RUNNING; `message` is empty without permission to view logs."""
+    """`state` is Prefect's state type, such as RUNNING; `message` is empty without permission to view logs.
+
+    `stalled` says how a run is stalled, and is empty for most.
+    """
 
     id: str
     environment: str
@@ -159,6 +172,7 @@ class Run:
     state: str
     state_name: str
     message: str
+    stalled: str
     parameters: dict[str, Any] | None
     tags: list[str]
     request: int | None
@@ -208,7 +222,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A cancellation, retry, pause or resumption, which is carried out in the background."""
+    """A cancellation, recovery, retry, pause or resumption, which is carried out in the background."""
 
     id: int
     kind: str

@@ -42,6 +42,7 @@ def add_catalog(commands: Subparsers) -> None:
     parser.add_argument("-d", "--deployment", default="", metavar="NAME", help="full name of the deployment")
     parser.add_argument("--state", action="append", default=[], type=str.upper, help="such as RUNNING; repeatable")
     parser.add_argument("--tag", action="append", default=[], help="only with this tag; can be repeated")
+    parser.add_argument("--stalled", action="store_true", help="only those that are stalled")
     add_limit(parser)
 
     parser = add_command(commands, "logs", logs, "Print the log of a run")
@@ -61,6 +62,13 @@ def add_catalog(commands: Subparsers) -> None:
     add_reason(parser)
     parser.add_argument("--force", action="store_true", help="mark it as cancelled when a cancellation had no effect")
     add_wait(parser, "Prefect confirms it")
+
+    parser = add_command(commands, "recover", recover, "Put a stalled run back, or mark it as failed")
+    add_run(parser)
+    parser.add_argument("kind", choices=("put-back", "fail"), help="back to Scheduled, or failed")
+    parser.add_argument("--reason", required=True, metavar="TEXT", help="how you know that no process works on it")
+    parser.add_argument("--ticket", default="", help="ticket; some policies require it")
+    add_wait(parser, "it was done")
 
     parser = add_command(commands, "retry", retry, "Retry a failed run in place")
     add_run(parser)
@@ -97,6 +105,7 @@ def runs(portal: Portal, options: Namespace, screen: Screen) -> int:
         deployment=options.deployment,
         state=options.state,
         tag=options.tag,
+        stalled="true" if options.stalled else None,
         limit=min(options.limit, PAGE),
     )
     screen.print_rows(Run, list(islice(found, options.limit)), empty="There are no such runs, or you cannot see them.")
@@ -123,6 +132,13 @@ def events(portal: Portal, options: Namespace, screen: Screen) -> int:
 def cancel(portal: Portal, options: Namespace, screen: Screen) -> int:
     made = portal.cancel(options.run, options.reason, ticket=options.ticket, force=options.force)
     return finish_action(portal, made, options, screen)
+
+
+def recover(portal: Portal, options: Namespace, screen: Screen) -> int:
+    kind = options.kind.replace("-", " ")
+    return finish_action(
+        portal, portal.recover(options.run, kind, options.reason, ticket=options.ticket), options, screen
+    )
 
 
 def retry(portal: Portal, options: Namespace, screen: Screen) -> int:

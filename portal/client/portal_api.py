@@ -11,10 +11,22 @@ from uuid import UUID, uuid4
 import httpx
 
 from . import credentials, event_stream, job_identity, lookups, waits
-from .answers import Action, Change, Deployment, DeploymentDetail, Environment, Event, LogLine, Retried, Run, RunDetail
+from .answers import (
+    Action,
+    Change,
+    Deployment,
+    DeploymentDetail,
+    Environment,
+    Event,
+    InboxChange,
+    LogLine,
+    Retried,
+    Run,
+    RunDetail,
+)
 from .answers import RunRequest as Request
 from .decoding import decode
-from .rule_answers import AuditEntry, Explanation, Freeze, Grant, Granted, Lifted, Me, WhoCan
+from .rule_answers import AuditEntry, Explanation, Freeze, Grant, Granted, Lifted, Me, Standing, WhoCan
 from .web_session import WebSession, path
 
 PAGE = 200
@@ -144,9 +156,27 @@ class Portal:
         """List change requests, newest first; `filters` are those of the API: state, kind, requested_by …"""
         return self._rows(Change, "/changes", {"environment": environment, **filters})
 
-    def inbox(self) -> list[Change]:
-        """Return the change requests that need your approval."""
-        return [decode(Change, each) for each in self._session.send("GET", "/inbox").body]
+    def rerun(
+        self,
+        number: int,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        reason: str = "",
+        ticket: str = "",
+        confirm: str = "",
+        key: str = "",
+    ) -> Change:
+        """Request the run of an earlier request again; values that are not replaced are reused, secret ones unseen."""
+        body = {"parameters": dict(parameters or {}), "reason": reason, "ticket": ticket, "confirm": confirm}
+        return self._post(Change, path("requests", number, "rerun"), body, key=key)
+
+    def override(self, number: int, reason: str) -> Request:
+        """Start a request that a change window or a freeze holds; it still needs its approvals."""
+        return self._post(Request, path("requests", number, "override"), {"reason": reason})
+
+    def inbox(self) -> list[InboxChange]:
+        """Return the change requests that need your approval, those that expire first on top."""
+        return [decode(InboxChange, each) for each in self._session.send("GET", "/inbox").body]
 
     def approve(self, number: int, reason: str = "", *, digest: str = "") -> Change:
         """Approve a change request as it is now, or as it was read, which its `digest` says."""
@@ -193,6 +223,11 @@ class Portal:
     def cancel(self, run: RunReference, reason: str = "", *, ticket: str = "", force: bool = False) -> Action:
         body = {"reason": reason, "ticket": ticket, "force": force}
         return self._post(Action, f"{self._run_path(run)}/cancel", body)
+
+    def recover(self, run: RunReference, kind: str, reason: str, *, ticket: str = "") -> Action:
+        """Put a stalled run back to Scheduled (`kind` is "put back"), or mark it as failed ("fail")."""
+        body = {"kind": kind, "reason": reason, "ticket": ticket}
+        return self._post(Action, f"{self._run_path(run)}/recover", body)
 
     def retry(self, run: RunReference, reason: str = "", *, ticket: str = "") -> Retried:
         return self._post(Retried, f"{self._run_path(run)}/retry", {"reason": reason, "ticket": ticket})
@@ -245,6 +280,14 @@ class Portal:
     def unfreeze(self, environment: str, reason: str = "", *, ticket: str = "", confirm: str = "") -> Lifted:
         body = {"reason": reason, "ticket": ticket, "confirm": confirm}
         return self._post(Lifted, path("environments", environment, "unfreeze"), body)
+
+    def windows(
+        self, environment: str, deployment: DeploymentReference = "", *, at: datetime | None = None
+    ) -> Standing:
+        """Return whether runs of an environment or a deployment can start, now or at a time, with the windows."""
+        params = {"deployment": lookups.deployment_path(deployment), "at": at.isoformat() if at else None}
+        found = self._session.send("GET", path("environments", environment, "standing"), params=params)
+        return decode(Standing, found.body)
 
     def audit(self, environment: str = "", **filters: Any) -> Iterator[AuditEntry]:
         """Read the audit trail, newest first; `filters` are those of the API: verb, actor, outcome, since …"""

@@ -1,11 +1,12 @@
-"""Commands of requests: run, status, the inbox and its decisions."""
+"""Commands of requests: run, rerun, override, status, the inbox and its decisions."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Callable
 from uuid import uuid4
 
-from .answers import Change, RunRequest
+from .answers import Change, InboxChange, RunRequest
 from .client_errors import StillRunning, Unreachable
 from .command_parser import (
     DONE,
@@ -13,6 +14,7 @@ from .command_parser import (
     RUN_FAILED,
     RUN_LOST,
     STILL_GOING,
+    CommandParser,
     Subparsers,
     add_command,
     add_confirmation,
@@ -42,9 +44,18 @@ def add_requests(commands: Subparsers) -> None:
     parser.add_argument("--on-behalf-of", default="", metavar="USER", help="the person you act for")
     parser.add_argument("--override-window", action="store_true", help="start despite change windows and freezes")
     add_confirmation(parser, "full name of the deployment, for a run that deletes data")
-    parser.add_argument("--key", default="", help="idempotency key: sent again with it, it is the same request")
-    add_wait(parser, "the run has ended")
-    parser.add_argument("--logs", action="store_true", help="with --wait: print its log meanwhile")
+    add_result(parser)
+
+    parser = add_command(commands, "rerun", rerun, "Request a run again, with the same values or some replaced")
+    parser.add_argument("number", type=int, metavar="REQUEST", help="number of the request that it repeats")
+    add_parameters(parser)
+    add_reason(parser)
+    add_confirmation(parser, "full name of the deployment, for a run that deletes data")
+    add_result(parser)
+
+    parser = add_command(commands, "override", override, "Start a request that a change window or a freeze holds")
+    parser.add_argument("number", type=int, metavar="REQUEST", help="its number")
+    parser.add_argument("--reason", required=True, metavar="TEXT", help="why it cannot wait")
 
     parser = add_command(commands, "status", status, "Show a run request, or a run with its states")
     parser.add_argument("reference", metavar="NUMBER|RUN", help="number of the request; id or name of the run")
@@ -69,10 +80,16 @@ def add_requests(commands: Subparsers) -> None:
     parser.add_argument("text", metavar="TEXT")
 
 
+def add_result(parser: CommandParser) -> None:
+    """Add the options of a command that requests a run."""
+    parser.add_argument("--key", default="", help="idempotency key: sent again with it, it is the same request")
+    add_wait(parser, "the run has ended")
+    parser.add_argument("--logs", action="store_true", help="with --wait: print its log meanwhile")
+
+
 def run(portal: Portal, options: Namespace, screen: Screen) -> int:
-    key = options.key or str(uuid4())
-    try:
-        change = portal.run(
+    def send(key: str) -> Change:
+        return portal.run(
             options.environment,
             options.name,
             parameters(options),
@@ -87,6 +104,29 @@ def run(portal: Portal, options: Namespace, screen: Screen) -> int:
             confirm=options.confirm,
             key=key,
         )
+
+    return submit(portal, send, options, screen)
+
+
+def rerun(portal: Portal, options: Namespace, screen: Screen) -> int:
+    def send(key: str) -> Change:
+        return portal.rerun(
+            options.number,
+            parameters(options),
+            reason=options.reason,
+            ticket=options.ticket,
+            confirm=options.confirm,
+            key=key,
+        )
+
+    return submit(portal, send, options, screen)
+
+
+def submit(portal: Portal, send: Callable[[str], Change], options: Namespace, screen: Screen) -> int:
+    """Send a request with its key; after a lost connection say how to send it once all the same."""
+    key = options.key or str(uuid4())
+    try:
+        change = send(key)
     except Unreachable:
         screen.warn(f"The request may have arrived. To send it once all the same, add --key {key} and repeat it.")
         raise
@@ -136,8 +176,14 @@ def status(portal: Portal, options: Namespace, screen: Screen) -> int:
     return DONE
 
 
+def override(portal: Portal, options: Namespace, screen: Screen) -> int:
+    row = portal.override(options.number, options.reason)
+    screen.print_row(row, describe_request(row))
+    return DONE
+
+
 def inbox(portal: Portal, options: Namespace, screen: Screen) -> int:
-    screen.print_rows(Change, portal.inbox(), empty="Nothing needs your approval.")
+    screen.print_rows(InboxChange, portal.inbox(), empty="Nothing needs your approval.")
     return DONE
 
 

@@ -121,3 +121,34 @@ class AuditEntry:
     ticket: str
     outcome: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class WindowHours:
+    """A change window; `effect` is "allow" or "deny", `changes_at` when it opens or closes next."""
+
+    id: int
+    name: str
+    effect: str
+    environment: str | None
+    flow: str
+    deployment: str
+    tag: str
+    cron: str
+    time_zone: str
+    minutes: int
+    is_open: bool
+    changes_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether runs can start; if not, `why`, and `opens_at` when that is known. `freeze` is the reason of a freeze."""
+
+    environment: str
+    deployment: str | None
+    is_open: bool
+    why: str
+    opens_at: datetime | None
+    freeze: str | None
+    windows: list[WindowHours]

@@ -1,4 +1,4 @@
-"""Commands of rules: explanations, grants, freezes, the audit trail."""
+"""Commands of rules: explanations, grants, change windows, freezes, the audit trail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .command_parser import (
     verbs,
 )
 from .portal_api import PAGE, Portal
-from .rule_answers import AuditEntry, Grant, Granted, WhoCan
+from .rule_answers import AuditEntry, Grant, Granted, WhoCan, WindowHours
 from .terminal import Screen
 
 VERB = "verb such as trigger, see, cancel, approve or “see logs”; trigger-later is “trigger later”"
@@ -63,6 +63,11 @@ def add_rules(commands: Subparsers) -> None:
     parser.add_argument("number", type=int, metavar="GRANT", help="its number")
     add_reason(parser)
     add_confirmation(parser, CONFIRMED)
+
+    parser = add_command(commands, "windows", windows, "Show whether runs can start, and when change windows open")
+    parser.add_argument("environment", metavar="ENV")
+    parser.add_argument("deployment", nargs="?", default="", metavar="NAME", help="only for this deployment")
+    parser.add_argument("--at", type=moment, metavar="TIME", help="at this time: 2026-11-30T06:00+01:00")
 
     parser = add_command(commands, "freeze", freeze, "Stop all starts in an environment")
     parser.add_argument("environment", metavar="ENV")
@@ -138,6 +143,15 @@ def show_grant(made: Granted, what: str, screen: Screen) -> int:
 
 def waiting(change: int | None) -> str:
     return f"Change request {change} waits for a second administrator."
+
+
+def windows(portal: Portal, options: Namespace, screen: Screen) -> int:
+    found = portal.windows(options.environment, options.deployment, at=options.at)
+    what = found.deployment or found.environment
+    screen.print_row(found, found.why or f"Runs of {what} can start.")
+    if not screen.as_json:
+        screen.print_rows(WindowHours, found.windows, empty="No change windows.")
+    return DONE
 
 
 def freeze(portal: Portal, options: Namespace, screen: Screen) -> int:

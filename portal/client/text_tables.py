@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .answers import Change, Deployment, Environment, Run, RunRequest
-from .rule_answers import AuditEntry, Grant, WhoCan
+from .answers import Deployment, Environment, InboxChange, Run, RunRequest
+from .rule_answers import AuditEntry, Grant, WhoCan, WindowHours
 
 type Column = tuple[str, Callable[[Any], object]]
 
 
-def deployment_names(row: Change) -> str:
+def deployment_names(row: InboxChange) -> str:
     return ", ".join(sorted({each.deployment for each in row.requests})) or row.kind
 
 
-def selection(row: Grant) -> str:
-    """Return what a grant is for, beside its environment."""
+def selection(row: Grant | WindowHours) -> str:
+    """Return what a grant or a window is for, beside its environment."""
     parts = {"flow": row.flow, "deployment": row.deployment, "tag": row.tag}
     return ", ".join(f"{name} {value}" for name, value in parts.items() if value) or "all"
 
@@ -34,6 +34,7 @@ COLUMNS: dict[type[Any], list[Column]] = {
     Deployment: [
         ("environment", lambda row: row.environment),
         ("deployment", lambda row: row.name),
+        ("alias", lambda row: row.aliases),
         ("status", lambda row: row.status),
         ("paused", lambda row: row.is_paused),
         ("tags", lambda row: row.tags),
@@ -45,6 +46,7 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("run", lambda row: row.name),
         ("deployment", lambda row: row.deployment),
         ("state", lambda row: row.state_name),
+        ("stalled", lambda row: row.stalled),
         ("request", lambda row: row.request),
         ("requested by", lambda row: row.requested_by),
         ("started", lambda row: row.started_at),
@@ -59,13 +61,16 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("requested by", lambda row: row.requested_by),
         ("requested", lambda row: row.requested_at),
     ],
-    Change: [
+    InboxChange: [
         ("change", lambda row: row.id),
         ("environment", lambda row: row.environment),
         ("deployment", deployment_names),
         ("requested by", lambda row: row.requested_by),
         ("reason", lambda row: row.reason),
         ("ticket", lambda row: row.ticket),
+        ("risk", lambda row: row.risk),
+        ("changed", lambda row: row.changed),
+        ("not pinned", lambda row: row.not_pinned),
         ("expires", lambda row: row.expires_at),
     ],
     WhoCan: [
@@ -82,6 +87,15 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("for", selection),
         ("until", lambda row: row.valid_until),
         ("revoked", lambda row: row.revoked_at),
+    ],
+    WindowHours: [
+        ("window", lambda row: row.name),
+        ("effect", lambda row: row.effect),
+        ("for", selection),
+        ("begins", lambda row: f"{row.cron} {row.time_zone}"),
+        ("minutes", lambda row: row.minutes),
+        ("open", lambda row: row.is_open),
+        ("changes", lambda row: row.changes_at),
     ],
     AuditEntry: [
         ("entry", lambda row: row.sequence),

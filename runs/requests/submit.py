@@ -296,6 +296,7 @@ def rerun(
     reason: str = "",
     ticket: str = "",
     confirmation: str = "",
+    submission_key: uuid.UUID | None = None,
 ) -> RunRequest:
     """Request the same run again; secret values are reused unseen. `changes` are parameters to replace.
 
@@ -311,4 +312,5 @@ def rerun(
         ticket=ticket,
         rerun_of=run_request,
         confirmation=confirmation,
+        submission_key=submission_key,
     )

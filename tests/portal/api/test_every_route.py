@@ -94,7 +94,33 @@ ROUTES = [
         "comment on a request, by page",
         lambda caller, there: caller.post(f"/changes/{there.run_request.change_id}/comments", {"text": "hm"}),
     ),
+    Route(
+        "post",
+        "/requests/{number}/rerun",
+        "request a run, by page",
+        lambda caller, there: caller.post(f"/requests/{there.run_request.pk}/rerun", {"reason": "r"}),
+    ),
+    Route(
+        "post",
+        "/requests/{number}/override",
+        "override a change window, by page",
+        lambda caller, there: caller.post(f"/requests/{there.run_request.pk}/override", {"reason": "r"}),
+    ),
     Route("post", f"{RUN}/cancel", "cancel a run, by page", post(f"{RUN}/cancel")),
+    *(
+        Route(
+            "post",
+            f"{RUN}/recover",
+            page,
+            lambda caller, there, kind=kind: caller.post(  # type: ignore[misc]
+                f"/environments/{there.slug}/runs/{there.stalled.prefect_id}/recover", {"kind": kind, "reason": "r"}
+            ),
+        )
+        for kind, page in (
+            ("put back", "put a stalled run back, by page"),
+            ("fail", "mark a stalled run as failed, by page"),
+        )
+    ),
     Route(
         "post",
         f"{RUN}/retry",

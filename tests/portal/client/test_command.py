@@ -7,18 +7,20 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from flows.catalog import sync
 from flows.models import Deployment, Environment
 from portal.client.command_line import build_parser
-from runs import mirror
-from runs.models import ChangeRequest, Grant, Run, RunRequest, TokenScope
+from runs import dispatch, mirror, requests
+from runs.models import Action, ChangeRequest, Grant, Run, RunRequest, TokenScope, Window
 from tests.fakes.prefect import FakePrefect
 from tests.portal.client.conftest import Commands
 from tests.portal.client.played_runs import play
@@ -52,6 +54,9 @@ def delegate(dev: Environment, stranger: User) -> User:
         (("who-can", "monthly", "-e", "dev", "--verb", "trigger"), "requester"),
         (("why", "trigger", "monthly", "-e", "dev", "-p", "month=2026-10"), "Yes: "),
         (("grants",), "requester"),
+        (("windows", "dev"), "Runs of dev can start."),
+        (("windows", "dev", "monthly", "--at", "2026-11-30T06:00Z"), "No change windows."),
+        (("runs", "--stalled"), "There are no such runs"),
         (("audit", "--limit", "5"), "ENTRY"),
     ],
     ids=lambda each: each[0] if isinstance(each, tuple) else "",
@@ -162,6 +167,49 @@ def test_a_request_is_decided(requester: User, approver: User, prod_deployment: 
     assert [states[each] for each in numbers] == ["approved", "rejected", "withdrawn"]
 
 
+def test_a_run_is_requested_again_with_its_secrets_unseen(
+    requester: User, prod_deployment: Deployment, command: Commands, tmp_path: Path
+) -> None:
+    file = tmp_path / "values.json"
+    file.write_text('{"token": "hush-hush"}')
+    number = json.loads(command(requester, *IN_PROD, "--file", file, "--json").out)["requests"][0]["id"]
+    words = ("rerun", number, "-p", "rows=7", "--reason", "Once more", "--key", "again-1", "--json")
+    ended, repeated = command(requester, *words), command(requester, *words)
+    assert (ended.code, repeated.out) == (0, ended.out)
+    again = json.loads(ended.out)
+    assert again["specs"][0]["parameters"] == {"month": "2026-10", "rows": 7, "token": "••••••"}
+    assert "hush" not in ended.out + ended.err
+    assert requests.values_of(RunRequest.objects.get(pk=again["requests"][0]["id"]))["token"] == "hush-hush"
+    assert command(requester, "rerun", number, "-p", "rows=many", "--reason", "x").code == 1
+    assert command(requester, "rerun", "999999", "--reason", "x").code == 3
+
+
+def test_a_window_is_overridden(requester: User, dev: Environment, deployment: Deployment, command: Commands) -> None:
+    Window.objects.create(name="crm night", effect="deny", tag="crm", cron="* * * * *", minutes=60)
+    number = json.loads(command(requester, *RUN, "--json").out)["requests"][0]["id"]
+    ended = command(requester, "windows", "dev", "monthly")
+    assert (ended.code, "“crm night”" in ended.out, "WINDOW" in ended.out) == (0, True, True)
+    assert not json.loads(command(requester, "windows", "dev", "monthly", "--json").out)["is_open"]
+    words = ("override", number, "--reason", "Cannot wait")
+    assert command(requester, *words).code == 2
+    Grant.objects.create(person=requester, verbs=["override freeze"], environment=dev, granted_by_name="test")
+    assert command(requester, *words[:2]).code == 1
+    ended = command(requester, *words)
+    assert (ended.code, f"Request {number} " in ended.out) == (0, True)
+    assert RunRequest.objects.get(pk=number).overridden_by_name == "requester"
+
+
+def test_the_inbox_shows_what_an_approver_has_to_look_at(
+    requester: User, approver: User, prod_deployment: Deployment, command: Commands
+) -> None:
+    command(requester, *IN_PROD)
+    ended = command(approver, "inbox")
+    for part in ("CHANGED", "NOT PINNED", "first approval", "Month end", "monthly/monthly"):
+        assert part in ended.out
+    (row,) = json.loads(command(approver, "inbox", "--json").out)
+    assert (row["changed"], bool(row["not_pinned"]), len(row["digest"])) == (["first approval"], True, 64)
+
+
 # Runs and rules -------------------------------------------------------------------------------------------------------
 
 
@@ -176,6 +224,33 @@ def test_a_run_is_cancelled_and_a_failed_one_retried(
     request = json.loads(command(requester, *RUN, "--json").out)["requests"][0]["id"]
     play(request, fake, "FAILED")
     assert command(requester, "retry", f"request:{request}", "--reason", "Network").code == 0
+
+
+@pytest.mark.parametrize(("kind", "state"), [("put-back", "SCHEDULED"), ("fail", "FAILED")])
+def test_a_stalled_run_is_recovered(
+    requester: User,
+    dev: Environment,
+    a_run: Callable[..., Run],
+    fake: FakePrefect,
+    command: Commands,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    state: str,
+) -> None:
+    row = a_run("PENDING", name="quiet-otter")
+    fake.set_state(row.prefect_id, "PENDING", at=timezone.now() - timedelta(minutes=9))
+    Run.objects.filter(pk=row.pk).update(state_at=None)  # the fake's clock began later
+    mirror.sync(dev)
+    assert "quiet-otter" in command(requester, "runs", "--stalled").out
+    Grant.objects.create(person=requester, verbs=["force cancel"], environment=dev, granted_by_name="test")
+    words = ("recover", "quiet-otter", kind, "--reason", "Host rebooted", "--wait", "--json")
+    monkeypatch.setattr(time, "sleep", lambda seconds: dispatch.carry_out(Action.objects.get()))
+    ended = command(requester, *words)
+    assert (ended.code, json.loads(ended.out)["state"]) == (0, "done"), ended.err
+    row.refresh_from_db()
+    assert row.state_type == state
+    assert command(requester, *words).code == 1
+    assert command(requester, "recover", "quiet-otter", kind).code == 1
 
 
 @pytest.mark.parametrize(("word", "is_paused"), [("pause", False), ("resume", True)])

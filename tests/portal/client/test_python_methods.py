@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from flows.catalog import sync
-from flows.models import Deployment, Environment
+from flows.models import Alias, Deployment, Environment
 from portal.client import Conflict, CRMDeployments, Forbidden, Invalid, NotFound, Portal
 from runs import events, mirror, requests
-from runs.models import Action, AuditEntry, ChangeRequest, Grant, Run, TokenScope
+from runs.models import Action, AuditEntry, ChangeRequest, Grant, Run, TokenScope, Window
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.client.conftest import Portals
@@ -172,6 +174,36 @@ def test_a_failed_run_is_retried(requester: User, deployment: Deployment, fake: 
     made = client.retry(client.request(request.id), "Network was down").action
     assert made
     assert (made.kind, client.action(made.id).requested_by) == ("retry", "requester")
+
+
+def test_a_rerun_an_override_and_a_recovery(
+    requester: User, deployment: Deployment, dev: Environment, a_run: Callable[..., Run], portal: Portals
+) -> None:
+    client = portal(requester)
+    request = client.run("dev", NAME, VALUES).requests[0]
+    again = client.rerun(request.id, {"rows": 7}, key="again-1")
+    assert (again.id, again.specs[0].parameters) == (
+        client.rerun(request.id, {"rows": 7}, key="again-1").id,
+        {"month": "2026-10", "rows": 7, "token": "••••••"},
+    )
+    Grant.objects.create(person=requester, verbs=["override freeze"], environment=dev, granted_by_name="test")
+    assert client.override(request.id, "Cannot wait").id == request.id
+    row = a_run("PENDING", name="quiet-otter")
+    Run.objects.filter(pk=row.pk).update(stalled_kind="pending", stalled_since=timezone.now())
+    (listed,) = client.runs("dev", stalled="true")
+    assert (listed.name, listed.stalled) == ("quiet-otter", "pending")
+    assert client.recover(listed, "put back", "Host rebooted").kind == "put back"
+
+
+def test_windows_and_aliases(requester: User, deployment: Deployment, portal: Portals) -> None:
+    Alias.objects.create(environment=deployment.environment, name="books", full_name=NAME)
+    Window.objects.create(name="night", cron="0 22 * * *", minutes=60, time_zone="UTC")
+    client = portal(requester)
+    (row,) = client.deployments("dev")
+    assert row.aliases == ["books"]
+    found = client.windows("dev", row, at=datetime(2026, 11, 30, 12, tzinfo=UTC))
+    assert (found.is_open, found.opens_at) == (False, datetime(2026, 11, 30, 22, tzinfo=UTC))
+    assert [each.name for each in client.windows("dev").windows] == ["night"]
 
 
 def test_a_deployment_is_paused_as_it_was_read(delegate: User, deployment: Deployment, portal: Portals) -> None:
