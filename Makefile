@@ -24,11 +24,12 @@ deploy: $(INSTALLED)  ## deploy the bundled flows to the demo's dev (ENV=prod), 
 status: $(INSTALLED)  ## check the Prefect servers
 	@$(PYTHON) manage.py health $(ENV)
 
+# By the client: at the demo as one who reads only, or at PORTAL_ADDRESS with PORTAL_TOKEN.
 deployments: $(INSTALLED)  ## list the deployments
-	@$(PYTHON) manage.py flows $(if $(ENV),--env $(ENV))
+	@$(PYTHON) -m portal.demo.demo_client deployments $(if $(ENV),-e $(ENV)) $(ARGS)
 
 runs: $(INSTALLED)  ## list the latest runs
-	@$(PYTHON) manage.py runs $(if $(ENV),--env $(ENV))
+	@$(PYTHON) -m portal.demo.demo_client runs $(if $(ENV),-e $(ENV)) $(ARGS)
 
 open-prefect: $(INSTALLED)  ## print and open the address of Prefect's own pages
 	@$(PYTHON) manage.py open_prefect $(ENV)

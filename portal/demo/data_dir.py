@@ -21,6 +21,8 @@ class DataFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self.logs = self.path / "logs"
+        # Of the accounts, for the command `portal`; portal.demo.account_tokens writes them.
+        self.tokens = self.path / "tokens"
         self._secrets = self.path / "secrets"
         self._environment = self.path / "portal.env"
 

@@ -287,7 +287,7 @@ class Stack:
         log.unlink(missing_ok=True)
         return Program(
             name=f"Accounts ({prefect.name})",
-            command=self.manage("demo_cast", *pairs),
+            command=self.manage("demo_cast", *pairs, "--tokens", str(self.folder.tokens)),
             log=log,
             environment=self.environment() | {f"PORTAL_DEMO_AUTH_{it.name.upper()}": it.auth for it in known},
         )

@@ -26,9 +26,10 @@ from runs.desk.governance import (
     unfreeze,
     withdraw,
 )
-from runs.desk.queries import health, person, run, runs, status
+from runs.desk.queries import health, run, runs, status
 from runs.desk.run_actions import StillRunning, cancel, recover, sync, trigger, typed, wait
 from runs.names import NotVisible, chosen, deployment, deployments, environment, environments, user
+from runs.operators import person
 
 __all__ = [
     "Hours",

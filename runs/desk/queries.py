@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import uuid
 from typing import Any
 
@@ -12,34 +10,11 @@ from django.db.models import QuerySet
 from flows.catalog import health as healths
 from flows.models import Health
 from runs.access.decisions import Permissions
-from runs.actors import Actor, Channel, Kind
+from runs.actors import Actor
 from runs.errors import Refused
 from runs.models import Run, RunRequest, Verb
 from runs.models.run import STATES
-from runs.names import MOST_CANDIDATES, NotVisible, chosen, environment, listing, user
-
-
-def person(username: str) -> Actor:
-    """Return the actor for a user of the portal.
-
-    Anyone with a shell here can name any user, so the operating system's account and the host are audited too.
-    """
-    who = user(username)
-    return Actor.person(who, channel=Channel.COMMAND, address=socket.gethostname(), user_agent=account())
-
-
-def operator() -> Actor:
-    """Return the actor for the operator of the installation: no user, but the operating system's account."""
-    return Actor(Kind.SYSTEM, "", account(), Channel.COMMAND, address=socket.gethostname())
-
-
-def account() -> str:
-    """Return the operating system's name of the current user, as a phrase."""
-    try:
-        return f"operating system account {getpass.getuser()}"
-    except (OSError, KeyError):
-        # A container can run under a user id without an account.
-        return "operating system account without a name"
+from runs.names import MOST_CANDIDATES, NotVisible, chosen, environment, listing
 
 
 def health(name: str, *, by: Actor | None = None) -> Health:

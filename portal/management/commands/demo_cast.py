@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from flows.models import Environment, Server
+from portal.demo.account_tokens import ensure_tokens
 from runs import audit, queue
 from runs.actors import Actor
 from runs.governance import grants as governance_grants
@@ -48,11 +51,22 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--environment", action="append", default=[], metavar="NAME=API_URL")
+        parser.add_argument("--tokens", type=Path, metavar="FOLDER", help="write a token of each account there")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        # Accounts with a published password, and tokens in their names, are for a demo alone.
+        if settings.PRODUCTION:
+            raise CommandError("Demo only: the accounts have a well-known password.")
+        self.create(options["environment"])
+        if options["tokens"]:
+            ensure_tokens(options["tokens"], CAST)
+        accounts = [{"name": name, "password": PASSWORD, "may": row[2]} for name, row in CAST.items()]
+        self.stdout.write(json.dumps(accounts))
 
     @transaction.atomic
-    def handle(self, *args: Any, **options: Any) -> None:
+    def create(self, environments: list[str]) -> None:
         by = Actor.system("demo")
-        for position, pair in enumerate(options["environment"]):
+        for position, pair in enumerate(environments):
             name, _, url = pair.partition("=")
             if not url:
                 raise CommandError(f"--environment requires NAME=API_URL, not {pair!r}.")
@@ -68,8 +82,6 @@ class Command(BaseCommand):
                     person.save()
                     person.groups.set(Group.objects.filter(name__in=groups))
         self.grants(by)
-        accounts = [{"name": name, "password": PASSWORD, "may": row[2]} for name, row in CAST.items()]
-        self.stdout.write(json.dumps(accounts))
 
     def environment(self, name: str, url: str, position: int, by: Actor) -> None:
         protected = name == "prod"

@@ -9,9 +9,9 @@ from django.contrib.auth.models import User
 from django.core.management.base import CommandParser
 
 from runs import notifications
-from runs.desk.queries import operator
 from runs.governance import accounts
 from runs.management.cli.command import DONE, PortalCommand
+from runs.operators import operator
 
 
 class Command(PortalCommand):

@@ -14,9 +14,9 @@ from django.utils.dateparse import parse_date
 
 from runs.actors import Actor, Channel, Kind
 from runs.audit import partitions, retention
-from runs.desk.queries import account
 from runs.errors import Refused
 from runs.management.cli.command import OperatorCommand
+from runs.operators import account
 
 
 class Command(OperatorCommand):
