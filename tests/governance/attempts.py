@@ -1,4 +1,4 @@
-"""Act through an entry point of the portal: a button, a form, a list action, a command or a function."""
+"""Act through an entry point of the portal: a button, a form, a list action or a command."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from django.urls import reverse
 
 from flows.models import Alias, Deployment, Environment
 from portal.auth.password_reset import path_of_link
-from runs.actors import Actor, Channel
-from runs.errors import Refused
 from runs.models import (
     Agent,
     AgentStop,
@@ -167,17 +165,6 @@ def order(name: str, *words: Any, **options: Any) -> Knock:
     return knock
 
 
-def call(function: Callable[..., object], *words: Any, **options: Any) -> Knock:
-    """A function of the Python API."""
-
-    def knock(visitor: Visitor, site: Site) -> Any:
-        by = Actor.person(visitor.user, channel=Channel.COMMAND)
-        with contextlib.suppress(Refused):
-            function(*[word(site) if callable(word) else word for word in words], by=by, **filled(options, site))
-
-    return knock
-
-
 # What makes a protected environment looser is confirmed by its name; ignored where nothing is loosened.
 CONFIRMED = {"loosening_reason": "r", "loosening_confirm": lambda site: site.slug}
 ENVIRONMENT = {
@@ -284,32 +271,12 @@ def full_name(site: Site) -> str:
     return site.deployment.full_name
 
 
-def stalled_id(site: Site) -> str:
-    return str(site.stalled.prefect_id)
-
-
 def run_id(site: Site) -> str:
     return str(site.run.prefect_id)
 
 
-def run_request(site: Site) -> int:
-    return site.run_request.pk
-
-
 def seen(site: Site) -> str:
     return site.run_request.change.digest
-
-
-def broken(site: Site) -> int:
-    return site.broken.pk
-
-
-def given(site: Site) -> int:
-    return site.grant.pk
-
-
-def somebody(site: Site) -> str:
-    return site.person.username
 
 
 def sign_in(visitor: Visitor, site: Site) -> Any:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
-from typing import Any
 
 from django.contrib import admin
 from django.core.management import get_commands
 
-from runs import desk
-from runs.models.action import Kind
 from tests.governance.attempts import (
     AGENT,
     CONFIRMED,
@@ -27,25 +23,19 @@ from tests.governance.attempts import (
     act,
     all_stopped,
     ask,
-    broken,
-    call,
     create_token,
     frozen,
     full_name,
-    given,
     message,
     order,
     press,
     request_link,
     run_id,
-    run_request,
     secret,
     seen,
     sign_in,
     sign_selected,
     slug,
-    somebody,
-    stalled_id,
     trust_job,
     unapproved,
     use_link,
@@ -98,11 +88,9 @@ NOT_DOORS = {
         "why",
         "windows",
     ),
-}
-# Functions of the Python API that only read, or do what the portal does every half minute anyway.
-API_LOOKS = {
-    *("calendar", "chosen", "deployment", "deployments", "environment", "environments", "health", "inbox", "run"),
-    *("runs", "status", "sync", "who", "why"),
+    # Replaced by the client, whose routes have a table of their own.
+    *("trigger", "recover", "approve", "reject", "comment", "withdraw", "rerun", "override", "break_glass", "review"),
+    *("grant", "revoke"),
 }
 
 # entry point -> how to use it and, for each of ROLES, the result in dev and in prod
@@ -328,61 +316,12 @@ DOORS: dict[str, Door] = {
     "review a bypassed approval, by page": Door(
         "admin/runs/runrequest/<int:pk>/review/", press("runs_runrequest_review", "broken", reason="r", was_right="yes")
     ),
-    "request a run, by command": Door(
-        "command trigger", order("trigger", slug, full_name, pairs=["month=2026-10"], reason="r")
-    ),
     "cancel a run, by command": Door("command cancel", order("cancel", run_id, reason="r")),
-    "put a stalled run back, by command": Door("command recover", order("recover", stalled_id, "put-back", reason="r")),
-    "approve a request, by command": Door("command approve", order("approve", run_request)),
-    "reject a request, by command": Door("command reject", order("reject", run_request, reason="r")),
-    "comment on a request, by command": Door("command comment", order("comment", run_request, "r")),
-    "withdraw a request, by command": Door("command withdraw", order("withdraw", run_request)),
-    "rerun a request, by command": Door("command rerun", order("rerun", run_request, reason="r")),
-    "override a change window, by command": Door("command override", order("override", run_request, reason="r")),
-    "bypass the approval of a request, by command": Door(
-        "command break_glass", order("break_glass", run_request, reason="r")
-    ),
-    "review a bypassed approval, by command": Door("command review", order("review", broken, "--right", text="r")),
     "freeze an environment, by command": Door("command freeze", order("freeze", slug, reason="r")),
     "unfreeze an environment, by command": Door(
         "command unfreeze", frozen(order("unfreeze", slug, reason="r", confirm=slug))
     ),
-    "give a grant, by command": Door("command grant", order("grant", somebody, "cancel", "--env", slug, reason="r")),
-    "revoke a grant, by command": Door("command revoke", order("revoke", given, reason="r")),
-    "request a run, by function": Door(
-        "desk.trigger", call(desk.trigger, slug, full_name, {"month": "2026-10"}, reason="r")
-    ),
-    "cancel a run, by function": Door("desk.cancel", call(desk.cancel, run_id, reason="r")),
-    "put a stalled run back, by function": Door(
-        "desk.recover", call(desk.recover, stalled_id, Kind.PUT_BACK, reason="r")
-    ),
-    "approve a request, by function": Door("desk.approve", call(desk.approve, run_request)),
-    "reject a request, by function": Door("desk.reject", call(desk.reject, run_request, reason="r")),
-    "comment on a request, by function": Door("desk.comment", call(desk.comment, run_request, "r")),
-    "withdraw a request, by function": Door("desk.withdraw", call(desk.withdraw, run_request)),
-    "rerun a request, by function": Door("desk.rerun", call(desk.rerun, run_request, reason="r")),
-    "override a change window, by function": Door("desk.override", call(desk.override, run_request, reason="r")),
-    "bypass the approval of a request, by function": Door(
-        "desk.break_glass", call(desk.break_glass, run_request, reason="r")
-    ),
-    "review a bypassed approval, by function": Door("desk.review", call(desk.review, broken, was_right=True, text="r")),
-    "freeze an environment, by function": Door("desk.freeze", call(desk.freeze, slug, reason="r")),
-    "unfreeze an environment, by function": Door(
-        "desk.unfreeze", frozen(call(desk.unfreeze, slug, reason="r", confirm=slug))
-    ),
-    "give a grant, by function": Door(
-        "desk.grant", call(desk.grant, somebody, ["cancel"], environment_name=slug, reason="r")
-    ),
-    "revoke a grant, by function": Door("desk.revoke", call(desk.revoke, given, reason="r")),
 }
-
-
-def public(module: Any) -> Iterator[str]:
-    """The functions of the Python API that take an actor."""
-    for name, function in inspect.getmembers(module, inspect.isfunction):
-        # Those that it takes from elsewhere, such as `runs.names`, are entry points too.
-        if name in module.__all__ and "by" in inspect.signature(function).parameters:
-            yield f"desk.{name}"
 
 
 def actions() -> Iterator[str]:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from flows.catalog import sync
 from flows.models import Alias, Deployment, Environment
-from runs import changes, desk, dispatch, mirror, requests
+from runs import changes, dispatch, mirror, requests
 from runs.actors import Actor
 from runs.changes import agent_stop
 from runs.governance import grants
@@ -25,7 +25,7 @@ from tests.expectations import load
 from tests.fakes.prefect import FakePrefect
 from tests.governance import entry_points
 from tests.governance.attempts import OUTCOMES, PASSWORD, ROLES, Door, Site, Visitor
-from tests.governance.entry_points import API_LOOKS, DOORS, LOOKS, NOT_DOORS, SHUT
+from tests.governance.entry_points import DOORS, LOOKS, NOT_DOORS, SHUT
 from tests.made_hooks import new_hook, robot_for
 from tests.portal.addresses import fill, routes
 from tests.portal.made_tokens import new_token, robot_of
@@ -191,7 +191,7 @@ def test_what_loosens_the_rules_of_prod_waits_for_a_second_administrator(
     sites: dict[str, Site], visitors: dict[str, Visitor], second_administrator: User, subtests: pytest.Subtests
 ) -> None:
     names = ["change an environment, by page", "delete a policy, by page", "unfreeze an environment, by page"]
-    names += ["unfreeze an environment, by command", "unfreeze an environment, by function"]
+    names += ["unfreeze an environment, by command"]
     for name in names:
         for role in [role for role, outcome in EXPECTED[name]["prod"].items() if outcome == "done"]:
             with subtests.test(door=name, role=role):
@@ -214,7 +214,6 @@ def test_there_is_no_door_that_is_not_in_the_table() -> None:
         "address": {route for route in routes() if not route.startswith("api/")} - shown() - SHUT,
         "action of a list": {*entry_points.actions()},
         "command": {*entry_points.commands()} - {f"command {name}" for name in NOT_DOORS},
-        "function of the Python API": {*entry_points.public(desk)} - {f"desk.{name}" for name in API_LOOKS},
     }
     for kind, names in there.items():
         missing = sorted(names - {door.place for door in DOORS.values()})
@@ -225,13 +224,12 @@ def test_there_is_no_door_that_is_not_in_the_table() -> None:
 
 
 def test_the_table_has_no_door_that_is_not_there() -> None:
-    there = {*routes(), *entry_points.actions(), *entry_points.commands(), *entry_points.public(desk)}
+    there = {*routes(), *entry_points.actions(), *entry_points.commands()}
     assert {door.place for door in DOORS.values()} - there == set()
     assert len({door.place for door in DOORS.values()}) == len(DOORS)
     assert shown() - there == {name for name in shown() if "history" in name} - there
     assert SHUT - there == set()
     assert NOT_DOORS - {name.removeprefix("command ") for name in entry_points.commands()} == set()
-    assert API_LOOKS - {name.removeprefix("desk.") for name in entry_points.public(desk)} == set()
 
 
 def test_every_row_of_the_table_is_whole() -> None:
