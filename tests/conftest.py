@@ -193,6 +193,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     session.config.pluginmanager.import_plugin("tests.cast")
     session.config.pluginmanager.import_plugin("tests.portal.api.programs")
     session.config.pluginmanager.import_plugin("tests.portal.trusted_jobs")
+    session.config.pluginmanager.import_plugin("tests.portal.client.in_process")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 # The states in which nothing more happens.
 ENDED_REQUESTS = frozenset({"completed", "failed", "cancelled", "lost", "rejected", "withdrawn", "expired", "refused"})
-ENDED_CHANGES = frozenset({"rejected", "withdrawn", "expired", "closed"})
+# Of a closed one the runs can still go on: it closes when nothing of it is left to start.
+ENDED_CHANGES = frozenset({"rejected", "withdrawn", "expired"})
 ENDED_ACTIONS = frozenset({"done", "overtaken", "failed"})
 ENDED_RUNS = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
 
@@ -134,7 +135,7 @@ class Change:
 
     @property
     def is_ended(self) -> bool:
-        """Whether nothing more happens: it is closed, or each of its runs has ended."""
+        """Whether nothing more happens: it was turned down or has expired, or each of its runs has ended."""
         if self.state in ENDED_CHANGES:
             return True
         return self.state != "waiting" and all(each.is_ended for each in self.requests)

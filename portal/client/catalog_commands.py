@@ -28,6 +28,9 @@ from .terminal import Screen
 # Final state of an action -> exit code with --wait
 ACTION_ENDS = {"done": DONE, "overtaken": RUN_FAILED, "failed": UNAVAILABLE}
 
+# Prefect's state types
+STATES = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING", "CANCELLED", "COMPLETED", "FAILED", "CRASHED")
+
 
 def add_catalog(commands: Subparsers) -> None:
     add_command(commands, "environments", environments, "List environments and the health of their Prefect servers")
@@ -40,7 +43,9 @@ def add_catalog(commands: Subparsers) -> None:
     parser = add_command(commands, "runs", runs, "List runs, newest first")
     add_environment(parser)
     parser.add_argument("-d", "--deployment", default="", metavar="NAME", help="full name of the deployment")
-    parser.add_argument("--state", action="append", default=[], type=str.upper, help="such as RUNNING; repeatable")
+    parser.add_argument(
+        "--state", action="append", default=[], type=str.upper, choices=STATES, help="in this state; repeatable"
+    )
     parser.add_argument("--tag", action="append", default=[], help="only with this tag; can be repeated")
     parser.add_argument("--stalled", action="store_true", help="only those that are stalled")
     add_limit(parser)

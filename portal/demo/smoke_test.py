@@ -1,43 +1,25 @@
-"""Tests a running stack over HTTP as an operator would use it: `manage.py demo --check`."""
+"""Tests a running stack over HTTP as its people use it, with the client and a token: `manage.py demo --check`."""
 
-import re
 import subprocess
+import threading
 import time
 from collections.abc import Callable
-from typing import TypedDict
+from typing import Any
 
 import httpx
 
-from portal.demo.browser import Browser, Page, text_of
+from portal.client import Event, Forbidden, LogLine, NotFound, Portal, PortalError
+from portal.demo.browser import Browser
 from portal.demo.processes import ROOT
 from portal.demo.stack import Stack, await_first_sync
 
 OPERATOR, VIEWER = "otto", "vera"
+ACQUIRE, LONG = "crm-data-acquisition", "long-haul"
 MONTH = "2017-06"
 # The operator has no grant to run this deployment in a protected environment, the viewer has none anywhere.
 CLOSED = "heartbeat"
-DEPLOYMENTS = "/admin/flows/deployment/"
-REQUESTS = "/admin/runs/runrequest/"
-RUNS = "/admin/runs/run/"
-OVER = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 # Seconds for each step. A flow run starts a Python process, which takes 10 s and more on a busy machine.
 PATIENCE = 120.0
-
-
-class RunStatus(TypedDict):
-    id: int
-    name: str
-    state: str
-    label: str
-
-
-class RequestStatus(TypedDict):
-    """The fields of a request's status.json that are used here."""
-
-    label: str
-    sentence: str
-    is_over: bool
-    run: RunStatus | None
 
 
 class Failed(Exception):
@@ -45,37 +27,43 @@ class Failed(Exception):
 
 
 class SmokeTest:
-    """Runs a flow, cancels another, checks refusals of an operator and a viewer, and verifies the audit trail."""
+    """Runs a flow, follows what happens, cancels another, checks refusals, and verifies the audit trail."""
 
     def __init__(self, stack: Stack, say: Callable[[str], None]) -> None:
         self._stack = stack
         self._say = say
-        self._browser = Browser(stack.address)
         self._open, *self._protected = [prefect.name for prefect in stack.prefects]
+        self._portals: list[Portal] = []
+        self._events: list[Event] = []
 
     def run(self) -> bool:
         """Run all steps, print each, and stop at the first that fails; return whether all passed."""
         # A list, not a generator of results: `all` must stop at the first failure, later steps depend on earlier ones.
         steps: list[tuple[str, Callable[[], None]]] = [
             ("every environment is synced", self._sync),
-            (f"{OPERATOR} signs in", lambda: self._sign_in(OPERATOR)),
-            (f"crm-data-acquisition runs in {self._open} until Completed", self._acquire),
-            (f"long-haul starts in {self._open} and is cancelled with a reason", self._cancel),
-            *((f"{CLOSED} in {name} is refused without a grant", self._refused(name)) for name in self._protected),
-            (f"{VIEWER} signs in", lambda: self._sign_in(VIEWER)),
-            (f"{CLOSED} in {self._open} is refused without a grant", self._refused(self._open)),
+            (f"{OPERATOR} signs in on the page", self._sign_in),
+            (f"{OPERATOR} lists the deployments with a token", self._list),
+            (f"{ACQUIRE} runs in {self._open} until Completed, with its log", self._acquire),
+            ("the events of the run arrive", self._follow),
+            (f"{LONG} starts in {self._open} and is cancelled with a reason", self._cancel),
+            *(
+                (f"{CLOSED} in {name} is refused without a grant", self._refused(OPERATOR, name))
+                for name in self._protected
+            ),
+            (f"{CLOSED} in {self._open} is refused to {VIEWER}", self._refused(VIEWER, self._open)),
             ("the audit trail is intact", self._verify),
         ]
         try:
             return all(self._step(what, act) for what, act in steps)
         finally:
-            self._browser.close()
+            for portal in self._portals:
+                portal.close()
 
     def _step(self, what: str, act: Callable[[], None]) -> bool:
         began = time.monotonic()
         try:
             act()
-        except (Failed, LookupError, ValueError, httpx.HTTPError) as error:
+        except (Failed, PortalError, OSError, LookupError, ValueError, httpx.HTTPError) as error:
             self._say(f"FAILED  {what}: {error}")
             return False
         self._say(f"ok      {what} … {time.monotonic() - began:.1f} s")
@@ -86,37 +74,62 @@ class SmokeTest:
         if unsynced := await_first_sync(self._stack, self._open, *self._protected, patience=PATIENCE):
             raise Failed(f"{', '.join(unsynced)} not synced in {PATIENCE:.0f} s")
 
-    def _sign_in(self, name: str) -> None:
-        # A new session, so that nothing of the previous user's is left.
-        self._browser.close()
-        self._browser = Browser(self._stack.address)
-        password = next(it["password"] for it in self._stack.accounts() if it["name"] == name)
-        page = self._browser.get("/admin/login/?next=/admin/")
-        page = page.send("/admin/login/", username=name, password=password)
+    def _sign_in(self) -> None:
+        browser = Browser(self._stack.address)
+        try:
+            password = next(it["password"] for it in self._stack.accounts() if it["name"] == OPERATOR)
+            page = browser.get("/admin/login/?next=/admin/")
+            page = page.send("/admin/login/", username=OPERATOR, password=password)
+        finally:
+            browser.close()
         if (page.status, page.address) != (httpx.codes.OK, "/admin/"):
             raise Failed(f"came to {page.address}, HTTP {page.status}")
 
+    def _list(self) -> None:
+        portal = self._portal(OPERATOR)
+        if (user := portal.me().user) != OPERATOR:
+            raise Failed(f"the token is of {user}")
+        names = {row.name.partition("/")[0] for row in portal.deployments(self._open)}
+        if missing := {ACQUIRE, LONG, CLOSED} - names:
+            raise Failed(f"{', '.join(sorted(missing))} not listed")
+        # From here on, so that the run below is in it.
+        self._in_background(self._collect_events)
+
     def _acquire(self) -> None:
-        request = self._ask("crm-data-acquisition", self._open, snapshot_month=MONTH)
-        self._must_end(request, "COMPLETED")
+        portal, lines = self._portal(OPERATOR), list[LogLine]()
+        change = portal.run(self._open, ACQUIRE, {"snapshot_month": MONTH}, reason="Smoke test")
+        ended = self._meanwhile(lambda: portal.wait(change, timeout=PATIENCE, on_log=lines.append))
+        (request,) = ended.requests
+        if (request.state, request.run_state) != ("completed", "COMPLETED"):
+            raise Failed(f"request {request.id} is {request.state_name}. {request.message}")
+        if not lines:
+            raise Failed("the log has no lines")
+
+    def _follow(self) -> None:
+        def arrived() -> bool:
+            return any(each.kind == "run moved" and each.data.get("state") == "COMPLETED" for each in self._events)
+
+        self._until(arrived, "the end of the run is among the events")
 
     def _cancel(self) -> None:
-        request = self._ask("long-haul", self._open)
-        run = self._await_run(request, {"RUNNING", *OVER})["id"]
-        page = self._browser.get(f"{RUNS}{run}/change/")
-        page.send(f"{RUNS}{run}/cancel/", reason="Smoke test")
-        self._must_end(request, "CANCELLED")
+        portal = self._portal(OPERATOR)
+        (request,) = portal.run(self._open, LONG, reason="Smoke test").requests
+        self._until(lambda: portal.request(request.id).run_state == "RUNNING", f"the run of request {request.id} runs")
+        run = portal.run_status(portal.request(request.id))
+        action = self._meanwhile(lambda: portal.wait(portal.cancel(run, "Smoke test"), timeout=PATIENCE))
+        if action.state != "done":
+            raise Failed(f"the cancellation is {action.state}. {action.message}")
+        ended = self._meanwhile(lambda: portal.wait(request, timeout=PATIENCE))
+        if (ended.state, portal.run_status(run).state) != ("cancelled", "CANCELLED"):
+            raise Failed(f"request {ended.id} is {ended.state_name}")
 
-    def _must_end(self, request: int, state: str) -> None:
-        run = self._await_run(request, OVER)
-        if run["state"] != state:
-            raise Failed(f"the run {run['name']} ended as {run['label']}")
-
-    def _refused(self, environment: str) -> Callable[[], None]:
+    def _refused(self, name: str, environment: str) -> Callable[[], None]:
         def act() -> None:
-            page = self._browser.get(f"{DEPLOYMENTS}{self._deployment(CLOSED, environment)}/run/")
-            if page.status not in {httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND}:
-                raise Failed(f"the form answered HTTP {page.status}")
+            try:
+                change = self._portal(name).run(environment, CLOSED, reason="Smoke test")
+            except (Forbidden, NotFound):
+                return
+            raise Failed(f"request {change.id} was accepted")
 
         return act
 
@@ -132,51 +145,46 @@ class SmokeTest:
         if done.returncode:
             raise Failed(done.stderr.strip())
 
-    def _ask(self, name: str, environment: str, **values: str) -> int:
-        """Submit the run form and return the id of the request."""
-        address = f"{DEPLOYMENTS}{self._deployment(name, environment)}/run/"
-        page = self._browser.get(address).send(address, **values)
-        found = re.fullmatch(rf"{REQUESTS}(\d+)/change/", page.address)
-        if not found:
-            raise Failed(f"the form came back at {page.address}, HTTP {page.status}: {_shown(page)}")
-        return int(found[1])
+    def _portal(self, name: str) -> Portal:
+        """Return a client with the token of an account."""
+        portal = Portal(self._stack.address, (self._stack.folder.tokens / name).read_text())
+        self._portals.append(portal)
+        return portal
 
-    def _deployment(self, name: str, environment: str) -> int:
-        """Return the id of a deployment from its row in the list."""
-        page = self._browser.get(f"{DEPLOYMENTS}?q={name}")
-        for row in page.html.split("<tr")[1:]:
-            link = re.search(rf"{DEPLOYMENTS}(\d+)/change/", row)
-            # Not a plain `in`: "dev" is also part of "dev-eu" and of deployment names.
-            if link and re.search(rf"(?<![\w-]){environment}(?![\w-])", text_of(f"<tr{row}")):
-                return int(link[1])
-        raise Failed(f"the list shows no {name} in {environment}")
+    def _collect_events(self) -> None:
+        try:
+            for event in self._portal(OPERATOR).events(self._open, follow=True):
+                self._events.append(event)
+        except (PortalError, RuntimeError):
+            return  # the step that waits for them says so; at the end the connection is closed
 
-    def _await_run(self, request: int, states: set[str]) -> RunStatus:
-        """Wait until the run of a request is in one of these states."""
-        seen: list[RunStatus] = []
+    def _meanwhile[Result](self, act: Callable[[], Result]) -> Result:
+        """Return the result of what blocks, while the supervisor goes on watching its parts."""
+        results: list[Result] = []
+        errors: list[Exception] = []
 
-        def reached() -> bool:
-            status = self._status(request)
-            if status["is_over"] and status["run"] is None:
-                raise Failed(f"request {request} is {status['label']}: {status['sentence']}")
-            if status["run"] and status["run"]["state"] in states:
-                seen.append(status["run"])
-            return bool(seen)
+        def work() -> None:
+            try:
+                results.append(act())
+            except Exception as error:
+                errors.append(error)
 
-        self._until(reached, f"the run of request {request} is {' or '.join(sorted(states))}")
-        return seen[0]
+        thread = self._in_background(work)
+        self._until(lambda: not thread.is_alive(), "an answer", patience=PATIENCE + 10)
+        if errors:
+            raise errors[0]
+        return results[0]
 
-    def _status(self, request: int) -> RequestStatus:
-        page = self._browser.get(f"{REQUESTS}{request}/status.json")
-        if page.status != httpx.codes.OK:
-            raise Failed(f"the status of request {request} answered HTTP {page.status}")
-        found: RequestStatus = page.answer.json()
-        return found
+    def _in_background(self, act: Callable[[], Any]) -> threading.Thread:
+        # A daemon: whoever stops the test does not wait for it.
+        thread = threading.Thread(target=act, daemon=True)
+        thread.start()
+        return thread
 
-    def _until(self, holds: Callable[[], bool], what: str) -> None:
-        """Wait until `holds` returns True; raises `Failed` after `PATIENCE`."""
+    def _until(self, holds: Callable[[], bool], what: str, *, patience: float = PATIENCE) -> None:
+        """Wait until `holds` returns True; raises `Failed` after `patience`."""
         # The supervisor has no thread of its own: while this waits, it has to go on watching its parts.
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         reached = False
 
         def done() -> bool:
@@ -186,8 +194,4 @@ class SmokeTest:
 
         self._stack.supervisor.watch(until=done)
         if not reached:
-            raise Failed(f"waited {PATIENCE:.0f} s until {what}")
-
-
-def _shown(page: Page) -> str:
-    return text_of(page.html)[-300:]
+            raise Failed(f"waited {patience:.0f} s until {what}")

@@ -75,6 +75,10 @@ def data() -> Iterator[Path]:
         reaper.end_marked(str(path), patience=1)
 
 
+def logs(data: Path) -> str:
+    return "\n".join(path.read_text(errors="replace") for path in (data / "logs").iterdir())
+
+
 def command_lines(processes: set[int]) -> str:
     return "\n".join(Path(f"/proc/{it}/cmdline").read_bytes().decode(errors="replace") for it in processes)
 
@@ -113,15 +117,19 @@ def test_a_demo_is_killed_stopped_and_does_the_main_job_on_what_it_left(data: Pa
         assert "qcluster" in told
         assert not [name for name, secret in secrets.items() if secret in told]
     for step in (
-        "otto signs in",
-        "crm-data-acquisition runs in dev until Completed",
+        "otto signs in on the page",
+        "otto lists the deployments with a token",
+        "crm-data-acquisition runs in dev until Completed, with its log",
+        "the events of the run arrive",
         "long-haul starts in dev and is cancelled with a reason",
-        "vera signs in",
-        "heartbeat in dev is refused without a grant",
+        "heartbeat in dev is refused to vera",
         "the audit trail is intact",
     ):
         checked.await_line(f"ok      {step}")
     checked.await_line("Everything is stopped")
+    tokens = {path.name: path.read_text() for path in (data / "tokens").iterdir()}
+    assert tokens.keys() == {"vera", "otto", "anna", "ada", "bea", "axel"}
+    assert not [name for name, text in tokens.items() if text in checked.printed + logs(data)]
     assert checked.process.wait(30) == 0
     assert not (data / "portal.env").exists()
     assert reaper.marked_processes(str(data)) == set()

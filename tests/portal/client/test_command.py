@@ -22,7 +22,7 @@ from portal.client.command_line import build_parser
 from runs import dispatch, mirror, requests
 from runs.models import Action, ChangeRequest, Grant, Run, RunRequest, TokenScope, Window
 from tests.fakes.prefect import FakePrefect
-from tests.portal.client.conftest import Commands
+from tests.portal.client.in_process import Commands
 from tests.portal.client.played_runs import play
 
 pytestmark = pytest.mark.django_db
@@ -284,6 +284,7 @@ def test_exit_codes_are_those_of_the_other_commands(
     assert command(requester, *RUN, scopes=(TokenScope(verbs=["see"]),)).code == 2
     assert command(requester, "run", "monthly").code == 1
     assert command(requester, "nonsense").code == 1
+    assert command(requester, "runs", "--state", "walking").code == 1
     assert command(requester, *RUN, "--at", "2026-11-30T06:00").code == 1
     assert command(requester, *RUN, "--file", "/none.json").code == 1
     assert command(requester, "deployments", "monthly").code == 1

@@ -12,7 +12,7 @@ import pytest
 
 from portal.client import Portal, TokenRejected
 from portal.client.command_line import main
-from tests.portal.client.conftest import ADDRESS
+from tests.portal.client.in_process import ADDRESS
 
 TOKEN = "portal_of_somebody"
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 
 from portal.client import Misconfigured, credentials
 from tests.portal.api.programs import Programs
-from tests.portal.client.conftest import ADDRESS, Commands
+from tests.portal.client.in_process import ADDRESS, Commands
 
 pytestmark = pytest.mark.django_db
 

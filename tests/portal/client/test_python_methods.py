@@ -18,7 +18,7 @@ from runs import events, mirror, requests
 from runs.models import Action, AuditEntry, ChangeRequest, Grant, Run, TokenScope, Window
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
-from tests.portal.client.conftest import Portals
+from tests.portal.client.in_process import Portals
 from tests.portal.client.played_runs import play
 
 pytestmark = pytest.mark.django_db

@@ -12,11 +12,11 @@ from django.contrib.auth.models import User
 
 from flows.models import Deployment
 from portal.client import LogLine, Portal, StillRunning, Unreachable
-from runs import mirror
+from runs import mirror, tasks
 from runs.models import Run, TokenScope
 from tests.fakes.prefect import FakePrefect
 from tests.portal.api.programs import Programs
-from tests.portal.client.conftest import ADDRESS, Portals
+from tests.portal.client.in_process import ADDRESS, Portals
 from tests.portal.client.played_runs import play
 
 pytestmark = pytest.mark.django_db
@@ -45,6 +45,25 @@ def test_a_run_is_waited_for_with_its_log(
     assert ended.requests[0].state == state.lower()
     assert [each.message for each in lines] == ["one", "two"]
     assert client.wait(ended.requests[0]).run_state == state
+
+
+def test_a_change_request_that_is_closed_goes_on_until_its_run_has_ended(
+    requester: User, deployment: Deployment, fake: FakePrefect, portal: Portals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = portal(requester)
+    change = client.run("dev", NAME, VALUES)
+    number = change.requests[0].id
+    states: list[str] = []
+
+    def launch() -> None:
+        tasks.launch(number)
+        tasks.advance_changes()
+        states.append(client.change(change.id).state)
+
+    left = [lambda: play(number, fake, "COMPLETED"), launch]
+    monkeypatch.setattr(time, "sleep", lambda seconds: left.pop()() if left else None)
+    assert client.wait(change).requests[0].run_state == "COMPLETED"
+    assert states == ["closed"]
 
 
 def test_after_the_timeout_it_says_that_it_waits_for_approval(

@@ -26,7 +26,7 @@ from portal.client import (
 from portal.client.web_session import ATTEMPTS, safe_address
 from runs.models import ChangeRequest
 from tests.portal.api.programs import Programs
-from tests.portal.client.conftest import ADDRESS
+from tests.portal.client.in_process import ADDRESS
 
 TOKEN = "portal_abcdefgh_0123456789"
 NAME, VALUES = "monthly/monthly", {"month": "2026-10"}
