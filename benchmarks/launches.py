@@ -61,7 +61,7 @@ def through_the_portal(prefect: Prefect, database: psycopg.Connection[Any], coun
     from django.contrib.auth.models import User  # noqa: PLC0415
 
     from flows.models import Environment  # noqa: PLC0415
-    from runs import desk  # noqa: PLC0415
+    from runs import names, requests  # noqa: PLC0415
     from runs.actors import Actor, Channel  # noqa: PLC0415
     from runs.governance import freezes  # noqa: PLC0415
     from runs.models import RunRequest  # noqa: PLC0415
@@ -72,7 +72,8 @@ def through_the_portal(prefect: Prefect, database: psycopg.Connection[Any], coun
     )
     environment = Environment.objects.get()
     freezes.freeze(environment, by=ada, reason="bench")
-    pks = [desk.trigger(environment.slug, f"{DEPLOYMENT}/{DEPLOYMENT}", {}, by=otto).pk for _ in range(count)]
+    deployment = names.deployment(environment.slug, f"{DEPLOYMENT}/{DEPLOYMENT}", by=otto)
+    pks = [requests.submit(deployment, {}, by=otto).pk for _ in range(count)]
     # All are held before the clock starts, and the follow-ups of an earlier round are done.
     until(database, "SELECT count(*) FILTER (WHERE message = '') = 0 FROM runs_runrequest WHERE id = ANY(%s)", pks)
     time.sleep(5)

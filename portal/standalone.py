@@ -1,24 +1,11 @@
-"""Starts Django in a script, with the settings of the environment or else of the demo that runs in this checkout.
-
-from portal import standalone
-
-standalone.setup()
-"""
+"""Which settings a command in this checkout uses: those of the environment, or else of the demo that runs here."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-import django
-
 DEMO = Path(__file__).resolve().parent.parent / "var" / "demo" / "portal.env"
-
-
-def setup() -> None:
-    """Set Django up; models can be imported afterwards."""
-    use_settings()
-    django.setup()
 
 
 def is_bare(demo: Path = DEMO) -> bool:

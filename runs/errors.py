@@ -1,9 +1,9 @@
 """Refusals of services: a code for programs and tests, a sentence for people.
 
 Refused
-├── runs.access.decisions.Forbidden     the person has no permission; carries the decision
-├── runs.names.NotVisible               no such row, or it is not visible; which of the two is not revealed
-└── runs.desk.run_actions.StillRunning  the request did not finish within the given time
+├── runs.access.decisions.Forbidden             the person has no permission; carries the decision
+├── runs.names.NotVisible                       no such row, or it is not visible; which of the two is not revealed
+└── runs.management.cli.row_waits.StillRunning  the request did not finish within the given time
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ CODES: dict[str, str] = {
     "approval.twice": "The person has already approved the request.",
     "approval.unrecorded": "An approval or override has no entry in the audit trail.",
     "approval.unsigned": "An approval or override is not signed with a key of the portal.",
-    "argument.parameter": "A command's parameter is not NAME=VALUE.",
     "audit.empty": "The partition of the audit trail is empty.",
     "audit.order": "Partitions of the audit trail are retired oldest first.",
     "audit.tampered": "The audit trail does not verify.",
@@ -81,9 +80,6 @@ CODES: dict[str, str] = {
     "environment.unknown": "No such environment, or it is not visible.",
     "events.too_many": "Too many streams of events are open.",
     "fields.invalid": "A wanted field does not exist.",
-    "file.not_json": "The file is not JSON.",
-    "file.not_object": "The file does not contain one JSON object.",
-    "file.unreadable": "The file cannot be read.",
     "file.unwritable": "The file cannot be written.",
     "filters.invalid": "A list has no filter with this name.",
     "force.reason_required": "Marking a run as cancelled by force needs a description.",
@@ -105,7 +101,6 @@ CODES: dict[str, str] = {
     "grant.past": "The end of the grant is in the past.",
     "grant.revoked": "The grant has already been revoked.",
     "grant.subject": "A grant applies to exactly one person or one group.",
-    "grant.unknown": "No such grant, or it is not visible.",
     "grant.verbs": "The grant has no verbs, or an unknown one.",
     "group.unknown": "No such group.",
     "hook.altered": "A hook was changed in the database, or its pepper was removed.",
@@ -220,7 +215,6 @@ CODES: dict[str, str] = {
     "run.finished": "The run has already finished.",
     "run.gone": "The run no longer exists in Prefect.",
     "run.not_stalled": "The run is not stalled, or not in a way for which this helps.",
-    "run.not_started": "No run was started for the request.",
     "run.unknown": "No such run, or it is not visible.",
     "schema.changed": "The deployment's parameters changed after the request.",
     "service_account.on_behalf": "A service account can act on behalf of its owner only.",
@@ -232,7 +226,6 @@ CODES: dict[str, str] = {
     "start.past": "The start time has passed.",
     "start.too_far": "The start time is too far ahead.",
     "state.illegal": "The request cannot move from its state to the new one.",
-    "state.unknown": "No such state.",
     "submission.reused": "The form was already submitted with other values.",
     "tags.too_many": "The run has too many tags.",
     "text.nul": "A text has a NUL character, which the database cannot hold.",

@@ -14,7 +14,7 @@ from flows.wording import how_to_deploy, listed
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.errors import Refused
-from runs.models import Verb
+from runs.models import Run, Verb
 
 # How many names an error lists.
 MOST_CANDIDATES = 10
@@ -147,3 +147,33 @@ def subject(name: str) -> dict[str, Any]:
             "group.unknown", f"Unknown group {name.removeprefix(GROUP)}. {there}", group=name.removeprefix(GROUP)
         )
     return {"group": group}
+
+
+def run(reference: str, environment_name: str = "", *, by: Actor) -> Run:
+    """Return a run by Prefect's id, by a unique name, or as `request:12` by its request; raises `NotVisible`."""
+    visible = Run.objects.select_related("environment", "access_deployment").filter(
+        Permissions.of(by).q(Verb.SEE, deployment="access_deployment__")
+    )
+    there = visible.filter(environment__in=chosen(environment_name, by=by), **lookup(reference))
+    # One more than is listed, to know whether there are others.
+    found = list(there.order_by("-pk")[: MOST_CANDIDATES + 1])
+    if not found:
+        raise NotVisible("run.unknown", f"Unknown run {reference}.", run=reference)
+    if len(found) > 1:
+        names = [f"{each.prefect_id} ({each.state_label} in {each.environment})" for each in found]
+        raise NotVisible(
+            "run.ambiguous",
+            f"{reference} matches several runs. {listing('Give the id and the environment of one', names)}",
+            run=reference,
+        )
+    return found[0]
+
+
+def lookup(reference: str) -> dict[str, Any]:
+    """Return the filter for a reference to a run."""
+    kind, _, number = reference.partition(":")
+    if kind == "request" and number.isdecimal():
+        return {"run_request": int(number)}
+    if pk := as_uuid(reference):
+        return {"prefect_id": pk}
+    return {"name": reference}

@@ -99,7 +99,6 @@ SENTENCES: dict[str, list[str]] = {
     "approval.unsigned": [
         "The {} by {} is not signed by the portal. Submit a new request, and find out who changed the database."
     ],
-    "argument.parameter": ["-p needs NAME=VALUE, not {}."],
     "audit.empty": ["{} is empty."],
     "audit.order": ["{} is not the oldest partition. Retire partitions in order."],
     "audit.tampered": ["The audit trail does not verify and was not changed: {}"],
@@ -146,9 +145,6 @@ SENTENCES: dict[str, list[str]] = {
     "environment.unknown": ["Unknown environment {}. {}", "Unknown environment."],
     "events.too_many": ["Too many streams are open. Close one, or try again later."],
     "fields.invalid": ["There is no field {}. The fields are {}."],
-    "file.not_json": ["{} is not JSON: {}."],
-    "file.not_object": ["{} must hold one JSON object of names and values."],
-    "file.unreadable": ["{} cannot be read: {}."],
     "file.unwritable": ["{} could not be written: {}."],
     "filters.invalid": [
         "Last-Event-ID is not the id of an event.",
@@ -166,11 +162,7 @@ SENTENCES: dict[str, list[str]] = {
     "freeze.past": ["The end of the freeze is in the past."],
     "freeze.reason_required": ["Give a reason for the freeze. It is shown to everyone whose run is held."],
     "grant.beyond_own": ["{} does not have “{}” on all of {} for that long and cannot grant it."],
-    "grant.condition": [
-        "--when needs JSON: {}.",
-        '--when needs a JSON Schema, for example {"properties": {"region": {"const": "EU"}}}.',
-        "The condition on parameters is not valid. {}",
-    ],
+    "grant.condition": ["The condition on parameters is not valid. {}"],
     "grant.condition_unbound": [
         "A condition on parameters cannot apply to {}. Add a scope without it for them.",
         "A condition on parameters cannot apply to {}. Create a separate grant for it.",
@@ -184,7 +176,6 @@ SENTENCES: dict[str, list[str]] = {
     "grant.past": ["The end of the grant is in the past. Choose a later time."],
     "grant.revoked": ["This grant has already been revoked."],
     "grant.subject": ["A grant applies to exactly one person or one group."],
-    "grant.unknown": ["Unknown grant {}."],
     "grant.verbs": ["Choose at least one verb."],
     "group.unknown": ["Unknown group {}. {}"],
     "hook.altered": [
@@ -367,7 +358,6 @@ SENTENCES: dict[str, list[str]] = {
         "{} no longer exists in Prefect.",
     ],
     "run.not_stalled": ["{} is not stalled in a way for which “{}” helps. Reload the page to see its state."],
-    "run.not_started": ["No run was started. {}"],
     "run.unknown": ["Unknown run {}."],
     "schema.changed": [
         "The parameters of {} changed after the request. Request the run again.",
@@ -384,7 +374,6 @@ SENTENCES: dict[str, list[str]] = {
     "start.past": ["This start time has passed. Choose a later time, or start the run now."],
     "start.too_far": ["A run can be scheduled at most one year ahead."],
     "state.illegal": ["Request {} is “{}” and can no longer become “{}”. Reload the page to see what happened."],
-    "state.unknown": ["Unknown state {}. {}"],
     "submission.reused": ["This form was already submitted with other values. Open it again to request another run."],
     "tags.too_many": ["A run can have at most {} tags, not {}."],
     "text.nul": ["A text has a NUL character (U+0000), which cannot be stored. Remove it."],
@@ -393,7 +382,11 @@ SENTENCES: dict[str, list[str]] = {
     "ticket.pattern": ["“{}” is not a valid ticket: it must match {}."],
     "ticket.required": ["A ticket is required for every {} in {}."],
     "ticket.too_long": ["The ticket is too long: {} characters, at most {}."],
-    "time.format": ["This time is outside the years that can be stored.", "{…}"],
+    "time.format": [
+        "Give a time within ten years from now.",
+        "This time is outside the years that can be stored.",
+        "{…}",
+    ],
     "time.no_offset": ["A time without a UTC offset is ambiguous. Add the offset."],
     "time.repeated": ["{…}"],
     "time.skipped": ["{…}"],
@@ -423,7 +416,7 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "token.throttled": ["Too many requests with invalid tokens came from this address. Try again in {}."],
     "token.user_inactive": ["The account {}, or its owner's, is disabled."],
-    "user.unknown": ["Unknown or inactive user {}.", "Unknown user {}."],
+    "user.unknown": ["Unknown or inactive user {}."],
     "verb.unknown": ["Unknown verb {}. Verbs: {}."],
     "wait.timeout": ["{…}"],
     "window.closed": [

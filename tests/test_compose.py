@@ -413,7 +413,7 @@ def test_a_run_goes_through_all_the_parts(machine: Machine) -> None:
         "s.credential = os.environ['AUTH']; s.save(); Environment.objects.create(slug='dev', server=s);"
         "u = User.objects.create_user('otto', is_staff=True); u.groups.add(Group.objects.get(name='Operator'))"
     )
-    prepare += "; from runs import desk; desk.sync('dev')"
+    prepare += "; from runs import sync_now; sync_now.sync(Environment.objects.get())"
     manage = [sys.executable, "manage.py"]
     subprocess.run([*manage, "shell", "-c", prepare], cwd=ROOT, env=environment | {"AUTH": auth}, check=True)
     words = ["trigger", "dev", "heartbeat", "--as", "otto", "--wait", "--timeout", "120"]

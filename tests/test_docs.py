@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from django.core.management import load_command_class
 from django.db.models import TextChoices
 
+from portal.client.command_line import build_parser
 from portal.management.commands import demo_story
-from runs import actions, desk
+from runs import actions
 from runs.actors import Channel, Kind
 from runs.changes import CHANGE_LEGAL_FROM, LEGAL_FROM
 from runs.models import ChangeRequest
@@ -22,8 +24,6 @@ from tests.docs_from_code import architecture, errors
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-# Classes, and helpers of the commands themselves.
-UNLISTED = {"Hours", "NotVisible", "StillRunning", "chosen", "typed", "user"}
 COMMANDS, PORTAL_COMMANDS = (ROOT / app / "management" / "commands" for app in ("runs", "portal"))
 # Started by the product itself, by an installation (docs/production.md) or by `make`.
 INTERNAL = {
@@ -90,15 +90,10 @@ def test_the_make_targets_that_a_guide_names_exist(guide: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_python_names_that_a_page_mentions_exist(page: str) -> None:
-    named = re.findall(r"`((?:desk|runs|flows|portal)\.[a-z_]+(?:\.\w+)*)[`(]", (DOCS / page).read_text())
+    named = re.findall(r"`((?:runs|flows|portal)\.[a-z_]+(?:\.\w+)*)[`(]", (DOCS / page).read_text())
     for name in named:
         if not name.endswith(".py"):
-            pkgutil.resolve_name(f"runs.{name}" if name.startswith("desk.") else name)
-
-
-def test_the_functions_that_the_page_on_commands_lists_are_the_desk() -> None:
-    listed = set(re.findall(r"`(\w+)(?:\(.*?\))?`", "\n".join(re.findall(r"^\| `.*$", python_part(), re.MULTILINE))))
-    assert {name for name in listed if name in dir(desk)} >= set(desk.__all__) - UNLISTED
+            pkgutil.resolve_name(name)
 
 
 def command_rows() -> dict[str, str]:
@@ -131,6 +126,15 @@ def test_the_table_of_commands_agrees_with_their_parsers(name: str) -> None:
 def test_every_command_for_people_is_in_the_table() -> None:
     ours = {path.stem for folder in (COMMANDS, PORTAL_COMMANDS) for path in folder.glob("[a-z]*.py")}
     assert ours - command_rows().keys() == INTERNAL
+
+
+def test_the_commands_of_the_client_that_the_page_lists_are_those_there_are() -> None:
+    parser = build_parser()
+    rows = re.findall(r"^\| (`portal .*?`) \|", (DOCS / "client.md").read_text(), re.MULTILINE)
+    examples = [example for row in rows for example in re.findall(r"`portal (.*?)`", row)]
+    listed = {parser.parse_args(shlex.split(example)).command for example in examples}
+    (commands,) = (action for action in parser._actions if action.dest == "command")
+    assert listed == set(commands.choices or ()) - {"login", "logout", "completion"}
 
 
 def test_the_commands_without_json_are_those_that_the_page_names() -> None:
@@ -167,7 +171,3 @@ def test_the_months_of_the_demo_are_those_that_the_documents_name() -> None:
         assert found
         assert list(found.groups()) == counts
     assert runs.count(demo_story.INGEST) == runs.count(demo_story.ACQUIRE)
-
-
-def python_part() -> str:
-    return (DOCS / "commands.md").read_text().partition("## From Python")[2]

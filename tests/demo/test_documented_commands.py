@@ -13,10 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import copy2
+from shutil import copy2, copytree, ignore_patterns
 
 import httpx
 import pytest
@@ -37,7 +38,7 @@ NOT_RUN = {
     "docker ": "needs Docker; tests/test_compose.py runs the services of compose.yaml",
     "git pull": "changes the checkout",
     "prefect worker": "serves until it is stopped; the demo starts its workers with it",
-    "python manage.py recover": "needs a run whose worker died: tests/runs/management/test_commands.py",
+    "pip install": "would install into the environment of the tests; the client is built and found as after it",
     "python manage.py retire_audit": "a new trail has nothing old: tests/runs/audit/test_retention.py",
     "python manage.py verify_audit --file": "needs what retire_audit has exported: tests/runs/audit/test_retention.py",
 }
@@ -51,8 +52,13 @@ class Checkout:
     folder: Path
     printed: str = ""
     process: subprocess.Popen[str] | None = None
+    address: str = ""
     prefect: str = ""
     environment: dict[str, str] = field(default_factory=lambda: inherited_environment() | time_zone())
+
+    @property
+    def client(self) -> Path:
+        return self.folder.parent / "client"
 
     def make(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -79,9 +85,30 @@ class Checkout:
         assert soon(lambda: "The portal is at" in log.read_text() or self.process.poll() is not None, PATIENCE)  # type: ignore[union-attr]  # set above
         self.printed = log.read_text()
         assert "The portal is at" in self.printed, self.printed
+        (self.address,) = re.findall(r"^The portal is at (\S+)/ after", self.printed, re.MULTILINE)
         (self.prefect,) = re.findall(r"^Prefect UI of dev: (\S+)", self.printed, re.MULTILINE)
-        # `prod` comes up while the demo is already usable.
+        # `prod` comes up while the demo is already usable; then the accounts get tokens that count there.
         assert soon(lambda: self.make("status").returncode == 0, PATIENCE), self.make("status").stdout
+        assert soon(lambda: "Accounts (prod) … done" in log.read_text(), PATIENCE), log.read_text()
+        self.build_client()
+
+    def build_client(self) -> None:
+        """Build the distribution of the client, and put its package and its command where a terminal finds them."""
+        build = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+        source, wheels = self.folder.parent / "source", self.folder.parent / "wheels"
+        copytree(self.folder / "portal" / "client", source, ignore=ignore_patterns("__pycache__"))
+        wheels.mkdir()
+        subprocess.run([sys.executable, "-c", build, wheels], cwd=source, capture_output=True, check=True)
+        (wheel,) = wheels.glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(self.client)
+            (points,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
+            assert "portal = portal_client.command_line:main" in archive.read(points).decode()
+        command = self.client / "portal"
+        command.write_text(
+            f"#!{sys.executable}\nimport sys\nfrom portal_client.command_line import main\nsys.exit(main())\n"
+        )
+        command.chmod(0o755)
 
     def stop_demo(self) -> None:
         if self.process is not None:
@@ -125,7 +152,10 @@ class Terminal:
         self.bash = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
             cwd=checkout.folder,
-            env=checkout.environment | {"BROWSER": "true", "PREFECT_API_AUTH_STRING": f"portal:{credential}"},
+            env=checkout.environment
+            | {"BROWSER": "true", "PREFECT_API_AUTH_STRING": f"portal:{credential}"}
+            # Where `pip install ./portal/client` would put the package and the command.
+            | {"PATH": f"{checkout.client}:{os.environ['PATH']}", "PYTHONPATH": str(checkout.client)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -140,6 +170,7 @@ class Terminal:
     def here(self, text: str) -> str:
         """Replace what a page can only give an example of."""
         text = text.replace("http://127.0.0.1:4200", self.checkout.prefect)
+        text = text.replace("http://127.0.0.1:8000", self.checkout.address)
         text = re.sub(r"/(elsewhere|archive)\b", str(self.elsewhere), text)
         return re.sub(r"(?<=[ ])\d+\b(?![.:-])", lambda found: self.numbers.get(found[0], found[0]), text)
 
@@ -220,6 +251,15 @@ def test_what_runs_the_tests_would_run_them(checkout: Checkout, target: str) -> 
     would = checkout.make("--dry-run", target)
     assert would.returncode == 0
     assert "-m pytest" in would.stdout
+
+
+def test_a_target_lists_at_the_portal_that_the_environment_names(demo: Checkout) -> None:
+    named = {"PORTAL_ADDRESS": "http://127.0.0.1:9", "PORTAL_TOKEN": "portal_x"}
+    ended = subprocess.run(
+        ["make", "--silent", "runs"], cwd=demo.folder, env=demo.environment | named, capture_output=True, text=True
+    )
+    assert ended.returncode != 0
+    assert "http://127.0.0.1:9 cannot be reached" in ended.stderr
 
 
 @pytest.mark.parametrize(

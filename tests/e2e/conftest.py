@@ -51,6 +51,20 @@ class Portal:
         assert done.returncode == code, f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def client(self, name: str, *arguments: str, code: int = 0) -> str:
+        """Run the command `portal` with the token of an account; returns the standard output."""
+        token = (self.folder / "tokens" / name).read_text()
+        done = subprocess.run(
+            [sys.executable, "-m", "portal.client.command_line", *arguments],
+            cwd=ROOT,
+            env=inherited_environment() | {"PORTAL_ADDRESS": self.address, "PORTAL_TOKEN": token},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == code, f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
     def query(self, text: str, *values: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database, autocommit=True) as session:
             return session.execute(text, values).fetchall()
@@ -114,7 +128,8 @@ def running(prefect_server: Any, database: str, folder: Path) -> Iterator[Portal
     settings = {"DATABASE_URL": database, "PORTAL_MODE": "demo", **time_zone()}
     portal = Portal(f"http://127.0.0.1:{port}", database, settings | auth, folder)
     portal.manage("sync_periodic")
-    portal.manage("demo_cast", *(f"--environment={name}={server.api_url}" for name, server in servers.items()))
+    places = (f"--environment={name}={server.api_url}" for name, server in servers.items())
+    portal.manage("demo_cast", *places, "--tokens", str(folder / "tokens"))
     begin_windows_in_twelve_hours(portal)
     uvicorn = ("uvicorn", "portal.asgi:application", "--port", str(port), "--timeout-graceful-shutdown", "3")
     commands = {

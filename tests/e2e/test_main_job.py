@@ -1,4 +1,4 @@
-"""The main job against real processes, by management commands as scripts do it."""
+"""The main job against real processes, by the client as scripts do it, and an operator's command."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ STATE = """
 def test_a_run_is_asked_for_and_cancelled_by_command_and_the_trail_verifies(portal: Portal) -> None:
     known = "SELECT 1 FROM flows_deployment WHERE full_name = %s"
     wait_for(lambda: portal.query(known, LONG_HAUL), "the first sync", PATIENCE)
-    requested = parsed(portal.manage("trigger", "dev", LONG_HAUL, "-p", "minutes=5", *AS_OTTO, "month end", "--json"))
+    words = ("run", LONG_HAUL, "-e", "dev", "-p", "minutes=5", "--reason", "month end", "--json")
+    (requested,) = parsed(portal.client("otto", *words))["requests"]
     mirrored = "SELECT flow_run_id FROM runs_runrequest WHERE id = %s AND run_id IS NOT NULL"
-    ((flow_run,),) = wait_for(lambda: portal.query(mirrored, requested["request"]), "the run in the mirror", PATIENCE)
+    ((flow_run,),) = wait_for(lambda: portal.query(mirrored, requested["id"]), "the run in the mirror", PATIENCE)
     wait_for(lambda: portal.query(STATE, flow_run) == [("RUNNING",)], "the run to run", PATIENCE)
 
     portal.manage("cancel", str(flow_run), "--env", "dev", *AS_OTTO, "wrong month")
@@ -34,7 +35,7 @@ def test_a_run_is_asked_for_and_cancelled_by_command_and_the_trail_verifies(port
     settled = "SELECT c.state, c.reason FROM runs_action c JOIN runs_run r ON r.id = run_id WHERE prefect_id = %s"
     assert portal.query(settled, flow_run) == [("done", "wrong month")]
 
-    portal.manage("trigger", "prod", "heartbeat/heartbeat", *AS_OTTO, "no grant", code=2)
+    portal.client("otto", "run", "heartbeat/heartbeat", "-e", "prod", "--reason", "no grant", code=2)
     trail = portal.query("SELECT verb, outcome, actor_name FROM runs_auditentry")
     assert {"request.submit", "request.launch", "run.cancel", "run.cancelled"} <= {verb for verb, _, _ in trail}
     assert ("request.submit", "refused", "otto") in trail

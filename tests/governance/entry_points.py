@@ -73,7 +73,7 @@ SHUT = {
 }
 # Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
 NOT_DOORS = {
-    *("flows", "runs", "health", "events", "verify_audit", "follow", "qcluster", "sync_periodic"),
+    *("health", "events", "verify_audit", "follow", "qcluster", "sync_periodic"),
     *("new_database", "sync", "deploy", "dev", "open_prefect"),
     *(
         "secure_audit",
@@ -83,14 +83,7 @@ NOT_DOORS = {
         "demo",
         "demo_cast",
         "demo_story",
-        "inbox",
-        "who",
-        "why",
-        "windows",
     ),
-    # Replaced by the client, whose routes have a table of their own.
-    *("trigger", "recover", "approve", "reject", "comment", "withdraw", "rerun", "override", "break_glass", "review"),
-    *("grant", "revoke"),
 }
 
 # entry point -> how to use it and, for each of ROLES, the result in dev and in prod

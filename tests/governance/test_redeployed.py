@@ -13,13 +13,13 @@ from django.urls import reverse
 from flows import deployments
 from flows.catalog import sync
 from flows.models import Deployment
-from runs import desk, mirror, requests
+from runs import mirror, requests
 from runs.models import Run, RunRequest
 from tests.cast import SCHEMA, by
 from tests.fakes.prefect import FakePrefect
+from tests.portal.client.in_process import Commands
 from tests.portal.forms import PLAIN, form_of, hidden
 from tests.refusals import refused
-from tests.runs.conftest import Say, say  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.django_db
 
@@ -53,12 +53,12 @@ def newest() -> RunRequest:
 
 
 def rerun_in_python(earlier: RunRequest, requester: User, **doors: Any) -> None:
-    desk.rerun(earlier.pk, by=by(requester))
+    requests.rerun(RunRequest.objects.get(pk=earlier.pk), by=by(requester))
 
 
-def rerun_by_command(earlier: RunRequest, say: Say, **doors: Any) -> None:  # noqa: F811  (a fixture)
-    code, _, err = say("rerun", str(earlier.pk), "-p", "rows=7", "--as", "requester")
-    assert code == 0, err
+def rerun_by_client(earlier: RunRequest, requester: User, command: Commands, **doors: Any) -> None:
+    ended = command(requester, "rerun", earlier.pk, "-p", "rows=7")
+    assert ended.code == 0, ended.err
 
 
 def rerun_on_its_page(earlier: RunRequest, client: Client, **doors: Any) -> None:
@@ -75,16 +75,16 @@ def rerun_on_its_page(earlier: RunRequest, client: Client, **doors: Any) -> None
     assert client.post(form, filled).status_code == 302
 
 
-@pytest.mark.parametrize("rerun", [rerun_in_python, rerun_by_command, rerun_on_its_page])
+@pytest.mark.parametrize("rerun", [rerun_in_python, rerun_by_client, rerun_on_its_page])
 def test_a_request_is_repeated_for_the_deployment_of_that_name(
     rerun: Callable[..., None],
     earlier: RunRequest,
     again: Deployment,
     requester: User,
     login: Login,
-    say: Say,  # noqa: F811
+    command: Commands,
 ) -> None:
-    rerun(earlier=earlier, requester=requester, client=login(requester), say=say)
+    rerun(earlier=earlier, requester=requester, client=login(requester), command=command)
     made = newest()
     assert (made.spec.rerun_of, made.deployment, made.spec.deployment_prefect_id) == (earlier, again, again.prefect_id)
     assert requests.values_of(made) == requests.values_of(earlier)
@@ -98,7 +98,7 @@ def test_without_such_a_deployment_it_is_refused(
     deployment.refresh_from_db()
     assert deployments.current(deployment) is None
     with refused("deployment.gone"):
-        desk.rerun(earlier.pk, by=by(requester))
+        requests.rerun(earlier, by=by(requester))
 
 
 def test_a_run_of_before_fills_in_the_form_of_now(again: Deployment, ran: Run, requester: User, login: Login) -> None:

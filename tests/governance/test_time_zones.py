@@ -19,7 +19,7 @@ from django.test import Client
 
 from flows.catalog import sync
 from flows.models import Deployment, Environment
-from runs import audit, desk, dispatch, requests
+from runs import audit, changes, dispatch, requests
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
 from runs.governance import freezes, grants
@@ -27,9 +27,9 @@ from runs.models import AuditEntry, RunRequest
 from runs.models.request import State
 from tests.cast import FAKES, by, key, person
 from tests.fakes.prefect import FakePrefect
+from tests.portal.client.in_process import Commands
 from tests.portal.forms import PLAIN, confirm, fill_in, form_of, hidden
 from tests.refusals import refused
-from tests.runs.conftest import Say, say  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.django_db
 
@@ -115,7 +115,7 @@ class Hands:
     deployment: Deployment
     requester: User
     client: Client
-    say: Say
+    say: Commands
 
     def form(self, at: str, query: str = "") -> None:
         assert fill_in(self.client, self.deployment, query, start="later", scheduled_for=at).status_code == 302
@@ -124,18 +124,18 @@ class Hands:
         self.form(at, f"?again={self.python().pk}")
 
     def command(self, at: str) -> None:
-        code, _, err = self.say("trigger", "dev", "monthly", "-p", "month=2026-10", "--at", at, "--as", "requester")
-        assert code == 0, err
+        ended = self.say(self.requester, "run", "monthly", "-e", "dev", "-p", "month=2026-10", "--at", at)
+        assert ended.code == 0, ended.err
 
     def python(self, at: str | datetime | None = None, **options: Any) -> RunRequest:
         planned = datetime.fromisoformat(at) if isinstance(at, str) else at
         values = {"month": "2026-10", "token": "hunter22"}
-        return desk.trigger("dev", "monthly", values, by=by(self.requester), scheduled_for=planned, **options)
+        return requests.submit(self.deployment, values, by=by(self.requester), scheduled_for=planned, **options)
 
 
 @pytest.fixture
-def hands(deployment: Deployment, requester: User, login: Login, say: Say) -> Hands:  # noqa: F811  (a fixture)
-    return Hands(deployment, requester, login(requester), say)
+def hands(deployment: Deployment, requester: User, login: Login, command: Commands) -> Hands:
+    return Hands(deployment, requester, login(requester), command)
 
 
 @pytest.mark.parametrize("door", [Hands.command, Hands.python])
@@ -154,7 +154,7 @@ def test_a_time_that_comes_twice_and_says_which_it_is(
         launches_at(hands.python(moment.astimezone(zone)), moment, clock)
 
 
-@pytest.mark.parametrize("door", [Hands.form, Hands.form_again, Hands.command])
+@pytest.mark.parametrize("door", [Hands.form, Hands.form_again])
 def test_a_time_of_the_portal(
     hands: Hands, zone: ZoneInfo, moments: list[datetime], clock: Clock, door: Callable[[Hands, str], Any]
 ) -> None:
@@ -195,12 +195,12 @@ def test_confirmed_and_approved_by_another(
                 == 302
             )
         elif signs == "command":
-            code, _, err = hands.say(
-                "approve", str(run_request.pk), "--digest", run_request.change.digest, "--as", "approver"
-            )
-            assert code == 0, err
+            ended = hands.say(approver, "approve", run_request.pk, "--digest", run_request.change.digest)
+            assert ended.code == 0, ended.err
         else:
-            desk.approve(run_request.pk, by=by(approver), displayed_digest=run_request.change.digest)
+            change = run_request.change
+            changes.approve(change, by=by(approver), displayed_digest=change.digest)
+            run_request.refresh_from_db()
         launches_at(run_request, moment, clock)
 
 
@@ -212,16 +212,16 @@ def test_the_same_moment_in_another_offset_is_the_same_wish(
 ) -> None:
     for moment in moments:
         once = key()
-        asked = [hands.python(spelled(moment, offset), key=once) for offset in OFFSETS]
+        asked = [hands.python(spelled(moment, offset), submission_key=once) for offset in OFFSETS]
         assert len({each.pk for each in asked}) == len({each.change.digest for each in asked}) == 1
         with refused("submission.reused"):
-            hands.python(moment + timedelta(microseconds=1), key=once)
+            hands.python(moment + timedelta(microseconds=1), submission_key=once)
 
 
 def test_what_was_planned_is_asked_for_again_at_once(hands: Hands, zone: ZoneInfo, moments: list[datetime]) -> None:
     first = hands.python(spelled(moments[0], "-05:00"))
-    assert hands.say("rerun", str(first.pk), "--as", "requester")[0] == 0
-    for again in (newest(), desk.rerun(first.pk, by=by(hands.requester))):
+    assert hands.say(hands.requester, "rerun", first.pk).code == 0
+    for again in (newest(), requests.rerun(first, by=by(hands.requester))):
         dispatch.launch(again)
         again.refresh_from_db()
         assert (again.state, again.scheduled_for, again.spec.rerun_of) == (State.LAUNCHED, None, first), again.message

@@ -11,8 +11,9 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from flows.models import Deployment, Environment
-from runs import desk, mirror
+from runs import listings, mirror
 from runs.models import Run, RunRequest
+from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.many_rows import many_requests, many_runs
 
@@ -31,13 +32,14 @@ def test_a_run_does_not_move_in_its_list_while_it_goes_on(
     assert places == [record.created_at] * 3
 
 
-def test_a_run_without_any_time_has_a_place(deployment: Deployment) -> None:
+def test_a_run_without_any_time_has_a_place(deployment: Deployment, requester: User) -> None:
     now = timezone.now()
     many_runs(deployment, 1, name="odd", created_upstream_at=None, synced_at=now)
     many_runs(deployment, 1, name="planned", created_upstream_at=None, expected_start_at=now + timedelta(days=1))
     many_runs(deployment, 1, name="old", created_upstream_at=now - timedelta(days=1))
     assert [run.name for run in Run.objects.all()] == ["planned", "odd", "old"]
-    assert [run.name for run in desk.runs()] == ["planned", "odd", "old"]
+    page = listings.RUNS.page(by(requester), {}, after=None, limit=20)
+    assert [run.name for run in page.rows] == ["planned", "odd", "old"]
 
 
 def test_rows_of_the_same_moment_are_in_the_order_of_their_keys(deployment: Deployment, requester: User) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from flows.prefect_api.records import PrefectError
-from runs import desk
+from runs import names, operators, requests
 from runs.actors import Actor
 from runs.errors import Refused
+from runs.management.cli.row_waits import wait
 from runs.models import RunRequest
 
 ACQUIRE, INGEST, TRAIN = "crm-data-acquisition", "crm-data-ingestion", "monthly-win-probability-training"
@@ -44,7 +45,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         environment = options["environment"]
-        by = desk.person(OPERATOR)
+        by = operators.person(OPERATOR)
         try:
             for runs in STORY:
                 self.run_in_parallel(environment, runs, by)
@@ -58,12 +59,14 @@ class Command(BaseCommand):
         """Request the runs and wait until all have completed; raises `Refused` if one did not."""
         requested = [self.request(environment, flow, values, by) for flow, values in runs]
         for run_request in requested:
-            ended = desk.wait(run_request, seconds=PATIENCE_SECONDS)
+            ended = wait(run_request, seconds=PATIENCE_SECONDS)
             self.stdout.write(f"{ended}: {ended.get_state_display()}.")
             if ended.state != RunRequest.State.COMPLETED:
                 raise Refused("demo.incomplete", f"{ended} did not complete. {ended.message}")
 
     def request(self, environment: str, flow: str, values: dict[str, str | int], by: Actor) -> RunRequest:
         key = uuid.uuid5(NAMESPACE, f"{environment} {flow} {sorted(values.items())}")
-        earlier = RunRequest.objects.filter(change__submission_key=key).first()
-        return earlier or desk.trigger(environment, flow, values, by=by, reason="Sample data of the demo", key=key)
+        if earlier := RunRequest.objects.filter(change__submission_key=key).first():
+            return earlier
+        deployment = names.deployment(environment, flow, by=by)
+        return requests.submit(deployment, values, by=by, reason="Sample data of the demo", submission_key=key)

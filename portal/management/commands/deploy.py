@@ -11,7 +11,7 @@ from django.core.management.base import CommandParser
 
 from flows.models import Server
 from portal.demo.processes import ROOT, inherited_environment
-from runs import desk
+from runs import names, sync_now
 from runs.management.cli.command import DONE, PREFECT, REFUSED, PortalCommand
 
 # Kind of credential -> the setting of Prefect's client.
@@ -32,7 +32,7 @@ class Command(PortalCommand):
         if settings.PRODUCTION:
             self.stderr.write("Demo only. Set PREFECT_API_URL and its credential, and use “python -m flows.deploy”.")
             return REFUSED
-        places = desk.chosen(options.environment, by=None)
+        places = names.chosen(options.environment, by=None)
         if not places:
             self.stderr.write("No environments. Add one in the portal.")
             return REFUSED
@@ -49,5 +49,5 @@ class Command(PortalCommand):
         )
         if deployed.returncode:
             return PREFECT
-        self.stdout.write(str(desk.sync(place.slug)))
+        self.stdout.write(str(sync_now.sync(place)))
         return DONE

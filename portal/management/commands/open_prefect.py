@@ -7,7 +7,7 @@ from argparse import Namespace
 
 from django.core.management.base import CommandParser
 
-from runs import desk
+from runs import names
 from runs.management.cli.command import DONE, PortalCommand
 
 
@@ -18,7 +18,7 @@ class Command(PortalCommand):
         parser.add_argument("environment", nargs="?", default="")
 
     def run(self, options: Namespace) -> int:
-        places = desk.chosen(options.environment, by=None)
+        places = names.chosen(options.environment, by=None)
         for place in places:
             self.stdout.write(f"{place}: {place.server.prefect_ui}")
         # Without a browser, as over SSH, the printed address has to do.

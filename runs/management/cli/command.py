@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -16,17 +15,17 @@ from django.utils import timezone
 from flows.encryption import DecryptionError
 from flows.parameters import Invalid
 from flows.prefect_api.records import PrefectError
-from runs import desk
 from runs.access.decisions import Forbidden
-from runs.actors import Actor
 from runs.errors import Refused
+from runs.management.cli.row_waits import StillRunning
+from runs.names import NotVisible
 
 DONE, REFUSED, FORBIDDEN, NOT_FOUND, PREFECT, RUN_FAILED, STILL_GOING, RUN_LOST = range(8)
 # Exception -> exit code. The first match counts, so subclasses of Refused stand before it.
 EXIT_CODES: dict[type[Exception], int] = {
     Forbidden: FORBIDDEN,
-    desk.NotVisible: NOT_FOUND,
-    desk.StillRunning: STILL_GOING,
+    NotVisible: NOT_FOUND,
+    StillRunning: STILL_GOING,
     Refused: REFUSED,
     Invalid: REFUSED,
     PrefectError: PREFECT,
@@ -62,13 +61,6 @@ class PortalCommand(OperatorCommand):
         return super().create_parser(prog_name, subcommand, epilog=EXIT_CODES_HELP, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--as",
-            dest="person",
-            metavar="USER",
-            default=os.environ.get("PORTAL_USER", ""),
-            help="act as this portal user (default: PORTAL_USER)",
-        )
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -94,18 +86,6 @@ class PortalCommand(OperatorCommand):
     def print_row(self, row: Mapping[str, Any], sentence: str, *, as_json: bool) -> None:
         """Print one row as JSON, or a sentence."""
         self.stdout.write(json.dumps(row, default=json_value, indent=2) if as_json else plain(sentence))
-
-
-def require_reader(name: str) -> Actor | None:
-    """Return the user whose permissions restrict the output, or None for everything."""
-    return desk.person(name) if name else None
-
-
-def require_actor(name: str) -> Actor:
-    """Return the user who acts; raises `Refused` when none is named."""
-    if not name:
-        raise Refused("actor.required", "Name the user of the portal: --as USER, or PORTAL_USER in the environment.")
-    return desk.person(name)
 
 
 def sentences(error: Exception) -> list[str]:

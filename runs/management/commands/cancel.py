@@ -7,9 +7,10 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from runs import desk
-from runs.management.cli.arguments import add_run
-from runs.management.cli.command import DONE, PREFECT, RUN_FAILED, RUN_LOST, PortalCommand, require_actor
+from runs import names, requests
+from runs.management.cli.command import DONE, PREFECT, RUN_FAILED, RUN_LOST
+from runs.management.cli.person_command import PersonCommand, require_actor
+from runs.management.cli.row_waits import wait
 from runs.models import Action
 from runs.models.action import State
 
@@ -21,11 +22,16 @@ ENDS = {
 }
 
 
-class Command(PortalCommand):
+class Command(PersonCommand):
     help = "Cancel a run."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        add_run(parser, reason="required in some environments", wait="wait until Prefect confirms it", seconds=600)
+        parser.add_argument("run", help="Prefect ID, unique run name, or request:NUMBER")
+        parser.add_argument("--env", default="", help="only in this environment")
+        parser.add_argument("--reason", default="", help="required in some environments")
+        parser.add_argument("--ticket", default="", help="ticket ID; required by some policies")
+        parser.add_argument("--wait", action="store_true", help="wait until Prefect confirms it")
+        parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="how long to wait (600)")
         parser.add_argument(
             "--force",
             action="store_true",
@@ -35,11 +41,11 @@ class Command(PortalCommand):
 
     def run(self, options: Namespace) -> int:
         by = require_actor(options.person)
-        cancellation = desk.cancel(
-            options.run, options.env, by=by, reason=options.reason, ticket=options.ticket, force=options.force
-        )
+        verb = requests.force_cancel if options.force else requests.cancel
+        run = names.run(options.run, options.env, by=by)
+        cancellation = verb(run, by=by, reason=options.reason, ticket=options.ticket)
         if options.wait:
-            cancellation = desk.wait(cancellation, seconds=options.timeout)
+            cancellation = wait(cancellation, seconds=options.timeout)
         # Without --wait the cancellation is only requested: the exit code says nothing about the run.
         message = f" {cancellation.message}" if cancellation.message else ""
         self.print_row(describe(cancellation), f"{cancellation}.{message}", as_json=options.json)

@@ -6,11 +6,13 @@ from argparse import Namespace
 
 from django.core.management.base import CommandParser
 
-from runs import desk, moments
-from runs.management.cli.command import DONE, PortalCommand, require_actor
+from runs import moments, names
+from runs.governance import freezes
+from runs.management.cli.command import DONE
+from runs.management.cli.person_command import PersonCommand, require_actor
 
 
-class Command(PortalCommand):
+class Command(PersonCommand):
     help = "Freeze an environment: no run starts until it is unfrozen. Requires “manage” for the whole environment."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -23,10 +25,10 @@ class Command(PortalCommand):
         super().add_arguments(parser)
 
     def run(self, options: Namespace) -> int:
-        until = moments.read(options.until)
-        row = desk.freeze(
-            options.environment,
-            by=require_actor(options.person),
+        by, until = require_actor(options.person), moments.read(options.until)
+        row = freezes.freeze(
+            names.environment(options.environment, by=by),
+            by=by,
             reason=options.reason,
             ticket=options.ticket,
             until=until,

@@ -8,8 +8,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from flows.models import Health
-from runs import desk
-from runs.management.cli.command import DONE, PREFECT, PortalCommand, require_reader
+from runs import names, sync_now
+from runs.management.cli.command import DONE, PREFECT, PortalCommand
 
 
 class Command(PortalCommand):
@@ -20,8 +20,8 @@ class Command(PortalCommand):
         super().add_arguments(parser)
 
     def run(self, options: Namespace) -> int:
-        places = desk.chosen(options.environment, by=require_reader(options.person))
-        found = {place.slug: desk.health(place.slug) for place in places if place.is_active or options.environment}
+        places = names.chosen(options.environment, by=None)
+        found = {place.slug: sync_now.check(place) for place in places if place.is_active or options.environment}
         self.print_rows(
             [describe(*each) for each in found.items()],
             as_json=options.json,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from runs import desk
+from runs import key_rotation
+from runs.actors import Actor
 from runs.management.cli.command import DONE, PortalCommand
 
 
@@ -15,7 +16,7 @@ class Command(PortalCommand):
     )
 
     def run(self, options: Namespace) -> int:
-        done = desk.rotate_keys()
+        done = key_rotation.rotate(by=Actor.system("command line"))
         listed = ", ".join(f"{number} {kind}" for kind, number in done.items())
         self.print_row(done, f"Secrets encrypted with the current key: {listed}.", as_json=options.json)
         return DONE

@@ -6,33 +6,37 @@ from argparse import Namespace
 
 from django.core.management.base import CommandParser
 
-from runs import desk
-from runs.management.cli.arguments import add_confirmation
-from runs.management.cli.command import DONE, PortalCommand, require_actor
-from runs.management.cli.request_command import describe_rules, waiting_line
-from runs.models import ChangeRequest
+from runs import names
+from runs.governance import freezes
+from runs.management.cli.command import DONE
+from runs.management.cli.person_command import PersonCommand, require_actor, waiting_line
 
 
-class Command(PortalCommand):
+class Command(PersonCommand):
     help = "Unfreeze an environment. Requires “manage” for the whole environment."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("environment")
         parser.add_argument("--reason", default="", help="required in some environments")
         parser.add_argument("--ticket", default="", help="ticket ID; required by some policies")
-        add_confirmation(parser)
+        parser.add_argument(
+            "--confirm", default="", metavar="NAME", help="name of the environment again, if it is protected"
+        )
         super().add_arguments(parser)
 
     def run(self, options: Namespace) -> int:
-        place = desk.unfreeze(
-            options.environment,
-            by=require_actor(options.person),
+        by = require_actor(options.person)
+        place = names.environment(options.environment, by=by)
+        waiting = freezes.unfreeze(
+            place,
+            by=by,
             reason=options.reason,
             ticket=options.ticket,
             confirm=options.confirm,
         )
-        if isinstance(place, ChangeRequest):
-            self.print_row(describe_rules(place), waiting_line(place), as_json=options.json)
+        if waiting:
+            row = {"environment": place.slug, "change_request": waiting.pk, "state": waiting.state}
+            self.print_row(row, waiting_line(waiting), as_json=options.json)
             return DONE
         self.print_row(
             {"environment": place.slug}, f"{place} is unfrozen. Held runs are launched now.", as_json=options.json

@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
 from flows.catalog import health, sync
 from flows.models import Deployment, Environment
-from runs import desk
+from runs import names
+from runs.names import NotVisible
 from tests.fakes.prefect import FakePrefect
+from tests.portal.client.in_process import Commands
 from tests.portal.page_elements import attributes
 
 pytestmark = pytest.mark.django_db
@@ -78,22 +79,14 @@ def test_monitoring(empty: Environment, viewer: User, login: Login) -> None:
     assert COMMAND in page
 
 
-def test_the_command_that_lists(empty: Environment, viewer: User, capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["--env", "dev"], ["--env", "dev", "--as", "viewer"], []):
-        call_command("flows", *arguments)
-        assert COMMAND in capsys.readouterr().out
-
-
-def test_the_command_that_triggers(empty: Environment, requester: User, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        call_command("trigger", "dev", "heartbeat", "--as", "requester")
-    assert ended.value.code == 3
-    told = capsys.readouterr().err
-    assert COMMAND in told
-    assert "deployment.unknown" in told
-    assert "  " not in told
+def test_the_client_that_runs(empty: Environment, requester: User, command: Commands) -> None:
+    ended = command(requester, "run", "heartbeat", "-e", "dev")
+    assert ended.code == 3
+    assert COMMAND in ended.err
+    assert "deployment.unknown" in ended.err
+    assert "  " not in ended.err
 
 
 def test_from_python(empty: Environment) -> None:
-    with pytest.raises(desk.NotVisible, match=COMMAND):
-        desk.deployment("dev", "heartbeat")
+    with pytest.raises(NotVisible, match=COMMAND):
+        names.deployment("dev", "heartbeat")

@@ -20,7 +20,7 @@ from psycopg import errors, sql
 
 from flows.catalog import sync
 from flows.models import Deployment
-from runs import audit, changes, desk, dispatch, mirror, requests
+from runs import audit, changes, dispatch, key_rotation, mirror, requests
 from runs.actors import Actor
 from runs.governance import freezes, grants
 from runs.models import (
@@ -322,7 +322,7 @@ def test_every_service_of_requests_works_as_the_role(world: RunRequest, settings
     assert held.state == State.REFUSED
     # 3. Keys, and the check of it all.
     settings.FIELD_KEYS = [Fernet.generate_key().decode(), *settings.FIELD_KEYS]
-    assert desk.rotate_keys()["run specs"]
+    assert key_rotation.rotate(by=Actor.system())["run specs"]
     call_command("verify_audit")
 
 

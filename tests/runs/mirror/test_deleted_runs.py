@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -16,8 +17,8 @@ from runs.models.request import State
 from tests.background import notices
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
+from tests.portal.client.in_process import Commands
 from tests.portal.page_elements import attributes
-from tests.runs.conftest import Say
 
 pytestmark = pytest.mark.django_db
 
@@ -150,7 +151,7 @@ def test_waiting_for_it_ends_at_once_with_its_own_exit_code(
     requester: User,
     fake: FakePrefect,
     dev: Environment,
-    say: Say,
+    command: Commands,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def work(seconds: float) -> None:
@@ -161,7 +162,7 @@ def test_waiting_for_it_ends_at_once_with_its_own_exit_code(
             fake.remove_run(run_request.flow_run_id)
         mirror.sync(dev)
 
-    monkeypatch.setattr("runs.desk.run_actions.time.sleep", work)
-    code, out, _ = say("trigger", "dev", "monthly", "-p", "month=2026-10", "--wait", "--as", "requester")
-    assert code == 7
-    assert "Lost" in out
+    monkeypatch.setattr(time, "sleep", work)
+    ended = command(requester, "run", "monthly", "-e", "dev", "-p", "month=2026-10", "--wait")
+    assert ended.code == 7
+    assert "Lost" in ended.out

@@ -17,7 +17,7 @@ from django.utils import timezone
 from flows.catalog import sync
 from flows.models import Deployment, Environment
 from flows.prefect_api.records import FlowRunRecord
-from runs import desk, dispatch, mirror, requests
+from runs import dispatch, listings, mirror, requests
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.governance import grants
@@ -153,7 +153,7 @@ def test_a_subflow_run_is_visible_exactly_as_its_run(
     # A grant for the flow of the subflow says nothing about it.
     grants.grant(by=Actor.system(), person=reader, verbs=["see"], environment=dev, flow_name="inner")
     expected = set() if denied else {asked.id, child.id}
-    assert {each.prefect_id for each in desk.runs("", by=by(reader))} == expected if not denied else True
+    assert {each.prefect_id for each in listings.RUNS.rows(by(reader))} == expected if not denied else True
     permissions = Permissions.of_person(reader)
     for run in (run_of(asked), run_of(child)):
         for verb in (Verb.SEE, Verb.CANCEL):

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
 from flows.catalog import sync
 from flows.models import Deployment, Environment
 from flows.parameters import destructive_parameters
-from runs import desk, requests
+from runs import requests
 from runs.models import AuditEntry, RunRequest
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
+from tests.portal.client.in_process import Commands
 from tests.portal.forms import confirm, hidden
 from tests.portal.page_elements import attributes, message_codes
 from tests.refusals import refused
@@ -106,25 +106,20 @@ def test_a_tag_makes_every_run_destructive(dev: Environment, fake: FakePrefect, 
 
 def test_a_re_run_is_confirmed_again(cleanup: Deployment, requester: User) -> None:
     first = requests.submit(cleanup, {"dry_run": False}, by=by(requester), confirmation=NAME)
-    person = desk.person("requester")
     with refused(CODE):
-        desk.rerun(first, by=person)
-    assert desk.rerun(first, by=person, confirm=NAME).spec.rerun_of == first
+        requests.rerun(first, by=by(requester))
+    assert requests.rerun(first, by=by(requester), confirmation=NAME).spec.rerun_of == first
 
 
-def test_the_commands_have_an_option_for_it(
-    cleanup: Deployment, requester: User, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["dev", NAME, "-p", "dry_run=false", "--as", "requester"]
-    with pytest.raises(SystemExit) as ended:
-        call_command("trigger", *arguments)
-    assert ended.value.code == 1
-    assert CODE in capsys.readouterr().err
-    call_command("trigger", *arguments, "--confirm", NAME)
+def test_the_client_has_an_option_for_it(cleanup: Deployment, requester: User, command: Commands) -> None:
+    words = ("run", NAME, "-e", "dev", "-p", "dry_run=false")
+    ended = command(requester, *words)
+    assert (ended.code, CODE in ended.err) == (1, True)
+    assert command(requester, *words, "--confirm", NAME).code == 0
     first = RunRequest.objects.get()
-    with pytest.raises(SystemExit):
-        call_command("rerun", str(first.pk), "--as", "requester")
-    call_command("rerun", str(first.pk), "--as", "requester", "--confirm", NAME)
+    ended = command(requester, "rerun", first.pk)
+    assert (ended.code, CODE in ended.err) == (1, True)
+    assert command(requester, "rerun", first.pk, "--confirm", NAME).code == 0
     assert RunRequest.objects.count() == 2
 
 

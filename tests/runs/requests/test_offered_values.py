@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -23,6 +22,7 @@ from runs.models import Artifact, AuditEntry, Run, RunRequest
 from runs.models.request import State
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
+from tests.portal.client.in_process import Commands
 from tests.portal.page_elements import attributes
 
 pytestmark = pytest.mark.django_db
@@ -155,11 +155,9 @@ def test_the_form_shows_it_beside_the_input_and_keeps_what_was_typed(
     assert not RunRequest.objects.exists()
 
 
-def test_the_command_says_it_with_its_code(
-    deployment: Deployment, requester: User, publish: Publish, capsys: pytest.CaptureFixture[str]
+def test_the_client_says_it_with_its_code(
+    deployment: Deployment, requester: User, publish: Publish, command: Commands
 ) -> None:
     publish("2026-08")
-    with pytest.raises(SystemExit) as ended:
-        call_command("trigger", "dev", "monthly", "-p", "month=2026-11", "--as", "requester")
-    assert ended.value.code == 1
-    assert CODE in capsys.readouterr().err
+    ended = command(requester, "run", "monthly", "-e", "dev", "-p", "month=2026-11")
+    assert (ended.code, CODE in ended.err) == (1, True)
