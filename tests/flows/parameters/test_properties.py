@@ -11,7 +11,7 @@ from referencing import Registry
 
 from flows.parameters import Invalid, ParameterForm, fingerprint, join, mask, runnable_as_is, split, validate
 from flows.parameters.messages import choice_labels
-from flows.parameters.references import from_arguments
+from flows.parameters.references import from_texts
 from tests.flows.parameters.test_form import BLOCKS, EVERY_KIND, fill
 
 calm = settings(
@@ -189,7 +189,7 @@ OPEN = st.sampled_from(
 @calm
 @example({"anyOf": [{"type": "integer"}, {"type": "string"}]}, 7.0)
 @given(OPEN, JSON.filter(lambda value: "$ref" not in json.dumps(value)))
-def test_what_a_form_shows_a_command_reads_back(node: Any, value: Any) -> None:
+def test_what_a_form_shows_a_link_reads_back(node: Any, value: Any) -> None:
     schema = {"properties": {"value": node}}
     try:
         validate(schema, {"value": value}, defaults={})
@@ -197,8 +197,7 @@ def test_what_a_form_shows_a_command_reads_back(node: Any, value: Any) -> None:
         return
     shown = ParameterForm(schema, {"value": value}).parts["value"].input.initial  # type: ignore[union-attr]
     event("text" if isinstance(value, str) else "other")
-    read, errors = from_arguments(schema, {"value": shown}, {})
-    assert not errors
+    read = from_texts(schema, {"value": shown})
     # A text area changes line ends, and a whole number has no point: 7.0 is 7 in JSON. Nothing else may change.
     if isinstance(value, float) and value.is_integer() and node.get("anyOf"):
         value = int(value)

@@ -1,14 +1,13 @@
-"""Texts are read by one rule, whether they are typed into a form, given to a command or stand in a link."""
+"""Texts are read by one rule, whether they are typed into a form or stand in a link."""
 
 import json
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
-from flows.parameters import ParameterForm, validate
-from flows.parameters.references import from_arguments, from_texts
-from tests.flows.parameters.test_form import BLOCKS, page, schema, typed_into
+from flows.parameters import ParameterForm
+from flows.parameters.references import from_texts
+from tests.flows.parameters.test_form import page, schema, typed_into
 
 NULL = {"type": "null"}
 TEXT, WHOLE, LIST = {"type": "string"}, {"type": "integer"}, {"type": "array", "items": {"type": "string"}}
@@ -16,18 +15,6 @@ UNTYPED = {"default": 42}
 NUMBER_OR_TEXT = {"anyOf": [WHOLE, TEXT]}
 TEXT_OR_LIST = {"anyOf": [TEXT, LIST]}
 SWITCH = {"anyOf": [{"const": "auto", "type": "string"}, WHOLE]}
-
-
-def argument(node: Any, text: str) -> Any:
-    values, errors = from_arguments(schema(node), {"value": text}, {})
-    assert not errors, errors[0].message
-    return validate(schema(node), values, defaults={})["value"]
-
-
-def unreadable(node: Any, text: str) -> str:
-    _, (error,) = from_arguments(schema(node), {"value": text}, {})
-    assert error.field == "value"
-    return error.code
 
 
 @pytest.mark.parametrize(
@@ -71,18 +58,16 @@ def unreadable(node: Any, text: str) -> str:
         ({"enum": [1, "1"]}, '"1"', "1"),
     ],
 )
-def test_a_form_and_a_command_read_the_same(node: Any, text: str, value: Any) -> None:
-    read = argument(node, text)
+def test_a_form_and_a_link_read_the_same(node: Any, text: str, value: Any) -> None:
     form = typed_into(schema(node), value=text)
     assert form.is_valid(), form.errors
-    assert json.dumps(read) == json.dumps(form.resolved["value"]) == json.dumps(value)
+    assert json.dumps(form.resolved["value"]) == json.dumps(value)
     assert json.dumps(from_texts(schema(node), {"value": text})["value"]) == json.dumps(value)
 
 
 @pytest.mark.parametrize("node", [UNTYPED, TEXT_OR_LIST, LIST, {"anyOf": [LIST, {"type": "object"}]}])
 @pytest.mark.parametrize("text", ["[1,", "[" * 100_000, "[" * 5_000 + "]" * 5_000, '{"a"'])
 def test_broken_json_is_never_sent_as_text(node: Any, text: str) -> None:
-    assert unreadable(node, text) in {"parameter.json", "parameter.too_deep"}
     # A form reads a list by lines, which may begin with a bracket.
     assert node is LIST or not typed_into(schema(node), value=text).is_valid()
 
@@ -102,48 +87,6 @@ def test_a_number_of_more_than_64_bits_is_refused_where_it_is_typed(text: str) -
     assert typed_into(schema({"type": "object"}), value='{"a": [' + "9" * 30 + "]}").codes == {
         "value": ["parameter.too_many_bits"]
     }
-
-
-@pytest.mark.parametrize(
-    ("node", "value"),
-    [
-        ({"anyOf": [WHOLE, NULL]}, None),
-        ({"anyOf": [{"enum": ["a"]}, NULL]}, None),
-        ({"anyOf": [LIST, NULL]}, None),
-        ({"anyOf": [{"type": "string", "format": "date"}, NULL]}, None),
-        ({"anyOf": [{"type": "string", "format": "date-time"}, NULL]}, None),
-        ({"anyOf": [TEXT, NULL]}, "null"),
-        ({"anyOf": [TEXT, WHOLE, NULL]}, "null"),
-        ({"anyOf": [{"enum": ["null"]}, NULL]}, "null"),
-    ],
-)
-def test_null_is_no_value_where_it_cannot_be_a_text(node: Any, value: Any) -> None:
-    assert argument(node, "null") == value
-
-
-def test_a_time_in_a_command_carries_a_zone_unless_the_default_has_none() -> None:
-    moment = {"type": "string", "format": "date-time"}
-    with timezone.override("Europe/Vienna"):
-        assert argument(moment, "2026-07-01T12:00") == "2026-07-01T12:00:00+02:00"
-        zoneless, _ = from_arguments(schema(moment), {"value": "2026-07-01T12:00"}, {"value": "2026-01-01T00:00"})
-    assert zoneless == {"value": "2026-07-01T12:00:00"}
-
-
-def test_a_command_takes_an_empty_text() -> None:
-    assert argument(TEXT, "") == ""
-    assert argument(UNTYPED, "") == ""
-
-
-def test_a_command_takes_the_name_of_a_block() -> None:
-    blocks = {**BLOCKS, "required": []}
-    ident = "123e4567-e89b-12d3-a456-426614174000"
-    inline = {"user": "u", "password": "p"}
-    texts = {"my-block": {"block_document_slug": "creds/my-block"}, ident: {"block_document_id": ident}}
-    for text, reference in texts.items():
-        values, errors = from_arguments(blocks, {"c": text, "oc": text}, {})
-        assert (values, errors) == ({"c": {"$ref": reference}, "oc": {"$ref": reference}}, [])
-        assert validate(blocks, values, defaults={}) == values
-    assert from_arguments(blocks, {"c": json.dumps(inline), "oc": "null"}, {}) == ({"c": inline, "oc": None}, [])
 
 
 @pytest.mark.parametrize(
@@ -168,4 +111,4 @@ def test_a_form_shows_a_text_so_that_it_reads_back(node: Any, value: Any, shown:
     untouched = typed_into(schema(node), {"value": value})
     assert untouched.is_valid(), untouched.errors
     assert json.dumps(untouched.resolved) == json.dumps({"value": value})
-    assert json.dumps(argument(node, shown)) == json.dumps(value)
+    assert json.dumps(from_texts(schema(node), {"value": shown})["value"]) == json.dumps(value)
