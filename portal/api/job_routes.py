@@ -6,8 +6,8 @@ from datetime import datetime
 
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
-from pydantic import ConfigDict
 
+from portal.api.bodies import body
 from portal.api.problems import PROBLEMS, Problem
 from portal.auth import job_tokens
 
@@ -15,7 +15,7 @@ router = Router(tags=["Tokens"])
 
 
 class ShownJob(Schema):
-    model_config = ConfigDict(extra="forbid")
+    model_config = body(job_token="eyJ…", account="nightly")  # noqa: S106  (an example)
 
     job_token: str = Field(max_length=job_tokens.LARGEST, description="The JWT that GitHub or GitLab gave the job.")
     account: str = Field(

@@ -178,7 +178,7 @@ def read_request(request: HttpRequest, number: int) -> RequestRow:
 class Repetition(Schema):
     """A request that repeats an earlier one."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = body(parameters={"month": "2026-10"}, reason="The source was corrected")
 
     parameters: dict[str, Any] = Field({}, description="Values to replace; the others, secret ones too, are reused.")
     reason: str = Field("", max_length=1000)

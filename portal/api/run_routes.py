@@ -106,7 +106,7 @@ class Retry(Schema):
 
 
 class Recovery(Schema):
-    model_config = ConfigDict(extra="forbid")
+    model_config = body(kind="put back", reason="The host was rebooted")
 
     kind: Literal["put back", "fail"] = Field(description="Back to Scheduled, so that a worker starts it; or failed.")
     reason: str = Field("", max_length=1000, description="How you know that no process is working on it.")

@@ -81,8 +81,8 @@ class Place:
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Place:
-        keys = (number(query.get(name)) for name in ("line", "before", "after"))
-        return cls(*keys, is_start="start" in query, is_end="end" in query)
+        line, before, after = (number(query.get(name)) for name in ("line", "before", "after"))
+        return cls(line, before, after, is_start="start" in query, is_end="end" in query)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ def as_text(run: Run, chosen: Filter) -> str:
 
 def as_line(row: LogLine, names: Mapping[UUID, str]) -> str:
     at = timezone.localtime(row.at).isoformat(timespec="milliseconds")
-    task = f"[{one_line(names.get(row.task_run_id, ''))}] " if row.task_run_id in names else ""
+    task = f"[{one_line(names[row.task_run_id])}] " if row.task_run_id in names else ""
     return f"{at} {name_of(row.level).upper():8} {task}{row.message}"
 
 
