@@ -11,7 +11,7 @@ from flows.db_text import sanitize
 from runs import audit
 from runs.actors import Actor
 from runs.errors import Refused
-from runs.governance import loosening_gate
+from runs.governance import loosening_gate, tokens
 from runs.governance.accounts import require_distinct_name, require_valid
 from runs.governance.configuration import difference, require_administrator
 from runs.governance.loosening import Loosening, loosened
@@ -58,8 +58,8 @@ def change(
     """Give a service account another owner or purpose, or disable or enable it.
 
     A new owner can act in the protected environments that the account opens, which `confirm` names: it then waits as
-    the change request that is returned, until it is approved and comes again as `signed`. Raises `Refused` with code
-    `service_account.…`, `loosening.…` or `rules.…`.
+    the change request that is returned, until it is approved and comes again as `signed`. Its tokens end with the
+    former owner, who may know their texts. Raises `Refused` with code `service_account.…`, `loosening.…` or `rules.…`.
     """
     with audit.act("service_account.change", account.user, by=by, reason=reason, subject_kind="person") as act:
         require_administrator(by)
@@ -68,7 +68,7 @@ def change(
         )
         if is_active or owner.pk != stored.owner_id:
             require_owner(owner)
-        before = describe(stored)
+        before, former = describe(stored), stored.owner_id
         found = loosened_by(stored, owner=owner, is_active=is_active)
         stored.owner, stored.purpose, stored.user.is_active = owner, required_purpose(purpose), is_active
         proposal = Proposal(
@@ -83,6 +83,9 @@ def change(
         stored.user.save(update_fields=["is_active"])
         stored.save(update_fields=["owner", "purpose"])
         act.before, act.after = difference(before, describe(stored))
+        if owner.pk != former:
+            # The former owner may know their texts, and could now approve what they request.
+            act.after["tokens_ended"] = tokens.end_all(stored.user, by)
         loosening_gate.record_and_notify(found, act, signed)
     return None
 

@@ -458,6 +458,8 @@ def digest(token: Token, scopes: Sequence[Scope], secret: str, pepper: str) -> s
         "key": token.key,
         "user": token.user_id,
         "agent": token.agent_id,
+        # Whoever knows the token of a service account must stay the one who cannot approve what it requests.
+        "owner": owner_id(token.user),
         "secret": secret,
         "expires_at": token.expires_at,
         "networks": token.networks,
@@ -466,6 +468,18 @@ def digest(token: Token, scopes: Sequence[Scope], secret: str, pepper: str) -> s
         "job_trust": token.job_trust_id,
     }
     return hmac.new(pepper.encode(), canonical.text(covered).encode(), hashlib.sha256).hexdigest()
+
+
+def owner_id(user: User) -> int | None:
+    """Return the key of a service account's owner; None for a person."""
+    account = getattr(user, "service_account", None)
+    return account.owner_id if account else None
+
+
+def end_all(user: User, by: Actor) -> int:
+    """Revoke every token of an account, within an act that says so; return how many."""
+    ended = Token.objects.filter(active(), user=user)
+    return ended.update(digest="", revoked_at=timezone.now(), revoked_by_name=by.name)
 
 
 def scopes_text(scopes: Iterable[Scope]) -> list[str]:

@@ -217,7 +217,8 @@ def as_text(run: Run, chosen: Filter) -> str:
 
 def as_line(row: LogLine, names: Mapping[UUID, str]) -> str:
     at = timezone.localtime(row.at).isoformat(timespec="milliseconds")
-    task = f"[{one_line(names[row.task_run_id])}] " if row.task_run_id in names else ""
+    name = names.get(row.task_run_id) if row.task_run_id else None
+    task = f"[{one_line(name)}] " if name else ""
     return f"{at} {name_of(row.level).upper():8} {task}{row.message}"
 
 

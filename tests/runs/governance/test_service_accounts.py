@@ -170,6 +170,37 @@ def change_owner(robot: ServiceAccount, owner: User, by_: User, **consent: str) 
     return service_accounts.change(robot, owner=owner, purpose=robot.purpose, is_active=True, by=by(by_), **consent)
 
 
+def test_its_tokens_end_with_their_owner(robot: ServiceAccount, admin_user: User, approver: User) -> None:
+    new = tokens.issue(
+        robot.user,
+        by=by(robot.owner),
+        name="ci",
+        scopes=[TokenScope(verbs=["see"])],
+        expires_at=timezone.now() + timedelta(days=1),
+    )
+    service_accounts.change(robot, owner=approver, purpose="x", is_active=True, by=by(admin_user))
+    # Who knows its text could now approve what is requested with it.
+    with refused("token.invalid"):
+        tokens.authenticate(new.text, address="192.0.2.7")
+    assert AuditEntry.objects.get(verb="service_account.change").after["tokens_ended"] == 1
+    service_accounts.change(robot, owner=robot.owner, purpose="x", is_active=True, by=by(admin_user))
+    with refused("token.invalid"):
+        tokens.authenticate(new.text, address="192.0.2.7")
+
+
+def test_its_tokens_end_with_an_owner_who_is_replaced_in_the_database(robot: ServiceAccount, approver: User) -> None:
+    text = tokens.issue(
+        robot.user,
+        by=by(robot.owner),
+        name="ci",
+        scopes=[TokenScope(verbs=["see"])],
+        expires_at=timezone.now() + timedelta(days=1),
+    ).text
+    ServiceAccount.objects.filter(pk=robot.pk).update(owner=approver)
+    with refused("token.invalid"):
+        tokens.authenticate(text, address="192.0.2.7")
+
+
 def test_another_owner_is_free_where_nothing_protected_is_opened(robot: ServiceAccount, admin_user: User) -> None:
     assert change_owner(robot, person("new-owner"), admin_user) is None
     assert ServiceAccount.objects.get().owner.username == "new-owner"
