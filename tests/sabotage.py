@@ -958,15 +958,32 @@ SABOTAGES = (
         "an agent's run in prod waits for no one where no rule asks",
         ("tests/portal/mcp/test_tools.py::test_another_person_approves_also_where_no_rule_asks_for_it",),
         "runs/requests/submit.py",
-        "        if by.agent or is_retry_for_agent(kind, specs):\n",
-        "        if is_retry_for_agent(kind, specs):\n",
+        "        elif by.agent:\n",
+        "        elif False:\n",
     ),
     Sabotage(
         "the owner's retry of an agent's run in prod waits for no one",
         ("tests/portal/mcp/test_tools.py::test_an_owner_s_retry_of_it_needs_another_person_too",),
         "runs/requests/submit.py",
-        "        if by.agent or is_retry_for_agent(kind, specs):\n",
-        "        if by.agent:\n",
+        "        if kind == ChangeRequest.Kind.RETRY:\n",
+        "        if False:\n",
+    ),
+    Sabotage(
+        "a retry whose first start was approved waits for no one",
+        ("tests/runs/requests/test_retry.py::test_an_approval_is_for_one_start",),
+        "runs/requests/submit.py",
+        "            requirements = with_approval(requirements)\n",
+        "            pass\n",
+    ),
+    Sabotage(
+        "tokens of a service account outlive its owner in the database",
+        (
+            "tests/runs/governance/test_service_accounts.py"
+            "::test_its_tokens_end_with_an_owner_who_is_replaced_in_the_database",
+        ),
+        "runs/governance/tokens.py",
+        """        "owner": owner_id(token.user),\n""",
+        "",
     ),
     Sabotage(
         "an agent's run is launched without another person",

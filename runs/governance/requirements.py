@@ -132,9 +132,12 @@ def with_person(found: Requirements, environment: Environment) -> Requirements:
 
     The owner is the requester, who never approves: any stage is enough.
     """
-    if not environment.is_protected or found.stages:
-        return found
-    return replace(found, stages=(Stage(needed=1, group=""),))
+    return with_approval(found) if environment.is_protected else found
+
+
+def with_approval(found: Requirements) -> Requirements:
+    """Return the same with one approval where the rules ask for none."""
+    return found if found.stages else replace(found, stages=(Stage(needed=1, group=""),))
 
 
 def visible[R: (Policy, Window)](rows: Iterable[R], permissions: Permissions) -> list[R]:

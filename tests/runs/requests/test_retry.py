@@ -143,8 +143,14 @@ def test_an_approval_is_for_one_start(
 ) -> None:
     run = approved_and_failed(deployment, fake, requester, approver)
     Environment.objects.update(needs_approval=False)
-    assert isinstance(requests.retry(run, by=by(requester)), ChangeRequest)
+    retry = requests.retry(run, by=by(requester))
+    assert isinstance(retry, ChangeRequest)
     assert not Action.objects.exists()
+    # It waits for one more, although the rules ask for none any more, and that starts it.
+    assert retry.state == ChangeRequest.State.WAITING
+    changes.approve(retry, by=by(approver), displayed_digest=retry.digest)
+    assert carried_out(Action.objects.get()).state == State.DONE
+    assert sent(fake) == 1
 
 
 # With an approval
