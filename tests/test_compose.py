@@ -416,7 +416,12 @@ def test_a_run_goes_through_all_the_parts(machine: Machine) -> None:
     prepare += "; from runs import sync_now; sync_now.sync(Environment.objects.get())"
     manage = [sys.executable, "manage.py"]
     subprocess.run([*manage, "shell", "-c", prepare], cwd=ROOT, env=environment | {"AUTH": auth}, check=True)
-    words = ["trigger", "dev", "heartbeat", "--as", "otto", "--wait", "--timeout", "120"]
-    done = subprocess.run([*manage, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    run = (
+        "from runs import names, operators, requests; from runs.management.cli.row_waits import wait;"
+        "otto = operators.person('otto'); deployment = names.deployment('dev', 'heartbeat', by=otto);"
+        "print('ended as', wait(requests.submit(deployment, {}, by=otto), seconds=120).state)"
+    )
+    words = [*manage, "shell", "-c", run]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Completed" in done.stdout
+    assert "ended as completed" in done.stdout

@@ -24,12 +24,11 @@ class Form:
 
 
 class _Reader(HTMLParser):
-    """Collects the forms and the text of a page."""
+    """Collects the forms of a page."""
 
     def __init__(self) -> None:
         super().__init__()
         self.forms: list[Form] = []
-        self.text: list[str] = []
         self._open: Form | None = None
         self._select = self._textarea = ""
 
@@ -65,7 +64,6 @@ class _Reader(HTMLParser):
             self._textarea = ""
 
     def handle_data(self, data: str) -> None:
-        self.text.append(data)
         if self._open and self._textarea:
             self._open.fields[self._textarea] += data
 
@@ -120,10 +118,3 @@ class Browser:
 
     def close(self) -> None:
         self._client.close()
-
-
-def text_of(html: str) -> str:
-    """Return the text of a page without markup."""
-    reader = _Reader()
-    reader.feed(html)
-    return " ".join(" ".join(reader.text).split())
