@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .answers import Action, Change, LogLine, RunRequest
-from .client_errors import Forbidden, PortalFailed, StillRunning, TooManyRequests, Unreachable
+from .client_errors import Forbidden, NotFound, PortalFailed, StillRunning, TooManyRequests, Unreachable
 
 if TYPE_CHECKING:
     from .portal_api import Portal
@@ -90,8 +90,9 @@ def read_logs(
         if each.run is None:
             continue
         reader = readers.setdefault(each.run, LogReader(portal, each.environment, each.run))
-        # Who may run something may not always view its log: the result is still waited for.
-        with suppress(Forbidden):
+        # Who may run something may not always view its log, and a run is known a moment after its request became it:
+        # the result is still waited for.
+        with suppress(Forbidden, NotFound):
             for line in reader.read():
                 on_log(line)
 

@@ -66,6 +66,25 @@ def test_a_change_request_that_is_closed_goes_on_until_its_run_has_ended(
     assert states == ["closed"]
 
 
+def test_the_log_of_a_run_that_is_not_known_yet_is_read_later(
+    requester: User, deployment: Deployment, fake: FakePrefect, portal: Portals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = portal(requester)
+    change = client.run("dev", NAME, VALUES)
+    number, known = change.requests[0].id, Run.objects.count()
+    lines: list[LogLine] = []
+
+    def launch() -> None:
+        tasks.launch(number)
+        assert client.request(number).run
+        assert Run.objects.count() == known
+
+    left = [lambda: play(number, fake, "COMPLETED", "one"), launch]
+    monkeypatch.setattr(time, "sleep", lambda seconds: left.pop()() if left else None)
+    assert client.wait(change, on_log=lines.append).requests[0].run_state == "COMPLETED"
+    assert [each.message for each in lines] == ["one"]
+
+
 def test_after_the_timeout_it_says_that_it_waits_for_approval(
     requester: User, prod_deployment: Deployment, portal: Portals
 ) -> None:
