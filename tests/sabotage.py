@@ -755,7 +755,7 @@ SABOTAGES = (
         "the API lists what its token does not see",
         ("tests/portal/api/test_lists.py::test_a_scope_limits_every_list",),
         "runs/listings.py",
-        "        found = found.filter(self.visible(by, Permissions.of(by)))\n",
+        "        found = found.filter(self.visible(by, permissions or Permissions.of(by)))\n",
         "",
     ),
     Sabotage(
