@@ -59,6 +59,8 @@ class Actor:
     token_id: str = ""
     on_behalf_of: str = ""
     scope: tuple[Grant, ...] | None = field(default=None, repr=False)
+    # Whether a scope leaves the audit trail open to a person who can read it.
+    reads_trail: bool = False
     # Who answers for a service account: what it requests, it requests on their behalf.
     owner: User | None = field(default=None, repr=False)
     # An AI agent, which acts with the grants of its owner, `holder`, and what it was called for.
@@ -77,6 +79,7 @@ class Actor:
         token_id: str,
         scope: tuple[Grant, ...],
         owner: User | None = None,
+        reads_trail: bool = False,
         channel: Channel = Channel.API,
         address: str = "",
         user_agent: str = "",
@@ -94,6 +97,7 @@ class Actor:
             on_behalf_of=owner.get_username() if owner else "",
             scope=scope,
             owner=owner,
+            reads_trail=reads_trail,
         )
 
     @classmethod

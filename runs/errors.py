@@ -252,6 +252,7 @@ CODES: dict[str, str] = {
     "token.revoked": "The token was revoked or replaced.",
     "token.scope": "A token needs a scope: verbs, and where it has them.",
     "token.throttled": "Too many requests with invalid tokens came from this address.",
+    "token.trail": "The account of the token cannot read the audit trail.",
     "token.user_inactive": "The account of the token, or its owner's, is disabled.",
     "user.unknown": "No such user, or the account is disabled.",
     "verb.unknown": "No such verb.",

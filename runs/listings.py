@@ -168,7 +168,7 @@ def sees_grant(by: Actor, permissions: Permissions) -> Q:
 
 def sees_entry(by: Actor, permissions: Permissions) -> Q:
     """Return the condition for entries about what the actor did, with this token; readers of the trail see all."""
-    if rule_changes.oversees(by):
+    if rule_changes.reads_trail(by):
         return Q()
     own = Q(actor_id=str(by.user.pk)) & ~Q(actor_kind="system")
     return own if by.scope is None else own & Q(token_id=by.token_id)

@@ -415,6 +415,7 @@ SENTENCES: dict[str, list[str]] = {
         "Give the token 1 to {} scopes.",
     ],
     "token.throttled": ["Too many requests with invalid tokens came from this address. Try again in {}."],
+    "token.trail": ["Only administrators and auditors can have a token that reads the whole audit trail."],
     "token.user_inactive": ["The account {}, or its owner's, is disabled."],
     "user.unknown": ["Unknown or inactive user {}."],
     "verb.unknown": ["Unknown verb {}. Verbs: {}."],

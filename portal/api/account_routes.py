@@ -28,6 +28,7 @@ class Me(Schema):
     token: str = Field(description="Key of the token, by which the audit trail names it.")
     token_name: str
     expires_at: datetime
+    reads_trail: bool = Field(description="Whether it reads the whole audit trail, as long as its person can.")
     scopes: list[Scope]
 
 
@@ -41,6 +42,7 @@ def read_me(request: HttpRequest) -> Me:
         token=token.key,
         token_name=token.name,
         expires_at=token.expires_at,
+        reads_trail=token.reads_trail,
         scopes=[
             Scope(
                 verbs=scope.verbs,

@@ -196,5 +196,5 @@ def explain(request: HttpRequest, payload: Question) -> Explanation:
 
 @router.get("/audit", response={200: paging.page_of(AuditRow), **PROBLEMS}, summary="Read the audit trail")
 def list_entries(request: HttpRequest, query: Query[AuditFilters]) -> HttpResponse:  # type: ignore[valid-type]
-    """List entries, newest first: those about what was done with this token."""
+    """List entries, newest first: those about what was done with this token, or all if it reads the whole trail."""
     return paging.answer(request, listings.AUDIT, query, AuditRow, AuditRow.of)

@@ -22,7 +22,7 @@ from flows import canonical, encryption
 from flows.db_text import sanitize
 from flows.models import Environment
 from runs import audit, events
-from runs.actors import Actor
+from runs.actors import Actor, is_administrator
 from runs.audit import signatures
 from runs.digests import change_digest, rules_digest
 from runs.errors import Refused
@@ -224,6 +224,15 @@ def can_view(change: ChangeRequest, by: Actor) -> bool:
 def oversees(by: Actor) -> bool:
     """Return whether the actor is an administrator or reads the audit trail; never within a scope."""
     return by.is_administrator or (by.scope is None and by.user.has_perm("runs.view_auditentry"))
+
+
+def reads_trail(by: Actor) -> bool:
+    """Return whether the actor reads the whole audit trail: as such, or with a token that was given that."""
+    return oversees(by) or (by.reads_trail and can_read_trail(by.user))
+
+
+def can_read_trail(user: User) -> bool:
+    return is_administrator(user) or user.has_perm("runs.view_auditentry")
 
 
 def visible_to(by: Actor) -> Q:

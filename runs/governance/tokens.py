@@ -30,7 +30,7 @@ from runs.access import predicates
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance.powers import owns
-from runs.governance.rule_changes import oversees
+from runs.governance.rule_changes import can_read_trail, oversees
 from runs.models import Agent, Grant, JobTrust, Policy, Scope, ServiceAccount, Token, TokenScope, Verb
 from runs.models.grant import WITH_PARAMETERS
 
@@ -79,6 +79,7 @@ def issue(
     expires_at: datetime,
     networks: Sequence[str] = (),
     agent: Agent | None = None,
+    reads_trail: bool = False,
 ) -> NewToken:
     """Create a token of a person, by themselves, of a service account, by its owner, or of the person's `agent`.
 
@@ -89,8 +90,9 @@ def issue(
         require_interactive(by)
         require_own(user, by)
         token = build(user, name, scopes, expires_at, networks)
-        token.agent = agent
+        token.agent, token.reads_trail = agent, reads_trail
         require_agent_scopes(token, scopes)
+        require_may_read_trail(token)
         found = insert(token, scopes)
         act.subject, act.after = token, describe(token, scopes)
     return found
@@ -110,7 +112,7 @@ def rotate(token: Token, *, by: Actor, overlap: timedelta = OVERLAP) -> NewToken
         scopes = [copy_of(scope) for scope in old.scopes.all()]
         ends = min(timezone.now() + (old.expires_at - old.created_at), timezone.now() + longest(scopes))
         new = build(old.user, old.name, scopes, ends, old.networks)
-        new.replaces, new.agent = old, old.agent
+        new.replaces, new.agent, new.reads_trail = old, old.agent, old.reads_trail
         require_agent_scopes(new, scopes)
         found = insert(new, scopes)
         end(old, timezone.now() + min(max(overlap, timedelta(0)), LONGEST_OVERLAP), by)
@@ -246,6 +248,14 @@ def require_usable(scope: Scope) -> None:
             f"A condition on parameters cannot apply to {', '.join(Verb(verb).label for verb in unbound)}. Add a scope "
             "without it for them.",
             verbs=unbound,
+        )
+
+
+def require_may_read_trail(token: Token) -> None:
+    """Refuse to open the audit trail by a token whose account cannot read it, or that is an agent's."""
+    if token.reads_trail and (token.agent or not can_read_trail(token.user)):
+        raise Refused(
+            "token.trail", "Only administrators and auditors can have a token that reads the whole audit trail."
         )
 
 
@@ -402,6 +412,7 @@ def actor_of(token: Token, *, address: str, user_agent: str = "") -> Actor:
         token_id=token.key,
         scope=scope,
         owner=account.owner if account else None,
+        reads_trail=token.reads_trail,
         address=address,
         user_agent=user_agent,
     )
@@ -463,6 +474,7 @@ def digest(token: Token, scopes: Sequence[Scope], secret: str, pepper: str) -> s
         "secret": secret,
         "expires_at": token.expires_at,
         "networks": token.networks,
+        "reads_trail": token.reads_trail,
         "scopes": scopes_text(scopes),
         # Otherwise the token would outlive its trust when the reference to it is removed.
         "job_trust": token.job_trust_id,
@@ -526,6 +538,7 @@ def describe(token: Token, scopes: Sequence[TokenScope]) -> dict[str, Any]:
         "key": token.key,
         "user": token.user.get_username(),
         **({"agent": token.agent.name} if token.agent else {}),
+        **({"reads_trail": True} if token.reads_trail else {}),
         "scopes": [str(scope) for scope in scopes],
         "networks": token.networks,
         "expires_at": token.expires_at,

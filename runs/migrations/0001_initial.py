@@ -1644,6 +1644,7 @@ class Migration(migrations.Migration):
                         verbose_name="allowed networks",
                     ),
                 ),
+                ("reads_trail", models.BooleanField(default=False, verbose_name="reads the whole audit trail")),
                 ("expires_at", models.DateTimeField(verbose_name="expires")),
                 (
                     "created_at",

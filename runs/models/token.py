@@ -50,6 +50,8 @@ class Token(models.Model):
     agent = models.ForeignKey(Agent, models.PROTECT, null=True, editable=False, related_name="tokens")
     name = models.CharField(max_length=100)
     networks = ArrayField(models.CharField(max_length=50), default=list, blank=True, verbose_name="allowed networks")
+    # Scopes are about deployments, and the trail is about everything.
+    reads_trail = models.BooleanField("reads the whole audit trail", default=False)
     expires_at = models.DateTimeField("expires")
     created_at = models.DateTimeField("created", db_default=Now(), editable=False)
     # The token that this one replaces, which is still valid until `revoked_at`.

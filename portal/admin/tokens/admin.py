@@ -135,6 +135,7 @@ class TokenAdmin(RestrictedAdmin):
                     expires_at=form.expires_at(),
                     networks=form.cleaned_data["networks"],
                     agent=form.cleaned_data["agent"],
+                    reads_trail=form.cleaned_data.get("reads_trail", False),
                 )
             except Refused as refusal:
                 form.refuse(refusal)

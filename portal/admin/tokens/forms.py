@@ -18,7 +18,7 @@ from portal.ui.text import number
 from runs.access import predicates
 from runs.access.decisions import Permissions
 from runs.errors import Refused
-from runs.governance import tokens
+from runs.governance import rule_changes, tokens
 from runs.models import Agent, Token, TokenScope
 
 INPUT = {"class": "portal-input"}
@@ -34,6 +34,7 @@ FIELDS = {
     "token.not_own": "account",
     "agent.not_own": "agent",
     "token.agent_scope": "agent",
+    "token.trail": "reads_trail",
 }
 
 
@@ -80,6 +81,11 @@ class TokenForm(forms.Form):
         widget=forms.DateInput({**INPUT, "type": "date"}, format="%Y-%m-%d"),
         help_text="For “until a date” only. The token is valid to the end of this day.",
     )
+    reads_trail = forms.BooleanField(
+        label="Reads the whole audit trail",
+        required=False,
+        help_text="For a system that collects it. Counts as long as you can read the audit trail yourself.",
+    )
     networks = forms.CharField(
         label="Allowed networks",
         required=False,
@@ -92,6 +98,8 @@ class TokenForm(forms.Form):
     def __init__(self, person: User, data: Any = None, initial: Any = None) -> None:
         super().__init__(data, initial={"account": person.pk, **(initial or {})}, use_required_attribute=False)
         self.accounts = accounts_of(person)
+        if not rule_changes.can_read_trail(person):
+            del self.fields["reads_trail"]
         self.fields["account"].queryset = self.accounts  # type: ignore[attr-defined]  # a model's choices
         self.fields["agent"].queryset = Agent.objects.filter(owner=person)  # type: ignore[attr-defined]  # a model's choices
 

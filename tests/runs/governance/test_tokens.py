@@ -12,10 +12,10 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flows.models import Deployment, Environment
-from runs import requests
+from runs import listings, requests
 from runs.access.decisions import decide
 from runs.actors import Actor, Kind
-from runs.governance import service_accounts, tokens
+from runs.governance import rule_changes, service_accounts, tokens
 from runs.models import AuditEntry, Policy, ServiceAccount, Token, TokenScope, Verb
 from tests.cast import by
 from tests.refusals import refused
@@ -361,3 +361,32 @@ def test_a_scope_limits_what_an_auditor_s_token_sees(auditor: User, viewer: User
     own = issue(auditor)
     assert set(tokens.visible_to(use(own.text))) == {own.token}
     assert not replace(use(own.text), scope=()).is_administrator
+
+
+# The audit trail
+
+
+def test_a_token_reads_the_whole_trail_if_its_person_can(auditor: User, requester: User, dev: Environment) -> None:
+    before = AuditEntry.objects.count()
+    with refused("token.trail"):
+        issue(requester, reads_trail=True)
+    with_trail = issue(auditor, scope("see", environment=dev), reads_trail=True)
+    without = issue(auditor, scope("see", environment=dev))
+    whole, own = use(with_trail.text), use(without.text)
+    assert listings.AUDIT.rows(whole).count() == AuditEntry.objects.count() > before
+    assert not listings.AUDIT.rows(own).exists()
+    # Rules and people stay closed: it reads the trail and nothing else.
+    assert not rule_changes.oversees(whole)
+    # Without the role it counts no more, and what is written into the database never did.
+    auditor.groups.clear()
+    whole = use(with_trail.text)
+    assert not listings.AUDIT.rows(whole).exists()
+    Token.objects.filter(pk=without.token.pk).update(reads_trail=True)
+    with refused("token.invalid"):
+        use(without.text)
+
+
+def test_a_replacement_reads_the_trail_too(auditor: User) -> None:
+    new = issue(auditor, reads_trail=True)
+    assert tokens.rotate(new.token, by=by(auditor)).token.reads_trail
+    assert AuditEntry.objects.get(verb="token.issue").after["reads_trail"] is True

@@ -313,3 +313,12 @@ def test_somebody_not_signed_in_is_sent_to_sign_in(client: Client) -> None:
     assert client.get(NEW).url.startswith("/admin/login/")  # type: ignore[attr-defined]  # a redirect
     assert client.post(NEW, sent(person("other"))).status_code == 302
     assert not Token.objects.exists()
+
+
+def test_who_reads_the_trail_can_have_it_read(requester: User, auditor: User, login: Login) -> None:
+    field = 'name="reads_trail"'
+    assert field not in login(requester).get(NEW).content.decode()
+    assert field in login(auditor).get(NEW).content.decode()
+    for person_ in (requester, auditor):
+        login(person_).post(NEW, sent(person_, {"verbs": ["see"]}, reads_trail="on"))
+    assert dict(Token.objects.values_list("user__username", "reads_trail")) == {"requester": False, "auditor": True}
