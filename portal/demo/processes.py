@@ -60,8 +60,14 @@ def inherited_environment() -> dict[str, str]:
 
 
 def time_zone() -> dict[str, str]:
-    """Return this process's time zone setting. It is the only setting of the portal that a stack inherits."""
+    """Return this process's time zone setting."""
     return {name: os.environ[name] for name in ("PORTAL_TIME_ZONE", "PORTAL_TIME_ZONE_FILE") if name in os.environ}
+
+
+def chosen_settings() -> dict[str, str]:
+    """Return the settings of the portal that a stack inherits: the time zone, and whose job tokens are accepted."""
+    issuers = {name: os.environ[name] for name in ("PORTAL_JOB_ISSUERS",) if name in os.environ}
+    return time_zone() | issuers
 
 
 class Reaper:

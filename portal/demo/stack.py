@@ -19,7 +19,7 @@ from portal.demo.data_dir import DataFolder, fernet_key, token_pepper
 from portal.demo.ports import next_free
 from portal.demo.postgres import Embedded, Server
 from portal.demo.prefect_server import PrefectServer
-from portal.demo.processes import ROOT, NotStarted, Program, Reaper, inherited_environment, time_zone
+from portal.demo.processes import ROOT, NotStarted, Program, Reaper, chosen_settings, inherited_environment
 from portal.demo.supervisor import Part, Supervisor
 from portal.demo.watchdogs import HeartbeatWatch, QueueWatch
 
@@ -197,7 +197,7 @@ class Stack:
             "PORTAL_PUBLIC_URL": self.address.rstrip("/"),
             # For `python -m portal.ops.probe follower` in another terminal; only the follower writes it.
             "PORTAL_HEARTBEAT": str(self.folder.path / "follower.beat"),
-            **time_zone(),
+            **chosen_settings(),
         }
 
     def _layers(self) -> list[list[Part]]:

@@ -26,6 +26,8 @@ from portal.demo import reaper
 from portal.demo.processes import ROOT, inherited_environment, time_zone
 from tests.demo.conftest import soon
 from tests.documents import Block, Command, blocks
+from tests.fakes.issuer import REQUEST_TOKEN, Issuer, serving
+from tests.portal.pipelines import copy_of_checkout, run_action, run_gitlab
 
 PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 PATIENCE = 300
@@ -117,7 +119,13 @@ class Checkout:
 
 
 @pytest.fixture(scope="module")
-def checkout() -> Iterator[Checkout]:
+def issuer() -> Iterator[Issuer]:
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def checkout(issuer: Issuer) -> Iterator[Checkout]:
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     with tempfile.TemporaryDirectory(prefix="portal-newcomer-", ignore_cleanup_errors=True) as place:
@@ -131,6 +139,8 @@ def checkout() -> Iterator[Checkout]:
         (copy.folder / ".venv").symlink_to(sys.prefix)
         # Older than the stamp in the virtual environment: nothing is installed.
         os.utime(copy.folder / "requirements.lock", (0, 0))
+        # An issuer of job tokens, as the operator would name it.
+        copy.environment["PORTAL_JOB_ISSUERS"] = issuer.url
         yield copy
         copy.stop_demo()
         reaper.end_marked(str(copy.folder / "var" / "demo"), patience=1)
@@ -244,6 +254,93 @@ def test_the_commands_of_a_page(demo: Checkout, page: str, tmp_path: Path) -> No
                 terminal.run(command)
     finally:
         terminal.close()
+
+
+# What an administrator and the owner do on the pages, for a robot that CI jobs act as.
+TRUST = """
+from datetime import timedelta
+from django.contrib.auth.models import User
+from django.utils import timezone
+from flows.models import Environment
+from runs.actors import Actor, Channel
+from runs.governance import grants, job_trusts, service_accounts
+from runs.models import JobTrustScope
+
+ada, otto = (
+    Actor.person(User.objects.get(username=name), channel=Channel.COMMAND) for name in ("ada", "otto")
+)
+dev, verbs = Environment.objects.get(slug="dev"), ["see", "see logs", "trigger"]
+robot = service_accounts.create("ci-robot", owner=otto.user, purpose="CI", by=ada)
+grants.grant(by=ada, person=robot.user, verbs=verbs, environment=dev)
+for claims in ({"repository": "acme/pipelines", "ref": "refs/heads/main"}, {"project_path": "acme/pipelines"}):
+    job_trusts.create(
+        robot.user,
+        by=otto,
+        name="CI",
+        issuer="ISSUER",
+        audience="ADDRESS",
+        claims=claims,
+        scopes=[JobTrustScope(verbs=verbs, environment=dev)],
+        expires_at=timezone.now() + timedelta(days=1),
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def trusted(demo: Checkout, issuer: Issuer) -> Checkout:
+    """The demo, which trusts jobs of the issuer."""
+    settings = dict(
+        line.split("=", 1) for line in (demo.folder / "var" / "demo" / "portal.env").read_text().splitlines()
+    )
+    script = TRUST.replace("ISSUER", issuer.url).replace("ADDRESS", demo.address)
+    subprocess.run(
+        [sys.executable, "manage.py", "shell", "-v0", "-c", script],
+        cwd=demo.folder,
+        env=demo.environment | settings,
+        check=True,
+    )
+    return demo
+
+
+def test_the_action_for_github_runs_a_flow_of_the_demo(trusted: Checkout, issuer: Issuer, tmp_path: Path) -> None:
+    given = {"url": trusted.address, "environment": "dev", "deployment": "heartbeat/heartbeat"}
+    runner = {
+        "GITHUB_SERVER_URL": "https://github.com",
+        "GITHUB_REPOSITORY": "acme/pipelines",
+        "GITHUB_RUN_ID": "7700112233",
+        "ACTIONS_ID_TOKEN_REQUEST_URL": issuer.request_url,
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": REQUEST_TOKEN,
+    }
+    ended = run_action(given, copy_of_checkout(tmp_path), between_looks, **runner)
+    assert (ended.code, ended.outputs["state"]) == (0, "completed"), ended.printed
+    # A token in a secret works too.
+    token = (trusted.folder / "var" / "demo" / "tokens" / "otto").read_text().strip()
+    del runner["ACTIONS_ID_TOKEN_REQUEST_URL"]
+    ended = run_action(given | {"token": token}, tmp_path, between_looks, **runner)
+    assert (ended.code, ended.outputs["state"]) == (0, "completed"), ended.printed
+
+
+def test_the_template_for_gitlab_runs_a_flow_of_the_demo(trusted: Checkout, issuer: Issuer, tmp_path: Path) -> None:
+    job = {
+        "extends": ".portal-run",
+        "variables": {"PORTAL_ENVIRONMENT": "dev", "PORTAL_DEPLOYMENT": "heartbeat/heartbeat"},
+    }
+    ended = run_gitlab(
+        job,
+        copy_of_checkout(tmp_path),
+        between_looks,
+        lambda audience: issuer.gitlab(aud=audience),
+        PORTAL_ADDRESS=trusted.address,
+        PORTAL_CLIENT=str(tmp_path / "portal/client"),
+        CI_JOB_URL="https://gitlab.com/acme/pipelines/-/jobs/27182",
+    )
+    assert ended.code == 0, ended.printed
+    assert "completed" in ended.printed.lower()
+
+
+def between_looks() -> None:
+    """The demo answers by itself."""
+    time.sleep(0.1)
 
 
 @pytest.mark.parametrize("target", ["quick", "test"])
