@@ -10,7 +10,7 @@ from typing import Any
 from .answers import Event
 from .client_errors import PortalFailed, Problem, TokenRejected, TooManyRequests, Unreachable
 from .decoding import decode
-from .web_session import WebSession
+from .web_session import EXPIRED, WebSession
 
 PATH = "/events/stream"
 # Seconds before a new connection; doubled after each one that brought nothing.
@@ -29,7 +29,10 @@ def follow(session: WebSession, filters: Mapping[str, Any], after: int | None) -
                 for fields in messages(lines):
                     last, pause = int(fields.get("id", last or 0)), FIRST_PAUSE
                     if fields.get("event") == "end":
-                        raise ended(fields.get("data", ""))
+                        code = fields.get("data", "")
+                        if code == EXPIRED and session.renew():
+                            break
+                        raise ended(code)
                     if "data" in fields:
                         yield decode(Event, json.loads(fields["data"]))
         except PASSING as error:

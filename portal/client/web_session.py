@@ -81,6 +81,13 @@ class WebSession:
     def close(self) -> None:
         self._http.close()
 
+    def renew(self) -> bool:
+        """Get another token in place of one that has expired; return whether there is a way to."""
+        if self._renew is None:
+            return False
+        self._use(self._renew())
+        return True
+
     def _use(self, token: str) -> None:
         # Checked here: the library would quote a header that it cannot send.
         if not token or not token.isascii() or not token.isprintable() or " " in token:
@@ -108,15 +115,15 @@ class WebSession:
         sent |= dict(headers or {}) | ({"Idempotency-Key": key} if key else {})
         query = {name: value for name, value in (params or {}).items() if value not in (None, "", [])}
         is_repeatable = method == "GET" or bool(key) or is_safe
-        pause, may_renew = BACKOFF, self._renew
+        pause, may_renew = BACKOFF, True
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._attempt(method, path, query, content, sent)
             except (Unreachable, Problem) as error:
-                if may_renew and attempt < ATTEMPTS and getattr(error, "code", "") == EXPIRED:
+                is_expired = attempt < ATTEMPTS and getattr(error, "code", "") == EXPIRED
+                if may_renew and is_expired and self.renew():
                     # Nothing was done with it, so any request can be sent again; once.
-                    self._use(may_renew())
-                    may_renew = None
+                    may_renew = False
                     continue
                 wait = wait_before_retry(error, pause)
                 if not is_repeatable or attempt == ATTEMPTS or wait is None:

@@ -1,29 +1,20 @@
-"""The worked examples of docs/api.md and docs/client.md, carried out as they are written there."""
+"""The worked examples of docs/api.md and docs/tokens.md, carried out as they are written there."""
 
 from __future__ import annotations
 
 import json
 import re
-import sys
-from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 
-import portal.client
-from flows.catalog import sync
-from flows.models import Deployment, Environment
-from portal.client import CRMDeployments, Portal
-from runs.models import Grant, Run, RunRequest
-from tests.documents import blocks
+from flows.models import Deployment
 from tests.fakes.prefect import FakePrefect
 from tests.portal.api.programs import ROOT, Answer, Program, Programs
-from tests.portal.client.conftest import transport
 from tests.portal.client.played_runs import play
 
-__all__ = ["transport"]
 pytestmark = pytest.mark.django_db
 DOCS = Path(__file__).parents[3] / "docs"
 FENCED = re.compile(r"^```(?:http)?\n((?:GET|POST|PATCH) /api/v1.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -92,40 +83,3 @@ def test_the_example_of_a_found_token(requester: User, program: Programs) -> Non
     assert caller.get("/me").status == 200
     assert Program("").send(method, path, dict.fromkeys(body, caller.text)).body == {"revoked": True}
     assert caller.get("/me").status == 401
-
-
-def test_the_python_of_the_client(
-    requester: User,
-    prod: Environment,
-    prod_fake: FakePrefect,
-    program: Programs,
-    transport: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    name = CRMDeployments.DATA_ACQUISITION
-    schema = {"type": "object", "properties": {"snapshot_month": {"type": "string"}}, "required": ["snapshot_month"]}
-    prod_fake.add_deployment(flow_name=name, name=name, parameter_schema=schema)
-    sync.sync(prod)
-    prod.needs_approval = False
-    prod.save()
-    Grant.objects.create(
-        person=requester, verbs=["see", "see logs", "trigger"], environment=prod, granted_by_name="test"
-    )
-    monkeypatch.setenv("PORTAL_ADDRESS", "https://testserver")
-    monkeypatch.setenv("PORTAL_TOKEN", program(requester).text)
-    # The distribution is imported under its own name, from the folder that it is built of.
-    monkeypatch.setitem(sys.modules, "portal_client", portal.client)
-    monkeypatch.setattr(Portal, "__init__", partialmethod(Portal.__init__, transport=transport))
-    # Each pause plays what happens meanwhile: the run begins, writes two lines, and ends.
-    monkeypatch.setattr("time.sleep", lambda seconds: None if Run.objects.exists() else carry_out(prod_fake))
-    (block,) = (each for each in blocks(DOCS / "client.md") if each.language == "python")
-    exec(compile(block.text, "docs/client.md", "exec"), {})
-    printed = capsys.readouterr().out.splitlines()
-    assert f"{name}/{name}" in printed
-    assert printed[-3:-1] == ["one", "two"]
-    assert printed[-1] == f"completed {Run.objects.get().prefect_id}"
-
-
-def carry_out(fake: FakePrefect) -> None:
-    play(RunRequest.objects.get().pk, fake, "COMPLETED", "one", "two")

@@ -10,8 +10,9 @@ from itertools import islice
 import httpx
 import pytest
 
-from portal.client import Portal, TokenRejected
+from portal.client import Portal, TokenRejected, event_stream
 from portal.client.command_line import main
+from portal.client.web_session import WebSession
 from tests.portal.client.in_process import ADDRESS
 
 TOKEN = "portal_of_somebody"
@@ -88,6 +89,15 @@ def test_it_ends_with_the_token(slept: list[float]) -> None:
     with pytest.raises(TokenRejected) as raised:
         next(client(server).events(follow=True))
     assert raised.value.code == "token.revoked"
+
+
+def test_a_token_of_a_job_is_renewed(slept: list[float]) -> None:
+    server = Server(f"{message(5)}event: end\ndata: token.expired\n\n", message(6))
+    session = WebSession(ADDRESS, TOKEN, renew=lambda: "portal_of_the_job_again", transport=httpx.MockTransport(server))
+    found = list(islice(event_stream.follow(session, {}, None), 2))
+    assert [each.id for each in found] == [5, 6]
+    assert [each.headers["Authorization"][-5:] for each in server.asked] == ["ebody", "again"]
+    assert server.asked[1].headers["Last-Event-ID"] == "5"
 
 
 def test_a_page_instead_of_a_stream_is_an_error() -> None:

@@ -17,7 +17,7 @@ from runs.governance import grants
 from runs.models import AuditEntry, JobTrust, JobTrustScope, ServiceAccount, Token
 from tests.fakes.issuer import GITHUB, REQUEST_TOKEN, Issuer
 from tests.portal.api.programs import Programs
-from tests.portal.client.conftest import ADDRESS, Commands
+from tests.portal.client.in_process import ADDRESS, Commands
 from tests.portal.made_tokens import robot_of
 from tests.portal.trusted_jobs import ON_GITLAB, trust
 
