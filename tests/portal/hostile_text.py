@@ -178,7 +178,9 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
 
 def hook_of(robot: ServiceAccount, deployment: Deployment, owner: User) -> Hook:
     """A hook with a message that was refused."""
-    grants.grant(by=Actor.system(), person=robot.user, verbs=["trigger"], reason=bad("grant"))
+    # For this one alone: pages of others say who can run them.
+    name = deployment.full_name
+    grants.grant(by=Actor.system(), person=robot.user, verbs=["trigger"], full_name=name, reason=bad("grant"))
     mapping = {"text": {"pointer": f"/{bad('hookpointer')}", "default": bad("hookdefault")}}
     made = hooks.create(
         robot,

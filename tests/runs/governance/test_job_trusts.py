@@ -259,7 +259,7 @@ def test_another_owner_has_to_trust_the_job_anew(
     new = exchange()
     service_accounts.change(robot, owner=approver, purpose="x", is_active=True, by=by(admin_user))
     # The owner before can push to the repository, and is no longer kept from approving what the account requests.
-    with refused("token.revoked"):
+    with refused("token.invalid"):
         use(new)
     with refused("job_token.claims"):
         exchange()
