@@ -2,7 +2,7 @@
 # Arguments for the demo: make demo ARGS="--port 9000 --environments dev"
 
 .PHONY: help docs demo deploy status deployments runs open-prefect dev application-start prefect-deploy prefect-status-all \
-  prefect-deployments prefect-flows prefect-ui streamlit-dev quick test proof contract lint guard sabotage bench races bench-audit \
+  prefect-deployments prefect-flows prefect-ui streamlit-dev quick test proof contract lint guard sabotage bench races bench-api bench-audit \
   bench-backlog bench-form bench-pipelines fmt lock clean
 .DEFAULT_GOAL := demo
 
@@ -109,6 +109,9 @@ bench: $(INSTALLED)  ## measure how long people wait
 
 races: $(INSTALLED)  ## let approvals, launches, edits and expiry race each other
 	@$(PYTHON) -m benchmarks.races $(ARGS)
+
+bench-api: $(INSTALLED)  ## measure requests over the API beside Prefect's own ways
+	@$(PYTHON) -m benchmarks.api_requests $(ARGS)
 
 bench-audit: $(INSTALLED)  ## measure the audit trail
 	@$(PYTHON) -m benchmarks.audit $(ARGS)

@@ -148,15 +148,8 @@ def main() -> int:
             return 1
         finally:
             stack.stop()
-    ratios = {
-        f"times as fast as the command, {clients} client{'s' * (clients > 1)}": median(
-            rounds, lambda each, clients=clients: each["command"]["p50"] / each[f"portal {clients}"]["p50"]
-        )
-        for clients in CLIENTS
-    } | {
-        f"wait of Prefect alone, {clients} client{'s' * (clients > 1)}": median(
-            rounds, lambda each, clients=clients: each[f"portal {clients}"]["p50"] / each[f"prefect {clients}"]["p50"]
-        )
+    ratios = {"times as fast as the command": ratio(rounds, "command", "portal 1")} | {
+        f"wait of Prefect alone, clients: {clients}": ratio(rounds, f"portal {clients}", f"prefect {clients}")
         for clients in CLIENTS
     }
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
@@ -165,8 +158,9 @@ def main() -> int:
     return 0
 
 
-def median(rounds: list[dict[str, Any]], ratio: Callable[..., float]) -> float:
-    return round(statistics.median(ratio(each) for each in rounds), 2)
+def ratio(rounds: list[dict[str, Any]], one: str, other: str) -> float:
+    """Return the median over the rounds of how many times as long as the other one of them waits."""
+    return round(statistics.median(each[one]["p50"] / each[other]["p50"] for each in rounds), 2)
 
 
 if __name__ == "__main__":
