@@ -992,7 +992,7 @@ SABOTAGES = (
     Sabotage(
         "the scopes of a token can be changed in the database",
         ("tests/runs/governance/test_tokens.py::test_a_scope_that_is_changed_in_the_database_opens_nothing",),
-        "runs/governance/tokens.py",
+        "runs/governance/token_secrets.py",
         """        "scopes": scopes_text(scopes),\n""",
         "",
     ),
@@ -1024,7 +1024,7 @@ SABOTAGES = (
             "tests/runs/governance/test_service_accounts.py"
             "::test_its_tokens_end_with_an_owner_who_is_replaced_in_the_database",
         ),
-        "runs/governance/tokens.py",
+        "runs/governance/token_secrets.py",
         """        "owner": owner_id(token.user),\n""",
         "",
     ),
@@ -1087,14 +1087,14 @@ SABOTAGES = (
     Sabotage(
         "a token of an agent becomes another one in the database",
         ("tests/portal/mcp/test_door.py::test_a_token_that_was_given_to_another_agent_in_the_database_opens_nothing",),
-        "runs/governance/tokens.py",
+        "runs/governance/token_secrets.py",
         '        "agent": token.agent_id,\n',
         "",
     ),
     Sabotage(
         "a token of an agent can approve",
         ("tests/portal/admin/agents/test_agent_pages.py::test_a_token_of_an_agent_has_no_more_than_an_agent_can_have",),
-        "runs/governance/tokens.py",
+        "runs/governance/token_limits.py",
         "for verb in scope.verbs} - set(AGENT_VERBS)):\n",
         "for verb in scope.verbs} - set(VERBS)):\n",
     ),

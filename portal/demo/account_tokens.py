@@ -13,7 +13,7 @@ from django.utils import timezone
 from flows.models import Environment
 from runs import operators
 from runs.errors import Refused
-from runs.governance import tokens
+from runs.governance import token_limits, tokens
 from runs.models import TokenScope
 
 NAME = "Command line of the demo"
@@ -59,15 +59,15 @@ def new_token(user: User) -> str:
         by=operators.person(user.get_username()),
         name=NAME,
         scopes=rows,
-        expires_at=timezone.now() + min(LIFE, tokens.longest(rows)),
+        expires_at=timezone.now() + min(LIFE, token_limits.longest(rows)),
     )
     return made.text
 
 
 def scopes() -> list[TokenScope]:
     """Return a scope for all environments that are not protected, and one for each that is."""
-    protected = Environment.objects.filter(is_protected=True).order_by("pk")[: tokens.MOST_SCOPES - 1]
-    return [TokenScope(verbs=list(tokens.VERBS), environment=each) for each in (None, *protected)]
+    protected = Environment.objects.filter(is_protected=True).order_by("pk")[: token_limits.MOST_SCOPES - 1]
+    return [TokenScope(verbs=list(token_limits.VERBS), environment=each) for each in (None, *protected)]
 
 
 def write(path: Path, text: str) -> None:

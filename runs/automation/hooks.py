@@ -24,7 +24,7 @@ from runs.automation.hook_messages import MOST_SECRETS, SCHEMES
 from runs.errors import Refused
 from runs.governance.configuration import difference
 from runs.governance.rule_changes import oversees
-from runs.governance.tokens import ALPHABET
+from runs.governance.token_secrets import ALPHABET
 from runs.models import Hook, HookSecret, ServiceAccount, Verb
 from runs.models.hook import DEFAULT_BYTES
 

@@ -24,7 +24,7 @@ from flows.db_text import sanitize
 from runs import audit
 from runs.actors import Actor
 from runs.errors import Refused
-from runs.governance import job_claims, tokens
+from runs.governance import job_claims, token_limits, token_secrets, tokens
 from runs.governance.powers import owns
 from runs.governance.rule_changes import oversees
 from runs.models import JobTrust, JobTrustScope, Scope, Token, TokenScope
@@ -78,14 +78,14 @@ def create(
         if not 1 <= token_minutes <= MOST_MINUTES:
             raise Refused("job_trust.minutes", f"A token of a job is valid for 1 to {MOST_MINUTES} minutes.")
         trust = JobTrust(
-            key=tokens.new_key(),
+            key=token_secrets.new_key(),
             user=user,
-            name=tokens.required_name(name),
+            name=token_limits.required_name(name),
             issuer=issuer,
             audience=required_audience(audience),
             claims=job_claims.parse(claims),
             token_minutes=token_minutes,
-            expires_at=tokens.checked_expiry(expires_at, scopes),
+            expires_at=token_limits.checked_expiry(expires_at, scopes),
             created_by=by.user,
             created_by_name=by.name,
         )
@@ -166,7 +166,7 @@ def exchange(job: JobToken, *, account: str = "", address: str, user_agent: str 
     before = count_exchanges(trust, job)
     if before >= MOST_EXCHANGES:
         raise Refused("job_token.used_up", f"This job token was exchanged {before} times already. Request another one.")
-    scopes = [TokenScope(**tokens.scope_columns(scope)) for scope in trust.scopes.all()]
+    scopes = [TokenScope(**token_secrets.scope_columns(scope)) for scope in trust.scopes.all()]
     ends = min(timezone.now() + timedelta(minutes=trust.token_minutes), trust.expires_at)
     token = tokens.build(trust.user, trust.name, scopes, ends, ())
     facts = job_claims.facts(job.claims)
@@ -267,7 +267,7 @@ def digest(trust: JobTrust, scopes: Iterable[Scope], pepper: str) -> str:
     names = ("key", "user_id", "issuer", "audience", "claims", "token_minutes", "expires_at", "created_by_id")
     covered = {name: getattr(trust, name) for name in names}
     # The kind, because the pepper keys the digests of tokens too.
-    text = canonical.text({"kind": "job trust", **covered, "scopes": tokens.scopes_text(scopes)})
+    text = canonical.text({"kind": "job trust", **covered, "scopes": token_secrets.scopes_text(scopes)})
     return hmac.new(pepper.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 

@@ -1,19 +1,13 @@
 """Tokens of programs: the only code that writes `Token` and `TokenScope`.
 
-A token is `portal_KEY.SECRET`. The key is public and names the token in the audit trail. The secret ends with a
-checksum over all that precedes it, so that scanners for leaked secrets find tokens without false alarms.
+A token is `portal_KEY.SECRET`. The key is public and names the token in the audit trail.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import ipaddress
-import re
-import secrets
-import string
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,37 +17,21 @@ from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from flows import canonical
-from flows.db_text import sanitize
-from runs import audit, moments
-from runs.access import predicates
+from runs import audit
 from runs.actors import Actor
 from runs.errors import Refused
+from runs.governance import token_limits, token_secrets
 from runs.governance.powers import owns
-from runs.governance.rule_changes import can_read_trail, oversees
-from runs.models import Agent, Grant, JobTrust, Policy, Scope, ServiceAccount, Token, TokenScope, Verb
-from runs.models.grant import WITH_PARAMETERS
+from runs.governance.rule_changes import oversees
+from runs.models import Agent, Grant, JobTrust, Scope, ServiceAccount, Token, TokenScope
 
-ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
-PREFIX = "portal_"
-KEY_LENGTH, SECRET_LENGTH, CHECKSUM_LENGTH = 12, 40, 6
-# For scanners as well: docs/tokens.md quotes it.
-FORMAT = re.compile(rf"{PREFIX}([0-9A-Za-z]{{{KEY_LENGTH}}})\.([0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}})")
-# The longest life of a token where no policy says less.
-LONGEST = timedelta(days=365)
 # For which a replaced token stays valid: programs are given the new one meanwhile.
 OVERLAP = timedelta(hours=24)
 LONGEST_OVERLAP = timedelta(days=7)
 # Its last use is stored at most this often.
 NOTED_EVERY = timedelta(minutes=1)
-MOST_SCOPES, MOST_NETWORKS, MAX_NAME_LENGTH = 20, 20, 100
-# An emergency override is the act of a person who has just signed in.
-NEVER = frozenset({Verb.BREAK_GLASS})
-VERBS = tuple(verb for verb in Verb if verb not in NEVER)
 # What decides whether a token is valid, read with it.
 RELATED = ("user__service_account__owner", "job_trust", "agent__owner")
-# An agent looks and asks. It decides nothing, and views no parameters.
-AGENT_VERBS = (Verb.SEE, Verb.SEE_LOGS, Verb.TRIGGER, Verb.TRIGGER_LATER, Verb.CANCEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +69,8 @@ def issue(
         require_own(user, by)
         token = build(user, name, scopes, expires_at, networks)
         token.agent, token.reads_trail = agent, reads_trail
-        require_agent_scopes(token, scopes)
-        require_may_read_trail(token)
+        token_limits.require_agent_scopes(token, scopes)
+        token_limits.require_may_read_trail(token)
         found = insert(token, scopes)
         act.subject, act.after = token, describe(token, scopes)
     return found
@@ -110,10 +88,10 @@ def rotate(token: Token, *, by: Actor, overlap: timedelta = OVERLAP) -> NewToken
         require_valid(old)
         require_replaceable(old)
         scopes = [copy_of(scope) for scope in old.scopes.all()]
-        ends = min(timezone.now() + (old.expires_at - old.created_at), timezone.now() + longest(scopes))
+        ends = min(timezone.now() + (old.expires_at - old.created_at), timezone.now() + token_limits.longest(scopes))
         new = build(old.user, old.name, scopes, ends, old.networks)
         new.replaces, new.agent, new.reads_trail = old, old.agent, old.reads_trail
-        require_agent_scopes(new, scopes)
+        token_limits.require_agent_scopes(new, scopes)
         found = insert(new, scopes)
         end(old, timezone.now() + min(max(overlap, timedelta(0)), LONGEST_OVERLAP), by)
         act.after = {"replaced_by": new.key, "until": old.revoked_at, "expires_at": new.expires_at}
@@ -157,31 +135,25 @@ def revoke_found(text: str, *, address: str, user_agent: str = "") -> bool:
 def build(user: User, name: str, scopes: Sequence[TokenScope], expires_at: datetime, networks: Sequence[str]) -> Token:
     """Return a checked, unsaved token without its secret."""
     return Token(
-        key=new_key(),
+        key=token_secrets.new_key(),
         user=user,
-        name=required_name(name),
-        networks=parse_networks(networks),
-        expires_at=checked_expiry(expires_at, scopes),
+        name=token_limits.required_name(name),
+        networks=token_limits.parse_networks(networks),
+        expires_at=token_limits.checked_expiry(expires_at, scopes),
     )
 
 
-def new_key() -> str:
-    return "".join(secrets.choice(ALPHABET) for _ in range(KEY_LENGTH))
-
-
 def insert(token: Token, scopes: Sequence[TokenScope]) -> NewToken:
-    secret = "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
-    text = f"{PREFIX}{token.key}.{secret}"
-    secret += checksum(text)
+    secret = token_secrets.new_secret(token.key)
     token.pepper = max(settings.TOKEN_PEPPERS)
-    token.digest = digest(token, scopes, secret, settings.TOKEN_PEPPERS[token.pepper])
+    token.digest = token_secrets.digest(token, scopes, secret, settings.TOKEN_PEPPERS[token.pepper])
     token.save(force_insert=True)
     for scope in scopes:
         scope.token = token
     TokenScope.objects.bulk_create(scopes)
     # Times are those of the database from here on.
     token.refresh_from_db(fields=["created_at"])
-    return NewToken(token, f"{PREFIX}{token.key}.{secret}")
+    return NewToken(token, f"{token_secrets.PREFIX}{token.key}.{secret}")
 
 
 def end(token: Token, at: datetime, by: Actor) -> None:
@@ -204,113 +176,6 @@ def require_interactive(by: Actor) -> None:
 def require_own(user: User, by: Actor) -> None:
     if not by.is_same_person_as(user.pk) and not owns(by.user, user.pk):
         raise Refused("token.not_own", f"{user} is not you, and not a service account that you own.")
-
-
-def required_name(name: str) -> str:
-    name = sanitize(name.strip())[:MAX_NAME_LENGTH]
-    if not name:
-        raise Refused("token.name_required", "Give the token a name by which you will know it, such as “nightly CI”.")
-    return name
-
-
-def checked_expiry(expires_at: datetime, scopes: Sequence[Scope]) -> datetime:
-    """Return an expiry in UTC; refuse scopes that are not usable, and an expiry that is too late for them."""
-    if not scopes or len(scopes) > MOST_SCOPES:
-        raise Refused("token.scope", f"Give the token 1 to {MOST_SCOPES} scopes.")
-    for scope in scopes:
-        require_usable(scope)
-    expires_at = moments.in_utc(expires_at)
-    allowed = longest(scopes)
-    # A minute, so that the choice of “30 days” is not refused when it arrives.
-    if not timezone.now() < expires_at <= timezone.now() + allowed + timedelta(minutes=1):
-        raise Refused(
-            "token.expiry",
-            f"Choose an expiry in the future, at most {allowed.days} days ahead.",
-            days=allowed.days,
-        )
-    return expires_at
-
-
-def require_usable(scope: Scope) -> None:
-    """Refuse a scope without verbs, or with a condition that cannot apply."""
-    if not scope.verbs or set(scope.verbs) - set(VERBS):
-        raise Refused(
-            "token.scope", "Choose at least one verb for each scope. A token cannot have “emergency override”."
-        )
-    scope.verbs = [verb for verb in Verb.values if verb in scope.verbs]
-    if scope.predicate is None:
-        return
-    if errors := predicates.problems(scope.predicate):
-        raise Refused("grant.condition", f"The condition on parameters is not valid. {' '.join(errors)}")
-    if unbound := [verb for verb in scope.verbs if verb not in WITH_PARAMETERS]:
-        raise Refused(
-            "grant.condition_unbound",
-            f"A condition on parameters cannot apply to {', '.join(Verb(verb).label for verb in unbound)}. Add a scope "
-            "without it for them.",
-            verbs=unbound,
-        )
-
-
-def require_may_read_trail(token: Token) -> None:
-    """Refuse to open the audit trail by a token whose account cannot read it, or that is an agent's."""
-    if token.reads_trail and (token.agent or not can_read_trail(token.user)):
-        raise Refused(
-            "token.trail", "Only administrators and auditors can have a token that reads the whole audit trail."
-        )
-
-
-def require_agent_scopes(token: Token, scopes: Sequence[TokenScope]) -> None:
-    """Refuse a token of someone else's agent, and one with more verbs than an agent can have."""
-    if token.agent is None:
-        return
-    if token.agent.owner_id != token.user_id:
-        raise Refused("agent.not_own", f"The agent {token.agent} belongs to someone else.")
-    if beyond := sorted({verb for scope in scopes for verb in scope.verbs} - set(AGENT_VERBS)):
-        raise Refused(
-            "token.agent_scope",
-            f"An agent cannot have {', '.join(Verb(verb).label for verb in beyond)}. It can have "
-            f"{', '.join(verb.label for verb in AGENT_VERBS)}.",
-            verbs=beyond,
-        )
-
-
-def parse_networks(networks: Sequence[str]) -> list[str]:
-    """Return addresses and networks in CIDR notation, in one spelling each."""
-    found = []
-    for each in filter(None, map(str.strip, networks)):
-        try:
-            found.append(str(ipaddress.ip_network(each, strict=False)))
-        except ValueError as error:
-            raise Refused(
-                "token.networks", f"“{each}” is not an address or a network such as 10.0.0.0/8.", network=each
-            ) from error
-    if len(found) > MOST_NETWORKS:
-        raise Refused("token.networks", f"Give at most {MOST_NETWORKS} networks.")
-    return list(dict.fromkeys(found))
-
-
-def longest(scopes: Sequence[Scope]) -> timedelta:
-    """Return the longest life of a token with these scopes, by the policies that reach something in them."""
-    limits = [
-        # Compared as numbers: a policy may hold more days than a timedelta.
-        timedelta(days=min(policy.token_days or 0, LONGEST.days))
-        for policy in Policy.objects.exclude(token_days=None).select_related("environment")
-        if any(reaches(policy, scope) for scope in scopes)
-    ]
-    return min([LONGEST, *limits])
-
-
-def reaches(policy: Policy, scope: Scope) -> bool:
-    """Return whether there could be a deployment to which both apply."""
-    # A scope without an environment leaves the protected ones out. Tags exclude nothing: a deployment can get any tag.
-    if scope.environment_id is None and policy.environment and policy.environment.is_protected:
-        return False
-    pairs = [
-        (policy.environment_id, scope.environment_id),
-        (policy.full_name, scope.full_name),
-        (policy.flow_name or policy.full_name.partition("/")[0], scope.flow_name or scope.full_name.partition("/")[0]),
-    ]
-    return all(not one or not other or one == other for one, other in pairs)
 
 
 def require_valid(token: Token) -> None:
@@ -380,7 +245,7 @@ def actor_again(by: Actor) -> Actor:
 
 def find(text: str) -> Token | None:
     """Return the token with this text, secret included; None if there is none, or if it was changed in the database."""
-    match = FORMAT.fullmatch(text)
+    match = token_secrets.FORMAT.fullmatch(text)
     if match is None:
         return None
     key, secret = match.groups()
@@ -390,12 +255,12 @@ def find(text: str) -> Token | None:
     if token is None or pepper is None:
         return None
     scopes = list(token.scopes.all())
-    if not hmac.compare_digest(digest(token, scopes, secret, pepper).encode(), token.digest.encode()):
+    if not hmac.compare_digest(token_secrets.digest(token, scopes, secret, pepper).encode(), token.digest.encode()):
         return None
     newest = max(settings.TOKEN_PEPPERS)
     if token.pepper != newest:
         # The only moment in which the secret is known.
-        made = digest(token, scopes, secret, settings.TOKEN_PEPPERS[newest])
+        made = token_secrets.digest(token, scopes, secret, settings.TOKEN_PEPPERS[newest])
         Token.objects.filter(pk=token.pk, digest=token.digest).update(pepper=newest, digest=made)
     return token
 
@@ -405,7 +270,7 @@ def actor_of(token: Token, *, address: str, user_agent: str = "") -> Actor:
     scope = tuple(as_grant(scope) for scope in token.scopes.all())
     if token.agent:
         # As its user: the hash covers that one, and the owner of the agent is another row.
-        require_agent_scopes(token, list(token.scopes.all()))
+        token_limits.require_agent_scopes(token, list(token.scopes.all()))
         return Actor.of_agent(token.agent, token_id=token.key, scope=scope, address=address, user_agent=user_agent)
     return Actor.program(
         token.user,
@@ -433,7 +298,7 @@ def as_grant(scope: Scope) -> Grant:
 
 def copy_of(scope: TokenScope) -> TokenScope:
     """Return an unsaved copy for another token."""
-    return TokenScope(**scope_columns(scope))
+    return TokenScope(**token_secrets.scope_columns(scope))
 
 
 def note_use(token: Token, address: str) -> None:
@@ -451,57 +316,10 @@ def is_within(address: str, networks: Sequence[str]) -> bool:
     return any(place in ipaddress.ip_network(each) for each in networks)
 
 
-# The secret -----------------------------------------------------------------------------------------------------------
-
-
-def checksum(text: str) -> str:
-    """Return the CRC-32 of a text in base 62."""
-    number, found = zlib.crc32(text.encode()), ""
-    for _ in range(CHECKSUM_LENGTH):
-        number, digit = divmod(number, len(ALPHABET))
-        found = ALPHABET[digit] + found
-    return found
-
-
-def digest(token: Token, scopes: Sequence[Scope], secret: str, pepper: str) -> str:
-    """Return the HMAC-SHA256, in hexadecimal, over a secret and everything that it opens."""
-    covered = {
-        "key": token.key,
-        "user": token.user_id,
-        "agent": token.agent_id,
-        # Whoever knows the token of a service account must stay the one who cannot approve what it requests.
-        "owner": owner_id(token.user),
-        "secret": secret,
-        "expires_at": token.expires_at,
-        "networks": token.networks,
-        "reads_trail": token.reads_trail,
-        "scopes": scopes_text(scopes),
-        # Otherwise the token would outlive its trust when the reference to it is removed.
-        "job_trust": token.job_trust_id,
-    }
-    return hmac.new(pepper.encode(), canonical.text(covered).encode(), hashlib.sha256).hexdigest()
-
-
-def owner_id(user: User) -> int | None:
-    """Return the key of a service account's owner; None for a person."""
-    account = getattr(user, "service_account", None)
-    return account.owner_id if account else None
-
-
 def end_all(user: User, by: Actor) -> int:
     """Revoke every token of an account, within an act that says so; return how many."""
     ended = Token.objects.filter(active(), user=user)
     return ended.update(digest="", revoked_at=timezone.now(), revoked_by_name=by.name)
-
-
-def scopes_text(scopes: Iterable[Scope]) -> list[str]:
-    """Return the scopes as a digest covers them, in whatever order they were read."""
-    return sorted(canonical.text(scope_columns(scope)) for scope in scopes)
-
-
-def scope_columns(scope: Scope) -> dict[str, Any]:
-    names = ("environment_id", "tag", "flow_name", "full_name", "verbs", "predicate")
-    return {name: getattr(scope, name) for name in names}
 
 
 # Queries --------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from runs.governance import service_accounts, tokens
+from runs.governance import service_accounts, token_secrets, tokens
 from runs.models import ServiceAccount, TokenScope
 from tests.cast import by, person
 
@@ -51,4 +51,4 @@ def sent(account: User, /, *rows: dict[str, Any], **values: Any) -> dict[str, An
 
 def texts(page: str) -> list[str]:
     """Return the texts of tokens, secret included, that a page shows."""
-    return [found[0] for found in re.finditer(tokens.FORMAT, page)]
+    return [found[0] for found in re.finditer(token_secrets.FORMAT, page)]

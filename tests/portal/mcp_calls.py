@@ -11,7 +11,7 @@ from django.utils import timezone
 from flows.models import Environment
 from portal.mcp import calls
 from runs.actors import Actor
-from runs.governance import agents, tokens
+from runs.governance import agents, token_limits, tokens
 from runs.models import Agent, TokenScope
 from tests.cast import by
 
@@ -27,7 +27,8 @@ def an_agent(owner: User, name: str = "helper", *, day: int = 20, at_once: int =
 def token_of(agent: Agent, *scopes: TokenScope, **options: Any) -> str:
     """The text of a token of an agent, with all verbs of agents everywhere or with these scopes."""
     rows = list(scopes) or [
-        TokenScope(verbs=list(tokens.AGENT_VERBS), environment=each) for each in (None, *Environment.objects.all())
+        TokenScope(verbs=list(token_limits.AGENT_VERBS), environment=each)
+        for each in (None, *Environment.objects.all())
     ]
     settings: dict[str, Any] = {"name": "test", "expires_at": timezone.now() + timedelta(days=1)} | options
     return tokens.issue(agent.owner, by=by(agent.owner), scopes=rows, agent=agent, **settings).text

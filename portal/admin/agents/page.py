@@ -9,7 +9,7 @@ from portal.ui import tables
 from portal.ui.audit_links import link_subjects
 from portal.ui.rule_labels import Badge
 from runs.actors import Actor
-from runs.governance import agents, tokens
+from runs.governance import agents, token_limits, tokens
 from runs.models import Agent, AuditEntry
 
 # Entries displayed; the audit trail has all.
@@ -57,7 +57,7 @@ def context(agent: Agent, by: Actor) -> dict[str, Any]:
         "may_create_token": agent.owner.is_active and by.is_same_person_as(agent.owner_id),
         "may_change": may_change(agent, by),
         "may_start": may_change(agent, by) and (by.is_administrator or not agent.stopped_by_administrator),
-        "verbs": ", ".join(verb.label for verb in tokens.AGENT_VERBS),
+        "verbs": ", ".join(verb.label for verb in token_limits.AGENT_VERBS),
     }
 
 

@@ -18,7 +18,7 @@ from portal.admin.governance.selector_admin import INPUT, SELECTOR, SelectorAdmi
 from portal.auth.request_user import actor_of
 from portal.ui import rule_labels
 from runs.errors import Refused
-from runs.governance import policies, tokens
+from runs.governance import policies, token_limits
 from runs.models import ChangeRequest, Policy
 from runs.models.policy import Stage
 
@@ -88,8 +88,8 @@ class PolicyForm(SelectorForm):
         label="Longest token (days)",
         required=False,
         min_value=1,
-        max_value=tokens.LONGEST.days,
-        widget=forms.NumberInput({**INPUT, "min": 1, "max": tokens.LONGEST.days}),
+        max_value=token_limits.LONGEST.days,
+        widget=forms.NumberInput({**INPUT, "min": 1, "max": token_limits.LONGEST.days}),
         help_text="Tokens that can act here must end within this time. Blank = one year.",
     )
     sample = forms.CharField(

@@ -25,7 +25,7 @@ from portal.admin.tokens.forms import ScopeFormSet, Scopes, environments_of
 from portal.auth.request_user import actor_of
 from portal.ui import grant_labels
 from runs.errors import Refused
-from runs.governance import job_trusts, tokens
+from runs.governance import job_trusts, token_secrets
 from runs.models import JobTrust, JobTrustScope
 
 
@@ -116,7 +116,7 @@ class JobTrustAdmin(RestrictedAdmin):
             form.cleaned_data["account"],
             by=actor_of(request),
             claims=form.claims(),
-            scopes=[JobTrustScope(**tokens.scope_columns(row)) for row in scopes.rows()],
+            scopes=[JobTrustScope(**token_secrets.scope_columns(row)) for row in scopes.rows()],
             expires_at=form.expires_at(),
             **{name: form.cleaned_data[name] for name in names},
         )

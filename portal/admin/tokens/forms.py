@@ -18,7 +18,7 @@ from portal.ui.text import number
 from runs.access import predicates
 from runs.access.decisions import Permissions
 from runs.errors import Refused
-from runs.governance import rule_changes, tokens
+from runs.governance import rule_changes, token_limits
 from runs.models import Agent, Token, TokenScope
 
 INPUT = {"class": "portal-input"}
@@ -64,7 +64,7 @@ class TokenForm(forms.Form):
         "run, schedule run and cancel.",
     )
     name = forms.CharField(
-        max_length=tokens.MAX_NAME_LENGTH,
+        max_length=token_limits.MAX_NAME_LENGTH,
         widget=forms.TextInput({**INPUT, **PLAIN}),
         help_text="For you to recognize it by, such as “nightly CI”.",
     )
@@ -109,14 +109,14 @@ class TokenForm(forms.Form):
     def clean_networks(self) -> list[str]:
         lines: list[str] = self.cleaned_data["networks"].splitlines()
         try:
-            return tokens.parse_networks(lines)
+            return token_limits.parse_networks(lines)
         except Refused as refusal:
             raise forms.ValidationError(refusal.message, refusal.code) from refusal
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
         if values.get("lifetime") == DATE and "until" in values:
-            until, last = values["until"], timezone.localdate() + tokens.LONGEST
+            until, last = values["until"], timezone.localdate() + token_limits.LONGEST
             if not until:
                 self.add_error("until", forms.ValidationError("Choose the last day.", "required"))
             elif until > last:
@@ -130,7 +130,7 @@ class TokenForm(forms.Form):
             return now + timedelta(days=int(self.cleaned_data["lifetime"]))
         end = timezone.make_aware(datetime.combine(self.cleaned_data["until"], time.max))
         # The last day that can be chosen ends later than a token may.
-        return min(end, now + tokens.LONGEST)
+        return min(end, now + token_limits.LONGEST)
 
     def newest_token(self) -> int:
         """Return the key of the newest token of these accounts: what the page knew when it was opened."""
@@ -158,7 +158,7 @@ class ScopeForm(forms.Form):
     verbs = forms.MultipleChoiceField(
         label="Permissions",
         required=False,
-        choices=[(verb.value, verb.label) for verb in tokens.VERBS],
+        choices=[(verb.value, verb.label) for verb in token_limits.VERBS],
         widget=forms.CheckboxSelectMultiple,
     )
     environment = forms.ModelChoiceField(
@@ -191,7 +191,7 @@ class ScopeForm(forms.Form):
         if not self.errors:
             # Checked here as well as in the service, which does not say which of the scopes it is about.
             try:
-                tokens.require_usable(TokenScope(**values))
+                token_limits.require_usable(TokenScope(**values))
             except Refused as refusal:
                 field = "verbs" if refusal.code == "token.scope" else "predicate"
                 self.add_error(field, forms.ValidationError(refusal.message, refusal.code))
@@ -221,7 +221,7 @@ class Scopes(forms.BaseFormSet):  # type: ignore[type-arg]  # Django's class tak
 
 
 ScopeFormSet: Any = forms.formset_factory(
-    ScopeForm, formset=Scopes, extra=ROWS, max_num=tokens.MOST_SCOPES, absolute_max=tokens.MOST_SCOPES
+    ScopeForm, formset=Scopes, extra=ROWS, max_num=token_limits.MOST_SCOPES, absolute_max=token_limits.MOST_SCOPES
 )
 
 

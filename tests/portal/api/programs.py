@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from flows.models import Environment
-from runs.governance import tokens
+from runs.governance import token_limits, tokens
 from runs.models import TokenScope
 from tests.cast import by
 
@@ -66,7 +66,7 @@ def program(db: None) -> Programs:
 
     def make(user: User, *scopes: TokenScope, **options: Any) -> Program:
         rows = list(scopes) or [
-            TokenScope(verbs=list(tokens.VERBS), environment=each) for each in (None, *Environment.objects.all())
+            TokenScope(verbs=list(token_limits.VERBS), environment=each) for each in (None, *Environment.objects.all())
         ]
         settings: dict[str, Any] = {"name": "test", "expires_at": timezone.now() + timedelta(days=1)} | options
         return Program(tokens.issue(user, by=by(user), scopes=rows, **settings).text)

@@ -14,7 +14,7 @@ from flows.models import Deployment, Environment
 from runs import changes, requests, sweeps
 from runs.actors import Actor
 from runs.errors import Refused
-from runs.governance import grants, job_refusals, job_trusts, service_accounts, tokens
+from runs.governance import grants, job_refusals, job_trusts, service_accounts, token_limits, tokens
 from runs.governance.job_trusts import JobToken
 from runs.models import AuditEntry, JobTrust, JobTrustScope, ServiceAccount, Token, TokenScope
 from tests.cast import by, person
@@ -83,7 +83,7 @@ def test_a_token_creates_and_revokes_none(robot: ServiceAccount, trusted: JobTru
         robot.owner,
         by=by(robot.owner),
         name="x",
-        scopes=[TokenScope(verbs=list(tokens.VERBS))],
+        scopes=[TokenScope(verbs=list(token_limits.VERBS))],
         expires_at=timezone.now() + timedelta(days=1),
     )
     actor = use(new)

@@ -15,7 +15,7 @@ from flows.models import Deployment, Environment
 from runs import listings, requests
 from runs.access.decisions import decide
 from runs.actors import Actor, Kind
-from runs.governance import rule_changes, service_accounts, tokens
+from runs.governance import rule_changes, service_accounts, token_limits, token_secrets, tokens
 from runs.models import AuditEntry, Policy, ServiceAccount, Token, TokenScope, Verb
 from tests.cast import by
 from tests.refusals import refused
@@ -48,10 +48,12 @@ def robot(admin_user: User, requester: User) -> ServiceAccount:
 
 def test_its_text_has_the_format_that_scanners_look_for(requester: User) -> None:
     new = issue(requester)
-    match = tokens.FORMAT.fullmatch(new.text)
+    match = token_secrets.FORMAT.fullmatch(new.text)
     assert match
     assert match.group(1) == new.token.key
-    assert tokens.checksum(new.text[: -tokens.CHECKSUM_LENGTH]) == new.text[-tokens.CHECKSUM_LENGTH :]
+    assert (
+        token_secrets.checksum(new.text[: -token_secrets.CHECKSUM_LENGTH]) == new.text[-token_secrets.CHECKSUM_LENGTH :]
+    )
 
 
 def test_its_secret_is_stored_and_printed_nowhere(requester: User) -> None:
@@ -90,7 +92,7 @@ def test_a_condition_on_parameters_counts(deployment: Deployment, requester: Use
 
 
 def test_it_never_administers(deployment: Deployment, admin_user: User) -> None:
-    actor = use(issue(admin_user, scope(*tokens.VERBS)).text)
+    actor = use(issue(admin_user, scope(*token_limits.VERBS)).text)
     assert not actor.is_administrator
     with refused("access.administrators_only"):
         service_accounts.create("other", owner=admin_user, purpose="x", by=actor)
@@ -166,18 +168,18 @@ def test_a_policy_limits_the_life_of_a_token_that_reaches_it(
     requester: User, policy: dict[str, str], scopes: list[TokenScope], days: int
 ) -> None:
     Policy.objects.create(name="short", token_days=7, **policy)
-    assert tokens.longest(scopes) == timedelta(days=days)
+    assert token_limits.longest(scopes) == timedelta(days=days)
 
 
 def test_a_policy_with_more_days_than_a_token_has_limits_nothing(requester: User) -> None:
     Policy.objects.create(name="long", token_days=2_147_483_647)
-    assert tokens.longest([scope("see")]) == tokens.LONGEST
+    assert token_limits.longest([scope("see")]) == token_limits.LONGEST
 
 
 def test_a_policy_of_a_protected_environment_limits_what_names_it(dev: Environment, prod: Environment) -> None:
     Policy.objects.create(name="short", token_days=7, environment=prod)
-    assert tokens.longest([scope("see"), scope("see", environment=dev)]) == tokens.LONGEST
-    assert tokens.longest([scope("see", environment=prod)]) == timedelta(days=7)
+    assert token_limits.longest([scope("see"), scope("see", environment=dev)]) == token_limits.LONGEST
+    assert token_limits.longest([scope("see", environment=prod)]) == timedelta(days=7)
 
 
 # When it is not accepted ----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from flows.models import Deployment, Environment
-from runs.governance import tokens
+from runs.governance import token_limits, tokens
 from runs.models import AuditEntry, Grant, Policy, RowVersion, ServiceAccount, Token, TokenScope
 from tests.cast import person
 from tests.portal.hostile_text import Page, bad
@@ -114,7 +114,7 @@ def test_the_last_day_counts_whole(requester: User, login: Login) -> None:
 
 
 def test_the_last_day_that_is_allowed_can_be_chosen(requester: User, login: Login) -> None:
-    day = timezone.localdate() + tokens.LONGEST
+    day = timezone.localdate() + token_limits.LONGEST
     login(requester).post(NEW, sent(requester, lifetime="date", until=day.isoformat()))
     assert Token.objects.exists()
 

@@ -17,7 +17,7 @@ from flows.models import Deployment, Environment
 from portal.ui import effective_permissions, token_labels
 from runs import requests
 from runs.access.decisions import Permissions
-from runs.governance import tokens
+from runs.governance import token_limits, tokens
 from runs.models import AuditEntry, Grant, ServiceAccount, Token, TokenScope
 from tests.cast import by, person
 from tests.portal.hostile_text import Page, bad
@@ -403,9 +403,9 @@ def test_an_administrator_s_token_sees_by_its_scope_alone(
 
 
 def test_each_row_is_what_the_decision_says(deployment: Deployment, requester: User) -> None:
-    made = new_token(requester, TokenScope(verbs=[*tokens.VERBS], full_name=deployment.full_name)).token
+    made = new_token(requester, TokenScope(verbs=[*token_limits.VERBS], full_name=deployment.full_name)).token
     permissions = Permissions.of(tokens.actor_of(made, address=""))
     (row,) = effective_permissions.rows(permissions, [deployment.environment])
-    allowed = [str(verb.label) for verb in tokens.VERBS if permissions.decide(verb, deployment)]
+    allowed = [str(verb.label) for verb in token_limits.VERBS if permissions.decide(verb, deployment)]
     assert sorted(row.permissions.split(", ")) == sorted(allowed)
     assert not Token.objects.filter(~Q(pk=made.pk)).exists()
