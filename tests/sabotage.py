@@ -1142,7 +1142,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "an issuer leads to keys elsewhere",
-        ("tests/portal/auth/test_job_tokens.py::test_an_issuer_that_fails_or_leads_elsewhere",),
+        ("tests/portal/auth/test_job_tokens.py::test_keys_elsewhere_are_not_even_asked_for",),
         "portal/auth/issuer_keys.py",
         " or not is_same_place(issuer, address):\n",
         ":\n",

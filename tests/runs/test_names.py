@@ -85,6 +85,13 @@ def test_what_may_not_be_seen_is_not_there(
         with pytest.raises(names.NotVisible):
             call()
     assert [each.slug for each in names.environments(by=by(viewer))] == ["dev"]
+    # Neither who sees the environment, and in it another flow.
+    grants.grant(by=Actor.system(), person=stranger, verbs=["see"], environment=run.environment, flow_name="other")
+    unprivileged = by(stranger)
+    assert names.environment("dev", by=unprivileged) == run.environment
+    for reference in (run.name, str(run.prefect_id)):
+        with pytest.raises(names.NotVisible):
+            names.run(reference, by=unprivileged)
 
 
 def test_without_an_actor_everything_is_found(deployment: Deployment, prod_deployment: Deployment) -> None:

@@ -19,7 +19,7 @@ from portal import settings as product_settings
 from portal.auth import issuer_keys, job_tokens
 from runs.governance.tokens import NewToken
 from runs.models import JobTrust, ServiceAccount, Token
-from tests.fakes.issuer import AUDIENCE, GITHUB, Issuer, new_key
+from tests.fakes.issuer import AUDIENCE, GITHUB, Issuer, new_key, serving
 from tests.portal.made_tokens import robot_of
 from tests.portal.trusted_jobs import ON_GITLAB, trust
 from tests.refusals import refused
@@ -218,6 +218,15 @@ def test_an_issuer_that_fails_or_leads_elsewhere(
     with refused("job_token.unavailable"):
         show(issuer.github(), address="192.0.2.8")
     assert len(issuer.asked) == asked
+
+
+def test_keys_elsewhere_are_not_even_asked_for(trusted: JobTrust, issuer: Issuer) -> None:
+    with serving() as other:
+        answer = {"issuer": issuer.url, "jwks_uri": f"{other.url}/keys"}
+        issuer.answers[DISCOVERY] = 200, {}, json.dumps(answer).encode()
+        with refused("job_token.unavailable"):
+            show(issuer.token(GITHUB, key=other.keys[other.kid]))
+        assert other.asked == []
 
 
 @pytest.mark.parametrize(
