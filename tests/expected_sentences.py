@@ -42,7 +42,7 @@ SENTENCES: dict[str, list[str]] = {
     "agent.needs_person": [
         "An agent asked for this run in {}, which is protected, so a person other than its owner must approve it. "
         "Submit a new request.",
-        "Your agent asked for this, so somebody else must override its approvals. In an emergency, request the "
+        "Your agent asked for this, so someone else must override its approvals. In an emergency, request the "
         "run yourself.",
     ],
     "agent.not_own": [
@@ -148,7 +148,6 @@ SENTENCES: dict[str, list[str]] = {
     "file.unwritable": ["{} could not be written: {}."],
     "filters.invalid": [
         "Last-Event-ID is not the id of an event.",
-        "There is no filter {} of a stream.",
         "There is no filter {}. There are {}.",
     ],
     "force.reason_required": ["Describe how you know that its process has stopped."],

@@ -87,9 +87,7 @@ def answer[R: Model](
 
     `fixed` are filters that the path of the route says.
     """
-    if unknown := sorted(set(request.GET) - set(type(query).model_fields)):
-        known = ", ".join(type(query).model_fields)
-        raise Refused("filters.invalid", f"There is no filter {unknown[0]}. There are {known}.", filters=unknown)
+    require_known(request, type(query))
     given = query.model_dump(include=set(listing.filters), exclude_none=True)
     chosen = {name: value for name, value in given.items() if value != []} | fixed
     fields = fields_of(query.fields, schema)
@@ -98,6 +96,13 @@ def answer[R: Model](
     rows = [serialize(row).model_dump(mode="json", include=fields) for row in page.rows]
     following = cursor_of(page.last, listing, chosen) if page.last is not None else None
     return HttpResponse(json.dumps({"items": rows, "next": following}), content_type="application/json")
+
+
+def require_known(request: HttpRequest, filters: type[Schema]) -> None:
+    """Refuse a filter that does not exist: ignored, it would let everything through."""
+    if unknown := sorted(set(request.GET) - set(filters.model_fields)):
+        known = ", ".join(filters.model_fields)
+        raise Refused("filters.invalid", f"There is no filter {unknown[0]}. There are {known}.", filters=unknown)
 
 
 def fields_of(text: str, schema: type[Schema]) -> set[str] | None:

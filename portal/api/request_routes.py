@@ -89,7 +89,8 @@ def read_inbox(request: HttpRequest) -> list[InboxRow]:
     by = actor_of(request)
     permissions = Permissions.of(by)
     rows = listings.CHANGES.rows(by).filter(pk__in=queries.waiting_for(permissions)).order_by("expires_at", "pk")
-    return [InboxRow.of(row, permissions) for row in rows]
+    last = queries.last_approved_of_each()
+    return [InboxRow.waiting(row, permissions, last) for row in rows]
 
 
 @router.post("/changes", response={201: ChangeRow, **PROBLEMS}, summary="Request a run")

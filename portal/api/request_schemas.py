@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,6 @@ from flows import parameters as schemas
 from portal.api.catalog_schemas import link
 from portal.api.paging import Row
 from runs.access.decisions import Permissions
-from runs.changes.queries import last_approved
 from runs.models import (
     Approval,
     ChangeRequest,
@@ -155,18 +155,20 @@ class InboxRow(ChangeRow):
     )
 
     @classmethod
-    def of(cls, row: ChangeRequest, permissions: Permissions) -> InboxRow:
+    def waiting(
+        cls, row: ChangeRequest, permissions: Permissions, last: Callable[[RunRequest], RunRequest | None]
+    ) -> InboxRow:
+        """Return a change request that waits; `last` finds the last approved request for the same deployment."""
         visible = [each for each in row.run_requests.all() if permissions.decide(Verb.SEE, each.deployment)]
         return cls(
             **ChangeRow.of(row, permissions).model_dump(),
             risk=row.policy.get("risk", ""),
-            changed=sorted({name for each in visible for name in changed_fields(each)}),
+            changed=sorted({name for each in visible for name in changed_fields(each, last(each))}),
             not_pinned=sorted({name for each in visible for name in moving_parts(each)}),
         )
 
 
-def changed_fields(run_request: RunRequest) -> list[str]:
-    last = last_approved(run_request)
+def changed_fields(run_request: RunRequest, last: RunRequest | None) -> list[str]:
     if last is None:
         return ["first approval"]
     return definition.changed_fields(last.spec.definition, run_request.spec.definition)

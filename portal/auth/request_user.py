@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from flows.models import Deployment
@@ -12,6 +13,11 @@ from runs.requests import visibility
 
 # Any of these lets a user see all grants: an auditor needs them to explain who was allowed what.
 READERS_OF_GRANTS = ("runs.view_grant", "runs.view_auditentry")
+
+
+def portal_address(request: HttpRequest) -> str:
+    """Return the address of the portal as others are given it, without a slash at the end."""
+    return (settings.PUBLIC_URL or request.build_absolute_uri("/")).rstrip("/")
 
 
 def permissions_of(request: HttpRequest) -> Permissions:

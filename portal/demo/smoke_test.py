@@ -176,7 +176,7 @@ class SmokeTest:
         return results[0]
 
     def _in_background(self, act: Callable[[], Any]) -> threading.Thread:
-        # A daemon: whoever stops the test does not wait for it.
+        # A daemon thread: stopping the test does not wait for it.
         thread = threading.Thread(target=act, daemon=True)
         thread.start()
         return thread

@@ -1,6 +1,6 @@
 """Text from Prefect as an agent gets it: marked as data, without invisible characters, without secrets, and capped.
 
-Flows and their authors write it. It can say anything, also what reads like an instruction; whoever reads it with an
+Flows and their authors write it. It can say anything, also what reads like an instruction; people who read it with an
 agent must be able to tell it from what the portal says.
 """
 

@@ -48,7 +48,7 @@ def break_glass(change: ChangeRequest, *, by: Actor, reason: str, minutes: int =
         if change.agent_id is not None and by.is_same_person_as(change.requested_by_id):
             raise Refused(
                 "agent.needs_person",
-                "Your agent asked for this, so somebody else must override its approvals. In an emergency, request the "
+                "Your agent asked for this, so someone else must override its approvals. In an emergency, request the "
                 "run yourself.",
             )
         require_few(change)

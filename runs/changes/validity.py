@@ -36,7 +36,7 @@ def require_approved(run_request: RunRequest) -> None:
 def require_other_person(change: ChangeRequest, deployment: Deployment) -> None:
     """Refuse to start what an agent asked for in a protected environment if no one but its owner let it.
 
-    Whatever the policies say, and whoever overrode the approvals.
+    Regardless of the policies, and of who overrode the approvals.
     """
     if change.agent_id is None or not deployment.environment.is_protected:
         return

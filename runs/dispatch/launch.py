@@ -140,7 +140,7 @@ def check_again(run_request: RunRequest) -> None:
     # Not before its time: what is on offer can change until then.
     if not run_request.scheduled_for or run_request.scheduled_for - AHEAD <= timezone.now():
         requests.require_still_offered(deployment, values)
-    # 3. An agent was not stopped, and in a protected environment somebody else stands for what it asked for.
+    # 3. An agent was not stopped, and in a protected environment someone else has approved what it asked for.
     if agent := run_request.change.agent:
         agents.require_running(agent)
         changes.require_other_person(run_request.change, deployment)

@@ -240,7 +240,7 @@ def secret(site: Site) -> int:
 
 
 def message(visitor: Visitor, site: Site) -> Any:
-    """A signed message: whoever knows the secret of a hook can send it, without an account."""
+    """A signed message: anyone who knows the secret of a hook can send it, without an account."""
     site.sender.send({"data": {"month": "2026-10"}}, f"msg_{visitor.user.username}")
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
-from portal.auth.request_user import actor_of, permissions_of
+from portal.auth.request_user import actor_of, permissions_of, portal_address
 from portal.ui import hook_labels, tables
 from runs.access import predicates
 from runs.automation import hook_digest
@@ -51,5 +50,4 @@ def context(request: HttpRequest, hook: Hook) -> dict[str, Any]:
 
 def address_of(request: HttpRequest, hook: Hook) -> str:
     """Return the address that a sender is given."""
-    portal = (settings.PUBLIC_URL or request.build_absolute_uri("/")).rstrip("/")
-    return f"{portal}{reverse('hook', args=[hook.key])}"
+    return f"{portal_address(request)}{reverse('hook', args=[hook.key])}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
@@ -22,7 +21,7 @@ from portal.admin.job_trusts import page
 from portal.admin.job_trusts.forms import JobTrustForm
 from portal.admin.suggestions import deployment_names
 from portal.admin.tokens.forms import ScopeFormSet, Scopes, environments_of
-from portal.auth.request_user import actor_of
+from portal.auth.request_user import actor_of, portal_address
 from portal.ui import grant_labels
 from runs.errors import Refused
 from runs.governance import job_trusts, token_secrets
@@ -129,13 +128,12 @@ class JobTrustAdmin(RestrictedAdmin):
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         trust: JobTrust = self.visible_or_404(request, object_id)
-        address = (settings.PUBLIC_URL or request.build_absolute_uri("/")).rstrip("/")
         context = {
             **self.admin_site.each_context(request),
             "title": trust.name,
             "opts": self.opts,
             "original": trust,
-            **page.context(trust, actor_of(request), address),
+            **page.context(trust, actor_of(request), portal_address(request)),
         }
         return TemplateResponse(request, "portal/job_trust/page.html", context | (extra_context or {}))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -25,7 +24,7 @@ from portal.admin.suggestions import deployment_names
 from portal.admin.tokens import page
 from portal.admin.tokens.filters import AccountFilter, StateFilter, UnusedFilter
 from portal.admin.tokens.forms import ScopeFormSet, Scopes, TokenForm, environments_of
-from portal.auth.request_user import actor_of
+from portal.auth.request_user import actor_of, portal_address
 from portal.ui import grant_labels, token_labels
 from runs.errors import Refused
 from runs.governance import tokens
@@ -150,7 +149,7 @@ class TokenAdmin(RestrictedAdmin):
             "token": new.token,
             "text": new.text,
             "replaced": replaced,
-            "portal_address": (settings.PUBLIC_URL or request.build_absolute_uri("/")).rstrip("/"),
+            "portal_address": portal_address(request),
         }
         response = render(request, "portal/token/created.html", context)
         response.headers["Cache-Control"] = "no-store"

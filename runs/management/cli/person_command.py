@@ -1,6 +1,6 @@
 """Base class of the few commands that act as a user of the portal, for when its web process is down.
 
-None of them requests, approves or grants anything: whoever can run them could name anyone.
+None of them requests, approves or grants anything: anyone who can run them could name any user.
 """
 
 from __future__ import annotations

@@ -280,3 +280,21 @@ def test_a_deployment_is_found_by_every_name_it_has(requester: User, deployment:
             assert answer.status == 200, (name, end, answer.body)
     answer = caller.get("/environments/dev/deployments/yearly/yearly")
     assert (answer.status, answer.code) == (404, "deployment.unknown")
+
+
+def test_the_inbox_takes_as_many_queries_for_many_as_for_few(
+    requester: User, approver: User, prod_deployment: Deployment, program: Programs
+) -> None:
+    caller = program(approver)
+    # The first use of a token is noted.
+    caller.get("/inbox")
+
+    def cost(number: int) -> int:
+        for _ in range(number):
+            requests.submit(prod_deployment, {"month": "2026-10"}, by=by(requester), reason="Month end")
+        with CaptureQueriesContext(connection) as queries:
+            answer = caller.get("/inbox")
+        assert all(each["changed"] == ["first approval"] for each in answer.body)
+        return len(queries)
+
+    assert cost(2) == cost(4)

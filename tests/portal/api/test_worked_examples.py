@@ -51,7 +51,7 @@ def test_the_examples_of_the_api(
 ) -> None:
     examples = requests_of("api.md")
     caller = program(requester)
-    # A run is requested, approved by somebody else, carried out, and read.
+    # A run is requested, approved by someone else, carried out, and read.
     submitted = send(caller, examples["/api/v1/changes"])
     assert (submitted.status, submitted.body["state"]) == (201, "waiting"), submitted.body
     again = send(caller, examples["/api/v1/changes"])
