@@ -217,6 +217,8 @@ CODES: dict[str, str] = {
     "run.not_stalled": "The run is not stalled, or not in a way for which this helps.",
     "run.unknown": "No such run, or it is not visible.",
     "schema.changed": "The deployment's parameters changed after the request.",
+    "search.too_long": "A search text is too long.",
+    "search.too_many_words": "A search text has too many words.",
     "service_account.on_behalf": "A service account can act on behalf of its owner only.",
     "service_account.own": "People cannot grant permissions to a service account that they own.",
     "service_account.owner": "The owner of a service account is an active person who can sign in.",

@@ -1,24 +1,20 @@
-"""Lists of rows: which an actor sees, by which filters, in which order. Programs read them through the API.
-
-A page is found by the position of the last row before it, on the columns that the list is sorted by: however far one
-reads, a page costs the same, and rows that appear meanwhile move no others.
-"""
+"""The lists: of each the rows that an actor sees, its filters and its order. Pages and the API read the same ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import BooleanField, Exists, ExpressionWrapper, Model, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Prefetch, Q, Subquery
 
 from flows.models import Alias, Deployment, Environment
+from runs import list_filters
 from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.governance import requirements, rule_changes
+from runs.listing import Filter, Listing
 from runs.models import (
     Artifact,
     AuditEntry,
@@ -34,85 +30,6 @@ from runs.models import (
     Verb,
     Window,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """One filter of a list: the lookup in Django's notation, the type of its value, and what it selects, for people.
-
-    With a type of `list` any of the values may match.
-    """
-
-    lookup: str
-    type: Any
-    description: str
-
-
-@dataclass(frozen=True, slots=True)
-class Page[Row: Model]:
-    """Some rows of a list, and the position of the last one if there are more: a value for each sort column."""
-
-    rows: list[Row]
-    last: tuple[Any, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Listing[Row: Model]:
-    """`order` are columns that are never null, the last one unique; "-" before it sorts downwards."""
-
-    name: str
-    model: type[Row]
-    visible: Callable[[Actor, Permissions], Q]
-    order: tuple[str, ...]
-    filters: Mapping[str, Filter] = field(default_factory=dict)
-    related: tuple[str, ...] = ()
-    annotations: Mapping[str, Any] = field(default_factory=dict)
-    prefetched: tuple[str | Prefetch[Any], ...] = ()
-    # What SQL cannot decide. A page is shorter by the rows that it leaves out.
-    keep: Callable[[list[Row], Permissions], list[Row]] | None = None
-
-    def rows(
-        self, by: Actor, chosen: Mapping[str, Any] | None = None, *, permissions: Permissions | None = None
-    ) -> QuerySet[Row]:
-        """Return the rows that the actor sees, filtered by the values that are not None.
-
-        `permissions` are those of the actor where they have been read.
-        """
-        found: QuerySet[Row] = self.model._default_manager.annotate(**self.annotations)
-        found = found.filter(self.visible(by, permissions or Permissions.of(by)))
-        for name, value in (chosen or {}).items():
-            if value is not None:
-                found = found.filter(**{self.filters[name].lookup: value})
-        # Without names it would follow every foreign key.
-        found = found.select_related(*self.related) if self.related else found
-        return found.prefetch_related(*self.prefetched)
-
-    def page(self, by: Actor, chosen: Mapping[str, Any], *, after: Sequence[Any] | None, limit: int) -> Page[Row]:
-        """Return up to `limit` rows after a position."""
-        permissions = Permissions.of(by)
-        found = self.rows(by, chosen, permissions=permissions).order_by(*self.order)
-        if after is not None:
-            found = found.filter(self.beyond(after))
-        # One more than is returned: whether there is another page.
-        rows = list(found[: limit + 1])
-        is_last = len(rows) <= limit
-        rows = rows[:limit]
-        last = None if is_last else self.position(rows[-1])
-        return Page(self.keep(rows, permissions) if self.keep else rows, last)
-
-    def beyond(self, after: Sequence[Any]) -> Q:
-        """Return the condition for the rows after a position."""
-        condition, equal = Q(pk__in=[]), Q()
-        for name, value in zip(self.order, after, strict=True):
-            column = name.removeprefix("-")
-            comparison = "lt" if name.startswith("-") else "gt"
-            condition |= equal & Q(**{f"{column}__{comparison}": value})
-            equal &= Q(**{column: value})
-        return condition
-
-    def position(self, row: Row) -> tuple[Any, ...]:
-        return tuple(getattr(row, name.removeprefix("-")) for name in self.order)
-
 
 # Who sees what --------------------------------------------------------------------------------------------------------
 
@@ -219,16 +136,37 @@ RUNS = Listing(
         "environment": IN_ENVIRONMENT,
         "deployment": Filter("deployment_name", str, "Full name of the deployment."),
         "flow": Filter("flow_name", str, "Name of the flow."),
-        "state": Filter("state_type__in", list[str], "Prefect's state types, such as RUNNING; several match any."),
+        "state": Filter(
+            list_filters.in_run_states,
+            list[list_filters.RunState],
+            "Prefect's state types, such as RUNNING; ACTIVE, that is not ended; or DELETED. Several match any.",
+        ),
         "tag": Filter("tags__contains", list[str], "Has all these tags."),
         "name": Filter("name", str, "Name of the run."),
         "id": Filter("prefect_id", UUID, "Prefect's id of the run."),
         "request": Filter("run_request", int, "Number of the run request it was started for."),
         "requested": Filter("created_by_portal", bool, "Whether it was requested here, not started in Prefect."),
         "stalled": Filter("is_stalled", bool, "Whether it is stalled."),
+        "origin": Filter(
+            list_filters.of_origin,
+            list_filters.Origin,
+            "What started it: portal, schedule, subflow, or outside.",
+        ),
+        "parameter": Filter(
+            list_filters.with_parameter,
+            str,
+            "A parameter, “name=value”; the value is JSON or a text. On runs whose parameters the token can view.",
+            needs=Verb.SEE_INPUTS,
+        ),
+        "search": Filter(
+            list_filters.search_runs,
+            str,
+            "All these words: each a part of the name of the run or its deployment, a state, or a whole id.",
+        ),
         "since": SINCE,
         "until": UNTIL,
     },
+    deployment="access_deployment__",
     related=("environment", "access_deployment__environment", "run_request__change", "run_request__spec", "parent"),
     annotations={"is_stalled": ExpressionWrapper(~Q(stalled_kind=""), BooleanField())},
 )
@@ -244,6 +182,11 @@ REQUESTS = Listing(
         "change": Filter("change", int, "Number of the change request."),
         "requested_by": Filter("change__requested_by_name", str, "User name of the requester."),
         "ticket": Filter("change__ticket", str, "Ticket."),
+        "search": Filter(
+            list_filters.search_requests,
+            str,
+            "All these words: each a part of the deployment, requester or reason, or a state, ticket or number.",
+        ),
         "since": SINCE,
         "until": UNTIL,
     },

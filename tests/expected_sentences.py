@@ -362,6 +362,8 @@ SENTENCES: dict[str, list[str]] = {
         "The parameters of {} changed after the request. Request the run again.",
         "The parameters of {} changed after the request. Submit a new request.",
     ],
+    "search.too_long": ["The search text is too long: {} characters, at most {}."],
+    "search.too_many_words": ["Search for at most {} words."],
     "service_account.on_behalf": ["{} is a service account: it acts for its owner only."],
     "service_account.own": ["You cannot grant permissions to {}: you are its owner."],
     "service_account.owner": ["{} cannot own a service account. Choose an active person who can sign in."],

@@ -6,20 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.admin import SimpleListFilter
-from django.contrib.admin.options import ActionLocation, IncorrectLookupParameters
+from django.contrib.admin.options import ActionLocation
 from django.core.exceptions import PermissionDenied
-from django.db import DataError
 from django.db.models import Model, Q, QuerySet
 from django.db.models.constants import LOOKUP_SEP
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
-from unfold.views import ChangeList
 
 from portal.admin.changes import waiting
-from portal.admin.search import BoundedSearchForm
 from portal.auth.request_user import actor_of, permissions_of
+from portal.lists.change_list import CappedPaginator, RestrictedList
+from portal.lists.filters import DaysFilter
 from portal.ui import menu
 from runs.errors import Refused
 from runs.models import ChangeRequest, Verb
@@ -53,27 +51,10 @@ def without_nul(query: QueryDict) -> QueryDict:
     return cleaned
 
 
-class RestrictedList(ChangeList):
-    """A list with a bounded search, which shows "x of y" only where a search or filter hides rows."""
-
-    search_form_class = BoundedSearchForm
-
-    # Django checks the value of a filter, such as the year 0, only when the query runs, and would answer 500.
-    def get_queryset(self, request: HttpRequest, exclude_parameters: list[str] | None = None) -> QuerySet[Any]:
-        try:
-            found: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
-        except (ValueError, OverflowError) as error:
-            raise IncorrectLookupParameters from error
-        return found
-
-    def get_results(self, request: HttpRequest) -> None:
-        try:
-            super().get_results(request)
-        except (ValueError, OverflowError, DataError) as error:
-            raise IncorrectLookupParameters from error
-        # `show_full_result_count` is off to save a count of the whole table; without a filter the total is known.
-        if not self.query and not self.has_active_filters:
-            self.full_result_count = self.result_count
+def names_of(list_filter: type) -> set[str]:
+    """Return the query parameters of a filter class."""
+    name = str(getattr(list_filter, "parameter_name", ""))
+    return {f"{name}_from", f"{name}_to"} if issubclass(list_filter, DaysFilter) else {name}
 
 
 class RestrictedAdmin(ModelAdmin):
@@ -86,11 +67,13 @@ class RestrictedAdmin(ModelAdmin):
     deployment_lookup = ""
     base_lookup = ""
     compressed_fields = True
-    list_filter_submit = False
     list_per_page = 50
+    paginator = CappedPaginator
     show_full_result_count = False
+    # Columns that are not shown unless somebody chooses them.
+    hidden_columns: tuple[str, ...] = ()
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RestrictedList]:
         return RestrictedList
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -132,7 +115,7 @@ class RestrictedAdmin(ModelAdmin):
         """Allow only the lookups of filters."""
         # Django allows any local column in the URL: `?parameters__startswith=` would reveal hidden values by guessing.
         filters = self.get_list_filter(request)
-        own = {each.parameter_name for each in filters if isinstance(each, type) and issubclass(each, SimpleListFilter)}
+        own = {name for each in filters if isinstance(each, type) for name in names_of(each)}
         fields = {each[0] if isinstance(each, tuple | list) else each for each in filters if not isinstance(each, type)}
         column = lookup.partition(LOOKUP_SEP)[0]
         is_column = column in {field.name for field in self.opts.get_fields()}

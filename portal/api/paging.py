@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 from django.core import signing
 from django.db.models import Model
@@ -15,7 +15,7 @@ from pydantic import ConfigDict, create_model
 
 from flows import canonical
 from runs.errors import Refused
-from runs.listings import Listing
+from runs.listing import Listing
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 SALT = "portal.api.cursor"
@@ -72,7 +72,7 @@ def limits(kind: Any) -> dict[str, Any]:
         return {"ge": 0, "le": 2**63 - 1}
     if kind is str:
         return {"max_length": 700}
-    return {"max_length": 20} if kind == list[str] else {}
+    return {"max_length": 20} if get_origin(kind) is list else {}
 
 
 def answer[R: Model](

@@ -8,7 +8,8 @@ from django.db.models import Q
 
 from runs.access.decisions import Permissions
 from runs.actors import Actor
-from runs.listings import IN_ENVIRONMENT, SINCE, UNTIL, Filter, Listing
+from runs.listing import Filter, Listing
+from runs.listings import IN_ENVIRONMENT, SINCE, UNTIL
 from runs.models import Hook, HookDelivery, Verb
 
 

@@ -18,7 +18,6 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
-from unfold.contrib.filters.admin import RadioFilter
 
 from portal.admin.access import explain_page, person_page
 from portal.admin.access.forms import GrantForm, copy_of
@@ -28,6 +27,7 @@ from portal.admin.changes import waiting
 from portal.admin.filters import EnvironmentFilter
 from portal.admin.suggestions import deployment_names
 from portal.auth.request_user import actor_of, can_view_grants, permissions_of
+from portal.lists.filters import ChoiceFilter
 from portal.ui import grant_labels, times
 from runs.access.decisions import Target
 from runs.access.who_can import grants_affecting
@@ -39,10 +39,10 @@ from runs.governance.requirements import requirements_for
 from runs.models import ChangeRequest, Grant, Verb
 
 
-class StandingFilter(RadioFilter):
+class StandingFilter(ChoiceFilter):
     title = "status"
     parameter_name = "standing"
-    all_option = ["", "active"]
+    every = "active"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Sequence[tuple[str, str]]:
         return [("later", "scheduled"), ("expired", "expired"), ("revoked", "revoked"), ("all", "all")]
@@ -61,7 +61,7 @@ class StandingFilter(RadioFilter):
         return queryset.filter(conditions.get(self.value() or "", Q(revoked_at=None) & begun & ~ended))
 
 
-class EffectFilter(RadioFilter):
+class EffectFilter(ChoiceFilter):
     title = "effect"
     parameter_name = "effect"
 
@@ -76,7 +76,6 @@ class EffectFilter(RadioFilter):
 class GrantAdmin(RestrictedAdmin):
     list_display = ["subject_shown", "verbs_shown", "where", "until", "standing", "given"]
     list_filter = [StandingFilter, EffectFilter, EnvironmentFilter]
-    list_filter_submit = True
     list_select_related = ["person", "group", "environment"]
     search_fields = [
         *("person__username", "group__name", "flow_name", "full_name", "tag", "reason", "ticket", "granted_by_name")

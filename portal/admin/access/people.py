@@ -21,11 +21,11 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from flows.models import Environment
 from portal.admin.access import person_page
-from portal.admin.base import RestrictedList
 from portal.admin.changes import waiting
 from portal.admin.loosening_fields import LooseningFields
 from portal.admin.service_admin import ServiceModelAdmin
 from portal.auth.request_user import actor_of
+from portal.lists.change_list import RestrictedList
 from portal.ui import tables
 from portal.ui.text import number
 from runs.access.decisions import Permissions, active_grants
@@ -64,7 +64,6 @@ class AdministratorsOnly(ServiceModelAdmin):
 
     title = ""
     compressed_fields = True
-    list_filter_submit = False
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return is_administrator(request.user)

@@ -18,12 +18,12 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.views.decorators.http import require_POST
 
-from portal.admin import search
 from portal.admin.audit import downloads
 from portal.admin.audit.filters import FILTERS
 from portal.admin.base import RestrictedAdmin
 from portal.admin.requests import account_changes
 from portal.auth.request_user import actor_of
+from portal.lists import search
 from portal.ops import database_checks
 from portal.ui import loosened_rules
 from portal.ui.audit_links import link_subjects
@@ -47,8 +47,6 @@ class AuditEntryAdmin(RestrictedAdmin):
     list_display = ["when", "actor", "what", "subject", "environment", "why", "result", "whence"]
     list_display_links = ["when"]
     list_filter = FILTERS
-    list_filter_submit = True
-    list_filter_sheet = True
     search_fields = queries.SEARCHED
     search_help_text = queries.HELP
     ordering = ["-sequence"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.apps import apps
@@ -11,23 +10,22 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.contrib.filters.admin import DropdownFilter, RangeDateFilter
 
 from flows.models import Environment
+from portal.lists import filters
+from portal.lists.filters import ChoiceFilter, Choices
 from portal.ui.audit_links import SUBJECTS
 from runs.actors import Channel
 from runs.audit import queries
 from runs.models import AuditEntry
 from runs.models.audit_verbs import VERBS
 
-Choices = Iterable[tuple[str, str]]
 
-
-class CriterionFilter(DropdownFilter):
+class CriterionFilter(ChoiceFilter):
     """A filter whose condition is in `queries.CRITERIA` under its parameter name."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
-        return queryset.filter(queries.CRITERIA[self.parameter_name](self.value())) if self.value() else queryset
+        return queryset.filter(queries.CRITERIA[self.parameter_name](value)) if (value := self.value()) else queryset
 
 
 class ActorFilter(CriterionFilter):
@@ -41,7 +39,7 @@ class VerbFilter(CriterionFilter):
     title, parameter_name = "action", "verb"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
-        return VERBS.items()
+        return list(VERBS.items())
 
 
 class EnvironmentFilter(CriterionFilter):
@@ -65,16 +63,8 @@ class ChannelFilter(CriterionFilter):
         return [(channel.value, channel.value) for channel in Channel]
 
 
-class GivenFilter(CriterionFilter):
-    """A filter set by links from other pages: its only choice is the value in the URL."""
-
-    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
-        # Django hides a filter without choices, so without a value in the URL the filter does not appear.
-        given = request.GET.get(self.parameter_name, "")
-        return [(given, self.label_of(given))] if given else []
-
-    def label_of(self, given: str) -> str:
-        return given
+class GivenFilter(filters.GivenFilter, CriterionFilter):
+    """A criterion set by links from other pages."""
 
 
 class SubjectFilter(GivenFilter):
@@ -116,14 +106,13 @@ def is_key(kind: str, pk: str) -> bool:
     return kind in SUBJECTS and pk.isdecimal() and pk.isascii() and len(pk) < 18
 
 
-class DaysFilter(RangeDateFilter):
-    """Filters by whole days in the portal's time zone, both ends included."""
+class DaysFilter(filters.DaysFilter):
+    title, parameter_name = "date", "at"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
-        # The theme's own filter compares with midnight, which leaves out the last day.
-        for end in ("from", "to"):
-            name = f"{self.parameter_name}_{end}"
-            queryset = queryset.filter(queries.CRITERIA[name](str(self.used_parameters.get(name) or "")))
+        # An export reads the same criteria.
+        for name, given in zip(self.expected_parameters(), self.given(), strict=True):
+            queryset = queryset.filter(queries.CRITERIA[name](given))
         return queryset
 
 
@@ -142,7 +131,7 @@ def actor_names() -> list[str]:
 
 
 FILTERS: list[Any] = [
-    ("at", DaysFilter),
+    DaysFilter,
     *(ActorFilter, VerbFilter, EnvironmentFilter, OutcomeFilter, ChannelFilter, SubjectFilter, PersonFilter),
     *(TokenFilter, LoosenedFilter),
 ]

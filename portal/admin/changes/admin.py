@@ -14,7 +14,6 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin
@@ -33,8 +32,7 @@ CONCERNED = (Verb.MANAGE, Verb.APPROVE, Verb.RERUN, Verb.TRIGGER)
 class ChangeRequestAdmin(RestrictedAdmin):
     list_display = ["number", "what", "state_badge", "where", "requested_by_name", "requested", "reason"]
     list_display_links = ["number", "what"]
-    list_filter = [("state", ChoicesDropdownFilter)]
-    list_filter_submit = True
+    list_filter = ["state", "kind"]
     list_select_related = ["rule_change", "environment"]
     search_fields = ["=id", "environment_name", "requested_by_name", "reason", "rule_change__subject_name"]
     search_help_text = "Number, what changes, environment, person or reason"

@@ -45,7 +45,6 @@ MOST_AT_ONCE = 50
 class DeploymentAdmin(RestrictedAdmin):
     list_display = ["titled", "where", "work", "schedule", "last_run", "run_link"]
     list_filter = [EnvironmentFilter, TagFilter, PoolFilter, PausedFilter, DeletedFilter]
-    list_filter_submit = True
     ordering = ["full_name", "environment__position", "pk"]
     change_list_template = "portal/deployment/list.html"
     search_fields = ["full_name", "description", "entrypoint"]

@@ -7,10 +7,9 @@ from typing import Any
 from django.contrib.admin import ModelAdmin
 from django.db.models import F, Func, QuerySet
 from django.http import HttpRequest
-from unfold.contrib.filters.admin import RadioFilter
 
-from portal.admin.filters import MOST_CHOICES, Choices, OfferedFilter
 from portal.auth.request_user import permissions_of
+from portal.lists.filters import MOST_CHOICES, ChoiceFilter, Choices, OfferedFilter
 
 
 class TagFilter(OfferedFilter):
@@ -45,7 +44,7 @@ class PoolFilter(OfferedFilter):
         return queryset.filter(work_pool_name=self.value()) if self.value() else queryset
 
 
-class PausedFilter(RadioFilter):
+class PausedFilter(ChoiceFilter):
     title = "schedules"
     parameter_name = "paused"
 
@@ -57,10 +56,10 @@ class PausedFilter(RadioFilter):
         return queryset if wanted is None else queryset.filter(is_paused=wanted)
 
 
-class DeletedFilter(RadioFilter):
+class DeletedFilter(ChoiceFilter):
     title = "status"
     parameter_name = "gone"
-    all_option = ["", "Deployed"]
+    every = "Deployed"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
         return [("yes", "Deleted"), ("all", "All")]

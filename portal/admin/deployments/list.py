@@ -12,9 +12,9 @@ from django.http import HttpRequest
 
 from flows.models import Alias, Deployment, Environment, WorkPool
 from flows.wording import how_to_deploy, plural
-from portal.admin.base import RestrictedList
 from portal.admin.filters import EnvironmentFilter
 from portal.auth.request_user import permissions_of
+from portal.lists.change_list import RestrictedList
 from portal.ui import freshness
 from runs.models import Run
 

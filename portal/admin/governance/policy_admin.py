@@ -147,7 +147,6 @@ class PolicyAdmin(SelectorAdmin):
     template = "portal/policy/page.html"
     list_display = ["name", "applies_to", "requirements", "outside", "risk_shown"]
     list_filter = [EnvironmentFilter]
-    list_filter_submit = True
     list_select_related = ["environment"]
     search_fields = ["name", "flow_name", "full_name", "tag"]
 

@@ -85,7 +85,6 @@ class WindowAdmin(SelectorAdmin):
     template = "portal/window/page.html"
     list_display = ["name", "applies_to", "when", "now"]
     list_filter = [EnvironmentFilter]
-    list_filter_submit = True
     list_select_related = ["environment"]
     search_fields = ["name", "flow_name", "full_name", "tag", "reason"]
 

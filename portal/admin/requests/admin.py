@@ -23,16 +23,18 @@ from portal.admin.filters import EnvironmentFilter
 from portal.admin.requests import bulk
 from portal.admin.requests import page as requests_page
 from portal.admin.runs.filters import (
+    ChangeFilter,
     ConcernFilter,
-    DayFilter,
+    CreatedFilter,
     RequestDeploymentFilter,
     RequestStateFilter,
     RequestTagFilter,
 )
 from portal.auth.request_user import actor_of, permissions_of
+from portal.lists.change_list import KeysetList
 from portal.ui import freshness, times
 from portal.ui.text import number
-from runs import changes
+from runs import changes, list_filters
 from runs.errors import Refused
 from runs.models import BreakGlass, RunRequest, Verb
 
@@ -69,20 +71,18 @@ class RunRequestAdmin(RestrictedAdmin):
         EnvironmentFilter,
         RequestStateFilter,
         RequestDeploymentFilter,
+        CreatedFilter,
         RequestTagFilter,
-        ("sort_at", DayFilter),
+        ChangeFilter,
     ]
-    list_filter_submit = True
-    search_fields = [
-        *("spec__deployment_name", "change__requested_by_name", "change__reason", "spec__run_name"),
-        *("=id", "run__name"),
-    ]
-    search_help_text = "Number, deployment, person, reason or run"
+    search_fields = ["id"]
+    search_help_text = "Number, deployment, state, person, reason or ticket"
+    sortable_by = ["requested"]
     actions = ["approve_selected", "reject_selected", "withdraw_selected"]
 
     # The list
 
-    @admin.display(description="request", ordering="pk")
+    @admin.display(description="request")
     def title(self, run_request: RunRequest) -> SafeString:
         # The other columns are hidden on narrow screens, so the first repeats what identifies the request.
         return format_html(
@@ -93,19 +93,19 @@ class RunRequestAdmin(RestrictedAdmin):
             times.relative_time(run_request.requested_at),
         )
 
-    @admin.display(description="state", ordering="state")
+    @admin.display(description="state")
     def state_badge(self, run_request: RunRequest) -> str:
         return render_to_string("portal/_state.html", {"row": run_request})
 
-    @admin.display(description="deployment", ordering="spec__deployment_name")
+    @admin.display(description="deployment")
     def deployment_name(self, run_request: RunRequest) -> str:
         return run_request.spec.deployment_name
 
-    @admin.display(description="requested by", ordering="change__requested_by_name")
+    @admin.display(description="requested by")
     def requested_by_name(self, run_request: RunRequest) -> str:
         return run_request.change.requester
 
-    @admin.display(description="environment", ordering="environment")
+    @admin.display(description="environment")
     def where(self, run_request: RunRequest) -> str:
         return render_to_string("portal/_environment.html", {"environment": run_request.environment})
 
@@ -113,18 +113,26 @@ class RunRequestAdmin(RestrictedAdmin):
     def requested(self, run_request: RunRequest) -> SafeString:
         return times.relative_time(run_request.requested_at)
 
-    @admin.display(description="reason", ordering="change__reason")
+    @admin.display(description="reason")
     def reason_given(self, run_request: RunRequest) -> SafeString:
         short = Truncator(run_request.change.reason).chars(60)
         return format_html('<span title="{}">{}</span>', run_request.change.reason, short or "-")
 
-    @admin.display(description="run", ordering="run__name")
+    @admin.display(description="run")
     def linked_run(self, run_request: RunRequest) -> SafeString | str:
         run = run_request.run
         if run is None:
             return run_request.flow_run_name or "-"
         link = reverse("admin:runs_run_change", args=[run.pk])
         return format_html('<a class="portal-link" href="{}">{}</a>', link, run)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:
+        return KeysetList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[RunRequest], search_term: str
+    ) -> tuple[QuerySet[RunRequest], bool]:
+        return queryset.filter(list_filters.search_requests(search_term)), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"title": "Run requests", "freshness": freshness.freshness_of_all(request, "runs")}

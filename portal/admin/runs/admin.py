@@ -25,11 +25,19 @@ from portal.admin.filters import EnvironmentFilter
 from portal.admin.runs import log as runs_log
 from portal.admin.runs import page as runs_page
 from portal.admin.runs import selected
-from portal.admin.runs.filters import DayFilter, DeploymentFilter, OriginFilter, StalledFilter, StateFilter, TagFilter
+from portal.admin.runs.filters import (
+    CreatedFilter,
+    DeploymentFilter,
+    OriginFilter,
+    ParameterFilter,
+    StalledFilter,
+    StateFilter,
+    TagFilter,
+)
 from portal.admin.runs.run_list import RunList
 from portal.auth.request_user import actor_of, can_view_logs, permissions_of
 from portal.ui import freshness, times
-from runs import queue, requests
+from runs import list_filters, queue, requests
 from runs.models import Run, Verb
 
 # Joined to every row: lists and pages show these without further queries.
@@ -52,13 +60,14 @@ class RunAdmin(RestrictedAdmin):
         StateFilter,
         StalledFilter,
         DeploymentFilter,
-        TagFilter,
         OriginFilter,
-        ("sort_at", DayFilter),
+        CreatedFilter,
+        TagFilter,
+        ParameterFilter,
     ]
-    list_filter_submit = True
-    search_fields = ["name", "deployment_name", "flow_name", "prefect_id"]
-    search_help_text = "Run, deployment or flow name, or its Prefect ID"
+    search_fields = ["name"]
+    search_help_text = "Name of a run or deployment, a state, or an ID"
+    sortable_by = ["created", "took"]
     actions = ["cancel_selected", "put_back_selected", "mark_failed_selected", "retry_selected"]
 
     # The list
@@ -66,7 +75,7 @@ class RunAdmin(RestrictedAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RunList]:
         return RunList
 
-    @admin.display(description="run", ordering="name")
+    @admin.display(description="run")
     def title(self, run: Run) -> SafeString:
         # The other columns are hidden on narrow screens, so the first repeats what identifies the run.
         return format_html(
@@ -77,19 +86,19 @@ class RunAdmin(RestrictedAdmin):
             times.relative_time(run.created_upstream_at),
         )
 
-    @admin.display(description="state", ordering="state_type")
+    @admin.display(description="state")
     def state(self, run: Run) -> str:
         return render_to_string("portal/run/_state.html", {"run": run})
 
-    @admin.display(description="deployment", ordering="deployment_name")
+    @admin.display(description="deployment")
     def deployed(self, run: Run) -> str:
         return run.deployment_name or run.flow_name or "-"
 
-    @admin.display(description="environment", ordering="environment")
+    @admin.display(description="environment")
     def where(self, run: Run) -> str:
         return render_to_string("portal/_environment.html", {"environment": run.environment})
 
-    @admin.display(description="started by", ordering="run_request__change__requested_by_name")
+    @admin.display(description="started by")
     def requested_by(self, run: Run) -> SafeString:
         if parent := getattr(run, "part_of", None):
             link = reverse("admin:runs_run_change", args=[parent.pk])
@@ -97,7 +106,7 @@ class RunAdmin(RestrictedAdmin):
         origin = runs_page.origin(run, getattr(run, "run_request", None))
         return format_html('<span class="{}">{}</span>', "" if run.created_by_portal else "portal-faint", origin)
 
-    @admin.display(description="started", ordering="started_at")
+    @admin.display(description="started")
     def started(self, run: Run) -> SafeString:
         if run.started_at is None and run.expected_start_at and not run.is_over:
             return format_html("scheduled {}", times.relative_time(run.expected_start_at))
@@ -110,6 +119,11 @@ class RunAdmin(RestrictedAdmin):
     @admin.display(description="created", ordering="sort_at")
     def created(self, run: Run) -> SafeString:
         return times.relative_time(run.created_upstream_at)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
+    ) -> tuple[QuerySet[Run], bool]:
+        return queryset.filter(list_filters.search_runs(search_term)), False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"title": "Runs", "freshness": freshness.freshness_of_all(request, "runs")}

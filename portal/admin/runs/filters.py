@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib.admin import ModelAdmin
-from django.db.models import Field, GeneratedField, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
-from django.utils.dateparse import parse_date
-from unfold.contrib.filters.admin import CheckboxFilter, DropdownFilter, RadioFilter, RangeDateFilter, TextFilter
 
 from portal import inbox
-from portal.admin.filters import MOST_CHOICES, Choices
 from portal.auth.request_user import permissions_of
-from runs.models import RunRequest, Stall
-from runs.models.run import ACTIVE, STATES
+from portal.lists.filters import MOST_CHOICES, ChoiceFilter, Choices, ChoicesFilter, DaysFilter, GivenFilter, TextFilter
+from portal.ui.text import number
+from runs import list_filters, listings
+from runs.models import Run, RunRequest, Stall
+from runs.models.run import STATES
 
 
-class DeploymentFilter(DropdownFilter):
+class DeploymentFilter(TextFilter):
+    """A deployment by its full name; a part of one selects all that have it in their names."""
+
     title = "deployment"
     parameter_name = "deployment"
+    placeholder = "Any, or a part of its name"
     column = "deployment_name"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
@@ -32,14 +33,18 @@ class DeploymentFilter(DropdownFilter):
         return [(name, name) for name in names[:MOST_CHOICES]]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
+        if not self.value():
+            return queryset
+        is_whole = permissions_of(request).deployments().filter(full_name=self.value()).exists()
+        exactly = Q(**{self.column: self.value()})
+        return queryset.filter(exactly if is_whole else exactly | list_filters.deployments_named(self.value()))
 
 
 class RequestDeploymentFilter(DeploymentFilter):
     column = "spec__deployment_name"
 
 
-class StateFilter(CheckboxFilter):
+class StateFilter(ChoicesFilter):
     title = "state"
     parameter_name = "state"
 
@@ -47,17 +52,10 @@ class StateFilter(CheckboxFilter):
         return [("active", "Active"), *((key, label) for key, (label, _) in STATES.items()), ("deleted", "Deleted")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        wanted = set(self.value() or [])
-        if not wanted:
-            return queryset
-        states = wanted | (ACTIVE if "active" in wanted else frozenset())
-        # A run that was deleted before it ended has no state that still counts.
-        lost = Q(state_type__in=ACTIVE, deleted_upstream_at__isnull=False)
-        found = Q(state_type__in=states) & ~lost
-        return queryset.filter(found | lost if "deleted" in wanted else found)
+        return queryset.filter(list_filters.in_run_states(self.values)) if self.values else queryset
 
 
-class StalledFilter(CheckboxFilter):
+class StalledFilter(ChoicesFilter):
     title = "stalled"
     parameter_name = "stalled"
 
@@ -65,10 +63,7 @@ class StalledFilter(CheckboxFilter):
         return [("any", "Stalled"), *((str(value), str(label)) for value, label in Stall.choices)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        wanted = self.value() or []
-        if "any" in wanted:
-            return queryset.exclude(stalled_kind="")
-        return queryset.filter(stalled_kind__in=[each for each in wanted if each]) if wanted else queryset
+        return queryset.filter(list_filters.stalled(self.values)) if self.values else queryset
 
 
 class TagFilter(TextFilter):
@@ -77,62 +72,58 @@ class TagFilter(TextFilter):
     column = "tags"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        # Postgres raises an error for NUL in text; no tag contains one.
-        tag = (self.value() or "").replace("\0", "").strip()
-        return queryset.filter(**{f"{self.column}__contains": [tag]}) if tag else queryset
+        return queryset.filter(**{f"{self.column}__contains": [self.value()]}) if self.value() else queryset
 
 
 class RequestTagFilter(TagFilter):
     column = "spec__tags"
 
 
-class OriginFilter(RadioFilter):
-    title = "trigger"
+class ParameterFilter(TextFilter):
+    """`name=value`, on the runs of which the reader can view the parameters."""
+
+    title = "parameter"
+    parameter_name = "parameter"
+    placeholder = "name=value"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
+        if not self.value():
+            return queryset
+        return queryset.filter(listings.RUNS.selected("parameter", self.value(), permissions_of(request)))
+
+
+class OriginFilter(ChoiceFilter):
+    title = "started by"
     parameter_name = "origin"
-    ORIGINS: ClassVar[dict[str, tuple[str, Q]]] = {
-        "portal": ("Portal", Q(created_by_portal=True)),
-        "schedule": ("Schedule", Q(created_by_portal=False, is_auto_scheduled=True)),
-        "outside": ("Prefect (external)", Q(created_by_portal=False, is_auto_scheduled=False, parent=None)),
-        "subflow": ("Part of a run", Q(created_by_portal=False, is_auto_scheduled=False, parent__isnull=False)),
-    }
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
-        return [(key, label) for key, (label, _) in self.ORIGINS.items()]
+        return [
+            ("portal", "Portal"),
+            ("schedule", "Schedule"),
+            ("outside", "Prefect (external)"),
+            ("subflow", "Part of a run"),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(self.ORIGINS[self.value()][1]) if self.value() in self.ORIGINS else queryset
+        # An origin that does not exist is ignored, as everywhere in Django's lists.
+        return queryset.filter(list_filters.ORIGINS.get(self.value() or "", Q()))
 
 
-class DayFilter(RangeDateFilter):
-    """First and last day, both included, in the portal's time zone."""
-
-    def __init__(self, field: Field[Any, Any], *args: Any, **options: Any) -> None:
-        # The theme accepts only date fields; a generated column has one inside.
-        super().__init__(field.output_field if isinstance(field, GeneratedField) else field, *args, **options)
-        self.title = "date"
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        first, last = self.day("from"), self.day("to")
-        if first:
-            queryset = queryset.filter(**{f"{self.field_path}__gte": midnight(first)})
-        if last:
-            queryset = queryset.filter(**{f"{self.field_path}__lt": midnight(last + timedelta(days=1))})
-        return queryset
-
-    def day(self, end: str) -> date | None:
-        # Links have ISO dates; the calendar of the theme fills in those of the language, en-gb.
-        typed = str(self.used_parameters.get(f"{self.parameter_name}_{end}") or "")
-        try:
-            return parse_date(typed) or datetime.strptime(typed, "%d/%m/%Y").date()  # noqa: DTZ007  (a day, no time)
-        except ValueError:
-            return None
+class CreatedFilter(DaysFilter):
+    title = "created"
+    parameter_name = "sort_at"
 
 
-def midnight(day: date) -> datetime:
-    return timezone.make_aware(datetime.combine(day, time.min))
+class ChangeFilter(GivenFilter):
+    """`change=17`: the runs or requests of one change request."""
+
+    title, parameter_name = "change request", "change"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> QuerySet[RunRequest]:
+        return queryset.filter(change=number(self.value(), otherwise=0)) if self.value() else queryset
 
 
-class RequestStateFilter(CheckboxFilter):
+class RequestStateFilter(ChoicesFilter):
     title = "state"
     parameter_name = "state"
 
@@ -140,11 +131,11 @@ class RequestStateFilter(CheckboxFilter):
         return [(str(value), str(label)) for value, label in RunRequest.State.choices]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(state__in=self.value()) if self.value() else queryset
+        return queryset.filter(list_filters.in_request_states(self.values)) if self.values else queryset
 
 
-class ConcernFilter(RadioFilter):
-    title = "requester"
+class ConcernFilter(ChoiceFilter):
+    title = "requests"
     parameter_name = "whose"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:

@@ -6,12 +6,12 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from portal.admin.base import RestrictedList
 from portal.admin.runs.page import visible_parent
 from portal.auth.request_user import permissions_of
+from portal.lists.change_list import KeysetList
 
 
-class RunList(RestrictedList):
+class RunList(KeysetList):
     """Adds to each row the run that it is part of, if the user can see that one."""
 
     def get_results(self, request: HttpRequest) -> None:

@@ -35,7 +35,6 @@ from runs.models import Token
 class TokenAdmin(RestrictedAdmin):
     list_display = ["named", "account", "scopes_shown", "expires", "last_used", "state"]
     list_filter = [StateFilter, AccountFilter, UnusedFilter]
-    list_filter_submit = True
     list_before_template = "portal/token/_tools.html"
     search_fields = ["name", "key", "user__username"]
     search_help_text = "Name, key or account"

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.admin import ModelAdmin
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from unfold.contrib.filters.admin import RadioFilter
 
 from portal.auth.request_user import actor_of
+from portal.lists.filters import ChoiceFilter, Choices
 from portal.ui.token_labels import SOON
 from runs.governance import tokens
 from runs.governance.rule_changes import oversees
 from runs.models import Token
 
-Choices = Sequence[tuple[str, str]]
 
-
-class TokenFilter(RadioFilter):
+class TokenFilter(ChoiceFilter):
     """A filter that ignores values it does not offer."""
 
     def conditions(self, request: HttpRequest) -> dict[str, Q]:
@@ -35,7 +32,7 @@ class TokenFilter(RadioFilter):
 class StateFilter(TokenFilter):
     title = "state"
     parameter_name = "state"
-    all_option = ["", "usable"]
+    every = "usable"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
         names = {

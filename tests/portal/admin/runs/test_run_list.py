@@ -100,7 +100,6 @@ def test_a_deny_hides_a_deployment_from_the_list(
         ("?origin=nonsense", {"early", "late", "planned"}),
         ("?sort_at_from=2026-01-10", {"late"}),
         ("?sort_at_to=2026-01-09", {"early", "planned"}),
-        ("?sort_at_to=09/01/2026", {"early", "planned"}),
         ("?sort_at_from=nonsense", {"early", "late", "planned"}),
         ("?q=ear", {"early"}),
     ],

@@ -1,0 +1,1 @@
+"""Lists of the admin: their filter row, pages by position, columns, saved views and CSV."""
