@@ -5,8 +5,9 @@ import uuid
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.operations import TrigramExtension
 from django.db import migrations, models
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce, Concat, Lower, Now
 
 from flows.stored_column import StoredColumn
 
@@ -48,6 +49,7 @@ class Migration(migrations.Migration):
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
     operations = [
+        TrigramExtension(),  # trusted: the owner of the database may create it
         migrations.CreateModel(
             name="Agent",
             fields=[
@@ -140,7 +142,7 @@ class Migration(migrations.Migration):
                 ("token_id", models.CharField(blank=True, max_length=100)),
                 ("address", models.CharField(blank=True, max_length=100)),
                 ("user_agent", models.CharField(blank=True, max_length=400)),
-                ("verb", models.CharField(db_index=True, max_length=60)),
+                ("verb", models.CharField(max_length=60)),
                 ("subject_kind", models.CharField(max_length=40)),
                 ("subject_id", models.CharField(blank=True, max_length=100)),
                 ("subject_name", models.CharField(blank=True, max_length=700, verbose_name="subject")),
@@ -178,6 +180,16 @@ class Migration(migrations.Migration):
                     models.Index(fields=["subject_kind", "subject_id", "-sequence"], name="audit_subject"),
                     models.Index(fields=["actor_name", "-sequence"], name="audit_actor"),
                     models.Index(fields=["actor_id", "-sequence"], name="audit_actor_id"),
+                    models.Index(fields=["verb", "-sequence"], name="audit_verb"),
+                    models.Index(fields=["environment", "-sequence"], name="audit_environment"),
+                    models.Index(
+                        fields=["outcome", "-sequence"],
+                        condition=~models.Q(outcome="done"),
+                        name="audit_unusual",
+                    ),
+                    models.Index(
+                        fields=["token_id", "-sequence"], condition=~models.Q(token_id=""), name="audit_token"
+                    ),
                     models.Index(fields=["transaction"], name="audit_transaction"),
                 ],
             },
@@ -547,6 +559,16 @@ class Migration(migrations.Migration):
                         output_field=models.DateTimeField(verbose_name="created"),
                     ),
                 ),
+                (
+                    "search_text",
+                    StoredColumn(
+                        expression=Lower(
+                            Concat("name", models.Value(" "), "flow_name", models.Value(" "), "deployment_name"),
+                            output_field=models.TextField(),
+                        ),
+                        output_field=models.TextField(),
+                    ),
+                ),
                 ("synced_at", models.DateTimeField(help_text="When it was last read from Prefect.")),
                 (
                     "detailed_at",
@@ -584,6 +606,7 @@ class Migration(migrations.Migration):
                 (
                     "access_deployment",
                     models.ForeignKey(
+                        db_index=False,
                         help_text="Whose grants decide about the run: its deployment, or that of the run it is part of.",
                         null=True,
                         on_delete=models.PROTECT,
@@ -601,8 +624,16 @@ class Migration(migrations.Migration):
                         to="runs.run",
                     ),
                 ),
-                ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, null=True, related_name="runs")),
-                ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="runs")),
+                (
+                    "deployment",
+                    models.ForeignKey(
+                        "flows.deployment", models.PROTECT, null=True, related_name="runs", db_index=False
+                    ),
+                ),
+                (
+                    "environment",
+                    models.ForeignKey("flows.environment", models.PROTECT, related_name="runs", db_index=False),
+                ),
             ],
             options={
                 "ordering": ["-sort_at", "-pk"],
@@ -610,7 +641,22 @@ class Migration(migrations.Migration):
                     models.Index(fields=["-sort_at", "-id"], name="runs_sorted"),
                     models.Index(fields=["environment", "-sort_at", "-id"], name="runs_sorted_by_environment"),
                     models.Index(fields=["deployment", "-sort_at", "-id"], name="runs_sorted_by_deployment"),
-                    models.Index(fields=["environment", "state_type"], name="runs_run_environ_875283_idx"),
+                    models.Index(fields=["access_deployment", "-sort_at", "-id"], name="runs_sorted_by_access"),
+                    models.Index(fields=["deployment_name", "-sort_at", "-id"], name="runs_by_deployment_name"),
+                    models.Index(fields=["flow_name", "-sort_at", "-id"], name="runs_by_flow_name"),
+                    models.Index(
+                        fields=["-sort_at", "-id"],
+                        condition=models.Q(state_type__in=["CANCELLING", "PAUSED", "PENDING", "RUNNING", "SCHEDULED"]),
+                        name="active_runs",
+                    ),
+                    models.Index(
+                        fields=["-sort_at", "-id"],
+                        condition=models.Q(state_type__in=["CRASHED", "FAILED"]),
+                        name="failed_runs",
+                    ),
+                    GinIndex(fields=["search_text"], name="runs_search", opclasses=["gin_trgm_ops"]),
+                    GinIndex(fields=["tags"], name="runs_by_tag"),
+                    GinIndex(fields=["parameters"], name="runs_by_parameter", opclasses=["jsonb_path_ops"]),
                     models.Index(fields=["-ended_at"], name="runs_run_ended_a_5538b1_idx"),
                     models.Index(fields=["environment", "ended_at"], name="runs_by_end"),
                     models.Index(
@@ -620,7 +666,7 @@ class Migration(migrations.Migration):
                     ),
                 ],
                 "constraints": [
-                    models.UniqueConstraint(fields=("environment", "prefect_id"), name="unique_run_per_environment")
+                    models.UniqueConstraint(fields=("prefect_id", "environment"), name="unique_run_per_environment")
                 ],
             },
         ),
@@ -633,7 +679,7 @@ class Migration(migrations.Migration):
                 ("level", models.SmallIntegerField(help_text="As Python's logging: 20 info, 30 warning, 40 error.")),
                 ("message", models.TextField()),
                 ("task_run_id", models.UUIDField(null=True)),
-                ("run", models.ForeignKey("runs.run", models.CASCADE, related_name="log_lines")),
+                ("run", models.ForeignKey("runs.run", models.CASCADE, related_name="log_lines", db_index=False)),
             ],
             options={
                 "ordering": ["at", "pk"],
@@ -785,7 +831,7 @@ class Migration(migrations.Migration):
                 ("created_upstream_at", models.DateTimeField(null=True)),
                 ("updated_upstream_at", models.DateTimeField(null=True)),
                 ("environment", models.ForeignKey("flows.environment", models.CASCADE, related_name="artifacts")),
-                ("run", models.ForeignKey("runs.run", models.CASCADE, related_name="artifacts")),
+                ("run", models.ForeignKey("runs.run", models.CASCADE, related_name="artifacts", db_index=False)),
             ],
             options={
                 "ordering": [models.OrderBy(models.F("created_upstream_at"), nulls_last=True), "pk"],
@@ -924,6 +970,9 @@ class Migration(migrations.Migration):
                         condition=models.Q(("state__in", ["waiting", "approved"])),
                     ),
                     models.Index(name="runs_change_request_59d517_idx", fields=["requested_by", "-requested_at"]),
+                    models.Index(name="changes_by_requester", fields=["requested_by_name", "-requested_at"]),
+                    models.Index(name="changes_sorted", fields=["-requested_at", "-id"]),
+                    models.Index(name="changes_by_ticket", fields=["ticket"], condition=~models.Q(ticket="")),
                     models.Index(
                         name="by_agent",
                         fields=["agent", "-requested_at"],
@@ -1015,6 +1064,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["change", "position"],
+                "indexes": [models.Index(name="specs_by_deployment_name", fields=["deployment_name"])],
                 "constraints": [
                     models.UniqueConstraint(name="unique_position_per_change", fields=("change", "position"))
                 ],
@@ -1025,9 +1075,18 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("change", models.ForeignKey("runs.changerequest", models.PROTECT, related_name="run_requests")),
-                ("spec", models.ForeignKey("runs.runspec", models.PROTECT, related_name="run_requests")),
-                ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="run_requests")),
-                ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, related_name="run_requests")),
+                (
+                    "spec",
+                    models.ForeignKey("runs.runspec", models.PROTECT, related_name="run_requests", db_index=False),
+                ),
+                (
+                    "environment",
+                    models.ForeignKey("flows.environment", models.PROTECT, related_name="run_requests", db_index=False),
+                ),
+                (
+                    "deployment",
+                    models.ForeignKey("flows.deployment", models.PROTECT, related_name="run_requests", db_index=False),
+                ),
                 ("run", models.OneToOneField("runs.run", models.PROTECT, null=True, related_name="run_request")),
                 (
                     "flow_run_id",
@@ -1122,6 +1181,11 @@ class Migration(migrations.Migration):
                     models.Index(name="requests_sorted", fields=["-sort_at", "-id"]),
                     models.Index(name="requests_sorted_by_environment", fields=["environment", "-sort_at", "-id"]),
                     models.Index(name="requests_sorted_by_deployment", fields=["deployment", "-sort_at", "-id"]),
+                    models.Index(
+                        name="open_requests",
+                        fields=["-sort_at", "-id"],
+                        condition=models.Q(state__in=["held", "approved", "launching", "launched"]),
+                    ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(name="unique_occurrence_per_spec", fields=("spec", "occurrence"))
@@ -1216,7 +1280,7 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=100)),
                 ("message", models.TextField(blank=True)),
                 ("at", models.DateTimeField()),
-                ("run", models.ForeignKey("runs.run", models.CASCADE, related_name="state_changes")),
+                ("run", models.ForeignKey("runs.run", models.CASCADE, related_name="state_changes", db_index=False)),
             ],
             options={
                 "ordering": ["at"],
@@ -1263,7 +1327,7 @@ class Migration(migrations.Migration):
                 ("run_count", models.IntegerField(default=0)),
                 ("run_seconds", models.FloatField(default=0)),
                 ("is_cached", models.BooleanField(default=False)),
-                ("run", models.ForeignKey("runs.run", models.CASCADE, related_name="task_runs")),
+                ("run", models.ForeignKey("runs.run", models.CASCADE, related_name="task_runs", db_index=False)),
             ],
             options={
                 "ordering": [models.OrderBy(models.F("started_at"), nulls_last=True), "name"],

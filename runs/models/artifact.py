@@ -12,7 +12,7 @@ class Artifact(models.Model):
     """An artifact of a run, mirrored from Prefect. `runs.mirror.artifacts` is the only code that writes it."""
 
     environment = models.ForeignKey(Environment, models.CASCADE, related_name="artifacts")
-    run = models.ForeignKey(Run, models.CASCADE, related_name="artifacts")
+    run = models.ForeignKey(Run, models.CASCADE, related_name="artifacts", db_index=False)
     prefect_id = models.UUIDField()
     key = models.CharField(max_length=300, blank=True)
     type = models.CharField(max_length=50, blank=True)

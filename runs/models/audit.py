@@ -34,7 +34,7 @@ class AuditEntry(models.Model):
     token_id = models.CharField(max_length=100, blank=True)
     address = models.CharField(max_length=100, blank=True)
     user_agent = models.CharField(max_length=400, blank=True)
-    verb = models.CharField(max_length=60, db_index=True)
+    verb = models.CharField(max_length=60)
     subject_kind = models.CharField(max_length=40)
     subject_id = models.CharField(max_length=100, blank=True)
     subject_name = models.CharField("subject", max_length=700, blank=True)
@@ -61,6 +61,11 @@ class AuditEntry(models.Model):
             models.Index(fields=["subject_kind", "subject_id", "-sequence"], name="audit_subject"),
             models.Index(fields=["actor_name", "-sequence"], name="audit_actor"),
             models.Index(fields=["actor_id", "-sequence"], name="audit_actor_id"),
+            models.Index(fields=["verb", "-sequence"], name="audit_verb"),
+            models.Index(fields=["environment", "-sequence"], name="audit_environment"),
+            # Partial: of a few entries each.
+            models.Index(fields=["outcome", "-sequence"], condition=~models.Q(outcome="done"), name="audit_unusual"),
+            models.Index(fields=["token_id", "-sequence"], condition=~models.Q(token_id=""), name="audit_token"),
             models.Index(fields=["transaction"], name="audit_transaction"),
         ]
 

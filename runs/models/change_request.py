@@ -147,6 +147,9 @@ class ChangeRequest(models.Model):
             # For what waits, on every page, and for what is to be closed; few rows are in either state.
             models.Index(fields=["state"], condition=models.Q(state__in=["waiting", "approved"]), name="open_changes"),
             models.Index(fields=["requested_by", "-requested_at"]),
+            models.Index(fields=["requested_by_name", "-requested_at"], name="changes_by_requester"),
+            models.Index(fields=["-requested_at", "-id"], name="changes_sorted"),
+            models.Index(fields=["ticket"], condition=~models.Q(ticket=""), name="changes_by_ticket"),
             # For the budget of an agent.
             models.Index(fields=["agent", "-requested_at"], condition=models.Q(agent__isnull=False), name="by_agent"),
         ]

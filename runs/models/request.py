@@ -86,6 +86,7 @@ CHANGED = [
 CLOSED = [State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.REFUSED]
 # States from which a run request is released, launched or given up.
 OPEN = [State.HELD, State.APPROVED, State.LAUNCHING]
+UNFINISHED = [*OPEN, State.LAUNCHED]
 
 
 class RunRequest(models.Model):
@@ -98,10 +99,10 @@ class RunRequest(models.Model):
     State = State
 
     change = models.ForeignKey(ChangeRequest, models.PROTECT, related_name="run_requests")
-    spec = models.ForeignKey(RunSpec, models.PROTECT, related_name="run_requests")
+    spec = models.ForeignKey(RunSpec, models.PROTECT, related_name="run_requests", db_index=False)
     # Those of the spec, for lists and indexes.
-    environment = models.ForeignKey(Environment, models.PROTECT, related_name="run_requests")
-    deployment = models.ForeignKey(Deployment, models.PROTECT, related_name="run_requests")
+    environment = models.ForeignKey(Environment, models.PROTECT, related_name="run_requests", db_index=False)
+    deployment = models.ForeignKey(Deployment, models.PROTECT, related_name="run_requests", db_index=False)
     run = models.OneToOneField("runs.Run", models.PROTECT, null=True, related_name="run_request")
     # `run` follows when the mirror has read it; until then this is all that links the two.
     flow_run_id = models.UUIDField(
@@ -153,6 +154,8 @@ class RunRequest(models.Model):
             models.Index(fields=["-sort_at", "-id"], name="requests_sorted"),
             models.Index(fields=["environment", "-sort_at", "-id"], name="requests_sorted_by_environment"),
             models.Index(fields=["deployment", "-sort_at", "-id"], name="requests_sorted_by_deployment"),
+            # Partial: the few that wait or are under way.
+            models.Index(fields=["-sort_at", "-id"], condition=models.Q(state__in=UNFINISHED), name="open_requests"),
         ]
         constraints = [models.UniqueConstraint(fields=["spec", "occurrence"], name="unique_occurrence_per_spec")]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Concat, Lower
 
 from flows.models import Deployment, Environment
 from flows.stored_column import StoredColumn
@@ -34,6 +35,7 @@ class Stall(models.TextChoices):
 
 TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 ACTIVE = frozenset(STATES) - TERMINAL
+FAILED = frozenset({"FAILED", "CRASHED"})
 
 
 def label_of(state_type: str, state_name: str) -> str:
@@ -49,14 +51,16 @@ def colour_of(state_type: str) -> str:
 class Run(models.Model):
     """A flow run and its last known state. `runs.mirror` is the only code that writes it and its related rows."""
 
-    environment = models.ForeignKey(Environment, models.PROTECT, related_name="runs")
-    deployment = models.ForeignKey(Deployment, models.PROTECT, null=True, related_name="runs")
+    # The first columns of sorted indexes: none of these keys needs another index.
+    environment = models.ForeignKey(Environment, models.PROTECT, related_name="runs", db_index=False)
+    deployment = models.ForeignKey(Deployment, models.PROTECT, null=True, related_name="runs", db_index=False)
     # A run without a deployment of its own is as visible as the run that it is part of.
     access_deployment = models.ForeignKey(
         Deployment,
         models.PROTECT,
         null=True,
         related_name="+",
+        db_index=False,
         help_text="Whose grants decide about the run: its deployment, or that of the run it is part of.",
     )
     parent = models.ForeignKey(
@@ -96,6 +100,14 @@ class Run(models.Model):
         expression=Coalesce("created_upstream_at", "expected_start_at", "started_at", "synced_at"),
         output_field=models.DateTimeField("created"),
     )
+    # What lists are searched in, in lower case: one index for all of it, so that a word is looked up once.
+    search_text = StoredColumn(
+        expression=Lower(
+            Concat("name", models.Value(" "), "flow_name", models.Value(" "), "deployment_name"),
+            output_field=models.TextField(),
+        ),
+        output_field=models.TextField(),
+    )
     synced_at = models.DateTimeField(help_text="When it was last read from Prefect.")
     # Empty for old history, whose details are read when the page is opened.
     detailed_at = models.DateTimeField(null=True, help_text="When states, task runs and logs were last read.")
@@ -111,12 +123,24 @@ class Run(models.Model):
 
     class Meta:
         ordering = ["-sort_at", "-pk"]
-        constraints = [models.UniqueConstraint(fields=["environment", "prefect_id"], name="unique_run_per_environment")]
+        constraints = [models.UniqueConstraint(fields=["prefect_id", "environment"], name="unique_run_per_environment")]
         indexes = [
             models.Index(fields=["-sort_at", "-id"], name="runs_sorted"),
             models.Index(fields=["environment", "-sort_at", "-id"], name="runs_sorted_by_environment"),
             models.Index(fields=["deployment", "-sort_at", "-id"], name="runs_sorted_by_deployment"),
-            models.Index(fields=["environment", "state_type"]),
+            models.Index(fields=["access_deployment", "-sort_at", "-id"], name="runs_sorted_by_access"),
+            models.Index(fields=["deployment_name", "-sort_at", "-id"], name="runs_by_deployment_name"),
+            models.Index(fields=["flow_name", "-sort_at", "-id"], name="runs_by_flow_name"),
+            # Partial: the few that are asked for most. Of the other states a list finds enough rows soon.
+            models.Index(
+                fields=["-sort_at", "-id"], condition=models.Q(state_type__in=sorted(ACTIVE)), name="active_runs"
+            ),
+            models.Index(
+                fields=["-sort_at", "-id"], condition=models.Q(state_type__in=sorted(FAILED)), name="failed_runs"
+            ),
+            GinIndex(fields=["search_text"], name="runs_search", opclasses=["gin_trgm_ops"]),
+            GinIndex(fields=["tags"], name="runs_by_tag"),
+            GinIndex(fields=["parameters"], name="runs_by_parameter", opclasses=["jsonb_path_ops"]),
             models.Index(fields=["-ended_at"]),
             # For retention.
             models.Index(fields=["environment", "ended_at"], name="runs_by_end"),
@@ -163,7 +187,7 @@ class Run(models.Model):
 class StateChange(models.Model):
     """One state that a run was in."""
 
-    run = models.ForeignKey(Run, models.CASCADE, related_name="state_changes")
+    run = models.ForeignKey(Run, models.CASCADE, related_name="state_changes", db_index=False)
     prefect_id = models.UUIDField()
     type = models.CharField(max_length=20)
     name = models.CharField(max_length=100)
@@ -189,7 +213,7 @@ class StateChange(models.Model):
 class TaskRun(models.Model):
     """One task of a run."""
 
-    run = models.ForeignKey(Run, models.CASCADE, related_name="task_runs")
+    run = models.ForeignKey(Run, models.CASCADE, related_name="task_runs", db_index=False)
     prefect_id = models.UUIDField()
     name = models.CharField(max_length=300)
     state_type = models.CharField(max_length=20)
@@ -220,7 +244,7 @@ class TaskRun(models.Model):
 class LogLine(models.Model):
     """One line of a run's log."""
 
-    run = models.ForeignKey(Run, models.CASCADE, related_name="log_lines")
+    run = models.ForeignKey(Run, models.CASCADE, related_name="log_lines", db_index=False)
     prefect_id = models.UUIDField()
     at = models.DateTimeField()
     # A number, so that “warning and above” is a comparison.

@@ -87,6 +87,7 @@ class RunSpec(models.Model):
 
     class Meta:
         ordering = ["change", "position"]
+        indexes = [models.Index(fields=["deployment_name"], name="specs_by_deployment_name")]
         constraints = [models.UniqueConstraint(fields=["change", "position"], name="unique_position_per_change")]
 
     def __str__(self) -> str:
