@@ -29,6 +29,7 @@ class Filter:
     type: Any
     description: str
     needs: Verb | None = None
+    shortest: int = 0  # characters of a text
 
     def q(self, value: Any) -> Q:
         return Q(**{self.condition: value}) if isinstance(self.condition, str) else self.condition(value)
@@ -56,6 +57,8 @@ class Listing[Row: Model]:
     prefetched: tuple[str | Prefetch[Any], ...] = ()
     # The lookup prefix of the deployment that decides about a row, for filters that need a permission of their own.
     deployment: str = ""
+    # Wide columns that no list shows.
+    deferred: tuple[str, ...] = ()
     # What SQL cannot decide. A page is shorter by the rows that it leaves out.
     keep: Callable[[list[Row], Permissions], list[Row]] | None = None
 
@@ -84,7 +87,7 @@ class Listing[Row: Model]:
     def page(self, by: Actor, chosen: Mapping[str, Any], *, after: Sequence[Any] | None, limit: int) -> Page[Row]:
         """Return up to `limit` rows after a position."""
         permissions = Permissions.of(by)
-        found = self.rows(by, chosen, permissions=permissions).order_by(*self.order)
+        found = self.rows(by, chosen, permissions=permissions).defer(*self.deferred).order_by(*self.order)
         if after is not None:
             found = found.filter(self.beyond(after))
         # One more than is returned: whether there is another page.

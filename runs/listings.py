@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Prefetch, Q, Subquery
+from django.db.models import Exists, OuterRef, Prefetch, Q, Subquery
 
 from flows.models import Alias, Deployment, Environment
 from runs import list_filters
@@ -93,9 +93,17 @@ def sees_entry(by: Actor, permissions: Permissions) -> Q:
 
 # The lists ------------------------------------------------------------------------------------------------------------
 
-IN_ENVIRONMENT = Filter("environment__slug", str, "Name of the environment.")
+IN_ENVIRONMENT = Filter(list_filters.in_environment, str, "Name of the environment.")
 SINCE = Filter("sort_at__gte", datetime, "Not before this time.")
 UNTIL = Filter("sort_at__lt", datetime, "Before this time.")
+
+# Columns of deployments that can hold many kB.
+WIDE = ("description", "parameter_schema", "parameter_defaults", "schedules", "job_variables", "definition")
+
+
+def deferred_of(deployment: str) -> tuple[str, ...]:
+    return tuple(f"{deployment}__{column}" for column in WIDE)
+
 
 ENVIRONMENTS = Listing(
     "environments",
@@ -146,7 +154,7 @@ RUNS = Listing(
         "id": Filter("prefect_id", UUID, "Prefect's id of the run."),
         "request": Filter("run_request", int, "Number of the run request it was started for."),
         "requested": Filter("created_by_portal", bool, "Whether it was requested here, not started in Prefect."),
-        "stalled": Filter("is_stalled", bool, "Whether it is stalled."),
+        "stalled": Filter(list_filters.is_stalled, bool, "Whether it is stalled."),
         "origin": Filter(
             list_filters.of_origin,
             list_filters.Origin,
@@ -168,7 +176,12 @@ RUNS = Listing(
     },
     deployment="access_deployment__",
     related=("environment", "access_deployment__environment", "run_request__change", "run_request__spec", "parent"),
-    annotations={"is_stalled": ExpressionWrapper(~Q(stalled_kind=""), BooleanField())},
+    deferred=(
+        *deferred_of("access_deployment"),
+        *("run_request__change__policy", "run_request__change__pacing", "run_request__moved_definition"),
+        *("run_request__spec__definition", "run_request__spec__parameters", "run_request__spec__sealed_parameters"),
+        *("parent__parameters", "parent__state_message", "parent__tags", "parent__search_text", "search_text"),
+    ),
 )
 REQUESTS = Listing(
     "requests",

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 
 from portal.auth.request_user import permissions_of
 from portal.lists.filters import ChoiceFilter, Choices
+from runs import list_filters
 
 
 class EnvironmentFilter(ChoiceFilter):
@@ -20,4 +21,4 @@ class EnvironmentFilter(ChoiceFilter):
         return [(slug, slug) for slug in permissions_of(request).environments().values_list("slug", flat=True)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(environment__slug=self.value()) if self.value() else queryset
+        return queryset.filter(list_filters.in_environment(self.value() or "")) if self.value() else queryset

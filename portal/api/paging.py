@@ -15,7 +15,7 @@ from pydantic import ConfigDict, create_model
 
 from flows import canonical
 from runs.errors import Refused
-from runs.listing import Listing
+from runs.listing import Filter, Listing
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 SALT = "portal.api.cursor"
@@ -58,7 +58,7 @@ def filters_of(listing: Listing[Any], *fixed: str) -> type[Filters]:
 def columns_of(listing: Listing[Any], *fixed: str) -> dict[str, Any]:
     return {
         name: (
-            Annotated[each.type | None, Field(description=each.description, **limits(each.type))],
+            Annotated[each.type | None, Field(description=each.description, **limits(each))],
             None,
         )
         for name, each in listing.filters.items()
@@ -66,13 +66,13 @@ def columns_of(listing: Listing[Any], *fixed: str) -> dict[str, Any]:
     }
 
 
-def limits(kind: Any) -> dict[str, Any]:
+def limits(each: Filter) -> dict[str, Any]:
     """Return what keeps a value within what the database can compare."""
-    if kind is int:
+    if each.type is int:
         return {"ge": 0, "le": 2**63 - 1}
-    if kind is str:
-        return {"max_length": 700}
-    return {"max_length": 20} if get_origin(kind) is list else {}
+    if each.type is str:
+        return {"max_length": 700} | ({"min_length": each.shortest} if each.shortest else {})
+    return {"max_length": 20} if get_origin(each.type) is list else {}
 
 
 def answer[R: Model](
