@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
@@ -63,3 +64,26 @@ class IdempotentRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.token}: {self.key}"
+
+
+class SavedView(models.Model):
+    """Filters of a list under a name, for its owner or for everyone. Only `portal.lists.saved_views` writes it.
+
+    It opens nothing: a list shows what its reader may see, whatever it is filtered by.
+    """
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="saved_views")
+    list = models.CharField(max_length=80, help_text="Label of the model, such as runs.run.")
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=2000, help_text="Query string, without a question mark.")
+    is_shared = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["name", "pk"]
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["owner", "list", "name"], name="unique_view_per_owner")]
+        indexes = [models.Index(fields=["list"], condition=models.Q(is_shared=True), name="shared_views")]
+
+    def __str__(self) -> str:
+        return self.name

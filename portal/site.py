@@ -12,10 +12,11 @@ from django.core.paginator import Paginator
 from django.db.models.base import ModelBase
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, URLResolver, path, reverse
 from unfold.sites import UnfoldAdminSite
 
 from portal.auth import kept_form, sign_in
+from portal.lists import view_pages
 from portal.ui import palette
 
 # django-q2's own pages would show the arguments of every task to anyone with a Django permission.
@@ -30,6 +31,14 @@ class PortalSite(UnfoldAdminSite):
     login_template = "portal/login.html"
     login_form = sign_in.SignInForm
     enable_nav_sidebar = True
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        views = [
+            path("views/save/", self.admin_view(view_pages.save), name="view_save"),
+            path("views/<int:pk>/delete/", self.admin_view(view_pages.delete), name="view_delete"),
+        ]
+        # First: the admin's own end with a catch-all.
+        return [*views, *super().get_urls()]
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         # For the banner that every page has meanwhile.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Model, Prefetch, Q, QuerySet
+from django.db.models import GeneratedField, Model, Prefetch, Q, QuerySet
 
 from runs.access.decisions import Permissions
 from runs.actors import Actor
@@ -117,3 +117,12 @@ def beyond(order: Sequence[str], after: Sequence[Any]) -> Q:
     # The same once more for the first column alone: by it an index is read from the position, not from its beginning.
     bound = "lte" if first.startswith("-") else "gte"
     return Q(**{f"{first.removeprefix('-')}__{bound}": after[0]}) & condition
+
+
+def read_position(model: type[Model], order: Sequence[str], values: Sequence[Any]) -> list[Any]:
+    """Return a position from its values as text; raises `ValueError` or `ValidationError` for what is none."""
+    names = [name.removeprefix("-") for name in order]
+    fields = [model._meta.pk if name == "pk" else model._meta.get_field(name) for name in names]
+    # A stored column knows no type but that of its expression.
+    types = [field.output_field if isinstance(field, GeneratedField) else field for field in fields]
+    return [each.to_python(value) for each, value in zip(types, values, strict=True)]  # type: ignore[union-attr]

@@ -67,12 +67,12 @@ def make_environment(slug: str, *, api_url: str = "", server: Server | None = No
 
 @pytest.fixture
 def dev(db: None) -> Environment:
-    return make_environment("dev", colour="green")
+    return make_environment("dev")
 
 
 @pytest.fixture
 def prod(db: None) -> Environment:
-    return make_environment("prod", colour="red", position=1, is_protected=True, needs_approval=True, needs_reason=True)
+    return make_environment("prod", position=1, is_protected=True, needs_approval=True, needs_reason=True)
 
 
 @pytest.fixture

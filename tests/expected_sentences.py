@@ -420,6 +420,10 @@ SENTENCES: dict[str, list[str]] = {
     "token.user_inactive": ["The account {}, or its owner's, is disabled."],
     "user.unknown": ["Unknown or inactive user {}."],
     "verb.unknown": ["Unknown verb {}. Verbs: {}."],
+    "view.name": ["Enter a name of at most {} characters for the view."],
+    "view.not_own": ["The view “{}” belongs to someone else."],
+    "view.too_long": ["The filters are too long to be saved. Remove some of them."],
+    "view.too_many": ["You have {} saved views of this list. Delete one first."],
     "wait.timeout": ["{…}"],
     "window.closed": [
         "{} Put the run back when runs may start again.",

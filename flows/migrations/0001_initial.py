@@ -104,20 +104,6 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "colour",
-                    models.CharField(
-                        choices=[
-                            ("green", "green"),
-                            ("blue", "blue"),
-                            ("amber", "amber"),
-                            ("red", "red"),
-                            ("grey", "grey"),
-                        ],
-                        default="grey",
-                        max_length=10,
-                    ),
-                ),
-                (
                     "pending_minutes",
                     models.PositiveIntegerField(
                         default=5,

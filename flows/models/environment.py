@@ -11,13 +11,6 @@ from flows.models.server import Server
 class Environment(models.Model):
     """A set of rules over one Prefect server, and how it is shown."""
 
-    class Colour(models.TextChoices):
-        GREEN = "green", "green"
-        BLUE = "blue", "blue"
-        AMBER = "amber", "amber"
-        RED = "red", "red"
-        GREY = "grey", "grey"
-
     # The name in grants, commands and configuration files, hence no spaces. Django's own message speaks of a "slug".
     slug = models.CharField(
         "name",
@@ -92,7 +85,6 @@ class Environment(models.Model):
         help_text="Days after which events that were handled and notifications that were sent are deleted. "
         "0 = keep forever.",
     )
-    colour = models.CharField(max_length=10, choices=Colour, default=Colour.GREY)
     position = models.PositiveSmallIntegerField("sort order", default=0)
     # Switches that are looser than they were, for the banner: column -> was, since, by. `runs.governance.loosening`.
     loosened = models.JSONField(default=dict, blank=True, editable=False)
@@ -109,3 +101,8 @@ class Environment(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+    @property
+    def letter(self) -> str:
+        """The first letter of its name, for the block of its tag."""
+        return self.slug[:1].upper()

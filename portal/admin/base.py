@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from django.contrib import messages
-from django.contrib.admin.options import ActionLocation
+from django.contrib.admin.options import ActionLocation, IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, Q, QuerySet
 from django.db.models.constants import LOOKUP_SEP
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.shortcuts import redirect
+from django.urls import URLPattern, URLResolver, path
 from django.utils.text import capfirst
+from django.views.decorators.http import require_GET
 from unfold.admin import ModelAdmin
 
 from portal.admin.changes import waiting
 from portal.auth.request_user import actor_of, permissions_of
+from portal.lists import csv_export
 from portal.lists.change_list import CappedPaginator, RestrictedList
 from portal.lists.filters import DaysFilter
 from portal.ui import menu
+from runs.audit.lines import Columns
 from runs.errors import Refused
 from runs.models import ChangeRequest, Verb
 
@@ -72,6 +77,10 @@ class RestrictedAdmin(ModelAdmin):
     show_full_result_count = False
     # Columns that are not shown unless somebody chooses them.
     hidden_columns: tuple[str, ...] = ()
+    # Views that the list offers to all: name -> query string, in which {me} is the reader's user name.
+    standard_views: ClassVar[Mapping[str, str]] = {}
+    # What a download has of each row: heading -> function of the row. Without columns there is none.
+    csv_columns: ClassVar[Columns] = {}
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RestrictedList]:
         return RestrictedList
@@ -82,6 +91,25 @@ class RestrictedAdmin(ModelAdmin):
         title = menu.title_of(self.model) or capfirst(self.opts.verbose_name_plural)
         response: HttpResponse = super().changelist_view(request, {"title": title, **(extra_context or {})})
         return response
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        urls: list[URLPattern | URLResolver] = super().get_urls()
+        if not self.csv_columns:
+            return urls
+        name = f"{self.opts.app_label}_{self.opts.model_name}_export"
+        # First: Django's own routes end with a catch-all, `<path:object_id>/`.
+        return [path("export.csv", self.admin_site.admin_view(require_GET(self.export_csv)), name=name), *urls]
+
+    def export_csv(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the rows that the list shows with these filters as a file."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        request.GET = without_nul(request.GET)  # type: ignore[assignment]  # a copy may be changed, no more
+        try:
+            changelist = self.get_changelist_instance(request)
+        except IncorrectLookupParameters:
+            return redirect(f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        return csv_export.download(request, changelist, self.csv_columns)
 
     def changeform_view(
         self,

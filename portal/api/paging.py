@@ -15,7 +15,7 @@ from pydantic import ConfigDict, create_model
 
 from flows import canonical
 from runs.errors import Refused
-from runs.listing import Filter, Listing
+from runs.listing import Filter, Listing, read_position
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 SALT = "portal.api.cursor"
@@ -131,5 +131,4 @@ def position_of(cursor: str, listing: Listing[Any], chosen: Mapping[str, Any]) -
         raise Refused(
             "cursor.invalid", "The cursor is not of this list with these filters. Read the list from its first page."
         )
-    fields = [listing.model._meta.get_field(name.removeprefix("-").replace("pk", "id")) for name in listing.order]
-    return [field.to_python(value) for field, value in zip(fields, plain, strict=True)]
+    return read_position(listing.model, listing.order, plain)

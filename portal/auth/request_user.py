@@ -20,9 +20,9 @@ def portal_address(request: HttpRequest) -> str:
     return (settings.PUBLIC_URL or request.build_absolute_uri("/")).rstrip("/")
 
 
-def permissions_of(request: HttpRequest) -> Permissions:
-    """Return the reader's permissions, loaded once per request. Services load them again before they act."""
-    found: Permissions | None = getattr(request, "_permissions", None)
+def permissions_of(request: HttpRequest, *, afresh: bool = False) -> Permissions:
+    """Return the reader's permissions, loaded once per request unless `afresh`. Services load them before they act."""
+    found: Permissions | None = None if afresh else getattr(request, "_permissions", None)
     if found is None:
         found = Permissions.of_person(request.user)
         request._permissions = found  # type: ignore[attr-defined]  # lives as long as the request

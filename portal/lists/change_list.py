@@ -7,9 +7,11 @@ sorted by columns of other tables too, have numbered pages.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR
@@ -21,10 +23,12 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 from unfold.views import ChangeList
 
-from portal.lists import filters
+from portal.auth.request_user import actor_of
+from portal.lists import filters, saved_views
 from portal.lists.display import PARAMETERS, Display
 from portal.lists.search import BoundedSearchForm
 from runs import listing
+from runs.actors import is_administrator
 
 AFTER, BEFORE = "after", "before"
 # Counting a million rows takes longer than showing fifty of them.
@@ -46,6 +50,18 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # it takes no argum
         return count(self.object_list)
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """One entry of the menu of views; `pk` is that of a saved one, `shared_by` its owner if that is someone else."""
+
+    name: str
+    query: str
+    is_current: bool
+    pk: int = 0
+    shared_by: str = ""
+    may_delete: bool = False
+
+
 class RestrictedList(ChangeList):  # type: ignore[misc]  # the theme's has no types
     """A list with the row of filters. `is_counted_to_the_end` is False when there are more rows than were counted."""
 
@@ -55,6 +71,7 @@ class RestrictedList(ChangeList):  # type: ignore[misc]  # the theme's has no ty
 
     def __init__(self, request: HttpRequest, *args: Any, **options: Any) -> None:
         self.display = Display.of(request, options.get("model_admin") or args[10])
+        self.reader = actor_of(request)
         super().__init__(request, *args, **options)
 
     def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -89,6 +106,63 @@ class RestrictedList(ChangeList):  # type: ignore[misc]  # the theme's has no ty
             last = self.paginator.num_pages
             self.newer_link = self.get_query_string({"p": self.page_num - 1}) if self.page_num > 1 else ""
             self.older_link = self.get_query_string({"p": self.page_num + 1}) if self.page_num < last else ""
+
+    @property
+    def usual_controls(self) -> list[filters.Control]:
+        return [control for control in self.controls if not control.is_rare]
+
+    @property
+    def rare_controls(self) -> list[filters.Control]:
+        return [control for control in self.controls if control.is_rare]
+
+    @property
+    def is_rarely_filtered(self) -> bool:
+        return any(any(control.values) for control in self.rare_controls)
+
+    # Views
+
+    @cached_property
+    def standard_views(self) -> list[View]:
+        """The views that the list offers to all: `views_of` of its admin."""
+        offered: Mapping[str, str] = getattr(self.model_admin, "standard_views", {})
+        mine = {"me": quote(self.reader.user.get_username())}
+        return [self.view(name, query.format_map(mine)) for name, query in offered.items()]
+
+    @cached_property
+    def saved_views(self) -> list[View]:
+        """The reader's own views, and those that others share."""
+        reader, administers = self.reader.user.pk, is_administrator(self.reader.user)
+        return [
+            self.view(
+                view.name,
+                view.query,
+                pk=view.pk,
+                shared_by="" if view.owner_id == reader else view.owner.get_username(),
+                may_delete=view.owner_id == reader or administers,
+            )
+            for view in saved_views.visible_to(self.reader, self.opts.label_lower)
+        ]
+
+    def view(self, name: str, query: str, **about: Any) -> View:
+        return View(name, query, saved_views.clean(query) == self.own_query, **about)
+
+    @cached_property
+    def own_query(self) -> str:
+        return saved_views.clean(self.get_query_string())
+
+    @property
+    def current_view(self) -> str:
+        """The name of the view that the reader looks at, "" for none."""
+        return next((view.name for view in [*self.standard_views, *self.saved_views] if view.is_current), "")
+
+    @property
+    def own_view(self) -> str:
+        """The name of the reader's own view that they look at, which saving again replaces."""
+        return next((view.name for view in self.saved_views if view.is_current and not view.shared_by), "")
+
+    @property
+    def csv_link(self) -> str:
+        return f"export.csv?{self.own_query}" if getattr(self.model_admin, "csv_columns", None) else ""
 
     def count_of(self, number: int) -> None:
         self.is_counted_to_the_end = number <= MOST_COUNTED
@@ -186,11 +260,8 @@ class KeysetList(RestrictedList):
 
     def read_position(self, order: tuple[str, ...], text: str) -> list[Any]:
         """Read a position; raises `IncorrectLookupParameters` for anything else."""
-        names = [name.removeprefix("-") for name in order]
-        values = text.rsplit("~", len(order) - 1)
         try:
-            fields = [self.opts.pk if name == "pk" else self.opts.get_field(name) for name in names]
-            return [field.to_python(value) for field, value in zip(fields, values, strict=True)]
+            return listing.read_position(self.model, order, text.rsplit("~", len(order) - 1))
         except (ValueError, ValidationError) as error:
             raise IncorrectLookupParameters from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any, ClassVar
 
@@ -19,6 +19,8 @@ MOST_CHOICES = 300
 # More values of one filter than anyone chooses.
 MOST_VALUES = 50
 LONGEST_TEXT = 700
+# In place of a day: a saved view of today is about the day on which it is opened.
+TODAY = "today"
 Choices = Sequence[tuple[str, str]]
 
 
@@ -46,6 +48,7 @@ class Control:
     options: list[Option] = field(default_factory=list)
     values: list[str] = field(default_factory=list)
     placeholder: str = ""
+    is_rare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class RowFilter(SimpleListFilter):
 
     parameter_name: str
     title: str
+    # Whether it stands behind "More filters".
+    is_rare: ClassVar[bool] = False
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: ModelAdmin[Any]) -> None:
         given = params.get(self.parameter_name, [])
@@ -181,7 +186,8 @@ class DaysFilter(RowFilter):
 
     def control(self, changelist: ChangeList) -> Control:
         # A time shows as its day; one that is not a time shows as nothing, because it filters nothing.
-        shown = [value[:10] if moment(value) else "" for value in self.given()]
+        today = timezone.localdate().isoformat()
+        shown = [value.replace(TODAY, today)[:10] if moment(value) else "" for value in self.given()]
         return Control("days", self.parameter_name, self.title, values=shown)
 
     def chip(self) -> Chip | None:
@@ -194,6 +200,8 @@ class DaysFilter(RowFilter):
 
 def moment(text: str, *, is_end: bool = False) -> datetime | None:
     """Read a day or a time of a query string, None if it is neither; the end of a day is the next midnight."""
+    if text == TODAY:
+        return midnight(timezone.localdate() + timedelta(days=is_end))
     try:
         if day := read_day(text):
             return midnight(day + timedelta(days=1) if is_end else day)
@@ -216,7 +224,8 @@ def midnight(day: date) -> datetime:
 def control_of(spec: ListFilter, changelist: ChangeList) -> Control | None:
     """Return what the row shows of a filter, also of one of Django's own."""
     if isinstance(spec, RowFilter):
-        return spec.control(changelist)
+        control = spec.control(changelist)
+        return replace(control, is_rare=True) if control and spec.is_rare else control
     options = [
         Option("", str(choice["display"]), bool(choice["selected"]), str(choice["query_string"]))
         for choice in spec.choices(changelist)

@@ -1,12 +1,13 @@
-"""Failed attempts to sign in; what the API counts and answers again."""
+"""Failed attempts to sign in; what the API counts and answers again; saved views."""
 
+from django.conf import settings
 from django.db import migrations, models
 from django.db.models.functions import Now
 
 
 class Migration(migrations.Migration):
     initial = True
-    dependencies: list[tuple[str, str]] = []
+    dependencies = [migrations.swappable_dependency(settings.AUTH_USER_MODEL)]
     operations = [
         migrations.CreateModel(
             name="FailedAttempts",
@@ -54,6 +55,35 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
                 "constraints": [
                     models.UniqueConstraint(fields=("token", "key"), name="unique_idempotency_key_per_token")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="SavedView",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("list", models.CharField(help_text="Label of the model, such as runs.run.", max_length=80)),
+                ("name", models.CharField(max_length=60)),
+                ("query", models.CharField(help_text="Query string, without a question mark.", max_length=2000)),
+                ("is_shared", models.BooleanField(default=False)),
+                ("created_at", models.DateTimeField(db_default=Now())),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=models.CASCADE,
+                        related_name="saved_views",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["name", "pk"],
+                "default_permissions": (),
+                "indexes": [
+                    models.Index(condition=models.Q(("is_shared", True)), fields=["list"], name="shared_views")
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("owner", "list", "name"), name="unique_view_per_owner")
                 ],
             },
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.utils import timezone
+from django.utils.functional import lazy
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -52,6 +53,35 @@ def relative_time(at: datetime | None) -> SafeString:
     return format_html(
         '<time datetime="{}" title="{}" data-ago>{}</time>', at.isoformat(), exact_time(at), age(at, timezone.now())
     )
+
+
+def clock(at: datetime) -> str:
+    """Format a time of day in the reader's zone, with the day unless it is today: 13:14, 27 Nov 13:14."""
+    local, today = timezone.localtime(at), timezone.localdate()
+    if local.date() == today:
+        return f"{local:%H:%M}"
+    return f"{local.day} {local:%b %H:%M}" if local.year == today.year else f"{local.day} {local:%b %Y %H:%M}"
+
+
+def clock_and_age(at: datetime | None) -> SafeString:
+    """Render a time for a list, as the time of day and its age; `live.js` updates both in the reader's zone."""
+    if at is None:
+        return NEVER
+    return format_html(
+        '<span class="portal-when"><time datetime="{}" data-clock>{}</time> '
+        '<span class="portal-faint">· {}</span></span>',
+        at.isoformat(),
+        clock(at),
+        relative_time(at),
+    )
+
+
+def title_with_zone(title: str) -> str:
+    return f"{title} ({timezone.localtime():%Z})"
+
+
+# The title of a column of times with the name of the zone, “created (CET)”: of the request that shows it.
+in_zone = lazy(title_with_zone, str)
 
 
 def running_for(since: datetime) -> SafeString:

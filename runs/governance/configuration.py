@@ -33,7 +33,6 @@ ENVIRONMENT = [
     "puts_back",
     "keep_runs_days",
     "keep_events_days",
-    "colour",
     "position",
     "is_active",
 ]

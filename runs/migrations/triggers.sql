@@ -415,7 +415,7 @@ BEGIN
         ('flows_environment',
          'id slug description server_id is_protected needs_approval needs_reason approval_minutes '
          'independence_hours pending_minutes late_minutes silent_minutes cancelling_minutes puts_back keep_runs_days '
-         'keep_events_days colour position loosened is_active',
+         'keep_events_days position loosened is_active',
          ''),
         ('flows_alias', 'id environment_id name full_name', ''),
         ('runs_grant',

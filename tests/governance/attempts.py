@@ -17,6 +17,7 @@ from django.urls import reverse
 
 from flows.models import Alias, Deployment, Environment
 from portal.auth.password_reset import path_of_link
+from portal.models import SavedView
 from runs.models import (
     Agent,
     AgentStop,
@@ -105,6 +106,11 @@ def press(route: str, subject: str = "", /, **data: Any) -> Knock:
     return knock
 
 
+def delete_own_view(visitor: Visitor, site: Site) -> Any:
+    view = SavedView.objects.create(owner=visitor.user, list="runs.run", name="Failed", query="state=FAILED")
+    return visitor.client.post(reverse("admin:view_delete", args=[view.pk]))
+
+
 def filled(data: dict[str, Any], site: Site) -> dict[str, Any]:
     return {name: value(site) if callable(value) else value for name, value in data.items()}
 
@@ -171,7 +177,6 @@ ENVIRONMENT = {
     **CONFIRMED,
     "slug": lambda site: site.slug,
     "api_url": lambda site: site.environment.server.api_url,
-    "colour": "green",
     "position": "5",
     "credential_kind": "none",
     "approval_minutes": "30",

@@ -24,6 +24,7 @@ from tests.governance.attempts import (
     all_stopped,
     ask,
     create_token,
+    delete_own_view,
     frozen,
     full_name,
     message,
@@ -51,6 +52,7 @@ LOOKS = {
     *("admin/runs/run/<int:pk>/log/", "admin/runs/run/<int:pk>/log.txt", "admin/runs/artifact/<int:pk>/frame/"),
     *("admin/runs/grant/mine/", "admin/runs/grant/why/", "admin/runs/runrequest/<int:pk>/status.json"),
     *("admin/flows/environment/<int:pk>/calendar/", "admin/runs/auditentry/exports/"),
+    *(f"admin/{model}/export.csv" for model in ("runs/run", "runs/runrequest", "runs/artifact", "flows/deployment")),
     "admin/flows/deployment/<int:pk>/run/choices/",
     "admin/runs/auditentry/<path:object_id>/change/",
     "admin/runs/auditentry/exports/<int:pk>/download/",
@@ -170,6 +172,10 @@ DOORS: dict[str, Door] = {
         "admin/runs/window/<int:pk>/remove/", press("runs_window_remove", "window", reason="r", confirm=slug)
     ),
     "choose one's notifications, by page": Door("admin/runs/notification/choose/", press("runs_notification_choose")),
+    "save a view of a list, by page": Door(
+        "admin/views/save/", press("view_save", list="runs.run", name="Failed", query="state=FAILED")
+    ),
+    "delete one's own view of a list, by page": Door("admin/views/<int:pk>/delete/", delete_own_view),
     "create an alias, by page": Door("admin/flows/alias/add/", press("flows_alias_add", **NAME)),
     "change an alias, by page": Door(
         "admin/flows/alias/<path:object_id>/change/", press("flows_alias_change", "alias", **NAME)

@@ -66,7 +66,7 @@ LOOSER = {
     "credential_kind": "basic",
     "credential": "user:other",
 }
-STRICTER = {"approval_minutes": 60, "independence_hours": 48, "description": "x", "colour": "amber", "position": 7}
+STRICTER = {"approval_minutes": 60, "independence_hours": 48, "description": "x", "position": 7}
 
 
 @pytest.mark.parametrize("column", LOOSER)
@@ -105,7 +105,7 @@ def test_it_needs_a_reason_and_the_name(prod: Environment, admin_user: User) -> 
 def test_the_entry_names_each_switch_and_everyone_in_charge_is_told(
     prod: Environment, admin_user: User, auditor: User, requester: User
 ) -> None:
-    changed = with_values(prod, needs_approval=False, approval_minutes=600, colour="grey")
+    changed = with_values(prod, needs_approval=False, approval_minutes=600, position=3)
     configuration.save_environment(changed, by=by(admin_user), **CONFIRMED)
     entry = last_entry()
     assert [(each["kind"], each["environment"]) for each in entry.after["loosened"]] == [
@@ -500,7 +500,7 @@ def test_the_form_of_another_change_does_not_ask(prod: Environment, admin_user: 
 def test_the_list_of_the_trail_names_the_switches(
     prod: Environment, dev: Environment, admin_user: User, auditor: User, login: Login
 ) -> None:
-    configuration.save_environment(with_values(dev, colour="grey"), by=by(admin_user))
+    configuration.save_environment(with_values(dev, position=3), by=by(admin_user))
     configuration.save_environment(with_values(prod, needs_approval=False), by=by(admin_user), **CONFIRMED)
     page = login(auditor).get(reverse("admin:runs_auditentry_changelist")).content.decode()
     assert "prod: needs approval: on → off" in page

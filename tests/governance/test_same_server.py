@@ -23,7 +23,7 @@ from tests.portal.page_elements import message_codes
 from tests.refusals import refused
 
 pytestmark = pytest.mark.django_db
-FORM = {"colour": "grey", "position": "0", "credential_kind": "none", "is_active": "on"}
+FORM = {"position": "0", "credential_kind": "none", "is_active": "on"}
 FORM |= {"approval_minutes": "480", "independence_hours": "24"}
 FORM |= dict.fromkeys(["pending_minutes", "late_minutes", "silent_minutes", "cancelling_minutes"], "0")
 FORM |= dict.fromkeys(["keep_runs_days", "keep_events_days"], "0")

@@ -119,7 +119,7 @@ def test_a_wrong_address_is_named_with_what_to_do(
 def test_an_address_that_cannot_be_is_refused_in_the_form(
     admin_user: User, login: Login, address: str, code: str
 ) -> None:
-    body = {"slug": "new", "api_url": address, "colour": "grey", "position": 0, "credential_kind": "none"}
+    body = {"slug": "new", "api_url": address, "position": 0, "credential_kind": "none"}
     limits = ("approval_minutes", "pending_minutes", "late_minutes", "silent_minutes", "cancelling_minutes")
     body |= dict.fromkeys(limits, 480) | {"independence_hours": 24, "keep_runs_days": 0, "keep_events_days": 0}
     answer = login(admin_user).post(reverse("admin:flows_environment_add"), body)
@@ -135,7 +135,7 @@ def test_an_address_that_cannot_be_is_refused_in_the_form(
     ],
 )
 def test_an_address_as_people_have_it_is_saved(admin_user: User, login: Login, address: str) -> None:
-    body = {"slug": "new", "api_url": address, "colour": "grey", "position": 0, "credential_kind": "none"}
+    body = {"slug": "new", "api_url": address, "position": 0, "credential_kind": "none"}
     limits = ("approval_minutes", "pending_minutes", "late_minutes", "silent_minutes", "cancelling_minutes")
     body |= dict.fromkeys(limits, 480) | {"independence_hours": 24, "keep_runs_days": 0, "keep_events_days": 0}
     assert login(admin_user).post(reverse("admin:flows_environment_add"), body).status_code == 302

@@ -42,10 +42,10 @@ from runs.models import ChangeRequest, Grant, Verb
 class StandingFilter(ChoiceFilter):
     title = "status"
     parameter_name = "standing"
-    every = "active"
+    every = "Active"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Sequence[tuple[str, str]]:
-        return [("later", "scheduled"), ("expired", "expired"), ("revoked", "revoked"), ("all", "all")]
+        return [("later", "Scheduled"), ("expired", "Expired"), ("revoked", "Revoked"), ("all", "All")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Grant]) -> QuerySet[Grant]:
         # The same rules as `grant_labels.status_label`. Active grants are the default: old ones are kept for the record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import Model, Q, QuerySet
@@ -20,7 +20,9 @@ from django.views.decorators.http import require_safe
 from portal.admin.base import RestrictedAdmin
 from portal.admin.filters import EnvironmentFilter
 from portal.auth.request_user import permissions_of
+from portal.lists.change_list import KeysetList
 from portal.ui import artifact_view, freshness, times
+from runs.audit.lines import Columns
 from runs.models import Artifact, Verb
 
 # Content security policy of HTML from a flow, which may be hostile: styles and inline images only. No scripts, no
@@ -42,7 +44,17 @@ class ArtifactAdmin(RestrictedAdmin):
     list_filter = [EnvironmentFilter]
     search_fields = ["key", "description"]
     search_help_text = "Key or description"
-    ordering = ["-created_upstream_at", "-pk"]
+    ordering = ["-pk"]
+    sortable_by: list[str] = []
+    csv_columns: ClassVar[Columns] = {
+        "artifact": lambda row: row.key,
+        "id": lambda row: row.prefect_id,
+        "type": lambda row: row.type,
+        "environment": lambda row: row.environment.slug,
+        "run": lambda row: row.run.name,
+        "run id": lambda row: row.run.prefect_id,
+        "created": lambda row: row.created_upstream_at,
+    }
     deployment_lookup = "run__access_deployment__"
     base_lookup = "run__"
 
@@ -53,10 +65,13 @@ class ArtifactAdmin(RestrictedAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return super().has_view_permission(request, obj) and permissions_of(request).can_any(Verb.SEE_LOGS)
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:
+        return KeysetList
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Artifact]:
         return super().get_queryset(request).select_related("environment__server__health", "run__deployment")
 
-    @admin.display(description="artifact", ordering="key")
+    @admin.display(description="artifact")
     def titled(self, artifact: Artifact) -> str:
         # In Prefect an artifact can be without a key.
         return artifact.key.strip() or Truncator(artifact.description.strip()).chars(60) or str(artifact)
@@ -65,18 +80,18 @@ class ArtifactAdmin(RestrictedAdmin):
     def kind(self, artifact: Artifact) -> str:
         return "page" if artifact_view.is_page(artifact) else artifact.type
 
-    @admin.display(description="environment", ordering="environment")
+    @admin.display(description="environment")
     def where(self, artifact: Artifact) -> SafeString:
         return render_to_string("portal/_environment.html", {"environment": artifact.environment})
 
-    @admin.display(description="run", ordering="run__name")
+    @admin.display(description="run")
     def linked_run(self, artifact: Artifact) -> SafeString:
         link = reverse("admin:runs_run_change", args=[artifact.run_id])
         return format_html('<a class="portal-link" href="{}">{}</a>', link, artifact.run)
 
-    @admin.display(description="created", ordering="created_upstream_at")
-    def created(self, artifact: Artifact) -> SafeString | str:
-        return times.relative_time(artifact.created_upstream_at) if artifact.created_upstream_at else "-"
+    @admin.display(description=times.in_zone("created"))
+    def created(self, artifact: Artifact) -> SafeString:
+        return times.clock_and_age(artifact.created_upstream_at)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"freshness": freshness.freshness_of_all(request, "runs")}

@@ -10,7 +10,7 @@ from django.db.models import Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
@@ -24,8 +24,9 @@ from portal.admin.base import RestrictedAdmin
 from portal.admin.requests import account_changes
 from portal.auth.request_user import actor_of
 from portal.lists import search
+from portal.lists.change_list import KeysetList
 from portal.ops import database_checks
-from portal.ui import loosened_rules
+from portal.ui import loosened_rules, times
 from portal.ui.audit_links import link_subjects
 from portal.ui.diff import diff
 from runs import audit
@@ -75,12 +76,12 @@ class AuditEntryAdmin(RestrictedAdmin):
         # Exports use the same function, and it also finds actions by their labels, which are in no column.
         return queryset.filter(queries.search(search_term)), False
 
-    @admin.display(description="Time", ordering="at")
+    @admin.display(description=times.in_zone("Time"))
     def when(self, entry: AuditEntry) -> str:
         shown = date_format(timezone.localtime(entry.at), "j M Y, H:i:s")
         return format_html('<span class="portal-number portal-audit-when">{}</span>', shown)
 
-    @admin.display(description="Actor", ordering="actor_name")
+    @admin.display(description="Actor")
     def actor(self, entry: AuditEntry) -> str:
         return actor_label(entry)
 
@@ -115,6 +116,9 @@ class AuditEntryAdmin(RestrictedAdmin):
     def whence(self, entry: AuditEntry) -> str:
         return ", ".join(filter(None, [entry.channel, entry.address]))
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:
+        return KeysetList
+
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)
         # All subjects of the page at once; the column alone would need a query for each row.
@@ -146,7 +150,7 @@ class AuditEntryAdmin(RestrictedAdmin):
 
     # What can be done with it
 
-    def get_urls(self) -> list[URLPattern]:
+    def get_urls(self) -> list[URLPattern | URLResolver]:
         views = {
             "verify/": ("verify", require_POST(self.verify)),
             "export/": ("export", require_POST(self.export)),

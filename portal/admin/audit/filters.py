@@ -57,7 +57,7 @@ class OutcomeFilter(CriterionFilter):
 
 
 class ChannelFilter(CriterionFilter):
-    title, parameter_name = "channel", "channel"
+    title, parameter_name, is_rare = "channel", "channel", True
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
         return [(channel.value, channel.value) for channel in Channel]

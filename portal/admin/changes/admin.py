@@ -19,6 +19,7 @@ from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin
 from portal.admin.changes import page
 from portal.auth.request_user import actor_of, permissions_of
+from portal.lists.change_list import KeysetList
 from portal.ui import times
 from runs import changes
 from runs.governance import rule_changes
@@ -38,6 +39,8 @@ class ChangeRequestAdmin(RestrictedAdmin):
     search_help_text = "Number, what changes, environment, person or reason"
     ordering = ["-pk"]
 
+    sortable_by: list[str] = []
+
     # A change request for one run is on the page of that run.
 
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
@@ -47,6 +50,9 @@ class ChangeRequestAdmin(RestrictedAdmin):
         )
         return rule_changes.visible_to(actor_of(request)) | Q(pk__in=specs.values("change"))
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:
+        return KeysetList
+
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         # Those who can approve one or ask for one: what people grant, unfreeze or retry may wait.
         permissions = permissions_of(request)
@@ -55,7 +61,7 @@ class ChangeRequestAdmin(RestrictedAdmin):
             and (rule_changes.oversees(actor_of(request)) or any(permissions.can_any(verb) for verb in CONCERNED))
         )
 
-    @admin.display(description="change request", ordering="pk")
+    @admin.display(description="change request")
     def number(self, change: ChangeRequest) -> str:
         return f"Change request {change.pk}"
 
@@ -63,19 +69,19 @@ class ChangeRequestAdmin(RestrictedAdmin):
     def what(self, change: ChangeRequest) -> str:
         return page.title_of(change)
 
-    @admin.display(description="state", ordering="state")
+    @admin.display(description="state")
     def state_badge(self, change: ChangeRequest) -> SafeString:
         return render_to_string("portal/_state.html", {"row": change})
 
-    @admin.display(description="environment", ordering="environment_name")
+    @admin.display(description="environment")
     def where(self, change: ChangeRequest) -> str:
         if change.environment is None:
             return change.environment_name
         return render_to_string("portal/_environment.html", {"environment": change.environment})
 
-    @admin.display(description="requested", ordering="requested_at")
+    @admin.display(description=times.in_zone("requested"))
     def requested(self, change: ChangeRequest) -> SafeString:
-        return times.relative_time(change.requested_at)
+        return times.clock_and_age(change.requested_at)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response: HttpResponse = super().changelist_view(request, {"title": "Change requests", **(extra_context or {})})

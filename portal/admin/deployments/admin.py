@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -33,6 +33,7 @@ from portal.admin.run_form.kept import through_sign_in
 from portal.auth.request_user import actor_of
 from runs import requests
 from runs.access.decisions import Target
+from runs.audit.lines import Columns
 from runs.governance import pausing
 from runs.governance.preview import resolve_values
 from runs.governance.requirements import requirements_for
@@ -49,6 +50,17 @@ class DeploymentAdmin(RestrictedAdmin):
     change_list_template = "portal/deployment/list.html"
     search_fields = ["full_name", "description", "entrypoint"]
     search_help_text = "Flow or deployment name, description or entrypoint"
+    csv_columns: ClassVar[Columns] = {
+        "deployment": lambda row: row.full_name,
+        "id": lambda row: row.prefect_id,
+        "environment": lambda row: row.environment.slug,
+        "tags": lambda row: ", ".join(row.tags),
+        "work pool": lambda row: row.work_pool_name,
+        "work queue": lambda row: row.work_queue_name,
+        "version": lambda row: row.version,
+        "paused": lambda row: row.is_paused,
+        "deleted in Prefect": lambda row: row.deleted_upstream_at,
+    }
     actions = ["quick_run_selected", "pause_selected", "resume_selected"]
 
     # The list

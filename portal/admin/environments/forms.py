@@ -16,7 +16,7 @@ from flows.models.server import validate_address
 from portal.admin.loosening_fields import LooseningFields
 from runs.governance import configuration
 
-ABOUT = ["slug", "description", "colour", "position", "is_active"]
+ABOUT = ["slug", "description", "position", "is_active"]
 RULES = ["is_protected", "needs_approval", "approval_minutes", "independence_hours", "needs_reason"]
 STALLS = ["pending_minutes", "late_minutes", "silent_minutes", "cancelling_minutes", "puts_back"]
 RETENTION = ["keep_runs_days", "keep_events_days"]

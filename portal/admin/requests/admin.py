@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -35,6 +35,7 @@ from portal.lists.change_list import KeysetList
 from portal.ui import freshness, times
 from portal.ui.text import number
 from runs import changes, list_filters
+from runs.audit.lines import Columns
 from runs.errors import Refused
 from runs.models import BreakGlass, RunRequest, Verb
 
@@ -78,6 +79,25 @@ class RunRequestAdmin(RestrictedAdmin):
     search_fields = ["id"]
     search_help_text = "Number, deployment, state, person, reason or ticket"
     sortable_by = ["requested"]
+    standard_views: ClassVar[dict[str, str]] = {
+        "Needs my approval": "whose=to-answer",
+        "Requested by me": "whose=mine",
+        "Open": "state=held&state=approved&state=launching&state=launched",
+        "Failed today": "state=failed&state=lost&state=refused&sort_at_from=today",
+    }
+    csv_columns: ClassVar[Columns] = {
+        "request": lambda row: row.pk,
+        "change request": lambda row: row.change_id,
+        "state": lambda row: row.state_label,
+        "deployment": lambda row: row.spec.deployment_name,
+        "environment": lambda row: row.change.environment_name,
+        "requested by": lambda row: row.change.requester,
+        "requested": lambda row: row.requested_at,
+        "reason": lambda row: row.change.reason,
+        "ticket": lambda row: row.change.ticket,
+        "run": lambda row: row.run or row.flow_run_name,
+        "run id": lambda row: row.flow_run_id,
+    }
     actions = ["approve_selected", "reject_selected", "withdraw_selected"]
 
     # The list
@@ -109,9 +129,9 @@ class RunRequestAdmin(RestrictedAdmin):
     def where(self, run_request: RunRequest) -> str:
         return render_to_string("portal/_environment.html", {"environment": run_request.environment})
 
-    @admin.display(description="requested", ordering="sort_at")
+    @admin.display(description=times.in_zone("requested"), ordering="sort_at")
     def requested(self, run_request: RunRequest) -> SafeString:
-        return times.relative_time(run_request.requested_at)
+        return times.clock_and_age(run_request.requested_at)
 
     @admin.display(description="reason")
     def reason_given(self, run_request: RunRequest) -> SafeString:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -30,6 +30,7 @@ from portal.admin.runs.filters import (
     DeploymentFilter,
     OriginFilter,
     ParameterFilter,
+    RequesterFilter,
     StalledFilter,
     StateFilter,
     TagFilter,
@@ -38,6 +39,7 @@ from portal.admin.runs.run_list import RunList
 from portal.auth.request_user import actor_of, can_view_logs, permissions_of
 from portal.ui import freshness, times
 from runs import list_filters, queue, requests
+from runs.audit.lines import Columns
 from runs.models import Run, Verb
 
 # Joined to every row: lists and pages show these without further queries.
@@ -60,14 +62,37 @@ class RunAdmin(RestrictedAdmin):
         StateFilter,
         StalledFilter,
         DeploymentFilter,
-        OriginFilter,
         CreatedFilter,
+        RequesterFilter,
+        OriginFilter,
         TagFilter,
         ParameterFilter,
     ]
     search_fields = ["name"]
     search_help_text = "Name of a run or deployment, a state, or an ID"
     sortable_by = ["created", "took"]
+    standard_views: ClassVar[dict[str, str]] = {
+        "Requested by me": "requester={me}",
+        "Active": "state=active",
+        "Failed today": "state=FAILED&state=CRASHED&sort_at_from=today",
+        "Stalled": "stalled=any",
+    }
+    hidden_columns = ("started",)
+    csv_columns: ClassVar[Columns] = {
+        "run": str,
+        "id": lambda run: run.prefect_id,
+        "state": lambda run: run.state_label,
+        "deployment": lambda run: run.deployment_name,
+        "flow": lambda run: run.flow_name,
+        "environment": lambda run: run.environment.slug,
+        "started by": lambda run: runs_page.origin(run, getattr(run, "run_request", None)),
+        "request": lambda run: run.run_request.pk if getattr(run, "run_request", None) else None,
+        "tags": lambda run: ", ".join(run.tags),
+        "created": lambda run: run.sort_at,
+        "started": lambda run: run.started_at,
+        "ended": lambda run: run.ended_at,
+        "seconds": lambda run: run.run_seconds,
+    }
     actions = ["cancel_selected", "put_back_selected", "mark_failed_selected", "retry_selected"]
 
     # The list
@@ -116,9 +141,9 @@ class RunAdmin(RestrictedAdmin):
     def took(self, run: Run) -> SafeString | str:
         return runs_page.took(run) or "-"
 
-    @admin.display(description="created", ordering="sort_at")
+    @admin.display(description=times.in_zone("created"), ordering="sort_at")
     def created(self, run: Run) -> SafeString:
-        return times.relative_time(run.created_upstream_at)
+        return times.clock_and_age(run.sort_at)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Run], search_term: str

@@ -22,7 +22,7 @@ class DeploymentFilter(TextFilter):
 
     title = "deployment"
     parameter_name = "deployment"
-    placeholder = "Any, or a part of its name"
+    placeholder = "Any or part of a name"
     column = "deployment_name"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
@@ -56,6 +56,7 @@ class StateFilter(ChoicesFilter):
 
 
 class StalledFilter(ChoicesFilter):
+    is_rare = True
     title = "stalled"
     parameter_name = "stalled"
 
@@ -67,6 +68,7 @@ class StalledFilter(ChoicesFilter):
 
 
 class TagFilter(TextFilter):
+    is_rare = True
     title = "tag"
     parameter_name = "tag"
     column = "tags"
@@ -82,6 +84,7 @@ class RequestTagFilter(TagFilter):
 class ParameterFilter(TextFilter):
     """`name=value`, on the runs of which the reader can view the parameters."""
 
+    is_rare = True
     title = "parameter"
     parameter_name = "parameter"
     placeholder = "name=value"
@@ -92,7 +95,20 @@ class ParameterFilter(TextFilter):
         return queryset.filter(listings.RUNS.selected("parameter", self.value(), permissions_of(request)))
 
 
+class RequesterFilter(TextFilter):
+    """The user name of the person who requested the run."""
+
+    is_rare = True
+    title = "requested by"
+    parameter_name = "requester"
+    placeholder = "User name"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(run_request__change__requested_by_name=self.value()) if self.value() else queryset
+
+
 class OriginFilter(ChoiceFilter):
+    is_rare = True
     title = "started by"
     parameter_name = "origin"
 

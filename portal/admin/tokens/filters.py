@@ -32,16 +32,16 @@ class TokenFilter(ChoiceFilter):
 class StateFilter(TokenFilter):
     title = "state"
     parameter_name = "state"
-    every = "usable"
+    every = "Usable"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
         names = {
-            "soon": "expires soon",
-            "replaced": "replaced, still valid",
-            "expired": "expired",
-            "revoked": "revoked",
-            "disabled": "account disabled",
-            "all": "all",
+            "soon": "Expires soon",
+            "replaced": "Replaced, still valid",
+            "expired": "Expired",
+            "revoked": "Revoked",
+            "disabled": "Account disabled",
+            "all": "All",
         }
         return list(names.items())
 
@@ -72,8 +72,8 @@ class AccountFilter(TokenFilter):
     parameter_name = "account"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
-        names = {"mine": "mine", "service": "service accounts"}
-        return list((names | ({"others": "other users"} if oversees(actor_of(request)) else {})).items())
+        names = {"mine": "Mine", "service": "Service accounts"}
+        return list((names | ({"others": "Other users"} if oversees(actor_of(request)) else {})).items())
 
     def conditions(self, request: HttpRequest) -> dict[str, Q]:
         mine = Q(user=request.user.pk)

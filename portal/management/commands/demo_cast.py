@@ -42,7 +42,6 @@ PROD: list[tuple[str, list[str], str]] = [
     ("Release manager", ["override freeze", "break glass"], ""),
     ("Auditor", SEE, ""),
 ]
-COLOURS = {"dev": Environment.Colour.GREEN, "prod": Environment.Colour.RED}
 PASSWORD = "portal-demo"  # noqa: S105  (printed at the start of every demo, which listens on loopback only)
 
 
@@ -97,7 +96,6 @@ class Command(BaseCommand):
                 is_protected=protected,
                 needs_approval=protected,
                 needs_reason=protected,
-                colour=COLOURS.get(name, Environment.Colour.BLUE),
                 position=position,
             )
             with audit.act(verb, environment, by=by, environment=name) as act:

@@ -29,7 +29,7 @@
                 send(form);
             }
         });
-        for (const menu of form.querySelectorAll("details")) {
+        for (const menu of form.querySelectorAll("details.portal-menu")) {
             const state = () => [...menu.querySelectorAll("input")].map((box) => box.checked).join();
             let before = state();
             menu.addEventListener("toggle", () => {

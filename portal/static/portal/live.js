@@ -331,7 +331,34 @@
         }
     }
 
+    // The time of day in the reader's zone, with the day unless it is today; portal/ui/times.py has the same format.
+    const zone = document.querySelector("meta[name=portal-zone]")?.content || "UTC";
+
+    function partsOf(date) {
+        const options = { timeZone: zone, year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+        const parts = new Intl.DateTimeFormat("en-GB", options).formatToParts(date);
+        return Object.fromEntries(parts.map(({ type, value }) => [type, value]));
+    }
+
+    function clock(date) {
+        const then = partsOf(date);
+        const now = partsOf(new Date());
+        const time = `${then.hour}:${then.minute}`;
+        if (then.year !== now.year) {
+            return `${then.day} ${then.month} ${then.year} ${time}`;
+        }
+        return then.day === now.day && then.month === now.month ? time : `${then.day} ${then.month} ${time}`;
+    }
+
     function tick() {
+        for (const element of document.querySelectorAll("time[data-clock]")) {
+            // Once a minute is enough for the day to become yesterday.
+            const minute = Math.floor(Date.now() / 60000);
+            if (Number(element.dataset.clock || 0) !== minute) {
+                element.dataset.clock = minute;
+                write(element, clock(new Date(element.dateTime)));
+            }
+        }
         for (const element of document.querySelectorAll("time[data-ago]")) {
             write(element, ago((Date.now() - Date.parse(element.dateTime)) / 1000));
         }

@@ -53,8 +53,8 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 def served(own_database: str, address: str) -> Served:
-    dev = make_environment("dev", colour="green")
-    prod = make_environment("prod", colour="red", position=1, is_protected=True)
+    dev = make_environment("dev")
+    prod = make_environment("prod", position=1, is_protected=True)
     owner = person("requester")
     for environment in (dev, prod):
         fake = FAKES.setdefault(environment.server.api_url, FakePrefect())

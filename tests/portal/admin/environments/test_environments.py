@@ -35,7 +35,6 @@ Login = Callable[[User], Client]
 TYPED: dict[str, Any] = {
     "slug": "staging",
     "description": "",
-    "colour": "blue",
     "position": 3,
     "is_active": "on",
     "api_url": "http://staging.test:4200/api",
