@@ -15,8 +15,9 @@ CHANNEL = "portal_live"
 # A NOTIFY payload has at most 8,000 bytes.
 IDS_PER_NOTIFY = 500
 
-# "event": the position up to which events have one.
-Subject = Literal["run", "request", "environment", "event"]
+# "event": the position up to which events have one. "rights": something by which it is decided what somebody may see;
+# the database announces most of these itself (`announce_rights` in runs/migrations/triggers.sql).
+Subject = Literal["run", "request", "environment", "event", "rights"]
 
 
 def publish(subject: Subject, ids: Iterable[int]) -> None:

@@ -21,7 +21,7 @@ from portal.admin.changes import waiting
 from portal.auth.request_user import actor_of, permissions_of
 from portal.lists import csv_export
 from portal.lists.change_list import CappedPaginator, RestrictedList
-from portal.lists.filters import DaysFilter
+from portal.lists.filters import RowFilter
 from portal.ui import menu
 from runs.audit.lines import Columns
 from runs.errors import Refused
@@ -54,12 +54,6 @@ def without_nul(query: QueryDict) -> QueryDict:
     for name, values in query.lists():
         cleaned.setlist(name, [str(value).replace("\0", "") for value in values])
     return cleaned
-
-
-def names_of(list_filter: type) -> set[str]:
-    """Return the query parameters of a filter class."""
-    name = str(getattr(list_filter, "parameter_name", ""))
-    return {f"{name}_from", f"{name}_to"} if issubclass(list_filter, DaysFilter) else {name}
 
 
 class RestrictedAdmin(ModelAdmin):
@@ -143,7 +137,12 @@ class RestrictedAdmin(ModelAdmin):
         """Allow only the lookups of filters."""
         # Django allows any local column in the URL: `?parameters__startswith=` would reveal hidden values by guessing.
         filters = self.get_list_filter(request)
-        own = {name for each in filters if isinstance(each, type) for name in names_of(each)}
+        own = {
+            name
+            for each in filters
+            if isinstance(each, type) and issubclass(each, RowFilter)
+            for name in each.parameters()
+        }
         fields = {each[0] if isinstance(each, tuple | list) else each for each in filters if not isinstance(each, type)}
         column = lookup.partition(LOOKUP_SEP)[0]
         is_column = column in {field.name for field in self.opts.get_fields()}

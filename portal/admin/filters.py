@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.admin import ModelAdmin
-from django.db.models import QuerySet
+from django.db.models import Q
 from django.http import HttpRequest
 
 from portal.auth.request_user import permissions_of
@@ -20,5 +20,6 @@ class EnvironmentFilter(ChoiceFilter):
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
         return [(slug, slug) for slug in permissions_of(request).environments().values_list("slug", flat=True)]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(list_filters.in_environment(self.value() or "")) if self.value() else queryset
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        return list_filters.in_environment(values[-1])

@@ -13,7 +13,7 @@ from unfold.forms import AdminOwnPasswordChangeForm, AuthenticationForm
 
 from portal.auth import kept_form, throttle
 from portal.auth.request_user import actor_of
-from runs import audit
+from runs import audit, change_feed
 from runs.actors import Actor, Channel, Kind
 from runs.errors import Refused
 
@@ -149,4 +149,5 @@ def record_sign_out(request: HttpRequest) -> None:
     if request.user.is_authenticated:
         by = actor_of(request)
         with audit.act("session.sign_out", None, by=by, subject_kind="session", subject_name=by.name):
-            pass
+            # Pages that are still open elsewhere end their streams.
+            change_feed.publish("rights", [by.user.pk or 0])

@@ -11,21 +11,22 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import SEARCH_VAR
+from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import DataError
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils.functional import cached_property
 from unfold.views import ChangeList
 
 from portal.auth.request_user import actor_of
-from portal.lists import filters, saved_views
+from portal.lists import filters, live_filters, saved_views
 from portal.lists.display import PARAMETERS, Display
+from portal.lists.filters import Personal
 from portal.lists.search import BoundedSearchForm
 from runs import listing
 from runs.actors import is_administrator
@@ -73,6 +74,8 @@ class RestrictedList(ChangeList):  # type: ignore[misc]  # the theme's has no ty
         self.display = Display.of(request, options.get("model_admin") or args[10])
         self.reader = actor_of(request)
         super().__init__(request, *args, **options)
+        # Rows are the same for all who see them, and "back" is the browser's.
+        self.preserved_filters = ""
 
     def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
         found: dict[str, Any] = super().get_filters_params(params)
@@ -241,6 +244,25 @@ class KeysetList(RestrictedList):
         self.show_admin_actions = True
         self.can_show_all, self.multi_page = False, bool(self.newer_link or self.older_link)
         self.paginator = CappedPaginator(self.queryset, rows)
+
+    @property
+    def is_first_page(self) -> bool:
+        return not self.first_link
+
+    @property
+    def live_rows(self) -> str:
+        """What the stream of changes is asked for, so that it sends rows of this page: see `portal.live.row_feed`.
+
+        Empty where it sends none: in another order, or with a filter that depends on the reader.
+        """
+        name = getattr(self.model_admin, "live_list", "")
+        if not name or ORDER_VAR in self.params:
+            return ""
+        try:
+            live_filters.condition_of(self.model_admin, QueryDict(self.own_query))
+        except Personal:
+            return ""
+        return urlencode({"list": name, "shows": self.own_query})
 
     def link_pages(self, order: tuple[str, ...], *, is_first: bool, is_last: bool) -> None:
         if not self.result_list:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from django.contrib.admin import ListFilter, ModelAdmin, SimpleListFilter
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
@@ -60,6 +60,10 @@ class Chip:
     parameters: tuple[str, ...]
 
 
+class Personal(Exception):
+    """What a list is filtered by depends on its reader."""
+
+
 class RowFilter(SimpleListFilter):
     """The base: any number of values of one query parameter."""
 
@@ -76,6 +80,25 @@ class RowFilter(SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
         return []
 
+    @classmethod
+    def parameters(cls) -> set[str]:
+        """Return the names of its query parameters."""
+        return {cls.parameter_name}
+
+    @classmethod
+    def condition(cls, query: QueryDict) -> Q:
+        """Return the condition that a query string sets; raises `Personal` if it depends on the reader."""
+        values = [value for value in query.getlist(cls.parameter_name) if value]
+        return cls.selects(values[:MOST_VALUES]) if values else Q()
+
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        """Return the condition for some values, of which there is one at least."""
+        raise Personal
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(self.selects(self.values)) if self.values else queryset
+
     def control(self, changelist: ChangeList) -> Control | None:
         raise NotImplementedError
 
@@ -86,6 +109,11 @@ class RowFilter(SimpleListFilter):
         labels = {str(value): str(label) for value, label in self.lookup_choices}
         text = ", ".join(labels.get(value, value) for value in self.values)
         return Chip(self.title, text, (self.parameter_name,))
+
+
+def text_of(values: list[str]) -> str:
+    """Return what was typed last. Postgres raises an error for NUL in text."""
+    return values[-1].replace("\0", "").strip()[:LONGEST_TEXT]
 
 
 class ChoiceFilter(RowFilter):
@@ -130,8 +158,10 @@ class TextFilter(RowFilter):
         return True
 
     def value(self) -> str:
-        # Postgres raises an error for NUL in text.
-        return (super().value() or "").replace("\0", "").strip()[:LONGEST_TEXT]
+        return text_of([super().value() or ""])
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(self.selects([self.value()])) if self.value() else queryset
 
     def control(self, changelist: ChangeList) -> Control:
         options = [Option(str(value), str(label)) for value, label in self.lookup_choices]
@@ -170,19 +200,31 @@ class DaysFilter(RowFilter):
     def has_output(self) -> bool:
         return True
 
+    @classmethod
+    def parameters(cls) -> set[str]:
+        return {f"{cls.parameter_name}_from", f"{cls.parameter_name}_to"}
+
     def expected_parameters(self) -> list[str]:  # type: ignore[override]  # a list of names
         return [f"{self.parameter_name}_from", f"{self.parameter_name}_to"]
 
     def given(self) -> list[str]:
         return [str(self.used_parameters.get(name) or "").strip() for name in self.expected_parameters()]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        first, last = self.given()
+    @classmethod
+    def condition(cls, query: QueryDict) -> Q:
+        return cls.between(query.get(f"{cls.parameter_name}_from", ""), query.get(f"{cls.parameter_name}_to", ""))
+
+    @classmethod
+    def between(cls, first: str, last: str) -> Q:
+        found = Q()
         if since := moment(first):
-            queryset = queryset.filter(**{f"{self.parameter_name}__gte": since})
+            found &= Q(**{f"{cls.parameter_name}__gte": since})
         if until := moment(last, is_end=True):
-            queryset = queryset.filter(**{f"{self.parameter_name}__lt": until})
-        return queryset
+            found &= Q(**{f"{cls.parameter_name}__lt": until})
+        return found
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(self.between(*self.given()))
 
     def control(self, changelist: ChangeList) -> Control:
         # A time shows as its day; one that is not a time shows as nothing, because it filters nothing.

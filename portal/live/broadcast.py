@@ -13,6 +13,8 @@ from weakref import WeakKeyDictionary, WeakSet
 import psycopg
 from django.db import connection
 
+from portal.live.rights import Rights
+from portal.live.row_feed import RowFeed
 from runs.change_feed import CHANNEL
 
 log = logging.getLogger(__name__)
@@ -72,9 +74,14 @@ class Subscriber:
 
 
 class Broadcaster:
-    """Delivers notifications to all subscribers; holds a connection only while there are any."""
+    """Delivers notifications to all subscribers; holds a connection only while there are any.
+
+    `rights` and `rows` are what its streams keep, and forget by the same notifications.
+    """
 
     def __init__(self) -> None:
+        self.rights = Rights()
+        self.rows = RowFeed()
         # Weak references: if a client disconnects before its stream starts, nothing calls `unsubscribe`.
         self.subscribers: WeakSet[Subscriber] = WeakSet()
         self._listener: asyncio.Task[None] | None = None
@@ -91,8 +98,18 @@ class Broadcaster:
         if not self.subscribers and self._listener:
             self._listener.cancel()
             self._listener = None
+            # Nothing tells of changes meanwhile.
+            self.rights.forget()
+            self.rows.forget_all()
 
     def deliver(self, changes: Changes) -> None:
+        # Before anybody is told: what they then read is what changed.
+        if changes.is_anything or changes.of("rights"):
+            self.rights.forget()
+        if changes.is_anything:
+            self.rows.forget_all()
+        else:
+            self.rows.forget(changes.of("run"))
         # A copy: garbage collection may remove subscribers during the loop.
         for subscriber in list(self.subscribers):
             subscriber.put(changes)

@@ -1,6 +1,7 @@
 """Server-sent events that tell an open page which of its rows changed.
 
-Only ids are sent. The page then requests itself again, so that what it shows is always decided by its own permissions.
+To most pages only ids are sent. The page then requests itself again, so that what it shows is always decided by its own
+permissions. To a page that says which rows of a list it shows, the rows themselves are sent: see `row_feed`.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.contrib import admin
 from django.contrib.auth import SESSION_KEY, get_user
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.base import SessionBase
@@ -22,8 +24,12 @@ from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
 from django.views.decorators.http import require_GET
 
+from portal.lists.filters import Personal
+from portal.lists.live_filters import condition_of
 from portal.live.broadcast import Broadcaster, Changes, Subscriber, broadcaster
+from portal.live.rights import Rights
 from runs.access.decisions import Permissions
+from runs.errors import Refused
 from runs.models import Run, RunRequest, Verb
 
 # Shorter than the idle timeout of common reverse proxies, 60 s.
@@ -34,6 +40,10 @@ RECHECK_SECONDS = 60.0
 PACE_SECONDS = 0.5
 PACE_OF_LISTS_SECONDS = 2.0
 MAX_ROWS = 50
+# The list whose rows are sent; more changes at a time, and its pages request themselves again.
+WITH_ROWS = "runs"
+MAX_ROWS_SENT = 100
+LONGEST_FILTERS = 2000
 # Open streams per web process.
 MAX_CLIENTS = 500
 # Of one user, in all their windows: otherwise one person could take every stream from the others.
@@ -47,10 +57,14 @@ LISTS = {"runs": "run", "requests": "request"}
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """What a page subscribes to: rows by subject, and whole lists."""
+    """What a page subscribes to: rows by subject, and whole lists.
+
+    `shows` is the query string of a list whose changed rows are sent; None where only its name is.
+    """
 
     rows: dict[str, frozenset[int]]
     lists: frozenset[str]
+    shows: str | None = None
 
     @classmethod
     def of(cls, query: QueryDict) -> Topics:
@@ -60,17 +74,32 @@ class Topics:
         except ValueError as error:
             raise Http404 from error
         lists = frozenset(query.getlist("list"))
-        is_valid = bool(rows or lists) and lists <= LISTS.keys() and not query.keys() - SUBJECTS.keys() - {"list"}
+        known = SUBJECTS.keys() | {"list", "shows"}
+        is_valid = bool(rows or lists) and lists <= LISTS.keys() and not query.keys() - known
         if not is_valid or sum(map(len, rows.values())) > MAX_ROWS:
             raise Http404
-        return cls(rows, lists)
+        shows = query.get("shows")
+        if shows is not None:
+            require_rows(rows, lists, shows)
+        return cls(rows, lists, shows)
 
     def concerns(self, changes: Changes) -> bool:
         return (
             changes.is_anything
+            or bool(changes.of("rights"))
             or any(pks & changes.of(subject) for subject, pks in self.rows.items())
             or any(changes.of(LISTS[name]) for name in self.lists)
         )
+
+
+def require_rows(rows: Mapping[str, Collection[int]], lists: Collection[str], shows: str) -> None:
+    """Raise `Http404` unless the rows of this list can be sent for these filters."""
+    if rows or set(lists) != {WITH_ROWS} or len(shows) > LONGEST_FILTERS:
+        raise Http404
+    try:
+        condition_of(admin.site.get_model_admin(Run), QueryDict(shows))
+    except (Personal, Refused) as error:
+        raise Http404 from error
 
 
 @require_GET
@@ -119,8 +148,17 @@ async def events(
         yield "retry: 3000\n" + event("ready", {})
         while True:
             changes = await subscriber.take(max(PING_SECONDS - (time.monotonic() - sent_at), 0.1)) or Changes()
-            # Changes to other rows cost no query; the recheck ends streams of users who lost their access.
-            if topics.concerns(changes) or time.monotonic() - checked_at > RECHECK_SECONDS:
+            # The recheck ends streams of users who lost their access.
+            if time.monotonic() - checked_at > RECHECK_SECONDS:
+                await visible_changes(session, topics, Changes())
+                checked_at = time.monotonic()
+            if may_send_rows(topics, changes):
+                if data := await changed_rows(channel, int(subscriber.owner), str(topics.shows), changes.of("run")):
+                    yield f"event: rows\ndata: {data}\n\n"
+                    sent_at = time.monotonic()
+                    await asyncio.sleep(PACE_SECONDS)
+            # Changes to other rows cost no query.
+            elif topics.concerns(changes):
                 visible = await visible_changes(session, topics, changes)
                 checked_at = time.monotonic()
                 if visible:
@@ -138,6 +176,41 @@ async def events(
         channel.unsubscribe(subscriber)
 
 
+def may_send_rows(topics: Topics, changes: Changes) -> bool:
+    """Whether the page can be told by rows; else it is told to request itself again."""
+    is_certain = not changes.is_anything and not changes.of("rights")
+    return topics.shows is not None and is_certain and 0 < len(changes.of("run")) <= MAX_ROWS_SENT
+
+
+async def changed_rows(channel: Broadcaster, reader: int, query: str, pks: Collection[int]) -> str:
+    """Return the changed rows that a reader sees as the data of an event, "" if there are none.
+
+    Of rows that no longer match the filters only the keys are sent; of those that the reader does not see nothing is.
+    """
+    permissions = channel.rights.known(reader) or await read_rights(channel.rights, reader)
+    visible = [
+        (row, matches)
+        for row, matches in await channel.rows.read(sorted(pks), query)
+        if permissions.decide(Verb.SEE, row.target)
+    ]
+    rows = [{"key": row.pk, "html": row.html} for row, matches in visible if matches]
+    gone = [row.pk for row, matches in visible if not matches]
+    return json.dumps({"rows": rows, "gone": gone}) if visible else ""
+
+
+@sync_to_async
+def read_rights(rights: Rights, reader: int) -> Permissions:
+    """Read the permissions of a user; raises `PermissionDenied` for one who may no longer sign in."""
+    try:
+        user = User.objects.filter(pk=reader, is_active=True, is_staff=True).first()
+        if user is None:
+            raise PermissionDenied
+        return rights.read(user)
+    finally:
+        if not connection.in_atomic_block:
+            connection.close()
+
+
 @sync_to_async
 def visible_changes(session: SessionBase, topics: Topics, changes: Changes) -> dict[str, list[Any]]:
     """Return the changed rows and lists that this session can see with its current permissions, for the event's data.
@@ -150,15 +223,17 @@ def visible_changes(session: SessionBase, topics: Topics, changes: Changes) -> d
             raise Http404
         visible = {name: permissions.q(Verb.SEE, deployment=prefix) for name, prefix in DEPLOYMENT_OF.items()}
         found: dict[str, list[Any]] = {}
+        # A rule that changed may open or close any row.
+        is_anything = changes.is_anything or bool(changes.of("rights"))
         for subject, pks in topics.rows.items():
             if SUBJECTS[subject]._default_manager.filter(visible[subject], pk__in=pks).count() != len(pks):
                 raise Http404
-            if changed := pks if changes.is_anything else pks & changes.of(subject):
+            if changed := pks if is_anything else pks & changes.of(subject):
                 found[subject] = sorted(changed)
         for name in sorted(topics.lists):
             rows, pks = SUBJECTS[LISTS[name]]._default_manager, changes.of(LISTS[name])
             # Only the name of the list is sent, never ids: those of runs the user cannot see would reveal activity.
-            if changes.is_anything or (pks and rows.filter(visible[LISTS[name]], pk__in=pks).exists()):
+            if is_anything or (pks and rows.filter(visible[LISTS[name]], pk__in=pks).exists()):
                 found.setdefault("list", []).append(name)
         return found
     finally:

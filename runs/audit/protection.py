@@ -72,6 +72,8 @@ def columns(model: type[models.Model], names: list[str]) -> tuple[str, ...]:
     return tuple(field.column for field in model._meta.concrete_fields if field.name in names and field.column)
 
 
+# The tables by which it is decided what somebody may see.
+DECIDING = ("flows_environment", "runs_grant", "auth_user", "auth_user_groups")
 # table -> the triggers that protect it; all of them are ENABLE ALWAYS. `runs/migrations/triggers.sql` makes them.
 TRIGGERS: dict[str, set[str]] = {
     AuditEntry._meta.db_table: {"append_only", "no_truncate", "own_transaction", "next_entry"},
@@ -85,7 +87,7 @@ TRIGGERS: dict[str, set[str]] = {
     Comment._meta.db_table: {"append_only", "no_truncate"},
     BreakGlass._meta.db_table: {"four_eyes", "frozen", "reviewed_once", "stays", "no_truncate"},
     **{
-        table: {"record_version"}
+        table: {"record_version", "announce_rights"} if table in DECIDING else {"record_version"}
         for table in (
             *("flows_server", "flows_environment", "flows_alias"),
             *("runs_grant", "runs_policy", "runs_window", "runs_freeze", "runs_serviceaccount"),

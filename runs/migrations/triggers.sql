@@ -466,6 +466,23 @@ BEGIN
 END $$;
 
 
+-- What somebody may see --------------------------------------------------------------------------------------------------
+
+-- Tells the web processes to forget the permissions that they keep for open pages: portal/live/rights.py.
+CREATE FUNCTION announce_rights() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM pg_notify('portal_live', '{"rights": [0]}');
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER announce_rights AFTER INSERT OR UPDATE OR DELETE ON runs_grant EXECUTE FUNCTION announce_rights();
+CREATE TRIGGER announce_rights AFTER INSERT OR DELETE OR UPDATE OF is_active, is_staff, is_superuser ON auth_user
+    EXECUTE FUNCTION announce_rights();
+CREATE TRIGGER announce_rights AFTER INSERT OR UPDATE OR DELETE ON auth_user_groups EXECUTE FUNCTION announce_rights();
+CREATE TRIGGER announce_rights AFTER UPDATE OF is_protected, is_active ON flows_environment
+    EXECUTE FUNCTION announce_rights();
+
+
 -- Every trigger above fires in every session --------------------------------------------------------------------------
 
 DO $$
@@ -476,7 +493,7 @@ BEGIN
         SELECT t.tgrelid::regclass AS part, t.tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
         WHERE p.pronamespace = current_schema()::regnamespace AND p.proname IN (
             'refuse_change', 'require_other_person', 'require_approvals', 'require_release', 'require_own_transaction', 'require_next_entry',
-            'record_version'
+            'record_version', 'announce_rights'
         ) AND t.tgparentid = 0
     LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', found.part, found.tgname);

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.admin import ModelAdmin
-from django.db.models import F, Func, QuerySet
+from django.db.models import F, Func, Q, QuerySet
 from django.http import HttpRequest
 
 from portal.auth.request_user import permissions_of
@@ -22,8 +22,9 @@ class TagFilter(OfferedFilter):
         names = tags.annotate(tag=Func(F("tags"), function="unnest")).values_list("tag", flat=True).distinct()
         return [(tag, tag) for tag in sorted(names[:MOST_CHOICES])]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(tags__contains=[self.value()]) if self.value() else queryset
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        return Q(tags__contains=[values[-1]])
 
 
 class PoolFilter(OfferedFilter):
@@ -40,8 +41,9 @@ class PoolFilter(OfferedFilter):
         )
         return [(name, name) for name in pools.values_list("work_pool_name", flat=True).distinct()[:MOST_CHOICES]]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(work_pool_name=self.value()) if self.value() else queryset
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        return Q(work_pool_name=values[-1])
 
 
 class PausedFilter(ChoiceFilter):
@@ -51,9 +53,10 @@ class PausedFilter(ChoiceFilter):
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
         return [("yes", "Paused"), ("no", "Not paused")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        wanted = {"yes": True, "no": False}.get(self.value() or "")
-        return queryset if wanted is None else queryset.filter(is_paused=wanted)
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        wanted = {"yes": True, "no": False}.get(values[-1])
+        return Q() if wanted is None else Q(is_paused=wanted)
 
 
 class DeletedFilter(ChoiceFilter):

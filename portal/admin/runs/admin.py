@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -35,8 +35,8 @@ from portal.admin.runs.filters import (
     StateFilter,
     TagFilter,
 )
-from portal.admin.runs.run_list import RunList
 from portal.auth.request_user import actor_of, can_view_logs, permissions_of
+from portal.lists.change_list import KeysetList
 from portal.ui import freshness, times
 from runs import list_filters, queue, requests
 from runs.audit.lines import Columns
@@ -78,6 +78,7 @@ class RunAdmin(RestrictedAdmin):
         "Stalled": "stalled=any",
     }
     hidden_columns = ("started",)
+    live_list = "runs"
     csv_columns: ClassVar[Columns] = {
         "run": str,
         "id": lambda run: run.prefect_id,
@@ -97,8 +98,8 @@ class RunAdmin(RestrictedAdmin):
 
     # The list
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RunList]:
-        return RunList
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:
+        return KeysetList
 
     @admin.display(description="run")
     def title(self, run: Run) -> SafeString:
@@ -125,7 +126,9 @@ class RunAdmin(RestrictedAdmin):
 
     @admin.display(description="started by")
     def requested_by(self, run: Run) -> SafeString:
-        if parent := getattr(run, "part_of", None):
+        # Who sees a run by the deployment of its parent sees that one too; others, not everyone.
+        parent = run.parent
+        if parent and parent.access_deployment_id == run.access_deployment_id:
             link = reverse("admin:runs_run_change", args=[parent.pk])
             return format_html('part of <a class="portal-link" href="{}">{}</a>', link, parent)
         origin = runs_page.origin(run, getattr(run, "run_request", None))
@@ -148,7 +151,10 @@ class RunAdmin(RestrictedAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
     ) -> tuple[QuerySet[Run], bool]:
-        return queryset.filter(list_filters.search_runs(search_term)), False
+        return queryset.filter(self.search_condition(search_term)), False
+
+    def search_condition(self, text: str) -> Q:
+        return list_filters.search_runs(text)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"title": "Runs", "freshness": freshness.freshness_of_all(request, "runs")}

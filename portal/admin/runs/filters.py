@@ -10,7 +10,16 @@ from django.http import HttpRequest
 
 from portal import inbox
 from portal.auth.request_user import permissions_of
-from portal.lists.filters import MOST_CHOICES, ChoiceFilter, Choices, ChoicesFilter, DaysFilter, GivenFilter, TextFilter
+from portal.lists.filters import (
+    MOST_CHOICES,
+    ChoiceFilter,
+    Choices,
+    ChoicesFilter,
+    DaysFilter,
+    GivenFilter,
+    TextFilter,
+    text_of,
+)
 from portal.ui.text import number
 from runs import list_filters, listings
 from runs.models import Run, RunRequest, Stall
@@ -18,7 +27,7 @@ from runs.models.run import STATES
 
 
 class DeploymentFilter(TextFilter):
-    """A deployment by its full name; a part of one selects all that have it in their names."""
+    """A deployment by its full name, which has a slash in it; a part of a name selects all that have it."""
 
     title = "deployment"
     parameter_name = "deployment"
@@ -32,12 +41,11 @@ class DeploymentFilter(TextFilter):
         # By name, not by key: deployments that were redeployed, or are in several environments, are one choice.
         return [(name, name) for name in names[:MOST_CHOICES]]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if not self.value():
-            return queryset
-        is_whole = permissions_of(request).deployments().filter(full_name=self.value()).exists()
-        exactly = Q(**{self.column: self.value()})
-        return queryset.filter(exactly if is_whole else exactly | list_filters.deployments_named(self.value()))
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        name = text_of(values)
+        is_whole = "/" in name
+        return Q(**{cls.column: name}) if is_whole else list_filters.deployments_named(name)
 
 
 class RequestDeploymentFilter(DeploymentFilter):
@@ -51,8 +59,9 @@ class StateFilter(ChoicesFilter):
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
         return [("active", "Active"), *((key, label) for key, (label, _) in STATES.items()), ("deleted", "Deleted")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(list_filters.in_run_states(self.values)) if self.values else queryset
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        return list_filters.in_run_states(values)
 
 
 class StalledFilter(ChoicesFilter):
@@ -63,8 +72,9 @@ class StalledFilter(ChoicesFilter):
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
         return [("any", "Stalled"), *((str(value), str(label)) for value, label in Stall.choices)]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(list_filters.stalled(self.values)) if self.values else queryset
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        return list_filters.stalled(values)
 
 
 class TagFilter(TextFilter):
@@ -73,8 +83,9 @@ class TagFilter(TextFilter):
     parameter_name = "tag"
     column = "tags"
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(**{f"{self.column}__contains": [self.value()]}) if self.value() else queryset
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        return Q(**{f"{cls.column}__contains": [text_of(values)]})
 
 
 class RequestTagFilter(TagFilter):
@@ -103,8 +114,9 @@ class RequesterFilter(TextFilter):
     parameter_name = "requester"
     placeholder = "User name"
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(run_request__change__requested_by_name=self.value()) if self.value() else queryset
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        return Q(run_request__change__requested_by_name=text_of(values))
 
 
 class OriginFilter(ChoiceFilter):
@@ -120,9 +132,10 @@ class OriginFilter(ChoiceFilter):
             ("subflow", "Part of a run"),
         ]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
         # An origin that does not exist is ignored, as everywhere in Django's lists.
-        return queryset.filter(list_filters.ORIGINS.get(self.value() or "", Q()))
+        return list_filters.ORIGINS.get(values[-1], Q())
 
 
 class CreatedFilter(DaysFilter):
@@ -131,12 +144,13 @@ class CreatedFilter(DaysFilter):
 
 
 class ChangeFilter(GivenFilter):
-    """`change=17`: the runs or requests of one change request."""
+    """`change=17`: the requests of one change request."""
 
     title, parameter_name = "change request", "change"
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> QuerySet[RunRequest]:
-        return queryset.filter(change=number(self.value(), otherwise=0)) if self.value() else queryset
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        return Q(change=number(values[-1], otherwise=0))
 
 
 class RequestStateFilter(ChoicesFilter):
@@ -146,8 +160,9 @@ class RequestStateFilter(ChoicesFilter):
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
         return [(str(value), str(label)) for value, label in RunRequest.State.choices]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(list_filters.in_request_states(self.values)) if self.values else queryset
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        return list_filters.in_request_states(values)
 
 
 class ConcernFilter(ChoiceFilter):

@@ -33,6 +33,7 @@
     const MIN_INTERVAL = 800;
     const MIN_LIST_INTERVAL = 3000;
     const SLOWEST_WITH_STREAM = 30000; // the age of the data and the status of environments send no events
+    const SLOWEST_WITH_ROWS = 120000; // the rows come by themselves
     const LABELS = {
         connecting: "Connecting",
         live: "Live",
@@ -63,7 +64,8 @@
     }
 
     function listen() {
-        const topics = mark.dataset.liveTopics;
+        // A list whose rows are sent says for which filters.
+        const topics = document.querySelector("[data-live-rows]")?.dataset.liveRows || mark.dataset.liveTopics;
         if (!topics || !window.EventSource || stream) {
             return;
         }
@@ -74,6 +76,7 @@
             refreshSoon(); // something may have changed between the page and its stream
         });
         stream.addEventListener("nudge", refreshSoon);
+        stream.addEventListener("rows", (event) => placeRows(JSON.parse(event.data)));
         stream.addEventListener("end", () => {
             mute();
             refresh();
@@ -102,7 +105,8 @@
             return;
         }
         const seconds = Number(mark.dataset.livePoll) || 10;
-        timer = setTimeout(refresh, isStreaming ? Math.max(SLOWEST_WITH_STREAM, seconds * 1000) : seconds * 1000);
+        const slowest = document.querySelector("[data-live-rows]") ? SLOWEST_WITH_ROWS : SLOWEST_WITH_STREAM;
+        timer = setTimeout(refresh, isStreaming ? Math.max(slowest, seconds * 1000) : seconds * 1000);
     }
 
     function refreshSoon() {
@@ -261,6 +265,55 @@
             const next = place.nextSibling;
             place.remove();
             place = next;
+        }
+    }
+
+    // --- Rows of a list, as the stream sends them: the same for all readers
+
+    function placeRows({ rows, gone }) {
+        const table = document.querySelector("#result_list[data-live-rows]");
+        if (!table) {
+            refreshSoon(); // the list was empty
+            return;
+        }
+        const known = new Map([...table.tBodies].map((body) => [body.dataset.key, body]));
+        for (const key of gone) {
+            known.get(String(key))?.remove();
+        }
+        for (const { key, html } of rows) {
+            const body = bodyOf(html, table);
+            const old = known.get(String(key));
+            if (old) {
+                become(old, body);
+            } else if (table.dataset.liveFirst) {
+                insertByTime(table, body);
+            }
+        }
+        while (table.dataset.liveFirst && table.tBodies.length > Number(table.dataset.liveFirst)) {
+            table.tBodies[table.tBodies.length - 1].remove();
+        }
+        countChecked();
+        tick();
+        document.dispatchEvent(new CustomEvent("portal:live"));
+    }
+
+    function bodyOf(html, table) {
+        const holder = document.createElement("table");
+        holder.innerHTML = html;
+        const body = holder.tBodies[0];
+        if (!table.querySelector("#action-toggle")) {
+            body.querySelector("td:has(> input.action-select)")?.remove();
+        }
+        return body;
+    }
+
+    function insertByTime(table, body) {
+        const at = Date.parse(body.dataset.at);
+        const later = [...table.tBodies].find((other) => Date.parse(other.dataset.at) < at);
+        if (later) {
+            later.before(body);
+        } else if (table.tBodies.length < Number(table.dataset.liveFirst)) {
+            table.append(body);
         }
     }
 
