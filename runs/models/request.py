@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 from flows.models import Deployment, Environment
 from flows.stored_column import StoredColumn
 from runs.models.change_request import ChangeRequest
+from runs.models.run import Run
 from runs.models.run_spec import RunSpec
 
 
@@ -169,6 +170,11 @@ class RunRequest(models.Model):
     @property
     def state_colour(self) -> str:
         return COLOURS[self.state]
+
+    @property
+    def state_row(self) -> RunRequest | Run:
+        """What its state word is about: its run, as soon as there is one, so that both pages say the same."""
+        return self.run if self.run and self.state == State.LAUNCHED else self
 
     @property
     def is_over(self) -> bool:

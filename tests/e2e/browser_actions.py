@@ -59,7 +59,14 @@ def send(page: Page, **values: str) -> None:
             field.fill(value)
     page.locator("form.portal-columns button.is-primary").click()
     confirm(page)
-    expect(page).to_have_url(re.compile(r"/runrequest/\d+/change/"))
+    open_request(page)
+
+
+def open_request(page: Page) -> None:
+    """After a run was requested: its request, whether the page has already led on to the run or not yet."""
+    expect(page).to_have_url(re.compile(r"/(runrequest|run)/\d+/change/"))
+    link = page.locator("a[href*='/runs/runrequest/'][href$='/change/']").first
+    page.goto(page.url.partition("?")[0] if "/runrequest/" in page.url else str(link.get_attribute("href")))
 
 
 def confirm(page: Page) -> None:

@@ -18,6 +18,7 @@ from tests.e2e.browser_actions import (
     cancellation,
     headline,
     open_browser,
+    open_request,
     run_of,
     send,
     sign_in,
@@ -180,7 +181,9 @@ def test_requesting_and_cancelling_need_no_script(visit: Visit, portal: Portal, 
     page.locator("a[href*='?again=']").click()
     page.get_by_label("Now").check()
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page).to_have_url(re.compile(r"/runrequest/\d+/change/"))
+    # The page of the request leads on to the run as soon as there is one.
+    expect(page).to_have_url(re.compile(r"/run/\d+/change/"), timeout=120_000)
+    open_request(page)
     requested = re.findall(r"/runrequest/(\d+)/", page.url)
     started = "SELECT 1 FROM runs_runrequest WHERE run_id IS NOT NULL AND id = %s"
     wait_for(lambda: portal.query(started, *requested), "the run of the request", 120)

@@ -22,6 +22,7 @@ from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.filters import EnvironmentFilter
 from portal.admin.requests import bulk
 from portal.admin.requests import page as requests_page
+from portal.admin.run_form import after_run
 from portal.admin.runs.filters import (
     ChangeFilter,
     ConcernFilter,
@@ -115,7 +116,7 @@ class RunRequestAdmin(RestrictedAdmin):
 
     @admin.display(description="state")
     def state_badge(self, run_request: RunRequest) -> str:
-        return render_to_string("portal/_state.html", {"row": run_request})
+        return render_to_string("portal/_state.html", {"row": run_request.state_row})
 
     @admin.display(description="deployment")
     def deployment_name(self, run_request: RunRequest) -> str:
@@ -212,6 +213,7 @@ class RunRequestAdmin(RestrictedAdmin):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         run_request: RunRequest = self.visible_or_404(request, object_id)
         page_context = requests_page.context(run_request, permissions_of(request))
+        page_context["follows"] = after_run.FOLLOW in request.GET
         frame = {
             **self.frame(request),
             "title": f"Request {run_request.pk}",

@@ -18,8 +18,8 @@ from flows.models import Deployment
 from flows.parameters import Invalid
 from portal.admin.actions import reason_of, ticket_of
 from portal.admin.problem import Problem
+from portal.admin.run_form import after_run, kept, repeats, rerun
 from portal.admin.run_form import draft as run_form_draft
-from portal.admin.run_form import kept, repeats, rerun
 from portal.admin.run_form.confirm import asks_name, confirm, form_url, is_submittable
 from portal.admin.run_form.context import (
     Prefilled,
@@ -182,7 +182,7 @@ def submit(
             messages.warning(form.request, sentence)
     if repeated := repeats.hint(run_request):
         messages.warning(form.request, repeated, extra_tags="request.repeated")
-    return HttpResponseRedirect(reverse("admin:runs_runrequest_change", args=[run_request.pk]))
+    return HttpResponseRedirect(after_run.address(run_request))
 
 
 def page(

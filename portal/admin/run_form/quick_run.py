@@ -17,6 +17,7 @@ from flows.models import Deployment, Environment
 from flows.parameters import Invalid, runnable_as_is
 from flows.parameters.description import describe
 from portal.admin.actions import ticket_of
+from portal.admin.run_form import after_run
 from portal.admin.run_form.confirm import asks_name, confirm
 from portal.admin.run_form.context import build_context
 from portal.admin.run_form.draft import Draft
@@ -95,7 +96,7 @@ def view(request: HttpRequest, deployment: Deployment, frame: dict[str, Any]) ->
         return HttpResponseRedirect(reverse("admin:flows_deployment_change", args=[deployment.pk]))
     used = f"{describe_values(deployment, values)} and default parameters" if values else "default parameters"
     messages.success(request, f"Run requested with {used}.")
-    return HttpResponseRedirect(reverse("admin:runs_runrequest_change", args=[run_request.pk]))
+    return HttpResponseRedirect(after_run.address(run_request))
 
 
 def submit_selected(request: HttpRequest, deployment: Deployment, reason: str) -> RunRequest:

@@ -146,7 +146,9 @@
             if (own.signal.aborted || isLeaving) {
                 return;
             }
-            show(new DOMParser().parseFromString(text, "text/html"));
+            const page = new DOMParser().parseFromString(text, "text/html");
+            show(page);
+            followRun();
             say(isStreaming ? "live" : "polling");
             listen();
         } catch (error) {
@@ -156,6 +158,15 @@
         }
         if (own === controller) {
             plan();
+        }
+    }
+
+    // After a run was requested: its page, as soon as there is one, unless the reader has begun to do something here.
+    function followRun() {
+        const run = document.querySelector("a[data-live-follow]");
+        if (run && !document.querySelector("details[open] form")) {
+            leave();
+            location.replace(run.href);
         }
     }
 
@@ -441,6 +452,7 @@
             return;
         }
         say(mark.dataset.liveTopics && window.EventSource ? "connecting" : "polling");
+        followRun();
         listen();
         plan();
         document.addEventListener("visibilitychange", wake);

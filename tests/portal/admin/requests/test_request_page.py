@@ -110,7 +110,9 @@ def test_it_follows_its_run(viewer: User, queued: RunRequest, fake: FakePrefect,
     client = login(viewer)
     launch(queued)
     page = text(client, queued)
-    assert ">Launched<" in page
+    # The state of its run, and no second word for the same.
+    assert ">Scheduled<" in page
+    assert ">Launched<" not in page
     assert "sent" in attributes(page, "data-moment")
     assert f'href="/admin/runs/run/{queued.run_id}/change/">month-end</a>' in page
     assert queued.flow_run_id

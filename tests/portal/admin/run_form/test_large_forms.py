@@ -86,5 +86,5 @@ def test_a_form_of_many_texts_can_be_sent_with_every_box_ticked(deploy: Deploy, 
     boxes = {f"parameters-parameter{index}-empty": "true" for index in range(700)}
     answer = client.post(form_of(deployment), {**hidden(page), **as_a_browser_sends_it(page), **boxes, "start": "now"})
     run_request = RunRequest.objects.get()
-    assert answer.url == reverse("admin:runs_runrequest_change", args=[run_request.pk])  # type: ignore[attr-defined]
+    assert answer.url == reverse("admin:runs_runrequest_change", args=[run_request.pk]) + "?follow=1"  # type: ignore[attr-defined]
     assert run_request.spec.parameters == {f"parameter{index}": "" for index in range(700)}

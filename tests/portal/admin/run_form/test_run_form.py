@@ -70,7 +70,8 @@ def test_what_was_typed_is_requested_and_leads_to_the_request(
         **{"parameters-rows": "7", "tags": "month-end, retry", "run_name": "January", "reason": "Closing"},
     )
     run_request = RunRequest.objects.get()
-    assert answer.url == reverse("admin:runs_runrequest_change", args=[run_request.pk])
+    # Which leads on to the run.
+    assert answer.url == reverse("admin:runs_runrequest_change", args=[run_request.pk]) + "?follow=1"
     assert run_request.spec.parameters == {"month": "2026-01", "rows": 7}
     assert run_request.spec.tags == ["month-end", "retry"]
     assert (run_request.spec.run_name, run_request.change.reason) == ("January", "Closing")
@@ -357,7 +358,7 @@ def test_a_protected_environment_is_announced_with_its_requirements(
     requester: User, prod_deployment: Deployment, login: Login
 ) -> None:
     page = login(requester).get(form_of(prod_deployment)).content.decode()
-    banner = page[page.index('portal-banner" data-tone="red"') :].partition("</div>")[0]
+    banner = page[page.index('portal-banner" data-tone="amber"') :].partition("</div>")[0]
     assert "prod" in banner
     assert "1 approval" in banner
 
