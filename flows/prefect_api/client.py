@@ -145,6 +145,17 @@ class PrefectClient:
         ]
         return sorted(found, key=start_order)
 
+    def task_run_states(self, task_run_id: UUID) -> list[StateRecord]:
+        """Return all states of a task run, oldest first; empty if Prefect does not have it."""
+        answer = self._transport.read(
+            "GET",
+            "/task_run_states/",
+            params={"task_run_id": str(task_run_id)},
+            act=f"read the states of task run {task_run_id}",
+        )
+        found = [self._pages.record(parsing.state, raw) for raw in self._pages.listed(answer)]
+        return sorted(found, key=lambda each: each.timestamp)
+
     def flow_runs_of_tasks(self, task_run_ids: Sequence[UUID]) -> dict[UUID, UUID]:
         """Return the flow runs that these task runs belong to; those deleted in Prefect are absent."""
         found = [

@@ -1,7 +1,7 @@
 """Parses Prefect's JSON into records: tolerant of missing and new fields, strict only about ids."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID
@@ -161,7 +161,17 @@ def task_run(raw: Raw) -> TaskRunRecord:
         total_run_seconds=_number(raw, "total_run_time"),
         # Prefect has no flag: a result taken from the cache is a COMPLETED state with this name.
         cached=state_name == "Cached",
+        upstream=tuple(dict.fromkeys(_upstream(_mapping(raw, "task_inputs")))),
     )
+
+
+def _upstream(inputs: Mapping[str, JSON]) -> Iterator[UUID]:
+    """Yield the task runs that are inputs, parameter by parameter; `wait_for` is one of them."""
+    for name in inputs:
+        # The task that called it is no input: both run at the same time.
+        for each in _rows(inputs, name) if name != "__parents__" else ():
+            if each.get("input_type") == "task_run" and (found := _id_or_none(each, "id")):
+                yield found
 
 
 def log(raw: Raw) -> LogRecord:

@@ -135,7 +135,10 @@ class FlowRunRecord:
 
 @dataclass(frozen=True, slots=True)
 class TaskRunRecord:
-    """One task run. `task_key` is the stable name of the task; `cached`: the result came from the cache."""
+    """One task run. `task_key` is the stable name of the task; `cached`: the result came from the cache.
+
+    `upstream` are the task runs whose results it received or that it waited for.
+    """
 
     id: UUID
     flow_run_id: UUID | None
@@ -149,6 +152,7 @@ class TaskRunRecord:
     run_count: int
     total_run_seconds: float
     cached: bool
+    upstream: tuple[UUID, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1327,6 +1327,24 @@ class Migration(migrations.Migration):
                 ("run_count", models.IntegerField(default=0)),
                 ("run_seconds", models.FloatField(default=0)),
                 ("is_cached", models.BooleanField(default=False)),
+                (
+                    "task_key",
+                    models.CharField(blank=True, help_text="The same for all runs of one task.", max_length=300),
+                ),
+                (
+                    "upstream",
+                    ArrayField(
+                        base_field=models.UUIDField(),
+                        default=list,
+                        help_text="The task runs it depends on, by Prefect's ids.",
+                    ),
+                ),
+                (
+                    "attempts",
+                    models.JSONField(
+                        default=dict, help_text="spans: start and end of each attempt, if it was retried."
+                    ),
+                ),
                 ("run", models.ForeignKey("runs.run", models.CASCADE, related_name="task_runs", db_index=False)),
             ],
             options={

@@ -19,7 +19,7 @@ from flows.models import Environment
 from flows.prefect_api import connect
 from flows.prefect_api.records import LogRecord, NotFound, Rejected
 from runs.change_feed import publish
-from runs.mirror import artifacts
+from runs.mirror import artifacts, attempts
 from runs.models import LogLine, Run, StateChange, TaskRun
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ TAILED = 50
 LATE_LINES = timedelta(seconds=60)
 DISORDER = timedelta(seconds=5)
 NEVER = datetime.min.replace(tzinfo=UTC)
+# A task can wait for thousands of others; the page of a run names a few.
+MOST_UPSTREAM = 100
 # A run without news for this long is read only by each sweep.
 SILENCE = timedelta(seconds=60)
 
@@ -45,6 +47,7 @@ def fetch_details(environment: Environment, prefect_ids: Sequence[UUID]) -> None
         return
     client = connect.client_for(environment.server)
     tail_logs(environment, runs)
+    attempts.record_attempts(environment, runs)
     record_heartbeats(environment, runs)
     for run in runs:
         try:
@@ -177,6 +180,7 @@ def upsert_task_runs(by_id: dict[UUID, Run], environment: Environment) -> dict[i
     """Upsert the task runs of these runs, with one call for all of them; return the last change by run."""
     records = connect.client_for(environment.server).task_runs(list(by_id))
     columns = ["name", "state_type", "state_name", "message", "started_at", "ended_at", "run_count", "run_seconds"]
+    columns += ["is_cached", "task_key", "upstream"]
     TaskRun.objects.bulk_create(
         [
             sanitize_json(
@@ -192,6 +196,8 @@ def upsert_task_runs(by_id: dict[UUID, Run], environment: Environment) -> dict[i
                     run_count=record.run_count,
                     run_seconds=record.total_run_seconds,
                     is_cached=record.cached,
+                    task_key=record.task_key,
+                    upstream=list(record.upstream[:MOST_UPSTREAM]),
                 )
             )
             for record in records
@@ -199,7 +205,7 @@ def upsert_task_runs(by_id: dict[UUID, Run], environment: Environment) -> dict[i
         ],
         update_conflicts=True,
         unique_fields=["run", "prefect_id"],
-        update_fields=[*columns, "is_cached"],
+        update_fields=columns,
     )
     latest: dict[int, datetime] = {}
     for record in records:

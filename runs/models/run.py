@@ -224,6 +224,13 @@ class TaskRun(models.Model):
     run_count = models.IntegerField(default=0)
     run_seconds = models.FloatField(default=0)
     is_cached = models.BooleanField(default=False)
+    task_key = models.CharField(max_length=300, blank=True, help_text="The same for all runs of one task.")
+    # No foreign keys: a task can depend on one that the mirror has not read yet.
+    upstream = ArrayField(
+        base_field=models.UUIDField(), default=list, help_text="The task runs it depends on, by Prefect's ids."
+    )
+    # run_count and is_over say for which reading of the task run they hold.
+    attempts = models.JSONField(default=dict, help_text="spans: start and end of each attempt, if it was retried.")
 
     class Meta:
         ordering = [models.F("started_at").asc(nulls_last=True), "name"]

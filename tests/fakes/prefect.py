@@ -64,6 +64,7 @@ class FakePrefect(PrefectClient):
         self._runs: dict[UUID, FlowRunRecord] = {}
         self._states: dict[UUID, list[StateRecord]] = {}
         self._task_runs: dict[UUID, TaskRunRecord] = {}
+        self._task_states: dict[UUID, list[StateRecord]] = {}
         self._logs: list[LogRecord] = []
         self._heartbeats: dict[UUID, datetime] = {}
         self._artifacts: dict[UUID, ArtifactRecord] = {}
@@ -180,6 +181,10 @@ class FakePrefect(PrefectClient):
         self.add_event(flow_run_id, f"prefect.task-run.{record.state_name}")
         return record
 
+    def add_task_states(self, task_run_id: UUID, *states: StateRecord) -> None:
+        """Add states to the history of a task run, whose own state stays as it is."""
+        self._task_states.setdefault(self._task_runs[task_run_id].id, []).extend(states)
+
     def add_artifact(self, flow_run_id: UUID, **fields: Any) -> ArtifactRecord:
         at = self._now()
         made = {"created_at": at, "updated_at": at}
@@ -278,6 +283,10 @@ class FakePrefect(PrefectClient):
         self._call("task_runs", flow_run_ids=tuple(flow_run_ids))
         found = [each for each in self._task_runs.values() if each.flow_run_id in flow_run_ids]
         return sorted(found, key=start_order)
+
+    def task_run_states(self, task_run_id: UUID) -> list[StateRecord]:
+        self._call("task_run_states", task_run_id=task_run_id)
+        return sorted(self._task_states.get(task_run_id, ()), key=lambda each: each.timestamp)
 
     def flow_runs_of_tasks(self, task_run_ids: Sequence[UUID]) -> dict[UUID, UUID]:
         self._call("flow_runs_of_tasks", task_run_ids=tuple(task_run_ids))

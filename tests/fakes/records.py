@@ -115,6 +115,7 @@ def task_run(flow_run_id: UUID, **fields: Any) -> TaskRunRecord:
         "run_count": 1,
         "total_run_seconds": 0.0,
         "cached": False,
+        "upstream": (),
     }
     return TaskRunRecord(**plain | fields)
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
@@ -23,6 +23,7 @@ from flows.prefect_api.records import (
     NotFound,
     PrefectError,
     Rejected,
+    StateRecord,
     Uncertain,
     Unreachable,
 )
@@ -77,7 +78,10 @@ class Bench(Protocol):
     def put(self, flow_run_id: UUID, state: str) -> None: ...
     def delete_run(self, flow_run_id: UUID) -> None: ...
     def log(self, flow_run_id: UUID, *messages: str) -> None: ...
-    def task_run(self, flow_run_id: UUID, name: str) -> None: ...
+    def task_run(
+        self, flow_run_id: UUID, name: str, after: Sequence[UUID] = (), caller: UUID | None = None
+    ) -> UUID: ...
+    def put_task(self, task_run_id: UUID, *states: str) -> None: ...
     def artifact(self, flow_run_id: UUID, key: str, kind: str, data: JSON) -> None: ...
     def heartbeat(self, flow_run_id: UUID) -> None: ...
     def worker(self, pool: str, name: str) -> None: ...
@@ -126,8 +130,15 @@ class FakeBench:
         for message in messages:
             self.fake.add_log(flow_run_id, message, timestamp=at)
 
-    def task_run(self, flow_run_id: UUID, name: str) -> None:
-        self.fake.add_task_run(flow_run_id, name=name, task_key=name)
+    def task_run(self, flow_run_id: UUID, name: str, after: Sequence[UUID] = (), caller: UUID | None = None) -> UUID:
+        return self.fake.add_task_run(flow_run_id, name=name, task_key=name, upstream=tuple(after)).id
+
+    def put_task(self, task_run_id: UUID, *states: str) -> None:
+        at = datetime.now(UTC)
+        made = [
+            StateRecord(uuid4(), kind, kind.title(), "", at + timedelta(seconds=n)) for n, kind in enumerate(states)
+        ]
+        self.fake.add_task_states(task_run_id, *made)
 
     def artifact(self, flow_run_id: UUID, key: str, kind: str, data: JSON) -> None:
         self.fake.add_artifact(flow_run_id, key=key, type=kind, data=data)
@@ -239,15 +250,25 @@ class RealBench:
         lines = [{**line, "message": message} for message in messages]
         self._http.post("/logs/", json=lines).raise_for_status()
 
-    def task_run(self, flow_run_id: UUID, name: str) -> None:
+    def task_run(self, flow_run_id: UUID, name: str, after: Sequence[UUID] = (), caller: UUID | None = None) -> UUID:
+        # As Prefect's own client sends them: by parameter, among others, and the task that called it.
+        of_tasks = [{"input_type": "task_run", "id": str(each)} for each in after]
+        inputs = {"rows": [*of_tasks[:1], {"input_type": "constant", "type": "int"}], "wait_for": of_tasks}
+        if caller:
+            inputs["__parents__"] = [{"input_type": "task_run", "id": str(caller)}]
         body = {
             "flow_run_id": str(flow_run_id),
             "name": name,
             "task_key": name,
             "dynamic_key": "0",
             "state": {"type": "COMPLETED"},
+            "task_inputs": inputs,
         }
-        self._post("/task_runs/", body)
+        return UUID(str(self._post("/task_runs/", body)["id"]))
+
+    def put_task(self, task_run_id: UUID, *states: str) -> None:
+        for kind in states:
+            self._post(f"/task_runs/{task_run_id}/set_state", {"state": {"type": kind}, "force": True})
 
     def artifact(self, flow_run_id: UUID, key: str, kind: str, data: JSON) -> None:
         # As Prefect's own client sends a table: its rows as one text.
@@ -889,6 +910,27 @@ def test_task_runs_belong_to_their_flow_run(bench: Bench, client: PrefectClient,
     assert (found.flow_run_id, found.name, found.task_key) == (run.id, "load", "load")
     assert (found.state_type, found.state_name, found.cached) == ("COMPLETED", "Completed", False)
     assert {each.name for each in client.task_runs([run.id, other.id])} == {"load", "store"}
+
+
+def test_a_task_run_names_those_it_depends_on(bench: Bench, client: PrefectClient, start: Start) -> None:
+    run = start()
+    caller, first, second = (bench.task_run(run.id, name) for name in ("all", "first", "second"))
+    last = bench.task_run(run.id, "last", after=[first, second], caller=caller)
+
+    found = {each.id: each.upstream for each in client.task_runs([run.id])}
+
+    assert found == {caller: (), first: (), second: (), last: (first, second)}
+
+
+def test_the_states_of_a_task_run_come_oldest_first(bench: Bench, client: PrefectClient, start: Start) -> None:
+    task = bench.task_run(start().id, "load")
+    bench.put_task(task, "RUNNING", "SCHEDULED", "RUNNING", "FAILED")
+
+    found = client.task_run_states(task)
+
+    assert [each.type for each in found][-4:] == ["RUNNING", "SCHEDULED", "RUNNING", "FAILED"]
+    assert [each.timestamp for each in found] == sorted(each.timestamp for each in found)
+    assert client.task_run_states(uuid4()) == []
 
 
 # Events

@@ -227,6 +227,19 @@ def test_a_task_run_served_from_the_cache_says_so() -> None:
     assert found.state_type == "COMPLETED"
 
 
+def test_inputs_of_a_task_run_that_cannot_be_read_are_left_out() -> None:
+    good, task = uuid4(), {"input_type": "task_run"}
+    inputs: JSON = {
+        "rows": [{**task, "id": str(good)}, {**task, "id": "none"}, task, "odd", {"input_type": "constant"}],
+        "again": [{**task, "id": str(good)}, {"input_type": "flow_run", "id": str(uuid4())}],
+        "odd": "text",
+        "__parents__": [{**task, "id": str(uuid4())}],
+    }
+    raws: JSON = [{"id": str(uuid4()), "task_inputs": inputs}, {"id": str(uuid4()), "task_inputs": ["odd"]}]
+
+    assert {each.upstream for each in answering(raws).task_runs([uuid4()])} == {(good,), ()}
+
+
 def test_task_runs_come_in_the_order_they_started() -> None:
     starts = {"third": None, "second": at(2), "first": at(1)}
     raws: JSON = [{"id": str(uuid4()), "name": name, "start_time": start} for name, start in starts.items()]
