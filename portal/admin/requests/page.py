@@ -14,7 +14,7 @@ from flows.wording import plural
 from portal.admin.requests import account_changes, activity, definition_diff, launch_warnings, parameter_diff
 from portal.admin.requests.allowed_actions import Actions
 from portal.admin.run_form import rerun
-from portal.admin.runs import actions, page
+from portal.admin.runs import actions, headline
 from portal.ui import freshness, rule_labels, times
 from runs import changes, diagnosis, requests, run_context
 from runs.access.decisions import Permissions, Target, who_may
@@ -92,7 +92,7 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
         "short_digest": run_request.change.digest[:12],
         "attempts": attempts(run_request, now),
         "icon": ICONS.get(run_request.state, "info"),
-        "took": page.took(run) if run else "",
+        "took": headline.took(run) if run else "",
         "risk": rule_labels.risk_badge(run_request.change.policy.get("risk", Risk.LOW)),
         "policies": run_request.change.policy.get("policies", []),
         "ticket_link": rule_labels.ticket_link(requirements, run_request.change.ticket),

@@ -22,14 +22,15 @@ from django.views.decorators.http import require_GET, require_POST
 from portal.admin.actions import perform, redirect_back, ticket_of
 from portal.admin.base import RestrictedAdmin
 from portal.admin.filters import EnvironmentFilter
+from portal.admin.runs import headline, selected
 from portal.admin.runs import log as runs_log
 from portal.admin.runs import page as runs_page
-from portal.admin.runs import selected
 from portal.admin.runs.filters import (
     CreatedFilter,
     DeploymentFilter,
     OriginFilter,
     ParameterFilter,
+    ParentFilter,
     RequesterFilter,
     StalledFilter,
     StateFilter,
@@ -67,6 +68,7 @@ class RunAdmin(RestrictedAdmin):
         OriginFilter,
         TagFilter,
         ParameterFilter,
+        ParentFilter,
     ]
     search_fields = ["name"]
     search_help_text = "Name of a run or deployment, a state, or an ID"
@@ -142,7 +144,7 @@ class RunAdmin(RestrictedAdmin):
 
     @admin.display(description="duration", ordering="run_seconds")
     def took(self, run: Run) -> SafeString | str:
-        return runs_page.took(run) or "-"
+        return headline.took(run) or "-"
 
     @admin.display(description=times.in_zone("created"), ordering="sort_at")
     def created(self, run: Run) -> SafeString:

@@ -17,12 +17,13 @@ from portal.lists.filters import (
     ChoicesFilter,
     DaysFilter,
     GivenFilter,
+    OfferedFilter,
     TextFilter,
     text_of,
 )
 from portal.ui.text import number
 from runs import list_filters, listings
-from runs.models import Run, RunRequest, Stall
+from runs.models import Run, RunRequest, Stall, Verb
 from runs.models.run import STATES
 
 
@@ -62,6 +63,22 @@ class StateFilter(ChoicesFilter):
     @classmethod
     def selects(cls, values: list[str]) -> Q:
         return list_filters.in_run_states(values)
+
+
+class ParentFilter(GivenFilter, OfferedFilter):
+    """The subflow runs of one run: offered only where an address names it, and the user can see it."""
+
+    title = "part of"
+    parameter_name = "parent"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        pk = number(request.GET.get(self.parameter_name))
+        visible = permissions_of(request).q(Verb.SEE, deployment="access_deployment__")
+        parent = Run.objects.filter(visible, pk=pk).first() if pk is not None else None
+        return [(str(parent.pk), str(parent))] if parent else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(parent=self.value()) if self.value() else queryset
 
 
 class StalledFilter(ChoicesFilter):

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from django.utils import timezone
-from django.utils.safestring import SafeString
 
 from flows import canonical
 from flows.models import Deployment
 from flows.parameters.description import describe
 from flows.plain_text import prose
-from portal.admin.runs import actions, log, task_table
-from portal.ui import artifact_view, freshness, times
+from portal.admin.runs import actions, graph, headline, log, run_activity, task_groups, task_table
+from portal.admin.runs.subflows import subflows_of
+from portal.ui import artifact_view, freshness
 from runs import diagnosis, run_context
 from runs.access.decisions import Permissions, Target
-from runs.models import Approval, Run, RunRequest, StateChange, Verb
+from runs.models import Approval, Run, RunRequest, Verb
 from runs.models.action import CANCELS, State
 from runs.requests import visibility
+from runs.run_history import history_of
 
 MOST_ARTIFACTS = 50
 NO_PARAMETER = "not given"
@@ -41,19 +41,11 @@ class Parameter:
     differs: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One state of the timeline, and how long it lasted."""
-
-    change: StateChange
-    lasted: str
-
-
 def context(run: Run, permissions: Permissions, query: Mapping[str, str], *, is_live: bool) -> dict[str, Any]:
     """Build the template context; select the environment, its health, the deployment and the request with `run`.
 
-    `query` says which part of the log is shown. `is_live` leaves the log out: the page fetches new lines by itself,
-    after the last one that it has.
+    `query` says which part of the log, the tasks and the graph is shown. `is_live` leaves the log out: the page fetches
+    new lines by itself, after the last one that it has.
     """
     now = timezone.now()
     # A run that has finished or was deleted in Prefect cannot be cancelled, whatever the permissions.
@@ -66,14 +58,21 @@ def context(run: Run, permissions: Permissions, query: Mapping[str, str], *, is_
         visibility.can_view_parameters(permissions, run),
         visibility.can_view_logs(permissions, run),
     )
+    groups = task_groups.groups_of(run)
+    tasks = task_table.table(run, permissions, query, groups, has_notes=sees_logs)
+    history = history_of(run, permissions, now, has_log=sees_logs)
+    sentence = diagnosis.explain(visibility.muted(run, permissions), run_context.context_of(run, now))
+    artifacts = [artifact_view.shown(each) for each in run.artifacts.all()[:MOST_ARTIFACTS]] if sees_logs else []
     return {
         "run": run,
         "topics": f"run={run.pk}",
         "poll": 10 if run.is_over else 5,
         "icon": ICONS.get(run.state_type, "hourglass_empty"),
         "is_retried": run.run_count > 1,
-        "took": took(run),
-        "sentence": diagnosis.explain(visibility.muted(run, permissions), run_context.context_of(run, now)),
+        "took": headline.took(run),
+        "compared": headline.compared(run, history, now),
+        "sentence": sentence,
+        "reason": headline.reason(run, history, sentence),
         "origin": origin(run, run_request),
         "parent": visible_parent(run, permissions),
         "run_request": run_request,
@@ -89,18 +88,17 @@ def context(run: Run, permissions: Permissions, query: Mapping[str, str], *, is_
         "sees_inputs": sees_inputs,
         "sees_logs": sees_logs,
         "parameters": table(run.parameters, run.deployment) if sees_inputs else [],
-        "steps": steps(list(run.state_changes.all())),
-        "tasks": task_table.table(run, permissions, query, now, has_notes=sees_logs),
+        "activity": run_activity.entries(
+            list(run.state_changes.all()), run_actions, run_request, has_messages=sees_logs
+        ),
+        "tasks": tasks,
+        "graph": graph.graph(run, permissions, query, groups, tasks, now, links_to_log=sees_logs),
+        "subflows": subflows_of(run, permissions),
+        "failed_tasks": sum(groups.by_state().get(each, 0) for each in ("FAILED", "CRASHED")),
         "log": None if is_live or not sees_logs else log.window(run, log.Filter.of(query), log.Place.of(query)),
-        "artifacts": [artifact_view.shown(each) for each in run.artifacts.all()[:MOST_ARTIFACTS]] if sees_logs else [],
+        "artifacts": artifacts,
         "freshness": [freshness.freshness_of([run.environment], "runs")[0]],
     }
-
-
-def took(run: Run) -> SafeString | str:
-    if run.started_at is None:
-        return ""
-    return times.duration(run.run_seconds) if run.is_over else times.running_for(run.started_at)
 
 
 def origin(run: Run, run_request: RunRequest | None) -> str:
@@ -142,9 +140,3 @@ def table(values: Mapping[str, Any], deployment: Deployment | None, *, compares:
 def pretty(value: Any) -> str:
     """Return text, and everything else as indented JSON, cleaned for display: stored values stay exact."""
     return prose(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def steps(changes: Sequence[StateChange]) -> list[Step]:
-    """Return the states, newest first; how long the last one has lasted is not known yet."""
-    found = [Step(one, times.duration((later.at - one.at).total_seconds())) for one, later in pairwise(changes)]
-    return [*(Step(last, "") for last in changes[-1:]), *reversed(found)]

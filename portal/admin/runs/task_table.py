@@ -1,40 +1,41 @@
-"""The task runs of a run: what needs attention first, counted by state, a page at a time, as bars on one time axis."""
+"""The task runs of a run as a table: what needs attention first, counted by state, a page at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
-from django.db.models import Case, Count, F, IntegerField, Max, Min, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models import Case, F, IntegerField, OuterRef, QuerySet, Subquery, Value, When
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from portal.admin.runs import task_groups
+from portal.admin.runs.task_groups import ORDER, TaskGroups
 from portal.ui import times
 from portal.ui.text import number
 from runs import failure_causes
 from runs.access.decisions import Permissions
 from runs.models import Run, TaskRun, Verb
-from runs.models.run import STATES
 
-# Rows of a page: each has an SVG of its own.
 PAGE = 100
-# State types in the order in which they are listed and counted; those that are not here come last.
-ORDER = ("FAILED", "CRASHED", "RUNNING", "CANCELLING", "PAUSED", "PENDING", "SCHEDULED", "CANCELLED", "COMPLETED")
+# Task runs that a row names as what it depends on.
+MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """One task run as a bar of the chart: `left` and `width` in percent of the time from first start to last end."""
+class Row:
+    """One task run; `after` says what it depends on."""
 
     task: TaskRun
-    title: str = "not started"
-    took: SafeString | str = ""
-    left: str = "0"
-    width: str = "0"
-    note: str = ""
+    started: str
+    exactly: str
+    took: SafeString | str
+    attempts: str
+    after: str
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,12 @@ class StateCount:
 
 @dataclass(frozen=True, slots=True)
 class TaskTable:
-    """One page of rows, numbered `first` to `last` of those `shown`, with the links to the pages beside it."""
+    """One page of rows, numbered `first` to `last` of those `shown`, with the links to the pages beside it.
 
-    bars: list[Bar]
+    `band` is the task whose runs alone are shown, by name.
+    """
+
+    rows: list[Row]
     counts: list[StateCount]
     total: int
     first: int
@@ -60,55 +64,61 @@ class TaskTable:
     shown: int
     previous: str
     following: str
+    band: str
+    link_to_all: str
+    zone: str
 
 
-def table(run: Run, permissions: Permissions, query: Mapping[str, str], now: datetime, *, has_notes: bool) -> TaskTable:
-    """Build the table; `query` can name a state type (`tasks`) and a page, from 1 (`tasks_page`).
+def table(
+    run: Run, permissions: Permissions, query: Mapping[str, str], groups: TaskGroups, *, has_notes: bool
+) -> TaskTable:
+    """Build the table; `query` can name a state type (`tasks`), a task (`band`) and a page, from 1 (`tasks_page`).
 
     `has_notes` shows messages of tasks: they quote what the run worked on, so they need the permission for logs.
     """
-    counts = dict(run.task_runs.order_by().values_list("state_type").annotate(Count("pk")))
+    # 1. Which task runs, and which page of them.
+    band = groups.chosen(query)
+    counts = groups.by_state(None if band is None else [band])
     chosen = query.get("tasks", "")
     chosen = chosen if chosen in counts else ""
     shown = counts[chosen] if chosen else sum(counts.values())
     last_page = max(1, -(-shown // PAGE))
     page = min(max(number(query.get("tasks_page"), otherwise=1) or 1, 1), last_page)
     begin = (page - 1) * PAGE
-    rows = with_subflows(run, permissions)
-    rows = rows.filter(state_type=chosen) if chosen else rows
-    found = list(rows.order_by(urgency(), F("started_at").asc(nulls_last=True), "name", "pk")[begin : begin + PAGE])
-    # Of all of them: one axis, whatever is shown.
-    span = run.task_runs.aggregate(first=Min("started_at"), last=Max("ended_at"))
+    # 2. The rows.
+    tasks = with_subflows(run, permissions)
+    tasks = tasks if band is None else tasks.filter(task_key=band)
+    tasks = tasks.filter(state_type=chosen) if chosen else tasks
+    found = list(tasks.order_by(urgency(), F("started_at").asc(nulls_last=True), "name", "pk")[begin : begin + PAGE])
     return TaskTable(
-        bars=bars(found, span["first"] or now, (run.is_over and span["last"]) or now, now, has_notes=has_notes),
-        counts=[count_of(each, counts[each], chosen) for each in sorted(counts, key=place)],
-        total=sum(counts.values()),
+        rows=rows(found, is_over=run.is_over, has_notes=has_notes),
+        counts=[count_of(state, count, chosen, band) for state, count in counts.items()],
+        total=groups.total,
         first=begin + 1,
         last=begin + len(found),
         shown=shown,
-        previous=link(chosen, page - 1) if page > 1 else "",
-        following=link(chosen, page + 1) if page < last_page else "",
+        previous=link(chosen, band, page - 1) if page > 1 else "",
+        following=link(chosen, band, page + 1) if page < last_page else "",
+        band="" if band is None else task_groups.name_of(band),
+        link_to_all=link(chosen),
+        zone=timezone.localtime().tzname() or "",
     )
 
 
-def place(state_type: str) -> int:
-    return ORDER.index(state_type) if state_type in ORDER else len(ORDER)
-
-
 def urgency() -> Case:
-    whens = [When(state_type=each, then=Value(place(each))) for each in ORDER]
+    whens = [When(state_type=each, then=Value(place)) for place, each in enumerate(ORDER)]
     return Case(*whens, default=Value(len(ORDER)), output_field=IntegerField())
 
 
-def count_of(state_type: str, count: int, chosen: str) -> StateCount:
-    label, colour = STATES.get(state_type, (state_type.title(), "grey"))
+def count_of(state_type: str, count: int, chosen: str, band: str | None) -> StateCount:
+    label, colour = task_groups.label_and_colour(state_type)
     is_chosen = state_type == chosen
-    return StateCount(label, colour, count, link("" if is_chosen else state_type), is_chosen)
+    return StateCount(label, colour, count, link("" if is_chosen else state_type, band), is_chosen)
 
 
-def link(state_type: str, page: int = 1) -> str:
-    given: dict[str, Any] = {"tasks": state_type, "tasks_page": page if page > 1 else ""}
-    return f"?{urlencode({name: value for name, value in given.items() if value})}#tasks"
+def link(state_type: str, band: str | None = None, page: int = 1) -> str:
+    given: dict[str, Any] = {"tasks": state_type or None, "band": band, "tasks_page": page if page > 1 else None}
+    return f"?{urlencode({name: value for name, value in given.items() if value is not None})}#tasks"
 
 
 def with_subflows(run: Run, permissions: Permissions) -> QuerySet[TaskRun]:
@@ -119,30 +129,43 @@ def with_subflows(run: Run, permissions: Permissions) -> QuerySet[TaskRun]:
     )
 
 
-def bars(tasks: Sequence[TaskRun], first: datetime, last: datetime, now: datetime, *, has_notes: bool) -> list[Bar]:
-    # Never zero: it is divided by, and all tasks may have started in the same instant.
-    whole = max((last - first).total_seconds(), 0.001)
-    return [bar(task, first, whole, now, note(task) if has_notes else "") for task in tasks]
+def rows(tasks: Sequence[TaskRun], *, is_over: bool, has_notes: bool) -> list[Row]:
+    names = {task.prefect_id: str(task) for task in tasks}
+    return [row(task, names, is_over=is_over, note=note(task) if has_notes else "") for task in tasks]
 
 
-def bar(task: TaskRun, first: datetime, whole: float, now: datetime, note: str) -> Bar:
-    if task.started_at is None:
-        return Bar(task, note=note)
-    left = (task.started_at - first).total_seconds() / whole * 100
-    # A task of milliseconds in a run of hours must still be visible.
-    width = max(((task.ended_at or now) - task.started_at).total_seconds() / whole * 100, 0.8)
-    return Bar(
+def row(task: TaskRun, names: Mapping[UUID, str], *, is_over: bool, note: str) -> Row:
+    began = timezone.localtime(task.started_at) if task.started_at else None
+    return Row(
         task,
-        f"{task.state_label}, from {timezone.localtime(task.started_at):%H:%M:%S}"
-        + (f" to {timezone.localtime(task.ended_at):%H:%M:%S}" if task.ended_at else " on"),
-        times.duration(task.run_seconds) if task.ended_at else times.running_for(task.started_at),
-        f"{min(left, 99.2):.2f}",
-        f"{width:.2f}",
+        f"{began:%H:%M:%S}" if began else "-",
+        times.exact_time(began) if began else "",
+        took(task, is_over=is_over),
+        str(task.run_count) if task.run_count > 1 else "",
+        after(task, names),
         note,
     )
 
 
+def took(task: TaskRun, *, is_over: bool) -> SafeString | str:
+    if task.started_at and task.ended_at:
+        return times.duration(task.run_seconds)
+    # Of a run that is over it is not known when a task ended that never reported its end.
+    return times.running_for(task.started_at) if task.started_at and not is_over else ""
+
+
+def after(task: TaskRun, names: Mapping[UUID, str]) -> str:
+    """Return the names of what a task run depends on, as far as these have them, and how many others there are."""
+    known = [names[each] for each in task.upstream if each in names][:MOST_NAMED]
+    others = len(task.upstream) - len(known)
+    return ", ".join([*known, *([f"{others} more" if known else f"{others} others"] if others else [])])
+
+
 def note(task: TaskRun) -> str:
     """Return why a task did not complete, without the words that repeat its state."""
-    message = task.message.removeprefix("Task run encountered an exception").strip()
-    return failure_causes.shorten(message) if message and task.state_type != "COMPLETED" else ""
+    return explain(task.message) if task.state_type != "COMPLETED" else ""
+
+
+def explain(message: str) -> str:
+    words = message.removeprefix("Task run encountered an exception").lstrip(": ").strip()
+    return failure_causes.shorten(words) if words else ""

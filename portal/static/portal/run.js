@@ -1,4 +1,4 @@
-/* The log of a run: new lines are appended after each refresh by live.js, older and newer ones come in place. */
+/* The page of a run. Its log: new lines are appended after each refresh by live.js, older and newer ones come in place. */
 (() => {
     "use strict";
 
@@ -6,22 +6,63 @@
     const PIECE = 500; // lines in one response of the server
     const NEAR = 40; // pixels from the end that count as being there
 
-    function begin() {
-        const log = document.querySelector("[data-log]");
-        if (!log) {
+    /* Which part of the page is shown is decided in the styles; the row of parts says it to those who do not see it. */
+    function markPart() {
+        const parts = [...document.querySelectorAll(".portal-tab-row > a")];
+        const shown = parts.find((part) => document.querySelector(part.hash)?.offsetParent) || parts[0];
+        for (const part of parts) {
+            part.setAttribute("aria-current", String(part === shown));
+        }
+    }
+
+    /* The menu of rare acts closes with Escape and when something else is used, unless something is typed in it. */
+    function closeMenu(event) {
+        const menu = document.querySelector(".portal-menu[open]");
+        if (!menu || (event.type === "keydown" ? event.key !== "Escape" : menu.contains(event.target))) {
             return;
         }
+        if (event.type === "click" && [...menu.querySelectorAll("textarea, input[type=text]")].some((field) => field.value)) {
+            return;
+        }
+        menu.open = false;
+        if (event.type === "keydown") {
+            menu.querySelector("summary").focus();
+        }
+    }
+
+    function begin() {
+        markPart();
+        window.addEventListener("hashchange", markPart);
+        document.addEventListener("portal:live", markPart);
+        document.addEventListener("click", closeMenu);
+        document.addEventListener("keydown", closeMenu);
+        const log = document.querySelector("[data-log]");
+        if (log) {
+            beginLog(log);
+        }
+    }
+
+    function beginLog(log) {
         const follow = document.querySelector("[data-log-follow]");
         const level = document.querySelector("[data-log-level]");
         level.addEventListener("change", () => level.form.requestSubmit());
 
         const target = document.getElementById(log.dataset.logTarget || "");
-        if (target) {
-            // Within the log alone: the top of the page says why the run failed.
-            log.scrollTop = target.offsetTop - log.offsetTop - log.clientHeight / 3;
-        } else if ("logIsTail" in log.dataset) {
-            log.scrollTop = log.scrollHeight;
+        let isPlaced = false;
+        function place() {
+            if (isPlaced || !log.offsetParent) {
+                return; // not shown yet: it has no height to scroll in
+            }
+            isPlaced = true;
+            if (target) {
+                // Within the log alone: the top of the page says why the run failed.
+                log.scrollTop = target.offsetTop - log.offsetTop - log.clientHeight / 3;
+            } else if ("logIsTail" in log.dataset) {
+                log.scrollTop = log.scrollHeight;
+            }
         }
+        place();
+        window.addEventListener("hashchange", place);
 
         async function fetchLines(place) {
             const response = await fetch(`${log.dataset.logPart}&${place}`, {

@@ -119,7 +119,7 @@ def test_states_tasks_and_log_are_shown(viewer: User, a_run: Runs, fake: FakePre
     fake.add_log(run.prefect_id, "Read 85 accounts.")
     refresh(run)
     page = text(login(viewer), address(run))
-    for piece in ("load-accounts", "Read 85 accounts.", "portal-gantt", ">Pending<", ">Scheduled<"):
+    for piece in ("load-accounts", "Read 85 accounts.", "portal-lane-row", ">Pending<", ">Scheduled<"):
         assert piece in page
 
 
