@@ -3,7 +3,7 @@
 
 .PHONY: help docs demo deploy status deployments runs open-prefect dev application-start prefect-deploy prefect-status-all \
   prefect-deployments prefect-flows prefect-ui streamlit-dev quick test proof contract lint guard sabotage bench races bench-api bench-audit \
-  bench-backlog bench-form bench-pipelines fmt lock clean
+  bench-backlog bench-form bench-pipelines bench-run-page fmt lock clean
 .DEFAULT_GOAL := demo
 
 # 3.13 first: it is what the product is tested with.
@@ -126,6 +126,9 @@ bench-form: $(INSTALLED)  ## measure the run form: time and size by kind of para
 # In parts: make bench-pipelines ARGS="--only alarms --worlds 30"
 bench-pipelines: $(INSTALLED)  ## measure the pipelines: time, memory, false alarms, hits
 	@$(PYTHON) -m benchmarks.pipelines $(ARGS)
+
+bench-run-page: $(INSTALLED)  ## measure the page of a run: time and size by task runs
+	@$(PYTHON) -m benchmarks.run_page $(ARGS)
 
 # The pages of docs/ that are made from the code.
 docs: $(INSTALLED)  ## renew the pages of docs/ that are made from the code

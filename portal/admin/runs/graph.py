@@ -91,6 +91,8 @@ def graph(
     # 2. The lanes of single task runs: all of them, or those that matter.
     if minutes is None and len(listed.rows) == total <= MOST_LANES:
         found = [row.task for row in listed.rows]
+    elif minutes is None and listed.is_front:
+        found = [row.task for row in listed.rows if row.task.state_type in task_groups.URGENT][:MOST_URGENT]
     else:
         rows = with_subflows(run, permissions)
         rows = rows if band is None else rows.filter(task_key=band)

@@ -53,7 +53,8 @@ class StateCount:
 class TaskTable:
     """One page of rows, numbered `first` to `last` of those `shown`, with the links to the pages beside it.
 
-    `band` is the task whose runs alone are shown, by name.
+    `band` is the task whose runs alone are shown, by name. `is_front` says that the first rows are those that need
+    attention most of all task runs.
     """
 
     rows: list[Row]
@@ -67,6 +68,7 @@ class TaskTable:
     band: str
     link_to_all: str
     zone: str
+    is_front: bool
 
 
 def table(
@@ -102,6 +104,7 @@ def table(
         band="" if band is None else task_groups.name_of(band),
         link_to_all=link(chosen),
         zone=timezone.localtime().tzname() or "",
+        is_front=page == 1 and not chosen and band is None,
     )
 
 
