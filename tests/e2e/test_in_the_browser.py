@@ -215,7 +215,7 @@ def test_a_run_in_prod_waits_for_someone_else(visit: Visit, deployments: dict[An
 
     run_of(page).click(timeout=WORK)
     expect(headline(page)).to_contain_text("Running", timeout=WORK)
-    expect(page.get_by_text("Approved by")).to_be_visible()
+    expect(page.locator("[data-live=facts]").get_by_text("Approved by")).to_be_visible()
     cancel(page, "seen enough")
     expect(cancellation(page)).to_contain_text("seen enough")
     expect(headline(page)).to_contain_text("Cancelled", timeout=WORK)

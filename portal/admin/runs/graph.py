@@ -135,7 +135,8 @@ def zooms(whole: Window, minutes: int | None, band: str | None) -> list[Choice]:
     if not shorter:
         return []
     last = [Choice(f"Last {times.span(each * 60)}", link(band, each), each == minutes) for each in shorter]
-    return [Choice("Whole run", link(band, None), minutes is None), *last]
+    whole_name = "Whole run" if band is None else "Whole task"
+    return [Choice(whole_name, link(band, None), minutes is None), *last]
 
 
 def link(band: str | None, minutes: int | None) -> str:
