@@ -1507,6 +1507,10 @@ class Migration(migrations.Migration):
                 ),
                 ("hour", models.DateTimeField(help_text="Its beginning, a full hour in the portal's time zone.")),
                 ("state_type", models.CharField(max_length=20, verbose_name="state")),
+                (
+                    "duration_bucket",
+                    models.SmallIntegerField(help_text="How long they ran: runs/duration_buckets.py."),
+                ),
                 ("number", models.IntegerField()),
                 ("total_ms", models.BigIntegerField(help_text="The sum of their durations, in milliseconds.")),
                 (
@@ -1528,7 +1532,10 @@ class Migration(migrations.Migration):
                 ],
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("environment", "deployment", "access_deployment", "flow_name", "hour", "state_type"),
+                        fields=(
+                            *("environment", "deployment", "access_deployment", "flow_name", "hour", "state_type"),
+                            "duration_bucket",
+                        ),
                         name="unique_run_count",
                         nulls_distinct=False,
                     )

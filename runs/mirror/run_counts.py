@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from flows.models import Environment
+from runs.duration_buckets import sql_bucket_of
 from runs.mirror.environment_lock import mirror_lock
 from runs.mirror.run_retention import horizon_of
 from runs.models import Run, RunCount
@@ -18,32 +19,36 @@ from runs.models.run import TERMINAL
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 # In both statements, so that a count that was kept equals one that is made again. A duration comes from Prefect: one
 # that is not a number, or negative, must not stop a sync.
-MS = "(least(greatest(run_seconds, 0), 1e12) * 1000)::bigint"
+EXACT_MS = "(least(greatest(run_seconds, 0), 1e12) * 1000)"
+MS = f"{EXACT_MS}::bigint"
+BUCKET = sql_bucket_of(EXACT_MS)
 
 # An hour is truncated in the portal's time zone: a day of a zone that is half an hour off consists of full hours too.
 ADD = f"""
     INSERT INTO runs_runcount AS known
-        (environment_id, deployment_id, access_deployment_id, flow_name, hour, state_type, number, total_ms)
+        (environment_id, deployment_id, access_deployment_id, flow_name, hour, state_type, duration_bucket, number,
+        total_ms)
     SELECT %(environment)s, deployment_id, access_deployment_id, flow_name, date_trunc('hour', ended_at, %(zone)s),
-        state_type, sum(sign), sum(sign * {MS})
+        state_type, {BUCKET}, sum(sign), sum(sign * {MS})
     FROM unnest(
         %(deployments)s::bigint[], %(access_deployments)s::bigint[], %(flows)s::text[], %(ends)s::timestamptz[],
         %(states)s::text[], %(seconds)s::float8[], %(signs)s::int[]
     ) AS change (deployment_id, access_deployment_id, flow_name, ended_at, state_type, run_seconds, sign)
-    GROUP BY 2, 3, 4, 5, 6
-    ON CONFLICT (environment_id, deployment_id, access_deployment_id, flow_name, hour, state_type)
+    GROUP BY 2, 3, 4, 5, 6, 7
+    ON CONFLICT (environment_id, deployment_id, access_deployment_id, flow_name, hour, state_type, duration_bucket)
     DO UPDATE SET number = known.number + excluded.number, total_ms = known.total_ms + excluded.total_ms
 """
 REBUILD = f"""
     INSERT INTO runs_runcount
-        (environment_id, deployment_id, access_deployment_id, flow_name, hour, state_type, number, total_ms)
+        (environment_id, deployment_id, access_deployment_id, flow_name, hour, state_type, duration_bucket, number,
+        total_ms)
     SELECT environment_id, deployment_id, access_deployment_id,
         CASE WHEN access_deployment_id IS NULL THEN flow_name ELSE '' END, date_trunc('hour', ended_at, %(zone)s),
-        state_type, count(*), sum({MS})
+        state_type, {BUCKET}, count(*), sum({MS})
     FROM runs_run
     WHERE environment_id = %(environment)s AND state_type = ANY (%(states)s) AND ended_at IS NOT NULL
     AND date_trunc('hour', ended_at, %(zone)s) > date_trunc('hour', %(horizon)s::timestamptz, %(zone)s)
-    GROUP BY 1, 2, 3, 4, 5, 6
+    GROUP BY 1, 2, 3, 4, 5, 6, 7
 """
 
 

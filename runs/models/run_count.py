@@ -1,4 +1,4 @@
-"""Counts of the runs that ended, by hour."""
+"""Counts of the runs that ended, by hour and duration."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from flows.models import Deployment, Environment
 
 
 class RunCount(models.Model):
-    """How many runs ended in an hour in one state, and how long they ran. `runs.mirror` is the only writer.
+    """How many runs ended in an hour in one state, after about the same time. `runs.mirror` is the only writer.
 
-    It outlives the runs that it counts: what retention deletes stays counted.
+    Sums over the buckets of durations are counts; the buckets themselves give percentiles. It outlives the runs that it counts: what retention deletes stays counted.
     """
 
     environment = models.ForeignKey(Environment, models.CASCADE, related_name="run_counts")
@@ -20,6 +20,7 @@ class RunCount(models.Model):
     flow_name = models.CharField(max_length=300, blank=True, help_text="Of runs without a deployment that decides.")
     hour = models.DateTimeField(help_text="Its beginning, a full hour in the portal's time zone.")
     state_type = models.CharField("state", max_length=20)
+    duration_bucket = models.SmallIntegerField(help_text="How long they ran: runs/duration_buckets.py.")
     number = models.IntegerField()
     total_ms = models.BigIntegerField(help_text="The sum of their durations, in milliseconds.")
 
@@ -28,7 +29,10 @@ class RunCount(models.Model):
         default_permissions = ()
         constraints = [
             models.UniqueConstraint(
-                fields=["environment", "deployment", "access_deployment", "flow_name", "hour", "state_type"],
+                fields=[
+                    *("environment", "deployment", "access_deployment", "flow_name", "hour", "state_type"),
+                    "duration_bucket",
+                ],
                 name="unique_run_count",
                 nulls_distinct=False,
             )

@@ -15,6 +15,7 @@ import pytest
 from flows.models import Deployment, Environment
 from flows.prefect_api.records import StateRecord
 from runs import mirror
+from runs.duration_buckets import bucket_of
 from runs.models import Run, RunCount
 from runs.models.run import TERMINAL
 from tests.fakes import records
@@ -27,7 +28,10 @@ BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 
 def kept() -> Counts:
     return {
-        (row.deployment_id, row.access_deployment_id, row.flow_name, row.hour, row.state_type): (
+        (
+            *(row.deployment_id, row.access_deployment_id, row.flow_name, row.hour, row.state_type),
+            row.duration_bucket,
+        ): (
             row.number,
             row.total_ms,
         )
@@ -43,7 +47,8 @@ def counted() -> Counts:
         assert run.ended_at
         hour = run.ended_at.replace(minute=0, second=0, microsecond=0)
         flow = "" if run.access_deployment_id else run.flow_name
-        key = (run.deployment_id, run.access_deployment_id, flow, hour, run.state_type)
+        bucket = bucket_of(run.run_seconds * 1000)
+        key = (run.deployment_id, run.access_deployment_id, flow, hour, run.state_type, bucket)
         numbers[key] += 1
         durations[key] += round(run.run_seconds * 1000)
     return {key: (number, durations[key]) for key, number in numbers.items()}
