@@ -18,7 +18,7 @@ def waiting_for_me(request: HttpRequest) -> int:
 def changes_waiting_for_me(request: HttpRequest) -> int:
     """Return the number of changes of rules, and of retries, that need the reader's approval."""
     retries = sum(change.kind == ChangeRequest.Kind.RETRY for change in waiting_changes(request))
-    return retries + len(rule_changes.waiting_for(actor_of(request)))
+    return retries + len(waiting_rules(request))
 
 
 def waiting_for(request: HttpRequest) -> list[int]:
@@ -33,4 +33,13 @@ def waiting_changes(request: HttpRequest) -> list[ChangeRequest]:
     if found is None:
         found = queries.waiting_changes(permissions_of(request))
         request._waiting = found  # type: ignore[attr-defined]  # lives as long as the request
+    return found
+
+
+def waiting_rules(request: HttpRequest) -> list[ChangeRequest]:
+    """Return the changes of rules that need the reader's approval, loaded once per request."""
+    found: list[ChangeRequest] | None = getattr(request, "_waiting_rules", None)
+    if found is None:
+        found = rule_changes.waiting_for(actor_of(request))
+        request._waiting_rules = found  # type: ignore[attr-defined]  # lives as long as the request
     return found

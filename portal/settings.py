@@ -354,7 +354,7 @@ UNFOLD = {
     "BORDER_RADIUS": "6px",
     "STYLES": [lambda request: static("portal/portal.css")],
     "SCRIPTS": [lambda request: static("portal/live.js")],
-    "DASHBOARD_CALLBACK": "portal.admin.overview.add_overview",
+    "DASHBOARD_CALLBACK": "portal.admin.overview.page.add_overview",
     "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": "portal.ui.menu.navigation"},
     "COLORS": {
         "primary": {

@@ -5,18 +5,16 @@ Counts are read from `RunCount`, which is small and outlives the runs; a median 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db.models import Aggregate, FloatField, Max, Q, QuerySet, Subquery, Sum
-from django.db.models.functions import Coalesce, TruncDate
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from runs.models import Run, RunCount
 
 DAYS = 30
-# Terminal states, in the order in which charts stack them.
-ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 class Median(Aggregate):
@@ -72,30 +70,3 @@ def reliability(counts: QuerySet[RunCount], runs: QuerySet[Run], *, days: int = 
         )
     )
     return Reliability(days, **found)
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """How many runs ended on a day, by Prefect's state type."""
-
-    day: date
-    counts: dict[str, int] = field(default_factory=dict)
-
-
-def by_day(counts: QuerySet[RunCount], *, days: int) -> list[Day]:
-    """Return the last `days` days in the portal's time zone, oldest first; today and empty days are included."""
-    today = timezone.localdate()
-    first = today - timedelta(days=days - 1)
-    midnight = timezone.make_aware(datetime.combine(first, time.min))
-    found = {first + timedelta(days=number): Day(first + timedelta(days=number)) for number in range(days)}
-    # Without the default ordering, which would become part of GROUP BY.
-    rows = (
-        counts.order_by()
-        .filter(hour__gte=midnight, state_type__in=ENDS)
-        .values_list(TruncDate("hour"), "state_type")
-        .annotate(total=Sum("number"))
-    )
-    for day, state_type, number in rows:
-        if day in found:  # a server whose clock is ahead reports runs that end tomorrow
-            found[day].counts[state_type] = number
-    return list(found.values())

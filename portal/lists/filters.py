@@ -186,10 +186,11 @@ class GivenFilter(ChoiceFilter):
 class DaysFilter(RowFilter):
     """A first and a last day, both included, in the portal's time zone; links may give exact times instead.
 
-    The parameters are `<parameter_name>_from` and `<parameter_name>_to`.
+    The parameters are `<parameter_name>_from` and `<parameter_name>_to`, and `column` is what they are compared with.
     """
 
     title = "date"
+    column: ClassVar[str] = ""
 
     def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: ModelAdmin[Any]) -> None:
         super().__init__(request, params, model, model_admin)
@@ -216,11 +217,11 @@ class DaysFilter(RowFilter):
 
     @classmethod
     def between(cls, first: str, last: str) -> Q:
-        found = Q()
+        found, column = Q(), cls.column or cls.parameter_name
         if since := moment(first):
-            found &= Q(**{f"{cls.parameter_name}__gte": since})
+            found &= Q(**{f"{column}__gte": since})
         if until := moment(last, is_end=True):
-            found &= Q(**{f"{cls.parameter_name}__lt": until})
+            found &= Q(**{f"{column}__lt": until})
         return found
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

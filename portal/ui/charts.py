@@ -37,21 +37,35 @@ def scale(highest: int) -> int:
         size *= 10
 
 
-def stacked_bars(title: str, labels: Sequence[str], series: Sequence[Series]) -> SafeString:
-    """Draw stacked bars of whole numbers, one for each label."""
+def stacked_bars(title: str, labels: Sequence[str], series: Sequence[Series], links: Sequence[str] = ()) -> SafeString:
+    """Draw stacked bars of whole numbers, one for each label; `links` are the addresses they lead to."""
     totals = [sum(one.values[index] for one in series) for index in range(len(labels))]
     top = scale(max(totals, default=0))
     slot = (WIDTH - LEFT - RIGHT) / max(len(labels), 1)
     return format_html(
-        '<svg class="portal-chart" viewBox="0 0 {} {}" role="img" xmlns="http://www.w3.org/2000/svg">'
+        '<svg class="portal-chart" viewBox="0 0 {} {}" role="{}" aria-label="{}" xmlns="http://www.w3.org/2000/svg">'
         "<title>{}</title>{}{}{}</svg>",
         WIDTH,
         HEIGHT,
+        # The parts of an image cannot be links.
+        "group" if links else "img",
+        title,
         title,
         axis(top),
-        format_html_join("", "{}", ((bar(index, slot, top, labels[index], series),) for index in range(len(labels)))),
+        format_html_join(
+            "",
+            "{}",
+            (
+                (linked(bar(index, slot, top, labels[index], series), links[index] if links and total else ""),)
+                for index, total in enumerate(totals)
+            ),
+        ),
         names(labels, slot),
     )
+
+
+def linked(drawing: SafeString, link: str) -> SafeString:
+    return format_html('<a href="{}">{}</a>', link, drawing) if link else drawing
 
 
 def axis(top: int) -> SafeString:

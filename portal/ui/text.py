@@ -32,3 +32,9 @@ def number(text: str | None, *, otherwise: int | None = None) -> int | None:
     """Parse a number of a query string; return `otherwise` if it is missing, malformed or too long for a bigint."""
     # `isdigit` alone accepts “²”, which `int` refuses.
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else otherwise
+
+
+def deployment_name(full_name: str) -> str:
+    """Return “flow/deployment” as it is, but once where both are the same: “export/export” is “export”."""
+    flow, _, name = full_name.partition("/")
+    return flow if flow == name else full_name

@@ -46,6 +46,12 @@ def exact_time(at: datetime) -> str:
     return f"{timezone.localtime(at):%d %b %Y, %H:%M:%S %Z}"
 
 
+def clock_time(at: datetime) -> str:
+    """Format a time of today as “14:05”, of another day as “29 Nov, 14:05”."""
+    local = timezone.localtime(at)
+    return f"{local:%H:%M}" if local.date() == timezone.localdate() else f"{local:%d %b, %H:%M}"
+
+
 def relative_time(at: datetime | None) -> SafeString:
     """Render a time as its age, which `live.js` updates, with the exact time as tooltip; “-” for None."""
     if at is None:

@@ -38,7 +38,7 @@ def waiting_changes(permissions: Permissions) -> list[ChangeRequest]:
         rows = open_to(permissions).prefetch_related("specs__deployment__environment")
         approvable = [row for row in rows if all(may_approve(permissions, spec) for spec in row.specs.all())]
     else:
-        approvable = list(open_to(permissions).only("kind", "digest", "policy", "needs_approval"))
+        approvable = list(open_to(permissions).only("kind", "digest", "policy", "needs_approval", "expires_at"))
     elsewhere = waiting_for_others(permissions, approvable)
     return [row for row in approvable if row.pk not in elsewhere]
 
@@ -83,16 +83,20 @@ def last_approved(run_request: RunRequest) -> RunRequest | None:
     deployments = Deployment.objects.filter(
         environment=run_request.environment_id, full_name=run_request.spec.deployment_name
     )
-    found = RunRequest.objects.filter(
-        deployment__in=deployments, change__needs_approval=True, launched_at__isnull=False
-    ).select_related("change", "spec")
-    # What an emergency override launched was not approved.
-    found = found.exclude(pk=run_request.pk).exclude(Exists(BreakGlass.objects.filter(change=OuterRef("change"))))
+    found = approved_and_launched().filter(deployment__in=deployments).select_related("change", "spec")
+    found = found.exclude(pk=run_request.pk)
     if run_request.launched_at:
         found = found.filter(launched_at__lt=run_request.launched_at)
     # What was written past the portal is not what anyone approved.
     newest = found.order_by("-launched_at").prefetch_related("change__approvals")[:COMPARED]
     return next((each for each in newest if is_signed(each)), None)
+
+
+def approved_and_launched() -> QuerySet[RunRequest]:
+    """Return the requests that were launched by approvals; whether the portal signed them is for `is_signed`."""
+    found = RunRequest.objects.filter(change__needs_approval=True, launched_at__isnull=False)
+    # What an emergency override launched was not approved.
+    return found.exclude(Exists(BreakGlass.objects.filter(change=OuterRef("change"))))
 
 
 def last_approved_of_each() -> Callable[[RunRequest], RunRequest | None]:

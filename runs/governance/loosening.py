@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from flows import server_identity
 from flows.models import Environment, Server
@@ -286,9 +286,13 @@ def is_guarded(environment: Environment) -> bool:
     return environment.is_protected or "is_protected" in environment.loosened
 
 
+def guarded_environments() -> QuerySet[Environment]:
+    """Return the environments whose rules are those of a protected one."""
+    return Environment.objects.filter(Q(is_protected=True) | Q(loosened__has_key="is_protected"))
+
+
 def protected_environments() -> frozenset[str]:
-    guarded = Environment.objects.filter(Q(is_protected=True) | Q(loosened__has_key="is_protected"))
-    return frozenset(guarded.values_list("slug", flat=True))
+    return frozenset(guarded_environments().values_list("slug", flat=True))
 
 
 def reached_by(row: Policy | Window | Grant, protected: frozenset[str]) -> list[str]:

@@ -660,6 +660,16 @@ class Migration(migrations.Migration):
                     models.Index(fields=["-ended_at"], name="runs_run_ended_a_5538b1_idx"),
                     models.Index(fields=["environment", "ended_at"], name="runs_by_end"),
                     models.Index(
+                        fields=["-ended_at"],
+                        condition=models.Q(state_type__in=["FAILED", "CRASHED"]),
+                        name="failed_runs",
+                    ),
+                    models.Index(
+                        fields=["expected_start_at"],
+                        condition=models.Q(state_type="SCHEDULED"),
+                        name="scheduled_runs",
+                    ),
+                    models.Index(
                         fields=["environment", "stalled_kind"],
                         condition=~models.Q(stalled_kind=""),
                         name="stalled_runs",

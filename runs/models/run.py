@@ -146,6 +146,12 @@ class Run(models.Model):
             models.Index(fields=["environment", "ended_at"], name="runs_by_end"),
             # Partial: a few rows of a million.
             models.Index(
+                fields=["-ended_at"], condition=models.Q(state_type__in=["FAILED", "CRASHED"]), name="failed_runs"
+            ),
+            models.Index(
+                fields=["expected_start_at"], condition=models.Q(state_type="SCHEDULED"), name="scheduled_runs"
+            ),
+            models.Index(
                 fields=["environment", "stalled_kind"], condition=~models.Q(stalled_kind=""), name="stalled_runs"
             ),
         ]

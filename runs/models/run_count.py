@@ -10,7 +10,8 @@ from flows.models import Deployment, Environment
 class RunCount(models.Model):
     """How many runs ended in an hour in one state, after about the same time. `runs.mirror` is the only writer.
 
-    Sums over the buckets of durations are counts; the buckets themselves give percentiles. It outlives the runs that it counts: what retention deletes stays counted.
+    Sums over the buckets of durations are counts; the buckets themselves give percentiles. A row outlives the runs that
+    it counts: what retention deletes stays counted.
     """
 
     environment = models.ForeignKey(Environment, models.CASCADE, related_name="run_counts")

@@ -46,6 +46,8 @@ from tests.governance.attempts import (
 LOOKS = {
     *("", "health/live", "health/ready", "admin/", "admin/nowhere/", "admin/flows/", "admin/runs/", "admin/auth/"),
     *("admin/jsi18n/", "admin/autocomplete/", "admin/search/", "admin/live/", "admin/monitoring/"),
+    # It changes nothing but the reader's session.
+    "admin/first-steps/hide/",
     *("admin/password_reset/done/", "admin/reset/done/"),
     *("admin/password_change/done/", "admin/r/<path:content_type_id>/<path:object_id>/"),
     *("{model}", "{model}<path:object_id>/", "{model}<path:object_id>/history/"),

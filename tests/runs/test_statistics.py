@@ -1,7 +1,6 @@
 """Counts and durations of runs."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
@@ -54,31 +53,3 @@ def test_what_is_older_or_not_over_does_not_count(deployment: Deployment) -> Non
 def test_only_cancelled_runs_make_no_rate(deployment: Deployment) -> None:
     ended(deployment, "CANCELLED", number=3)
     assert reliability().success_rate is None
-
-
-def test_every_day_is_there_oldest_first_the_empty_ones_too(deployment: Deployment) -> None:
-    ended(deployment, "COMPLETED", number=2)
-    ended(deployment, "FAILED", ago=timedelta(days=2))
-    ended(deployment, "FAILED", ago=timedelta(days=9))
-    many_runs(deployment, 1, state_type="RUNNING")
-    days = statistics.by_day(RunCount.objects.all(), days=4)
-    assert [day.day for day in days] == [timezone.localdate() - timedelta(days=number) for number in (3, 2, 1, 0)]
-    assert [day.counts for day in days] == [{}, {"FAILED": 1}, {}, {"COMPLETED": 2}]
-
-
-def test_a_day_begins_at_midnight_in_the_portals_time_zone(
-    deployment: Deployment, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.TIME_ZONE = "Europe/Vienna"
-    # Half past midnight in Vienna, still the day before in UTC.
-    now = datetime(2026, 7, 2, 22, 30, tzinfo=UTC)
-    monkeypatch.setattr(timezone, "now", lambda: now)
-    many_runs(deployment, 1, ended_at=now - timedelta(minutes=20))
-    many_runs(deployment, 1, ended_at=now - timedelta(minutes=40))
-    days = statistics.by_day(RunCount.objects.all(), days=2)
-    assert [(f"{day.day:%d}", day.counts) for day in days] == [("02", {"COMPLETED": 1}), ("03", {"COMPLETED": 1})]
-
-
-def test_runs_that_end_tomorrow_by_a_fast_clock_break_nothing(deployment: Deployment) -> None:
-    ended(deployment, "COMPLETED", ago=timedelta(days=-2))
-    assert [day.counts for day in statistics.by_day(RunCount.objects.all(), days=2)] == [{}, {}]

@@ -51,7 +51,7 @@ def rows_for(request: HttpRequest) -> list[Row]:
     if not audit_panel.can_read(request):
         return []
     # All of them: who reads the trail reads it of every environment.
-    protected = list(Environment.objects.filter(slug__in=loosening.protected_environments()))
+    protected = list(loosening.guarded_environments())
     since = timezone.localdate() - timedelta(days=DAYS - 1)
     found = counted([environment.slug for environment in protected], since) if protected else Counter()
     return [

@@ -28,11 +28,15 @@ from portal.admin.runs import page as runs_page
 from portal.admin.runs.filters import (
     CreatedFilter,
     DeploymentFilter,
+    EndedFilter,
     OriginFilter,
+    OwnFilter,
     ParameterFilter,
     ParentFilter,
+    PickedFilter,
     RequesterFilter,
     StalledFilter,
+    StartsFilter,
     StateFilter,
     TagFilter,
 )
@@ -68,7 +72,9 @@ class RunAdmin(RestrictedAdmin):
         OriginFilter,
         TagFilter,
         ParameterFilter,
-        ParentFilter,
+        EndedFilter,
+        StartsFilter,
+        *(ParentFilter, OwnFilter, PickedFilter),
     ]
     search_fields = ["name"]
     search_help_text = "Name of a run or deployment, a state, or an ID"

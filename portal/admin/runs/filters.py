@@ -26,6 +26,9 @@ from runs import list_filters, listings
 from runs.models import Run, RunRequest, Stall, Verb
 from runs.models.run import STATES
 
+# As many as one group of failures can have.
+MOST_PICKED = 200
+
 
 class DeploymentFilter(TextFilter):
     """A deployment by its full name, which has a slash in it; a part of a name selects all that have it."""
@@ -158,6 +161,56 @@ class OriginFilter(ChoiceFilter):
 class CreatedFilter(DaysFilter):
     title = "created"
     parameter_name = "sort_at"
+
+
+class EndedFilter(DaysFilter):
+    is_rare = True
+    title = "ended"
+    parameter_name = "ended"
+    column = "ended_at"
+
+
+class StartsFilter(DaysFilter):
+    is_rare = True
+    title = "scheduled"
+    parameter_name = "starts"
+    column = "expected_start_at"
+
+
+class OwnFilter(GivenFilter):
+    """`whose=mine`: the runs that the reader requested."""
+
+    title, parameter_name = "requested by", "whose"
+
+    def label_of(self, given: str) -> str:
+        return "me"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return (
+            queryset.filter(run_request__change__requested_by=request.user.pk) if self.value() == "mine" else queryset
+        )
+
+
+class PickedFilter(GivenFilter):
+    """`runs=1,2`: runs by their keys, such as those that failed for one reason.
+
+    Not by the reason itself: whoever may not read messages could guess them.
+    """
+
+    title, parameter_name = "runs", "runs"
+
+    def label_of(self, given: str) -> str:
+        return f"{len(keys_of(given))} selected"
+
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        return Q(pk__in=keys_of(values[-1]))
+
+
+def keys_of(text: str) -> list[int]:
+    """Return the keys in a text, at most `MOST_PICKED`."""
+    keys = [number(each.strip()) for each in text.split(",")[:MOST_PICKED]]
+    return [key for key in keys if key is not None]
 
 
 class ChangeFilter(GivenFilter):

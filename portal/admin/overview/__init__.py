@@ -1,0 +1,1 @@
+"""The first page: what waits, what is wrong, what runs, and how it went; one file a panel."""

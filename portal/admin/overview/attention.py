@@ -1,0 +1,122 @@
+"""What needs attention: failures grouped by cause, and runs that are stalled or late."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import Count as CountRows
+from django.db.models import Min, QuerySet
+from django.urls import reverse
+
+from flows.models import Environment
+from flows.wording import listed
+from portal.ui.run_links import Count, runs_url
+from portal.ui.text import deployment_name
+from runs import failure_causes
+from runs.access.decisions import Permissions
+from runs.models import Run, Stall
+from runs.requests import visibility
+
+# Lines of the panel; more would be a list.
+MOST_CAUSES = 8
+MOST_NAMES = 3
+# What differs between two failures of one cause: numbers, keys and addresses.
+VARYING = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b0x[0-9a-f]+\b|\d+", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Cause:
+    """Failed runs in one environment for one reason; `newest` is the last one of them, `what` the deployments."""
+
+    newest: Run
+    reason: str
+    keys: list[int] = field(default_factory=list)
+    what: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def names(self) -> str:
+        return listed([deployment_name(name) for name in self.what], MOST_NAMES)
+
+    @property
+    def count(self) -> Count:
+        return Count("failed", len(self.keys), runs_url(runs=",".join(map(str, self.keys))))
+
+    @property
+    def url(self) -> str:
+        return reverse("admin:runs_run_change", args=[self.newest.pk])
+
+
+@dataclass(frozen=True, slots=True)
+class StalledRuns:
+    """The runs of one environment that are stalled in one way, since `since` at the longest."""
+
+    environment: Environment
+    kind: Stall
+    number: int
+    since: datetime
+    names: str
+
+    @property
+    def word(self) -> str:
+        return "Late" if self.kind == Stall.LATE else "Stalled"
+
+    @property
+    def tone(self) -> str:
+        return "amber" if self.kind == Stall.LATE else "red"
+
+    @property
+    def label(self) -> str:
+        return "No worker has picked it up" if self.kind == Stall.LATE else str(self.kind.label)
+
+    @property
+    def url(self) -> str:
+        return runs_url(stalled=self.kind.value, environment=self.environment.slug)
+
+    @property
+    def count(self) -> Count:
+        return Count(f"stalled {self.kind.value}", self.number, self.url)
+
+
+def causes(failed: Iterable[Run], permissions: Permissions) -> list[Cause]:
+    """Group failed runs, the newest first, by their causes: the most frequent first.
+
+    Readers without `see logs` see no messages, which quote what the run printed: their failures are grouped by
+    deployment alone.
+    """
+    found: dict[tuple[int, str, str], Cause] = {}
+    for run in failed:
+        reason = failure_causes.explain_failure(visibility.muted(run, permissions))
+        is_muted = run.state_message == visibility.HIDDEN
+        key = run.environment_id, run.what if is_muted else "", VARYING.sub("#", reason)
+        cause = found.setdefault(key, Cause(run, reason))
+        cause.keys.append(run.pk)
+        cause.what[run.what] = None
+    # Sorted is stable: of equally frequent ones the newest comes first.
+    return sorted(found.values(), key=lambda cause: -len(cause.keys))
+
+
+def stalled_runs(runs: QuerySet[Run], environments: Mapping[int, Environment]) -> list[StalledRuns]:
+    """Return a row for each environment and kind of stall, in the order of the kinds; one query."""
+    rows = (
+        runs.order_by()
+        .exclude(stalled_kind="")
+        .values_list("environment_id", "environment__slug", "stalled_kind")
+        .annotate(number=CountRows("pk"), since=Min("stalled_since"), names=ArrayAgg("deployment_name", distinct=True))
+    )
+    found = [
+        StalledRuns(
+            # Of a run without a deployment the environment can be one whose page the reader does not see.
+            environments.get(pk) or Environment(pk=pk, slug=slug),
+            Stall(kind),
+            number,
+            since,
+            listed([deployment_name(name) or "no deployment" for name in names], MOST_NAMES),
+        )
+        for pk, slug, kind, number, since, names in rows
+    ]
+    order = list(Stall)
+    return sorted(found, key=lambda row: (order.index(row.kind), row.environment.slug))

@@ -1,0 +1,56 @@
+"""The environments, one line each: their status, workers, and whether runs are held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import Exists, OuterRef, Prefetch
+from django.utils import timezone
+
+from flows.models import WorkPool
+from flows.wording import how_to_deploy, plural
+from portal.ui import calendar
+from portal.ui.environment_status import EnvironmentStatus, status_of
+from runs.access.decisions import Permissions
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One environment: its status, work pools and workers, and whether runs are held."""
+
+    status: EnvironmentStatus
+    pools: int
+    workers: int
+    windows: calendar.EnvironmentWindows
+    empty: str = ""  # how to deploy, where nothing is deployed
+
+    @property
+    def workers_label(self) -> str:
+        if not self.workers:
+            return "No workers online. Runs wait."
+        return f"{plural(self.workers, 'worker')} online in {plural(self.pools, 'work pool')}"
+
+
+def tiles(permissions: Permissions) -> list[Tile]:
+    """Return a tile for each visible environment; the number of queries does not depend on how many there are."""
+    environments = (
+        permissions.environments()
+        .select_related("server__health")
+        .annotate(
+            has_deployments=Exists(
+                permissions.deployments().filter(environment=OuterRef("pk"), deleted_upstream_at=None)
+            )
+        )
+        .prefetch_related(Prefetch("server__work_pools", WorkPool.objects.only("server_id", "workers")))
+    )
+    windows = calendar.statuses(list(environments), timezone.now())
+    return [
+        Tile(
+            status_of(environment),
+            windows=windows[environment.pk],
+            pools=len(environment.server.work_pools.all()),
+            workers=sum(pool.workers_online for pool in environment.server.work_pools.all()),
+            empty="" if environment.has_deployments else how_to_deploy(environment),
+        )
+        for environment in environments
+    ]

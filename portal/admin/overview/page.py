@@ -1,0 +1,58 @@
+"""The overview: what waits for the reader, what is wrong, what runs, and how it went, restricted to what they see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from portal.admin.audit import oversight
+from portal.admin.overview import attention, trend_panel
+from portal.admin.overview.alarms import rules_waiting, to_review
+from portal.admin.overview.current_runs import current_runs
+from portal.admin.overview.environment_lines import tiles
+from portal.admin.overview.first_steps import first_steps
+from portal.admin.overview.pending_approvals import pending_approvals
+from portal.auth.request_user import permissions_of
+from portal.ops import database_checks
+from portal.ui import audit_panel
+from runs.models import Run, RunCount, Verb
+
+
+def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add the overview's data to the context; the theme calls it for the admin's index page (`DASHBOARD_CALLBACK`)."""
+    permissions = permissions_of(request)
+    found = tiles(permissions)
+    context |= {
+        "title": "Overview",
+        "tiles": found,
+        "first_steps": first_steps(request),
+        "pending": pending_approvals(request),
+        "to_review": to_review(request, permissions),
+        # Alarms for administrators and auditors. A demo has no separate database role, so it is never secured.
+        "problems": database_checks.problems() if settings.PRODUCTION and audit_panel.can_read(request) else [],
+        "outside_changes": audit_panel.outside_changes(request),
+        "rules_waiting": rules_waiting(request),
+        "oversight": oversight.rows_for(request),
+        "oversight_headings": list(oversight.COLUMNS),
+    }
+    # Without an environment there are no runs either.
+    if not found:
+        return context
+    visible = permissions.q(Verb.SEE, deployment="access_deployment__")
+    runs = Run.objects.filter(visible)
+    key = trend_panel.key_of(request.GET.get("range", ""))
+    span = trend_panel.RANGES[key][1]()
+    environments = {tile.status.environment.pk: tile.status.environment for tile in found}
+    current = current_runs(runs, span, request.user, permissions)
+    causes = attention.causes(current.failed, permissions)
+    return context | {
+        "current": current,
+        "causes": causes[: attention.MOST_CAUSES],
+        "more_causes": max(len(causes) - attention.MOST_CAUSES, 0),
+        "stalled": attention.stalled_runs(runs, environments),
+        "trend": trend_panel.panel(
+            RunCount.objects.filter(visible), span, key, {each.slug: each for each in environments.values()}
+        ),
+    }

@@ -1,0 +1,8 @@
+"""Template filters for names: {{ run.what|deployment_name }}."""
+
+from django import template
+
+from portal.ui.text import deployment_name
+
+register = template.Library()
+register.filter(deployment_name)

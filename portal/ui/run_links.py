@@ -1,0 +1,86 @@
+"""Addresses of lists with filters, and numbers that link to the rows they count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connection
+from django.db.models import QuerySet
+from django.urls import reverse
+
+# Counts stop here: a number of five digits says no more, and takes long.
+MOST_COUNTED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A number, and the address of the list that has exactly these rows. `key` tells it from others on the page."""
+
+    key: str
+    number: int
+    url: str
+
+    @property
+    def label(self) -> str:
+        return f"{MOST_COUNTED:,}+" if self.is_capped else f"{self.number:,}"
+
+    @property
+    def is_capped(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class CappedCount(Count):
+    """A number that was counted up to `MOST_COUNTED`."""
+
+    @property
+    def is_capped(self) -> bool:
+        return self.number > MOST_COUNTED
+
+
+def list_url(model: str, **criteria: str | Iterable[str] | datetime | None) -> str:
+    """Return the address of the list of a model, such as "runs_run", with the filters that are not None."""
+    query: dict[str, Any] = {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in criteria.items()
+        if value is not None
+    }
+    address = reverse(f"admin:{model}_changelist")
+    return f"{address}?{urlencode(query, doseq=True)}" if query else address
+
+
+def runs_url(**criteria: str | Iterable[str] | datetime | None) -> str:
+    return list_url("runs_run", **criteria)
+
+
+def first_keys(lists: Sequence[QuerySet[Any]], counted: Sequence[QuerySet[Any]]) -> tuple[list[list[int]], list[int]]:
+    """Return the keys of the rows of each list, which are sliced, and the number of rows of each other queryset.
+
+    In one query. A number is `MOST_COUNTED` + 1 for all that have more.
+    """
+    parts: list[str] = []
+    parameters: list[Any] = []
+    for queryset in lists:
+        text, values = compiled(queryset.values("pk"))
+        parts.append(f"ARRAY({text})")
+        parameters += values
+    for queryset in counted:
+        text, values = compiled(queryset.order_by().values("pk")[: MOST_COUNTED + 1])
+        parts.append(f"(SELECT count(*) FROM ({text}) AS counted)")
+        parameters += values
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(parts)}", parameters)
+        found = cursor.fetchone()
+    return list(found[: len(lists)]), list(found[len(lists) :])
+
+
+def compiled(queryset: QuerySet[Any]) -> tuple[str, Sequence[Any]]:
+    try:
+        return queryset.query.sql_with_params()
+    except EmptyResultSet:
+        return "SELECT 1::bigint WHERE false", ()
