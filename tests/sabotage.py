@@ -1267,6 +1267,45 @@ SABOTAGES = (
         "    if has_failed:\n",
     ),
     Sabotage(
+        "the overview lists every run",
+        ("tests/portal/admin/test_overview.py::test_nothing_of_a_hidden_environment_is_shown_or_counted",),
+        "portal/admin/overview/page.py",
+        "runs = Run.objects.filter(visible)",
+        "runs = Run.objects.all()",
+    ),
+    Sabotage(
+        "the overview counts every run that ended",
+        ("tests/portal/admin/test_overview.py::test_nothing_of_a_hidden_environment_is_shown_or_counted",),
+        "portal/admin/overview/page.py",
+        "RunCount.objects.filter(visible)",
+        "RunCount.objects.all()",
+    ),
+    Sabotage(
+        "the overview tells why a run failed to who may not read its log",
+        ("tests/portal/admin/overview/test_numbers.py::test_a_reader_without_logs_cannot_tell_causes_apart",),
+        "portal/admin/overview/attention.py",
+        "failure_causes.explain_failure(visibility.muted(run, permissions))",
+        "failure_causes.explain_failure(run)",
+    ),
+    Sabotage(
+        "a request that needs a closer look is approved in its row",
+        (
+            "tests/portal/admin/overview/test_pending_approvals.py::test_what_needs_a_closer_look_is_approved_on_the_page",
+        ),
+        "portal/admin/overview/pending_approvals.py",
+        "and not (note or flags)",
+        "and not note",
+    ),
+    Sabotage(
+        "a definition approved past the portal is one that was approved",
+        (
+            "tests/portal/admin/overview/test_pending_approvals.py::test_what_needs_a_closer_look_is_approved_on_the_page",
+        ),
+        "portal/admin/overview/pending_approvals.py",
+        "last is None or not queries.is_signed(last)",
+        "last is None",
+    ),
+    Sabotage(
         "suggestions name every deployment",
         ("tests/governance/test_side_doors.py::test_no_suggestion_names_what_may_not_be_seen",),
         "portal/admin/deployments/admin.py",

@@ -91,7 +91,7 @@ def looks(made: World) -> list[str]:
         "runs/runrequest": list(RunRequest.objects.values_list("pk", flat=True)),
         "runs/auditentry": made.rows["runs/auditentry"][-2:],
     }
-    found = [*everywhere(rows), "/admin/search/?s=bad", "/admin/search/?s=monthly", "/admin/?days=30"]
+    found = [*everywhere(rows), "/admin/search/?s=bad", "/admin/search/?s=monthly", "/admin/?range=30d"]
     for address, model_admin in lists():
         found.append(f"{address}?q=bad")
         found += [f"{address}?{name}=bad" for name in names(model_admin)]
@@ -221,7 +221,7 @@ def test_what_may_not_be_seen_changes_no_page_and_no_count(
 ) -> None:
     """Every list and overview is the same to the letter, whether the hidden things are there or not."""
     client = login(without(Verb.SEE))
-    overviews = ["/admin/", "/admin/?days=30", "/admin/search/?s=nightly"]
+    overviews = ["/admin/", "/admin/?range=30d", "/admin/search/?s=nightly"]
     for address, model_admin in lists():
         overviews += [address, f"{address}?_facets=True", f"{address}?q=m"]
         overviews += [f"{address}?o={column}" for column in range(1, len(model_admin.list_display) + 1)]

@@ -190,4 +190,4 @@ def test_the_overview_counts_those_one_can_see(
     assert row.number == 1
     listed = login(requester).get(row.url).content.decode()
     assert attributes(listed, "data-stalled") == ["pending"]
-    assert login(stranger).get("/admin/").context["stalled"] == []
+    assert not login(stranger).get("/admin/").context.get("stalled")

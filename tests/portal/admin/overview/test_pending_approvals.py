@@ -212,7 +212,7 @@ def test_several_runs_are_one_row(prod_deployment: Deployment, requester: User, 
     assert not found.tells_all
 
 
-def test_parameters_are_hidden_from_approvers_of_other_values(
+def test_who_is_denied_to_approve_it_reads_nothing_of_it(
     prod_deployment: Deployment, requester: User, approver: User, login: Login
 ) -> None:
     ask(prod_deployment, requester, "2026-02", rows=777)
