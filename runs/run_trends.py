@@ -22,11 +22,19 @@ from django.utils import timezone
 from runs.duration_buckets import percentile
 from runs.models import RunCount
 
-# Both in one reading of the counts. The second is grouped by range too, because it is of the later one only.
+# Both in one reading of the counts. The second is grouped by range too, because it is of the later one only. By keys,
+# and not by names, which then are looked up once for each deployment.
 SUMS = """
-    SELECT slot, state_type, bucket, environment, deployment, is_now, sum(number)::bigint, sum(total_ms)::bigint
-    FROM ({counted}) AS counted (slot, state_type, bucket, environment, deployment, is_now, number, total_ms)
-    GROUP BY GROUPING SETS ((slot, state_type, bucket), (environment, deployment, is_now, state_type))
+    SELECT slot, state_type, bucket, slug, full_name, number, total_ms
+    FROM (
+        SELECT slot, state_type, bucket, deployment, is_now, grouping(slot) AS is_of_deployment,
+            sum(number)::bigint AS number, sum(total_ms)::bigint AS total_ms
+        FROM ({counted}) AS counted (slot, state_type, bucket, deployment, is_now, number, total_ms)
+        GROUP BY GROUPING SETS ((slot, state_type, bucket), (deployment, is_now, state_type))
+    ) AS sums
+    LEFT JOIN flows_deployment ON flows_deployment.id = deployment
+    LEFT JOIN flows_environment ON flows_environment.id = flows_deployment.environment_id
+    WHERE is_of_deployment = 0 OR (is_now AND deployment IS NOT NULL)
 """
 FAILED = ("FAILED", "CRASHED")
 # Terminal states, in the order in which charts stack them.
@@ -165,13 +173,11 @@ def trend(counts: QuerySet[RunCount], span: Range) -> Trend:
     slots = {begins: Slot(begins, ends) for begins, ends in pairwise(span.bounds)}
     now, before = Totals(), Totals()
     found: dict[tuple[str, str], DeploymentTotals] = {}
-    for begins, state_type, bucket, environment, name, is_now, number, total_ms in rows(counts, span):
+    for begins, state_type, bucket, environment, name, number, total_ms in rows(counts, span):
         if name is not None:
-            if is_now:
-                deployment = found.setdefault((environment, name), DeploymentTotals(environment, name))
-                deployment.add(state_type, number, total_ms)
-        elif begins is None:
-            continue  # the runs without a deployment
+            # A deployment that was deleted and deployed again is another row of the same name.
+            deployment = found.setdefault((environment, name), DeploymentTotals(environment, name))
+            deployment.add(state_type, number, total_ms)
         elif begins in slots:
             slots[begins].totals.add(state_type, bucket, number)
             now.add(state_type, bucket, number)
@@ -186,8 +192,7 @@ def rows(counts: QuerySet[RunCount], span: Range) -> list[tuple[Any, ...]]:
     # Without the default ordering: the sums have none.
     counted = counts.order_by().filter(hour__gte=span.before, hour__lt=span.ends, state_type__in=ENDS)
     counted = counted.annotate(slot=slot, is_now=Q(hour__gte=span.begins)).values_list(
-        *("slot", "state_type", "duration_bucket", "environment__slug", "deployment__full_name", "is_now"),
-        *("number", "total_ms"),
+        *("slot", "state_type", "duration_bucket", "deployment_id", "is_now", "number", "total_ms")
     )
     try:
         text, parameters = counted.query.sql_with_params()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from flows.models import Environment
+from flows.wording import plural
 from portal.auth.request_user import permissions_of
 from portal.ui.environment_status import EnvironmentStatus, status_of
 from runs.governance import freezes
@@ -94,3 +95,36 @@ def freshness_of_all(request: HttpRequest, what: Source) -> list[Freshness]:
     return freshness_of(
         permissions_of(request).environments().filter(is_active=True).select_related("server__health"), what
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ListFreshness:
+    """What a list across environments shows in one line; the rest is on the overview and on their pages.
+
+    `needing` are the names of the environments that are out of order or frozen, with a sentence each.
+    """
+
+    oldest: datetime | None
+    needing: list[tuple[str, str]]
+    codes: str
+
+    @property
+    def label(self) -> str:
+        verb = "needs" if len(self.needing) == 1 else "need"
+        return f"{plural(len(self.needing), 'environment')} {verb} attention"
+
+    @property
+    def details(self) -> str:
+        return " ".join(sentence for _, sentence in self.needing)
+
+
+def in_one_line(found: Sequence[Freshness]) -> ListFreshness:
+    """Return the oldest time of a sync, and which environments need attention."""
+    synced = [one.synced_at for one in found if one.synced_at and not one.is_trouble]
+    needing = [
+        (str(one.environment), one.sentence if one.is_trouble else f"{one.environment} is frozen.")
+        for one in found
+        if one.is_trouble or one.freeze
+    ]
+    codes = [one.code or "frozen" for one in found if one.is_trouble or one.freeze]
+    return ListFreshness(min(synced, default=None), needing, " ".join(dict.fromkeys(codes)))

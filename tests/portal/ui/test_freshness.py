@@ -8,13 +8,18 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
+from django.urls import reverse
 from django.utils import timezone
 
-from flows.models import Environment, Health
+from flows.catalog import health
+from flows.models import Deployment, Environment, Health
 from portal.ui import freshness
 from portal.ui.freshness import Freshness
+from runs.governance import freezes
 from runs.models import Run
+from tests.cast import by
+from tests.portal.page_elements import attributes
 
 Make = Callable[..., Freshness]
 
@@ -73,3 +78,23 @@ def test_nobody_learns_of_an_environment_they_may_not_see(
     request = rf.get("/")
     request.user = viewer
     assert [str(one.environment) for one in freshness.freshness_of_all(request, "runs")] == ["dev"]
+
+
+def test_lists_say_in_one_line_what_needs_attention(
+    dev: Environment, prod: Environment, deployment: Deployment, admin_user: User, login: Callable[[User], Client]
+) -> None:
+    health.record(dev.server, Health.State.DOWN, "No answer <b>within</b> 5 s.")
+    health.record(prod.server, Health.State.UP, "")
+    Health.objects.filter(server=prod.server).update(
+        synced_for=prod, runs_synced_at=timezone.now(), synced_at=timezone.now()
+    )
+    freezes.freeze(prod, by=by(admin_user), reason="Year end")
+    client = login(admin_user)
+    for name in ("flows_deployment", "runs_run", "runs_runrequest"):
+        page = client.get(reverse(f"admin:{name}_changelist")).content.decode()
+        (codes,) = [code for code in attributes(page, "data-code") if "down" in code]
+        assert codes.split() == ["down", "frozen"]
+        assert "2 environments need attention" in page
+        assert f"{reverse('admin:index')}#environments" in page
+        assert 'data-key="frozen-' not in page
+        assert "<b>within" not in page
