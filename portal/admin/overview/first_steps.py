@@ -16,7 +16,7 @@ from portal.auth.request_user import actor_of
 from runs.access.decisions import active_grants
 from runs.models import Grant, Policy, Run, ServiceAccount
 
-# In the session: whoever signs in anew and has not finished sees them again.
+# In the session: whoever has not finished sees them again at the next sign-in.
 HIDDEN = "first_steps_hidden"
 
 
@@ -36,7 +36,11 @@ def first_steps(request: HttpRequest) -> list[Step]:
     if not actor_of(request).is_administrator or HIDDEN in request.session:
         return []
     found = steps(request, done(request))
-    return [] if all(step.is_done for step in found) else found
+    if not all(step.is_done for step in found):
+        return found
+    # From now on the question is not asked again.
+    request.session[HIDDEN] = True
+    return []
 
 
 def done(request: HttpRequest) -> dict[str, bool]:
