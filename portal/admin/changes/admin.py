@@ -18,6 +18,7 @@ from django.views.decorators.http import require_POST
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin
 from portal.admin.changes import page
+from portal.admin.changes.filters import ConcernFilter
 from portal.auth.request_user import actor_of, permissions_of
 from portal.lists.change_list import KeysetList
 from portal.ui import times
@@ -33,7 +34,7 @@ CONCERNED = (Verb.MANAGE, Verb.APPROVE, Verb.RERUN, Verb.TRIGGER)
 class ChangeRequestAdmin(RestrictedAdmin):
     list_display = ["number", "what", "state_badge", "where", "requested_by_name", "requested", "reason"]
     list_display_links = ["number", "what"]
-    list_filter = ["state", "kind"]
+    list_filter = [ConcernFilter, "state", "kind"]
     list_select_related = ["rule_change", "environment"]
     search_fields = ["=id", "environment_name", "requested_by_name", "reason", "rule_change__subject_name"]
     search_help_text = "Number, what changes, environment, person or reason"

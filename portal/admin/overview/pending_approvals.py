@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,9 +116,16 @@ def pending_approvals(request: HttpRequest) -> PendingApprovals | None:
             for change in first
             if change.pk in run_requests or change.pk in others
         ],
-        Count("approvals", len(waiting) - len(retries), list_url("runs_runrequest", whose="to-answer")),
-        Count("rules", len(retries) + len(rules), list_url("runs_changerequest", state__exact="waiting")),
+        Count("approvals", number_of_runs(waiting), list_url("runs_runrequest", whose="to-answer")),
+        Count("rules", len(retries) + len(rules), list_url("runs_changerequest", whose="to-answer")),
     )
+
+
+def number_of_runs(waiting: Sequence[ChangeRequest]) -> int:
+    """Return the number of runs that wait, as the list has them: most change requests are for one."""
+    several = [change.pk for change in waiting if change.kind not in (*WITHOUT_RUNS, ChangeRequest.Kind.RUN)]
+    single = sum(change.kind == ChangeRequest.Kind.RUN for change in waiting)
+    return single + (RunRequest.objects.filter(change__in=several).count() if several else 0)
 
 
 def whole_retries(keys: list[int]) -> dict[int, ChangeRequest]:

@@ -206,10 +206,13 @@ def test_several_runs_are_one_row(prod_deployment: Deployment, requester: User, 
     grants.grant(by=Actor.system(), person=requester, verbs=["backfill"], environment=prod_deployment.environment)
     specs = [requests.Spec(prod_deployment, {"month": month}) for month in ("2026-01", "2026-02")]
     change = requests.submit_change(specs, by=by(requester), kind=ChangeRequest.Kind.BACKFILL, reason="Restated")
-    found = row(login(approver))
+    client = login(approver)
+    found = row(client)
     assert found.change == change
     assert found.title.startswith("2 runs")
     assert not found.tells_all
+    count = client.get(URL).context["pending"].count
+    assert client.get(count.url).context["cl"].result_count == count.number == 2
 
 
 def test_who_is_denied_to_approve_it_reads_nothing_of_it(
@@ -228,8 +231,12 @@ def test_changes_of_rules_are_offered_to_other_administrators(
     prod.needs_approval = False
     change = configuration.save_environment(prod, by=by(admin_user), reason="Less friction", confirm="prod")
     assert change
-    found = row(login(second_administrator))
+    client = login(second_administrator)
+    found = row(client)
     assert (found.change.pk, found.tells_all) == (change.pk, False)
+    count = client.get(URL).context["pending"].rules
+    assert client.get(count.url).context["cl"].result_count == count.number == 1
+    assert login(admin_user).get(count.url).context["cl"].result_count == 0
     assert found.reject_url == reverse("admin:runs_changerequest_reject", args=[change.pk])
     mine = login(admin_user).get(URL)
     assert mine.context["pending"] is None
