@@ -289,6 +289,28 @@ SENTENCES: dict[str, list[str]] = {
     "precondition.failed": ["It was changed since you read it. Read it again, then decide."],
     "precondition.required": ["Read it first, and send its ETag as If-Match."],
     "prefect.rejected": ["{…}"],
+    "preset.ambiguous": [
+        "{} share a preset {} of {}. Save one of them under a name of your own.",
+    ],
+    "preset.name_required": [
+        "Enter a name for the preset.",
+    ],
+    "preset.not_own": [
+        "{} is a preset of {}. Save a copy to change it.",
+    ],
+    "preset.taken": [
+        "You already have a preset {} of this deployment. Choose another name.",
+    ],
+    "preset.too_large": [
+        "The values are {} kB; a preset has at most {} kB.",
+    ],
+    "preset.too_many": [
+        "You have {} presets of {} in {}, which is the limit. Delete one first.",
+    ],
+    "preset.unknown": [
+        "The preset {} has been deleted.",
+        "{} has no preset {}. {}",
+    ],
     "rate.exceeded": ["More than {} requests a minute came with this token. Try again in {} s."],
     "reason.required": [
         "A reason is required for every {} in {}.",

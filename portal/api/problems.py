@@ -27,7 +27,15 @@ CONFLICTS = frozenset(
         *("approval.complete", "approval.stale", "approval.twice", "cancellation.pending", "definition.changed"),
         *("deployment.unchanged", "environment.moved", "freeze.already", "freeze.none", "grant.revoked"),
         *("idempotency.in_flight", "occurrence.closed", "override.not_waiting", "request.changed", "request.expired"),
-        *("retry.pending", "rules.moved", "run.finished", "run.gone", "schema.changed", "state.illegal"),
+        *(
+            "preset.taken",
+            "retry.pending",
+            "rules.moved",
+            "run.finished",
+            "run.gone",
+            "schema.changed",
+            "state.illegal",
+        ),
     }
 )
 FORBIDDEN = frozenset(
@@ -36,7 +44,7 @@ FORBIDDEN = frozenset(
         *("approval.own", "approval.password_not_own", "grant.beyond_own", "grant.denied", "grant.deny", "grant.group"),
         *("grant.not_own", "grant.own", "rules.administrators_only", "rules.beneficiary", "rules.not_own"),
         *("service_account.own", "token.interactive", "token.not_own", "override.expired"),
-        *("job_token.claims", "job_trust.not_own"),
+        *("job_token.claims", "job_trust.not_own", "preset.not_own"),
     }
 )
 REJECTED = ("malformed", "issuer", "audience", "expired", "signature", "used_up")

@@ -2016,4 +2016,43 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
             },
         ),
+        migrations.CreateModel(
+            name="Preset",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "full_name",
+                    models.CharField(help_text="flow name/deployment name", max_length=601, verbose_name="deployment"),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("is_shared", models.BooleanField(default=False, verbose_name="shared")),
+                (
+                    "parameters",
+                    models.JSONField(
+                        default=dict, help_text="Without secrets, and without what is left at its default."
+                    ),
+                ),
+                (
+                    "schema_fingerprint",
+                    models.CharField(help_text="Of the deployment when the values were saved.", max_length=64),
+                ),
+                ("created_at", models.DateTimeField(db_default=Now(), editable=False, verbose_name="created")),
+                ("changed_at", models.DateTimeField(db_default=Now(), editable=False, verbose_name="changed")),
+                (
+                    "environment",
+                    models.ForeignKey(on_delete=models.CASCADE, related_name="presets", to="flows.environment"),
+                ),
+                ("owner", models.ForeignKey(on_delete=models.PROTECT, related_name="presets", to=USER)),
+            ],
+            options={
+                "ordering": ["full_name", "name", "pk"],
+                "default_permissions": ["view"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("environment", "full_name", "owner", "name"),
+                        name="unique_preset_per_owner_and_deployment",
+                    )
+                ],
+            },
+        ),
     ]

@@ -13,6 +13,7 @@ from runs.models.hook import Hook, HookDelivery, HookRefusal, HookSecret
 from runs.models.job_trust import JobRefusal, JobTrust, JobTrustScope
 from runs.models.notification import Notification, Subscription
 from runs.models.policy import Freeze, Policy, Window
+from runs.models.preset import Preset
 from runs.models.queued_task import QueuedTask
 from runs.models.request import RunRequest
 from runs.models.rule_change import RuleChange
@@ -51,6 +52,7 @@ __all__ = [
     "LogLine",
     "Notification",
     "Policy",
+    "Preset",
     "QueuedTask",
     "RowVersion",
     "RuleChange",
