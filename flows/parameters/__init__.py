@@ -1,6 +1,7 @@
 """Parameter schemas: forms, validation, secrets. The only code that reads a schema."""
 
 from flows.parameters.destructive_values import destructive_parameters
+from flows.parameters.earlier_values import Earlier
 from flows.parameters.form import ParameterForm
 from flows.parameters.schema import fingerprint, without
 from flows.parameters.secrets import MASK, exposed, join, mask, masked_paths, published, split
@@ -8,6 +9,7 @@ from flows.parameters.values import Invalid, ParameterError, runnable_as_is, val
 
 __all__ = [
     "MASK",
+    "Earlier",
     "Invalid",
     "ParameterError",
     "ParameterForm",

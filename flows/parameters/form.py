@@ -9,6 +9,7 @@ from django.utils.safestring import SafeString
 
 from flows.parameters.choices import MOST_SELECTABLE, first_choices
 from flows.parameters.coercion import Slot, slot
+from flows.parameters.earlier_values import Earlier, EarlierNote
 from flows.parameters.field_types import CHOICE, LINES, MOST_LISTED, SEARCHED, TICKS, kind_of
 from flows.parameters.finder import Finder
 from flows.parameters.form_fields import AnyPart, Group, Leaf, Rows
@@ -16,7 +17,7 @@ from flows.parameters.form_markup import render_form
 from flows.parameters.form_part import Inputs, PartError
 from flows.parameters.prefect_markers import left_to_prefect
 from flows.parameters.schema import MISSING, Node, Path, Unusable, in_order, prepare
-from flows.parameters.secrets import default_of, may_hold_secret
+from flows.parameters.secrets import default_of, mask, masked_paths, may_hold_secret
 from flows.parameters.values import Invalid, ParameterError, field_name, validate
 from flows.parameters.walk import types_of, without_unknown_keys
 from flows.parameters.widgets import OTHER, listed
@@ -37,6 +38,7 @@ class ParameterForm:
 
     `initial` overrides the deployment's defaults, for presets and re-runs; `suggestions` are offered while typing, and
     `offered` are the only values that a parameter can have, as far as is known. Both by field name, oldest first.
+    `earlier` is a run whose values stand beside the fields that differ from them.
     After `is_valid()`, `values` are the submitted values and `resolved` those that the run would get.
     A form submitted to add or remove a row is only `partial`, not valid and without errors: display it again.
     """
@@ -51,6 +53,7 @@ class ParameterForm:
         suggestions: Mapping[str, Sequence[Any]] | None = None,
         *,
         offered: Mapping[str, Sequence[Any]] | None = None,
+        earlier: Earlier | None = None,
         is_partial: bool = False,
     ) -> None:
         self.schema, self.defaults = schema, defaults
@@ -62,6 +65,7 @@ class ParameterForm:
         self.general: list[PartError] = []
         self._inputs = Inputs(prefix, data or {})
         self._suggestions, self._offered = suggestions or {}, offered or {}
+        self._earlier = earlier
         self._listed = 0
         self._all: list[AnyPart] = []
         self._is_valid: bool | None = None
@@ -137,9 +141,28 @@ class ParameterForm:
         self.is_valid()
         for part in self.wrong_parts[:1]:
             part.has_focus = True
-        return render_form(self.parts.values(), self.wrong_parts, self.general, self.notices, self.summary)
+        return render_form(
+            self.parts.values(), self.wrong_parts, self.general, self.notices, self.summary, self._earlier_notes()
+        )
 
     __str__ = __html__ = render
+
+    def _earlier_notes(self) -> dict[str, EarlierNote]:
+        """Return name -> what the earlier run had, for the fields that are no secrets."""
+        if self._earlier is None or not self.parts:
+            return {}
+        values = mask(self.schema, self._earlier.values)
+        return {
+            name: EarlierNote(self._earlier.title, values.get(name, MISSING), self._current(name))
+            for name in self.parts
+            if not masked_paths(values.get(name))
+        }
+
+    def _current(self, name: str) -> Any:
+        """Return the value that a field has now, its default included."""
+        part = self.parts[name]
+        value = self.values.get(name, MISSING) if self.is_bound else part.given
+        return default_of(self._schema, self._schema.properties[name]) if value is MISSING else value
 
     def _validate(self) -> bool:
         """Fill `values` and `resolved`, and put every error beside its input."""

@@ -1,10 +1,11 @@
 """The HTML of a parameter form and of its parts."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django.utils.safestring import SafeString
 
+from flows.parameters.earlier_values import EarlierNote
 from flows.parameters.form_fields import AnyPart, Group, Leaf, Rows
 from flows.parameters.form_part import FormPart, Input, PartError
 from flows.parameters.markup import element, hidden, joined
@@ -21,8 +22,12 @@ def render_form(
     general: Collection[PartError],
     notices: Iterable[str],
     summary: str,
+    earlier: Mapping[str, EarlierNote],
 ) -> SafeString:
-    """Render the errors that belong to no input, links to the others, notices, and the parts."""
+    """Render the errors that belong to no input, links to the others, notices, and the parts.
+
+    `earlier` are the notes beside parts, by name.
+    """
     above = [element("ul", {"role": "alert", "class": "portal-errors"}, *map(_error, general))] if general else []
     if wrong:
         links = [element("a", {"href": f"#{part.id}"}, part.label) for part in wrong]
@@ -32,7 +37,17 @@ def render_form(
     above += [element("p", {"data-notice": True}, notice) for notice in notices]
     if not parts and not general:
         above.append(element("p", {}, NO_PARAMETERS))
-    return element("div", {"class": "portal-parameters"}, *above, *map(render_part, parts))
+    return element("div", {"class": "portal-parameters"}, *above, *(_compared(part, earlier) for part in parts))
+
+
+def _compared(part: AnyPart, earlier: Mapping[str, EarlierNote]) -> SafeString:
+    """Render a part with what an earlier run had; run_form.js shows the note as soon as the part is edited."""
+    note = earlier.get(str(part.path[0]))
+    if note is None:
+        return render_part(part)
+    shown = {"class": "portal-earlier", "data-earlier": "differs" if note.differs else "same"}
+    words = (f"{note.title}: ", element("span", {"class": "portal-code"}, note.text))
+    return element("div", {}, render_part(part), element("p", {**shown, "hidden": not note.differs}, *words))
 
 
 def render_part(part: AnyPart) -> SafeString:

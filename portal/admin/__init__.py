@@ -14,6 +14,7 @@ from portal.admin.governance import policy_admin, window_admin
 from portal.admin.hooks import admin as hook_admin
 from portal.admin.job_trusts import admin as job_trust_admin
 from portal.admin.notifications import admin as notification_admin
+from portal.admin.presets import admin as preset_admin
 from portal.admin.requests import admin as request_admin
 from portal.admin.runs import admin as run_admin
 from portal.admin.service_accounts import admin as service_account_admin
@@ -33,6 +34,7 @@ __all__ = [
     "notification_admin",
     "people",
     "policy_admin",
+    "preset_admin",
     "request_admin",
     "run_admin",
     "service_account_admin",

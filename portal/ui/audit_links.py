@@ -30,6 +30,7 @@ SUBJECTS = {
     "hook": "runs.Hook",
     "jobtrust": "runs.JobTrust",
     "agent": "runs.Agent",
+    "preset": "runs.Preset",
 }
 # Kinds of subject that are accounts. A service account has a page of its own.
 ACCOUNTS = ("person", "user")

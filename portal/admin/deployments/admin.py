@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -27,7 +27,7 @@ from portal.admin.deployments import page
 from portal.admin.deployments.filters import DeletedFilter, PausedFilter, PoolFilter, TagFilter
 from portal.admin.deployments.list import DeploymentList
 from portal.admin.filters import EnvironmentFilter
-from portal.admin.run_form import choice_search, quick_run
+from portal.admin.run_form import choice_search, keep_values, quick_run
 from portal.admin.run_form import page as run_form_page
 from portal.admin.run_form.kept import through_sign_in
 from portal.auth.request_user import actor_of
@@ -206,6 +206,8 @@ class DeploymentAdmin(RestrictedAdmin):
         views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
             "run": ("run/", require_http_methods(["GET", "HEAD", "POST"])(self.run)),
             "choices": ("run/choices/", require_safe(self.choices)),
+            "save_preset": ("run/save-preset/", require_http_methods(["GET", "HEAD", "POST"])(self.save_preset)),
+            "link": ("run/link/", require_http_methods(["GET", "HEAD", "POST"])(self.link)),
             "quick_run": ("quick-run/", require_POST(self.quick_run)),
             "pause": ("pause/", require_POST(self.pause)),
             "resume": ("resume/", require_POST(self.resume)),
@@ -231,6 +233,20 @@ class DeploymentAdmin(RestrictedAdmin):
         deployment: Deployment = self.visible_or_404(request, pk)
         run_form_page.require_permission(request, deployment)
         return choice_search.view(request, deployment)
+
+    def save_preset(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.keep(request, pk, keep_values.save_preset)
+
+    def link(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.keep(request, pk, keep_values.copy_link)
+
+    def keep(self, request: HttpRequest, pk: int, view: Callable[..., HttpResponse]) -> HttpResponse:
+        """Keep what is in the run form; a reload of the answer shows the form."""
+        deployment: Deployment = self.visible_or_404(request, pk)
+        if request.method != "POST":
+            form = reverse("admin:flows_deployment_run", args=[pk])
+            return HttpResponseRedirect(f"{form}{run_form_page.query_of(request, deployment)}")
+        return view(request, deployment, self.frame(request, deployment))
 
     def frame(self, request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
         return {**self.admin_site.each_context(request), "opts": self.opts, "original": deployment}

@@ -16,7 +16,7 @@ from flows.models import Alias, Deployment, WorkPool
 from flows.parameters.description import Described, describe
 from portal.admin.deployments.list import Workforce, is_runnable
 from portal.admin.run_form import quick_run
-from portal.auth.request_user import permissions_of
+from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import freshness, tables, times
 from portal.ui.text import json_text, unwrap
 from runs import statistics
@@ -24,6 +24,7 @@ from runs.access import who_can
 from runs.access.decisions import Permissions
 from runs.models import Run, RunCount, Verb
 from runs.models.action import State
+from runs.requests import presets
 
 LAST_RUNS = 10
 # Verbs of the access panel. Of each, at most `MOST_NAMED` people are named; the others are counted.
@@ -129,6 +130,7 @@ def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[in
         "parameters": [
             Parameter.of(one) for one in describe(deployment.parameter_schema, deployment.parameter_defaults)
         ],
+        "presets": presets.of_deployment(deployment, by=actor_of(request), permissions=permissions),
         "last_runs": tables.RunTable(runs.exclude(state_type="SCHEDULED").order_by("-sort_at", "-pk")[:LAST_RUNS]),
         # The earliest of those that Prefect has created ahead of time.
         "next_run_at": runs.filter(state_type="SCHEDULED", deleted_upstream_at=None).aggregate(

@@ -62,7 +62,10 @@ def defaults_of(deployment: Deployment) -> dict[str, Any]:
     return {each.name: each.default for each in known if each.has_default}
 
 
-def columns(deployment: Deployment, last: Run | None, earlier: RunRequest | None) -> list[Column]:
+def columns(
+    deployment: Deployment, last: Run | None, earlier: RunRequest | None, like: Run | None = None
+) -> list[Column]:
+    """Return what to compare with: the defaults, the last success, the request that is repeated or the run copied."""
     defaults = defaults_of(deployment)
     found = [Column("Default", "changed", defaults, absent=NO_DEFAULT)]
     if last:
@@ -73,6 +76,9 @@ def columns(deployment: Deployment, last: Run | None, earlier: RunRequest | None
         link = reverse("admin:runs_runrequest_change", args=[earlier.pk])
         title = f"Request {earlier.pk}"
         found.append(Column(title, f"differs from request {earlier.pk}", {**defaults, **masked(earlier)}, link))
+    if like and (last is None or like.pk != last.pk):
+        link = reverse("admin:runs_run_change", args=[like.pk])
+        found.append(Column(f"Run {like.name}", f"differs from {like.name}", {**defaults, **like.parameters}, link))
     return found
 
 

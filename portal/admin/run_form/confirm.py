@@ -59,7 +59,7 @@ def confirm(form: RunFormContext, draft: Draft, error: Problem | Refused | None 
     sees_all = visibility.can_view_parameters(permissions_of(request), deployment)
     # Earlier values are compared only for people who could look them up anyway.
     last = parameter_diff.last_success(deployment) if sees_all else None
-    against = parameter_diff.columns(deployment, last, form.rerun_of)
+    against = parameter_diff.columns(deployment, last, form.rerun_of, form.like)
     # Values that are no longer valid are shown as typed: submitting them says what is wrong.
     values = schemas.mask(deployment.parameter_schema, draft.resolved or draft.values)
     context = {
@@ -89,6 +89,8 @@ def confirm(form: RunFormContext, draft: Draft, error: Problem | Refused | None 
 
 
 def form_url(form: RunFormContext, view: str = "run") -> str:
-    """Return the URL that the confirmation is sent to. The draft holds everything but the request to repeat."""
+    """Return the URL that the confirmation is sent to. The draft holds everything but what is repeated."""
     url = reverse(f"admin:flows_deployment_{view}", args=[form.deployment.pk])
-    return f"{url}?{rerun.AGAIN}={form.rerun_of.pk}" if form.rerun_of else url
+    if form.rerun_of:
+        return f"{url}?{rerun.AGAIN}={form.rerun_of.pk}"
+    return f"{url}?{rerun.LIKE}={form.like.pk}" if form.like else url

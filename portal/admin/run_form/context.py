@@ -9,10 +9,10 @@ from django.http import HttpRequest
 
 from flows import definition, local_time
 from flows.models import Deployment, WorkPool
-from flows.parameters import ParameterForm
+from flows.parameters import Earlier, ParameterForm
 from flows.parameters.references import from_texts
 from portal.admin.deployments.list import Workforce
-from portal.admin.run_form import allowed_values, rerun
+from portal.admin.run_form import allowed_values, preset_choice, rerun
 from portal.admin.run_form.draft import Draft
 from portal.admin.run_form.forms import LATER, NOW, RunOptionsForm
 from portal.auth.request_user import permissions_of
@@ -21,7 +21,8 @@ from runs import artifact_facts
 from runs.access.decisions import Target
 from runs.governance import windows
 from runs.governance.requirements import Requirements, requirements_for
-from runs.models import RunRequest, Verb
+from runs.models import Preset, Run, RunRequest, Verb
+from runs.requests import presets
 
 # Query parameters of a shared link: p.month=2026-01 fills the parameter "month".
 LINK_PREFIX = "p."
@@ -31,7 +32,11 @@ Prefilled = tuple[RunOptionsForm, Parameters]
 
 @dataclass(frozen=True, slots=True)
 class RunFormContext:
-    """One GET or POST of the form; `earlier` is the request that is re-run."""
+    """One GET or POST of the form.
+
+    `earlier` is the request that is re-run, `like` a run started outside the portal whose values are copied, `preset`
+    the preset that is loaded.
+    """
 
     request: HttpRequest
     deployment: Deployment
@@ -40,6 +45,8 @@ class RunFormContext:
     standing: windows.Standing
     offer: allowed_values.AllowedValues
     earlier: rerun.PreviousRequest | None = None
+    like: Run | None = None
+    preset: Preset | None = None
 
     @property
     def flow(self) -> str:
@@ -57,6 +64,13 @@ class RunFormContext:
     @property
     def rerun_of(self) -> RunRequest | None:
         return self.earlier.run_request if self.earlier else None
+
+    @property
+    def repeated(self) -> Earlier | None:
+        """What the form is compared with: the values of the request that is re-run, or of the run that is copied."""
+        if self.earlier:
+            return Earlier(f"Request {self.earlier.run_request.pk}", self.earlier.values)
+        return Earlier(f"Run {self.like.name}", self.like.parameters) if self.like else None
 
     def options_form(self, data: Any = None, initial: Any = None) -> RunOptionsForm:
         permissions = permissions_of(self.request)
@@ -86,6 +100,7 @@ class RunFormContext:
             initial,
             suggestions=suggestions,
             offered=offered,
+            earlier=self.repeated,
             is_partial=is_partial,
         )
 
@@ -115,7 +130,15 @@ def build_context(
         permissions_of(request), deployment, (*rerun_verbs, *allowed_values.REQUESTING)
     )
     return RunFormContext(
-        request, deployment, frame, requirements_for(target), windows.standing(target), offer, earlier
+        request,
+        deployment,
+        frame,
+        requirements_for(target),
+        windows.standing(target),
+        offer,
+        earlier,
+        like=None if earlier else rerun.run_to_copy(request, deployment),
+        preset=preset_choice.chosen(request, deployment),
     )
 
 
@@ -139,16 +162,18 @@ def page_context(form: RunFormContext) -> dict[str, Any]:
 
 
 def prefilled(form: RunFormContext) -> dict[str, Any]:
-    """Return the values of the earlier request, updated with the parameters of a shared link."""
+    """Return the values of the earlier request, then of the preset, then those of a shared link."""
     request = form.request
     texts = {name.removeprefix(LINK_PREFIX): request.GET[name] for name in request.GET if name.startswith(LINK_PREFIX)}
     # Someone who cannot view the parameters must not be able to change single ones.
     if form.is_blind:
         texts = {}
-    before = form.earlier.values if form.earlier else rerun.values_of_run(request, form.deployment)
+    before = form.earlier.values if form.earlier else rerun.values_of_run(form.like)
     # A re-run starts with its own values, even those no longer allowed: the refusal explains which.
     if not form.earlier:
         before = {**form.offer.initial, **before}
+    if form.preset and not form.is_blind:
+        before = {**before, **presets.load(form.preset, form.deployment)[0]}
     return {**before, **from_texts(form.deployment.parameter_schema, texts)}
 
 

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -14,14 +15,16 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from flows import encryption
+from flows import parameters as schemas
 from flows.models import Deployment
 from flows.parameters import Invalid
 from portal.admin.actions import reason_of, ticket_of
 from portal.admin.problem import Problem
-from portal.admin.run_form import after_run, kept, repeats, rerun
+from portal.admin.run_form import after_run, kept, prefill_check, preset_choice, repeats, rerun
 from portal.admin.run_form import draft as run_form_draft
 from portal.admin.run_form.confirm import asks_name, confirm, form_url, is_submittable
 from portal.admin.run_form.context import (
+    LINK_PREFIX,
     Prefilled,
     RunFormContext,
     build_context,
@@ -68,8 +71,11 @@ def show_empty(form: RunFormContext, refusal: Problem | Refused | None = None) -
     options = overrides_from(form.request)
     if form.rerun_of:
         options = {"tags": ", ".join(form.rerun_of.spec.tags), "run_name": form.rerun_of.spec.run_name, **options}
-    filled = form.options_form(initial=options), form.parameter_form(prefilled(form))
-    return page(form, filled, key=uuid.uuid4(), refusal=refusal)
+    values = prefilled(form)
+    parameters = form.parameter_form(values)
+    if parameters:
+        prefill_check.mark(form, parameters, values)
+    return page(form, (form.options_form(initial=options), parameters), key=uuid.uuid4(), refusal=refusal)
 
 
 def show_kept(form: RunFormContext) -> HttpResponse | None:
@@ -93,14 +99,11 @@ def show_kept(form: RunFormContext) -> HttpResponse | None:
 def handle_form(form: RunFormContext) -> HttpResponse:
     """Validate a filled-in form, then confirm or submit it."""
     request, deployment = form.request, form.deployment
-    # 1. Rebuild what the form showed: an untouched field means its initial value, which a draft changes.
+    # 1. Rebuild what the form showed.
     key = key_of(request, "submission_key") or uuid.uuid4()
-    initial, edited_draft = prefilled(form), request.POST.get("edited_draft", "")
-    if edited_draft:
-        draft = run_form_draft.read_draft(edited_draft, deployment, actor_of(request).user, form.rerun_of)
-        if draft is None:
-            return show_empty(form, run_form_draft.EXPIRED)
-        initial = draft.values
+    initial, edited_draft = initial_values(form), request.POST.get("edited_draft", "")
+    if initial is None:
+        return show_empty(form, run_form_draft.EXPIRED)
     # 2. Read it.
     filled = options, parameters = form.options_form(request.POST), form.parameter_form(initial, request.POST)
     if parameters and parameters.is_partial:
@@ -130,9 +133,18 @@ def handle_form(form: RunFormContext) -> HttpResponse:
         rerun_of=form.rerun_of,
         **options.run_options,
     )
-    if asks_name(form, draft) and is_submittable(form, draft):
+    if (asks_name(form, draft) or "review" in request.POST) and is_submittable(form, draft):
         return confirm(form, draft)
     return submit(form, draft, show_again)
+
+
+def initial_values(form: RunFormContext) -> dict[str, Any] | None:
+    """Return what an untouched field of the submitted form means, which a draft changes; None if that has expired."""
+    edited_draft = form.request.POST.get("edited_draft", "")
+    if not edited_draft:
+        return prefilled(form)
+    draft = run_form_draft.read_draft(edited_draft, form.deployment, actor_of(form.request).user, form.rerun_of)
+    return None if draft is None else draft.values
 
 
 def handle_confirmation(form: RunFormContext) -> HttpResponse:
@@ -192,6 +204,7 @@ def page(
     key: uuid.UUID,
     refusal: Problem | Refused | Invalid | None = None,
     edited_draft: str = "",
+    **more: Any,
 ) -> HttpResponse:
     options, parameters = filled
     if isinstance(refusal, Invalid):
@@ -201,8 +214,11 @@ def page(
     context = {
         **form.frame,
         **page_context(form),
+        **preset_choice.context(form.request, form.deployment, form.preset),
         "title": f"Run {form.deployment.full_name}",
         "rerun_of": form.rerun_of,
+        "like": form.like,
+        "query": query_of(form.request, form.deployment),
         "allowed": form.offer.sentences,
         "options": options,
         "parameters": parameters,
@@ -211,8 +227,22 @@ def page(
         "refusal": refusal,
         "choices_url": form_url(form, "choices"),
         "filled_by": actor_of(form.request).user,
+        "may_keep": not form.is_blind and permissions_of(form.request).start(form.deployment).allowed,
+        **more,
     }
     return render(form.request, "portal/deployment/run.html", context)
+
+
+def query_of(request: HttpRequest, deployment: Deployment) -> str:
+    """Return the query of the form's own address: what is posted back must be filled in from the same.
+
+    Without the secrets that somebody wrote into a link, which are not honoured.
+    """
+    kept = {name: request.GET[name] for name in (rerun.AGAIN, rerun.LIKE, preset_choice.PRESET) if name in request.GET}
+    texts = {name.removeprefix(LINK_PREFIX): request.GET[name] for name in request.GET if name.startswith(LINK_PREFIX)}
+    public, _ = schemas.split(deployment.parameter_schema, texts)
+    kept |= {f"{LINK_PREFIX}{name}": text for name, text in public.items() if isinstance(text, str)}
+    return f"?{urlencode(kept)}" if kept else ""
 
 
 def key_of(request: HttpRequest, *names: str) -> uuid.UUID | None:

@@ -65,12 +65,16 @@ def previous_request(request: HttpRequest, deployment: Deployment) -> PreviousRe
     return PreviousRequest(found, values, is_visible)
 
 
-def values_of_run(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
-    """Return the parameters of a run, without those that contain a masked secret: the real values are not stored."""
+def run_to_copy(request: HttpRequest, deployment: Deployment) -> Run | None:
+    """Return the run that the address names to copy values from, if the user can view them."""
     pk = number(request.GET.get(LIKE))
     if pk is None or not permissions_of(request).decide(Verb.SEE_INPUTS, deployment):
-        return {}
-    run = Run.objects.filter(pk=pk, deployment__in=deployments.of_one_name(deployment)).first()
+        return None
+    return Run.objects.filter(pk=pk, deployment__in=deployments.of_one_name(deployment)).first()
+
+
+def values_of_run(run: Run | None) -> dict[str, Any]:
+    """Return the parameters of a run, without those that contain a masked secret: the real values are not stored."""
     values = run.parameters.items() if run else ()
     return {name: value for name, value in values if MASK not in json.dumps(value, ensure_ascii=False)}
 

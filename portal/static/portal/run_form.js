@@ -1,17 +1,21 @@
 /* The run form: rows and choices are added to lists in place (without this script the same buttons send the form), and
-   the choices of inputs with thousands of them are fetched while typing (without it they are typed in full). */
+   the choices of inputs with thousands of them are fetched while typing (without it they are typed in full); presets are
+   saved and links made in place (without it the page is loaded again, and secrets have to be typed again); what an
+   earlier run had is shown beside a field as soon as it is edited. */
 (() => {
     "use strict";
 
     const status = document.querySelector("[data-form-status]");
 
     document.addEventListener("click", (event) => {
-        const button = event.target.closest("[data-row-add], [data-row-remove], [data-choice-add]");
+        const button = event.target.closest("[data-row-add], [data-row-remove], [data-choice-add], [data-in-place]");
         if (!button) {
             return;
         }
         event.preventDefault();
-        if (button.matches("[data-row-remove]")) {
+        if (button.matches("[data-in-place]")) {
+            keep(button);
+        } else if (button.matches("[data-row-remove]")) {
             remove(button.closest("[data-row]"));
         } else if (button.matches("[data-row-add]")) {
             add(button);
@@ -47,7 +51,7 @@
         button.ariaBusy = "true";
         try {
             const body = new FormData(button.form, button);
-            const response = await fetch(button.form.action, { method: "POST", body, credentials: "same-origin" });
+            const response = await fetch(button.formAction, { method: "POST", body, credentials: "same-origin" });
             return new DOMParser().parseFromString(await response.text(), "text/html");
         } catch {
             return document.implementation.createHTMLDocument();
@@ -87,6 +91,52 @@
         field.replaceWith(fresh);
         status.textContent = fresh.querySelector("[data-found]")?.textContent ?? "";
         fresh.querySelector(".portal-finder input").focus();
+    }
+
+    /* Save a preset or make a link: only the answer is taken from the page, what was typed stays. */
+    async function keep(button) {
+        const page = await answer(button);
+        if (!page) {
+            return;
+        }
+        const [main, ...others] = button.dataset.inPlace.split(" ");
+        if (!page.getElementById(main)) {
+            button.form.requestSubmit(button); // signed out, no network: the page that follows says which
+            return;
+        }
+        for (const id of [main, ...others]) {
+            document.getElementById(id).replaceWith(document.importNode(page.getElementById(id), true));
+        }
+        const link = document.querySelector("[data-copied-text]");
+        const name = link ? "link" : "preset-name";
+        document.getElementById(name)?.focus();
+        if (link && button.formAction.includes("/link/")) {
+            link.select();
+            try {
+                await navigator.clipboard.writeText(link.value);
+                status.textContent = "Link copied.";
+            } catch {
+                // without HTTPS a browser has no clipboard for pages: the text is selected instead
+            }
+        }
+    }
+
+    /* What an earlier run had, as soon as its field is edited. */
+    document.addEventListener("input", (event) => {
+        const note = event.target.closest(".portal-parameters > div")?.querySelector(":scope > [data-earlier=same]");
+        if (note) {
+            note.hidden = ![...note.parentElement.querySelectorAll("input, textarea, select")].some(isEdited);
+        }
+    });
+
+    function isEdited(input) {
+        if (input.matches("[type=checkbox], [type=radio]")) {
+            return input.checked !== input.defaultChecked;
+        }
+        if (input.matches("select")) {
+            return [...input.options].some((each) => each.selected !== each.defaultSelected);
+        }
+        return input.value !== input.defaultValue;
     }
 
     function leave(page, button) {

@@ -177,3 +177,69 @@ def test_without_view_parameters_those_of_a_run_are_hidden(
     run = a_run("COMPLETED", parameters={"month": "2026-03"})
     answer: Any = login(blind).get(form_of(deployment, f"?like={run.pk}"))
     assert "2026-03" not in answer.content.decode()
+
+
+# What the earlier run had, beside the fields and before the run
+
+
+def earlier_notes(page: str) -> list[str]:
+    """For each field with a note whether it differs from the earlier run; a hidden note is shown by an edit."""
+    return attributes(page, "data-earlier")
+
+
+def test_each_field_says_what_the_earlier_run_had_once_it_differs(
+    requester: User, original: RunRequest, login: Login
+) -> None:
+    client = login(requester)
+    same = client.get(form_of(original.deployment, query(original))).content.decode()
+    # Month and rows; a secret has no note.
+    assert earlier_notes(same) == ["same", "same"]
+    edited = client.get(form_of(original.deployment, f"{query(original)}&p.rows=8")).content.decode()
+    assert earlier_notes(edited) == ["same", "differs"]
+    assert re.search(r'data-earlier="differs">Request \d+: <span class="portal-code">7</span>', edited)
+    assert "opensesame" not in edited
+
+
+def test_a_form_that_is_shown_again_says_it_too(requester: User, original: RunRequest, login: Login) -> None:
+    answer = fill_in(login(requester), original.deployment, query(original), **{**SAME_VALUES, "parameters-rows": "9x"})
+    assert earlier_notes(answer.content.decode()) == ["same", "differs"]
+
+
+def test_the_review_compares_with_that_run_and_the_defaults(
+    requester: User, original: RunRequest, login: Login
+) -> None:
+    client = login(requester)
+    typed = {**SAME_VALUES, "parameters-rows": "8", "review": "1"}
+    review = fill_in(client, original.deployment, query(original), **typed)
+    assert newest() == original
+    rows = {row.name: row for row in review.context["rows"]}
+    assert [cell.column for cell in rows["rows"].cells] == ["Default", f"Request {original.pk}"]
+    assert rows["rows"].words == ["changed", f"differs from request {original.pk}"]
+    assert rows["month"].words == []
+    # No name is asked for where the environment wants none.
+    confirm(client, original.deployment, review.content.decode(), "", query(original))
+    assert newest().spec.parameters["rows"] == 8
+
+
+def test_a_run_started_elsewhere_is_compared_with_its_copy(
+    requester: User, a_run: Callable[..., Run], login: Login
+) -> None:
+    run = a_run("COMPLETED", parameters={"month": "2026-01", "rows": 7})
+    client, like = login(requester), f"?like={run.pk}"
+    page = client.get(form_of(run.deployment, like)).content.decode()
+    assert earlier_notes(page)[:2] == ["same", "same"]
+    failed = a_run("FAILED", parameters={"month": "2026-02", "rows": 7})
+    like = f"?like={failed.pk}"
+    typed = {**SAME_VALUES, "parameters-rows": "8", "review": "1"}
+    review = fill_in(client, run.deployment, like, **typed)
+    titles = [column.title for column in review.context["against"]]
+    assert titles == ["Default", "Last successful run", f"Run {failed.name}"]
+
+
+def test_a_blind_rerun_says_nothing_of_the_values(
+    requester: User, original: RunRequest, login: Login, dev: Environment
+) -> None:
+    blind = person("blind")
+    grants.grant(by=Actor.system(), person=blind, verbs=["see", "trigger", "rerun"], environment=dev)
+    page = login(blind).get(form_of(original.deployment, query(original))).content.decode()
+    assert earlier_notes(page) == []

@@ -1,0 +1,1 @@
+"""Presets: their list, and the page of one."""
