@@ -15,6 +15,7 @@ from flows.db_text import sanitize
 from flows.models import Deployment
 from runs import audit, queue
 from runs.actors import Actor
+from runs.cancel_steps import timed_out
 from runs.change_feed import publish
 from runs.models import Action, ChangeRequest, Freeze, Run
 from runs.models.action import CANCELS, ON_DEPLOYMENT, OPEN, RECOVERIES, RETRIES, Before, Kind, State
@@ -41,6 +42,10 @@ RESULTS: dict[Kind, dict[State, str]] = {
     **dict.fromkeys(RETRIES, RETRIED),
     **{kind: {} for kind in ON_DEPLOYMENT},
 }
+
+
+# The run is cancelled, and nothing says that its process has stopped.
+UNCONFIRMED = "Prefect stopped waiting for a confirmation. The process may still be running."
 
 
 def create(
@@ -115,6 +120,9 @@ def settle_ended(run: Run) -> Iterator[audit.Act]:
     """Close the open cancellations of a finished run; yield their audit acts for the caller to record."""
     confirmed = run.state_type == "CANCELLED"
     for action in run.actions.filter(kind__in=CANCELS, state__in=OPEN):
+        if timed_out(run, action):
+            yield from close(action, State.DONE, UNCONFIRMED, verb="run.cancel_unconfirmed")
+            continue
         yield from close(
             action,
             State.DONE if confirmed else State.OVERTAKEN,
@@ -128,10 +136,10 @@ def settle_deleted(run: Run) -> Iterator[audit.Act]:
         yield from close(action, State.FAILED, "The run was deleted in Prefect before the cancellation was confirmed.")
 
 
-def close(action: Action, to: State, message: str) -> Iterator[audit.Act]:
+def close(action: Action, to: State, message: str, *, verb: str = "") -> Iterator[audit.Act]:
     """Move an action to its result and yield its audit act, unless it was settled before."""
     if move(action, to=to, message=message):
-        verb = RESULTS[Kind(action.kind)][to]
+        verb = verb or RESULTS[Kind(action.kind)][to]
         yield audit.Act(verb, action.target, Actor.system(), after=describe_result(action))
 
 

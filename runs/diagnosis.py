@@ -15,13 +15,11 @@ from django.utils import timezone
 
 from flows.models import WorkPool
 from flows.wording import listed, plural
-from runs.failure_causes import LONGEST, explain_cancellation, explain_failure
+from runs.failure_causes import FORCED_AFTER, LONGEST, explain_cancellation, explain_failure
 from runs.models import Run, Stall
 
 # A worker polls every 15 s and takes a few seconds to start a process: below this a run is not late.
 PATIENCE = timedelta(seconds=60)
-# Prefect forces CANCELLED when the cancellation is not confirmed for this long; the process may go on.
-FORCED_AFTER = timedelta(minutes=5)
 # How many workers of a pool are named.
 MOST_WORKERS = 5
 DELETED = (

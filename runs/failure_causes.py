@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 from runs.models import Run
 
@@ -60,6 +61,10 @@ FAILURES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 EXIT = re.compile(r"exited with (?:a )?(?:non-zero )?status code:? (-?\d+)")
+# Prefect forces CANCELLED when the cancellation is not confirmed for this long; the process may go on.
+FORCED_AFTER = timedelta(minutes=5)
+# Prefect's message of such a cancellation.
+CANCEL_TIMED_OUT = re.compile(r"cancellation timed out", re.IGNORECASE)
 # Messages of an ordinary cancellation: the state says the same.
 CANCELLED_AS_ASKED = re.compile(r"^$|cancelled successfully|was cancelled\.?$|terminated by the runner", re.IGNORECASE)
 
@@ -83,7 +88,18 @@ def explain_failure(run: Run) -> str:
 def explain_cancellation(run: Run) -> str:
     """Return Prefect's message of a cancellation, unless it says only that the run was cancelled."""
     message = run.state_message.strip()
+    if is_cancel_timeout(run):
+        waited = FORCED_AFTER // timedelta(minutes=1)
+        return (
+            f"Cancelled by time-out: nothing confirmed it for {waited} minutes, so its process may still be running. "
+            "Check it where its worker ran."
+        )
     return "" if CANCELLED_AS_ASKED.search(message) else shorten(f"Prefect says: {message}")
+
+
+def is_cancel_timeout(run: Run) -> bool:
+    """Return whether Prefect says that it gave up waiting for the confirmation of a cancellation."""
+    return run.state_type == "CANCELLED" and CANCEL_TIMED_OUT.search(run.state_message) is not None
 
 
 def shorten(text: str) -> str:

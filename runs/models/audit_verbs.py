@@ -19,6 +19,7 @@ VERBS: dict[str, str] = {
     "run.force_cancel": "Marked a run as cancelled",
     "run.cancelled": "Cancelled a run",
     "run.outran_cancel": "Finished before the cancellation",
+    "run.cancel_unconfirmed": "Cancelled a run by time-out, unconfirmed",
     "run.cancel_failed": "Could not cancel a run",
     "run.put_back": "Put a stalled run back",
     "run.mark_failed": "Marked a stalled run as failed",

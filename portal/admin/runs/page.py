@@ -13,7 +13,7 @@ from flows import canonical
 from flows.models import Deployment
 from flows.parameters.description import describe
 from flows.plain_text import prose
-from portal.admin.runs import actions, graph, headline, log, run_activity, task_groups, task_table
+from portal.admin.runs import actions, cancel_ladder, graph, headline, log, run_activity, task_groups, task_table
 from portal.admin.runs.subflows import subflows_of
 from portal.ui import artifact_view, freshness
 from runs import diagnosis, run_context
@@ -79,6 +79,7 @@ def context(run: Run, permissions: Permissions, query: Mapping[str, str], *, is_
         "approvals": list(run_request.change.approvals.all()) if run_request else list[Approval](),
         "cancellations": [(each, SETTLED_LABELS.get(each.state, "Closed")) for each in cancellations],
         **actions.cancelling(run, permissions, run_actions),
+        **cancel_ladder.context(run, permissions, run_actions),
         "recoveries": [each for each in run_actions if each not in cancellations],
         **actions.recovering(run, permissions, run_actions),
         **actions.retrying(run, permissions, run_actions),

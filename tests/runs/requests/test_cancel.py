@@ -184,3 +184,19 @@ def test_the_same_task_twice_sends_one_cancel(a_run: Callable[..., Run], request
     dispatch.carry_out(cancellation)
     dispatch.carry_out(cancellation)
     assert [call.method for call in fake.calls].count("cancel") == 1
+
+
+def test_prefect_s_own_time_out_is_no_confirmation_and_the_trail_says_so(
+    a_run: Callable[..., Run], requester: User, fake: FakePrefect
+) -> None:
+    run = a_run("RUNNING")
+    cancellation = requests.cancel(run, by=by(requester))
+    dispatch.carry_out(cancellation)
+    message = "Flow run cancellation timed out; marked this flow run as Cancelled."
+    fake.set_state(run.prefect_id, "CANCELLED", message=message)
+    read_again(run)
+    cancellation.refresh_from_db()
+    assert (cancellation.state, bool(cancellation.message)) == (State.DONE, True)
+    verbs = set(AuditEntry.objects.values_list("verb", flat=True))
+    assert "run.cancel_unconfirmed" in verbs
+    assert "run.cancelled" not in verbs

@@ -282,3 +282,46 @@ def test_afterwards_it_leads_back_but_never_away(
     run = a_run("RUNNING")
     answer = login(requester).post(address(run, "cancel/"), {"reason": "x", "next": target})
     assert answer["Location"] == (leads_to or address(run))
+
+
+# What happens next
+
+
+def ladder(page: str) -> dict[str, str]:
+    """step -> its status."""
+    return dict(zip(attributes(page, "data-step"), attributes(page, "data-status"), strict=True))
+
+
+def test_an_open_cancellation_says_what_happens_next(requester: User, a_run: Runs, login: Login) -> None:
+    run, client = a_run("RUNNING"), login(requester)
+    assert ladder(text(client, run)) == {}
+    press(client, run, "Wrong month")
+    assert ladder(text(client, run))["sent"] == "now"
+    dispatch.carry_out(Action.objects.get())
+    page = text(client, run)
+    assert ladder(page) == {"requested": "done", "sent": "done", "stop": "now", "force": "later", "timeout": "later"}
+    assert "force cancel" in page
+
+
+def test_a_cancellation_that_timed_out_is_an_alarm(
+    requester: User, a_run: Runs, fake: FakePrefect, login: Login
+) -> None:
+    run, client = a_run("RUNNING"), login(requester)
+    press(client, run, "Wrong month")
+    dispatch.carry_out(Action.objects.get())
+    fake.set_state(run.prefect_id, "CANCELLED", message="Flow run cancellation timed out; marked as Cancelled.")
+    mirror.refresh(run.environment, [run.prefect_id])
+    page = text(client, run)
+    assert "cancel-timeout" in attributes(page, "data-key")
+    assert ladder(page) == {}
+    trail = AuditEntry.objects.filter(verb="run.cancel_unconfirmed").get()
+    assert trail.subject_id == str(run.pk)
+
+
+def test_one_that_was_confirmed_is_none(requester: User, a_run: Runs, fake: FakePrefect, login: Login) -> None:
+    run, client = a_run("RUNNING"), login(requester)
+    press(client, run, "Wrong month")
+    dispatch.carry_out(Action.objects.get())
+    fake.confirm_cancel(run.prefect_id)
+    mirror.refresh(run.environment, [run.prefect_id])
+    assert "cancel-timeout" not in attributes(text(client, run), "data-key")
