@@ -196,6 +196,7 @@ CODES: dict[str, str] = {
     "request.not_expired": "The request has not expired yet.",
     "request.unknown": "No such request, or it is not visible.",
     "request.unrecorded": "The submission of a request has no entry in the audit trail.",
+    "rerun.external": "The run was started outside the portal, so there is no request to repeat.",
     "rerun.other_deployment": "A request can be re-run only for its own deployment.",
     "rerun.secret_exposed": "A secret of the repeated request is no longer marked as secret by the deployment.",
     "reset_link.throttled": "Too many links for a new password were requested.",

@@ -336,6 +336,7 @@ SENTENCES: dict[str, list[str]] = {
         "The audit trail has no entry for the submission of request {}. Submit a new request, and find out who changed "
         "the database."
     ],
+    "rerun.external": ["{} was started outside the portal. Run it again from its own page."],
     "rerun.other_deployment": ["Request {} was for {} and cannot be re-run elsewhere."],
     "rerun.secret_exposed": [
         "Request {} has secret values that its deployment no longer treats as secret: {}. "

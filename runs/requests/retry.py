@@ -93,7 +93,8 @@ def request_retry(run_request: RunRequest, *, by: Actor, reason: str, ticket: st
 def retries_left(run_request: RunRequest, *, besides: Action | None = None) -> int:
     """Return how many retries that were approved with the run are left; none after an emergency override."""
     change = run_request.change
-    if not change.needs_approval or hasattr(change, "break_glass"):
+    # Most requests have none: lists ask for many, and the rest costs queries.
+    if not change.needs_approval or not run_request.spec.retries or hasattr(change, "break_glass"):
         return 0
     used = Action.objects.filter(run=run_request.run_id, kind=Kind.RETRY, change=None, state__in=[*OPEN, State.DONE])
     others = used.exclude(pk=besides.pk) if besides else used

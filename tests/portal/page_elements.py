@@ -36,3 +36,8 @@ def attributes(page: str, name: str) -> list[str]:
 def has_button(page: str, key: str) -> bool:
     """Whether the page has the button that opens the form of this key."""
     return f'<details class="portal-ask" data-key="{key}">' in page
+
+
+def outcomes(answer: Any) -> list[str]:
+    """What became of each selected run: the code of its refusal, or the word of the result."""
+    return attributes(answer.content.decode(), "data-outcome")

@@ -12,7 +12,7 @@ from portal.ui import times
 from runs import requests, stalls
 from runs.access.decisions import Decision, Permissions, Target
 from runs.errors import Refused
-from runs.governance.requirements import requirements_for
+from runs.governance.requirements import Requirements, requirements_for
 from runs.models import Action, Run, RunRequest, Verb
 from runs.models.action import CANCELS, OPEN, RECOVERIES, Kind
 
@@ -117,6 +117,19 @@ def retry_help(run: Run) -> str:
     if left > 0:
         return f"{RETRY_HELP} It was approved with the request: {left} of {run_request.spec.retries} retries left."
     return f"{RETRY_HELP} It needs the approval of someone else first."
+
+
+def foresee_retry(run: Run, requirements: Requirements) -> str:
+    """Return what a retry of this run would do, for a list of several."""
+    run_request: RunRequest | None = getattr(run, "run_request", None)
+    if run_request is None or not requests.needs_new_approval(run_request, requirements):
+        return "Starts at once"
+    left = requests.retries_left(run_request)
+    return (
+        f"Starts at once: {left} of {run_request.spec.retries} approved retries left"
+        if left > 0
+        else "Waits for approval"
+    )
 
 
 def explain_no_retry(run: Run, permissions: Permissions) -> tuple[str, str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -17,12 +18,12 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import slugify
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from portal.admin.actions import perform, redirect_back, ticket_of
 from portal.admin.base import RestrictedAdmin
 from portal.admin.filters import EnvironmentFilter
-from portal.admin.runs import headline, selected
+from portal.admin.runs import bulk_results, comparison, headline, selected
 from portal.admin.runs import log as runs_log
 from portal.admin.runs import page as runs_page
 from portal.admin.runs.filters import (
@@ -102,7 +103,10 @@ class RunAdmin(RestrictedAdmin):
         "ended": lambda run: run.ended_at,
         "seconds": lambda run: run.run_seconds,
     }
-    actions = ["cancel_selected", "put_back_selected", "mark_failed_selected", "retry_selected"]
+    actions = [
+        *("cancel_selected", "put_back_selected", "mark_failed_selected"),
+        *("retry_selected", "rerun_selected", "compare_selected"),
+    ]
 
     # The list
 
@@ -185,6 +189,19 @@ class RunAdmin(RestrictedAdmin):
     def retry_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
         return self.act_on_selected(request, queryset, selected.RETRY)
 
+    @admin.action(description="Re-run selected runs", permissions=["retry"])
+    def rerun_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
+        return self.act_on_selected(request, queryset, selected.RERUN)
+
+    @admin.action(description="Compare two selected runs", permissions=["view"])
+    def compare_selected(self, request: HttpRequest, queryset: QuerySet[Run]) -> HttpResponse | None:
+        """Go to the comparison, the older run on the left."""
+        keys = list(queryset.order_by("sort_at", "pk").values_list("pk", flat=True)[:3])
+        if len(keys) != 2:
+            messages.warning(request, "Select exactly two runs to compare.", extra_tags="compare.two")
+            return None
+        return HttpResponseRedirect(f"{reverse('admin:runs_run_compare')}?a={keys[0]}&b={keys[1]}")
+
     def act_on_selected(
         self, request: HttpRequest, queryset: QuerySet[Run], bulk: selected.BulkAction
     ) -> HttpResponse | None:
@@ -217,6 +234,12 @@ class RunAdmin(RestrictedAdmin):
             path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"runs_run_{name}")
             for name, (route, view) in views.items()
         ]
+        routes += [
+            path("compare/", self.admin_site.admin_view(require_safe(self.compare)), name="runs_run_compare"),
+            path(
+                "results/<uuid:key>/", self.admin_site.admin_view(require_safe(self.results)), name="runs_run_results"
+            ),
+        ]
         # First: Django's own routes end with a catch-all, `<path:object_id>/`.
         return [*routes, *super().get_urls()]
 
@@ -243,6 +266,22 @@ class RunAdmin(RestrictedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         return super().get_queryset(request).select_related(*RELATED)
+
+    def compare(self, request: HttpRequest) -> HttpResponse:
+        """Show two runs beside each other."""
+        left, right = comparison.chosen(request, self.visible_or_404)
+        if left is None:
+            messages.info(request, f"There is no successful run before {right}.", extra_tags="compare.no_success")
+            return HttpResponseRedirect(self.address(right))
+        found = comparison.context(left, right, permissions_of(request))
+        frame = {**self.admin_site.each_context(request), "title": f"Compare {left} and {right}", "opts": self.opts}
+        return TemplateResponse(request, "portal/run/comparison.html", frame | found)
+
+    def results(self, request: HttpRequest, key: UUID) -> HttpResponse:
+        """Show what became of each run of a list action."""
+        found = bulk_results.context(request, key, self.get_queryset(request))
+        frame = {**self.admin_site.each_context(request), "opts": self.opts}
+        return TemplateResponse(request, "portal/run/bulk_results.html", frame | found)
 
     def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self.act_on(request, pk, requests.cancel, "Cancellation requested.")

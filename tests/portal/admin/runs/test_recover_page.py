@@ -17,7 +17,7 @@ from runs.actors import Actor
 from runs.governance import grants
 from runs.models import Action, Run, Stall
 from tests.portal.many_rows import many_runs
-from tests.portal.page_elements import attributes, has_button, message_codes
+from tests.portal.page_elements import attributes, has_button, message_codes, outcomes
 
 pytestmark = pytest.mark.django_db
 Runs = Callable[..., Run]
@@ -102,13 +102,13 @@ def test_selected_runs_are_recovered_and_others_say_why_not(
     asked = client.post(LIST, body).content.decode()
     assert sorted(attributes(asked, "data-why")) == ["run.finished", "run.not_stalled"]
     answer = client.post(LIST, {**body, "_selected_action": [stalled.pk], "reason": "host rebooted"}, follow=True)
-    assert message_codes(answer) == ["success"]
+    assert outcomes(answer) == ["requested"]
     recovery = Action.objects.get()
     assert (recovery.run, recovery.reason) == (stalled, "host rebooted")
 
 
 def test_too_many_at_once_are_refused(deployment: Deployment, operator: User, login: Login) -> None:
-    runs = many_runs(deployment, 101, state_type="PENDING", stalled_kind=Stall.PENDING)
+    runs = many_runs(deployment, 201, state_type="PENDING", stalled_kind=Stall.PENDING)
     body = {"action": "put_back_selected", "_selected_action": [run.pk for run in runs], "index": "0", "reason": "r"}
     login(operator).post(LIST, body)
     assert not Action.objects.exists()

@@ -14,7 +14,7 @@ from runs import dispatch, mirror, requests
 from runs.models import Action, ChangeRequest, Run
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
-from tests.portal.page_elements import attributes, has_button, message_codes
+from tests.portal.page_elements import attributes, has_button, message_codes, outcomes
 
 pytestmark = pytest.mark.django_db
 Login = Callable[[User], Client]
@@ -108,7 +108,7 @@ def test_selected_runs_that_need_an_approval_wait_each_as_a_change_request(
 ) -> None:
     Environment.objects.update(needs_approval=True)
     body = {"action": "retry_selected", "_selected_action": [failed.pk], "index": "0", "reason": "r"}
-    assert message_codes(login(requester).post(LIST, body, follow=True)) == ["change.waiting"]
+    assert outcomes(login(requester).post(LIST, body, follow=True)) == ["needs approval"]
     assert ChangeRequest.objects.filter(kind="retry").count() == 1
 
 
@@ -125,5 +125,5 @@ def test_selected_runs_are_retried_each_with_its_result(
     assert sorted(attributes(asked, "data-why")) == ["retry.external", "retry.not_failed"]
     assert not Action.objects.exists()
     answer = client.post(LIST, {**body, "reason": "source is back"}, follow=True)
-    assert sorted(message_codes(answer)) == ["retry.external", "retry.not_failed", "success"]
+    assert sorted(outcomes(answer)) == ["requested", "retry.external", "retry.not_failed"]
     assert Action.objects.get().run == failed

@@ -21,7 +21,7 @@ from runs.governance import grants
 from runs.models import Action, Run
 from tests.fakes.prefect import FakePrefect
 from tests.portal.many_rows import many_runs
-from tests.portal.page_elements import attributes, message_codes
+from tests.portal.page_elements import attributes, message_codes, outcomes
 from tests.portal.query_counts import count, must_be_agreed
 
 URL = "/admin/runs/run/"
@@ -184,7 +184,7 @@ def test_selected_runs_are_cancelled_with_one_reason(requester: User, a_run: Run
     assert cancellable(form) == {run.pk for run in runs}
     assert not runs[0].actions.exists(), "asking for the reason is not cancelling"
     answer = post(client, "cancel_selected", runs, reason="Wrong month")
-    assert message_codes(answer) == ["success", "success"]
+    assert outcomes(answer) == ["requested", "requested"]
     assert [run.actions.get().reason for run in runs] == ["Wrong month", "Wrong month"]
 
 
@@ -222,7 +222,7 @@ def test_runs_that_may_not_be_seen_are_not_reached_by_their_number(
 
 
 def test_too_many_at_once_are_refused(requester: User, deployment: Deployment, login: Login) -> None:
-    runs = many_runs(deployment, 101, state_type="RUNNING")
+    runs = many_runs(deployment, 201, state_type="RUNNING")
     answer = post(login(requester), "cancel_selected", runs, reason="All of them")
     assert message_codes(answer) == ["warning"]
     assert not Action.objects.exists()
