@@ -14,6 +14,7 @@ from portal.api import (
     event_routes,
     hook_routes,
     job_routes,
+    preset_routes,
     problems,
     request_routes,
     rule_routes,
@@ -34,6 +35,7 @@ Errors are problem details (RFC 9457): `code` is for programs and stays, `detail
 ROUTERS = (
     catalog_routes.router,
     request_routes.router,
+    preset_routes.router,
     run_routes.router,
     event_routes.router,
     rule_routes.router,

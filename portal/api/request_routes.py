@@ -21,6 +21,7 @@ from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.changes import queries
 from runs.models import ChangeRequest, RunRequest
+from runs.requests import presets
 
 router = Router(tags=["Requests"])
 ChangeFilters = paging.filters_of(listings.CHANGES)
@@ -37,6 +38,7 @@ class Submission(Schema):
     environment: str = Field(max_length=40)
     deployment: str = Field(max_length=601, description="Alias, full name, id, or a name that is unique there.")
     parameters: dict[str, Any] = {}
+    preset: str = Field("", max_length=100, description="Name of a preset whose values fill in the other parameters.")
     reason: str = Field("", max_length=1000)
     ticket: str = Field("", max_length=100)
     scheduled_for: AwareDatetime | None = Field(None, description="Start time with its offset; null for now.")
@@ -102,9 +104,13 @@ def submit(request: HttpRequest, payload: Submission) -> Status[ChangeRow]:
     """
     by = actor_of(request)
     key = submission_key(request)
+    deployment = names.deployment(payload.environment, payload.deployment, by=by)
+    filled_in: dict[str, Any] = {}
+    if payload.preset:
+        filled_in, _ = presets.load(presets.find(deployment, payload.preset, by=by), deployment)
     made = requests.submit(
-        names.deployment(payload.environment, payload.deployment, by=by),
-        payload.parameters,
+        deployment,
+        {**filled_in, **payload.parameters},
         by=by,
         reason=payload.reason,
         ticket=payload.ticket,

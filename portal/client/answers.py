@@ -243,3 +243,30 @@ class Retried:
 
     action: Action | None
     change: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PresetProblem:
+    field: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """`parameters` hold no secrets; they are null while the deployment is not deployed.
+
+    `problems` name values that it would not accept any more.
+    """
+
+    id: int
+    environment: str
+    deployment: str
+    name: str
+    owner: str
+    is_shared: bool
+    parameters: dict[str, Any] | None
+    problems: list[PresetProblem]
+    created_at: datetime
+    changed_at: datetime
+    url: str

@@ -35,6 +35,7 @@ from .command_parser import (
 )
 from .login_commands import add_login
 from .portal_api import Portal
+from .preset_commands import add_presets
 from .request_commands import add_requests
 from .rule_commands import add_rules
 from .terminal import Screen
@@ -90,7 +91,7 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"portal_client {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=CommandParser)
-    for add in (add_login, add_catalog, add_requests, add_rules):
+    for add in (add_login, add_catalog, add_requests, add_presets, add_rules):
         add(commands)
     return parser
 

@@ -20,6 +20,7 @@ from .answers import (
     Event,
     InboxChange,
     LogLine,
+    Preset,
     Retried,
     Run,
     RunDetail,
@@ -112,6 +113,7 @@ class Portal:
         deployment: DeploymentReference,
         parameters: Mapping[str, Any] | None = None,
         *,
+        preset: str = "",
         reason: str = "",
         ticket: str = "",
         scheduled_for: datetime | None = None,
@@ -124,11 +126,15 @@ class Portal:
         rerun_of: int | None = None,
         key: str = "",
     ) -> Change:
-        """Request a run. Sent twice with the same `key`, it is one request; without, one is made for this call."""
+        """Request a run. Sent twice with the same `key`, it is one request; without, one is made for this call.
+
+        `preset` names a preset of the deployment that fills in the parameters which are not given.
+        """
         body = {
             "environment": environment,
             "deployment": lookups.deployment_name(deployment),
             "parameters": dict(parameters or {}),
+            "preset": preset,
             "reason": reason,
             "ticket": ticket,
             "scheduled_for": scheduled_for,
@@ -197,6 +203,42 @@ class Portal:
     ) -> Row:
         """Return it once it has ended; raises `StillRunning`. Each line of its runs' logs is given to `on_log`."""
         return waits.wait(self, row, timeout=timeout, on_log=on_log)
+
+    # Presets ----------------------------------------------------------------------------------------------------------
+
+    def presets(self, environment: str = "", **filters: Any) -> Iterator[Preset]:
+        """List presets, yours and shared ones; `filters` are those of the API: deployment, name, owner, shared."""
+        return self._rows(Preset, "/presets", {"environment": environment, **filters})
+
+    def preset(self, number: int) -> Preset:
+        return self._get(Preset, path("presets", number))
+
+    def save_preset(
+        self,
+        environment: str,
+        deployment: DeploymentReference,
+        name: str,
+        parameters: Mapping[str, Any],
+        *,
+        is_shared: bool = False,
+    ) -> Preset:
+        """Save values under a name; required ones may be missing, and secret ones are left out."""
+        body = {
+            "environment": environment,
+            "deployment": lookups.deployment_name(deployment),
+            "name": name,
+            "parameters": dict(parameters),
+            "is_shared": is_shared,
+        }
+        return self._post(Preset, "/presets", body)
+
+    def change_preset(self, number: int, **changes: Any) -> Preset:
+        """Change a preset of yours: `name`, `is_shared`, `parameters`; what is left out stays."""
+        return decode(Preset, self._session.send("PATCH", path("presets", number), body=changes, key=str(uuid4())).body)
+
+    def delete_preset(self, number: int) -> Preset:
+        """Delete a preset and return it as it was."""
+        return decode(Preset, self._session.send("DELETE", path("presets", number), key=str(uuid4())).body)
 
     # Runs -------------------------------------------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ def add_requests(commands: Subparsers) -> None:
     parser = add_command(commands, "run", run, "Request a run of a deployment")
     add_deployment(parser)
     add_parameters(parser)
+    parser.add_argument("--preset", default="", metavar="NAME", help="fill in the other parameters from this preset")
     add_reason(parser)
     parser.add_argument("--at", type=moment, metavar="TIME", help="start later: 2026-11-30T06:00+01:00")
     parser.add_argument("--tag", action="append", default=[], help="can be repeated")
@@ -93,6 +94,7 @@ def run(portal: Portal, options: Namespace, screen: Screen) -> int:
             options.environment,
             options.name,
             parameters(options),
+            preset=options.preset,
             reason=options.reason,
             ticket=options.ticket,
             scheduled_for=options.at,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .answers import Deployment, Environment, InboxChange, Run, RunRequest
+from .answers import Deployment, Environment, InboxChange, Preset, Run, RunRequest
 from .rule_answers import AuditEntry, Grant, WhoCan, WindowHours
 
 type Column = tuple[str, Callable[[Any], object]]
@@ -72,6 +72,15 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("changed", lambda row: row.changed),
         ("not pinned", lambda row: row.not_pinned),
         ("expires", lambda row: row.expires_at),
+    ],
+    Preset: [
+        ("number", lambda row: row.id),
+        ("environment", lambda row: row.environment),
+        ("deployment", lambda row: row.deployment),
+        ("preset", lambda row: row.name),
+        ("owner", lambda row: row.owner),
+        ("shared", lambda row: row.is_shared),
+        ("problems", lambda row: [each.field for each in row.problems]),
     ],
     WhoCan: [
         ("verb", lambda row: row.verb),

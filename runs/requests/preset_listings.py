@@ -25,6 +25,15 @@ def sees_preset(by: Actor, permissions: Permissions) -> Q:
     return permissions.q(Verb.SEE) & (Q(owner=by.user) | others)
 
 
+def with_deployments(rows: list[Preset], permissions: Permissions | None = None) -> list[Preset]:
+    """Set `deployed` on each: the deployment as it is now, whose schema says what is secret. One query for all."""
+    keys = {row.deployment_id for row in rows}  # type: ignore[attr-defined]  # annotated by the listing
+    found = Deployment.objects.in_bulk([key for key in keys if key is not None])
+    for row in rows:
+        row.deployed = found.get(row.deployment_id)  # type: ignore[attr-defined]  # for these rows
+    return rows
+
+
 PRESETS = Listing(
     "presets",
     Preset,
@@ -45,4 +54,5 @@ PRESETS = Listing(
         "tags": Coalesce(Subquery(NAMED.order_by("-synced_at").values("tags")[:1]), Value([], output_field=TAGS)),
         "deployment_id": Subquery(NAMED.filter(deleted_upstream_at=None).order_by("-pk").values("pk")[:1]),
     },
+    keep=with_deployments,
 )

@@ -27,6 +27,7 @@ from runs.models import (
     Hook,
     JobTrust,
     Policy,
+    Preset,
     Run,
     RunRequest,
     ServiceAccount,
@@ -71,6 +72,8 @@ class Site:
     job_trust: JobTrust
     agent: Agent
     stopped: Agent
+    preset: Preset
+    shared_preset: Preset
 
     @property
     def slug(self) -> str:

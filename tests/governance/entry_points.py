@@ -56,6 +56,8 @@ LOOKS = {
     *("admin/flows/environment/<int:pk>/calendar/", "admin/runs/auditentry/exports/"),
     *(f"admin/{model}/export.csv" for model in ("runs/run", "runs/runrequest", "runs/artifact", "flows/deployment")),
     "admin/flows/deployment/<int:pk>/run/choices/",
+    *("admin/flows/deployment/<int:pk>/run/choices/", "admin/flows/deployment/<int:pk>/run/link/"),
+    *("admin/runs/run/compare/", "admin/runs/run/results/<uuid:key>/"),
     "admin/runs/auditentry/<path:object_id>/change/",
     "admin/runs/auditentry/exports/<int:pk>/download/",
 }
@@ -73,6 +75,7 @@ SHUT = {
     *(f"admin/runs/hook/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/jobtrust/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *("admin/runs/serviceaccount/<path:object_id>/delete/", "admin/runs/agent/<path:object_id>/delete/"),
+    *(f"admin/runs/preset/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *("admin/runs/changerequest/add/", "admin/runs/changerequest/<path:object_id>/delete/"),
 }
 # Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
@@ -105,6 +108,20 @@ DOORS: dict[str, Door] = {
     "request a run, by page": Door("admin/flows/deployment/<int:pk>/run/", ask("flows_deployment_run")),
     "request a quick run, by page": Door(
         "admin/flows/deployment/<int:pk>/quick-run/", ask("flows_deployment_quick_run")
+    ),
+    "save a preset, by page": Door(
+        "admin/flows/deployment/<int:pk>/run/save-preset/",
+        press("flows_deployment_save_preset", "deployment", preset_name="new", **{"parameters-month": "2026-10"}),
+    ),
+    "rename a preset, by page": Door(
+        "admin/runs/preset/<int:pk>/rename/", press("runs_preset_rename", "shared_preset", name="new")
+    ),
+    "share a preset, by page": Door("admin/runs/preset/<int:pk>/share/", press("runs_preset_share", "preset")),
+    "stop sharing a preset, by page": Door(
+        "admin/runs/preset/<int:pk>/unshare/", press("runs_preset_unshare", "shared_preset")
+    ),
+    "delete a preset, by page": Door(
+        "admin/runs/preset/<int:pk>/remove/", press("runs_preset_remove", "shared_preset")
     ),
     "pause a deployment, by page": Door(
         "admin/flows/deployment/<int:pk>/pause/", press("flows_deployment_pause", "deployment", reason="r")
@@ -303,6 +320,12 @@ DOORS: dict[str, Door] = {
     ),
     "retry selected runs, by list action": Door(
         "action runs.Run.retry_selected", unapproved(act("runs.Run", "retry_selected", "failed"))
+    ),
+    "re-run selected runs, by list action": Door(
+        "action runs.Run.rerun_selected", act("runs.Run", "rerun_selected", "failed", **{"confirmation-prod": "prod"})
+    ),
+    "compare selected runs, by list action": Door(
+        "action runs.Run.compare_selected", act("runs.Run", "compare_selected", "run")
     ),
     "comment on a request, by page": Door(
         "admin/runs/runrequest/<int:pk>/comment/", press("runs_runrequest_comment", "run_request", reason="r", text="r")

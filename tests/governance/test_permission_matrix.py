@@ -20,6 +20,7 @@ from runs.actors import Actor
 from runs.changes import agent_stop
 from runs.governance import grants
 from runs.models import Action, Agent, AuditEntry, Policy, Run, Verb, Window
+from runs.requests import presets
 from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, make_environment, person
 from tests.expectations import load
 from tests.fakes.prefect import FakePrefect
@@ -130,6 +131,8 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         job_trust=trust(robot, "https://gitlab.com"),
         agent=an_agent(requester, f"agent-{slug}"),
         stopped=stopped_agent(requester, f"stopped-{slug}"),
+        preset=presets.save(deployment, {"rows": 7}, by=by(requester), name="mine"),
+        shared_preset=presets.save(deployment, {"rows": 7}, by=by(requester), name="shared", is_shared=True),
     )
 
 
@@ -269,6 +272,7 @@ def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
         "runs/serviceaccount": [there.robot.pk],
         "runs/hook": [there.hook.pk],
         "runs/agent": [there.agent.pk],
+        "runs/preset": [there.shared_preset.pk],
     }
     sent = {"reason": "r", "post": "yes", "name": "x", "action": "delete_selected", "_selected_action": "1"}
     for route in sorted(set(routes()) & (shown() | SHUT)):

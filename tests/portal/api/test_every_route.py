@@ -106,6 +106,26 @@ ROUTES = [
         "override a change window, by page",
         lambda caller, there: caller.post(f"/requests/{there.run_request.pk}/override", {"reason": "r"}),
     ),
+    Route(
+        "post",
+        "/presets",
+        "save a preset, by page",
+        post(
+            "/presets",
+            lambda there: {
+                "environment": there.slug,
+                "deployment": there.deployment.full_name,
+                "name": "new",
+                "parameters": {"rows": 7},
+            },
+        ),
+    ),
+    Route(
+        "patch",
+        "/presets/{number}",
+        "rename a preset, by page",
+        lambda caller, there: caller.send("PATCH", f"/presets/{there.shared_preset.pk}", {"name": "new"}),
+    ),
     Route("post", f"{RUN}/cancel", "cancel a run, by page", post(f"{RUN}/cancel")),
     *(
         Route(
@@ -146,6 +166,7 @@ ELSEWHERE = {
     ("post", "/why"),
     ("post", "/tokens/revoke"),
     ("post", "/job-tokens"),  # test_job_exchange
+    ("delete", "/presets/{number}"),  # test_preset_routes: a token of an administrator is none
 }
 
 

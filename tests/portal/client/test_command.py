@@ -361,3 +361,19 @@ def test_every_command_says_what_it_does(command: Commands) -> None:
     for name in names:
         ended = command(None, name, "--help")
         assert ended.code == 0, name
+
+
+def test_a_run_is_filled_in_from_a_preset(requester: User, deployment: Deployment, command: Commands) -> None:
+    done = command(requester, "save-preset", "monthly", "month end", "-e", "dev", "-p", "month=2026-10", "-p", "rows=7")
+    assert done.code == 0
+    listed = command(requester, "presets", "-e", "dev")
+    assert "month end" in listed.out
+    assert command(requester, "run", "monthly", "-e", "dev", "--preset", "month end", "-p", "rows=8").code == 0
+    assert requests.values_of(RunRequest.objects.get())["rows"] == 8
+    (row,) = json.loads(command(requester, "presets", "--json").out)
+    number = str(row["id"])
+    assert command(requester, "change-preset", number, "--name", "year end", "--share").code == 0
+    assert command(requester, "change-preset", number).code == 1
+    assert command(requester, "run", "monthly", "-e", "dev", "--preset", "month end").code == 3
+    assert command(requester, "delete-preset", number).code == 0
+    assert "no such presets" in command(requester, "presets").out

@@ -289,3 +289,21 @@ def test_past_events_are_listed(requester: User, prod_deployment: Deployment, po
     (found,) = client.events("prod")
     assert (found.kind, found.change, found.request) == ("request waiting", change.id, change.requests[0].id)
     assert list(client.events(after=found.id)) == []
+
+
+def test_presets(requester: User, deployment: Deployment, portal: Portals) -> None:
+    client = portal(requester)
+    saved = client.save_preset("dev", NAME, "month end", {**VALUES, "rows": 7, "token": "s3cret"}, is_shared=True)
+    assert (saved.name, saved.parameters, saved.is_shared) == ("month end", {**VALUES, "rows": 7}, True)
+    assert [each.id for each in client.presets("dev", deployment=NAME)] == [saved.id]
+    assert client.preset(saved.id).parameters == saved.parameters
+    assert client.change_preset(saved.id, name="year end", is_shared=False).name == "year end"
+    change = client.run("dev", NAME, {"rows": 8}, preset="year end")
+    assert requests.values_of(change_row(change.id))["month"] == "2026-10"
+    assert client.delete_preset(saved.id).name == "year end"
+    with pytest.raises(NotFound):
+        client.preset(saved.id)
+
+
+def change_row(number: int) -> Any:
+    return ChangeRequest.objects.get(pk=number).run_request
