@@ -7,8 +7,10 @@ from typing import Any
 
 from flows import parameters as schemas
 from flows.parameters import Invalid, ParameterError, ParameterForm
+from flows.parameters.earlier_values import cut
 from portal.admin.run_form.context import RunFormContext
 from portal.auth.request_user import permissions_of
+from portal.ui.text import json_text
 from runs import requests
 from runs.models import Verb
 from runs.requests import presets
@@ -29,7 +31,16 @@ def mark(form: RunFormContext, shown: ParameterForm, values: Mapping[str, Any]) 
     found = [each for each in presets.errors_of(form.deployment, given) if each.code != "parameter.unknown"]
     found += not_granted(form, given, known={each.path[0] for each in found if each.path})
     found += requests.offer_errors(form.deployment, given) if not found else []
-    shown.add_errors(found)
+    masked = schemas.mask(form.deployment.parameter_schema, given)
+    shown.add_errors(with_value(each, masked) for each in found)
+
+
+def with_value(error: ParameterError, given: Mapping[str, Any]) -> ParameterError:
+    """Name the value that a select does not offer: the field would only say that it has another one."""
+    if error.code != "parameter.enum" or len(error.path) != 1:
+        return error
+    value = cut(json_text(given[str(error.path[0])]))
+    return ParameterError(error.path, error.code, f"“{value}” is not possible. {error.message}")
 
 
 def not_granted(form: RunFormContext, given: Mapping[str, Any], known: set[str | int]) -> list[ParameterError]:

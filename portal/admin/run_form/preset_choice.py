@@ -36,7 +36,7 @@ def chosen(request: HttpRequest, deployment: Deployment) -> Preset | None:
 
     Not when the form is submitted: then a preset that was deleted meanwhile must not take away what was typed.
     """
-    if PRESET not in request.GET:
+    if not request.GET.get(PRESET):
         return None
     rows = PRESETS.rows(actor_of(request), permissions=permissions_of(request)).filter(
         environment=deployment.environment_id, full_name=deployment.full_name

@@ -62,7 +62,7 @@ def attempt(run: Run, act: Callable[[Run], object], done: str) -> Result:
     kind, key = (type(made).__name__, made.pk) if isinstance(made, Model) else ("", 0)
     if is_waiting(made):
         return Result(run.pk, WAITS, "Someone else has to approve it first.", "", kind, key)
-    return Result(run.pk, REQUESTED, f"{done[0].upper()}{done[1:]}", "", kind, key)
+    return Result(run.pk, REQUESTED, done, "", kind, key)
 
 
 def is_waiting(made: object) -> bool:

@@ -30,6 +30,8 @@ NOTABLE_RATIO, NOTABLE_SECONDS = 1.25, 1.0
 # Prefect appends to the name of a task what tells its runs apart.
 SUFFIX = re.compile(r"-(?:[0-9]+|[0-9a-f]{3})$")
 MOST_TASKS = 20_000
+# The tag by which a run names its request, which differs always.
+OWN_TAG = "portal-request:"
 LONGEST = 2000
 
 
@@ -99,7 +101,7 @@ def chosen(request: HttpRequest, find: Callable[[HttpRequest, Any], Run]) -> tup
 
 def ordered(rows: Iterable[Row]) -> list[Row]:
     """Put what differs first; within that the order stays."""
-    return sorted(rows, key=lambda row: row.is_same)
+    return sorted(rows, key=lambda row: (row.is_same, row.word == UNKNOWN))
 
 
 def compared(name: str, left: Any, right: Any) -> Row:
@@ -144,7 +146,7 @@ def fact_values(run: Run) -> dict[str, Any]:
         "Definition": spec.definition_fingerprint[:12] if spec else None,
         "Attempts": run.run_count,
         "Work pool": run.work_pool_name,
-        "Tags": ", ".join(run.tags),
+        "Tags": ", ".join(tag for tag in run.tags if not tag.startswith(OWN_TAG)),
     }
 
 

@@ -51,7 +51,9 @@
         button.ariaBusy = "true";
         try {
             const body = new FormData(button.form, button);
-            const response = await fetch(button.formAction, { method: "POST", body, credentials: "same-origin" });
+            // `formAction` of a button without one is the address of the page, not that of the form.
+            const address = button.hasAttribute("formaction") ? button.formAction : button.form.action;
+            const response = await fetch(address, { method: "POST", body, credentials: "same-origin" });
             return new DOMParser().parseFromString(await response.text(), "text/html");
         } catch {
             return document.implementation.createHTMLDocument();

@@ -171,6 +171,7 @@ def test_a_choice_that_is_gone_is_marked_and_refused_not_dropped(
     client = login(requester)
     page = opened(client, fewer, preset)
     assert marked(page) == ["parameter.enum"]
+    assert "“7” is not possible" in page
     answer = fill_in(client, fewer, f"?preset={preset.pk}", **{"parameters-month": "2026-10", "parameters-rows": ""})
     assert answer.status_code == 200
     assert not RunRequest.objects.exists()
@@ -218,3 +219,9 @@ def test_a_blind_rerun_takes_no_preset_and_keeps_none(requester: User, deploymen
     address = reverse("admin:flows_deployment_save_preset", args=[deployment.pk]) + query
     assert client.post(address, {**PLAIN, **hidden(page), "preset_name": "theirs"}).status_code == 403
     assert not Preset.objects.exists()
+
+
+def test_the_choice_of_no_preset_is_none(requester: User, deployment: Deployment, login: Login) -> None:
+    answer = login(requester).get(form_of(deployment, "?preset="))
+    assert answer.status_code == 200
+    assert answer.context["loaded"] is None
