@@ -1866,6 +1866,125 @@ SABOTAGES = (
         old=" or change.run_requests.count() > MOST_RUNS",
         new="",
     ),
+    # Presets, links and comparisons
+    Sabotage(
+        "presets that are not shared are seen by others",
+        ("tests/runs/requests/test_presets.py::test_others_see_a_shared_one_if_they_may_view_parameters",),
+        file="runs/requests/preset_listings.py",
+        old="others = Q(is_shared=True) & permissions.q(Verb.SEE_INPUTS)",
+        new="others = permissions.q(Verb.SEE_INPUTS)",
+    ),
+    Sabotage(
+        "shared presets need no permission to view parameters",
+        ("tests/runs/requests/test_presets.py::test_others_see_a_shared_one_if_they_may_view_parameters",),
+        file="runs/requests/preset_listings.py",
+        old="others = Q(is_shared=True) & permissions.q(Verb.SEE_INPUTS)",
+        new="others = Q(is_shared=True)",
+    ),
+    Sabotage(
+        "presets keep secrets",
+        ("tests/runs/requests/test_presets.py::test_a_secret_is_stored_nowhere",),
+        file="runs/requests/presets.py",
+        old="    return public\n\n\ndef require_start",
+        new="    return dict(values)\n\n\ndef require_start",
+    ),
+    Sabotage(
+        "whoever sees a deployment saves presets of it",
+        ("tests/runs/requests/test_presets.py::test_it_needs_the_permission_to_run_the_deployment",),
+        file="runs/requests/presets.py",
+        old="        require_start(Permissions.of(by), Target.of(deployment))\n",
+        new="",
+    ),
+    Sabotage(
+        "presets are changed by others than their owner",
+        (
+            "tests/runs/requests/test_presets.py"
+            "::test_only_the_owner_changes_it_and_an_administrator_deletes_what_is_shared",
+        ),
+        file="runs/requests/presets.py",
+        old="    if not by.is_same_person_as(preset.owner_id):",
+        new="    if False:",
+    ),
+    Sabotage(
+        "a token changes presets beyond its scope",
+        ("tests/runs/requests/test_presets.py::test_a_scope_without_the_run_of_the_deployment_changes_nothing",),
+        file="runs/requests/presets.py",
+        old="        if is_shared or values is not None or by.scope is not None:",
+        new="        if is_shared or values is not None:",
+    ),
+    Sabotage(
+        "a preset brings a value that has become secret",
+        ("tests/runs/requests/test_presets.py::test_a_value_that_has_become_secret_is_not_used",),
+        file="runs/requests/presets.py",
+        old="    return {**public, **unknown}, [",
+        new="    return {**known, **unknown}, [",
+    ),
+    Sabotage(
+        "a re-run whose values are hidden can be kept as a preset",
+        ("tests/portal/admin/run_form/test_loaded_preset.py::test_a_blind_rerun_takes_no_preset_and_keeps_none",),
+        file="portal/admin/run_form/context.py",
+        old="        if self.is_blind:\n            return None",
+        new="        if False:\n            return None",
+    ),
+    Sabotage(
+        "links hold secrets",
+        (
+            "tests/portal/admin/run_form/test_shared_link.py"
+            "::test_the_link_holds_what_differs_and_fills_the_form_of_another",
+        ),
+        file="flows/parameters/references.py",
+        old="    public, secrets = split(schema, values)",
+        new="    public, secrets = dict(values), {}",
+    ),
+    Sabotage(
+        "a link can be made by who may not run the deployment",
+        ("tests/portal/admin/run_form/test_shared_link.py::test_who_may_not_run_the_deployment_makes_none",),
+        file="portal/admin/run_form/keep_values.py",
+        old="    if not decision:\n        raise PermissionDenied(decision.sentence)",
+        new="    if False:\n        raise PermissionDenied(decision.sentence)",
+    ),
+    Sabotage(
+        "a comparison shows parameters to all who see the runs",
+        ("tests/portal/admin/runs/test_comparison.py::test_what_one_may_not_view_is_hidden",),
+        file="portal/admin/runs/comparison.py",
+        old="    sees_inputs = all(visibility.can_view_parameters(permissions, run) for run in (left, right))",
+        new="    sees_inputs = True",
+    ),
+    Sabotage(
+        "a comparison shows artifacts to all who see the runs",
+        ("tests/portal/admin/runs/test_comparison.py::test_what_one_may_not_view_is_hidden",),
+        file="portal/admin/runs/comparison.py",
+        old="    sees_logs = all(visibility.can_view_logs(permissions, run) for run in (left, right))",
+        new="    sees_logs = True",
+    ),
+    Sabotage(
+        "secrets are compared",
+        ("tests/portal/admin/runs/test_comparison.py::test_parameters_differ_in_words_and_secrets_are_never_compared",),
+        file="portal/admin/runs/comparison.py",
+        old="    if MASK in one + other:",
+        new="    if False:",
+    ),
+    Sabotage(
+        "results of a list action show runs that became invisible",
+        ("tests/portal/admin/runs/test_selected_runs.py::test_results_are_of_one_session_and_of_what_one_still_sees",),
+        file="portal/admin/runs/bulk_results.py",
+        old="    visible = runs.in_bulk([each.run for each in results])",
+        new="    visible = Run.objects.in_bulk([each.run for each in results])",
+    ),
+    Sabotage(
+        "selected runs that delete data are requested again without a typed name",
+        ("tests/portal/admin/runs/test_selected_runs.py::test_one_that_deletes_data_is_run_again_from_its_own_page",),
+        file="portal/admin/runs/selected_reruns.py",
+        old="        if requests.is_destructive(deployment, requests.values_of(run_request)):",
+        new="        if False:",
+    ),
+    Sabotage(
+        "Prefect's time-out counts as a confirmed cancellation",
+        ("tests/runs/requests/test_cancel.py::test_prefect_s_own_time_out_is_no_confirmation_and_the_trail_says_so",),
+        file="runs/actions.py",
+        old="        if timed_out(run, action):",
+        new="        if False:",
+    ),
 )
 
 

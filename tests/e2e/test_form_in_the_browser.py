@@ -14,7 +14,7 @@ import pytest
 from django.http import QueryDict
 from playwright.sync_api import Browser, Page, expect
 
-from flows.parameters import ParameterForm
+from flows.parameters import Earlier, ParameterForm
 from flows.parameters.choices import find_choices
 from tests.e2e.browser_actions import open_browser
 
@@ -36,6 +36,10 @@ PAGE = """<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="/por
 <script src="/run_form.js" defer></script><form method="post" data-choices-url="/choices">
 <button class="portal-hidden" type="submit" tabindex="-1" aria-hidden="true">Run</button>
 <p class="portal-hidden" role="status" data-form-status></p>{}<button>Run</button></form><pre id="sent">{}</pre>"""
+# What an earlier run had, and a button that keeps what is in the form.
+EARLIER = {"query": "q", "month": "2026-08"}
+KEEP = """<div id="keep-values">{}
+<button type="submit" formaction="/kept" data-in-place="keep-values">Keep</button></div>"""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -49,6 +53,9 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(json.dumps({"choices": found}), "application/json")
         elif (file := STATIC / url.path.lstrip("/")).is_file():
             self.reply(file.read_text(), "text/css" if file.suffix == ".css" else "text/javascript")
+        elif url.path == "/again":
+            form = ParameterForm(SCHEMA, {}, initial=EARLIER, earlier=Earlier("Request 7", EARLIER))
+            self.reply(PAGE.format(form.render() + KEEP.format(""), ""), "text/html")
         else:
             self.reply(PAGE.format(ParameterForm(SCHEMA, {}, offered=OFFERED).render(), ""), "text/html")
 
@@ -63,6 +70,9 @@ class Handler(BaseHTTPRequestHandler):
                 data.appendlist(head.partition(b'name="')[2].partition(b'"')[0].decode(), value[:-2].decode())
         else:
             data = QueryDict(body)
+        if self.path == "/kept":
+            self.reply(KEEP.format(f"<p data-kept>{data['parameters-query']}</p>"), "text/html")
+            return
         form = ParameterForm(SCHEMA, {}, data, offered=OFFERED)
         values = json.dumps(form.values) if form.is_valid() else ""
         self.reply(PAGE.format(form.render(), values), "text/html")
@@ -214,3 +224,26 @@ def test_another_month_than_those_on_offer_has_an_input_once_it_is_chosen(page: 
     page.get_by_label("month").select_option("Another value…")
     other.fill("2027-01")
     assert sent(page) == {"query": "q", "month": "2027-01"}
+
+
+def test_what_an_earlier_run_had_is_shown_as_soon_as_its_field_is_edited(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    page.goto(f"{address}again")
+    note = page.locator(".portal-earlier", has_text="Request 7: 2026-08")
+    expect(note).to_be_hidden()
+    page.get_by_label("month").fill("2026-09")
+    expect(note).to_be_visible()
+    page.get_by_label("month").fill("2026-08")
+    expect(note).to_be_hidden()
+    page.close()
+
+
+def test_what_is_kept_leaves_the_form_as_it_is(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    page.goto(f"{address}again")
+    page.get_by_label("query").fill("typed")
+    page.get_by_role("button", name="Keep").click()
+    expect(page.locator("[data-kept]")).to_have_text("typed")
+    assert page.get_by_label("query").input_value() == "typed"
+    assert page.url.endswith("/again")
+    page.close()
