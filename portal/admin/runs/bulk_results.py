@@ -22,8 +22,8 @@ from runs.models import Action, ChangeRequest, Run, RunRequest, RunSpec, Verb
 SESSION_KEY = "bulk_results"
 # Of one session: a session is read with every request, and 200 results are about 30 kB.
 MOST_KEPT = 3
-REQUESTED, WAITS, REFUSED = "requested", "needs approval", "refused"
-TONES = {REQUESTED: "green", WAITS: "amber", REFUSED: "amber"}
+REQUESTED, WAITS, REFUSED, NOT_REACHED = "requested", "needs approval", "refused", "not reached"
+TONES = {REQUESTED: "green", WAITS: "amber", REFUSED: "amber", NOT_REACHED: "amber"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,11 @@ def attempt(run: Run, act: Callable[[Run], object], done: str) -> Result:
     if is_waiting(made):
         return Result(run.pk, WAITS, "Someone else has to approve it first.", "", kind, key)
     return Result(run.pk, REQUESTED, done, "", kind, key)
+
+
+def not_reached(run: Run) -> Result:
+    """Return the result of a run for which there was no time left."""
+    return Result(run.pk, NOT_REACHED, "There was no time left for it, and nothing was done. Select it again.")
 
 
 def is_waiting(made: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from flows.models import Deployment, Environment
+from portal.admin.runs import selected
 from runs import dispatch, mirror, requests
 from runs.actors import Actor
 from runs.governance import grants
@@ -156,6 +158,18 @@ def test_one_that_is_refused_does_not_stop_the_others(
     answer = ask(client, "cancel_selected", ended, running, reason="Wrong month")
     assert sorted(outcomes(client.get(answer.url))) == ["requested", "run.finished"]
     assert Action.objects.get().run == running
+
+
+def test_what_is_not_reached_in_time_is_left_alone_and_says_so(
+    a_run: Callable[..., Run], requester: User, login: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, client = [a_run("RUNNING") for _ in range(3)], login(requester)
+    # The clock: ten seconds for each run.
+    ticks = iter(range(0, 1000, 10))
+    monkeypatch.setattr(selected, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    answer = ask(client, "cancel_selected", *runs, reason="Wrong month")
+    assert sorted(outcomes(client.get(answer.url))) == ["not reached", "requested", "requested"]
+    assert Action.objects.count() == 2
 
 
 def test_results_are_of_one_session_and_of_what_one_still_sees(
