@@ -82,6 +82,7 @@ CANCEL = BulkAction(
         run, permissions.decide(Verb.CANCEL, Target.of_run(run))
     ),
     execute=requests.cancel,
+    foresee=lambda run, requirements: "Its process is asked to stop" if run.started_at else "Does not start",
 )
 PUT_BACK = BulkAction(
     name="put_back_selected",
@@ -94,6 +95,7 @@ PUT_BACK = BulkAction(
     explain=lambda run, permissions: actions.explain_no_recovery(run, permissions, Kind.PUT_BACK),
     execute=requests.put_back,
     always_needs_reason=True,
+    foresee=lambda run, requirements: "Another worker starts it",
 )
 FAIL = BulkAction(
     name="mark_failed_selected",
@@ -106,6 +108,7 @@ FAIL = BulkAction(
     explain=lambda run, permissions: actions.explain_no_recovery(run, permissions, Kind.FAIL),
     execute=requests.mark_failed,
     always_needs_reason=True,
+    foresee=lambda run, requirements: "Becomes Failed; a process that is alive goes on",
 )
 RETRY = BulkAction(
     name="retry_selected",
