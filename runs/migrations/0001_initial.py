@@ -644,6 +644,7 @@ class Migration(migrations.Migration):
                     models.Index(fields=["access_deployment", "-sort_at", "-id"], name="runs_sorted_by_access"),
                     models.Index(fields=["deployment_name", "-sort_at", "-id"], name="runs_by_deployment_name"),
                     models.Index(fields=["flow_name", "-sort_at", "-id"], name="runs_by_flow_name"),
+                    models.Index(fields=["-run_seconds", "-id"], name="runs_by_duration"),
                     models.Index(
                         fields=["-sort_at", "-id"],
                         condition=models.Q(state_type__in=["CANCELLING", "PAUSED", "PENDING", "RUNNING", "SCHEDULED"]),
@@ -661,8 +662,8 @@ class Migration(migrations.Migration):
                     models.Index(fields=["environment", "ended_at"], name="runs_by_end"),
                     models.Index(
                         fields=["-ended_at"],
-                        condition=models.Q(state_type__in=["FAILED", "CRASHED"]),
-                        name="failed_runs",
+                        condition=models.Q(state_type__in=["CRASHED", "FAILED"]),
+                        name="latest_failures",
                     ),
                     models.Index(
                         fields=["expected_start_at"],

@@ -131,6 +131,7 @@ class Run(models.Model):
             models.Index(fields=["access_deployment", "-sort_at", "-id"], name="runs_sorted_by_access"),
             models.Index(fields=["deployment_name", "-sort_at", "-id"], name="runs_by_deployment_name"),
             models.Index(fields=["flow_name", "-sort_at", "-id"], name="runs_by_flow_name"),
+            models.Index(fields=["-run_seconds", "-id"], name="runs_by_duration"),
             # Partial: the few that are asked for most. Of the other states a list finds enough rows soon.
             models.Index(
                 fields=["-sort_at", "-id"], condition=models.Q(state_type__in=sorted(ACTIVE)), name="active_runs"
@@ -146,7 +147,7 @@ class Run(models.Model):
             models.Index(fields=["environment", "ended_at"], name="runs_by_end"),
             # Partial: a few rows of a million.
             models.Index(
-                fields=["-ended_at"], condition=models.Q(state_type__in=["FAILED", "CRASHED"]), name="failed_runs"
+                fields=["-ended_at"], condition=models.Q(state_type__in=sorted(FAILED)), name="latest_failures"
             ),
             models.Index(
                 fields=["expected_start_at"], condition=models.Q(state_type="SCHEDULED"), name="scheduled_runs"

@@ -9,7 +9,8 @@ from django.db.models.functions import Coalesce
 from flows.models import Deployment
 from runs.access.decisions import Permissions
 from runs.actors import Actor
-from runs.listings import IN_ENVIRONMENT, Filter, Listing
+from runs.listing import Filter, Listing
+from runs.listings import IN_ENVIRONMENT
 from runs.models import Preset, Verb
 
 NAMED = Deployment.objects.filter(environment=OuterRef("environment"), full_name=OuterRef("full_name"))

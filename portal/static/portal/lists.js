@@ -29,7 +29,7 @@
                 send(form);
             }
         });
-        for (const menu of form.querySelectorAll("details.portal-menu")) {
+        for (const menu of form.querySelectorAll("details.portal-drop")) {
             const state = () => [...menu.querySelectorAll("input")].map((box) => box.checked).join();
             let before = state();
             menu.addEventListener("toggle", () => {
@@ -44,14 +44,14 @@
 
     // A menu closes by Escape, by a click beside it, and when another one opens.
     document.addEventListener("keydown", (event) => {
-        const open = event.key === "Escape" && event.target.closest("details.portal-menu[open]");
+        const open = event.key === "Escape" && event.target.closest("details.portal-drop[open]");
         if (open) {
             open.open = false;
             open.querySelector("summary").focus();
         }
     });
     document.addEventListener("click", (event) => {
-        for (const menu of document.querySelectorAll("details.portal-menu[open]")) {
+        for (const menu of document.querySelectorAll("details.portal-drop[open]")) {
             if (!menu.contains(event.target)) {
                 menu.open = false;
             }
