@@ -118,8 +118,9 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     subscriber = channel.subscribe()
     try:
         topics = Topics.of(request.GET)
-        await visible_changes(session, topics, Changes())
         owner = str(await session.aget(SESSION_KEY, ""))
+        # Last: it gives the connection back, which this request would hold until its first event.
+        await visible_changes(session, topics, Changes())
         if sum(each.owner == owner for each in channel.subscribers) >= MAX_CLIENTS_PER_USER:
             channel.unsubscribe(subscriber)
             return HttpResponse(status=503)
