@@ -161,6 +161,8 @@ class Permissions:
     scope: tuple[Grant, ...] | None = field(default=None, repr=False)
     # Which deployments match the narrow grants: read at most once per set of grants.
     read_keys: dict[Q, dict[int, list[int]]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    # What was decided without values: the rows of a list share few targets.
+    decided: dict[tuple[Verb, Target], Decision] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, actor: Actor) -> Permissions:
@@ -188,6 +190,16 @@ class Permissions:
         `parameters` are the resolved values of the run. Without them the decision is whether any values would be
         allowed: enough to show a button, never enough to act.
         """
+        if parameters is None:
+            key = (verb, Target.of(target) if isinstance(target, Deployment) else target)
+            if key not in self.decided:
+                self.decided[key] = self.decide_uncached(verb, key[1], None)
+            return self.decided[key]
+        return self.decide_uncached(verb, target, parameters)
+
+    def decide_uncached(
+        self, verb: Verb, target: Deployment | Target, parameters: Mapping[str, Any] | None
+    ) -> Decision:
         # 1. Who acts on what. `known` are the parameters of the flow, for conditions of denials.
         known: Collection[str] = ()
         if isinstance(target, Deployment):

@@ -645,6 +645,7 @@ class Migration(migrations.Migration):
                     models.Index(fields=["deployment_name", "-sort_at", "-id"], name="runs_by_deployment_name"),
                     models.Index(fields=["flow_name", "-sort_at", "-id"], name="runs_by_flow_name"),
                     models.Index(fields=["-run_seconds", "-id"], name="runs_by_duration"),
+                    models.Index(fields=["name"], name="runs_by_name"),
                     models.Index(
                         fields=["-sort_at", "-id"],
                         condition=models.Q(state_type__in=["CANCELLING", "PAUSED", "PENDING", "RUNNING", "SCHEDULED"]),

@@ -132,6 +132,7 @@ class Run(models.Model):
             models.Index(fields=["deployment_name", "-sort_at", "-id"], name="runs_by_deployment_name"),
             models.Index(fields=["flow_name", "-sort_at", "-id"], name="runs_by_flow_name"),
             models.Index(fields=["-run_seconds", "-id"], name="runs_by_duration"),
+            models.Index(fields=["name"], name="runs_by_name"),
             # Partial: the few that are asked for most. Of the other states a list finds enough rows soon.
             models.Index(
                 fields=["-sort_at", "-id"], condition=models.Q(state_type__in=sorted(ACTIVE)), name="active_runs"
