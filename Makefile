@@ -3,7 +3,7 @@
 
 .PHONY: help docs demo deploy status deployments runs open-prefect dev application-start prefect-deploy prefect-status-all \
   prefect-deployments prefect-flows prefect-ui streamlit-dev quick test proof contract lint guard sabotage bench races bench-api bench-audit \
-  bench-backlog bench-form bench-pipelines bench-run-page fmt lock clean
+  bench-backlog bench-form bench-pages bench-pipelines bench-run-page seed fmt lock clean
 .DEFAULT_GOAL := demo
 
 # 3.13 first: it is what the product is tested with.
@@ -115,6 +115,14 @@ bench-api: $(INSTALLED)  ## measure requests over the API beside Prefect's own w
 
 bench-audit: $(INSTALLED)  ## measure the audit trail
 	@$(PYTHON) -m benchmarks.audit $(ARGS)
+
+# A database of its own in var/seed, or the empty one of DATABASE_URL; make seed ARGS=--serve runs the first one.
+seed: $(INSTALLED)  ## fill a database with RUNS=1000000 runs and what belongs to them
+	@$(PYTHON) -m benchmarks.seed --runs $(or $(RUNS),1000000) $(ARGS)
+
+# With --data FOLDER the databases are kept and used again.
+bench-pages: $(INSTALLED)  ## measure every page and list at 10,000 and 1,000,000 runs, beside Prefect
+	@$(PYTHON) -m benchmarks.pages $(if $(RUNS),--runs $(RUNS)) $(ARGS)
 
 bench-backlog: $(INSTALLED)  ## measure the queue while Prefect fails
 	@$(PYTHON) -m benchmarks.backlog

@@ -57,8 +57,8 @@ class Listing[Row: Model]:
     prefetched: tuple[str | Prefetch[Any], ...] = ()
     # The lookup prefix of the deployment that decides about a row, for filters that need a permission of their own.
     deployment: str = ""
-    # Wide columns that no list shows.
-    deferred: tuple[str, ...] = ()
+    # The columns that a page needs, where reading all of them would take most of its time; none is all.
+    only: tuple[str, ...] = ()
     # What SQL cannot decide. A page is shorter by the rows that it leaves out.
     keep: Callable[[list[Row], Permissions], list[Row]] | None = None
 
@@ -84,10 +84,19 @@ class Listing[Row: Model]:
         chosen = self.filters[name]
         return chosen.q(value) & (permissions.q(chosen.needs, deployment=self.deployment) if chosen.needs else Q())
 
-    def page(self, by: Actor, chosen: Mapping[str, Any], *, after: Sequence[Any] | None, limit: int) -> Page[Row]:
-        """Return up to `limit` rows after a position."""
-        permissions = Permissions.of(by)
-        found = self.rows(by, chosen, permissions=permissions).defer(*self.deferred).order_by(*self.order)
+    def page(
+        self,
+        by: Actor,
+        chosen: Mapping[str, Any],
+        *,
+        after: Sequence[Any] | None,
+        limit: int,
+        permissions: Permissions | None = None,
+    ) -> Page[Row]:
+        """Return up to `limit` rows after a position. `permissions` are those of the actor where they were read."""
+        permissions = permissions or Permissions.of(by)
+        found = self.rows(by, chosen, permissions=permissions).order_by(*self.order)
+        found = found.only(*self.only) if self.only else found
         if after is not None:
             found = found.filter(self.beyond(after))
         # One more than is returned: whether there is another page.

@@ -97,14 +97,6 @@ IN_ENVIRONMENT = Filter(list_filters.in_environment, str, "Name of the environme
 SINCE = Filter("sort_at__gte", datetime, "Not before this time.")
 UNTIL = Filter("sort_at__lt", datetime, "Before this time.")
 
-# Columns of deployments that can hold many kB.
-WIDE = ("description", "parameter_schema", "parameter_defaults", "schedules", "job_variables", "definition")
-
-
-def deferred_of(deployment: str) -> tuple[str, ...]:
-    return tuple(f"{deployment}__{column}" for column in WIDE)
-
-
 ENVIRONMENTS = Listing(
     "environments",
     Environment,
@@ -176,11 +168,14 @@ RUNS = Listing(
     },
     deployment="access_deployment__",
     related=("environment", "access_deployment__environment", "run_request__change", "run_request__spec", "parent"),
-    deferred=(
-        *deferred_of("access_deployment"),
-        *("run_request__change__policy", "run_request__change__pacing", "run_request__moved_definition"),
-        *("run_request__spec__definition", "run_request__spec__parameters", "run_request__spec__sealed_parameters"),
-        *("parent__parameters", "parent__state_message", "parent__tags", "parent__search_text", "search_text"),
+    only=(
+        *("environment__slug", "environment__is_protected"),
+        *("access_deployment__full_name", "access_deployment__flow_name", "access_deployment__tags"),
+        *("access_deployment__environment__slug", "access_deployment__environment__is_protected"),
+        *("run_request__change__requested_by", "run_request__change__requested_by_name", "run_request__spec__is_blind"),
+        *("parent__prefect_id", "prefect_id", "name", "flow_name", "deployment_name", "parameters", "tags"),
+        *("state_type", "state_name", "state_message", "stalled_kind", "deleted_upstream_at", "created_by_portal"),
+        *("expected_start_at", "started_at", "ended_at", "run_seconds", "sort_at", "synced_at"),
     ),
 )
 REQUESTS = Listing(
@@ -204,6 +199,13 @@ REQUESTS = Listing(
         "until": UNTIL,
     },
     related=("environment", "deployment__environment", "change", "spec", "run"),
+    only=(
+        *("environment__slug", "environment__is_protected"),
+        *("deployment__full_name", "deployment__flow_name", "deployment__tags"),
+        *("deployment__environment__slug", "deployment__environment__is_protected"),
+        *("change__requested_by", "change__requested_by_name", "spec__deployment_name", "run__state_type"),
+        *("state", "message", "scheduled_for", "flow_run_id", "run_state", "requested_at", "launched_at", "sort_at"),
+    ),
 )
 CHANGES = Listing(
     "changes",

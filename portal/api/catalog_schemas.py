@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,16 @@ from runs.requests import visibility
 
 def link(name: str, pk: object) -> str:
     """Return the address of a page of the portal."""
-    return f"{settings.PUBLIC_URL.rstrip('/')}{reverse(f'admin:{name}', args=[pk])}"
+    return address_of(settings.PUBLIC_URL, name).replace(PLACE, str(pk))
+
+
+# Stands for the key: an address is looked up once, and not for every row.
+PLACE = "9" * 18
+
+
+@cache
+def address_of(portal: str, name: str) -> str:
+    return f"{portal.rstrip('/')}{reverse(f'admin:{name}', args=[PLACE])}"
 
 
 class EnvironmentRow(Row):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, get_origin
 
 from django.core import signing
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from ninja import Field, Schema
-from pydantic import ConfigDict, create_model
+from pydantic import ConfigDict, TypeAdapter, create_model
 
 from flows import canonical
+from runs.access.decisions import Permissions
 from runs.errors import Refused
 from runs.listing import Filter, Listing, read_position
 
@@ -81,21 +83,31 @@ def answer[R: Model](
     query: Filters,
     schema: type[Schema],
     serialize: Callable[[R], Schema],
+    permissions: Permissions | None = None,
     **fixed: object,
 ) -> HttpResponse:
     """Return one page: its rows with the wanted fields, and the cursor of the next one, or null.
 
-    `fixed` are filters that the path of the route says.
+    `permissions` are those of the caller where they were read; `fixed` are filters that the path of the route says.
     """
     require_known(request, type(query))
     given = query.model_dump(include=set(listing.filters), exclude_none=True)
     chosen = {name: value for name, value in given.items() if value != []} | fixed
     fields = fields_of(query.fields, schema)
     by = request.auth  # type: ignore[attr-defined]  # the actor of the token
-    page = listing.page(by, chosen, after=position_of(query.cursor, listing, chosen), limit=query.limit)
-    rows = [serialize(row).model_dump(mode="json", include=fields) for row in page.rows]
+    after = position_of(query.cursor, listing, chosen)
+    page = listing.page(by, chosen, after=after, limit=query.limit, permissions=permissions)
+    rows = [serialize(row) for row in page.rows]
     following = cursor_of(page.last, listing, chosen) if page.last is not None else None
-    return HttpResponse(json.dumps({"items": rows, "next": following}), content_type="application/json")
+    items = rows_of(schema).dump_json(rows, include={"__all__": fields} if fields else None)
+    text = b'{"items": %b, "next": %b}' % (items, json.dumps(following).encode())
+    return HttpResponse(text, content_type="application/json")
+
+
+@cache
+def rows_of(schema: type[Schema]) -> TypeAdapter[list[Schema]]:
+    """Return what writes the rows of a page as JSON, all at once."""
+    return TypeAdapter(list[schema])  # type: ignore[valid-type]  # it is known at run time
 
 
 def require_known(request: HttpRequest, filters: type[Schema]) -> None:

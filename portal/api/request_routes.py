@@ -83,7 +83,9 @@ def read(by: Actor, pk: int) -> ChangeRow:
 @router.get("/changes", response={200: paging.page_of(ChangeRow), **PROBLEMS}, summary="List change requests")
 def list_changes(request: HttpRequest, query: Query[ChangeFilters]) -> HttpResponse:  # type: ignore[valid-type]
     permissions = Permissions.of(actor_of(request))
-    return paging.answer(request, listings.CHANGES, query, ChangeRow, lambda row: ChangeRow.of(row, permissions))
+    return paging.answer(
+        request, listings.CHANGES, query, ChangeRow, lambda row: ChangeRow.of(row, permissions), permissions
+    )
 
 
 @router.get("/inbox", response={200: list[InboxRow], **PROBLEMS}, summary="What needs your approval")

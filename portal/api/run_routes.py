@@ -49,7 +49,7 @@ class RunDetail(RunRow):
 @router.get("/runs", response={200: paging.page_of(RunRow), **PROBLEMS}, summary="List runs")
 def list_runs(request: HttpRequest, query: Query[RunFilters]) -> HttpResponse:  # type: ignore[valid-type]
     permissions = Permissions.of(actor_of(request))
-    return paging.answer(request, listings.RUNS, query, RunRow, lambda row: RunRow.of(row, permissions))
+    return paging.answer(request, listings.RUNS, query, RunRow, lambda row: RunRow.of(row, permissions), permissions)
 
 
 @router.get(RUN, response={200: RunDetail, **PROBLEMS}, summary="Read a run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +28,8 @@ MOST_ROWS, USUAL_ROWS = 50, 20
 MOST_LINES, USUAL_LINES = 200, 50
 # Characters of all lines of one answer: an agent reads every one of them.
 LONGEST_LOG = 40_000
+# With all columns: what a run was started with says what is secret in its messages.
+RUNS = replace(listings.RUNS, only=())
 
 
 class Arguments(BaseModel):
@@ -109,7 +112,7 @@ def runs(by: Actor, given: Runs) -> Answer:
     chosen: dict[str, Any] = given.model_dump(include={"environment", "deployment", "request", "since"})
     return page(
         by,
-        listings.RUNS,
+        RUNS,
         chosen | {"state": given.state or None},
         given.cursor,
         given.limit,

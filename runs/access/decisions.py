@@ -115,6 +115,8 @@ def decide_by(
     who: str,
 ) -> Decision:
     """Return what one set of grants says. Deny wins; without a grant nothing is allowed."""
+    # Of 200 grants on single deployments one is left, and this is asked for every row of a list.
+    grants = [grant for grant in grants if grant.full_name in ("", target.full_name)]
     # 1. Denials. Without values a denial with a condition is skipped: other values may still be allowed.
     denying = tuple(
         grant
@@ -145,7 +147,6 @@ def decide_by(
 def about(grants: Iterable[Grant], verb: Verb, target: Target, effect: str) -> tuple[Grant, ...]:
     """Return the grants of one effect for this verb there; denying a verb also denies its parts (`PART_OF`)."""
     verbs = {verb, PART_OF.get(verb, verb)} if effect == Grant.Effect.DENY else {verb}
-    # The target first: of 200 grants it leaves one, and this is asked for every row of a list.
     return tuple(g for g in grants if g.effect == effect and covers(g, target) and verbs & set(g.verbs))
 
 
