@@ -15,7 +15,10 @@ from urllib.parse import urlencode
 
 import httpx
 
+# Of a page; the questions are asked by one.
 CLIENTS = 2
+# Milliseconds from which an answer is not asked for again.
+SLOW = 3000
 # Answers of a size that both give.
 ROWS = 50
 
@@ -36,24 +39,33 @@ class Place:
         return cls(runs, portal, prefect, json.loads(file.read_text()))
 
 
-def milliseconds(ask: Ask, requests: int) -> dict[str, float]:
-    """Return the median and the 95th percentile of an answer, by `CLIENTS` at once, after one that is not counted."""
+def milliseconds(asks: dict[str, Ask], requests: int, clients: int) -> dict[str, dict[str, float]]:
+    """Return the median and the 95th percentile of each answer, after one of each that is not counted.
 
-    def client(_: int) -> list[float]:
-        found = []
+    They are asked by turns, so that what else the machine does burdens all of them.
+    """
+
+    def client(_: int) -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {name: [] for name in asks}
         with httpx.Client(timeout=120, trust_env=False) as http:
             for number in range(requests + 1):
-                began = time.perf_counter()
-                ask(http).raise_for_status()
-                found.append((time.perf_counter() - began) * 1000)
-                if number == 0 and found[0] > 3000:
-                    break  # told by one
-        return found[1:] or found
+                for name, ask in asks.items():
+                    if number > 1 and found[name][0] > SLOW:
+                        continue  # one tells enough
+                    began = time.perf_counter()
+                    ask(http).raise_for_status()
+                    if number:
+                        found[name].append((time.perf_counter() - began) * 1000)
+        return found
 
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        waits = [wait for each in pool.map(client, range(CLIENTS)) for wait in each]
-    cuts = statistics.quantiles(waits, n=20)
-    return {"p50": round(statistics.median(waits), 1), "p95": round(cuts[18], 1)}
+    with ThreadPoolExecutor(clients) as pool:
+        answers = list(pool.map(client, range(clients)))
+    return {name: summary([wait for each in answers for wait in each[name]]) for name in asks}
+
+
+def summary(waits: list[float]) -> dict[str, float]:
+    cuts = statistics.quantiles(waits, n=20) if len(waits) > 1 else waits * 19
+    return {"p50": round(statistics.median(waits), 1), "p95": round(min(cuts[18], max(waits)), 1)}
 
 
 def page(place: Place, reader: str, path: str) -> Ask:
@@ -92,16 +104,13 @@ def of_prefect(place: Place, name: str) -> Ask | None:
 
 def pages(places: list[Place], readers: list[str], requests: int) -> dict[str, dict[str, Any]]:
     """Return reader -> page -> the milliseconds at each size, their ratio, and the number of queries."""
-    small, large = places
+    large = places[-1]
     found: dict[str, dict[str, Any]] = {}
     for reader in readers:
-        for name in small.asked["pages"]:
-            paths = [each.asked["pages"][name] for each in places]
+        for name in large.asked["pages"]:
+            asks = {f"{each.runs}": page(each, reader, each.asked["pages"][name]) for each in places}
             try:
-                measured = {
-                    f"{each.runs}": milliseconds(page(each, reader, path), requests)
-                    for each, path in zip(places, paths, strict=True)
-                }
+                measured = milliseconds(asks, requests, CLIENTS)
             except httpx.HTTPStatusError as error:
                 print(f"{reader:8} {name:32} {error.response.status_code}", flush=True)
                 continue
@@ -125,22 +134,33 @@ def api(places: list[Place], readers: list[str], requests: int) -> dict[str, dic
     found: dict[str, dict[str, Any]] = {}
     for reader in readers:
         for name in places[0].asked["questions"]:
-            row = {f"{each.runs}": beside(each, reader, name, requests) for each in places}
+            row = beside(places, reader, name, requests)
             found.setdefault(reader, {})[name] = row
             shown = "   ".join(sentence(size, measured) for size, measured in row.items())
             print(f"{reader:8} {name:30} {shown}", flush=True)
     return found
 
 
-def beside(place: Place, reader: str, name: str, requests: int) -> dict[str, Any]:
-    """Measure the portal and Prefect by turns, so that what else the machine does burdens both."""
-    theirs = of_prefect(place, name)
-    found: dict[str, Any] = {"portal": milliseconds(question(place, reader, name), requests)}
-    if theirs:
-        found["prefect"] = milliseconds(theirs, requests)
-        found["ratio"] = round(found["portal"]["p50"] / found["prefect"]["p50"], 2)
-        found["kept"] = found["portal"]["p50"] <= max(1.2 * found["prefect"]["p50"], 40)
-    return found
+def beside(places: list[Place], reader: str, name: str, requests: int) -> dict[str, Any]:
+    asks: dict[str, Ask] = {}
+    for place in places:
+        asks[f"portal {place.runs}"] = question(place, reader, name)
+        if theirs := of_prefect(place, name):
+            asks[f"prefect {place.runs}"] = theirs
+    measured = milliseconds(asks, requests, 1)
+    return {f"{place.runs}": compared(measured, place.runs) for place in places}
+
+
+def compared(measured: dict[str, dict[str, float]], runs: int) -> dict[str, Any]:
+    ours, theirs = measured[f"portal {runs}"], measured.get(f"prefect {runs}")
+    if theirs is None:
+        return {"portal": ours}
+    return {
+        "portal": ours,
+        "prefect": theirs,
+        "ratio": round(ours["p50"] / theirs["p50"], 2),
+        "kept": ours["p50"] <= max(1.2 * theirs["p50"], 40),
+    }
 
 
 def sentence(size: str, measured: dict[str, Any]) -> str:

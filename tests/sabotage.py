@@ -1225,6 +1225,13 @@ SABOTAGES = (
         "        pass\n",
     ),
     Sabotage(
+        "values of parameters are found by those who may not view them",
+        ("tests/portal/api/test_run_filters.py::test_a_value_is_not_found_out_by_those_who_may_not_view_parameters",),
+        "runs/filter_conditions.py",
+        '    return found & permissions.q(Verb.SEE_INPUTS, deployment="access_deployment__")\n',
+        "    return found\n",
+    ),
+    Sabotage(
         "the list of runs shows every run",
         ("tests/portal/admin/runs/test_run_list.py::test_what_nobody_granted_is_neither_listed_nor_counted_nor_found",),
         "portal/admin/runs/admin.py",
