@@ -312,6 +312,16 @@ def active_grants() -> models.QuerySet[Grant]:
     ).select_related("environment", "person", "group")
 
 
+def matching_grants(target: Target) -> models.QuerySet[Grant]:
+    """Return the active grants, of all people and groups, whose selectors match a target; `covers` decides."""
+    return active_grants().filter(
+        Q(environment=None) | Q(environment=target.environment.pk),
+        full_name__in=["", target.full_name],
+        flow_name__in=["", target.flow_name],
+        tag__in=["", *target.tags],
+    )
+
+
 def granted_to(user: User | AnonymousUser) -> tuple[Grant, ...]:
     """Return the active grants of a person and of their groups, in one query; none for a disabled account."""
     if not user.is_active:
@@ -337,6 +347,6 @@ def who_may(verb: Verb, deployment: Deployment) -> Iterable[tuple[Grant, Target]
     """Yield the grants, allowing and denying, for a verb on a deployment."""
     target = Target.of(deployment)
     about_verb = Q(verbs__contains=[verb]) | Q(verbs__contains=[PART_OF.get(verb, verb)], effect=Grant.Effect.DENY)
-    for grant in active_grants().filter(about_verb).order_by("effect", "group__name", "person__username"):
+    for grant in matching_grants(target).filter(about_verb).order_by("effect", "group__name", "person__username"):
         if covers(grant, target):
             yield grant, target

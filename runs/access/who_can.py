@@ -12,7 +12,7 @@ from django.db.models import CharField, Exists, ExpressionWrapper, F, Func, Oute
 
 from flows.models import Deployment
 from runs.access import predicates
-from runs.access.decisions import SUPERUSER_VERBS, Permissions, Target, active_grants, covers
+from runs.access.decisions import SUPERUSER_VERBS, Permissions, Target, covers, matching_grants
 from runs.models import Grant, Verb
 from runs.models.grant import PART_OF
 
@@ -41,7 +41,7 @@ def who_can(deployment: Deployment, verbs: Iterable[Verb]) -> dict[Verb, Access]
     """Return for each verb what `decide` would return for each active person, in three queries for all people."""
     # 1. The grants that apply here, and the people and groups they name.
     target = Target.of(deployment)
-    grants_for = [grant for grant in active_grants() if covers(grant, target)]
+    grants_for = [grant for grant in matching_grants(target) if covers(grant, target)]
     members: dict[int, set[int]] = {}
     names = dict(User.objects.filter(is_active=True, grants__in=grants_for).values_list("pk", "username"))
     groups = {grant.group_id for grant in grants_for if grant.group_id}

@@ -188,6 +188,9 @@ class Migration(migrations.Migration):
                         name="audit_unusual",
                     ),
                     models.Index(
+                        fields=["-sequence"], condition=models.Q(after__has_key="loosened"), name="audit_loosened"
+                    ),
+                    models.Index(
                         fields=["token_id", "-sequence"], condition=~models.Q(token_id=""), name="audit_token"
                     ),
                     models.Index(fields=["transaction"], name="audit_transaction"),
@@ -848,7 +851,8 @@ class Migration(migrations.Migration):
             options={
                 "ordering": [models.OrderBy(models.F("created_upstream_at"), nulls_last=True), "pk"],
                 "indexes": [
-                    models.Index(fields=["environment", "key", "-created_upstream_at"], name="artifact_by_key")
+                    models.Index(fields=["environment", "key", "-created_upstream_at"], name="artifact_by_key"),
+                    models.Index(fields=["-created_upstream_at", "-id"], name="artifacts_sorted"),
                 ],
                 "constraints": [models.UniqueConstraint(fields=("run", "prefect_id"), name="unique_artifact_per_run")],
             },
@@ -985,6 +989,7 @@ class Migration(migrations.Migration):
                     models.Index(name="changes_by_requester", fields=["requested_by_name", "-requested_at"]),
                     models.Index(name="changes_sorted", fields=["-requested_at", "-id"]),
                     models.Index(name="changes_by_ticket", fields=["ticket"], condition=~models.Q(ticket="")),
+                    models.Index(name="changes_with_a_page", fields=["-id"], condition=~models.Q(kind="run")),
                     models.Index(
                         name="by_agent",
                         fields=["agent", "-requested_at"],
@@ -1539,7 +1544,11 @@ class Migration(migrations.Migration):
                 "ordering": ["-hour"],
                 "default_permissions": (),
                 "indexes": [
-                    models.Index(fields=["hour"], name="run_counts_by_hour"),
+                    models.Index(
+                        fields=["hour", "environment", "access_deployment"],
+                        include=["state_type", "number", "total_ms"],
+                        name="run_counts_by_hour",
+                    ),
                     models.Index(fields=["deployment", "hour"], name="run_counts_by_deployment"),
                 ],
                 "constraints": [

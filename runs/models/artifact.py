@@ -25,7 +25,10 @@ class Artifact(models.Model):
     class Meta:
         ordering = [models.F("created_upstream_at").asc(nulls_last=True), "pk"]
         constraints = [models.UniqueConstraint(fields=["run", "prefect_id"], name="unique_artifact_per_run")]
-        indexes = [models.Index(fields=["environment", "key", "-created_upstream_at"], name="artifact_by_key")]
+        indexes = [
+            models.Index(fields=["environment", "key", "-created_upstream_at"], name="artifact_by_key"),
+            models.Index(fields=["-created_upstream_at", "-id"], name="artifacts_sorted"),
+        ]
 
     def __str__(self) -> str:
         return self.key.strip() or self.type.strip() or str(self.prefect_id)

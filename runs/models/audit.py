@@ -65,6 +65,7 @@ class AuditEntry(models.Model):
             models.Index(fields=["environment", "-sequence"], name="audit_environment"),
             # Partial: of a few entries each.
             models.Index(fields=["outcome", "-sequence"], condition=~models.Q(outcome="done"), name="audit_unusual"),
+            models.Index(fields=["-sequence"], condition=models.Q(after__has_key="loosened"), name="audit_loosened"),
             models.Index(fields=["token_id", "-sequence"], condition=~models.Q(token_id=""), name="audit_token"),
             models.Index(fields=["transaction"], name="audit_transaction"),
         ]

@@ -150,6 +150,8 @@ class ChangeRequest(models.Model):
             models.Index(fields=["requested_by_name", "-requested_at"], name="changes_by_requester"),
             models.Index(fields=["-requested_at", "-id"], name="changes_sorted"),
             models.Index(fields=["ticket"], condition=~models.Q(ticket=""), name="changes_by_ticket"),
+            # Those that have a page of their own: a change request for one run is on the page of that run.
+            models.Index(fields=["-id"], condition=~models.Q(kind="run"), name="changes_with_a_page"),
             # For the budget of an agent.
             models.Index(fields=["agent", "-requested_at"], condition=models.Q(agent__isnull=False), name="by_agent"),
         ]

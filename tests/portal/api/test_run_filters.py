@@ -12,7 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from flows.models import Deployment, Environment
+from runs import requests
 from runs.models import Grant, Run, TokenScope
+from tests.cast import by
 from tests.portal.api.programs import Program, Programs
 from tests.portal.many_rows import many_requests, many_runs
 
@@ -78,6 +80,36 @@ def test_a_value_is_not_found_out_by_those_who_may_not_view_parameters(
     assert names(program(stranger), parameter="month=2026-01") == ["run-0"]
     blind = program(stranger, TokenScope(verbs=["see"], environment=dev))
     assert names(blind, parameter="month=2026-01") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("monthly", 3),
+        ("MONTHLY requester", 3),
+        ("OPS-7", 1),
+        ("OPS-7 month", 1),
+        ("OPS", 0),
+        ("approver", 0),
+        ("first", 1),
+        ("9" * 30, 0),
+    ],
+)
+def test_a_request_is_found_by_what_names_it(
+    requester: User, deployment: Deployment, program: Programs, text: str, number: int
+) -> None:
+    first = many_requests(deployment, requester, 2)[0]
+    requests.submit(deployment, {"month": "2026-10"}, by=by(requester), ticket="OPS-7")
+    asked = urlencode({"search": str(first.pk) if text == "first" else text})
+    assert len(program(requester).get(f"/requests?{asked}").body["items"]) == number
+
+
+def test_a_deployment_is_found_by_a_part_of_its_name(
+    requester: User, deployment: Deployment, program: Programs
+) -> None:
+    caller = program(requester)
+    assert len(caller.get("/deployments?search=ONTHL").body["items"]) == 1
+    assert caller.get("/deployments?search=yearly").body["items"] == []
 
 
 def test_stalled_runs_are_found(requester: User, deployment: Deployment, program: Programs) -> None:
