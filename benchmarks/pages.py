@@ -94,7 +94,7 @@ def place(server: Server, runs: int, folder: Path) -> Iterator[Place]:
         raise SystemExit("There are no questions to ask.")
     portal, prefect = next_free(0), next_free(0)
     uvicorn = [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--host", "127.0.0.1", "--port", f"{portal}"]
-    settings = {"PORTAL_MODE": "test", "DATABASE_URL": database, "PORTAL_PROCESS": "web"}
+    settings = {"PORTAL_MODE": "demo", "DATABASE_URL": database, "PORTAL_PROCESS": "web"}
     # Without its services: nothing is scheduled, cleaned up or counted beside the questions.
     started = [Path(sys.executable).parent / "prefect", "server", "start", "--no-services", "--port", f"{prefect}"]
     theirs = {
