@@ -42,8 +42,8 @@ class Place:
 def milliseconds(asks: dict[str, Ask], requests: int, clients: int) -> dict[str, dict[str, float]]:
     """Return the shortest, the median and the 95th percentile of each answer, after one that is not counted.
 
-    They are asked by turns, so that what else the machine does burdens all of them; the shortest tells what they take on
-    a machine that does nothing else.
+    They are asked by turns, so that what else the machine does burdens all of them; the shortest tells what they take
+    on a machine that does nothing else.
     """
 
     def client(_: int) -> dict[str, list[float]]:
