@@ -6,9 +6,9 @@ reads by id what should be active but was not listed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from itertools import batched
+from itertools import batched, chain
 from uuid import UUID
 
 from django.conf import settings
@@ -71,18 +71,20 @@ def sync(environment: Environment) -> int:
     try:
         # 2. What Prefect lists.
         client = connect.client_for(environment.server)
-        seen: set[UUID] = set()
+        # One batch in memory at a time: a first reading can list a million runs.
         for page in batched(chain(client.active_flow_runs(), client.flow_runs_ended_since(since)), BATCH):
-            seen |= {record.id for record in page}
-            changed = upsert_families(environment, page)
+            changed = upsert_families(environment, once(page))
             fetch_details(environment, [run.prefect_id for run in changed if needs_details(run, now)])
             count += len(page)
-        # 3. What is active here and was not listed ended long ago or was deleted: read it by id.
-        held = Run.objects.filter(environment=environment, state_type__in=ACTIVE, deleted_upstream_at=None)
+        # 3. What is active here and was not listed, so that it was not written since, ended long ago or was deleted:
+        #    read it by id.
+        held = Run.objects.filter(
+            environment=environment, state_type__in=ACTIVE, deleted_upstream_at=None, synced_at__lt=now
+        )
         awaited = RunRequest.objects.filter(
             environment=environment, flow_run_id__isnull=False, run=None, state=RunRequest.State.LAUNCHED
         )
-        missing = {*held.values_list("prefect_id", flat=True), *awaited.values_list("flow_run_id", flat=True)} - seen
+        missing = {*held.values_list("prefect_id", flat=True), *awaited.values_list("flow_run_id", flat=True)}
         count += refresh(environment, [pk for pk in missing if pk])
         tail_logs(environment, list(with_open_logs(environment)))
     except (PrefectError, DecryptionError) as error:
@@ -97,14 +99,9 @@ def sync(environment: Environment) -> int:
     return count
 
 
-def chain(*sources: Iterator[FlowRunRecord]) -> Iterator[FlowRunRecord]:
-    """Yield the runs of several listings, each once: one that ends between two listings is in both."""
-    seen: set[UUID] = set()
-    for source in sources:
-        for record in source:
-            if record.id not in seen:
-                seen.add(record.id)
-                yield record
+def once(page: Iterable[FlowRunRecord]) -> list[FlowRunRecord]:
+    """Return the last reading of each run: one that ends between two listings is in both."""
+    return list({record.id: record for record in page}.values())
 
 
 def needs_details(run: Run, now: datetime) -> bool:
