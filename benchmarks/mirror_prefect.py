@@ -50,7 +50,11 @@ class Many:
     def deployments(self) -> Iterator[DeploymentRecord]:
         for number in range(self.deployments_count):
             plain = fake_world.deployment_of(self.deployment_id(number), "1")
-            yield replace(plain, name=f"nightly-{number}", flow_id=uuid.UUID(int=number + 1))
+            flow = uuid.UUID(int=number + 1)
+            yield replace(plain, name=f"nightly-{number}", flow_id=flow, created_at=BEGAN, updated_at=BEGAN)
+
+    def deployments_changed_since(self, since: datetime) -> Iterator[DeploymentRecord]:
+        yield next(self.deployments())
 
     def work_pools(self) -> list[Any]:
         return []

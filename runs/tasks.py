@@ -127,7 +127,7 @@ def sync(server_pk: int) -> None:
     try:
         # Deployments before runs: a run is linked to its deployment, and its secrets are masked by the schema.
         if health.check(environment.server).state == "up":
-            catalog_sync.sync(environment, on_change=definitions.record_changes)
+            catalog_sync.keep_up(environment, on_change=definitions.record_changes)
             mirror.sync(environment)
             dispatch.postpone(environment)
             dispatch.put_back_stalled(environment)

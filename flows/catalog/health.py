@@ -64,13 +64,15 @@ def record_failed_sync(server: Server, message: str) -> None:
     Health.objects.filter(server=server).update(sync_message=message)
 
 
-def record_sync(environment: Environment, message: str, *, at: datetime) -> None:
-    """Record the result of a catalog sync into an environment; `at` is when it read everything.
+def record_sync(environment: Environment, message: str, *, at: datetime, is_whole: bool = True) -> None:
+    """Record the result of a catalog sync into an environment; `at` is when it read everything, or what changed.
 
     When another environment was on the server before, its runs say nothing about this one.
     """
     server = environment.server
     columns: dict[str, Any] = {"sync_message": message, "synced_at": at, "synced_from": connection_of(server)}
+    if is_whole:
+        columns["listed_at"] = at
     if health_of(server).synced_for_id != environment.pk:
         columns |= {"synced_for": environment, "runs_synced_at": None}
     Health.objects.filter(server=server).update(deployments_failure="", **columns)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from flows import definition as definitions
@@ -25,6 +26,13 @@ from flows.prefect_api.records import JSON, DeploymentRecord, NotFound, PrefectE
 KEY = ["environment", "prefect_id"]
 COLUMNS = [f.name for f in Deployment._meta.concrete_fields if f.name not in {"id", *KEY}]
 POOL_COLUMNS = [f.name for f in WorkPool._meta.concrete_fields if f.name not in {"id", "server", "name"}]
+
+
+# Deployments whose list takes five calls: it is read whole each time, and so is a longer one after ten minutes.
+SHORT = 1_000
+WHOLE_EVERY = timedelta(minutes=10)
+# Prefect's times are of the beginning of a transaction, so that one can appear late.
+OVERLAP = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +59,31 @@ class Sync:
         return f"{self.seen} deployments, {self.new} new, {self.deleted} deleted"
 
 
-def sync(environment: Environment, *, on_change: OnChange | None = None) -> Sync:
+def keep_up(environment: Environment, *, on_change: OnChange | None = None) -> Sync:
+    """Sync the whole list if it is short or was not read for a while, otherwise the deployments that changed."""
+    known = Deployment.objects.filter(environment=environment)
+    changed_at = known.aggregate(last=Max("updated_upstream_at"))["last"]
+    listed_at = health.health_of(environment.server).listed_at
+    is_due = listed_at is None or timezone.now() - listed_at > WHOLE_EVERY
+    if is_due or changed_at is None or not health.is_synced(environment) or known.count() <= SHORT:
+        return sync(environment, on_change=on_change)
+    return sync(environment, on_change=on_change, since=changed_at - OVERLAP)
+
+
+def sync(environment: Environment, *, on_change: OnChange | None = None, since: datetime | None = None) -> Sync:
     """Read every deployment and work pool of an environment's server and upsert them.
 
-    Those deleted in Prefect are marked, never deleted: runs and requests refer to them. `on_change` is called with the
-    changed definitions. Raises `PrefectError` or `DecryptionError` after recording it in the health, and `SameServer`
-    when another environment is this server.
+    With `since` only the deployments that changed since then. Those deleted in Prefect are marked when all are read,
+    never deleted: runs and requests refer to them. `on_change` is called with the changed definitions. Raises
+    `PrefectError` or `DecryptionError` after recording it in the health, and `SameServer` when another environment is
+    this server.
     """
     # 1. Take the time before reading: what changes meanwhile is newer than this sync.
     now = timezone.now()
     try:
         # 2. Read everything before the transaction: HTTP calls under a row lock would block other syncs.
         client = connect.client_for(environment.server)
-        records = list(client.deployments())
+        records = list(client.deployments() if since is None else client.deployments_changed_since(since))
         pools = client.work_pools()
     except (PrefectError, DecryptionError) as error:
         health.record_failed_sync(environment.server, str(error))
@@ -82,14 +102,14 @@ def sync(environment: Environment, *, on_change: OnChange | None = None) -> Sync
         templates = {pool.name: pool.base_job_template for pool in pools}
         changes = upsert(environment, records, templates, at=now)
         seen = {record.id for record in records}
-        deleted = (
+        deleted = since is None and (
             Deployment.objects.filter(environment=environment, deleted_upstream_at=None, synced_at__lt=now)
             .exclude(prefect_id__in=seen)
             .update(deleted_upstream_at=now)
         )
         upsert_work_pools(environment.server, pools, at=now)
-        result = Sync(len(records), len(seen - known), deleted)
-        health.record_sync(environment, str(result), at=now)
+        result = Sync(len(records), len(seen - known), int(deleted))
+        health.record_sync(environment, str(result), at=now, is_whole=since is None)
         # Last: audit entries lock the end of the trail until the commit.
         if on_change:
             on_change(changes)
@@ -165,6 +185,9 @@ def known_definitions(environment: Environment, records: Sequence[DeploymentReco
     stored = Deployment.objects.filter(environment=environment).only(
         "prefect_id", "full_name", "synced_at", "definition", "definition_fingerprint"
     )
+    if len(records) <= SHORT:
+        names = [full_name(record) for record in records]
+        stored = stored.filter(Q(prefect_id__in=[record.id for record in records]) | Q(full_name__in=names))
     by_name: dict[str, Deployment] = {}
     by_id: dict[UUID, Deployment] = {}
     for each in stored.order_by("synced_at"):

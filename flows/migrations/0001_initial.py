@@ -218,6 +218,14 @@ class Migration(migrations.Migration):
                 ),
                 ("synced_at", models.DateTimeField(help_text="When all deployments were last synced.", null=True)),
                 (
+                    "listed_at",
+                    models.DateTimeField(
+                        help_text="When the whole list of deployments was last read; in between, those that changed "
+                        "are.",
+                        null=True,
+                    ),
+                ),
+                (
                     "synced_from",
                     models.CharField(
                         blank=True, help_text="Digest of the address and credential of that sync.", max_length=64

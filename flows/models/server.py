@@ -101,6 +101,9 @@ class Health(models.Model):
         help_text="The environment that the server was synced into; the times of syncs are for it alone.",
     )
     synced_at = models.DateTimeField(null=True, help_text="When all deployments were last synced.")
+    listed_at = models.DateTimeField(
+        null=True, help_text="When the whole list of deployments was last read; in between, those that changed are."
+    )
     synced_from = models.CharField(
         max_length=64, blank=True, help_text="Digest of the address and credential of that sync."
     )

@@ -69,9 +69,22 @@ class PrefectClient:
 
         Not sorted by name: names repeat across flows, and paging by offset needs an order that tells rows apart.
         """
+        return self._deployments("CREATED_DESC")
+
+    def deployments_changed_since(self, since: datetime) -> Iterator[DeploymentRecord]:
+        """Yield the deployments that were changed at `since` or later, the last change first.
+
+        Prefect counts neither a new status nor an edited schedule as a change, and does not list what was deleted.
+        """
+        for record in self._deployments("UPDATED_DESC"):
+            if record.updated_at is not None and record.updated_at < since:
+                return
+            yield record
+
+    def _deployments(self, sort: str) -> Iterator[DeploymentRecord]:
         act = "list the deployments"
         names: dict[UUID, str] = {}
-        for page in self._pages.by_offset("/deployments/filter", {"sort": "CREATED_DESC"}, act=act):
+        for page in self._pages.by_offset("/deployments/filter", {"sort": sort}, act=act):
             # A deployment carries only the id of its flow: one more call a page, not one a deployment.
             names |= self._flow_names({self._flow_id(raw) for raw in page} - names.keys())
             for raw in page:

@@ -243,6 +243,11 @@ class FakePrefect(PrefectClient):
         self._call("health")
         return ServerRecord(version="3.9.1")
 
+    def deployments_changed_since(self, since: datetime) -> Iterator[DeploymentRecord]:
+        self._call("deployments_changed_since", since=since)
+        changed = [each for each in self._deployments.values() if each.updated_at is None or each.updated_at >= since]
+        return iter(sorted(changed, key=lambda each: each.updated_at or self._last, reverse=True))
+
     def deployments(self) -> Iterator[DeploymentRecord]:
         self._call("deployments")
         return iter(sorted(self._deployments.values(), key=lambda each: each.created_at or self._last, reverse=True))

@@ -398,6 +398,21 @@ def test_the_list_of_deployments_says_the_same_as_each_alone(bench: Bench, clien
         assert listed[each] == client.deployment(each)
 
 
+def test_deployments_that_changed_are_listed_alone(bench: Bench, client: PrefectClient) -> None:
+    first, second = bench.deploy(), bench.deploy()
+    pool = bench.make_pool()
+    before = client.deployment(second).updated_at
+    assert before is not None
+
+    bench.change(first, pool)
+
+    changed = list(client.deployments_changed_since(before + timedelta(microseconds=1)))
+    assert [record.id for record in changed] == [first]
+    assert changed[0] == client.deployment(first)
+    found = [record.id for record in client.deployments_changed_since(before)]
+    assert found[:2] == [first, second]
+
+
 def test_a_deployment_changes_while_its_version_stays(bench: Bench, client: PrefectClient, deployment_id: UUID) -> None:
     before, pool = client.deployment(deployment_id), bench.make_pool()
 
