@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
@@ -115,8 +116,6 @@ def decide_by(
     who: str,
 ) -> Decision:
     """Return what one set of grants says. Deny wins; without a grant nothing is allowed."""
-    # Of 200 grants on single deployments one is left, and this is asked for every row of a list.
-    grants = [grant for grant in grants if grant.full_name in ("", target.full_name)]
     # 1. Denials. Without values a denial with a condition is skipped: other values may still be allowed.
     denying = tuple(
         grant
@@ -162,6 +161,10 @@ class Permissions:
     scope: tuple[Grant, ...] | None = field(default=None, repr=False)
     # Which deployments match the narrow grants: read at most once per set of grants.
     read_keys: dict[Q, dict[int, list[int]]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    # The grants of a layer by the deployment that they name, with their places.
+    named: dict[int, dict[str, list[tuple[int, Grant]]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     # What was decided without values: the rows of a list share few targets.
     decided: dict[tuple[Verb, Target], Decision] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -211,11 +214,11 @@ class Permissions:
         if not self.user.is_active:
             return Decision(False, "access.inactive", f"The account {who} is disabled.")
         # 2. The person's own grants, then the scope: a refusal of either refuses.
-        decision = decide_by(self.grants, verb, target, parameters, known, who=who)
+        decision = decide_by(self.near(self.grants, target), verb, target, parameters, known, who=who)
         if decision.code == "access.no_grant" and self.is_administering(verb):
             decision = Decision(True, "access.superuser", f"{who} is an administrator.")
         if decision and self.scope is not None:
-            within = decide_by(self.scope, verb, target, parameters, known, who=who)
+            within = decide_by(self.near(self.scope, target), verb, target, parameters, known, who=who)
             if not within:
                 return Decision(
                     False,
@@ -276,6 +279,18 @@ class Permissions:
         if self.scope is not None:
             found &= visible_rows.condition(self.scope, verb, is_administering=False, keys=self.keys, **places)
         return found
+
+    def near(self, grants: tuple[Grant, ...], target: Target) -> list[Grant]:
+        """Return the grants of a layer that name this deployment or none, in their order.
+
+        Of 200 grants on single deployments one is left, and this is asked for every row of a list.
+        """
+        names = self.named.setdefault(id(grants), {})
+        if not names:
+            for place, grant in enumerate(grants):
+                names.setdefault(grant.full_name, []).append((place, grant))
+        found = [*names.get("", ()), *(names.get(target.full_name, ()) if target.full_name else ())]
+        return [grant for _, grant in sorted(found, key=itemgetter(0))]
 
     def keys(self, matching: Q) -> dict[int, list[int]]:
         """Return the keys of the deployments that match, by environment."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.db.models import BigAutoField, Lookup, Q, QuerySet
+from django.db.models import BigAutoField, CharField, Lookup, Q, QuerySet
 
 from flows.models import Deployment
 from runs.models import Grant, Verb
@@ -21,16 +21,18 @@ OF_RUN = "access_deployment__"
 Keys = Callable[[Q], dict[int, list[int]]]
 
 
+@CharField.register_lookup
 @BigAutoField.register_lookup
 class AnyOf(Lookup):
-    """`pk__any_of=[…]`: as `in`, with one parameter however many keys there are."""
+    """`pk__any_of=[…]`: as `in`, with one parameter however many keys or names there are."""
 
     lookup_name = "any_of"
     prepare_rhs = False
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         column, parameters = self.process_lhs(compiler, connection)
-        return f"{column} = ANY(%s::bigint[])", (*parameters, self.rhs)
+        kind = "text" if isinstance(self.lhs.output_field, CharField) else "bigint"
+        return f"{column} = ANY(%s::{kind}[])", (*parameters, self.rhs)
 
 
 def read_keys(matching: Q) -> dict[int, list[int]]:
@@ -84,7 +86,7 @@ def covered(grants: Sequence[Grant], *, deployment: str, base: str, keys: Keys) 
         # A run without a deployment is known by its flow alone.
         flows = [grant for grant in narrow if columns_of(grant) == ("flow_name",)]
         for place, names in grouped(flows, "flow_name", base).items():
-            found |= Q(*place, (f"{deployment}isnull", True), (f"{base}flow_name__in", names))
+            found |= Q(*place, (f"{deployment}isnull", True), (f"{base}flow_name__any_of", names))
     return found
 
 
@@ -94,7 +96,7 @@ def matched(grants: Sequence[Grant], base: str) -> Q:
     for column in ("full_name", "flow_name"):
         alone = [grant for grant in grants if columns_of(grant) == (column,)]
         for place, values in grouped(alone, column, base).items():
-            found |= Q(*place, (f"{column}__in", values))
+            found |= Q(*place, (f"{column}__any_of", values))
     for grant in grants:
         if columns_of(grant) not in (("full_name",), ("flow_name",)):
             selector: dict[str, Any] = {name: getattr(grant, name) for name in columns_of(grant) if name != "tag"}
