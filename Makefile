@@ -3,7 +3,7 @@
 
 .PHONY: help docs demo deploy status deployments runs open-prefect dev application-start prefect-deploy prefect-status-all \
   prefect-deployments prefect-flows prefect-ui streamlit-dev quick test proof contract lint guard sabotage bench races bench-api bench-audit \
-  bench-backlog bench-form bench-pages bench-pipelines bench-run-page seed fmt lock clean
+  bench-backlog bench-form bench-mirror bench-pages bench-pipelines bench-run-page bench-viewers seed fmt lock clean
 .DEFAULT_GOAL := demo
 
 # 3.13 first: it is what the product is tested with.
@@ -124,6 +124,9 @@ seed: $(INSTALLED)  ## fill a database with RUNS=1000000 runs and what belongs t
 bench-pages: $(INSTALLED)  ## measure every page and list at 10,000 and 1,000,000 runs, beside Prefect
 	@$(PYTHON) -m benchmarks.pages $(if $(RUNS),--runs $(RUNS)) $(ARGS)
 
+bench-mirror: $(INSTALLED)  ## measure the copying of runs and deployments from a large Prefect
+	@$(PYTHON) -m benchmarks.mirror $(if $(RUNS),--runs $(RUNS))
+
 bench-backlog: $(INSTALLED)  ## measure the queue while Prefect fails
 	@$(PYTHON) -m benchmarks.backlog
 
@@ -137,6 +140,9 @@ bench-pipelines: $(INSTALLED)  ## measure the pipelines: time, memory, false ala
 
 bench-run-page: $(INSTALLED)  ## measure the page of a run: time and size by task runs
 	@$(PYTHON) -m benchmarks.run_page $(ARGS)
+
+bench-viewers: $(INSTALLED)  ## measure a hundred people who have the list of runs open
+	@$(PYTHON) -m benchmarks.viewers $(ARGS)
 
 # The pages of docs/ that are made from the code.
 docs: $(INSTALLED)  ## renew the pages of docs/ that are made from the code
