@@ -29,7 +29,7 @@ class Many:
         return uuid.UUID(int=(2 << 100) + number)
 
     def record(self, number: int) -> FlowRunRecord:
-        ended = BEGAN - timedelta(seconds=number)
+        ended = BEGAN - timedelta(minutes=number / 5)
         plain = fake_world.run_of(self.deployment_id(number % self.deployments_count), {"month": "2026-10"}, "")
         state = StateRecord(uuid.UUID(int=(3 << 100) + number), "COMPLETED", "Completed", "", ended)
         return replace(
