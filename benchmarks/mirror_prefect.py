@@ -39,6 +39,7 @@ class Many:
             state=self.moved.get(self.run_id(number), state),
             idempotency_key=None,
             run_count=1,
+            total_run_seconds=60.0,
             started_at=ended - timedelta(minutes=1),
             ended_at=ended,
             created_at=ended - timedelta(minutes=2),
