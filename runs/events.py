@@ -73,6 +73,24 @@ def record(
     record_many([row])
 
 
+def record_each(kind: RunEvent.Kind, run_requests: Sequence[RunRequest]) -> None:
+    """Write one event of now for each of these requests, in the current transaction."""
+    record_many(
+        [
+            RunEvent(
+                kind=kind,
+                change_id=each.change_id,
+                request_id=each.pk,
+                run_id=each.run_id,
+                environment_id=each.environment_id,
+                deployment_id=each.deployment_id,
+                data={},
+            )
+            for each in run_requests
+        ]
+    )
+
+
 def record_many(rows: Sequence[RunEvent]) -> None:
     """Write events in the current transaction, and have them delivered after its commit."""
     if not rows:

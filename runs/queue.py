@@ -36,6 +36,7 @@ class Priority(IntEnum):
 # Every task there is: a name that is not here is not run, even if it is in the table.
 TASKS: dict[str, Priority] = {
     "runs.tasks.launch": Priority.ACT,
+    "runs.tasks.launch_backfill": Priority.ACT,
     "runs.tasks.carry_out": Priority.ACT,
     # These only read and write Postgres, and queue what is due.
     "runs.tasks.recheck": Priority.ACT,

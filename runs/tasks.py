@@ -31,6 +31,12 @@ def launch(pk: int) -> None:
     dispatch.launch(RunRequest.objects.get(pk=pk))
 
 
+def launch_backfill(pk: int, lane: int) -> None:
+    """Launch some runs of a backfill; the rest in a further task, so that others are not held up."""
+    if dispatch.launch_together(ChangeRequest.objects.get(pk=pk), lane):
+        queue.enqueue("runs.tasks.launch_backfill", pk, lane)
+
+
 def recheck(environment_pk: int) -> None:
     """Launch what waited for a freeze that has ended."""
     changes.recheck(Environment.objects.get(pk=environment_pk))
@@ -153,13 +159,15 @@ def requeue_due() -> None:
     now = timezone.now()
     due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
     table = {
-        "runs.tasks.launch": RunRequest.objects.filter(state__in=[State.APPROVED, State.LAUNCHING]),
+        # An answer that is unknown is asked for singly, also of a backfill.
+        "runs.tasks.launch": RunRequest.objects.filter(state=State.LAUNCHING),
         "runs.tasks.carry_out": Action.objects.filter(state__in=OPEN),
         "runs.tasks.send_notification": Notification.objects.filter(state=Notification.State.WANTED),
     }
     for task, rows in table.items():
         for pk in rows.filter(due).values_list("pk", flat=True):
             queue.enqueue(task, pk)
+    changes.queue_launches(RunRequest.objects.filter(due, state=State.APPROVED).select_related("change"))
     for pk in RunRequest.objects.filter(check_definition_at__lte=now).values_list("pk", flat=True):
         queue.enqueue("runs.tasks.check_definition", pk)
 

@@ -102,6 +102,25 @@ SENTENCES: dict[str, list[str]] = {
     "audit.empty": ["{} is empty."],
     "audit.order": ["{} is not the oldest partition. Retire partitions in order."],
     "audit.tampered": ["The audit trail does not verify and was not changed: {}"],
+    "backfill.at_once": ["The number of runs at a time is 1 to {}."],
+    "backfill.empty": ["Enter a range or a list of values for {}."],
+    "backfill.none": ["Request {} is not a backfill."],
+    "backfill.nothing": ["Nothing is left to run: every item was skipped or refused. Change what is skipped."],
+    "backfill.over": ["Request {} has nothing left to start: it is “{}”. Reload the page."],
+    "backfill.parameters": ["A backfill varies one or {} parameters."],
+    "backfill.paused": ["Request {} is already paused by {}."],
+    "backfill.plan_changed": [
+        "The plan has changed since it was displayed: it now has {} items to run. Review it again."
+    ],
+    "backfill.range": ["“{}” is not a usable range. {}"],
+    "backfill.refused_items": [
+        "{} of {} items are refused, the first of them item {}: {} Correct the values, or leave these items out."
+    ],
+    "backfill.running": ["Request {} is neither paused nor stopped."],
+    "backfill.secret": ["{} is a secret: a backfill cannot vary it."],
+    "backfill.too_many": ["A backfill has at most {} items, and this one would have {} or more. Split it."],
+    "backfill.twice": ["Give {} as a range or as a fixed value, not both."],
+    "backfill.unknown": ["{} has no parameter {}."],
     "cancellation.pending": [
         "A cancellation of {} was requested. Wait for it, or run it again.",
         "{} has already requested this. Prefect has not confirmed it yet.",
@@ -398,7 +417,10 @@ SENTENCES: dict[str, list[str]] = {
     "start.past": ["This start time has passed. Choose a later time, or start the run now."],
     "start.too_far": ["A run can be scheduled at most one year ahead."],
     "state.illegal": ["Request {} is “{}” and can no longer become “{}”. Reload the page to see what happened."],
-    "submission.reused": ["This form was already submitted with other values. Open it again to request another run."],
+    "submission.reused": [
+        "This form was already submitted with other values. Open it again to request another backfill.",
+        "This form was already submitted with other values. Open it again to request another run.",
+    ],
     "tags.too_many": ["A run can have at most {} tags, not {}."],
     "text.nul": ["A text has a NUL character (U+0000), which cannot be stored. Remove it."],
     "text.too_long": ["The {} is too long: {} characters, at most {}."],

@@ -34,6 +34,15 @@ def may_hold_secret(schema: Schema, node: Node) -> bool:
     return False
 
 
+def public_parameters(schema: Mapping[str, Any]) -> list[str]:
+    """Return the parameters that hold no secret at any depth, in order; none for a schema that cannot be used."""
+    try:
+        prepared = prepare(schema)
+    except Unusable:
+        return []
+    return [name for name, node in prepared.properties.items() if not may_hold_secret(prepared, node)]
+
+
 def is_hidden(place: Place, depth: int) -> bool:
     """Return whether a value must be hidden.
 

@@ -21,6 +21,7 @@ from flows.prefect_api.records import (
     EventRecord,
     FlowRunRecord,
     LogRecord,
+    NewFlowRun,
     NotFound,
     Rejected,
     ServerRecord,
@@ -244,18 +245,7 @@ class PrefectClient:
         per flow, not per deployment: a key must contain the deployment's id.
         """
         act = f"start a flow run of deployment {deployment_id}"
-        # An allow-list. Prefect accepts more, such as job variables, which could run other code, and work queues, which
-        # it creates silently when it does not know their names.
-        body: dict[str, JSON] = {
-            "parameters": dict(parameters),
-            "idempotency_key": idempotency_key,
-            "tags": [*tags],
-        }
-        # Left out and not sent as null: Prefect then generates a name, and starts the run at once.
-        if name is not None:
-            body["name"] = name
-        if scheduled_for is not None:
-            body["state"] = {"type": "SCHEDULED", "state_details": {"scheduled_time": utc(scheduled_for)}}
+        body = create_body(NewFlowRun(parameters, idempotency_key, name, tuple(tags), scheduled_for))
         check_payload(body, where=self._transport.where, act=act)
         path = f"/deployments/{deployment_id}/create_flow_run"
         answer = self._transport.write(path, body, act=act, hidden=without_values(body["parameters"]))
@@ -264,6 +254,24 @@ class PrefectClient:
         except parsing.Unreadable:
             # The run may exist although its answer is damaged.
             raise self._transport.uncertain(act, "Unreadable response", code="response.unreadable") from None
+
+    def create_flow_runs(self, deployment_id: UUID, runs: Sequence[NewFlowRun]) -> list[UUID | None]:
+        """Create flow runs of a deployment in one call: in order, the id that Prefect gives, None for one that failed.
+
+        An id is a claim, not a result: Prefect answers with the id of an earlier run for a key that was used before,
+        and after an error in its database ids of runs that it never stores. The caller reads them back. Raises
+        `Rejected` where Prefect has no such call, and for all runs together whatever a single create raises.
+        """
+        act = f"start {len(runs)} flow runs of deployment {deployment_id}"
+        bodies: list[JSON] = [create_body(run) for run in runs]
+        check_payload(bodies, where=self._transport.where, act=act)
+        hidden = frozenset().union(*(without_values(dict(run.parameters)) for run in runs))
+        path = f"/deployments/{deployment_id}/create_flow_run/bulk"
+        answer = self._transport.write(path, bodies, act=act, hidden=hidden)
+        found = parsing.created(answer if isinstance(answer, dict) else {})
+        if len(found) != len(runs):
+            raise self._transport.uncertain(act, "Unreadable response", code="response.unreadable")
+        return found
 
     def cancel(self, flow_run_id: UUID, *, force: bool = False) -> None:
         """Request CANCELLING; with `force` set CANCELLED, even if nothing stops the process.
@@ -337,6 +345,25 @@ class PrefectClient:
         except NotFound:
             return ()  # the pool was deleted after it was listed
         return tuple(self._pages.record(parsing.worker, raw) for page in pages for raw in page)
+
+
+def create_body(run: NewFlowRun) -> dict[str, JSON]:
+    """Return the body of a create.
+
+    An allow-list. Prefect accepts more, such as job variables, which could run other code, and work queues, which it
+    creates silently when it does not know their names.
+    """
+    body: dict[str, JSON] = {
+        "parameters": dict(run.parameters),
+        "idempotency_key": run.idempotency_key,
+        "tags": [*run.tags],
+    }
+    # Left out and not sent as null: Prefect then generates a name, and starts the run at once.
+    if run.name is not None:
+        body["name"] = run.name
+    if run.scheduled_for is not None:
+        body["state"] = {"type": "SCHEDULED", "state_details": {"scheduled_time": utc(run.scheduled_for)}}
+    return body
 
 
 def start_order(run: TaskRunRecord) -> tuple[bool, float, UUID]:

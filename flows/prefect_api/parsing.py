@@ -124,6 +124,12 @@ def flow_run(raw: Raw) -> FlowRunRecord:
     )
 
 
+def created(raw: Raw) -> list[UUID | None]:
+    """Return the ids of a bulk create, None for each that failed; its errors can quote values and are not read."""
+    results = _rows(raw, "results")
+    return [_id_or_none(each, "flow_run_id") if _text(each, "status") == "CREATED" else None for each in results]
+
+
 def artifact(raw: Raw) -> ArtifactRecord:
     data = raw.get("data")
     if _text(raw, "type") == "table" and isinstance(data, str):

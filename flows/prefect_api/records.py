@@ -1,5 +1,6 @@
 """What the client returns and raises: frozen records of Prefect's objects, and one tree of errors."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -131,6 +132,17 @@ class FlowRunRecord:
     created_at: datetime | None
     updated_at: datetime | None
     auto_scheduled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewFlowRun:
+    """What is sent to create a flow run: an allow-list, see `PrefectClient.create_flow_run`."""
+
+    parameters: Mapping[str, JSON] = field(repr=False)
+    idempotency_key: str
+    name: str | None
+    tags: tuple[str, ...]
+    scheduled_for: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,10 @@ from runs.changes.approvals import (
     withdraw,
 )
 from runs.changes.evidence import require_evidence
-from runs.changes.launch_results import hold, launched, note_sent, recheck, refuse, requeue
+from runs.changes.launch_queue import LANES, queue_launches
+from runs.changes.launch_results import hold, launched, launched_together, note_sent, recheck, refuse, requeue
 from runs.changes.overrides import MAX_OVERRIDE, MIN_OVERRIDE, break_glass, override, review
+from runs.changes.pacing import cancel_rest, pause, resume
 from runs.changes.release import advance, release, to_advance
 from runs.changes.settle import settle, settle_deleted, settle_swept
 from runs.changes.stages import Step, approvers_of, emergency_override, step_for, steps
@@ -23,6 +25,7 @@ from runs.changes.validity import require_approved, require_other_person, requir
 
 __all__ = [
     "CHANGE_LEGAL_FROM",
+    "LANES",
     "LEGAL_FROM",
     "MAX_OVERRIDE",
     "MIN_OVERRIDE",
@@ -31,15 +34,19 @@ __all__ = [
     "approve",
     "approvers_of",
     "break_glass",
+    "cancel_rest",
     "comment",
     "emergency_override",
     "expire",
     "hold",
     "involved_in",
     "launched",
+    "launched_together",
     "move",
     "note_sent",
     "override",
+    "pause",
+    "queue_launches",
     "recheck",
     "refuse",
     "reject",
@@ -50,6 +57,7 @@ __all__ = [
     "require_evidence",
     "require_other_person",
     "require_retry_approved",
+    "resume",
     "review",
     "settle",
     "settle_deleted",

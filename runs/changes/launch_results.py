@@ -7,6 +7,7 @@ still report.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import transaction
@@ -16,6 +17,7 @@ from flows.models import Environment
 from runs import audit, events, queue
 from runs.actors import Actor
 from runs.change_feed import publish
+from runs.changes.launch_queue import queue_launches
 from runs.changes.states import move
 from runs.models import RunEvent, RunRequest
 from runs.models.request import State
@@ -44,6 +46,32 @@ def launched(run_request: RunRequest, flow_run_id: uuid.UUID) -> None:
         queue.enqueue("runs.tasks.follow_up", run_request.environment_id)
 
 
+def launched_together(started: Sequence[tuple[RunRequest, uuid.UUID]]) -> None:
+    """Record flow runs that Prefect created in one call, in one transaction; late answers change nothing."""
+    with transaction.atomic():
+        # All rows before any audit entry: two transactions that take the two in opposite order would deadlock.
+        pks = [run_request.pk for run_request, _ in started]
+        states = dict(
+            RunRequest.objects.select_for_update().filter(pk__in=pks).order_by("pk").values_list("pk", "state")
+        )
+        current = [(each, flow_run_id) for each, flow_run_id in started if states[each.pk] == State.LAUNCHING]
+        acts = []
+        for run_request, flow_run_id in current:
+            move(
+                run_request,
+                to=State.LAUNCHED,
+                flow_run_id=flow_run_id,
+                launched_at=timezone.now(),
+                next_attempt_at=None,
+            )
+            after = {"flow_run_id": str(flow_run_id), "attempts": run_request.attempts}
+            acts.append(audit.Act("request.launch", run_request, Actor.system(), after=after))
+        events.record_each(RunEvent.Kind.REQUEST_LAUNCHED, [each for each, _ in current])
+        for environment_pk in {each.environment_id for each, _ in current}:
+            queue.enqueue("runs.tasks.follow_up", environment_pk)
+        audit.record_many(acts)
+
+
 def refuse(run_request: RunRequest, code: str, why: str, *, attempt: int | None = None) -> None:
     """Close a request that a check or Prefect rejected at launch."""
     with audit.act("request.launch", run_request, by=Actor.system()) as act:
@@ -51,15 +79,18 @@ def refuse(run_request: RunRequest, code: str, why: str, *, attempt: int | None 
             act.is_repeat = True
             return
         move(run_request, to=State.REFUSED, message=why, next_attempt_at=None)
+        # It makes room for the next run of its change request, or stops it.
+        if run_request.change.pacing:
+            queue.enqueue("runs.tasks.advance_changes")
         events.record(RunEvent.Kind.REQUEST_REFUSED, run_request=run_request, data={"code": code})
         # Recorded as a refusal in the trail without raising: the transaction, with the move, must commit.
         act.refusal = why
         act.after = {"refused": {"code": code}}
 
 
-def note_sent(run_request: RunRequest) -> None:
-    """Note that the request is about to be sent: an attempt that died before this is checked again."""
-    RunRequest.objects.filter(pk=run_request.pk).update(sent_at=timezone.now())
+def note_sent(*run_requests: RunRequest) -> None:
+    """Note that requests are about to be sent: an attempt that died before this is checked again."""
+    RunRequest.objects.filter(pk__in=[each.pk for each in run_requests]).update(sent_at=timezone.now())
 
 
 @transaction.atomic
@@ -90,5 +121,4 @@ def recheck(environment: Environment) -> None:
     waiting = RunRequest.objects.filter(environment=environment, state=State.APPROVED, next_attempt_at__isnull=False)
     pks = list(waiting.values_list("pk", flat=True))
     RunRequest.objects.filter(pk__in=pks, state=State.APPROVED).update(next_attempt_at=None)
-    for pk in pks:
-        queue.enqueue("runs.tasks.launch", pk)
+    queue_launches(RunRequest.objects.filter(pk__in=pks).select_related("change"))

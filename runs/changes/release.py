@@ -10,13 +10,15 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from flows import parameters as schemas
-from runs import queue
+from runs import audit
 from runs.access import predicates
+from runs.actors import Actor
 from runs.audit import signatures
 from runs.change_feed import publish
+from runs.changes.launch_queue import queue_launches
 from runs.changes.states import ChangeState, compare_and_set, move_change
 from runs.models import ChangeRequest, RunRequest, RunSpec
-from runs.models.request import OPEN, State
+from runs.models.request import FAILURES, OPEN, State
 from runs.requests.frozen_values import values_of
 
 # They count for the pacing: a run that has ended makes room for the next one.
@@ -28,9 +30,11 @@ NEVER_STARTED = (State.HELD, State.REJECTED, State.WITHDRAWN, State.EXPIRED)
 def release(change: ChangeRequest) -> int:
     """Queue the run requests that may start now; return how many. The caller holds the lock on the change request.
 
-    One whose values do not meet the schema that was approved, or that comes too late or once too often, stays held with
-    the reason as its message.
+    None of a backfill that is paused, or stops at a failure. One whose values do not meet the schema that was approved,
+    or that comes too late or once too often, stays held with the reason as its message.
     """
+    if change.is_held_back or stop_at_failure(change):
+        return 0
     held = change.run_requests.filter(state=State.HELD).order_by("spec__position", "scheduled_for", "occurrence")
     if at_once := change.pacing.get("at_once"):
         free = at_once - change.run_requests.filter(state__in=AT_WORK).count()
@@ -41,10 +45,30 @@ def release(change: ChangeRequest) -> int:
         if reason := why_held(run_request):
             record_why_held(run_request, reason)
         elif compare_and_set(run_request, frozenset({State.HELD}), State.APPROVED, "", {}):
-            released.append(run_request.pk)
-            queue.enqueue("runs.tasks.launch", run_request.pk)
-    publish("request", released)
+            released.append(run_request)
+    queue_launches(released)
+    publish("request", [run_request.pk for run_request in released])
     return len(released)
+
+
+def stop_at_failure(change: ChangeRequest) -> bool:
+    """Stop a backfill of which a run did not complete, if that is its pacing; return whether it was stopped."""
+    if change.pacing.get("on_failure") != ChangeRequest.OnFailure.STOP:
+        return False
+    failed = change.run_requests.filter(state__in=FAILURES, failure_accepted_at=None)
+    first = failed.select_related("spec").order_by("spec__position").first()
+    unsent = change.run_requests.filter(state__in=[State.HELD, State.APPROVED])
+    if first is None or not unsent.exists():
+        return False
+    # Without its values and its message, which not everyone may view who sees the backfill.
+    change.message = f"Stopped at item {first.spec.position + 1}, request {first.pk}: {first.get_state_display()}."
+    change.progress, change.progress_at = ChangeRequest.Progress.STOPPED, timezone.now()
+    change.progress_by_name = ""
+    change.save(update_fields=["message", "progress", "progress_at", "progress_by_name"])
+    publish("request", [first.pk])
+    after = {"progress": change.progress, "request": first.pk, "state": first.state}
+    audit.record_many([audit.Act("request.stop", change.subject, Actor.system(), after=after)])
+    return True
 
 
 def why_held(run_request: RunRequest) -> str:
@@ -107,9 +131,14 @@ def advance(change: ChangeRequest) -> None:
         if not (locked := row.first()):
             return
         release(locked)
-        # A schedule or chain can still get occurrences.
-        if locked.kind in ChangeRequest.FIXED and not locked.run_requests.filter(state__in=OPEN).exists():
-            move_change(locked, to=ChangeState.CLOSED, message=locked.message)
+        close_if_done(locked)
+
+
+def close_if_done(change: ChangeRequest) -> None:
+    """Close an approved change request of which nothing is left to start. The caller holds its lock."""
+    # A schedule or chain can still get occurrences.
+    if change.kind in ChangeRequest.FIXED and not change.run_requests.filter(state__in=OPEN).exists():
+        move_change(change, to=ChangeState.CLOSED, message=change.message, progress=ChangeRequest.Progress.RUNNING)
 
 
 def to_advance() -> list[ChangeRequest]:

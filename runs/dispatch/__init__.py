@@ -2,6 +2,7 @@
 
 from runs.dispatch.handlers import HANDLERS, carry_out
 from runs.dispatch.launch import AHEAD, claim, launch
+from runs.dispatch.launch_together import launch_together
 from runs.dispatch.leases import backoff
 from runs.dispatch.postpone import postpone
 from runs.dispatch.put_back import put_back_stalled
@@ -13,6 +14,7 @@ __all__ = [
     "carry_out",
     "claim",
     "launch",
+    "launch_together",
     "postpone",
     "put_back_stalled",
 ]

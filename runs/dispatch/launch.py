@@ -13,14 +13,14 @@ from django.utils.formats import date_format
 from flows import canonical, server_identity
 from flows.catalog import health
 from flows.prefect_api import connect
-from flows.prefect_api.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain
+from flows.prefect_api.records import FlowRunRecord, NewFlowRun, NotFound, PrefectError, Rejected, Uncertain
 from runs import changes, definitions, requests
 from runs.access.decisions import Permissions, Target
 from runs.dispatch.leases import LEASE, backoff
 from runs.errors import Refused
 from runs.governance import agents, windows
 from runs.governance.requirements import requirements_for
-from runs.models import RunRequest, Verb
+from runs.models import ChangeRequest, RunRequest, Verb
 from runs.models.request import State
 
 # How long before its start time a scheduled run is sent, so that a worker has picked it up by then.
@@ -46,9 +46,13 @@ def launch(run_request: RunRequest) -> None:
     """
     # 1. Check everything again and take the lease, in a transaction that ends before the call: a call can take seconds.
     came_from = claim(run_request)
-    if came_from is None:
-        return
-    # 2. Send what was approved, to its server. The attempt number tells a late result from the current one.
+    if came_from is not None:
+        send(run_request, came_from)
+
+
+def send(run_request: RunRequest, came_from: State) -> None:
+    """Send a claimed request, and record the result."""
+    # 1. Send what was approved, to its server. The attempt number tells a late result from the current one.
     attempt = run_request.attempts
     values = requests.values_of(run_request)
     try:
@@ -57,15 +61,17 @@ def launch(run_request: RunRequest) -> None:
         if came_from == State.APPROVED or not run_request.sent_at:
             definitions.require_unchanged(run_request)
             changes.note_sent(run_request)
-        record = connect.client_for(run_request.environment.server).create_flow_run(
+        wanted = flow_run_for(run_request, values)
+        client = connect.client_for(run_request.environment.server)
+        record = client.create_flow_run(
             run_request.spec.deployment_prefect_id,
-            parameters=values,
-            idempotency_key=run_request.idempotency_key,
-            name=run_request.spec.run_name or None,
-            tags=[*run_request.spec.tags, f"portal-request:{run_request.pk}", *marks(run_request)],
-            scheduled_for=run_request.scheduled_for,
+            parameters=wanted.parameters,
+            idempotency_key=wanted.idempotency_key,
+            name=wanted.name,
+            tags=wanted.tags,
+            scheduled_for=wanted.scheduled_for,
         )
-    # 3. Record the result: closed, unknown, not sent, or launched.
+    # 2. Record the result: closed, unknown, not sent, or launched.
     except Refused as refusal:
         changes.refuse(run_request, refusal.code, refusal.message, attempt=attempt)
     except (NotFound, Rejected) as error:
@@ -83,6 +89,17 @@ def launch(run_request: RunRequest) -> None:
             changes.refuse(run_request, "run.differs", difference, attempt=attempt)
         else:
             changes.launched(run_request, record.id)
+
+
+def flow_run_for(run_request: RunRequest, values: dict[str, Any]) -> NewFlowRun:
+    """Return what is sent to Prefect: the same at every attempt, singly or with others."""
+    return NewFlowRun(
+        parameters=values,
+        idempotency_key=run_request.idempotency_key,
+        name=run_request.spec.run_name or None,
+        tags=(*run_request.spec.tags, f"portal-request:{run_request.pk}", *marks(run_request)),
+        scheduled_for=run_request.scheduled_for,
+    )
 
 
 def claim(run_request: RunRequest) -> State | None:
@@ -130,7 +147,10 @@ def check_again(run_request: RunRequest) -> None:
     # 1. The requester's permission, and that the deployment can be run at all.
     deployment, values = run_request.deployment, requests.values_of(run_request)
     if requester := run_request.change.requested_by:
-        Permissions.of_person(requester).require(Verb(run_request.spec.verb), deployment, values)
+        permissions = Permissions.of_person(requester)
+        permissions.require(Verb(run_request.spec.verb), deployment, values)
+        if run_request.change.kind == ChangeRequest.Kind.BACKFILL:
+            permissions.require(Verb.BACKFILL, deployment, values)
     requests.require_submittable(deployment, scheduled_for=None)
     # 2. The parameters mean what they meant.
     if deployment.schema_fingerprint != run_request.spec.schema_fingerprint:
@@ -172,6 +192,9 @@ def start_time(run_request: RunRequest) -> tuple[datetime, str] | None:
     A scheduled run stays here until its time: a freeze could not hold back what Prefect already has.
     """
     now = timezone.now()
+    # Read with the row that was locked: what was paused before is not sent.
+    if run_request.change.is_held_back:
+        return now + RECHECK_AFTER, f"The backfill is {run_request.change.get_progress_display().lower()}."
     planned = run_request.scheduled_for
     if planned and planned - AHEAD > now:
         return (

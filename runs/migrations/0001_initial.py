@@ -939,7 +939,10 @@ class Migration(migrations.Migration):
                 (
                     "pacing",
                     models.JSONField(
-                        default=dict, help_text="at_once: the number of its runs that may be open at a time."
+                        default=dict,
+                        help_text=(
+                            "at_once: the number of its runs that may be open at a time. on_failure: stop, or go_on."
+                        ),
                     ),
                 ),
                 (
@@ -976,6 +979,22 @@ class Migration(migrations.Migration):
                 ("message", models.TextField(blank=True, help_text="One sentence that explains the state.")),
                 ("changed_at", models.DateTimeField(db_default=Now())),
                 ("expires_at", models.DateTimeField(null=True)),
+                (
+                    "progress",
+                    models.CharField(
+                        choices=[("running", "Running"), ("paused", "Paused"), ("stopped", "Stopped")],
+                        default="running",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "progress_at",
+                    models.DateTimeField(null=True, help_text="When it was paused, stopped or resumed."),
+                ),
+                (
+                    "progress_by_name",
+                    models.CharField(max_length=200, blank=True, help_text="By whom; blank if it stopped."),
+                ),
             ],
             options={
                 "ordering": ["-requested_at"],
@@ -1190,6 +1209,12 @@ class Migration(migrations.Migration):
                     models.DateTimeField(null=True, help_text="When a change window or freeze was overridden for it."),
                 ),
                 ("overridden_by_name", models.CharField(max_length=200, blank=True)),
+                (
+                    "failure_accepted_at",
+                    models.DateTimeField(
+                        null=True, help_text="When a person let its backfill go on although this did not complete."
+                    ),
+                ),
             ],
             options={
                 "ordering": ["-sort_at", "-pk"],

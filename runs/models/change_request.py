@@ -41,7 +41,7 @@ FROZEN = [
     "signature",
 ]
 # The columns that services change afterwards. The portal's database role may update these and no others.
-CHANGED = ["state", "message", "changed_at", "expires_at"]
+CHANGED = ["state", "message", "changed_at", "expires_at", "progress", "progress_at", "progress_by_name"]
 
 
 # State -> colour of its badge; those of a run request for what both have.
@@ -71,6 +71,19 @@ class ChangeRequest(models.Model):
         CHAIN = "chain", "Chain"
         RETRY = "retry", "Retry"
         RULES = "rules", "Change of rules"
+
+    class Progress(models.TextChoices):
+        """Whether runs of an approved backfill are being released; `runs.changes.pacing` changes it."""
+
+        RUNNING = "running", "Running"
+        PAUSED = "paused", "Paused"
+        STOPPED = "stopped", "Stopped"
+
+    class OnFailure(models.TextChoices):
+        """What a backfill does when one of its runs did not complete: part of `pacing`."""
+
+        STOP = "stop", "Stop"
+        GO_ON = "go_on", "Go on"
 
     class State(models.TextChoices):
         """`runs.changes.states` has the legal transitions."""
@@ -126,7 +139,10 @@ class ChangeRequest(models.Model):
     policy = models.JSONField(
         default=dict, help_text="Requirements at request time: Requirements.frozen() in runs.governance.requirements."
     )
-    pacing = models.JSONField(default=dict, help_text="at_once: the number of its runs that may be open at a time.")
+    pacing = models.JSONField(
+        default=dict,
+        help_text="at_once: the number of its runs that may be open at a time. on_failure: stop, or go_on.",
+    )
     contents = models.CharField(
         max_length=64,
         help_text="SHA-256 over its specs and the start times of its run requests, or its change of rules.",
@@ -140,6 +156,9 @@ class ChangeRequest(models.Model):
     message = models.TextField(blank=True, help_text="One sentence that explains the state.")
     changed_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(null=True)
+    progress = models.CharField(max_length=10, choices=Progress, default=Progress.RUNNING)
+    progress_at = models.DateTimeField(null=True, help_text="When it was paused, stopped or resumed.")
+    progress_by_name = models.CharField(max_length=200, blank=True, help_text="By whom; blank if it stopped.")
 
     class Meta:
         ordering = ["-requested_at"]
@@ -180,6 +199,11 @@ class ChangeRequest(models.Model):
     @property
     def state_colour(self) -> str:
         return COLOURS[self.state]
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether it was paused, or stopped at a failure: nothing more of it starts until it is resumed."""
+        return self.progress != self.Progress.RUNNING
 
     @cached_property
     def run_request(self) -> RunRequest:

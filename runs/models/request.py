@@ -82,9 +82,12 @@ CHANGED = [
     "sent_at",
     "overridden_at",
     "overridden_by_name",
+    "failure_accepted_at",
 ]
 # A trigger keeps a request in these states: `closed_stays_closed` in runs/migrations/triggers.sql.
 CLOSED = [State.REJECTED, State.WITHDRAWN, State.EXPIRED, State.REFUSED]
+# States of a run request that did not do what was asked: a backfill that stops on failure stops at one.
+FAILURES = [State.FAILED, State.CANCELLED, State.LOST, State.REFUSED]
 # States from which a run request is released, launched or given up.
 OPEN = [State.HELD, State.APPROVED, State.LAUNCHING]
 UNFINISHED = [*OPEN, State.LAUNCHED]
@@ -146,6 +149,9 @@ class RunRequest(models.Model):
     )
     overridden_at = models.DateTimeField(null=True, help_text="When a change window or freeze was overridden for it.")
     overridden_by_name = models.CharField(max_length=200, blank=True)
+    failure_accepted_at = models.DateTimeField(
+        null=True, help_text="When a person let its backfill go on although this did not complete."
+    )
 
     class Meta:
         ordering = ["-sort_at", "-pk"]

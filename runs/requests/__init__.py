@@ -1,5 +1,8 @@
 """Submit and re-run requests, request cancellations, and decide who can view parameters and logs."""
 
+from runs.requests.backfill import AT_ONCE, submit_backfill
+from runs.requests.backfill_plan import Item, Outcome, Plan, plan_backfill
+from runs.requests.backfill_ranges import MOST_ITEMS
 from runs.requests.cancel import PATIENCE, cancel, cancel_moved, force_cancel
 from runs.requests.destructive import is_destructive
 from runs.requests.frozen_values import is_intact, secret_paths, spec_digest, spec_values, values_of
@@ -28,8 +31,13 @@ from runs.requests.spec import MOST_RETRIES, Spec
 from runs.requests.submit import rerun, submit, submit_change
 
 __all__ = [
+    "AT_ONCE",
+    "MOST_ITEMS",
     "MOST_RETRIES",
     "PATIENCE",
+    "Item",
+    "Outcome",
+    "Plan",
     "Spec",
     "add_occurrence",
     "cancel",
@@ -42,6 +50,7 @@ __all__ = [
     "mark_failed",
     "needs_new_approval",
     "offer_errors",
+    "plan_backfill",
     "put_back",
     "put_back_automatically",
     "request_of",
@@ -62,6 +71,7 @@ __all__ = [
     "spec_digest",
     "spec_values",
     "submit",
+    "submit_backfill",
     "submit_change",
     "values_of",
     "verb_for",

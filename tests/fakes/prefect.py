@@ -23,6 +23,7 @@ from flows.prefect_api.records import (
     EventRecord,
     FlowRunRecord,
     LogRecord,
+    NewFlowRun,
     NotFound,
     PrefectError,
     Rejected,
@@ -56,6 +57,10 @@ class FakePrefect(PrefectClient):
         self.calls: list[Call] = []
         # Prefect's variables, which defaults of deployments may refer to.
         self.variables: dict[str, JSON] = {}
+        # Whether it has the call that creates several runs, and the keys of which it answers with ids that it never
+        # stores, as after an error in its database.
+        self.has_bulk = True
+        self.never_stored: set[str] = set()
         self._clock = now
         self._last = datetime.min.replace(tzinfo=UTC)
         self._deployments: dict[UUID, DeploymentRecord] = {}
@@ -349,10 +354,39 @@ class FakePrefect(PrefectClient):
         failure = self._next_create.popleft() if self._next_create else None
         if isinstance(failure, Rejected):
             raise failure
+        run = self._create(deployment_id, NewFlowRun(parameters, idempotency_key, name, tuple(tags), scheduled_for))
+        if failure:
+            raise failure
+        return run
+
+    def create_flow_runs(self, deployment_id: UUID, runs: Sequence[NewFlowRun]) -> list[UUID | None]:
+        self._call("create_flow_runs", deployment_id=deployment_id, keys=[run.idempotency_key for run in runs])
+        bodies: list[JSON] = [{"parameters": dict(run.parameters), "tags": [*run.tags]} for run in runs]
+        check_payload(bodies, where=WHERE, act=f"start {len(runs)} flow runs of deployment {deployment_id}")
+        if not self.has_bulk:
+            raise Rejected(f"{WHERE} is not a Prefect API.", code="server.not_prefect", status=404)
+        self._known_deployment(deployment_id)
+        ids: list[UUID | None] = []
+        for run in runs:
+            if run.idempotency_key in self.never_stored:
+                ids.append(uuid4())
+                continue
+            try:
+                ids.append(self._create(deployment_id, run).id)
+            except Rejected:
+                ids.append(None)
+        if self._next_create and isinstance(self._next_create[0], Uncertain):
+            raise self._next_create.popleft()
+        return ids
+
+    def _create(self, deployment_id: UUID, run: NewFlowRun) -> FlowRunRecord:
+        act = f"start a flow run of deployment {deployment_id}"
+        parameters, idempotency_key = run.parameters, run.idempotency_key
+        name, tags, scheduled_for = run.name, run.tags, run.scheduled_for
         deployment = self._known_deployment(deployment_id)
         # Prefect validates the parameters before it looks at the idempotency key.
         values = _filled_in(deployment.parameter_defaults, self.variables) | dict(parameters)
-        size = len(json.dumps(body["parameters"], separators=(",", ":")))
+        size = len(json.dumps(dict(parameters), separators=(",", ":")))
         if size >= LARGEST:
             reason = f"parameters: they must be less than {LARGEST:,} bytes when serialized (got {size:,} bytes)"
             raise Rejected(f"{WHERE} rejected the request to {act}: {reason}.", code="request.rejected", status=422)
@@ -360,7 +394,7 @@ class FakePrefect(PrefectClient):
             raise Rejected(f"{WHERE} rejected the request to {act}: {reason}.", code="request.rejected", status=409)
         key = (deployment.flow_id, idempotency_key)
         if key not in self._keys:
-            run = self._new_run(
+            made = self._new_run(
                 deployment,
                 {
                     "parameters": values,
@@ -370,10 +404,8 @@ class FakePrefect(PrefectClient):
                 }
                 | ({"name": name} if name else {}),
             )
-            self._keys[key] = run.id
-            self.set_state(run.id, "SCHEDULED")
-        if failure:
-            raise failure
+            self._keys[key] = made.id
+            self.set_state(made.id, "SCHEDULED")
         return self._runs[self._keys[key]]
 
     def cancel(self, flow_run_id: UUID, *, force: bool = False) -> None:

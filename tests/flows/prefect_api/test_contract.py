@@ -20,6 +20,7 @@ from flows.prefect_api.records import (
     Credential,
     EventRecord,
     FlowRunRecord,
+    NewFlowRun,
     NotFound,
     PrefectError,
     Rejected,
@@ -564,6 +565,36 @@ def test_values_that_prefect_cannot_handle_are_rejected_before_sending(
     assert refusal.value.code == "request.unsendable"
 
     assert not [run for run in client.active_flow_runs() if run.deployment_id == deployment_id]
+
+
+def test_of_runs_created_together_one_that_does_not_fit_fails_alone(
+    client: PrefectClient, start: Start, deployment_id: UUID
+) -> None:
+    """A result is an id or nothing, in the order of what was sent; the parameters must be read back."""
+    keys = [f"{deployment_id}-{uuid4()}" for _ in range(25)]
+    earlier = start(parameters={"rows": 900}, idempotency_key=keys[3])
+    sent = [
+        NewFlowRun({"rows": "poison" if place == 7 else place}, key, None, ("together",), None)
+        for place, key in enumerate(keys)
+    ]
+    for _ in range(2):
+        ids = client.create_flow_runs(deployment_id, sent)
+        assert [place for place, each in enumerate(ids) if each is None] == [7]
+        # A key that was used before is answered with its run, as if that had been created with these parameters.
+        assert ids[3] == earlier.id
+        found = {run.id: run for run in client.flow_runs([each for each in ids if each])}
+        assert len(found) == 24
+        for place, each in enumerate(ids):
+            if each:
+                run = found[each]
+                assert run.parameters["rows"] == (900 if place == 3 else place)
+                assert (run.deployment_id, run.idempotency_key) == (deployment_id, keys[place])
+                assert place == 3 or {"together", "contract"} <= set(run.tags)
+
+
+def test_runs_of_a_deployment_that_is_gone_are_not_created_together(client: PrefectClient) -> None:
+    with pytest.raises(NotFound):
+        client.create_flow_runs(uuid4(), [NewFlowRun({"rows": 1}, str(uuid4()), None, (), None)])
 
 
 @pytest.mark.parametrize("value", [2**64 - 1, -(2**63), "\\u0000", "ünï😀", {"deep": [[[[{}]]]]}, None])

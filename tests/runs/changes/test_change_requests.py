@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -50,12 +51,14 @@ def backfill_of(deployment: Deployment, number: int) -> list[Spec]:
 
 
 def launch_all() -> int:
-    """Run the queued launches, and return how many there were."""
-    queued = [task.args.strip("[]") for task in QueuedTask.objects.filter(task="runs.tasks.launch").order_by("pk")]
-    QueuedTask.objects.all().delete()
-    for pk in queued:
-        tasks.launch(int(pk))
-    return len(queued)
+    """Run the queued launches, and return how many run requests they launched."""
+    before = RunRequest.objects.filter(state=State.LAUNCHED).count()
+    launches = {"runs.tasks.launch": tasks.launch, "runs.tasks.launch_backfill": tasks.launch_backfill}
+    while queued := list(QueuedTask.objects.filter(task__in=launches).order_by("pk")):
+        QueuedTask.objects.all().delete()
+        for task in queued:
+            launches[task.task](*json.loads(task.args))
+    return RunRequest.objects.filter(state=State.LAUNCHED).count() - before
 
 
 def sent_to(fake: FakePrefect) -> list[FlowRunRecord]:

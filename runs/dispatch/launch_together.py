@@ -1,0 +1,121 @@
+"""Create flow runs of one backfill in one call to Prefect: each with the checks, the key and the lease of a single one.
+
+What Prefect answers of a run is believed only when the run was read back, and is the one that was sent. Everything else
+is sent singly with the same key, by `launch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, Q
+from django.db.models.functions import Mod
+from django.utils import timezone
+
+from flows.catalog import health
+from flows.prefect_api import connect
+from flows.prefect_api.client import PrefectClient
+from flows.prefect_api.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain
+from runs import changes, definitions, queue, requests
+from runs.dispatch.launch import claim, differs, flow_run_for, require_same_server, send, wait
+from runs.errors import Refused
+from runs.models import ChangeRequest, RunRequest
+from runs.models.request import State
+
+# Prefect takes 100. After an error in its database none of a call may be stored, so that many are sent again singly.
+AT_MOST = 25
+ODD_ANSWER = "Prefect did not confirm the run. It is requested again with the same key."
+
+
+def launch_together(change: ChangeRequest, lane: int) -> bool:
+    """Launch up to `AT_MOST` runs of a backfill that are due, of one lane; return whether more of them are."""
+    due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=timezone.now())
+    rows = change.run_requests.filter(due, state=State.APPROVED).annotate(lane=Mod(F("pk"), changes.LANES))
+    found = list(rows.filter(lane=lane).order_by("spec__position")[: AT_MOST + 1])
+    # One by one, under its row lock, as for a single launch: a refusal of one is about no other.
+    came_from = {each.pk: claim(each) for each in found[:AT_MOST]}
+    claimed = [each for each in found if came_from.get(each.pk) == State.APPROVED]
+    # Of these Prefect may have the run already: another process sent them since the query.
+    for each in [each for each in found if came_from.get(each.pk) == State.LAUNCHING]:
+        send(each, State.LAUNCHING)
+    for _, group in groupby(claimed, key=what_is_sent):
+        send_group(list(group))
+    return len(found) > AT_MOST
+
+
+def what_is_sent(run_request: RunRequest) -> tuple[Any, ...]:
+    """Return what the runs of one call have in common; of a backfill that is everything but the parameters."""
+    spec = run_request.spec
+    return spec.deployment_prefect_id, spec.definition_fingerprint, spec.api_url
+
+
+def send_group(claimed: Sequence[RunRequest]) -> None:
+    """Send claimed requests of one deployment in one call, and record what is certain of each."""
+    first = claimed[0]
+    if len(claimed) == 1:
+        send(first, State.APPROVED)
+        return
+    values = {each.pk: requests.values_of(each) for each in claimed}
+    client = None
+    # 1. The checks that a single launch makes after its claim: they are about what the runs have in common.
+    try:
+        require_same_server(first)
+        definitions.require_unchanged(first)
+        changes.note_sent(*claimed)
+        client = connect.client_for(first.environment.server)
+        wanted = [flow_run_for(each, values[each.pk]) for each in claimed]
+        # 2. One call. An id is not a result yet.
+        ids = client.create_flow_runs(first.spec.deployment_prefect_id, wanted)
+    except Refused as refusal:
+        for each in claimed:
+            changes.refuse(each, refusal.code, refusal.message, attempt=each.attempts)
+        return
+    except (NotFound, Rejected):
+        # Prefect has no such call, or one of them is at fault: singly each gets its own answer.
+        send_singly(claimed)
+        return
+    except Uncertain as error:
+        for each in claimed:
+            wait(each, error, to=State.LAUNCHING, attempt=each.attempts)
+        return
+    except PrefectError as error:
+        health.record_error(first.environment.server, error)
+        for each in claimed:
+            wait(each, error, to=State.APPROVED, attempt=each.attempts)
+        return
+    # 3. Read back, and compare: deployment, parameters and key.
+    created = read_back(client, [each for each in ids if each])
+    started = [
+        (each, flow_run_id)
+        for each, flow_run_id in zip(claimed, ids, strict=True)
+        if flow_run_id and is_the_one(each, created.get(flow_run_id), values[each.pk])
+    ]
+    changes.launched_together(started)
+    certain = {each.pk for each, _ in started}
+    send_singly([each for each in claimed if each.pk not in certain])
+
+
+def read_back(client: PrefectClient, ids: list[UUID]) -> dict[UUID, FlowRunRecord]:
+    """Return the runs that Prefect has of these; none if they cannot be read."""
+    try:
+        return {record.id: record for record in client.flow_runs(ids)} if ids else {}
+    except PrefectError:
+        return {}
+
+
+def is_the_one(run_request: RunRequest, record: FlowRunRecord | None, values: dict[str, Any]) -> bool:
+    """Return whether a run that was read back is the one that was sent."""
+    if record is None or record.idempotency_key != run_request.idempotency_key:
+        return False
+    return not differs(run_request, record, values)
+
+
+def send_singly(run_requests: Sequence[RunRequest]) -> None:
+    """Have each launched by a task of its own, with the same key; Prefect may have its run."""
+    now = timezone.now()
+    for each in run_requests:
+        changes.requeue(each, ODD_ANSWER, to=State.LAUNCHING, at=now, attempt=each.attempts)
+        queue.enqueue("runs.tasks.launch", each.pk)
