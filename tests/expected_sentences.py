@@ -120,7 +120,7 @@ SENTENCES: dict[str, list[str]] = {
     "backfill.secret": ["{} is a secret: a backfill cannot vary it."],
     "backfill.too_many": ["A backfill has at most {} items, and this one would have {} or more. Split it."],
     "backfill.twice": ["Give {} as a range or as a fixed value, not both."],
-    "backfill.unknown": ["{} has no parameter {}."],
+    "backfill.parameter_unknown": ["{} has no parameter {}."],
     "cancellation.pending": [
         "A cancellation of {} was requested. Wait for it, or run it again.",
         "{} has already requested this. Prefect has not confirmed it yet.",

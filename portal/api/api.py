@@ -10,6 +10,7 @@ from ninja.openapi.schema import OpenAPISchema
 
 from portal.api import (
     account_routes,
+    backfill_routes,
     catalog_routes,
     event_routes,
     hook_routes,
@@ -36,6 +37,7 @@ ROUTERS = (
     catalog_routes.router,
     request_routes.router,
     preset_routes.router,
+    backfill_routes.router,
     run_routes.router,
     event_routes.router,
     rule_routes.router,

@@ -110,6 +110,9 @@ class ChangeRow(Row):
     approvals_needed: int
     digest: str = Field(description="What an approval is for: give it back when you approve.")
     key: UUID = Field(description="The submission key.")
+    at_once: int | None = Field(description="Of a backfill: how many of its runs are open at a time.")
+    on_failure: str = Field(description="Of a backfill: stop or go_on.", examples=["stop"])
+    progress: str = Field(description="Of a backfill: running, paused or stopped.", examples=["running"])
     specs: list[SpecPart] = Field(description="What would run; those that you can see.")
     requests: list[RequestRow] = Field(description="The runs; those that you can see.")
     approvals: list[ApprovalPart]
@@ -136,6 +139,9 @@ class ChangeRow(Row):
             approvals_needed=row.approvals_needed,
             digest=row.digest,
             key=row.submission_key,
+            at_once=row.pacing.get("at_once"),
+            on_failure=row.pacing.get("on_failure", ""),
+            progress=row.progress if row.kind == ChangeRequest.Kind.BACKFILL else "",
             specs=[spec_part(by_spec[position], permissions) for position in sorted(by_spec)],
             requests=[RequestRow.of(each) for each in visible],
             approvals=[ApprovalPart.of(each, row) for each in row.approvals.all()],

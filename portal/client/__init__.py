@@ -2,6 +2,8 @@
 
 from .answers import (
     Action,
+    BackfillItem,
+    BackfillPlan,
     Change,
     Deployment,
     DeploymentDetail,
@@ -37,6 +39,8 @@ from .rule_answers import AuditEntry, Explanation, Freeze, Grant, Me, Standing, 
 __all__ = [
     "Action",
     "AuditEntry",
+    "BackfillItem",
+    "BackfillPlan",
     "CRMDeployments",
     "Change",
     "Conflict",

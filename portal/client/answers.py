@@ -128,6 +128,9 @@ class Change:
     approvals_needed: int
     digest: str
     key: str
+    at_once: int | None
+    on_failure: str
+    progress: str
     specs: list[Spec]
     requests: list[RunRequest]
     approvals: list[Approval]
@@ -139,6 +142,41 @@ class Change:
         if self.state in ENDED_CHANGES:
             return True
         return self.state != "waiting" and all(each.is_ended for each in self.requests)
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRun:
+    """What exists with the values of an item: `run` is Prefect's id, `request` its number if it has no run yet."""
+
+    run: str | None
+    request: int | None
+    state: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillItem:
+    """One item of a plan: `outcome` is run, skip or refuse, `code` and `why` are empty for one that would run."""
+
+    position: int
+    values: dict[str, Any]
+    outcome: str
+    code: str
+    why: str
+    earlier: EarlierRun | None
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillPlan:
+    """What a backfill would do; `digest` is what a submission quotes to run exactly this."""
+
+    digest: str
+    to_run: int
+    skipped: int
+    refused: int
+    deletes_data: bool
+    checks_earlier: bool
+    items: list[BackfillItem]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import httpx
 
 from . import login_commands
+from .backfill_commands import add_backfills
 from .catalog_commands import add_catalog
 from .client_errors import (
     Forbidden,
@@ -91,7 +92,7 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"portal_client {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=CommandParser)
-    for add in (add_login, add_catalog, add_requests, add_presets, add_rules):
+    for add in (add_login, add_catalog, add_requests, add_presets, add_backfills, add_rules):
         add(commands)
     return parser
 

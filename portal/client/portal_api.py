@@ -13,6 +13,7 @@ import httpx
 from . import credentials, event_stream, job_identity, lookups, waits
 from .answers import (
     Action,
+    BackfillPlan,
     Change,
     Deployment,
     DeploymentDetail,
@@ -175,6 +176,53 @@ class Portal:
         """Request the run of an earlier request again; values that are not replaced are reused, secret ones unseen."""
         body = {"parameters": dict(parameters or {}), "reason": reason, "ticket": ticket, "confirm": confirm}
         return self._post(Change, path("requests", number, "rerun"), body, key=key)
+
+    def plan_backfill(
+        self,
+        environment: str,
+        deployment: DeploymentReference,
+        vary: Mapping[str, str | Sequence[Any]],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        skip_completed: bool = True,
+        skip_open: bool = True,
+    ) -> BackfillPlan:
+        """Say what a backfill would run; `vary` has a range such as "2026-01..2026-06", or values, by parameter."""
+        body = {
+            **outline(environment, deployment, vary, parameters),
+            "skip_completed": skip_completed,
+            "skip_open": skip_open,
+        }
+        return self._post(BackfillPlan, "/backfills/plan", body)
+
+    def backfill(
+        self,
+        environment: str,
+        deployment: DeploymentReference,
+        vary: Mapping[str, str | Sequence[Any]],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        key: str = "",
+        **options: Any,
+    ) -> Change:
+        """Request a backfill: one change request for all its runs.
+
+        The options are those of the API: at_once, on_failure, skip_completed, skip_open, leave_out_refused, plan,
+        reason, ticket, tags, on_behalf_of, override_window, confirm. Sent twice with the same `key`, it is one request.
+        """
+        body = {**outline(environment, deployment, vary, parameters), **options}
+        return self._post(Change, "/backfills", body, key=key)
+
+    def pause_backfill(self, number: int, reason: str = "") -> Change:
+        return self._post(Change, path("backfills", number, "pause"), {"reason": reason})
+
+    def resume_backfill(self, number: int, reason: str = "") -> Change:
+        """Go on after a pause, or after the failure at which it stopped."""
+        return self._post(Change, path("backfills", number, "resume"), {"reason": reason})
+
+    def cancel_rest(self, number: int, reason: str = "") -> Change:
+        """Withdraw the runs of a backfill that were not sent to Prefect."""
+        return self._post(Change, path("backfills", number, "cancel-rest"), {"reason": reason})
 
     def override(self, number: int, reason: str) -> Request:
         """Start a request that a change window or a freeze holds; it still needs its approvals."""
@@ -375,3 +423,18 @@ class Portal:
             cursor = page.body.get("next") or ""
             if not cursor:
                 return
+
+
+def outline(
+    environment: str,
+    deployment: DeploymentReference,
+    vary: Mapping[str, str | Sequence[Any]],
+    parameters: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Return what a plan and its submission have in common."""
+    return {
+        "environment": environment,
+        "deployment": lookups.deployment_name(deployment),
+        "vary": {name: values if isinstance(values, str) else list(values) for name, values in vary.items()},
+        "parameters": dict(parameters or {}),
+    }

@@ -16,7 +16,9 @@ from runs import audit, names, requests
 from runs.access.decisions import Permissions
 from runs.access.explain import explain
 from runs.actors import Actor
-from runs.models import Verb
+from runs.models import ChangeRequest, Verb
+
+OnFailure = ChangeRequest.OnFailure
 
 
 class RunRequestArguments(OfDeployment):
@@ -24,6 +26,21 @@ class RunRequestArguments(OfDeployment):
     reason: str = Field("", max_length=1000, description="Why, for those who approve it.")
     ticket: str = Field("", max_length=100)
     scheduled_for: AwareDatetime | None = Field(None, description="Start time with its offset; null for now.")
+    key: UUID | None = Field(None, description="Any UUID: the same request with the same key is made once.")
+
+
+class BackfillArguments(OfDeployment):
+    vary: dict[str, str | list[Any]] = Field(
+        description="One or two parameters, each with a range (2026-01..2026-06, 2026-01-01..2026-03-31/7, 1..50) or "
+        "a list of values. Every combination is a run."
+    )
+    parameters: dict[str, Any] = Field({}, description="The values that all runs share.")
+    at_once: int = Field(requests.AT_ONCE, ge=1, le=requests.MOST_ITEMS, description="Runs that are open at a time.")
+    stop_on_failure: bool = Field(True, description="Start no more when one did not complete.")
+    only_plan: bool = Field(True, description="Return the plan and request nothing. Look at it before you request it.")
+    plan: str = Field("", max_length=64, description="`digest` of the plan that you saw: refused if it has changed.")
+    reason: str = Field("", max_length=1000, description="Why, for those who approve it.")
+    ticket: str = Field("", max_length=100)
     key: UUID | None = Field(None, description="Any UUID: the same request with the same key is made once.")
 
 
@@ -50,6 +67,27 @@ def request_run(by: Actor, given: RunRequestArguments) -> Answer:
         submission_key=given.key or uuid4(),
     )
     return marked_rows.change_row(run_request.change)
+
+
+def request_backfill(by: Actor, given: BackfillArguments) -> Answer:
+    """Plan a backfill, or submit it as one change request: each of its runs counts in the budget of the agent."""
+    deployment = names.deployment(given.environment, given.deployment, by=by)
+    if given.only_plan:
+        plan = requests.plan_backfill(deployment, given.parameters, given.vary, by=by)
+        return marked_rows.plan_row(plan)
+    change = requests.submit_backfill(
+        deployment,
+        given.parameters,
+        given.vary,
+        by=by,
+        at_once=given.at_once,
+        on_failure=OnFailure.STOP if given.stop_on_failure else OnFailure.GO_ON,
+        displayed_plan=given.plan,
+        reason=given.reason,
+        ticket=given.ticket,
+        submission_key=given.key or uuid4(),
+    )
+    return marked_rows.change_row(change)
 
 
 def request_cancel(by: Actor, given: Cancellation) -> Answer:

@@ -65,6 +65,13 @@ TOOLS: dict[str, Tool] = {
         asking.request_run,
         acts=True,
     ),
+    "request_backfill": Tool(
+        "Plan a run for each value of a range, and request them as one, on behalf of your owner. It stops at a "
+        "failure, which only people let it pass. It may need the approval of other people." + DATA,
+        asking.BackfillArguments,
+        asking.request_backfill,
+        acts=True,
+    ),
     "request_cancel": Tool(
         "Request the cancellation of a run. In a protected environment only of a run that you requested." + DATA,
         asking.Cancellation,

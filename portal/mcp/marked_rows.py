@@ -11,6 +11,7 @@ from flows import parameters as schemas
 from flows.models import Deployment
 from portal.api.catalog_schemas import link
 from portal.mcp.untrusted import mark, mark_value
+from runs import requests
 from runs.access.decisions import Permissions
 from runs.models import ChangeRequest, LogLine, Run, RunRequest
 from runs.requests import visibility
@@ -94,7 +95,26 @@ def change_row(change: ChangeRequest) -> Answer:
         "needs_approval": change.needs_approval,
         "expires_at": time_of(change.expires_at),
         "runs": runs,
-        "url": link("runs_runrequest_change", change.pk),
+        "url": link("runs_runrequest_change" if change.kind == "run" else "runs_changerequest_change", change.pk),
+    }
+
+
+def plan_row(plan: requests.Plan) -> Answer:
+    """Return what a backfill would do: the agent gave the values itself, the reasons can quote the schema."""
+    return {
+        "digest": plan.digest,
+        **plan.counts,
+        "checks_earlier": plan.checks_earlier,
+        "items": [
+            {
+                "values": dict(item.varied),
+                "outcome": item.outcome.value,
+                "code": item.code,
+                "why": mark("refusal", item.why),
+                "earlier": item.earlier.state if item.earlier else None,
+            }
+            for item in plan.items
+        ],
     }
 
 

@@ -23,7 +23,7 @@ MOST_SCOPES, MOST_NETWORKS, MAX_NAME_LENGTH = 20, 20, 100
 NEVER = frozenset({Verb.BREAK_GLASS})
 VERBS = tuple(verb for verb in Verb if verb not in NEVER)
 # An agent looks and asks. It decides nothing, and views no parameters.
-AGENT_VERBS = (Verb.SEE, Verb.SEE_LOGS, Verb.TRIGGER, Verb.TRIGGER_LATER, Verb.CANCEL)
+AGENT_VERBS = (Verb.SEE, Verb.SEE_LOGS, Verb.TRIGGER, Verb.TRIGGER_LATER, Verb.BACKFILL, Verb.CANCEL)
 
 
 def required_name(name: str) -> str:

@@ -5,6 +5,7 @@ from runs.requests.backfill_plan import Item, Outcome, Plan, plan_backfill
 from runs.requests.backfill_ranges import MOST_ITEMS
 from runs.requests.cancel import PATIENCE, cancel, cancel_moved, force_cancel
 from runs.requests.destructive import is_destructive
+from runs.requests.earlier_runs import Earlier
 from runs.requests.frozen_values import is_intact, secret_paths, spec_digest, spec_values, values_of
 from runs.requests.occurrence import add_occurrence
 from runs.requests.offered_values import offer_errors, require_still_offered
@@ -35,6 +36,7 @@ __all__ = [
     "MOST_ITEMS",
     "MOST_RETRIES",
     "PATIENCE",
+    "Earlier",
     "Item",
     "Outcome",
     "Plan",

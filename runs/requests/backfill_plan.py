@@ -135,7 +135,7 @@ def values_to_vary(
     properties, public = schema.get("properties"), schemas.public_parameters(schema)
     for name in vary:
         if not isinstance(properties, dict) or name not in properties:
-            raise Refused("backfill.unknown", f"{deployment} has no parameter {name}.", parameter=name)
+            raise Refused("backfill.parameter_unknown", f"{deployment} has no parameter {name}.", parameter=name)
         if name in parameters:
             raise Refused("backfill.twice", f"Give {name} as a range or as a fixed value, not both.", parameter=name)
         if name not in public:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Q
 
@@ -27,6 +28,7 @@ class Earlier:
 
     pk: int
     is_run: bool
+    prefect_id: UUID | None
     state: str
     is_completed: bool
     is_open: bool
@@ -78,7 +80,7 @@ def open_requests(deployment: Deployment, names: Sequence[str], public: Sequence
     ).filter(matching("spec__parameters", names, public))
     columns = ("pk", "state", "requested_at", "spec__parameters")
     for pk, state, at, parameters in rows.order_by("-pk").values_list(*columns):
-        yield parameters, Earlier(pk, False, str(State(state).label), False, True, at)
+        yield parameters, Earlier(pk, False, None, str(State(state).label), False, True, at)
 
 
 def runs(deployment: Deployment, names: Sequence[str], public: Sequence[Mapping[str, Any]]) -> Found:
@@ -87,9 +89,12 @@ def runs(deployment: Deployment, names: Sequence[str], public: Sequence[Mapping[
     rows = Run.objects.filter(pk__in=newest.values("pk")[:LOOKED_AT], deleted_upstream_at=None).filter(
         matching("parameters", names, public)
     )
-    columns = ("pk", "state_type", "state_name", "sort_at", "parameters")
-    for pk, state, name, at, parameters in rows.order_by("-sort_at", "-pk").values_list(*columns):
-        yield parameters, Earlier(pk, True, label_of(state, name), state == "COMPLETED", state not in TERMINAL, at)
+    columns = ("pk", "prefect_id", "state_type", "state_name", "sort_at", "parameters")
+    for pk, prefect_id, state, name, at, parameters in rows.order_by("-sort_at", "-pk").values_list(*columns):
+        yield (
+            parameters,
+            Earlier(pk, True, prefect_id, label_of(state, name), state == "COMPLETED", state not in TERMINAL, at),
+        )
 
 
 def matching(column: str, names: Sequence[str], public: Sequence[Mapping[str, Any]]) -> Q:

@@ -126,7 +126,7 @@ def test_without_the_verb_there_is_no_plan(dev: Environment, deployment: Deploym
         ({}, {}, "backfill.parameters"),
         ({}, {"month": "2026-01", "rows": "1", "token": "x"}, "backfill.parameters"),
         ({}, {"token": "a,b"}, "backfill.secret"),
-        ({}, {"nothing": "a,b"}, "backfill.unknown"),
+        ({}, {"nothing": "a,b"}, "backfill.parameter_unknown"),
         ({"month": "2026-01"}, {"month": YEAR}, "backfill.twice"),
         ({}, {"month": YEAR, "rows": "1..100"}, "backfill.too_many"),
     ],
