@@ -9,21 +9,24 @@ from runs.changes import queries
 from runs.governance import rule_changes
 from runs.models import ChangeRequest
 
+# Kinds with runs that are decided on the page of the change request, and not on that of a run request.
+WITH_OWN_PAGE = (ChangeRequest.Kind.RETRY, ChangeRequest.Kind.BACKFILL)
+
 
 def waiting_for_me(request: HttpRequest) -> int:
     """Return the number of requests for runs that need the reader's approval."""
-    return sum(change.kind != ChangeRequest.Kind.RETRY for change in waiting_changes(request))
+    return sum(change.kind not in WITH_OWN_PAGE for change in waiting_changes(request))
 
 
 def changes_waiting_for_me(request: HttpRequest) -> int:
-    """Return the number of changes of rules, and of retries, that need the reader's approval."""
-    retries = sum(change.kind == ChangeRequest.Kind.RETRY for change in waiting_changes(request))
-    return retries + len(waiting_rules(request))
+    """Return the number of changes of rules, retries and backfills that need the reader's approval."""
+    others = sum(change.kind in WITH_OWN_PAGE for change in waiting_changes(request))
+    return others + len(waiting_rules(request))
 
 
 def waiting_for(request: HttpRequest) -> list[int]:
-    """Return the ids of the change requests for runs that need the reader's approval."""
-    return [change.pk for change in waiting_changes(request)]
+    """Return the ids of the change requests for single runs that need the reader's approval."""
+    return [change.pk for change in waiting_changes(request) if change.kind not in WITH_OWN_PAGE]
 
 
 def waiting_changes(request: HttpRequest) -> list[ChangeRequest]:

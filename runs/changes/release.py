@@ -53,7 +53,7 @@ def release(change: ChangeRequest) -> int:
 
 def stop_at_failure(change: ChangeRequest) -> bool:
     """Stop a backfill of which a run did not complete, if that is its pacing; return whether it was stopped."""
-    if change.pacing.get("on_failure") != ChangeRequest.OnFailure.STOP:
+    if not change.stops_on_failure:
         return False
     failed = change.run_requests.filter(state__in=FAILURES, failure_accepted_at=None)
     first = failed.select_related("spec").order_by("spec__position").first()
@@ -61,7 +61,7 @@ def stop_at_failure(change: ChangeRequest) -> bool:
     if first is None or not unsent.exists():
         return False
     # Without its values and its message, which not everyone may view who sees the backfill.
-    change.message = f"Stopped at item {first.spec.position + 1}, request {first.pk}: {first.get_state_display()}."
+    change.message = f"Stopped at item {first.spec.number}, request {first.pk}: {first.get_state_display()}."
     change.progress, change.progress_at = ChangeRequest.Progress.STOPPED, timezone.now()
     change.progress_by_name = ""
     change.save(update_fields=["message", "progress", "progress_at", "progress_by_name"])

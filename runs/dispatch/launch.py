@@ -20,7 +20,7 @@ from runs.dispatch.leases import LEASE, backoff
 from runs.errors import Refused
 from runs.governance import agents, windows
 from runs.governance.requirements import requirements_for
-from runs.models import ChangeRequest, RunRequest, Verb
+from runs.models import RunRequest, Verb
 from runs.models.request import State
 
 # How long before its start time a scheduled run is sent, so that a worker has picked it up by then.
@@ -149,7 +149,7 @@ def check_again(run_request: RunRequest) -> None:
     if requester := run_request.change.requested_by:
         permissions = Permissions.of_person(requester)
         permissions.require(Verb(run_request.spec.verb), deployment, values)
-        if run_request.change.kind == ChangeRequest.Kind.BACKFILL:
+        if run_request.change.is_backfill:
             permissions.require(Verb.BACKFILL, deployment, values)
     requests.require_submittable(deployment, scheduled_for=None)
     # 2. The parameters mean what they meant.

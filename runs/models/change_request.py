@@ -201,6 +201,14 @@ class ChangeRequest(models.Model):
         return COLOURS[self.state]
 
     @property
+    def is_backfill(self) -> bool:
+        return self.kind == self.Kind.BACKFILL
+
+    @property
+    def stops_on_failure(self) -> bool:
+        return bool(self.pacing.get("on_failure") == self.OnFailure.STOP)
+
+    @property
     def is_held_back(self) -> bool:
         """Whether it was paused, or stopped at a failure: nothing more of it starts until it is resumed."""
         return self.progress != self.Progress.RUNNING

@@ -90,5 +90,10 @@ class RunSpec(models.Model):
         indexes = [models.Index(fields=["deployment_name"], name="specs_by_deployment_name")]
         constraints = [models.UniqueConstraint(fields=["change", "position"], name="unique_position_per_change")]
 
+    @property
+    def number(self) -> int:
+        """Its place among the items of a backfill, counted from 1."""
+        return self.position + 1
+
     def __str__(self) -> str:
         return f"{self.deployment_name}, spec {self.position} of change request {self.change_id}"

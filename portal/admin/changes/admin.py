@@ -1,4 +1,4 @@
-"""Change requests: the list, and the page on which a second administrator decides."""
+"""Change requests: the list, and the page on which others decide and a backfill is followed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Model, Q
+from django.db.models import Count, Model, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -15,17 +15,21 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from portal.admin.actions import perform, redirect_back
-from portal.admin.base import RestrictedAdmin
+from portal import inbox
+from portal.admin.actions import perform, reason_of, redirect_back, ticket_of
+from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.changes import page
 from portal.admin.changes.filters import ConcernFilter
 from portal.auth.request_user import actor_of, permissions_of
 from portal.lists.change_list import KeysetList
 from portal.ui import times
-from runs import changes
+from runs import changes, requests
 from runs.governance import rule_changes
 from runs.models import ChangeRequest, RunSpec, Verb
+from runs.models.request import State
 
+# Each is a transaction of its own, in one web request.
+MOST_RETRIED = 50
 # Who holds one of these finds the change requests in the menu.
 CONCERNED = (Verb.MANAGE, Verb.APPROVE, Verb.RERUN, Verb.TRIGGER)
 
@@ -47,7 +51,7 @@ class ChangeRequestAdmin(RestrictedAdmin):
     def visible(self, request: HttpRequest, verb: Verb = Verb.SEE) -> Q:
         specs = RunSpec.objects.filter(
             permissions_of(request).q(verb, deployment="deployment__", base="deployment__"),
-            change__kind=ChangeRequest.Kind.RETRY,
+            change__kind__in=inbox.WITH_OWN_PAGE,
         )
         return rule_changes.visible_to(actor_of(request)) | Q(pk__in=specs.values("change"))
 
@@ -61,6 +65,14 @@ class ChangeRequestAdmin(RestrictedAdmin):
             request.user.is_active
             and (rule_changes.oversees(actor_of(request)) or any(permissions.can_any(verb) for verb in CONCERNED))
         )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ChangeRequest]:
+        # Of a backfill a title counts the specs: a list must not read a thousand rows for each.
+        specs = RunSpec.objects.filter(change=OuterRef("pk")).order_by()
+        spec_count = specs.values("change").annotate(specs_there=Count("pk")).values("specs_there")
+        name = specs.filter(position=0).values("deployment_name")
+        found: QuerySet[ChangeRequest] = super().get_queryset(request)
+        return found.annotate(spec_count=Subquery(spec_count), spec_name=Subquery(name))
 
     @admin.display(description="change request")
     def number(self, change: ChangeRequest) -> str:
@@ -94,9 +106,17 @@ class ChangeRequestAdmin(RestrictedAdmin):
             "reject": require_POST(self.reject),
             "withdraw": require_POST(self.withdraw),
             "comment": require_POST(self.comment),
+            "pause": require_POST(self.pause),
+            "resume": require_POST(self.resume),
+            "cancel_rest": require_POST(self.cancel_rest),
+            "retry_failed": require_POST(self.retry_failed),
         }
         own = [
-            path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"runs_changerequest_{name}")
+            path(
+                f"<int:pk>/{name.replace('_', '-')}/",
+                self.admin_site.admin_view(view),
+                name=f"runs_changerequest_{name}",
+            )
             for name, view in views.items()
         ]
         return [*own, *super().get_urls()]
@@ -113,7 +133,11 @@ class ChangeRequestAdmin(RestrictedAdmin):
             "title": f"Change request {change.pk}",
             "original": change,
         }
-        context = frame | page.context(change, actor_of(request), permissions_of(request)) | (extra_context or {})
+        context = (
+            frame
+            | page.context(change, actor_of(request), permissions_of(request), request.GET)
+            | (extra_context or {})
+        )
         return TemplateResponse(request, "portal/change/page.html", context)
 
     def approve(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -123,10 +147,32 @@ class ChangeRequestAdmin(RestrictedAdmin):
         return self.call(request, pk, service, page.describe_progress)
 
     def reject(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self.call(request, pk, changes.reject, "Rejected. Nothing was changed.")
+        return self.call(request, pk, changes.reject, "Rejected. Nothing was changed or started.")
 
     def withdraw(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self.call(request, pk, changes.withdraw, "Request cancelled. Nothing was changed.")
+        return self.call(request, pk, changes.withdraw, "Request cancelled. Nothing was changed or started.")
+
+    def pause(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.call(request, pk, changes.pause, "Paused. What was sent to Prefect goes on.")
+
+    def resume(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.call(request, pk, changes.resume, "Resumed.")
+
+    def cancel_rest(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.call(request, pk, changes.cancel_rest, "The rest was cancelled. What was sent to Prefect goes on.")
+
+    def retry_failed(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Retry the failed runs in place, each by itself: one that is refused does not stop the others."""
+        change: ChangeRequest = self.visible_or_404(request, pk)
+        reason, ticket, by = reason_of(request), ticket_of(request) or change.ticket, actor_of(request)
+        failed = change.run_requests.filter(state=State.FAILED, run__isnull=False).select_related(
+            "run__environment", "spec"
+        )
+        for run_request in failed.order_by("spec__position")[:MOST_RETRIED]:
+            if run := run_request.run:
+                act = partial(requests.retry, run, by=by, reason=reason, ticket=ticket)
+                attempt(request, f"Item {run_request.spec.number}", act, "the run will be retried.")
+        return redirect_back(request, reverse("admin:runs_changerequest_change", args=[change.pk]))
 
     def comment(self, request: HttpRequest, pk: int) -> HttpResponse:
         text = request.POST.get("text", "")

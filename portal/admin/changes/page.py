@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.http import QueryDict
 from django.utils.text import capfirst
 
 from flows import definition
-from portal.admin.changes import rule_columns
+from portal.admin.changes import backfill_context, rule_columns
 from portal.admin.requests import parameter_diff
 from portal.admin.requests.activity import Moment
 from portal.admin.requests.allowed_actions import NOT_ALLOWED, Action
@@ -27,6 +28,7 @@ State = ChangeRequest.State
 DONE: dict[str, str] = {
     ChangeRequest.Kind.RULES: "it is in effect.",
     ChangeRequest.Kind.RETRY: "the run will be retried, if it has not moved.",
+    ChangeRequest.Kind.BACKFILL: "its runs are being started.",
 }
 # State -> sentence below the title, where the row has no message of its own.
 MEANINGS: dict[str, str] = {
@@ -34,6 +36,12 @@ MEANINGS: dict[str, str] = {
     State.REJECTED: "Rejected. Nothing was changed.",
     State.WITHDRAWN: "Cancelled by its requester. Nothing was changed.",
     State.EXPIRED: "Expired without a decision. Nothing was changed.",
+}
+BACKFILL_MEANINGS: dict[str, str] = {
+    State.WAITING: "Needs approval by someone other than the requester. Nothing has started.",
+    State.REJECTED: "Rejected. Nothing will run.",
+    State.WITHDRAWN: "Cancelled by its requester. What had not started will not run.",
+    State.EXPIRED: "Expired without a decision. Nothing will run.",
 }
 RETRY_MEANINGS: dict[str, str] = {
     State.WAITING: "Needs approval by someone other than the requester.",
@@ -43,16 +51,22 @@ RETRY_MEANINGS: dict[str, str] = {
 }
 
 
-def context(change: ChangeRequest, by: Actor, permissions: Permissions) -> dict[str, Any]:
+def context(change: ChangeRequest, by: Actor, permissions: Permissions, query: QueryDict) -> dict[str, Any]:
     """Build the template context; select the rule change and the environment with `change`."""
     approve = can_approve(change, by)
-    is_rules = change.kind == ChangeRequest.Kind.RULES
+    details: dict[str, Callable[[], dict[str, Any]]] = {
+        ChangeRequest.Kind.RULES: lambda: rules_context(change),
+        ChangeRequest.Kind.BACKFILL: lambda: backfill_context.context(
+            change, by, permissions, query, may_decide=approve.is_allowed
+        ),
+        ChangeRequest.Kind.RETRY: lambda: retry_context(change, permissions, may_decide=approve.is_allowed),
+    }
     return {
         "change": change,
         "heading": title_of(change),
         "sentence": "Your approval is needed." if approve.is_allowed else change.message or meaning(change),
         "approvals": [stage_label(step) for step in changes.steps(change)],
-        **(rules_context(change) if is_rules else retry_context(change, permissions, may_decide=approve.is_allowed)),
+        **details[change.kind](),
         "approve": approve,
         "reject": can_reject(change, by),
         "withdraw": Action(change.state == State.WAITING and by.is_same_person_as(change.requested_by_id)),
@@ -66,12 +80,14 @@ def title_of(change: ChangeRequest) -> str:
     """Return what it changes or runs, as a sentence without an end."""
     if change.kind == ChangeRequest.Kind.RULES:
         return capfirst("; ".join(change.rule_change.what))
+    if change.kind == ChangeRequest.Kind.BACKFILL:
+        return backfill_context.title_of(change)
     return f"Retry of {change.title}"
 
 
 def meaning(change: ChangeRequest) -> str:
-    is_rules = change.kind == ChangeRequest.Kind.RULES
-    return MEANINGS.get(change.state, "") if is_rules else RETRY_MEANINGS.get(change.state, "")
+    meanings = {ChangeRequest.Kind.RULES: MEANINGS, ChangeRequest.Kind.BACKFILL: BACKFILL_MEANINGS}
+    return meanings.get(ChangeRequest.Kind(change.kind), RETRY_MEANINGS).get(change.state, "")
 
 
 def stage_label(step: changes.Step) -> str:

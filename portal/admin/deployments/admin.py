@@ -22,6 +22,7 @@ from flows.deployments import with_namesakes
 from flows.models import Deployment
 from flows.wording import plural
 from portal.admin.actions import perform, reason_of, redirect_back
+from portal.admin.backfill import page as backfill_page
 from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.deployments import page
 from portal.admin.deployments.filters import DeletedFilter, PausedFilter, PoolFilter, TagFilter
@@ -209,6 +210,7 @@ class DeploymentAdmin(RestrictedAdmin):
             "save_preset": ("run/save-preset/", require_http_methods(["GET", "HEAD", "POST"])(self.save_preset)),
             "link": ("run/link/", require_http_methods(["GET", "HEAD", "POST"])(self.link)),
             "quick_run": ("quick-run/", require_POST(self.quick_run)),
+            "backfill": ("backfill/", require_http_methods(["GET", "HEAD", "POST"])(self.backfill)),
             "pause": ("pause/", require_POST(self.pause)),
             "resume": ("resume/", require_POST(self.resume)),
         }
@@ -255,6 +257,10 @@ class DeploymentAdmin(RestrictedAdmin):
         deployment: Deployment = self.visible_or_404(request, pk)
         run_form_page.require_permission(request, deployment)
         return quick_run.view(request, deployment, self.frame(request, deployment))
+
+    def backfill(self, request: HttpRequest, pk: int) -> HttpResponse:
+        deployment: Deployment = self.visible_or_404(request, pk)
+        return backfill_page.view(request, deployment, self.frame(request, deployment))
 
     def pause(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self.call(request, pk, pausing.pause, "Pause requested. The schedules stop shortly.")

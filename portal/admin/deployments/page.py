@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from flows import deployments
 from flows.models import Alias, Deployment, WorkPool
 from flows.parameters.description import Described, describe
+from portal.admin.backfill.page import can_backfill
 from portal.admin.deployments.list import Workforce, is_runnable
 from portal.admin.run_form import quick_run
 from portal.auth.request_user import actor_of, permissions_of
@@ -150,6 +151,7 @@ def buttons(permissions: Permissions, deployment: Deployment) -> dict[str, Any]:
     values = quick_run.quick_values(deployment) if may_run else None
     return {
         "may_run": may_run,
+        "may_backfill": is_runnable(deployment) and can_backfill(permissions, deployment),
         "may_run_quickly": quick_run.can_run_quickly(permissions, deployment, values),
         "quick_values": quick_run.describe_values(deployment, values or {}),
         "quick_token": quick_run.token(values),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,13 +72,18 @@ class PendingRow:
     @property
     def approve_url(self) -> str:
         """The address to which the approval is sent, with the digest that this row shows."""
-        name = "admin:runs_runrequest_approve" if self.run_request else "admin:runs_changerequest_approve"
-        return reverse(name, args=[self.key])
+        return self.address("approve")
 
     @property
     def reject_url(self) -> str:
-        name = "admin:runs_runrequest_reject" if self.run_request else "admin:runs_changerequest_reject"
-        return reverse(name, args=[self.key])
+        return self.address("reject")
+
+    def address(self, act: str) -> str:
+        # Backfills are decided as a whole.
+        single = None if self.change.kind in inbox.WITH_OWN_PAGE else self.run_request
+        if single:
+            return reverse(f"admin:runs_runrequest_{act}", args=[single.pk])
+        return reverse(f"admin:runs_changerequest_{act}", args=[self.change.pk])
 
     @property
     def key(self) -> int:
@@ -103,7 +108,6 @@ def pending_approvals(request: HttpRequest) -> PendingApprovals | None:
     waiting, rules = inbox.waiting_changes(request), inbox.waiting_rules(request)
     if not rules and not permissions.can_any(Verb.APPROVE):
         return None
-    retries = [change for change in waiting if change.kind == ChangeRequest.Kind.RETRY]
     first = sorted([*waiting, *rules], key=lambda change: (change.expires_at or timezone.now(), change.pk))[:FEW]
     # 2. Their rows, and what each is compared with.
     run_requests = first_runs([change.pk for change in first if change.kind not in WITHOUT_RUNS])
@@ -116,16 +120,9 @@ def pending_approvals(request: HttpRequest) -> PendingApprovals | None:
             for change in first
             if change.pk in run_requests or change.pk in others
         ],
-        Count("approvals", number_of_runs(waiting), list_url("runs_runrequest", whose="to-answer")),
-        Count("rules", len(retries) + len(rules), list_url("runs_changerequest", whose="to-answer")),
+        Count("approvals", inbox.waiting_for_me(request), list_url("runs_runrequest", whose="to-answer")),
+        Count("rules", inbox.changes_waiting_for_me(request), list_url("runs_changerequest", whose="to-answer")),
     )
-
-
-def number_of_runs(waiting: Sequence[ChangeRequest]) -> int:
-    """Return the number of runs that wait, as the list has them: most change requests are for one."""
-    several = [change.pk for change in waiting if change.kind not in (*WITHOUT_RUNS, ChangeRequest.Kind.RUN)]
-    single = sum(change.kind == ChangeRequest.Kind.RUN for change in waiting)
-    return single + (RunRequest.objects.filter(change__in=several).count() if several else 0)
 
 
 def whole_retries(keys: list[int]) -> dict[int, ChangeRequest]:
@@ -155,7 +152,7 @@ def first_runs(changes: list[int]) -> dict[int, RunRequest]:
             last_success=Subquery(succeeded.values(found=JSONObject(pk="pk", parameters="parameters"))[:1]),
             last_approved=Subquery(approved.values("pk")[:1]),
             names=ArraySubquery(specs.values("deployment_name").distinct()),
-            number=Subquery(specs.values("change").annotate(number=CountRows("pk")).values("number")),
+            spec_count=Subquery(specs.values("change").annotate(specs_there=CountRows("pk")).values("specs_there")),
         )
     )
     return {row.change_id: row for row in found}
@@ -196,8 +193,10 @@ def row_of(row: Any, compare: Comparison) -> PendingRow:
     run_request: RunRequest = row
     change = run_request.change
     url = reverse("admin:runs_runrequest_change", args=[run_request.pk])
+    if change.kind in inbox.WITH_OWN_PAGE:
+        url = reverse("admin:runs_changerequest_change", args=[change.pk])
     names = ", ".join(row.names)
-    title = names if row.number == 1 else f"{plural(row.number, 'run')} of {names}"
+    title = names if row.spec_count == 1 else f"{plural(row.spec_count, 'run')} of {names}"
     if not visibility.can_view_parameters(compare.permissions, run_request):
         return PendingRow(change, title, url, run_request, note="Its parameters are hidden from you.")
     last = Run(**row.last_success) if row.last_success else None
@@ -223,7 +222,7 @@ def row_of(row: Any, compare: Comparison) -> PendingRow:
             *(f"not pinned: {shorten(label)}" for label in moving[:MOST_MOVING]),
             *([f"secret: {', '.join(secret)}"] if secret else []),
         ),
-        tells_all=row.number == 1
+        tells_all=row.spec_count == 1
         and not (note or flags)
         and len(moving) <= MOST_MOVING
         and len(changed) <= MOST_DIFFERENCES

@@ -50,6 +50,10 @@ class Actions:
         emergency: BreakGlass | None,
     ) -> Actions:
         """Check every action; `standing` is None for a request that has been sent or closed."""
+        if run_request.change.is_backfill:
+            # It is decided about as a whole, on the page of the change request.
+            override = can_override(run_request, permissions, standing)
+            return cls(NOT_ALLOWED, NOT_ALLOWED, NOT_ALLOWED, NOT_ALLOWED, override, NOT_ALLOWED)
         reject = can_decide(run_request, permissions)
         return cls(
             # People who cannot reject cannot approve either, for the same reason.
