@@ -44,13 +44,13 @@ class PlanRow:
 
     item: Item
     number: int
-    cells: tuple[str, ...]
+    cells: list[tuple[str, str]]
     state_label: str
     state_colour: str
 
     @classmethod
     def of(cls, item: Item, names: tuple[str, ...]) -> PlanRow:
-        cells = tuple(json_text(item.varied[name]) for name in names)
+        cells = [(name, json_text(item.varied[name])) for name in names]
         return cls(item, item.position + 1, cells, *OUTCOMES[item.outcome])
 
 

@@ -52,11 +52,11 @@ class Badge:
 
 @dataclass(frozen=True, slots=True)
 class ItemRow:
-    """One item: `cells` are its values of the varied parameters, None where the reader cannot view them."""
+    """One item: `cells` are its values of the varied parameters by name, none where the reader cannot view them."""
 
     run_request: RunRequest
     number: int
-    cells: tuple[str, ...] | None
+    cells: list[tuple[str, str]]
     state_label: str
     state_colour: str
     message: str
@@ -74,13 +74,15 @@ def context(
     deployment = first.deployment
     sees = may_decide or sees_values(change, deployment, by, permissions)
     parameters = list(change.specs.order_by("position").values_list("parameters", flat=True)) if sees else []
-    names = varied(parameters)
+    differ = varied(parameters)
+    names = [name for name in schemas.public_parameters(deployment.parameter_schema) if name in differ]
     part = query.get("items", "")
     return {
         "backfill": change,
         "deployment": deployment,
         "spec": first,
-        "badge": badge(change, counts),
+        "badge": (shown := badge(change, counts)),
+        "tone": shown.state_colour,
         "freshness": freshness.freshness_of([deployment.environment], "runs"),
         "parts": (found := parts(counts)),
         "bar": progress_bar(found),
@@ -130,11 +132,11 @@ def parts(counts: dict[str, int]) -> list[Part]:
     ]
 
 
-def varied(parameters: list[dict[str, Any]]) -> list[str]:
+def varied(parameters: list[dict[str, Any]]) -> set[str]:
     """Return the parameters whose values differ between the items."""
     texts = [{name: canonical.text(value) for name, value in each.items()} for each in parameters]
-    names = dict.fromkeys(name for each in parameters for name in each)
-    return [name for name in names if len({each.get(name) for each in texts}) > 1]
+    names = {name for each in parameters for name in each}
+    return {name for name in names if len({each.get(name) for each in texts}) > 1}
 
 
 def shared(
@@ -182,16 +184,18 @@ def rows(
     found = []
     for run_request in page.object_list:
         masked = schemas.mask(deployment.parameter_schema, run_request.spec.parameters)
-        cells = None if names is None else tuple(json_text(masked.get(name)) for name in names)
+        cells = [(name, json_text(masked.get(name))) for name in names or ()]
         waits = run_request.state == State.HELD and change.state == ChangeState.APPROVED
+        # One word for what is going on: that of its run as soon as there is one.
+        shown = run_request.run if run_request.run and run_request.state == State.LAUNCHED else run_request
         ended = run_request.run.ended_at if run_request.run else run_request.run_ended_at
         found.append(
             ItemRow(
                 run_request,
                 run_request.spec.number,
                 cells,
-                HELD_LABEL if waits else run_request.state_label,
-                "grey" if waits else run_request.state_colour,
+                HELD_LABEL if waits else shown.state_label,
+                "grey" if waits else shown.state_colour,
                 run_request.message if sees_messages or run_request.run is None else "",
                 ended or run_request.launched_at,
             )
@@ -210,7 +214,7 @@ def buttons(
         is_own and permissions.decide(Verb.TRIGGER, deployment).allowed
     )
     return {
-        "pause": Action(may_pace and is_going and change.progress != Progress.PAUSED),
+        "pause": Action(may_pace and is_going and not change.is_held_back),
         "resume": Action(may_pace and is_going and change.is_held_back),
         "cancel_rest": Action(may_pace and is_going),
         "retry_failed": Action(True) if may_retry and counts.get(State.FAILED) else NOT_ALLOWED,

@@ -65,6 +65,7 @@ def context(change: ChangeRequest, by: Actor, permissions: Permissions, query: Q
         "change": change,
         "heading": title_of(change),
         "sentence": "Your approval is needed." if approve.is_allowed else change.message or meaning(change),
+        "tone": change.state_colour,
         "approvals": [stage_label(step) for step in changes.steps(change)],
         **details[change.kind](),
         "approve": approve,
