@@ -57,6 +57,7 @@ class Site:
     run_request: RunRequest
     broken: RunRequest
     change: ChangeRequest
+    backfill: ChangeRequest
     paused: Deployment
     alias: Alias
     grant: Grant
@@ -112,6 +113,25 @@ def press(route: str, subject: str = "", /, **data: Any) -> Knock:
 def delete_own_view(visitor: Visitor, site: Site) -> Any:
     view = SavedView.objects.create(owner=visitor.user, list="runs.run", name="Failed", query="state=FAILED")
     return visitor.client.post(reverse("admin:view_delete", args=[view.pk]))
+
+
+def ask_backfill(visitor: Visitor, site: Site) -> Any:
+    """The form of a backfill, and the submission of its plan."""
+    address = reverse("admin:flows_deployment_backfill", args=[site.deployment.pk])
+    typed = {
+        "first": "rows",
+        "first_values": "1..3",
+        "at_once": "2",
+        "on_failure": "stop",
+        "reason": "month end",
+        "parameters-month": "2026-10",
+        "submission_key": uuid.uuid4(),
+    }
+    answer = visitor.client.post(address, typed)
+    sent = dict(re.findall(r'name="(draft|plan)" value="([^"]+)"', answer.content.decode()))
+    if "draft" not in sent:
+        return answer
+    return visitor.client.post(address, {**sent, "confirmation": site.deployment.full_name})
 
 
 def filled(data: dict[str, Any], site: Site) -> dict[str, Any]:

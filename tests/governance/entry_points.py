@@ -23,6 +23,7 @@ from tests.governance.attempts import (
     act,
     all_stopped,
     ask,
+    ask_backfill,
     create_token,
     delete_own_view,
     frozen,
@@ -122,6 +123,18 @@ DOORS: dict[str, Door] = {
     ),
     "delete a preset, by page": Door(
         "admin/runs/preset/<int:pk>/remove/", press("runs_preset_remove", "shared_preset")
+    ),
+    "request a backfill, by page": Door("admin/flows/deployment/<int:pk>/backfill/", ask_backfill),
+    **{
+        f"{name} a backfill, by page": Door(
+            f"admin/runs/changerequest/<int:pk>/{route.replace('_', '-')}/",
+            press(f"runs_changerequest_{route}", "backfill", reason="r"),
+        )
+        for name, route in (("resume", "resume"), ("pause", "pause"), ("cancel the rest of", "cancel_rest"))
+    },
+    "retry what failed of a backfill, by page": Door(
+        "admin/runs/changerequest/<int:pk>/retry-failed/",
+        unapproved(press("runs_changerequest_retry_failed", "backfill", reason="r")),
     ),
     "pause a deployment, by page": Door(
         "admin/flows/deployment/<int:pk>/pause/", press("flows_deployment_pause", "deployment", reason="r")

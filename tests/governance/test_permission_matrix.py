@@ -19,7 +19,7 @@ from runs import changes, dispatch, mirror, requests
 from runs.actors import Actor
 from runs.changes import agent_stop
 from runs.governance import grants
-from runs.models import Action, Agent, AuditEntry, Policy, Run, Verb, Window
+from runs.models import Action, Agent, AuditEntry, ChangeRequest, Policy, Run, Verb, Window
 from runs.requests import presets
 from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, make_environment, person
 from tests.expectations import load
@@ -95,6 +95,7 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         assert each.flow_run_id is not None
         fake.set_state(each.flow_run_id, "FAILED")
         mirror.refresh(environment, [each.flow_run_id])
+    backfill = stopped_backfill(deployment, requester, fake)
     environment.save()
     change = requests.retry(Run.objects.get(run_request=other), by=by(requester), reason="month end")
     broken = requests.submit(deployment, {}, by=by(requester), reason="month end")
@@ -111,6 +112,7 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         failed=Run.objects.get(run_request=first),
         broken=broken,
         change=change,
+        backfill=backfill,
         run_request=requests.submit(deployment, {}, by=by(requester), reason="month end"),
         alias=Alias.objects.create(environment=environment, name="nightly", full_name=deployment.full_name),
         grant=grants.grant(by=Actor.system(), person=person(f"holder-{slug}"), verbs=["see"], environment=environment),
@@ -134,6 +136,21 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         preset=presets.save(deployment, {"rows": 7}, by=by(requester), name="mine"),
         shared_preset=presets.save(deployment, {"rows": 7}, by=by(requester), name="shared", is_shared=True),
     )
+
+
+def stopped_backfill(deployment: Deployment, requester: User, fake: FakePrefect) -> ChangeRequest:
+    """A backfill of which the first run has failed, and the others wait."""
+    change = requests.submit_backfill(deployment, {}, {"rows": "1..3"}, by=by(requester), at_once=1, reason="month end")
+    changes.advance(change)
+    first = change.run_requests.get(spec__position=0)
+    dispatch.launch(first)
+    assert first.flow_run_id is not None
+    fake.set_state(first.flow_run_id, "FAILED")
+    mirror.refresh(deployment.environment, [first.flow_run_id])
+    changes.advance(change)
+    change.refresh_from_db()
+    assert change.is_held_back
+    return change
 
 
 def stopped_agent(owner: User, name: str) -> Agent:

@@ -126,6 +126,31 @@ ROUTES = [
         "rename a preset, by page",
         lambda caller, there: caller.send("PATCH", f"/presets/{there.shared_preset.pk}", {"name": "new"}),
     ),
+    Route(
+        "post",
+        "/backfills",
+        "request a backfill, by page",
+        post(
+            "/backfills",
+            lambda there: {
+                "environment": there.slug,
+                "deployment": there.deployment.full_name,
+                "vary": {"rows": "1..3"},
+                "reason": "r",
+            },
+        ),
+    ),
+    *(
+        Route(
+            "post",
+            f"/backfills/{{number}}/{act}",
+            f"{name} a backfill, by page",
+            lambda caller, there, act=act: caller.post(  # type: ignore[misc]
+                f"/backfills/{there.backfill.pk}/{act}", {"reason": "r"}
+            ),
+        )
+        for name, act in (("pause", "pause"), ("resume", "resume"), ("cancel the rest of", "cancel-rest"))
+    ),
     Route("post", f"{RUN}/cancel", "cancel a run, by page", post(f"{RUN}/cancel")),
     *(
         Route(
@@ -164,6 +189,7 @@ ELSEWHERE = {
     ("post", "/grants"),
     ("post", "/grants/{number}/revoke"),
     ("post", "/why"),
+    ("post", "/backfills/plan"),  # test_backfills
     ("post", "/tokens/revoke"),
     ("post", "/job-tokens"),  # test_job_exchange
     ("delete", "/presets/{number}"),  # test_preset_routes: a token of an administrator is none
