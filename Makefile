@@ -3,7 +3,7 @@
 
 .PHONY: help docs demo deploy status deployments runs open-prefect dev application-start prefect-deploy prefect-status-all \
   prefect-deployments prefect-flows prefect-ui streamlit-dev quick test proof contract lint guard sabotage bench races bench-api bench-audit \
-  bench-backlog bench-form bench-mirror bench-pages bench-pipelines bench-run-page bench-viewers seed fmt lock clean
+  bench-backfill bench-backlog bench-form bench-mirror bench-pages bench-pipelines bench-run-page bench-viewers seed fmt lock clean
 .DEFAULT_GOAL := demo
 
 # 3.13 first: it is what the product is tested with.
@@ -126,6 +126,10 @@ bench-pages: $(INSTALLED)  ## measure every page and list at 10,000 and 1,000,00
 
 bench-mirror: $(INSTALLED)  ## measure the copying of runs and deployments from a large Prefect
 	@$(PYTHON) -m benchmarks.mirror $(if $(RUNS),--runs $(RUNS))
+
+# Through kills: make bench-backfill ARGS="--kills 1000"
+bench-backfill: $(INSTALLED)  ## measure backfills beside Prefect's own bulk call
+	@$(PYTHON) -m benchmarks.backfills $(ARGS)
 
 bench-backlog: $(INSTALLED)  ## measure the queue while Prefect fails
 	@$(PYTHON) -m benchmarks.backlog

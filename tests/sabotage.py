@@ -63,6 +63,104 @@ def without_triggers(table: str) -> str:
 
 
 SABOTAGES = (
+    # Backfills
+    Sabotage(
+        "a backfill asks for its verb without the values",
+        ("tests/runs/requests/test_backfill.py::test_the_rules_on_values_hold_for_each_item",),
+        "runs/requests/submit.py",
+        "                permissions.require(Verb.BACKFILL, each.row.deployment, each.values)",
+        "                permissions.require(Verb.BACKFILL, each.row.deployment)",
+    ),
+    Sabotage(
+        "the plan of a backfill does not ask for the permission",
+        ("tests/runs/requests/test_backfill.py::test_without_the_verb_there_is_no_plan",),
+        "runs/requests/backfill_plan.py",
+        "        permissions.require(verb, deployment)",
+        "        permissions.decide(verb, deployment)",
+    ),
+    Sabotage(
+        "the plan of a backfill tells of runs whose parameters the reader may not view",
+        ("tests/runs/requests/test_backfill.py::test_who_cannot_view_parameters_learns_of_no_run",),
+        "runs/requests/backfill_plan.py",
+        "    sees = permissions.decide(Verb.SEE_INPUTS, deployment).allowed",
+        "    sees = True",
+    ),
+    Sabotage(
+        "a backfill that is submitted need not be the plan that was displayed",
+        ("tests/runs/requests/test_backfill.py::test_what_is_submitted_is_the_plan_that_was_displayed",),
+        "runs/requests/backfill.py",
+        "    if displayed and displayed != plan.digest:",
+        "    if displayed and displayed == plan.digest + displayed:",
+    ),
+    Sabotage(
+        "a launch of a backfill does not ask for its verb again",
+        (
+            "tests/runs/dispatch/test_launch_together.py"
+            "::test_the_right_to_backfill_is_asked_again_with_the_values_of_each",
+        ),
+        "runs/dispatch/launch.py",
+        "            permissions.require(Verb.BACKFILL, deployment, values)",
+        "            permissions.decide(Verb.BACKFILL, deployment, values)",
+    ),
+    Sabotage(
+        "a run that was created with others is not read back",
+        ("tests/runs/dispatch/test_launch_together.py::test_an_id_that_was_never_stored_is_no_run",),
+        "runs/dispatch/launch_together.py",
+        "        return False\n    return not differs(run_request, record, values)",
+        "        return True\n    return not differs(run_request, record, values)",
+    ),
+    Sabotage(
+        "a run that was created with others is not compared",
+        (
+            "tests/runs/dispatch/test_launch_together.py"
+            "::test_a_run_with_other_values_for_one_of_the_keys_is_not_taken_for_ours",
+        ),
+        "runs/dispatch/launch_together.py",
+        "    return not differs(run_request, record, values)",
+        "    return True",
+    ),
+    Sabotage(
+        "a paused backfill sends what was released",
+        ("tests/runs/changes/test_pacing.py::test_what_was_released_and_not_sent_waits_while_it_is_paused",),
+        "runs/dispatch/launch.py",
+        "    if run_request.change.is_held_back:",
+        "    if False:",
+    ),
+    Sabotage(
+        "a backfill does not stop at a failure",
+        ("tests/runs/changes/test_pacing.py::test_it_stops_at_a_failure_and_says_where",),
+        "runs/changes/release.py",
+        "    if change.is_held_back or stop_at_failure(change):",
+        "    if change.is_held_back:",
+    ),
+    Sabotage(
+        "anyone can pause a backfill, resume it and cancel the rest",
+        ("tests/runs/changes/test_pacing.py::test_only_its_requester_or_who_may_cancel_can_steer_it",),
+        "runs/changes/pacing.py",
+        "        require_may_withdraw(change, by)",
+        "        pass",
+    ),
+    Sabotage(
+        "the page of a backfill shows its values to everyone",
+        ("tests/portal/admin/backfill/test_backfill_pages.py::test_who_may_not_view_parameters_or_logs_sees_neither",),
+        "portal/admin/changes/backfill_context.py",
+        "    sees = may_decide or sees_values(change, deployment, by, permissions)",
+        "    sees = True",
+    ),
+    Sabotage(
+        "the page of a backfill shows messages to everyone",
+        ("tests/portal/admin/backfill/test_backfill_pages.py::test_who_may_not_view_parameters_or_logs_sees_neither",),
+        "portal/admin/changes/backfill_context.py",
+        "    sees_messages = permissions.decide(Verb.SEE_LOGS, deployment).allowed",
+        "    sees_messages = True",
+    ),
+    Sabotage(
+        "the draft of a backfill is good for anyone",
+        ("tests/portal/admin/backfill/test_backfill_pages.py::test_a_draft_of_someone_else_is_worth_nothing",),
+        "portal/admin/backfill/backfill_draft.py",
+        "    if bound != (user.pk, deployment.pk, deployment.schema_fingerprint) or",
+        "    if bound[1:] != (deployment.pk, deployment.schema_fingerprint) or",
+    ),
     # The database
     Sabotage(
         "the audit trail has no triggers",

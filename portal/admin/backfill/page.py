@@ -148,11 +148,10 @@ def handle_plan(form: RunFormContext) -> HttpResponse:
     if "change" in request.POST:
         return edit(form, draft)
     confirmation = request.POST.get("confirmation", "").strip()
+    if form.rules.needs_confirmation and confirmation != form.deployment.full_name:
+        sentence = f"The name does not match. Type {form.deployment.full_name} to confirm."
+        return show_plan(form, draft, Problem("confirmation.mismatch", sentence))
     try:
-        if form.rules.needs_confirmation and confirmation != form.deployment.full_name:
-            raise Refused(
-                "destructive.unconfirmed", f"The name does not match. Type {form.deployment.full_name} to confirm."
-            )
         change = draft.submit(
             by=by,
             displayed_plan=request.POST.get("plan", ""),
@@ -160,7 +159,7 @@ def handle_plan(form: RunFormContext) -> HttpResponse:
             confirmation=confirmation,
         )
     except (Refused, Invalid) as refusal:
-        return show_plan(form, draft, refusal)
+        return show_plan(form, draft, error_of(refusal))
     return HttpResponseRedirect(reverse("admin:runs_changerequest_change", args=[change.pk]))
 
 
@@ -186,12 +185,12 @@ def edit(form: RunFormContext, draft: BackfillDraft) -> HttpResponse:
     return page(form, ranges, options_form(form, initial=initial), parameters, edited_draft=token)
 
 
-def show_plan(form: RunFormContext, draft: BackfillDraft, refusal: Refused | Invalid | None = None) -> HttpResponse:
+def show_plan(form: RunFormContext, draft: BackfillDraft, error: Problem | None = None) -> HttpResponse:
     """Show what would run; a plan that cannot be made is an error of the form."""
     try:
         plan = draft.plan(by=actor_of(form.request))
-    except Refused as error:
-        return page(form, ranges_form(form), refusal=error)
+    except Refused as refusal:
+        return page(form, ranges_form(form), refusal=refusal)
     context = {
         **form.frame,
         **page_context(form),
@@ -205,7 +204,7 @@ def show_plan(form: RunFormContext, draft: BackfillDraft, refusal: Refused | Inv
         "has_refused": bool(plan.counts[Outcome.REFUSE]),
         "draft": draft.encrypt(actor_of(form.request).user),
         "form_url": reverse("admin:flows_deployment_backfill", args=[form.deployment.pk]),
-        "error": error_of(refusal) if refusal else None,
+        "error": error,
         **counted(plan),
     }
     return render(form.request, "portal/backfill/plan.html", context)

@@ -184,7 +184,7 @@ def test_in_prod_it_waits_for_an_approval_on_its_page(
 ) -> None:
     page = plan(client, prod_deployment, reason="month end")
     again = client.post(form_of(prod_deployment), hidden(page)).content.decode()
-    assert attributes(again, "data-error") == ["destructive.unconfirmed"]
+    assert attributes(again, "data-error") == ["confirmation.mismatch"]
     client.post(form_of(prod_deployment), {**hidden(again), "confirmation": "monthly/monthly"})
     change = ChangeRequest.objects.get()
     theirs = login(approver)
