@@ -22,6 +22,7 @@ from runs.actors import Actor, is_administrator
 from runs.errors import Refused
 from runs.models import Grant, Run, Selector, Verb
 from runs.models.grant import PART_OF
+from runs.shared_reads import shared
 
 # Superusers configure and inspect without a grant. Starting, stopping and approving still need one, so that an
 # administrator's account alone cannot run anything.
@@ -341,7 +342,9 @@ def granted_to(user: User | AnonymousUser) -> tuple[Grant, ...]:
     """Return the active grants of a person and of their groups, in one query; none for a disabled account."""
     if not user.is_active:
         return ()
-    return tuple(Grant.objects.raw(GRANTED, {"user": user.pk, "now": timezone.now()}))
+    return shared(
+        ("grants", user.pk), lambda: tuple(Grant.objects.raw(GRANTED, {"user": user.pk, "now": timezone.now()}))
+    )
 
 
 def decide(

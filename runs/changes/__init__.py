@@ -20,7 +20,7 @@ from runs.changes.pacing import cancel_rest, pause, resume
 from runs.changes.release import advance, release, to_advance
 from runs.changes.settle import settle, settle_deleted, settle_swept
 from runs.changes.stages import Step, approvers_of, emergency_override, step_for, steps
-from runs.changes.states import CHANGE_LEGAL_FROM, LEGAL_FROM, move
+from runs.changes.states import CHANGE_LEGAL_FROM, LEGAL_FROM, move, move_together
 from runs.changes.validity import require_approved, require_other_person, require_retry_approved
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "launched",
     "launched_together",
     "move",
+    "move_together",
     "note_sent",
     "override",
     "pause",

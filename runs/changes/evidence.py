@@ -11,6 +11,7 @@ from runs.digests import change_digest
 from runs.errors import Refused
 from runs.models import AuditCheckpoint, AuditEntry, ChangeRequest, RunRequest, RunSpec
 from runs.requests.frozen_values import spec_digest
+from runs.shared_reads import shared
 
 
 def require_evidence(run_request: RunRequest) -> None:
@@ -26,7 +27,7 @@ def require_evidence(run_request: RunRequest) -> None:
     #    the other specs need not be read.
     require_intact(change, spec, run_request)
     # 2. It was submitted through the portal.
-    recorded = recorded_acts(change, run_request)
+    recorded = acts_about(change, run_request)
     require_recorded_submission(change, recorded)
     # 3. So were its approvals, or the override in their place.
     require_recorded_approvals(change, recorded)
@@ -100,6 +101,13 @@ def unrecorded(what: str, name: str) -> Refused:
         "database.",
         approver=name,
     )
+
+
+def acts_about(change: ChangeRequest, run_request: RunRequest) -> set[tuple[str, str]]:
+    """Return the recorded acts about a run and its change request; only an override is recorded of one of several."""
+    if change.is_backfill and not run_request.overridden_at:
+        return shared(("acts", change.pk), lambda: recorded_acts(change))
+    return recorded_acts(change, run_request)
 
 
 def recorded_acts(*rows: ChangeRequest | RunRequest) -> set[tuple[str, str]]:

@@ -18,7 +18,7 @@ from runs import audit, events, queue
 from runs.actors import Actor
 from runs.change_feed import publish
 from runs.changes.launch_queue import queue_launches
-from runs.changes.states import move
+from runs.changes.states import move, move_together
 from runs.models import RunEvent, RunRequest
 from runs.models.request import State
 
@@ -55,19 +55,18 @@ def launched_together(started: Sequence[tuple[RunRequest, uuid.UUID]]) -> None:
             RunRequest.objects.select_for_update().filter(pk__in=pks).order_by("pk").values_list("pk", "state")
         )
         current = [(each, flow_run_id) for each, flow_run_id in started if states[each.pk] == State.LAUNCHING]
+        if not current:
+            return
         acts = []
         for run_request, flow_run_id in current:
-            move(
-                run_request,
-                to=State.LAUNCHED,
-                flow_run_id=flow_run_id,
-                launched_at=timezone.now(),
-                next_attempt_at=None,
-            )
+            run_request.flow_run_id = flow_run_id
             after = {"flow_run_id": str(flow_run_id), "attempts": run_request.attempts}
             acts.append(audit.Act("request.launch", run_request, Actor.system(), after=after))
-        events.record_each(RunEvent.Kind.REQUEST_LAUNCHED, [each for each, _ in current])
-        for environment_pk in {each.environment_id for each, _ in current}:
+        rows = [run_request for run_request, _ in current]
+        RunRequest.objects.bulk_update(rows, ["flow_run_id"])
+        move_together(rows, to=State.LAUNCHED, launched_at=timezone.now(), next_attempt_at=None)
+        events.record_each(RunEvent.Kind.REQUEST_LAUNCHED, rows)
+        for environment_pk in {each.environment_id for each in rows}:
             queue.enqueue("runs.tasks.follow_up", environment_pk)
         audit.record_many(acts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import models
@@ -57,6 +58,20 @@ def move(run_request: RunRequest, *, to: State, message: str = "", **columns: An
     if not compare_and_set(run_request, LEGAL_FROM[to], to, message, columns):
         raise too_late(run_request, to)
     publish("request", [run_request.pk])
+
+
+def move_together(run_requests: Sequence[RunRequest], *, to: State, **columns: Any) -> None:
+    """Move run requests whose rows the caller has locked, with the same columns, in one UPDATE; all or none of them."""
+    pks = [run_request.pk for run_request in run_requests]
+    values = {"state": to, "message": "", "changed_at": timezone.now(), **columns}
+    legal = RunRequest.objects.filter(pk__in=pks, state__in=LEGAL_FROM[to])
+    if legal.update(attempts=models.F("attempts") + int(to == State.LAUNCHING), **values) != len(pks):
+        raise too_late(run_requests[0], to)
+    for run_request in run_requests:
+        run_request.attempts += int(to == State.LAUNCHING)
+        for name, value in values.items():
+            setattr(run_request, name, value)
+    publish("request", pks)
 
 
 def move_change(change: ChangeRequest, *, to: ChangeState, message: str = "", **columns: Any) -> None:

@@ -16,6 +16,7 @@ from runs.errors import Refused
 from runs.governance.requirements import Requirements, requirements_of
 from runs.models import Action, ChangeRequest, RunRequest, Verb
 from runs.requests.frozen_values import values_of
+from runs.shared_reads import shared
 
 
 def require_approved(run_request: RunRequest) -> None:
@@ -105,5 +106,6 @@ def require_retry_approved(action: Action, run_request: RunRequest, requirements
 def targets_of(change: ChangeRequest) -> list[Target]:
     """Return the targets of its runs: what they require together is what was approved."""
     # Each launch asks: reading all specs would cost a backfill the square of its size.
-    deployments = Deployment.objects.filter(pk__in=change.specs.values("deployment"))
-    return [Target.of(deployment) for deployment in deployments.select_related("environment").order_by("pk")]
+    deployments = Deployment.objects.filter(pk__in=change.specs.values("deployment")).select_related("environment")
+    found = shared(("deployments", change.pk), lambda: list(deployments.order_by("pk")))
+    return [Target.of(deployment) for deployment in found]

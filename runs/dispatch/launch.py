@@ -117,12 +117,7 @@ def claim(run_request: RunRequest) -> State | None:
             return None
         came_from = State(run_request.state)
         try:
-            changes.require_evidence(run_request)
-            # A request that is launching passed the other checks before, and Prefect may already have its run.
-            wait_until = None
-            if came_from == State.APPROVED:
-                check_again(run_request)
-                wait_until = start_time(run_request)
+            wait_until = check_launch(run_request, came_from)
         except Refused as refusal:
             changes.refuse(run_request, refusal.code, refusal.message)
             return None
@@ -131,6 +126,16 @@ def claim(run_request: RunRequest) -> State | None:
             return None
         changes.move(run_request, to=State.LAUNCHING, attempts=run_request.attempts + 1, next_attempt_at=now + LEASE)
     return came_from
+
+
+def check_launch(run_request: RunRequest, came_from: State) -> tuple[datetime, str] | None:
+    """Refuse a launch that must not be; return when to check again and why, None if it can start now."""
+    changes.require_evidence(run_request)
+    # A request that is launching passed the other checks before, and Prefect may already have its run.
+    if came_from != State.APPROVED:
+        return None
+    check_again(run_request)
+    return start_time(run_request)
 
 
 def marks(run_request: RunRequest) -> list[str]:

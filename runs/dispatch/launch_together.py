@@ -11,7 +11,8 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Q
+from django.db import transaction
+from django.db.models import F, Q, prefetch_related_objects
 from django.db.models.functions import Mod
 from django.utils import timezone
 
@@ -20,10 +21,20 @@ from flows.prefect_api import connect
 from flows.prefect_api.client import PrefectClient
 from flows.prefect_api.records import FlowRunRecord, NotFound, PrefectError, Rejected, Uncertain
 from runs import changes, definitions, queue, requests
-from runs.dispatch.launch import claim, differs, flow_run_for, require_same_server, send, wait
+from runs.dispatch.launch import (
+    RELATED,
+    check_launch,
+    differs,
+    flow_run_for,
+    require_same_server,
+    send,
+    wait,
+)
+from runs.dispatch.leases import LEASE
 from runs.errors import Refused
 from runs.models import ChangeRequest, RunRequest
 from runs.models.request import State
+from runs.shared_reads import shared_reads
 
 # Prefect takes 100. After an error in its database none of a call may be stored, so that many are sent again singly.
 AT_MOST = 25
@@ -34,16 +45,56 @@ def launch_together(change: ChangeRequest, lane: int) -> bool:
     """Launch up to `AT_MOST` runs of a backfill that are due, of one lane; return whether more of them are."""
     due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=timezone.now())
     rows = change.run_requests.filter(due, state=State.APPROVED).annotate(lane=Mod(F("pk"), changes.LANES))
-    found = list(rows.filter(lane=lane).order_by("spec__position")[: AT_MOST + 1])
-    # One by one, under its row lock, as for a single launch: a refusal of one is about no other.
-    came_from = {each.pk: claim(each) for each in found[:AT_MOST]}
-    claimed = [each for each in found if came_from.get(each.pk) == State.APPROVED]
-    # Of these Prefect may have the run already: another process sent them since the query.
-    for each in [each for each in found if came_from.get(each.pk) == State.LAUNCHING]:
-        send(each, State.LAUNCHING)
-    for _, group in groupby(claimed, key=what_is_sent):
+    found = list(rows.filter(lane=lane).order_by("spec__position").values_list("pk", flat=True)[: AT_MOST + 1])
+    for _, group in groupby(claim_together(found[:AT_MOST]), key=what_is_sent):
         send_group(list(group))
     return len(found) > AT_MOST
+
+
+def claim_together(pks: Sequence[int]) -> list[RunRequest]:
+    """Check each of these under its row lock as a single launch does, and take the leases of those that can start.
+
+    In one transaction, so that what the checks read beside the rows is read once. A refusal of one is about no other.
+    """
+    now = timezone.now()
+    with transaction.atomic(), shared_reads():
+        due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
+        rows = RunRequest.objects.select_for_update(of=["self"]).select_related(*RELATED)
+        locked = list(rows.filter(due, pk__in=pks, state=State.APPROVED).order_by("spec__position"))
+        share_relations(locked)
+        can_start, waits, refused = [], [], []
+        for each in locked:
+            try:
+                wait_until = check_launch(each, State.APPROVED)
+            except Refused as refusal:
+                refused.append((each, refusal))
+                continue
+            if wait_until:
+                waits.append((each, wait_until))
+            else:
+                can_start.append(each)
+        if can_start:
+            changes.move_together(can_start, to=State.LAUNCHING, next_attempt_at=now + LEASE)
+        for each, (at, why) in waits:
+            changes.hold(each, why, at=at)
+        # Last, because of their audit entries: no row is locked after those.
+        for each, refusal in refused:
+            changes.refuse(each, refusal.code, refusal.message)
+    return can_start
+
+
+def share_relations(run_requests: Sequence[RunRequest]) -> None:
+    """Let rows that were read together have the same objects for what they have in common."""
+    if not run_requests:
+        return
+    change = run_requests[0].change
+    prefetch_related_objects([change], "approvals__by")
+    deployments = {each.deployment_id: each.deployment for each in run_requests}
+    environment = run_requests[0].environment
+    for each in run_requests:
+        each.change = each.spec.change = change
+        each.environment = environment
+        each.deployment = each.spec.deployment = deployments[each.deployment_id]
 
 
 def what_is_sent(run_request: RunRequest) -> tuple[Any, ...]:

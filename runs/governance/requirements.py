@@ -16,6 +16,7 @@ from runs.access.decisions import Permissions, Target, matches
 from runs.errors import Refused
 from runs.models import ChangeRequest, Policy, Window
 from runs.models.policy import Risk, Stage
+from runs.shared_reads import shared
 
 Rule = Policy | Window
 
@@ -170,6 +171,10 @@ def applicable(environment: Environment) -> models.Q:
 
 def in_force[Kind: (Policy, Window)](model: type[Kind], environment: Environment) -> list[Kind]:
     """Return the `applicable` rules of one kind in order of their names, each with its environment."""
+    return shared((model, environment.pk), lambda: read_rules(model, environment))
+
+
+def read_rules[Kind: (Policy, Window)](model: type[Kind], environment: Environment) -> list[Kind]:
     # As SQL: each submission reads them, and compiling a queryset takes three times as long.
     table = model._meta.db_table
     sql = f"SELECT * FROM {table} WHERE environment_id = %s OR environment_id IS NULL ORDER BY name"

@@ -21,6 +21,7 @@ from django.utils.formats import date_format
 from runs.access.decisions import Target, matches
 from runs.governance.requirements import in_force
 from runs.models import Freeze, Window
+from runs.shared_reads import shared
 
 MINUTE = timedelta(minutes=1)
 DAY, DAY_MINUTES = timedelta(days=1), 24 * 60
@@ -56,7 +57,9 @@ class Calendar:
     @classmethod
     def of(cls, target: Target) -> Calendar:
         active = [each for each in in_force(Window, target.environment) if each.is_active and matches(each, target)]
-        return cls(tuple(active), tuple(Freeze.objects.raw(FREEZES, [target.environment.pk])))
+        environment = target.environment.pk
+        freezes = shared(("freezes", environment), lambda: tuple(Freeze.objects.raw(FREEZES, [environment])))
+        return cls(tuple(active), freezes)
 
     def at(self, moment: datetime) -> Standing:
         """Return whether a run can start at a moment, which must be aware."""

@@ -12,12 +12,14 @@ from flows.parameters import Invalid, ParameterError
 from runs import artifact_facts
 from runs.artifact_facts import BindingOffer
 from runs.errors import Refused
+from runs.shared_reads import shared
 
 CODE = "parameter.not_offered"
 
 
 def offers_of(deployment: Deployment) -> Mapping[str, BindingOffer]:
-    return artifact_facts.binding_offers(deployment.environment, deployment.flow_name)
+    key = "offers", deployment.environment_id, deployment.flow_name
+    return shared(key, lambda: artifact_facts.binding_offers(deployment.environment, deployment.flow_name))
 
 
 def offer_errors(

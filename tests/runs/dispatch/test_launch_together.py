@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from flows.catalog import sync
@@ -87,6 +89,19 @@ def test_sixty_runs_are_created_in_few_calls_and_each_is_read_back(
         assert record.idempotency_key == run_request.idempotency_key
         assert f"portal-request:{run_request.pk}" in record.tags
     assert AuditEntry.objects.filter(verb="request.launch", outcome="done").count() == 60
+
+
+def test_what_is_the_same_for_all_is_read_once(backfill: Callable[..., ChangeRequest], fake: FakePrefect) -> None:
+    def queries(number: int) -> int:
+        change = backfill(number, skip_open=False)
+        tasks.advance_changes()
+        with CaptureQueriesContext(connection) as found:
+            for lane in range(changes.LANES):
+                tasks.launch_backfill(change.pk, lane)
+        assert states(change) == {State.LAUNCHED: number}
+        return len(found)
+
+    assert queries(8) == queries(40)
 
 
 def test_one_that_prefect_rejects_fails_alone(
