@@ -78,8 +78,8 @@ def claim_together(pks: Sequence[int]) -> list[RunRequest]:
         for each, (at, why) in waits:
             changes.hold(each, why, at=at)
         # Last, because of their audit entries: no row is locked after those.
-        for each, refusal in refused:
-            changes.refuse(each, refusal.code, refusal.message)
+        for each, why_not in refused:
+            changes.refuse(each, why_not.code, why_not.message)
     return can_start
 
 
