@@ -6,6 +6,7 @@ is sent singly with the same key, by `launch`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -38,17 +39,27 @@ from runs.shared_reads import shared_reads
 
 # Prefect takes 100. After an error in its database none of a call may be stored, so that many are sent again singly.
 AT_MOST = 25
+# How long a call should take, in seconds: the client gives up after ten, and then nothing is known of any of its runs.
+LONG_ENOUGH = 4.0
+# Address of a server -> seconds that it took for one run of the last call. Of this process.
+PACES: dict[str, float] = {}
 ODD_ANSWER = "Prefect did not confirm the run. It is requested again with the same key."
 
 
 def launch_together(change: ChangeRequest, lane: int) -> bool:
-    """Launch up to `AT_MOST` runs of a backfill that are due, of one lane; return whether more of them are."""
+    """Launch some runs of a backfill that are due, of one lane; return whether more of them are."""
+    number = number_for(change.environment.server.api_url) if change.environment else AT_MOST
     due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=timezone.now())
     rows = change.run_requests.filter(due, state=State.APPROVED).annotate(lane=Mod(F("pk"), changes.LANES))
-    found = list(rows.filter(lane=lane).order_by("spec__position").values_list("pk", flat=True)[: AT_MOST + 1])
-    for _, group in groupby(claim_together(found[:AT_MOST]), key=what_is_sent):
+    found = list(rows.filter(lane=lane).order_by("spec__position").values_list("pk", flat=True)[: number + 1])
+    for _, group in groupby(claim_together(found[:number]), key=what_is_sent):
         send_group(list(group))
-    return len(found) > AT_MOST
+    return len(found) > number
+
+
+def number_for(api_url: str) -> int:
+    """Return how many runs a call to this server should create: fewer where it is slow."""
+    return min(max(int(LONG_ENOUGH / PACES.get(api_url, LONG_ENOUGH / AT_MOST)), 2), AT_MOST)
 
 
 def claim_together(pks: Sequence[int]) -> list[RunRequest]:
@@ -119,7 +130,12 @@ def send_group(claimed: Sequence[RunRequest]) -> None:
         client = connect.client_for(first.environment.server)
         wanted = [flow_run_for(each, values[each.pk]) for each in claimed]
         # 2. One call. An id is not a result yet.
-        ids = client.create_flow_runs(first.spec.deployment_prefect_id, wanted)
+        began = time.monotonic()
+        try:
+            ids = client.create_flow_runs(first.spec.deployment_prefect_id, wanted)
+        finally:
+            # Also when it took too long: the next call is for fewer.
+            PACES[first.environment.server.api_url] = (time.monotonic() - began) / len(wanted)
     except Refused as refusal:
         for each in claimed:
             changes.refuse(each, refusal.code, refusal.message, attempt=each.attempts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,15 @@ from tests.cast import SCHEMA, by
 from tests.fakes.prefect import FakePrefect
 
 pytestmark = pytest.mark.django_db
+
+# The package has a function of this name.
+module = importlib.import_module("runs.dispatch.launch_together")
+
+
+@pytest.fixture(autouse=True)
+def paces() -> None:
+    """What was measured of a server of another test is forgotten."""
+    module.PACES.clear()
 
 
 @pytest.fixture
@@ -177,6 +187,43 @@ def test_prefect_down_they_wait_and_go_when_it_is_back(
     run_queued()
     assert states(change) == {State.LAUNCHED: 20}
     assert rows_in(fake) == list(range(1, 21))
+
+
+class Sluggish(FakePrefect):
+    """Takes its time for each run, on a clock of its own."""
+
+    def create_flow_runs(self, deployment_id: Any, runs: Any) -> Any:
+        self.clock.now += self.seconds * len(runs)
+        return super().create_flow_runs(deployment_id, runs)
+
+    seconds = 0.5
+    clock: Any = None
+
+
+class Clock:
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_a_server_that_is_slow_gets_fewer_runs_in_a_call(
+    dev: Environment, requester: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = cast.FAKES[dev.server.api_url] = Sluggish()
+    slow.clock = Clock()
+    monkeypatch.setattr(module, "time", slow.clock)
+    slow.add_deployment(flow_name="monthly", name="monthly", parameter_schema=SCHEMA)
+    sync.sync(dev)
+    change = requests.submit_backfill(
+        Deployment.objects.get(), {"month": "2026-10"}, {"rows": "1..120"}, by=by(requester), at_once=120
+    )
+    run_queued()
+    assert states(change) == {State.LAUNCHED: 120}
+    sizes = [len(call["keys"]) for call in calls(slow, "create_flow_runs")]
+    assert sizes[0] == 25
+    assert max(sizes[1:]) == 8
+    assert module.number_for(dev.server.api_url) == 8
 
 
 def test_without_such_a_call_each_is_created_singly(backfill: Callable[..., ChangeRequest], fake: FakePrefect) -> None:
