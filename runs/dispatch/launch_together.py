@@ -39,6 +39,8 @@ from runs.shared_reads import shared_reads
 
 # Prefect takes 100. After an error in its database none of a call may be stored, so that many are sent again singly.
 AT_MOST = 25
+# As many in the first call of a process to a server, of which it does not know yet how fast it is.
+AT_FIRST = 5
 # How long a call should take, in seconds: the client gives up after ten, and then nothing is known of any of its runs.
 LONG_ENOUGH = 4.0
 # Address of a server -> seconds that it took for one run of the last call. Of this process.
@@ -59,7 +61,9 @@ def launch_together(change: ChangeRequest, lane: int) -> bool:
 
 def number_for(api_url: str) -> int:
     """Return how many runs a call to this server should create: fewer where it is slow."""
-    return min(max(int(LONG_ENOUGH / PACES.get(api_url, LONG_ENOUGH / AT_MOST)), 2), AT_MOST)
+    if (pace := PACES.get(api_url)) is None:
+        return AT_FIRST
+    return min(max(int(LONG_ENOUGH / pace), 2), AT_MOST) if pace else AT_MOST
 
 
 def claim_together(pks: Sequence[int]) -> list[RunRequest]:
