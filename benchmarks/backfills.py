@@ -164,7 +164,8 @@ def exact_through_kills(
         backfill.resume()
         until(database, LAUNCHED, backfill.pks, seconds=900)
     print(f"launched in {time.perf_counter() - began:.0f} s through {dict(Counter(killed))} kills", flush=True)
-    until_answers(prefect)
+    # What was killed last is started again.
+    stack.supervisor.watch(until=lambda: answers(prefect))
     keys = [each.idempotency_key for each in backfill.change.run_requests.select_related("change", "spec")]
     found = runs_by_key(prefect, set(keys))
     ours = {str(each.flow_run_id): each for each in backfill.change.run_requests.select_related("change", "spec")}
@@ -180,13 +181,11 @@ def exact_through_kills(
     return is_exact
 
 
-def until_answers(prefect: Prefect, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(httpx.HTTPError):
-            if prefect.http.get("/health").is_success:
-                return
-        time.sleep(1)
+def answers(prefect: Prefect) -> bool:
+    try:
+        return prefect.http.get("/health").is_success
+    except httpx.HTTPError:
+        return False
 
 
 def runs_by_key(prefect: Prefect, keys: set[str]) -> list[tuple[str, str, dict[str, Any]]]:
