@@ -120,6 +120,13 @@ SABOTAGES = (
         "    return True",
     ),
     Sabotage(
+        "what was read once for launches is kept for later ones",
+        ("tests/runs/test_shared_reads.py::test_it_is_read_once_within_and_each_time_outside",),
+        "runs/shared_reads.py",
+        "        _found.reset(token)",
+        "        pass",
+    ),
+    Sabotage(
         "a paused backfill sends what was released",
         ("tests/runs/changes/test_pacing.py::test_what_was_released_and_not_sent_waits_while_it_is_paused",),
         "runs/dispatch/launch.py",
@@ -492,8 +499,8 @@ SABOTAGES = (
         "a request that is launching is not checked for evidence",
         ("tests/governance/test_database_refuses.py::test_an_approval_that_the_portal_did_not_sign_launches_nothing",),
         "runs/dispatch/launch.py",
-        "            changes.require_evidence(run_request)\n",
-        "            if came_from == State.APPROVED:\n                changes.require_evidence(run_request)\n",
+        "    changes.require_evidence(run_request)\n",
+        "    if came_from == State.APPROVED:\n        changes.require_evidence(run_request)\n",
     ),
     Sabotage(
         "a copied request is launched",
