@@ -42,7 +42,9 @@ IN_A_CALL, CLIENTS = 25, 2
 STEPS = 20
 KILLED_EVERY = 8.0  # seconds
 # Every so many kills the Prefect server, which takes longest to start.
-SERVER_EVERY = 8
+SERVER_EVERY = 4
+# The supervisor waits twice as long before each restart: after so many kills what is left is launched in peace.
+MOST_KILLS = 8
 LAUNCHED = "SELECT bool_and(flow_run_id IS NOT NULL) FROM runs_runrequest WHERE id = ANY(%s)"
 
 
@@ -133,7 +135,7 @@ def kills(stack: Stack, folder: str) -> Iterator[list[str]]:
 
     def run() -> None:
         turn = 0
-        while not is_over:
+        while not is_over and len(killed) < MOST_KILLS:
             time.sleep(KILLED_EVERY)
             wanted = "prefect server start" if turn % SERVER_EVERY == 1 else "qcluster"
             found = sorted(pid for pid in marked_processes(folder) if wanted in command_of(pid))
