@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
@@ -375,3 +377,17 @@ def must_fit(visitor: Visitor, path: str) -> None:
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= size["width"], f"{path} is {width} px wide at {size['width']} px."
     assert visitor.troubles == [], path
+
+
+def test_open_pages_leave_connections_for_others(portal: Portal, signed_in: Callable[[str], Any]) -> None:
+    # More than the connections of the web process; nothing happens on the lists that they are about.
+    with contextlib.ExitStack() as opened:
+        for name in ("otto", "anna", "ada"):
+            cookies = {each["name"]: each["value"] for each in signed_in(name)["cookies"]}
+            client = opened.enter_context(httpx.Client(cookies=cookies, timeout=30, trust_env=False))
+            for _ in range(8):
+                stream = client.build_request("GET", f"{portal.address}/admin/live/?list=runs&shows=q%3Dnothing")
+                answer = client.send(stream, stream=True)
+                opened.callback(answer.close)
+                assert answer.status_code == 200
+        assert client.get(f"{portal.address}/admin/").status_code == 200
