@@ -859,8 +859,8 @@ SABOTAGES = (
     Sabotage(
         "the API lists what its token does not see",
         ("tests/portal/api/test_lists.py::test_a_scope_limits_every_list",),
-        "runs/listings.py",
-        "        found = found.filter(self.visible(by, permissions or Permissions.of(by)))\n",
+        "runs/listing.py",
+        "        found = found.filter(self.visible(by, permissions))\n",
         "",
     ),
     Sabotage(
@@ -1332,9 +1332,9 @@ SABOTAGES = (
     Sabotage(
         "values of parameters are found by those who may not view them",
         ("tests/portal/api/test_run_filters.py::test_a_value_is_not_found_out_by_those_who_may_not_view_parameters",),
-        "runs/filter_conditions.py",
-        '    return found & permissions.q(Verb.SEE_INPUTS, deployment="access_deployment__")\n',
-        "    return found\n",
+        "runs/listings.py",
+        "            needs=Verb.SEE_INPUTS,\n",
+        "",
     ),
     Sabotage(
         "the list of runs shows every run",
@@ -1798,8 +1798,8 @@ SABOTAGES = (
             "tests/runs/definitions/test_deployment_changes.py::test_the_template_of_the_work_pool_is_part_of_the_definition",
         ),
         "runs/tasks.py",
-        "catalog_sync.sync(environment, on_change=definitions.record_changes)",
-        "catalog_sync.sync(environment)",
+        "catalog_sync.keep_up(environment, on_change=definitions.record_changes)",
+        "catalog_sync.keep_up(environment)",
     ),
     Sabotage(
         "a job variable is stored in clear text",
