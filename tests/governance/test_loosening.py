@@ -504,7 +504,7 @@ def test_the_list_of_the_trail_names_the_switches(
     configuration.save_environment(with_values(prod, needs_approval=False), by=by(admin_user), **CONFIRMED)
     page = login(auditor).get(reverse("admin:runs_auditentry_changelist")).content.decode()
     assert "prod: needs approval: on → off" in page
-    assert "colour: green → grey" in page
+    assert "sort order: 0 → 3" in page
 
 
 def test_those_in_charge_cannot_switch_the_message_off(admin_user: User, viewer: User, login: Login) -> None:

@@ -88,7 +88,7 @@ def test_its_tools_are_described(served: Served) -> None:
             return list((await client.list_tools()).tools)
 
     found = {each.name: each for each in asyncio.run(run())}
-    assert len(found) == 9
+    assert len(found) == 10
     assert found["request_run"].input_schema["required"] == ["environment", "deployment"]
     assert found["logs"].annotations.read_only_hint
     assert not found["request_cancel"].annotations.read_only_hint

@@ -238,7 +238,7 @@ def test_a_search_that_finds_nothing_does_not_explain_how_to_deploy(
 ) -> None:
     page = text(login(requester), "?q=nothing-like-it")
     assert names(page) == []
-    assert "flows.deploy" not in page
+    assert "python -m flows.deploy" not in page
 
 
 # Several at once

@@ -292,7 +292,7 @@ def test_a_quick_run_uses_the_defaults_and_leads_to_the_request(
     key = page.split('name="submission_key" value="')[1].split('"')[0]
     answer = client.post(url_of("quick_run", plain), {"submission_key": key})
     run_request = RunRequest.objects.get()
-    assert answer.url == reverse("admin:runs_runrequest_change", args=[run_request.pk])  # type: ignore[attr-defined]
+    assert answer.url == reverse("admin:runs_runrequest_change", args=[run_request.pk]) + "?follow=1"  # type: ignore[attr-defined]
     assert run_request.spec.parameters["month"] == "2026-01"
     again = client.post(url_of("quick_run", plain), {"submission_key": key})
     assert again.url == answer.url  # type: ignore[attr-defined]  # a redirect

@@ -211,8 +211,11 @@ def test_several_runs_are_one_row(prod_deployment: Deployment, requester: User, 
     assert found.change == change
     assert found.title.startswith("2 runs")
     assert not found.tells_all
-    count = client.get(URL).context["pending"].count
-    assert client.get(count.url).context["cl"].result_count == count.number == 2
+    # It is decided as a whole, on its own page.
+    assert found.url == found.address("change") == f"/admin/runs/changerequest/{change.pk}/change/"
+    pending = client.get(URL).context["pending"]
+    assert pending.count.number == 0
+    assert client.get(pending.rules.url).context["cl"].result_count == pending.rules.number == 1
 
 
 def test_who_is_denied_to_approve_it_reads_nothing_of_it(
