@@ -29,11 +29,11 @@ import httpx  # noqa: E402  (Django has to be set up first)
 from django.conf import settings  # noqa: E402
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
-from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import transaction  # noqa: E402
 
 from flows.models import Deployment, Environment, Server  # noqa: E402
+from portal.auth.browser_sessions import SessionStore  # noqa: E402
 from runs.change_feed import publish  # noqa: E402
 from runs.models import Grant, Run  # noqa: E402
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models.functions import Now
+from django.utils.module_loading import import_string
 
 
 class FailedAttempts(models.Model):
@@ -87,3 +90,34 @@ class SavedView(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Profile(models.Model):
+    """What users choose for themselves. Only `portal.auth.profiles` writes it; without a row, defaults apply."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="profile")
+    time_zone = models.CharField(max_length=60, blank=True, help_text="Such as Europe/Vienna; blank: the portal's.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.time_zone
+
+
+class BrowserSession(AbstractBaseSession):
+    """A session of a browser, with who is signed in. Only `portal.auth.browser_sessions` writes it."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="browser_sessions")
+    browser = models.CharField(max_length=400, blank=True, help_text="User agent at the sign-in.")
+    address = models.CharField(max_length=64, blank=True, help_text="IP address at the sign-in.")
+    signed_in_at = models.DateTimeField(null=True)
+
+    class Meta(AbstractBaseSession.Meta):
+        default_permissions = ()
+
+    @classmethod
+    def get_session_store_class(cls) -> type[SessionBase]:
+        # By name: the engine imports this model.
+        store: type[SessionBase] = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
+        return store

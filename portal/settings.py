@@ -185,7 +185,6 @@ INSTALLED_APPS = [
     "flows",
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
@@ -202,6 +201,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "portal.auth.own_zone.OwnZoneMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
@@ -224,8 +224,8 @@ TEMPLATES = [
         },
     }
 ]
-# ModelBackend first: it knows superusers and Django's own permissions, grants add the rest.
-AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "portal.auth.backend.GrantBackend"]
+# Django's own first: it knows superusers and Django's own permissions, grants add the rest.
+AUTHENTICATION_BACKENDS = ["portal.auth.backend.AccountBackend", "portal.auth.backend.GrantBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}", "OPTIONS": options}
     for name, options in {
@@ -241,6 +241,7 @@ LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 # A working day. Grants and accounts are checked on each request, so this only limits an unattended browser.
 SESSION_COOKIE_AGE = 12 * 3600
+SESSION_ENGINE = "portal.auth.browser_sessions"
 CSRF_FAILURE_VIEW = "portal.error_pages.csrf_failure"
 
 LANGUAGE_CODE = "en-gb"

@@ -197,6 +197,7 @@ CODES: dict[str, str] = {
     "preset.too_large": "The values are too large for a preset.",
     "preset.too_many": "The person has as many presets of the deployment as they may have.",
     "preset.unknown": "No such preset, or it is not visible.",
+    "profile.time_zone": "The time zone of a profile does not exist.",
     "rate.exceeded": "More requests came with the token than are allowed in a minute.",
     "reason.required": "A reason is required.",
     "reason.too_long": "The reason is too long.",

@@ -330,6 +330,7 @@ SENTENCES: dict[str, list[str]] = {
         "The preset {} has been deleted.",
         "{} has no preset {}. {}",
     ],
+    "profile.time_zone": ["This time zone is not known. Choose one from the list, such as Europe/Vienna."],
     "rate.exceeded": ["More than {} requests a minute came with this token. Try again in {} s."],
     "reason.required": [
         "A reason is required for every {} in {}.",

@@ -3,7 +3,7 @@
 from django.db import connection
 
 # Looking at a page is an act of the site itself: who is signed in, and what is cached of that.
-NOT_OURS = ("django_session", "django_content_type")
+NOT_OURS = ("portal_browsersession", "django_content_type")
 COUNTS = """
     SELECT coalesce(pg_partition_root(relid), relid)::regclass::text, sum(n_tup_ins + n_tup_upd + n_tup_del)
     FROM pg_stat_xact_user_tables

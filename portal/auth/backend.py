@@ -1,17 +1,18 @@
-"""A Django auth backend that answers `has_perm` from grants."""
+"""The auth backends: accounts with their profiles, and `has_perm` from grants."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth.backends import BaseBackend
+from django.contrib.auth.backends import BaseBackend, ModelBackend
+from django.contrib.auth.models import User
 from django.db import models
 
 from flows.models import Deployment
 from runs.access.decisions import Permissions
 from runs.models import Verb
 
-# Django permission -> verb. Everything else is left to ModelBackend, such as `view_auditentry` of a group.
+# Django permission -> verb. Everything else is left to AccountBackend, such as `view_auditentry` of a group.
 PERMISSIONS = {
     "flows.view_deployment": Verb.SEE,
     "flows.trigger_deployment": Verb.TRIGGER,
@@ -22,6 +23,14 @@ PERMISSIONS = {
     "runs.view_run": Verb.SEE,
     "runs.view_runrequest": Verb.SEE,
 }
+
+
+class AccountBackend(ModelBackend):
+    """Django's backend, which reads the profile of a signed-in user with the account: each page needs its time zone."""
+
+    def get_user(self, user_id: Any) -> User | None:
+        person = User.objects.select_related("profile").filter(pk=user_id).first()
+        return person if person and self.user_can_authenticate(person) else None
 
 
 class GrantBackend(BaseBackend):

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.forms import AdminOwnPasswordChangeForm, AuthenticationForm
 
-from portal.auth import kept_form, throttle
+from portal.auth import browser_sessions, kept_form, throttle
 from portal.auth.request_user import actor_of
 from runs import audit, change_feed
 from runs.actors import Actor, Channel, Kind
@@ -74,6 +74,8 @@ def sign_in(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpRespo
     response = view()
     if request.method == "POST" and isinstance(response, HttpResponseRedirect):
         throttle.remember_browser(response, request.user.get_username())
+        address, user_agent = origin_of(request)
+        browser_sessions.begin(request, address=address, user_agent=user_agent)
         kept_form.restore(request)
     return with_wait(response)
 

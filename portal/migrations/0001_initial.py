@@ -1,4 +1,4 @@
-"""Failed attempts to sign in; what the API counts and answers again; saved views."""
+"""Failed attempts to sign in; what the API counts and answers again; saved views; profiles and sessions."""
 
 from django.conf import settings
 from django.db import migrations, models
@@ -85,6 +85,57 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.UniqueConstraint(fields=("owner", "list", "name"), name="unique_view_per_owner")
                 ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Profile",
+            fields=[
+                (
+                    "user",
+                    models.OneToOneField(
+                        on_delete=models.CASCADE,
+                        primary_key=True,
+                        related_name="profile",
+                        serialize=False,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "time_zone",
+                    models.CharField(
+                        blank=True, help_text="Such as Europe/Vienna; blank: the portal's.", max_length=60
+                    ),
+                ),
+            ],
+            options={"default_permissions": ()},
+        ),
+        migrations.CreateModel(
+            name="BrowserSession",
+            fields=[
+                (
+                    "session_key",
+                    models.CharField(max_length=40, primary_key=True, serialize=False, verbose_name="session key"),
+                ),
+                ("session_data", models.TextField(verbose_name="session data")),
+                ("expire_date", models.DateTimeField(db_index=True, verbose_name="expire date")),
+                ("browser", models.CharField(blank=True, help_text="User agent at the sign-in.", max_length=400)),
+                ("address", models.CharField(blank=True, help_text="IP address at the sign-in.", max_length=64)),
+                ("signed_in_at", models.DateTimeField(null=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=models.CASCADE,
+                        related_name="browser_sessions",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "session",
+                "verbose_name_plural": "sessions",
+                "abstract": False,
+                "default_permissions": (),
             },
         ),
     ]

@@ -56,16 +56,7 @@ def save_person(
         if stored is None or stored.username != person.username:
             require_distinct_name(person, "username", "user")
         found = loosened_by(stored, person, groups)
-        before = describe_person(stored) if stored else {}
-        proposal = Proposal(
-            subject_id=str(person.pk or ""),
-            subject_name=f"user {person.username}",
-            before=before,
-            after=columns(person, PERSON) | {"groups": sorted(group.name for group in groups)},
-            secret_before={"password": stored.password} if stored else {},
-            secret_after={"password": person.password},
-            beneficiary=f"person:{person.pk}" if person.pk else "",
-        )
+        before, proposal = describe_person(stored) if stored else {}, proposal_of(stored, person, groups)
         if waiting := pass_or_submit(found, act, proposal, confirm=confirm, signed=signed):
             return waiting
         # Compared before saving; the hashes themselves are never recorded.
@@ -79,9 +70,56 @@ def save_person(
     return None
 
 
+def change_own_email(
+    person: User, email: str, *, by: Actor, reason: str = "", confirm: str = ""
+) -> ChangeRequest | None:
+    """Save another email address of the person's own account; blank removes it.
+
+    The caller has checked the password. A link for a new password goes to the address, so where the account can open
+    protected environments, it is the same act as an administrator's: the address waits in the change request that is
+    returned, and receives nothing before. Raises `Refused` with code `person.invalid`, `loosening.…` or `rules.…`.
+    """
+    with audit.act("person.change", person, by=by, reason=reason, subject_kind="person") as act:
+        if by.holder is None or by.holder.pk != person.pk:
+            raise TypeError("Users change their own address; administrators use `save_person`.")
+        stored = User.objects.select_for_update().get(pk=person.pk)
+        require_person(stored)
+        changed = copy(stored)
+        changed.email = User.objects.normalize_email(email.strip())
+        require_valid(changed, "email")
+        groups = list(stored.groups.all())
+        found, proposal = loosened_by(stored, changed, groups), proposal_of(stored, changed, groups)
+        if waiting := pass_or_submit(found, act, proposal, confirm=confirm, signed=None):
+            return waiting
+        changed.save(update_fields=["email"])
+        act.before, act.after = difference(describe_person(stored), describe_person(changed))
+        loosening_gate.record_and_notify(found, act)
+    return None
+
+
+def proposal_of(stored: User | None, person: User, groups: Iterable[Group]) -> Proposal:
+    """Describe the change of an account with its groups."""
+    return Proposal(
+        subject_id=str(person.pk or ""),
+        subject_name=f"user {person.username}",
+        before=describe_person(stored) if stored else {},
+        after=columns(person, PERSON) | {"groups": sorted(group.name for group in groups)},
+        secret_before={"password": stored.password} if stored else {},
+        secret_after={"password": person.password},
+        beneficiary=f"person:{person.pk}" if person.pk else "",
+    )
+
+
 def loosened_by(stored: User | None, person: User, groups: Iterable[Group]) -> list[Loosening]:
     """Return what saving this account with these groups makes looser."""
     return loosened(account_of(stored, stored.groups.all()) if stored else None, account_of(person, groups))
+
+
+def loosened_by_email(person: User, email: str) -> list[Loosening]:
+    """Return what becomes looser when a person has another email address."""
+    changed = copy(person)
+    changed.email = User.objects.normalize_email(email.strip())
+    return loosened_by(person, changed, person.groups.all())
 
 
 def loosened_by_password(person: User) -> list[Loosening]:

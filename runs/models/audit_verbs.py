@@ -98,6 +98,8 @@ VERBS: dict[str, str] = {
     "group.change": "Changed a group",
     "session.sign_in": "Signed in",
     "session.sign_out": "Signed out",
+    "session.end_others": "Signed out their other browsers",
+    "profile.change": "Changed their profile",
     "portal.refuse": "Access denied",
     "portal.reseal": "Rotated encryption keys",
     "view.save": "Saved a view of a list",

@@ -31,6 +31,7 @@ from tests.governance.attempts import (
     message,
     order,
     press,
+    press_own,
     request_link,
     run_id,
     secret,
@@ -53,6 +54,7 @@ LOOKS = {
     *("admin/password_change/done/", "admin/r/<path:content_type_id>/<path:object_id>/"),
     *("{model}", "{model}<path:object_id>/", "{model}<path:object_id>/history/"),
     *("admin/runs/run/<int:pk>/log/", "admin/runs/run/<int:pk>/log.txt", "admin/runs/artifact/<int:pk>/frame/"),
+    "admin/profile/",
     *("admin/runs/grant/mine/", "admin/runs/grant/why/", "admin/runs/runrequest/<int:pk>/status.json"),
     *("admin/flows/environment/<int:pk>/calendar/", "admin/runs/auditentry/exports/"),
     *(f"admin/{model}/export.csv" for model in ("runs/run", "runs/runrequest", "runs/artifact", "flows/deployment")),
@@ -204,6 +206,13 @@ DOORS: dict[str, Door] = {
         "admin/runs/window/<int:pk>/remove/", press("runs_window_remove", "window", reason="r", confirm=slug)
     ),
     "choose one's notifications, by page": Door("admin/runs/notification/choose/", press("runs_notification_choose")),
+    "choose one's time zone, by page": Door(
+        "admin/profile/time-zone/", press_own("profile_time_zone", time_zone="Europe/Vienna")
+    ),
+    "remove one's email address, by page": Door("admin/profile/email/", press_own("profile_email", email="")),
+    "sign out one's other browsers, by page": Door(
+        "admin/profile/end-other-sessions/", press_own("profile_end_sessions")
+    ),
     "save a view of a list, by page": Door(
         "admin/views/save/", press("view_save", list="runs.run", name="Failed", query="state=FAILED")
     ),

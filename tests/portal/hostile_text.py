@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
 
+from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import Group, User
 from standardwebhooks.webhooks import Webhook
 
 from flows.catalog import health, sync
 from flows.models import Alias, Deployment, Environment, Health
 from flows.prefect_api.records import ScheduleRecord
+from portal.auth.browser_sessions import ORIGIN, SessionStore
 from runs import changes, mirror, tasks
 from runs import requests as runs_requests
 from runs.actors import Actor
@@ -51,7 +53,7 @@ SHOWN = (
     *("policy", "pattern", "window", "windowreason", "freeze", "freezeticket", "notice", "noticetext", "notsent"),
     *("robot", "purpose", "tokenname", "tokenflow", "tokenvalue"),
     *("hookname", "hookpointer", "hookdefault", "hookvalue", "hookaddress"),
-    *("jobname", "jobclaim", "jobactor", "agentpurpose", "agentwhy"),
+    *("jobname", "jobclaim", "jobactor", "agentpurpose", "agentwhy", "browser"),
 )
 
 
@@ -150,6 +152,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
     Notification.objects.create(
         person=reader, topic="freeze", target_kind="environment", target_id=str(environment.pk), **texts
     )
+    session_of(reader)
     Health.objects.filter(pk=health.health_of(environment.server).pk).update(
         message=bad("health"), sync_message=bad("sync")
     )
@@ -200,6 +203,14 @@ def hook_of(robot: ServiceAccount, deployment: Deployment, owner: User) -> Hook:
         with contextlib.suppress(Refused):
             hook_deliveries.deliver(hook_deliveries.authenticate(incoming))
     return made.hook
+
+
+def session_of(reader: User) -> None:
+    """A session of the reader in a browser that says what it likes to be called."""
+    store = SessionStore()
+    store[SESSION_KEY] = str(reader.pk)
+    store[ORIGIN] = {"at": datetime.now(UTC).isoformat(), "browser": bad("browser"), "address": bad("browser")[:64]}
+    store.create()
 
 
 def run_of(deployment: Deployment, fake: FakePrefect, state: str) -> Run:

@@ -90,7 +90,7 @@ class DeploymentAdmin(RestrictedAdmin):
     def last_run(self, deployment: Deployment) -> SafeString:
         return render_to_string("portal/deployment/_last_run.html", {"deployment": deployment})
 
-    @admin.display(description="")
+    @admin.display(description="run")
     def run_link(self, deployment: Deployment) -> SafeString:
         return render_to_string("portal/deployment/_run_link.html", {"deployment": deployment})
 

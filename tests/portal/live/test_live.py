@@ -10,13 +10,13 @@ import psycopg
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.test import Client
 
 from flows.models import Deployment
 from portal.live import broadcast
 from portal.live import stream as live_stream
 from portal.live.broadcast import Broadcaster, Changes, Subscriber
+from portal.models import BrowserSession
 from runs.actors import Actor
 from runs.change_feed import CHANNEL
 from runs.governance import grants
@@ -123,7 +123,7 @@ def test_the_stream_ends_with_the_session(viewer: User, a_run: Runs) -> None:
     async def story() -> None:
         async with opened(viewer, f"run={run.pk}") as stream:
             await next_event(stream)
-            await Session.objects.all().adelete()
+            await BrowserSession.objects.all().adelete()
             publish(run=run.pk)
             assert await next_event(stream) == ("end", {})
             with pytest.raises(StopAsyncIteration):
@@ -183,7 +183,7 @@ def test_permissions_are_checked_again_without_any_change(
     async def story() -> None:
         async with opened(viewer, f"run={run.pk}") as stream:
             await next_event(stream)
-            await Session.objects.all().adelete()
+            await BrowserSession.objects.all().adelete()
             received = [await next_event(stream)]
             while received[-1][0] == "ping":
                 received.append(await next_event(stream))

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -16,6 +15,7 @@ from django.utils import timezone
 from flows.models import Deployment
 from portal.admin.run_form import kept
 from portal.auth import kept_form
+from portal.models import BrowserSession
 from runs import requests
 from runs.models import RunRequest
 from tests.cast import by
@@ -73,7 +73,7 @@ def assert_restored(answer: Any) -> None:
 
 
 def nothing_secret_is_stored() -> bool:
-    return "opensesame" not in str([session.get_decoded() for session in Session.objects.all()])
+    return "opensesame" not in str([session.get_decoded() for session in BrowserSession.objects.all()])
 
 
 def test_what_was_typed_is_found_again_after_signing_in(requester: User, deployment: Deployment, login: Login) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from flows.models import Deployment, Environment
+from portal.models import BrowserSession
 from runs.governance import token_limits, tokens
 from runs.models import AuditEntry, Grant, Policy, RowVersion, ServiceAccount, Token, TokenScope
 from tests.cast import person
@@ -238,7 +238,7 @@ def test_its_text_is_on_one_answer_and_nowhere_else(
         assert secret not in login(auditor).get(address).content.decode()
     stored = [Token, TokenScope, AuditEntry, RowVersion]
     assert not [model for model in stored if secret in repr(list(model.objects.values()))]
-    assert secret not in repr([session.get_decoded() for session in Session.objects.all()])
+    assert secret not in repr([session.get_decoded() for session in BrowserSession.objects.all()])
     assert secret not in caplog.text
 
 

@@ -1,0 +1,1 @@
+"""The profile: what each user sees and sets of their own account."""

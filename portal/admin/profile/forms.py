@@ -1,0 +1,67 @@
+"""The forms of the profile: time zone and email address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+
+from portal.admin.loosening_fields import INPUT, LooseningFields
+from portal.auth import throttle
+from runs.errors import Refused
+from runs.governance import accounts
+
+
+class TimeZoneForm(forms.Form):
+    time_zone = forms.CharField(
+        label="Time zone",
+        required=False,
+        max_length=60,
+        widget=forms.TextInput({**INPUT, "list": "time-zones", "placeholder": "Europe/Vienna"}),
+    )
+
+
+class EmailForm(LooseningFields):
+    """Asks for the address and the password: an unattended browser must not move the links for new passwords."""
+
+    retype = "Enter your password again."
+    throttled: Refused | None = None
+
+    email = forms.EmailField(
+        label="Email address",
+        required=False,
+        max_length=254,
+        widget=forms.EmailInput({**INPUT, "autocomplete": "email"}),
+    )
+    password = forms.CharField(
+        label="Your password",
+        strip=False,
+        widget=forms.PasswordInput({"class": "portal-input", "autocomplete": "current-password"}),
+    )
+
+    def __init__(self, person: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.person = person
+        if not person.has_usable_password():
+            # Signs in elsewhere, and no link for a password is ever sent.
+            del self.fields["password"]
+
+    def clean_password(self) -> str:
+        try:
+            attempt = throttle.begin_own_password(self.person.pk)
+        except Refused as refusal:
+            self.throttled = refusal
+            raise ValidationError(refusal.message, code=refusal.code) from refusal
+        password: str = self.cleaned_data["password"]
+        if not self.person.check_password(password):
+            raise ValidationError("This is not your password.", code="password_incorrect")
+        attempt.succeed()
+        return password
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        if not self.errors:
+            self.require_confirmed(accounts.loosened_by_email(self.person, values["email"]))
+        return values

@@ -1,0 +1,61 @@
+"""The session engine: sessions of browsers, with who is signed in. The only writer of `BrowserSession`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth import SESSION_KEY
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from portal.models import BrowserSession
+from runs import audit, change_feed
+from runs.actors import Actor
+
+# Where and when the session began, in its data: kept when its key changes.
+ORIGIN = "origin"
+
+
+class SessionStore(DatabaseStore):
+    """Django's store, whose rows also say whose session it is, and where and when it began."""
+
+    @classmethod
+    def get_model_class(cls) -> Any:
+        return BrowserSession
+
+    def create_model_instance(self, data: dict[str, Any]) -> Any:
+        row: Any = super().create_model_instance(data)
+        origin = data.get(ORIGIN, {})
+        row.user_id = data.get(SESSION_KEY)
+        row.browser, row.address = origin.get("browser", ""), origin.get("address", "")
+        row.signed_in_at = datetime.fromisoformat(origin["at"]) if "at" in origin else None
+        return row
+
+
+def begin(request: HttpRequest, *, address: str, user_agent: str) -> None:
+    """Note in the session of a user who has just signed in where it begins; delete their expired ones."""
+    request.session[ORIGIN] = {
+        "at": timezone.now().isoformat(),
+        "address": address[: BrowserSession._meta.get_field("address").max_length],
+        "browser": user_agent[: BrowserSession._meta.get_field("browser").max_length],
+    }
+    BrowserSession.objects.filter(user=request.user.pk, expire_date__lte=timezone.now()).delete()
+
+
+def open_sessions(person: User) -> QuerySet[BrowserSession]:
+    """Return the sessions with which the person is signed in, newest first."""
+    return BrowserSession.objects.filter(user=person, expire_date__gt=timezone.now()).order_by("-expire_date")
+
+
+def end_others(person: User, *, own_key: str | None, by: Actor) -> int:
+    """End all sessions of the person but the one with `own_key`; return how many."""
+    with audit.act("session.end_others", None, by=by, subject_kind="session", subject_name=by.name) as act:
+        ended, _ = BrowserSession.objects.filter(user=person).exclude(session_key=own_key or "").delete()
+        act.after = {"sessions": ended}
+        # Pages that are still open elsewhere end their streams.
+        change_feed.publish("rights", [person.pk])
+    return ended
