@@ -138,7 +138,7 @@ SLOW = (
 
 # marker -> where the tests are that `make quick` leaves out; those that use a real Prefect server are marked by that.
 MARKED = {
-    "e2e": (END_TO_END,),
+    "e2e": (END_TO_END, "tests/portal/test_accessibility.py"),
     "stack": ("tests/demo/", "tests/test_compose.py"),
     "ml": ("tests/crm/",),
     "matrix": (

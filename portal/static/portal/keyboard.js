@@ -1,4 +1,5 @@
-// What the keyboard and a screen reader need beyond the page itself: focus goes into what opens, and comes back.
+// What keyboards, screen readers and phones need beyond the page itself: focus goes into what opens, and comes back;
+// what scrolls is reached; tables become cards.
 (() => {
     "use strict";
 
@@ -30,15 +31,39 @@
     // A region that scrolls is reached by the keyboard, or what is cut off could not be read without a mouse.
     const REGIONS = ".portal-scroll, .portal-table-scroll, pre.portal-code, [data-scrolls]";
 
-    function reach() {
-        for (const region of document.querySelectorAll(REGIONS)) {
-            const isCut = region.scrollWidth > region.clientWidth || region.scrollHeight > region.clientHeight;
-            if (isCut) {
-                region.tabIndex = 0;
-            } else {
-                region.removeAttribute("tabindex");
+    function reach(region) {
+        if (region.scrollWidth > region.clientWidth || region.scrollHeight > region.clientHeight) {
+            region.tabIndex = 0;
+        } else {
+            region.removeAttribute("tabindex");
+        }
+    }
+
+    const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => reach(target.closest(REGIONS))));
+
+    // On a phone each row is a card, in which every cell names its column.
+    function nameCells(table) {
+        const heads = [...table.querySelectorAll(":scope > thead > tr:last-child > th")];
+        if (!heads.length || heads.some((head) => head.colSpan > 1)) {
+            return;
+        }
+        for (const row of table.querySelectorAll(":scope > tbody > tr")) {
+            if (row.cells.length === heads.length) {
+                heads.forEach((head, index) => (row.cells[index].dataset.label = head.textContent.trim()));
             }
         }
+        table.classList.add("is-cards");
+    }
+
+    function prepare() {
+        for (const region of document.querySelectorAll(REGIONS)) {
+            reach(region);
+            sizes.observe(region);
+            if (region.firstElementChild) {
+                sizes.observe(region.firstElementChild);
+            }
+        }
+        document.querySelectorAll("table.portal-table:not(.portal-choose)").forEach(nameCells);
     }
 
     function label(selector, name) {
@@ -49,11 +74,10 @@
         // The theme's palette has an icon and a placeholder for names.
         label("#search-input-command", "Search");
         label("#command-submit", "Search");
-        reach();
+        prepare();
     }
 
-    window.addEventListener("resize", reach);
-    document.addEventListener("portal:live", reach);
+    document.addEventListener("portal:live", prepare);
     if (document.readyState === "loading") {
         document.addEventListener("DOMContentLoaded", begin);
     } else {
