@@ -38,3 +38,9 @@ def deployment_name(full_name: str) -> str:
     """Return “flow/deployment” as it is, but once where both are the same: “export/export” is “export”."""
     flow, _, name = full_name.partition("/")
     return flow if flow == name else full_name
+
+
+def name_and_flow(full_name: str) -> tuple[str, str]:
+    """Split “flow/deployment” into the name of the deployment and that of its flow, "" if both are the same."""
+    flow, _, name = full_name.partition("/")
+    return (name, flow) if name and name != flow else (flow, "")

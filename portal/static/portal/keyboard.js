@@ -49,7 +49,7 @@
         }
         for (const row of table.querySelectorAll(":scope > tbody > tr")) {
             if (row.cells.length === heads.length) {
-                heads.forEach((head, index) => (row.cells[index].dataset.label = head.textContent.trim()));
+                heads.forEach((head, index) => (row.cells[index].dataset.label = head.textContent.replace(/\s+/g, " ").trim()));
             }
         }
         table.classList.add("is-cards");
@@ -63,7 +63,7 @@
                 sizes.observe(region.firstElementChild);
             }
         }
-        document.querySelectorAll("table.portal-table:not(.portal-choose)").forEach(nameCells);
+        document.querySelectorAll("table.portal-table").forEach(nameCells);
     }
 
     function label(selector, name) {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portal.ui.text import unwrap
+from portal.ui.text import name_and_flow, unwrap
 
 
 def test_the_lines_of_a_paragraph_are_joined_and_lists_keep_theirs() -> None:
@@ -11,3 +11,9 @@ def test_the_lines_of_a_paragraph_are_joined_and_lists_keep_theirs() -> None:
         "Build the features of a month.\n\nReads:\n- raw tables of the month\n- rules\n1. first\n2. second"
     )
     assert unwrap("") == ""
+
+
+def test_a_name_is_shown_once_where_the_flow_has_the_same() -> None:
+    assert name_and_flow("export/export") == ("export", "")
+    assert name_and_flow("export/nightly") == ("nightly", "export")
+    assert name_and_flow("export") == ("export", "")

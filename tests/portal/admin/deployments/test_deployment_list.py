@@ -38,7 +38,7 @@ def text(client: Client, query: str = "") -> str:
 
 
 def names(page: str) -> list[str]:
-    return re.findall(r'portal-cell-title">([^<]*)<', page)
+    return re.findall(r'portal-cell-title">\s*<span class="portal-name" title="([^"]*)"', page)
 
 
 def many(environment: Environment, number: int, **columns: Any) -> list[Deployment]:
