@@ -2154,6 +2154,30 @@ SABOTAGES = (
         old="        if timed_out(run, action):",
         new="        if False:",
     ),
+    # The profile
+    Sabotage(
+        "the own address changes without the password",
+        ("tests/portal/admin/profile/test_profile_page.py::test_an_unattended_browser_does_not_change_the_address",),
+        "portal/admin/profile/forms.py",
+        "if not self.person.check_password(password):",
+        "if False:",
+    ),
+    Sabotage(
+        "the own address of an approver waits for nobody",
+        (
+            "tests/portal/admin/profile/test_profile_page.py::test_the_address_of_who_opens_a_protected_environment_waits_for_an_administrator",
+        ),
+        "runs/governance/accounts.py",
+        "found, proposal = loosened_by(stored, changed, groups), proposal_of(stored, changed, groups)",
+        "found, proposal = [], proposal_of(stored, changed, groups)",
+    ),
+    Sabotage(
+        "signing out elsewhere ends the sessions of others",
+        ("tests/portal/admin/profile/test_profile_page.py::test_all_other_browsers_are_signed_out",),
+        "portal/auth/browser_sessions.py",
+        "BrowserSession.objects.filter(user=person).exclude(",
+        "BrowserSession.objects.exclude(",
+    ),
 )
 
 
