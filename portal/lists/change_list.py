@@ -96,10 +96,13 @@ class RestrictedList(ChangeList):  # type: ignore[misc]  # the theme's has no ty
         except (ValueError, OverflowError, DataError) as error:
             raise IncorrectLookupParameters from error
         # The theme has its own button for filters, which the row replaces.
-        self.controls = [
-            each for each in (filters.control_of(spec, self) for spec in self.filter_specs) if each is not None
-        ]
         self.has_filters = False
+
+    @cached_property
+    def controls(self) -> list[filters.Control]:
+        # Only for a page: Django's own filters ask for what a change list has after it was made.
+        found = (filters.control_of(spec, self) for spec in self.filter_specs)
+        return [each for each in found if each is not None]
 
     def find_results(self, request: HttpRequest) -> None:
         """Set the rows of the page, and how many there are in all."""

@@ -110,6 +110,11 @@ def press(route: str, subject: str = "", /, **data: Any) -> Knock:
     return knock
 
 
+def remove_own_address(visitor: Visitor, site: Site) -> Any:
+    User.objects.filter(pk=visitor.user.pk).update(email="somebody@example.org")
+    return visitor.client.post(reverse("profile_email"), {"email": ""})
+
+
 def press_own(route: str, /, **data: Any) -> Knock:
     """A button of one's own profile, which is beside the admin's pages."""
     return lambda visitor, site: visitor.client.post(reverse(route), filled(data, site))
