@@ -112,7 +112,7 @@ def press(route: str, subject: str = "", /, **data: Any) -> Knock:
 
 def remove_own_address(visitor: Visitor, site: Site) -> Any:
     User.objects.filter(pk=visitor.user.pk).update(email="somebody@example.org")
-    return visitor.client.post(reverse("profile_email"), {"email": ""})
+    return visitor.client.post(reverse("profile_email"), {"email": "", "password": PASSWORD})
 
 
 def press_own(route: str, /, **data: Any) -> Knock:
