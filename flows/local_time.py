@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import ClassVar
+from zoneinfo import available_timezones
 
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -71,3 +73,9 @@ def localize(given: datetime) -> datetime:
         f"{when} comes twice in {place}: the clocks go back. Choose another time, or write it with its offset, "
         f"{first.isoformat(timespec='minutes')} or {second.isoformat(timespec='minutes')}."
     )
+
+
+@cache
+def zone_names() -> frozenset[str]:
+    """Return the names of all time zones; finding them reads hundreds of files."""
+    return frozenset(available_timezones())

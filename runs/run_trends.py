@@ -42,16 +42,10 @@ ENDS = ("COMPLETED", *FAILED, "CANCELLED")
 
 
 @dataclass(slots=True)
-class Totals:
-    """Numbers of runs that ended, by state, and of the completed ones by bucket of their duration."""
+class StateCounts:
+    """Numbers of runs that ended, by state."""
 
-    counts: Counter[str] = field(default_factory=Counter)
-    buckets: Counter[int] = field(default_factory=Counter)
-
-    def add(self, state_type: str, bucket: int, number: int) -> None:
-        self.counts[state_type] += number
-        if state_type == "COMPLETED":
-            self.buckets[bucket] += number
+    counts: Counter[str] = field(default_factory=Counter, kw_only=True)
 
     @property
     def ended(self) -> int:
@@ -64,6 +58,18 @@ class Totals:
     @property
     def failed(self) -> int:
         return sum(self.counts[state] for state in FAILED)
+
+
+@dataclass(slots=True)
+class Totals(StateCounts):
+    """The numbers of a time, with the completed runs by bucket of their duration."""
+
+    buckets: Counter[int] = field(default_factory=Counter)
+
+    def add(self, state_type: str, bucket: int, number: int) -> None:
+        self.counts[state_type] += number
+        if state_type == "COMPLETED":
+            self.buckets[bucket] += number
 
     @property
     def cancelled(self) -> int:
@@ -110,30 +116,17 @@ class Range:
 
 
 @dataclass(slots=True)
-class DeploymentTotals:
+class DeploymentTotals(StateCounts):
     """How the runs of one deployment ended, by its name in its environment."""
 
     environment: str
     name: str
-    counts: Counter[str] = field(default_factory=Counter)
     completed_ms: int = 0
 
     def add(self, state_type: str, number: int, total_ms: int) -> None:
         self.counts[state_type] += number
         if state_type == "COMPLETED":
             self.completed_ms += total_ms
-
-    @property
-    def ended(self) -> int:
-        return self.counts.total()
-
-    @property
-    def completed(self) -> int:
-        return self.counts["COMPLETED"]
-
-    @property
-    def failed(self) -> int:
-        return sum(self.counts[state] for state in FAILED)
 
     @property
     def mean_seconds(self) -> float | None:

@@ -14,7 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Qu
 from django.shortcuts import redirect
 from django.urls import URLPattern, URLResolver, path
 from django.utils.text import capfirst
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
 
 from portal.admin.changes import waiting
@@ -92,7 +92,7 @@ class RestrictedAdmin(ModelAdmin):
             return urls
         name = f"{self.opts.app_label}_{self.opts.model_name}_export"
         # First: Django's own routes end with a catch-all, `<path:object_id>/`.
-        return [path("export.csv", self.admin_site.admin_view(require_GET(self.export_csv)), name=name), *urls]
+        return [path("export.csv", self.admin_site.admin_view(require_POST(self.export_csv)), name=name), *urls]
 
     def export_csv(self, request: HttpRequest) -> HttpResponseBase:
         """Return the rows that the list shows with these filters as a file."""

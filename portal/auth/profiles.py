@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from zoneinfo import available_timezones
-
 from django.contrib.auth.models import User
 
+from flows.local_time import zone_names
 from portal.models import Profile
 from runs import audit
 from runs.actors import Actor
@@ -18,7 +17,7 @@ def set_time_zone(person: User, name: str, *, by: Actor) -> Profile:
     Raises `Refused` with code `profile.time_zone`.
     """
     with audit.act("profile.change", person, by=by, subject_kind="person") as act:
-        if name and name not in available_timezones():
+        if name and name not in zone_names():
             raise Refused(
                 "profile.time_zone", "This time zone is not known. Choose one from the list, such as Europe/Vienna."
             )

@@ -1,8 +1,8 @@
 """Change lists: the filter row, a bounded search and count, chosen columns, and pages by position.
 
 A page of a large list is found by the position of the row before it, as in `runs.listing`: the thousandth page costs
-what the first one does, and rows that appear meanwhile move no others. Short lists, which are
-sorted by columns of other tables too, have numbered pages.
+what the first one does, and rows that appear meanwhile move no others. Short lists have
+numbered pages, and can also be sorted by columns of other tables.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class RestrictedList(ChangeList):  # type: ignore[misc]  # the theme's has no ty
 
     @cached_property
     def standard_views(self) -> list[View]:
-        """The views that the list offers to all: `views_of` of its admin."""
+        """The views that the list offers to all: `standard_views` of its admin."""
         offered: Mapping[str, str] = getattr(self.model_admin, "standard_views", {})
         mine = {"me": quote(self.reader.user.get_username())}
         return [self.view(name, query.format_map(mine)) for name, query in offered.items()]

@@ -237,8 +237,8 @@ class DaysFilter(RowFilter):
         first, last = (value if moment(value) else "" for value in self.given())
         if not first and not last:
             return None
-        text = " to ".join(filter(None, [first or "", last])) if first else f"up to {last}"
-        return Chip(self.title, text if last else f"from {first}", tuple(self.expected_parameters()))
+        text = f"{first} to {last}" if first and last else f"from {first}" if first else f"up to {last}"
+        return Chip(self.title, text, tuple(self.expected_parameters()))
 
 
 def moment(text: str, *, is_end: bool = False) -> datetime | None:

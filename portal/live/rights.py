@@ -10,9 +10,11 @@ import time
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
+from django.db.models import Min
 from django.utils import timezone
 
 from runs.access.decisions import Permissions
+from runs.models import Grant
 
 # Nothing is kept longer, whatever is announced.
 MOST_SECONDS = 60.0
@@ -25,7 +27,7 @@ class Kept:
 
 
 class Rights:
-    """The permissions of readers. Reading them takes a query, so `of` must be called from a thread."""
+    """The permissions of readers. `read` queries the database, so it must be called from a thread."""
 
     def __init__(self) -> None:
         self.kept: dict[int, Kept] = {}
@@ -42,11 +44,13 @@ class Rights:
         return found.permissions if found and found.until > time.monotonic() else None
 
     def read(self, user: User) -> Permissions:
-        """Read the permissions of a reader, and keep them until a rule changes or one of their grants ends."""
-        version = self.version
+        """Read the permissions of a reader, and keep them until a rule changes, or a grant begins or ends."""
+        version, now = self.version, timezone.now()
         permissions = Permissions.of_person(user)
-        ends = [grant.valid_until for grant in permissions.grants if grant.valid_until]
-        left = min([MOST_SECONDS, *((end - timezone.now()).total_seconds() for end in ends)])
+        # One that begins can be a denial. Whose it is does not matter: few begin at a set time.
+        begins = Grant.objects.filter(valid_from__gt=now, revoked_at=None).aggregate(next=Min("valid_from"))["next"]
+        moments = [begins, *(grant.valid_until for grant in permissions.grants)]
+        left = min([MOST_SECONDS, *((moment - now).total_seconds() for moment in moments if moment)])
         if version == self.version:
             self.kept[user.pk] = Kept(permissions, time.monotonic() + left)
         return permissions

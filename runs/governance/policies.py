@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
-from zoneinfo import available_timezones
 
 from cronsim import CronSim, CronSimError
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from flows.local_time import zone_names
 from flows.parameters import formats
 from runs import audit
 from runs.actors import Actor
@@ -111,7 +111,7 @@ def save_window(
 
 def require_valid_window(window: Window) -> None:
     """Refuse a window that never opens, or whose time cannot be computed."""
-    if window.time_zone not in available_timezones():
+    if window.time_zone not in zone_names():
         raise Refused("window.time_zone", f"Unknown time zone {window.time_zone}. Use a name such as Europe/Vienna.")
     if len(window.cron.split()) != CRON_PARTS:
         raise Refused(

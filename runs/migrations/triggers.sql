@@ -476,7 +476,7 @@ BEGIN
 END $$;
 
 CREATE TRIGGER announce_rights AFTER INSERT OR UPDATE OR DELETE ON runs_grant EXECUTE FUNCTION announce_rights();
-CREATE TRIGGER announce_rights AFTER INSERT OR DELETE OR UPDATE OF is_active, is_staff, is_superuser ON auth_user
+CREATE TRIGGER announce_rights AFTER INSERT OR DELETE OR UPDATE OF is_active, is_staff, is_superuser, password ON auth_user
     EXECUTE FUNCTION announce_rights();
 CREATE TRIGGER announce_rights AFTER INSERT OR UPDATE OR DELETE ON auth_user_groups EXECUTE FUNCTION announce_rights();
 CREATE TRIGGER announce_rights AFTER UPDATE OF is_protected, is_active ON flows_environment

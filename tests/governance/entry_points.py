@@ -58,7 +58,6 @@ LOOKS = {
     "admin/profile/",
     *("admin/runs/grant/mine/", "admin/runs/grant/why/", "admin/runs/runrequest/<int:pk>/status.json"),
     *("admin/flows/environment/<int:pk>/calendar/", "admin/runs/auditentry/exports/"),
-    *(f"admin/{model}/export.csv" for model in ("runs/run", "runs/runrequest", "runs/artifact", "flows/deployment")),
     "admin/flows/deployment/<int:pk>/run/choices/",
     *("admin/flows/deployment/<int:pk>/run/choices/", "admin/flows/deployment/<int:pk>/run/link/"),
     *("admin/runs/run/compare/", "admin/runs/run/results/<uuid:key>/"),
@@ -95,6 +94,14 @@ NOT_DOORS = {
         "demo_cast",
         "demo_story",
     ),
+}
+
+# What it is called -> a list that can be downloaded.
+DOWNLOADED = {
+    "runs": "runs_run",
+    "requests": "runs_runrequest",
+    "artifacts": "runs_artifact",
+    "deployments": "flows_deployment",
 }
 
 # entry point -> how to use it and, for each of ROLES, the result in dev and in prod
@@ -214,6 +221,12 @@ DOORS: dict[str, Door] = {
     "sign out one's other browsers, by page": Door(
         "admin/profile/end-other-sessions/", press_own("profile_end_sessions")
     ),
+    **{
+        f"download the list of {name}, by page": Door(
+            f"admin/{model.replace('_', '/')}/export.csv", press(f"{model}_export")
+        )
+        for name, model in DOWNLOADED.items()
+    },
     "save a view of a list, by page": Door(
         "admin/views/save/", press("view_save", list="runs.run", name="Failed", query="state=FAILED")
     ),

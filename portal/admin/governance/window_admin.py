@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from zoneinfo import available_timezones
 
 from django import forms
 from django.contrib import admin
@@ -12,6 +11,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from flows.local_time import zone_names
 from portal.admin.filters import EnvironmentFilter
 from portal.admin.governance.selector_admin import INPUT, SELECTOR, SelectorAdmin, SelectorForm
 from portal.auth.request_user import actor_of
@@ -117,7 +117,7 @@ class WindowAdmin(SelectorAdmin):
         }
 
     def suggestions(self, request: HttpRequest) -> dict[str, Any]:
-        return {**super().suggestions(request), "time_zones": sorted(available_timezones()), "examples": EXAMPLES}
+        return {**super().suggestions(request), "time_zones": sorted(zone_names()), "examples": EXAMPLES}
 
     def save_row(self, request: HttpRequest, row: Window, confirmation: dict[str, Any]) -> ChangeRequest | None:
         return policies.save_window(row, by=actor_of(request), **confirmation)

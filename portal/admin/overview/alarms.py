@@ -1,4 +1,4 @@
-"""What those in charge must look at: overrides to review, and changes of rules that wait for somebody else."""
+"""Alarms: overrides that need a review, and changes of rules that need another administrator."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from portal.auth.request_user import actor_of
 from runs.access.decisions import active_grants
 from runs.models import Grant, Policy, Run, ServiceAccount
 
-# In the session: whoever has not finished sees them again at the next sign-in.
+# In the session: an administrator who has not finished sees them again at the next sign-in.
 HIDDEN = "first_steps_hidden"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from zoneinfo import available_timezones
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -18,6 +17,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 
+from flows.local_time import zone_names
 from portal.admin.base import attempt
 from portal.admin.profile.forms import EmailForm, TimeZoneForm
 from portal.auth import browser_sessions, profiles
@@ -54,7 +54,7 @@ def show(request: HttpRequest, email_form: EmailForm, status: int = 200) -> Http
         "zone_form": TimeZoneForm(initial={"time_zone": zone}),
         "zone": zone,
         "portal_zone": settings.TIME_ZONE,
-        "zones": sorted(available_timezones()),
+        "zones": sorted(zone_names()),
         "now": timezone.now(),
         "sessions": list(session_rows(request, person)),
         "tokens": valid_tokens(person)[:FEW],

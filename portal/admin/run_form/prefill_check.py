@@ -53,7 +53,7 @@ def not_granted(form: RunFormContext, given: Mapping[str, Any], known: set[str |
     try:
         resolved = schemas.validate(deployment.parameter_schema, given, defaults=deployment.parameter_defaults)
     except Invalid:
-        # Something is missing: whoever fills it in is told by the service.
+        # Something is missing: the service reports it when the form is submitted.
         return []
     permissions = permissions_of(form.request)
     verbs = (Verb.TRIGGER, Verb.TRIGGER_LATER, *((Verb.RERUN,) if form.rerun_of else ()))

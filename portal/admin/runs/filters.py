@@ -194,7 +194,7 @@ class OwnFilter(GivenFilter):
 class PickedFilter(GivenFilter):
     """`runs=1,2`: runs by their keys, such as those that failed for one reason.
 
-    Not by the reason itself: whoever may not read messages could guess them.
+    Not by the reason itself: readers without permission for messages could guess it.
     """
 
     title, parameter_name = "runs", "runs"

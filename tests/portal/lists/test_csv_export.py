@@ -21,7 +21,7 @@ Login = Callable[[User], Client]
 
 def rows_of(client: Client, address: str, after_first: Callable[[], object] | None = None) -> list[dict[str, str]]:
     """Download a list; `after_first` is called when the first rows have come."""
-    answer = client.get(address)
+    answer = client.post(address)
     assert answer.status_code == 200
     assert answer["Content-Type"].startswith("text/csv")
 
@@ -84,10 +84,10 @@ def test_an_address_that_filters_by_nothing_known_downloads_nothing(
 ) -> None:
     many_runs(deployment, 2)
     client = login(requester)
-    assert client.get("/admin/runs/run/export.csv?parameters__startswith=x").status_code == 400
-    assert client.post("/admin/runs/run/export.csv").status_code == 405
+    assert client.post("/admin/runs/run/export.csv?parameters__startswith=x").status_code == 400
+    assert client.get("/admin/runs/run/export.csv").status_code == 405
 
 
 def test_a_stranger_downloads_nothing(stranger: User, deployment: Deployment, login: Login) -> None:
     many_runs(deployment, 2)
-    assert login(stranger).get("/admin/runs/run/export.csv").status_code == 403
+    assert login(stranger).post("/admin/runs/run/export.csv").status_code == 403

@@ -203,6 +203,8 @@ def test_a_page_in_another_order_asks_for_no_rows(
     [
         "UPDATE runs_grant SET revoked_at = now()",
         "UPDATE auth_user SET is_active = false",
+        # It ends the sessions.
+        "UPDATE auth_user SET password = ''",
         "DELETE FROM auth_user_groups",
         "UPDATE flows_environment SET is_protected = true",
     ],
