@@ -65,14 +65,6 @@ SELECT id, gen_random_uuid(), started + (ended - started) * line / lines,
         [line % 4 + 1] || line
 FROM detailed, generate_series(1, lines) AS line;
 
--- step: counts of runs by hour
-INSERT INTO runs_runcount (environment_id, deployment_id, access_deployment_id, flow_name, hour, state_type, number,
-    total_ms)
-SELECT environment_id, deployment_id, access_deployment_id,
-    CASE WHEN access_deployment_id IS NULL THEN flow_name ELSE '' END, date_trunc('hour', ended_at), state_type,
-    count(*), sum(run_seconds * 1000)::bigint
-FROM runs_run WHERE ended_at IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6;
-
 -- step: events of the newest fifth
 INSERT INTO runs_runevent (kind, position, environment_id, deployment_id, run_id, data, occurred_at, observed_at)
 SELECT 'run moved', row_number() OVER (ORDER BY ended_at, id), environment_id, deployment_id, id,
