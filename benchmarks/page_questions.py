@@ -159,7 +159,7 @@ def questions(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def session(name: str) -> str:
     client = Client()
-    client.force_login(User.objects.get(username=name), "django.contrib.auth.backends.ModelBackend")
+    client.force_login(User.objects.get(username=name))
     return client.cookies[settings.SESSION_COOKIE_NAME].value
 
 
@@ -178,7 +178,7 @@ def issued(name: str) -> list[str]:
 def count_queries(name: str, pages: dict[str, str]) -> dict[str, int]:
     """Return the number of queries of each page for a reader; -1 for one that they do not get."""
     client = Client()
-    client.force_login(User.objects.get(username=name), "django.contrib.auth.backends.ModelBackend")
+    client.force_login(User.objects.get(username=name))
     counts = {}
     for page, path in pages.items():
         with CaptureQueriesContext(connection) as captured:
