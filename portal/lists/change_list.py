@@ -33,7 +33,7 @@ from runs.actors import is_administrator
 
 AFTER, BEFORE = "after", "before"
 # Counting a million rows takes longer than showing fifty of them.
-MOST_COUNTED = 10_000
+MOST_COUNTED = 1_000
 
 
 def count(rows: QuerySet[Any]) -> int:
@@ -170,15 +170,15 @@ class RestrictedList(ChangeList):  # type: ignore[misc]  # the theme's has no ty
     def csv_link(self) -> str:
         return f"export.csv?{self.own_query}" if getattr(self.model_admin, "csv_columns", None) else ""
 
-    def count_of(self, number: int) -> None:
-        self.is_counted_to_the_end = number <= MOST_COUNTED
+    def count_of(self, number: int, *, is_complete: bool = True) -> None:
+        self.is_counted_to_the_end = is_complete and number <= MOST_COUNTED
         self.result_count = min(number, MOST_COUNTED)
         # Only where a filter or search hides rows does the theme write "x of y".
         self.full_result_count = self.result_count
 
     @property
     def count_label(self) -> str:
-        """How many rows there are: "1 run", "1,234 runs", "10,000+ runs"."""
+        """How many rows there are: "1 run", "234 runs", "1,000+ runs"."""
         more = "" if self.is_counted_to_the_end else "+"
         noun = self.opts.verbose_name if self.result_count == 1 and not more else self.opts.verbose_name_plural
         return f"{self.result_count:,}{more} {noun}"
@@ -241,7 +241,13 @@ class KeysetList(RestrictedList):
             page.reverse()
         self.result_list = page
         self.link_pages(order, is_first=is_last if before else not after, is_last=not before and is_last)
-        self.count_of(count(self.queryset))
+        if is_last and not place:
+            self.count_of(len(page))
+        elif self.query:
+            # To count what a search finds is to look at all rows.
+            self.count_of(len(page), is_complete=False)
+        else:
+            self.count_of(count(self.queryset))
         # What Django's templates ask for.
         self.show_full_result_count = False
         self.show_admin_actions = True

@@ -4,10 +4,10 @@ import uuid
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.contrib.postgres.operations import TrigramExtension
 from django.db import migrations, models
-from django.db.models.functions import Coalesce, Concat, Lower, Now
+from django.db.models.functions import Coalesce, Concat, Lower, Now, Upper
 
 from flows.stored_column import StoredColumn
 
@@ -1009,6 +1009,9 @@ class Migration(migrations.Migration):
                     models.Index(name="changes_sorted", fields=["-requested_at", "-id"]),
                     models.Index(name="changes_by_ticket", fields=["ticket"], condition=~models.Q(ticket="")),
                     models.Index(name="changes_with_a_page", fields=["-id"], condition=~models.Q(kind="run")),
+                    GinIndex(OpClass(Upper("requested_by_name"), name="gin_trgm_ops"), name="changes_search_requester"),
+                    GinIndex(OpClass(Upper("reason"), name="gin_trgm_ops"), name="changes_search_reason"),
+                    models.Index(Upper("ticket"), name="changes_search_ticket"),
                     models.Index(
                         name="by_agent",
                         fields=["agent", "-requested_at"],
@@ -1100,7 +1103,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["change", "position"],
-                "indexes": [models.Index(name="specs_by_deployment_name", fields=["deployment_name"])],
+                "indexes": [
+                    models.Index(name="specs_by_deployment_name", fields=["deployment_name"]),
+                    GinIndex(OpClass(Upper("run_name"), name="gin_trgm_ops"), name="specs_search_run_name"),
+                ],
                 "constraints": [
                     models.UniqueConstraint(name="unique_position_per_change", fields=("change", "position"))
                 ],
@@ -1223,6 +1229,11 @@ class Migration(migrations.Migration):
                     models.Index(name="requests_sorted", fields=["-sort_at", "-id"]),
                     models.Index(name="requests_sorted_by_environment", fields=["environment", "-sort_at", "-id"]),
                     models.Index(name="requests_sorted_by_deployment", fields=["deployment", "-sort_at", "-id"]),
+                    models.Index(
+                        name="requests_by_launch",
+                        fields=["deployment", "-launched_at"],
+                        condition=models.Q(launched_at__isnull=False),
+                    ),
                     models.Index(
                         name="open_requests",
                         fields=["-sort_at", "-id"],

@@ -6,8 +6,9 @@ import uuid
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Now, Upper
 from django.utils.functional import cached_property
 
 from flows.models import Environment
@@ -171,6 +172,10 @@ class ChangeRequest(models.Model):
             models.Index(fields=["ticket"], condition=~models.Q(ticket=""), name="changes_by_ticket"),
             # Those that have a page of their own: a change request for one run is on the page of that run.
             models.Index(fields=["-id"], condition=~models.Q(kind="run"), name="changes_with_a_page"),
+            # For the search of requests, which compares in capitals.
+            GinIndex(OpClass(Upper("requested_by_name"), name="gin_trgm_ops"), name="changes_search_requester"),
+            GinIndex(OpClass(Upper("reason"), name="gin_trgm_ops"), name="changes_search_reason"),
+            models.Index(Upper("ticket"), name="changes_search_ticket"),
             # For the budget of an agent.
             models.Index(fields=["agent", "-requested_at"], condition=models.Q(agent__isnull=False), name="by_agent"),
         ]

@@ -161,6 +161,12 @@ class RunRequest(models.Model):
             models.Index(fields=["-sort_at", "-id"], name="requests_sorted"),
             models.Index(fields=["environment", "-sort_at", "-id"], name="requests_sorted_by_environment"),
             models.Index(fields=["deployment", "-sort_at", "-id"], name="requests_sorted_by_deployment"),
+            # For what was approved there before: the page of a request that waits compares with it.
+            models.Index(
+                fields=["deployment", "-launched_at"],
+                condition=models.Q(launched_at__isnull=False),
+                name="requests_by_launch",
+            ),
             # Partial: the few that wait or are under way.
             models.Index(fields=["-sort_at", "-id"], condition=models.Q(state__in=UNFINISHED), name="open_requests"),
         ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
+from django.db.models.functions import Upper
 
 from flows.models import Deployment
 from runs.models.change_request import ChangeRequest
@@ -87,7 +89,10 @@ class RunSpec(models.Model):
 
     class Meta:
         ordering = ["change", "position"]
-        indexes = [models.Index(fields=["deployment_name"], name="specs_by_deployment_name")]
+        indexes = [
+            models.Index(fields=["deployment_name"], name="specs_by_deployment_name"),
+            GinIndex(OpClass(Upper("run_name"), name="gin_trgm_ops"), name="specs_search_run_name"),
+        ]
         constraints = [models.UniqueConstraint(fields=["change", "position"], name="unique_position_per_change")]
 
     @property

@@ -97,6 +97,15 @@ def test_rows_are_counted_up_to_a_limit(
     assert ">12 runs<" in login(requester).get(URL).content.decode()
 
 
+def test_what_a_search_finds_is_counted_only_if_it_is_one_page(
+    requester: User, deployment: Deployment, login: Login
+) -> None:
+    many_runs(deployment, 30)
+    client = login(requester)
+    assert ">25+ runs<" in client.get(f"{URL}?rows=25&q={deployment.full_name}").content.decode()
+    assert ">30 runs<" in client.get(f"{URL}?rows=50&q={deployment.full_name}").content.decode()
+
+
 def test_filters_and_order_stay_on_the_next_page(requester: User, deployment: Deployment, login: Login) -> None:
     many_runs(deployment, 30, state_type="FAILED")
     many_runs(deployment, 30)
