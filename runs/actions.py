@@ -6,7 +6,7 @@ Prefect has afterwards, `runs.mirror` settles the cancellations of runs that hav
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from django.utils import timezone
@@ -116,18 +116,22 @@ def settle(action: Action, *, to: State, message: str = "") -> None:
         act.after = describe_result(action)
 
 
-def settle_ended(run: Run) -> Iterator[audit.Act]:
-    """Close the open cancellations of a finished run; yield their audit acts for the caller to record."""
-    confirmed = run.state_type == "CANCELLED"
-    for action in run.actions.filter(kind__in=CANCELS, state__in=OPEN):
+def settle_ended(runs: Collection[Run]) -> list[audit.Act]:
+    """Close the open cancellations of finished runs; return their audit acts for the caller to record."""
+    by_pk = {run.pk: run for run in runs}
+    acts: list[audit.Act] = []
+    for action in Action.objects.filter(run__in=by_pk, kind__in=CANCELS, state__in=OPEN).order_by("pk"):
+        run = action.run = by_pk[action.run_id or 0]
         if timed_out(run, action):
-            yield from close(action, State.DONE, UNCONFIRMED, verb="run.cancel_unconfirmed")
+            acts += close(action, State.DONE, UNCONFIRMED, verb="run.cancel_unconfirmed")
             continue
-        yield from close(
+        confirmed = run.state_type == "CANCELLED"
+        acts += close(
             action,
             State.DONE if confirmed else State.OVERTAKEN,
             "" if confirmed else f"The run finished as {run.state_label} before it was cancelled.",
         )
+    return acts
 
 
 def settle_deleted(run: Run) -> Iterator[audit.Act]:

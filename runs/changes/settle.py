@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Subquery
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q, Subquery
 from django.utils import timezone
 
 from flows.models import Environment
 from runs import actions, audit, events, queue
 from runs.actors import Actor
-from runs.changes.states import LEGAL_FROM, move
+from runs.changes.states import LEGAL_FROM, Move, move, move_each
 from runs.models import Action, Run, RunEvent, RunRequest
 from runs.models.action import CANCELS, OPEN
 from runs.models.request import State
@@ -27,6 +28,11 @@ SETTLES: dict[str, State] = {
     "CRASHED": State.FAILED,
     "CANCELLED": State.CANCELLED,
 }
+# In one statement: thousands of runs can change at once.
+LINK = """
+    UPDATE runs_runrequest SET run_id = found.run FROM unnest(%s::bigint[], %s::bigint[]) AS found (pk, run)
+    WHERE id = found.pk
+"""
 
 
 def settle(runs: Sequence[Run], started: Sequence[RunRequest] = ()) -> None:
@@ -37,36 +43,65 @@ def settle(runs: Sequence[Run], started: Sequence[RunRequest] = ()) -> None:
     Rows first, audit entries last: a transaction that holds the lock on the end of the audit chain must not wait for a
     row lock, or two transactions that take them in opposite order deadlock.
     """
+    pairs = link_requests(runs)
     check_definitions(started)
-    acts = [act for run in runs for act in settle_request(run)]
-    acts += [act for run in runs if run.is_terminal for act in actions.settle_ended(run)]
+    acts = settle_requests(pairs)
+    acts += actions.settle_ended([run for run in runs if run.is_terminal])
     audit.record_many(acts)
 
 
-def settle_request(run: Run) -> Iterator[audit.Act]:
-    """Link the run to its request, which may have learned its flow run id first, and move the request.
+def link_requests(runs: Sequence[Run]) -> list[tuple[RunRequest, Run]]:
+    """Lock the requests of these runs in the order of their keys, and link those that learned the run's id first."""
+    # Two keys: the run's id in Prefect is unique in an environment only.
+    by_id = {(run.environment_id, run.prefect_id): run for run in runs}
+    by_pk = {run.pk: run for run in runs}
+    found = (
+        RunRequest.objects.select_for_update(of=("self",))
+        .filter(Q(run__in=by_pk) | Q(run=None, flow_run_id__in=[run.prefect_id for run in runs]))
+        .select_related("change", "spec")
+        .order_by("pk")
+    )
+    pairs, unlinked = [], {}
+    for each in found:
+        run = by_pk.get(each.run_id or 0) or by_id.get((each.environment_id, each.flow_run_id))  # type: ignore[arg-type]  # None is never a key
+        if run is None:
+            continue
+        if each.run_id is None:
+            unlinked[each.pk] = run.pk
+            each.run = run
+        pairs.append((each, run))
+    if unlinked:
+        with connection.cursor() as cursor:
+            cursor.execute(LINK, [list(unlinked), list(unlinked.values())])
+    return pairs
 
-    Yields the act for the audit trail when a run reappears that was taken for deleted.
+
+def settle_requests(pairs: Sequence[tuple[RunRequest, Run]]) -> list[audit.Act]:
+    """Move requests, whose rows are locked, to what their runs show; return the acts for the audit trail.
+
+    Those are of runs that reappear after they were taken for deleted.
     """
-    RunRequest.objects.filter(flow_run_id=run.prefect_id, environment=run.environment_id, run=None).update(run=run)
-    run_request = RunRequest.objects.filter(run=run).select_related("change", "spec").first()
-    if run_request:
-        to = SETTLES.get(run.state_type, State.LAUNCHED)
-        # Not every reading is a move: a run that is still running leaves its request at launched.
-        if run_request.state in LEGAL_FROM[to]:
-            was_lost = run_request.state == State.LOST
-            move(run_request, to=to, message=run.state_message[:2000])
-            # It makes room for the next run of its change request.
-            if run_request.is_over and run_request.change.pacing:
-                queue.enqueue("runs.tasks.advance_changes")
-            if was_lost:
-                yield audit.Act(
-                    "request.found",
-                    run_request,
-                    Actor.system("Prefect"),
-                    before={"state": State.LOST},
-                    after={"state": to},
-                )
+    # Not every reading is a move: a run that is still running leaves its request at launched.
+    moves = [
+        Move(run_request, to, run.state_message[:2000])
+        for run_request, run in pairs
+        if run_request.state in LEGAL_FROM[to := SETTLES.get(run.state_type, State.LAUNCHED)]
+    ]
+    lost = [each for each in moves if each.run_request.state == State.LOST]
+    move_each(moves)
+    # What is over makes room for the next run of its change request.
+    if any(each.run_request.is_over and each.run_request.change.pacing for each in moves):
+        queue.enqueue("runs.tasks.advance_changes")
+    return [
+        audit.Act(
+            "request.found",
+            each.run_request,
+            Actor.system("Prefect"),
+            before={"state": State.LOST},
+            after={"state": each.to},
+        )
+        for each in lost
+    ]
 
 
 def check_definitions(started: Sequence[RunRequest]) -> None:

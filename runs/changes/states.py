@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db import models
+from django.db import connection, models
 from django.utils import timezone
 
 from flows.db_text import sanitize
@@ -49,6 +49,22 @@ ENDS: dict[ChangeState, State] = {
 }
 
 
+# Compares and sets, like `compare_and_set`.
+MOVE_EACH = """
+    UPDATE runs_runrequest AS request SET state = move.state, message = move.message, changed_at = %s
+    FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS move (pk, before, state, message)
+    WHERE request.id = move.pk AND request.state = move.before
+"""
+
+
+class Move(NamedTuple):
+    """One of several moves that are made together."""
+
+    run_request: RunRequest
+    to: State
+    message: str
+
+
 def move(run_request: RunRequest, *, to: State, message: str = "", **columns: Any) -> None:
     """Set the state if it is still one that `to` can follow, with other `columns`; raise `Refused` if it is not.
 
@@ -71,6 +87,27 @@ def move_together(run_requests: Sequence[RunRequest], *, to: State, **columns: A
         run_request.attempts += int(to == State.LAUNCHING)
         for name, value in values.items():
             setattr(run_request, name, value)
+    publish("request", pks)
+
+
+def move_each(moves: Sequence[Move]) -> None:
+    """Make different moves of run requests, whose rows the caller has locked, in one UPDATE; all or none of them."""
+    if not moves:
+        return
+    for each in moves:
+        if each.run_request.state not in LEGAL_FROM[each.to]:
+            raise too_late(each.run_request, each.to)
+    now = timezone.now()
+    pks = [each.run_request.pk for each in moves]
+    before = [each.run_request.state for each in moves]
+    states = [each.to.value for each in moves]
+    messages = [sanitize(each.message) for each in moves]
+    with connection.cursor() as cursor:
+        cursor.execute(MOVE_EACH, [now, pks, before, states, messages])
+        if cursor.rowcount != len(moves):
+            raise too_late(moves[0].run_request, moves[0].to)
+    for each, message in zip(moves, messages, strict=True):
+        each.run_request.state, each.run_request.message, each.run_request.changed_at = each.to, message, now
     publish("request", pks)
 
 

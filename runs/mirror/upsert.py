@@ -18,16 +18,12 @@ from flows.models import Deployment, Environment
 from flows.prefect_api.records import FlowRunRecord
 from runs import changes, requests
 from runs.change_feed import publish
-from runs.mirror import external_runs, run_counts, run_events
+from runs.mirror import external_runs, run_counts, run_events, run_rows
 from runs.mirror.environment_lock import mirror_lock
 from runs.mirror.external_runs import SKEW
 from runs.mirror.run_retention import horizon_of, is_forgotten
 from runs.models import Run, RunRequest
 
-KEY = ["environment", "prefect_id"]
-# What a reading of a run does not know, and would reset.
-OWN = {"id", "created_by_portal", "detailed_at", "active_at", "stalled_kind", "stalled_since"}
-COLUMNS = [f.name for f in Run._meta.concrete_fields if f.name not in OWN.union(KEY) and not f.generated]
 # The most that Prefect lists in one call.
 BATCH = 200
 # Stands for every value when no schema says which ones are secret.
@@ -83,9 +79,7 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord], family: F
         )
         for record in fresh
     ]
-    Run.objects.bulk_create(
-        map(sanitize_json, rows), update_conflicts=True, unique_fields=KEY, update_fields=COLUMNS, batch_size=BATCH
-    )
+    run_rows.write(list(map(sanitize_json, rows)), known, now)
     run_counts.count_changes(environment, [(known.get(row.prefect_id), row) for row in rows])
     # Only ever set, never cleared: a request can learn its run after the mirror did.
     Run.objects.filter(environment=environment, prefect_id__in=ours, created_by_portal=False).update(
@@ -97,9 +91,13 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord], family: F
     moved = [r.id for r in fresh if r.id in known and known[r.id].stalled_kind and is_moved(r, known[r.id])]
     if moved:
         Run.objects.filter(environment=environment, prefect_id__in=moved).update(stalled_kind="", stalled_since=None)
-    runs = list(
-        Run.objects.filter(environment=environment, prefect_id__in=changed).select_related("environment", "deployment")
-    )
+    runs = list(Run.objects.filter(environment=environment, prefect_id__in=changed))
+    # Read above; joined they would be read and parsed again for each run.
+    by_pk = {deployment.pk: deployment for deployment in deployments.values()}
+    for run in runs:
+        run.environment = environment
+        if run.deployment_id in by_pk:
+            run.deployment = by_pk[run.deployment_id]
     started = [ours[r.id] for r in fresh if r.id in ours and has_started(r, known.get(r.id))]
     changes.settle(runs, started)
     run_events.record_changes(environment, runs, known)
