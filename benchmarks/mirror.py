@@ -1,7 +1,8 @@
 """What it costs to copy from a large Prefect: `python -m benchmarks.mirror`, in a Postgres it starts.
 
 - the first reading of an environment: time, memory
-- 2,000 state changes at once: the time until all are in Postgres, and how many were lost
+- 2,000 state changes at once, half of them of requested runs: the time until all are in Postgres
+- the same with the follower up, when half of the events are lost; and 100 changes a second
 - reading the deployments while nothing changes, with 200 and with 10,000
 
 Prefect is a stub that answers at once, so that only the portal's part is measured. The figures are kept in

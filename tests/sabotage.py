@@ -302,6 +302,28 @@ SABOTAGES = (
         "    gone = [before for before, after in changes if before and before != after]",
         "    gone = [before for before, after in changes if before and after and before != after]",
     ),
+    # Many runs at once
+    Sabotage(
+        "events of many runs are taken for all there were",
+        ("tests/runs/mirror/test_follower.py::test_after_many_events_at_once_a_sweep_finds_what_was_lost",),
+        "runs/mirror/follower.py",
+        "            if len(hints) >= CROWD:\n",
+        "            if len(hints) >= 1000 * CROWD:\n",
+    ),
+    Sabotage(
+        "a reading with the same state is taken for no news",
+        ("tests/runs/mirror/test_bursts.py::test_a_new_name_without_a_new_state_is_written",),
+        "runs/mirror/run_rows.py",
+        'COMPARED = [f.attname for f in UPDATED if f.name != "synced_at"]',
+        'COMPARED = ["state_id"]',
+    ),
+    Sabotage(
+        "details that a sweep did not reach stay unread",
+        ("tests/runs/mirror/test_bursts.py::test_details_that_a_sweep_did_not_reach_are_read_by_the_next",),
+        "runs/mirror/sync.py",
+        "batched(without_details(environment, timezone.now()), DETAILS_AT_ONCE)",
+        "batched((), DETAILS_AT_ONCE)",
+    ),
     # Retention
     Sabotage(
         "what retention has deleted is read again",
@@ -1559,8 +1581,8 @@ SABOTAGES = (
         "runs are read before it is known whose server it is",
         ("tests/governance/test_same_server.py::test_no_run_is_seen_before_the_server_is_known",),
         "runs/mirror/follower.py",
-        "    if health.is_synced(environment):\n        mirror.sync(environment)",
-        "    mirror.sync(environment)",
+        "    return health.is_synced(environment) and mirror.sync_states(environment).is_first",
+        "    return mirror.sync_states(environment).is_first",
     ),
     Sabotage(
         "a blind re-run shows its requester the values",

@@ -4,7 +4,7 @@ from runs.mirror.details import begun_or_opened, fetch_details, recently_active,
 from runs.mirror.run_counts import rebuild_counts
 from runs.mirror.run_retention import sweep_runs
 from runs.mirror.stalled_runs import mark_stalled
-from runs.mirror.sync import read_stall, refresh, refresh_state, sync
+from runs.mirror.sync import read_stall, refresh, refresh_state, sync, sync_details, sync_states
 from runs.mirror.upsert import upsert
 
 __all__ = [
@@ -18,6 +18,8 @@ __all__ = [
     "refresh_state",
     "sweep_runs",
     "sync",
+    "sync_details",
+    "sync_states",
     "tail_logs",
     "upsert",
     "with_open_logs",

@@ -10,7 +10,7 @@ from itertools import batched
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Case, DateTimeField, Max, Q, QuerySet, Value, When
+from django.db.models import Case, DateTimeField, Exists, Max, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
@@ -21,6 +21,7 @@ from flows.prefect_api.records import LogRecord, NotFound, Rejected
 from runs.change_feed import publish
 from runs.mirror import artifacts, attempts
 from runs.models import LogLine, Run, StateChange, TaskRun
+from runs.models.run import ACTIVE, TERMINAL
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,9 @@ LINES_AT_ONCE = 1000
 LINES_LOCK = 0x6C696E65
 # Most runs whose logs are followed at once; the others are read by each sweep.
 TAILED = 50
+# A sweep reads the details of runs that ended within this time, and of so many at once: it may take a minute.
+DETAILED = timedelta(hours=1)
+MOST_DETAILED = 250
 # Flows send their log in batches every 2 s: the last lines arrive after the last state, and not always in order.
 LATE_LINES = timedelta(seconds=60)
 DISORDER = timedelta(seconds=5)
@@ -78,6 +82,24 @@ def begun_or_opened(environment: Environment, prefect_ids: Collection[UUID]) -> 
     runs = Run.objects.filter(environment=environment, prefect_id__in=prefect_ids)
     changed = runs.exclude(state_type="SCHEDULED", started_at=None, detailed_at=None)
     return list(changed.values_list("prefect_id", flat=True))
+
+
+def without_details(environment: Environment, now: datetime) -> list[UUID]:
+    """Return the runs whose details were not read since they moved: the state that they are in is not among those read.
+
+    Of older runs details are read when the page is opened.
+    """
+    read = StateChange.objects.filter(run=OuterRef("pk"), prefect_id=OuterRef("state_id"))
+    runs = Run.objects.filter(
+        ~Exists(read), environment=environment, started_at__isnull=False, deleted_upstream_at=None
+    ).exclude(state_id=None)
+    # Two queries, each of which has an index.
+    ended = runs.filter(state_type__in=TERMINAL, ended_at__gt=now - DETAILED).order_by("-ended_at")
+    active = runs.filter(state_type__in=ACTIVE)
+    return [
+        *active.values_list("prefect_id", flat=True)[:MOST_DETAILED],
+        *ended.values_list("prefect_id", flat=True)[:MOST_DETAILED],
+    ]
 
 
 def with_open_logs(environment: Environment) -> QuerySet[Run]:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from uuid import UUID
 
 from django.db import close_old_connections
@@ -23,6 +23,7 @@ from flows.prefect_api import connect
 from flows.prefect_api.records import PrefectError
 from flows.server_identity import connection_of
 from runs import mirror, queue
+from runs.mirror.sync import DETAILS_AT_ONCE
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,10 @@ DETAIL_SECONDS = 0.5
 # Flows send log lines every 2 s.
 TAIL_SECONDS = 1.5
 SWEEP_SECONDS = 15.0
+# Prefect loses events when more than about 250 wait for a client, silently: so many runs in one batch of hints are
+# followed by a sweep, after a moment in which the rest of them arrives.
+CROWD = 100
+CROWD_SECONDS = 1.0
 CHECK_SECONDS = 5.0
 # How soon a server that was added, changed or disabled is noticed.
 ROSTER_SECONDS = 10.0
@@ -89,6 +94,9 @@ class Follower:
         self.environment = environment
         self.hints: set[UUID] = set()
         self.hinted = asyncio.Event()
+        self.crowded = asyncio.Event()
+        self.swept = asyncio.Event()
+        self.is_first = False
         # Runs whose state was read, but not yet their states, tasks and logs.
         self.pending_details: set[UUID] = set()
 
@@ -99,7 +107,8 @@ class Follower:
             group.create_task(self.flush())
             group.create_task(self.every(DETAIL_SECONDS, self.fetch_details))
             group.create_task(self.every(TAIL_SECONDS, tail))
-            group.create_task(self.every(SWEEP_SECONDS, sweep))
+            group.create_task(self.sweep())
+            group.create_task(self.complete())
             group.create_task(self.every(CHECK_SECONDS, revive))
 
     async def listen(self) -> None:
@@ -117,7 +126,7 @@ class Follower:
             # A stream that held for a while starts again at once; one that breaks at once backs off.
             pause = 1.0 if time.monotonic() - started > 30 else min(pause * 2, 15.0)
             await asyncio.sleep(pause)
-            await self.run_safely(sweep)
+            self.crowded.set()
 
     async def flush(self) -> None:
         """Read the runs that events named, in batches; keep the ids when Prefect cannot be reached."""
@@ -126,6 +135,8 @@ class Follower:
             await asyncio.sleep(DEBOUNCE_SECONDS)
             self.hinted.clear()
             hints, self.hints = self.hints, set()
+            if len(hints) >= CROWD:
+                self.crowded.set()
             # Taken out before the read: ids that arrive meanwhile belong to the next batch.
             if not await self.run_safely(refresh_state, hints):
                 self.hints |= hints
@@ -133,9 +144,35 @@ class Follower:
                 self.hinted.set()
             self.pending_details |= hints
 
+    async def sweep(self) -> None:
+        """Sweep regularly, and soon after events of many runs came at once: of those Prefect will have lost some."""
+        while True:
+            self.crowded.clear()
+            if await self.run_safely(self.sync_states):
+                self.swept.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.crowded.wait(), SWEEP_SECONDS)
+                await asyncio.sleep(CROWD_SECONDS)
+
+    async def complete(self) -> None:
+        """After each sweep read the details of what it found: the next sweep does not wait for them."""
+        while True:
+            await self.swept.wait()
+            self.swept.clear()
+            await self.run_safely(self.sync_details)
+
+    def sync_states(self, environment: Environment) -> None:
+        self.is_first |= sweep(environment)
+
+    def sync_details(self, environment: Environment) -> None:
+        if health.is_synced(environment):
+            mirror.sync_details(environment, is_first=self.is_first)
+            self.is_first = False
+
     def fetch_details(self, environment: Environment) -> None:
         """Read states, tasks and logs separately, so that a long log does not delay the next state."""
-        pending, self.pending_details = self.pending_details, set()
+        # Some at a time, so that they become visible one after the other.
+        pending = {self.pending_details.pop() for _ in range(min(len(self.pending_details), DETAILS_AT_ONCE))}
         try:
             mirror.fetch_details(environment, mirror.begun_or_opened(environment, pending))
         except PrefectError:
@@ -168,9 +205,9 @@ def refresh_state(environment: Environment, hints: set[UUID]) -> None:
     health.record_followed(environment.server, timezone.now())
 
 
-def sweep(environment: Environment) -> None:
-    if health.is_synced(environment):
-        mirror.sync(environment)
+def sweep(environment: Environment) -> bool:
+    """Read all states, if the catalog was synced; return whether it was the first time."""
+    return health.is_synced(environment) and mirror.sync_states(environment).is_first
 
 
 def tail(environment: Environment) -> None:

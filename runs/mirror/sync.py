@@ -6,8 +6,10 @@ reads by id what should be active but was not listed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from itertools import batched, chain
 from uuid import UUID
 
@@ -21,7 +23,7 @@ from flows.prefect_api import connect
 from flows.prefect_api.records import FlowRunRecord, PrefectError
 from runs import stalls
 from runs.mirror import external_runs
-from runs.mirror.details import fetch_details, tail_logs, with_open_logs
+from runs.mirror.details import fetch_details, tail_logs, with_open_logs, without_details
 from runs.mirror.families import upsert_families
 from runs.mirror.stalled_runs import context_of, mark_stalled
 from runs.mirror.upsert import BATCH, mark_deleted
@@ -30,6 +32,8 @@ from runs.models.run import ACTIVE
 
 # Prefect's clock and this one differ, and a run may end while a sweep is reading.
 OVERLAP = timedelta(minutes=2)
+# Runs whose details are announced together: each costs two calls, and people wait for the first.
+DETAILS_AT_ONCE = 50
 
 
 def refresh(environment: Environment, prefect_ids: Iterable[UUID]) -> int:
@@ -41,13 +45,14 @@ def refresh(environment: Environment, prefect_ids: Iterable[UUID]) -> int:
 
 def refresh_state(environment: Environment, prefect_ids: Iterable[UUID]) -> list[UUID]:
     """Read only the current state of these flow runs; return the ids that Prefect still has."""
-    wanted = set(prefect_ids)
-    if not wanted:
-        return []
-    records = connect.client_for(environment.server).flow_runs(list(wanted))
-    upsert_families(environment, records)
-    found = [record.id for record in records]
-    mark_deleted(environment, wanted - set(found))
+    found: list[UUID] = []
+    # In batches, so that the first of thousands are visible before the last was read.
+    for wanted in batched(sorted(set(prefect_ids)), BATCH):
+        records = connect.client_for(environment.server).flow_runs(wanted)
+        upsert_families(environment, records)
+        here = [record.id for record in records]
+        mark_deleted(environment, set(wanted).difference(here))
+        found += here
     return found
 
 
@@ -58,23 +63,36 @@ def read_stall(run: Run) -> str:
     return stalls.stall_of(run, context_of(run.environment, timezone.now()))[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep read: how many runs, and whether it was the first of its environment."""
+
+    count: int
+    is_first: bool
+
+
 def sync(environment: Environment) -> int:
-    """Read all active runs and those that ended since the last sweep; return how many.
+    """Read all active runs and those that ended since the last sweep, then their details; return how many.
 
     Raises `PrefectError` after recording it in the health of the server.
     """
+    swept = sync_states(environment)
+    sync_details(environment, is_first=swept.is_first)
+    return swept.count
+
+
+def sync_states(environment: Environment) -> Swept:
+    """Read the states of all active runs and of those that ended since the last sweep."""
     # 1. Since when. Noted before reading, so that nothing that ends meanwhile is missed.
     now = timezone.now()
     runs_synced_at = health.runs_synced_at(environment)
     since = runs_synced_at - OVERLAP if runs_synced_at else now - timedelta(days=settings.HISTORY_DAYS)
     count = 0
-    try:
-        # 2. What Prefect lists.
+    with recorded_failure(environment):
+        # 2. What Prefect lists. One batch in memory at a time: a first reading can list a million runs.
         client = connect.client_for(environment.server)
-        # One batch in memory at a time: a first reading can list a million runs.
         for page in batched(chain(client.active_flow_runs(), client.flow_runs_ended_since(since)), BATCH):
-            changed = upsert_families(environment, once(page))
-            fetch_details(environment, [run.prefect_id for run in changed if needs_details(run, now)])
+            upsert_families(environment, once(page))
             count += len(page)
         # 3. What is active here and was not listed, so that it was not written since, ended long ago or was deleted:
         #    read it by id.
@@ -85,25 +103,38 @@ def sync(environment: Environment) -> int:
             environment=environment, flow_run_id__isnull=False, run=None, state=RunRequest.State.LAUNCHED
         )
         missing = {*held.values_list("prefect_id", flat=True), *awaited.values_list("flow_run_id", flat=True)}
-        count += refresh(environment, [pk for pk in missing if pk])
-        tail_logs(environment, list(with_open_logs(environment)))
-    except (PrefectError, DecryptionError) as error:
-        health.record_failed_reading(environment.server, error, "runs_failure")
-        raise
-    # 4. Only after a complete sweep: a failed one is repeated from the same moment, and old readings stall nothing.
+        count += len(refresh_state(environment, [pk for pk in missing if pk]))
+    # 4. Only after all of them: a sweep that fails is repeated from the same moment.
     is_first = runs_synced_at is None
     if is_first:
         external_runs.record_first_history(environment)
     health.note_runs_synced(environment, now)
+    return Swept(count, is_first)
+
+
+def sync_details(environment: Environment, *, is_first: bool = False) -> None:
+    """Read the details of what a sweep found, and what that says of stalled runs.
+
+    Apart from the states, because each run costs two calls. What is not reached is found by the next sweep.
+    """
+    with recorded_failure(environment):
+        for some in batched(without_details(environment, timezone.now()), DETAILS_AT_ONCE):
+            fetch_details(environment, some)
+        tail_logs(environment, list(with_open_logs(environment)))
+    # Old readings stall nothing.
     mark_stalled(environment, is_first=is_first)
-    return count
+
+
+@contextmanager
+def recorded_failure(environment: Environment) -> Iterator[None]:
+    """Record a failed reading in the health of the server."""
+    try:
+        yield
+    except (PrefectError, DecryptionError) as error:
+        health.record_failed_reading(environment.server, error, "runs_failure")
+        raise
 
 
 def once(page: Iterable[FlowRunRecord]) -> list[FlowRunRecord]:
     """Return the last reading of each run: one that ends between two listings is in both."""
     return list({record.id: record for record in page}.values())
-
-
-def needs_details(run: Run, now: datetime) -> bool:
-    """Return whether to read states and logs now; for older runs they are read when the page is opened."""
-    return run.started_at is not None and (not run.is_terminal or (run.ended_at or now) > now - timedelta(hours=1))

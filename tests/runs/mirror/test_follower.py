@@ -99,6 +99,26 @@ def test_what_no_event_told_is_found_by_the_sweep(
     following(dev, story)
 
 
+def test_after_many_events_at_once_a_sweep_finds_what_was_lost(
+    dev: Environment, fake: FakePrefect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "SWEEP_SECONDS", 1000)  # clocks
+    monkeypatch.setattr(follower, "CROWD_SECONDS", 0.1)
+    monkeypatch.setattr(follower, "CROWD", 20)
+    (deployment,) = fake.deployments()
+
+    async def story() -> None:
+        await until(lambda: Health.objects.filter(runs_synced_at__isnull=False).exists())
+        fake.loses_events = True
+        fake.add_run(deployment.id, state_type="RUNNING", name="lost")
+        fake.loses_events = False
+        for _ in range(20):
+            fake.add_run(deployment.id, state_type="PENDING")
+        await until(Run.objects.filter(name="lost").exists)
+
+    following(dev, story)
+
+
 def test_details_are_read_of_runs_that_have_begun_or_were_opened(dev: Environment, fake: FakePrefect) -> None:
     (deployment,) = fake.deployments()
     waits, opened, pending, begun = (
