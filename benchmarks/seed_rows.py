@@ -29,9 +29,8 @@ from psycopg.types.json import Jsonb  # noqa: E402
 from benchmarks import seed_steps  # noqa: E402
 from benchmarks.seed_steps import Progress, Size  # noqa: E402
 from flows.models import Deployment, Environment, Health, Server, WorkPool  # noqa: E402
-from runs import audit, consumers, events  # noqa: E402
+from runs import audit, consumers, events, mirror  # noqa: E402
 from runs.audit import signatures  # noqa: E402
-from runs.mirror.run_counts import rebuild_counts  # noqa: E402
 from runs.models import AuditEntry, Run  # noqa: E402
 
 PASSWORD = "portal-seed"  # noqa: S105  (of made-up people in a database of its own)
@@ -80,8 +79,8 @@ def fill(size: Size, progress: Progress) -> None:
         with set_aside(raw, progress):
             seed_steps.run(raw, "seed.sql", progress)
         with progress.step("counts of runs"):
-            for environment in Environment.objects.order_by("pk"):
-                rebuild_counts(environment)
+            for environment in Environment.objects.all():
+                mirror.rebuild_counts(environment)
         with progress.step("audit trail"):
             add_entries(raw, size)
         with progress.step("sequences, statistics"):

@@ -1,6 +1,6 @@
 """How the runs of the last day, week or month ended, over time and by deployment, beside the time before.
 
-Everything is read from `RunCount`, in one query, whatever the number of runs.
+Everything is read from `RunCount` and its sums by day, in one query, whatever the number of runs: `trend_sums`.
 """
 
 from __future__ import annotations
@@ -11,34 +11,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
 from operator import itemgetter
-from typing import Any
 
-from django.core.exceptions import EmptyResultSet
-from django.db import connection
-from django.db.models import F, Q, QuerySet
-from django.db.models.functions import TruncDay
 from django.utils import timezone
 
+from runs import trend_sums
 from runs.duration_buckets import percentile
-from runs.models import RunCount
+from runs.trend_sums import Range, Readable
 
-# Both in one reading of the counts. The second is grouped by range too, because it is of the later one only. By keys,
-# and not by names, which then are looked up once for each deployment.
-SUMS = """
-    SELECT slot, state_type, bucket, slug, full_name, number, total_ms
-    FROM (
-        SELECT slot, state_type, bucket, deployment, is_now, grouping(slot) AS is_of_deployment,
-            sum(number)::bigint AS number, sum(total_ms)::bigint AS total_ms
-        FROM ({counted}) AS counted (slot, state_type, bucket, deployment, is_now, number, total_ms)
-        GROUP BY GROUPING SETS ((slot, state_type, bucket), (deployment, is_now, state_type))
-    ) AS sums
-    LEFT JOIN flows_deployment ON flows_deployment.id = deployment
-    LEFT JOIN flows_environment ON flows_environment.id = flows_deployment.environment_id
-    WHERE is_of_deployment = 0 OR (is_now AND deployment IS NOT NULL)
-"""
 FAILED = ("FAILED", "CRASHED")
-# Terminal states, in the order in which charts stack them.
-ENDS = ("COMPLETED", *FAILED, "CANCELLED")
 
 
 @dataclass(slots=True)
@@ -95,26 +75,6 @@ class Slot:
     totals: Totals = field(default_factory=Totals)
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Consecutive hours or days up to now: `bounds` are their beginnings and the end of the last one.
-
-    `before` is the beginning of as many hours or days before them.
-    """
-
-    is_hourly: bool
-    bounds: tuple[datetime, ...]
-    before: datetime
-
-    @property
-    def begins(self) -> datetime:
-        return self.bounds[0]
-
-    @property
-    def ends(self) -> datetime:
-        return self.bounds[-1]
-
-
 @dataclass(slots=True)
 class DeploymentTotals(StateCounts):
     """How the runs of one deployment ended, by its name in its environment."""
@@ -161,45 +121,24 @@ def last_days(number: int) -> Range:
     return Range(False, tuple(bounds[number:]), bounds[0])
 
 
-def trend(counts: QuerySet[RunCount], span: Range) -> Trend:
-    """Return how the counted runs ended in a range and in the one before it, in one query."""
-    slots = {begins: Slot(begins, ends) for begins, ends in pairwise(span.bounds)}
+def trend(readable: Readable, span: Range) -> Trend:
+    """Return how the readable runs ended in a range and in the one before it, in one query."""
+    zone = timezone.get_default_timezone()
+    slots = [Slot(begins, ends) for begins, ends in pairwise(span.bounds)]
+    by_name = {slot.begins if span.is_hourly else timezone.localtime(slot.begins, zone).date(): slot for slot in slots}
     now, before = Totals(), Totals()
     found: dict[tuple[str, str], DeploymentTotals] = {}
-    for begins, state_type, bucket, environment, name, number, total_ms in rows(counts, span):
-        if name is not None:
+    for each in trend_sums.read(readable, span):
+        if each.environment is not None and each.deployment is not None:
             # A deployment that was deleted and deployed again is another row of the same name.
-            deployment = found.setdefault((environment, name), DeploymentTotals(environment, name))
-            deployment.add(state_type, number, total_ms)
-        elif begins in slots:
-            slots[begins].totals.add(state_type, bucket, number)
-            now.add(state_type, bucket, number)
+            name = (each.environment, each.deployment)
+            found.setdefault(name, DeploymentTotals(*name)).add(each.state_type, each.number, each.total_ms)
+        elif each.slot in by_name:
+            by_name[each.slot].totals.add(each.state_type, each.bucket or 0, each.number)
+            now.add(each.state_type, each.bucket or 0, each.number)
         else:
-            before.add(state_type, bucket, number)
-    return Trend(list(slots.values()), now, before, list(found.values()))
-
-
-def rows(counts: QuerySet[RunCount], span: Range) -> list[tuple[Any, ...]]:
-    """Return the sums by slot, state and bucket, and by deployment, state and range."""
-    slot = F("hour") if span.is_hourly else TruncDay("hour", tzinfo=timezone.get_default_timezone())
-    # Without the default ordering: the sums have none.
-    counted = counts.order_by().filter(hour__gte=span.before, hour__lt=span.ends, state_type__in=ENDS)
-    counted = counted.annotate(slot=slot, is_now=Q(hour__gte=span.begins)).values_list(
-        *("slot", "state_type", "duration_bucket", "deployment_id", "is_now", "number", "total_ms")
-    )
-    try:
-        text, parameters = counted.query.sql_with_params()
-    except EmptyResultSet:
-        return []
-    with connection.cursor() as cursor:
-        cursor.execute(SUMS.format(counted=text), parameters)
-        found = cursor.fetchall()
-    # The beginning of a day is a local time in SQL.
-    return found if span.is_hourly else [(begins and aware(begins), *others) for begins, *others in found]
-
-
-def aware(local: datetime) -> datetime:
-    return timezone.make_aware(local, timezone.get_default_timezone())
+            before.add(each.state_type, each.bucket or 0, each.number)
+    return Trend(slots, now, before, list(found.values()))
 
 
 def highest(

@@ -1411,8 +1411,31 @@ SABOTAGES = (
         "the overview counts every run that ended",
         ("tests/portal/admin/test_overview.py::test_nothing_of_a_hidden_environment_is_shown_or_counted",),
         "portal/admin/overview/page.py",
-        "RunCount.objects.filter(visible)",
-        "RunCount.objects.all()",
+        "Readable(visible, permissions.whole_environments(Verb.SEE))",
+        "Readable(Q(), permissions.whole_environments(Verb.SEE))",
+    ),
+    Sabotage(
+        "an environment counts as a whole although a grant denies some rows",
+        ("tests/runs/access/test_decisions.py::test_the_queryset_and_the_decision_never_disagree",),
+        "runs/access/visible_rows.py",
+        '        found &= ~Q(*place_of(grant, ""))',
+        "        pass",
+    ),
+    Sabotage(
+        "a run that is retried stays counted in its day",
+        ("tests/runs/mirror/test_run_counts.py::test_the_counts_kept_are_those_of_the_runs",),
+        "runs/mirror/run_counts.py",
+        "SELECT %(environment)s, deployment_id, access_deployment_id, flow_name, (hour AT TIME ZONE 'UTC')::date,\n"
+        "            state_type, sum(number), sum(total_ms)",
+        "SELECT %(environment)s, deployment_id, access_deployment_id, flow_name, (hour AT TIME ZONE 'UTC')::date,\n"
+        "            state_type, greatest(sum(number), 0), sum(total_ms)",
+    ),
+    Sabotage(
+        "a day of another time zone lacks the hours before midnight in UTC",
+        ("tests/runs/test_run_trends.py::test_days_have_the_runs_of_their_hours_in_every_time_zone",),
+        "runs/trend_sums.py",
+        'slots += [by_slot(here, F("local")), by_slot(in_utc, F("day"), MINUS_ONE)]',
+        'slots += [by_slot(in_utc, F("day"), MINUS_ONE)]',
     ),
     Sabotage(
         "the overview tells why a run failed to who may not read its log",

@@ -281,6 +281,17 @@ class Permissions:
             found &= visible_rows.condition(self.scope, verb, is_administering=False, keys=self.keys, **places)
         return found
 
+    def whole_environments(self, verb: Verb) -> Q:
+        """Return a filter, by `environment`, for those in which the verb is allowed on every row.
+
+        An environment that is only nearly so is not among them: what `q` allows there is asked row by row.
+        """
+        administers = self.is_administering(verb)
+        found = visible_rows.whole_environments(self.grants, verb, is_administering=administers)
+        if self.scope is not None:
+            found &= visible_rows.whole_environments(self.scope, verb, is_administering=False)
+        return found
+
     def near(self, grants: tuple[Grant, ...], target: Target) -> list[Grant]:
         """Return the grants of a layer that name this deployment or none, in their order.
 

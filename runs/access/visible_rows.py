@@ -57,15 +57,31 @@ def condition(
     `base` and `deployment` are lookup prefixes, such as "" and "access_deployment__". `is_administering` allows it
     everywhere but where a grant denies it.
     """
-    # A denial with a condition denies some values, not the row.
-    about = {verb, PART_OF.get(verb, verb)}
-    denying = [g for g in grants if g.effect == Grant.Effect.DENY and about & set(g.verbs) and not g.predicate]
-    allowing = [g for g in grants if g.effect == Grant.Effect.ALLOW and verb in g.verbs]
+    allowing, denying = about_rows(grants, verb)
     # All rows, or those of the grants.
     allow = Q() if is_administering else covered(allowing, deployment=deployment, base=base, keys=keys)
     if denying:
         allow &= ~covered(denying, deployment=deployment, base=base, keys=keys)
     return allow
+
+
+def about_rows(grants: Sequence[Grant], verb: Verb) -> tuple[list[Grant], list[Grant]]:
+    """Return the grants that allow the verb on rows, and those that deny it."""
+    # A denial with a condition denies some values, not the row.
+    about = {verb, PART_OF.get(verb, verb)}
+    denying = [g for g in grants if g.effect == Grant.Effect.DENY and about & set(g.verbs) and not g.predicate]
+    return [g for g in grants if g.effect == Grant.Effect.ALLOW and verb in g.verbs], denying
+
+
+def whole_environments(grants: Sequence[Grant], verb: Verb, *, is_administering: bool) -> Q:
+    """Return the condition for the rows of the environments in which no grant narrows the verb to some rows."""
+    allowing, denying = about_rows(grants, verb)
+    broad = [grant for grant in allowing if not is_narrow(grant)]
+    # Never an empty Q, whose negation Django drops.
+    found = Q(environment__isnull=False) if is_administering else covered(broad, deployment="", base="", keys=read_keys)
+    for grant in denying:
+        found &= ~Q(*place_of(grant, ""))
+    return found
 
 
 def covered(grants: Sequence[Grant], *, deployment: str, base: str, keys: Keys) -> Q:

@@ -1582,7 +1582,7 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(
                         fields=["hour", "environment", "access_deployment"],
-                        include=["state_type", "number", "total_ms"],
+                        include=["deployment", "state_type", "duration_bucket", "number", "total_ms"],
                         name="run_counts_by_hour",
                     ),
                     models.Index(fields=["deployment", "hour"], name="run_counts_by_deployment"),
@@ -1595,6 +1595,66 @@ class Migration(migrations.Migration):
                         ),
                         name="unique_run_count",
                         nulls_distinct=False,
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="DeploymentDayCount",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("flow_name", models.CharField(blank=True, max_length=300)),
+                ("day", models.DateField(help_text="Of UTC.")),
+                ("state_type", models.CharField(max_length=20, verbose_name="state")),
+                ("number", models.IntegerField()),
+                ("total_ms", models.BigIntegerField()),
+                (
+                    "access_deployment",
+                    models.ForeignKey("flows.deployment", models.PROTECT, null=True, related_name="+"),
+                ),
+                ("deployment", models.ForeignKey("flows.deployment", models.PROTECT, null=True, related_name="+")),
+                ("environment", models.ForeignKey("flows.environment", models.CASCADE, related_name="+")),
+            ],
+            options={
+                "ordering": ["-day"],
+                "default_permissions": (),
+                "indexes": [
+                    models.Index(
+                        fields=["day", "environment", "access_deployment"],
+                        include=["deployment", "state_type", "number", "total_ms"],
+                        name="deployment_day_counts",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("environment", "deployment", "access_deployment", "flow_name", "day", "state_type"),
+                        name="unique_deployment_day_count",
+                        nulls_distinct=False,
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="EnvironmentDayCount",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("day", models.DateField(help_text="Of UTC.")),
+                ("state_type", models.CharField(max_length=20, verbose_name="state")),
+                (
+                    "duration_bucket",
+                    models.SmallIntegerField(help_text="How long they ran: runs/duration_buckets.py."),
+                ),
+                ("number", models.IntegerField()),
+                ("total_ms", models.BigIntegerField()),
+                ("environment", models.ForeignKey("flows.environment", models.CASCADE, related_name="+")),
+            ],
+            options={
+                "ordering": ["-day"],
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("environment", "day", "state_type", "duration_bucket"),
+                        name="unique_environment_day_count",
                     )
                 ],
             },

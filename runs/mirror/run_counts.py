@@ -1,4 +1,4 @@
-"""Count the runs that ended, with the runs themselves: the only code that writes `RunCount`."""
+"""Count the runs that ended, with the runs themselves: the only code that writes `RunCount` and its sums by day."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flows.models import Environment
 from runs.duration_buckets import sql_bucket_of
 from runs.mirror.environment_lock import mirror_lock
 from runs.mirror.run_retention import horizon_of
-from runs.models import Run, RunCount
+from runs.models import DeploymentDayCount, EnvironmentDayCount, Run, RunCount
 from runs.models.run import TERMINAL
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,20 +23,45 @@ EXACT_MS = "(least(greatest(run_seconds, 0), 1e12) * 1000)"
 MS = f"{EXACT_MS}::bigint"
 BUCKET = sql_bucket_of(EXACT_MS)
 
-# An hour is truncated in the portal's time zone: a day of a zone that is half an hour off consists of full hours too.
+# One statement for the three tables, so that they agree in every snapshot. An hour is truncated in the portal's time
+# zone: a day of a zone that is half an hour off consists of full hours too. The day of a count is that of UTC in which
+# its hour begins: it does not depend on the portal's zone, which can be changed.
 ADD = f"""
-    INSERT INTO runs_runcount AS known
-        (environment_id, deployment_id, access_deployment_id, flow_name, hour, state_type, duration_bucket, number,
-        total_ms)
-    SELECT %(environment)s, deployment_id, access_deployment_id, flow_name, date_trunc('hour', ended_at, %(zone)s),
-        state_type, {BUCKET}, sum(sign), sum(sign * {MS})
-    FROM unnest(
-        %(deployments)s::bigint[], %(access_deployments)s::bigint[], %(flows)s::text[], %(ends)s::timestamptz[],
-        %(states)s::text[], %(seconds)s::float8[], %(signs)s::int[]
-    ) AS change (deployment_id, access_deployment_id, flow_name, ended_at, state_type, run_seconds, sign)
-    GROUP BY 2, 3, 4, 5, 6, 7
-    ON CONFLICT (environment_id, deployment_id, access_deployment_id, flow_name, hour, state_type, duration_bucket)
+    WITH changed AS (
+        SELECT deployment_id, access_deployment_id, flow_name, date_trunc('hour', ended_at, %(zone)s) AS hour,
+            state_type, {BUCKET} AS duration_bucket, sum(sign)::int AS number, sum(sign * {MS})::bigint AS total_ms
+        FROM unnest(
+            %(deployments)s::bigint[], %(access_deployments)s::bigint[], %(flows)s::text[], %(ends)s::timestamptz[],
+            %(states)s::text[], %(seconds)s::float8[], %(signs)s::int[]
+        ) AS change (deployment_id, access_deployment_id, flow_name, ended_at, state_type, run_seconds, sign)
+        GROUP BY 1, 2, 3, 4, 5, 6
+    ), hours AS (
+        INSERT INTO runs_runcount AS known
+            (environment_id, deployment_id, access_deployment_id, flow_name, hour, state_type, duration_bucket, number,
+            total_ms)
+        SELECT %(environment)s, * FROM changed
+        ON CONFLICT
+            (environment_id, deployment_id, access_deployment_id, flow_name, hour, state_type, duration_bucket)
+        DO UPDATE SET number = known.number + excluded.number, total_ms = known.total_ms + excluded.total_ms
+    ), deployment_days AS (
+        INSERT INTO runs_deploymentdaycount AS known
+            (environment_id, deployment_id, access_deployment_id, flow_name, day, state_type, number, total_ms)
+        SELECT %(environment)s, deployment_id, access_deployment_id, flow_name, (hour AT TIME ZONE 'UTC')::date,
+            state_type, sum(number), sum(total_ms)
+        FROM changed GROUP BY 2, 3, 4, 5, 6
+        ON CONFLICT (environment_id, deployment_id, access_deployment_id, flow_name, day, state_type)
+        DO UPDATE SET number = known.number + excluded.number, total_ms = known.total_ms + excluded.total_ms
+    )
+    INSERT INTO runs_environmentdaycount AS known
+        (environment_id, day, state_type, duration_bucket, number, total_ms)
+    SELECT %(environment)s, (hour AT TIME ZONE 'UTC')::date, state_type, duration_bucket, sum(number), sum(total_ms)
+    FROM changed GROUP BY 2, 3, 4
+    ON CONFLICT (environment_id, day, state_type, duration_bucket)
     DO UPDATE SET number = known.number + excluded.number, total_ms = known.total_ms + excluded.total_ms
+"""
+DELETE = """
+    DELETE FROM runs_runcount WHERE environment_id = %(environment)s
+    AND hour > date_trunc('hour', %(horizon)s::timestamptz, %(zone)s)
 """
 REBUILD = f"""
     INSERT INTO runs_runcount
@@ -50,12 +75,20 @@ REBUILD = f"""
     AND date_trunc('hour', ended_at, %(zone)s) > date_trunc('hour', %(horizon)s::timestamptz, %(zone)s)
     GROUP BY 1, 2, 3, 4, 5, 6, 7
 """
-
-
-DELETE = """
-    DELETE FROM runs_runcount WHERE environment_id = %(environment)s
-    AND hour > date_trunc('hour', %(horizon)s::timestamptz, %(zone)s)
+# From the hours, which outlive the runs.
+REBUILD_DEPLOYMENT_DAYS = """
+    INSERT INTO runs_deploymentdaycount
+        (environment_id, deployment_id, access_deployment_id, flow_name, day, state_type, number, total_ms)
+    SELECT environment_id, deployment_id, access_deployment_id, flow_name, (hour AT TIME ZONE 'UTC')::date, state_type,
+        sum(number), sum(total_ms)
+    FROM runs_runcount WHERE environment_id = %(environment)s GROUP BY 1, 2, 3, 4, 5, 6
 """
+REBUILD_ENVIRONMENT_DAYS = """
+    INSERT INTO runs_environmentdaycount (environment_id, day, state_type, duration_bucket, number, total_ms)
+    SELECT environment_id, (hour AT TIME ZONE 'UTC')::date, state_type, duration_bucket, sum(number), sum(total_ms)
+    FROM runs_runcount WHERE environment_id = %(environment)s GROUP BY 1, 2, 3, 4
+"""
+DAYS: tuple[type[DeploymentDayCount] | type[EnvironmentDayCount], ...] = (DeploymentDayCount, EnvironmentDayCount)
 
 
 class Counted(NamedTuple):
@@ -100,7 +133,8 @@ def count_changes(environment: Environment, pairs: Iterable[tuple[Run | None, Ru
     with connection.cursor() as cursor:
         cursor.execute(ADD, values)
     if gone:
-        RunCount.objects.filter(environment=environment, number=0).delete()
+        for model in (RunCount, *DAYS):
+            model._default_manager.filter(environment=environment, number=0).delete()
 
 
 @transaction.atomic
@@ -116,3 +150,7 @@ def rebuild_counts(environment: Environment) -> None:
     with connection.cursor() as cursor:
         cursor.execute(DELETE, values)
         cursor.execute(REBUILD, values)
+        for model in DAYS:
+            model._default_manager.filter(environment=environment).delete()
+        cursor.execute(REBUILD_DEPLOYMENT_DAYS, values)
+        cursor.execute(REBUILD_ENVIRONMENT_DAYS, values)

@@ -6,6 +6,7 @@ from runs.models.approval import Approval, BreakGlass, Comment
 from runs.models.artifact import Artifact
 from runs.models.audit import AuditCheckpoint, AuditEntry
 from runs.models.change_request import ChangeRequest
+from runs.models.day_count import DeploymentDayCount, EnvironmentDayCount
 from runs.models.event import EventCursor, FailedEvent, RunEvent
 from runs.models.export import Export, ExportPart
 from runs.models.grant import Grant, Scope, Selector, Verb
@@ -36,6 +37,8 @@ __all__ = [
     "BreakGlass",
     "ChangeRequest",
     "Comment",
+    "DeploymentDayCount",
+    "EnvironmentDayCount",
     "EventCursor",
     "Export",
     "ExportPart",

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.db.models import Q
 from django.utils import timezone
 
 from flows.models import Deployment
 from runs import mirror, run_trends
 from runs.duration_buckets import ERROR
 from runs.models import Run, RunCount
+from runs.trend_sums import Range, Readable
 from tests.portal.many_rows import many_runs
 
 pytestmark = pytest.mark.django_db
+EVERYWHERE, NOWHERE = Q(environment__isnull=False), Q(pk__in=[])
 
 
 def ended(
@@ -23,8 +29,11 @@ def ended(
     many_runs(deployment, number, state_type=state, ended_at=timezone.now() - ago, run_seconds=seconds)
 
 
-def trend(span: run_trends.Range) -> run_trends.Trend:
-    return run_trends.trend(RunCount.objects.all(), span)
+def trend(span: Range) -> run_trends.Trend:
+    """As a reader of whole environments has it, which is also what one has who is asked row by row."""
+    found, by_rows = (run_trends.trend(Readable(Q(), whole), span) for whole in (EVERYWHERE, NOWHERE))
+    assert found == by_rows
+    return found
 
 
 def test_every_day_is_there_oldest_first_the_empty_ones_too(deployment: Deployment) -> None:
@@ -139,5 +148,59 @@ def test_runs_without_a_deployment_count_and_are_not_ranked(deployment: Deployme
 
 def test_who_sees_nothing_reads_nothing(deployment: Deployment) -> None:
     ended(deployment, "COMPLETED")
-    found = run_trends.trend(RunCount.objects.filter(pk__in=[]), run_trends.last_days(7))
-    assert (found.now.ended, found.deployments) == (0, [])
+    for span in (run_trends.last_hours(24), run_trends.last_days(7)):
+        found = run_trends.trend(Readable(NOWHERE, NOWHERE), span)
+        assert (found.now.ended, found.deployments) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("zone", "now"),
+    [
+        ("UTC", datetime(2026, 11, 20, 9, tzinfo=UTC)),
+        ("Europe/London", datetime(2026, 11, 5, 9, tzinfo=UTC)),
+        ("America/New_York", datetime(2026, 11, 5, 3, tzinfo=UTC)),
+        ("Pacific/Auckland", datetime(2026, 10, 1, 12, tzinfo=UTC)),
+        ("Asia/Kolkata", datetime(2026, 11, 20, 19, tzinfo=UTC)),
+    ],
+)
+def test_days_have_the_runs_of_their_hours_in_every_time_zone(
+    deployment: Deployment,
+    prod_deployment: Deployment,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    zone: str,
+    now: datetime,
+) -> None:
+    settings.TIME_ZONE = zone
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    dice = random.Random(zone)
+    for place in (deployment, prod_deployment):
+        Run.objects.bulk_create(
+            Run(
+                environment=place.environment,
+                deployment=place,
+                access_deployment=place,
+                prefect_id=uuid4(),
+                state_type=dice.choice(["COMPLETED", "FAILED"]),
+                created_upstream_at=now,
+                synced_at=now,
+                ended_at=now - timedelta(minutes=dice.randint(0, 14 * 24 * 60)),
+                run_seconds=dice.choice([1.0, 100.0]),
+            )
+            for _ in range(150)
+        )
+        mirror.rebuild_counts(place.environment)
+    span = run_trends.last_days(5)
+    # One environment as a whole, the other row by row.
+    mixed = run_trends.trend(Readable(Q(), Q(environment=deployment.environment)), span)
+    assert mixed == trend(span)
+    counted: dict[Any, Counter[str]] = defaultdict(Counter)
+    for row in RunCount.objects.filter(hour__gte=span.before, hour__lt=span.ends):
+        day = timezone.localtime(row.hour).date()
+        counted[day if row.hour >= span.begins else "before"][row.state_type] += row.number
+        if row.hour >= span.begins:
+            counted[row.environment_id][row.state_type] += row.number
+    assert [slot.totals.counts for slot in mixed.slots] == [counted[slot.begins.date()] for slot in mixed.slots]
+    assert mixed.before.counts == counted["before"]
+    ranked = {each.environment: each.counts for each in mixed.deployments}
+    assert ranked == {"dev": counted[deployment.environment_id], "prod": counted[prod_deployment.environment_id]}

@@ -15,7 +15,8 @@ from portal.ui.run_links import CappedCount, first_keys, list_url, runs_url
 from runs.access.decisions import Permissions
 from runs.models import Run, RunRequest, Verb
 from runs.models.request import OVER, State
-from runs.run_trends import FAILED, Range
+from runs.run_trends import FAILED
+from runs.trend_sums import Range
 
 # Rows in each panel; the rest is a link to the list.
 FEW = 8

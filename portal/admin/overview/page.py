@@ -17,7 +17,8 @@ from portal.admin.overview.pending_approvals import pending_approvals
 from portal.auth.request_user import permissions_of
 from portal.ops import database_checks
 from portal.ui import audit_panel
-from runs.models import Run, RunCount, Verb
+from runs.models import Run, Verb
+from runs.trend_sums import Readable
 
 
 def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -53,6 +54,9 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "more_causes": max(len(causes) - attention.MOST_CAUSES, 0),
         "stalled": attention.stalled_runs(runs, environments),
         "trend": trend_panel.panel(
-            RunCount.objects.filter(visible), span, key, {each.slug: each for each in environments.values()}
+            Readable(visible, permissions.whole_environments(Verb.SEE)),
+            span,
+            key,
+            {each.slug: each for each in environments.values()},
         ),
     }

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from math import floor
 from urllib.parse import urlencode
 
-from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.safestring import SafeString
@@ -16,8 +15,8 @@ from flows.models import Environment
 from portal.ui import charts, sparklines, times
 from portal.ui.run_links import Count, runs_url
 from runs import run_trends
-from runs.models import RunCount
-from runs.run_trends import FAILED, Range, Slot, Totals
+from runs.run_trends import FAILED, Slot, Totals
+from runs.trend_sums import ENDS, Range, Readable
 
 # Value of `?range=` -> label, its hours or days
 RANGES: dict[str, tuple[str, Callable[[], Range]]] = {
@@ -99,9 +98,9 @@ def key_of(wanted: str) -> str:
     return wanted if wanted in RANGES else USUAL
 
 
-def panel(counts: QuerySet[RunCount], span: Range, key: str, environments: Mapping[str, Environment]) -> TrendPanel:
-    """Build the panel from the visible counts, in one query."""
-    trend = run_trends.trend(counts, span)
+def panel(readable: Readable, span: Range, key: str, environments: Mapping[str, Environment]) -> TrendPanel:
+    """Build the panel from the counts that may be read, in one query."""
+    trend = run_trends.trend(readable, span)
     label = RANGES[key][0]
     choices = [
         Choice(each, name, f"{reverse('admin:index')}?{urlencode({'range': each})}", each == key)
@@ -122,7 +121,7 @@ def panel(counts: QuerySet[RunCount], span: Range, key: str, environments: Mappi
             f"{trend.now.ended:,} runs ended in the last {label}, by time and state",
             labels,
             series,
-            [runs_url(ended_from=slot.begins, ended_to=slot.ends, state=list(run_trends.ENDS)) for slot in trend.slots],
+            [runs_url(ended_from=slot.begins, ended_to=slot.ends, state=list(ENDS)) for slot in trend.slots],
         ),
         [(one, count_of(one.label.lower(), one.total, span.begins, span.ends, *STACK[one.label][1])) for one in series],
         [*STACK, "Success rate", "Median", "95th percentile"],
@@ -135,8 +134,8 @@ def panel(counts: QuerySet[RunCount], span: Range, key: str, environments: Mappi
 
 def measures(trend: run_trends.Trend, span: Range, labels: list[str], before: str) -> list[Measure]:
     now = trend.now
-    ended = count_of("ended", now.ended, span.begins, span.ends, *run_trends.ENDS)
-    ended_before = count_of("ended before", trend.before.ended, span.before, span.begins, *run_trends.ENDS)
+    ended = count_of("ended", now.ended, span.begins, span.ends, *ENDS)
+    ended_before = count_of("ended before", trend.before.ended, span.before, span.begins, *ENDS)
     completed = count_of("completed", now.completed, span.begins, span.ends, "COMPLETED")
     decided = count_of("decided", now.completed + now.failed, span.begins, span.ends, "COMPLETED", *FAILED)
 
@@ -182,7 +181,7 @@ def rankings(
             ],
         ),
         ("Most failures", [ranked(row, "failing", row.failed, f"of {row.ended:,} failed", *FAILED) for row in failing]),
-        ("Most runs", [ranked(row, "busiest", row.ended, "runs", *run_trends.ENDS) for row in busiest]),
+        ("Most runs", [ranked(row, "busiest", row.ended, "runs", *ENDS) for row in busiest]),
     ]
     return [(title, ranks) for title, ranks in found if ranks]
 

@@ -285,6 +285,11 @@ def test_the_queryset_and_the_decision_never_disagree(
             decided = {each.pk for each in place.runs if permissions.decide(verb, Target.of_run(each))}
             found = Run.objects.filter(permissions.q(verb, deployment="access_deployment__"))
             assert decided == set(found.values_list("pk", flat=True))
+            # Where it is allowed as a whole, it is allowed on every row.
+            whole = Run.objects.filter(permissions.whole_environments(verb))
+            assert decided >= set(whole.values_list("pk", flat=True))
+            if not any(spec["effect"] == "deny" for spec in grants) and permissions.is_administering(verb):
+                assert whole.count() == len(place.runs)
         transaction.set_rollback(True)
 
 

@@ -36,6 +36,7 @@ from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.portal.many_rows import many_runs
 from tests.refusals import refused
+from tests.runs.mirror.day_sums import assert_that_days_are_sums_of_hours
 
 pytestmark = pytest.mark.django_db
 DAYS = 30
@@ -109,6 +110,7 @@ def test_what_was_deleted_does_not_return_and_nothing_is_reported(
     assert not Run.objects.exists()
     assert (AuditEntry.objects.count(), RunEvent.objects.count()) == (entries, written)
     assert list(RunCount.objects.values_list("pk", "number")) == counts
+    assert_that_days_are_sums_of_hours()
     old.refresh_from_db()
     assert old.state == State.COMPLETED
 
@@ -191,6 +193,7 @@ def test_counts_that_are_made_again_keep_what_was_deleted(
     many_runs(deployment, 1, ended_at=timezone.now())
     mirror.rebuild_counts(keeps)
     assert sum(row.number for row in RunCount.objects.all()) == 2
+    assert_that_days_are_sums_of_hours()
 
 
 # Events and notifications

@@ -20,6 +20,7 @@ from runs.models import Run, RunCount
 from runs.models.run import TERMINAL
 from tests.fakes import records
 from tests.fakes.prefect import FakePrefect
+from tests.runs.mirror.day_sums import assert_that_days_are_sums_of_hours
 
 pytestmark = pytest.mark.django_db
 Counts = dict[tuple[Any, ...], tuple[int, int]]
@@ -62,7 +63,7 @@ def test_the_counts_kept_are_those_of_the_runs(deployment: Deployment, dev: Envi
         batch = []
         for record in dice.sample(runs, dice.randint(1, 5)):
             # Also backwards in time: an old reading changes nothing.
-            at = BEGIN + timedelta(minutes=dice.randint(0, 300), seconds=step)
+            at = BEGIN + timedelta(hours=22, minutes=dice.randint(0, 300), seconds=step)
             state_type = dice.choice(["SCHEDULED", "RUNNING", "COMPLETED", "COMPLETED", "FAILED", "CANCELLED"])
             batch.append(
                 replace(
@@ -76,10 +77,12 @@ def test_the_counts_kept_are_those_of_the_runs(deployment: Deployment, dev: Envi
             )
         mirror.upsert(dev, batch)
         assert kept() == counted()
+        assert_that_days_are_sums_of_hours()
     assert kept()
     before = kept()
     mirror.rebuild_counts(dev)
     assert kept() == before
+    assert_that_days_are_sums_of_hours()
 
 
 def test_a_run_that_is_retried_and_fails_is_counted_once(
@@ -106,6 +109,7 @@ def test_a_run_that_is_deleted_in_prefect_stays_counted(
     mirror.refresh(dev, [record.id])
     assert Run.objects.get().deleted_upstream_at
     assert RunCount.objects.get().number == 1
+    assert_that_days_are_sums_of_hours()
 
 
 @pytest.mark.parametrize("seconds", [math.inf, math.nan, -5.0])
@@ -123,3 +127,5 @@ def test_an_hour_begins_in_the_portals_time_zone(dev: Environment, settings: Any
         mirror.upsert(dev, [records.flow_run(state=state, ended_at=ended_at)])
     # Midnight there is 18:30 here.
     assert [f"{row.hour:%H:%M}" for row in RunCount.objects.order_by("hour")] == ["17:30", "18:30"]
+    # Their day is that of UTC, in which they begin.
+    assert_that_days_are_sums_of_hours()
