@@ -17,9 +17,12 @@ PERIODIC: dict[str, timedelta] = {
     "runs.tasks.advance_changes": timedelta(seconds=15),
     # What was delivered at the commit of its fact is not delivered again; an event that failed is tried again.
     "runs.tasks.deliver_events": timedelta(seconds=10),
+    # What is due is requested up to 30 s before: a worker has it then at its time.
+    "runs.tasks.run_schedules": timedelta(seconds=10),
     "runs.tasks.sync_all": timedelta(seconds=30),
     "runs.tasks.pause_frozen_schedules": MINUTE,
     "runs.tasks.expire": MINUTE,
+    "runs.tasks.check_schedules": MINUTE,
     "runs.tasks.report_outside_changes": MINUTE,
     "runs.tasks.maintain_audit": timedelta(hours=1),
     "runs.tasks.sweep_all": timedelta(hours=1),

@@ -16,6 +16,7 @@ from flows.models import Environment, Server
 from flows.prefect_api.records import PrefectError
 from runs import changes, consumers, definitions, dispatch, mirror, notifications, queue, sweeps
 from runs.audit import export_files, partitions
+from runs.automation import schedule_clock
 from runs.errors import Refused
 from runs.governance import accounts, configuration, freezes, outside_changes
 from runs.models import Action, ChangeRequest, Export, Notification, Run, RunRequest
@@ -176,6 +177,16 @@ def advance_changes() -> None:
     """Release what held run requests may start now, and close the change requests that are done."""
     for change in changes.to_advance():
         changes.advance(change)
+
+
+def run_schedules() -> None:
+    """Request the runs of the schedules that are due."""
+    schedule_clock.tick()
+
+
+def check_schedules() -> None:
+    """Pause the schedules whose runs would be refused, and notify the owners of those that end soon."""
+    schedule_clock.inspect()
 
 
 def pause_frozen_schedules() -> None:

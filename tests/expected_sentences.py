@@ -107,6 +107,7 @@ SENTENCES: dict[str, list[str]] = {
     "backfill.none": ["Request {} is not a backfill."],
     "backfill.nothing": ["Nothing is left to run: every item was skipped or refused. Change what is skipped."],
     "backfill.over": ["Request {} has nothing left to start: it is “{}”. Reload the page."],
+    "backfill.parameter_unknown": ["{} has no parameter {}."],
     "backfill.parameters": ["A backfill varies one or {} parameters."],
     "backfill.paused": ["Request {} is already paused by {}."],
     "backfill.plan_changed": [
@@ -120,7 +121,6 @@ SENTENCES: dict[str, list[str]] = {
     "backfill.secret": ["{} is a secret: a backfill cannot vary it."],
     "backfill.too_many": ["A backfill has at most {} items, and this one would have {} or more. Split it."],
     "backfill.twice": ["Give {} as a range or as a fixed value, not both."],
-    "backfill.parameter_unknown": ["{} has no parameter {}."],
     "cancellation.pending": [
         "A cancellation of {} was requested. Wait for it, or run it again.",
         "{} has already requested this. Prefect has not confirmed it yet.",
@@ -401,6 +401,69 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "run.not_stalled": ["{} is not stalled in a way for which “{}” helps. Reload the page to see its state."],
     "run.unknown": ["Unknown run {}."],
+    "schedule.catch_up": [
+        "Missed starts: none, last or all, not “{}”.",
+    ],
+    "schedule.cron": [
+        "“{}” has a step for the day beside a weekday. Give days as numbers, or one of them.",
+        "“{}” is not a cron expression that ever matches a date.",
+        "“{}” is not a cron expression: minute hour day month weekday, of numbers, names and * , - /.",
+    ],
+    "schedule.end": [
+        "A schedule ends within {} days from now. It can be renewed before.",
+    ],
+    "schedule.ended": [
+        "{} has already ended.",
+    ],
+    "schedule.interval": [
+        "“{}” is not an interval: use 1m or more, up to 24h, or whole days, such as 15m, 6h or 7d.",
+    ],
+    "schedule.name": [
+        "Give the schedule a name of 1 to {} characters, such as “nightly”.",
+    ],
+    "schedule.never": [
+        "“{}” has no start after now.",
+    ],
+    "schedule.not_active": [
+        "{} is “{}”, so there is nothing to pause.",
+    ],
+    "schedule.not_live": [
+        "{} is “{}”: there is nothing to replace. Add a new one.",
+    ],
+    "schedule.not_paused": [
+        "{} is “{}”, not paused.",
+    ],
+    "schedule.obstructed": [
+        "{} cannot be resumed. {}",
+    ],
+    "schedule.other_deployment": [
+        "{} is a schedule of {}.",
+    ],
+    "schedule.over": [
+        "{} has no start left. Renew it with a later end.",
+    ],
+    "schedule.rrule": [
+        "A recurrence rule has at most {} starts a day, and COUNT={}.",
+        "A recurrence rule is DAILY, WEEKLY, MONTHLY or YEARLY. For more often use cron or an interval.",
+        "A rule with FREQ={} cannot have {} here.",
+        "DTSTART is a local time without a zone, such as DTSTART:20260101T060000.",
+        "Give one recurrence rule, such as FREQ=MONTHLY;BYDAY=1MO;BYHOUR=6, with a DTSTART or without.",
+        "Give one recurrence rule, without other dates.",
+        "INTERVAL is a number from 1 to 9999.",
+        "“{}” is not a recurrence rule: {}.",
+    ],
+    "schedule.rule": [
+        "A rule has 1 to {} characters.",
+    ],
+    "schedule.rule_type": [
+        "“{}” is not a type of rule: use cron, interval or rrule.",
+    ],
+    "schedule.secret_exposed": [
+        "{} has secret values that its deployment no longer treats as secret: {}. Edit it and enter all values.",
+    ],
+    "schedule.time_zone": [
+        "Unknown time zone {}. Use a name such as Europe/Vienna.",
+    ],
     "schema.changed": [
         "The parameters of {} changed after the request. Request the run again.",
         "The parameters of {} changed after the request. Submit a new request.",

@@ -20,7 +20,7 @@ from flows.prefect_api.records import (
     WorkerRecord,
     WorkPoolRecord,
 )
-from flows.prefect_api.schedules import describe
+from flows.prefect_api.schedule_text import describe
 
 type Raw = Mapping[str, JSON]
 

@@ -28,6 +28,7 @@ SUBJECTS = {
     "group": "auth.Group",
     "token": "runs.Token",
     "hook": "runs.Hook",
+    "schedule": "runs.Schedule",
     "jobtrust": "runs.JobTrust",
     "agent": "runs.Agent",
     "preset": "runs.Preset",

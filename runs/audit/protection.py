@@ -19,10 +19,12 @@ from runs.models import (
     RuleChange,
     RunRequest,
     RunSpec,
+    Schedule,
     change_request,
     request,
     rule_change,
     run_spec,
+    schedule,
 )
 from runs.models.approval import REVIEWED
 
@@ -63,6 +65,7 @@ def privileges() -> dict[str, Privileges]:
         RunSpec._meta.db_table: Privileges(ADDS.table, columns(RunSpec, run_spec.CHANGED)),
         RuleChange._meta.db_table: Privileges(ADDS.table, columns(RuleChange, rule_change.CHANGED)),
         RunRequest._meta.db_table: Privileges(ADDS.table, columns(RunRequest, request.CHANGED)),
+        Schedule._meta.db_table: Privileges(ADDS.table, columns(Schedule, schedule.CHANGED)),
         BreakGlass._meta.db_table: Privileges(ADDS.table, columns(BreakGlass, REVIEWED)),
         **dict.fromkeys([part.table for part in parts()], Privileges()),
     }
@@ -83,6 +86,7 @@ TRIGGERS: dict[str, set[str]] = {
     RunSpec._meta.db_table: {"frozen", "stays", "no_truncate"},
     RuleChange._meta.db_table: {"frozen", "stays", "no_truncate"},
     RunRequest._meta.db_table: {"released", "closed_stays_closed", "frozen", "stays", "no_truncate"},
+    Schedule._meta.db_table: {"closed_stays_closed", "frozen", "stays", "no_truncate"},
     Approval._meta.db_table: {"four_eyes", "append_only", "no_truncate"},
     Comment._meta.db_table: {"append_only", "no_truncate"},
     BreakGlass._meta.db_table: {"four_eyes", "frozen", "reviewed_once", "stays", "no_truncate"},
@@ -123,7 +127,7 @@ def broken_triggers() -> list[str]:
 def columns_of(table: str) -> list[str]:
     return next(
         [field.column for field in model._meta.concrete_fields if field.column]
-        for model in (ChangeRequest, RunSpec, RuleChange, RunRequest, BreakGlass)
+        for model in (ChangeRequest, RunSpec, RuleChange, RunRequest, Schedule, BreakGlass)
         if model._meta.db_table == table
     )
 

@@ -129,8 +129,7 @@ def check_cron(text: str) -> None:
     if len(fields) != CRON_PARTS or not all(CRON_FIELD.match(field) for field in fields):
         raise Refused(
             "schedule.cron",
-            f"“{text}” is not a cron expression: it needs five fields, minute hour day month weekday, of numbers, "
-            "names and * , - /.",
+            f"“{text}” is not a cron expression: minute hour day month weekday, of numbers, names and * , - /.",
         )
     day, weekday = fields[2], fields[4]
     # cron and Prefect differ on such a pair: the one requires both, the other one of them.

@@ -11,13 +11,14 @@ from runs.changes.approvals import (
     reject,
     require_decidable,
     withdraw,
+    withdraw_waiting,
 )
 from runs.changes.evidence import require_evidence
 from runs.changes.launch_queue import LANES, queue_launches
 from runs.changes.launch_results import hold, launched, launched_together, note_sent, recheck, refuse, requeue
 from runs.changes.overrides import MAX_OVERRIDE, MIN_OVERRIDE, break_glass, override, review
 from runs.changes.pacing import cancel_rest, pause, resume
-from runs.changes.release import advance, release, to_advance
+from runs.changes.release import advance, close, release, to_advance, withdraw_unsent
 from runs.changes.settle import settle, settle_deleted, settle_swept
 from runs.changes.stages import Step, approvers_of, emergency_override, step_for, steps
 from runs.changes.states import CHANGE_LEGAL_FROM, LEGAL_FROM, move, move_together
@@ -35,6 +36,7 @@ __all__ = [
     "approvers_of",
     "break_glass",
     "cancel_rest",
+    "close",
     "comment",
     "emergency_override",
     "expire",
@@ -67,4 +69,6 @@ __all__ = [
     "steps",
     "to_advance",
     "withdraw",
+    "withdraw_unsent",
+    "withdraw_waiting",
 ]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from flows.db_text import sanitize
-from runs import audit, events
+from runs import audit, events, queue
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.audit import signatures
@@ -102,6 +102,8 @@ def approve(change: ChangeRequest, *, by: Actor, reason: str = "", displayed_dig
             move_change(change, to=ChangeState.CLOSED, message=f"Approved by {by.name}. The run is being retried.")
         else:
             release(change)
+            if change.is_schedule:
+                queue.enqueue("runs.tasks.run_schedules")
         events.record(Kind.REQUEST_APPROVED, change=change, data={"by": by.name, "message": change.message})
 
 
@@ -221,6 +223,12 @@ def withdraw(change: ChangeRequest, *, by: Actor, reason: str = "") -> None:
         signed_changes.forget_secrets(change)
         events.record(Kind.REQUEST_WITHDRAWN, change=change)
         act.after = {"state": ChangeState.WITHDRAWN}
+
+
+def withdraw_waiting(change: ChangeRequest, message: str) -> None:
+    """Withdraw the waiting change request of a schedule; the caller holds its lock and writes the audit entry."""
+    move_change(change, to=ChangeState.WITHDRAWN, message=message)
+    events.record(Kind.REQUEST_WITHDRAWN, change=change)
 
 
 def require_may_withdraw(change: ChangeRequest, by: Actor) -> None:

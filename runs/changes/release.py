@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from flows import parameters as schemas
+from flows.db_text import sanitize
 from runs import audit
 from runs.access import predicates
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.change_feed import publish
 from runs.changes.launch_queue import queue_launches
-from runs.changes.states import ChangeState, compare_and_set, move_change
-from runs.models import ChangeRequest, RunRequest, RunSpec
+from runs.changes.states import LEGAL_FROM, ChangeState, compare_and_set, move_change
+from runs.models import ChangeRequest, RunRequest, RunSpec, Schedule
 from runs.models.request import FAILURES, OPEN, State
 from runs.requests.frozen_values import values_of
 
@@ -136,9 +137,33 @@ def advance(change: ChangeRequest) -> None:
 
 def close_if_done(change: ChangeRequest) -> None:
     """Close an approved change request of which nothing is left to start. The caller holds its lock."""
-    # A schedule or chain can still get occurrences.
-    if change.kind in ChangeRequest.FIXED and not change.run_requests.filter(state__in=OPEN).exists():
+    # A chain can still get occurrences, and a schedule until it has ended.
+    is_full = change.kind in ChangeRequest.FIXED or (
+        change.is_schedule and Schedule.objects.filter(change=change, state=Schedule.State.ENDED).exists()
+    )
+    if is_full and not change.run_requests.filter(state__in=OPEN).exists():
         move_change(change, to=ChangeState.CLOSED, message=change.message, progress=ChangeRequest.Progress.RUNNING)
+
+
+def withdraw_unsent(change: ChangeRequest, message: str) -> int:
+    """Withdraw the run requests that were not sent to Prefect; return how many.
+
+    The caller holds the lock on the change request, which stays as it is: a paused schedule goes on later.
+    """
+    # Locked, so that a launch at the same moment is over, or begins after this.
+    unsent = change.run_requests.select_for_update(of=["self"]).filter(state__in=LEGAL_FROM[State.WITHDRAWN])
+    pks = list(unsent.order_by("pk").values_list("pk", flat=True))
+    withdrawn = {"state": State.WITHDRAWN, "message": sanitize(message), "changed_at": timezone.now()}
+    RunRequest.objects.filter(pk__in=pks).update(**withdrawn, next_attempt_at=None)
+    publish("request", pks)
+    return len(pks)
+
+
+def close(change: ChangeRequest, message: str) -> int:
+    """Close an approved change request of a schedule that has ended; return how many runs were withdrawn with it."""
+    withdrawn = withdraw_unsent(change, message)
+    move_change(change, to=ChangeState.CLOSED, message=message)
+    return withdrawn
 
 
 def to_advance() -> list[ChangeRequest]:
@@ -146,5 +171,6 @@ def to_advance() -> list[ChangeRequest]:
     left = RunRequest.objects.filter(change=OuterRef("pk"))
     approved = ChangeRequest.objects.filter(state=ChangeState.APPROVED)
     held = approved.filter(Exists(left.filter(state=State.HELD)))
-    done = approved.filter(~Exists(left.filter(state__in=OPEN)), kind__in=ChangeRequest.FIXED)
+    is_full = Q(kind__in=ChangeRequest.FIXED) | Q(schedule__state=Schedule.State.ENDED)
+    done = approved.filter(~Exists(left.filter(state__in=OPEN)), is_full)
     return list(held.union(done))

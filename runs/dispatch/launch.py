@@ -156,6 +156,8 @@ def check_again(run_request: RunRequest) -> None:
         permissions.require(Verb(run_request.spec.verb), deployment, values)
         if run_request.change.is_backfill:
             permissions.require(Verb.BACKFILL, deployment, values)
+        if run_request.change.is_schedule:
+            permissions.require(Verb.SCHEDULE, deployment)
     requests.require_submittable(deployment, scheduled_for=None)
     # 2. The parameters mean what they meant.
     if deployment.schema_fingerprint != run_request.spec.schema_fingerprint:

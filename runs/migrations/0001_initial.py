@@ -37,6 +37,7 @@ TOPICS = [
     ("definition", "A deployment changed after approval"),
     ("break glass", "Emergency override used"),
     ("freeze", "Freeze started or ended"),
+    ("schedule", "A schedule was paused, missed starts or ends soon"),
     ("rules", "Rules of a protected environment loosened"),
 ]
 
@@ -941,7 +942,8 @@ class Migration(migrations.Migration):
                     models.JSONField(
                         default=dict,
                         help_text=(
-                            "at_once: the number of its runs that may be open at a time. on_failure: stop, or go_on."
+                            "at_once: the number of its runs that may be open at a time. on_failure: stop, or go_on. "
+                            "schedule: when they are due."
                         ),
                     ),
                 ),
@@ -2158,6 +2160,123 @@ class Migration(migrations.Migration):
                     models.UniqueConstraint(
                         fields=("environment", "full_name", "owner", "name"),
                         name="unique_preset_per_owner_and_deployment",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Schedule",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "rule_type",
+                    models.CharField(
+                        choices=[
+                            ("cron", "Cron expression"),
+                            ("interval", "Interval"),
+                            ("rrule", "Recurrence rule"),
+                        ],
+                        max_length=10,
+                        verbose_name="type",
+                    ),
+                ),
+                ("rule", models.CharField(max_length=500)),
+                ("time_zone", models.CharField(max_length=60)),
+                ("anchor", models.DateTimeField(help_text="Where an interval starts to count.", null=True)),
+                (
+                    "catch_up",
+                    models.CharField(
+                        choices=[("none", "Skip them"), ("last", "Start the last one"), ("all", "Start all of them")],
+                        default="none",
+                        max_length=10,
+                        verbose_name="missed starts",
+                    ),
+                ),
+                ("valid_until", models.DateTimeField(verbose_name="ends")),
+                ("created_at", models.DateTimeField(db_default=Now(), verbose_name="requested")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting for approval"),
+                            ("active", "Active"),
+                            ("paused", "Paused"),
+                            ("ended", "Ended"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "code",
+                    models.CharField(
+                        blank=True, help_text="Why it is paused or has ended, for programs.", max_length=40
+                    ),
+                ),
+                ("message", models.TextField(blank=True, help_text="One sentence that explains the state.")),
+                ("changed_at", models.DateTimeField(db_default=Now())),
+                (
+                    "changed_by_name",
+                    models.CharField(blank=True, help_text="Blank if the portal did it.", max_length=200),
+                ),
+                ("activated_at", models.DateTimeField(null=True)),
+                (
+                    "next_due",
+                    models.DateTimeField(help_text="The next start; null while it is not active.", null=True),
+                ),
+                ("last_due", models.DateTimeField(help_text="The last start that it requested.", null=True)),
+                (
+                    "missed",
+                    models.PositiveIntegerField(
+                        default=0, help_text="Starts that were skipped: the portal was down when they were due."
+                    ),
+                ),
+                ("missed_at", models.DateTimeField(help_text="When the last of them was due.", null=True)),
+                (
+                    "reminded_at",
+                    models.DateTimeField(help_text="When its owner was notified that it ends soon.", null=True),
+                ),
+                (
+                    "change",
+                    models.OneToOneField(on_delete=models.PROTECT, related_name="schedule", to="runs.changerequest"),
+                ),
+                (
+                    "deployment",
+                    models.ForeignKey(on_delete=models.PROTECT, related_name="portal_schedules", to="flows.deployment"),
+                ),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        db_index=False, on_delete=models.PROTECT, related_name="schedules", to="flows.environment"
+                    ),
+                ),
+                (
+                    "replaces",
+                    models.ForeignKey(
+                        null=True, on_delete=models.PROTECT, related_name="replacements", to="runs.schedule"
+                    ),
+                ),
+                (
+                    "spec",
+                    models.OneToOneField(on_delete=models.PROTECT, related_name="schedule", to="runs.runspec"),
+                ),
+            ],
+            options={
+                "ordering": ["name", "pk"],
+                "default_permissions": ["view"],
+                "indexes": [
+                    models.Index(condition=models.Q(("state", "active")), fields=["next_due"], name="schedules_due"),
+                    models.Index(condition=models.Q(("state", "waiting")), fields=["change"], name="schedules_waiting"),
+                    models.Index(fields=["environment", "name", "id"], name="schedules_by_environment"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("next_due__isnull", False), ("state", "active")),
+                            models.Q(models.Q(("state", "active"), _negated=True), ("next_due", None)),
+                            _connector="OR",
+                        ),
+                        name="active_schedules_are_due",
                     )
                 ],
             },

@@ -350,6 +350,25 @@ CREATE TRIGGER stays BEFORE DELETE ON runs_rulechange FOR EACH ROW
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_rulechange
     EXECUTE FUNCTION refuse_change('Requests, approvals and comments are append-only.');
 
+-- What was approved of a schedule: when its runs are due.
+CREATE TRIGGER frozen BEFORE UPDATE ON runs_schedule FOR EACH ROW
+    WHEN (
+        (OLD.change_id, OLD.spec_id, OLD.environment_id, OLD.deployment_id, OLD.name, OLD.rule_type, OLD.rule,
+         OLD.time_zone, OLD.anchor, OLD.catch_up, OLD.valid_until, OLD.replaces_id, OLD.created_at)
+        IS DISTINCT FROM
+        (NEW.change_id, NEW.spec_id, NEW.environment_id, NEW.deployment_id, NEW.name, NEW.rule_type, NEW.rule,
+         NEW.time_zone, NEW.anchor, NEW.catch_up, NEW.valid_until, NEW.replaces_id, NEW.created_at)
+    )
+    EXECUTE FUNCTION refuse_change('Cannot update rows from runs_schedule table');
+-- One that has ended stays so.
+CREATE TRIGGER closed_stays_closed BEFORE UPDATE ON runs_schedule FOR EACH ROW
+    WHEN (OLD.state = 'ended' AND NEW.state <> OLD.state)
+    EXECUTE FUNCTION refuse_change('Cannot update rows from runs_schedule table');
+CREATE TRIGGER stays BEFORE DELETE ON runs_schedule FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('Cannot delete rows from runs_schedule table');
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_schedule
+    EXECUTE FUNCTION refuse_change('Requests, approvals and comments are append-only.');
+
 CREATE TRIGGER released BEFORE INSERT OR UPDATE ON runs_runrequest FOR EACH ROW
     EXECUTE FUNCTION require_release();
 -- A closed request stays closed. The states: runs.models.request.CLOSED.

@@ -21,6 +21,7 @@ from runs.models.rule_change import RuleChange
 from runs.models.run import LogLine, Run, Stall, StateChange, TaskRun
 from runs.models.run_count import RunCount
 from runs.models.run_spec import RunSpec
+from runs.models.schedule import Schedule
 from runs.models.sweep import Sweep
 from runs.models.token import ServiceAccount, Token, TokenScope
 from runs.models.version import RowVersion
@@ -64,6 +65,7 @@ __all__ = [
     "RunEvent",
     "RunRequest",
     "RunSpec",
+    "Schedule",
     "Scope",
     "Selector",
     "ServiceAccount",

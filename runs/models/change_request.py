@@ -142,7 +142,8 @@ class ChangeRequest(models.Model):
     )
     pacing = models.JSONField(
         default=dict,
-        help_text="at_once: the number of its runs that may be open at a time. on_failure: stop, or go_on.",
+        help_text="at_once: the number of its runs that may be open at a time. on_failure: stop, or go_on. schedule: "
+        "when they are due.",
     )
     contents = models.CharField(
         max_length=64,
@@ -210,6 +211,10 @@ class ChangeRequest(models.Model):
         return self.kind == self.Kind.BACKFILL
 
     @property
+    def is_schedule(self) -> bool:
+        return self.kind == self.Kind.SCHEDULE
+
+    @property
     def stops_on_failure(self) -> bool:
         return bool(self.pacing.get("on_failure") == self.OnFailure.STOP)
 
@@ -242,7 +247,7 @@ class ChangeRequest(models.Model):
     @property
     def summary(self) -> str:
         """The title within a sentence: "a run of sales/daily in prod"."""
-        names = {self.Kind.RUN: "a run of ", self.Kind.RETRY: "a retry of "}
+        names = {self.Kind.RUN: "a run of ", self.Kind.RETRY: "a retry of ", self.Kind.SCHEDULE: "a schedule of "}
         return f"{names.get(self.Kind(self.kind), '')}{self.title}"
 
     @property

@@ -35,6 +35,9 @@ class RunEvent(models.Model):
         RULES_LOOSENED = "rules loosened"
         RULES_CHANGED_OUTSIDE = "rules changed outside"
         ENVIRONMENT_DISABLED = "environment disabled"
+        SCHEDULE_PAUSED = "schedule paused"
+        SCHEDULE_MISSED = "schedule missed"
+        SCHEDULE_ENDING = "schedule ending"
 
     kind = models.CharField(max_length=30, help_text="One of `Kind`.")
     # Assigned after the commit, in the order in which transactions became visible; an id is taken before the commit.

@@ -19,6 +19,8 @@ class Topic(models.TextChoices):
     DEFINITION = "definition", "A deployment changed after approval"
     BREAK_GLASS = "break glass", "Emergency override used"
     FREEZE = "freeze", "Freeze started or ended"
+    # Its owner and its approvers receive it without a subscription.
+    SCHEDULE = "schedule", "A schedule was paused, missed starts or ends soon"
     # Administrators and auditors receive it without a subscription.
     RULES = "rules", "Rules of a protected environment loosened"
 

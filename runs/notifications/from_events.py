@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
@@ -13,9 +14,9 @@ from flows.models import Environment
 from flows.wording import plural
 from runs import requests
 from runs.access.decisions import Permissions, Target
-from runs.models import ChangeRequest, Run, RunEvent, RunRequest, RunSpec, Stall, Verb
+from runs.models import ChangeRequest, Run, RunEvent, RunRequest, RunSpec, Schedule, Stall, Verb
 from runs.models.notification import Topic
-from runs.notifications.services import Message, notify, notify_each, notify_overseers, notify_person
+from runs.notifications.services import Message, notify, notify_concerned, notify_each, notify_overseers, notify_person
 
 # Runs that one message names.
 MOST_NAMED = 10
@@ -249,6 +250,40 @@ def notify_of_disabling(event: RunEvent) -> None:
         notify_overseers(Topic.RULES, [environment], f"{environment} was disabled", text)
 
 
+def notify_of_schedule(event: RunEvent) -> None:
+    """Notify the owner of a schedule, those who approved it, and the subscribers who can see its deployment."""
+    change, facts = change_of(event), event.data
+    if change.environment is None:
+        return
+    what, text = SCHEDULE_TEXTS[event.kind](facts)
+    name = f"Schedule {facts['name']} of {change.title}"
+    people = [change.requested_by, change.on_behalf_of]
+    people += [approval.by for approval in change.approvals.filter(approved=True).select_related("by")]
+    notify_concerned(
+        Topic.SCHEDULE,
+        change.environment,
+        f"{name} {what}",
+        f"{text} Its owner is {change.requester}.",
+        target=Schedule.objects.get(pk=facts["schedule"]),
+        people=[person for person in people if person],
+        may=can_see(change),
+    )
+
+
+SCHEDULE_TEXTS: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
+    Kind.SCHEDULE_PAUSED: lambda facts: (
+        "is paused",
+        f"Its runs would be refused: {facts['message']} It starts no more until it is resumed or renewed.",
+    ),
+    Kind.SCHEDULE_MISSED: lambda facts: (
+        "missed starts",
+        f"{plural(facts['late'], 'start')} came late because the portal was down. Started now: {facts['started']}. "
+        f"Skipped: {facts['skipped']}.",
+    ),
+    Kind.SCHEDULE_ENDING: lambda facts: ("ends soon", "Renew it if it is still needed."),
+}
+
+
 NOTICES: dict[str, Callable[[RunEvent], None]] = {
     Kind.REQUEST_WAITING: notify_approvers,
     Kind.REQUEST_APPROVED: notify_requester,
@@ -262,4 +297,7 @@ NOTICES: dict[str, Callable[[RunEvent], None]] = {
     Kind.RULES_LOOSENED: notify_of_loosening,
     Kind.RULES_CHANGED_OUTSIDE: notify_of_outside_changes,
     Kind.ENVIRONMENT_DISABLED: notify_of_disabling,
+    Kind.SCHEDULE_PAUSED: notify_of_schedule,
+    Kind.SCHEDULE_MISSED: notify_of_schedule,
+    Kind.SCHEDULE_ENDING: notify_of_schedule,
 }

@@ -119,6 +119,25 @@ def notify_overseers(
         create(person, topic, about, subject, text, target)
 
 
+def notify_concerned(
+    topic: Topic,
+    environment: Environment,
+    subject: str,
+    text: str,
+    *,
+    people: Iterable[User],
+    may: Callable[[User], bool],
+    target: models.Model | None = None,
+) -> None:
+    """Queue a message to these people, as long as their accounts are active, and to subscribers who may receive it."""
+    concerned = {person.pk: person for person in people if person.is_active}
+    for person in subscribers(topic, environment):
+        if may(person):
+            concerned.setdefault(person.pk, person)
+    for person in concerned.values():
+        create(person, topic, environment, subject, text, target)
+
+
 def notify_person(
     topic: Topic,
     environment: Environment | None,

@@ -75,6 +75,7 @@ def submit_change(
     confirmation: str = "",
     at_once: int | None = None,
     on_failure: ChangeRequest.OnFailure | None = None,
+    schedule: Mapping[str, Any] | None = None,
 ) -> ChangeRequest:
     """Submit a change request; its runs are queued for launch, or wait for approval.
 
@@ -83,8 +84,8 @@ def submit_change(
     again returns the same change request. `on_behalf_of` is the person the requester acts for. `overrides_windows`
     starts outside change windows and during a freeze, for requesters with that permission. `confirmation` is the typed
     name of the deployment, for a run that deletes data. `at_once` is the number of runs that may be open at a time;
-    None is no limit. `on_failure` is what a backfill does when one of its runs fails. Raises `Forbidden`,
-    `Refused`, or `flows.parameters.Invalid` with every error at once.
+    None is no limit. `on_failure` is what a backfill does when one of its runs fails, `schedule` when those of a
+    schedule are due. Raises `Forbidden`, `Refused`, or `flows.parameters.Invalid` with every error at once.
     """
     key = submission_key or uuid.uuid4()
     # A service account acts for its owner, who therefore cannot approve it either.
@@ -148,7 +149,11 @@ def submit_change(
             needs_approval=bool(requirements.stages),
             approvals_needed=requirements.approvals_needed,
             policy=requirements.frozen(),
-            pacing={name: value for name, value in (("at_once", at_once), ("on_failure", on_failure)) if value},
+            pacing={
+                name: value
+                for name, value in (("at_once", at_once), ("on_failure", on_failure), ("schedule", schedule))
+                if value
+            },
             state=ChangeRequest.State.WAITING if requirements.stages else ChangeRequest.State.APPROVED,
         )
         if requirements.stages:

@@ -14,7 +14,7 @@ from flows.prefect_api import parsing
 from flows.prefect_api.client import PrefectClient
 from flows.prefect_api.parsing import event
 from flows.prefect_api.records import JSON, Credential, EventRecord, Unreachable
-from flows.prefect_api.schedules import describe
+from flows.prefect_api.schedule_text import describe
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 TOO_LARGE = "too large"
