@@ -147,6 +147,14 @@ class Actor:
         )
 
     @classmethod
+    def chain(cls, pk: int, name: str, *, on_behalf_of: str) -> Actor:
+        """Return the actor of a chain that starts its next step, on behalf of the requester: for the audit trail.
+
+        It decides nothing: each step is checked with the grants of the requester.
+        """
+        return cls(Kind.CHAIN, str(pk), f"chain {name}", Channel.CHAIN, on_behalf_of=on_behalf_of)
+
+    @classmethod
     def system(cls, name: str = "portal") -> Actor:
         return cls(Kind.SYSTEM, "", name, Channel.SYNC)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runs import events
+from runs.automation import chain_steps
 from runs.events import Consumer
 from runs.models import EventCursor, FailedEvent
 from runs.notifications import from_events
@@ -12,6 +13,7 @@ from runs.notifications import from_events
 # The key of the cursor: a renamed consumer starts at the newest event.
 CONSUMERS: dict[str, Consumer] = {
     "notifications": Consumer(from_events.notify_of, from_events.NOTICES.keys()),
+    "chains": Consumer(chain_steps.queue_advance, chain_steps.EVENTS),
 }
 
 

@@ -12,6 +12,7 @@ from django.db.models import Exists, OuterRef, Prefetch, Q, Subquery
 from flows.models import Alias, Deployment, Environment
 from runs import list_filters
 from runs.access.decisions import Permissions
+from runs.access.whole_chains import sees_whole_chain
 from runs.actors import Actor
 from runs.governance import requirements, rule_changes
 from runs.listing import Filter, Listing
@@ -43,10 +44,14 @@ def sees_request(by: Actor, permissions: Permissions) -> Q:
 
 
 def sees_change(by: Actor, permissions: Permissions) -> Q:
-    """Return the condition for change requests of which the actor sees a run, and for changes of rules."""
+    """Return the condition for change requests of which the actor sees a run, and for changes of rules.
+
+    Of a chain everything must be visible; before it is approved it has no run yet.
+    """
     visible = RunRequest.objects.filter(sees_request(by, permissions), change=OuterRef("pk"))
+    runs = Q(Exists(visible), ~Q(kind=ChangeRequest.Kind.CHAIN)) | sees_whole_chain(permissions)
     # A scope is about deployments: it opens no change of rules.
-    return Q(Exists(visible)) | (rule_changes.visible_to(by) if by.scope is None else Q(pk__in=[]))
+    return runs | (rule_changes.visible_to(by) if by.scope is None else Q(pk__in=[]))
 
 
 def sees_environment(by: Actor, permissions: Permissions) -> Q:

@@ -15,6 +15,7 @@ PERIODIC: dict[str, timedelta] = {
     # Often: what is due again after an error or a kill waits at most this long.
     "runs.tasks.requeue_due": timedelta(seconds=5),
     "runs.tasks.advance_changes": timedelta(seconds=15),
+    "runs.tasks.advance_chains": timedelta(seconds=15),
     # What was delivered at the commit of its fact is not delivered again; an event that failed is tried again.
     "runs.tasks.deliver_events": timedelta(seconds=10),
     # What is due is requested up to 30 s before: a worker has it then at its time.

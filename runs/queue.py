@@ -43,6 +43,8 @@ TASKS: dict[str, Priority] = {
     "runs.tasks.requeue_due": Priority.ACT,
     "runs.tasks.advance_changes": Priority.ACT,
     "runs.tasks.run_schedules": Priority.ACT,
+    "runs.tasks.advance_chain": Priority.ACT,
+    "runs.tasks.advance_chains": Priority.ACT,
     "runs.tasks.follow_up": Priority.FOLLOW_UP,
     "runs.tasks.check_definition": Priority.FOLLOW_UP,
     "runs.tasks.deliver_events": Priority.NOTIFY,

@@ -16,7 +16,7 @@ from flows.models import Environment, Server
 from flows.prefect_api.records import PrefectError
 from runs import changes, consumers, definitions, dispatch, mirror, notifications, queue, sweeps
 from runs.audit import export_files, partitions
-from runs.automation import schedule_clock
+from runs.automation import chain_steps, schedule_clock
 from runs.errors import Refused
 from runs.governance import accounts, configuration, freezes, outside_changes
 from runs.models import Action, ChangeRequest, Export, Notification, Run, RunRequest
@@ -187,6 +187,17 @@ def run_schedules() -> None:
 def check_schedules() -> None:
     """Pause the schedules whose runs would be refused, and notify the owners of those that end soon."""
     schedule_clock.inspect()
+
+
+def advance_chain(pk: int) -> None:
+    """Start the steps of a chain that are next, or end it."""
+    chain_steps.advance(pk)
+
+
+def advance_chains() -> None:
+    """Queue every chain that is under way: the event that should have moved one on can be lost."""
+    for pk in chain_steps.open_chains():
+        queue.enqueue("runs.tasks.advance_chain", pk)
 
 
 def pause_frozen_schedules() -> None:

@@ -78,7 +78,10 @@ SENTENCES: dict[str, list[str]] = {
     "approval.approver_left_group": ["{} approved this and is no longer in the group {}. Submit a new request."],
     "approval.approver_lost_permission": ["{} approved this and no longer has permission to. Submit a new request."],
     "approval.complete": ["Request {} already has all its approvals."],
-    "approval.group": ["Request {} needs {} more from the group {} now."],
+    "approval.group": [
+        "Request {} needs {} more from the group {} now.",
+        "The gates of request {} are for the groups that approve it: {}.",
+    ],
     "approval.insufficient": ["The approvals are no longer valid. Submit a new request."],
     "approval.not_independent": [
         "{} is not independent of the people of this request: {}. Someone else must decide, or the request must be "
@@ -124,6 +127,61 @@ SENTENCES: dict[str, list[str]] = {
     "cancellation.pending": [
         "A cancellation of {} was requested. Wait for it, or run it again.",
         "{} has already requested this. Prefect has not confirmed it yet.",
+    ],
+    "chain.agent": [
+        "Agents neither define nor run chains. A person can.",
+    ],
+    "chain.attempts": [
+        "Step {} has started {} times. Submit a new request.",
+    ],
+    "chain.cycle": [
+        "The steps wait for each other: {}.",
+    ],
+    "chain.definition": [
+        "{}{}",
+    ],
+    "chain.deployment": [
+        "Step {}: {} is not deployed in {}, or you cannot see it.",
+    ],
+    "chain.destructive": [
+        "Step {}: {} deletes data, which is confirmed for each run. Run it by itself.",
+    ],
+    "chain.disabled": [
+        "The chain of request {} was disabled, so none of its steps start. Enable it, then resume.",
+        "{} is disabled. Enable it to run it.",
+    ],
+    "chain.inputs": [
+        "The chain has no input {}. Its inputs are: {}.",
+    ],
+    "chain.name": [
+        "A chain needs a name of at most {} characters, without a slash.",
+    ],
+    "chain.none": [
+        "Request {} is not a run of a chain.",
+    ],
+    "chain.nothing_failed": [
+        "No step of request {} has failed that could start again.",
+    ],
+    "chain.over": [
+        "Request {} is “{}”: nothing of it can start. Reload the page.",
+    ],
+    "chain.parameter_invalid": [
+        "Step {}: {}",
+    ],
+    "chain.parameter_required": [
+        "Step {}: {} needs a value for {}.",
+    ],
+    "chain.parameter_unknown": [
+        "Step {}: {} has no parameter {}.",
+    ],
+    "chain.secret": [
+        "Step {}: {} is secret: it can only be an input.",
+    ],
+    "chain.taken": [
+        "There is a chain “{}” in {} already. Choose another name.",
+    ],
+    "chain.version_changed": [
+        "{} has changed since it was displayed: it now has version {}. Review it again.",
     ],
     "change.environments": ["The runs are of several environments. Submit a request for each of them."],
     "comment.length": ["A comment must have 1 to {} characters."],
@@ -179,6 +237,19 @@ SENTENCES: dict[str, list[str]] = {
     "freeze.none": ["{} is not frozen."],
     "freeze.past": ["The end of the freeze is in the past."],
     "freeze.reason_required": ["Give a reason for the freeze. It is shown to everyone whose run is held."],
+    "gate.closed": [
+        "It may not start. {}",
+    ],
+    "gate.none": [
+        "Request {} is not a step of a chain.",
+        "Request {} waits for no decision at a gate. Reload the page.",
+    ],
+    "gate.reason_required": [
+        "Give a reason for letting it start: it was not approved so.",
+    ],
+    "gate.unfit": [
+        "Request {} cannot start with these values. {} Reject it.",
+    ],
     "grant.beyond_own": ["{} does not have “{}” on all of {} for that long and cannot grant it."],
     "grant.condition": ["The condition on parameters is not valid. {}"],
     "grant.condition_unbound": [

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 
 from runs.audit import signatures
-from runs.models import Approval, AuditEntry, BreakGlass, ChangeRequest, RunRequest, RunSpec
+from runs.models import Approval, AuditEntry, BreakGlass, ChangeRequest, RunRequest, RunSpec, StepDecision
 from runs.models.request import State
 
 # verb -> what its entries record. Each has exactly one row, and each row exactly one entry.
@@ -20,6 +20,8 @@ RECORDED: dict[str, str] = {
     "request.break_glass": "an emergency override",
     "request.review": "a review of the override",
     "request.launch": "the launch",
+    "chain.let_go": "a step that was let go at its gate",
+    "chain.reject": "a step that was rejected at its gate",
 }
 # State of a change request -> the verb that ends it so.
 ENDED_BY: dict[str, str] = {
@@ -50,6 +52,9 @@ ROWS = """
     FROM runs_breakglass AS bypass JOIN runs_changerequest AS change ON change.id = bypass.change_id
     UNION ALL SELECT 'request.review', change_id, reviewed_by_name, was_right::text, reviewed_at
     FROM runs_breakglass WHERE reviewed_at IS NOT NULL
+    UNION ALL SELECT CASE WHEN decision.is_allowed THEN 'chain.let_go' ELSE 'chain.reject' END, decision.run_request_id,
+    decision.by_name, change.digest, decision.at
+    FROM runs_stepdecision AS decision JOIN runs_changerequest AS change ON change.id = decision.change_id
     UNION ALL SELECT 'request.launch', id, '', flow_run_id::text, coalesce(launched_at, changed_at)
     FROM runs_runrequest WHERE flow_run_id IS NOT NULL
 """
@@ -95,6 +100,11 @@ NOT_FOLLOWED = """
     SELECT request.id, request.state FROM runs_runrequest AS request
     JOIN runs_changerequest AS change ON change.id = request.change_id
     WHERE request.id >= %(first)s AND request.state = ANY (%(ends)s) AND change.state <> request.state
+    -- A person can reject a single step of a chain at its gate.
+    AND NOT EXISTS (
+        SELECT FROM runs_stepdecision AS decision
+        WHERE decision.run_request_id = request.id AND NOT decision.is_allowed AND request.state = 'rejected'
+    )
     ORDER BY request.id LIMIT 1
 """
 # A change window can be overridden later, or in the submission.
@@ -141,8 +151,11 @@ def unsigned(keys: signatures.Keys, first: int) -> Iterator[str]:
             what = "What request {} would run" if isinstance(part, RunSpec) else "A run of request {}"
             yield f"{what.format(part.change_id)} is not signed with a key of the portal."
     given = Approval.objects.filter(change__gte=first).order_by("pk")
+    gates = StepDecision.objects.filter(change__gte=first).select_related("run_request__spec__change").order_by("pk")
     overrides = BreakGlass.objects.filter(change__gte=first).select_related("change").order_by("pk")
-    decisions: Iterator[Approval | BreakGlass] = chain(given.iterator(2000), overrides.iterator(2000))
+    decisions: Iterator[Approval | BreakGlass | StepDecision] = chain(
+        given.iterator(2000), overrides.iterator(2000), gates.iterator(2000)
+    )
     for row in decisions:
         if not signatures.is_signed(row, keys):
             what = "The emergency override" if isinstance(row, BreakGlass) else f"What {row.by_name} decided"

@@ -15,9 +15,18 @@ from django.conf import settings
 from django.db import models
 
 from flows import canonical
-from runs.models import Approval, AuditCheckpoint, AuditEntry, BreakGlass, ChangeRequest, RunRequest, RunSpec
+from runs.models import (
+    Approval,
+    AuditCheckpoint,
+    AuditEntry,
+    BreakGlass,
+    ChangeRequest,
+    RunRequest,
+    RunSpec,
+    StepDecision,
+)
 
-type Signed = AuditEntry | AuditCheckpoint | ChangeRequest | RunSpec | RunRequest | Approval | BreakGlass
+type Signed = AuditEntry | AuditCheckpoint | ChangeRequest | RunSpec | RunRequest | Approval | BreakGlass | StepDecision
 # key id -> the HMAC under the key, of nothing yet; newest first
 type Keys = dict[str, hmac.HMAC]
 
@@ -86,6 +95,9 @@ def content(row: Signed) -> str:
         case Approval():
             said = {"approved": row.approved, "stage": row.stage, "digest": row.digest}
             return f"approval {canonical.text(by_person(row) | said)}"
+        case StepDecision():
+            decided = {"is_allowed": row.is_allowed, "run_request": row.run_request_id}
+            return f"step {canonical.text(by_person(row) | decided | {'run': content(row.run_request)})}"
         case BreakGlass():
             return f"override {canonical.text(by_person(row) | {'until': row.until, 'digest': row.change.digest})}"
 
@@ -99,5 +111,5 @@ def of_entry(digest: str) -> str:
     return f"entry {digest}"
 
 
-def by_person(row: Approval | BreakGlass) -> dict[str, object]:
+def by_person(row: Approval | BreakGlass | StepDecision) -> dict[str, object]:
     return {"request": row.change_id, "by": row.by_id, "by_name": row.by_name, "reason": row.reason}

@@ -14,11 +14,13 @@ from runs.changes.approvals import (
     withdraw_waiting,
 )
 from runs.changes.evidence import require_evidence
+from runs.changes.gate_decisions import let_go, reject_step, why_waiting
+from runs.changes.gates import attempt_of
 from runs.changes.launch_queue import LANES, queue_launches
 from runs.changes.launch_results import hold, launched, launched_together, note_sent, recheck, refuse, requeue
 from runs.changes.overrides import MAX_OVERRIDE, MIN_OVERRIDE, break_glass, override, review
 from runs.changes.pacing import cancel_rest, pause, resume
-from runs.changes.release import advance, close, release, to_advance, withdraw_unsent
+from runs.changes.release import advance, close, release, require_step_released, to_advance, withdraw_unsent
 from runs.changes.settle import settle, settle_deleted, settle_swept
 from runs.changes.stages import Step, approvers_of, emergency_override, step_for, steps
 from runs.changes.states import CHANGE_LEGAL_FROM, LEGAL_FROM, move, move_together
@@ -34,6 +36,7 @@ __all__ = [
     "advance",
     "approve",
     "approvers_of",
+    "attempt_of",
     "break_glass",
     "cancel_rest",
     "close",
@@ -44,6 +47,7 @@ __all__ = [
     "involved_in",
     "launched",
     "launched_together",
+    "let_go",
     "move",
     "move_together",
     "note_sent",
@@ -53,6 +57,7 @@ __all__ = [
     "recheck",
     "refuse",
     "reject",
+    "reject_step",
     "release",
     "requeue",
     "require_approved",
@@ -60,6 +65,7 @@ __all__ = [
     "require_evidence",
     "require_other_person",
     "require_retry_approved",
+    "require_step_released",
     "resume",
     "review",
     "settle",
@@ -68,6 +74,7 @@ __all__ = [
     "step_for",
     "steps",
     "to_advance",
+    "why_waiting",
     "withdraw",
     "withdraw_unsent",
     "withdraw_waiting",

@@ -36,6 +36,11 @@ def require_evidence(run_request: RunRequest) -> None:
         name = run_request.overridden_by_name
         if ("request.override", name) not in recorded:
             raise unrecorded("window override", name)
+    # 5. And what let a step of a chain start at its gate.
+    if change.kind == ChangeRequest.Kind.CHAIN:
+        for decision in run_request.step_decisions.filter(is_allowed=True):
+            if ("chain.let_go", decision.by_name) not in recorded and not are_retired(decision.at):
+                raise unrecorded("decision at a gate", decision.by_name)
 
 
 def require_intact(change: ChangeRequest, spec: RunSpec, *runs: RunRequest) -> None:

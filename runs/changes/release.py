@@ -16,10 +16,13 @@ from runs.access import predicates
 from runs.actors import Actor
 from runs.audit import signatures
 from runs.change_feed import publish
+from runs.changes import gates
 from runs.changes.launch_queue import queue_launches
 from runs.changes.states import LEGAL_FROM, ChangeState, compare_and_set, move_change
+from runs.errors import Refused
 from runs.models import ChangeRequest, RunRequest, RunSpec, Schedule
 from runs.models.request import FAILURES, OPEN, State
+from runs.requests.destructive import is_destructive
 from runs.requests.frozen_values import values_of
 
 # They count for the pacing: a run that has ended makes room for the next one.
@@ -87,23 +90,38 @@ def why_held(run_request: RunRequest) -> str:
         started = spec.run_requests.exclude(state__in=NEVER_STARTED).count()
         if started >= spec.max_runs:
             return f"The request was for at most {spec.max_runs} {'run' if spec.max_runs == 1 else 'runs'}."
-    return mapping_error(spec, run_request.mapped_values) or invalid_names(run_request)
+    return gates.why_gated(run_request) or why_unfit(run_request)
+
+
+def why_unfit(run_request: RunRequest) -> str:
+    """Return why the values of an occurrence may not start; empty when they may. It quotes no value.
+
+    A person can let a step of a chain go with values that the approver did not see; not with those that no flow takes.
+    """
+    unfit = mapping_error(run_request.spec, run_request.mapped_values)
+    beyond = "" if unfit else beyond_approved(run_request.spec, run_request.mapped_values)
+    if beyond and gates.is_let_go(run_request):
+        beyond = ""
+    return unfit or beyond or invalid_names(run_request)
 
 
 def mapping_error(spec: RunSpec, values: Mapping[str, Any]) -> str:
-    """Return why the values of an occurrence are not what the spec maps; empty when they are. It quotes no value."""
+    """Return why the values of an occurrence cannot be those that the spec maps; empty when they can."""
     if set(values) != set(spec.mapped):
         return f"The occurrence must bring a value for each of: {', '.join(sorted(spec.mapped)) or 'none'}."
-    # Of each by itself, so that the message can name it. In doubt it does not fit.
-    unfit = [
-        name for name, schema in spec.mapped.items() if not predicates.matches({"properties": {name: schema}}, values)
-    ]
-    if unfit:
-        return f"Not within what was approved: {', '.join(sorted(unfit))}."
     # They are stored as they are: a secret must be a fixed value of the spec.
     if schemas.split(spec.deployment.parameter_schema, dict(values))[1]:
         return "A secret parameter cannot be mapped."
     return ""
+
+
+def beyond_approved(spec: RunSpec, values: Mapping[str, Any]) -> str:
+    """Return which values are not within the schemas that were approved; empty when all are."""
+    # Of each by itself, so that the message can name it. In doubt it does not fit.
+    unfit = [
+        name for name, schema in spec.mapped.items() if not predicates.matches({"properties": {name: schema}}, values)
+    ]
+    return f"Not within what was approved: {', '.join(sorted(unfit))}." if unfit else ""
 
 
 def invalid_names(run_request: RunRequest) -> str:
@@ -114,7 +132,17 @@ def invalid_names(run_request: RunRequest) -> str:
         schemas.validate(run_request.deployment.parameter_schema, values_of(run_request), defaults={})
     except schemas.Invalid as invalid:
         return f"Not valid for the flow: {', '.join(sorted({error.field for error in invalid.errors}))}."
+    # The name that confirms it is typed for fixed values only.
+    if is_destructive(run_request.deployment, values_of(run_request)):
+        return "With these values the run would delete data, which a person confirms for each run."
     return ""
+
+
+def require_step_released(run_request: RunRequest) -> None:
+    """Refuse the launch of a step of a chain that is disabled, or that waits for a person who did not let it go."""
+    gates.require_chain_enabled(run_request.change)
+    if reason := gates.why_gated(run_request) or why_unfit(run_request):
+        raise Refused("gate.closed", f"It may not start. {reason}")
 
 
 def record_why_held(run_request: RunRequest, reason: str) -> None:

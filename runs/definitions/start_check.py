@@ -54,7 +54,7 @@ def check_started(run_request: RunRequest) -> None:
     if definition.fingerprint(found) != approved.definition_fingerprint:
         report(run_request, approved, found)
         if requirements_for(Target.of(run_request.deployment)).cancel_moved:
-            requests.cancel_moved(run, reason="The deployment was changed in Prefect after the approval.")
+            requests.cancel_automatically(run, reason="The deployment was changed in Prefect after the approval.")
     # Unless the run has started once more meanwhile.
     held.update(check_definition_at=None)
 

@@ -20,7 +20,7 @@ from runs.dispatch.leases import LEASE, backoff
 from runs.errors import Refused
 from runs.governance import agents, windows
 from runs.governance.requirements import requirements_for
-from runs.models import RunRequest, Verb
+from runs.models import ChangeRequest, RunRequest, Verb
 from runs.models.request import State
 
 # How long before its start time a scheduled run is sent, so that a worker has picked it up by then.
@@ -167,11 +167,14 @@ def check_again(run_request: RunRequest) -> None:
     # Not before its time: what is on offer can change until then.
     if not run_request.scheduled_for or run_request.scheduled_for - AHEAD <= timezone.now():
         requests.require_still_offered(deployment, values)
-    # 3. An agent was not stopped, and in a protected environment someone else has approved what it asked for.
+    # 3. A step of a chain: the chain is enabled, and where a person had to let the step go, one did.
+    if run_request.change.kind == ChangeRequest.Kind.CHAIN:
+        changes.require_step_released(run_request)
+    # 4. An agent was not stopped, and in a protected environment someone else has approved what it asked for.
     if agent := run_request.change.agent:
         agents.require_running(agent)
         changes.require_other_person(run_request.change, deployment)
-    # 4. The approvals hold, or an emergency override is in force.
+    # 5. The approvals hold, or an emergency override is in force.
     bypass = changes.emergency_override(run_request.change)
     if bypass is None:
         changes.require_approved(run_request)

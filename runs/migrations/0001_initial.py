@@ -2281,4 +2281,125 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="Chain",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=100)),
+                ("description", models.CharField(blank=True, max_length=500)),
+                (
+                    "number",
+                    models.PositiveIntegerField(
+                        default=0, help_text="Number of its newest version.", verbose_name="version"
+                    ),
+                ),
+                (
+                    "is_enabled",
+                    models.BooleanField(
+                        default=True, help_text="Steps of a disabled chain do not start.", verbose_name="enabled"
+                    ),
+                ),
+                ("created_at", models.DateTimeField(db_default=Now(), editable=False, verbose_name="created")),
+                ("created_by_name", models.CharField(editable=False, max_length=200, verbose_name="created by")),
+                (
+                    "environment",
+                    models.ForeignKey(on_delete=models.PROTECT, related_name="chains", to="flows.environment"),
+                ),
+            ],
+            options={
+                "ordering": ["name", "pk"],
+                "default_permissions": ["view"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("environment", "name"), name="unique_chain_per_environment")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="ChainVersion",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                ("definition", models.JSONField(help_text="Inputs and steps: runs/automation/chain_definition.py.")),
+                ("digest", models.CharField(help_text="SHA-256 over the definition.", max_length=64)),
+                ("saved_at", models.DateTimeField(db_default=Now(), verbose_name="saved")),
+                ("saved_by_name", models.CharField(max_length=200, verbose_name="saved by")),
+                ("chain", models.ForeignKey(on_delete=models.PROTECT, related_name="versions", to="runs.chain")),
+            ],
+            options={
+                "ordering": ["-number"],
+                "default_permissions": (),
+                "constraints": [models.UniqueConstraint(fields=("chain", "number"), name="unique_number_per_chain")],
+            },
+        ),
+        migrations.CreateModel(
+            name="ChainStep",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("position", models.PositiveIntegerField()),
+                ("key", models.CharField(max_length=40)),
+                (
+                    "deployment",
+                    models.ForeignKey(on_delete=models.PROTECT, related_name="chain_steps", to="flows.deployment"),
+                ),
+                ("version", models.ForeignKey(on_delete=models.PROTECT, related_name="steps", to="runs.chainversion")),
+            ],
+            options={
+                "ordering": ["version", "position"],
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(fields=("version", "position"), name="unique_position_per_version")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="ChainRun",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "inputs",
+                    models.JSONField(
+                        default=dict, help_text="Without those of secret parameters: they are in the specs."
+                    ),
+                ),
+                (
+                    "change",
+                    models.OneToOneField(on_delete=models.PROTECT, related_name="chain_run", to="runs.changerequest"),
+                ),
+                (
+                    "version",
+                    models.ForeignKey(on_delete=models.PROTECT, related_name="chain_runs", to="runs.chainversion"),
+                ),
+            ],
+            options={
+                "ordering": ["-pk"],
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="StepDecision",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("is_allowed", models.BooleanField()),
+                ("by_name", models.CharField(max_length=200)),
+                ("at", models.DateTimeField(db_default=Now())),
+                ("reason", models.CharField(blank=True, max_length=1000)),
+                (
+                    "signature",
+                    models.CharField(blank=True, help_text="Key id and HMAC: runs/audit/signatures.py.", max_length=80),
+                ),
+                ("by", models.ForeignKey(on_delete=models.PROTECT, related_name="+", to=USER)),
+                (
+                    "change",
+                    models.ForeignKey(on_delete=models.PROTECT, related_name="step_decisions", to="runs.changerequest"),
+                ),
+                (
+                    "run_request",
+                    models.ForeignKey(on_delete=models.PROTECT, related_name="step_decisions", to="runs.runrequest"),
+                ),
+            ],
+            options={
+                "ordering": ["pk"],
+                "default_permissions": (),
+            },
+        ),
     ]

@@ -38,6 +38,23 @@ BEGIN
     RETURN NEW;
 END $$;
 
+-- The same for a step of a chain that waits at its gate, where the chain needed an approval.
+CREATE FUNCTION require_other_person_at_gate() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM runs_changerequest change
+        WHERE change.id = NEW.change_id AND change.needs_approval
+        AND (NEW.by_id = change.requested_by_id OR NEW.by_id = change.on_behalf_of_id AND NEW.is_allowed)
+    ) THEN
+        RAISE EXCEPTION 'Requesters cannot decide at a gate of their own request.' USING ERRCODE = 'check_violation';
+    END IF;
+    IF NOT EXISTS (SELECT FROM runs_runrequest WHERE id = NEW.run_request_id AND change_id = NEW.change_id) THEN
+        RAISE EXCEPTION 'Request % is not a run of its change request.', NEW.run_request_id
+            USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
 -- Whether a change request has enough approvals by different people, or an emergency override that is in force. Rules,
 -- schedules and chains are never overridden.
 CREATE FUNCTION has_approvals(change bigint, wanted text, needed int) RETURNS boolean LANGUAGE sql STABLE
@@ -401,6 +418,29 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON runs_comment FOR EACH ROW
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_comment
     EXECUTE FUNCTION refuse_change('Requests, approvals and comments are append-only.');
 
+-- A step of a chain that waits at its gate is let go, or rejected, by a person; where the chain needed an approval, by
+-- another one than the requester.
+CREATE TRIGGER four_eyes BEFORE INSERT ON runs_stepdecision FOR EACH ROW
+    EXECUTE FUNCTION require_other_person_at_gate();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON runs_stepdecision FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('Cannot update or delete rows from runs_stepdecision table');
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_stepdecision
+    EXECUTE FUNCTION refuse_change('Requests, approvals and comments are append-only.');
+
+-- A run of a chain refers to the version that it was requested with, and that stays what it was.
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON runs_chainversion FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('Cannot update or delete rows from runs_chainversion table');
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_chainversion
+    EXECUTE FUNCTION refuse_change('Versions of chains are append-only.');
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON runs_chainstep FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('Cannot update or delete rows from runs_chainstep table');
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_chainstep
+    EXECUTE FUNCTION refuse_change('Versions of chains are append-only.');
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON runs_chainrun FOR EACH ROW
+    EXECUTE FUNCTION refuse_change('Cannot update or delete rows from runs_chainrun table');
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_chainrun
+    EXECUTE FUNCTION refuse_change('Requests, approvals and comments are append-only.');
+
 CREATE TRIGGER four_eyes BEFORE INSERT OR UPDATE ON runs_breakglass FOR EACH ROW
     EXECUTE FUNCTION require_other_person('reviewed_by_id', 'review');
 CREATE TRIGGER frozen BEFORE UPDATE ON runs_breakglass FOR EACH ROW
@@ -511,8 +551,8 @@ BEGIN
     FOR found IN
         SELECT t.tgrelid::regclass AS part, t.tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
         WHERE p.pronamespace = current_schema()::regnamespace AND p.proname IN (
-            'refuse_change', 'require_other_person', 'require_approvals', 'require_release', 'require_own_transaction', 'require_next_entry',
-            'record_version', 'announce_rights'
+            'refuse_change', 'require_other_person', 'require_other_person_at_gate', 'require_approvals', 'require_release',
+            'require_own_transaction', 'require_next_entry', 'record_version', 'announce_rights'
         ) AND t.tgparentid = 0
     LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', found.part, found.tgname);

@@ -5,6 +5,7 @@ from runs.models.agent import Agent, AgentStop, AgentUse
 from runs.models.approval import Approval, BreakGlass, Comment
 from runs.models.artifact import Artifact
 from runs.models.audit import AuditCheckpoint, AuditEntry
+from runs.models.chain import Chain, ChainRun, ChainStep, ChainVersion, StepDecision
 from runs.models.change_request import ChangeRequest
 from runs.models.day_count import DeploymentDayCount, EnvironmentDayCount
 from runs.models.event import EventCursor, FailedEvent, RunEvent
@@ -36,6 +37,10 @@ __all__ = [
     "AuditCheckpoint",
     "AuditEntry",
     "BreakGlass",
+    "Chain",
+    "ChainRun",
+    "ChainStep",
+    "ChainVersion",
     "ChangeRequest",
     "Comment",
     "DeploymentDayCount",
@@ -71,6 +76,7 @@ __all__ = [
     "ServiceAccount",
     "Stall",
     "StateChange",
+    "StepDecision",
     "Subscription",
     "Sweep",
     "TaskRun",

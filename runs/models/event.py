@@ -28,6 +28,7 @@ class RunEvent(models.Model):
         REQUEST_LAUNCHED = "request launched"
         REQUEST_REFUSED = "request refused"
         REQUEST_LOST = "request lost"
+        STEP_WAITING = "step waiting"
         OVERRIDE_USED = "override used"
         DEFINITION_MOVED = "definition moved"
         FREEZE_STARTED = "freeze started"

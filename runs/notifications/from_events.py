@@ -70,6 +70,29 @@ def notify_approvers(event: RunEvent) -> None:
     )
 
 
+def notify_at_gate(event: RunEvent) -> None:
+    """Notify the subscribers who can decide about a step of a chain that waits at its gate."""
+    run_request = request_of(event)
+    change, verb = run_request.change, Verb.TRIGGER
+    others: set[int | None] = set()
+    if change.needs_approval:
+        verb, others = Verb.APPROVE, {change.requested_by_id, change.on_behalf_of_id}
+    values = requests.values_of(run_request)
+
+    def may(person: User) -> bool:
+        allowed = Permissions.of_person(person).decide(verb, run_request.deployment, values)
+        return person.pk not in others and bool(allowed)
+
+    notify(
+        Topic.WAITING,
+        run_request.environment,
+        f"Decision needed: {run_request.spec.deployment_name} in {change.environment_name}",
+        f"A step of the chain that {change.requester} requested waits at its gate: request {run_request.pk}.",
+        target=change,
+        may=may,
+    )
+
+
 def notify_signers(change: ChangeRequest) -> None:
     """Notify all administrators and auditors that a change of rules waits for a second administrator."""
     lines = [f"- {what}" for what in change.rule_change.what]
@@ -289,6 +312,7 @@ NOTICES: dict[str, Callable[[RunEvent], None]] = {
     Kind.REQUEST_APPROVED: notify_requester,
     Kind.REQUEST_REJECTED: notify_requester,
     Kind.REQUEST_LOST: notify_of_loss,
+    Kind.STEP_WAITING: notify_at_gate,
     Kind.OVERRIDE_USED: notify_of_override,
     Kind.DEFINITION_MOVED: notify_of_definition,
     Kind.RUNS_STALLED: notify_of_stalls,

@@ -3,7 +3,7 @@
 from runs.requests.backfill import AT_ONCE, submit_backfill
 from runs.requests.backfill_plan import Item, Outcome, Plan, plan_backfill
 from runs.requests.backfill_ranges import MOST_ITEMS
-from runs.requests.cancel import PATIENCE, cancel, cancel_moved, force_cancel
+from runs.requests.cancel import PATIENCE, cancel, cancel_automatically, force_cancel
 from runs.requests.destructive import is_destructive
 from runs.requests.earlier_runs import Earlier
 from runs.requests.frozen_values import is_intact, secret_paths, spec_digest, spec_values, values_of
@@ -43,7 +43,7 @@ __all__ = [
     "Spec",
     "add_occurrence",
     "cancel",
-    "cancel_moved",
+    "cancel_automatically",
     "create_retry",
     "force_cancel",
     "has_passed",

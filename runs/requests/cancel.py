@@ -66,8 +66,8 @@ def force_cancel(run: Run, *, by: Actor, reason: str = "", ticket: str = "") -> 
         return request_cancellation(run, act, Kind.FORCE)
 
 
-def cancel_moved(run: Run, *, reason: str) -> Action | None:
-    """Request the cancellation of a run whose deployment changed after the approval, as a policy requires.
+def cancel_automatically(run: Run, *, reason: str) -> Action | None:
+    """Request the cancellation of a run by rule: its deployment changed after the approval, or it ran too long.
 
     Returns None when it has ended, or is being cancelled already.
     """

@@ -9,7 +9,7 @@ from typing import Any
 from flows import canonical, encryption
 from flows import parameters as schemas
 from runs.digests import change_digest, rules_digest, secret
-from runs.models import ChangeRequest, RunRequest, RunSpec
+from runs.models import ChainRun, ChangeRequest, RunRequest, RunSpec
 
 # The columns of a spec that its digest covers, in the format `RunSpec.FORMAT`.
 SPEC = [
@@ -39,14 +39,21 @@ def spec_digest(spec: RunSpec) -> str:
     return canonical.digest({name: getattr(spec, name) for name in SPEC} | {"secret": secret(spec.sealed_parameters)})
 
 
-def contents_digest(specs: Iterable[RunSpec], run_requests: Iterable[RunRequest]) -> str:
-    """Return the SHA-256, in hexadecimal, over the specs and the occurrences that are requested with them."""
-    return canonical.digest(
-        {
-            "specs": [[spec.position, spec.digest] for spec in specs],
-            "starts": [[each.spec.position, each.occurrence, each.scheduled_for] for each in run_requests],
-        }
-    )
+def contents_digest(
+    specs: Iterable[RunSpec], run_requests: Iterable[RunRequest], chain_run: ChainRun | None = None
+) -> str:
+    """Return the SHA-256, in hexadecimal, over the specs and the occurrences that are requested with them.
+
+    Of a chain it covers the version too: the order of the steps, their conditions and gates are approved with them.
+    """
+    contents: dict[str, Any] = {
+        "specs": [[spec.position, spec.digest] for spec in specs],
+        "starts": [[each.spec.position, each.occurrence, each.scheduled_for] for each in run_requests],
+    }
+    if chain_run:
+        version = chain_run.version
+        contents["chain"] = [version.chain.name, version.number, canonical.digest(version.definition), chain_run.inputs]
+    return canonical.digest(contents)
 
 
 def is_intact(change: ChangeRequest) -> bool:
@@ -59,9 +66,16 @@ def is_intact(change: ChangeRequest) -> bool:
     first = requested if change.kind in ChangeRequest.FIXED else ()
     return (
         all(spec_digest(spec) == spec.digest for spec in specs)
-        and contents_digest(specs, first) == change.contents
+        and contents_digest(specs, first, chain_run_of(change)) == change.contents
         and change_digest(change) == change.digest
     )
+
+
+def chain_run_of(change: ChangeRequest) -> ChainRun | None:
+    """Return the version and inputs of a run of a chain; None for every other change request."""
+    if change.kind != ChangeRequest.Kind.CHAIN:
+        return None
+    return ChainRun.objects.select_related("version__chain").filter(change=change).first()
 
 
 def spec_values(spec: RunSpec) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from runs.errors import Refused
 from runs.governance.agents import require_within_budget
 from runs.governance.independence import Involved
 from runs.governance.requirements import Requirements, requirements_for, with_approval, with_person
-from runs.models import ChangeRequest, RunEvent, RunRequest, RunSpec, Verb
+from runs.models import ChainRun, ChangeRequest, RunEvent, RunRequest, RunSpec, Verb
 from runs.models.request import State
 from runs.requests.destructive import is_destructive, require_name_typed
 from runs.requests.frozen_values import contents_digest, values_of
@@ -76,6 +76,7 @@ def submit_change(
     at_once: int | None = None,
     on_failure: ChangeRequest.OnFailure | None = None,
     schedule: Mapping[str, Any] | None = None,
+    chain_run: ChainRun | None = None,
 ) -> ChangeRequest:
     """Submit a change request; its runs are queued for launch, or wait for approval.
 
@@ -85,7 +86,8 @@ def submit_change(
     starts outside change windows and during a freeze, for requesters with that permission. `confirmation` is the typed
     name of the deployment, for a run that deletes data. `at_once` is the number of runs that may be open at a time;
     None is no limit. `on_failure` is what a backfill does when one of its runs fails, `schedule` when those of a
-    schedule are due. Raises `Forbidden`, `Refused`, or `flows.parameters.Invalid` with every error at once.
+    schedule are due. `chain_run` is the unsaved row of a chain, whose specs are its steps. Raises `Forbidden`,
+    `Refused`, or `flows.parameters.Invalid` with every error at once.
     """
     key = submission_key or uuid.uuid4()
     # A service account acts for its owner, who therefore cannot approve it either.
@@ -128,8 +130,8 @@ def submit_change(
         for each in frozen:
             if kind == ChangeRequest.Kind.BACKFILL:
                 permissions.require(Verb.BACKFILL, each.row.deployment, each.values)
-        # Until a later start the data can arrive: the launch decides.
-        if not is_later(scheduled_for):
+        # Until a later start, or by the steps before, the data can arrive: the launch decides.
+        if not is_later(scheduled_for) and kind != ChangeRequest.Kind.CHAIN:
             require_offered((each.row.deployment, each.values) for each in frozen)
         # 4. The rows, with everything that an approval is for.
         environment = specs[0].deployment.environment
@@ -159,13 +161,13 @@ def submit_change(
         if requirements.stages:
             change.expires_at = timezone.now() + timedelta(minutes=requirements.minutes)
         starts = first_occurrences(change, [each.row for each in frozen], scheduled_for)
-        seal(change, [each.row for each in frozen], starts)
+        seal(change, [each.row for each in frozen], starts, chain_run)
         for run_request in starts:
             require_start_window(run_request, requirements, permissions, overrides=overrides_windows)
         for each in frozen:
             require_name_typed(each.row.deployment, each.values, confirmation)
         # 5. Insert them, or find what the same form made.
-        stored, is_new = insert_once(change, [each.row for each in frozen], starts)
+        stored, is_new = insert_once(change, [each.row for each in frozen], starts, chain_run)
         act.subject = stored.subject
         if not is_new:
             # The same key with other content is not a double click.
@@ -179,6 +181,8 @@ def submit_change(
         require_within_budget(by, is_run=True)
         # 6. The audit entry, without secret values; then what happens next, in the same transaction.
         act.after = describe(stored, frozen, starts, scheduled_for)
+        if chain_run:
+            act.after |= {"chain": chain_run.version.chain.name, "version": chain_run.version.number}
         follow_up(stored, starts, requirements)
         return stored
 
@@ -218,9 +222,11 @@ def first_occurrences(
     ]
 
 
-def seal(change: ChangeRequest, rows: Sequence[RunSpec], starts: Sequence[RunRequest]) -> None:
+def seal(
+    change: ChangeRequest, rows: Sequence[RunSpec], starts: Sequence[RunRequest], chain_run: ChainRun | None
+) -> None:
     """Set the digest of the change request, and sign it and everything in it."""
-    change.contents = contents_digest(rows, starts)
+    change.contents = contents_digest(rows, starts, chain_run)
     change.digest = change_digest(change)
     change.signature = signatures.sign(change)
     for row in rows:
@@ -231,7 +237,7 @@ def seal(change: ChangeRequest, rows: Sequence[RunSpec], starts: Sequence[RunReq
 
 
 def insert_once(
-    change: ChangeRequest, rows: Sequence[RunSpec], starts: Sequence[RunRequest]
+    change: ChangeRequest, rows: Sequence[RunSpec], starts: Sequence[RunRequest], chain_run: ChainRun | None
 ) -> tuple[ChangeRequest, bool]:
     """Insert the change request and all in it, or return the one of the same form, and whether it is new."""
     # The unique key decides, not a query before it: a double click sends both at once.
@@ -244,6 +250,9 @@ def insert_once(
     for row in rows:
         row.change = change
     RunSpec.objects.bulk_create(rows)
+    if chain_run:
+        chain_run.change = change
+        chain_run.save(force_insert=True)
     for run_request, row in zip(starts, rows, strict=False):
         run_request.change, run_request.spec = change, row
     if change.kind == ChangeRequest.Kind.RUN:

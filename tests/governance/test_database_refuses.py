@@ -688,7 +688,7 @@ def test_no_function_of_a_trigger_depends_on_a_setting() -> None:
             "(SELECT tgfoid FROM pg_trigger WHERE NOT tgisinternal)"
         )
         functions = cursor.fetchall()
-    assert len(functions) == 8
+    assert len(functions) == 9
     for name, source, config in functions:
         assert "current_setting" not in source, name
         assert "\\" not in source, f"{name}: standard_conforming_strings decides what a backslash means"

@@ -14,7 +14,7 @@ from runs.changes.queries import values_of
 from runs.errors import Refused
 from runs.governance import windows
 from runs.governance.independence import require_own_password
-from runs.models import BreakGlass, RunRequest, Verb
+from runs.models import BreakGlass, ChangeRequest, RunRequest, Verb
 from runs.models.request import State
 
 
@@ -50,8 +50,8 @@ class Actions:
         emergency: BreakGlass | None,
     ) -> Actions:
         """Check every action; `standing` is None for a request that has been sent or closed."""
-        if run_request.change.is_backfill:
-            # It is decided about as a whole, on the page of the change request.
+        if run_request.change.kind != ChangeRequest.Kind.RUN:
+            # It is decided about as a whole, or at the gate of a step, on the page of the change request.
             override = can_override(run_request, permissions, standing)
             return cls(NOT_ALLOWED, NOT_ALLOWED, NOT_ALLOWED, NOT_ALLOWED, override, NOT_ALLOWED)
         reject = can_decide(run_request, permissions)

@@ -217,7 +217,7 @@ def test_a_mapped_value_outside_what_was_approved_stays_held(
     values: dict[str, Any],
     state: State,
 ) -> None:
-    change = submit([Spec(prod_deployment, {"rows": 5}, mapped={"month": MONTH})], Kind.CHAIN)
+    change = submit([Spec(prod_deployment, {"rows": 5}, mapped={"month": MONTH})], Kind.SCHEDULE)
     changes.approve(change, by=by(approver))
     run_request = requests.add_occurrence(change.specs.get(), "step 1", values=values)
     tasks.advance_changes()
@@ -234,7 +234,7 @@ def test_a_secret_is_never_mapped(
     submit: Callable[..., ChangeRequest], prod_deployment: Deployment, approver: User
 ) -> None:
     spec = Spec(prod_deployment, {"month": "2026-10"}, mapped={"token": {"type": "string"}})
-    change = submit([spec], Kind.CHAIN)
+    change = submit([spec], Kind.SCHEDULE)
     changes.approve(change, by=by(approver))
     requests.add_occurrence(change.specs.get(), "1", values={"token": "s3cret"})
     tasks.advance_changes()

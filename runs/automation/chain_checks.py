@@ -1,0 +1,80 @@
+"""What the deployments of a chain must have when it is saved, and which they are when it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flows import parameters as schemas
+from flows.models import Deployment, Environment
+from runs.access.decisions import Permissions
+from runs.automation.chain_definition import Definition, Step
+from runs.errors import Refused
+from runs.models import Verb
+from runs.requests.destructive import is_destructive
+
+
+def deployments_of(definition: Definition, environment: Environment) -> dict[str, Deployment]:
+    """Return the deployment of each step, as it is deployed now; raises `Refused` with code `chain.deployment`."""
+    names = {step.deployment for step in definition.steps}
+    found = Deployment.objects.filter(environment=environment, full_name__in=names, deleted_upstream_at=None)
+    by_name = {each.full_name: each for each in found.select_related("environment__server").order_by("pk")}
+    return {step.key: require_known(step, by_name, environment) for step in definition.steps}
+
+
+def require_known(step: Step, by_name: Mapping[str, Deployment], environment: Environment) -> Deployment:
+    if step.deployment not in by_name:
+        raise Refused(
+            "chain.deployment",
+            f"Step {step.key}: {step.deployment} is not deployed in {environment}, or you cannot see it.",
+            step=step.key,
+        )
+    return by_name[step.deployment]
+
+
+def require_runnable(
+    definition: Definition, environment: Environment, permissions: Permissions
+) -> dict[str, Deployment]:
+    """Return the deployment of each step; refuse those the person cannot run, and parameters that do not fit."""
+    names = {step.deployment for step in definition.steps}
+    seen = permissions.deployments().filter(environment=environment, full_name__in=names, deleted_upstream_at=None)
+    by_name = {each.full_name: each for each in seen.order_by("pk")}
+    found = {}
+    for step in definition.steps:
+        # One that is hidden looks like one that is missing.
+        found[step.key] = deployment = require_known(step, by_name, environment)
+        permissions.require(Verb.TRIGGER, deployment)
+        require_parameters(step, deployment)
+    return found
+
+
+def require_parameters(step: Step, deployment: Deployment) -> None:
+    """Refuse unknown, missing, secret and invalid parameters of one step, and one that deletes data."""
+    schema: dict[str, Any] = deployment.parameter_schema
+    properties = schema.get("properties") or {}
+    public = schemas.public_parameters(schema)
+    for name in step.parameters:
+        if name not in properties:
+            raise Refused(
+                "chain.parameter_unknown", f"Step {step.key}: {deployment} has no parameter {name}.", step=step.key
+            )
+        if name not in public and "input" not in step.parameters[name]:
+            # What is stored here is displayed, and artifacts are not encrypted.
+            raise Refused("chain.secret", f"Step {step.key}: {name} is secret: it can only be an input.", step=step.key)
+    for name in schema.get("required") or ():
+        if name not in step.parameters and name not in deployment.parameter_defaults:
+            raise Refused(
+                "chain.parameter_required", f"Step {step.key}: {deployment} needs a value for {name}.", step=step.key
+            )
+    constants = step.constants
+    others = [name for name in properties if name not in constants]
+    try:
+        values = schemas.validate(schemas.without(schema, others), constants, defaults={})
+    except schemas.Invalid as invalid:
+        raise Refused("chain.parameter_invalid", f"Step {step.key}: {invalid}", step=step.key) from invalid
+    if is_destructive(deployment, {**deployment.parameter_defaults, **values}):
+        raise Refused(
+            "chain.destructive",
+            f"Step {step.key}: {deployment} deletes data, which is confirmed for each run. Run it by itself.",
+            step=step.key,
+        )

@@ -1,0 +1,353 @@
+"""Save chains and their versions, and request, resume and cut short runs of them.
+
+Defining a chain is not running it: its steps run with the grants of the person who requests it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
+
+from flows import canonical
+from flows import parameters as schemas
+from flows.db_text import sanitize
+from flows.models import Deployment, Environment
+from runs import audit, events, queue, requests
+from runs.access import predicates
+from runs.access.decisions import Forbidden, Permissions, Target
+from runs.access.whole_chains import sees_whole_chain
+from runs.actors import Actor
+from runs.automation import chain_definition, chain_steps
+from runs.automation.chain_checks import deployments_of, require_runnable
+from runs.automation.chain_definition import Definition, Step
+from runs.automation.chain_steps import read_progress
+from runs.changes.approvals import lock, publish_change, require_may_withdraw
+from runs.changes.gates import attempt_of
+from runs.changes.pacing import set_progress
+from runs.changes.release import release
+from runs.changes.states import ChangeState, move_change
+from runs.errors import Refused
+from runs.models import Chain, ChainRun, ChainStep, ChainVersion, ChangeRequest, RunEvent, RunSpec, Verb
+from runs.models.chain import LONGEST_NAME
+from runs.models.request import State
+from runs.requests import Spec
+from runs.requests.frozen_values import values_of
+
+LONGEST_DESCRIPTION = 500
+# Attempts of one step, its retries and every resumption among them.
+MOST_ATTEMPTS = 20
+UNSENT = (State.HELD, State.APPROVED)
+
+
+# Define ---------------------------------------------------------------------------------------------------------------
+
+
+def save(
+    environment: Environment,
+    name: str,
+    definition: Any,
+    *,
+    by: Actor,
+    chain: Chain | None = None,
+    description: str = "",
+) -> ChainVersion:
+    """Save a new chain, or a version of one; the definition that it has already is no new version.
+
+    Raises `Forbidden` without permission to run all its deployments, or `Refused` with code `chain.…`.
+    """
+    verb = "chain.change" if chain else "chain.create"
+    with audit.act(verb, chain, by=by, subject_kind="chain", subject_name=name, environment=environment.slug) as act:
+        require_not_agent(by)
+        permissions = Permissions.of(by)
+        name, description = require_name(name), sanitize(description.strip())[:LONGEST_DESCRIPTION]
+        if chain:
+            chain = lock_chain(chain)
+            # Nobody replaces steps that they could not have defined.
+            for step in current_steps(chain):
+                permissions.require(Verb.TRIGGER, step.deployment)
+        found = chain_definition.read(definition)
+        by_key = require_runnable(found, environment, permissions)
+        stored = insert_chain(environment, name, by) if chain is None else chain
+        before = {"name": stored.name, "version": stored.number, "description": stored.description}
+        newest = stored.versions.order_by("-number").first()
+        digest = canonical.digest(found.stored)
+        if newest and newest.digest == digest and (stored.name, stored.description) == (name, description):
+            act.is_repeat = True
+            return newest
+        if newest is None or newest.digest != digest:
+            newest = insert_version(stored, found, digest, by_key, by)
+        stored.name, stored.number, stored.description = name, newest.number, description
+        try:
+            with transaction.atomic():
+                stored.save(update_fields=["name", "number", "description"])
+        except IntegrityError:
+            raise taken(name, environment) from None
+        act.subject, act.subject_kind, act.subject_name = stored, "", ""
+        act.before = before if chain else {}
+        act.after = {"name": name, "version": newest.number, "digest": digest, "definition": newest.definition}
+    return newest
+
+
+def require_may_define(environment: Environment, *, by: Actor) -> None:
+    """Refuse people who can run nothing in an environment, before their input is read; the refusal is recorded."""
+    permissions = Permissions.of(by)
+    if not permissions.deployments(Verb.TRIGGER).filter(environment=environment).exists():
+        with audit.act("chain.create", None, by=by, subject_kind="chain", environment=environment.slug):
+            raise Forbidden(permissions.decide(Verb.TRIGGER, Target.whole(environment)))
+
+
+def require_name(name: str) -> str:
+    name = sanitize(name.strip())
+    if not name or len(name) > LONGEST_NAME or "/" in name:
+        raise Refused("chain.name", f"A chain needs a name of at most {LONGEST_NAME} characters, without a slash.")
+    return name
+
+
+def require_not_agent(by: Actor) -> None:
+    """Refuse agents: their budget is for runs that they ask for one by one."""
+    if by.agent:
+        raise Refused("chain.agent", "Agents neither define nor run chains. A person can.")
+
+
+def insert_chain(environment: Environment, name: str, by: Actor) -> Chain:
+    try:
+        with transaction.atomic():
+            return Chain.objects.create(environment=environment, name=name, created_by_name=by.name)
+    except IntegrityError:
+        raise taken(name, environment) from None
+
+
+def taken(name: str, environment: Environment) -> Refused:
+    return Refused("chain.taken", f"There is a chain “{name}” in {environment} already. Choose another name.")
+
+
+def insert_version(
+    chain: Chain, found: Definition, digest: str, by_key: Mapping[str, Deployment], by: Actor
+) -> ChainVersion:
+    version = ChainVersion.objects.create(
+        chain=chain, number=chain.number + 1, definition=found.stored, digest=digest, saved_by_name=by.name
+    )
+    ChainStep.objects.bulk_create(
+        ChainStep(version=version, position=position, key=step.key, deployment=by_key[step.key])
+        for position, step in enumerate(found.steps)
+    )
+    return version
+
+
+def set_enabled(chain: Chain, is_enabled: bool, *, by: Actor, reason: str = "") -> None:
+    """Enable a chain, or disable it: then nothing of it can be requested, and no step of it starts."""
+    verb = "chain.enable" if is_enabled else "chain.disable"
+    with audit.act(verb, chain, by=by, reason=reason, environment=chain.environment.slug) as act:
+        require_not_agent(by)
+        stored, permissions = lock_chain(chain), Permissions.of(by)
+        for step in current_steps(stored):
+            permissions.require(Verb.TRIGGER, step.deployment)
+        act.before, act.after = {"is_enabled": stored.is_enabled}, {"is_enabled": is_enabled}
+        stored.is_enabled = is_enabled
+        stored.save(update_fields=["is_enabled"])
+
+
+def lock_chain(chain: Chain) -> Chain:
+    return Chain.objects.select_for_update(of=["self"]).select_related("environment").get(pk=chain.pk)
+
+
+# Run ------------------------------------------------------------------------------------------------------------------
+
+
+def request_run(
+    chain: Chain,
+    inputs: Mapping[str, Any],
+    *,
+    by: Actor,
+    displayed_version: int | None = None,
+    reason: str = "",
+    ticket: str = "",
+    on_behalf_of: User | None = None,
+    submission_key: uuid.UUID | None = None,
+) -> ChangeRequest:
+    """Submit one change request for a run of the chain as it is now, or as version `displayed_version` was.
+
+    Its first steps start at once, or after the approvals. Raises `Forbidden`, `flows.parameters.Invalid` or `Refused`.
+    """
+    with audit.act(
+        "request.submit", chain, by=by, reason=reason, ticket=ticket, environment=chain.environment.slug
+    ) as act:
+        require_not_agent(by)
+        chain = Chain.objects.select_related("environment").get(pk=chain.pk)
+        if not chain.is_enabled:
+            raise Refused("chain.disabled", f"{chain} is disabled. Enable it to run it.")
+        if displayed_version not in (None, chain.number):
+            raise Refused(
+                "chain.version_changed",
+                f"{chain} has changed since it was displayed: it now has version {chain.number}. Review it again.",
+                version=chain.number,
+            )
+        version = chain.versions.select_related("chain__environment").get(number=chain.number)
+        definition = chain_definition.read(version.definition)
+        given = require_inputs(definition, inputs)
+        by_key = deployments_of(definition, chain.environment)
+        specs = [spec_of(step, by_key[step.key], given) for step in definition.steps]
+        public = public_inputs(definition, by_key, given)
+        # The entry is that of the submission.
+        act.is_repeat = True
+        change = requests.submit_change(
+            specs,
+            by=by,
+            kind=ChangeRequest.Kind.CHAIN,
+            reason=reason,
+            ticket=ticket,
+            on_behalf_of=on_behalf_of,
+            submission_key=submission_key,
+            chain_run=ChainRun(version=version, inputs=public),
+        )
+        if change.state == ChangeState.APPROVED:
+            queue.enqueue("runs.tasks.advance_chain", change.pk)
+        return change
+
+
+def require_inputs(definition: Definition, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs with the defaults of those that are not given; refuse one that there is none of."""
+    if unknown := sorted(set(inputs) - set(definition.inputs)):
+        known = ", ".join(definition.inputs) or "none"
+        raise Refused("chain.inputs", f"The chain has no input {unknown[0]}. Its inputs are: {known}.", inputs=unknown)
+    defaults = {name: about["default"] for name, about in definition.inputs.items() if "default" in about}
+    return {**defaults, **inputs}
+
+
+def spec_of(step: Step, deployment: Deployment, given: Mapping[str, Any]) -> Spec:
+    """Return what one step runs: constants and inputs are fixed now, values of artifacts come with each attempt."""
+    # An input without a value is left to the default of the parameter.
+    inputs = {name: given[of] for name, of in step.input_names.items() if of in given}
+    mapped = {name: approved_schema(deployment, name, source) for name, source in step.from_artifacts.items()}
+    return Spec(deployment, {**step.constants, **inputs}, mapped=mapped, max_runs=MOST_ATTEMPTS)
+
+
+def approved_schema(deployment: Deployment, name: str, source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a value of an artifact must meet: what the chain says, else what of the parameter can be checked."""
+    if "schema" in source:
+        return dict(source["schema"])
+    node = deployment.parameter_schema.get("properties", {}).get(name, {})
+    found = {
+        keyword: value for keyword, value in node.items() if keyword in predicates.KEYWORDS - {"title", "description"}
+    }
+    return {} if predicates.problems({"properties": {name: found}}) else found
+
+
+def public_inputs(definition: Definition, by_key: Mapping[str, Deployment], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs that no secret parameter has its value from."""
+    secret = {
+        of
+        for step in definition.steps
+        for name, of in step.input_names.items()
+        if name not in schemas.public_parameters(by_key[step.key].parameter_schema)
+    }
+    return {name: value for name, value in given.items() if name not in secret}
+
+
+def resume(change: ChangeRequest, *, by: Actor, reason: str = "") -> int:
+    """Start the steps again at which a chain failed; return how many started at once.
+
+    Where the chain needed an approval, each waits at its gate for one. Raises `Forbidden`, or `Refused` with code
+    `chain.…`.
+    """
+    with audit.act("chain.resume", change, by=by, reason=reason, ticket=change.ticket) as act:
+        lock_run(change)
+        progress, permissions = read_progress(change), Permissions.of(by)
+        if not progress.failed:
+            raise Refused("chain.nothing_failed", f"No step of request {change.pk} has failed that could start again.")
+        verb = Verb.TRIGGER if by.is_same_person_as(change.requested_by_id) else Verb.RERUN
+        steps = {step.key: step for step in progress.definition.steps}
+        started = []
+        for key in progress.failed:
+            latest = progress.latest[key]
+            permissions.require(verb, latest.deployment, values_of(latest))
+            if attempt_of(latest) >= MOST_ATTEMPTS:
+                raise Refused(
+                    "chain.attempts", f"Step {key} has started {MOST_ATTEMPTS} times. Submit a new request.", step=key
+                )
+            # What was published since counts; a value that is not there any more stays what it was.
+            values = {**latest.mapped_values, **(chain_steps.mapped_values(progress, steps[key]) or {})}
+            started.append(chain_steps.start(progress, steps[key], values))
+        act.before = {"progress": change.progress, "message": change.message}
+        set_progress(change, ChangeRequest.Progress.RUNNING, by=by.name, message="")
+        released = release(change)
+        chain_steps.note_gates(change, started)
+        act.after = {"steps": progress.failed, "released": released}
+        publish_change(change)
+        return released
+
+
+def cancel_rest(change: ChangeRequest, *, by: Actor, reason: str = "") -> int:
+    """Start no more steps of a chain; return how many were withdrawn. Those that were sent to Prefect go on."""
+    with audit.act("request.withdraw", change, by=by, reason=reason, ticket=change.ticket) as act:
+        if not by.is_same_person_as(change.requested_by_id):
+            require_may_withdraw(change, by)
+        lock_run(change)
+        # Locked, so that a launch at the same moment is over, or begins after this.
+        unsent = change.run_requests.select_for_update(of=["self"]).filter(state__in=UNSENT).order_by("pk")
+        withdrawn = len(unsent)
+        act.before = {"state": change.state, "progress": change.progress}
+        message = f"{by.name} cancelled the steps that had not started."
+        move_change(change, to=ChangeState.WITHDRAWN, message=message, progress=ChangeRequest.Progress.RUNNING)
+        events.record(RunEvent.Kind.REQUEST_WITHDRAWN, change=change)
+        act.after = {"state": change.state, "withdrawn": withdrawn}
+        publish_change(change)
+        return withdrawn
+
+
+def lock_run(change: ChangeRequest) -> None:
+    """Lock an approved run of a chain; refuse every other change request."""
+    if change.kind != ChangeRequest.Kind.CHAIN:
+        raise Refused("chain.none", f"Request {change.pk} is not a run of a chain.")
+    lock(change)
+    if change.state != ChangeState.APPROVED:
+        raise Refused(
+            "chain.over",
+            f"Request {change.pk} is “{change.get_state_display()}”: nothing of it can start. Reload the page.",
+            state=change.state,
+        )
+
+
+# Queries --------------------------------------------------------------------------------------------------------------
+
+
+def visible(permissions: Permissions) -> Q:
+    """Return the condition for the chains whose deployments, of the newest version, the person sees all."""
+    newest = ChainStep.objects.filter(version__chain=OuterRef("pk"), version__number=OuterRef("number"))
+    seen = permissions.q(Verb.SEE, deployment="deployment__", base="deployment__")
+    hidden = newest.exclude(pk__in=ChainStep.objects.filter(seen).values("pk"))
+    return Exists(newest) & ~Exists(hidden)
+
+
+def visible_to(permissions: Permissions) -> QuerySet[Chain]:
+    return Chain.objects.filter(visible(permissions)).select_related("environment")
+
+
+def current_steps(chain: Chain) -> Sequence[ChainStep]:
+    found = ChainStep.objects.filter(version__chain=chain, version__number=F("version__chain__number"))
+    return list(found.select_related("deployment__environment").order_by("position"))
+
+
+def runs_of(chain: Chain, permissions: Permissions) -> QuerySet[ChangeRequest]:
+    """Return the runs of a chain that the person sees, the newest first."""
+    # With what decides about their inputs, but not the schemas, which are large.
+    specs = RunSpec.objects.select_related("deployment__environment").defer(
+        *("definition", "deployment__parameter_schema", "deployment__parameter_defaults", "deployment__definition")
+    )
+    found = ChangeRequest.objects.filter(sees_whole_chain(permissions), chain_run__version__chain=chain)
+    return found.select_related("chain_run__version").prefetch_related(Prefetch("specs", specs)).order_by("-pk")
+
+
+def sees_inputs(change: ChangeRequest, permissions: Permissions) -> bool:
+    """Return whether a person can view the inputs: as the requester, or with permission for every step.
+
+    Prefetch the specs with their deployments and environments.
+    """
+    if permissions.user.pk == change.requested_by_id:
+        return True
+    return all(permissions.decide(Verb.SEE_INPUTS, spec.deployment).allowed for spec in change.specs.all())
